@@ -1,0 +1,187 @@
+//! Customers: whose domains, whose key, which way out. Built by configuration, replaced as a whole by a reload.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::dkim::Signer;
+use crate::message::CustomerId;
+use crate::route::Route;
+use crate::smtp::Domain;
+
+/// One customer.
+#[derive(Clone)]
+pub struct Customer {
+    /// The name of its file.
+    pub id: CustomerId,
+    /// For people.
+    pub name: String,
+    /// From domains, each with what signs for it.
+    pub domains: BTreeMap<Domain, SigningDomain>,
+    /// Domains that MAIL FROM may be in besides the customer's own.
+    pub bounce_domains: Vec<Domain>,
+    /// Which way out.
+    pub via: Via,
+    /// Taken out of service, with the reason: its mail is refused at the door and held in the queue.
+    pub suspended: Option<String>,
+    /// What happens to bulk mail while the domain lacks what bulk needs.
+    pub bulk: BulkPolicy,
+    /// Whether failures also go to the sender as mail (RFC 3464).
+    pub bounce_mail: bool,
+    /// `X-Mailjet-TrackOpen`; `None` leaves it to Mailjet's account.
+    pub track_opens: Option<bool>,
+    /// `X-Mailjet-TrackClick`.
+    pub track_clicks: Option<bool>,
+}
+
+/// What signs for one From domain.
+#[derive(Clone)]
+pub enum SigningDomain {
+    /// Ready.
+    Ready(Arc<Signer>),
+    /// The key cannot be used: mail is deferred at the door (451 4.7.5) and an alert says why.
+    Broken(String),
+}
+
+/// Which way out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Via {
+    /// Mailjet, in a fixed tier or in the best one the domain has earned.
+    Mailjet {
+        /// `tier = "trusted"` in the customer's file.
+        tier: Option<String>,
+    },
+    /// The customer's own server.
+    OwnServer(Arc<Route>),
+}
+
+/// What happens to bulk mail of a domain that lacks what bulk needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkPolicy {
+    /// 550 with the missing step.
+    Refuse,
+    /// Accept, with an event that names the missing step.
+    Warn,
+}
+
+/// Something a domain must have verified (webCRM's guide, steps 1–3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Requirement {
+    /// The domain is the customer's.
+    Ownership,
+    /// SPF lets us send.
+    Spf,
+    /// Our key is published.
+    Dkim,
+    /// A DMARC policy is published.
+    Dmarc,
+}
+
+impl Requirement {
+    /// All, in the guide's order.
+    pub const ALL: [Requirement; 4] = [Requirement::Ownership, Requirement::Spf, Requirement::Dkim, Requirement::Dmarc];
+
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Requirement::Ownership => "ownership",
+            Requirement::Spf => "spf",
+            Requirement::Dkim => "dkim",
+            Requirement::Dmarc => "dmarc",
+        }
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a domain has verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing(u8);
+
+impl Standing {
+    /// With `requirement` verified besides.
+    #[must_use]
+    pub fn with(self, requirement: Requirement) -> Self {
+        Standing(self.0 | 1 << requirement as u8)
+    }
+
+    /// Whether it is verified.
+    pub fn has(self, requirement: Requirement) -> bool {
+        self.0 & (1 << requirement as u8) != 0
+    }
+
+    /// The first of `needed` that is not verified.
+    pub fn missing(self, needed: &[Requirement]) -> Option<Requirement> {
+        needed.iter().copied().find(|r| !self.has(*r))
+    }
+}
+
+/// A Mailjet tier: its route and what a domain must have verified to use it.
+#[derive(Clone, Debug)]
+pub struct Tier {
+    /// Its route, `mailjet.<name>`.
+    pub route: Arc<Route>,
+    /// What it asks for.
+    pub requires: Vec<Requirement>,
+}
+
+/// All customers and tiers as one value; a reload swaps it whole.
+#[derive(Clone, Default)]
+pub struct Directory {
+    customers: BTreeMap<CustomerId, Arc<Customer>>,
+    by_domain: HashMap<Domain, Arc<Customer>>,
+    tiers: BTreeMap<String, Tier>,
+}
+
+impl Directory {
+    /// Takes checked customers; configuration has made sure that no domain is in two of them.
+    pub fn new(customers: Vec<Customer>, tiers: BTreeMap<String, Tier>) -> Self {
+        let mut directory = Directory { tiers, ..Directory::default() };
+        for customer in customers.into_iter().map(Arc::new) {
+            for domain in customer.domains.keys() {
+                directory.by_domain.insert(domain.clone(), Arc::clone(&customer));
+            }
+            directory.customers.insert(customer.id.clone(), customer);
+        }
+        directory
+    }
+
+    /// The customer that owns a From domain (exact name).
+    pub fn by_domain(&self, domain: &Domain) -> Option<&Arc<Customer>> {
+        self.by_domain.get(domain)
+    }
+
+    /// A customer by its id.
+    pub fn get(&self, id: &CustomerId) -> Option<&Arc<Customer>> {
+        self.customers.get(id)
+    }
+
+    /// All customers, by id.
+    pub fn customers(&self) -> impl Iterator<Item = &Arc<Customer>> {
+        self.customers.values()
+    }
+
+    /// Mailjet's tiers, by name.
+    pub fn tiers(&self) -> &BTreeMap<String, Tier> {
+        &self.tiers
+    }
+
+    /// The way out for a customer's mail, given what the From domain has verified: the own server, the fixed tier, or the most
+    /// demanding tier whose requirements are met. `None` where no tier will have it.
+    pub fn route<'a>(&'a self, customer: &'a Customer, standing: Standing) -> Option<&'a Arc<Route>> {
+        match &customer.via {
+            Via::OwnServer(route) => Some(route),
+            Via::Mailjet { tier: Some(name) } => self.tiers.get(name).map(|tier| &tier.route),
+            Via::Mailjet { tier: None } => self
+                .tiers
+                .values()
+                .filter(|tier| standing.missing(&tier.requires).is_none())
+                .max_by_key(|tier| tier.requires.len())
+                .map(|tier| &tier.route),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What came of an attempt, recipient by recipient, and how far each trouble reaches.
+
+use std::time::Duration;
+
+/// How far a failure reaches, as Postfix and DESIGN's failure scopes have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// This recipient (550 5.1.1).
+    Recipient,
+    /// This message, for all its recipients (552, 554 5.6.x).
+    Message,
+    /// This connection; another may do better at once (421, broken connection).
+    Session,
+    /// This route: no message of it will do better now (535, 432 4.3.2, connect refused).
+    Route,
+}
+
+impl Scope {
+    /// As events and logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Recipient => "recipient",
+            Scope::Message => "message",
+            Scope::Session => "session",
+            Scope::Route => "route",
+        }
+    }
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Taken over by the smarthost.
+    Delivered,
+    /// May work later.
+    Deferred,
+    /// Will not work: bounce.
+    Failed,
+}
+
+/// One recipient's part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientOutcome {
+    /// Index in the envelope.
+    pub index: usize,
+    /// What to do.
+    pub verdict: Verdict,
+    /// How far it reaches.
+    pub scope: Scope,
+    /// What was heard, on one line with its codes, or what broke.
+    pub reply: String,
+    /// The remedy in plain words, where one is known (internal-spoof protection, certificate, login).
+    pub advice: Option<String>,
+    /// The final dot was sent and no reply was heard: the smarthost may have taken it.
+    pub unknown: bool,
+}
+
+/// What the attempt says about the route itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server asks for less: back off, at least this long where it said so (421, 432 4.3.2, 4.4.2, connect refused, timeout).
+    BackOff {
+        /// What was heard.
+        reason: String,
+        /// The least pause, if known.
+        at_least: Option<Duration>,
+    },
+    /// Trying again would do harm: wrong password, another address than expected, egress address lost, certificate refused.
+    Suspend {
+        /// What was heard.
+        reason: String,
+        /// What a person must do.
+        advice: String,
+    },
+}
+
+/// What came of one attempt. Recipients that were not reached are absent and stay waiting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// By recipient.
+    pub recipients: Vec<RecipientOutcome>,
+    /// For the route.
+    pub trouble: Option<Trouble>,
+}

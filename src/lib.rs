@@ -1,0 +1,25 @@
+//! postbud: webCRM's outbound SMTP relay.
+//!
+//! One message's way, and the modules in that order:
+//!
+//! ```text
+//! webCRM ──SMTP──► submission ──► dkim ──► spool ──► queue ──► delivery ──SMTP──► Mailjet / the customer's server
+//!                  session        sign     commit    lease     one attempt
+//!                  policy                  (fsync)   retry     TLS, AUTH, egress
+//!                                             ▲        │
+//!                                             └─outcome┴──► events, bounce
+//! ```
+//!
+//! Imports run downwards: `cli` wires a `server` from `config`; no stage knows either.
+
+pub mod time;
+
+pub mod customer;
+pub mod dkim;
+
+pub mod delivery;
+pub mod events;
+pub mod message;
+pub mod route;
+pub mod smtp;
+pub mod spool;

@@ -1,0 +1,2 @@
+//! The postbud program.
+fn main() {}

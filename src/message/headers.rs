@@ -1,0 +1,77 @@
+//! Header fields as octets: where one ends and the next begins, without rewriting any of them.
+
+/// One header field as it stands in the message, folded lines and the final CRLF included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    raw: &'a [u8],
+    name_len: usize,
+}
+
+impl<'a> Field<'a> {
+    /// Takes one whole field with its CRLF. `None` where it has no name of printable ASCII followed directly by a colon
+    /// (RFC 5322 §2.2; a space before the colon is how one field is shown to one reader and another to the next).
+    pub fn new(raw: &'a [u8]) -> Option<Self> {
+        let name_len = memchr::memchr(b':', raw)?;
+        let name_is_legal = name_len > 0 && raw[..name_len].iter().all(|b| (33..=126).contains(b));
+        name_is_legal.then_some(Field { raw, name_len })
+    }
+
+    /// The name as written.
+    pub fn name(&self) -> &'a [u8] {
+        &self.raw[..self.name_len]
+    }
+
+    /// What follows the colon, folding and final CRLF included.
+    pub fn value(&self) -> &'a [u8] {
+        &self.raw[self.name_len + 1..]
+    }
+
+    /// The whole field.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Compares the name without regard to case.
+    pub fn is(&self, name: &str) -> bool {
+        self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// Splits a header block (fields with CRLF line ends, without the blank line) into fields. `Err` holds the first
+/// line that begins no field.
+pub fn fields(mut block: &[u8]) -> impl Iterator<Item = Result<Field<'_>, &[u8]>> {
+    std::iter::from_fn(move || {
+        if block.is_empty() {
+            return None;
+        }
+        let (raw, rest) = block.split_at(field_len(block));
+        block = rest;
+        Some(Field::new(raw).ok_or(raw))
+    })
+}
+
+/// The length of the field at the start of `block`: up to the first CRLF that no space or tab follows.
+fn field_len(block: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', block)
+        .find(|at| !matches!(block.get(at + 1), Some(b' ' | b'\t')))
+        .map_or(block.len(), |at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folded_lines_belong_to_their_field() {
+        let block = b"Subject: a\r\n b\r\nFrom:x@test.dk\r\n";
+        let found: Vec<_> = fields(block).map(|f| f.unwrap().raw()).collect();
+        assert_eq!(found, [&b"Subject: a\r\n b\r\n"[..], b"From:x@test.dk\r\n"]);
+    }
+
+    #[test]
+    fn a_space_before_the_colon_is_no_field() {
+        assert!(fields(b"From : x\r\n").next().unwrap().is_err());
+        assert!(fields(b": x\r\n").next().unwrap().is_err());
+        assert!(fields(b"no colon\r\n").next().unwrap().is_err());
+    }
+}

@@ -1,0 +1,9 @@
+//! What a message is made of: its envelope, its header fields, and the identifiers the relay gives it.
+
+pub mod envelope;
+pub mod headers;
+pub mod id;
+
+pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
+pub use headers::Field;
+pub use id::QueueId;

@@ -1,0 +1,10 @@
+//! The SMTP protocol without I/O: what a line means and how a reply is written.
+//!
+//! Nothing here opens a socket, reads configuration or knows a customer. Both sides use it: the
+//! submission server parses commands and writes replies, the delivery client writes commands.
+
+pub mod path;
+pub mod reply;
+
+pub use path::{Domain, Mailbox, PathError, ReversePath};
+pub use reply::{EnhancedCode, Reply};

@@ -1,0 +1,259 @@
+//! Domains, mailboxes and reverse paths (RFC 5321 §4.1.2, RFC 6531 §3.3), parsed once.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Why a domain or mailbox was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PathError {
+    /// Not a DNS name: empty label, bad character, over 63 or 253 octets, or no dot-separated labels.
+    #[error("\"{0}\" is not a domain name")]
+    Domain(String),
+    /// Not `local-part@domain`.
+    #[error("\"{0}\" is not a mail address")]
+    Mailbox(String),
+    /// The local part is over 64 octets (RFC 5321 §4.5.3.1.1) or the path over 254.
+    #[error("address is too long")]
+    TooLong,
+}
+
+/// A DNS name as mail uses it: lower case, international names as A-labels, no trailing dot.
+///
+/// Two names that are the same to DNS are equal. Cloning is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Domain(Arc<str>);
+
+impl Domain {
+    /// Reads a name in either form (`Blåbær.dk`, `xn--blbr-roah.dk`, `test.dk.`). Errors where it is no DNS host
+    /// name of letters, digits, hyphens and underscores (RFC 1035 §2.3.1, RFC 5890).
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        let refused = || PathError::Domain(text.to_owned());
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let ascii = if name.is_ascii() {
+            name.to_ascii_lowercase()
+        } else {
+            idna::domain_to_ascii_strict(name).map_err(|_| refused())?
+        };
+        let label_is_legal = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if ascii.len() > 253 || !ascii.split('.').all(label_is_legal) {
+            return Err(refused());
+        }
+        Ok(Domain(ascii.into()))
+    }
+
+    /// The name in ASCII, lower case, without a trailing dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is `parent` or a name below it.
+    pub fn is_within(&self, parent: &Domain) -> bool {
+        self == parent || self.0.strip_suffix(&*parent.0).is_some_and(|rest| rest.ends_with('.'))
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// What stands right of the `@`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A name.
+    Domain(Domain),
+    /// An address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
+    Literal(IpAddr),
+}
+
+/// A mail address, `local-part@domain`. The local part is kept as it was written, quotes included
+/// (RFC 5321 §2.4: only the final host may interpret it); the domain is normalised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mailbox {
+    local: Box<str>,
+    host: Host,
+}
+
+impl Mailbox {
+    /// Reads `local-part@domain` without angle brackets. The local part is a dot-string or a quoted string
+    /// (RFC 5321 §4.1.2), UTF-8 allowed (RFC 6531); controls are refused everywhere.
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        let refused = || PathError::Mailbox(text.to_owned());
+        let (local, host) = text.rsplit_once('@').ok_or_else(refused)?;
+        if local.len() > 64 || text.len() > 254 {
+            return Err(PathError::TooLong);
+        }
+        if !local_part_is_legal(local) {
+            return Err(refused());
+        }
+        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(literal) => Host::Literal(parse_literal(literal).ok_or_else(refused)?),
+            None => Host::Domain(Domain::parse(host)?),
+        };
+        Ok(Mailbox { local: local.into(), host })
+    }
+
+    /// The local part as written.
+    pub fn local(&self) -> &str {
+        &self.local
+    }
+
+    /// What stands right of the `@`.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The domain; `None` for an address literal.
+    pub fn domain(&self) -> Option<&Domain> {
+        match &self.host {
+            Host::Domain(domain) => Some(domain),
+            Host::Literal(_) => None,
+        }
+    }
+
+    /// Whether the address can only be sent to a server that offers SMTPUTF8 (RFC 6531).
+    pub fn needs_smtputf8(&self) -> bool {
+        !self.local.is_ascii()
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Domain(domain) => write!(f, "{}@{domain}", self.local),
+            Host::Literal(IpAddr::V4(ip)) => write!(f, "{}@[{ip}]", self.local),
+            Host::Literal(IpAddr::V6(ip)) => write!(f, "{}@[IPv6:{ip}]", self.local),
+        }
+    }
+}
+
+fn local_part_is_legal(local: &str) -> bool {
+    if let Some(quoted) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        let mut chars = quoted.chars();
+        while let Some(c) = chars.next() {
+            let legal = match c {
+                '\\' => chars.next().is_some_and(|escaped| !escaped.is_control()),
+                '"' => false,
+                c => !c.is_control(),
+            };
+            if !legal {
+                return false;
+            }
+        }
+        return local.len() >= 2;
+    }
+    let atext =
+        |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || (!c.is_ascii() && !c.is_control());
+    local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
+}
+
+fn parse_literal(literal: &str) -> Option<IpAddr> {
+    match literal.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => literal[5..].parse().ok().map(IpAddr::V6),
+        _ => literal.parse().ok().map(IpAddr::V4),
+    }
+}
+
+/// Where bounces go: the argument of MAIL FROM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReversePath {
+    /// `<>`: never answer this message with another one (RFC 5321 §4.5.5).
+    Null,
+    /// An address.
+    Mailbox(Mailbox),
+}
+
+impl ReversePath {
+    /// The address, unless the path is null.
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        match self {
+            ReversePath::Null => None,
+            ReversePath::Mailbox(mailbox) => Some(mailbox),
+        }
+    }
+}
+
+/// Without angle brackets; empty for the null path.
+impl fmt::Display for ReversePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mailbox().map_or(Ok(()), |mailbox| mailbox.fmt(f))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_are_normalised() {
+        for (text, name) in [
+            ("Test.DK", "test.dk"),
+            ("test.dk.", "test.dk"),
+            ("blåbær.dk", "xn--blbr-roah.dk"),
+            ("_x.test.dk", "_x.test.dk"),
+        ] {
+            assert_eq!(Domain::parse(text).unwrap().as_str(), name);
+        }
+        for text in
+            ["", ".", "a..b", "-a.dk", "a-.dk", "a b.dk", "a\r.dk", "x".repeat(64).as_str(), "[1.2.3.4]", "a@b.dk"]
+        {
+            assert!(Domain::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_within_itself_and_its_parents_only() {
+        let d = |t| Domain::parse(t).unwrap();
+        assert!(d("a.test.dk").is_within(&d("test.dk")));
+        assert!(d("test.dk").is_within(&d("test.dk")));
+        assert!(!d("atest.dk").is_within(&d("test.dk")));
+        assert!(!d("dk").is_within(&d("test.dk")));
+    }
+
+    #[test]
+    fn mailboxes_keep_quotes_and_refuse_controls() {
+        for text in [
+            "a@test.dk",
+            "\"a b\"@test.dk",
+            "\"a\\\"b\"@test.dk",
+            "søren@test.dk",
+            "a@[192.0.2.1]",
+            "a@[IPv6:2001:db8::1]",
+            "a+b.c@test.dk",
+        ] {
+            assert_eq!(Mailbox::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "a",
+            "@test.dk",
+            "a@",
+            ".a@test.dk",
+            "a..b@test.dk",
+            "a b@test.dk",
+            "\"a@test.dk",
+            "\"a\"b\"@test.dk",
+            "a\n@test.dk",
+            "\"a\r\"@test.dk",
+            "a@[x]",
+            "\"@test.dk",
+        ] {
+            assert!(Mailbox::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

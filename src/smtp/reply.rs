@@ -1,0 +1,117 @@
+//! Replies (RFC 5321 §4.2) with enhanced status codes (RFC 3463, RFC 2034).
+
+use std::fmt;
+
+/// An enhanced status code, `class.subject.detail` (RFC 3463 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EnhancedCode(pub u8, pub u16, pub u16);
+
+impl EnhancedCode {
+    /// Reads the code at the start of a reply's text; `None` where the text does not begin with one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = text.split_ascii_whitespace().next()?;
+        let mut parts = word.split('.');
+        let class: u8 = parts.next()?.parse().ok().filter(|c| matches!(c, 2 | 4 | 5))?;
+        let subject: u16 = parts.next()?.parse().ok().filter(|n| *n <= 999)?;
+        let detail: u16 = parts.next()?.parse().ok().filter(|n| *n <= 999)?;
+        parts.next().is_none().then_some(EnhancedCode(class, subject, detail))
+    }
+}
+
+impl fmt::Display for EnhancedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// One SMTP reply: the code, the enhanced code where there is one, and the text line by line.
+///
+/// The server writes it with [`Reply::write_to`]; the client gets one from what a smarthost said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The three-digit code, 200–599.
+    pub code: u16,
+    /// The enhanced status code, absent from greetings, EHLO answers and 3xx.
+    pub enhanced: Option<EnhancedCode>,
+    /// The text, one entry a line, without codes and line ends; never empty.
+    pub lines: Vec<String>,
+}
+
+impl Reply {
+    /// A one-line reply with an enhanced code.
+    pub fn new(code: u16, enhanced: EnhancedCode, text: impl Into<String>) -> Self {
+        Reply { code, enhanced: Some(enhanced), lines: vec![text.into()] }
+    }
+
+    /// A one-line reply without an enhanced code: greetings, HELO answers, 334 and 354.
+    pub fn bare(code: u16, text: impl Into<String>) -> Self {
+        Reply { code, enhanced: None, lines: vec![text.into()] }
+    }
+
+    /// 2xx or 3xx.
+    pub fn is_positive(&self) -> bool {
+        matches!(self.code, 200..=399)
+    }
+
+    /// 4xx: trying again later may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.code, 400..=499)
+    }
+
+    /// 5xx: trying the same again will not help.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self.code, 500..=599)
+    }
+
+    /// Appends the reply as it goes over the wire. CR, LF and NUL inside the text become spaces: a reply can
+    /// never be split by what it quotes.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        let last = self.lines.len().saturating_sub(1);
+        for (i, line) in self.lines.iter().enumerate() {
+            out.extend_from_slice(self.code.to_string().as_bytes());
+            out.push(if i == last { b' ' } else { b'-' });
+            if let Some(code) = self.enhanced {
+                out.extend_from_slice(code.to_string().as_bytes());
+                out.push(b' ');
+            }
+            out.extend(line.bytes().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { b }));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// On one line, for logs and events: `550 5.1.1 no such user`.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(code) = self.enhanced {
+            write!(f, " {code}")?;
+        }
+        for line in &self.lines {
+            write!(f, " {line}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiline_reply_repeats_code_and_enhanced_code() {
+        let mut reply = Reply::new(550, EnhancedCode(5, 7, 1), "first");
+        reply.lines.push("second\r\n250 injected".into());
+        let mut out = Vec::new();
+        reply.write_to(&mut out);
+        assert_eq!(out, b"550-5.7.1 first\r\n550 5.7.1 second  250 injected\r\n");
+    }
+
+    #[test]
+    fn enhanced_code_is_read_only_at_the_start() {
+        assert_eq!(EnhancedCode::parse("5.7.30 Basic auth"), Some(EnhancedCode(5, 7, 30)));
+        for text in ["", "3.1.1 x", "5.7", "5.7.1.2", "see 5.7.1", "5.1000.1"] {
+            assert_eq!(EnhancedCode::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The spool: holds accepted messages and the truth about each of their recipients until every one is settled.
+//!
+//! [`Spool`] is the port. The embedded implementation is an append-only segment log; a shared backend would be a table
+//! with a lease column. The spool *holds*; every decision (when to retry, which lane goes first, when to give up) is the
+//! queue's. Its promises:
+//!
+//! * [`Spool::commit`] returns a [`Durable`] only after the message would survive a power cut. Nothing else makes one,
+//!   and only a [`Durable`] can be answered with 250.
+//! * A record leaves only when all its recipients are settled. What cannot be read is set aside and reported, not deleted.
+//! * The bytes of waiting messages are on disk, never in memory.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::message::{CustomerId, Envelope, QueueId, Recipient, Urgency};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// A future as the port returns it.
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What kind of mail a record is; bounces may take another route than the customer's mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Accepted from a submitter.
+    Mail,
+    /// A delivery status notification made here.
+    Bounce,
+}
+
+/// Where a record waits. The route is not part of it: routes follow from the customer's configuration at the next attempt.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane {
+    /// Whose mail.
+    pub customer: CustomerId,
+    /// Single before bulk.
+    pub urgency: Urgency,
+    /// Mail or bounce.
+    pub kind: Kind,
+}
+
+/// A message ready to be made durable.
+pub struct Draft {
+    /// Its queue id.
+    pub id: QueueId,
+    /// Where it will wait.
+    pub lane: Lane,
+    /// Envelope as accepted.
+    pub envelope: Envelope,
+    /// The From domain, whose key signed.
+    pub from_domain: Domain,
+    /// The Message-ID, without angle brackets, for events.
+    pub message_id: String,
+    /// Header lines that go before the message: signatures, Received, added Date and Message-ID. CRLF line ends.
+    pub prefix: Vec<u8>,
+    /// The message as accepted: header (Bcc dropped), blank line, body; CRLF line ends, dots not stuffed.
+    pub content: Vec<Vec<u8>>,
+    /// The last octet of the header block within `content` (where the blank line begins), so that a route may cut fields.
+    pub header_len: u32,
+    /// When the attempt after the first is due. Stored now, so that the first attempt needs no write before dialling.
+    pub retry_at: Timestamp,
+    /// Not to be delivered until released; with the reason.
+    pub held: Option<String>,
+}
+
+/// Proof that a message is on disk and synced. Only a spool makes one.
+#[derive(Debug)]
+#[must_use = "the client waits for its 250"]
+pub struct Durable {
+    id: QueueId,
+}
+
+impl Durable {
+    /// The message's queue id.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+}
+
+/// What happened to one recipient so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecipientState {
+    /// To be tried; with the last reply heard, if any.
+    Waiting {
+        /// `451 4.7.1 greylisted`, or the error of the connection.
+        last_reply: Option<String>,
+    },
+    /// The smarthost took it.
+    Delivered {
+        /// Its 250.
+        reply: String,
+    },
+    /// Given up: bounced, expired or removed by an operator.
+    Failed {
+        /// The last reply heard or the reason.
+        reply: String,
+    },
+}
+
+impl RecipientState {
+    /// Whether an attempt is still owed.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, RecipientState::Waiting { .. })
+    }
+}
+
+/// All that is known of a record, without its bytes.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Queue id.
+    pub id: QueueId,
+    /// Where it waits.
+    pub lane: Lane,
+    /// Envelope as accepted.
+    pub envelope: Envelope,
+    /// One state a recipient, in the envelope's order.
+    pub recipients: Vec<RecipientState>,
+    /// The From domain.
+    pub from_domain: Domain,
+    /// Message-ID without angle brackets.
+    pub message_id: String,
+    /// Prefix and content together, in octets.
+    pub size: u64,
+    /// Attempts made that count toward the schedule.
+    pub attempts: u32,
+    /// When the next attempt is due.
+    pub due: Timestamp,
+    /// Time spent waiting for the route's own caps; does not count toward the maximum age.
+    pub waited_for_caps: Duration,
+    /// Whether a delay notice was sent.
+    pub delay_notified: bool,
+    /// Not to be delivered until released; with the reason.
+    pub held: Option<String>,
+    /// An attempt is being made at this moment.
+    pub leased: bool,
+}
+
+impl Record {
+    /// The recipients still owed an attempt, with their index in the envelope.
+    pub fn waiting(&self) -> impl Iterator<Item = (usize, &Recipient)> {
+        let states = self.recipients.iter();
+        self.envelope
+            .recipients
+            .iter()
+            .zip(states)
+            .enumerate()
+            .filter(|(_, (_, state))| state.is_waiting())
+            .map(|(i, (r, _))| (i, r))
+    }
+}
+
+/// A record handed out for one attempt. It comes back through [`Spool::settle`]; a lease that is dropped is given back as
+/// if nothing had been tried.
+pub struct Lease {
+    /// The record as of now.
+    pub record: Record,
+    /// The bytes to send.
+    pub bytes: Bytes,
+    guard: Box<dyn Send + Sync>,
+}
+
+/// The bytes of a leased message: the prefix and the start of the content in memory, the rest read in chunks.
+pub struct Bytes {
+    /// Header lines that go first.
+    pub prefix: Vec<u8>,
+    /// The octet of the content at which the blank line begins.
+    pub header_len: u32,
+    /// Content, prefix not counted, in octets.
+    pub content_len: u64,
+    source: Arc<dyn ReadChunk>,
+}
+
+impl Bytes {
+    /// How many chunks the content has.
+    pub fn chunks(&self) -> usize {
+        self.source.chunks()
+    }
+
+    /// Reads chunk `index` (≤ 256 KiB; the header block lies wholly in the first). Small messages are in memory
+    /// already; others are read on a blocking thread.
+    pub async fn chunk(&self, index: usize) -> Result<Vec<u8>, Error> {
+        Arc::clone(&self.source).read(index).await
+    }
+}
+
+/// How a backend hands out content.
+pub trait ReadChunk: Send + Sync {
+    /// How many chunks there are.
+    fn chunks(&self) -> usize;
+    /// Reads one.
+    fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>>;
+}
+
+/// What the queue decided after an attempt.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// New states, by index in the envelope; recipients not named stay as they are.
+    pub results: Vec<(usize, RecipientState)>,
+    /// When the next attempt is due, if recipients are still waiting.
+    pub due: Timestamp,
+    /// Whether this attempt counts toward the schedule (a failure of the route does not).
+    pub counts: bool,
+    /// To be added to [`Record::waited_for_caps`].
+    pub waited_for_caps: Duration,
+    /// Set once a delay notice went out.
+    pub delay_notified: bool,
+    /// Hold the record, with the reason.
+    pub hold: Option<String>,
+}
+
+/// Which records an operator means.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// One record.
+    pub id: Option<QueueId>,
+    /// Of this customer.
+    pub customer: Option<CustomerId>,
+    /// With a waiting recipient in this domain.
+    pub recipient_domain: Option<Domain>,
+    /// Arrived before this.
+    pub arrived_before: Option<Timestamp>,
+    /// Held, or not held.
+    pub held: Option<bool>,
+    /// Tried before, or not.
+    pub deferred: Option<bool>,
+}
+
+/// Counts of one lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Records waiting, leased and held together.
+    pub records: u64,
+    /// Of these held.
+    pub held: u64,
+    /// Of these tried before.
+    pub deferred: u64,
+    /// Of these leased at this moment.
+    pub leased: u64,
+    /// When the first record that is neither held nor leased is due.
+    pub next_due: Option<Timestamp>,
+    /// Octets on disk.
+    pub bytes: u64,
+    /// The oldest record.
+    pub oldest: Option<QueueId>,
+}
+
+/// What the spool holds.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// By lane.
+    pub lanes: BTreeMap<Lane, LaneStats>,
+    /// Octets the spool takes on disk, settled records not yet given back included.
+    pub disk_bytes: u64,
+    /// Records set aside as unreadable since the spool was made.
+    pub quarantined: u64,
+}
+
+/// What went wrong, by who must act.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Less space or fewer inodes than `min_free`: the operator makes room; the client tries again later (452 4.3.1).
+    #[error("the spool's disk is full: {free} bytes and {inodes} inodes free; needed are {min_free} bytes")]
+    Full {
+        /// Octets free for this program.
+        free: u64,
+        /// Inodes free.
+        inodes: u64,
+        /// Octets that must stay free.
+        min_free: u64,
+    },
+    /// A write or sync failed. What was written is of unknown outcome; the client hears 451 4.3.0.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done to which file.
+        what: String,
+        /// The errno.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A record does not match its checksum. It has been set aside.
+    #[error("record {id} cannot be read and was set aside: {why}")]
+    Corrupt {
+        /// Its id.
+        id: QueueId,
+        /// What does not match.
+        why: String,
+    },
+    /// Another process has this spool open.
+    #[error("{path} is in use by another postbud (process {pid})")]
+    InUse {
+        /// The spool.
+        path: String,
+        /// Who holds it.
+        pid: String,
+    },
+    /// The spool was written by a newer program.
+    #[error(
+        "{path} has format {found}; this program reads up to {known}. Start the newer postbud again, or drain the spool with it first"
+    )]
+    Newer {
+        /// The spool.
+        path: String,
+        /// Its version.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// No such record, or already settled.
+    #[error("no message {0} in the queue")]
+    Unknown(QueueId),
+    /// The spool is stopping or has stopped after a failed sync.
+    #[error("the spool takes no more work: {0}")]
+    Stopped(String),
+}
+
+/// The port. All methods may be called from any thread and none blocks an async worker for long.
+pub trait Spool: Send + Sync + 'static {
+    /// Makes a message durable. The future may be dropped: the commit finishes all the same.
+    fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>>;
+
+    /// Hands out up to `max` records of `lane` that are due at `now`, oldest due time first. For a record tried before,
+    /// `retry_at(attempts so far + 1)` is saved durably before its lease is returned, so that a crash while dialling cannot make
+    /// a tight loop.
+    fn claim(
+        &self,
+        lane: &Lane,
+        now: Timestamp,
+        max: usize,
+        retry_at: &dyn Fn(u32) -> Timestamp,
+    ) -> Pending<Result<Vec<Lease>, Error>>;
+
+    /// Records what came of an attempt. The write rides the next sync. An error here means that results cannot be recorded:
+    /// the caller stops delivering.
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<Result<(), Error>>;
+
+    /// Counts, from memory.
+    fn stats(&self) -> Stats;
+
+    /// The lanes' next due times; what the queue looks at when it is woken. Cheap enough to call for every wake-up.
+    fn next_due(&self, lane: &Lane) -> Option<Timestamp>;
+
+    /// Every lane that holds at least one record.
+    fn lanes(&self) -> Vec<Lane>;
+
+    /// Records that match, oldest first, at most `limit`.
+    fn list(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Record>, Error>>;
+
+    /// One record and its header block (prefix first), for `queue show`.
+    fn show(&self, id: QueueId) -> Pending<Result<(Record, Vec<u8>), Error>>;
+
+    /// Holds matching records. Returns how many. A record leased at this moment is held once its attempt ends.
+    fn hold(&self, filter: Filter, reason: String) -> Pending<Result<u64, Error>>;
+
+    /// Releases matching held records; they are due at once. Returns how many.
+    fn release(&self, filter: Filter) -> Pending<Result<u64, Error>>;
+
+    /// Makes matching records due at once. Returns how many.
+    fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>>;
+
+    /// Leases matching records whether due or not, held or not, so that an operator's decision can be settled on them.
+    fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>>;
+
+    /// Stops: finishes what was begun, syncs, closes. Later calls answer [`Error::Stopped`].
+    fn stop(&self) -> Pending<()>;
+}

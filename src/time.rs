@@ -1,0 +1,94 @@
+//! Points in time as the relay stores and compares them: milliseconds since the Unix epoch.
+//!
+//! Decisions take `now` as an argument, so that they can be tested; only the edges read the clock.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A wall-clock instant in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The earliest instant; a record due at it is due at once.
+    pub const EPOCH: Timestamp = Timestamp(0);
+    /// Later than any real instant.
+    pub const NEVER: Timestamp = Timestamp(u64::MAX);
+
+    /// Reads the system clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(since.as_millis() as u64)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Timestamp(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, as DKIM's `t=` wants them (RFC 6376 §3.5).
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// How long ago `earlier` was; zero if it lies in the future.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The instant in the form of RFC 5322 §3.3, always in UTC: `Mon, 23 Nov 2026 18:24:00 +0000`.
+    pub fn rfc5322(self) -> String {
+        self.instant().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+    }
+
+    fn instant(self) -> jiff::Timestamp {
+        let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX)
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-23T18:24:00.123Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.instant().strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+    fn add(self, by: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Timestamp;
+    fn sub(self, by: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_text_forms_are_utc() {
+        let t = Timestamp::from_millis(1_795_458_240_123);
+        assert_eq!(t.rfc5322(), "Mon, 23 Nov 2026 18:24:00 +0000");
+        assert_eq!(t.to_string(), "2026-11-23T18:24:00.123Z");
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Timestamp::NEVER + Duration::from_secs(1), Timestamp::NEVER);
+        assert_eq!(Timestamp::EPOCH - Duration::from_secs(1), Timestamp::EPOCH);
+        assert_eq!(Timestamp::EPOCH.since(Timestamp::NEVER), Duration::ZERO);
+    }
+}
