@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::dkim::Signer;
 use crate::message::CustomerId;
 use crate::route::Route;
@@ -117,6 +119,22 @@ impl Standing {
     /// The first of `needed` that is not verified.
     pub fn missing(self, needed: &[Requirement]) -> Option<Requirement> {
         needed.iter().copied().find(|r| !self.has(*r))
+    }
+}
+
+/// What each From domain has verified, as the onboarding checks last saw it. Cheap to clone and to read.
+#[derive(Clone, Default)]
+pub struct Standings(Arc<ArcSwap<HashMap<Domain, Standing>>>);
+
+impl Standings {
+    /// What `domain` has verified; nothing where it was never checked.
+    pub fn get(&self, domain: &Domain) -> Standing {
+        self.0.load().get(domain).copied().unwrap_or_default()
+    }
+
+    /// Replaces all.
+    pub fn replace(&self, standings: HashMap<Domain, Standing>) {
+        self.0.store(Arc::new(standings));
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::message::{CustomerId, Envelope, QueueId, Recipient, Urgency};
 use crate::smtp::Domain;
@@ -364,6 +365,9 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Leases matching records whether due or not, held or not, so that an operator's decision can be settled on them.
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>>;
+
+    /// Told whenever a record may have become due earlier than before (commit, release, expedite). A hint only.
+    fn changed(&self) -> Arc<Notify>;
 
     /// Stops: finishes what was begun, syncs, closes. Later calls answer [`Error::Stopped`].
     fn stop(&self) -> Pending<()>;
