@@ -342,11 +342,9 @@ pub trait Spool: Send + Sync + 'static {
     /// Counts, from memory.
     fn stats(&self) -> Stats;
 
-    /// The lanes' next due times; what the queue looks at when it is woken. Cheap enough to call for every wake-up.
-    fn next_due(&self, lane: &Lane) -> Option<Timestamp>;
-
-    /// Every lane that holds at least one record.
-    fn lanes(&self) -> Vec<Lane>;
+    /// The lanes with a record that can be claimed at `now`, and when the next of the others becomes due. What the queue looks
+    /// at whenever it is woken: cheap, O(lanes due).
+    fn due(&self, now: Timestamp) -> (Vec<Lane>, Option<Timestamp>);
 
     /// Records that match, oldest first, at most `limit`.
     fn list(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Record>, Error>>;
