@@ -23,3 +23,5 @@ pub mod message;
 pub mod route;
 pub mod smtp;
 pub mod spool;
+
+pub mod cli;

@@ -1,0 +1,24 @@
+//! `postbud completions`: what a shell needs to complete postbud's command line.
+
+use std::process::ExitCode;
+
+/// Write shell completions to standard output.
+///
+/// Install the result where your shell looks for completions.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud completions bash > /etc/bash_completion.d/postbud
+  postbud completions zsh > ~/.zfunc/_postbud
+  postbud completions fish > ~/.config/fish/completions/postbud.fish")]
+pub(super) struct Args {
+    /// The shell to write for.
+    shell: clap_complete::Shell,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        clap_complete::generate(self.shell, &mut super::definition(), "postbud", &mut std::io::stdout());
+        Ok(ExitCode::SUCCESS)
+    }
+}

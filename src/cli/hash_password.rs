@@ -1,0 +1,104 @@
+//! `postbud hash-password`: what a submitter's `password_hash` wants.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher, SaltString};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+/// Hash a submitter's password (Argon2id).
+///
+/// Reads the password from standard input: on a terminal it asks twice and shows nothing; from a pipe it takes the first
+/// line. Prints the hash in PHC form, for `password_hash` or the file named by `password_hash_file` of a [[submitter]].
+/// The password itself is stored nowhere.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud hash-password
+  openssl rand -base64 24 | tee webcrm.password | postbud hash-password > config/secrets/webcrm.hash")]
+pub(super) struct Args {}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        println!("{}", hash(&read_password()?)?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The PHC string of a password, with a fresh salt and the crate's parameters (OWASP's: 19 MiB, 2 passes, 1 lane).
+pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
+    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(anyhow::Error::msg)?;
+    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(anyhow::Error::msg)?;
+    Ok(hash.to_string())
+}
+
+fn read_password() -> anyhow::Result<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        return read_line();
+    }
+    let _quiet = Quiet::new()?;
+    let password = ask("Password: ")?;
+    if *ask("Once more: ")? != *password {
+        bail!("the two passwords differ");
+    }
+    Ok(password)
+}
+
+fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    eprint!("{prompt}");
+    std::io::stderr().flush()?;
+    let line = read_line();
+    eprintln!();
+    line
+}
+
+fn read_line() -> anyhow::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::new());
+    std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;
+    let kept = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(kept);
+    if line.is_empty() {
+        bail!("the password is empty");
+    }
+    Ok(line)
+}
+
+/// The terminal without echo, until dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn new() -> anyhow::Result<Self> {
+        let before = tcgetattr(std::io::stdin()).context("cannot read the terminal's settings")?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet).context("cannot switch the terminal's echo off")?;
+        Ok(Quiet(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // Nothing better can be done about a terminal that has gone away.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::password_hash::{PasswordHash, PasswordVerifier};
+
+    use super::*;
+
+    #[test]
+    fn a_hash_verifies_its_password_only_and_is_salted() {
+        let phc = hash("hemmeligt æøå").unwrap();
+        assert!(phc.starts_with("$argon2id$v=19$"), "{phc}");
+        let parsed = PasswordHash::new(&phc).unwrap();
+        assert!(Argon2::default().verify_password("hemmeligt æøå".as_bytes(), &parsed).is_ok());
+        assert!(Argon2::default().verify_password(b"hemmeligt", &parsed).is_err());
+        assert_ne!(phc, hash("hemmeligt æøå").unwrap());
+    }
+}

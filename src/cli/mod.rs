@@ -1,0 +1,133 @@
+//! The command line: one file a command.
+//!
+//! Each command is an `Args` (clap) with `run(self) -> anyhow::Result<ExitCode>`: `SUCCESS` when done, `FAILURE` when the answer
+//! is no. An error is printed with its causes on standard error and exits 1; clap exits 2 itself. Results go to standard
+//! output, everything said on the way to standard error, so that output can be piped. To add a command: its file, its `mod`
+//! line, its variant in [`Command`] and its arm in [`Command::run`]. A test asks every command for an example in its help.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod completions;
+mod dev_certs;
+mod files;
+mod hash_password;
+mod man;
+
+/// postbud, webCRM's outbound SMTP relay.
+///
+/// postbud takes mail from webCRM over SMTP, finds the customer by the From domain, signs with that customer's own DKIM
+/// key, makes the mail durable and delivers it through Mailjet or the customer's own server. It is one program with an
+/// embedded spool: nothing else has to run.
+#[derive(Debug, Parser)]
+#[command(name = "postbud", version, propagate_version = true, arg_required_else_help = true, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  postbud demo                                  See it work, with nothing set up
+  postbud check --config config/postbud.toml    Find every mistake in the configuration
+  postbud run --config config/postbud.toml      Run the relay
+
+Exit codes: 0 done; 1 the answer is no (mistakes found, not verified, refused) or it failed; 2 the command line was not
+understood. Every command explains itself with --help; `postbud man DIR` writes manual pages.";
+
+/// Everything postbud can be asked.
+#[derive(Debug, Subcommand)]
+enum Command {
+    HashPassword(hash_password::Args),
+    DevCerts(dev_certs::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::HashPassword(args) => args.run(),
+            Command::DevCerts(args) => args.run(),
+            Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
+        }
+    }
+}
+
+/// `--config`, for every command that reads the configuration: `#[command(flatten)] config: ConfigFile`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigFile {
+    /// The server file. Customers' files are found from it (`customers_dir`).
+    #[arg(
+        long = "config",
+        short = 'c',
+        value_name = "FILE",
+        env = "POSTBUD_CONFIG",
+        default_value = "config/postbud.toml"
+    )]
+    pub path: PathBuf,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("postbud: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The whole command line as clap sees it, for completions, manual pages and tests.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs a command's future on a runtime of its own.
+#[allow(dead_code, reason = "the first asynchronous command uses it")]
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(command: &clap::Command, path: &str, seen: &mut impl FnMut(&clap::Command, &str)) {
+        seen(command, path);
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            visit(child, &format!("{path} {}", child.get_name()), seen);
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_an_example() {
+        let mut missing = Vec::new();
+        visit(&definition(), "postbud", &mut |command, path| {
+            let help = command.clone().render_long_help().to_string();
+            let example = help.split_once("Example").is_some_and(|(_, after)| after.contains(path));
+            if command.get_about().is_none() || !example {
+                missing.push(path.to_owned());
+            }
+            for argument in command.get_arguments() {
+                if argument.get_help().is_none() && argument.get_long_help().is_none() {
+                    missing.push(format!("{path} {}", argument.get_id()));
+                }
+            }
+        });
+        assert!(missing.is_empty(), "without explanation or example: {missing:#?}");
+    }
+}
