@@ -20,6 +20,8 @@ pub mod dkim;
 pub mod delivery;
 pub mod events;
 pub mod message;
+pub mod onboarding;
+pub mod resolver;
 pub mod route;
 pub mod smtp;
 pub mod spool;

@@ -1,0 +1,140 @@
+//! Real DNS: hickory, through mail-auth's `MessageAuthenticator` so that both share one bounded cache and one set of servers.
+
+use std::time::Duration;
+
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use mail_auth::MessageAuthenticator;
+
+use super::{Answer, Error, Kind, Lookup, Record, Resolver, Settings, normal};
+
+/// Asks recursive name servers. Cheap to clone; clones share the cache.
+#[derive(Clone)]
+pub struct Dns {
+    authenticator: MessageAuthenticator,
+    longest: Duration,
+}
+
+/// The resolver could not be set up: the system's configuration cannot be read, or names no server.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up DNS: {0}")]
+pub struct SetupError(String);
+
+impl Dns {
+    /// Sets the resolver up; asks nothing yet.
+    pub fn new(settings: &Settings) -> Result<Self, SetupError> {
+        let setup = |error: NetError| SetupError(error.to_string());
+        let (config, mut options) = if settings.servers.is_empty() {
+            read_system_conf().map_err(setup)?
+        } else {
+            let servers = settings.servers.iter().map(|server| {
+                let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+                connections.iter_mut().for_each(|connection| connection.port = server.port());
+                NameServerConfig::new(server.ip(), true, connections)
+            });
+            (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())
+        };
+        if config.name_servers().is_empty() {
+            return Err(SetupError("no name server is configured".to_owned()));
+        }
+        options.timeout = settings.timeout;
+        options.attempts = settings.attempts;
+        options.cache_size = settings.cache_entries;
+        options.positive_max_ttl = Some(settings.longest_ttl);
+        options.negative_max_ttl = Some(settings.longest_negative_ttl);
+        options.edns0 = true;
+        // Many name servers fold the case of the question in their answer.
+        options.case_randomization = false;
+        options.try_tcp_on_error = true;
+        let attempts = u32::try_from(settings.attempts.max(1)).unwrap_or(u32::MAX);
+        // Each attempt may go over UDP and then TCP, and the library's own bound is a server's, not the question's.
+        let longest = settings.timeout.saturating_mul(attempts.saturating_mul(2)).min(Duration::from_secs(60));
+        Ok(Dns { authenticator: MessageAuthenticator::new(config, options).map_err(setup)?, longest })
+    }
+
+    /// The same servers and cache, for mail-auth's own verdicts.
+    pub fn authenticator(&self) -> &MessageAuthenticator {
+        &self.authenticator
+    }
+
+    async fn ask(&self, name: &str, kind: Kind) -> Result<Answer, Error> {
+        // The trailing dot makes the name absolute: no search list is ever tried.
+        let absolute = normal(name)? + ".";
+        let question = Name::from_ascii(&absolute).map_err(|_| Error::Name(name.to_owned()))?;
+        let record_type = match kind {
+            Kind::A => RecordType::A,
+            Kind::Aaaa => RecordType::AAAA,
+            Kind::Txt => RecordType::TXT,
+            Kind::Mx => RecordType::MX,
+            Kind::Cname => RecordType::CNAME,
+            Kind::Ptr => RecordType::PTR,
+        };
+        let asked = self.authenticator.resolver().lookup(question, record_type);
+        let timeout = || Error::Timeout { name: name.to_owned(), kind };
+        match tokio::time::timeout(self.longest, asked).await.map_err(|_| timeout())? {
+            Ok(lookup) => Ok(Answer {
+                records: lookup
+                    .answers()
+                    .iter()
+                    .filter_map(|record| read(&record.data))
+                    .filter(|record| record.kind() == kind)
+                    .collect(),
+                no_such_name: false,
+            }),
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
+                ResponseCode::NXDomain => Ok(Answer { records: Vec::new(), no_such_name: true }),
+                ResponseCode::NoError => Ok(Answer::default()),
+                code => Err(Error::Failed { name: name.to_owned(), kind, reason: code.to_string() }),
+            },
+            Err(NetError::Timeout) => Err(timeout()),
+            Err(error) => Err(Error::Failed { name: name.to_owned(), kind, reason: error.to_string() }),
+        }
+    }
+}
+
+impl Resolver for Dns {
+    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
+        Box::pin(self.ask(name, kind))
+    }
+}
+
+fn read(data: &RData) -> Option<Record> {
+    let plain = |name: &Name| name.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
+    Some(match data {
+        RData::A(a) => Record::A(a.0),
+        RData::AAAA(aaaa) => Record::Aaaa(aaaa.0),
+        RData::TXT(txt) => Record::Txt(txt.txt_data.iter().map(|string| string.to_vec()).collect()),
+        RData::MX(mx) => Record::Mx(mx.preference, plain(&mx.exchange)),
+        RData::CNAME(cname) => Record::Cname(plain(&cname.0)),
+        RData::PTR(ptr) => Record::Ptr(plain(&ptr.0)),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_server_is_an_error_and_not_an_absence() {
+        let deaf = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let settings = Settings {
+            servers: vec![deaf.local_addr().unwrap()],
+            timeout: Duration::from_millis(50),
+            attempts: 1,
+            ..Settings::default()
+        };
+        let dns = Dns::new(&settings).unwrap();
+        assert!(dns.query("test.dk", Kind::Txt).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_impossible_name_is_not_asked_for() {
+        let settings = Settings { servers: vec!["127.0.0.1:9".parse().unwrap()], ..Settings::default() };
+        let dns = Dns::new(&settings).unwrap();
+        assert_eq!(dns.query("a..b", Kind::A).await, Err(Error::Name("a..b".to_owned())));
+    }
+}

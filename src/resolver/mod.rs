@@ -1,0 +1,296 @@
+//! The DNS as the relay asks it: one port, real DNS ([`Dns`]) behind it in service, a fixed zone ([`FixedZone`]) in tests
+//! and the demo.
+//!
+//! An absence is an answer: a name without the record, and a name that does not exist, come back as an [`Answer`] with no
+//! records. An [`Error`] means only that the question was not answered, so whoever asks cannot take a dead name server for a
+//! missing record.
+
+pub mod dns;
+pub mod zone;
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use dns::Dns;
+pub use zone::FixedZone;
+
+/// How real DNS is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Recursive servers to ask; empty: those of the system (`/etc/resolv.conf`).
+    pub servers: Vec<SocketAddr>,
+    /// One attempt's time at one server.
+    pub timeout: Duration,
+    /// Attempts before a question counts as unanswered.
+    pub attempts: usize,
+    /// Answers kept in memory.
+    pub cache_entries: u64,
+    /// An answer is asked for again after this long, whatever its TTL says: customers change records and look at once.
+    pub longest_ttl: Duration,
+    /// The same for an absence.
+    pub longest_negative_ttl: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(3),
+            attempts: 3,
+            cache_entries: 4096,
+            longest_ttl: Duration::from_secs(300),
+            longest_negative_ttl: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// IPv4 address.
+    A,
+    /// IPv6 address.
+    Aaaa,
+    /// Text.
+    Txt,
+    /// Mail exchanger.
+    Mx,
+    /// Alias; asked for itself, not followed.
+    Cname,
+    /// Name of an address.
+    Ptr,
+}
+
+impl Kind {
+    /// As zone files write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::A => "A",
+            Kind::Aaaa => "AAAA",
+            Kind::Txt => "TXT",
+            Kind::Mx => "MX",
+            Kind::Cname => "CNAME",
+            Kind::Ptr => "PTR",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One record's content. Names are lower case, without a trailing dot; the root is the empty string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// IPv4 address.
+    A(Ipv4Addr),
+    /// IPv6 address.
+    Aaaa(Ipv6Addr),
+    /// The character strings as they stand in the zone; their value is their concatenation (RFC 7208 §3.3, RFC 6376 §3.6.2.2).
+    Txt(Vec<Vec<u8>>),
+    /// Preference and exchange.
+    Mx(u16, String),
+    /// Target.
+    Cname(String),
+    /// Name.
+    Ptr(String),
+}
+
+impl Record {
+    /// What it answers to.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Record::A(_) => Kind::A,
+            Record::Aaaa(_) => Kind::Aaaa,
+            Record::Txt(_) => Kind::Txt,
+            Record::Mx(..) => Kind::Mx,
+            Record::Cname(_) => Kind::Cname,
+            Record::Ptr(_) => Kind::Ptr,
+        }
+    }
+}
+
+/// What the DNS says about one name and kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Records of the kind asked for, aliases followed; empty where there are none.
+    pub records: Vec<Record>,
+    /// The name does not exist at all (NXDOMAIN).
+    pub no_such_name: bool,
+}
+
+/// The question was not answered. Says nothing about what the zone holds.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// No server answered in time.
+    #[error("no answer to {kind} {name} in time")]
+    Timeout {
+        /// What was asked.
+        name: String,
+        /// What was asked for.
+        kind: Kind,
+    },
+    /// A server answered with an error (SERVFAIL, REFUSED, …) or could not be reached.
+    #[error("cannot look up {kind} {name}: {reason}")]
+    Failed {
+        /// What was asked.
+        name: String,
+        /// What was asked for.
+        kind: Kind,
+        /// What went wrong.
+        reason: String,
+    },
+    /// No DNS name: over 253 octets, an empty label, or a label over 63. It can be in no zone.
+    #[error("\"{0}\" is not a DNS name")]
+    Name(String),
+}
+
+/// A lookup under way.
+pub type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + 'a>>;
+
+/// The port. Implementations need only [`Resolver::query`]; callers use the typed questions on `dyn Resolver`.
+pub trait Resolver: Send + Sync + 'static {
+    /// Asks one question. `name` may have a trailing dot and upper-case letters.
+    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a>;
+}
+
+/// A resolver that stages share.
+pub type SharedResolver = Arc<dyn Resolver>;
+
+impl<'r> dyn Resolver + 'r {
+    /// TXT records, each with its strings.
+    pub async fn txt(&self, name: &str) -> Result<Vec<Vec<Vec<u8>>>, Error> {
+        Ok(self
+            .query(name, Kind::Txt)
+            .await?
+            .records
+            .into_iter()
+            .filter_map(|r| if let Record::Txt(strings) = r { Some(strings) } else { None })
+            .collect())
+    }
+
+    /// Mail exchangers, most preferred first.
+    pub async fn mx(&self, name: &str) -> Result<Vec<(u16, String)>, Error> {
+        let mut exchanges: Vec<_> = self
+            .query(name, Kind::Mx)
+            .await?
+            .records
+            .into_iter()
+            .filter_map(|r| if let Record::Mx(preference, host) = r { Some((preference, host)) } else { None })
+            .collect();
+        exchanges.sort();
+        Ok(exchanges)
+    }
+
+    /// IPv4 addresses.
+    pub async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
+        Ok(self
+            .query(name, Kind::A)
+            .await?
+            .records
+            .into_iter()
+            .filter_map(|r| if let Record::A(ip) = r { Some(ip) } else { None })
+            .collect())
+    }
+
+    /// IPv6 addresses.
+    pub async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
+        Ok(self
+            .query(name, Kind::Aaaa)
+            .await?
+            .records
+            .into_iter()
+            .filter_map(|r| if let Record::Aaaa(ip) = r { Some(ip) } else { None })
+            .collect())
+    }
+
+    /// Addresses of both families, IPv4 first; an error only where neither family was answered.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        match tokio::join!(self.ipv4(name), self.ipv6(name)) {
+            (Err(error), Err(_)) => Err(error),
+            (v4, v6) => {
+                let v4 = v4.unwrap_or_default().into_iter().map(IpAddr::V4);
+                Ok(v4.chain(v6.unwrap_or_default().into_iter().map(IpAddr::V6)).collect())
+            }
+        }
+    }
+
+    /// Where an alias points, `None` where the name is none.
+    pub async fn cname(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(self
+            .query(name, Kind::Cname)
+            .await?
+            .records
+            .into_iter()
+            .find_map(|r| if let Record::Cname(target) = r { Some(target) } else { None }))
+    }
+
+    /// Names of an address.
+    pub async fn ptr(&self, address: IpAddr) -> Result<Vec<String>, Error> {
+        Ok(self
+            .query(&reverse_name(address), Kind::Ptr)
+            .await?
+            .records
+            .into_iter()
+            .filter_map(|r| if let Record::Ptr(name) = r { Some(name) } else { None })
+            .collect())
+    }
+}
+
+/// Joins a TXT record's strings, without spaces.
+pub fn joined(strings: &[Vec<u8>]) -> Vec<u8> {
+    strings.concat()
+}
+
+/// The name under `in-addr.arpa` or `ip6.arpa` that holds an address's PTR (RFC 1035 §3.5, RFC 3596 §2.5).
+pub fn reverse_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(ip) => {
+            let nibbles = ip.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
+            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
+        }
+    }
+}
+
+/// The form in which names are compared: lower case, no trailing dot. `Err` where it can be no name in DNS.
+fn normal(name: &str) -> Result<String, Error> {
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    if bare.len() > 253 || bare.split('.').any(|label| label.is_empty() || label.len() > 63) {
+        return Err(Error::Name(name.to_owned()));
+    }
+    Ok(bare.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reverse_names_of_both_families() {
+        assert_eq!(reverse_name("40.74.40.57".parse().unwrap()), "57.40.74.40.in-addr.arpa");
+        assert_eq!(
+            reverse_name("2001:db8::cb01".parse().unwrap()),
+            "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
+        );
+    }
+
+    #[test]
+    fn names_that_no_zone_can_hold_are_refused() {
+        for name in ["", ".", "a..b", &"x".repeat(64), &"abc.".repeat(70)] {
+            assert!(matches!(normal(name), Err(Error::Name(_))), "{name:?}");
+        }
+        assert_eq!(normal("_DMARC.Test.dk.").unwrap(), "_dmarc.test.dk");
+    }
+}
