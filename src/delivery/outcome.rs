@@ -64,6 +64,9 @@ pub enum Trouble {
         reason: String,
         /// The least pause, if known.
         at_least: Option<Duration>,
+        /// What a person should do, where waiting alone will not mend it (certificate refused, no login offered):
+        /// raise an alert with it.
+        advice: Option<String>,
     },
     /// Trying again would do harm: wrong password, another address than expected, egress address lost, certificate refused.
     Suspend {
@@ -81,4 +84,6 @@ pub struct Outcome {
     pub recipients: Vec<RecipientOutcome>,
     /// For the route.
     pub trouble: Option<Trouble>,
+    /// The spool could not give the message's bytes, with the reason: nothing was sent, the record is to be held.
+    pub unreadable: Option<String>,
 }

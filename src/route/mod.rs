@@ -3,10 +3,14 @@
 //! A route is a value; what happens to it over time (throttled, suspended) lives in `queue::throttle`, what is connected
 //! to it lives in `delivery::pool`.
 
+pub mod presets;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use presets::{CapsOverride, Preset};
 
 /// Names a route for operators, metrics and events: `mailjet.trusted`, `own-server.egen-server`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +101,20 @@ pub enum TlsVersion {
     Tls12,
     /// TLS 1.3.
     Tls13,
+}
+
+/// A verified connection to the host, checked against the system's roots.
+impl Default for TlsPolicy {
+    fn default() -> Self {
+        TlsPolicy {
+            mode: TlsMode::Required,
+            ca_file: None,
+            pinned_sha256: None,
+            server_name: None,
+            client_certificate: None,
+            minimum: TlsVersion::Tls12,
+        }
+    }
 }
 
 /// A login at a smarthost.

@@ -177,6 +177,11 @@ pub struct Bytes {
 }
 
 impl Bytes {
+    /// Puts together what a backend has read and what it will read later.
+    pub fn new(prefix: Vec<u8>, header_len: u32, content_len: u64, source: Arc<dyn ReadChunk>) -> Self {
+        Bytes { prefix, header_len, content_len, source }
+    }
+
     /// How many chunks the content has.
     pub fn chunks(&self) -> usize {
         self.source.chunks()

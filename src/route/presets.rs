@@ -1,0 +1,142 @@
+//! What well-known servers bear: the values behind `limits.preset` in a customer's file.
+//!
+//! The numbers are the vendors' documented limits as of 2026, or stay a little below them where the server counts
+//! other mail of the same account too. Single keys of the file override ([`CapsOverride`]).
+
+use std::time::Duration;
+
+use super::Caps;
+
+/// A server that many customers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Mailjet: bears much; the cap protects our own SNAT ports toward one destination.
+    Mailjet,
+    /// Exchange Online with SMTP AUTH: 3 connections, 30 messages a minute, 10,000 recipients a day, 500 a message.
+    Microsoft365,
+    /// Exchange on-premises: 20 connections a source (`MaxInboundConnectionPerSource`).
+    Exchange,
+    /// `smtp-relay.gmail.com`: 100 recipients a transaction, 10,000 a day.
+    GoogleRelay,
+    /// Postfix: 50 connections a client (`smtpd_client_connection_count_limit`).
+    Postfix,
+}
+
+impl Preset {
+    /// All, in the order of the documentation.
+    pub const ALL: [Preset; 5] =
+        [Preset::Mailjet, Preset::Microsoft365, Preset::Exchange, Preset::GoogleRelay, Preset::Postfix];
+
+    /// Reads the name as configuration writes it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Preset::ALL.into_iter().find(|preset| preset.as_str() == name)
+    }
+
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Preset::Mailjet => "mailjet",
+            Preset::Microsoft365 => "microsoft365",
+            Preset::Exchange => "exchange",
+            Preset::GoogleRelay => "google-relay",
+            Preset::Postfix => "postfix",
+        }
+    }
+
+    /// Its caps.
+    pub fn caps(self) -> Caps {
+        let usual = Caps::default();
+        match self {
+            Preset::Mailjet => {
+                Caps { concurrency: 20, recipients_per_transaction: 50, messages_per_connection: 500, ..usual }
+            }
+            Preset::Microsoft365 => Caps {
+                concurrency: 3,
+                per_minute: Some(30),
+                per_day: Some(10_000),
+                recipients_per_transaction: 500,
+                messages_per_connection: 100,
+                // Exchange Online closes idle connections after about two minutes.
+                idle: Duration::from_secs(60),
+            },
+            Preset::Exchange => Caps { concurrency: 10, recipients_per_transaction: 200, ..usual },
+            Preset::GoogleRelay => {
+                Caps { concurrency: 10, per_day: Some(10_000), recipients_per_transaction: 100, ..usual }
+            }
+            Preset::Postfix => Caps { concurrency: 20, ..usual },
+        }
+    }
+}
+
+/// What holds for a server of which nothing is known: careful, and below every limit named above.
+impl Default for Caps {
+    fn default() -> Self {
+        Caps {
+            concurrency: 5,
+            per_minute: None,
+            per_day: None,
+            recipients_per_transaction: 100,
+            messages_per_connection: 100,
+            // Below Azure's 4 minutes, and below Postfix's smtpd_timeout under stress and Exchange's 5 minutes.
+            idle: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The single keys of a customer's `[route.limits]`; each one given replaces the preset's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CapsOverride {
+    /// Connections at once.
+    pub concurrency: Option<u32>,
+    /// Messages a minute.
+    pub per_minute: Option<u32>,
+    /// Recipients a day.
+    pub per_day: Option<u32>,
+    /// Recipients a transaction.
+    pub recipients_per_transaction: Option<u32>,
+    /// Messages over one connection.
+    pub messages_per_connection: Option<u32>,
+    /// How long an unused connection is kept.
+    pub idle: Option<Duration>,
+}
+
+impl CapsOverride {
+    /// `base` with the given keys replaced.
+    pub fn over(self, base: Caps) -> Caps {
+        Caps {
+            concurrency: self.concurrency.unwrap_or(base.concurrency),
+            per_minute: self.per_minute.or(base.per_minute),
+            per_day: self.per_day.or(base.per_day),
+            recipients_per_transaction: self.recipients_per_transaction.unwrap_or(base.recipients_per_transaction),
+            messages_per_connection: self.messages_per_connection.unwrap_or(base.messages_per_connection),
+            idle: self.idle.unwrap_or(base.idle),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for preset in Preset::ALL {
+            assert_eq!(Preset::parse(preset.as_str()), Some(preset));
+        }
+        assert_eq!(Preset::parse("Mailjet "), None);
+    }
+
+    #[test]
+    fn single_keys_override_a_preset() {
+        let caps = CapsOverride { concurrency: Some(1), per_day: Some(7), ..CapsOverride::default() }
+            .over(Preset::Microsoft365.caps());
+        assert_eq!((caps.concurrency, caps.per_minute, caps.per_day), (1, Some(30), Some(7)));
+    }
+
+    #[test]
+    fn idle_connections_are_closed_before_azure_drops_them() {
+        for preset in Preset::ALL {
+            assert!(preset.caps().idle < Duration::from_secs(240), "{}", preset.as_str());
+        }
+    }
+}
