@@ -9,6 +9,8 @@
 //! * A record leaves only when all its recipients are settled. What cannot be read is set aside and reported, not deleted.
 //! * The bytes of waiting messages are on disk, never in memory.
 
+pub mod settings;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -21,6 +23,8 @@ use tokio::sync::Notify;
 use crate::message::{CustomerId, Envelope, QueueId, Recipient, Urgency};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
+
+pub use settings::{Counters, Notice, Settings};
 
 /// A future as the port returns it.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -162,7 +166,7 @@ pub struct Lease {
     pub record: Record,
     /// The bytes to send.
     pub bytes: Bytes,
-    guard: Box<dyn Send + Sync>,
+    guard: Box<dyn std::any::Any + Send + Sync>,
 }
 
 /// The bytes of a leased message: the prefix and the start of the content in memory, the rest read in chunks.
