@@ -3,8 +3,12 @@
 //! Nothing here opens a socket, reads configuration or knows a customer. Both sides use it: the
 //! submission server parses commands and writes replies, the delivery client writes commands.
 
+pub mod data;
 pub mod path;
 pub mod reply;
+pub mod stuff;
 
+pub use data::{DataReader, Flaw};
 pub use path::{Domain, Mailbox, PathError, ReversePath};
 pub use reply::{EnhancedCode, Reply};
+pub use stuff::{BareLineEnd, DotStuffer};
