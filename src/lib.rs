@@ -17,6 +17,7 @@ pub mod time;
 pub mod customer;
 pub mod dkim;
 
+pub mod bounce;
 pub mod delivery;
 pub mod events;
 pub mod message;
@@ -25,5 +26,9 @@ pub mod resolver;
 pub mod route;
 pub mod smtp;
 pub mod spool;
+
+pub mod control;
+pub mod metrics;
+pub mod web;
 
 pub mod cli;

@@ -3,6 +3,7 @@
 //! A route is a value; what happens to it over time (throttled, suspended) lives in `queue::throttle`, what is connected
 //! to it lives in `delivery::pool`.
 
+mod control;
 pub mod presets;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use control::{RouteControl, RouteState, RouteStatus};
 pub use presets::{CapsOverride, Preset};
 
 /// Names a route for operators, metrics and events: `mailjet.trusted`, `own-server.egen-server`.

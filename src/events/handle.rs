@@ -1,0 +1,167 @@
+//! The producers' end: counts an event, hands it to whoever listens, and puts its line into the log's buffer.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::broadcast;
+
+use super::buffer::Buffer;
+use super::{Event, EventKind};
+use crate::time::Timestamp;
+
+/// Events that a slow subscriber may be behind before it misses the oldest.
+const SUBSCRIBER_BACKLOG: usize = 1024;
+/// Alerts kept in memory for the status page.
+const RECENT_ALERTS: usize = 50;
+
+/// The producers' handle. Cheap to clone. [`Events::default`] keeps no log: for tests, and where nothing was configured.
+#[derive(Clone)]
+pub struct Events(Arc<Shared>);
+
+struct Shared {
+    buffer: Option<Arc<Buffer>>,
+    log: Option<PathBuf>,
+    subscribers: broadcast::Sender<Arc<Event>>,
+    recent_alerts: Mutex<VecDeque<Event>>,
+    counters: Counters,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Events::new(None, None)
+    }
+}
+
+impl Events {
+    pub(super) fn new(buffer: Option<Arc<Buffer>>, log: Option<PathBuf>) -> Self {
+        let (subscribers, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
+        Events(Arc::new(Shared {
+            buffer,
+            log,
+            subscribers,
+            recent_alerts: Mutex::default(),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// Hands an event over. Never blocks on the disk, the network or a subscriber.
+    pub fn emit(&self, event: Event) {
+        let shared = &*self.0;
+        shared.counters.count(event.event);
+        if event.event == EventKind::Alert {
+            self.note_alert(&event);
+        }
+        if let Some(buffer) = &shared.buffer
+            && !LINE.with_borrow_mut(|line| {
+                write_line(&event, line);
+                buffer.push(line)
+            })
+        {
+            shared.counters.lost.inc();
+        }
+        if shared.subscribers.receiver_count() > 0 {
+            // An error means that the last subscriber left in between.
+            let _ = shared.subscribers.send(Arc::new(event));
+        }
+    }
+
+    /// Something a person must look at, and what to do about it.
+    pub fn alert(&self, detail: impl Into<String>) {
+        self.emit(Event::alert(detail));
+    }
+
+    /// Every event from now on. A subscriber that falls 1,024 behind hears `Lagged` and goes on with what is left.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.0.subscribers.subscribe()
+    }
+
+    /// The newest alerts since the start, newest first.
+    pub fn recent_alerts(&self) -> Vec<Event> {
+        let alerts = self.0.recent_alerts.lock().expect("no holder of this lock can panic");
+        alerts.iter().rev().cloned().collect()
+    }
+
+    /// Where the log is, for [`history`](super::history).
+    pub fn log(&self) -> Option<&Path> {
+        self.0.log.as_deref()
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    fn note_alert(&self, event: &Event) {
+        let detail = event.detail.as_deref().unwrap_or_default();
+        tracing::warn!(customer = event.customer, route = event.route, id = event.id, "alert: {detail}");
+        let mut alerts = self.0.recent_alerts.lock().expect("no holder of this lock can panic");
+        if alerts.len() == RECENT_ALERTS {
+            alerts.pop_front();
+        }
+        alerts.push_back(event.clone());
+    }
+}
+
+thread_local! {
+    /// One buffer a thread, so that an event costs no allocation here.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn write_line(event: &Event, line: &mut Vec<u8>) {
+    line.clear();
+    serde_json::to_writer(&mut *line, event).expect("an event has only string keys, and a Vec takes every write");
+    line.push(b'\n');
+}
+
+impl Event {
+    /// Something a person must look at, now.
+    pub fn alert(detail: impl Into<String>) -> Self {
+        Event { detail: Some(detail.into()), ..Event::new(EventKind::Alert, Timestamp::now()) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    event: &'static str,
+}
+
+/// What the events' stage counts.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    events: Family<KindLabel, Counter>,
+    alerts: Counter,
+    lost: Counter,
+    pub(super) webhook_sent: Counter,
+    pub(super) webhook_failures: Counter,
+    pub(super) webhook_gaps: Counter,
+    pub(super) webhook_behind_bytes: Gauge,
+}
+
+impl Counters {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("events", "Events by kind", self.events.clone());
+        registry.register("alerts", "Alerts: things a person must look at", self.alerts.clone());
+        registry.register("events_lost", "Events that the log could not take", self.lost.clone());
+        registry.register("webhook_events", "Events the webhook answered with 2xx", self.webhook_sent.clone());
+        registry.register("webhook_failures", "Calls of the webhook that failed", self.webhook_failures.clone());
+        let gaps = self.webhook_gaps.clone();
+        registry.register("webhook_gaps", "Times that lines rotated away before the webhook took them", gaps);
+        let behind = self.webhook_behind_bytes.clone();
+        registry.register("webhook_behind_bytes", "Octets of the log that the webhook has not taken yet", behind);
+    }
+
+    fn count(&self, kind: EventKind) {
+        self.events.get_or_create(&KindLabel { event: kind.as_str() }).inc();
+        if kind == EventKind::Alert {
+            self.alerts.inc();
+        }
+    }
+}

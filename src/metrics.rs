@@ -1,0 +1,196 @@
+//! The metrics' registry: every stage's counters under the prefix `postbud_`, the queue's and the routes' state read at each
+//! scrape, and the process itself under Prometheus' usual names.
+//!
+//! A stage has a `Counters` with `register(&self, &mut Registry)` and registers names without prefix:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use postbud::{events::Events, metrics, route::RouteControl, spool::Spool};
+//!
+//! fn wire(events: &Events, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) -> prometheus_client::registry::Registry {
+//!     let mut registry = metrics::registry();
+//!     let stages = metrics::stages(&mut registry);
+//!     events.counters().register(stages);
+//!     metrics::register_queue(stages, spool, routes);
+//!     registry
+//! }
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+use crate::message::Urgency;
+use crate::route::{RouteControl, RouteState};
+use crate::spool::{Kind, Lane, Spool};
+use crate::time::Timestamp;
+
+/// A registry that reports the process.
+pub fn registry() -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Process { started: Timestamp::now() }));
+    registry
+}
+
+/// Where the stages register.
+pub fn stages(registry: &mut Registry) -> &mut Registry {
+    registry.sub_registry_with_prefix("postbud")
+}
+
+/// Adds the queue by lane, the spool's disk and the routes' states.
+pub fn register_queue(stages: &mut Registry, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) {
+    stages.register_collector(Box::new(Queue { spool, routes }));
+}
+
+/// The text format for a scrape.
+pub fn encode(registry: &Registry) -> String {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("a String takes every write");
+    text
+}
+
+/// Memory, time and open files, from /proc.
+#[derive(Debug)]
+struct Process {
+    started: Timestamp,
+}
+
+impl Collector for Process {
+    fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let started = ConstGauge::new(self.started.as_millis() as f64 / 1000.0);
+        gauge(&mut out, "process_start_time_seconds", "When the process started, Unix time", &started)?;
+        if let Some(octets) = resident_octets() {
+            gauge(&mut out, "process_resident_memory_bytes", "Resident memory", &ConstGauge::new(octets as i64))?;
+        }
+        if let Some(count) = open_files() {
+            gauge(&mut out, "process_open_fds", "Open file descriptors", &ConstGauge::new(count as i64))?;
+        }
+        if let Some(seconds) = cpu_seconds() {
+            let seconds = ConstCounter::new(seconds);
+            let encoder =
+                out.encode_descriptor("process_cpu_seconds", "User and system time", None, seconds.metric_type())?;
+            seconds.encode(encoder)?;
+        }
+        Ok(())
+    }
+}
+
+fn resident_octets() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+fn open_files() -> Option<u64> {
+    // One of them is the directory being read.
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64)
+}
+
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th fields after it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_ascii_whitespace().skip(11);
+    let ticks: u64 = times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?;
+    Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+struct Queue {
+    spool: Arc<dyn Spool>,
+    routes: Arc<dyn RouteControl>,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Queue")
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LaneLabels {
+    customer: String,
+    urgency: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+impl Collector for Queue {
+    fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let stats = self.spool.stats();
+        let by_lane = |value: fn(&crate::spool::LaneStats) -> u64| {
+            let family = Family::<LaneLabels, Gauge>::default();
+            for (lane, lane_stats) in &stats.lanes {
+                family.get_or_create(&labels(lane)).set(value(lane_stats) as i64);
+            }
+            family
+        };
+        gauge(&mut out, "queue_messages", "Messages in the queue", &by_lane(|s| s.records))?;
+        gauge(&mut out, "queue_held", "Of these held", &by_lane(|s| s.held))?;
+        gauge(&mut out, "queue_deferred", "Of these tried before", &by_lane(|s| s.deferred))?;
+        gauge(&mut out, "queue_leased", "Of these being delivered", &by_lane(|s| s.leased))?;
+        gauge(&mut out, "queue_bytes", "Octets of the queue's messages", &by_lane(|s| s.bytes))?;
+        let now = Timestamp::now();
+        let oldest = Family::<LaneLabels, Gauge>::default();
+        for (lane, lane_stats) in &stats.lanes {
+            let age = lane_stats.oldest.map_or(0, |id| now.since(id.arrived()).as_secs());
+            oldest.get_or_create(&labels(lane)).set(age as i64);
+        }
+        gauge(&mut out, "queue_oldest_seconds", "Age of the oldest message", &oldest)?;
+        let disk = ConstGauge::new(stats.disk_bytes as i64);
+        gauge(&mut out, "spool_disk_bytes", "Octets the spool takes on disk", &disk)?;
+        let quarantined = ConstGauge::new(stats.quarantined as i64);
+        gauge(&mut out, "spool_quarantined", "Records set aside as unreadable", &quarantined)?;
+        self.encode_routes(&mut out)
+    }
+}
+
+impl Queue {
+    fn encode_routes(&self, out: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        let state = Family::<RouteLabels, Gauge>::default();
+        let in_flight = Family::<RouteLabels, Gauge>::default();
+        let sent_today = Family::<RouteLabels, Gauge>::default();
+        for route in self.routes.list() {
+            let labels = RouteLabels { route: route.id.to_string() };
+            let number = match route.state {
+                RouteState::Ready => 0,
+                RouteState::Throttled { .. } => 1,
+                RouteState::Suspended { .. } => 2,
+            };
+            state.get_or_create(&labels).set(number);
+            in_flight.get_or_create(&labels).set(i64::from(route.in_flight));
+            sent_today.get_or_create(&labels).set(i64::from(route.sent_today));
+        }
+        gauge(out, "route_state", "0 ready, 1 throttled, 2 suspended", &state)?;
+        gauge(out, "route_in_flight", "Attempts being made", &in_flight)?;
+        gauge(out, "route_sent_today", "Recipients sent to since midnight UTC", &sent_today)
+    }
+}
+
+fn labels(lane: &Lane) -> LaneLabels {
+    LaneLabels {
+        customer: lane.customer.to_string(),
+        urgency: match lane.urgency {
+            Urgency::Single => "single",
+            Urgency::Bulk => "bulk",
+        },
+        kind: match lane.kind {
+            Kind::Mail => "mail",
+            Kind::Bounce => "bounce",
+        },
+    }
+}
+
+fn gauge(out: &mut DescriptorEncoder, name: &str, help: &str, metric: &impl EncodeMetric) -> Result<(), fmt::Error> {
+    let encoder = out.encode_descriptor(name, help, None, metric.metric_type())?;
+    metric.encode(encoder)
+}
