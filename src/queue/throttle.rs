@@ -1,0 +1,311 @@
+//! What one route may do at this moment: its caps over time, and how it is recovering from trouble.
+//!
+//! ```text
+//!            BackOff                    BackOff (pause doubles)
+//!   Ready ───────────► Throttled ◄────────────────────────────┐
+//!     ▲  success          │ pause over: one connection ───────┘
+//!     └───────────────────┘
+//!     any ── Suspend ──► Suspended ── credentials changed, or by command ──► Ready (slow start)
+//! ```
+//!
+//! Pure: time comes in as `now`. Slow start: after trouble one connection, then twice as many with every success.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::route::Caps;
+use crate::time::Timestamp;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// A minute as the server counts it, and the time that a message may take on its way there.
+const MINUTE: Duration = Duration::from_secs(62);
+/// Trouble older than the oldest of these intervals counts as the receiver's, the strict side.
+const REMEMBERED_TROUBLES: usize = 32;
+const DAY_MILLIS: u64 = 86_400_000;
+
+/// A route's state, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Deliveries run.
+    Ready,
+    /// Backed off until an instant, then tried with one connection.
+    Throttled {
+        /// When it is tried again.
+        until: Timestamp,
+        /// What was heard.
+        reason: String,
+    },
+    /// Stopped until a reload changes the credentials or an operator resumes it.
+    Suspended {
+        /// What was heard.
+        reason: String,
+    },
+}
+
+/// One route's caps and recovery.
+#[derive(Debug)]
+pub struct Throttle {
+    caps: Caps,
+    state: State,
+    /// Connections allowed while recovering; `None` once as many succeeded as the cap allows.
+    slow_start: Option<u32>,
+    pause: Duration,
+    sent_last_minute: VecDeque<Timestamp>,
+    day: u64,
+    sent_today: u32,
+    troubles: VecDeque<(Timestamp, Option<Timestamp>)>,
+}
+
+impl Throttle {
+    /// A ready route that sent `sent_today` recipients on the UTC day of `now` already.
+    pub fn new(caps: Caps, sent_today: u32, now: Timestamp) -> Self {
+        Throttle {
+            caps,
+            state: State::Ready,
+            slow_start: None,
+            pause: FIRST_PAUSE,
+            sent_last_minute: VecDeque::new(),
+            day: day_of(now),
+            sent_today,
+            troubles: VecDeque::new(),
+        }
+    }
+
+    /// The state at `now`; a pause that is over reads as ready.
+    pub fn state(&mut self, now: Timestamp) -> &State {
+        if matches!(self.state, State::Throttled { until, .. } if until <= now) {
+            self.state = State::Ready;
+            self.end_trouble(now);
+        }
+        &self.state
+    }
+
+    /// Takes changed caps.
+    pub fn set_caps(&mut self, caps: Caps) {
+        self.caps = caps;
+    }
+
+    /// How many attempts may run at once at `now`.
+    pub fn concurrency(&mut self, now: Timestamp) -> u32 {
+        match self.state(now) {
+            State::Ready => self.slow_start.unwrap_or(self.caps.concurrency).min(self.caps.concurrency),
+            _ => 0,
+        }
+    }
+
+    /// Takes one message with up to `wanted` recipients out of the caps. Gives how many recipients it may have, 0 where a cap
+    /// is used up.
+    pub fn take(&mut self, wanted: u32, now: Timestamp) -> u32 {
+        let allowed = self.allowance(now).min(wanted).min(self.caps.recipients_per_transaction.max(1));
+        if allowed > 0 {
+            if self.caps.per_minute.is_some() {
+                self.sent_last_minute.push_back(now);
+            }
+            self.sent_today = self.sent_today.saturating_add(allowed);
+        }
+        allowed
+    }
+
+    /// Gives back what [`take`](Self::take) took for recipients that the server never heard of.
+    pub fn give_back(&mut self, recipients: u32) {
+        self.sent_today = self.sent_today.saturating_sub(recipients);
+    }
+
+    /// Recipients that the caps allow at `now`.
+    pub fn allowance(&mut self, now: Timestamp) -> u32 {
+        if day_of(now) != self.day {
+            (self.day, self.sent_today) = (day_of(now), 0);
+        }
+        while self.sent_last_minute.front().is_some_and(|sent| *sent + MINUTE <= now) {
+            self.sent_last_minute.pop_front();
+        }
+        let minute_is_full = self.caps.per_minute.is_some_and(|cap| self.sent_last_minute.len() >= cap as usize);
+        if minute_is_full { 0 } else { self.caps.per_day.map_or(u32::MAX, |cap| cap.saturating_sub(self.sent_today)) }
+    }
+
+    /// When something may be sent that may not be sent at `now`; `None` where only a person can help.
+    pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
+        match self.state(now) {
+            State::Throttled { until, .. } => return Some(*until),
+            State::Suspended { .. } => return None,
+            State::Ready => {}
+        }
+        if self.allowance(now) > 0 {
+            return Some(now);
+        }
+        let day_is_full = self.caps.per_day.is_some_and(|cap| self.sent_today >= cap);
+        match self.sent_last_minute.front() {
+            Some(sent) if !day_is_full => Some(*sent + MINUTE),
+            _ => Some(Timestamp::from_millis((self.day + 1) * DAY_MILLIS)),
+        }
+    }
+
+    /// Recipients sent on the UTC day of the last call.
+    pub fn sent_today(&self) -> (u64, u32) {
+        (self.day, self.sent_today)
+    }
+
+    /// A message was taken by the server.
+    pub fn succeeded(&mut self) {
+        self.pause = FIRST_PAUSE;
+        self.slow_start = self.slow_start.map(|n| n.saturating_mul(2)).filter(|n| *n < self.caps.concurrency);
+    }
+
+    /// The server asks for less. Pauses double with every trouble that no success came between; trouble heard by attempts that
+    /// were under way when the pause began does not lengthen it. `jitter` in 0..1.
+    pub fn back_off(&mut self, reason: &str, at_least: Option<Duration>, now: Timestamp, jitter: f64) {
+        if *self.state(now) != State::Ready {
+            return;
+        }
+        let pause = self.pause.max(at_least.unwrap_or_default()).mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.slow_start = Some(1);
+        self.state = State::Throttled { until: now + pause, reason: reason.to_owned() };
+        self.begin_trouble(now);
+    }
+
+    /// Stops the route. Gives whether it was running before: only then is an alert news.
+    pub fn suspend(&mut self, reason: &str, now: Timestamp) -> bool {
+        let news = !matches!(self.state, State::Suspended { .. });
+        if news {
+            self.begin_trouble(now);
+            self.slow_start = Some(1);
+            self.state = State::Suspended { reason: reason.to_owned() };
+        }
+        news
+    }
+
+    /// Starts it again, slowly. Gives whether it was not running.
+    pub fn resume(&mut self, now: Timestamp) -> bool {
+        let news = *self.state(now) != State::Ready;
+        self.state = State::Ready;
+        self.end_trouble(now);
+        news
+    }
+
+    /// How much of the time from `due` to `now` a message waited for our own caps and fairness, and not for the server's
+    /// trouble: that much does not make it older.
+    pub fn own_waiting(&self, due: Timestamp, now: Timestamp) -> Duration {
+        let trouble: Duration = self
+            .troubles
+            .iter()
+            .map(|(from, to)| to.unwrap_or(now).min(now).since((*from).max(due)))
+            .sum();
+        now.since(due).saturating_sub(trouble)
+    }
+
+    fn begin_trouble(&mut self, now: Timestamp) {
+        if self.troubles.back().is_some_and(|(_, to)| to.is_none()) {
+            return;
+        }
+        if self.troubles.len() == REMEMBERED_TROUBLES {
+            // Two become one that spans both: the pause between them then counts as trouble too.
+            if let (Some((from, _)), Some(next)) = (self.troubles.pop_front(), self.troubles.front_mut()) {
+                next.0 = from;
+            }
+        }
+        self.troubles.push_back((now, None));
+    }
+
+    fn end_trouble(&mut self, now: Timestamp) {
+        if let Some((_, to @ None)) = self.troubles.back_mut() {
+            *to = Some(now);
+        }
+    }
+}
+
+/// The UTC day, counted from the epoch.
+fn day_of(now: Timestamp) -> u64 {
+    now.as_millis() / DAY_MILLIS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps() -> Caps {
+        Caps {
+            concurrency: 8,
+            per_minute: Some(3),
+            per_day: Some(10),
+            recipients_per_transaction: 4,
+            messages_per_connection: 100,
+            idle: Duration::from_secs(60),
+        }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(20_000 * DAY_MILLIS + seconds * 1000)
+    }
+
+    #[test]
+    fn no_window_of_a_minute_holds_more_than_the_cap() {
+        let mut throttle = Throttle::new(Caps { per_day: None, ..caps() }, 0, at(0));
+        let sent: Vec<u64> = (0..300).filter(|s| throttle.take(1, at(*s)) == 1).collect();
+        assert!(sent.windows(4).all(|w| w[3] - w[0] > 60), "{sent:?}");
+        assert_eq!(sent.len(), 15);
+        assert_eq!(throttle.next_change(at(299)), Some(at(248) + MINUTE));
+    }
+
+    #[test]
+    fn the_day_counts_recipients_and_ends_at_midnight_utc() {
+        let mut throttle = Throttle::new(Caps { per_minute: None, ..caps() }, 3, at(0));
+        assert_eq!(throttle.take(100, at(0)), 4, "recipients a transaction");
+        assert_eq!(throttle.take(100, at(0)), 3, "what is left of the day");
+        assert_eq!(throttle.take(1, at(0)), 0);
+        let midnight = Timestamp::from_millis(20_001 * DAY_MILLIS);
+        assert_eq!(throttle.next_change(at(0)), Some(midnight));
+        assert_eq!(throttle.take(1, midnight), 1);
+        throttle.give_back(1);
+        assert_eq!(throttle.sent_today(), (20_001, 0));
+    }
+
+    #[test]
+    fn backing_off_doubles_until_a_success_and_restarts_slowly() {
+        let mut throttle = Throttle::new(caps(), 0, at(0));
+        throttle.back_off("421 busy", None, at(0), 0.0);
+        throttle.back_off("421 busy", None, at(1), 0.0); // heard by another attempt that was under way
+        assert_eq!(throttle.concurrency(at(14)), 0);
+        assert_eq!(throttle.concurrency(at(15)), 1);
+        throttle.back_off("421 busy", None, at(15), 0.0);
+        assert_eq!(throttle.next_change(at(16)), Some(at(45)));
+        assert_eq!(throttle.concurrency(at(45)), 1);
+        let grown: Vec<u32> = (0..4)
+            .map(|_| {
+                throttle.succeeded();
+                throttle.concurrency(at(45))
+            })
+            .collect();
+        assert_eq!(grown, [2, 4, 8, 8]);
+        throttle.back_off("421 busy", None, at(50), 0.0);
+        assert_eq!(throttle.next_change(at(50)), Some(at(65)), "a success reset the pause");
+    }
+
+    #[test]
+    fn a_suspended_route_waits_for_a_person() {
+        let mut throttle = Throttle::new(caps(), 0, at(0));
+        assert!(throttle.suspend("535 wrong password", at(0)));
+        assert!(!throttle.suspend("535 wrong password", at(1)), "no second alert");
+        throttle.back_off("421", None, at(2), 0.0);
+        assert_eq!(throttle.next_change(at(1_000_000)), None);
+        assert!(throttle.resume(at(1_000_000)));
+        assert_eq!(throttle.concurrency(at(1_000_000)), 1);
+    }
+
+    #[test]
+    fn waiting_for_the_servers_trouble_is_not_our_own_waiting() {
+        let mut throttle = Throttle::new(caps(), 0, at(0));
+        throttle.suspend("535", at(100));
+        throttle.resume(at(160));
+        assert_eq!(throttle.own_waiting(at(0), at(200)), Duration::from_secs(140));
+        assert_eq!(throttle.own_waiting(at(130), at(200)), Duration::from_secs(40));
+        throttle.suspend("535", at(200));
+        assert_eq!(throttle.own_waiting(at(130), at(300)), Duration::from_secs(40));
+        for n in 0..100 {
+            throttle.resume(at(300 + 2 * n));
+            throttle.suspend("535", at(301 + 2 * n));
+        }
+        assert!(throttle.troubles.len() <= REMEMBERED_TROUBLES);
+    }
+}

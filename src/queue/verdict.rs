@@ -1,0 +1,297 @@
+//! From what an attempt brought to what happens next: delivered, tried again, bounced, expired. One pure function.
+
+use std::time::Duration;
+
+use crate::delivery::{Outcome, RecipientOutcome, Scope, Verdict};
+use crate::events::{Event, EventKind};
+use crate::queue::retry::Schedule;
+use crate::route::RouteId;
+use crate::spool::{Record, RecipientState, Settlement};
+use crate::time::Timestamp;
+
+/// How patient the queue is.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// When to try again, and when to give up.
+    pub retry: Schedule,
+    /// A message still waiting at this age makes a delay notice, once.
+    pub delay_notice: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { retry: Schedule::default(), delay_notice: Duration::from_secs(4 * 3600) }
+    }
+}
+
+/// A recipient that will never be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Index in the envelope.
+    pub index: usize,
+    /// The last reply heard, or the reason.
+    pub reply: String,
+    /// The remedy, where one is known.
+    pub advice: Option<String>,
+    /// Given up for its age, not for the reply.
+    pub expired: bool,
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub struct Decision {
+    /// For the spool.
+    pub settlement: Settlement,
+    /// For machines, in the recipients' order.
+    pub events: Vec<Event>,
+    /// To be told to the sender.
+    pub failures: Vec<Failure>,
+    /// The sender is owed a delay notice.
+    pub delayed: bool,
+}
+
+/// Decides what an attempt over `route` means for `record`. `own_waiting` is how long it waited for our own caps before the
+/// attempt; `jitter` is in 0..1.
+///
+/// A failure of the route leaves the attempt count alone: the message has not been judged. Its next attempt is due at once,
+/// when the route lets it (the throttle decides).
+pub fn decide(
+    record: &Record,
+    route: &RouteId,
+    outcome: &Outcome,
+    patience: &Patience,
+    own_waiting: Duration,
+    now: Timestamp,
+    jitter: f64,
+) -> Decision {
+    let expires_at = expires_at(record, &patience.retry) + own_waiting;
+    let counts = outcome.recipients.iter().any(|r| r.scope != Scope::Route || r.verdict != Verdict::Deferred);
+    let deferred = outcome.recipients.iter().any(|r| r.verdict == Verdict::Deferred && r.scope != Scope::Route);
+    let next = if deferred { patience.retry.next_attempt(record.attempts + 1, now, jitter) } else { now };
+    let due = next.min(expires_at).max(now);
+
+    let mut decision = Decision {
+        settlement: Settlement {
+            results: Vec::new(),
+            due,
+            counts,
+            waited_for_caps: own_waiting,
+            delay_notified: record.delay_notified,
+            hold: None,
+        },
+        events: Vec::new(),
+        failures: Vec::new(),
+        delayed: false,
+    };
+    for heard in &outcome.recipients {
+        decision.apply(record, route, heard, now);
+    }
+    if now >= expires_at {
+        decision.expire(record, route, now);
+    } else {
+        let age = now.since(record.id.arrived()).saturating_sub(record.waited_for_caps + own_waiting);
+        let still_waiting = record.waiting().any(|(index, _)| decision.leaves_waiting(index));
+        decision.delayed = still_waiting && age >= patience.delay_notice && !record.delay_notified;
+        decision.settlement.delay_notified |= decision.delayed;
+    }
+    decision
+}
+
+/// The instant at which a record is given up, not counting the time that it waits for our own caps from now on.
+pub fn expires_at(record: &Record, retry: &Schedule) -> Timestamp {
+    record.id.arrived() + retry.give_up + record.waited_for_caps
+}
+
+impl Decision {
+    fn apply(&mut self, record: &Record, route: &RouteId, heard: &RecipientOutcome, now: Timestamp) {
+        let reply = heard.reply.clone();
+        let (state, kind) = match heard.verdict {
+            Verdict::Delivered => (RecipientState::Delivered { reply }, EventKind::Delivered),
+            Verdict::Deferred => (RecipientState::Waiting { last_reply: Some(reply) }, EventKind::Deferred),
+            Verdict::Failed => (RecipientState::Failed { reply }, EventKind::Bounced),
+        };
+        if heard.verdict == Verdict::Failed {
+            let (index, reply, advice) = (heard.index, heard.reply.clone(), heard.advice.clone());
+            self.failures.push(Failure { index, reply, advice, expired: false });
+        }
+        let mut event = recipient_event(kind, record, route, heard.index, now);
+        event.reply = Some(heard.reply.clone());
+        event.scope = (heard.verdict != Verdict::Delivered).then(|| heard.scope.as_str());
+        event.next_attempt = (heard.verdict == Verdict::Deferred).then(|| self.settlement.due.to_string());
+        event.detail = heard.advice.clone().or_else(|| {
+            heard.unknown.then(|| "the connection broke after the whole message was sent: the server may have taken it".into())
+        });
+        self.settlement.results.push((heard.index, state));
+        self.events.push(event);
+    }
+
+    fn expire(&mut self, record: &Record, route: &RouteId, now: Timestamp) {
+        let given_up: Vec<usize> =
+            record.waiting().map(|(index, _)| index).filter(|index| self.leaves_waiting(*index)).collect();
+        for index in given_up {
+            let heard_now = self.settlement.results.iter().position(|(i, _)| *i == index);
+            let last = match heard_now.map(|at| self.settlement.results.remove(at).1) {
+                Some(RecipientState::Waiting { last_reply }) => last_reply,
+                _ => match &record.recipients[index] {
+                    RecipientState::Waiting { last_reply } => last_reply.clone(),
+                    _ => None,
+                },
+            };
+            let reply = last.unwrap_or_else(|| "the route carried no mail in all this time".into());
+            let mut event = recipient_event(EventKind::Expired, record, route, index, now);
+            event.reply = Some(reply.clone());
+            self.events.push(event);
+            self.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
+            self.failures.push(Failure { index, reply, advice: None, expired: true });
+        }
+    }
+
+    /// Whether the recipient is still owed an attempt after what was decided so far.
+    fn leaves_waiting(&self, index: usize) -> bool {
+        self.settlement.results.iter().find(|(i, _)| *i == index).is_none_or(|(_, state)| state.is_waiting())
+    }
+}
+
+/// An event about one recipient of a record.
+pub fn recipient_event(kind: EventKind, record: &Record, route: &RouteId, index: usize, now: Timestamp) -> Event {
+    Event {
+        recipient: record.envelope.recipients.get(index).map(|r| r.address.to_string()),
+        route: Some(route.to_string()),
+        ..record_event(kind, record, now)
+    }
+}
+
+/// An event about a whole record.
+pub fn record_event(kind: EventKind, record: &Record, now: Timestamp) -> Event {
+    Event {
+        id: Some(record.id.to_string()),
+        message_id: Some(record.message_id.clone()),
+        customer: Some(record.lane.customer.to_string()),
+        ..Event::new(kind, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
+    use crate::smtp::{Domain, Mailbox, ReversePath};
+    use crate::spool::{Kind, Lane};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn arrived() -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000)
+    }
+
+    fn record() -> Record {
+        let to = |name| Recipient::new(Mailbox::parse(name).unwrap());
+        Record {
+            id: QueueId::from_u64(arrived().as_millis() * 1000),
+            lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Single, kind: Kind::Mail },
+            envelope: Envelope {
+                reverse_path: ReversePath::Mailbox(Mailbox::parse("a@test.dk").unwrap()),
+                recipients: vec![to("x@example.com"), to("y@example.com"), to("z@example.com")],
+                body: BodyKind::SevenBit,
+                smtputf8: false,
+                ret: None,
+                envid: None,
+            },
+            recipients: vec![RecipientState::Waiting { last_reply: None }; 3],
+            from_domain: Domain::parse("test.dk").unwrap(),
+            message_id: "1@test.dk".into(),
+            size: 1000,
+            attempts: 0,
+            due: arrived(),
+            waited_for_caps: Duration::ZERO,
+            delay_notified: false,
+            held: None,
+            leased: true,
+        }
+    }
+
+    fn heard(index: usize, verdict: Verdict, scope: Scope, reply: &str) -> RecipientOutcome {
+        RecipientOutcome { index, verdict, scope, reply: reply.into(), advice: None, unknown: false }
+    }
+
+    fn after(age: Duration, record: &Record, recipients: Vec<RecipientOutcome>) -> Decision {
+        let outcome = Outcome { recipients, trouble: None };
+        let route = RouteId::new("mailjet.starter");
+        decide(record, &route, &outcome, &Patience::default(), Duration::ZERO, arrived() + age, 0.5)
+    }
+
+    fn kinds(decision: &Decision) -> Vec<EventKind> {
+        decision.events.iter().map(|e| e.event).collect()
+    }
+
+    #[test]
+    fn each_recipient_gets_its_own_verdict() {
+        let decision = after(
+            Duration::from_secs(1),
+            &record(),
+            vec![
+                heard(0, Verdict::Delivered, Scope::Recipient, "250 ok"),
+                heard(1, Verdict::Failed, Scope::Recipient, "550 5.1.1 unknown"),
+                heard(2, Verdict::Deferred, Scope::Recipient, "451 4.7.1 greylisted"),
+            ],
+        );
+        assert_eq!(kinds(&decision), [EventKind::Delivered, EventKind::Bounced, EventKind::Deferred]);
+        assert_eq!(decision.failures.iter().map(|f| f.index).collect::<Vec<_>>(), [1]);
+        assert!(decision.settlement.counts);
+        assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(61));
+        assert!(!decision.delayed);
+    }
+
+    #[test]
+    fn a_failure_of_the_route_leaves_the_attempts_alone() {
+        let decision = after(DAY / 24, &record(), vec![heard(0, Verdict::Deferred, Scope::Route, "connection refused")]);
+        assert!(!decision.settlement.counts);
+        assert_eq!(decision.settlement.due, arrived() + DAY / 24);
+    }
+
+    #[test]
+    fn recipients_that_were_not_reached_stay_due_at_once() {
+        let decision = after(Duration::ZERO, &record(), vec![heard(0, Verdict::Delivered, Scope::Recipient, "250 ok")]);
+        assert_eq!(decision.settlement.due, arrived());
+        assert_eq!(decision.settlement.results.len(), 1);
+    }
+
+    #[test]
+    fn the_last_attempt_is_at_the_end_of_the_maximum_age_and_then_all_expire() {
+        let mut record = record();
+        record.attempts = 40;
+        let deferred = |i| heard(i, Verdict::Deferred, Scope::Recipient, "451 try later");
+        let decision = after(5 * DAY - Duration::from_secs(60), &record, vec![deferred(0)]);
+        assert_eq!(decision.settlement.due, arrived() + 5 * DAY);
+        let decision = after(5 * DAY, &record, vec![deferred(0), heard(1, Verdict::Delivered, Scope::Recipient, "250")]);
+        assert_eq!(kinds(&decision), [EventKind::Deferred, EventKind::Delivered, EventKind::Expired, EventKind::Expired]);
+        assert_eq!(decision.failures.iter().map(|f| (f.index, f.expired)).collect::<Vec<_>>(), [(0, true), (2, true)]);
+        assert_eq!(decision.failures[0].reply, "451 try later");
+        assert_eq!(decision.settlement.results.len(), 3);
+        assert!(decision.settlement.results.iter().all(|(_, state)| !state.is_waiting()));
+    }
+
+    #[test]
+    fn time_spent_waiting_for_our_own_caps_does_not_age_a_message() {
+        let mut record = record();
+        record.waited_for_caps = 3 * DAY;
+        let decision = after(6 * DAY, &record, vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")]);
+        assert_eq!(kinds(&decision), [EventKind::Deferred]);
+        let outcome = Outcome { recipients: vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")], trouble: None };
+        let route = RouteId::new("r");
+        let decision = decide(&record, &route, &outcome, &Patience::default(), DAY, arrived() + 8 * DAY + DAY / 2, 0.5);
+        assert_eq!(kinds(&decision), [EventKind::Deferred]);
+    }
+
+    #[test]
+    fn a_delay_notice_is_owed_once() {
+        let deferred = || vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")];
+        let decision = after(DAY / 6, &record(), deferred());
+        assert!(decision.delayed && decision.settlement.delay_notified);
+        let mut told = record();
+        told.delay_notified = true;
+        assert!(!after(DAY / 6, &told, deferred()).delayed);
+        let all_done = (0..3).map(|i| heard(i, Verdict::Delivered, Scope::Recipient, "250")).collect();
+        assert!(!after(DAY / 6, &record(), all_done).delayed);
+    }
+}
