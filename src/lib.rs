@@ -22,6 +22,7 @@ pub mod delivery;
 pub mod events;
 pub mod message;
 pub mod onboarding;
+pub mod queue;
 pub mod resolver;
 pub mod route;
 pub mod smtp;

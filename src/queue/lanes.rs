@@ -39,7 +39,8 @@ impl Lanes {
     pub fn next(&mut self) -> Option<Lane> {
         self.turn = self.turn.wrapping_add(1);
         let bulk_first = self.turn.is_multiple_of(BULK_TURN);
-        let (first, second) = if bulk_first { (&mut self.bulk, &mut self.single) } else { (&mut self.single, &mut self.bulk) };
+        let (first, second) =
+            if bulk_first { (&mut self.bulk, &mut self.single) } else { (&mut self.single, &mut self.bulk) };
         let ring = if first.order.is_empty() { second } else { first };
         let lane = ring.order.pop_front()?;
         ring.order.push_back(lane.clone());

@@ -114,17 +114,14 @@ impl Routes {
         self.routes.get_mut(id).map_or(0, |entry| entry.throttle.take(wanted, now)) as usize
     }
 
-    /// Takes note of what a transaction with `taken` recipients says about its route. Gives the reason if the route was
-    /// suspended by it just now.
+    /// Takes note of what a transaction with `taken` recipients says about its route. Gives whether the trouble is news: the
+    /// route carried mail until now.
     pub fn report(&mut self, id: &RouteId, outcome: &Outcome, taken: usize, now: Timestamp, jitter: f64) -> bool {
         let Some(entry) = self.routes.get_mut(id) else { return false };
         let unheard = taken.saturating_sub(outcome.recipients.len());
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
         match &outcome.trouble {
-            Some(Trouble::BackOff { reason, at_least }) => {
-                entry.throttle.back_off(reason, *at_least, now, jitter);
-                false
-            }
+            Some(Trouble::BackOff { reason, at_least, .. }) => entry.throttle.back_off(reason, *at_least, now, jitter),
             Some(Trouble::Suspend { reason, .. }) => entry.throttle.suspend(reason, now),
             None => {
                 if outcome.recipients.iter().any(|r| r.verdict == Verdict::Delivered) {
@@ -142,11 +139,11 @@ impl Routes {
 
     /// Routes that have lanes in line and a free slot: a worker should start there.
     pub fn startable(&mut self, now: Timestamp) -> Vec<Arc<Route>> {
-        self.routes
-            .values_mut()
-            .filter(|e| !e.lanes.is_empty() && e.throttle.allowance(now) > 0 && e.running < e.throttle.concurrency(now))
-            .map(|e| Arc::clone(&e.route))
-            .collect()
+        let has_room = |entry: &mut Entry| {
+            let waiting = !entry.lanes.is_empty() && entry.throttle.allowance(now) > 0;
+            (waiting && entry.running < entry.throttle.concurrency(now)).then(|| Arc::clone(&entry.route))
+        };
+        self.routes.values_mut().filter_map(has_room).collect()
     }
 
     /// When a route that lanes wait for may carry mail again by itself.
@@ -157,8 +154,11 @@ impl Routes {
 
     /// Routes with lanes in line that carry nothing now because of trouble.
     pub fn troubled(&mut self, now: Timestamp) -> Vec<RouteId> {
-        let waiting = self.routes.iter_mut().filter(|(_, entry)| !entry.lanes.is_empty());
-        waiting.filter(|(_, e)| *e.throttle.state(now) != State::Ready).map(|(id, _)| id.clone()).collect()
+        let troubled = |(id, entry): (&RouteId, &mut Entry)| {
+            let in_trouble = *entry.throttle.state(now) != State::Ready;
+            (in_trouble && !entry.lanes.is_empty()).then(|| id.clone())
+        };
+        self.routes.iter_mut().filter_map(troubled).collect()
     }
 
     /// Stops a route. `None` if there is no such route, else whether it was running.
@@ -291,8 +291,8 @@ mod tests {
         let (mut routes, route) = (Routes::default(), route(8, None, "h"));
         routes.offer(lane("a"), &route, now());
         assert!(routes.enter(&route, now()));
-        let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None });
-        routes.report(&route.id, &Outcome { recipients: vec![], trouble }, 1, now(), 0.0);
+        let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
+        routes.report(&route.id, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
         assert_eq!(routes.turn(&route.id, now()), None);
         let then = routes.next_change(now()).unwrap();
         assert_eq!(then, now() + Duration::from_secs(15));
@@ -327,7 +327,7 @@ mod tests {
             advice: None,
             unknown: false,
         };
-        routes.report(&route.id, &Outcome { recipients: vec![heard], trouble: None }, 5, now(), 0.0);
+        routes.report(&route.id, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
         assert_eq!(routes.spent()[&route.id], (today, 96));
     }
 }

@@ -153,16 +153,18 @@ impl Throttle {
     }
 
     /// The server asks for less. Pauses double with every trouble that no success came between; trouble heard by attempts that
-    /// were under way when the pause began does not lengthen it. `jitter` in 0..1.
-    pub fn back_off(&mut self, reason: &str, at_least: Option<Duration>, now: Timestamp, jitter: f64) {
+    /// were under way when the pause began does not lengthen it. `jitter` in 0..1. Gives whether a success came between.
+    pub fn back_off(&mut self, reason: &str, at_least: Option<Duration>, now: Timestamp, jitter: f64) -> bool {
         if *self.state(now) != State::Ready {
-            return;
+            return false;
         }
+        let news = self.pause == FIRST_PAUSE;
         let pause = self.pause.max(at_least.unwrap_or_default()).mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.slow_start = Some(1);
         self.state = State::Throttled { until: now + pause, reason: reason.to_owned() };
         self.begin_trouble(now);
+        news
     }
 
     /// Stops the route. Gives whether it was running before: only then is an alert news.
@@ -187,11 +189,8 @@ impl Throttle {
     /// How much of the time from `due` to `now` a message waited for our own caps and fairness, and not for the server's
     /// trouble: that much does not make it older.
     pub fn own_waiting(&self, due: Timestamp, now: Timestamp) -> Duration {
-        let trouble: Duration = self
-            .troubles
-            .iter()
-            .map(|(from, to)| to.unwrap_or(now).min(now).since((*from).max(due)))
-            .sum();
+        let trouble: Duration =
+            self.troubles.iter().map(|(from, to)| to.unwrap_or(now).min(now).since((*from).max(due))).sum();
         now.since(due).saturating_sub(trouble)
     }
 
@@ -264,11 +263,11 @@ mod tests {
     #[test]
     fn backing_off_doubles_until_a_success_and_restarts_slowly() {
         let mut throttle = Throttle::new(caps(), 0, at(0));
-        throttle.back_off("421 busy", None, at(0), 0.0);
+        assert!(throttle.back_off("421 busy", None, at(0), 0.0));
         throttle.back_off("421 busy", None, at(1), 0.0); // heard by another attempt that was under way
         assert_eq!(throttle.concurrency(at(14)), 0);
         assert_eq!(throttle.concurrency(at(15)), 1);
-        throttle.back_off("421 busy", None, at(15), 0.0);
+        assert!(!throttle.back_off("421 busy", None, at(15), 0.0), "no second alert");
         assert_eq!(throttle.next_change(at(16)), Some(at(45)));
         assert_eq!(throttle.concurrency(at(45)), 1);
         let grown: Vec<u32> = (0..4)

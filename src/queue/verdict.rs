@@ -6,7 +6,7 @@ use crate::delivery::{Outcome, RecipientOutcome, Scope, Verdict};
 use crate::events::{Event, EventKind};
 use crate::queue::retry::Schedule;
 use crate::route::RouteId;
-use crate::spool::{Record, RecipientState, Settlement};
+use crate::spool::{RecipientState, Record, Settlement};
 use crate::time::Timestamp;
 
 /// How patient the queue is.
@@ -77,7 +77,7 @@ pub fn decide(
             counts,
             waited_for_caps: own_waiting,
             delay_notified: record.delay_notified,
-            hold: None,
+            hold: outcome.unreadable.clone(),
         },
         events: Vec::new(),
         failures: Vec::new(),
@@ -86,7 +86,11 @@ pub fn decide(
     for heard in &outcome.recipients {
         decision.apply(record, route, heard, now);
     }
-    if now >= expires_at {
+    if let Some(why) = &outcome.unreadable {
+        let mut event = record_event(EventKind::Held, record, now);
+        event.detail = Some(why.clone());
+        decision.events.push(event);
+    } else if now >= expires_at {
         decision.expire(record, route, now);
     } else {
         let age = now.since(record.id.arrived()).saturating_sub(record.waited_for_caps + own_waiting);
@@ -119,7 +123,9 @@ impl Decision {
         event.scope = (heard.verdict != Verdict::Delivered).then(|| heard.scope.as_str());
         event.next_attempt = (heard.verdict == Verdict::Deferred).then(|| self.settlement.due.to_string());
         event.detail = heard.advice.clone().or_else(|| {
-            heard.unknown.then(|| "the connection broke after the whole message was sent: the server may have taken it".into())
+            heard
+                .unknown
+                .then(|| "the connection broke after the whole message was sent: the server may have taken it".into())
         });
         self.settlement.results.push((heard.index, state));
         self.events.push(event);
@@ -215,7 +221,7 @@ mod tests {
     }
 
     fn after(age: Duration, record: &Record, recipients: Vec<RecipientOutcome>) -> Decision {
-        let outcome = Outcome { recipients, trouble: None };
+        let outcome = Outcome { recipients, ..Outcome::default() };
         let route = RouteId::new("mailjet.starter");
         decide(record, &route, &outcome, &Patience::default(), Duration::ZERO, arrived() + age, 0.5)
     }
@@ -244,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_failure_of_the_route_leaves_the_attempts_alone() {
-        let decision = after(DAY / 24, &record(), vec![heard(0, Verdict::Deferred, Scope::Route, "connection refused")]);
+        let decision =
+            after(DAY / 24, &record(), vec![heard(0, Verdict::Deferred, Scope::Route, "connection refused")]);
         assert!(!decision.settlement.counts);
         assert_eq!(decision.settlement.due, arrived() + DAY / 24);
     }
@@ -263,8 +270,12 @@ mod tests {
         let deferred = |i| heard(i, Verdict::Deferred, Scope::Recipient, "451 try later");
         let decision = after(5 * DAY - Duration::from_secs(60), &record, vec![deferred(0)]);
         assert_eq!(decision.settlement.due, arrived() + 5 * DAY);
-        let decision = after(5 * DAY, &record, vec![deferred(0), heard(1, Verdict::Delivered, Scope::Recipient, "250")]);
-        assert_eq!(kinds(&decision), [EventKind::Deferred, EventKind::Delivered, EventKind::Expired, EventKind::Expired]);
+        let decision =
+            after(5 * DAY, &record, vec![deferred(0), heard(1, Verdict::Delivered, Scope::Recipient, "250")]);
+        assert_eq!(
+            kinds(&decision),
+            [EventKind::Deferred, EventKind::Delivered, EventKind::Expired, EventKind::Expired]
+        );
         assert_eq!(decision.failures.iter().map(|f| (f.index, f.expired)).collect::<Vec<_>>(), [(0, true), (2, true)]);
         assert_eq!(decision.failures[0].reply, "451 try later");
         assert_eq!(decision.settlement.results.len(), 3);
@@ -277,10 +288,20 @@ mod tests {
         record.waited_for_caps = 3 * DAY;
         let decision = after(6 * DAY, &record, vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")]);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
-        let outcome = Outcome { recipients: vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")], trouble: None };
+        let outcome =
+            Outcome { recipients: vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")], ..Outcome::default() };
         let route = RouteId::new("r");
         let decision = decide(&record, &route, &outcome, &Patience::default(), DAY, arrived() + 8 * DAY + DAY / 2, 0.5);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
+    }
+
+    #[test]
+    fn a_message_whose_bytes_cannot_be_read_is_held_and_never_expires() {
+        let outcome = Outcome { unreadable: Some("checksum".into()), ..Outcome::default() };
+        let route = RouteId::new("r");
+        let decision = decide(&record(), &route, &outcome, &Patience::default(), DAY, arrived() + 9 * DAY, 0.5);
+        assert_eq!(kinds(&decision), [EventKind::Held]);
+        assert_eq!(decision.settlement.hold.as_deref(), Some("checksum"));
     }
 
     #[test]

@@ -1,0 +1,330 @@
+//! The queue: decides what is tried when, over which route, and what becomes of the result. It alone applies outcomes.
+//!
+//! The spool holds records and their due times; the queue looks at it whenever it is woken, puts lanes with due mail in
+//! line ([`lanes`]), starts as many workers as the routes bear ([`routes`], [`throttle`]), and each worker takes a turn:
+//! claim, one attempt, decide ([`verdict`]), settle. A wake-up is a hint; the due time on disk is the truth.
+//!
+//! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates.
+
+pub mod lanes;
+pub mod ledger;
+pub mod retry;
+pub mod routes;
+pub mod throttle;
+pub mod verdict;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::customer::{Customer, Directory, Standings, Via};
+use crate::delivery::Delivery;
+use crate::events::{Event, EventKind, Events};
+use crate::message::CustomerId;
+use crate::queue::ledger::Ledger;
+use crate::queue::routes::{RouteStatus, Routes};
+use crate::route::{Route, RouteId};
+use crate::smtp::Domain;
+use crate::spool::{Filter, Lane, Spool};
+use crate::time::Timestamp;
+
+pub use retry::Schedule;
+pub use verdict::Patience;
+
+/// No longer than this between two looks at the spool, even if nothing seems due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Results could not be recorded: nothing is sent for this long.
+const HALT: Duration = Duration::from_secs(30);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How the queue behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Retries, maximum age, delay notices.
+    pub patience: Patience,
+    /// Where the daily counters are kept.
+    pub ledger: PathBuf,
+}
+
+/// What the queue works with.
+pub struct Parts {
+    /// Holds the mail.
+    pub spool: Arc<dyn Spool>,
+    /// Makes the attempts.
+    pub delivery: Arc<Delivery>,
+    /// Customers and tiers.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// What domains have verified.
+    pub standings: Standings,
+    /// Hears of everything.
+    pub events: Events,
+}
+
+/// What the queue counts.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Recipients taken by a smarthost.
+    pub delivered: Counter,
+    /// Recipients to be tried again.
+    pub deferred: Counter,
+    /// Recipients refused for good.
+    pub bounced: Counter,
+    /// Recipients given up for their age.
+    pub expired: Counter,
+    /// Transactions begun.
+    pub attempts: Counter,
+    /// Times that delivery stopped because results could not be recorded.
+    pub halts: Counter,
+}
+
+impl Counters {
+    /// Adds the counters to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("postbud_recipients_delivered", "Recipients taken by a smarthost", self.delivered.clone());
+        registry.register("postbud_recipients_deferred", "Deferrals of a recipient", self.deferred.clone());
+        registry.register("postbud_recipients_bounced", "Recipients refused for good", self.bounced.clone());
+        registry.register("postbud_recipients_expired", "Recipients given up for their age", self.expired.clone());
+        registry.register("postbud_attempts", "Transactions begun", self.attempts.clone());
+        registry.register("postbud_delivery_halts", "Stops because results could not be recorded", self.halts.clone());
+    }
+}
+
+/// The running queue. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    parts: Parts,
+    routes: Mutex<Routes>,
+    wake: Notify,
+    counters: Counters,
+    halted_until: AtomicU64,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Queue {
+    /// Starts delivering what the spool holds. Errors where the daily counters cannot be read.
+    pub fn start(settings: Settings, parts: Parts) -> std::io::Result<Self> {
+        let (ledger, spent) = Ledger::open(settings.ledger.clone())?;
+        let queue = Queue(Arc::new(Inner {
+            settings,
+            parts,
+            routes: Mutex::new(Routes::new(spent)),
+            wake: Notify::new(),
+            counters: Counters::default(),
+            halted_until: AtomicU64::new(0),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }));
+        queue.reload();
+        let inner = &queue.0;
+        inner.tasks.spawn(dispatch(Arc::clone(inner)));
+        inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
+        inner.tasks.spawn(sweep(Arc::clone(inner)));
+        Ok(queue)
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// The directory was replaced: routes and caps change from the next attempt on; suspended routes with a new login resume.
+    pub fn reload(&self) {
+        let directory = self.0.parts.directory.load();
+        let own = directory.customers().filter_map(|customer| match &customer.via {
+            Via::OwnServer(route) => Some(Arc::clone(route)),
+            Via::Mailjet { .. } => None,
+        });
+        let all: Vec<Arc<Route>> = own.chain(directory.tiers().values().map(|tier| Arc::clone(&tier.route))).collect();
+        self.0.parts.delivery.retain(&all);
+        self.0.routes().reload(all.into_iter(), Timestamp::now());
+        self.0.wake.notify_one();
+    }
+
+    /// Stops a route until it is resumed. `None` if there is no such route, else whether it was running.
+    pub fn suspend_route(&self, id: &RouteId, reason: &str) -> Option<bool> {
+        self.0.routes().suspend(id, reason, Timestamp::now())
+    }
+
+    /// Resumes a route. `None` if there is no such route, else whether it was not running.
+    pub fn resume_route(&self, id: &RouteId) -> Option<bool> {
+        let resumed = self.0.routes().resume(id, Timestamp::now());
+        self.0.wake.notify_one();
+        resumed
+    }
+
+    /// All routes, as operators see them.
+    pub fn route_states(&self) -> Vec<RouteStatus> {
+        self.0.routes().status(Timestamp::now())
+    }
+
+    /// Customers whose mail is kept because it has no way out, with the reason.
+    pub fn parked(&self) -> BTreeMap<CustomerId, String> {
+        self.0.routes().parked().clone()
+    }
+
+    /// Starts no more attempts, and waits up to `grace` for those under way. What is not done by then is cut off; its mail
+    /// stays queued.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!("attempts were still under way after {grace:?}; their mail stays queued");
+        }
+    }
+}
+
+impl Inner {
+    fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.routes.lock().expect("no panic while the routes are locked")
+    }
+
+    /// The way out of a lane, or why there is none. A customer's domains may have earned different tiers; the lane stands in
+    /// line for its first domain's, and [`worker`] moves a record whose own domain has another.
+    fn way_out(&self, directory: &Directory, lane: &Lane) -> Result<Arc<Route>, String> {
+        let customer = directory.get(&lane.customer);
+        self.way_out_for(directory, lane, customer.and_then(|customer| customer.domains.keys().next()))
+    }
+
+    /// The way out of mail from `domain` in a lane, or why there is none.
+    fn way_out_for(&self, directory: &Directory, lane: &Lane, domain: Option<&Domain>) -> Result<Arc<Route>, String> {
+        let id = &lane.customer;
+        let customer = directory.get(id).ok_or_else(|| format!("customer {id} is no longer configured"))?;
+        if let Some(reason) = &customer.suspended {
+            return Err(format!("customer {id} is suspended: {reason}"));
+        }
+        let standing = domain.map(|domain| self.parts.standings.get(domain)).unwrap_or_default();
+        directory.route(customer, standing).cloned().ok_or_else(|| no_tier(customer))
+    }
+
+    fn alert(&self, customer: Option<&CustomerId>, route: Option<&RouteId>, detail: String) {
+        tracing::warn!(customer = customer.map(CustomerId::as_str), route = route.map(RouteId::as_str), "{detail}");
+        self.parts.events.emit(Event {
+            customer: customer.map(ToString::to_string),
+            route: route.map(ToString::to_string),
+            detail: Some(detail),
+            ..Event::new(EventKind::Alert, Timestamp::now())
+        });
+    }
+
+    /// Results cannot be recorded, so nothing more is sent for a while.
+    fn halt(&self, why: &crate::spool::Error) {
+        let until = Timestamp::now() + HALT;
+        self.halted_until.store(until.as_millis(), Ordering::Relaxed);
+        self.counters.halts.inc();
+        self.alert(None, None, format!("delivery stops for {HALT:?}, because the spool cannot record results: {why}"));
+    }
+
+    fn halted_until(&self) -> Timestamp {
+        Timestamp::from_millis(self.halted_until.load(Ordering::Relaxed))
+    }
+
+    /// Puts lanes with due mail in line and starts workers where a route has room. Gives when to look again.
+    fn look(self: &Arc<Self>, now: Timestamp) -> Timestamp {
+        if self.halted_until() > now {
+            return self.halted_until();
+        }
+        let (due, next_due) = self.parts.spool.due(now);
+        let directory = self.parts.directory.load();
+        let mut news = Vec::new();
+        let mut routes = self.routes();
+        for lane in due {
+            match self.way_out(&directory, &lane) {
+                Ok(route) => routes.offer(lane, &route, now),
+                Err(reason) if routes.park(&lane.customer, &reason) => news.push((lane.customer, reason)),
+                Err(_) => {}
+            }
+        }
+        for route in routes.startable(now) {
+            if routes.enter(&route, now) {
+                self.tasks.spawn(worker::run(worker::Slot::new(self, route)));
+            }
+        }
+        let next_change = routes.next_change(now);
+        drop(routes);
+        for (customer, reason) in news {
+            self.alert(Some(&customer), None, format!("its queued mail is kept: {reason}"));
+        }
+        [next_due, next_change].into_iter().flatten().fold(now + LONGEST_SLEEP, Timestamp::min)
+    }
+}
+
+fn no_tier(customer: &Customer) -> String {
+    format!("no Mailjet tier takes mail of customer {}; see `postbud domain check {}`", customer.id, customer.id)
+}
+
+/// Looks at the spool whenever something may have become due.
+async fn dispatch(inner: Arc<Inner>) {
+    let changed = inner.parts.spool.changed();
+    loop {
+        let now = Timestamp::now();
+        let pause = inner.look(now).since(now);
+        tokio::select! {
+            () = inner.stop.cancelled() => return,
+            () = changed.notified() => {}
+            () = inner.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Saves the daily counters as they change, and once more at the end.
+async fn keep_ledger(inner: Arc<Inner>, mut ledger: Ledger) {
+    loop {
+        let stopping = tokio::time::timeout(SAVE_EVERY, inner.stop.cancelled()).await.is_ok();
+        let spent = inner.routes().spent();
+        let saved = tokio::task::spawn_blocking(move || {
+            let result = ledger.save(spent);
+            (ledger, result)
+        });
+        let Ok((kept, result)) = saved.await else { return };
+        ledger = kept;
+        if let Err(e) = result {
+            tracing::error!("the daily counters cannot be saved, a restart would forget them: {e}");
+        }
+        if stopping {
+            return;
+        }
+    }
+}
+
+/// Mail that waits for a route in trouble grows old without an attempt: gives up what is past its maximum age.
+async fn sweep(inner: Arc<Inner>) {
+    let give_up = inner.settings.patience.retry.give_up;
+    while tokio::time::timeout(SWEEP_EVERY.min(give_up), inner.stop.cancelled()).await.is_err() {
+        let now = Timestamp::now();
+        let troubled = inner.routes().troubled(now);
+        let directory = inner.parts.directory.load_full();
+        for customer in directory.customers() {
+            let lane = Lane {
+                customer: customer.id.clone(),
+                urgency: crate::message::Urgency::Single,
+                kind: crate::spool::Kind::Mail,
+            };
+            let Ok(route) = inner.way_out(&directory, &lane) else { continue };
+            if troubled.contains(&route.id) {
+                let old = Filter {
+                    customer: Some(customer.id.clone()),
+                    arrived_before: Some(now - give_up),
+                    held: Some(false),
+                    ..Filter::default()
+                };
+                worker::expire(&inner, &route, old).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A worker holds one slot of a route and takes turns on it: claim, attempt, decide, settle, until nothing is due there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::customer::Customer;
+use crate::delivery::{Outcome, Trouble};
+use crate::events::EventKind;
+use crate::queue::verdict::{self, Decision};
+use crate::queue::{Inner, Patience};
+use crate::route::{Route, RouteKind};
+use crate::spool::{Filter, Lease, Settlement};
+use crate::time::Timestamp;
+
+/// A record whose own route has no free slot is looked at again after this long.
+const LATER: Duration = Duration::from_secs(2);
+
+/// One of a route's slots; given back when dropped.
+pub(super) struct Slot {
+    inner: Arc<Inner>,
+    route: Arc<Route>,
+}
+
+impl Slot {
+    /// For a caller that has [entered](super::routes::Routes::enter) the route.
+    pub(super) fn new(inner: &Arc<Inner>, route: Arc<Route>) -> Self {
+        Slot { inner: Arc::clone(inner), route }
+    }
+
+    fn another(&self) -> Option<Slot> {
+        let entered = self.inner.routes().enter(&self.route, Timestamp::now());
+        entered.then(|| Slot::new(&self.inner, Arc::clone(&self.route)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.inner.routes().leave(&self.route.id);
+        // A slot came free: lanes that found none look again.
+        self.inner.wake.notify_one();
+    }
+}
+
+/// Takes turns until nothing is due on the route, it carries nothing now, or the queue stops.
+pub(super) async fn run(slot: Slot) {
+    take_turns(slot, VecDeque::new()).await;
+}
+
+async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
+    let inner = Arc::clone(&slot.inner);
+    loop {
+        let now = Timestamp::now();
+        if inner.stop.is_cancelled() || inner.halted_until() > now {
+            return;
+        }
+        let Some(lease) = in_hand.pop_front() else {
+            let Some(turn) = inner.routes().turn(&slot.route.id, now) else { return };
+            match claim(&slot, &turn.lane, turn.most, now).await {
+                Some(leases) => in_hand = leases,
+                None => return,
+            }
+            share_out(&slot, &mut in_hand);
+            continue;
+        };
+        match own_slot(&slot, &lease) {
+            OwnSlot::ThisOne => attempt(&slot, lease).await,
+            OwnSlot::Other(other) => attempt(&other, lease).await,
+            OwnSlot::Later => postpone(&inner, lease, now + LATER).await,
+        }
+    }
+}
+
+/// Which slot a record is to be tried in.
+enum OwnSlot {
+    /// The worker's.
+    ThisOne,
+    /// One of the tier that the record's own domain has earned.
+    Other(Slot),
+    /// None is free there now.
+    Later,
+}
+
+fn own_slot(slot: &Slot, lease: &Lease) -> OwnSlot {
+    let inner = &slot.inner;
+    let directory = inner.parts.directory.load();
+    match inner.way_out_for(&directory, &lease.record.lane, Some(&lease.record.from_domain)) {
+        Ok(route) if route.id == slot.route.id => OwnSlot::ThisOne,
+        Ok(route) if inner.routes().enter(&route, Timestamp::now()) => OwnSlot::Other(Slot::new(inner, route)),
+        _ => OwnSlot::Later,
+    }
+}
+
+/// Puts a record back untried.
+async fn postpone(inner: &Arc<Inner>, lease: Lease, due: Timestamp) {
+    let settlement = Settlement {
+        results: Vec::new(),
+        due,
+        counts: false,
+        waited_for_caps: Duration::ZERO,
+        delay_notified: lease.record.delay_notified,
+        hold: None,
+    };
+    if let Err(why) = inner.parts.spool.settle(lease, settlement).await {
+        inner.halt(&why);
+    }
+}
+
+/// Claims up to `most` records of a lane whose way out is still this route. `None` where the spool answers nothing.
+async fn claim(slot: &Slot, lane: &crate::spool::Lane, most: usize, now: Timestamp) -> Option<VecDeque<Lease>> {
+    let inner = &slot.inner;
+    let way_out = inner.way_out(&inner.parts.directory.load(), lane);
+    if way_out.is_ok_and(|route| route.id == slot.route.id) {
+        let retry = &inner.settings.patience.retry;
+        let retry_at = |attempts| retry.next_attempt(attempts, now, rand::random());
+        match inner.parts.spool.claim(lane, now, most, &retry_at).await {
+            Ok(leases) => {
+                if leases.len() < most {
+                    inner.routes().exhausted(&slot.route.id, lane);
+                }
+                return Some(leases.into());
+            }
+            Err(why) => {
+                inner.halt(&why);
+                return None;
+            }
+        }
+    }
+    // The customer's way out changed, or there is none any more: the next look at the spool puts the lane in its new line.
+    inner.routes().exhausted(&slot.route.id, lane);
+    inner.wake.notify_one();
+    Some(VecDeque::new())
+}
+
+/// Gives all claimed records but the first to workers of their own, as far as slots are free.
+fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
+    while in_hand.len() > 1 {
+        let Some(another) = slot.another() else { return };
+        let lease = in_hand.pop_back().into_iter().collect();
+        slot.inner.tasks.spawn(take_turns(another, lease));
+    }
+}
+
+/// One attempt for one record: as many transactions as its recipients and the route's caps make it, then the decision.
+async fn attempt(slot: &Slot, lease: Lease) {
+    let Slot { inner, route } = slot;
+    let customer = inner.parts.directory.load().get(&lease.record.lane.customer).cloned();
+    let began = Timestamp::now();
+    let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, began);
+    let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
+    let mut waiting: Vec<usize> = lease.record.waiting().map(|(index, _)| index).collect();
+    let mut outcome = Outcome::default();
+    let mut tried = false;
+    while !waiting.is_empty() && outcome.trouble.is_none() && outcome.unreadable.is_none() {
+        let taken = inner.routes().take(&route.id, waiting.len(), Timestamp::now());
+        if taken == 0 {
+            break;
+        }
+        tried = true;
+        let rest = waiting.split_off(taken);
+        inner.counters.attempts.inc();
+        let part = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &waiting, &extra_header).await;
+        report(slot, &part, taken);
+        outcome.recipients.extend(part.recipients);
+        outcome.trouble = part.trouble;
+        outcome.unreadable = part.unreadable;
+        waiting = rest;
+    }
+    if !tried {
+        return; // The caps were used up by another worker meanwhile: the lease goes back as if nothing had been tried.
+    }
+    let now = Timestamp::now();
+    let patience = &inner.settings.patience;
+    let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, own_waiting, now, rand::random());
+    apply(inner, lease, decision).await;
+}
+
+/// Tells the route what was heard. New trouble that a person must mend makes an alert.
+fn report(slot: &Slot, outcome: &Outcome, taken: usize) {
+    let Slot { inner, route } = slot;
+    let is_news = inner.routes().report(&route.id, outcome, taken, Timestamp::now(), rand::random());
+    let alert = match &outcome.trouble {
+        Some(Trouble::Suspend { reason, advice }) => Some(format!("route suspended: {reason}. {advice}")),
+        Some(Trouble::BackOff { reason, advice: Some(advice), .. }) => {
+            Some(format!("route backs off: {reason}. {advice}"))
+        }
+        _ => None,
+    };
+    if let Some(alert) = alert.filter(|_| is_news) {
+        inner.alert(None, Some(&route.id), alert);
+    }
+}
+
+/// Records a decision, then tells of it. Bounces are durable before the failure they report is recorded.
+async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
+    if let Err(why) = inner.parts.spool.settle(lease, decision.settlement).await {
+        inner.halt(&why);
+        return;
+    }
+    for event in decision.events {
+        let counters = &inner.counters;
+        match event.event {
+            EventKind::Delivered => counters.delivered.inc(),
+            EventKind::Deferred => counters.deferred.inc(),
+            EventKind::Bounced => counters.bounced.inc(),
+            EventKind::Expired => counters.expired.inc(),
+            _ => 0,
+        };
+        if event.event == EventKind::Held {
+            inner.alert(None, None, format!("message {} is held", event.id.as_deref().unwrap_or_default()));
+        }
+        inner.parts.events.emit(event);
+    }
+}
+
+/// Gives up records that are past their maximum age without another attempt.
+pub(super) async fn expire(inner: &Arc<Inner>, route: &Arc<Route>, old: Filter) {
+    const AT_ONCE: usize = 100;
+    loop {
+        let leases = match inner.parts.spool.seize(old.clone(), AT_ONCE).await {
+            Ok(leases) => leases,
+            Err(why) => return tracing::error!("old mail cannot be looked through: {why}"),
+        };
+        let now = Timestamp::now();
+        let mut given_up = 0;
+        for lease in leases {
+            let Patience { retry, .. } = &inner.settings.patience;
+            if verdict::expires_at(&lease.record, retry) <= now {
+                let nothing = Outcome::default();
+                let patience = &inner.settings.patience;
+                let decision = verdict::decide(&lease.record, &route.id, &nothing, patience, Duration::ZERO, now, 0.5);
+                apply(inner, lease, decision).await;
+                given_up += 1;
+            }
+        }
+        if given_up < AT_ONCE || inner.stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// What Mailjet is told about tracking, unsigned, where the customer's file says so.
+fn tracking_fields(customer: &Customer, kind: RouteKind) -> Vec<u8> {
+    let mut fields = Vec::new();
+    if kind == RouteKind::Mailjet {
+        for (name, choice) in
+            [("X-Mailjet-TrackOpen", customer.track_opens), ("X-Mailjet-TrackClick", customer.track_clicks)]
+        {
+            if let Some(on) = choice {
+                fields.extend_from_slice(format!("{name}: {}\r\n", u8::from(on)).as_bytes());
+            }
+        }
+    }
+    fields
+}
