@@ -27,6 +27,7 @@ pub mod resolver;
 pub mod route;
 pub mod smtp;
 pub mod spool;
+pub mod submission;
 
 pub mod control;
 pub mod metrics;

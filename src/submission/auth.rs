@@ -1,0 +1,226 @@
+//! Who may log in, and how a password is checked.
+//!
+//! Hashes are Argon2id and take tens of milliseconds by design; webCRM logs in for every message. So a password that was
+//! verified once is remembered as an HMAC under a random key that lives only as long as this [`Submitters`]: a reload
+//! forgets everything. Nothing here tells an unknown name from a wrong password, by answer or by time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use argon2::password_hash::{Output, PasswordHash, PasswordHashString, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::hmac;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::message::{CustomerId, Urgency};
+
+/// One `[[submitter]]`.
+#[derive(Clone)]
+pub struct Submitter {
+    /// The name it logs in with.
+    pub username: String,
+    /// Its password's Argon2id hash in PHC form.
+    pub password_hash: String,
+    /// For whom it may send.
+    pub customers: Allowed,
+    /// The urgency of its mail where the mail itself does not say; `None` is single mail.
+    pub urgency: Option<Urgency>,
+}
+
+/// Never shows the hash.
+impl fmt::Debug for Submitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Submitter({}, {:?}, {:?})", self.username, self.customers, self.urgency)
+    }
+}
+
+/// For whom a submitter may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// All customers.
+    All,
+    /// These.
+    Listed(BTreeSet<CustomerId>),
+}
+
+impl Allowed {
+    /// Whether `customer` is among them.
+    pub fn includes(&self, customer: &CustomerId) -> bool {
+        match self {
+            Allowed::All => true,
+            Allowed::Listed(ids) => ids.contains(customer),
+        }
+    }
+}
+
+/// Why submitters cannot be used. The operator must act.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SubmitterError {
+    /// Two have one name.
+    #[error("submitter \"{0}\" is named twice")]
+    Twice(String),
+    /// The hash is not Argon2id in PHC form.
+    #[error("password_hash of submitter \"{0}\" is not an Argon2id hash; make one with `postbud hash-password`")]
+    Hash(String),
+}
+
+/// What a client says it is.
+pub struct Credentials {
+    /// The name.
+    pub username: Zeroizing<String>,
+    /// The password.
+    pub password: Zeroizing<String>,
+}
+
+/// Everyone who may log in, and the passwords verified since the last reload.
+pub struct Submitters {
+    by_name: HashMap<String, Entry>,
+    /// What the password of an unknown name is checked against: hashes no password has, one for each submitter's cost.
+    decoys: Vec<PasswordHashString>,
+    key: hmac::Key,
+    /// At most one entry a submitter: only right passwords are kept.
+    verified: Mutex<HashMap<[u8; 32], Arc<Submitter>>>,
+}
+
+struct Entry {
+    submitter: Arc<Submitter>,
+    hash: PasswordHashString,
+}
+
+impl Submitters {
+    /// Checks names and hashes.
+    pub fn new(submitters: Vec<Submitter>) -> Result<Self, SubmitterError> {
+        let mut by_name = HashMap::new();
+        let mut decoys = Vec::new();
+        for submitter in submitters {
+            let refused = || SubmitterError::Hash(submitter.username.clone());
+            let hash = PasswordHash::new(&submitter.password_hash).map_err(|_| refused())?;
+            let params = Params::try_from(&hash).map_err(|_| refused())?;
+            if hash.algorithm != Algorithm::Argon2id.ident() || hash.hash.is_none() || hash.salt.is_none() {
+                return Err(refused());
+            }
+            decoys.push(decoy(params));
+            let (name, hash) = (submitter.username.clone(), hash.serialize());
+            let entry = Entry { submitter: Arc::new(submitter), hash };
+            if by_name.insert(name.clone(), entry).is_some() {
+                return Err(SubmitterError::Twice(name));
+            }
+        }
+        if decoys.is_empty() {
+            decoys.push(decoy(Params::default()));
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>());
+        Ok(Submitters { by_name, decoys, key, verified: Mutex::default() })
+    }
+
+    /// The submitter, if these very credentials were verified before. Takes microseconds.
+    pub fn remembered(&self, credentials: &Credentials) -> Option<Arc<Submitter>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&self.tag(credentials)).cloned()
+    }
+
+    /// Checks a password. Takes tens of milliseconds whatever the name: call it on a blocking thread.
+    pub fn verify(&self, credentials: &Credentials) -> Option<Arc<Submitter>> {
+        let entry = self.by_name.get(credentials.username.as_str());
+        let hash = entry.map_or_else(|| self.decoy_for(credentials), |entry| &entry.hash);
+        let matches = Argon2::default().verify_password(credentials.password.as_bytes(), &hash.password_hash()).is_ok();
+        let submitter = entry.filter(|_| matches).map(|entry| Arc::clone(&entry.submitter))?;
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.insert(self.tag(credentials), Arc::clone(&submitter));
+        Some(submitter)
+    }
+
+    /// An unknown name costs what some known name costs, and always the same.
+    fn decoy_for(&self, credentials: &Credentials) -> &PasswordHashString {
+        let tag = hmac::sign(&self.key, credentials.username.as_bytes());
+        &self.decoys[tag.as_ref()[0] as usize % self.decoys.len()]
+    }
+
+    fn tag(&self, credentials: &Credentials) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&credentials.username.len().to_le_bytes());
+        context.update(credentials.username.as_bytes());
+        context.update(credentials.password.as_bytes());
+        context.sign().as_ref().try_into().expect("SHA-256 has 32 octets")
+    }
+}
+
+impl fmt::Debug for Submitters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+fn decoy(params: Params) -> PasswordHashString {
+    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).expect("16 octets are a legal salt");
+    let output = Output::new(&rand::random::<[u8; 32]>()).expect("32 octets are a legal output");
+    PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: params.try_into().expect("parameters came from a hash"),
+        salt: Some(salt.as_salt()),
+        hash: Some(output),
+    }
+    .serialize()
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::password_hash::PasswordHasher;
+
+    use super::*;
+
+    fn hash(password: &str) -> String {
+        let cheap = Params::new(8, 1, 1, None).unwrap();
+        let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap)
+            .hash_password(password.as_bytes(), &salt)
+            .unwrap()
+            .to_string()
+    }
+
+    fn submitter(name: &str, password: &str) -> Submitter {
+        Submitter { username: name.into(), password_hash: hash(password), customers: Allowed::All, urgency: None }
+    }
+
+    fn credentials(name: &str, password: &str) -> Credentials {
+        Credentials { username: name.to_owned().into(), password: password.to_owned().into() }
+    }
+
+    #[test]
+    fn a_password_is_remembered_only_after_it_was_verified() {
+        let submitters = Submitters::new(vec![submitter("webcrm", "right")]).unwrap();
+        let (right, wrong) = (credentials("webcrm", "right"), credentials("webcrm", "wrong"));
+        assert!(submitters.remembered(&right).is_none());
+        assert!(submitters.verify(&wrong).is_none());
+        assert!(submitters.verify(&right).is_some());
+        assert!(submitters.remembered(&right).is_some());
+        assert!(submitters.remembered(&wrong).is_none());
+        // Name and password cannot trade octets.
+        assert!(submitters.remembered(&credentials("webcrmr", "ight")).is_none());
+    }
+
+    #[test]
+    fn an_unknown_name_is_checked_against_a_hash_of_the_same_cost() {
+        let submitters = Submitters::new(vec![submitter("webcrm", "right")]).unwrap();
+        assert!(submitters.verify(&credentials("nobody", "right")).is_none());
+        let real = submitters.by_name["webcrm"].hash.password_hash().params.to_string();
+        let decoy = submitters.decoy_for(&credentials("nobody", "x"));
+        assert_eq!(decoy.password_hash().params.to_string(), real);
+    }
+
+    #[test]
+    fn hashes_of_other_kinds_and_doubled_names_are_refused() {
+        let bad = Submitter { password_hash: "$2y$10$abc".into(), ..submitter("a", "x") };
+        assert_eq!(Submitters::new(vec![bad]).unwrap_err(), SubmitterError::Hash("a".into()));
+        let twice = Submitters::new(vec![submitter("a", "x"), submitter("a", "y")]);
+        assert_eq!(twice.unwrap_err(), SubmitterError::Twice("a".into()));
+    }
+
+    #[test]
+    fn debug_output_shows_no_hash() {
+        let text = format!("{:?}", submitter("webcrm", "right"));
+        assert!(text.contains("webcrm") && !text.contains("argon2"), "{text}");
+    }
+}

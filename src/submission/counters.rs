@@ -1,0 +1,101 @@
+//! What submission counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Why something was refused; a fixed set of words.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ReasonLabels {
+    /// `size`, `from_domain`, `line_end`, …
+    pub reason: &'static str,
+}
+
+/// Logins by how they ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct LoginLabels {
+    /// `cached`, `verified`, `failed` or `throttled`.
+    pub result: &'static str,
+}
+
+/// TLS handshakes by how they ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct HandshakeLabels {
+    /// `full`, `resumed` or `failed`.
+    pub result: &'static str,
+}
+
+/// Submission's metrics. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Connections taken.
+    pub connections: Counter,
+    /// Connections open at this moment.
+    pub open: Gauge,
+    /// Connections refused at the door or closed by a limit, by reason.
+    pub refused_connections: Family<ReasonLabels, Counter>,
+    /// TLS handshakes.
+    pub handshakes: Family<HandshakeLabels, Counter>,
+    /// Logins.
+    pub logins: Family<LoginLabels, Counter>,
+    /// Messages answered with 250.
+    pub accepted: Counter,
+    /// Octets of these.
+    pub accepted_bytes: Counter,
+    /// Recipients of these.
+    pub accepted_recipients: Counter,
+    /// Messages refused after their content was read, by reason.
+    pub refused: Family<ReasonLabels, Counter>,
+    /// Octets of messages in memory at this moment.
+    pub bytes_in_flight: Gauge,
+}
+
+impl Counters {
+    /// Makes them visible.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("submission_connections", "Connections taken", self.connections.clone());
+        registry.register("submission_open_connections", "Connections open", self.open.clone());
+        registry.register(
+            "submission_refused_connections",
+            "Connections refused at the door or closed by a limit, by reason",
+            self.refused_connections.clone(),
+        );
+        registry.register("submission_tls_handshakes", "TLS handshakes by result", self.handshakes.clone());
+        registry.register("submission_logins", "Logins by result", self.logins.clone());
+        registry.register("submission_accepted", "Messages answered with 250", self.accepted.clone());
+        registry.register("submission_accepted_bytes", "Octets of accepted messages", self.accepted_bytes.clone());
+        registry.register(
+            "submission_accepted_recipients",
+            "Recipients of accepted messages",
+            self.accepted_recipients.clone(),
+        );
+        registry.register(
+            "submission_refused",
+            "Messages refused after their content, by reason",
+            self.refused.clone(),
+        );
+        registry.register("submission_bytes_in_flight", "Octets of messages in memory", self.bytes_in_flight.clone());
+    }
+
+    /// Counts a connection refused or closed by a limit.
+    pub fn refuse_connection(&self, reason: &'static str) {
+        self.refused_connections.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a message refused.
+    pub fn refuse(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a login.
+    pub fn login(&self, result: &'static str) {
+        self.logins.get_or_create(&LoginLabels { result }).inc();
+    }
+
+    /// Counts a handshake.
+    pub fn handshake(&self, result: &'static str) {
+        self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
+    }
+}

@@ -1,0 +1,93 @@
+//! What a client may ask of the submission server. Every limit is configuration, has a sane default here, and names the
+//! reply that its breach is answered with.
+
+use std::time::Duration;
+
+/// The largest header block that can be configured: the block must lie in the first chunk of the content.
+pub const MAX_HEADER_SIZE: usize = 256_000;
+
+/// The limits of all listeners together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once in all; more hear 421 4.3.2.
+    pub connections: usize,
+    /// Connections at once from one address; more hear 421 4.7.0.
+    pub connections_per_address: usize,
+    /// Recipients a message; more hear 452 4.5.3.
+    pub recipients: usize,
+    /// Messages over one connection; then 421 4.7.0 and the connection is closed.
+    pub messages_per_connection: u32,
+    /// Refused commands and messages over one connection; then 421 4.7.0 and the connection is closed.
+    pub errors_per_connection: u32,
+    /// Commands a minute that carry no mail forward (accepted MAIL, RCPT, DATA and BDAT do not count); then 421 4.7.0
+    /// and the connection is closed.
+    pub commands_per_minute: u32,
+    /// How long one whole command may take to arrive, idle time included (RFC 5321 §4.5.3.2.7: at least 5 minutes); then
+    /// 421 4.4.2.
+    pub command_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long the client may take to read our replies.
+    pub reply_timeout: Duration,
+    /// How long DATA may stand still (RFC 5321 §4.5.3.2.5: 3 minutes); then 421 4.4.2.
+    pub data_timeout: Duration,
+    /// How long one message may take from MAIL to its end; then 421 4.4.2.
+    pub transaction_timeout: Duration,
+    /// The least octets a second over a message's DATA, counted once `minimum_rate_grace` has passed; slower hears 421 4.4.2.
+    pub minimum_rate: u64,
+    /// See `minimum_rate`.
+    pub minimum_rate_grace: Duration,
+    /// Octets of a message, header included; more hear 552 5.3.4. Routes may carry less.
+    pub message_size: u64,
+    /// Octets of the header block, at most [`MAX_HEADER_SIZE`]; more hear 552 5.3.4.
+    pub header_size: usize,
+    /// Lines of the header block; more hear 550 5.6.0.
+    pub header_lines: usize,
+    /// Octets of a line without its CRLF (RFC 5322 §2.1.1); more hear 550 5.6.0.
+    pub line_length: usize,
+    /// Received fields; more are a loop, 554 5.4.6 (RFC 5321 §6.3).
+    pub received: usize,
+    /// Octets of messages in memory over all connections; a message that finds no room hears 452 4.3.1.
+    pub bytes_in_flight: u64,
+    /// How long a message waits for room in `bytes_in_flight`. The client is held back by TCP meanwhile.
+    pub bytes_in_flight_wait: Duration,
+    /// How long the first wrong login waits for its 535; each further one of the same address or name twice as long.
+    pub login_delay: Duration,
+    /// The longest such wait.
+    pub longest_login_delay: Duration,
+    /// Wrong logins from one address within `login_window` before it hears 454 4.7.0 without its password being looked at.
+    pub login_failures_per_address: u32,
+    /// How long a wrong login is remembered.
+    pub login_window: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 20_000,
+            connections_per_address: 1_000,
+            recipients: 1_000,
+            messages_per_connection: 10_000,
+            errors_per_connection: 20,
+            commands_per_minute: 120,
+            command_timeout: Duration::from_secs(300),
+            handshake_timeout: Duration::from_secs(30),
+            reply_timeout: Duration::from_secs(120),
+            data_timeout: Duration::from_secs(180),
+            transaction_timeout: Duration::from_secs(1800),
+            minimum_rate: 1024,
+            minimum_rate_grace: Duration::from_secs(30),
+            message_size: 25 << 20,
+            header_size: MAX_HEADER_SIZE,
+            header_lines: 1_000,
+            line_length: 998,
+            received: 50,
+            bytes_in_flight: 256 << 20,
+            bytes_in_flight_wait: Duration::from_secs(10),
+            login_delay: Duration::from_secs(1),
+            longest_login_delay: Duration::from_secs(30),
+            login_failures_per_address: 30,
+            login_window: Duration::from_secs(900),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What configuration gives the submission server, already checked, and the parts of the program it works with.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::{Counters, Limits, ServerTls, Submitters};
+use crate::customer::{Directory, Requirement, Standings};
+use crate::events::Events;
+use crate::smtp::Domain;
+use crate::{dkim, spool};
+
+/// One `[[listener]]`.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Where to listen; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// How the connection is protected.
+    pub tls: ListenerTls,
+    /// Who may send.
+    pub auth: ListenerAuth,
+    /// Whether AUTH is offered without TLS. Configuration allows it on loopback listeners only.
+    pub allow_plaintext_auth: bool,
+    /// Who may connect; empty means everyone.
+    pub allow_from: Vec<IpNet>,
+}
+
+impl ListenerSettings {
+    /// Whether a client at `peer` may connect. An IPv4 client of an IPv6 socket counts as IPv4.
+    pub fn admits(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// When a listener speaks TLS.
+#[derive(Clone, Debug)]
+pub enum ListenerTls {
+    /// Never.
+    Off,
+    /// After STARTTLS (RFC 3207). AUTH is offered only then, unless `allow_plaintext_auth`.
+    StartTls(ServerTls),
+    /// From the first octet (RFC 8314 §3.3).
+    Implicit(ServerTls),
+}
+
+/// Who may send over a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerAuth {
+    /// Submitters who log in.
+    Required,
+    /// Whoever may connect, for all customers. Configuration demands `allow_from` with it.
+    Off,
+}
+
+/// What every session works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Our name in greeting, EHLO answer and Received.
+    pub hostname: Domain,
+    /// Limits.
+    pub limits: Limits,
+    /// When the attempt after the first is due: stored with the message.
+    pub first_retry: Duration,
+    /// What a From domain must have verified before bulk mail of it is taken.
+    pub bulk_requires: Vec<Requirement>,
+    /// Customers, their keys and routes. A reload replaces them.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// What the customers' domains have verified.
+    pub standings: Standings,
+    /// Who may log in. A reload replaces them, and with them the cache of verified passwords.
+    pub submitters: Arc<ArcSwap<Submitters>>,
+    /// Where accepted mail goes.
+    pub spool: Arc<dyn spool::Spool>,
+    /// Who signs it.
+    pub workers: dkim::Workers,
+    /// Who is told.
+    pub events: Events,
+    /// What is counted.
+    pub counters: Counters,
+}

@@ -1,0 +1,152 @@
+//! TLS of the listeners: certificate and key from PEM files, replaced without a restart, and session tickets so that a client
+//! that connects anew for every message pays for one full handshake only.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use thiserror::Error;
+
+/// Why a certificate cannot be used. The operator must act; a server that runs already keeps its old one.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file cannot be read or holds no PEM of the wanted kind.
+    #[error("{path}: {why}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Certificate and key do not go together, or the library does not take them.
+    #[error("{certificate} with {private_key}: {source}")]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        private_key: PathBuf,
+        /// What the library says.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+/// A listener's certificate and key. Cheap to clone; all clones see a [`reload`](Self::reload).
+#[derive(Clone)]
+pub struct ServerTls(Arc<Files>);
+
+struct Files {
+    certificate: PathBuf,
+    private_key: PathBuf,
+    tickets: Arc<dyn ProducesTickets>,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl ServerTls {
+    /// Reads a certificate chain and its private key, both PEM.
+    pub fn load(certificate: &Path, private_key: &Path) -> Result<Self, TlsError> {
+        let unusable = |source| TlsError::Unusable {
+            certificate: certificate.to_owned(),
+            private_key: private_key.to_owned(),
+            source,
+        };
+        let tickets = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+        let current = read(certificate, private_key, &tickets)?;
+        Ok(ServerTls(Arc::new(Files {
+            certificate: certificate.to_owned(),
+            private_key: private_key.to_owned(),
+            tickets,
+            current: ArcSwap::from_pointee(current),
+        })))
+    }
+
+    /// Reads the files again. New connections use what they hold now; on error everything stays as it was. Tickets given out
+    /// before stay good.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let files = &self.0;
+        let config = read(&files.certificate, &files.private_key, &files.tickets)?;
+        files.current.store(Arc::new(config));
+        Ok(())
+    }
+
+    /// What the next connection uses.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.0.current.load_full()
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerTls({})", self.0.certificate.display())
+    }
+}
+
+fn read(certificate: &Path, private_key: &Path, tickets: &Arc<dyn ProducesTickets>) -> Result<ServerConfig, TlsError> {
+    let in_file = |path: &Path, why: &dyn fmt::Display| TlsError::File { path: path.to_owned(), why: why.to_string() };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| in_file(certificate, &e))?;
+    if chain.is_empty() {
+        return Err(in_file(certificate, &"holds no certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_file(private_key).map_err(|e| in_file(private_key, &e))?;
+    let unusable = |source| TlsError::Unusable {
+        certificate: certificate.to_owned(),
+        private_key: private_key.to_owned(),
+        source,
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(unusable)?;
+    // Stateless tickets hold whatever number of clients in no memory at all; one a handshake is enough for a client that
+    // sends one message a connection.
+    config.ticketer = Arc::clone(tickets);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write_pair(dir: &Path, name: &str) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_reload_replaces_the_certificate_and_a_bad_one_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        write_pair(dir.path(), "one.test");
+        let tls = ServerTls::load(&cert, &key).unwrap();
+        let first = tls.config();
+        write_pair(dir.path(), "two.test");
+        tls.reload().unwrap();
+        let second = tls.config();
+        assert!(!Arc::ptr_eq(&first, &second));
+        std::fs::write(&cert, "no certificate").unwrap();
+        assert!(matches!(tls.reload(), Err(TlsError::File { .. })));
+        assert!(Arc::ptr_eq(&second, &tls.config()));
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused_by_name() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_pair(a.path(), "a.test");
+        write_pair(b.path(), "b.test");
+        let refused = ServerTls::load(&a.path().join("cert.pem"), &b.path().join("key.pem")).unwrap_err();
+        assert!(matches!(refused, TlsError::Unusable { .. }), "{refused}");
+    }
+}
