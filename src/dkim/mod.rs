@@ -1,7 +1,33 @@
-//! The DKIM signing engine (RFC 6376, RFC 8463): streaming body hash, header selection, signature.
+//! The DKIM signing engine (RFC 6376, RFC 8463).
+//!
+//! A message is signed while it comes in, in one pass and without a copy of it:
+//!
+//! ```text
+//! Signer ──body_hasher()──► BodyHasher ──update(chunk)…──► BodyHash ─┐
+//!    ▲                      canonical                                ├─ Job ─► Workers ─► DKIM-Signature fields
+//! Profiles (key, header list)                    header block ───────┘         Signer::sign
+//! ```
+//!
+//! A [`Signer`] is prepared once for a From domain and holds a [`Profile`] for each signature. Whatever stops a signature
+//! is an error, and the caller does not send: nothing leaves unsigned.
 
+pub mod body;
+pub mod canonical;
+mod der;
+mod fold;
+pub mod headers;
+pub mod key;
+pub mod record;
+mod scan;
+pub mod selector;
 pub mod signer;
 pub mod workers;
 
-pub use signer::{BodyHash, BodyHasher, SignError, Signer};
-pub use workers::{Job, Workers};
+pub use body::{BodyHash, BodyHasher};
+pub use canonical::Canonicalization;
+pub use headers::HeaderList;
+pub use key::{KeyError, SigningKey};
+pub use record::KeyRecord;
+pub use selector::Selector;
+pub use signer::{Profile, SignError, Signer};
+pub use workers::{Job, Signed, Workers};

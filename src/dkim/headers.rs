@@ -1,0 +1,200 @@
+//! Which header fields a signature covers (RFC 6376 §5.4, §5.4.1).
+//!
+//! A name on the list is either *sealed*: signed once more than it occurs, so that nobody can add another (RFC 6376
+//! §8.15), or signed as often as it is present. Of repeated fields the bottom one is signed first (§5.4.2).
+
+use super::key::KeyError;
+use crate::message::Field;
+
+/// Sealed by default: what people and mail programs read, and what decides how the body is shown.
+const SEALED: &[&str] = &[
+    "from",
+    "reply-to",
+    "subject",
+    "to",
+    "cc",
+    "date",
+    "message-id",
+    "mime-version",
+    "content-type",
+    "content-transfer-encoding",
+];
+/// Signed by default where present.
+const PRESENT: &[&str] = &[
+    "sender",
+    "in-reply-to",
+    "references",
+    "list-id",
+    "list-help",
+    "list-subscribe",
+    "list-post",
+    "list-owner",
+    "list-archive",
+    "feedback-id",
+];
+/// Signed where present, whatever the list says: one-click unsubscription counts only if signed (RFC 8058 §4).
+const ALWAYS: &[&str] = &["list-unsubscribe", "list-unsubscribe-post"];
+/// What relays add or take away on the way.
+const NEVER: &[&str] = &["received", "return-path", "bcc", "resent-bcc", "dkim-signature"];
+const NEVER_PREFIXES: &[&str] = &["x-mj-", "x-mailjet-"];
+
+/// Names in lower case, each on the list once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderList {
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    name: Box<str>,
+    sealed: bool,
+}
+
+impl Default for HeaderList {
+    fn default() -> Self {
+        HeaderList::new(SEALED.iter().copied(), PRESENT.iter().copied()).expect("the default list is legal")
+    }
+}
+
+impl HeaderList {
+    /// A list of names to seal and names to sign where present. From is always sealed, List-Unsubscribe and
+    /// List-Unsubscribe-Post are always signed where present. Refused: what is no field name, and fields that
+    /// change on the way (Received, Return-Path, Bcc, X-MJ-*, X-Mailjet-*).
+    pub fn new<'a>(
+        sealed: impl IntoIterator<Item = &'a str>,
+        present: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, KeyError> {
+        let mut list = HeaderList { entries: Vec::new() };
+        for name in ["from"].into_iter().chain(sealed) {
+            list.add(name, true)?;
+        }
+        for name in present.into_iter().chain(ALWAYS.iter().copied()) {
+            list.add(name, false)?;
+        }
+        Ok(list)
+    }
+
+    fn add(&mut self, name: &str, sealed: bool) -> Result<(), KeyError> {
+        let lower = name.to_ascii_lowercase();
+        // RFC 5322 §3.6.8; a semicolon would end the h= tag.
+        if lower.is_empty() || !lower.bytes().all(|b| (33..=126).contains(&b) && b != b':' && b != b';') {
+            return Err(KeyError::HeaderList(format!("\"{name}\" is not a header field name")));
+        }
+        if NEVER.contains(&lower.as_str()) || NEVER_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
+            return Err(KeyError::HeaderList(format!(
+                "{name} changes on the way to the recipient and would break the signature: leave it out"
+            )));
+        }
+        if !self.entries.iter().any(|entry| *entry.name == *lower) {
+            self.entries.push(Entry { name: lower.into(), sealed });
+        }
+        Ok(())
+    }
+
+    /// The names, and whether each is sealed.
+    pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.entries.iter().map(|entry| (&*entry.name, entry.sealed))
+    }
+
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| entry.name.len() == name.len() && entry.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+/// The chosen fields of one message; its memory is used again for the next.
+#[derive(Default)]
+pub(super) struct Selection {
+    // For each entry of the list the bottom field of that name, and from each field the one above it with the same name.
+    bottom: Vec<u32>,
+    above: Vec<u32>,
+}
+
+/// One name in `h=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signed<'a> {
+    /// A field the signature covers.
+    Field { name: &'a str, index: usize },
+    /// A name listed once more, which covers the absence of another (RFC 6376 §5.4).
+    Seal { name: &'a str },
+}
+
+impl Selection {
+    /// Finds the fields of the list in a message; `fields` from top to bottom.
+    pub(super) fn choose(&mut self, list: &HeaderList, fields: &[Field<'_>]) {
+        self.bottom.clear();
+        self.bottom.resize(list.entries.len(), NONE);
+        self.above.clear();
+        for (index, field) in (0u32..).zip(fields) {
+            let above =
+                list.position(field.name()).map_or(NONE, |entry| std::mem::replace(&mut self.bottom[entry], index));
+            self.above.push(above);
+        }
+    }
+
+    /// The names of `h=` in order.
+    pub(super) fn iter<'a>(&'a self, list: &'a HeaderList) -> impl Iterator<Item = Signed<'a>> {
+        list.entries.iter().zip(&self.bottom).flat_map(move |(entry, bottom)| {
+            let name = &*entry.name;
+            let index = |at: u32| (at != NONE).then_some(at as usize);
+            std::iter::successors(index(*bottom), move |at| index(self.above[*at]))
+                .map(move |index| Signed::Field { name, index })
+                .chain(entry.sealed.then_some(Signed::Seal { name }))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::headers;
+
+    fn chosen(list: &HeaderList, block: &str) -> Vec<String> {
+        let fields: Vec<_> = headers::fields(block.as_bytes()).map(Result::unwrap).collect();
+        let mut selection = Selection::default();
+        selection.choose(list, &fields);
+        selection
+            .iter(list)
+            .map(|signed| match signed {
+                Signed::Field { name, index } => format!("{name}#{index}"),
+                Signed::Seal { name } => name.to_owned(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn repeated_fields_are_signed_from_the_bottom_up() {
+        let list = HeaderList::new(["to"], ["list-help"]).unwrap();
+        let block = "To: a\r\nList-Help: 1\r\nFROM: x\r\nReceived: r\r\nto: b\r\nList-HELP: 2\r\n";
+        let expected = ["from#2", "from", "to#4", "to#0", "to", "list-help#5", "list-help#1"];
+        assert_eq!(chosen(&list, block), expected);
+    }
+
+    #[test]
+    fn one_click_unsubscription_is_signed_under_any_list() {
+        let list = HeaderList::new([], []).unwrap();
+        let block = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nFrom: x\r\nList-Unsubscribe: <https://x>\r\n";
+        assert_eq!(chosen(&list, block), ["from#1", "from", "list-unsubscribe#2", "list-unsubscribe-post#0"]);
+    }
+
+    #[test]
+    fn what_changes_on_the_way_is_never_signed() {
+        for name in
+            ["Received", "return-path", "BCC", "X-MJ-CustomID", "x-mailjet-campaign", "DKIM-Signature", "", "a b", "a:"]
+        {
+            assert!(HeaderList::new([name], []).is_err(), "{name:?}");
+            assert!(HeaderList::new([], [name]).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_list_follows_current_practice() {
+        let list = HeaderList::default();
+        let sealed: Vec<_> = list.names().filter(|(_, sealed)| *sealed).map(|(name, _)| name).collect();
+        assert_eq!(sealed, SEALED);
+        assert!(list.names().any(|name| name == ("list-unsubscribe-post", false)));
+    }
+}

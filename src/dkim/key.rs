@@ -1,0 +1,303 @@
+//! Private keys: read from PEM, made, written as PEM, compared with what is published, and used.
+//!
+//! RSA (PKCS#1 or PKCS#8, 2048 bits and up) and Ed25519 (PKCS#8 v1 and v2, RFC 8410). A key that cannot be used is
+//! refused with the reason and what to do, before any mail is signed with it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::Digest;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::der;
+use super::record::KeyRecord;
+
+/// The fewest bits of RSA that are signed with (RFC 8301 §3.2 asks verifiers for 1024; nobody should sign with it).
+pub const MIN_RSA_BITS: usize = 2048;
+/// The greatest signature: RSA with 8192 bits.
+pub(super) const MAX_SIGNATURE_LEN: usize = 1024;
+
+/// Why a key cannot be used. Each says what the operator should do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The file holds no private key.
+    #[error(
+        "no private key in PEM form here: expected -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----; make one with `postbud dkim keygen`"
+    )]
+    NoKey,
+    /// The key has a passphrase.
+    #[error(
+        "the private key is encrypted: remove the passphrase with `openssl pkcs8 -topk8 -nocrypt`, or make a new one with `postbud dkim keygen`"
+    )]
+    Encrypted,
+    /// A public key or certificate in the private key's place.
+    #[error("this is a {0}, not a private key: give the file that holds the private key")]
+    NotPrivate(&'static str),
+    /// A kind of key DKIM does not know, such as EC.
+    #[error("this is a {0} key, which DKIM does not know: use RSA or Ed25519 (`postbud dkim keygen`)")]
+    Unsupported(&'static str),
+    /// Too short.
+    #[error(
+        "RSA with {0} bits is too weak (RFC 8301) and receivers reject it: make a 2048-bit key with `postbud dkim keygen` under a new selector"
+    )]
+    TooWeak(usize),
+    /// Damaged.
+    #[error(
+        "the private key is damaged ({0}): restore it, or make a new one with `postbud dkim keygen` under a new selector"
+    )]
+    Damaged(String),
+    /// No such size.
+    #[error("RSA keys are made with 2048, 3072 or 4096 bits, not {0}")]
+    NoSuchSize(usize),
+    /// The random generator or the library failed.
+    #[error("the key could not be made: the cryptographic library failed")]
+    Library,
+    /// A signer without a profile.
+    #[error("nothing to sign with: at least one key is needed")]
+    NoProfile,
+    /// `selector._domainkey.domain` is too long.
+    #[error("{0} is longer than the 253 octets of a DNS name: choose a shorter selector")]
+    NameTooLong(String),
+    /// A header list that RFC 6376 or our rules forbid.
+    #[error("header list: {0}")]
+    HeaderList(String),
+    /// `i=` outside `d=`.
+    #[error("identity {identity} is not in {domain} or below (RFC 6376 §3.5, i=)")]
+    Identity {
+        /// The value.
+        identity: String,
+        /// d=.
+        domain: String,
+    },
+    /// The file could not be read.
+    #[error("{}: {reason}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+/// A private key.
+pub struct SigningKey(Kind);
+
+enum Kind {
+    Rsa { pair: RsaKeyPair, bits: usize },
+    Ed25519(Ed25519KeyPair),
+}
+
+impl SigningKey {
+    /// Reads the first private key of a PEM file.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        let mut other = None;
+        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
+            let (kind, der) = section.map_err(|e| KeyError::Damaged(e.to_string()))?;
+            let der = Zeroizing::new(der);
+            match kind {
+                SectionKind::PrivateKey => return Self::from_pkcs8(&der),
+                SectionKind::RsaPrivateKey => return Self::from_pkcs1(&der),
+                SectionKind::EcPrivateKey => other = Some(KeyError::Unsupported("EC")),
+                SectionKind::PublicKey => other = Some(KeyError::NotPrivate("public key")),
+                SectionKind::Certificate => other = Some(KeyError::NotPrivate("certificate")),
+                _ => {}
+            }
+        }
+        if memchr::memmem::find(pem, b"BEGIN ENCRYPTED PRIVATE KEY").is_some() {
+            return Err(KeyError::Encrypted);
+        }
+        Err(other.unwrap_or(KeyError::NoKey))
+    }
+
+    /// Reads a PEM file. The warning, when there is one, says that others may read it and what to do.
+    pub fn from_file(path: &Path) -> Result<(Self, Option<String>), KeyError> {
+        let io = |e: std::io::Error| KeyError::Io { path: path.to_owned(), reason: e.to_string() };
+        let pem = Zeroizing::new(std::fs::read(path).map_err(io)?);
+        let warning = readable_by_others(path).map_err(io)?;
+        Ok((Self::from_pem(&pem)?, warning))
+    }
+
+    fn from_pkcs1(der: &[u8]) -> Result<Self, KeyError> {
+        // PKCS#1 also marks its encryption in PEM headers ("Proc-Type: 4,ENCRYPTED"), and then the DER is noise.
+        let bits = der::rsa_private_bits(der).ok_or_else(|| KeyError::Damaged("not an RSAPrivateKey".into()))?;
+        Self::rsa(bits, RsaKeyPair::from_der(der))
+    }
+
+    fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+        match der::pkcs8(der) {
+            Some(der::Pkcs8::Rsa { bits }) => Self::rsa(bits, RsaKeyPair::from_pkcs8(der)),
+            Some(der::Pkcs8::Ed25519) => Ed25519KeyPair::from_pkcs8(der)
+                .map(|pair| SigningKey(Kind::Ed25519(pair)))
+                .map_err(|e| KeyError::Damaged(e.to_string())),
+            Some(der::Pkcs8::Other(name)) => Err(KeyError::Unsupported(name)),
+            None => Err(KeyError::Damaged("not PKCS#8".into())),
+        }
+    }
+
+    fn rsa(bits: usize, pair: Result<RsaKeyPair, aws_lc_rs::error::KeyRejected>) -> Result<Self, KeyError> {
+        if bits < MIN_RSA_BITS {
+            return Err(KeyError::TooWeak(bits));
+        }
+        let pair = pair.map_err(|e| KeyError::Damaged(e.to_string()))?;
+        Ok(SigningKey(Kind::Rsa { pair, bits }))
+    }
+
+    /// Reads the 32 octets of an Ed25519 seed, as RFC 8463 prints its example key.
+    pub fn from_ed25519_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|e| KeyError::Damaged(e.to_string()))?;
+        Ok(SigningKey(Kind::Ed25519(pair)))
+    }
+
+    /// Makes an RSA key with 2048, 3072 or 4096 bits. Takes up to seconds.
+    pub fn generate_rsa(bits: usize) -> Result<Self, KeyError> {
+        let size = match bits {
+            2048 => KeySize::Rsa2048,
+            3072 => KeySize::Rsa3072,
+            4096 => KeySize::Rsa4096,
+            other => return Err(KeyError::NoSuchSize(other)),
+        };
+        let pair = RsaKeyPair::generate(size).map_err(|_| KeyError::Library)?;
+        Ok(SigningKey(Kind::Rsa { pair, bits }))
+    }
+
+    /// Makes an Ed25519 key.
+    pub fn generate_ed25519() -> Result<Self, KeyError> {
+        Ok(SigningKey(Kind::Ed25519(Ed25519KeyPair::generate().map_err(|_| KeyError::Library)?)))
+    }
+
+    /// The key as PKCS#8 v1 in PEM, which every tool reads.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
+        let der: Pkcs8V1Der<'_> = match &self.0 {
+            Kind::Rsa { pair, .. } => pair.as_der(),
+            Kind::Ed25519(pair) => pair.as_der(),
+        }
+        .map_err(|_| KeyError::Library)?;
+        let mut text = BASE64.encode(der.as_ref());
+        let mut pem = Zeroizing::new(String::with_capacity(text.len() * 66 / 64 + 64));
+        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (line, after) = rest.split_at(rest.len().min(64));
+            pem.push_str(line);
+            pem.push('\n');
+            rest = after;
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        text.zeroize();
+        Ok(pem)
+    }
+
+    /// The public key as its record has it before base64: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the bare
+    /// 32 octets for Ed25519 (RFC 8463 §4.2).
+    pub fn public_key(&self) -> Result<Vec<u8>, KeyError> {
+        match &self.0 {
+            Kind::Rsa { pair, .. } => {
+                let der: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| KeyError::Library)?;
+                Ok(der.as_ref().to_vec())
+            }
+            Kind::Ed25519(pair) => Ok(pair.public_key().as_ref().to_vec()),
+        }
+    }
+
+    /// `p=` of the record.
+    pub fn public_key_base64(&self) -> Result<String, KeyError> {
+        Ok(BASE64.encode(self.public_key()?))
+    }
+
+    /// `k=` of the record.
+    pub fn key_type(&self) -> KeyType {
+        match &self.0 {
+            Kind::Rsa { .. } => KeyType::Rsa,
+            Kind::Ed25519(_) => KeyType::Ed25519,
+        }
+    }
+
+    /// The size: of the modulus for RSA, 256 for Ed25519.
+    pub fn bits(&self) -> usize {
+        match &self.0 {
+            Kind::Rsa { bits, .. } => *bits,
+            Kind::Ed25519(_) => 256,
+        }
+    }
+
+    /// Whether a published record is this key's: what mail signed with it is checked against.
+    pub fn matches(&self, record: &KeyRecord) -> bool {
+        record.key_type == Some(self.key_type())
+            && match &self.0 {
+                Kind::Rsa { pair, .. } => {
+                    // The record may hold SubjectPublicKeyInfo or the bare RSAPublicKey (RFC 6376 §3.6.1 errata 3017).
+                    let ours = pair.public_key().as_ref();
+                    der::rsa_public_key(&record.public_key).is_some_and(|theirs| theirs == ours)
+                }
+                Kind::Ed25519(pair) => record.public_key == pair.public_key().as_ref(),
+            }
+    }
+
+    /// `a=` of the signature.
+    pub(super) fn algorithm(&self) -> &'static str {
+        match &self.0 {
+            Kind::Rsa { .. } => "rsa-sha256",
+            Kind::Ed25519(_) => "ed25519-sha256",
+        }
+    }
+
+    /// The length of a signature in octets.
+    pub(super) fn signature_len(&self) -> usize {
+        match &self.0 {
+            Kind::Rsa { pair, .. } => pair.public_modulus_len(),
+            Kind::Ed25519(_) => 64,
+        }
+    }
+
+    /// Signs the digest of the header into `out`, which has [`Self::signature_len`] octets.
+    pub(super) fn sign_digest(&self, digest: &Digest, out: &mut [u8]) -> Result<(), KeyError> {
+        match &self.0 {
+            Kind::Rsa { pair, .. } => pair.sign_digest(&RSA_PKCS1_SHA256, digest, out).map_err(|_| KeyError::Library),
+            Kind::Ed25519(pair) => {
+                // RFC 8463 §3: PureEdDSA over the SHA-256 of the header.
+                let signature = pair.try_sign(digest.as_ref()).map_err(|_| KeyError::Library)?;
+                out.copy_from_slice(signature.as_ref());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Never shows the key.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({} {} bits)", self.key_type(), self.bits())
+    }
+}
+
+/// The kinds of key DKIM knows: `k=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// `rsa` (RFC 6376).
+    Rsa,
+    /// `ed25519` (RFC 8463).
+    Ed25519,
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KeyType::Rsa => "rsa",
+            KeyType::Ed25519 => "ed25519",
+        })
+    }
+}
+
+/// What to say of a key file that group or others may read.
+fn readable_by_others(path: &Path) -> std::io::Result<Option<String>> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    Ok((mode & 0o077 != 0)
+        .then(|| format!("{} can be read by others (mode {:03o}): chmod 600 it", path.display(), mode & 0o777)))
+}

@@ -1,0 +1,79 @@
+//! Finding the places in text where relaxed canonicalization changes anything, 64 octets at a time.
+//!
+//! `wide` makes the kernel SSE2 on x86-64 and NEON on ARM, which all such processors have, and plain Rust elsewhere.
+
+use std::ops::Range;
+
+use wide::u8x16;
+
+/// Octets a kernel call decides on; it reads one more.
+const BLOCK: usize = 64;
+
+/// The length of `piece` without the white space and line-end octets at its end.
+pub(super) fn trimmed_len(piece: &[u8]) -> usize {
+    piece.iter().rposition(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n')).map_or(0, |at| at + 1)
+}
+
+/// The length of the text before the first white space or CR.
+pub(super) fn until_gap(text: &[u8]) -> usize {
+    memchr::memchr3(b' ', b'\t', b'\r', text).unwrap_or(text.len())
+}
+
+/// Calls `each` with every run of white space that is more than one space between other octets: longer runs, tabs, and
+/// runs before a CR or another control. In order; the last octet of `piece` must not be white space.
+#[inline(always)]
+pub(super) fn for_each_run(piece: &[u8], mut each: impl FnMut(Range<usize>)) {
+    let mut base = 0;
+    while base < piece.len() {
+        let (mut marks, decided) = match piece[base..].first_chunk() {
+            Some(block) => (marks(block), BLOCK),
+            None => {
+                let rest = &piece[base..];
+                let mut block = [b'x'; BLOCK + 1];
+                block[..rest.len()].copy_from_slice(rest);
+                (marks(&block), rest.len())
+            }
+        };
+        // A mark is where a run begins or goes on: the first that no earlier run covers begins one.
+        let mut next = base + decided;
+        while marks != 0 {
+            let start = base + marks.trailing_zeros() as usize;
+            let end = start + run_len(&piece[start..]);
+            each(start..end);
+            if end >= base + decided {
+                next = end;
+                break;
+            }
+            marks &= u64::MAX << (end - base);
+        }
+        base = next;
+    }
+}
+
+/// The length of the white space at the start of `text`.
+#[inline(always)]
+fn run_len(text: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(b' ' | b'\t') = text.get(len) {
+        len += 1;
+    }
+    len
+}
+
+/// Bit i: octet i is a tab, or a space before an octet up to 0x20 (white space, CR, LF, another control).
+#[inline(always)]
+fn marks(block: &[u8; BLOCK + 1]) -> u64 {
+    let lane = |at: usize| {
+        let load = |at: usize| u8x16::new(block[at..at + 16].try_into().expect("sixteen octets"));
+        let (here, next) = (load(at), load(at + 1));
+        let space = u8x16::splat(b' ');
+        let next_is_low = next.min(space).simd_eq(next);
+        (here.simd_eq(space) & next_is_low) | here.simd_eq(u8x16::splat(b'\t'))
+    };
+    let lanes = [lane(0), lane(16), lane(32), lane(48)];
+    if (lanes[0] | lanes[1] | lanes[2] | lanes[3]).none() {
+        return 0;
+    }
+    let bits = |lane: u8x16| u64::from(lane.to_bitmask());
+    bits(lanes[0]) | bits(lanes[1]) << 16 | bits(lanes[2]) << 32 | bits(lanes[3]) << 48
+}
