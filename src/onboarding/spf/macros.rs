@@ -1,0 +1,278 @@
+//! Macro strings of SPF (RFC 7208 §7): parsed once, expanded for one query.
+
+use std::net::IpAddr;
+
+/// A domain-spec or explain-string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MacroString(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Expand { letter: u8, url_escape: bool, digits: Option<usize>, reverse: bool, delimiters: Vec<u8> },
+}
+
+/// What the letters stand for.
+#[derive(Clone, Debug)]
+pub struct Values<'a> {
+    /// The address asked about: `i`, `v`.
+    pub ip: IpAddr,
+    /// Local part of the sender: `l`, `s`.
+    pub local: &'a str,
+    /// Domain of the sender: `o`, `s`.
+    pub sender_domain: &'a str,
+    /// The domain whose record is evaluated: `d`.
+    pub domain: &'a str,
+    /// HELO name: `h`.
+    pub helo: &'a str,
+    /// The validated name of the address: `p`; `None` reads "unknown".
+    pub validated: Option<&'a str>,
+}
+
+impl MacroString {
+    /// Reads a domain-spec (RFC 7208 §7.1): it ends in a top label that is not all digits, or in a macro.
+    pub fn domain_spec(text: &str) -> Option<Self> {
+        let parts = parse(text)?;
+        let ends_well = match parts.last()? {
+            Part::Expand { .. } => true,
+            Part::Literal(tail) => {
+                let tail = tail.strip_suffix('.').unwrap_or(tail);
+                let (before, top) = tail.rsplit_once('.')?;
+                // ".dk" alone is fine only after a macro.
+                (!before.is_empty() || parts.len() > 1) && is_top_label(top)
+            }
+        };
+        ends_well.then_some(MacroString(parts))
+    }
+
+    /// The text itself, where no macro is in it.
+    pub fn literal(&self) -> Option<&str> {
+        match &self.0[..] {
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether expanding it needs the validated name.
+    pub fn needs_validated_name(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Expand { letter: b'p', .. }))
+    }
+
+    /// The name it stands for. Longer than 253 octets: labels are dropped from the left (RFC 7208 §7.3).
+    pub fn expand(&self, values: &Values<'_>) -> String {
+        let mut name: String = self.0.iter().map(|part| part.expand(values)).collect();
+        if name.ends_with('.') {
+            name.pop();
+        }
+        while name.len() > 253 {
+            match name.split_once('.') {
+                Some((_, rest)) => name = rest.to_owned(),
+                None => break,
+            }
+        }
+        name
+    }
+}
+
+impl Part {
+    fn expand(&self, values: &Values<'_>) -> String {
+        let (letter, url_escape, digits, reverse, delimiters) = match self {
+            Part::Literal(text) => return text.clone(),
+            Part::Expand { letter, url_escape, digits, reverse, delimiters } => {
+                (*letter, *url_escape, *digits, *reverse, delimiters)
+            }
+        };
+        let value = match letter {
+            b's' => format!("{}@{}", values.local, values.sender_domain),
+            b'l' => values.local.to_owned(),
+            b'o' => values.sender_domain.to_owned(),
+            b'd' => values.domain.to_owned(),
+            b'i' => dotted(values.ip),
+            b'p' => values.validated.unwrap_or("unknown").to_owned(),
+            b'v' => if values.ip.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
+            _ => values.helo.to_owned(),
+        };
+        let separator: &[u8] = if delimiters.is_empty() { b"." } else { delimiters };
+        let mut labels: Vec<&str> =
+            value.split(|c: char| u8::try_from(c).is_ok_and(|octet| separator.contains(&octet))).collect();
+        if reverse {
+            labels.reverse();
+        }
+        let kept = digits.unwrap_or(labels.len()).min(labels.len());
+        let text = labels[labels.len() - kept..].join(".");
+        if url_escape { escape(&text) } else { text }
+    }
+}
+
+/// IPv6 as dotted nibbles (RFC 7208 §7.3, `i`).
+fn dotted(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => {
+            let nibbles = ip.octets().into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
+            nibbles.map(|nibble| format!("{nibble:x}")).collect::<Vec<_>>().join(".")
+        }
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|octet| match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(octet).to_string(),
+            _ => format!("%{octet:02X}"),
+        })
+        .collect()
+}
+
+fn is_top_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && !label.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn parse(text: &str) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c != '%' {
+            if !c.is_ascii_graphic() {
+                return None;
+            }
+            literal.push(c);
+            rest = &rest[1..];
+            continue;
+        }
+        match rest.as_bytes().get(1)? {
+            b'%' => literal.push('%'),
+            b'_' => literal.push(' '),
+            b'-' => literal.push_str("%20"),
+            b'{' => {
+                let end = rest.find('}')?;
+                if !literal.is_empty() {
+                    parts.push(Part::Literal(std::mem::take(&mut literal)));
+                }
+                parts.push(expansion(&rest[2..end])?);
+                rest = &rest[end + 1..];
+                continue;
+            }
+            _ => return None,
+        }
+        rest = &rest[2..];
+    }
+    if !literal.is_empty() {
+        parts.push(Part::Literal(literal));
+    }
+    (!parts.is_empty()).then_some(parts)
+}
+
+/// What stands between `%{` and `}`. The letters c, r and t are for explanations only (RFC 7208 §7.2), which are not
+/// evaluated here.
+fn expansion(text: &str) -> Option<Part> {
+    let letter = *text.as_bytes().first()?;
+    if !b"slodiphv".contains(&letter.to_ascii_lowercase()) {
+        return None;
+    }
+    let rest = &text[1..];
+    let digits_end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, rest) = rest.split_at(digits_end);
+    let digits = match digits {
+        "" => None,
+        // RFC 7208 §7.1: zero is a syntax error; more labels than there are keep all.
+        digits if digits.bytes().all(|b| b == b'0') => return None,
+        digits => Some(digits.parse().unwrap_or(usize::MAX)),
+    };
+    let (reverse, delimiters) = match rest.strip_prefix(['r', 'R']) {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    delimiters.bytes().all(|b| b".-+,/_=".contains(&b)).then(|| Part::Expand {
+        letter: letter.to_ascii_lowercase(),
+        url_escape: letter.is_ascii_uppercase(),
+        digits,
+        reverse,
+        delimiters: delimiters.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(text: &str, ip: &str) -> String {
+        let values = Values {
+            ip: ip.parse().unwrap(),
+            local: "strong-bad",
+            sender_domain: "email.example.com",
+            domain: "email.example.com",
+            helo: "mx.example.org",
+            validated: None,
+        };
+        MacroString(parse(text).unwrap()).expand(&values)
+    }
+
+    #[test]
+    fn rfc7208_section_7_4_examples() {
+        for (text, expected) in [
+            ("%{s}", "strong-bad@email.example.com"),
+            ("%{o}", "email.example.com"),
+            ("%{d}", "email.example.com"),
+            ("%{d4}", "email.example.com"),
+            ("%{d3}", "email.example.com"),
+            ("%{d2}", "example.com"),
+            ("%{d1}", "com"),
+            ("%{dr}", "com.example.email"),
+            ("%{d2r}", "example.email"),
+            ("%{l}", "strong-bad"),
+            ("%{l-}", "strong.bad"),
+            ("%{lr}", "strong-bad"),
+            ("%{lr-}", "bad.strong"),
+            ("%{l1r-}", "strong"),
+            ("%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com"),
+            ("%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com"),
+            ("%{lr-}.lp.%{ir}.%{v}._spf.%{d2}", "bad.strong.lp.3.2.0.192.in-addr._spf.example.com"),
+            ("%{ir}.%{v}.%{l1r-}.lp._spf.%{d2}", "3.2.0.192.in-addr.strong.lp._spf.example.com"),
+            ("%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net"),
+        ] {
+            assert_eq!(expand(text, "192.0.2.3"), expected, "{text}");
+        }
+        assert_eq!(
+            expand("%{ir}.%{v}._spf.%{d2}", "2001:db8::cb01"),
+            "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com"
+        );
+        assert_eq!(expand("%{S}", "192.0.2.3"), "strong-bad%40email.example.com");
+    }
+
+    #[test]
+    fn domain_specs_end_in_a_top_label_or_a_macro() {
+        for good in ["example.com", "example.com.", "_spf.%{d}", "%{d}.dk", "a.b-c.xn--x", "%{ir}.origin.asn.example"] {
+            assert!(MacroString::domain_spec(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "example",
+            ".dk",
+            "111.222.333.444",
+            "a..",
+            "a.dk-",
+            "%{x}.dk",
+            "%{d",
+            "%d.dk",
+            "a b.dk",
+            "%{d0}.dk",
+            "ø.dk",
+        ] {
+            assert!(MacroString::domain_spec(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn long_names_lose_labels_from_the_left() {
+        let label = "x".repeat(60);
+        let text = format!("first.{label}.{label}.{label}.{label}.example.com");
+        let name = expand(&text, "192.0.2.3");
+        assert!(name.len() <= 253 && name.ends_with(".example.com") && !name.starts_with("first"));
+    }
+}

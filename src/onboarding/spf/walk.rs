@@ -1,0 +1,766 @@
+//! `check_host()` of RFC 7208 §4 with a memory: which terms were tried, what each cost, which one matched and what is wrong
+//! on the way.
+//!
+//! The same walk serves two questions: what a receiver decides for one address ([`Limits::receiver`]), and what evaluating
+//! the whole record can cost at most ([`Limits::survey`]: nothing stops it, neither a match nor a limit of the RFC, only
+//! bounds of its own).
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::macros::{MacroString, Values};
+use super::record::{Directive, Mechanism, Qualifier, Record, SyntaxError, Target};
+use super::{is_spf, looks_like_spf};
+use crate::resolver::{self, Resolver, joined};
+
+/// What is asked: may `ip` send mail whose MAIL FROM is `local@domain`?
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    /// The sending address.
+    pub ip: IpAddr,
+    /// Whose record is evaluated, and the sender's domain.
+    pub domain: &'a str,
+    /// The sender's local part.
+    pub local: &'a str,
+    /// The HELO name.
+    pub helo: &'a str,
+    /// A record to evaluate for `domain` in place of the published one: what would change if it were published.
+    pub instead: Option<&'a str>,
+}
+
+/// RFC 7208 §2.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// No record.
+    None,
+    /// The record says nothing about the address.
+    Neutral,
+    /// It may send.
+    Pass,
+    /// It may not.
+    Fail,
+    /// It probably may not.
+    SoftFail,
+    /// DNS did not answer.
+    TempError,
+    /// The record cannot be evaluated.
+    PermError,
+}
+
+impl Verdict {
+    /// As Received-SPF writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::None => "none",
+            Verdict::Neutral => "neutral",
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::SoftFail => "softfail",
+            Verdict::TempError => "temperror",
+            Verdict::PermError => "permerror",
+        }
+    }
+}
+
+impl From<Qualifier> for Verdict {
+    fn from(qualifier: Qualifier) -> Self {
+        match qualifier {
+            Qualifier::Pass => Verdict::Pass,
+            Qualifier::Fail => Verdict::Fail,
+            Qualifier::SoftFail => Verdict::SoftFail,
+            Qualifier::Neutral => Verdict::Neutral,
+        }
+    }
+}
+
+/// Where a walk ends at the latest.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    lookups: u32,
+    voids: u32,
+    stop_at_match: bool,
+}
+
+/// RFC 7208 §4.6.4.
+pub const MOST_LOOKUPS: u32 = 10;
+/// RFC 7208 §4.6.4.
+pub const MOST_VOID_LOOKUPS: u32 = 2;
+/// RFC 7208 §4.6.4: exchanges of one `mx`, names of one `ptr`.
+const MOST_NAMES: usize = 10;
+/// A survey goes no further, so that a hostile record costs us little.
+const SURVEY_LOOKUPS: u32 = 60;
+/// Records within records; a receiver's ten lookups bound it as well.
+const DEEPEST: usize = 20;
+
+impl Limits {
+    /// As a receiver evaluates.
+    pub fn receiver() -> Self {
+        Limits { lookups: MOST_LOOKUPS, voids: MOST_VOID_LOOKUPS, stop_at_match: true }
+    }
+
+    /// To the end of every record.
+    pub fn survey() -> Self {
+        Limits { lookups: SURVEY_LOOKUPS, voids: SURVEY_LOOKUPS, stop_at_match: false }
+    }
+}
+
+/// Something wrong on the way. `domain` is whose record it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// No record where one is needed.
+    NoRecord {
+        /// Where.
+        domain: String,
+        /// TXT values that were probably meant to be one.
+        near_misses: Vec<String>,
+    },
+    /// More than one record: none counts (§4.5).
+    Several {
+        /// Where.
+        domain: String,
+        /// All of them.
+        records: Vec<String>,
+    },
+    /// Terms that are not SPF.
+    Syntax {
+        /// Where.
+        domain: String,
+        /// Which.
+        faults: Vec<SyntaxError>,
+    },
+    /// Terms after `all` never count (§5.1).
+    AfterAll {
+        /// Where.
+        domain: String,
+        /// Which.
+        terms: Vec<String>,
+    },
+    /// `+all`: everybody may send.
+    EverybodyPasses {
+        /// Where.
+        domain: String,
+    },
+    /// `ptr` should not be used (§5.5).
+    Ptr {
+        /// Where.
+        domain: String,
+    },
+    /// A record that leads back to itself.
+    Loop {
+        /// Where.
+        domain: String,
+    },
+    /// More than ten lookups.
+    TooManyLookups,
+    /// More than two lookups of names that are not there.
+    TooManyVoidLookups,
+    /// An `mx` with more than ten exchanges.
+    TooManyExchanges {
+        /// Where.
+        domain: String,
+    },
+    /// DNS did not answer.
+    Unanswered(String),
+}
+
+/// One term that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// 0 for the domain's own record.
+    pub depth: usize,
+    /// Whose record.
+    pub domain: String,
+    /// The term as written.
+    pub term: String,
+    /// Whether it matched.
+    pub matched: bool,
+}
+
+/// What a walk found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The domain's own record, where there is exactly one.
+    pub record: Option<String>,
+    /// Terms that cost a lookup.
+    pub lookups: u32,
+    /// Lookups that found nothing.
+    pub void_lookups: u32,
+    /// Everything tried, in order.
+    pub steps: Vec<Step>,
+    /// Everything wrong.
+    pub problems: Vec<Problem>,
+    /// Names whose records were included or redirected to, in order.
+    pub visited: Vec<String>,
+}
+
+/// Walks.
+pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) -> Walk {
+    let found = Walk {
+        verdict: Verdict::None,
+        record: None,
+        lookups: 0,
+        void_lookups: 0,
+        steps: Vec::new(),
+        problems: Vec::new(),
+        visited: Vec::new(),
+    };
+    let mut walker = Walker { resolver, query, limits, found, validated: None };
+    // RFC 7208 §4.3: a name with one label, or one that is none, has no policy.
+    let domain = query.domain.trim_end_matches('.').to_ascii_lowercase();
+    let verdict = match domain.contains('.') {
+        true => walker.check_host(domain, Vec::new(), query.instead).await,
+        false => Ok(Verdict::None),
+    };
+    walker.found.verdict = verdict.unwrap_or_else(|stop| stop);
+    walker.found
+}
+
+struct Walker<'a> {
+    resolver: &'a dyn Resolver,
+    query: &'a Query<'a>,
+    limits: Limits,
+    found: Walk,
+    /// The validated name of the address, once it was asked for.
+    validated: Option<Option<String>>,
+}
+
+/// `Err` ends the whole evaluation with a verdict: temperror or permerror.
+type Outcome<T> = Result<T, Verdict>;
+type Pending<'f> = Pin<Box<dyn Future<Output = Outcome<Verdict>> + Send + 'f>>;
+
+impl<'a> Walker<'a> {
+    /// `path` holds the domains whose records are being evaluated above this one.
+    fn check_host<'f>(&'f mut self, domain: String, path: Vec<String>, instead: Option<&'f str>) -> Pending<'f> {
+        Box::pin(async move {
+            let text = match instead {
+                Some(text) => text.to_owned(),
+                None => match self.record_of(&domain).await? {
+                    Some(text) => text,
+                    None => return Ok(Verdict::None),
+                },
+            };
+            if path.is_empty() {
+                self.found.record = Some(text.clone());
+            }
+            self.evaluate(domain, path, &text).await
+        })
+    }
+
+    /// The one record of a domain (§4.4, §4.5).
+    async fn record_of(&mut self, domain: &str) -> Outcome<Option<String>> {
+        let texts = match self.resolver.txt(domain).await {
+            Ok(texts) => texts,
+            Err(resolver::Error::Name(_)) => Vec::new(),
+            Err(error) => return self.unanswered(&error),
+        };
+        let texts: Vec<Vec<u8>> = texts.iter().map(|strings| joined(strings)).collect();
+        let mut records: Vec<String> =
+            texts.iter().filter(|text| is_spf(text)).map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+        match records.len() {
+            0 => {
+                let near = texts.iter().filter(|text| looks_like_spf(text));
+                let near_misses = near.map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+                self.problem(Problem::NoRecord { domain: domain.to_owned(), near_misses });
+                Ok(None)
+            }
+            1 => Ok(records.pop()),
+            _ => {
+                // The answer's order is random; people compare what they read.
+                records.sort();
+                self.problem(Problem::Several { domain: domain.to_owned(), records });
+                Err(Verdict::PermError)
+            }
+        }
+    }
+
+    async fn evaluate(&mut self, domain: String, mut path: Vec<String>, text: &str) -> Outcome<Verdict> {
+        let (record, faults) = Record::parse_leniently(text);
+        self.remark(&domain, &record);
+        if !faults.is_empty() {
+            self.problem(Problem::Syntax { domain: domain.clone(), faults });
+            // §4.6: a fault anywhere ends it, before anything is evaluated.
+            if self.limits.stop_at_match {
+                return Err(Verdict::PermError);
+            }
+        }
+        path.push(domain.clone());
+        let depth = path.len() - 1;
+        for directive in &record.directives {
+            let at = self.found.steps.len();
+            self.found.steps.push(Step { depth, domain: domain.clone(), term: directive.text.clone(), matched: false });
+            let matched = self.matches(directive, &domain, &path).await?;
+            self.found.steps[at].matched = matched;
+            if matched && self.limits.stop_at_match {
+                return Ok(directive.qualifier.into());
+            }
+            if directive.mechanism == Mechanism::All {
+                // §6.1: with `all`, redirect is ignored.
+                return Ok(Verdict::Neutral);
+            }
+        }
+        let Some(target) = &record.redirect else { return Ok(Verdict::Neutral) };
+        self.count_lookup()?;
+        let target = self.expand(target, &domain).await?;
+        match self.enter(target, &path).await? {
+            Verdict::None => Err(Verdict::PermError),
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// What can be said of a record without evaluating it.
+    fn remark(&mut self, domain: &str, record: &Record) {
+        let domain = domain.to_owned();
+        if record.directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
+            self.problem(Problem::Ptr { domain: domain.clone() });
+        }
+        let Some(all) = record.all() else { return };
+        if record.directives[all].qualifier == Qualifier::Pass {
+            self.problem(Problem::EverybodyPasses { domain: domain.clone() });
+        }
+        let mut terms: Vec<String> = record.directives[all + 1..].iter().map(|d| d.text.clone()).collect();
+        if record.redirect.is_some() {
+            terms.extend(record.modifiers.iter().filter(|m| m.to_ascii_lowercase().starts_with("redirect=")).cloned());
+        }
+        if !terms.is_empty() {
+            self.problem(Problem::AfterAll { domain, terms });
+        }
+    }
+
+    async fn matches(&mut self, directive: &Directive, domain: &str, path: &[String]) -> Outcome<bool> {
+        if directive.mechanism.costs_a_lookup() {
+            self.count_lookup()?;
+        }
+        let ip = self.query.ip;
+        Ok(match &directive.mechanism {
+            Mechanism::All => true,
+            Mechanism::Ip4(net) => canonical(ip).is_some_and(|ip| net.contains(&ip)),
+            Mechanism::Ip6(net) => matches!(ip, IpAddr::V6(ip) if net.contains(&ip)),
+            Mechanism::A(target) => {
+                let name = self.target_name(target, domain).await?;
+                self.has_address(&name, target).await?
+            }
+            Mechanism::Mx(target) => {
+                let name = self.target_name(target, domain).await?;
+                let exchanges = match self.resolver.mx(&name).await {
+                    Ok(exchanges) => exchanges,
+                    Err(resolver::Error::Name(_)) => Vec::new(),
+                    Err(error) => return self.unanswered(&error),
+                };
+                self.count_void(exchanges.is_empty())?;
+                if exchanges.len() > MOST_NAMES {
+                    self.problem(Problem::TooManyExchanges { domain: name });
+                    if self.limits.stop_at_match {
+                        return Err(Verdict::PermError);
+                    }
+                }
+                let mut matched = false;
+                for (_, host) in exchanges.iter().take(MOST_NAMES) {
+                    // "MX 0 ." says that there is no exchange (RFC 7505).
+                    matched |= !host.is_empty() && self.has_address(host, target).await?;
+                    if matched && self.limits.stop_at_match {
+                        break;
+                    }
+                }
+                matched
+            }
+            Mechanism::Ptr(name) => {
+                let name = match name {
+                    Some(name) => self.expand(name, domain).await?,
+                    None => domain.to_owned(),
+                };
+                self.validated_names().await.iter().any(|valid| is_within(valid, &name.to_ascii_lowercase()))
+            }
+            Mechanism::Exists(name) => {
+                let name = self.expand(name, domain).await?;
+                let found = match self.resolver.ipv4(&name).await {
+                    Ok(found) => !found.is_empty(),
+                    Err(resolver::Error::Name(_)) => false,
+                    Err(error) => return self.unanswered(&error),
+                };
+                self.count_void(!found)?;
+                found
+            }
+            Mechanism::Include(name) => {
+                let name = self.expand(name, domain).await?;
+                match self.enter(name, path).await? {
+                    Verdict::Pass => true,
+                    Verdict::None => return Err(Verdict::PermError),
+                    _ => false,
+                }
+            }
+        })
+    }
+
+    /// Evaluates an included or redirected record.
+    async fn enter(&mut self, name: String, path: &[String]) -> Outcome<Verdict> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        if path.contains(&name) {
+            self.problem(Problem::Loop { domain: name.clone() });
+            if !self.limits.stop_at_match {
+                return Ok(Verdict::Neutral);
+            }
+        }
+        if path.len() >= DEEPEST {
+            return Err(Verdict::PermError);
+        }
+        if !self.found.visited.contains(&name) {
+            self.found.visited.push(name.clone());
+        }
+        let verdict = self.check_host(name, path.to_vec(), None).await;
+        match verdict {
+            // A survey goes on to what else there is.
+            Err(Verdict::PermError) | Ok(Verdict::None)
+                if !self.limits.stop_at_match && self.found.lookups < self.limits.lookups =>
+            {
+                Ok(Verdict::Neutral)
+            }
+            verdict => verdict,
+        }
+    }
+
+    async fn target_name(&mut self, target: &Target, domain: &str) -> Outcome<String> {
+        match &target.name {
+            Some(name) => self.expand(name, domain).await,
+            None => Ok(domain.to_owned()),
+        }
+    }
+
+    async fn has_address(&mut self, name: &str, target: &Target) -> Outcome<bool> {
+        let answer = match self.query.ip {
+            IpAddr::V4(ip) => self.resolver.ipv4(name).await.map(|found| {
+                let near = |at: Ipv4Addr| Ipv4Net::new(at, target.v4).is_ok_and(|net| net.contains(&ip));
+                (found.is_empty(), found.into_iter().any(near))
+            }),
+            IpAddr::V6(ip) => self.resolver.ipv6(name).await.map(|found| {
+                let near = |at: Ipv6Addr| Ipv6Net::new(at, target.v6).is_ok_and(|net| net.contains(&ip));
+                (found.is_empty(), found.into_iter().any(near))
+            }),
+        };
+        match answer {
+            Ok((void, matched)) => {
+                self.count_void(void)?;
+                Ok(matched)
+            }
+            // A name that DNS cannot hold has no address (§4.8).
+            Err(resolver::Error::Name(_)) => Ok(false),
+            Err(error) => self.unanswered(&error),
+        }
+    }
+
+    /// Names of the address that point back to it (§5.5). A failure only makes the list shorter.
+    async fn validated_names(&mut self) -> Vec<String> {
+        let ip = self.query.ip;
+        let mut valid = Vec::new();
+        for name in self.resolver.ptr(ip).await.unwrap_or_default().into_iter().take(MOST_NAMES) {
+            let back = match ip {
+                IpAddr::V4(ip) => self.resolver.ipv4(&name).await.is_ok_and(|found| found.contains(&ip)),
+                IpAddr::V6(ip) => self.resolver.ipv6(&name).await.is_ok_and(|found| found.contains(&ip)),
+            };
+            if back {
+                valid.push(name);
+            }
+        }
+        valid
+    }
+
+    async fn expand(&mut self, name: &MacroString, domain: &str) -> Outcome<String> {
+        if name.needs_validated_name() && self.validated.is_none() {
+            let names = self.validated_names().await;
+            // §7.3: the domain itself, else a name below it, else any.
+            let best = names
+                .iter()
+                .find(|name| *name == domain)
+                .or_else(|| names.iter().find(|name| is_within(name, domain)))
+                .or(names.first());
+            self.validated = Some(best.cloned());
+        }
+        Ok(name.expand(&Values {
+            ip: self.query.ip,
+            local: self.query.local,
+            sender_domain: self.query.domain,
+            domain,
+            helo: self.query.helo,
+            validated: self.validated.as_ref().and_then(Option::as_deref),
+        }))
+    }
+
+    fn count_lookup(&mut self) -> Outcome<()> {
+        self.found.lookups += 1;
+        if self.found.lookups > self.limits.lookups {
+            self.problem(Problem::TooManyLookups);
+            return Err(Verdict::PermError);
+        }
+        Ok(())
+    }
+
+    fn count_void(&mut self, void: bool) -> Outcome<()> {
+        self.found.void_lookups += u32::from(void);
+        if self.found.void_lookups > self.limits.voids {
+            self.problem(Problem::TooManyVoidLookups);
+            return Err(Verdict::PermError);
+        }
+        Ok(())
+    }
+
+    fn unanswered<T>(&mut self, error: &resolver::Error) -> Outcome<T> {
+        self.problem(Problem::Unanswered(error.to_string()));
+        Err(Verdict::TempError)
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        if !self.found.problems.contains(&problem) {
+            self.found.problems.push(problem);
+        }
+    }
+}
+
+/// An IPv4 address, also one that came as IPv4-mapped IPv6 (§5).
+fn canonical(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped(),
+    }
+}
+
+fn is_within(name: &str, parent: &str) -> bool {
+    name == parent || name.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolver::FixedZone;
+
+    fn run(zone: &FixedZone, domain: &str, ip: &str, limits: Limits) -> Walk {
+        let query =
+            Query { ip: ip.parse().unwrap(), domain, local: "postmaster", helo: "out.webcrm.com", instead: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(walk(zone, &query, limits))
+    }
+
+    fn verdict(zone: &str, domain: &str, ip: &str) -> Verdict {
+        run(&FixedZone::parse(zone).unwrap(), domain, ip, Limits::receiver()).verdict
+    }
+
+    /// RFC 7208 Appendix A: the zone, and each of its records with the addresses the text gives.
+    const APPENDIX_A: &str = r#"
+        example.com MX 10 mail-a.example.com
+        example.com MX 20 mail-b.example.com
+        example.com A 192.0.2.10
+        example.com A 192.0.2.11
+        amy.example.com A 192.0.2.65
+        bob.example.com A 192.0.2.66
+        mail-a.example.com A 192.0.2.129
+        mail-b.example.com A 192.0.2.130
+        www.example.com CNAME example.com
+        example.org MX 10 mail-c.example.org
+        mail-c.example.org A 192.0.2.140
+        10.2.0.192.in-addr.arpa PTR example.com
+        11.2.0.192.in-addr.arpa PTR example.com
+        65.2.0.192.in-addr.arpa PTR amy.example.com
+        66.2.0.192.in-addr.arpa PTR bob.example.com
+        129.2.0.192.in-addr.arpa PTR mail-a.example.com
+        130.2.0.192.in-addr.arpa PTR mail-b.example.com
+        140.2.0.192.in-addr.arpa PTR mail-c.example.org
+        4.0.0.10.in-addr.arpa PTR bob.example.com
+    "#;
+
+    fn appendix_a(record: &str, passing: &[&str]) {
+        let zone = FixedZone::parse(APPENDIX_A).unwrap();
+        zone.add_txt("example.com", record);
+        let addresses = [
+            "192.0.2.10",
+            "192.0.2.11",
+            "192.0.2.65",
+            "192.0.2.66",
+            "192.0.2.129",
+            "192.0.2.130",
+            "192.0.2.131",
+            "192.0.2.140",
+            "10.0.0.4",
+        ];
+        for ip in addresses {
+            let expected = if passing.contains(&ip) { Verdict::Pass } else { Verdict::Fail };
+            assert_eq!(run(&zone, "example.com", ip, Limits::receiver()).verdict, expected, "{record} {ip}");
+        }
+    }
+
+    #[test]
+    fn rfc7208_appendix_a_1_simple_examples() {
+        let all = [
+            "192.0.2.10",
+            "192.0.2.11",
+            "192.0.2.65",
+            "192.0.2.66",
+            "192.0.2.129",
+            "192.0.2.130",
+            "192.0.2.131",
+            "192.0.2.140",
+            "10.0.0.4",
+        ];
+        appendix_a("v=spf1 +all", &all);
+        appendix_a("v=spf1 a -all", &["192.0.2.10", "192.0.2.11"]);
+        appendix_a("v=spf1 a:example.org -all", &[]);
+        appendix_a("v=spf1 mx -all", &["192.0.2.129", "192.0.2.130"]);
+        appendix_a("v=spf1 mx:example.org -all", &["192.0.2.140"]);
+        appendix_a("v=spf1 mx mx:example.org -all", &["192.0.2.129", "192.0.2.130", "192.0.2.140"]);
+        appendix_a(
+            "v=spf1 mx/30 mx:example.org/30 -all",
+            &["192.0.2.129", "192.0.2.130", "192.0.2.131", "192.0.2.140"],
+        );
+        appendix_a(
+            "v=spf1 ptr -all",
+            &["192.0.2.10", "192.0.2.11", "192.0.2.65", "192.0.2.66", "192.0.2.129", "192.0.2.130"],
+        );
+        appendix_a("v=spf1 ip4:192.0.2.128/28 -all", &["192.0.2.129", "192.0.2.130", "192.0.2.131", "192.0.2.140"]);
+    }
+
+    #[test]
+    fn rfc7208_appendix_a_2_multiple_domains() {
+        let zone = r#"
+            example.org TXT "v=spf1 include:example.com include:example.net -all"
+            la.example.org TXT "v=spf1 redirect=example.org"
+            example.com TXT "v=spf1 ip4:192.0.2.1 -all"
+            example.net TXT "v=spf1 ip4:192.0.2.2 -all"
+        "#;
+        for domain in ["example.org", "la.example.org"] {
+            assert_eq!(verdict(zone, domain, "192.0.2.1"), Verdict::Pass);
+            assert_eq!(verdict(zone, domain, "192.0.2.2"), Verdict::Pass);
+            assert_eq!(verdict(zone, domain, "192.0.2.3"), Verdict::Fail);
+        }
+    }
+
+    #[test]
+    fn rfc7208_appendix_a_3_dnsbl_style() {
+        let zone = r#"
+            example.com TXT "v=spf1 exists:%{l1r+}.%{d}.users._spf.example.net -all"
+            postmaster.example.com.users._spf.example.net A 127.0.0.2
+        "#;
+        assert_eq!(verdict(zone, "example.com", "192.0.2.1"), Verdict::Pass);
+    }
+
+    #[test]
+    fn rfc7208_section_5_2_include_table() {
+        let zone = r#"
+            pass.dk TXT "v=spf1 include:in-pass.dk ?all"
+            in-pass.dk TXT "v=spf1 +all"
+            fail.dk TXT "v=spf1 include:in-fail.dk ~all"
+            in-fail.dk TXT "v=spf1 -all"
+            none.dk TXT "v=spf1 include:in-none.dk -all"
+            perm.dk TXT "v=spf1 include:in-perm.dk -all"
+            in-perm.dk TXT "v=spf1 nonsense"
+            temp.dk TXT "v=spf1 include:in-temp.dk -all"
+            in-temp.dk FAIL
+            minus.dk TXT "v=spf1 -include:in-pass.dk +all"
+            nested.dk TXT "v=spf1 ~include:outer.dk +all"
+            outer.dk TXT "v=spf1 -include:in-pass.dk +all"
+        "#;
+        for (domain, expected) in [
+            ("pass.dk", Verdict::Pass),
+            ("fail.dk", Verdict::SoftFail),
+            ("none.dk", Verdict::PermError),
+            ("perm.dk", Verdict::PermError),
+            ("temp.dk", Verdict::TempError),
+            ("minus.dk", Verdict::Fail),
+            ("nested.dk", Verdict::Pass),
+            ("absent.dk", Verdict::None),
+            ("localhost", Verdict::None),
+        ] {
+            assert_eq!(verdict(zone, domain, "192.0.2.1"), expected, "{domain}");
+        }
+    }
+
+    #[test]
+    fn ten_lookups_are_fine_and_eleven_are_not() {
+        let zone = FixedZone::new();
+        let terms = |n: usize| (0..n).map(|i| format!(" a:h{i}.test.dk")).collect::<String>();
+        for i in 0..11 {
+            zone.add(&format!("h{i}.test.dk"), crate::resolver::Record::A([192, 0, 2, i].into()));
+        }
+        zone.add_txt("ten.dk", &format!("v=spf1{} -all", terms(10)));
+        zone.add_txt("eleven.dk", &format!("v=spf1{} -all", terms(11)));
+        assert_eq!(run(&zone, "ten.dk", "40.74.40.57", Limits::receiver()).verdict, Verdict::Fail);
+        let eleven = run(&zone, "eleven.dk", "40.74.40.57", Limits::receiver());
+        assert_eq!((eleven.verdict, &eleven.problems[..]), (Verdict::PermError, &[Problem::TooManyLookups][..]));
+        assert_eq!(run(&zone, "eleven.dk", "192.0.2.3", Limits::receiver()).verdict, Verdict::Pass);
+        assert_eq!(run(&zone, "eleven.dk", "192.0.2.3", Limits::survey()).lookups, 11);
+    }
+
+    #[test]
+    fn two_void_lookups_are_fine_and_three_are_not() {
+        let zone = "two.dk TXT \"v=spf1 a:x.dk exists:y.dk -all\"\nthree.dk TXT \"v=spf1 a:x.dk mx:y.dk a:z.dk -all\"";
+        assert_eq!(verdict(zone, "two.dk", "192.0.2.1"), Verdict::Fail);
+        assert_eq!(verdict(zone, "three.dk", "192.0.2.1"), Verdict::PermError);
+    }
+
+    #[test]
+    fn loops_end() {
+        let zone = FixedZone::parse("a.dk TXT \"v=spf1 include:b.dk -all\"\nb.dk TXT \"v=spf1 include:a.dk -all\"\nself.dk TXT \"v=spf1 redirect=self.dk\"").unwrap();
+        for domain in ["a.dk", "self.dk"] {
+            assert_eq!(run(&zone, domain, "192.0.2.1", Limits::receiver()).verdict, Verdict::PermError);
+            let survey = run(&zone, domain, "192.0.2.1", Limits::survey());
+            assert!(survey.problems.contains(&Problem::Loop { domain: domain.to_owned() }), "{survey:?}");
+            assert!(survey.lookups <= 3);
+        }
+    }
+
+    #[test]
+    fn a_survey_sees_everything_in_one_go() {
+        let zone = r#"
+            test.dk TXT "v=spf1 ptr ip4:1.2.3 include:none.dk include:all.dk +all a:x.dk"
+            all.dk TXT "v=spf1 +all"
+        "#;
+        let survey = run(&FixedZone::parse(zone).unwrap(), "test.dk", "192.0.2.1", Limits::survey());
+        assert_eq!(survey.visited, ["none.dk", "all.dk"]);
+        assert_eq!(survey.lookups, 3);
+        let d = |t: &str| t.to_owned();
+        assert_eq!(
+            survey.problems,
+            [
+                Problem::Ptr { domain: d("test.dk") },
+                Problem::EverybodyPasses { domain: d("test.dk") },
+                Problem::AfterAll { domain: d("test.dk"), terms: vec![d("a:x.dk")] },
+                Problem::Syntax {
+                    domain: d("test.dk"),
+                    faults: vec![SyntaxError { term: d("ip4:1.2.3"), fault: super::super::record::Fault::Address }]
+                },
+                Problem::NoRecord { domain: d("none.dk"), near_misses: vec![] },
+                Problem::EverybodyPasses { domain: d("all.dk") },
+            ]
+        );
+    }
+
+    #[test]
+    fn two_records_are_a_permanent_error() {
+        let zone = "test.dk TXT \"v=spf1 -all\"\ntest.dk TXT \"v=spf1 +all\"\ntest.dk TXT other";
+        assert_eq!(verdict(zone, "test.dk", "192.0.2.1"), Verdict::PermError);
+    }
+
+    #[test]
+    fn ipv6_is_matched_by_its_own_prefix() {
+        let zone = "test.dk TXT \"v=spf1 a/24//32 ip6:fd00::/8 -all\"\ntest.dk AAAA 2001:db8::1";
+        assert_eq!(verdict(zone, "test.dk", "2001:db8:ffff::2"), Verdict::Pass);
+        assert_eq!(verdict(zone, "test.dk", "2001:db9::2"), Verdict::Fail);
+        assert_eq!(verdict(zone, "test.dk", "fd12::1"), Verdict::Pass);
+    }
+
+    #[test]
+    fn a_proposed_record_is_walked_in_place_of_the_published_one() {
+        let zone = FixedZone::parse("test.dk TXT \"v=spf1 -all\"\nspf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"")
+            .unwrap();
+        let query = Query {
+            ip: "40.74.40.57".parse().unwrap(),
+            domain: "test.dk",
+            local: "x",
+            helo: "x.dk",
+            instead: Some("v=spf1 include:spf.webcrm.com -all"),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(walk(&zone, &query, Limits::receiver())).verdict, Verdict::Pass);
+    }
+}
