@@ -27,15 +27,16 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bounce::Postmaster;
 use crate::customer::{Customer, Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
-use crate::message::CustomerId;
+use crate::message::{CustomerId, Urgency};
 use crate::queue::ledger::Ledger;
-use crate::queue::routes::{RouteStatus, Routes};
-use crate::route::{Route, RouteId};
+use crate::queue::routes::Routes;
+use crate::route::{Route, RouteControl, RouteId, RouteStatus};
 use crate::smtp::Domain;
-use crate::spool::{Filter, Lane, Spool};
+use crate::spool::{Filter, Kind, Lane, Spool};
 use crate::time::Timestamp;
 
 pub use retry::Schedule;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub standings: Standings,
     /// Hears of everything.
     pub events: Events,
+    /// Tells senders by mail.
+    pub postmaster: Postmaster,
 }
 
 /// What the queue counts.
@@ -155,23 +158,6 @@ impl Queue {
         self.0.wake.notify_one();
     }
 
-    /// Stops a route until it is resumed. `None` if there is no such route, else whether it was running.
-    pub fn suspend_route(&self, id: &RouteId, reason: &str) -> Option<bool> {
-        self.0.routes().suspend(id, reason, Timestamp::now())
-    }
-
-    /// Resumes a route. `None` if there is no such route, else whether it was not running.
-    pub fn resume_route(&self, id: &RouteId) -> Option<bool> {
-        let resumed = self.0.routes().resume(id, Timestamp::now());
-        self.0.wake.notify_one();
-        resumed
-    }
-
-    /// All routes, as operators see them.
-    pub fn route_states(&self) -> Vec<RouteStatus> {
-        self.0.routes().status(Timestamp::now())
-    }
-
     /// Customers whose mail is kept because it has no way out, with the reason.
     pub fn parked(&self) -> BTreeMap<CustomerId, String> {
         self.0.routes().parked().clone()
@@ -185,6 +171,22 @@ impl Queue {
         if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
             tracing::warn!("attempts were still under way after {grace:?}; their mail stays queued");
         }
+    }
+}
+
+impl RouteControl for Queue {
+    fn suspend(&self, route: &RouteId, reason: &str) -> bool {
+        self.0.routes().suspend(route, reason, Timestamp::now()).is_some()
+    }
+
+    fn resume(&self, route: &RouteId) -> bool {
+        let known = self.0.routes().resume(route, Timestamp::now()).is_some();
+        self.0.wake.notify_one();
+        known
+    }
+
+    fn list(&self) -> Vec<RouteStatus> {
+        self.0.routes().status(Timestamp::now())
     }
 }
 
@@ -206,6 +208,11 @@ impl Inner {
         let customer = directory.get(id).ok_or_else(|| format!("customer {id} is no longer configured"))?;
         if let Some(reason) = &customer.suspended {
             return Err(format!("customer {id} is suspended: {reason}"));
+        }
+        if lane.kind == Kind::Bounce
+            && let Some(route) = &self.parts.postmaster.settings.route
+        {
+            return Ok(Arc::clone(route));
         }
         let standing = domain.map(|domain| self.parts.standings.get(domain)).unwrap_or_default();
         directory.route(customer, standing).cloned().ok_or_else(|| no_tier(customer))
@@ -310,11 +317,7 @@ async fn sweep(inner: Arc<Inner>) {
         let troubled = inner.routes().troubled(now);
         let directory = inner.parts.directory.load_full();
         for customer in directory.customers() {
-            let lane = Lane {
-                customer: customer.id.clone(),
-                urgency: crate::message::Urgency::Single,
-                kind: crate::spool::Kind::Mail,
-            };
+            let lane = Lane { customer: customer.id.clone(), urgency: Urgency::Single, kind: Kind::Mail };
             let Ok(route) = inner.way_out(&directory, &lane) else { continue };
             if troubled.contains(&route.id) {
                 let old = Filter {

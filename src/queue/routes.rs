@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::delivery::{Outcome, Trouble, Verdict};
 use crate::message::CustomerId;
 use crate::queue::lanes::Lanes;
-use crate::queue::throttle::{State, Throttle};
-use crate::route::{Route, RouteId};
+use crate::queue::throttle::Throttle;
+use crate::route::{Route, RouteId, RouteState, RouteStatus};
 use crate::spool::Lane;
 use crate::time::Timestamp;
 
@@ -36,23 +36,6 @@ pub struct Turn {
     pub lane: Lane,
     /// How many attempts may start now.
     pub most: usize,
-}
-
-/// A route as operators see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RouteStatus {
-    /// Which.
-    pub id: RouteId,
-    /// `host:port`.
-    pub server: String,
-    /// Ready, throttled or suspended.
-    pub state: State,
-    /// Attempts running.
-    pub running: u32,
-    /// Attempts that may run at once.
-    pub concurrency: u32,
-    /// Recipients sent on this UTC day, and the cap.
-    pub sent_today: (u32, Option<u32>),
 }
 
 impl Routes {
@@ -155,7 +138,7 @@ impl Routes {
     /// Routes with lanes in line that carry nothing now because of trouble.
     pub fn troubled(&mut self, now: Timestamp) -> Vec<RouteId> {
         let troubled = |(id, entry): (&RouteId, &mut Entry)| {
-            let in_trouble = *entry.throttle.state(now) != State::Ready;
+            let in_trouble = *entry.throttle.state(now) != RouteState::Ready;
             (in_trouble && !entry.lanes.is_empty()).then(|| id.clone())
         };
         self.routes.iter_mut().filter_map(troubled).collect()
@@ -196,9 +179,9 @@ impl Routes {
                 id: id.clone(),
                 server: format!("{}:{}", entry.route.host, entry.route.port),
                 state: entry.throttle.state(now).clone(),
-                running: entry.running,
-                concurrency: entry.throttle.concurrency(now),
-                sent_today: (entry.throttle.sent_today().1, entry.route.caps.per_day),
+                in_flight: entry.running,
+                sent_today: entry.throttle.sent_today().1,
+                per_day: entry.route.caps.per_day,
             }
         };
         self.routes.iter_mut().map(status).collect()
@@ -305,9 +288,9 @@ mod tests {
         routes.offer(lane("a"), &old, now());
         routes.suspend(&old.id, "535", now());
         routes.reload([route(4, None, "h")].into_iter(), now());
-        assert!(matches!(routes.status(now())[0].state, State::Suspended { .. }));
+        assert!(matches!(routes.status(now())[0].state, RouteState::Suspended { .. }));
         routes.reload([route(4, None, "new.host")].into_iter(), now());
-        assert_eq!(routes.status(now())[0].state, State::Ready);
+        assert_eq!(routes.status(now())[0].state, RouteState::Ready);
         routes.reload(std::iter::empty(), now());
         assert!(routes.status(now()).is_empty());
     }

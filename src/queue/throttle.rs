@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::route::Caps;
+use crate::route::{Caps, RouteState};
 use crate::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
@@ -24,30 +24,11 @@ const MINUTE: Duration = Duration::from_secs(62);
 const REMEMBERED_TROUBLES: usize = 32;
 const DAY_MILLIS: u64 = 86_400_000;
 
-/// A route's state, as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Deliveries run.
-    Ready,
-    /// Backed off until an instant, then tried with one connection.
-    Throttled {
-        /// When it is tried again.
-        until: Timestamp,
-        /// What was heard.
-        reason: String,
-    },
-    /// Stopped until a reload changes the credentials or an operator resumes it.
-    Suspended {
-        /// What was heard.
-        reason: String,
-    },
-}
-
 /// One route's caps and recovery.
 #[derive(Debug)]
 pub struct Throttle {
     caps: Caps,
-    state: State,
+    state: RouteState,
     /// Connections allowed while recovering; `None` once as many succeeded as the cap allows.
     slow_start: Option<u32>,
     pause: Duration,
@@ -62,7 +43,7 @@ impl Throttle {
     pub fn new(caps: Caps, sent_today: u32, now: Timestamp) -> Self {
         Throttle {
             caps,
-            state: State::Ready,
+            state: RouteState::Ready,
             slow_start: None,
             pause: FIRST_PAUSE,
             sent_last_minute: VecDeque::new(),
@@ -73,9 +54,9 @@ impl Throttle {
     }
 
     /// The state at `now`; a pause that is over reads as ready.
-    pub fn state(&mut self, now: Timestamp) -> &State {
-        if matches!(self.state, State::Throttled { until, .. } if until <= now) {
-            self.state = State::Ready;
+    pub fn state(&mut self, now: Timestamp) -> &RouteState {
+        if matches!(self.state, RouteState::Throttled { until, .. } if until <= now) {
+            self.state = RouteState::Ready;
             self.end_trouble(now);
         }
         &self.state
@@ -89,7 +70,7 @@ impl Throttle {
     /// How many attempts may run at once at `now`.
     pub fn concurrency(&mut self, now: Timestamp) -> u32 {
         match self.state(now) {
-            State::Ready => self.slow_start.unwrap_or(self.caps.concurrency).min(self.caps.concurrency),
+            RouteState::Ready => self.slow_start.unwrap_or(self.caps.concurrency).min(self.caps.concurrency),
             _ => 0,
         }
     }
@@ -127,9 +108,9 @@ impl Throttle {
     /// When something may be sent that may not be sent at `now`; `None` where only a person can help.
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
         match self.state(now) {
-            State::Throttled { until, .. } => return Some(*until),
-            State::Suspended { .. } => return None,
-            State::Ready => {}
+            RouteState::Throttled { until, .. } => return Some(*until),
+            RouteState::Suspended { .. } => return None,
+            RouteState::Ready => {}
         }
         if self.allowance(now) > 0 {
             return Some(now);
@@ -155,33 +136,33 @@ impl Throttle {
     /// The server asks for less. Pauses double with every trouble that no success came between; trouble heard by attempts that
     /// were under way when the pause began does not lengthen it. `jitter` in 0..1. Gives whether a success came between.
     pub fn back_off(&mut self, reason: &str, at_least: Option<Duration>, now: Timestamp, jitter: f64) -> bool {
-        if *self.state(now) != State::Ready {
+        if *self.state(now) != RouteState::Ready {
             return false;
         }
         let news = self.pause == FIRST_PAUSE;
         let pause = self.pause.max(at_least.unwrap_or_default()).mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.slow_start = Some(1);
-        self.state = State::Throttled { until: now + pause, reason: reason.to_owned() };
+        self.state = RouteState::Throttled { until: now + pause, reason: reason.to_owned() };
         self.begin_trouble(now);
         news
     }
 
     /// Stops the route. Gives whether it was running before: only then is an alert news.
     pub fn suspend(&mut self, reason: &str, now: Timestamp) -> bool {
-        let news = !matches!(self.state, State::Suspended { .. });
+        let news = !matches!(self.state, RouteState::Suspended { .. });
         if news {
             self.begin_trouble(now);
             self.slow_start = Some(1);
-            self.state = State::Suspended { reason: reason.to_owned() };
+            self.state = RouteState::Suspended { reason: reason.to_owned() };
         }
         news
     }
 
     /// Starts it again, slowly. Gives whether it was not running.
     pub fn resume(&mut self, now: Timestamp) -> bool {
-        let news = *self.state(now) != State::Ready;
-        self.state = State::Ready;
+        let news = *self.state(now) != RouteState::Ready;
+        self.state = RouteState::Ready;
         self.end_trouble(now);
         news
     }

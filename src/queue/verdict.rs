@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::bounce::Report;
 use crate::delivery::{Outcome, RecipientOutcome, Scope, Verdict};
 use crate::events::{Event, EventKind};
+use crate::message::Recipient;
 use crate::queue::retry::Schedule;
 use crate::route::RouteId;
 use crate::spool::{RecipientState, Record, Settlement};
@@ -158,6 +160,29 @@ impl Decision {
     }
 }
 
+/// The recipients that a delay notice is about: those still owed an attempt, with the last reply heard.
+pub fn still_waiting(record: &Record, decision: &Decision) -> Vec<Report> {
+    let report = |(index, _): (usize, &Recipient)| {
+        let results = &decision.settlement.results;
+        let state = results.iter().find(|(i, _)| *i == index).map_or(&record.recipients[index], |(_, state)| state);
+        let RecipientState::Waiting { last_reply } = state else { return None };
+        let reply = last_reply.clone().unwrap_or_else(|| "not tried yet".into());
+        Some(Report { index, reply, advice: None, remote_mta: None })
+    };
+    record.waiting().filter_map(report).collect()
+}
+
+impl From<&Failure> for Report {
+    fn from(failure: &Failure) -> Self {
+        let reply = if failure.expired {
+            format!("{} (given up after the maximum time)", failure.reply)
+        } else {
+            failure.reply.clone()
+        };
+        Report { index: failure.index, reply, advice: failure.advice.clone(), remote_mta: None }
+    }
+}
+
 /// An event about one recipient of a record.
 pub fn recipient_event(kind: EventKind, record: &Record, route: &RouteId, index: usize, now: Timestamp) -> Event {
     Event {
@@ -180,7 +205,7 @@ pub fn record_event(kind: EventKind, record: &Record, now: Timestamp) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
+    use crate::message::{BodyKind, CustomerId, Envelope, QueueId, Urgency};
     use crate::smtp::{Domain, Mailbox, ReversePath};
     use crate::spool::{Kind, Lane};
 

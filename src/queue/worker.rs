@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bounce::{Action, Original, Report};
 use crate::customer::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::events::EventKind;
 use crate::queue::verdict::{self, Decision};
 use crate::queue::{Inner, Patience};
 use crate::route::{Route, RouteKind};
-use crate::spool::{Filter, Lease, Settlement};
+use crate::spool::{Filter, Kind, Lease, Settlement};
 use crate::time::Timestamp;
 
 /// A record whose own route has no free slot is looked at again after this long.
@@ -191,8 +192,12 @@ fn report(slot: &Slot, outcome: &Outcome, taken: usize) {
     }
 }
 
-/// Records a decision, then tells of it. Bounces are durable before the failure they report is recorded.
+/// Records a decision and tells of it. A notification is durable before the failure it reports is recorded: a crash in
+/// between sends it twice, never not at all.
 async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
+    if !decision.failures.is_empty() || decision.delayed {
+        notify(inner, &lease, &decision).await;
+    }
     if let Err(why) = inner.parts.spool.settle(lease, decision.settlement).await {
         inner.halt(&why);
         return;
@@ -210,6 +215,33 @@ async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
             inner.alert(None, None, format!("message {} is held", event.id.as_deref().unwrap_or_default()));
         }
         inner.parts.events.emit(event);
+    }
+}
+
+/// Tells the sender by mail, where the customer wants that. What cannot be told is in the events all the same.
+async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
+    let record = &lease.record;
+    let wanted = inner.parts.directory.load().get(&record.lane.customer).is_some_and(|customer| customer.bounce_mail);
+    if !wanted || record.lane.kind == Kind::Bounce {
+        return;
+    }
+    let Ok(chunk) = lease.bytes.chunk(0).await else { return };
+    let mut header = lease.bytes.prefix.clone();
+    header.extend_from_slice(chunk.get(..lease.bytes.header_len as usize).unwrap_or_default());
+    let body = (lease.bytes.chunks() == 1).then(|| chunk.get(lease.bytes.header_len as usize + 2..)).flatten();
+    let original = Original { header: &header, body };
+    let now = Timestamp::now();
+    let failed: Vec<Report> = decision.failures.iter().map(Report::from).collect();
+    let until = verdict::expires_at(record, &inner.settings.patience.retry);
+    let delayed: Vec<Report> = if decision.delayed { verdict::still_waiting(record, decision) } else { Vec::new() };
+    for (action, reports) in [(Action::Failed, failed), (Action::Delayed { until }, delayed)] {
+        if reports.is_empty() {
+            continue;
+        }
+        let told = inner.parts.postmaster.notify(record, original, action, &reports, now).await;
+        if let Err(why) = told {
+            inner.alert(Some(&record.lane.customer), None, format!("the sender of {} is not told: {why}", record.id));
+        }
     }
 }
 
