@@ -1,0 +1,26 @@
+//! One clock for all processes of a run: CLOCK_MONOTONIC is the machine's, so that the sink's times minus the source's are
+//! latencies.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Microseconds since the machine's monotonic epoch.
+pub fn now() -> u64 {
+    micros(clock_gettime(ClockId::Monotonic))
+}
+
+/// CPU time of the calling thread, in nanoseconds.
+pub fn thread_cpu_ns() -> u64 {
+    let t = clock_gettime(ClockId::ThreadCPUTime);
+    t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs()
+}
+
+/// What is left until `at`, zero once it is past.
+pub fn until(at: u64) -> Duration {
+    Duration::from_micros(at.saturating_sub(now()))
+}
+
+fn micros(t: Timespec) -> u64 {
+    t.tv_sec.unsigned_abs() * 1_000_000 + t.tv_nsec.unsigned_abs() / 1_000
+}

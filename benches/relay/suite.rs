@@ -1,0 +1,170 @@
+//! The project's targets, each with what it asks for, what was measured and a verdict. All are ratios to what the machine
+//! did in the same run.
+
+use serde::Serialize;
+
+use super::options::Options;
+use super::plot;
+use super::report::Outcome;
+use super::run::Bench;
+use super::scratch::Signer;
+use super::wire::{Auth, Tls};
+
+/// One target.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What is asked.
+    pub target: String,
+    /// The bound, as a number in the unit of `actual`.
+    pub bound: f64,
+    /// What was measured.
+    pub actual: f64,
+    /// Whether more is better.
+    pub at_least: bool,
+    /// How the number came about.
+    pub detail: String,
+}
+
+impl Row {
+    fn at_most(target: &str, bound: f64, actual: f64, detail: String) -> Row {
+        Row { target: target.to_owned(), bound, actual, at_least: false, detail }
+    }
+
+    fn at_least(target: &str, bound: f64, actual: f64, detail: String) -> Row {
+        Row { target: target.to_owned(), bound, actual, at_least: true, detail }
+    }
+
+    /// Whether the target is met.
+    pub fn met(&self) -> bool {
+        if self.at_least { self.actual >= self.bound } else { self.actual <= self.bound }
+    }
+}
+
+/// Runs all.
+pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<Outcome>)> {
+    let mut rows = Vec::new();
+    let mut outcomes = Vec::new();
+    let mut run = |options: Options| -> anyhow::Result<Outcome> {
+        let outcome = bench.run(&options)?;
+        println!("{}", outcome.table());
+        anyhow::ensure!(outcome.sound(), "a run that loses, doubles or missigns mail has no speed");
+        outcomes.push(outcome.clone());
+        Ok(outcome)
+    };
+    let cpu = |outcome: &Outcome| outcome.cpu_us().unwrap_or(f64::NAN);
+
+    let full = run(options.clone())?;
+    rows.push(Row::at_most(
+        "relay CPU a message ÷ raw RSA",
+        1.20,
+        cpu(&full) / full.rsa_us,
+        format!(
+            "{:.0} µs ÷ {:.0} µs; {:.2} with RSA timed on busy cores",
+            cpu(&full),
+            full.rsa_us,
+            cpu(&full) / full.rsa_busy_us
+        ),
+    ));
+    let ceiling = full.cores as f64 * 1e6 / full.rsa_us;
+    rows.push(Row::at_least(
+        "delivered/s at 100 sessions ÷ (cores ÷ RSA)",
+        0.65,
+        full.delivered_per_s / ceiling,
+        format!("{:.0}/s of {ceiling:.0}/s", full.delivered_per_s),
+    ));
+
+    let lean =
+        run(Options { signer: Signer::Ed25519, sessions: 200, messages: options.messages * 2, ..options.clone() })?;
+    rows.push(Row::at_most("Ed25519 only: CPU µs a message", 150.0, cpu(&lean), String::new()));
+    rows.push(Row::at_least("Ed25519 only: delivered/s at 200 sessions", 5000.0, lean.delivered_per_s, String::new()));
+
+    let dotnet = run(Options { per_connection: 1, tls_in: Tls::Starttls, auth_in: Auth::Login, ..options.clone() })?;
+    rows.push(Row::at_most(
+        "as .NET (connection, TLS, AUTH a message): CPU ÷ raw RSA",
+        1.8,
+        cpu(&dotnet) / dotnet.rsa_us,
+        format!("{:.0} µs, {:.0} % of connections resumed", cpu(&dotnet), dotnet.resumed_in * 100.0),
+    ));
+
+    let few = run(Options { sessions: 20, ..options.clone() })?;
+    let many = run(Options { sessions: 200, ..options.clone() })?;
+    rows.push(Row::at_least(
+        "delivered/s at 200 sessions ÷ at 20",
+        0.95,
+        many.delivered_per_s / few.delivered_per_s,
+        format!("{:.0}/s, {:.0}/s", many.delivered_per_s, few.delivered_per_s),
+    ));
+
+    let highest = full.delivered_per_s.max(few.delivered_per_s).max(many.delivered_per_s);
+    let half = run(Options { rate: Some(highest / 2.0), ..options.clone() })?;
+    let bound = 2.0 * half.fdatasync.p99 as f64 / 1000.0 + 3.0;
+    rows.push(Row::at_most(
+        "half rate: p99 end of DATA to 250, ms (2 × fdatasync p99 + 3)",
+        bound,
+        half.to_250.p99 as f64 / 1000.0,
+        format!("fdatasync p50 {} µs, p99 {} µs", half.fdatasync.p50, half.fdatasync.p99),
+    ));
+    rows.push(Row::at_most(
+        "half rate: p99 end of DATA to delivery, ms (+ 25)",
+        bound + 25.0,
+        half.to_delivery.p99 as f64 / 1000.0,
+        String::new(),
+    ));
+
+    let rate = highest / 2.0;
+    let messages = (rate * 60.0 * options.soak_minutes).max(1.0) as u64;
+    let soak = run(Options { rate: Some(rate), messages, ..options.clone() })?;
+    let peak = [&full, &few, &many, &half, &soak].iter().filter_map(|o| o.relay).map(|r| r.peak_memory).max();
+    rows.push(Row::at_most(
+        "peak memory under this load, MB",
+        100.0,
+        peak.map_or(f64::NAN, |p| p as f64 / 1e6),
+        String::new(),
+    ));
+    let (early, late) = quarters(&soak.memory);
+    rows.push(Row::at_most(
+        "memory at the end ÷ after the first quarter",
+        1.10,
+        late / early,
+        format!("{:.1} MB, {:.1} MB over {} minutes", early / 1e6, late / 1e6, options.soak_minutes),
+    ));
+    let big = run(Options { size: 25_000_000, messages: 100, sessions: 50, ..options.clone() })?;
+    rows.push(Row::at_most(
+        "25 MB × 50 sessions: peak memory, MB (in-flight budget + 100)",
+        IN_FLIGHT_MB + 100.0,
+        big.relay.map_or(f64::NAN, |r| r.peak_memory as f64 / 1e6),
+        format!("{} transactions refused for now", big.refused_for_now),
+    ));
+    if let Some(dir) = &options.svg {
+        plot::run(dir, &half)?;
+    }
+    Ok((rows, outcomes))
+}
+
+/// The relay's default budget for bytes in flight.
+const IN_FLIGHT_MB: f64 = 256.0;
+
+/// Median resident memory in the second and in the last quarter of a run.
+fn quarters(memory: &[u64]) -> (f64, f64) {
+    let median = |part: &[u64]| {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        part.get(part.len() / 2).copied().unwrap_or(0) as f64
+    };
+    let n = memory.len();
+    (median(&memory[n / 4..n / 2]), median(&memory[n - n / 4..]))
+}
+
+/// As a table.
+pub fn table(rows: &[Row]) -> String {
+    let mut text = String::from("| target | bound | actual | verdict | |\n|---|---|---|---|---|\n");
+    for row in rows {
+        let sign = if row.at_least { "≥" } else { "≤" };
+        let verdict = if row.met() { "met" } else { "MISSED" };
+        text.push_str(&format!(
+            "| {} | {sign} {:.2} | {:.2} | {verdict} | {} |\n",
+            row.target, row.bound, row.actual, row.detail
+        ));
+    }
+    text
+}
