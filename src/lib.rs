@@ -25,7 +25,6 @@ pub mod onboarding;
 pub mod queue;
 pub mod resolver;
 pub mod route;
-pub mod server;
 pub mod smtp;
 pub mod spool;
 pub mod submission;

@@ -43,7 +43,7 @@ pub fn stages(registry: &mut Registry) -> &mut Registry {
     registry.sub_registry_with_prefix("postbud")
 }
 
-/// Adds the queue by lane, the spool's disk and the routes' states.
+/// Adds the queue by lane and the routes' states. What the spool counts it registers itself.
 pub fn register_queue(stages: &mut Registry, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) {
     stages.register_collector(Box::new(Queue { spool, routes }));
 }
@@ -146,10 +146,6 @@ impl Collector for Queue {
             oldest.get_or_create(&labels(lane)).set(age as i64);
         }
         gauge(&mut out, "queue_oldest_seconds", "Age of the oldest message", &oldest)?;
-        let disk = ConstGauge::new(stats.disk_bytes as i64);
-        gauge(&mut out, "spool_disk_bytes", "Octets the spool takes on disk", &disk)?;
-        let quarantined = ConstGauge::new(stats.quarantined as i64);
-        gauge(&mut out, "spool_quarantined", "Records set aside as unreadable", &quarantined)?;
         self.encode_routes(&mut out)
     }
 }

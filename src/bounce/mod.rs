@@ -11,11 +11,13 @@
 //! * A notification has the null reverse path (RFC 3464 §2). Mailjet and Microsoft 365 refuse that: on such a route, unless
 //!   a route for bounces is configured, the failure stays an event and nothing is mailed.
 
+mod mime;
 mod postmaster;
 mod report;
 mod words;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use postmaster::{Error, Postmaster};
 pub use report::{Action, Notice, Original, Report, notification};
@@ -33,6 +35,8 @@ pub struct Settings {
     pub local_part: String,
     /// RET=FULL returns at most this many octets; a larger message returns its header.
     pub full_limit: u64,
+    /// The pause before a notification that could not be delivered is tried again (`[retry] first`).
+    pub retry_first: Duration,
     /// The route for bounces; `None`: the customer's own, where it takes the null sender.
     pub route: Option<Arc<Route>>,
 }
@@ -45,6 +49,7 @@ impl Default for Settings {
             reporting_mta: "localhost".into(),
             local_part: "mailer-daemon".into(),
             full_limit: 256 << 10,
+            retry_first: Duration::from_secs(60),
             route: None,
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 
-use super::{Action, Original, Report, Settings};
-use crate::customer::{Directory, Standings};
-use crate::dkim::{SignError, Workers};
+use super::{Action, Original, Report, Settings, notification, takes_null_sender};
+use crate::customer::{Customer, Directory, SigningDomain, Standings};
+use crate::dkim::{Job, SignError, Workers};
 use crate::message::QueueId;
 use crate::spool::{self, Record, Spool};
 use crate::time::Timestamp;
@@ -49,7 +49,31 @@ impl Postmaster {
         reports: &[Report],
         now: Timestamp,
     ) -> Result<Option<QueueId>, Error> {
-        let _ = super::notification(record, original, action, reports, &self.settings, now);
-        Ok(None)
+        let directory = self.directory.load();
+        let Some(customer) = directory.get(&record.lane.customer) else { return Ok(None) };
+        let Some(SigningDomain::Ready(signer)) = customer.domains.get(&record.from_domain) else { return Ok(None) };
+        if !customer.bounce_mail || !self.has_way_out(&directory, customer, record) {
+            return Ok(None);
+        }
+        let Some(mut notice) = notification(record, original, action, reports, &self.settings, now) else {
+            return Ok(None);
+        };
+        let mut body = signer.body_hasher();
+        body.update(&notice.body);
+        let job =
+            Job { signer: Arc::clone(signer), header: std::mem::take(&mut notice.header), body: body.finish(), now };
+        let signed = self.workers.sign(job).await.map_err(Error::Sign)?;
+        notice.header = signed.header;
+        let draft =
+            notice.draft(QueueId::next(), customer.id.clone(), signed.signatures, now + self.settings.retry_first);
+        let durable = self.spool.commit(draft).await.map_err(Error::Spool)?;
+        Ok(Some(durable.id()))
+    }
+
+    /// Whether a notification can leave: over the configured route for bounces, or the customer's where it takes `<>`.
+    fn has_way_out(&self, directory: &Directory, customer: &Customer, record: &Record) -> bool {
+        let standing = self.standings.get(&record.from_domain);
+        self.settings.route.is_some()
+            || directory.route(customer, standing).is_some_and(|route| takes_null_sender(route))
     }
 }

@@ -1,9 +1,24 @@
 //! What a notification says: pure, from a record and what happened to its recipients.
+//!
+//! ```text
+//! multipart/report; report-type=delivery-status        RFC 6522, RFC 3464
+//! ├─ text/plain                    plain words with the remedy
+//! ├─ message/delivery-status       one block for the message, one a recipient
+//! └─ text/rfc822-headers           the message's header; message/rfc822 with RET=FULL;
+//!                                  message/global-headers, message/global where the header is UTF-8 (RFC 6533)
+//! ```
 
-use super::Settings;
-use crate::smtp::{Domain, Mailbox};
-use crate::spool::Record;
+use super::mime::{header_text, is_seven_bit, quoted_printable, status_field, utf8_addr_xtext, xtext_decoded};
+use super::{Settings, words};
+use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency, headers::fields};
+use crate::smtp::{Domain, EnhancedCode, Mailbox, ReversePath};
+use crate::spool::{Draft, Kind, Lane, Record};
 use crate::time::Timestamp;
+
+/// No more of a message's header is returned.
+const HEADER_LIMIT: usize = 64 << 10;
+/// The spool takes content in pieces of at most this.
+const PIECE: usize = 256 << 10;
 
 /// What happened to the recipients of a notification (RFC 3464 §2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +45,8 @@ pub struct Report {
     pub advice: Option<String>,
     /// The server that said so.
     pub remote_mta: Option<String>,
+    /// Given up because the message grew too old.
+    pub expired: bool,
 }
 
 /// The message a notification is about.
@@ -54,10 +71,6 @@ pub struct Notice {
     pub header: Vec<u8>,
     /// The body after the blank line.
     pub body: Vec<u8>,
-    /// Octets over 127 appear in the body.
-    pub eight_bit: bool,
-    /// Whether its recipient's address needs SMTPUTF8.
-    pub smtputf8: bool,
 }
 
 /// Writes the notification for those of `reports` whose recipients want one. `None` for the null sender and where NOTIFY wants
@@ -70,6 +83,422 @@ pub fn notification(
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Notice> {
-    let _ = (record, original, action, reports, settings, now);
-    None
+    // RFC 5321 §4.5.5, RFC 3464 §2: a bounce is never bounced.
+    let to = record.envelope.reverse_path.mailbox()?;
+    let wanted: Vec<(&Report, EnhancedCode)> = reports
+        .iter()
+        .filter(|report| record.envelope.recipients.get(report.index).is_some_and(|to| is_wanted(to, action)))
+        .map(|report| (report, status(report, action)))
+        .collect();
+    if wanted.is_empty() {
+        return None;
+    }
+    let subject = original_subject(original.header);
+    let serial = format!("{}.{}", record.id, now.as_millis());
+    let message_id = format!("{serial}@{}", settings.reporting_mta);
+
+    let mut text = Vec::new();
+    quoted_printable(words::text(record, &subject, action, &wanted, settings).as_bytes(), &mut text);
+    let status = delivery_status(record, action, &wanted, settings, now);
+    let returned = Returned::new(record, original, settings);
+    let boundary = boundary(&serial, &[&text, &status, &returned.content]);
+    let body = multipart(&boundary, &text, &status, &returned);
+
+    let from = format!("{}@{}", settings.local_part, record.from_domain);
+    let mut header = String::new();
+    let mut field = |name: &str, value: &str| header.push_str(&format!("{name}: {value}\r\n"));
+    field("Date", &now.rfc5322());
+    field("From", &format!("{} <{from}>", words::sender(settings.language)));
+    field("To", &format!("<{to}>"));
+    field("Subject", &header_text(&words::subject(settings.language, action, &subject)));
+    field("Message-ID", &format!("<{message_id}>"));
+    if let Some(answered) = safe_message_id(&record.message_id) {
+        field("In-Reply-To", &format!("<{answered}>"));
+        field("References", &format!("<{answered}>"));
+    }
+    // RFC 3834 §5: no vacation message answers this.
+    field("Auto-Submitted", "auto-replied");
+    field("MIME-Version", "1.0");
+    field("Content-Type", &format!("multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\""));
+    if returned.encoding == "8bit" {
+        field("Content-Transfer-Encoding", "8bit");
+    }
+    Some(Notice {
+        to: to.clone(),
+        from_domain: record.from_domain.clone(),
+        message_id,
+        header: header.into_bytes(),
+        body,
+    })
+}
+
+impl Notice {
+    /// The draft that the spool makes durable: from the null sender, and asking for no notification itself (RFC 3461 §5.2.6).
+    pub fn draft(self, id: QueueId, customer: CustomerId, signatures: Vec<u8>, retry_at: Timestamp) -> Draft {
+        let eight_bit = !self.body.is_ascii() || !self.header.is_ascii();
+        let header_len = u32::try_from(self.header.len()).expect("a notification's header is a few hundred octets");
+        let smtputf8 = self.to.needs_smtputf8();
+        let mut content = self.header;
+        content.extend_from_slice(b"\r\n");
+        content.extend_from_slice(&self.body);
+        Draft {
+            id,
+            lane: Lane { customer, urgency: Urgency::Single, kind: Kind::Bounce },
+            envelope: Envelope {
+                reverse_path: ReversePath::Null,
+                recipients: vec![Recipient { notify: Some(Notify::NEVER), ..Recipient::new(self.to) }],
+                body: if eight_bit { BodyKind::EightBit } else { BodyKind::SevenBit },
+                smtputf8,
+                ret: None,
+                envid: None,
+            },
+            from_domain: self.from_domain,
+            message_id: self.message_id,
+            prefix: signatures,
+            content: content.chunks(PIECE).map(<[u8]>::to_vec).collect(),
+            header_len,
+            retry_at,
+            held: None,
+        }
+    }
+}
+
+/// RFC 3461 §4.1: what NOTIFY asked for, and without it failures and delays.
+fn is_wanted(recipient: &Recipient, action: Action) -> bool {
+    let notify = recipient.notify.unwrap_or(Notify::DEFAULT);
+    match action {
+        Action::Failed => notify.failure,
+        Action::Delayed { .. } => notify.delay,
+        Action::Relayed => notify.success,
+    }
+}
+
+/// The status code of a report: the server's own where its class fits what became of the recipient, else the nearest one of
+/// RFC 3463.
+fn status(report: &Report, action: Action) -> EnhancedCode {
+    let class = match action {
+        Action::Failed => 5,
+        Action::Delayed { .. } => 4,
+        Action::Relayed => 2,
+    };
+    if report.expired {
+        // X.4.7: delivery time expired.
+        return EnhancedCode(class, 4, 7);
+    }
+    let after_code = smtp_code(&report.reply).map_or(report.reply.as_str(), |_| report.reply[3..].trim_start());
+    match EnhancedCode::parse(after_code) {
+        Some(EnhancedCode(_, subject, detail)) => EnhancedCode(class, subject, detail),
+        // Nothing answered: X.4.1, no answer from host.
+        None if smtp_code(&report.reply).is_none() && class == 4 => EnhancedCode(class, 4, 1),
+        None => EnhancedCode(class, 0, 0),
+    }
+}
+
+/// The three digits a reply begins with; `None` where the text is not a server's reply.
+fn smtp_code(reply: &str) -> Option<u16> {
+    let code = reply.get(..3)?.parse().ok()?;
+    let ends = reply.as_bytes().get(3).is_none_or(|octet| matches!(octet, b' ' | b'-'));
+    (ends && (200..600).contains(&code)).then_some(code)
+}
+
+/// The original's subject, decoded, for people.
+fn original_subject(header: &[u8]) -> String {
+    let subject = fields(header).flatten().find(|field| field.is("Subject"));
+    let parsed = subject.and_then(|field| {
+        let parser = mail_parser::MessageParser::new().with_minimal_headers();
+        parser.parse_headers(field.raw()).and_then(|message| message.subject().map(str::to_owned))
+    });
+    parsed.unwrap_or_default()
+}
+
+fn delivery_status(
+    record: &Record,
+    action: Action,
+    reports: &[(&Report, EnhancedCode)],
+    settings: &Settings,
+    now: Timestamp,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(envid) = record.envelope.envid.as_deref().and_then(xtext_decoded) {
+        status_field("Original-Envelope-Id", &envid, &mut out);
+    }
+    status_field("Reporting-MTA", &format!("dns; {}", settings.reporting_mta), &mut out);
+    status_field("Arrival-Date", &record.id.arrived().rfc5322(), &mut out);
+    status_field("X-Postbud-Queue-ID", &record.id.to_string(), &mut out);
+    for (report, status) in reports {
+        out.extend_from_slice(b"\r\n");
+        let recipient = &record.envelope.recipients[report.index];
+        if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';'))
+            && let Some(address) = xtext_decoded(address)
+        {
+            status_field("Original-Recipient", &format!("{kind}; {address}"), &mut out);
+        }
+        let address = recipient.address.to_string();
+        let final_recipient = if address.is_ascii() {
+            format!("rfc822; {address}")
+        } else {
+            format!("utf-8; {}", utf8_addr_xtext(&address))
+        };
+        status_field("Final-Recipient", &final_recipient, &mut out);
+        let action_name = match action {
+            Action::Failed => "failed",
+            Action::Delayed { .. } => "delayed",
+            Action::Relayed => "relayed",
+        };
+        status_field("Action", action_name, &mut out);
+        status_field("Status", &status.to_string(), &mut out);
+        if let Some(server) = &report.remote_mta {
+            status_field("Remote-MTA", &format!("dns; {server}"), &mut out);
+        }
+        let kind = if smtp_code(&report.reply).is_some() { "smtp" } else { "X-Postbud" };
+        status_field("Diagnostic-Code", &format!("{kind}; {}", report.reply), &mut out);
+        status_field("Last-Attempt-Date", &now.rfc5322(), &mut out);
+        if let Action::Delayed { until } = action {
+            status_field("Will-Retry-Until", &until.rfc5322(), &mut out);
+        }
+    }
+    out
+}
+
+/// The part that gives the message back.
+struct Returned {
+    media_type: &'static str,
+    encoding: &'static str,
+    content: Vec<u8>,
+}
+
+impl Returned {
+    /// RET=FULL where it was asked for and fits (RFC 3461 §6.2 leaves a server free to return less); else the header.
+    fn new(record: &Record, original: Original<'_>, settings: &Settings) -> Self {
+        let header = original
+            .header
+            .strip_suffix(b"\r\n\r\n")
+            .map_or(original.header, |_| &original.header[..original.header.len() - 2]);
+        let is_utf8 = !header.is_ascii() && std::str::from_utf8(header).is_ok();
+        if let Some(body) = original.body
+            && record.envelope.ret == Some(Ret::Full)
+            && (header.len() + body.len()) as u64 <= settings.full_limit
+        {
+            let content = [header, b"\r\n", body].concat();
+            let encoding = if is_seven_bit(&content) { "7bit" } else { "8bit" };
+            let media_type = if is_utf8 { "message/global" } else { "message/rfc822" };
+            return Returned { media_type, encoding, content };
+        }
+        let header = whole_fields(header, HEADER_LIMIT);
+        if is_seven_bit(header) {
+            return Returned { media_type: "text/rfc822-headers", encoding: "7bit", content: header.to_vec() };
+        }
+        let mut content = Vec::new();
+        quoted_printable(header, &mut content);
+        let media_type = if is_utf8 { "message/global-headers" } else { "text/rfc822-headers" };
+        Returned { media_type, encoding: "quoted-printable", content }
+    }
+}
+
+/// As many whole fields as fit.
+fn whole_fields(header: &[u8], limit: usize) -> &[u8] {
+    let mut len = 0;
+    for field in fields(header) {
+        let field_len = field.map_or_else(<[u8]>::len, |field| field.raw().len());
+        if len + field_len > limit {
+            break;
+        }
+        len += field_len;
+    }
+    &header[..len]
+}
+
+fn multipart(boundary: &str, text: &[u8], status: &[u8], returned: &Returned) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut part = |media_type: &str, encoding: &str, content: &[u8]| {
+        out.extend_from_slice(format!("--{boundary}\r\nContent-Type: {media_type}\r\n").as_bytes());
+        if encoding != "7bit" {
+            out.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n").as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(content);
+        out.extend_from_slice(b"\r\n");
+    };
+    part("text/plain; charset=utf-8", "quoted-printable", text);
+    part("message/delivery-status", "7bit", status);
+    part(returned.media_type, returned.encoding, &returned.content);
+    out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    out
+}
+
+/// A boundary that stands in none of the parts, whatever was written into them.
+fn boundary(serial: &str, parts: &[&[u8]]) -> String {
+    (0u32..)
+        .map(|n| format!("=_{serial}.{n}"))
+        .find(|boundary| parts.iter().all(|part| memchr::memmem::find(part, boundary.as_bytes()).is_none()))
+        .expect("finite parts do not hold every number")
+}
+
+/// A Message-ID that can stand in a header field.
+fn safe_message_id(id: &str) -> Option<&str> {
+    let legal = |octet: u8| octet.is_ascii_graphic() && !matches!(octet, b'<' | b'>');
+    (!id.is_empty() && id.len() <= 500 && id.bytes().all(legal)).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::RecipientState;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
+
+    fn record(recipients: &[(&str, Option<Notify>)]) -> Record {
+        let recipients: Vec<Recipient> = recipients
+            .iter()
+            .map(|(to, notify)| Recipient { notify: *notify, ..Recipient::new(Mailbox::parse(to).unwrap()) })
+            .collect();
+        Record {
+            id: QueueId::from_u64((NOW.as_millis() - 3_600_000) * 1000),
+            lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Single, kind: Kind::Mail },
+            recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
+            envelope: Envelope {
+                reverse_path: ReversePath::Mailbox(Mailbox::parse("nyhedsbrev@test.dk").unwrap()),
+                recipients,
+                body: BodyKind::SevenBit,
+                smtputf8: false,
+                ret: None,
+                envid: None,
+            },
+            from_domain: Domain::parse("test.dk").unwrap(),
+            message_id: "1@test.dk".into(),
+            size: 100,
+            attempts: 1,
+            due: NOW,
+            waited_for_caps: std::time::Duration::ZERO,
+            delay_notified: false,
+            held: None,
+            leased: true,
+        }
+    }
+
+    fn report(index: usize, reply: &str) -> Report {
+        Report { index, reply: reply.into(), advice: None, remote_mta: None, expired: false }
+    }
+
+    const HEADER: &[u8] = b"From: x@test.dk\r\nSubject: hej\r\n";
+
+    fn failed(record: &Record, reports: &[Report]) -> Option<Notice> {
+        let original = Original { header: HEADER, body: Some(b"body\r\n") };
+        notification(record, original, Action::Failed, reports, &Settings::default(), NOW)
+    }
+
+    #[test]
+    fn the_null_sender_is_never_answered() {
+        let mut record = record(&[("a@example.com", None)]);
+        assert!(failed(&record, &[report(0, "550 no")]).is_some());
+        record.envelope.reverse_path = ReversePath::Null;
+        assert!(failed(&record, &[report(0, "550 no")]).is_none());
+    }
+
+    #[test]
+    fn notify_decides_who_is_reported_when() {
+        let only = |success, failure, delay| Some(Notify { success, failure, delay });
+        let record = record(&[
+            ("never@example.com", Some(Notify::NEVER)),
+            ("failure@example.com", only(false, true, false)),
+            ("delay@example.com", only(false, false, true)),
+            ("success@example.com", only(true, false, false)),
+            ("silent@example.com", None),
+        ]);
+        let reports: Vec<_> = (0..5).map(|index| report(index, "550 5.1.1 no")).collect();
+        for (action, told) in [
+            (Action::Failed, &["failure", "silent"][..]),
+            (Action::Delayed { until: NOW }, &["delay", "silent"]),
+            (Action::Relayed, &["success"]),
+        ] {
+            let original = Original { header: HEADER, body: None };
+            let notice = notification(&record, original, action, &reports, &Settings::default(), NOW).unwrap();
+            let body = String::from_utf8(notice.body).unwrap();
+            let named: Vec<_> = ["never", "failure", "delay", "success", "silent"]
+                .into_iter()
+                .filter(|name| body.contains(&format!("Final-Recipient: rfc822; {name}@example.com")))
+                .collect();
+            assert_eq!(named, told, "{action:?}");
+        }
+        assert!(failed(&record, &[report(0, "550 no"), report(2, "550 no")]).is_none());
+        assert!(failed(&record, &[report(9, "550 no")]).is_none(), "an index out of range reports nobody");
+    }
+
+    #[test]
+    fn the_status_has_the_class_of_what_became_of_the_recipient() {
+        let code = |reply: &str, action| status(&report(0, reply), action).to_string();
+        let delayed = Action::Delayed { until: NOW };
+        assert_eq!(code("550 5.1.1 no", Action::Failed), "5.1.1");
+        assert_eq!(code("550 no", Action::Failed), "5.0.0");
+        assert_eq!(code("450 4.2.2 full", Action::Failed), "5.2.2");
+        assert_eq!(code("connection refused", Action::Failed), "5.0.0");
+        assert_eq!(code("connection refused", delayed), "4.4.1");
+        assert_eq!(code("451 4.7.1 later", delayed), "4.7.1");
+        assert_eq!(code("250 2.0.0 ok", Action::Relayed), "2.0.0");
+        assert_eq!(code("55", Action::Failed), "5.0.0");
+        assert_eq!(code("5505.1.1", Action::Failed), "5.0.0");
+        let expired = Report { expired: true, ..report(0, "451 4.7.1 later") };
+        assert_eq!(status(&expired, Action::Failed).to_string(), "5.4.7");
+    }
+
+    #[test]
+    fn the_body_comes_back_only_when_asked_for_and_within_the_bound() {
+        let mut record = record(&[("a@example.com", None)]);
+        let text = |record: &Record| String::from_utf8(failed(record, &[report(0, "550 no")]).unwrap().body).unwrap();
+        assert!(text(&record).contains("Content-Type: text/rfc822-headers\r\n\r\nFrom: x@test.dk\r\n"));
+        record.envelope.ret = Some(Ret::Full);
+        assert!(
+            text(&record)
+                .contains("Content-Type: message/rfc822\r\n\r\nFrom: x@test.dk\r\nSubject: hej\r\n\r\nbody\r\n")
+        );
+        let small = Settings { full_limit: 10, ..Settings::default() };
+        let original = Original { header: HEADER, body: Some(b"body\r\n") };
+        let notice = notification(&record, original, Action::Failed, &[report(0, "550")], &small, NOW).unwrap();
+        assert!(String::from_utf8(notice.body).unwrap().contains("text/rfc822-headers"));
+    }
+
+    #[test]
+    fn hostile_text_stays_inside_its_place() {
+        let mut record = record(&[("a@example.com", None)]);
+        record.message_id = "x>\r\nBcc: <evil@example.com".into();
+        record.envelope.envid = Some("a+0D+0AInjected:+20yes".into());
+        record.envelope.recipients[0].orcpt = Some("rfc822;a+0Ab".into());
+        let header = b"Subject: a =?utf-8?q?=0D=0ABcc:_x=40y?=\r\n";
+        let reply = "550 5.1.1 no\r\n\r\n--=_\r\nFinal-Recipient: rfc822; other@example.com";
+        let original = Original { header, body: None };
+        let notice =
+            notification(&record, original, Action::Failed, &[report(0, reply)], &Settings::default(), NOW).unwrap();
+        let (header, body) = (String::from_utf8(notice.header).unwrap(), String::from_utf8(notice.body).unwrap());
+        assert!(header.lines().all(|line| !line.starts_with("Bcc")), "{header}");
+        assert!(!header.contains("evil"), "{header}");
+        assert!(!body.contains("\nInjected") && !body.contains("Original-Recipient"), "{body}");
+        assert_eq!(body.matches("\r\nFinal-Recipient").count(), 1, "{body}");
+    }
+
+    #[test]
+    fn a_boundary_stands_in_no_part() {
+        let first = boundary("x", &[b"text"]);
+        let second = boundary("x", &[b"text", format!("--{first}--").as_bytes()]);
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn the_draft_is_from_nobody_and_wants_no_answer() {
+        let notice = failed(&record(&[("a@example.com", None)]), &[report(0, "550 no")]).unwrap();
+        let header = notice.header.clone();
+        let draft = notice.draft(QueueId::next(), CustomerId::new("test-as"), b"DKIM-Signature: x\r\n".to_vec(), NOW);
+        assert_eq!(draft.envelope.reverse_path, ReversePath::Null);
+        assert_eq!(draft.envelope.recipients[0].address.to_string(), "nyhedsbrev@test.dk");
+        assert_eq!(draft.envelope.recipients[0].notify, Some(Notify::NEVER));
+        assert_eq!(draft.lane.kind, Kind::Bounce);
+        let content = draft.content.concat();
+        assert_eq!(content[..draft.header_len as usize], header);
+        assert_eq!(content[draft.header_len as usize..][..2], *b"\r\n");
+    }
+
+    #[test]
+    fn a_long_header_is_cut_between_fields() {
+        assert_eq!(whole_fields(b"A: 1\r\n 2\r\nB: 3\r\n", 12), b"A: 1\r\n 2\r\n");
+        assert_eq!(whole_fields(b"A: 1\r\nB: 3\r\n", 100), b"A: 1\r\nB: 3\r\n");
+    }
 }

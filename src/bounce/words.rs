@@ -1,1 +1,193 @@
-//! The words of a notification, in Danish and English.
+//! The words of a notification, in Danish and English: what happened, what the server said, and what a person can do.
+
+use super::report::{Action, Report};
+use super::{Language, Settings};
+use crate::smtp::EnhancedCode;
+use crate::spool::Record;
+
+/// Recipients that are described in words; the status part lists all.
+const DESCRIBED: usize = 20;
+
+/// The display name of the sender.
+pub(super) fn sender(language: Language) -> &'static str {
+    match language {
+        Language::Danish | Language::Both => "Postsystemet",
+        Language::English => "Mail delivery system",
+    }
+}
+
+/// The subject line.
+pub(super) fn subject(language: Language, action: Action, original: &str) -> String {
+    let danish = match action {
+        Action::Failed => "Ikke leveret",
+        Action::Delayed { .. } => "Forsinket",
+        Action::Relayed => "Afleveret",
+    };
+    let english = match action {
+        Action::Failed => "Not delivered",
+        Action::Delayed { .. } => "Delayed",
+        Action::Relayed => "Delivered",
+    };
+    let what = match language {
+        Language::Danish => danish.to_owned(),
+        Language::English => english.to_owned(),
+        Language::Both => format!("{danish} / {english}"),
+    };
+    if original.is_empty() { what } else { format!("{what}: {}", shortened(original, 120)) }
+}
+
+/// The text for a person, lines ended by LF.
+pub(super) fn text(
+    record: &Record,
+    original_subject: &str,
+    action: Action,
+    reports: &[(&Report, EnhancedCode)],
+    settings: &Settings,
+) -> String {
+    let parts: &[fn(&Record, &str, Action, &[(&Report, EnhancedCode)]) -> String] = match settings.language {
+        Language::Danish => &[danish],
+        Language::English => &[english],
+        Language::Both => &[danish, english],
+    };
+    let parts: Vec<String> = parts.iter().map(|write| write(record, original_subject, action, reports)).collect();
+    parts.join("\n----------------------------------------\n\n")
+}
+
+fn danish(record: &Record, subject: &str, action: Action, reports: &[(&Report, EnhancedCode)]) -> String {
+    let mut text = match action {
+        Action::Failed => "Din mail kunne ikke leveres, og den bliver ikke forsøgt sendt igen.\n".to_owned(),
+        Action::Delayed { until } => format!(
+            "Din mail er ikke leveret endnu. Du behøver ikke gøre noget: den bliver forsøgt sendt igen indtil {}.\n",
+            until.rfc5322()
+        ),
+        Action::Relayed => "Modtagerens mailserver har taget imod din mail.\n".to_owned(),
+    };
+    for (report, status) in reports.iter().take(DESCRIBED) {
+        text.push_str(&format!("\n  {}\n", recipient(record, report)));
+        if action != Action::Relayed {
+            text.push_str(&format!("    Svaret var: {}\n", shortened(&report.reply, 400)));
+            text.push_str(&format!("    Det kan du gøre: {}\n", remedy(report, *status).0));
+            if let Some(advice) = &report.advice {
+                text.push_str(&format!("    Til den mailansvarlige: {}\n", shortened(advice, 600)));
+            }
+        }
+    }
+    if reports.len() > DESCRIBED {
+        text.push_str(&format!("\n  og {} modtagere mere; se den vedhæftede status.\n", reports.len() - DESCRIBED));
+    }
+    let (id, sent) = (record.id, record.id.arrived().rfc5322());
+    text.push_str(&format!(
+        "\nMailens emne: {}\nModtaget til afsendelse: {sent}\nKø-id: {id}\n",
+        shortened(subject, 200)
+    ));
+    text
+}
+
+fn english(record: &Record, subject: &str, action: Action, reports: &[(&Report, EnhancedCode)]) -> String {
+    let mut text = match action {
+        Action::Failed => "Your mail could not be delivered and will not be tried again.\n".to_owned(),
+        Action::Delayed { until } => format!(
+            "Your mail has not been delivered yet. You need not do anything: it is tried again until {}.\n",
+            until.rfc5322()
+        ),
+        Action::Relayed => "The recipient's mail server has taken your mail.\n".to_owned(),
+    };
+    for (report, status) in reports.iter().take(DESCRIBED) {
+        text.push_str(&format!("\n  {}\n", recipient(record, report)));
+        if action != Action::Relayed {
+            text.push_str(&format!("    The answer was: {}\n", shortened(&report.reply, 400)));
+            text.push_str(&format!("    What you can do: {}\n", remedy(report, *status).1));
+            if let Some(advice) = &report.advice {
+                text.push_str(&format!("    For whoever runs the mail server: {}\n", shortened(advice, 600)));
+            }
+        }
+    }
+    if reports.len() > DESCRIBED {
+        text.push_str(&format!("\n  and {} more recipients; see the attached status.\n", reports.len() - DESCRIBED));
+    }
+    let (id, sent) = (record.id, record.id.arrived().rfc5322());
+    text.push_str(&format!("\nSubject: {}\nAccepted for sending: {sent}\nQueue id: {id}\n", shortened(subject, 200)));
+    text
+}
+
+fn recipient(record: &Record, report: &Report) -> String {
+    record.envelope.recipients.get(report.index).map(|r| r.address.to_string()).unwrap_or_default()
+}
+
+/// What the sender can do, in Danish and in English, by the subject and detail of the status (RFC 3463 §3).
+fn remedy(report: &Report, status: EnhancedCode) -> (&'static str, &'static str) {
+    if report.expired {
+        return (
+            "Modtagerens server tog ikke imod mailen i den tid, den blev forsøgt sendt. Prøv igen senere, eller kontakt modtageren på anden vis.",
+            "The recipient's server did not take the mail in all the time it was tried. Try again later, or reach the recipient another way.",
+        );
+    }
+    match (status.1, status.2) {
+        (1, _) => (
+            "Adressen findes ikke hos modtageren. Kontrollér stavemåden, og ret eller slet adressen i webCRM.",
+            "The recipient's server does not know this address. Check its spelling, and correct or remove it in webCRM.",
+        ),
+        (2, 2) => (
+            "Modtagerens postkasse er fuld. Prøv igen senere, eller kontakt modtageren på anden vis.",
+            "The recipient's mailbox is full. Try again later, or reach the recipient another way.",
+        ),
+        (2, 1) => (
+            "Modtagerens postkasse er lukket. Ret eller slet adressen i webCRM.",
+            "The recipient's mailbox is closed. Correct or remove the address in webCRM.",
+        ),
+        (2 | 3, 3 | 4) => (
+            "Mailen er for stor for modtageren. Send den uden bilag eller med et link i stedet.",
+            "The mail is too large for the recipient. Send it without its attachment, or with a link instead.",
+        ),
+        (4, _) => (
+            "Modtagerens mailserver kunne ikke nås. Kontrollér, at det, der står efter @, er rigtigt.",
+            "The recipient's mail server could not be reached. Check that what stands after the @ is right.",
+        ),
+        (6, _) => (
+            "Modtagerens server kan ikke læse mailens indhold. Kontakt webCRM's support med kø-id'et nedenfor.",
+            "The recipient's server cannot read the mail's content. Contact webCRM's support with the queue id below.",
+        ),
+        (7, _) => (
+            "Modtagerens server afviste mailen af sikkerhedsgrunde. Bed den mailansvarlige hos jer eller hos modtageren se på svaret ovenfor.",
+            "The recipient's server refused the mail for reasons of policy. Ask whoever runs your or the recipient's mail to look at the answer above.",
+        ),
+        _ => (
+            "Svaret ovenfor siger hvorfor. Kontakt webCRM's support med kø-id'et nedenfor, hvis det ikke hjælper dig videre.",
+            "The answer above says why. Contact webCRM's support with the queue id below if that does not help.",
+        ),
+    }
+}
+
+/// On one line, at most `most` characters.
+fn shortened(text: &str, most: usize) -> String {
+    let mut line: String = text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(reply: &str, expired: bool) -> Report {
+        Report { index: 0, reply: reply.into(), advice: None, remote_mta: None, expired }
+    }
+
+    #[test]
+    fn every_kind_of_failure_has_a_remedy_of_its_own() {
+        let remedies: std::collections::BTreeSet<_> = [(1, 1), (2, 1), (2, 2), (2, 3), (4, 4), (6, 0), (7, 1), (0, 0)]
+            .into_iter()
+            .map(|(subject, detail)| remedy(&report("550", false), EnhancedCode(5, subject, detail)).1)
+            .chain([remedy(&report("451", true), EnhancedCode(5, 4, 7)).1])
+            .collect();
+        assert_eq!(remedies.len(), 9);
+    }
+
+    #[test]
+    fn what_is_quoted_stays_on_one_line_and_is_bounded() {
+        assert_eq!(shortened("a\r\nb", 10), "a  b");
+        assert_eq!(shortened("æøå", 2), "æø…");
+    }
+}

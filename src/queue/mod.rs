@@ -94,12 +94,12 @@ pub struct Counters {
 impl Counters {
     /// Adds the counters to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("postbud_recipients_delivered", "Recipients taken by a smarthost", self.delivered.clone());
-        registry.register("postbud_recipients_deferred", "Deferrals of a recipient", self.deferred.clone());
-        registry.register("postbud_recipients_bounced", "Recipients refused for good", self.bounced.clone());
-        registry.register("postbud_recipients_expired", "Recipients given up for their age", self.expired.clone());
-        registry.register("postbud_attempts", "Transactions begun", self.attempts.clone());
-        registry.register("postbud_delivery_halts", "Stops because results could not be recorded", self.halts.clone());
+        registry.register("recipients_delivered", "Recipients taken by a smarthost", self.delivered.clone());
+        registry.register("recipients_deferred", "Deferrals of a recipient", self.deferred.clone());
+        registry.register("recipients_bounced", "Recipients refused for good", self.bounced.clone());
+        registry.register("recipients_expired", "Recipients given up for their age", self.expired.clone());
+        registry.register("attempts", "Transactions begun", self.attempts.clone());
+        registry.register("delivery_halts", "Stops because results could not be recorded", self.halts.clone());
     }
 }
 
@@ -219,7 +219,6 @@ impl Inner {
     }
 
     fn alert(&self, customer: Option<&CustomerId>, route: Option<&RouteId>, detail: String) {
-        tracing::warn!(customer = customer.map(CustomerId::as_str), route = route.map(RouteId::as_str), "{detail}");
         self.parts.events.emit(Event {
             customer: customer.map(ToString::to_string),
             route: route.map(ToString::to_string),

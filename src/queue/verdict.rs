@@ -167,19 +167,15 @@ pub fn still_waiting(record: &Record, decision: &Decision) -> Vec<Report> {
         let state = results.iter().find(|(i, _)| *i == index).map_or(&record.recipients[index], |(_, state)| state);
         let RecipientState::Waiting { last_reply } = state else { return None };
         let reply = last_reply.clone().unwrap_or_else(|| "not tried yet".into());
-        Some(Report { index, reply, advice: None, remote_mta: None })
+        Some(Report { index, reply, advice: None, remote_mta: None, expired: false })
     };
     record.waiting().filter_map(report).collect()
 }
 
 impl From<&Failure> for Report {
     fn from(failure: &Failure) -> Self {
-        let reply = if failure.expired {
-            format!("{} (given up after the maximum time)", failure.reply)
-        } else {
-            failure.reply.clone()
-        };
-        Report { index: failure.index, reply, advice: failure.advice.clone(), remote_mta: None }
+        let Failure { index, reply, advice, expired } = failure.clone();
+        Report { index, reply, advice, remote_mta: None, expired }
     }
 }
 

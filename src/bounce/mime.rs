@@ -1,0 +1,187 @@
+//! Writing MIME by hand: encoded words, quoted-printable and folding, for text that may hold anything.
+
+/// Text made fit for a header field's value: control characters become spaces, and anything but printable ASCII is
+/// written as encoded words (RFC 2047), each on a line of its own.
+pub(super) fn header_text(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = text.trim();
+    if text.is_ascii() && text.len() <= 60 && !text.contains("=?") {
+        return text.to_owned();
+    }
+    // RFC 2047 §2: 75 characters a word; §5: characters are not split between words. 42 octets are 56 in base64.
+    let mut words = Vec::new();
+    let mut word = String::new();
+    for c in text.chars() {
+        if word.len() + c.len_utf8() > 42 {
+            words.push(encoded_word(&std::mem::take(&mut word)));
+        }
+        word.push(c);
+    }
+    words.push(encoded_word(&word));
+    words.join("\r\n ")
+}
+
+fn encoded_word(text: &str) -> String {
+    use base64::Engine;
+    format!("=?utf-8?B?{}?=", base64::engine::general_purpose::STANDARD.encode(text))
+}
+
+/// Quoted-printable (RFC 2045 §6.7). Line ends in the input are CRLF or LF; other controls are encoded.
+pub(super) fn quoted_printable(octets: &[u8], out: &mut Vec<u8>) {
+    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        let (text, ended) = match line.strip_suffix(b"\n") {
+            Some(text) => (text.strip_suffix(b"\r").unwrap_or(text), true),
+            None => (line, false),
+        };
+        let mut width = 0;
+        for (i, &octet) in text.iter().enumerate() {
+            let last = i + 1 == text.len();
+            // A space at the end of a line may be lost on the way.
+            let literal = matches!(octet, b'!'..=b'<' | b'>'..=b'~') || (matches!(octet, b' ' | b'\t') && !last);
+            let needed = if literal { 1 } else { 3 };
+            // 76 with the soft line break's "=".
+            if width + needed > 75 {
+                out.extend_from_slice(b"=\r\n");
+                width = 0;
+            }
+            if literal {
+                out.push(octet);
+            } else {
+                out.extend_from_slice(format!("={octet:02X}").as_bytes());
+            }
+            width += needed;
+        }
+        if ended {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Whether octets may go as they are under `7bit`: printable ASCII and tabs, CRLF line ends, no line over 998 octets.
+pub(super) fn is_seven_bit(octets: &[u8]) -> bool {
+    octets.split_inclusive(|octet| *octet == b'\n').all(|line| {
+        let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+        text.len() <= 998 && text.iter().all(|octet| matches!(octet, b'\t' | b' '..=b'~'))
+    })
+}
+
+/// One field of a delivery status: printable ASCII (what is not becomes `?`), folded at spaces before 76 columns, bounded.
+pub(super) fn status_field(name: &str, value: &str, out: &mut Vec<u8>) {
+    const LONGEST: usize = 900;
+    let value: String = value
+        .chars()
+        .take(LONGEST)
+        .map(|c| match c {
+            ' '..='~' => c,
+            c if c.is_control() => ' ',
+            _ => '?',
+        })
+        .collect();
+    out.extend_from_slice(name.as_bytes());
+    out.push(b':');
+    let mut width = name.len() + 1;
+    for word in value.split_ascii_whitespace() {
+        if width + 1 + word.len() > 76 && width > name.len() + 1 {
+            out.extend_from_slice(b"\r\n");
+            width = 0;
+        }
+        out.push(b' ');
+        out.extend_from_slice(word.as_bytes());
+        width += 1 + word.len();
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Decodes xtext (RFC 3461 §4); `None` where it is not xtext or what it hides is not printable ASCII.
+pub(super) fn xtext_decoded(text: &str) -> Option<String> {
+    let mut octets = text.bytes();
+    let mut out = String::new();
+    while let Some(octet) = octets.next() {
+        let octet = match octet {
+            b'+' => {
+                let hex = [octets.next()?, octets.next()?];
+                u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?
+            }
+            octet => octet,
+        };
+        if !matches!(octet, b' '..=b'~') {
+            return None;
+        }
+        out.push(char::from(octet));
+    }
+    Some(out)
+}
+
+/// An address as utf-8-addr-xtext (RFC 6533 §3): readable where only ASCII may go.
+pub(super) fn utf8_addr_xtext(address: &str) -> String {
+    let mut out = String::new();
+    for c in address.chars() {
+        match c {
+            '+' | '=' | '\\' => out.push_str(&format!("\\x{{{:02X}}}", u32::from(c))),
+            '!'..='~' => out.push(c),
+            c => out.push_str(&format!("\\x{{{:02X}}}", u32::from(c))),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn qp(octets: &[u8]) -> String {
+        let mut out = Vec::new();
+        quoted_printable(octets, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn header_text_can_never_become_another_field() {
+        assert_eq!(header_text("a\r\nBcc: x@test.dk"), "a  Bcc: x@test.dk");
+        assert_eq!(header_text("plain"), "plain");
+        assert!(header_text("=?utf-8?q?x?=").starts_with("=?utf-8?B?"), "what looks encoded is encoded");
+        let long = header_text(&"blåbærgrød ".repeat(20));
+        assert!(long.is_ascii());
+        assert!(long.split("\r\n").all(|line| line.len() <= 75 && line.trim_start().starts_with("=?utf-8?B?")));
+    }
+
+    #[test]
+    fn quoted_printable_keeps_lines_short_and_spaces_at_their_ends() {
+        assert_eq!(qp("Kære =\r\nx \n\ty".as_bytes()), "K=C3=A6re =3D\r\nx=20\r\n\ty");
+        assert_eq!(qp(b"a\rb\0"), "a=0Db=00");
+        let long = qp(&[b'x'; 1000]);
+        assert!(long.split("\r\n").all(|line| line.len() <= 76));
+        assert_eq!(long.replace("=\r\n", ""), "x".repeat(1000));
+    }
+
+    #[test]
+    fn seven_bit_is_asked_of_every_line() {
+        assert!(is_seven_bit(b"a: b\r\n\tc\r\n"));
+        for octets in [&b"a\nb\r\n"[..], b"a\rb\r\n", b"\0", "å".as_bytes(), &[b'x'; 999]] {
+            assert!(!is_seven_bit(octets), "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn status_fields_stay_on_their_own_lines() {
+        let mut out = Vec::new();
+        status_field(
+            "Diagnostic-Code",
+            &format!("smtp; 550 a\r\nAction: delivered\0 å {}", "word ".repeat(40)),
+            &mut out,
+        );
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("Diagnostic-Code: smtp; 550 a Action: delivered ? word"));
+        assert!(text.lines().skip(1).all(|line| line.starts_with(' ')));
+        assert!(text.lines().all(|line| line.len() <= 76));
+    }
+
+    #[test]
+    fn xtext_is_decoded_only_to_printable_ascii() {
+        assert_eq!(xtext_decoded("user+40test.dk").as_deref(), Some("user@test.dk"));
+        for text in ["a+4", "a+zz", "a+0D+0A", "a+C3+A6", "æ"] {
+            assert_eq!(xtext_decoded(text), None, "{text}");
+        }
+        assert_eq!(utf8_addr_xtext("søren+x@test.dk"), "s\\x{F8}ren\\x{2B}x@test.dk");
+    }
+}
