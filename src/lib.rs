@@ -25,6 +25,7 @@ pub mod onboarding;
 pub mod queue;
 pub mod resolver;
 pub mod route;
+pub mod server;
 pub mod smtp;
 pub mod spool;
 pub mod submission;

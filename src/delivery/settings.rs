@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
+use crate::resolver::SharedResolver;
 
 /// Settings of all deliveries. Configuration has checked them.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub struct Settings {
     /// How long each phase may take.
     pub timeouts: Timeouts,
     /// Who resolves smarthosts' names; `None` is the system's resolver.
-    pub resolver: Option<TokioResolver>,
+    pub resolver: Option<SharedResolver>,
 }
 
 impl Settings {

@@ -4,11 +4,14 @@
 //! submission server parses commands and writes replies, the delivery client writes commands.
 
 pub mod data;
+pub mod ehlo;
 pub mod path;
 pub mod reply;
+pub mod response;
 pub mod stuff;
 
 pub use data::{DataReader, Flaw};
+pub use ehlo::{Extensions, Mechanisms};
 pub use path::{Domain, Mailbox, PathError, ReversePath};
 pub use reply::{EnhancedCode, Reply};
 pub use stuff::{BareLineEnd, DotStuffer};

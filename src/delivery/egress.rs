@@ -1,0 +1,176 @@
+//! Getting out: every connection leaves from the configured address or not at all.
+//!
+//! A bound IPv4 address passes over the smarthost's IPv6 addresses, and the other way round. The bind reserves no port
+//! (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one at connect, so the same local port serves many destinations. Where the
+//! address is gone from this machine, nothing is sent and the trouble says so.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{SockRef, TcpKeepalive};
+use thiserror::Error;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_socks::tcp::Socks5Stream;
+
+use super::{EgressError, EgressPath, Settings};
+
+/// Azure forgets an idle flow after 4 minutes without telling anybody.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Sent data that nobody acknowledges for this long: the peer is gone, whatever phase we are in.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The name could not be resolved, for now or at all.
+    #[error("cannot resolve {host}: {reason}")]
+    Resolve {
+        /// The smarthost.
+        host: String,
+        /// What DNS said.
+        reason: String,
+    },
+    /// The name has addresses, but none that can be reached from ours.
+    #[error("{host} has no address of the family of our own address {local}")]
+    Family {
+        /// The smarthost.
+        host: String,
+        /// What we are bound to.
+        local: IpAddr,
+    },
+    /// Our own address is not this machine's any more.
+    #[error("our egress address {local} is not on this machine any more: {source}")]
+    EgressLost {
+        /// What we are bound to.
+        local: IpAddr,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// Refused, unreachable or silent.
+    #[error("cannot connect to {peer}: {reason}")]
+    Connect {
+        /// The last address tried.
+        peer: String,
+        /// The errno, or that it took too long.
+        reason: String,
+    },
+    /// The proxy cannot be reached or will not do it.
+    #[error("the SOCKS5 proxy {proxy}: {reason}")]
+    Proxy {
+        /// The proxy.
+        proxy: SocketAddr,
+        /// What it said.
+        reason: String,
+        /// The proxy itself failed, not the connection behind it.
+        own_fault: bool,
+    },
+}
+
+/// Whether the egress address can be used from here; asked once, at start.
+pub fn check(path: &EgressPath) -> Result<(), EgressError> {
+    match path {
+        EgressPath::Bind(address) => {
+            bound_socket(*address).map(drop).map_err(|source| EgressError::Bind { address: *address, source })
+        }
+        EgressPath::Socks5 { .. } => Ok(()),
+    }
+}
+
+/// Connects to the smarthost. Tries its addresses one after the other, `timeouts.connect` each.
+pub async fn connect(settings: &Settings, host: &str, port: u16) -> Result<(TcpStream, String), ConnectError> {
+    let connected = match &settings.egress.path {
+        EgressPath::Bind(local) => connect_bound(settings, *local, host, port).await?,
+        EgressPath::Socks5 { proxy, login } => {
+            let (proxy, login) = (*proxy, login.as_ref().map(|(user, password)| (user.as_str(), password.as_str())));
+            connect_through(proxy, login, (host, port), settings.timeouts.connect).await?
+        }
+    };
+    // Nagle's algorithm with the peer's delayed ACK costs 41 ms a message.
+    let _ = connected.0.set_nodelay(true);
+    Ok(connected)
+}
+
+async fn connect_bound(
+    settings: &Settings,
+    local: IpAddr,
+    host: &str,
+    port: u16,
+) -> Result<(TcpStream, String), ConnectError> {
+    let addresses = resolve(settings, host, port).await?;
+    let mut last = ConnectError::Family { host: host.to_owned(), local };
+    for peer in addresses.into_iter().filter(|peer| peer.is_ipv4() == local.is_ipv4()) {
+        let socket = bound_socket(local).map_err(|source| ConnectError::EgressLost { local, source })?;
+        let reason = match timeout(settings.timeouts.connect, socket.connect(peer)).await {
+            Ok(Ok(stream)) => return Ok((stream, peer.to_string())),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", settings.timeouts.connect.as_secs_f32()),
+        };
+        last = ConnectError::Connect { peer: peer.to_string(), reason };
+    }
+    Err(last)
+}
+
+fn bound_socket(local: IpAddr) -> io::Result<TcpSocket> {
+    let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+    prepare(&SockRef::from(&socket))?;
+    socket.bind(SocketAddr::new(local, 0))?;
+    Ok(socket)
+}
+
+fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2))?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+async fn resolve(settings: &Settings, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let refused = |reason: String| ConnectError::Resolve { host: host.to_owned(), reason };
+    let addresses: Vec<SocketAddr> = match &settings.resolver {
+        None => timeout(settings.timeouts.connect, tokio::net::lookup_host((host, port)))
+            .await
+            .map_err(|_| refused("no answer in time".to_owned()))?
+            .map_err(|error| refused(error.to_string()))?
+            .collect(),
+        Some(dns) => {
+            let found = dns.addresses(host).await.map_err(|error| refused(error.to_string()))?;
+            found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+        }
+    };
+    if addresses.is_empty() { Err(refused("the name has no address".to_owned())) } else { Ok(addresses) }
+}
+
+async fn connect_through(
+    proxy: SocketAddr,
+    login: Option<(&str, &str)>,
+    target: (&str, u16),
+    limit: Duration,
+) -> Result<(TcpStream, String), ConnectError> {
+    let failed = |reason: String, own_fault| ConnectError::Proxy { proxy, reason, own_fault };
+    let dialled = async {
+        let stream = TcpStream::connect(proxy).await.map_err(|error| failed(error.to_string(), true))?;
+        let _ = prepare(&SockRef::from(&stream));
+        let through = match login {
+            Some((user, password)) => {
+                Socks5Stream::connect_with_password_and_socket(stream, target, user, password).await
+            }
+            None => Socks5Stream::connect_with_socket(stream, target).await,
+        };
+        let through = through.map_err(|error| {
+            use tokio_socks::Error as Socks;
+            let behind = matches!(
+                error,
+                Socks::NetworkUnreachable | Socks::HostUnreachable | Socks::ConnectionRefused | Socks::TtlExpired
+            );
+            failed(error.to_string(), !behind)
+        })?;
+        Ok((through.into_inner(), format!("{}:{} through {proxy}", target.0, target.1)))
+    };
+    timeout(limit, dialled).await.unwrap_or_else(|_| Err(failed("no answer in time".to_owned(), true)))
+}

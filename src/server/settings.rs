@@ -1,0 +1,57 @@
+//! What a running relay is made of: every stage's settings, built and checked by configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::customer::{Directory, Requirement};
+use crate::smtp::Domain;
+use crate::submission::{Limits, ListenerSettings, Submitters};
+use crate::{bounce, delivery, events, onboarding, queue, resolver, spool, web};
+
+/// Everything [`Relay::start`](super::Relay::start) needs.
+pub struct Settings {
+    /// Our name: EHLO, greeting, Received.
+    pub hostname: Domain,
+    /// Where spool, verdicts, counters and the control socket are. Made if absent.
+    pub state_dir: PathBuf,
+    /// Where mail is taken.
+    pub listeners: Vec<ListenerSettings>,
+    /// What submitters may use up.
+    pub limits: Limits,
+    /// Who may log in.
+    pub submitters: Submitters,
+    /// Customers, keys and routes.
+    pub directory: Directory,
+    /// What a From domain must have verified before bulk mail of it is taken.
+    pub bulk_requires: Vec<Requirement>,
+    /// Threads that sign; 0: one a core.
+    pub signer_threads: usize,
+    /// The way out.
+    pub egress: delivery::Egress,
+    /// How long the phases of a delivery may take.
+    pub timeouts: delivery::Timeouts,
+    /// Retries and maximum age.
+    pub queue: queue::Settings,
+    /// Where mail waits. The server adds what hears its notices.
+    pub spool: spool::Settings,
+    /// The event log and the webhook.
+    pub events: events::Settings,
+    /// Notifications by mail.
+    pub bounce: bounce::Settings,
+    /// The checks of customers' domains.
+    pub onboarding: onboarding::Settings,
+    /// Who answers questions to the DNS.
+    pub resolver: resolver::Settings,
+    /// Status pages and metrics; `None`: none.
+    pub web: Option<web::Settings>,
+    /// On a stop, attempts under way have this long to end.
+    pub shutdown_grace: Duration,
+}
+
+/// The part of the settings that a running relay takes without a restart, all at once.
+pub struct Reload {
+    /// Customers, keys, routes and tiers.
+    pub directory: Directory,
+    /// Who may log in.
+    pub submitters: Submitters,
+}

@@ -1,0 +1,162 @@
+//! What a server says it can do: the answer to EHLO (RFC 5321 §4.1.1.1), read by the client side.
+
+use std::net::IpAddr;
+
+use super::Reply;
+
+/// The extensions a server offers that matter to a client of this program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Commands may be sent without waiting (RFC 2920).
+    pub pipelining: bool,
+    /// The server knows SIZE (RFC 1870).
+    pub size: bool,
+    /// The largest message it takes, in octets, where it names one.
+    pub size_limit: Option<u64>,
+    /// BODY=8BITMIME (RFC 6152).
+    pub eight_bit_mime: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// RET, ENVID, NOTIFY and ORCPT (RFC 3461).
+    pub dsn: bool,
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
+    /// How one may log in (RFC 4954).
+    pub auth: Mechanisms,
+    /// Every keyword as it was offered, for the probe.
+    pub offered: Vec<String>,
+}
+
+/// Login mechanisms this program knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// The server offers AUTH at all.
+    pub offered: bool,
+    /// PLAIN (RFC 4616).
+    pub plain: bool,
+    /// LOGIN (draft-murchison-sasl-login).
+    pub login: bool,
+    /// CRAM-MD5 (RFC 2195).
+    pub cram_md5: bool,
+    /// XOAUTH2.
+    pub xoauth2: bool,
+}
+
+impl Extensions {
+    /// Reads a positive EHLO answer. Unknown keywords and broken parameters are passed over.
+    pub fn of(answer: &Reply) -> Self {
+        let mut all = Extensions::default();
+        for line in answer.lines.iter().skip(1) {
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            all.offered.push(line.to_owned());
+            let mut words = line.split_ascii_whitespace();
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => all.pipelining = true,
+                "SIZE" => {
+                    all.size = true;
+                    // RFC 1870 §3: zero or no number means no fixed limit.
+                    all.size_limit = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                }
+                "8BITMIME" => all.eight_bit_mime = true,
+                "SMTPUTF8" => all.smtputf8 = true,
+                "DSN" => all.dsn = true,
+                "STARTTLS" => all.starttls = true,
+                "AUTH" => words.for_each(|word| all.auth.add(word)),
+                // Servers that still serve Outlook Express of 1998 repeat the list in this form.
+                keyword => {
+                    if let Some(first) = keyword.strip_prefix("AUTH=") {
+                        all.auth.add(first);
+                        words.for_each(|word| all.auth.add(word));
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Mechanisms {
+    fn add(&mut self, name: &str) {
+        self.offered = true;
+        match name.to_ascii_uppercase().as_str() {
+            "PLAIN" => self.plain = true,
+            "LOGIN" => self.login = true,
+            "CRAM-MD5" => self.cram_md5 = true,
+            "XOAUTH2" => self.xoauth2 = true,
+            _ => {}
+        }
+    }
+}
+
+/// The address a server calls us by in its EHLO answer, where it names one: `Hello out.webcrm.com [40.74.40.57]`.
+pub fn address_seen(answer: &Reply) -> Option<IpAddr> {
+    // The first word is the server's own name.
+    let words = answer.lines.first()?.split_ascii_whitespace().skip(1);
+    words.map(|word| word.trim_matches(|c: char| "[](),.;".contains(c))).find_map(|word| {
+        let bare = match word.get(..5) {
+            Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => &word[5..],
+            _ => word,
+        };
+        bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::response::take_reply;
+
+    fn answer(text: &str) -> Reply {
+        take_reply(text.replace('\n', "\r\n").as_bytes()).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn keywords_are_read_in_any_case_and_unknown_ones_passed_over() {
+        let found = Extensions::of(&answer(
+            "250-mail.test.dk\n250-pipelining\n250-SIZE 1000\n250-AUTH PLAIN login NTLM\n250-AUTH=CRAM-MD5 XOAUTH2\n\
+             250-X-EXPS GSSAPI\n250-8BITMIME\n250-STARTTLS\n250-DSN\n250 SMTPUTF8\n",
+        ));
+        assert!(
+            found.pipelining && found.eight_bit_mime && found.smtputf8 && found.dsn && found.starttls && found.size
+        );
+        assert_eq!(found.size_limit, Some(1000));
+        let all = Mechanisms { offered: true, plain: true, login: true, cram_md5: true, xoauth2: true };
+        assert_eq!(found.auth, all);
+    }
+
+    #[test]
+    fn no_size_limit_is_not_a_limit_of_zero() {
+        for text in ["250-x\n250 SIZE\n", "250-x\n250 SIZE 0\n", "250-x\n250 SIZE many\n"] {
+            let found = Extensions::of(&answer(text));
+            assert!(found.size);
+            assert_eq!(found.size_limit, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_line_is_no_keyword() {
+        assert_eq!(Extensions::of(&answer("250 PIPELINING\n")), Extensions::default());
+    }
+
+    #[test]
+    fn our_address_is_found_where_servers_put_it() {
+        for (text, seen) in [
+            ("250 AM0PR01.outlook.com Hello [40.74.40.57]\n", Some("40.74.40.57")),
+            (
+                "250-mail.test.dk Hello out.webcrm.com [40.74.40.57], pleased to meet you\n250 DSN\n",
+                Some("40.74.40.57"),
+            ),
+            ("250 smtp.google.com at your service, [40.74.40.57]\n", Some("40.74.40.57")),
+            ("250 mail.test.dk Hello x [IPv6:2001:db8::1]\n", Some("2001:db8::1")),
+            ("250 mail.test.dk Hello x [::ffff:40.74.40.57]\n", Some("40.74.40.57")),
+            ("250 mail.test.dk\n", None),
+            ("250 [192.0.2.1]\n", None),
+        ] {
+            assert_eq!(address_seen(&answer(text)), seen.map(|ip| ip.parse().unwrap()), "{text}");
+        }
+    }
+}

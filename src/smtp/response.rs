@@ -1,0 +1,145 @@
+//! Replies as the client side hears them (RFC 5321 §4.2): one reply taken from the front of what was received.
+//!
+//! Bounded: a reply that outgrows [`MAX_REPLY`] octets, [`MAX_LINES`] lines or [`MAX_LINE`] octets a line is an error, not
+//! memory. What a server says ends up in logs, events and bounces, so controls in its text become spaces and what is not
+//! UTF-8 is replaced.
+
+use thiserror::Error;
+
+use super::{EnhancedCode, Reply};
+
+/// Octets in one reply.
+pub const MAX_REPLY: usize = 32 * 1024;
+/// Lines in one reply.
+pub const MAX_LINES: usize = 256;
+/// Octets in one line; RFC 5321 §4.5.3.1.5 allows 512, some servers send whole sentences with links.
+pub const MAX_LINE: usize = 4096;
+
+/// What was heard is no SMTP reply; the connection is of no more use.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ResponseError {
+    /// More octets or lines than any reply has.
+    #[error("the server's reply is too long")]
+    TooLong,
+    /// Not three digits and a text.
+    #[error("the server's reply is no SMTP reply: {0:?}")]
+    NotAReply(String),
+}
+
+/// Takes the reply at the front of `received`: the reply and the octets it took, or `None` while it is not all there.
+///
+/// Lenient where a server's slip does no harm: lines may end in LF, the text may be absent, an enhanced code may stand on
+/// the first line only. The code of the last line counts.
+pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseError> {
+    let mut lines = Vec::new();
+    let mut enhanced = None;
+    let mut at = 0;
+    loop {
+        let rest = &received[at..];
+        let Some(len) = memchr::memchr(b'\n', rest) else {
+            // An unfinished line is looked at all the same: junk is told from a slow server at once.
+            check_start(rest)?;
+            let outgrown = rest.len() > MAX_LINE || received.len() > MAX_REPLY;
+            return if outgrown { Err(ResponseError::TooLong) } else { Ok(None) };
+        };
+        at += len + 1;
+        if len > MAX_LINE || at > MAX_REPLY || lines.len() == MAX_LINES {
+            return Err(ResponseError::TooLong);
+        }
+        let line = rest[..len].strip_suffix(b"\r").unwrap_or(&rest[..len]);
+        check_start(line)?;
+        let Some(code) = line.get(..3) else { return Err(not_a_reply(line)) };
+        let code = code.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+        let mut text = printable(line.get(4..).unwrap_or_default());
+        if let Some(found) = EnhancedCode::parse(&text) {
+            enhanced = enhanced.or(Some(found));
+            if enhanced == Some(found) {
+                let skip = text.find(' ').map_or(text.len(), |space| space + 1);
+                text.drain(..skip);
+            }
+        }
+        lines.push(text);
+        if line.get(3) != Some(&b'-') {
+            return Ok(Some((Reply { code, enhanced, lines }, at)));
+        }
+    }
+}
+
+/// Whether `line`, whole or not, may begin a line of a reply: three digits from 200 to 599, then a space, a hyphen or nothing.
+fn check_start(line: &[u8]) -> Result<(), ResponseError> {
+    let legal = line.iter().take(4).enumerate().all(|(i, byte)| match i {
+        0 => (b'2'..=b'5').contains(byte),
+        1 | 2 => byte.is_ascii_digit(),
+        _ => matches!(byte, b' ' | b'-' | b'\r'),
+    });
+    if legal { Ok(()) } else { Err(not_a_reply(line)) }
+}
+
+fn not_a_reply(line: &[u8]) -> ResponseError {
+    ResponseError::NotAReply(printable(&line[..line.len().min(80)]))
+}
+
+fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(received: &str) -> (Reply, usize) {
+        take_reply(received.as_bytes()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_reply_is_taken_only_when_whole_and_leaves_the_next_one() {
+        let (first, used) = taken("250-2.1.0 one\r\n250 2.1.0 two\r\n354 go\r\n");
+        assert_eq!(first.to_string(), "250 2.1.0 one two");
+        assert_eq!(used, 30);
+        let whole = "250-2.1.0 one\r\n250 2.1.0 two\r\n";
+        for end in 0..whole.len() {
+            assert_eq!(take_reply(&whole.as_bytes()[..end]), Ok(None), "{end}");
+        }
+    }
+
+    #[test]
+    fn small_slips_are_forgiven() {
+        assert_eq!(taken("250\r\n").0, Reply::bare(250, ""));
+        assert_eq!(taken("250\n").0, Reply::bare(250, ""));
+        assert_eq!(taken("250-a\n250 b\n").0.lines, ["a", "b"]);
+        assert_eq!(taken("550-5.1.1 gone\r\n550 sorry\r\n").0.enhanced, Some(EnhancedCode(5, 1, 1)));
+        assert_eq!(taken("550 5.1.1\r\n").0.lines, [""]);
+    }
+
+    #[test]
+    fn junk_is_refused_before_its_line_ends() {
+        for junk in ["\0", "HTTP/1.1 400", "99", "600 x\r\n", "25x", "250_x", "\r\n", "2\r\n", "\u{16}\u{3}\u{1}"] {
+            let heard = take_reply(junk.as_bytes());
+            assert!(matches!(heard, Err(ResponseError::NotAReply(_))), "{junk:?}: {heard:?}");
+        }
+    }
+
+    #[test]
+    fn replies_without_end_are_refused() {
+        let line = [b"250 ".as_slice(), &[b'x'; MAX_LINE]].concat();
+        assert_eq!(take_reply(&line), Err(ResponseError::TooLong));
+        assert_eq!(take_reply("250-x\r\n".repeat(MAX_LINES + 1).as_bytes()), Err(ResponseError::TooLong));
+        let long = format!("250-{}\r\n", "x".repeat(1000));
+        assert_eq!(take_reply(long.repeat(40).as_bytes()), Err(ResponseError::TooLong));
+    }
+
+    #[test]
+    fn controls_do_not_reach_a_log() {
+        assert_eq!(taken("550 a\x1b[2Jb\0c\rd\r\n").0.lines, ["a [2Jb c d"]);
+        assert!(take_reply(b"550 \xff\r\n").unwrap().unwrap().0.lines[0].contains('\u{fffd}'));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_a_server_sends_can_panic_or_overrun(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            if let Ok(Some((_, used))) = take_reply(&bytes) {
+                assert!(used <= bytes.len());
+            }
+        }
+    }
+}
