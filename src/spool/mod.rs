@@ -232,6 +232,8 @@ pub struct Filter {
     pub customer: Option<CustomerId>,
     /// With a waiting recipient in this domain.
     pub recipient_domain: Option<Domain>,
+    /// Accepted after this one: the next page of a list that was cut at its limit. Costs nothing for what it skips.
+    pub after: Option<QueueId>,
     /// Arrived before this.
     pub arrived_before: Option<Timestamp>,
     /// Held, or not held.
