@@ -11,6 +11,7 @@
 //! * A notification has the null reverse path (RFC 3464 §2). Mailjet and Microsoft 365 refuse that: on such a route, unless
 //!   a route for bounces is configured, the failure stays an event and nothing is mailed.
 
+mod content;
 mod mime;
 mod postmaster;
 mod report;
@@ -19,6 +20,7 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use content::Content;
 pub use postmaster::{Error, Postmaster};
 pub use report::{Action, Notice, Original, Report, notification};
 

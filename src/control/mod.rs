@@ -1,28 +1,35 @@
 //! The operator's socket: commands for the running relay.
 //!
-//! A Unix socket in the state folder, mode 0600: who may write there may command. One JSON object a line; one request a
-//! connection, answered by any number of `item` lines and one `done` or `error` line.
+//! A Unix socket in the state folder, mode 0600: the user that runs the relay and root may command it. One JSON object a line
+//! ([`protocol`]); one request a connection, answered by any number of `item` lines and one `done` or `error` line. Long lists
+//! are paged out of the spool and written at the reader's pace, so that a million messages are never in memory.
+//!
+//! Every change is an event: `operator` for what was held, released, tried again, removed or switched; `bounced`, by recipient,
+//! for what was bounced. A message that is being delivered at that moment is left alone, counted and reported: what its
+//! attempt brings is the truth.
 
-use std::path::{Path, PathBuf};
+mod client;
+mod decisions;
+mod inspection;
+pub mod protocol;
+mod selection;
+mod socket;
+
+use std::future::Future;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::net::UnixListener;
-use tokio_util::sync::CancellationToken;
+
+pub use client::{CallError, call};
+pub use socket::{Listener, SOCKET, bind, serve, socket_path};
 
 use crate::bounce::Postmaster;
 use crate::customer::{Directory, Standings};
-use crate::events::Events;
-use crate::route::RouteControl;
-use crate::spool::Spool;
-
-/// The socket's name in the state folder.
-pub const SOCKET: &str = "control.sock";
-
-/// Where the socket of a state folder is.
-pub fn socket_path(state_dir: &Path) -> PathBuf {
-    state_dir.join(SOCKET)
-}
+use crate::events::{Event, EventKind, Events};
+use crate::route::{RouteControl, RouteId};
+use crate::spool::{self, Spool};
+use crate::time::Timestamp;
+use protocol::{Command, Done, Refusal};
 
 /// What commands act on.
 #[derive(Clone)]
@@ -41,14 +48,74 @@ pub struct Relay {
     pub postmaster: Postmaster,
 }
 
-/// Binds the socket, with mode 0600, in place of one that a stopped relay left. Call it once the spool is locked: the lock is
-/// what makes sure that no other relay uses this state folder.
-pub fn bind(state_dir: &Path) -> std::io::Result<UnixListener> {
-    UnixListener::bind(socket_path(state_dir))
+/// Where items go. An error means that nobody reads any more.
+pub(crate) trait Output: Send {
+    /// Writes one.
+    fn item(&mut self, item: &(impl serde::Serialize + Sync)) -> impl Future<Output = std::io::Result<()>> + Send;
 }
 
-/// Answers commands until told to stop.
-pub async fn serve(listener: UnixListener, relay: Relay, stopping: CancellationToken) {
-    let _ = (listener, relay);
-    stopping.cancelled().await;
+impl Relay {
+    /// Carries a command out. `by` names the operator in events. The outer error is the reader's absence.
+    pub(crate) async fn perform(
+        &self,
+        command: Command,
+        by: &str,
+        out: &mut impl Output,
+    ) -> std::io::Result<Result<Done, Refusal>> {
+        Ok(match command {
+            Command::List { which, limit } => return self.list(&which, limit, out).await,
+            Command::Show { id } => return self.show(&id, out).await,
+            Command::Stats => {
+                out.item(&self.stats(Timestamp::now())).await?;
+                Ok(Done { count: 1, ..Done::default() })
+            }
+            Command::Routes => {
+                let routes = self.route_items();
+                for route in &routes {
+                    out.item(route).await?;
+                }
+                Ok(Done { count: routes.len() as u64, ..Done::default() })
+            }
+            Command::Hold { which, reason } => self.hold(&which, &reason, by).await,
+            Command::Release { which } => self.release(&which, by).await,
+            Command::Retry { which } => self.retry(&which, by).await,
+            Command::Bounce { which, reason } => self.bounce(&which, &reason, by).await,
+            Command::Remove { which, reason } => self.remove(&which, &reason, by).await,
+            Command::SuspendRoute { route, reason } => {
+                let id = RouteId::new(&route);
+                let known = self.routes.suspend(&id, &reason);
+                self.switched(known, &route, &format!("suspended by an operator ({by}): {reason}"))
+            }
+            Command::ResumeRoute { route } => {
+                let known = self.routes.resume(&RouteId::new(&route));
+                self.switched(known, &route, &format!("resumed by an operator ({by})"))
+            }
+        })
+    }
+
+    fn switched(&self, known: bool, route: &str, detail: &str) -> Result<Done, Refusal> {
+        if !known {
+            let routes: Vec<String> = self.routes.list().into_iter().map(|route| route.id.to_string()).collect();
+            return Err(Refusal {
+                message: format!("there is no route \"{route}\""),
+                remedy: format!("the routes are: {}", routes.join(", ")),
+            });
+        }
+        let event = Event::new(EventKind::Operator, Timestamp::now());
+        self.events.emit(Event { route: Some(route.to_owned()), detail: Some(detail.to_owned()), ..event });
+        Ok(Done { count: 1, ..Done::default() })
+    }
+}
+
+impl From<spool::Error> for Refusal {
+    fn from(error: spool::Error) -> Self {
+        let remedy = match &error {
+            spool::Error::Unknown(_) => "it may have been delivered meanwhile: look for its id in the event log",
+            spool::Error::Full { .. } => "make room on the spool's disk",
+            spool::Error::Corrupt { .. } => "the record is kept in the spool's quarantine folder for inspection",
+            spool::Error::Stopped(_) => "the relay is stopping: try again once it runs",
+            _ => "see the relay's log",
+        };
+        Refusal { message: error.to_string(), remedy: remedy.into() }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bounce::{Action, Original, Report};
+use crate::bounce::{Action, Content, Report};
 use crate::customer::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::events::EventKind;
@@ -225,11 +225,8 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
     if !wanted || record.lane.kind == Kind::Bounce {
         return;
     }
-    let Ok(chunk) = lease.bytes.chunk(0).await else { return };
-    let mut header = lease.bytes.prefix.clone();
-    header.extend_from_slice(chunk.get(..lease.bytes.header_len as usize).unwrap_or_default());
-    let body = (lease.bytes.chunks() == 1).then(|| chunk.get(lease.bytes.header_len as usize + 2..)).flatten();
-    let original = Original { header: &header, body };
+    let Ok(content) = Content::read(&lease.bytes).await else { return };
+    let original = content.original();
     let now = Timestamp::now();
     let failed: Vec<Report> = decision.failures.iter().map(Report::from).collect();
     let until = verdict::expires_at(record, &inner.settings.patience.retry);

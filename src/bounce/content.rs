@@ -1,0 +1,29 @@
+//! The part of a leased message that a notification gives back.
+
+use super::Original;
+use crate::spool::{Bytes, Error};
+
+/// Header and, for a message of one chunk (256 KiB), body.
+pub struct Content {
+    header: Vec<u8>,
+    chunk: Vec<u8>,
+    header_len: usize,
+    whole: bool,
+}
+
+impl Content {
+    /// Reads it.
+    pub async fn read(bytes: &Bytes) -> Result<Self, Error> {
+        let chunk = bytes.chunk(0).await?;
+        let header_len = (bytes.header_len as usize).min(chunk.len());
+        let header = [&bytes.prefix, &chunk[..header_len]].concat();
+        Ok(Content { header, chunk, header_len, whole: bytes.chunks() == 1 })
+    }
+
+    /// As [`notification`](super::notification) takes it.
+    pub fn original(&self) -> Original<'_> {
+        // The blank line stands between header and body.
+        let body = self.chunk.get(self.header_len + 2..).filter(|_| self.whole);
+        Original { header: &self.header, body }
+    }
+}

@@ -1,0 +1,62 @@
+//! The command's end of the socket. Blocking: a command has nothing else to do.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::protocol::{Answer, Command, Done, Request, VERSION};
+use super::socket_path;
+
+/// Why a command was not carried out. The text tells the remedy.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// Nobody listens.
+    #[error(
+        "no relay is running with the state folder {}. Start it with `postbud run`, or name the configuration of the one that \
+         runs with --config", .0.display()
+    )]
+    NotRunning(PathBuf),
+    /// The socket is another user's.
+    #[error(
+        "{} may only be used by the user that runs the relay and by root. Run the command as one of them, for example with sudo", .0.display()
+    )]
+    NotAllowed(PathBuf),
+    /// The relay said no.
+    #[error("{message}. {remedy}")]
+    Refused {
+        /// What is wrong.
+        message: String,
+        /// What would be right.
+        remedy: String,
+    },
+    /// The connection broke.
+    #[error("the relay's answer broke off: {0}. It may be stopping; see its log, then look with `postbud queue list`")]
+    Broken(#[source] io::Error),
+}
+
+/// Sends a command to the relay of a state folder and hands over each item as it comes.
+pub fn call(state_dir: &Path, command: Command, mut item: impl FnMut(Value)) -> Result<Done, CallError> {
+    let stream = UnixStream::connect(socket_path(state_dir)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning(state_dir.to_owned()),
+        io::ErrorKind::PermissionDenied => CallError::NotAllowed(socket_path(state_dir)),
+        _ => CallError::Broken(error),
+    })?;
+    let mut request = serde_json::to_vec(&Request { version: VERSION, command }).expect("a command serialises");
+    request.push(b'\n');
+    (&stream).write_all(&request).map_err(CallError::Broken)?;
+    for line in BufReader::new(&stream).lines() {
+        let line = line.map_err(CallError::Broken)?;
+        let answer = serde_json::from_str(&line).map_err(|error| CallError::Broken(error.into()))?;
+        match answer {
+            Answer::Item(value) => item(value),
+            Answer::Done(done) => return Ok(done),
+            Answer::Error(refusal) => {
+                return Err(CallError::Refused { message: refusal.message, remedy: refusal.remedy });
+            }
+        }
+    }
+    Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into()))
+}

@@ -1,0 +1,203 @@
+//! Commands that look: list, show, stats, routes.
+
+use std::collections::BTreeSet;
+
+use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Stats};
+use super::selection::Plan;
+use super::{Output, Relay};
+use crate::customer::Directory;
+use crate::events;
+use crate::message::{CustomerId, QueueId, Urgency};
+use crate::route::RouteState;
+use crate::spool::{Kind, RecipientState, Record};
+use crate::time::Timestamp;
+
+/// Recipients shown of a message in a list.
+const LISTED_RECIPIENTS: usize = 3;
+/// Events shown of a message.
+const HISTORY: usize = 200;
+
+impl Relay {
+    pub(super) async fn list(
+        &self,
+        which: &Selection,
+        limit: Option<u64>,
+        out: &mut impl Output,
+    ) -> std::io::Result<Result<Done, Refusal>> {
+        let now = Timestamp::now();
+        let plan = match Plan::new(self, which, false, now) {
+            Ok(plan) => plan,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let limit = limit.unwrap_or(u64::MAX);
+        let mut pages = plan.pages();
+        let mut done = Done::default();
+        loop {
+            let page = match pages.next(self).await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(Ok(done)),
+                Err(error) => return Ok(Err(error.into())),
+            };
+            for record in &page {
+                if done.count == limit {
+                    return Ok(Ok(Done { more: true, ..done }));
+                }
+                let waiting = record.waiting().map(|(index, _)| recipient(record, index)).take(LISTED_RECIPIENTS);
+                out.item(&self.message(record, waiting.collect(), now)).await?;
+                done.count += 1;
+            }
+        }
+    }
+
+    pub(super) async fn show(&self, id: &str, out: &mut impl Output) -> std::io::Result<Result<Done, Refusal>> {
+        let id: QueueId = match id.parse() {
+            Ok(id) => id,
+            Err(error) => {
+                let error: crate::message::id::NotAQueueId = error;
+                let remedy = "`postbud queue list` shows the ids".into();
+                return Ok(Err(Refusal { message: error.to_string(), remedy }));
+            }
+        };
+        let (record, header) = match self.spool.show(id).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let all = (0..record.recipients.len()).map(|index| recipient(&record, index)).collect();
+        let mut message = self.message(&record, all, Timestamp::now());
+        message.header = Some(String::from_utf8_lossy(&header).into_owned());
+        message.history = self.history(id).await;
+        out.item(&message).await?;
+        Ok(Ok(Done { count: 1, ..Done::default() }))
+    }
+
+    pub(super) fn stats(&self, now: Timestamp) -> Stats {
+        let spool = self.spool.stats();
+        let directory = self.directory.load();
+        let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
+        let mut stats = Stats {
+            disk_bytes: spool.disk_bytes,
+            quarantined: spool.quarantined,
+            oldest_secs: age(spool.lanes.values().filter_map(|lane| lane.oldest).min()),
+            ..Stats::default()
+        };
+        for (lane, counts) in &spool.lanes {
+            stats.messages += counts.records;
+            stats.held += counts.held;
+            stats.deferred += counts.deferred;
+            stats.delivering += counts.leased;
+            stats.bytes += counts.bytes;
+            stats.lanes.push(LaneStats {
+                customer: lane.customer.to_string(),
+                urgency: urgency(lane.urgency).into(),
+                kind: kind(lane.kind).into(),
+                routes: self.routes_of(&directory, &lane.customer),
+                messages: counts.records,
+                held: counts.held,
+                deferred: counts.deferred,
+                delivering: counts.leased,
+                oldest_secs: age(counts.oldest).unwrap_or_default(),
+            });
+        }
+        stats
+    }
+
+    pub(super) fn route_items(&self) -> Vec<Route> {
+        let routes = self.routes.list().into_iter();
+        let item = |route: crate::route::RouteStatus| Route {
+            route: route.id.to_string(),
+            server: route.server,
+            state: route.state.as_str().into(),
+            reason: route.state.reason().map(str::to_owned),
+            until: match route.state {
+                RouteState::Throttled { until, .. } => Some(until.to_string()),
+                _ => None,
+            },
+            in_flight: route.in_flight,
+            sent_today: route.sent_today,
+            per_day: route.per_day,
+        };
+        routes.map(item).collect()
+    }
+
+    fn message(&self, record: &Record, recipients: Vec<Recipient>, now: Timestamp) -> Message {
+        Message {
+            id: record.id.to_string(),
+            message_id: record.message_id.clone(),
+            customer: record.lane.customer.to_string(),
+            kind: kind(record.lane.kind).into(),
+            urgency: urgency(record.lane.urgency).into(),
+            route: self.route_of(record).map(|route| route.to_string()),
+            sender: record.envelope.reverse_path.to_string(),
+            from_domain: record.from_domain.to_string(),
+            size: record.size,
+            arrived: record.id.arrived().to_string(),
+            age_secs: now.since(record.id.arrived()).as_secs(),
+            state: state(record),
+            held: record.held.clone(),
+            attempts: record.attempts,
+            due: record.due.to_string(),
+            recipient_count: record.recipients.len() as u64,
+            waiting_count: record.waiting().count() as u64,
+            recipients,
+            header: None,
+            history: Vec::new(),
+        }
+    }
+
+    /// What the event log remembers of a message. The queue goes on without it.
+    async fn history(&self, id: QueueId) -> Vec<serde_json::Value> {
+        let Some(log) = self.events.log().map(std::path::Path::to_owned) else { return Vec::new() };
+        let read = tokio::task::spawn_blocking(move || events::history(&log, id, HISTORY)).await;
+        match read {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => {
+                tracing::warn!("the event log cannot be read for the history of {id}: {error}");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Where a customer's mail goes: one route, or several where its domains have earned different tiers.
+    fn routes_of(&self, directory: &Directory, customer: &CustomerId) -> Vec<String> {
+        let Some(customer) = directory.get(customer) else { return Vec::new() };
+        let routes = customer.domains.keys().filter_map(|domain| directory.route(customer, self.standings.get(domain)));
+        let routes: BTreeSet<String> = routes.map(|route| route.id.to_string()).collect();
+        routes.into_iter().collect()
+    }
+}
+
+fn recipient(record: &Record, index: usize) -> Recipient {
+    let (state, reply) = match &record.recipients[index] {
+        RecipientState::Waiting { last_reply } => ("waiting", last_reply.clone()),
+        RecipientState::Delivered { reply } => ("delivered", Some(reply.clone())),
+        RecipientState::Failed { reply } => ("failed", Some(reply.clone())),
+    };
+    Recipient { address: record.envelope.recipients[index].address.to_string(), state: state.into(), reply }
+}
+
+fn state(record: &Record) -> MessageState {
+    if record.leased {
+        MessageState::Delivering
+    } else if record.held.is_some() {
+        MessageState::Held
+    } else if record.attempts > 0 {
+        MessageState::Deferred
+    } else {
+        MessageState::Waiting
+    }
+}
+
+fn urgency(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::Single => "single",
+        Urgency::Bulk => "bulk",
+    }
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Mail => "mail",
+        Kind::Bounce => "bounce",
+    }
+}

@@ -1,0 +1,146 @@
+//! From what an operator named to the spool's filters, and what the spool cannot tell: the route, and what is being delivered.
+
+use std::sync::Arc;
+
+use super::Relay;
+use super::protocol::{MessageState, Refusal, Selection};
+use crate::message::{CustomerId, QueueId};
+use crate::route::RouteId;
+use crate::smtp::Domain;
+use crate::spool::{self, Filter, Record, Spool};
+use crate::time::Timestamp;
+
+/// Records read from the spool at once.
+const PAGE: usize = 500;
+
+/// A checked selection.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Records that fit any of these.
+    filters: Vec<Filter>,
+    /// And go this way.
+    route: Option<RouteId>,
+    /// And are being delivered, or not.
+    delivering: Option<bool>,
+    /// For bounce and remove: only recipients in this domain.
+    pub(super) recipient_domain: Option<Domain>,
+}
+
+impl Plan {
+    /// Checks what was named. `changes`: the command changes messages, so an empty selection must say that it means all.
+    pub(super) fn new(relay: &Relay, which: &Selection, changes: bool, now: Timestamp) -> Result<Self, Refusal> {
+        let narrowed = Selection { all: false, ..which.clone() } != Selection::default();
+        if changes && !narrowed && !which.all {
+            return Err(Refusal {
+                message: "no message was named".into(),
+                remedy: "give queue ids or filters, or --all for every message".into(),
+            });
+        }
+        if let Some(customer) = &which.customer
+            && relay.directory.load().get(&CustomerId::new(customer)).is_none()
+            && !relay.spool.stats().lanes.keys().any(|lane| lane.customer.as_str() == customer)
+        {
+            return Err(Refusal {
+                message: format!("there is no customer \"{customer}\""),
+                remedy: "a customer's id is the name of its file without .toml".into(),
+            });
+        }
+        if let Some(route) = &which.route
+            && !relay.routes.list().iter().any(|known| known.id.as_str() == route)
+        {
+            return Err(Refusal {
+                message: format!("there is no route \"{route}\""),
+                remedy: "`postbud route list` names them".into(),
+            });
+        }
+        let recipient_domain = which.recipient_domain.as_deref().map(Domain::parse).transpose();
+        let recipient_domain = recipient_domain.map_err(|error| Refusal {
+            message: error.to_string(),
+            remedy: "give the part after the @, as in example.com".into(),
+        })?;
+        let (held, deferred) = match which.state {
+            Some(MessageState::Held) => (Some(true), None),
+            Some(MessageState::Waiting) => (Some(false), Some(false)),
+            Some(MessageState::Deferred) => (Some(false), Some(true)),
+            Some(MessageState::Delivering) | None => (None, None),
+        };
+        let base = Filter {
+            customer: which.customer.as_deref().map(CustomerId::new),
+            recipient_domain: recipient_domain.clone(),
+            arrived_before: which.older_than_secs.map(|secs| now - std::time::Duration::from_secs(secs)),
+            held,
+            deferred,
+            ..Filter::default()
+        };
+        let ids: Result<Vec<QueueId>, _> = which.ids.iter().map(|id| id.parse::<QueueId>()).collect();
+        let ids = ids.map_err(|error| Refusal {
+            message: error.to_string(),
+            remedy: "`postbud queue list` shows the ids".into(),
+        })?;
+        let filters = if ids.is_empty() {
+            vec![base]
+        } else {
+            ids.into_iter().map(|id| Filter { id: Some(id), ..base.clone() }).collect()
+        };
+        let delivering = which.state.map(|state| state == MessageState::Delivering);
+        Ok(Plan { filters, route: which.route.as_deref().map(RouteId::new), delivering, recipient_domain })
+    }
+
+    /// The spool's filters, where these alone tell which records are meant.
+    pub(super) fn filters_alone(&self) -> Option<&[Filter]> {
+        (self.route.is_none() && self.delivering.is_none()).then_some(&self.filters)
+    }
+
+    /// The one message that was named, if it was one.
+    pub(super) fn only_id(&self) -> Option<QueueId> {
+        match self.filters.as_slice() {
+            [filter] => filter.id,
+            _ => None,
+        }
+    }
+
+    /// Walks over the records, a page at a time.
+    pub(super) fn pages(&self) -> Pages<'_> {
+        Pages { plan: self, filter: 0, after: None }
+    }
+
+    fn fits(&self, relay: &Relay, record: &Record) -> bool {
+        self.delivering.is_none_or(|delivering| record.leased == delivering)
+            && self.route.as_ref().is_none_or(|route| relay.route_of(record).as_ref() == Some(route))
+    }
+}
+
+/// See [`Plan::pages`].
+pub(super) struct Pages<'a> {
+    plan: &'a Plan,
+    filter: usize,
+    after: Option<QueueId>,
+}
+
+impl Pages<'_> {
+    /// The next records that fit, possibly none; `None` at the end.
+    pub(super) async fn next(&mut self, relay: &Relay) -> Result<Option<Vec<Record>>, spool::Error> {
+        let Some(filter) = self.plan.filters.get(self.filter) else { return Ok(None) };
+        let spool: &Arc<dyn Spool> = &relay.spool;
+        let page = spool.list(Filter { after: self.after, ..filter.clone() }, PAGE).await?;
+        // A page that does not go forward would be read forever.
+        let last = page.last().map(|record| record.id).filter(|last| Some(*last) > self.after);
+        if page.len() < PAGE || last.is_none() {
+            self.filter += 1;
+            self.after = None;
+        } else {
+            self.after = last;
+        }
+        Ok(Some(page.into_iter().filter(|record| self.plan.fits(relay, record)).collect()))
+    }
+}
+
+impl Relay {
+    /// A record's way out now.
+    pub(super) fn route_of(&self, record: &Record) -> Option<RouteId> {
+        let directory = self.directory.load();
+        let customer = directory.get(&record.lane.customer)?;
+        let standing = self.standings.get(&record.from_domain);
+        directory.route(customer, standing).map(|route| route.id.clone())
+    }
+}

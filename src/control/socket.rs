@@ -1,0 +1,179 @@
+//! The socket: who may connect, one bounded request a connection, answers at the reader's pace.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::protocol::{Answer, Refusal, Request, VERSION};
+use super::{Output, Relay};
+
+/// The socket's name in the state folder.
+pub const SOCKET: &str = "control.sock";
+/// A request with thousands of ids still fits.
+const LONGEST_REQUEST: u64 = 1 << 20;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// An operator's terminal that stopped reading is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTIONS: usize = 32;
+
+/// Where the socket of a state folder is.
+pub fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join(SOCKET)
+}
+
+/// The bound socket; its file is removed when dropped.
+#[derive(Debug)]
+pub struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// Binds the socket, with mode 0600, in place of one that a stopped relay left. Call it once the spool is locked: the lock is
+/// what makes sure that no other relay uses this state folder. Errors where the folder cannot be written, or where its path
+/// is over what a socket's name may have (107 octets).
+pub fn bind(state_dir: &Path) -> io::Result<Listener> {
+    let path = socket_path(state_dir);
+    // Bound under a name nobody knows in a folder nobody else may enter, so that it is never there with a wider mode.
+    let private = tempfile::Builder::new().prefix(".c").rand_bytes(3).tempdir_in(state_dir)?;
+    let bound = private.path().join("s");
+    let listener = UnixListener::bind(&bound)?;
+    std::fs::set_permissions(&bound, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&bound, &path)?;
+    Ok(Listener { listener, path })
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Left behind it does no harm: the next relay replaces it, and a command finds nobody there.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Answers commands until told to stop. A command under way then is cut off between two messages.
+pub async fn serve(listener: Listener, relay: Relay, stopping: CancellationToken) {
+    let relay = Arc::new(relay);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let tasks = TaskTracker::new();
+    while let Some(place) = stopping.run_until_cancelled(Arc::clone(&room).acquire_owned()).await {
+        let Ok(place) = place else { break };
+        let stream = match stopping.run_until_cancelled(listener.listener.accept()).await {
+            None => break,
+            Some(Ok((stream, _))) => stream,
+            Some(Err(error)) => {
+                tracing::warn!("the operator's socket: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (relay, stopping) = (Arc::clone(&relay), stopping.clone());
+        tasks.spawn(async move {
+            let _place = place;
+            if let Some(Err(error)) = stopping.run_until_cancelled(answer(stream, &relay)).await {
+                tracing::debug!("an operator's command was cut off: {error}");
+            }
+        });
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn answer(stream: UnixStream, relay: &Relay) -> io::Result<()> {
+    let peer = stream.peer_cred()?;
+    let (read, write) = stream.into_split();
+    let mut out = Lines { write: BufWriter::new(write) };
+    let ours = rustix::process::geteuid().as_raw();
+    if peer.uid() != ours && peer.uid() != 0 {
+        // The file's mode says so already; this holds where somebody widened it.
+        let refusal = Refusal {
+            message: format!("user {} may not command this relay", peer.uid()),
+            remedy: format!("run the command as user {ours}, who runs the relay, or as root"),
+        };
+        return out.line(&Answer::Error(refusal)).await;
+    }
+    let mut line = String::new();
+    let mut read = BufReader::new(read.take(LONGEST_REQUEST));
+    match tokio::time::timeout(REQUEST_TIMEOUT, read.read_line(&mut line)).await {
+        Ok(read) => read?,
+        Err(_) => return Ok(()),
+    };
+    let answer = match understood(&line) {
+        Ok(request) => {
+            tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command");
+            relay.perform(request.command, &format!("uid {}", peer.uid()), &mut out).await?
+        }
+        Err(refusal) => Err(refusal),
+    };
+    out.line(&answer.map_or_else(Answer::Error, Answer::Done)).await
+}
+
+fn understood(line: &str) -> Result<Request, Refusal> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let not_understood = |error: serde_json::Error| Refusal {
+        message: format!("the request was not understood: {error}"),
+        remedy: "use `postbud queue` and `postbud route` of the version that runs".into(),
+    };
+    let Version { version } = serde_json::from_str(line).map_err(not_understood)?;
+    if version != VERSION {
+        return Err(Refusal {
+            message: format!(
+                "the relay that runs speaks version {VERSION} of the operator's protocol, the command version {version}"
+            ),
+            remedy: "use the program that the relay was started from, or restart the relay with the new one".into(),
+        });
+    }
+    serde_json::from_str(line).map_err(not_understood)
+}
+
+/// The request for the log, bounded.
+fn summary(line: &str) -> String {
+    line.trim_end().chars().take(300).collect()
+}
+
+struct Lines<W> {
+    write: BufWriter<W>,
+}
+
+impl<W: tokio::io::AsyncWrite + Unpin + Send> Lines<W> {
+    async fn line(&mut self, answer: &Answer) -> io::Result<()> {
+        self.put(answer).await?;
+        tokio::time::timeout(WRITE_TIMEOUT, self.write.flush()).await?
+    }
+
+    async fn put(&mut self, answer: &Answer) -> io::Result<()> {
+        let mut line = serde_json::to_vec(answer)?;
+        line.push(b'\n');
+        tokio::time::timeout(WRITE_TIMEOUT, self.write.write_all(&line)).await?
+    }
+}
+
+impl<W: tokio::io::AsyncWrite + Unpin + Send> Output for Lines<W> {
+    async fn item(&mut self, item: &(impl serde::Serialize + Sync)) -> io::Result<()> {
+        let item = serde_json::to_value(item)?;
+        self.put(&Answer::Item(item)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_told_apart_from_nonsense() {
+        assert!(understood(r#"{"version":1,"command":"stats"}"#).is_ok());
+        assert!(understood(r#"{"version":2,"command":"fly"}"#).unwrap_err().message.contains("version 2"));
+        assert!(understood(r#"{"version":1,"command":"fly"}"#).unwrap_err().message.contains("not understood"));
+        assert!(understood("").unwrap_err().message.contains("not understood"));
+    }
+}
