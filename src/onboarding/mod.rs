@@ -1,8 +1,35 @@
 //! A customer's domain, from nothing to verified: what to publish, what is published, what is missing and the next step.
+//!
+//! ```text
+//!   Settings, Directory ─► records ─► what to hand to the customer
+//!                       ─► Checker::check ─► Report ─► state::apply ─► DomainState on disk, Standings, events
+//!                              ▲  ownership, spf, dkim, dmarc, …            ▲
+//!                              └──────────────── monitor ───────────────────┘
+//! ```
+//!
+//! Checks only look. An answer that did not come is `Unknown` and changes nothing: a resolver's failure is never taken for a
+//! customer's mistake.
 
+pub mod dkim;
+pub mod dmarc;
+pub mod finding;
+pub mod ownership;
+pub mod providers;
 pub mod settings;
 pub mod spf;
 pub mod text;
+pub mod verdict;
+pub mod web;
 
+pub use finding::{Check, Finding, Item, Need, Severity};
+pub use ownership::{Challenge, Secret};
 pub use settings::{MailjetRecords, Settings};
 pub use text::Lang;
+pub use verdict::{Checker, Outcome, Report, Seen};
+
+use crate::smtp::Domain;
+
+/// Where a record lands when a DNS panel appends the zone's name to a host that already has it.
+fn doubled(host: &str, domain: &Domain) -> String {
+    format!("{host}.{domain}")
+}

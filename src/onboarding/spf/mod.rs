@@ -3,6 +3,7 @@
 //! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed ([`record`]) and walked
 //! ([`walk`]) here; mail-auth's verdict checks ours in the tests.
 
+pub mod check;
 pub mod macros;
 pub mod merge;
 pub mod record;

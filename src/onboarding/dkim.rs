@@ -1,0 +1,119 @@
+//! Whether the keys that sign are the keys that are published.
+
+use std::fmt::Write as _;
+
+use super::finding::{Check, DkimFlaw, Finding, Item, Need};
+use super::{Settings, doubled};
+use crate::customer::SigningDomain;
+use crate::dkim::{KeyRecord, Selector, SigningKey};
+use crate::resolver::{Resolver, joined};
+use crate::smtp::Domain;
+
+/// Checks every key that signs for the domain.
+pub async fn check(resolver: &dyn Resolver, domain: &Domain, signing: &SigningDomain, need: Need) -> Check {
+    let mut check = Check::new(Item::Dkim, need);
+    match signing {
+        SigningDomain::Broken(reason) => check.say(Finding::DkimKeyUnusable { reason: reason.clone() }),
+        SigningDomain::Ready(signer) => {
+            for profile in signer.profiles() {
+                one(&mut check, resolver, domain, &profile.selector, &profile.key).await;
+            }
+        }
+    }
+    check
+}
+
+/// Checks one key at its selector.
+pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, selector: &Selector, key: &SigningKey) {
+    let host = selector.dns_name(domain);
+    let value = match crate::dkim::record::render(domain, selector, key) {
+        Ok(record) => record.value,
+        Err(error) => return check.say(Finding::DkimKeyUnusable { reason: error.to_string() }),
+    };
+    check.expected.push(format!("{host} TXT \"{value}\""));
+    let Some(published) = published(check, resolver, domain, &host).await else { return };
+    let record = KeyRecord::parse(&published);
+    flaws(check, &host, &record);
+    if record.public_key.is_empty() {
+        // Revoked, missing or unreadable: already said, and nothing to compare.
+        return;
+    }
+    match key.matches(&record) {
+        true if record.is_usable() => check.say(Finding::DkimGood { host }),
+        true => {}
+        false => check.say(Finding::DkimMismatch { host }),
+    }
+}
+
+/// Checks Mailjet's key: the value that Mailjet's console shows, where it is configured; else only that a key is there.
+pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
+    let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
+    let host = format!("{}._domainkey.{domain}", settings.mailjet_selector);
+    let expected = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref());
+    if let Some(value) = expected {
+        check.expected.push(format!("{host} TXT \"{value}\""));
+    }
+    let Some(published) = published(&mut check, resolver, domain, &host).await else { return check };
+    let record = KeyRecord::parse(&published);
+    flaws(&mut check, &host, &record);
+    if record.public_key.is_empty() {
+        return check;
+    }
+    match expected.map(KeyRecord::parse) {
+        Some(ours) if ours.public_key != record.public_key => check.say(Finding::DkimMismatch { host }),
+        _ if record.is_usable() => check.say(Finding::DkimGood { host }),
+        _ => {}
+    }
+    check
+}
+
+/// The one record at `host`; says what is wrong where there is not exactly one.
+async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Option<String> {
+    let texts = match resolver.txt(host).await {
+        Ok(texts) => texts,
+        Err(error) => {
+            check.say(Finding::Unanswered { reason: error.to_string() });
+            return None;
+        }
+    };
+    let mut texts: Vec<String> = texts.iter().map(|strings| readable(&joined(strings))).collect();
+    texts.sort();
+    check.found.extend(texts.iter().cloned());
+    match texts.len() {
+        0 => {
+            for wrong in [doubled(host, domain), host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)] {
+                let there = resolver.txt(&wrong).await.is_ok_and(|texts| {
+                    texts.iter().any(|strings| !KeyRecord::parse(&readable(&joined(strings))).public_key.is_empty())
+                });
+                if there {
+                    check.say(Finding::WrongHost { found_at: wrong, right_host: host.to_owned() });
+                }
+            }
+            check.say(Finding::DkimMissing { host: host.to_owned() });
+            None
+        }
+        1 => texts.pop(),
+        // RFC 6376 §3.6.2.2: the result is undefined, and receivers take any.
+        count => {
+            check.say(Finding::DkimSeveral { host: host.to_owned(), count });
+            None
+        }
+    }
+}
+
+fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
+    for flaw in &record.findings {
+        check.say(Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) });
+    }
+}
+
+/// Octets that are not UTF-8 as `\xNN`: a record is what it is, and shown as such.
+fn readable(octets: &[u8]) -> String {
+    octets.utf8_chunks().fold(String::new(), |mut text, chunk| {
+        text.push_str(chunk.valid());
+        for octet in chunk.invalid() {
+            let _ = write!(text, "\\x{octet:02x}");
+        }
+        text
+    })
+}

@@ -1,0 +1,394 @@
+//! Everything the checks can say, as data: the languages put it into words ([`super::text`]), JSON carries it as it is.
+
+use serde::Serialize;
+
+use super::spf::SyntaxError;
+use super::spf::record::Fault;
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Item {
+    /// The domain is one that bulk mail can be sent from.
+    FromDomain,
+    /// The domain is the customer's.
+    Ownership,
+    /// SPF.
+    Spf,
+    /// Our DKIM key.
+    Dkim,
+    /// Mailjet's DKIM key.
+    MailjetDkim,
+    /// DMARC.
+    Dmarc,
+    /// The alias that aligns Mailjet's return path.
+    ReturnPath,
+    /// The domain can receive mail.
+    Mx,
+    /// The customer's own server.
+    OwnServer,
+    /// Mail to the customer's own people.
+    InternalMail,
+}
+
+impl Item {
+    /// All, in the order people read them.
+    pub const ALL: [Item; 10] = [
+        Item::FromDomain,
+        Item::Ownership,
+        Item::Spf,
+        Item::Dkim,
+        Item::MailjetDkim,
+        Item::Dmarc,
+        Item::ReturnPath,
+        Item::Mx,
+        Item::OwnServer,
+        Item::InternalMail,
+    ];
+}
+
+/// How much a customer needs something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Need {
+    /// Nice to have.
+    Optional,
+    /// Mail arrives better with it.
+    Recommended,
+    /// Nothing, or no bulk mail, is sent without it.
+    Required,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Hint,
+    /// Works, and should be mended.
+    Warning,
+    /// Could not be seen: DNS or the web server did not answer. Says nothing about the customer's records.
+    Unknown,
+    /// Does not work.
+    Fault,
+}
+
+/// One thing a check has to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+#[allow(missing_docs, reason = "the fields are names, values and counts that each variant's sentence says")]
+pub enum Finding {
+    /// A name server did not answer.
+    Unanswered { reason: String },
+    /// The record stands at the wrong host: the zone's name twice, an underscore or a dot missing.
+    WrongHost { found_at: String, right_host: String },
+
+    /// The domain belongs to a public mailbox provider.
+    PublicProvider { domain: String },
+    /// It does not.
+    OwnDomain { domain: String },
+
+    /// Proven by the TXT record.
+    OwnershipByTxt { host: String },
+    /// Proven by the file.
+    OwnershipByFile { url: String },
+    /// Neither is there.
+    OwnershipMissing { host: String, value: String, url: String },
+    /// The host has another value.
+    OwnershipWrongValue { host: String, found: String },
+    /// The file is there with something in it.
+    FileNotEmpty { url: String },
+    /// The web server answers any name with an empty page, so the file proves nothing.
+    FileAnywhere { url: String },
+    /// The file's address, or a redirect's, is private.
+    FileAddressRefused { url: String },
+    /// Redirects lead out of the domain, or there are too many.
+    FileRedirectRefused { url: String },
+    /// The web server says that there is no file, or nothing at all.
+    FileNotThere { url: String, reason: String },
+
+    /// The address passes.
+    SpfPasses { ip: String, lookups: u32 },
+    /// No record.
+    SpfMissing { domain: String },
+    /// A TXT value that was meant to be one.
+    SpfNearMiss { text: String },
+    /// More than one.
+    SpfSeveral { domain: String, count: usize },
+    /// A term at fault.
+    SpfSyntax { domain: String, term: String, fault: &'static str },
+    /// Terms after `all`.
+    SpfAfterAll { domain: String, terms: Vec<String> },
+    /// `+all`.
+    SpfEverybody { domain: String },
+    /// `ptr`.
+    SpfPtr { domain: String },
+    /// Leads back to itself.
+    SpfLoop { domain: String },
+    /// More than ten lookups.
+    SpfTooManyLookups { count: u32 },
+    /// Close to ten.
+    SpfNearLookupLimit { count: u32 },
+    /// More than two lookups of nothing.
+    SpfTooManyVoidLookups { count: u32 },
+    /// An `mx` of more than ten.
+    SpfTooManyExchanges { domain: String },
+    /// An included name has no record.
+    SpfIncludeWithoutRecord { domain: String },
+    /// Ours is not in it.
+    SpfIncludeMissing { include: String },
+    /// Ours is in it, where it is never reached.
+    SpfIncludeShadowed { include: String, by: String },
+    /// The address passes by its number, Mailjet's do not.
+    SpfAddressOnly { ip: String, include: String },
+    /// The verdict is not pass.
+    SpfDoesNotPass { ip: String, verdict: &'static str },
+    /// The customer's own server sends; only internal mail sees our address.
+    SpfWithoutUs { ip: String },
+    /// A record for the own server is there.
+    SpfUsable { lookups: u32 },
+
+    /// The published key is the one we sign with.
+    DkimGood { host: String },
+    /// Nothing there.
+    DkimMissing { host: String },
+    /// More than one.
+    DkimSeveral { host: String, count: usize },
+    /// Another key.
+    DkimMismatch { host: String },
+    /// Something about the record itself.
+    DkimFlaw { host: String, flaw: DkimFlaw },
+    /// Our private key cannot be used.
+    DkimKeyUnusable { reason: String },
+
+    /// A policy applies.
+    DmarcGood { host: String, policy: String },
+    /// None applies.
+    DmarcMissing { host: String },
+    /// More than one: none counts.
+    DmarcSeveral { host: String, count: usize },
+    /// Not a record receivers can use.
+    DmarcInvalid { host: String, reason: String },
+    /// A tag nobody reads, or with a value that is none.
+    DmarcTag { host: String, tag: String },
+    /// From a parent domain.
+    DmarcInherited { host: String },
+    /// A tag that RFC 9989 has removed.
+    DmarcObsolete { tag: String },
+    /// Nobody gets reports.
+    DmarcNoReports { host: String },
+    /// The destination has not agreed to get them.
+    DmarcReportsRefused { destination: String, host: String },
+    /// p=none.
+    DmarcMonitoring,
+    /// t=y.
+    DmarcTesting,
+    /// Policy stands, our key does not: receivers act on it against our mail.
+    DmarcWithoutDkim { policy: String },
+    /// Our signature aligns.
+    DmarcDkimAligned { domain: String },
+    /// SPF adds nothing to DMARC without the alias.
+    DmarcSpfUnaligned { alias: String },
+    /// aspf=s: the alias is below the From domain, thus not aligned.
+    DmarcSpfStrict { alias: String },
+
+    /// The alias stands.
+    ReturnPathGood { host: String },
+    /// It does not.
+    ReturnPathMissing { host: String, target: String },
+    /// It points elsewhere.
+    ReturnPathWrong { host: String, found: String },
+
+    /// Mail can be received.
+    MxGood { host: String },
+    /// Nothing there.
+    MxMissing { domain: String },
+    /// "MX 0 .": takes no mail at all.
+    MxNull { domain: String },
+
+    /// The server was probed.
+    ProbeGood { server: String, detail: String },
+    /// And something is wrong.
+    ProbeFailed { server: String, reason: String, remedy: String },
+    /// It was not probed this time.
+    ProbeSkipped { server: String },
+
+    /// Mail to the customer's own people comes from outside.
+    InternalMail { ip: String, provider: Provider },
+}
+
+/// Something about a key record itself, as [`crate::dkim::record::Finding`] has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkimFlaw(pub crate::dkim::record::Finding);
+
+impl Serialize for DkimFlaw {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&self.0)
+    }
+}
+
+/// Who runs the customer's mailboxes, as the MX shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// Microsoft 365.
+    Microsoft365,
+    /// Google Workspace.
+    Google,
+    /// Somebody else, or the customer.
+    Other,
+}
+
+impl Provider {
+    /// By the names of the mail exchangers.
+    pub fn of(exchanges: &[(u16, String)]) -> Self {
+        let any = |suffixes: &[&str]| exchanges.iter().any(|(_, host)| suffixes.iter().any(|s| host.ends_with(s)));
+        if any(&[".mail.protection.outlook.com", ".mx.microsoft"]) {
+            Provider::Microsoft365
+        } else if any(&[".google.com", ".googlemail.com"]) {
+            Provider::Google
+        } else {
+            Provider::Other
+        }
+    }
+
+    /// What an SPF record for its mailboxes includes.
+    pub fn spf_terms(self) -> &'static [&'static str] {
+        match self {
+            Provider::Microsoft365 => &["include:spf.protection.outlook.com"],
+            Provider::Google => &["include:_spf.google.com"],
+            Provider::Other => &["mx"],
+        }
+    }
+}
+
+impl Finding {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        use Finding as F;
+        match self {
+            F::OwnDomain { .. }
+            | F::OwnershipByTxt { .. }
+            | F::OwnershipByFile { .. }
+            | F::SpfPasses { .. }
+            | F::SpfUsable { .. }
+            | F::DkimGood { .. }
+            | F::DmarcGood { .. }
+            | F::DmarcDkimAligned { .. }
+            | F::ReturnPathGood { .. }
+            | F::MxGood { .. }
+            | F::ProbeGood { .. } => Severity::Good,
+
+            F::DmarcInherited { .. }
+            | F::DmarcMonitoring
+            | F::DmarcSpfUnaligned { .. }
+            | F::InternalMail { .. }
+            | F::ProbeSkipped { .. }
+            | F::SpfWithoutUs { .. }
+            | F::FileNotThere { .. } => Severity::Hint,
+
+            F::SpfNearMiss { .. }
+            | F::SpfAfterAll { .. }
+            | F::SpfEverybody { .. }
+            | F::SpfPtr { .. }
+            | F::SpfNearLookupLimit { .. }
+            | F::SpfTooManyExchanges { .. }
+            | F::DmarcTag { .. }
+            | F::DmarcObsolete { .. }
+            | F::DmarcNoReports { .. }
+            | F::DmarcReportsRefused { .. }
+            | F::DmarcTesting
+            | F::DmarcWithoutDkim { .. }
+            | F::DmarcSpfStrict { .. }
+            | F::MxNull { .. }
+            | F::MxMissing { .. }
+            | F::WrongHost { .. }
+            | F::FileNotEmpty { .. }
+            | F::FileAnywhere { .. }
+            | F::FileAddressRefused { .. }
+            | F::FileRedirectRefused { .. }
+            | F::OwnershipWrongValue { .. } => Severity::Warning,
+
+            F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {
+                crate::dkim::record::Finding::Testing => Severity::Warning,
+                _ => Severity::Hint,
+            },
+
+            F::Unanswered { .. } => Severity::Unknown,
+
+            F::PublicProvider { .. }
+            | F::OwnershipMissing { .. }
+            | F::SpfMissing { .. }
+            | F::SpfSeveral { .. }
+            | F::SpfSyntax { .. }
+            | F::SpfLoop { .. }
+            | F::SpfTooManyLookups { .. }
+            | F::SpfTooManyVoidLookups { .. }
+            | F::SpfIncludeWithoutRecord { .. }
+            | F::SpfIncludeMissing { .. }
+            | F::SpfIncludeShadowed { .. }
+            | F::SpfAddressOnly { .. }
+            | F::SpfDoesNotPass { .. }
+            | F::DkimMissing { .. }
+            | F::DkimSeveral { .. }
+            | F::DkimMismatch { .. }
+            | F::DkimFlaw { .. }
+            | F::DkimKeyUnusable { .. }
+            | F::DmarcMissing { .. }
+            | F::DmarcSeveral { .. }
+            | F::DmarcInvalid { .. }
+            | F::ReturnPathMissing { .. }
+            | F::ReturnPathWrong { .. }
+            | F::ProbeFailed { .. } => Severity::Fault,
+        }
+    }
+
+    /// A syntax error of SPF as a finding.
+    pub fn spf_syntax(domain: &str, error: &SyntaxError) -> Self {
+        let fault = match error.fault {
+            Fault::Address => "address",
+            Fault::Name => "name",
+            Fault::Unknown => "unknown",
+            Fault::Twice => "twice",
+            Fault::Character => "character",
+        };
+        Finding::SpfSyntax { domain: domain.to_owned(), term: error.term.clone(), fault }
+    }
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub item: Item,
+    /// How much it is needed.
+    pub need: Need,
+    /// What is published now, as found.
+    pub found: Vec<String>,
+    /// What should be.
+    pub expected: Vec<String>,
+    /// What is there to say, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Check {
+    /// A check with nothing to say yet.
+    pub fn new(item: Item, need: Need) -> Self {
+        Check { item, need, found: Vec::new(), expected: Vec::new(), findings: Vec::new() }
+    }
+
+    /// With one more finding.
+    pub fn say(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+            self.findings.sort_by_key(|f| std::cmp::Reverse(f.severity()));
+        }
+    }
+
+    /// The worst of its findings.
+    pub fn severity(&self) -> Severity {
+        self.findings.iter().map(Finding::severity).max().unwrap_or(Severity::Good)
+    }
+}

@@ -1,0 +1,208 @@
+//! Whose domain it is: a token that only webCRM and the customer know, in a TXT record or as the name of an empty file on the
+//! domain's web server (webCRM's guide, 2.2).
+//!
+//! Our token is an HMAC over customer and domain with a secret of this installation: stable, unguessable, nothing to store.
+//! Where Mailjet has given a token out, that one is used in its place: the customer publishes one record and it serves both.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+
+use super::finding::{Check, Finding, Item, Need};
+use super::web::{self, Fetched, Fetcher};
+use super::{Settings, doubled};
+use crate::message::CustomerId;
+use crate::resolver::{Resolver, joined};
+use crate::smtp::Domain;
+
+/// The secret that tokens come from.
+pub struct Secret(hmac::Key);
+
+const SECRET_LEN: usize = 32;
+const TOKEN_LEN: usize = 32;
+
+impl Secret {
+    /// Takes given octets; for tests, whose tokens must not change.
+    pub fn from_octets(octets: &[u8]) -> Self {
+        Secret(hmac::Key::new(hmac::HMAC_SHA256, octets))
+    }
+
+    /// Reads `secret` in the onboarding directory, and makes it on first use. Two processes that make it at once agree: the
+    /// file is put in place whole and never replaced.
+    pub fn load(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("secret");
+        if !path.exists() {
+            fs::create_dir_all(dir)?;
+            let mut file = tempfile::NamedTempFile::new_in(dir)?;
+            file.write_all(&rand::random::<[u8; SECRET_LEN]>())?;
+            file.as_file().sync_all()?;
+            match file.persist_noclobber(&path) {
+                Ok(_) => fs::File::open(dir)?.sync_all()?,
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.error),
+            }
+        }
+        let mut octets = Vec::new();
+        fs::File::open(&path)?.take(4096).read_to_end(&mut octets)?;
+        if octets.len() < SECRET_LEN {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ownership secret is too short"));
+        }
+        Ok(Secret::from_octets(&octets))
+    }
+}
+
+/// What proves a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// Where the TXT record belongs.
+    pub host: String,
+    /// Its value, and the file's name without `.txt`.
+    pub token: String,
+    /// Where the file belongs.
+    pub url: String,
+    /// Whether Mailjet gave it out.
+    pub by_mailjet: bool,
+}
+
+impl Challenge {
+    /// The challenge for a domain of a customer.
+    pub fn new(settings: &Settings, secret: &Secret, customer: &CustomerId, domain: &Domain) -> Self {
+        let mailjets = settings.mailjet.get(domain).and_then(|records| records.ownership.clone());
+        let (host, token, by_mailjet) = match mailjets {
+            // FACTS: the host is mailjet._b68ecbf0.test.dk, whatever a console or a guide prints.
+            Some(token) => {
+                let start: String = token.chars().take(8).collect();
+                (format!("mailjet._{start}.{domain}"), token, true)
+            }
+            None => {
+                // A NUL cannot be in either, so no two pairs read the same.
+                let tag = hmac::sign(&secret.0, format!("ownership\0{customer}\0{domain}").as_bytes());
+                let hex: String = tag.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+                (format!("{}.{domain}", settings.ownership_label), hex[..TOKEN_LEN].to_owned(), false)
+            }
+        };
+        let url = format!("http://{domain}/{token}.txt");
+        Challenge { host, token, url, by_mailjet }
+    }
+}
+
+/// Checks both ways; one is enough.
+pub async fn check(
+    resolver: &dyn Resolver,
+    fetcher: &Fetcher,
+    challenge: &Challenge,
+    domain: &Domain,
+    need: Need,
+) -> Check {
+    let mut check = Check::new(Item::Ownership, need);
+    check.expected = vec![format!("{} TXT \"{}\"", challenge.host, challenge.token), challenge.url.clone()];
+    let matches = |texts: &[Vec<Vec<u8>>]| {
+        texts.iter().any(|strings| joined(strings).trim_ascii().eq_ignore_ascii_case(challenge.token.as_bytes()))
+    };
+    let unanswered = match resolver.txt(&challenge.host).await {
+        Ok(texts) => {
+            check.found.extend(texts.iter().map(|strings| String::from_utf8_lossy(&joined(strings)).into_owned()));
+            if matches(&texts) {
+                check.say(Finding::OwnershipByTxt { host: challenge.host.clone() });
+                return check;
+            }
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    for found in check.found.clone() {
+        check.say(Finding::OwnershipWrongValue { host: challenge.host.clone(), found });
+    }
+    for (scheme, other) in [("http", "https"), ("https", "")] {
+        let url = challenge.url.replacen("http", scheme, 1);
+        let trouble = match web::empty_file(fetcher, resolver, &url, domain).await {
+            Ok(Fetched::Empty) => {
+                check.findings.clear();
+                check.say(Finding::OwnershipByFile { url });
+                return check;
+            }
+            Ok(Fetched::NotEmpty) => Finding::FileNotEmpty { url },
+            Ok(Fetched::Anything) => Finding::FileAnywhere { url },
+            Err(error) => error.finding(url),
+        };
+        // What plain HTTP says is told only if HTTPS says nothing worse.
+        if other.is_empty() || !matches!(trouble, Finding::FileNotThere { .. }) {
+            check.say(trouble);
+        }
+    }
+    if let Some(reason) = unanswered {
+        check.say(Finding::Unanswered { reason });
+        return check;
+    }
+    if check.found.is_empty() {
+        for host in misplaced(challenge, domain) {
+            if resolver.txt(&host).await.is_ok_and(|texts| matches(&texts)) {
+                check.say(Finding::WrongHost { found_at: host, right_host: challenge.host.clone() });
+            }
+        }
+    }
+    check.say(Finding::OwnershipMissing {
+        host: challenge.host.clone(),
+        value: challenge.token.clone(),
+        url: challenge.url.clone(),
+    });
+    check
+}
+
+/// Where the record lands by common mistakes: the zone's name twice, at the domain itself, or as the guide prints Mailjet's
+/// host.
+fn misplaced(challenge: &Challenge, domain: &Domain) -> Vec<String> {
+    let mut hosts = vec![doubled(&challenge.host, domain), domain.to_string()];
+    if challenge.by_mailjet {
+        hosts.push(format!("mailjet_{}.{domain}", &challenge.token[..challenge.token.len().min(8)]));
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onboarding::MailjetRecords;
+
+    fn parts() -> (Settings, Secret, CustomerId, Domain) {
+        let customer = CustomerId::new("test-as");
+        (Settings::default(), Secret::from_octets(&[7; 32]), customer, Domain::parse("test.dk").unwrap())
+    }
+
+    #[test]
+    fn a_token_is_stable_and_differs_by_customer_domain_and_installation() {
+        let (settings, secret, customer, domain) = parts();
+        let one = Challenge::new(&settings, &secret, &customer, &domain);
+        assert_eq!(one, Challenge::new(&settings, &secret, &customer, &domain));
+        assert_eq!(one.host, "_postbud-challenge.test.dk");
+        assert_eq!(one.url, format!("http://test.dk/{}.txt", one.token));
+        assert_eq!(one.token.len(), 32);
+        let others = [
+            Challenge::new(&settings, &Secret::from_octets(&[8; 32]), &customer, &domain),
+            Challenge::new(&settings, &secret, &CustomerId::new("other"), &domain),
+            Challenge::new(&settings, &secret, &customer, &Domain::parse("test2.dk").unwrap()),
+        ];
+        assert!(others.iter().all(|other| other.token != one.token));
+    }
+
+    #[test]
+    fn mailjets_token_takes_the_place_of_ours_at_the_right_host() {
+        let (mut settings, secret, customer, domain) = parts();
+        let token = "b68ecbf07a1f5b307e60f73762b343b4".to_owned();
+        settings.mailjet.insert(domain.clone(), MailjetRecords { ownership: Some(token.clone()), dkim: None });
+        let challenge = Challenge::new(&settings, &secret, &customer, &domain);
+        assert_eq!((challenge.host.as_str(), challenge.token), ("mailjet._b68ecbf0.test.dk", token));
+    }
+
+    #[test]
+    fn the_secret_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, _, customer, domain) = parts();
+        let token = || Challenge::new(&settings, &Secret::load(dir.path()).unwrap(), &customer, &domain).token;
+        assert_eq!(token(), token());
+        fs::write(dir.path().join("secret"), b"short").unwrap();
+        assert!(Secret::load(dir.path()).is_err());
+    }
+}

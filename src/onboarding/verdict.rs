@@ -1,0 +1,243 @@
+//! All checks of one domain together, and what follows: what is verified, what is missing, how bad it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::finding::{Check, Finding, Item, Need, Provider, Severity};
+use super::ownership::{self, Challenge, Secret};
+use super::web::Fetcher;
+use super::{Settings, dkim, dmarc, providers, spf};
+use crate::customer::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
+use crate::message::CustomerId;
+use crate::resolver::{Kind, Resolver, SharedResolver};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// What asks and knows what to expect. Cheap to clone.
+#[derive(Clone)]
+pub struct Checker {
+    /// As configured.
+    pub settings: Arc<Settings>,
+    /// Who is asked.
+    pub resolver: SharedResolver,
+    /// For ownership tokens.
+    pub secret: Arc<Secret>,
+}
+
+/// What the checks say of one domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whose.
+    pub customer: String,
+    /// Which.
+    #[serde(serialize_with = "as_text")]
+    pub domain: Domain,
+    /// When, RFC 3339.
+    #[serde(serialize_with = "as_text")]
+    pub checked_at: Timestamp,
+    /// In the order people read them.
+    pub checks: Vec<Check>,
+}
+
+/// How one requirement was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seen {
+    /// In order.
+    Verified,
+    /// Missing or broken.
+    Missing,
+    /// DNS did not answer: nothing is known.
+    Unknown,
+}
+
+/// The outcome of all, for exit codes and summaries. The worst comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything is in order.
+    Good,
+    /// Everything required is; something recommended is open.
+    Recommendations,
+    /// DNS did not answer all of it.
+    Unknown,
+    /// Something required is missing or broken.
+    Missing,
+}
+
+impl Report {
+    /// The check of an item, where there was one.
+    pub fn check(&self, item: Item) -> Option<&Check> {
+        self.checks.iter().find(|check| check.item == item)
+    }
+
+    /// How a requirement was seen.
+    pub fn seen(&self, requirement: Requirement) -> Seen {
+        let item = match requirement {
+            Requirement::Ownership => Item::Ownership,
+            Requirement::Spf => Item::Spf,
+            Requirement::Dkim => Item::Dkim,
+            Requirement::Dmarc => Item::Dmarc,
+        };
+        match self.check(item).map(Check::severity) {
+            Some(Severity::Good | Severity::Hint | Severity::Warning) => Seen::Verified,
+            Some(Severity::Unknown) | None => Seen::Unknown,
+            Some(Severity::Fault) => Seen::Missing,
+        }
+    }
+
+    /// What is verified now.
+    pub fn standing(&self) -> Standing {
+        let verified = Requirement::ALL.into_iter().filter(|r| self.seen(*r) == Seen::Verified);
+        verified.fold(Standing::default(), Standing::with)
+    }
+
+    /// How bad it is, over all checks.
+    pub fn outcome(&self) -> Outcome {
+        let one = |check: &Check| match (check.severity(), check.need) {
+            (Severity::Fault, Need::Required) => Outcome::Missing,
+            (Severity::Unknown, Need::Required | Need::Recommended) => Outcome::Unknown,
+            (Severity::Fault, Need::Recommended) | (Severity::Warning, Need::Required | Need::Recommended) => {
+                Outcome::Recommendations
+            }
+            _ => Outcome::Good,
+        };
+        self.checks.iter().map(one).max().unwrap_or(Outcome::Good)
+    }
+}
+
+/// What a customer needs: `bulk_requires` and what every tier it may use asks for is required, what better tiers ask for is
+/// recommended.
+pub fn needs(settings: &Settings, directory: &Directory, customer: &Customer) -> BTreeMap<Requirement, Need> {
+    let mut needs: BTreeMap<Requirement, Need> =
+        Requirement::ALL.into_iter().map(|requirement| (requirement, Need::Recommended)).collect();
+    // The guide, section 4: a customer who sends through an own server answers for its reputation; steps 1 to 3 help it,
+    // but nothing here waits for them.
+    let tier = match &customer.via {
+        Via::OwnServer(_) => return needs,
+        Via::Mailjet { tier } => tier,
+    };
+    let tiers = directory.tiers();
+    let required_by_tiers = |requirement: Requirement| match tier.as_ref().and_then(|name| tiers.get(name)) {
+        Some(tier) => tier.requires.contains(&requirement),
+        None => !tiers.is_empty() && tiers.values().all(|tier| tier.requires.contains(&requirement)),
+    };
+    for (requirement, need) in &mut needs {
+        if settings.bulk_requires.contains(requirement) || required_by_tiers(*requirement) {
+            *need = Need::Required;
+        }
+    }
+    needs
+}
+
+impl Checker {
+    /// Sets a checker up; reads or makes the ownership secret.
+    pub fn new(settings: Settings, resolver: SharedResolver) -> std::io::Result<Self> {
+        let secret = Arc::new(Secret::load(&settings.state_dir)?);
+        Ok(Checker { settings: Arc::new(settings), resolver, secret })
+    }
+
+    /// What proves the domain.
+    pub fn challenge(&self, customer: &CustomerId, domain: &Domain) -> Challenge {
+        Challenge::new(&self.settings, &self.secret, customer, domain)
+    }
+
+    /// Checks all that can be seen from outside. The own server is not probed here: a probe opens connections and may log
+    /// in, which is for a person to ask for.
+    pub async fn check(&self, directory: &Directory, customer: &Customer, domain: &Domain, now: Timestamp) -> Report {
+        let needs = needs(&self.settings, directory, customer);
+        let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
+        let resolver: &dyn Resolver = &*self.resolver;
+        let own_server = matches!(customer.via, Via::OwnServer(_));
+        let broken = SigningDomain::Broken("the domain has no key".to_owned());
+        let signing = customer.domains.get(domain).unwrap_or(&broken);
+        let challenge = self.challenge(&customer.id, domain);
+        let fetcher = Fetcher::new(&self.settings);
+        let (ownership, spf, dkim, (mx, exchanges)) = tokio::join!(
+            ownership::check(resolver, &fetcher, &challenge, domain, need(Requirement::Ownership)),
+            spf::check::check(resolver, &self.settings, domain, own_server, need(Requirement::Spf)),
+            dkim::check(resolver, domain, signing, need(Requirement::Dkim)),
+            mx(resolver, domain),
+        );
+        let alias = if own_server { None } else { Some(return_path(resolver, &self.settings, domain).await) };
+        let path = match &alias {
+            None => dmarc::Path::OwnServer,
+            Some(alias) => dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good },
+        };
+        let dkim_works = dkim.severity() <= Severity::Warning;
+        let dmarc = dmarc::check(resolver, &self.settings, domain, path, dkim_works, need(Requirement::Dmarc)).await;
+        let mut checks = vec![from_domain(domain), ownership, spf, dkim];
+        if self.settings.mailjet.get(domain).is_some_and(|records| records.dkim.is_some()) && !own_server {
+            checks.push(dkim::mailjet(resolver, &self.settings, domain).await);
+        }
+        checks.push(dmarc);
+        checks.extend(alias);
+        checks.push(mx);
+        if let Via::OwnServer(route) = &customer.via {
+            let mut probe = Check::new(Item::OwnServer, Need::Required);
+            probe.say(Finding::ProbeSkipped { server: format!("{}:{}", route.host, route.port) });
+            checks.push(probe);
+        }
+        let mut internal = Check::new(Item::InternalMail, Need::Optional);
+        let ip = self.settings.egress.to_string();
+        internal.say(Finding::InternalMail { ip, provider: Provider::of(&exchanges) });
+        checks.push(internal);
+        Report { customer: customer.id.to_string(), domain: domain.clone(), checked_at: now, checks }
+    }
+}
+
+fn from_domain(domain: &Domain) -> Check {
+    let mut check = Check::new(Item::FromDomain, Need::Required);
+    check.say(match providers::is_public(domain) {
+        true => Finding::PublicProvider { domain: domain.to_string() },
+        false => Finding::OwnDomain { domain: domain.to_string() },
+    });
+    check
+}
+
+async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, String)>) {
+    let mut check = Check::new(Item::Mx, Need::Recommended);
+    let exchanges = match resolver.mx(domain.as_str()).await {
+        Ok(exchanges) => exchanges,
+        Err(error) => {
+            check.say(Finding::Unanswered { reason: error.to_string() });
+            return (check, Vec::new());
+        }
+    };
+    check.found = exchanges.iter().map(|(preference, host)| format!("{preference} {host}.")).collect();
+    match exchanges.first() {
+        // RFC 7505.
+        Some((_, host)) if host.is_empty() => check.say(Finding::MxNull { domain: domain.to_string() }),
+        Some((_, host)) => check.say(Finding::MxGood { host: host.clone() }),
+        // RFC 5321 §5.1: without MX, the address takes mail.
+        None => match resolver.addresses(domain.as_str()).await {
+            Ok(addresses) if !addresses.is_empty() => check.say(Finding::MxGood { host: domain.to_string() }),
+            Ok(_) => check.say(Finding::MxMissing { domain: domain.to_string() }),
+            Err(error) => check.say(Finding::Unanswered { reason: error.to_string() }),
+        },
+    }
+    (check, exchanges)
+}
+
+async fn return_path(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
+    let mut check = Check::new(Item::ReturnPath, Need::Optional);
+    let host = format!("{}.{domain}", settings.return_path_label);
+    let target = settings.return_path_target.to_string();
+    check.expected.push(format!("{host} {} {target}.", Kind::Cname));
+    match resolver.cname(&host).await {
+        Ok(Some(found)) if found == target => check.say(Finding::ReturnPathGood { host }),
+        Ok(Some(found)) => {
+            check.found.push(found.clone());
+            check.say(Finding::ReturnPathWrong { host, found });
+        }
+        Ok(None) => check.say(Finding::ReturnPathMissing { host, target }),
+        Err(error) => check.say(Finding::Unanswered { reason: error.to_string() }),
+    }
+    check
+}
+
+fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(value)
+}
