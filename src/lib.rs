@@ -34,4 +34,6 @@ pub mod control;
 pub mod metrics;
 pub mod web;
 
+pub mod config;
+
 pub mod cli;

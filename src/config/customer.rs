@@ -1,0 +1,166 @@
+//! A customer's file: `customers/<id>.toml`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::reader::Table;
+use super::route::{Usual, route};
+use super::signing::{self, SigningDefaults};
+use crate::customer::{BulkPolicy, Customer, Tier, Via};
+use crate::message::CustomerId;
+use crate::onboarding::settings::MailjetRecords;
+use crate::route::{Caps, RouteId, RouteKind};
+use crate::smtp::Domain;
+
+/// What the server file says for all customers.
+pub(super) struct Defaults<'a> {
+    pub bulk: BulkPolicy,
+    pub bounce_mail: bool,
+    pub message_size: u64,
+    pub signing: &'a SigningDefaults,
+    pub tiers: &'a BTreeMap<String, Tier>,
+}
+
+/// A customer, and what Mailjet's console shows for its domains.
+pub(super) struct Read {
+    pub customer: Customer,
+    pub mailjet: BTreeMap<Domain, MailjetRecords>,
+}
+
+/// The customer's id, from its file's name: letters, digits, hyphens and underscores in lower case.
+pub(super) fn id(path: &Path) -> Option<CustomerId> {
+    let stem = path.file_stem()?.to_str()?;
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    (!stem.is_empty() && stem.len() <= 64 && stem.bytes().all(legal) && !stem.starts_with('-'))
+        .then(|| CustomerId::new(stem))
+}
+
+/// Reads one. `taken` says which domains other files have, and where.
+pub(super) fn customer(
+    id: CustomerId,
+    table: &Table<'_>,
+    defaults: &Defaults<'_>,
+    taken: &mut BTreeMap<Domain, String>,
+) -> Option<Read> {
+    let name = table.require("name", "\"Test A/S\"");
+    let domains = domains(table, taken);
+    let bounce_domains = table.or("bounce_domains", Vec::new());
+    let suspended = table.get("suspended");
+    let bulk = bulk(table).unwrap_or(defaults.bulk);
+    let bounce_mail = bounces(table).unwrap_or(defaults.bounce_mail);
+
+    let signers = signing::signers(&table.table("dkim"), &domains, defaults.signing);
+    let records = mailjet_records(table, &domains);
+    let way = table.table("route");
+    let track_opens = way.get("track_opens");
+    let track_clicks = way.get("track_clicks");
+    let via = via(&id, &way, defaults);
+    Some(Read {
+        customer: Customer {
+            id,
+            name: name?,
+            domains: signers,
+            bounce_domains,
+            via: via?,
+            suspended,
+            bulk,
+            bounce_mail,
+            track_opens,
+            track_clicks,
+        },
+        mailjet: records,
+    })
+}
+
+/// `bulk = "refuse" | "warn"`.
+pub(super) fn bulk(table: &Table<'_>) -> Option<BulkPolicy> {
+    table.choice("bulk", &[("refuse", BulkPolicy::Refuse), ("warn", BulkPolicy::Warn)])
+}
+
+/// `bounces = "event" | "mail"`: whether failures also go to the sender as mail.
+pub(super) fn bounces(table: &Table<'_>) -> Option<bool> {
+    table.choice("bounces", &[("event", false), ("mail", true)])
+}
+
+fn domains(table: &Table<'_>, taken: &mut BTreeMap<Domain, String>) -> Vec<Domain> {
+    let found: Vec<Domain> = table.require("domains", "[\"test.dk\"]").unwrap_or_default();
+    if table.has("domains") && found.is_empty() && table.is_empty_list("domains") {
+        table.mistake("domains", "is empty; name the customer's From domains, like [\"test.dk\"]");
+    }
+    let place = table.place("domains");
+    let mut own = Vec::new();
+    for domain in found {
+        if own.contains(&domain) {
+            table.mistake("domains", format!("{domain} is named twice"));
+        } else if let Some(other) = taken.get(&domain) {
+            table.mistake("domains", format!("{domain} belongs to the customer at {other} already; one domain, one customer"));
+        } else {
+            taken.insert(domain.clone(), place.clone());
+            own.push(domain);
+        }
+    }
+    own
+}
+
+fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
+    if !table.is_there() {
+        table.mistake("", "is missing; write a table [route] with via = \"mailjet\" or via = \"own-server\"");
+        return None;
+    }
+    let choices = [("mailjet", RouteKind::Mailjet), ("own-server", RouteKind::OwnServer)];
+    if !table.has("via") {
+        table.mistake("via", "is missing; write via = \"mailjet\" or via = \"own-server\"");
+    }
+    match table.choice("via", &choices) {
+        Some(RouteKind::Mailjet) => mailjet(table, defaults),
+        Some(RouteKind::OwnServer) => {
+            for key in ["tier", "track_opens", "track_clicks"] {
+                if table.has(key) {
+                    table.mistake(key, "is for via = \"mailjet\" only");
+                }
+            }
+            let usual = Usual {
+                id: RouteId::new(&format!("own-server.{id}")),
+                kind: RouteKind::OwnServer,
+                host: None,
+                caps: Caps::default(),
+                message_size: defaults.message_size,
+                login_required: false,
+            };
+            route(table, usual).map(Via::OwnServer)
+        }
+        None => {
+            table.forget_unknown();
+            None
+        }
+    }
+}
+
+fn mailjet(table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
+    if defaults.tiers.is_empty() {
+        table.mistake("via", "the server file has no [mailjet.<tier>] to send through");
+    }
+    let tier: Option<String> = table.get("tier");
+    if let Some(name) = tier.as_deref().filter(|name| !defaults.tiers.contains_key(*name)) {
+        let tiers: Vec<_> = defaults.tiers.keys().map(String::as_str).collect();
+        if !tiers.is_empty() {
+            table.mistake("tier", super::reader::not_one_of(name, &tiers));
+        }
+        return None;
+    }
+    Some(Via::Mailjet { tier })
+}
+
+fn mailjet_records(table: &Table<'_>, domains: &[Domain]) -> BTreeMap<Domain, MailjetRecords> {
+    let mut records = BTreeMap::new();
+    for (name, entry) in table.named_tables("mailjet") {
+        let found = MailjetRecords { ownership: entry.get("ownership"), dkim: entry.get("dkim") };
+        match Domain::parse(&name) {
+            Ok(domain) if domains.contains(&domain) => {
+                records.insert(domain, found);
+            }
+            _ => entry.mistake("", format!("\"{name}\" is not one of this customer's domains")),
+        }
+    }
+    records
+}

@@ -1,0 +1,180 @@
+//! `[[listener]]` and `[[submitter]]`: the front door.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use super::reader::Table;
+use super::secret::{self, Source};
+use crate::message::{CustomerId, Urgency};
+use crate::submission::{Allowed, ListenerAuth, ListenerSettings, ListenerTls, ServerTls, Submitter, Submitters};
+
+const PASSWORD_HASH: Source = Source {
+    inline: "password_hash",
+    file: "password_hash_file",
+    env: "password_hash_env",
+    may_be_inline: true,
+    secret: true,
+};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Off,
+    StartTls,
+    Implicit,
+}
+
+/// Reads every `[[listener]]`.
+pub(super) fn listeners(root: &Table<'_>) -> Vec<ListenerSettings> {
+    let tables = root.tables("listener");
+    if tables.is_empty() {
+        root.mistake("listener", "is missing; write at least one [[listener]] with address = \"127.0.0.1:2525\"");
+    }
+    let mut addresses = HashSet::new();
+    let mut listeners = Vec::new();
+    for table in &tables {
+        let listener = listener(table);
+        if let Some(address) = table.get::<SocketAddr>("address")
+            && address.port() != 0
+            && !addresses.insert(address)
+        {
+            table.mistake("address", format!("another [[listener]] has {address} already"));
+        }
+        listeners.extend(listener);
+    }
+    listeners
+}
+
+fn listener(table: &Table<'_>) -> Option<ListenerSettings> {
+    let address: Option<SocketAddr> = table.require("address", "\"127.0.0.1:2525\"");
+    let modes = [("off", Mode::Off), ("starttls", Mode::StartTls), ("implicit", Mode::Implicit)];
+    let mode = table.choice("tls", &modes).unwrap_or(Mode::StartTls);
+    let auth = table.choice("auth", &[("required", ListenerAuth::Required), ("off", ListenerAuth::Off)]);
+    let auth = auth.unwrap_or(ListenerAuth::Required);
+    let allow_plaintext_auth = table.or("allow_plaintext_auth", false);
+    let allow_from: Vec<IpNet> = table.or("allow_from", Vec::new());
+    let tls = tls(table, mode);
+
+    let is_loopback = address.is_some_and(|address| address.ip().is_loopback());
+    if address.is_some() {
+        if allow_plaintext_auth && !is_loopback {
+            let what = "passwords would cross the network in clear; only a loopback listener (127.0.0.1, ::1) may say so";
+            table.mistake("allow_plaintext_auth", what);
+        }
+        if mode == Mode::Off && !is_loopback && allow_from.is_empty() {
+            let what = "a plaintext listener that is not on loopback needs allow_from, the networks that may connect";
+            table.mistake("tls", what);
+        }
+    }
+    if auth == ListenerAuth::Required && mode == Mode::Off && !allow_plaintext_auth {
+        let what = "nobody could log in: without TLS no password is taken; use tls = \"starttls\", or on a loopback \
+                    listener allow_plaintext_auth = true";
+        table.mistake("tls", what);
+    }
+    if auth == ListenerAuth::Off && allow_from.is_empty() {
+        let what = "needs allow_from besides: everyone who can connect may send for all customers";
+        table.mistake("auth", what);
+    }
+    if auth == ListenerAuth::Off && table.has("allow_plaintext_auth") {
+        table.mistake("allow_plaintext_auth", "has no use with auth = \"off\"");
+    }
+    if auth == ListenerAuth::Off && allow_from.iter().any(|network| network.prefix_len() == 0) {
+        table.mistake("allow_from", "opens an unauthenticated relay to everyone; name your own networks");
+    }
+    Some(ListenerSettings { address: address?, tls: tls?, auth, allow_plaintext_auth, allow_from })
+}
+
+fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
+    if mode == Mode::Off {
+        for key in ["certificate", "private_key"] {
+            if table.has(key) {
+                table.mistake(key, "has no use with tls = \"off\"");
+            }
+        }
+        return Some(ListenerTls::Off);
+    }
+    if !table.has("certificate") && !table.has("private_key") {
+        let what = "is missing; TLS needs certificate and private_key (`postbud dev-certs` makes a pair for development)";
+        table.mistake("certificate", what);
+    }
+    let (certificate, private_key) = secret::key_pair(table, "certificate", "private_key")?;
+    match (ServerTls::load(&certificate, &private_key), mode) {
+        (Ok(tls), Mode::Implicit) => Some(ListenerTls::Implicit(tls)),
+        (Ok(tls), _) => Some(ListenerTls::StartTls(tls)),
+        (Err(error), _) => {
+            table.mistake("certificate", error.to_string());
+            None
+        }
+    }
+}
+
+/// A submitter, with the place of its `customers` for a later look at whether they exist.
+pub(super) struct Named {
+    pub submitter: Submitter,
+    pub listed: Vec<String>,
+}
+
+/// Reads every `[[submitter]]`.
+pub(super) fn submitters(tables: &[Table<'_>]) -> Vec<Named> {
+    let mut names = HashSet::new();
+    let mut submitters = Vec::new();
+    for table in tables {
+        let Some(named) = submitter(table) else { continue };
+        if names.insert(named.submitter.username.clone()) {
+            submitters.push(named);
+        } else {
+            table.mistake("username", format!("another [[submitter]] is called \"{}\"", named.submitter.username));
+        }
+    }
+    submitters
+}
+
+fn submitter(table: &Table<'_>) -> Option<Named> {
+    let username: Option<String> = table.require("username", "\"webcrm\"");
+    let listed = match customers(table) {
+        Some(listed) => listed,
+        None => {
+            table.mistake("customers", "is \"all\" or a list of customers' ids, like [\"test-as\"]");
+            Vec::new()
+        }
+    };
+    let urgency = table.choice("urgency", &[("single", Urgency::Single), ("bulk", Urgency::Bulk)]);
+    if !secret::is_given(table, PASSWORD_HASH) {
+        let what = "is missing; `postbud hash-password` makes one, for password_hash or a file named by password_hash_file";
+        table.mistake("password_hash", what);
+    }
+    if table.has("password") {
+        let what = "a password is never kept here; write password_hash, made by `postbud hash-password`";
+        table.mistake("password", what);
+    }
+    let password_hash = secret::value(table, PASSWORD_HASH)?.as_str().to_owned();
+    let customers = match listed.as_slice() {
+        [] => Allowed::All,
+        ids => Allowed::Listed(ids.iter().map(|id| CustomerId::new(id)).collect::<BTreeSet<_>>()),
+    };
+    let submitter = Submitter { username: username?, password_hash, customers, urgency };
+    if Submitters::new(vec![submitter.clone()]).is_err() {
+        let key = ["password_hash_file", "password_hash_env"].into_iter().find(|key| table.has(key));
+        let what = "is not an Argon2id hash; make one with `postbud hash-password`";
+        table.mistake(key.unwrap_or("password_hash"), what);
+        return None;
+    }
+    Some(Named { submitter, listed })
+}
+
+/// The ids that a submitter may send for; empty for all of them. `None` where the value is neither.
+fn customers(table: &Table<'_>) -> Option<Vec<String>> {
+    if !table.has("customers") {
+        return None;
+    }
+    if table.is_text("customers") {
+        return (table.get::<String>("customers")? == "all").then(Vec::new);
+    }
+    if table.is_empty_list("customers") {
+        return None;
+    }
+    // A list that cannot be read has been noted; it must not be taken for "all".
+    Some(table.get("customers").unwrap_or_else(|| vec![String::new()]))
+}
+

@@ -1,0 +1,73 @@
+//! What is wrong with a configuration: file, line, key, and a sentence that says what would be right.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// One remark about one place of one file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Mistake {
+    /// The file, as the operator named it.
+    pub file: PathBuf,
+    /// The line, counted from 1; 0 where the file as a whole is meant.
+    pub line: usize,
+    /// The key with its tables, `route.port`; empty where the file as a whole is meant.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub what: String,
+}
+
+/// `config/customers/acme.toml:7: route.port: 70000 is not a port (1–65535)`.
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// Everything that reading a configuration found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Remarks {
+    /// These stop a start and a reload.
+    pub mistakes: Vec<Mistake>,
+    /// Keys of single customers that cannot be used: the relay starts, and these customers' mail is deferred at the door.
+    pub broken: Vec<Mistake>,
+    /// These should be put right; nothing is refused for them.
+    pub warnings: Vec<Mistake>,
+}
+
+/// Collects remarks while tables are read side by side.
+#[derive(Debug, Default)]
+pub(super) struct Notes(RefCell<Remarks>);
+
+impl Notes {
+    pub(super) fn mistake(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
+        self.0.borrow_mut().mistakes.push(Mistake { file: file.to_owned(), line, key, what: what.into() });
+    }
+
+    pub(super) fn broken(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
+        self.0.borrow_mut().broken.push(Mistake { file: file.to_owned(), line, key, what: what.into() });
+    }
+
+    pub(super) fn warning(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
+        self.0.borrow_mut().warnings.push(Mistake { file: file.to_owned(), line, key, what: what.into() });
+    }
+
+    /// All remarks, in the order of files and lines.
+    pub(super) fn finish(self) -> Remarks {
+        let mut all = self.0.into_inner();
+        for list in [&mut all.mistakes, &mut all.broken, &mut all.warnings] {
+            list.sort();
+            list.dedup();
+        }
+        all
+    }
+}

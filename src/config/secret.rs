@@ -1,0 +1,181 @@
+//! Secrets: from a file or the environment. A password that stands in the configuration itself is a mistake.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use super::reader::Table;
+
+/// The three keys a value may come from.
+#[derive(Clone, Copy)]
+pub(super) struct Source {
+    pub inline: &'static str,
+    pub file: &'static str,
+    pub env: &'static str,
+    /// Whether the value may stand in the configuration itself.
+    pub may_be_inline: bool,
+    /// Whether others must not read the file.
+    pub secret: bool,
+}
+
+/// The value, if there is one that can be used. Says so where it comes from two places at once.
+pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<String>> {
+    let Source { inline, file, env, .. } = source;
+    let given: Vec<_> = [inline, file, env].into_iter().filter(|key| table.has(key)).collect();
+    if let [_, second, ..] = given.as_slice() {
+        table.mistake(second, format!("is given besides {}; keep one of them", given[0]));
+        return None;
+    }
+    if table.has(inline) {
+        let text: Option<String> = table.get(inline);
+        if source.may_be_inline {
+            return text.map(Zeroizing::new);
+        }
+        drop(text.map(Zeroizing::new));
+        let what = format!(
+            "a secret does not belong in this file; put it in a file of its own that only postbud may read and write \
+             {file} = \"secrets/…\", or name an environment variable with {env}"
+        );
+        table.mistake(inline, what);
+        return None;
+    }
+    if let Some(path) = table.get::<PathBuf>(file) {
+        return from_file(table, file, &path, source.secret);
+    }
+    from_environment(table, env, &table.get::<String>(env)?)
+}
+
+/// Whether any of the three keys is there.
+pub(super) fn is_given(table: &Table<'_>, source: Source) -> bool {
+    // Asked one by one: each has to be known to the table.
+    let given = [source.inline, source.file, source.env].map(|key| table.has(key));
+    given.contains(&true)
+}
+
+fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) -> Option<Zeroizing<String>> {
+    let bytes = read(table, key, path)?;
+    if secret {
+        warn_if_readable_by_others(table, key, path);
+    }
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        table.mistake(key, format!("{} does not hold UTF-8 text", path.display()));
+        return None;
+    };
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        table.mistake(key, format!("{} is empty", path.display()));
+        return None;
+    }
+    if text.chars().any(char::is_control) {
+        table.mistake(key, format!("{} must hold the value on one line and nothing else", path.display()));
+        return None;
+    }
+    Some(Zeroizing::new(text.to_owned()))
+}
+
+fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<Zeroizing<String>> {
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => Some(Zeroizing::new(text)),
+        Ok(_) => {
+            table.mistake(key, format!("the environment variable {name} is empty"));
+            None
+        }
+        Err(_) => {
+            table.mistake(key, format!("there is no environment variable {name}; set it where postbud is started"));
+            None
+        }
+    }
+}
+
+/// A file's octets, at most 1 MiB of them.
+fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            table.mistake(key, format!("{} is not a file", path.display()));
+            return None;
+        }
+        Ok(found) if found.len() > 1 << 20 => {
+            table.mistake(key, format!("{} is larger than 1 MiB: this is not what belongs here", path.display()));
+            return None;
+        }
+        _ => {}
+    }
+    match std::fs::read(path) {
+        Ok(bytes) => Some(Zeroizing::new(bytes)),
+        Err(error) => {
+            table.mistake(key, format!("{} cannot be read: {error}", path.display()));
+            None
+        }
+    }
+}
+
+/// Warns where users other than the file's owner and group may read it.
+fn warn_if_readable_by_others(table: &Table<'_>, key: &'static str, path: &Path) {
+    if std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o006 != 0) {
+        let path = path.display();
+        table.warning(key, format!("{path} can be read or written by every user of this machine; chmod 600 {path}"));
+    }
+}
+
+/// A file with at least one PEM certificate: its path and its certificates.
+pub(super) fn certificates(table: &Table<'_>, key: &'static str) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
+    let path: PathBuf = table.get(key)?;
+    let bytes = read(table, key, &path)?;
+    match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
+        Ok(found) if !found.is_empty() => Some((path, found)),
+        Ok(_) => {
+            table.mistake(key, format!("{} holds no certificate (-----BEGIN CERTIFICATE-----)", path.display()));
+            None
+        }
+        Err(error) => {
+            table.mistake(key, format!("{} is not a PEM file of certificates: {error}", path.display()));
+            None
+        }
+    }
+}
+
+/// A file with a PEM private key for TLS.
+pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<(PathBuf, PrivateKeyDer<'static>)> {
+    let path: PathBuf = table.get(key)?;
+    let bytes = read(table, key, &path)?;
+    warn_if_readable_by_others(table, key, &path);
+    match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(found) => Some((path, found)),
+        Err(_) => {
+            let what = "holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)";
+            table.mistake(key, format!("{} {what}", path.display()));
+            None
+        }
+    }
+}
+
+/// A certificate file and its key, which must belong together. Both keys or neither.
+pub(super) fn key_pair(
+    table: &Table<'_>,
+    certificate: &'static str,
+    key: &'static str,
+) -> Option<(PathBuf, PathBuf)> {
+    match (table.has(certificate), table.has(key)) {
+        (true, false) => table.mistake(certificate, format!("needs {key} besides")),
+        (false, true) => table.mistake(key, format!("needs {certificate} besides")),
+        _ => {}
+    }
+    let chain = certificates(table, certificate);
+    let private = private_key(table, key);
+    let ((chain_path, chain), (key_path, private)) = (chain?, private?);
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if let Err(error) = rustls::sign::CertifiedKey::from_der(chain, private, &provider) {
+        let what = match error {
+            rustls::Error::InconsistentKeys(_) => {
+                format!("is not the key of {}; give the two that belong together", chain_path.display())
+            }
+            other => format!("cannot be used with {}: {other}", chain_path.display()),
+        };
+        table.mistake(key, format!("{} {what}", key_path.display()));
+        return None;
+    }
+    Some((chain_path, key_path))
+}

@@ -1,0 +1,405 @@
+//! The server file's tables, each into the settings of its stage.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::reader::{Table, not_one_of};
+use super::route::{Usual, route};
+use super::secret::{self, Source};
+use super::value::{ByteSize, FromValue, Port};
+use crate::bounce::{self, Language};
+use crate::customer::{Requirement, Tier};
+use crate::delivery::{Egress, EgressPath, Timeouts};
+use crate::events::{self, Secret, Webhook};
+use crate::onboarding::settings as onboarding;
+use crate::onboarding::text::Lang;
+use crate::queue::{Patience, Schedule};
+use crate::route::{Preset, RouteId, RouteKind};
+use crate::submission::{Limits, MAX_HEADER_SIZE};
+use crate::{resolver, spool, web};
+
+const PROXY_PASSWORD: Source = Source {
+    inline: "proxy_password",
+    file: "proxy_password_file",
+    env: "proxy_password_env",
+    may_be_inline: false,
+    secret: true,
+};
+const WEBHOOK_SECRET: Source = Source {
+    inline: "webhook_secret",
+    file: "webhook_secret_file",
+    env: "webhook_secret_env",
+    may_be_inline: false,
+    secret: true,
+};
+/// in-v3.mailjet.com takes 15 MB of attachments.
+const MAILJET_MESSAGE_SIZE: u64 = 15 << 20;
+
+/// `[egress]`: from which address everything leaves.
+pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
+    let address: Option<IpAddr> = table.require("address", "\"40.74.40.57\"");
+    let bind: Option<IpAddr> = table.get("bind");
+    let expect_seen_as = table.get("expect_seen_as");
+    let proxy = table.get::<Url>("proxy");
+    let proxy_is_there = table.has("proxy");
+    let username: Option<String> = table.get("proxy_username");
+    let password_is_there = secret::is_given(table, PROXY_PASSWORD);
+    let password = secret::value(table, PROXY_PASSWORD);
+    if username.is_some() != password_is_there {
+        table.mistake("proxy_username", "proxy_username and proxy_password_file (or proxy_password_env) go together");
+    }
+    if !proxy_is_there {
+        if username.is_some() {
+            table.mistake("proxy_username", "has no use without proxy");
+        }
+        let address = address?;
+        return Some(Egress { address, path: EgressPath::Bind(bind.unwrap_or(address)), expect_seen_as });
+    }
+    if bind.is_some() {
+        table.mistake("bind", "is given besides proxy; the proxy owns the address, so keep one of them");
+    }
+    let proxy = proxy_address(table, &proxy?)?;
+    let login = username.zip(password.map(|password| password.as_str().to_owned()));
+    Some(Egress { address: address?, path: EgressPath::Socks5 { proxy, login }, expect_seen_as })
+}
+
+fn proxy_address(table: &Table<'_>, url: &Url) -> Option<SocketAddr> {
+    if !url.username().is_empty() || url.password().is_some() {
+        table.mistake("proxy", "holds a login; write proxy_username and proxy_password_file instead");
+        return None;
+    }
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    match (url.scheme(), host.parse::<IpAddr>(), url.port()) {
+        ("socks5" | "socks5h", Ok(ip), port) => Some(SocketAddr::new(ip, port.unwrap_or(1080))),
+        _ => {
+            table.mistake("proxy", format!("\"{url}\" is not a SOCKS5 proxy like \"socks5://127.0.0.1:1080\", with an IP address"));
+            None
+        }
+    }
+}
+
+/// `[delivery]`: how long each phase may take.
+pub(super) fn timeouts(table: &Table<'_>) -> Timeouts {
+    let usual = Timeouts::default();
+    let timeouts = Timeouts {
+        connect: positive(table, "connect_timeout", usual.connect),
+        greeting: positive(table, "greeting_timeout", usual.greeting),
+        handshake: positive(table, "handshake_timeout", usual.handshake),
+        mail: positive(table, "mail_timeout", usual.mail),
+        rcpt: positive(table, "rcpt_timeout", usual.rcpt),
+        data_start: positive(table, "data_start_timeout", usual.data_start),
+        data_block: positive(table, "data_block_timeout", usual.data_block),
+        data_end: positive(table, "data_end_timeout", usual.data_end),
+        quit: positive(table, "quit_timeout", usual.quit),
+    };
+    if timeouts.data_end < usual.data_end {
+        let what = "is below the 10 minutes of RFC 5321 §4.5.3.2.6: giving up early makes duplicates";
+        table.warning("data_end_timeout", what);
+    }
+    timeouts
+}
+
+/// A duration over zero.
+fn positive(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
+    let found = table.or(key, usual);
+    if found.is_zero() {
+        table.mistake(key, "must be longer than nothing");
+    }
+    found
+}
+
+fn size(table: &Table<'_>, key: &'static str, usual: u64) -> u64 {
+    let found = table.or(key, ByteSize(usual)).0;
+    if found == 0 {
+        table.mistake(key, "must be more than nothing, like \"25 MiB\"");
+    }
+    found
+}
+
+/// `[limits]` of the submission server.
+pub(super) fn limits(table: &Table<'_>) -> Limits {
+    let usual = Limits::default();
+    let many = 1..=10_000_000;
+    let limits = Limits {
+        connections: table.number("connections", 1..=1_000_000, usual.connections),
+        connections_per_address: table.number("connections_per_address", 1..=1_000_000, usual.connections_per_address),
+        recipients: table.number("recipients", 1..=100_000, usual.recipients),
+        messages_per_connection: table.number("messages_per_connection", many.clone(), usual.messages_per_connection),
+        errors_per_connection: table.number("errors_per_connection", many.clone(), usual.errors_per_connection),
+        commands_per_minute: table.number("commands_per_minute", many.clone(), usual.commands_per_minute),
+        command_timeout: positive(table, "command_timeout", usual.command_timeout),
+        handshake_timeout: positive(table, "handshake_timeout", usual.handshake_timeout),
+        reply_timeout: positive(table, "reply_timeout", usual.reply_timeout),
+        data_timeout: positive(table, "data_timeout", usual.data_timeout),
+        transaction_timeout: positive(table, "transaction_timeout", usual.transaction_timeout),
+        // A rate a second, written as the size that must arrive in one.
+        minimum_rate: table.or("minimum_rate", ByteSize(usual.minimum_rate)).0,
+        minimum_rate_grace: table.or("minimum_rate_grace", usual.minimum_rate_grace),
+        message_size: size(table, "message_size", usual.message_size),
+        header_size: usize::try_from(size(table, "header_size", usual.header_size as u64)).unwrap_or(usize::MAX),
+        header_lines: table.number("header_lines", 1..=100_000, usual.header_lines),
+        line_length: table.number("line_length", 78..=1_000_000, usual.line_length),
+        received: table.number("received", 1..=1000, usual.received),
+        bytes_in_flight: size(table, "bytes_in_flight", usual.bytes_in_flight),
+        bytes_in_flight_wait: table.or("bytes_in_flight_wait", usual.bytes_in_flight_wait),
+        login_delay: table.or("login_delay", usual.login_delay),
+        longest_login_delay: table.or("longest_login_delay", usual.longest_login_delay),
+        login_failures_per_address: table.number("login_failures_per_address", many, usual.login_failures_per_address),
+        login_window: positive(table, "login_window", usual.login_window),
+    };
+    if limits.header_size > MAX_HEADER_SIZE {
+        let what = format!("{} is more than can be read, {MAX_HEADER_SIZE} B", ByteSize(limits.header_size as u64));
+        table.mistake("header_size", what);
+    }
+    if limits.bytes_in_flight < limits.message_size {
+        let key = if table.has("bytes_in_flight") { "bytes_in_flight" } else { "message_size" };
+        let what = format!(
+            "bytes_in_flight ({}) must hold at least one message of message_size ({})",
+            ByteSize(limits.bytes_in_flight),
+            ByteSize(limits.message_size)
+        );
+        table.mistake(key, what);
+    }
+    if limits.line_length > 998 {
+        table.warning("line_length", "lines over 998 octets break RFC 5322 §2.1.1, and servers on the way may cut them");
+    }
+    if limits.command_timeout < Duration::from_secs(300) {
+        table.warning("command_timeout", "is below the 5 minutes of RFC 5321 §4.5.3.2.7");
+    }
+    limits
+}
+
+/// `[retry]`.
+pub(super) fn patience(table: &Table<'_>) -> Patience {
+    let usual = Patience::default();
+    let retry = Schedule {
+        first: positive(table, "first", usual.retry.first),
+        factor: table.number("factor", 1.0..=100.0, usual.retry.factor),
+        longest: positive(table, "longest", usual.retry.longest),
+        give_up: positive(table, "give_up", usual.retry.give_up),
+    };
+    if retry.longest < retry.first {
+        table.mistake(if table.has("longest") { "longest" } else { "first" }, "longest must not be shorter than first");
+    }
+    if retry.give_up < retry.longest {
+        table.mistake(if table.has("give_up") { "give_up" } else { "longest" }, "give_up must not be shorter than longest");
+    }
+    if retry.give_up < Duration::from_secs(4 * 86_400) {
+        table.warning("give_up", "RFC 5321 §4.5.4.1 asks for at least 4–5 days of trying");
+    }
+    Patience { retry, delay_notice: positive(table, "delay_notice", usual.delay_notice) }
+}
+
+/// `[spool]`.
+pub(super) fn spool(table: &Table<'_>, state_dir: &Path) -> spool::Settings {
+    // The only backend so far; the key is there so that a file says which one it means.
+    table.choice("backend", &[("embedded", ())]);
+    let usual = spool::Settings::default();
+    let segment_size = size(table, "segment_size", usual.segment_size);
+    if !(1 << 20..=1 << 30).contains(&segment_size) {
+        table.mistake("segment_size", format!("{} is outside of 1 MiB to 1 GiB", ByteSize(segment_size)));
+    }
+    spool::Settings {
+        dir: table.get("dir").unwrap_or_else(|| state_dir.join("spool")),
+        min_free: table.or("min_free", ByteSize(usual.min_free)).0,
+        min_free_inodes: table.or("min_free_inodes", usual.min_free_inodes),
+        segment_size,
+        settle_delay: table.or("settle_delay", usual.settle_delay),
+        guard_interval: positive(table, "guard_interval", usual.guard_interval),
+        ..usual
+    }
+}
+
+/// `[mailjet.<tier>]`.
+pub(super) fn tiers(root: &Table<'_>) -> BTreeMap<String, Tier> {
+    let mut tiers = BTreeMap::new();
+    for (name, table) in root.named_tables("mailjet") {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        if name.is_empty() || !name.bytes().all(legal) {
+            table.mistake("", format!("\"{name}\" is not a tier's name: lower case letters, digits, hyphens"));
+        }
+        let usual = Usual {
+            id: RouteId::new(&format!("mailjet.{name}")),
+            kind: RouteKind::Mailjet,
+            host: Some("in-v3.mailjet.com"),
+            caps: Preset::Mailjet.caps(),
+            message_size: MAILJET_MESSAGE_SIZE,
+            login_required: true,
+        };
+        let requires = requirements(&table, "requires", Vec::new());
+        if let Some(route) = route(&table, usual) {
+            tiers.insert(name, Tier { route, requires });
+        }
+    }
+    tiers
+}
+
+fn requirements(table: &Table<'_>, key: &'static str, usual: Vec<Requirement>) -> Vec<Requirement> {
+    let Some(words) = table.get::<Vec<String>>(key) else { return usual };
+    let names = Requirement::ALL.map(Requirement::as_str);
+    let mut found = Vec::new();
+    for word in words {
+        match Requirement::ALL.into_iter().find(|requirement| requirement.as_str() == word) {
+            Some(requirement) if found.contains(&requirement) => table.mistake(key, format!("\"{word}\" is named twice")),
+            Some(requirement) => found.push(requirement),
+            None => table.mistake(key, not_one_of(&word, &names)),
+        }
+    }
+    found
+}
+
+/// `[events]`.
+pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
+    let usual = events::Settings::default();
+    events::Settings {
+        log: table.get("log"),
+        rotate_size: size(table, "rotate_size", usual.rotate_size),
+        rotate_keep: table.number("rotate_keep", 1..=10_000, usual.rotate_keep),
+        state_dir: state_dir.to_owned(),
+        webhook: webhook(table),
+    }
+}
+
+fn webhook(table: &Table<'_>) -> Option<Webhook> {
+    let url = table.get::<Url>("webhook");
+    let secret_is_there = secret::is_given(table, WEBHOOK_SECRET);
+    let secret = secret::value(table, WEBHOOK_SECRET);
+    let usual = Webhook::new(url.clone().unwrap_or(Url::parse("https://localhost/").ok()?), Secret::new(Vec::new()));
+    let webhook = Webhook {
+        batch_events: table.number("webhook_batch_events", 1..=100_000, usual.batch_events),
+        batch_bytes: usize::try_from(size(table, "webhook_batch_bytes", usual.batch_bytes as u64)).unwrap_or(usize::MAX),
+        linger: table.or("webhook_linger", usual.linger),
+        timeout: positive(table, "webhook_timeout", usual.timeout),
+        retry_first: positive(table, "webhook_retry_first", usual.retry_first),
+        retry_longest: positive(table, "webhook_retry_longest", usual.retry_longest),
+        alert_after: positive(table, "webhook_alert_after", usual.alert_after),
+        ..usual
+    };
+    if !table.has("webhook") {
+        let keys = ["secret_file", "secret_env", "batch_events", "batch_bytes", "linger", "timeout", "retry_first"];
+        for key in keys.into_iter().chain(["retry_longest", "alert_after"]) {
+            let key = format!("webhook_{key}");
+            if table.has_named(&key) {
+                table.mistake(&key, "has no use without webhook");
+            }
+        }
+        return None;
+    }
+    let url = url?;
+    if !["https", "http"].contains(&url.scheme()) {
+        table.mistake("webhook", "must be an https:// address");
+    } else if url.scheme() == "http" && !url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host)) {
+        table.warning("webhook", "is not https: customers' addresses cross the network in clear");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        table.mistake("webhook", "holds a login; calls are signed with webhook_secret_file instead");
+    }
+    if !secret_is_there {
+        table.mistake("webhook", "needs webhook_secret_file or webhook_secret_env besides: it signs each call");
+    }
+    let secret = secret?;
+    if secret.len() < 16 {
+        table.mistake("webhook_secret_file", "is shorter than 16 characters; `openssl rand -hex 32` makes a good one");
+    }
+    Some(Webhook { url, secret: Secret::new(secret.as_bytes()), ..webhook })
+}
+
+/// `[dns]`.
+pub(super) fn dns(table: &Table<'_>) -> resolver::Settings {
+    let usual = resolver::Settings::default();
+    resolver::Settings {
+        servers: table.or("servers", usual.servers),
+        timeout: positive(table, "timeout", usual.timeout),
+        attempts: table.number("attempts", 1..=10, usual.attempts),
+        cache_entries: table.number("cache_entries", 1..=10_000_000, usual.cache_entries),
+        longest_ttl: table.or("longest_ttl", usual.longest_ttl),
+        longest_negative_ttl: table.or("longest_negative_ttl", usual.longest_negative_ttl),
+    }
+}
+
+/// `[web]`; nothing is served where it is absent.
+pub(super) fn web(table: &Table<'_>) -> Option<web::Settings> {
+    table.is_there().then(|| web::Settings { address: table.or("address", web::Settings::default().address) })
+}
+
+/// `[bounces]`: how notifications by mail are written, and which way they go.
+pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64) -> bounce::Settings {
+    let usual = bounce::Settings::default();
+    let languages = [("da", Language::Danish), ("en", Language::English), ("both", Language::Both)];
+    let language = table.choice("language", &languages).unwrap_or(usual.language);
+    let local_part = table.or("sender", usual.local_part);
+    if crate::smtp::Mailbox::parse(&format!("{local_part}@example.com")).is_err() {
+        table.mistake("sender", format!("\"{local_part}\" is not the part of an address before the @, like \"mailer-daemon\""));
+    }
+    let full_limit = table.or("full_limit", ByteSize(usual.full_limit)).0;
+    let way = table.table("route");
+    let way = way.is_there().then(|| {
+        let usual = Usual {
+            id: RouteId::new("bounces"),
+            kind: RouteKind::OwnServer,
+            host: None,
+            caps: crate::route::Caps::default(),
+            message_size,
+            login_required: false,
+        };
+        route(&way, usual)
+    });
+    bounce::Settings { language, reporting_mta: hostname.to_owned(), local_part, full_limit, route: way.flatten() }
+}
+
+/// `[onboarding]`: how domains are checked. Also gives nothing but what is the same for all customers.
+pub(super) fn onboarding(table: &Table<'_>, state_dir: &Path, egress: Option<IpAddr>) -> onboarding::Settings {
+    let usual = onboarding::Settings::default();
+    let jitter = table.number("jitter", 0.0..=1.0, usual.jitter);
+    onboarding::Settings {
+        state_dir: state_dir.join("onboarding"),
+        egress: egress.unwrap_or(usual.egress),
+        spf_include: table.or("spf_include", usual.spf_include),
+        ownership_label: label(table, "ownership_label", usual.ownership_label),
+        mailjet: usual.mailjet,
+        mailjet_selector: label(table, "mailjet_selector", usual.mailjet_selector),
+        return_path_label: label(table, "return_path_label", usual.return_path_label),
+        return_path_target: table.or("return_path_target", usual.return_path_target),
+        rua: table.get("rua"),
+        bulk_requires: requirements(table, "bulk_requires", usual.bulk_requires),
+        check_every: positive(table, "check_every", usual.check_every),
+        check_every_while_incomplete: positive(
+            table,
+            "check_every_while_incomplete",
+            usual.check_every_while_incomplete,
+        ),
+        incomplete_is_recent_for: table.or("incomplete_is_recent_for", usual.incomplete_is_recent_for),
+        jitter,
+        grace: table.or("grace", usual.grace),
+        rotation_overlap: table.or("rotation_overlap", usual.rotation_overlap),
+        history: table.number("history", 1..=100_000, usual.history),
+        http_timeout: positive(table, "http_timeout", usual.http_timeout),
+        http_allow_private: table.or("http_allow_private", usual.http_allow_private),
+        http_port: table.or("http_port", Port(usual.http_port)).0,
+        https_port: table.or("https_port", Port(usual.https_port)).0,
+        lang: table.choice("lang", &[("da", Lang::Da), ("en", Lang::En)]).unwrap_or(usual.lang),
+    }
+}
+
+/// A DNS label or several.
+fn label(table: &Table<'_>, key: &'static str, usual: String) -> String {
+    let found = table.or(key, usual);
+    if crate::smtp::Domain::parse(&found).is_err() {
+        table.mistake(key, format!("\"{found}\" cannot stand before a domain's name"));
+    }
+    found
+}
+
+/// `state_dir`, which must not be something else than a folder.
+pub(super) fn state_dir(root: &Table<'_>) -> PathBuf {
+    let dir = root.get("state_dir").unwrap_or_else(|| root.resolve("../state"));
+    if dir.exists() && !dir.is_dir() {
+        root.mistake("state_dir", format!("{} is not a folder", dir.display()));
+    }
+    dir
+}

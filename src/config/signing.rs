@@ -1,0 +1,159 @@
+//! `[dkim]`: what signs for a customer's domains.
+//!
+//! A customer's key that cannot be used does not stop the relay: its domains become [`SigningDomain::Broken`], their mail is
+//! deferred at the door, and nothing leaves unsigned. What is wrong with the words of the file is a mistake like any other.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reader::Table;
+use crate::customer::SigningDomain;
+use crate::dkim::{Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
+use crate::smtp::Domain;
+
+/// What `[dkim]` of the server file says for all customers.
+pub(super) struct SigningDefaults {
+    header_canonicalization: Canonicalization,
+    body_canonicalization: Canonicalization,
+    headers: HeaderList,
+    expires: Option<Duration>,
+    /// The relay's own signature besides the customer's.
+    second: Option<Second>,
+}
+
+struct Second {
+    domain: Domain,
+    selector: Selector,
+    key: PathBuf,
+}
+
+/// Reads `[dkim]` of the server file.
+pub(super) fn defaults(table: &Table<'_>) -> SigningDefaults {
+    let both = [("simple", Canonicalization::Simple), ("relaxed", Canonicalization::Relaxed)];
+    let header_canonicalization = table.choice("header_canonicalization", &both).unwrap_or_default();
+    let body_canonicalization = table.choice("body_canonicalization", &both).unwrap_or_default();
+    let expires = table.get::<Duration>("expires");
+    if expires.is_some_and(|after| after < Duration::from_secs(86_400)) {
+        let what = "is shorter than a day: mail that waits at the customer's server would arrive with a dead signature";
+        table.warning("expires", what);
+    }
+    let headers = header_list(table);
+    let second = table.table("second");
+    let second = second.is_there().then(|| {
+        let domain = second.require("domain", "\"out.webcrm.com\"");
+        let selector = selector(&second, "selector");
+        let key = second.require::<PathBuf>("private_key", "\"../keys/out.webcrm.com.pem\"");
+        if let Some(path) = &key {
+            // The server's own key: unlike a customer's, a mistake in it stops the start.
+            match SigningKey::from_file(path) {
+                Ok((_, None)) => {}
+                Ok((_, Some(warning))) => second.warning("private_key", warning),
+                Err(error) => second.mistake("private_key", error.to_string()),
+            }
+        }
+        Some(Second { domain: domain?, selector: selector?, key: key? })
+    });
+    SigningDefaults { header_canonicalization, body_canonicalization, headers, expires, second: second.flatten() }
+}
+
+/// `sealed` is signed once more than it occurs, `headers` as often as it is present; both absent: current practice.
+fn header_list(table: &Table<'_>) -> HeaderList {
+    let usual = HeaderList::default();
+    let usual_names = |sealed| usual.names().filter(move |(_, is)| *is == sealed).map(|(name, _)| name.to_owned()).collect();
+    let sealed: Vec<String> = table.get("sealed_headers").unwrap_or_else(|| usual_names(true));
+    let present: Vec<String> = table.get("headers").unwrap_or_else(|| usual_names(false));
+    let key = if table.has("headers") { "headers" } else { "sealed_headers" };
+    let list = HeaderList::new(sealed.iter().map(String::as_str), present.iter().map(String::as_str));
+    list.unwrap_or_else(|error| {
+        table.mistake(key, error.to_string());
+        usual
+    })
+}
+
+/// Reads `[dkim]` of a customer's file: a signer for each domain, or the reason why there is none.
+pub(super) fn signers(
+    table: &Table<'_>,
+    domains: &[Domain],
+    defaults: &SigningDefaults,
+) -> BTreeMap<Domain, SigningDomain> {
+    if !table.is_there() {
+        table.mistake("", "is missing; write a table [dkim] with selector and private_key, made by `postbud dkim keygen`");
+        return BTreeMap::new();
+    }
+    let mut keys = Vec::new();
+    let selector_of_rsa = selector(table, "selector");
+    let path = table.require::<PathBuf>("private_key", "\"../../keys/test.dk.pem\"");
+    keys.extend(selector_of_rsa.zip(path).map(|(selector, path)| ("private_key", selector, path)));
+    match (table.has("ed25519_selector"), table.has("ed25519_private_key")) {
+        (false, false) => {}
+        (true, false) => table.mistake("ed25519_selector", "needs ed25519_private_key besides"),
+        (false, true) => table.mistake("ed25519_private_key", "needs ed25519_selector besides"),
+        (true, true) => {
+            let selector = selector(table, "ed25519_selector");
+            let path = table.get::<PathBuf>("ed25519_private_key");
+            if selector.is_some() && keys.first().is_some_and(|(_, first, _)| Some(first) == selector.as_ref()) {
+                table.mistake("ed25519_selector", "must differ from selector: each key has a DNS record of its own");
+            }
+            keys.extend(selector.zip(path).map(|(selector, path)| ("ed25519_private_key", selector, path)));
+        }
+    }
+    let identity: Option<String> = table.get("identity");
+
+    let mut signers = BTreeMap::new();
+    for domain in domains {
+        let signing = match signer(table, domain, &keys, identity.as_deref(), defaults) {
+            Ok(signer) => SigningDomain::Ready(Arc::new(signer)),
+            Err((key, why)) => {
+                table.broken(key, why.clone());
+                SigningDomain::Broken(why)
+            }
+        };
+        signers.insert(domain.clone(), signing);
+    }
+    signers
+}
+
+fn selector(table: &Table<'_>, key: &'static str) -> Option<Selector> {
+    let text: String = table.require(key, "\"postbud1\"")?;
+    match Selector::parse(&text) {
+        Ok(selector) => Some(selector),
+        Err(error) => {
+            table.mistake(key, error.to_string());
+            None
+        }
+    }
+}
+
+/// The signer of one domain, or the key to blame and why.
+fn signer(
+    table: &Table<'_>,
+    domain: &Domain,
+    keys: &[(&'static str, Selector, PathBuf)],
+    identity: Option<&str>,
+    defaults: &SigningDefaults,
+) -> Result<Signer, (&'static str, String)> {
+    let mut profiles = Vec::new();
+    let mut add = |at: &'static str, domain: &Domain, selector: &Selector, path: &PathBuf, identity: Option<&str>| {
+        let (key, warning) = SigningKey::from_file(path).map_err(|error| (at, error.to_string()))?;
+        profiles.push(Profile {
+            header_canonicalization: defaults.header_canonicalization,
+            body_canonicalization: defaults.body_canonicalization,
+            headers: defaults.headers.clone(),
+            expires: defaults.expires,
+            identity: identity.map(str::to_owned),
+            ..Profile::new(domain.clone(), selector.clone(), key)
+        });
+        Ok(warning)
+    };
+    for (at, selector, path) in keys {
+        if let Some(warning) = add(at, domain, selector, path, identity)? {
+            table.warning(at, warning);
+        }
+    }
+    if let Some(second) = &defaults.second {
+        add("private_key", &second.domain, &second.selector, &second.key, None)?;
+    }
+    Signer::new(profiles).map_err(|error| ("private_key", error.to_string()))
+}

@@ -1,0 +1,364 @@
+//! From a TOML value to a checked one: durations, sizes, names, addresses, networks, paths.
+//!
+//! A refusal says what stands there and what would be right.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::DeValue;
+use url::Url;
+
+use super::reader::kind;
+use crate::smtp::{Domain, Mailbox};
+
+/// Why a value cannot be used, and where it stands in its file.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub at: Range<usize>,
+    pub what: String,
+}
+
+/// A checked type that configuration can hold. `dir` is what relative paths are relative to.
+pub(super) trait FromValue: Sized {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused>;
+}
+
+/// A type that is written as text.
+trait FromText: Sized {
+    /// What belongs here, for a value that is no text: `a duration like "5m"`.
+    const WANTED: &'static str;
+    fn from_text(text: &str, dir: &Path) -> Result<Self, String>;
+}
+
+impl<T: FromText> FromValue for T {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
+        let refused = |what| Refused { at: value.span(), what };
+        match value.get_ref() {
+            DeValue::String(text) => T::from_text(text, dir).map_err(refused),
+            other => Err(refused(format!("is {}, but {} belongs here", shown(other), T::WANTED))),
+        }
+    }
+}
+
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        other => kind(other).to_owned(),
+    }
+}
+
+impl FromText for String {
+    const WANTED: &'static str = "a text in quotes";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err("is empty; leave the key out where nothing is meant".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("holds a control character".to_owned());
+        }
+        Ok(text.to_owned())
+    }
+}
+
+impl FromText for PathBuf {
+    const WANTED: &'static str = "a path in quotes";
+    fn from_text(text: &str, dir: &Path) -> Result<Self, String> {
+        Ok(dir.join(String::from_text(text, dir)?))
+    }
+}
+
+impl FromText for Duration {
+    const WANTED: &'static str = "a duration with its unit, like \"90s\", \"5m\", \"4h\" or \"5d\",";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        duration(text).ok_or_else(|| {
+            format!("\"{text}\" is not a duration; write it with its unit, like \"90s\", \"5m\", \"4h\" or \"5d\"")
+        })
+    }
+}
+
+/// `"90s"`, `"5m"`, `"4h"`, `"5d"`, `"250ms"`, and sums such as `"1h 30m"`. `None` for anything else.
+fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let after = rest[digits..].trim_start();
+        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let millis = match &after[..end] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
+        rest = after[end..].trim_start();
+    }
+    // A hundred years: more is a slip, and sums of instants must not overflow.
+    (total <= Duration::from_secs(100 * 366 * 86_400)).then_some(total)
+}
+
+/// A number of octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(super) struct ByteSize(pub u64);
+
+impl std::fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (divisor, unit) = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+            .into_iter()
+            .find(|(divisor, _)| self.0 >= *divisor && self.0 % divisor == 0)
+            .unwrap_or((1, "B"));
+        write!(f, "{} {unit}", self.0 / divisor)
+    }
+}
+
+impl FromText for ByteSize {
+    const WANTED: &'static str = "a size with its unit, like \"25 MiB\",";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        size(text)
+            .ok_or_else(|| format!("\"{text}\" is not a size; write it with its unit, like \"25 MiB\" or \"1 GiB\""))
+    }
+}
+
+fn size(text: &str) -> Option<ByteSize> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit: u64 = match text[digits..].trim() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(unit).map(ByteSize)
+}
+
+impl FromText for Domain {
+    const WANTED: &'static str = "a domain name like \"test.dk\"";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        let domain = Domain::parse(text).map_err(|_| format!("\"{text}\" is not a domain name like \"test.dk\""))?;
+        if !domain.as_str().contains('.') {
+            return Err(format!("\"{text}\" is not a full domain name like \"{text}.dk\""));
+        }
+        Ok(domain)
+    }
+}
+
+impl FromText for Mailbox {
+    const WANTED: &'static str = "a mail address like \"postmaster@test.dk\"";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        Mailbox::parse(text).map_err(|_| format!("\"{text}\" is not a mail address like \"postmaster@test.dk\""))
+    }
+}
+
+/// A host to connect to: a name, `localhost`, or an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HostName(pub String);
+
+impl FromText for HostName {
+    const WANTED: &'static str = "a host name like \"mail.test.dk\"";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Ok(HostName(address.to_string()));
+        }
+        let looks_like_an_address = text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b':');
+        match Domain::parse(text) {
+            Ok(name) if !looks_like_an_address => Ok(HostName(name.as_str().to_owned())),
+            _ if text.contains(':') => {
+                Err(format!("\"{text}\" is not a host name like \"mail.test.dk\"; the port has its own key"))
+            }
+            _ => Err(format!("\"{text}\" is not a host name like \"mail.test.dk\", nor an address")),
+        }
+    }
+}
+
+/// A port that can be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Port(pub u16);
+
+impl FromValue for Port {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
+        let refused = |shown| Refused { at: value.span(), what: format!("{shown} is not a port (1–65535)") };
+        match value.get_ref() {
+            DeValue::Integer(_) => {
+                let number = i64::from_value(value, dir)?;
+                u16::try_from(number).ok().filter(|port| *port > 0).map(Port).ok_or_else(|| refused(number.to_string()))
+            }
+            DeValue::String(text) => Err(refused(format!("\"{text}\""))),
+            other => Err(refused(shown(other))),
+        }
+    }
+}
+
+impl FromText for IpAddr {
+    const WANTED: &'static str = "an IP address in quotes, like \"10.0.0.4\",";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("\"{text}\" is not an IP address like \"10.0.0.4\" or \"2001:db8::4\""))
+    }
+}
+
+impl FromText for SocketAddr {
+    const WANTED: &'static str = "an address with its port in quotes, like \"127.0.0.1:2525\",";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        text.parse().map_err(|_| {
+            format!("\"{text}\" is not an address with its port, like \"127.0.0.1:2525\" or \"[::1]:2525\"")
+        })
+    }
+}
+
+impl FromText for IpNet {
+    const WANTED: &'static str = "a network in quotes, like \"10.0.0.0/8\",";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        let refused = || format!("\"{text}\" is not a network like \"10.0.0.0/8\", nor an address");
+        match text.parse::<IpAddr>() {
+            Ok(address) => Ok(address.into()),
+            Err(_) => text.parse().map_err(|_| refused()),
+        }
+    }
+}
+
+impl FromText for Url {
+    const WANTED: &'static str = "a URL in quotes";
+    fn from_text(text: &str, _: &Path) -> Result<Self, String> {
+        Url::parse(text).map_err(|error| format!("\"{text}\" is not a URL: {error}"))
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Refused> {
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Ok(*flag),
+            DeValue::String(text) => {
+                let what = format!("\"{text}\" is a text; write true or false without quotes");
+                Err(Refused { at: value.span(), what })
+            }
+            other => Err(Refused {
+                at: value.span(),
+                what: format!("is {}, but true or false belongs here", shown(other)),
+            }),
+        }
+    }
+}
+
+impl FromValue for i64 {
+    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Refused> {
+        let refused = |what| Refused { at: value.span(), what };
+        match value.get_ref() {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_err(|_| refused(format!("{number} is too large a number"))),
+            DeValue::String(text) if text.parse::<i64>().is_ok() => {
+                Err(refused(format!("\"{text}\" is a text; write the number without quotes")))
+            }
+            other => Err(refused(format!("is {}, but a number belongs here", shown(other)))),
+        }
+    }
+}
+
+macro_rules! whole_number {
+    ($($type:ty),*) => {$(
+        impl FromValue for $type {
+            fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
+                let number = i64::from_value(value, dir)?;
+                <$type>::try_from(number).map_err(|_| {
+                    let what = format!("{number} is outside of 0 to {}", <$type>::MAX);
+                    Refused { at: value.span(), what }
+                })
+            }
+        }
+    )*};
+}
+whole_number!(u32, u64, usize);
+
+impl FromValue for f64 {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
+        match value.get_ref() {
+            DeValue::Float(number) => number
+                .as_str()
+                .replace('_', "")
+                .parse::<f64>()
+                .ok()
+                .filter(|number| number.is_finite())
+                .ok_or_else(|| Refused { at: value.span(), what: format!("{number} is not a finite number") }),
+            // A whole number that is meant as a factor is small.
+            _ => i64::from_value(value, dir).map(|number| number as f64),
+        }
+    }
+}
+
+/// A list; each element that cannot be used is refused where it stands (the first one).
+impl<T: FromValue> FromValue for Vec<T> {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
+        match value.get_ref() {
+            DeValue::Array(array) => array.iter().map(|element| T::from_value(element, dir)).collect(),
+            other => {
+                let what = format!("is {}, but a list in [square brackets] belongs here", kind(other));
+                Err(Refused { at: value.span(), what })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_carry_their_unit() {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("4h", 14_400), ("5d", 432_000), ("1h 30m", 5_400), ("0s", 0)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        for text in ["", " ", "5", "m", "5 weeks", "-5m", "5m!", "1.5h", "99999999999999999999d", "200000d", "５m"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_carry_their_unit() {
+        for (text, octets) in
+            [("25 MiB", 25 << 20), ("1GiB", 1 << 30), ("0 B", 0), ("64 KiB", 65_536), ("25 MB", 25_000_000)]
+        {
+            assert_eq!(size(text), Some(ByteSize(octets)), "{text}");
+        }
+        for text in ["", "25", "MiB", "25 mib", "25 MiB x", "-1 MiB", "99999999999999 TiB"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_unit_that_fits() {
+        for (octets, text) in [(25 << 20, "25 MiB"), (1 << 30, "1 GiB"), (1_500, "1500 B"), (0, "0 B")] {
+            assert_eq!(ByteSize(octets).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_without_port() {
+        let host = |text| HostName::from_text(text, Path::new("")).map(|host| host.0);
+        assert_eq!(host("Mail.Test.DK").unwrap(), "mail.test.dk");
+        assert_eq!(host("localhost").unwrap(), "localhost");
+        assert_eq!(host("10.0.0.4").unwrap(), "10.0.0.4");
+        assert_eq!(host("[2001:db8::1]").unwrap(), "2001:db8::1");
+        for text in ["", "mail.test.dk:587", "111.222.333.444", "a b", "smtp://mail.test.dk"] {
+            assert!(host(text).is_err(), "{text}");
+        }
+    }
+}
