@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod check;
 mod completions;
 mod dev_certs;
 mod files;
@@ -42,6 +43,7 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 /// Everything postbud can be asked.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
     HashPassword(hash_password::Args),
     DevCerts(dev_certs::Args),
     Completions(completions::Args),
@@ -51,6 +53,7 @@ enum Command {
 impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Command::Check(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             Command::DevCerts(args) => args.run(),
             Command::Completions(args) => args.run(),

@@ -11,7 +11,7 @@ const RELOADED: [&str; 6] = ["bounces", "customers_dir", "dkim", "mailjet", "onb
 
 /// Every key of the server file, `listener[0].address`, with its value as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Keys(BTreeMap<String, String>);
+pub struct Keys(BTreeMap<String, String>);
 
 impl Keys {
     pub(super) fn of(document: &Document<'_>) -> Self {
@@ -23,7 +23,8 @@ impl Keys {
     }
 
     /// Keys that were added, removed or changed, and that a reload does not replace.
-    pub(super) fn changed_for_restart(&self, new: &Keys) -> Vec<String> {
+    /// A reload names them and goes on with the old values; customers, submitters, tiers and certificates' contents need no restart.
+    pub fn needs_restart(&self, new: &Keys) -> Vec<String> {
         let names: BTreeSet<_> = self.0.keys().chain(new.0.keys()).collect();
         let changed = names.into_iter().filter(|name| self.0.get(*name) != new.0.get(*name));
         changed.filter(|name| !is_reloaded(name)).cloned().collect()

@@ -93,7 +93,10 @@ fn domains(table: &Table<'_>, taken: &mut BTreeMap<Domain, String>) -> Vec<Domai
         if own.contains(&domain) {
             table.mistake("domains", format!("{domain} is named twice"));
         } else if let Some(other) = taken.get(&domain) {
-            table.mistake("domains", format!("{domain} belongs to the customer at {other} already; one domain, one customer"));
+            table.mistake(
+                "domains",
+                format!("{domain} belongs to the customer at {other} already; one domain, one customer"),
+            );
         } else {
             taken.insert(domain.clone(), place.clone());
             own.push(domain);

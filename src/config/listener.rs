@@ -59,7 +59,8 @@ fn listener(table: &Table<'_>) -> Option<ListenerSettings> {
     let is_loopback = address.is_some_and(|address| address.ip().is_loopback());
     if address.is_some() {
         if allow_plaintext_auth && !is_loopback {
-            let what = "passwords would cross the network in clear; only a loopback listener (127.0.0.1, ::1) may say so";
+            let what =
+                "passwords would cross the network in clear; only a loopback listener (127.0.0.1, ::1) may say so";
             table.mistake("allow_plaintext_auth", what);
         }
         if mode == Mode::Off && !is_loopback && allow_from.is_empty() {
@@ -95,7 +96,8 @@ fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
         return Some(ListenerTls::Off);
     }
     if !table.has("certificate") && !table.has("private_key") {
-        let what = "is missing; TLS needs certificate and private_key (`postbud dev-certs` makes a pair for development)";
+        let what =
+            "is missing; TLS needs certificate and private_key (`postbud dev-certs` makes a pair for development)";
         table.mistake("certificate", what);
     }
     let (certificate, private_key) = secret::key_pair(table, "certificate", "private_key")?;
@@ -141,7 +143,8 @@ fn submitter(table: &Table<'_>) -> Option<Named> {
     };
     let urgency = table.choice("urgency", &[("single", Urgency::Single), ("bulk", Urgency::Bulk)]);
     if !secret::is_given(table, PASSWORD_HASH) {
-        let what = "is missing; `postbud hash-password` makes one, for password_hash or a file named by password_hash_file";
+        let what =
+            "is missing; `postbud hash-password` makes one, for password_hash or a file named by password_hash_file";
         table.mistake("password_hash", what);
     }
     if table.has("password") {
@@ -177,4 +180,3 @@ fn customers(table: &Table<'_>) -> Option<Vec<String>> {
     // A list that cannot be read has been noted; it must not be taken for "all".
     Some(table.get("customers").unwrap_or_else(|| vec![String::new()]))
 }
-

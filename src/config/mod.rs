@@ -24,54 +24,21 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
 pub use mistake::{Mistake, Remarks};
 
-use crate::customer::{BulkPolicy, Directory, Requirement};
+pub use change::Keys;
+
+use crate::customer::{BulkPolicy, Directory};
+use crate::queue;
+use crate::server::Settings;
 use crate::smtp::Domain;
-use crate::{bounce, delivery, events, onboarding, queue, resolver, spool, submission, web};
-use change::Keys;
+use crate::submission::{ListenerAuth, Submitters};
 use mistake::Notes;
 use reader::{File, Table};
-
-/// Everything the program needs to know, checked.
-#[derive(Clone)]
-pub struct Settings {
-    /// Our name: greeting, EHLO, Received, Reporting-MTA.
-    pub hostname: Domain,
-    /// Spool, verdicts, control socket.
-    pub state_dir: PathBuf,
-    /// Where to listen for mail.
-    pub listeners: Vec<submission::ListenerSettings>,
-    /// Who may log in.
-    pub submitters: Vec<submission::Submitter>,
-    /// What a client may ask.
-    pub limits: submission::Limits,
-    /// What a From domain must have verified before bulk mail of it is taken.
-    pub bulk_requires: Vec<Requirement>,
-    /// Customers and Mailjet's tiers.
-    pub directory: Directory,
-    /// Retries and daily counters.
-    pub queue: queue::Settings,
-    /// Name, egress address and timeouts of deliveries.
-    pub delivery: delivery::Settings,
-    /// The embedded spool.
-    pub spool: spool::Settings,
-    /// The event log and the webhook.
-    pub events: events::Settings,
-    /// Notifications by mail.
-    pub bounce: bounce::Settings,
-    /// Checks of customers' domains.
-    pub onboarding: onboarding::settings::Settings,
-    /// Name servers.
-    pub dns: resolver::Settings,
-    /// Health, metrics and status; `None` where the file has no `[web]`.
-    pub web: Option<web::Settings>,
-    keys: Keys,
-}
 
 /// Settings, with what should be put right all the same.
 pub struct Loaded {
@@ -79,6 +46,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// `broken` and `warnings` only: there are no mistakes.
     pub remarks: Remarks,
+    /// Every key of the server file, for the next reload to compare with.
+    pub keys: Keys,
 }
 
 /// The configuration has mistakes; nothing of it is used. Shows one line a mistake.
@@ -104,33 +73,30 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let notes = Notes::default();
     let settings = File::read(path, &notes).and_then(|file| {
         let document = file.parse(&notes);
-        read(&document.root(), Keys::of(&document), &notes)
+        read(&document.root(), &notes).map(|settings| (settings, Keys::of(&document)))
     });
     let remarks = notes.finish();
     match settings {
-        Some(settings) if remarks.mistakes.is_empty() => Ok(Loaded { settings, remarks }),
+        Some((settings, keys)) if remarks.mistakes.is_empty() => Ok(Loaded { settings, remarks, keys }),
         _ => Err(Refused { remarks }),
     }
 }
 
-impl Settings {
-    /// The keys that differ in `new` and take effect only at a restart: a reload names them and goes on with the old values.
-    /// Customers, submitters, tiers and certificates need none.
-    pub fn needs_restart(&self, new: &Settings) -> Vec<String> {
-        self.keys.changed_for_restart(&new.keys)
-    }
-}
-
-fn read(root: &Table<'_>, keys: Keys, notes: &Notes) -> Option<Settings> {
+fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let hostname: Option<Domain> = root.require("hostname", "\"out.webcrm.com\"");
     let state_dir = server::state_dir(root);
+    let signer_threads = root.number("signer_threads", 0..=1024, 0);
+    let shutdown_grace = root.or("shutdown_grace", Duration::from_secs(30));
     let bounce_mail = customer::bounces(root).unwrap_or(false);
 
     let listeners = listener::listeners(root);
     let submitter_tables = root.tables("submitter");
     let submitters = listener::submitters(&submitter_tables);
-    if submitter_tables.is_empty() && listeners.iter().any(|l| l.auth == submission::ListenerAuth::Required) {
-        root.mistake("submitter", "is missing: nobody could log in; write a [[submitter]] with username and password_hash");
+    if submitter_tables.is_empty() && listeners.iter().any(|l| l.auth == ListenerAuth::Required) {
+        root.mistake(
+            "submitter",
+            "is missing: nobody could log in; write a [[submitter]] with username and password_hash",
+        );
     }
     let egress = server::egress(&root.table("egress"));
     let timeouts = server::timeouts(&root.table("delivery"));
@@ -138,13 +104,14 @@ fn read(root: &Table<'_>, keys: Keys, notes: &Notes) -> Option<Settings> {
     let patience = server::patience(&root.table("retry"));
     let spool = server::spool(&root.table("spool"), &state_dir);
     let events = server::events(&root.table("events"), &state_dir);
-    let dns = server::dns(&root.table("dns"));
+    let resolver = server::dns(&root.table("dns"));
     let web = server::web(&root.table("web"));
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
     let bounce = server::bounce(&root.table("bounce_mail"), our_name, limits.message_size);
     let onboarding_table = root.table("onboarding");
     let bulk = customer::bulk(&onboarding_table).unwrap_or(BulkPolicy::Warn);
-    let mut onboarding = server::onboarding(&onboarding_table, &state_dir, egress.as_ref().map(|egress| egress.address));
+    let mut onboarding =
+        server::onboarding(&onboarding_table, &state_dir, egress.as_ref().map(|egress| egress.address));
 
     let tiers = server::tiers(root);
     let signing = signing::defaults(&root.table("dkim"));
@@ -163,26 +130,27 @@ fn read(root: &Table<'_>, keys: Keys, notes: &Notes) -> Option<Settings> {
         }
     }
 
-    let hostname = hostname?;
-    let mut delivery = delivery::Settings::new(hostname.as_str(), egress?);
-    delivery.timeouts = timeouts;
+    let submitters = Submitters::new(submitters.into_iter().map(|named| named.submitter).collect());
     Some(Settings {
+        hostname: hostname?,
         listeners,
-        submitters: submitters.into_iter().map(|named| named.submitter).collect(),
         limits,
-        bulk_requires: onboarding.bulk_requires.clone(),
+        // Each submitter has been tried on its own, and no name is there twice.
+        submitters: submitters.ok()?,
         directory: Directory::new(customers, tiers),
+        bulk_requires: onboarding.bulk_requires.clone(),
+        signer_threads,
+        egress: egress?,
+        timeouts,
         queue: queue::Settings { patience, ledger: state_dir.join("daily-counters.json") },
-        delivery,
         spool,
         events,
         bounce,
         onboarding,
-        dns,
+        resolver,
         web,
-        hostname,
+        shutdown_grace,
         state_dir,
-        keys,
     })
 }
 
@@ -204,7 +172,8 @@ fn read_customers(root: &Table<'_>, defaults: &customer::Defaults<'_>, notes: &N
     let mut customers = Vec::new();
     for path in paths {
         let Some(id) = customer::id(&path) else {
-            let what = "a customer's file is named after its id, in lower case letters, digits and hyphens, like test-as.toml";
+            let what =
+                "a customer's file is named after its id, in lower case letters, digits and hyphens, like test-as.toml";
             notes.mistake(&path, 0, String::new(), what);
             continue;
         };

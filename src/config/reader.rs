@@ -48,11 +48,6 @@ impl File {
         document
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn dir(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }

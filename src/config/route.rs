@@ -101,7 +101,10 @@ fn tls(table: &Table<'_>, mode: TlsMode) -> TlsPolicy {
         ("minimum_tls", encrypted),
     ] {
         if table.has(key) && !has_a_use {
-            table.mistake(key, "has no use with this tls; certificates are checked with tls = \"required\" or \"implicit\"");
+            table.mistake(
+                key,
+                "has no use with this tls; certificates are checked with tls = \"required\" or \"implicit\"",
+            );
         }
     }
     if pinned_sha256.is_some() && table.has("ca_file") {
@@ -152,14 +155,16 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
         _ => {}
     }
     if has_username && mode == TlsMode::Off && !allow_plaintext {
-        let what = "the login would cross the network in clear; use tls = \"required\", or say allow_plaintext_auth = true";
+        let what =
+            "the login would cross the network in clear; use tls = \"required\", or say allow_plaintext_auth = true";
         table.mistake("tls", what);
     }
     Some(Login { username: username?, secret: password.or(token)?, allow_plaintext })
 }
 
 fn client_credentials(table: &Table<'_>) -> Option<LoginSecret> {
-    let token_url = table.require::<Url>("token_url", "\"https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token\"");
+    let token_url =
+        table.require::<Url>("token_url", "\"https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token\"");
     if let Some(url) = &token_url {
         let local = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
         if url.scheme() != "https" && !(url.scheme() == "http" && local) {

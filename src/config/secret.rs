@@ -153,11 +153,7 @@ pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<(PathB
 }
 
 /// A certificate file and its key, which must belong together. Both keys or neither.
-pub(super) fn key_pair(
-    table: &Table<'_>,
-    certificate: &'static str,
-    key: &'static str,
-) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn key_pair(table: &Table<'_>, certificate: &'static str, key: &'static str) -> Option<(PathBuf, PathBuf)> {
     match (table.has(certificate), table.has(key)) {
         (true, false) => table.mistake(certificate, format!("needs {key} besides")),
         (false, true) => table.mistake(key, format!("needs {certificate} besides")),

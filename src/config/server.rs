@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -11,7 +10,7 @@ use url::Url;
 use super::reader::{Table, not_one_of};
 use super::route::{Usual, route};
 use super::secret::{self, Source};
-use super::value::{ByteSize, FromValue, Port};
+use super::value::{ByteSize, Port};
 use crate::bounce::{self, Language};
 use crate::customer::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
@@ -77,7 +76,10 @@ fn proxy_address(table: &Table<'_>, url: &Url) -> Option<SocketAddr> {
     match (url.scheme(), host.parse::<IpAddr>(), url.port()) {
         ("socks5" | "socks5h", Ok(ip), port) => Some(SocketAddr::new(ip, port.unwrap_or(1080))),
         _ => {
-            table.mistake("proxy", format!("\"{url}\" is not a SOCKS5 proxy like \"socks5://127.0.0.1:1080\", with an IP address"));
+            table.mistake(
+                "proxy",
+                format!("\"{url}\" is not a SOCKS5 proxy like \"socks5://127.0.0.1:1080\", with an IP address"),
+            );
             None
         }
     }
@@ -166,7 +168,8 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
         table.mistake(key, what);
     }
     if limits.line_length > 998 {
-        table.warning("line_length", "lines over 998 octets break RFC 5322 §2.1.1, and servers on the way may cut them");
+        table
+            .warning("line_length", "lines over 998 octets break RFC 5322 §2.1.1, and servers on the way may cut them");
     }
     if limits.command_timeout < Duration::from_secs(300) {
         table.warning("command_timeout", "is below the 5 minutes of RFC 5321 §4.5.3.2.7");
@@ -187,7 +190,10 @@ pub(super) fn patience(table: &Table<'_>) -> Patience {
         table.mistake(if table.has("longest") { "longest" } else { "first" }, "longest must not be shorter than first");
     }
     if retry.give_up < retry.longest {
-        table.mistake(if table.has("give_up") { "give_up" } else { "longest" }, "give_up must not be shorter than longest");
+        table.mistake(
+            if table.has("give_up") { "give_up" } else { "longest" },
+            "give_up must not be shorter than longest",
+        );
     }
     if retry.give_up < Duration::from_secs(4 * 86_400) {
         table.warning("give_up", "RFC 5321 §4.5.4.1 asks for at least 4–5 days of trying");
@@ -245,7 +251,9 @@ fn requirements(table: &Table<'_>, key: &'static str, usual: Vec<Requirement>) -
     let mut found = Vec::new();
     for word in words {
         match Requirement::ALL.into_iter().find(|requirement| requirement.as_str() == word) {
-            Some(requirement) if found.contains(&requirement) => table.mistake(key, format!("\"{word}\" is named twice")),
+            Some(requirement) if found.contains(&requirement) => {
+                table.mistake(key, format!("\"{word}\" is named twice"))
+            }
             Some(requirement) => found.push(requirement),
             None => table.mistake(key, not_one_of(&word, &names)),
         }
@@ -272,7 +280,8 @@ fn webhook(table: &Table<'_>) -> Option<Webhook> {
     let usual = Webhook::new(url.clone().unwrap_or(Url::parse("https://localhost/").ok()?), Secret::new(Vec::new()));
     let webhook = Webhook {
         batch_events: table.number("webhook_batch_events", 1..=100_000, usual.batch_events),
-        batch_bytes: usize::try_from(size(table, "webhook_batch_bytes", usual.batch_bytes as u64)).unwrap_or(usize::MAX),
+        batch_bytes: usize::try_from(size(table, "webhook_batch_bytes", usual.batch_bytes as u64))
+            .unwrap_or(usize::MAX),
         linger: table.or("webhook_linger", usual.linger),
         timeout: positive(table, "webhook_timeout", usual.timeout),
         retry_first: positive(table, "webhook_retry_first", usual.retry_first),
@@ -293,7 +302,9 @@ fn webhook(table: &Table<'_>) -> Option<Webhook> {
     let url = url?;
     if !["https", "http"].contains(&url.scheme()) {
         table.mistake("webhook", "must be an https:// address");
-    } else if url.scheme() == "http" && !url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host)) {
+    } else if url.scheme() == "http"
+        && !url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
+    {
         table.warning("webhook", "is not https: customers' addresses cross the network in clear");
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -334,7 +345,10 @@ pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64) -> bo
     let language = table.choice("language", &languages).unwrap_or(usual.language);
     let local_part = table.or("sender", usual.local_part);
     if crate::smtp::Mailbox::parse(&format!("{local_part}@example.com")).is_err() {
-        table.mistake("sender", format!("\"{local_part}\" is not the part of an address before the @, like \"mailer-daemon\""));
+        table.mistake(
+            "sender",
+            format!("\"{local_part}\" is not the part of an address before the @, like \"mailer-daemon\""),
+        );
     }
     let full_limit = table.or("full_limit", ByteSize(usual.full_limit)).0;
     let way = table.table("route");

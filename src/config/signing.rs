@@ -61,7 +61,8 @@ pub(super) fn defaults(table: &Table<'_>) -> SigningDefaults {
 /// `sealed` is signed once more than it occurs, `headers` as often as it is present; both absent: current practice.
 fn header_list(table: &Table<'_>) -> HeaderList {
     let usual = HeaderList::default();
-    let usual_names = |sealed| usual.names().filter(move |(_, is)| *is == sealed).map(|(name, _)| name.to_owned()).collect();
+    let usual_names =
+        |sealed| usual.names().filter(move |(_, is)| *is == sealed).map(|(name, _)| name.to_owned()).collect();
     let sealed: Vec<String> = table.get("sealed_headers").unwrap_or_else(|| usual_names(true));
     let present: Vec<String> = table.get("headers").unwrap_or_else(|| usual_names(false));
     let key = if table.has("headers") { "headers" } else { "sealed_headers" };
@@ -79,7 +80,10 @@ pub(super) fn signers(
     defaults: &SigningDefaults,
 ) -> BTreeMap<Domain, SigningDomain> {
     if !table.is_there() {
-        table.mistake("", "is missing; write a table [dkim] with selector and private_key, made by `postbud dkim keygen`");
+        table.mistake(
+            "",
+            "is missing; write a table [dkim] with selector and private_key, made by `postbud dkim keygen`",
+        );
         return BTreeMap::new();
     }
     let mut keys = Vec::new();

@@ -249,10 +249,9 @@ impl FromValue for bool {
                 let what = format!("\"{text}\" is a text; write true or false without quotes");
                 Err(Refused { at: value.span(), what })
             }
-            other => Err(Refused {
-                at: value.span(),
-                what: format!("is {}, but true or false belongs here", shown(other)),
-            }),
+            other => {
+                Err(Refused { at: value.span(), what: format!("is {}, but true or false belongs here", shown(other)) })
+            }
         }
     }
 }

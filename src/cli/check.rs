@@ -1,0 +1,112 @@
+//! `postbud check`: every mistake of the configuration, in one go.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::ConfigFile;
+use crate::config::{self, Loaded, Refused, Remarks};
+use crate::customer::Via;
+
+/// Find every mistake in the configuration.
+///
+/// Reads the server file, every customer's file, and the keys, certificates and secrets they name. Each mistake is one line:
+/// file, line, key, what is wrong and what would be right. A customer's unusable DKIM key is a mistake here, although the
+/// relay would start without it and defer that customer's mail. Warnings should be put right, but are no mistakes.
+///
+/// Nothing is changed, and no network is used: `postbud domain check` looks at DNS, `postbud probe` at customers' servers.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud check --config config/postbud.toml
+  postbud check --json | jq .mistakes
+  postbud check && systemctl reload postbud
+
+Exit codes: 0 no mistakes; 1 mistakes.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print one JSON object: ok, mistakes, warnings, and what there is.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let found = config::load(&self.config.path);
+        let mut remarks = match &found {
+            Ok(Loaded { remarks, .. }) | Err(Refused { remarks }) => remarks.clone(),
+        };
+        let broken = std::mem::take(&mut remarks.broken);
+        remarks.mistakes.extend(broken);
+        remarks.mistakes.sort();
+        let counts = found.as_ref().ok().map(Counts::of);
+        let ok = remarks.mistakes.is_empty();
+        if self.json {
+            print_json(ok, &remarks, counts.as_ref());
+        } else {
+            print_text(ok, &remarks, counts.as_ref());
+        }
+        Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// What a configuration holds, for the summary.
+struct Counts {
+    listeners: usize,
+    customers: usize,
+    domains: usize,
+    tiers: usize,
+    own_servers: usize,
+}
+
+impl Counts {
+    fn of(loaded: &Loaded) -> Self {
+        let directory = &loaded.settings.directory;
+        Counts {
+            listeners: loaded.settings.listeners.len(),
+            customers: directory.customers().count(),
+            domains: directory.customers().map(|customer| customer.domains.len()).sum(),
+            tiers: directory.tiers().len(),
+            own_servers: directory.customers().filter(|customer| matches!(customer.via, Via::OwnServer(_))).count(),
+        }
+    }
+}
+
+fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
+    for warning in &remarks.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for mistake in &remarks.mistakes {
+        println!("{mistake}");
+    }
+    match counts {
+        Some(counts) if ok => println!(
+            "OK: {}, {} with {}, {} and {}",
+            plural(counts.listeners, "listener"),
+            plural(counts.customers, "customer"),
+            plural(counts.domains, "domain"),
+            plural(counts.tiers, "Mailjet tier"),
+            plural(counts.own_servers, "own server"),
+        ),
+        _ => eprintln!("{}", plural(remarks.mistakes.len(), "mistake")),
+    }
+}
+
+fn print_json(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
+    let found = counts.map(|counts| {
+        json!({
+            "listeners": counts.listeners,
+            "customers": counts.customers,
+            "domains": counts.domains,
+            "mailjet_tiers": counts.tiers,
+            "own_servers": counts.own_servers,
+        })
+    });
+    let all = json!({ "ok": ok, "mistakes": remarks.mistakes, "warnings": remarks.warnings, "found": found });
+    println!("{all:#}");
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
