@@ -339,7 +339,7 @@ pub(super) fn web(table: &Table<'_>) -> Option<web::Settings> {
 }
 
 /// `[bounces]`: how notifications by mail are written, and which way they go.
-pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64) -> bounce::Settings {
+pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64, retry_first: Duration) -> bounce::Settings {
     let usual = bounce::Settings::default();
     let languages = [("da", Language::Danish), ("en", Language::English), ("both", Language::Both)];
     let language = table.choice("language", &languages).unwrap_or(usual.language);
@@ -363,7 +363,8 @@ pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64) -> bo
         };
         route(&way, usual)
     });
-    bounce::Settings { language, reporting_mta: hostname.to_owned(), local_part, full_limit, route: way.flatten() }
+    let (reporting_mta, route) = (hostname.to_owned(), way.flatten());
+    bounce::Settings { language, reporting_mta, local_part, full_limit, route, retry_first }
 }
 
 /// `[onboarding]`: how domains are checked. Also gives nothing but what is the same for all customers.
