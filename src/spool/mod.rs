@@ -9,7 +9,25 @@
 //! * A record leaves only when all its recipients are settled. What cannot be read is set aside and reported, not deleted.
 //! * The bytes of waiting messages are on disk, never in memory.
 
+mod committer;
+mod embedded;
+mod footer;
+mod frame;
+mod guard;
+mod inbox;
+mod index;
+mod keeper;
+mod lock;
+mod prepared;
+mod quarantine;
+mod read;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
 pub mod settings;
+mod shared;
+mod sorted;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,6 +42,7 @@ use crate::message::{CustomerId, Envelope, QueueId, Recipient, Urgency};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
+pub use embedded::Embedded;
 pub use settings::{Counters, Notice, Settings};
 
 /// A future as the port returns it.

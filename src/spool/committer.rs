@@ -1,0 +1,409 @@
+//! The committer: one thread that takes everything that waits, writes it, syncs once and answers all.
+//!
+//! Nobody is made to wait for company: while one batch syncs the next one gathers. A change that nobody waits for (a
+//! settlement) rides the next draft's sync, or gets its own after `settle_delay`.
+//!
+//! When a write or a sync fails, the whole batch counts as not written: drafts are refused, changes go back to the front of
+//! the line. The segment is abandoned: never written to or synced again, since after a failed fsync the kernel calls the
+//! lost pages clean. The next segment begins by declaring the failed part void, so that a restart does not bring back what
+//! was refused; only a crash before that can.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use super::footer::Note;
+use super::frame::{HEAD, Head, Kind};
+use super::inbox::{Change, Item, Taken};
+use super::index::{Place, Put};
+use super::keeper::Chore;
+use super::record::Writer;
+use super::segment::{Stage, Writing};
+use super::shared::{Health, Shared};
+use super::{Durable, Error, Notice};
+use crate::message::QueueId;
+
+/// Failed syncs in a row after which the spool takes no more work.
+const FAILURES: u32 = 3;
+/// How long to wait before changes that could not be written are tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// The most that is written before a sync.
+const BATCH: u64 = 16 << 20;
+
+/// The thread's state.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    keeper: Sender<Chore>,
+    active: Option<Writing>,
+    /// What failed and is not yet declared void on disk.
+    voids: Vec<Place>,
+    /// To be written, in order.
+    line: VecDeque<Item>,
+    failures: u32,
+    batches: u64,
+    heads: Vec<u8>,
+}
+
+impl Committer {
+    pub fn new(shared: Arc<Shared>, keeper: Sender<Chore>) -> Self {
+        let (line, voids) = (VecDeque::new(), Vec::new());
+        Committer { shared, keeper, active: None, voids, line, failures: 0, batches: 0, heads: Vec::new() }
+    }
+
+    /// Runs until the spool is stopped.
+    pub fn run(mut self) {
+        let _answers = AnswersAll(Arc::clone(&self.shared));
+        loop {
+            let retry = (!self.line.is_empty()).then_some(RETRY);
+            let Taken { items, stopping } = self.shared.inbox.take(self.shared.settings.settle_delay, retry);
+            self.line.extend(items);
+            self.write_line();
+            if stopping {
+                break self.finish();
+            }
+        }
+    }
+
+    /// Writes what is in the line, batch by batch, until it is empty or writing fails.
+    fn write_line(&mut self) {
+        while !self.line.is_empty() {
+            if let Some(error) = self.shared.stopped() {
+                self.line.drain(..).for_each(|item| refuse(item, || Error::Stopped(error.clone())));
+                return;
+            }
+            let batch = self.next_batch();
+            let Some((batch, len)) = batch else { return };
+            if let Err(error) = self.write(&batch, len) {
+                self.failed(batch, &error);
+                return;
+            }
+            self.wrote(batch);
+        }
+    }
+
+    /// Takes as many items as fit the segment, with the room they need. `None` where there is no segment to write to.
+    fn next_batch(&mut self) -> Option<(Vec<Item>, u64)> {
+        let first = self.line.front()?;
+        let (first_len, is_draft) = (frames_len(first), matches!(first, Item::Draft(..) | Item::Copy(..)));
+        if let Err(error) = self.make_room(first_len, is_draft) {
+            self.no_room(&error);
+            return None;
+        }
+        let active = self.active.as_ref()?;
+        let mut len = self.opening_len(active);
+        let reserve = if self.shared.has_spare() { 0 } else { self.shared.reserve() };
+        let mut batch = Vec::with_capacity(self.line.len());
+        while let Some(item) = self.line.front() {
+            let item_len = frames_len(item);
+            let kept = if matches!(item, Item::Draft(..) | Item::Copy(..)) { reserve } else { 0 };
+            let fits = active.end + len + item_len + kept <= active.limit && len + item_len <= BATCH;
+            if !fits && !batch.is_empty() {
+                break;
+            }
+            len += item_len;
+            batch.extend(self.line.pop_front());
+        }
+        Some((batch, len))
+    }
+
+    /// Sees to it that the active segment has room for `len` octets: takes the next segment if not. Drafts leave some room for
+    /// settlements as long as there is no spare segment to continue in.
+    fn make_room(&mut self, len: u64, is_draft: bool) -> io::Result<()> {
+        if let Some(active) = &self.active {
+            let reserve = if is_draft && !self.shared.has_spare() { self.shared.reserve() } else { 0 };
+            let is_new = active.end == super::frame::SEGMENT_HEAD as u64;
+            if is_new && reserve == 0 || active.end + self.opening_len(active) + len + reserve <= active.limit {
+                return Ok(());
+            }
+        }
+        let next = match self.shared.take_spare() {
+            Some(spare) => spare,
+            None => self.shared.create_segment()?,
+        };
+        self.shared.segments.add(&next, Stage::Active);
+        if let Some(full) = self.active.replace(next) {
+            self.shared.segments.set_stage(full.number, Stage::Sealing, None);
+            // The keeper outlives the committer; were it gone, the segment would be scanned at the next start.
+            let _ = self.keeper.send(Chore::Seal(Box::new(full)));
+        }
+        let _ = self.keeper.send(Chore::MakeSpare);
+        Ok(())
+    }
+
+    /// What precedes the items of a batch.
+    fn opening_len(&self, active: &Writing) -> u64 {
+        let voids = if active.end == super::frame::SEGMENT_HEAD as u64 { self.voids.len() as u64 } else { 0 };
+        HEAD as u64 + voids * (HEAD as u64 + 10)
+    }
+
+    /// One write, one sync.
+    fn write(&mut self, batch: &[Item], len: u64) -> io::Result<()> {
+        let active = self.active.as_mut().expect("make_room() left one");
+        self.batches += 1;
+        self.heads.clear();
+        let mut opening = Vec::new();
+        if active.end == super::frame::SEGMENT_HEAD as u64 {
+            for void in &self.voids {
+                let mut out = Writer::default();
+                out.number(void.segment.into());
+                out.number(void.at.into());
+                opening.extend_from_slice(&Head::of(Kind::Void, QueueId::from_u64(0), &out.0).encode(active.mark));
+                opening.extend_from_slice(&out.0);
+            }
+        }
+        let begins = Head::of(Kind::Batch, QueueId::from_u64(self.batches), &[]);
+        opening.extend_from_slice(&begins.encode(active.mark));
+        let mut at = active.end + opening.len() as u64;
+        for item in batch {
+            match item {
+                Item::Draft(message, _) | Item::Copy(message, _) => {
+                    active.footer.push(&message.note(at as u32));
+                    message.heads(active.mark, &mut self.heads);
+                }
+                Item::Note(change) => {
+                    let note = &change.note;
+                    match note {
+                        Note::State { id, status, .. } => {
+                            active.footer.push(&Note::State { id: *id, at: at as u32, status: status.clone() });
+                        }
+                        other => active.footer.push(other),
+                    }
+                    self.heads.extend_from_slice(&change.head.encode(active.mark));
+                }
+                Item::Barrier(_) => {}
+            }
+            at += frames_len(item);
+        }
+        let mut heads = self.heads.chunks_exact(HEAD);
+        let mut slices = Vec::with_capacity(1 + batch.len() * 5);
+        slices.push(IoSlice::new(&opening));
+        for item in batch {
+            match item {
+                Item::Draft(message, _) | Item::Copy(message, _) => message.slices(&mut heads, &mut slices),
+                Item::Note(change) => {
+                    slices.push(IoSlice::new(heads.next().expect("one head was made for each frame")));
+                    if !change.payload.is_empty() {
+                        slices.push(IoSlice::new(&change.payload));
+                    }
+                }
+                Item::Barrier(_) => {}
+            }
+        }
+        debug_assert!(at - active.end <= len);
+        let began = Instant::now();
+        write_all_at(&active.file, &mut slices, active.end)?;
+        rustix::fs::fdatasync(&active.file)?;
+        let written = at - active.end;
+        active.end = at;
+        let counters = &self.shared.settings.counters;
+        counters.sync_seconds.observe(began.elapsed().as_secs_f64());
+        counters.syncs.inc();
+        counters.written.inc_by(written);
+        Ok(())
+    }
+
+    /// The batch is durable: the index learns of it, everyone is answered.
+    fn wrote(&mut self, batch: Vec<Item>) {
+        let active = self.active.as_ref().expect("it was just written to");
+        let segment = active.number;
+        let mut at = active.end - batch.iter().map(frames_len).sum::<u64>();
+        let mut drafts = 0u64;
+        {
+            let mut index = self.shared.index();
+            for item in &batch {
+                let place = Place { segment, at: at as u32 };
+                at += frames_len(item);
+                match item {
+                    Item::Draft(message, _) => {
+                        drafts += 1;
+                        let lane = index.intern(&message.lane);
+                        let (domains, status) = (message.domains, message.status.clone());
+                        let put = Put { id: message.id, place, disk_len: message.disk_len(), lane, domains, status };
+                        index.put(put, true);
+                    }
+                    Item::Copy(message, _) => index.moved(message.id, place, message.disk_len()),
+                    Item::Note(Change { note: Note::State { id, .. }, state: Some(state), .. }) => {
+                        index.state_written(*id, state, place);
+                    }
+                    Item::Note(_) | Item::Barrier(_) => {}
+                }
+            }
+            self.shared.settings.counters.records.set(index.len() as i64);
+        }
+        for item in batch {
+            // Whoever waited may have gone; the message is durable all the same.
+            match item {
+                Item::Draft(message, reply) => drop(reply.send(Ok(Durable { id: message.id }))),
+                Item::Copy(_, reply) => drop(reply.send(true)),
+                Item::Barrier(reply) => drop(reply.send(Ok(()))),
+                Item::Note(_) => {}
+            }
+        }
+        if drafts > 0 {
+            self.shared.settings.counters.commits.inc_by(drafts);
+            self.shared.changed.notify_one();
+        }
+        self.failures = 0;
+        self.voids.clear();
+        if self.shared.set_health(Health::Sound) == Health::Troubled {
+            self.shared.tell(Notice::Recovered);
+        }
+    }
+
+    /// A write or sync failed: see the module's comment.
+    fn failed(&mut self, batch: Vec<Item>, error: &io::Error) {
+        let why = match self.active.take() {
+            Some(active) => {
+                self.voids.push(Place { segment: active.number, at: active.end as u32 });
+                self.shared.segments.set_stage(active.number, Stage::Closed, None);
+                format!("segment {:08x}, offset {}: {error}", active.number, active.end)
+            }
+            None => error.to_string(),
+        };
+        let mut kept = VecDeque::new();
+        for item in batch {
+            match item {
+                Item::Note(_) => kept.push_back(item),
+                other => self.refuse_for(other, error),
+            }
+        }
+        kept.append(&mut self.line);
+        self.line = kept;
+        self.trouble(why, error);
+    }
+
+    /// No segment can be made: drafts are refused, changes wait.
+    fn no_room(&mut self, error: &io::Error) {
+        let mut kept = VecDeque::new();
+        for item in std::mem::take(&mut self.line) {
+            match item {
+                Item::Note(_) => kept.push_back(item),
+                other => self.refuse_for(other, error),
+            }
+        }
+        let only_drafts = kept.is_empty();
+        self.line = kept;
+        if is_full(error) && only_drafts {
+            // Not a fault of the disk, and results can still be recorded: the guard says the rest.
+            self.shared.guard.set_spare(false);
+            self.shared.look_at_space();
+            return;
+        }
+        self.trouble(format!("no segment can be made in {}: {error}", self.shared.dir.path.display()), error);
+    }
+
+    fn trouble(&mut self, why: String, error: &io::Error) {
+        self.shared.settings.counters.failures.inc();
+        if !is_full(error) && error.kind() != io::ErrorKind::ReadOnlyFilesystem {
+            self.failures += 1;
+        }
+        if self.failures >= FAILURES {
+            self.shared.stop_with(why);
+        } else if self.shared.set_health(Health::Troubled) == Health::Sound {
+            self.shared.tell(Notice::Failed { why });
+        }
+    }
+
+    fn refuse_for(&self, item: Item, error: &io::Error) {
+        refuse(item, || match is_full(error) {
+            true => self.shared.guard.error(&self.shared.settings),
+            false => Error::Io { what: "writing the spool".into(), source: again(error) },
+        });
+    }
+
+    /// The last words: nothing is in flight any more. Then the segment is sealed.
+    fn finish(mut self) {
+        if !self.line.is_empty() {
+            self.write_line();
+        }
+        let lost = self.line.len();
+        if lost > 0 {
+            tracing::error!(
+                results = lost,
+                "results could not be recorded before the stop: these attempts will be made again"
+            );
+        }
+        let in_order = lost == 0 && self.shared.nothing_leased();
+        if let Some(mut active) = self.active.take() {
+            if in_order && self.shared.stopped().is_none() {
+                let clean = Head::of(Kind::Clean, QueueId::from_u64(0), &[]).encode(active.mark);
+                let written = write_all_at(&active.file, &mut [IoSlice::new(&clean)], active.end);
+                match written.and_then(|()| Ok(rustix::fs::fdatasync(&active.file)?)) {
+                    Ok(()) => {
+                        active.end += HEAD as u64;
+                        active.footer.push(&Note::Clean);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the clean stop could not be recorded; the next start reads more");
+                        return;
+                    }
+                }
+            }
+            self.shared.segments.set_stage(active.number, Stage::Sealing, None);
+            let _ = self.keeper.send(Chore::Seal(Box::new(active)));
+        }
+    }
+}
+
+/// However the thread ends, nobody waits for it for ever.
+struct AnswersAll(Arc<Shared>);
+
+impl Drop for AnswersAll {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop_with("the committer panicked".into());
+        }
+        self.0.inbox.abandon();
+    }
+}
+
+/// Octets of an item's frames.
+fn frames_len(item: &Item) -> u64 {
+    match item {
+        Item::Draft(message, _) | Item::Copy(message, _) => message.disk_len().into(),
+        Item::Note(change) => change.head.frame_len(),
+        Item::Barrier(_) => 0,
+    }
+}
+
+fn refuse(item: Item, error: impl Fn() -> Error) {
+    match item {
+        Item::Draft(_, reply) => drop(reply.send(Err(error()))),
+        Item::Copy(_, reply) => drop(reply.send(false)),
+        Item::Barrier(reply) => drop(reply.send(Err(error()))),
+        Item::Note(_) => {}
+    }
+}
+
+/// The same error once more; `io::Error` cannot be cloned.
+pub(super) fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn write_all_at(file: &std::fs::File, mut slices: &mut [IoSlice<'_>], mut at: u64) -> io::Result<()> {
+    // IOV_MAX on Linux.
+    const MOST: usize = 1024;
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let some = &slices[..slices.len().min(MOST)];
+        match rustix::io::pwritev(file, some, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                at += written as u64;
+                IoSlice::advance_slices(&mut slices, written);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Notes: what of a frame concerns the index; and the footer, which is all notes of a segment in order, so that a start reads
+//! footers and no bodies.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Lane;
+use super::record::{Damaged, Reader, Status, Writer};
+use crate::message::QueueId;
+use crate::time::Timestamp;
+
+/// One change of the index.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Note {
+    /// A message with its frame's offset.
+    Put { id: QueueId, at: u32, disk_len: u32, lane: Lane, domains: u32, status: Status },
+    /// A state with its frame's offset.
+    State { id: QueueId, at: u32, status: Status },
+    /// A new due time.
+    Due { id: QueueId, due: Timestamp },
+    /// Held.
+    Hold { id: QueueId, reason: Arc<str> },
+    /// Released.
+    Release { id: QueueId, due: Timestamp },
+    /// Settled or set aside.
+    Done { id: QueueId },
+    /// The program stopped in good order.
+    Clean,
+}
+
+impl Note {
+    /// Whose.
+    pub fn id(&self) -> Option<QueueId> {
+        match self {
+            Note::Put { id, .. }
+            | Note::State { id, .. }
+            | Note::Due { id, .. }
+            | Note::Hold { id, .. }
+            | Note::Release { id, .. }
+            | Note::Done { id } => Some(*id),
+            Note::Clean => None,
+        }
+    }
+}
+
+/// Collects the notes of a segment while it is written or scanned. A lane's name is stored once.
+#[derive(Default)]
+pub(super) struct Footer {
+    lanes: Vec<Lane>,
+    numbers: HashMap<Lane, u64>,
+    notes: Writer,
+}
+
+impl Footer {
+    pub fn push(&mut self, note: &Note) {
+        match note {
+            Note::Put { id, at, disk_len, lane, domains, status } => {
+                let lane = self.number(lane);
+                let out = self.start(1, *id);
+                out.number((*at).into());
+                out.number((*disk_len).into());
+                out.number(lane);
+                out.number((*domains).into());
+                out.status(status);
+            }
+            Note::State { id, at, status } => {
+                let out = self.start(2, *id);
+                out.number((*at).into());
+                out.status(status);
+            }
+            Note::Due { id, due } => self.start(3, *id).number(due.as_millis()),
+            Note::Hold { id, reason } => self.start(4, *id).text(reason),
+            Note::Release { id, due } => self.start(5, *id).number(due.as_millis()),
+            Note::Done { id } => {
+                self.start(6, *id);
+            }
+            Note::Clean => self.notes.byte(7),
+        }
+    }
+
+    fn start(&mut self, tag: u8, id: QueueId) -> &mut Writer {
+        self.notes.byte(tag);
+        self.notes.number(id.as_u64());
+        &mut self.notes
+    }
+
+    fn number(&mut self, lane: &Lane) -> u64 {
+        if let Some(number) = self.numbers.get(lane) {
+            return *number;
+        }
+        let number = self.lanes.len() as u64;
+        self.lanes.push(lane.clone());
+        self.numbers.insert(lane.clone(), number);
+        number
+    }
+
+    /// The payload of the footer frame.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.number(self.lanes.len() as u64);
+        for lane in &self.lanes {
+            out.lane(lane);
+        }
+        out.0.extend_from_slice(&self.notes.0);
+        out.0
+    }
+}
+
+/// Reads a footer's payload, note by note.
+pub(super) fn read(payload: &[u8], mut each: impl FnMut(Note)) -> Result<(), Damaged> {
+    let mut r = Reader::new(payload);
+    let mut lanes = Vec::new();
+    for _ in 0..r.number()? {
+        lanes.push(r.lane()?);
+    }
+    while !r.is_empty() {
+        let tag = r.byte()?;
+        if tag == 7 {
+            each(Note::Clean);
+            continue;
+        }
+        let id = r.id()?;
+        each(match tag {
+            1 => {
+                let (at, disk_len) = (r.number32()?, r.number32()?);
+                let lane = usize::try_from(r.number()?).ok().and_then(|i| lanes.get(i)).ok_or(Damaged)?.clone();
+                Note::Put { id, at, disk_len, lane, domains: r.number32()?, status: r.status()? }
+            }
+            2 => Note::State { id, at: r.number32()?, status: r.status()? },
+            3 => Note::Due { id, due: Timestamp::from_millis(r.number()?) },
+            4 => Note::Hold { id, reason: r.text()?.into() },
+            5 => Note::Release { id, due: Timestamp::from_millis(r.number()?) },
+            6 => Note::Done { id },
+            _ => return Err(Damaged),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{CustomerId, Urgency};
+    use crate::spool::Kind;
+
+    #[test]
+    fn notes_come_back_in_order() {
+        let lane = Lane { customer: CustomerId::new("x"), urgency: Urgency::Bulk, kind: Kind::Mail };
+        let status =
+            Status { attempts: 2, due: Timestamp::NEVER, delay_notified: false, untried: true, hold: Some("x".into()) };
+        let id = QueueId::from_u64(u64::MAX);
+        let due = Timestamp::from_millis(1 << 40);
+        let notes = [
+            Note::Put { id, at: 64, disk_len: u32::MAX, lane, domains: 1 << 31, status: status.clone() },
+            Note::State { id, at: 9, status },
+            Note::Due { id, due },
+            Note::Hold { id, reason: "why".into() },
+            Note::Release { id, due },
+            Note::Done { id },
+            Note::Clean,
+        ];
+        let mut footer = Footer::default();
+        notes.iter().for_each(|note| footer.push(note));
+        let payload = footer.encode();
+        let mut found = Vec::new();
+        read(&payload, |note| found.push(note)).unwrap();
+        assert_eq!(found, notes);
+    }
+}

@@ -1,0 +1,90 @@
+//! The quarantine: what cannot be read is copied here and never deleted by the program.
+//!
+//! `quarantine/` holds one file for each damaged stretch, its octets as they stood in the segment, and `LIST`, one line for
+//! each: time, file, the messages it belonged to as far as that can be told, and why.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::segment::Dir;
+use crate::message::QueueId;
+use crate::time::Timestamp;
+
+/// A stretch of a segment.
+#[derive(Clone, Debug)]
+pub(super) struct Stretch {
+    pub segment: u32,
+    pub start: u64,
+    pub end: u64,
+    /// Whose it was, as far as that can be told.
+    pub ids: Vec<QueueId>,
+    pub why: String,
+}
+
+/// Makes the directory.
+pub(super) fn prepare(spool: &Path) -> io::Result<()> {
+    fs::create_dir_all(spool.join("quarantine"))
+}
+
+/// How many stretches of records were set aside since the spool was made.
+pub(super) fn count(spool: &Path) -> u64 {
+    let entries = fs::read_dir(spool.join("quarantine")).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(b".record")).count() as u64
+}
+
+/// Copies a stretch. `torn`: the rest of a write that a crash cut short. Returns the copy's path once it is durable, and
+/// whether it is new: a copy that is there already is not made again.
+pub(super) fn set_aside(spool: &Dir, source: &File, stretch: &Stretch, torn: bool) -> io::Result<(PathBuf, bool)> {
+    let dir = spool.path.join("quarantine");
+    let name = match stretch.ids.first() {
+        Some(id) => format!("{id}-{:08x}-{:08x}", stretch.segment, stretch.start),
+        None => format!("unknown-{:08x}-{:08x}", stretch.segment, stretch.start),
+    };
+    let name = format!("{name}.{}", if torn { "torn" } else { "record" });
+    let path = dir.join(&name);
+    if path.exists() {
+        return Ok((path, false));
+    }
+    let partial = dir.join(format!("{name}.partial"));
+    let mut copy = File::create(&partial)?;
+    copy_readable(source, stretch.start, stretch.end, &mut copy)?;
+    copy.sync_all()?;
+    let mut list = OpenOptions::new().append(true).create(true).open(dir.join("LIST"))?;
+    let ids = stretch.ids.iter().map(QueueId::to_string).collect::<Vec<_>>().join(",");
+    let ids = if ids.is_empty() { "-" } else { ids.as_str() };
+    writeln!(list, "{}\t{name}\t{ids}\t{}", Timestamp::now(), stretch.why)?;
+    list.sync_all()?;
+    fs::rename(&partial, &path)?;
+    File::open(&dir)?.sync_all()?;
+    Ok((path, true))
+}
+
+/// Copies what the disk gives; blocks it does not give become zeros.
+fn copy_readable(source: &File, start: u64, end: u64, copy: &mut File) -> io::Result<()> {
+    const BLOCK: u64 = 64 << 10;
+    const SMALLEST: u64 = 4096;
+    let mut buffer = vec![0; BLOCK as usize];
+    let mut at = start;
+    let mut step = BLOCK;
+    while at < end {
+        let want = step.min(end - at) as usize;
+        match source.read_at(&mut buffer[..want], at) {
+            Ok(0) => break,
+            Ok(got) => {
+                copy.write_all(&buffer[..got])?;
+                at += got as u64;
+                step = BLOCK;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if step > SMALLEST => step = SMALLEST,
+            Err(_) => {
+                buffer[..want].fill(0);
+                copy.write_all(&buffer[..want])?;
+                at += want as u64;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! What happens at the start: the segments found are read in order, footers where there are any, and the index is built.
+//!
+//! Segments that were not sealed are scanned; what cannot be read is set aside; then they are sealed, so that the next start
+//! is quick. Nothing found is ever written to, but for the footer behind its end.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::footer::{self, Note};
+use super::frame::{self, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
+use super::index::{Index, Place, Put};
+use super::quarantine::{self, Stretch};
+use super::scan::{self, Scan};
+use super::segment::{self, Dir, Segments};
+use super::settings::Settings;
+use super::shared::tell;
+use super::{Error, Notice};
+use crate::message::QueueId;
+
+/// What a start found.
+pub(super) struct Recovered {
+    pub index: Index,
+    pub segments: Segments,
+    pub next_segment: u32,
+    /// Messages to be held, since a result of theirs cannot be read.
+    pub doubtful: Vec<QueueId>,
+}
+
+struct Found {
+    number: u32,
+    mark: u64,
+    file: File,
+    len: u64,
+}
+
+/// Reads the spool in `dir`.
+pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error> {
+    let failed = |what: &str, source| Error::Io { what: format!("{what} {}", dir.path.display()), source };
+    let found = find(&dir.path).map_err(|source| failed("reading", source))?;
+    refuse_newer(&found, &dir.path)?;
+    let mut voids: HashMap<u32, u64> = HashMap::new();
+    for segment in &found {
+        let declared = scan::voids(&segment.file, segment.mark).map_err(|source| failed("reading", source))?;
+        for Place { segment, at } in declared {
+            voids.entry(segment).and_modify(|least| *least = (*least).min(at.into())).or_insert(at.into());
+        }
+    }
+    let mut start = Start {
+        recovered: Recovered {
+            index: Index::default(),
+            segments: Segments::new(&dir.path),
+            next_segment: found.last().map_or(1, |last| last.number + 1),
+            doubtful: Vec::new(),
+        },
+        clean: false,
+        greatest: QueueId::from_u64(0),
+        done_after_damage: HashSet::new(),
+        watch: false,
+    };
+    let mut damage = Vec::new();
+    for (i, segment) in found.iter().enumerate() {
+        let void = voids.get(&segment.number).copied();
+        let is_last = found[i + 1..].iter().all(Found::is_empty);
+        let scanned = start.read(segment, void).map_err(|source| failed("reading a segment in", source))?;
+        let disk_len = match scanned {
+            Some(scan) => {
+                start.watch |= !scan.damage.is_empty();
+                let len = close(segment, &scan, void.is_some());
+                let torn_from = if is_last && void.is_none() { scan.last_batch } else { u64::MAX };
+                damage.extend(scan.damage.into_iter().map(|stretch| (i, stretch.start >= torn_from, stretch)));
+                start.recovered.doubtful.extend(scan.doubtful);
+                len
+            }
+            None => segment.len,
+        };
+        start.recovered.segments.found(segment.number, segment.mark, disk_len);
+    }
+    for (i, torn, stretch) in damage {
+        start
+            .set_aside(settings, dir, &found[i], torn, stretch)
+            .map_err(|source| failed("setting aside in", source))?;
+    }
+    start.greatest.observe();
+    if start.clean {
+        start.recovered.index.nothing_was_in_flight();
+    }
+    Ok(start.recovered)
+}
+
+/// All segments, oldest first.
+fn find(dir: &Path) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let Some((number, mark)) = entry.file_name().to_str().and_then(frame::parse_file_name) else { continue };
+        let file = OpenOptions::new().read(true).write(true).open(entry.path())?;
+        let len = file.metadata()?.len();
+        found.push(Found { number, mark, file, len });
+    }
+    found.sort_by_key(|segment| segment.number);
+    Ok(found)
+}
+
+fn refuse_newer(found: &[Found], dir: &Path) -> Result<(), Error> {
+    for segment in found {
+        let mut head = [0; SEGMENT_HEAD];
+        // Too short or damaged: the scan says what is left of it.
+        let format = segment.file.read_exact_at(&mut head, 0).ok().and_then(|()| frame::segment_format(&head));
+        if let Some(newer) = format.filter(|format| *format > FORMAT) {
+            return Err(Error::Newer { path: dir.display().to_string(), found: newer, known: FORMAT });
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    /// Made beforehand and never written to.
+    fn is_empty(&self) -> bool {
+        let mut first = [0; HEAD];
+        let at = SEGMENT_HEAD as u64;
+        self.len <= at || self.file.read_exact_at(&mut first, at).is_ok_and(|()| first == [0; HEAD])
+    }
+
+    /// The notes in the footer, if the segment was sealed and its footer is sound.
+    fn footer(&self) -> io::Result<Option<Vec<u8>>> {
+        let Some(trailer_at) = self.len.checked_sub(TRAILER as u64) else { return Ok(None) };
+        let mut trailer = [0; TRAILER];
+        self.file.read_exact_at(&mut trailer, trailer_at)?;
+        let Some(at) = frame::footer_at(&trailer, self.mark) else { return Ok(None) };
+        let Some(len) = trailer_at.checked_sub(at) else { return Ok(None) };
+        let mut footer = vec![0; usize::try_from(len).unwrap_or(0)];
+        self.file.read_exact_at(&mut footer, at)?;
+        let head = Head::decode(&footer, self.mark).filter(|head| head.kind == Kind::Footer);
+        let sound = head.is_some_and(|head| head.fits(&footer[HEAD..]));
+        if !sound {
+            tracing::warn!(segment = self.number, "a segment's index is damaged: reading the whole segment instead");
+            return Ok(None);
+        }
+        footer.drain(..HEAD);
+        Ok(Some(footer))
+    }
+}
+
+struct Start {
+    recovered: Recovered,
+    /// The last note says that the program stopped in good order.
+    clean: bool,
+    greatest: QueueId,
+    /// Something damaged was found: settlements from then on say whether it still matters.
+    watch: bool,
+    done_after_damage: HashSet<QueueId>,
+}
+
+impl Start {
+    /// Takes one segment's notes, from its footer or by a scan.
+    fn read(&mut self, segment: &Found, void: Option<u64>) -> io::Result<Option<Scan>> {
+        if void.is_none()
+            && let Some(notes) = segment.footer()?
+        {
+            let read = footer::read(&notes, |note| self.note(segment.number, note));
+            if read.is_ok() {
+                return Ok(None);
+            }
+            tracing::warn!(segment = segment.number, "a segment's index does not decode: reading the whole segment");
+        }
+        let limit = void.unwrap_or(u64::MAX).min(segment.len);
+        let mut trailer = [0; TRAILER];
+        let trailer_at = segment.len.saturating_sub(TRAILER as u64);
+        let sealed_at = match segment.file.read_exact_at(&mut trailer, trailer_at) {
+            Ok(()) => frame::footer_at(&trailer, segment.mark).unwrap_or(u64::MAX),
+            Err(_) => u64::MAX,
+        };
+        self.watch = true;
+        scan::scan(&segment.file, segment.number, segment.mark, limit.min(sealed_at), |note| {
+            self.note(segment.number, note);
+        })
+        .map(Some)
+    }
+
+    fn note(&mut self, segment: u32, note: Note) {
+        let index = &mut self.recovered.index;
+        self.greatest = self.greatest.max(note.id().unwrap_or(self.greatest));
+        self.clean = note == Note::Clean;
+        match note {
+            Note::Put { id, at, disk_len, lane, domains, status } => {
+                let lane = index.intern(&lane);
+                index.put(Put { id, place: Place { segment, at }, disk_len, lane, domains, status }, false);
+            }
+            Note::State { id, at, status } => index.recover_state(id, &status, Place { segment, at }),
+            Note::Due { id, due } => index.set_due(id, due),
+            Note::Hold { id, reason } => index.hold(id, &reason),
+            Note::Release { id, due } => index.release(id, due),
+            Note::Done { id } => {
+                index.remove(id);
+                if self.watch {
+                    self.done_after_damage.insert(id);
+                }
+            }
+            Note::Clean => {}
+        }
+    }
+
+    /// Copies a damaged stretch to the quarantine, unless all its messages were settled since.
+    fn set_aside(
+        &mut self,
+        settings: &Settings,
+        dir: &Dir,
+        segment: &Found,
+        torn: bool,
+        stretch: Stretch,
+    ) -> io::Result<()> {
+        let gone = |id: &QueueId| self.done_after_damage.contains(id);
+        if !stretch.ids.is_empty() && stretch.ids.iter().all(gone) {
+            return Ok(());
+        }
+        let (file, new) = quarantine::set_aside(dir, &segment.file, &stretch, torn)?;
+        if !new {
+            return Ok(());
+        }
+        let Stretch { ids, why, .. } = stretch;
+        if torn {
+            tell(settings, Notice::Torn { file, why });
+            return Ok(());
+        }
+        let ids = if ids.is_empty() { vec![None] } else { ids.into_iter().map(Some).collect() };
+        for id in ids {
+            settings.counters.quarantined.inc();
+            tell(settings, Notice::Quarantined { id, file: file.clone(), why: why.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// Writes the footer behind what was scanned. Not where a sync failed: that file is never written to again. Returns the length.
+fn close(segment: &Found, scan: &Scan, voided: bool) -> u64 {
+    if voided {
+        return segment.len;
+    }
+    segment::seal(&segment.file, segment.mark, scan.end, &scan.footer).unwrap_or_else(|error| {
+        tracing::warn!(%error, segment = segment.number, "a segment cannot be closed; the next start scans it again");
+        segment.len
+    })
+}

@@ -1,0 +1,194 @@
+//! What the spool's threads and the port's calls share.
+
+use std::io;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::footer::Note;
+use super::guard::Guard;
+use super::inbox::{Change, Inbox, Item};
+use super::index::Index;
+use super::lock::Lock;
+use super::segment::{Dir, Segments, Stage, Writing};
+use super::{Error, Notice, Settings};
+use crate::message::QueueId;
+
+/// Whether results can be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// As far as known.
+    Sound = 0,
+    /// The last write failed; it is tried again. Nothing is handed out for delivery.
+    Troubled = 1,
+}
+
+/// The spool's common state. Locks are taken in the order index, then inbox; never the other way round.
+pub(super) struct Shared {
+    pub settings: Settings,
+    pub dir: Dir,
+    pub segments: Segments,
+    pub inbox: Inbox,
+    pub guard: Guard,
+    /// Told when something may have become due.
+    pub changed: Arc<Notify>,
+    /// Files in the quarantine.
+    pub quarantined: AtomicU64,
+    index: Mutex<Index>,
+    spare: Mutex<Option<Writing>>,
+    next_segment: AtomicU32,
+    health: AtomicU8,
+    stopped: OnceLock<String>,
+    lock: Mutex<Option<Lock>>,
+}
+
+impl Shared {
+    pub fn new(settings: Settings, dir: Dir, segments: Segments, index: Index, next_segment: u32, lock: Lock) -> Self {
+        Shared {
+            settings,
+            dir,
+            segments,
+            inbox: Inbox::default(),
+            guard: Guard::default(),
+            changed: Arc::default(),
+            quarantined: AtomicU64::new(0),
+            index: Mutex::new(index),
+            spare: Mutex::new(None),
+            next_segment: AtomicU32::new(next_segment),
+            health: AtomicU8::new(Health::Sound as u8),
+            stopped: OnceLock::new(),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    /// The index.
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().expect("nothing panics while it holds the index")
+    }
+
+    /// Room that drafts leave for settlements in the last segment there is.
+    pub fn reserve(&self) -> u64 {
+        self.settings.segment_size / 8
+    }
+
+    pub fn has_spare(&self) -> bool {
+        self.spare().is_some()
+    }
+
+    pub fn take_spare(&self) -> Option<Writing> {
+        self.spare().take()
+    }
+
+    pub fn put_spare(&self, spare: Writing) {
+        self.segments.add(&spare, Stage::Spare);
+        *self.spare() = Some(spare);
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Writing>> {
+        self.spare.lock().expect("nothing panics while it holds the spare segment")
+    }
+
+    /// Makes a segment with the next number.
+    pub fn create_segment(&self) -> io::Result<Writing> {
+        let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
+        Writing::create(&self.dir, number, self.settings.segment_size)
+    }
+
+    /// Sets the health; returns what it was.
+    pub fn set_health(&self, health: Health) -> Health {
+        match self.health.swap(health as u8, Ordering::Relaxed) {
+            0 => Health::Sound,
+            _ => Health::Troubled,
+        }
+    }
+
+    /// Refuses while results cannot be recorded: sending on would only make duplicates.
+    pub fn may_deliver(&self) -> Result<(), Error> {
+        self.may_work()?;
+        match self.health.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err(Error::Io {
+                what: "recording results in the spool".into(),
+                source: io::Error::other("the last write failed; it is being tried again"),
+            }),
+        }
+    }
+
+    /// Refuses once the spool has stopped.
+    pub fn may_work(&self) -> Result<(), Error> {
+        self.stopped().map_or(Ok(()), |why| Err(Error::Stopped(why)))
+    }
+
+    /// Why the spool takes no more work.
+    pub fn stopped(&self) -> Option<String> {
+        self.stopped.get().cloned()
+    }
+
+    /// Takes no more work until a restart.
+    pub fn stop_with(&self, why: String) {
+        if self.stopped.set(why.clone()).is_ok() {
+            self.tell(Notice::Stopped { why });
+        }
+    }
+
+    /// Everything is on disk and both threads are done.
+    pub fn closed(&self) {
+        let _ = self.stopped.set("it was closed".into());
+        self.lock.lock().expect("nothing panics while it holds the lock").take();
+    }
+
+    pub fn nothing_leased(&self) -> bool {
+        self.index().leased() == 0
+    }
+
+    /// Log and operator.
+    pub fn tell(&self, notice: Notice) {
+        tell(&self.settings, notice);
+    }
+
+    /// Looks at the free space now.
+    pub fn look_at_space(&self) {
+        if let Some(notice) = self.guard.look(&self.dir, &self.settings) {
+            self.tell(notice);
+        }
+    }
+
+    /// Writes changes, in order. The caller holds the index, so that order there and on disk are the same.
+    pub fn write(&self, _index: &mut Index, changes: Vec<Change>) -> usize {
+        // Refused only after stop(): then nothing is delivered any more, and what is lost is the record of an attempt.
+        let items = changes.into_iter().map(Item::Note);
+        self.inbox.push(items).unwrap_or_else(|refused| {
+            tracing::error!(changes = refused.len(), "results came after the spool was stopped and are not recorded");
+            0
+        })
+    }
+
+    /// Waits until everything written so far is durable.
+    pub async fn synced(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || Error::Stopped(self.stopped().unwrap_or_else(|| "it is stopping".into()));
+        self.inbox.push([Item::Barrier(reply)]).map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Takes a record out because it was set aside.
+    pub fn drop_record(&self, id: QueueId) {
+        let mut index = self.index();
+        if index.remove(id).is_some() {
+            self.write(&mut index, vec![Change::new(Note::Done { id }, None)]);
+        }
+    }
+}
+
+/// Log and operator.
+pub(super) fn tell(settings: &Settings, notice: Notice) {
+    match &notice {
+        Notice::Roomy | Notice::Recovered => tracing::info!("{notice}"),
+        Notice::Torn { .. } | Notice::Full { .. } => tracing::warn!("{notice}"),
+        _ => tracing::error!("{notice}"),
+    }
+    if let Some(hear) = &settings.notices {
+        hear(notice);
+    }
+}

@@ -1,0 +1,56 @@
+//! Drafts for spool tests: small messages whose content is a function of their number, so that any reader can check them.
+
+use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
+use postbud::smtp::{Domain, Mailbox, ReversePath};
+use postbud::spool::{Draft, Kind, Lane};
+use postbud::time::Timestamp;
+use std::time::Duration;
+
+/// The lane of a customer's single mail.
+pub fn lane(customer: &str) -> Lane {
+    Lane { customer: CustomerId::new(customer), urgency: Urgency::Single, kind: Kind::Mail }
+}
+
+/// A message from `customer` to `to`, with a body of `size` octets that follows from `seed`.
+pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
+    let id = QueueId::next();
+    let mailbox = |text: &str| Mailbox::parse(text).unwrap();
+    let (header, body) = content(seed, size);
+    Draft {
+        id,
+        lane: lane(customer),
+        envelope: Envelope {
+            reverse_path: ReversePath::Mailbox(mailbox("sender@test.dk")),
+            recipients: to.iter().map(|to| Recipient::new(mailbox(to))).collect(),
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        },
+        from_domain: Domain::parse("test.dk").unwrap(),
+        message_id: format!("{seed}@test.dk"),
+        prefix: format!("X-Seed: {seed}\r\n").into_bytes(),
+        header_len: header.len() as u32,
+        content: vec![header, body],
+        retry_at: id.arrived() + Duration::from_secs(60),
+        held: None,
+    }
+}
+
+/// Header and body of the message with this seed.
+pub fn content(seed: u64, size: usize) -> (Vec<u8>, Vec<u8>) {
+    let header = format!("Subject: {seed}\r\nFrom: a@test.dk\r\n").into_bytes();
+    let mut body = b"\r\n".to_vec();
+    let mut state = seed | 1;
+    while body.len() < size + 2 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        body.extend_from_slice(format!("{state:016x}\r\n").as_bytes());
+    }
+    body.truncate(size + 2);
+    (header, body)
+}
+
+/// Now, a little later: everything committed so far is due.
+pub fn soon() -> Timestamp {
+    Timestamp::now() + Duration::from_secs(1)
+}
