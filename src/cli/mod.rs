@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod check;
 mod completions;
 mod dev_certs;
+mod dkim;
 mod files;
 mod hash_password;
 mod man;
@@ -44,6 +45,7 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Dkim(dkim::Args),
     HashPassword(hash_password::Args),
     DevCerts(dev_certs::Args),
     Completions(completions::Args),
@@ -54,6 +56,7 @@ impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Command::Check(args) => args.run(),
+            Command::Dkim(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             Command::DevCerts(args) => args.run(),
             Command::Completions(args) => args.run(),

@@ -1,0 +1,40 @@
+//! `postbud dkim`: keys, records and signatures.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+mod keygen;
+mod record;
+
+/// Make DKIM keys, print the DNS records that publish them, sign and verify files.
+///
+/// Each customer signs with a key of its own. The private key stays in a file that only postbud reads; the public key is
+/// published by the customer, as a TXT record under the selector.
+#[derive(Debug, clap::Args)]
+#[command(
+    arg_required_else_help = true,
+    after_long_help = "\
+Examples:
+  postbud dkim keygen --out keys/test.dk.pem
+  postbud dkim record test-as"
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keygen::Args),
+    Record(record::Args),
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Keygen(args) => args.run(),
+            Command::Record(args) => args.run(),
+        }
+    }
+}

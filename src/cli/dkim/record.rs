@@ -1,0 +1,93 @@
+//! `postbud dkim record`: what a customer publishes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::cli::ConfigFile;
+use crate::config;
+use crate::customer::SigningDomain;
+use crate::dkim::record::{TxtRecord, render};
+use crate::dkim::{Selector, SigningKey};
+use crate::message::CustomerId;
+use crate::smtp::Domain;
+
+/// Print the DNS records that publish a customer's keys.
+///
+/// One TXT record a domain and key: the exact host name and the value on one line. It must reach DNS as one value, without
+/// quotation marks or spaces added; panels split it into strings of 255 octets themselves, and --zone prints it split for a
+/// zone file. `postbud domain records` prints everything a customer has to publish, with explanations.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud dkim record test-as
+  postbud dkim record test-as --zone
+  postbud dkim record --key keys/test.dk.pem --domain test.dk --selector postbud1")]
+pub(super) struct Args {
+    /// The customer whose keys are meant.
+    #[arg(required_unless_present = "key", conflicts_with_all = ["key", "domain", "selector"])]
+    customer: Option<String>,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// A private key file, instead of a customer.
+    #[arg(long, value_name = "FILE", requires_all = ["domain", "selector"])]
+    key: Option<PathBuf>,
+    /// The domain that the key signs for.
+    #[arg(long, requires = "key")]
+    domain: Option<String>,
+    /// The name of its record below _domainkey.
+    #[arg(long, requires = "key")]
+    selector: Option<String>,
+    /// Print lines for a zone file.
+    #[arg(long, conflicts_with = "json")]
+    zone: bool,
+    /// Print a JSON list of objects with name, type and value.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let records = match (&self.customer, &self.key, &self.domain, &self.selector) {
+            (_, Some(key), Some(domain), Some(selector)) => {
+                let (key, _) = SigningKey::from_file(key)?;
+                vec![render(&Domain::parse(domain)?, &Selector::parse(selector)?, &key)?]
+            }
+            (Some(customer), ..) => self.records_of(customer)?,
+            _ => bail!("name a customer, or --key with --domain and --selector"),
+        };
+        if self.json {
+            let all = records.iter().map(|r| json!({ "name": r.name, "type": "TXT", "value": r.value }));
+            println!("{:#}", serde_json::Value::from_iter(all));
+            return Ok(ExitCode::SUCCESS);
+        }
+        for record in records {
+            match self.zone {
+                true => println!("{}", record.zone_line()),
+                false => println!("{}\tTXT\t{}", record.name, record.value),
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn records_of(&self, customer: &str) -> anyhow::Result<Vec<TxtRecord>> {
+        let settings = config::load(&self.config.path)?.settings;
+        let found = settings.directory.get(&CustomerId::new(customer));
+        let found = found.with_context(|| format!("there is no customer \"{customer}\""))?;
+        let mut records = Vec::new();
+        for (domain, signing) in &found.domains {
+            match signing {
+                SigningDomain::Broken(why) => bail!("the key of {domain} cannot be used: {why}"),
+                SigningDomain::Ready(signer) => {
+                    // The relay's own second signature has another domain and is not the customer's to publish.
+                    for profile in signer.profiles().filter(|profile| profile.domain == *domain) {
+                        records.push(render(&profile.domain, &profile.selector, &profile.key)?);
+                    }
+                }
+            }
+        }
+        Ok(records)
+    }
+}
