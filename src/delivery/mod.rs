@@ -10,10 +10,14 @@
 //! clear unless the customer's file says so; a recipient counts as delivered only after the reply to the final dot; a
 //! connection that broke after the final dot is reported as unknown. Replies are bounded in octets, lines and time.
 
+mod classify;
 mod counters;
 mod egress;
 pub mod outcome;
+mod sasl;
 pub mod settings;
+mod tls;
+mod verifier;
 
 use std::sync::Arc;
 

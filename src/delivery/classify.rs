@@ -1,0 +1,474 @@
+//! What a smarthost's reply means: how far it reaches, whether waiting helps, what it says about the route, and what a
+//! person can do. One function, [`classify`]; its table of examples is the test below.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::outcome::{Scope, Trouble, Verdict};
+use crate::route::RouteKind;
+use crate::smtp::{EnhancedCode, Reply};
+
+/// Where in the session a reply was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The 220, or what came instead.
+    Greeting,
+    /// After EHLO or HELO.
+    Hello,
+    /// After STARTTLS.
+    StartTls,
+    /// During AUTH.
+    Login,
+    /// After MAIL.
+    Mail,
+    /// After RCPT.
+    Rcpt,
+    /// After DATA, before the content.
+    Data,
+    /// After the final dot.
+    End,
+}
+
+impl Phase {
+    /// As messages name it: `while waiting for the reply to …`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Greeting => "greeting",
+            Phase::Hello => "EHLO",
+            Phase::StartTls => "STARTTLS",
+            Phase::Login => "AUTH",
+            Phase::Mail => "MAIL",
+            Phase::Rcpt => "RCPT",
+            Phase::Data => "DATA",
+            Phase::End => "final dot",
+        }
+    }
+}
+
+/// What one has to know besides the reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// What kind of server said it.
+    pub kind: RouteKind,
+    /// Sender's and recipient's domain are both the customer's.
+    pub internal: bool,
+    /// The address that customers have allow-listed.
+    pub egress: IpAddr,
+    /// The login's name, where the route has a login.
+    pub username: Option<&'a str>,
+}
+
+/// What a reply means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// What to do about the recipients it concerns.
+    pub verdict: Verdict,
+    /// How far it reaches.
+    pub scope: Scope,
+    /// What it says about the route.
+    pub trouble: Option<Trouble>,
+    /// The remedy, in plain words.
+    pub advice: Option<String>,
+}
+
+/// A day's or an hour's allowance is used up: asking again sooner is of no use.
+const QUOTA_PAUSE: Duration = Duration::from_secs(3600);
+
+/// What a negative reply is about, whatever the phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// 421: the server closes the connection.
+    Closing,
+    /// Too much at once: connections, messages, speed.
+    TooBusy,
+    /// An allowance of the account is used up.
+    Quota,
+    /// It wants a login that it did not get, or does not take this kind of login any more.
+    WantsLogin,
+    /// It will not take mail for others from us.
+    NoRelay,
+    /// It protects its own domain against senders from outside, and takes us for one.
+    InternalSpoof,
+    /// We may not send as this sender.
+    SendAs,
+    /// Its disk is full, or it is out of order as a whole.
+    OutOfOrder,
+    /// It lost track of the session.
+    Sequence,
+    /// Nothing but what the code says.
+    Plain,
+}
+
+/// Says what a negative reply means.
+pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
+    let text = reply.lines.join(" ").to_ascii_lowercase();
+    let signal = signal(phase, reply, &text, context);
+    let permanent = reply.is_permanent();
+    let advice = advice(signal, phase, reply, &text, context);
+    let back_off = |at_least: Option<Duration>| Trouble::BackOff {
+        reason: reply.to_string(),
+        at_least: at_least.or_else(|| pause_named_in(&text)),
+        advice: advice.clone(),
+    };
+    let suspend = |fallback: &str| Trouble::Suspend {
+        reason: reply.to_string(),
+        advice: advice.clone().unwrap_or_else(|| fallback.to_owned()),
+    };
+    let by_code = if permanent { Verdict::Failed } else { Verdict::Deferred };
+    let before_mail = matches!(phase, Phase::Greeting | Phase::Hello | Phase::StartTls | Phase::Login);
+    let (verdict, scope, trouble) = match (phase, signal) {
+        // A refused login must not be tried again: it would lock the account. What is refused for the moment may be.
+        (Phase::Login, _) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
+        (_, Signal::WantsLogin) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
+        (_, Signal::Quota) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
+        (_, Signal::Closing) if !before_mail => (Verdict::Deferred, Scope::Session, Some(back_off(None))),
+        (_, Signal::TooBusy | Signal::OutOfOrder) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
+        // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
+        _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
+        // A server that is there to relay and does not is set up wrongly: mail waits for that to be mended.
+        (_, Signal::NoRelay) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
+        (_, Signal::Sequence) => (Verdict::Deferred, Scope::Session, None),
+        (Phase::Rcpt, _) => (by_code, Scope::Recipient, None),
+        (_, Signal::InternalSpoof) => (by_code, Scope::Recipient, None),
+        _ => (by_code, Scope::Message, None),
+    };
+    Class { verdict, scope, trouble, advice }
+}
+
+fn signal(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Signal {
+    let says = |hints: &[&str]| hints.iter().any(|hint| text.contains(hint));
+    let code = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| s == subject && d == detail);
+    let subject = |subject| reply.enhanced.is_some_and(|EnhancedCode(_, s, _)| s == subject);
+    let own_server = context.kind == RouteKind::OwnServer;
+    if reply.code == 421 {
+        return Signal::Closing;
+    }
+    if says(&["sending quota", "sending limit", "submission quota", "daily limit", "daily quota", "daily user sending"])
+        || (code(2, 0) && says(&["limit", "quota exceeded"]))
+        || code(4, 5) && reply.is_permanent()
+        || code(7, 232)
+        || code(7, 233)
+    {
+        return Signal::Quota;
+    }
+    if reply.is_transient() {
+        if reply.code == 432
+            || code(3, 2)
+            || code(4, 2)
+            || code(7, 28)
+            || says(&[
+                "too many connections",
+                "too many concurrent",
+                "rate limit",
+                "throttl",
+                "too many messages",
+                "too fast",
+            ])
+        {
+            return Signal::TooBusy;
+        }
+        let full = reply.code == 452 && !code(5, 3) && !code(2, 2) && !says(&["too many recipients", "mailbox"]);
+        if code(3, 1) || (phase != Phase::Rcpt && (full || subject(3))) {
+            return Signal::OutOfOrder;
+        }
+    }
+    if reply.code == 530
+        || code(7, 57)
+        || code(7, 30)
+        || (reply.is_permanent()
+            && says(&[
+                "authentication required",
+                "authentication is required",
+                "must authenticate",
+                "starttls command first",
+            ]))
+    {
+        return Signal::WantsLogin;
+    }
+    if reply.code == 503 {
+        return Signal::Sequence;
+    }
+    if own_server && context.internal && phase != Phase::Mail && says_internal_spoof(reply, &says, &code, &subject) {
+        return Signal::InternalSpoof;
+    }
+    if code(7, 60) || says(&["sendasdenied", "send as this sender", "not owned by user", "not allowed to send as"]) {
+        return Signal::SendAs;
+    }
+    let denied = [
+        "relay access denied",
+        "relaying denied",
+        "unable to relay",
+        "relay not permitted",
+        "not permitted to relay",
+        "relaying not allowed",
+        "relaying is not allowed",
+        "relay denied",
+    ];
+    if code(7, 64) || code(7, 54) || says(&denied) {
+        return Signal::NoRelay;
+    }
+    Signal::Plain
+}
+
+/// Whether a server that was offered its own domain's mail from outside takes us for a forger: by the codes that Exchange and
+/// Microsoft 365 use for it, or by what other servers write.
+fn says_internal_spoof(
+    reply: &Reply,
+    says: &dyn Fn(&[&str]) -> bool,
+    code: &dyn Fn(u16, u16) -> bool,
+    subject: &dyn Fn(u16) -> bool,
+) -> bool {
+    let hint = says(&[
+        "spoof",
+        "forged",
+        "impersonat",
+        "internal domain",
+        "own domain",
+        "local domain",
+        "local sender",
+        "sender address rejected",
+        "not authorized to send",
+        "not allowed to send",
+        "dmarc",
+        "spf",
+        "anonymous",
+        "relay",
+        "accepted domain",
+    ]);
+    let of_policy = code(7, 68) || code(7, 1) || code(7, 509) || code(7, 64) || (subject(7) && hint);
+    of_policy || (reply.enhanced.is_none() && reply.is_permanent() && hint)
+}
+
+fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
+    let egress = context.egress;
+    let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
+    let basic_is_off = is(7, 30) || is(7, 139) || text.contains("basic authentication") || text.contains("disabled");
+    Some(match (phase, signal) {
+        (Phase::Login, _) if reply.is_permanent() && basic_is_off => {
+            "the server does not take passwords over SMTP (any more): give the route OAuth client credentials (XOAUTH2), or have \
+             SMTP AUTH switched on for this mailbox"
+                .to_owned()
+        }
+        (Phase::Login, _) if reply.is_permanent() => format!(
+            "the login {} was refused: correct the username and password in the customer's file and reload",
+            context.username.map_or_else(String::new, |name| format!("\"{name}\""))
+        ),
+        (_, Signal::WantsLogin) if context.username.is_some() => {
+            "the server does not take our login for this: check that the account may send".to_owned()
+        }
+        (_, Signal::WantsLogin) => {
+            format!("the server wants a login, or must allow {egress} to send without one: set username and password, or add {egress} there")
+        }
+        (_, Signal::InternalSpoof) => format!(
+            "the server takes mail from its own domain to its own domain for forged when it comes from outside: allow {egress} there \
+             (inbound connector, IP allow list, or mynetworks)"
+        ),
+        (_, Signal::NoRelay) => format!(
+            "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
+        ),
+        (_, Signal::SendAs) => {
+            "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
+        }
+        (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
+        (Phase::Greeting | Phase::Hello, _) if reply.is_permanent() => {
+            format!("the server refuses our connection: allow {egress} there")
+        }
+        _ => return None,
+    })
+}
+
+/// `try again in 5 minutes`: how long the server asks us to wait, where it says so in a form that is surely meant so.
+fn pause_named_in(text: &str) -> Option<Duration> {
+    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ')' | '(')).collect();
+    words.windows(3).find_map(|three| {
+        let [before, number, unit] = three else { return None };
+        let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
+        let unit = match *unit {
+            "s" | "sec" | "secs" | "second" | "seconds" => 1,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60,
+            "h" | "hour" | "hours" => 3600,
+            _ => return None,
+        };
+        matches!(*before, "in" | "after" | "wait").then(|| Duration::from_secs(number.saturating_mul(unit).min(86_400)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Phase::*;
+    use super::*;
+    use crate::smtp::response::take_reply;
+
+    fn reply(text: &str) -> Reply {
+        take_reply(format!("{text}\r\n").as_bytes()).unwrap().unwrap().0
+    }
+
+    fn context(internal: bool) -> Context<'static> {
+        Context {
+            kind: RouteKind::OwnServer,
+            internal,
+            egress: IpAddr::from([40, 74, 40, 57]),
+            username: Some("webcrm"),
+        }
+    }
+
+    /// One letter each: verdict (f, d), scope (r, m, s, R), trouble (-, b, !).
+    fn short(class: &Class) -> String {
+        let verdict = if class.verdict == Verdict::Failed { 'f' } else { 'd' };
+        let scope = match class.scope {
+            Scope::Recipient => 'r',
+            Scope::Message => 'm',
+            Scope::Session => 's',
+            Scope::Route => 'R',
+        };
+        let trouble = match class.trouble {
+            None => '-',
+            Some(Trouble::BackOff { .. }) => 'b',
+            Some(Trouble::Suspend { .. }) => '!',
+        };
+        String::from_iter([verdict, scope, trouble])
+    }
+
+    #[test]
+    fn every_reply_has_its_reach() {
+        let table: &[(Phase, &str, &str)] = &[
+            // Before any message is concerned: the route's trouble, and mail waits.
+            (Greeting, "421 4.3.2 too many connections from your address", "dRb"),
+            (Greeting, "554 5.7.1 go away", "dRb"),
+            (Greeting, "554 no SMTP service here", "dRb"),
+            (Hello, "550 5.7.1 your HELO name is not real", "dRb"),
+            (Hello, "451 4.3.0 later", "dRb"),
+            (StartTls, "454 4.7.0 TLS not available", "dRb"),
+            (StartTls, "501 5.5.4 no", "dRb"),
+            // A login that is refused suspends at once; one that cannot be checked now does not.
+            (Login, "535 5.7.8 authentication credentials invalid", "dR!"),
+            (
+                Login,
+                "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant",
+                "dR!",
+            ),
+            (Login, "550 5.7.30 Basic authentication is not supported for Client Submission", "dR!"),
+            (Login, "534 5.7.9 Application-specific password required", "dR!"),
+            (Login, "501 5.5.2 cannot decode", "dR!"),
+            (Login, "454 4.7.0 Temporary authentication failure", "dRb"),
+            (Login, "432 4.3.2 Concurrent connections limit exceeded", "dRb"),
+            (Login, "421 4.7.0 try later", "dRb"),
+            // MAIL.
+            (Mail, "421 4.4.2 connection timed out", "dsb"),
+            (Mail, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", "dRb"),
+            (Mail, "452 4.3.1 Insufficient system resources", "dRb"),
+            (Mail, "451 4.3.0 queue file write error", "dRb"),
+            (Mail, "450 4.1.8 sender domain not found", "dm-"),
+            (Mail, "530 5.7.0 Must issue a STARTTLS command first", "dR!"),
+            (Mail, "530 5.7.57 Client not authenticated to send mail", "dR!"),
+            (Mail, "550 5.7.30 Basic authentication is not supported", "dR!"),
+            (Mail, "550 5.4.5 Daily user sending quota exceeded", "dRb"),
+            (Mail, "552 5.3.4 message too big", "fm-"),
+            (Mail, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", "fm-"),
+            (Mail, "553 5.7.1 <a@test.dk>: Sender address rejected: not owned by user x", "fm-"),
+            (Mail, "550 5.1.8 bad sender", "fm-"),
+            (Mail, "555 5.5.4 unknown parameter", "fm-"),
+            (Mail, "503 5.5.1 nested MAIL", "ds-"),
+            // RCPT.
+            (Rcpt, "550 5.1.1 no such user", "fr-"),
+            (Rcpt, "550 no such user", "fr-"),
+            (Rcpt, "553 5.1.3 bad address syntax", "fr-"),
+            (Rcpt, "552 5.2.2 mailbox full", "fr-"),
+            (Rcpt, "452 4.2.2 mailbox full", "dr-"),
+            (Rcpt, "452 4.5.3 too many recipients", "dr-"),
+            (Rcpt, "450 4.2.0 greylisted", "dr-"),
+            (Rcpt, "451 4.7.1 try later", "dr-"),
+            (Rcpt, "451 4.3.0 lookup failed", "dr-"),
+            (Rcpt, "452 4.3.1 disk full", "dRb"),
+            (Rcpt, "450 4.7.1 Error: rate limit exceeded", "dRb"),
+            (Rcpt, "421 4.7.0 bye", "dsb"),
+            (Rcpt, "554 5.7.1 <x@other.dk>: Relay access denied", "dRb"),
+            (Rcpt, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dRb"),
+            (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied", "dRb"),
+            (Rcpt, "550 5.7.1 blocked by policy", "fr-"),
+            (Rcpt, "550 5.7.1 Authentication required", "dR!"),
+            (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
+            (Rcpt, "503 5.5.1 need MAIL", "ds-"),
+            // DATA and the final dot.
+            (Data, "554 5.5.1 no valid recipients", "fm-"),
+            (Data, "451 4.7.1 try later", "dm-"),
+            (Data, "452 4.3.1 disk full", "dRb"),
+            (Data, "503 5.5.1 need RCPT", "ds-"),
+            (End, "552 5.3.4 too big", "fm-"),
+            (End, "554 5.6.0 cannot parse", "fm-"),
+            (End, "550 5.7.1 spam", "fm-"),
+            (End, "451 4.7.1 try later", "dm-"),
+            (End, "452 4.3.1 disk full", "dRb"),
+            (End, "421 4.4.2 shutting down", "dsb"),
+            (End, "432 4.3.2 too many", "dRb"),
+            (End, "421 4.7.28 unusual rate of mail", "dsb"),
+            (End, "450 4.7.28 unusual rate of mail", "dRb"),
+            (End, "554 5.2.0 STOREDRV.Submission.Exception: limit of recipients exceeded", "dRb"),
+            (End, "550 5.7.60 SendAsDenied", "fm-"),
+        ];
+        let found: Vec<_> =
+            table.iter().map(|(phase, text, _)| short(&classify(*phase, &reply(text), &context(false)))).collect();
+        let wrong: Vec<_> = table.iter().zip(&found).filter(|((.., right), found)| right != found).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn internal_mail_taken_for_forged_names_the_address_to_allow() {
+        for (phase, text) in [
+            (
+                Rcpt,
+                "550 5.7.68 TenantInboundAttribution; direct send not allowed for this organization from unauthorized sources",
+            ),
+            (Rcpt, "550 5.7.1 anonymous clients may not send as internal"),
+            (End, "550 5.7.509 Access denied, sending domain test.dk does not pass DMARC verification"),
+            (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied"),
+            (Rcpt, "550 sender address rejected: local sender from remote host"),
+            (End, "554 mail from our own domain: forged"),
+            (Rcpt, "450 4.7.1 spf check: not allowed to send"),
+        ] {
+            let class = classify(phase, &reply(text), &context(true));
+            assert!(
+                class.advice.as_deref().is_some_and(|a| a.contains("40.74.40.57") && a.contains("its own domain")),
+                "{text}"
+            );
+            let permanent = text.starts_with('5');
+            assert_eq!(class.verdict, if permanent { Verdict::Failed } else { Verdict::Deferred }, "{text}");
+            assert_eq!((class.scope, class.trouble), (Scope::Recipient, None), "{text}");
+            let other = classify(phase, &reply(text), &context(false));
+            assert!(!other.advice.is_some_and(|advice| advice.contains("its own domain")), "{text}");
+        }
+        let unknown = classify(Rcpt, &reply("550 5.1.1 no such user"), &context(true));
+        assert_eq!(unknown.advice, None);
+    }
+
+    #[test]
+    fn a_refused_login_says_what_to_change() {
+        let wrong = classify(Login, &reply("535 5.7.8 no"), &context(false));
+        assert!(wrong.advice.unwrap().contains("\"webcrm\""));
+        let off = classify(Login, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
+        assert!(off.advice.unwrap().contains("XOAUTH2"));
+    }
+
+    #[test]
+    fn a_named_pause_is_kept() {
+        for (text, secs) in [
+            ("451 4.3.2 try again in 5 minutes", Some(300)),
+            ("432 4.3.2 wait 30 seconds.", Some(30)),
+            ("432 4.3.2 more than 3 connections in 60 seconds", Some(60)),
+            ("432 4.3.2 limit of 3 connections", None),
+            ("432 4.3.2 wait 99999999999999999999 hours", None),
+            ("432 4.3.2 wait 9999999999 hours", Some(86_400)),
+        ] {
+            match classify(Mail, &reply(text), &context(false)).trouble {
+                Some(Trouble::BackOff { at_least, .. }) => {
+                    assert_eq!(at_least, secs.map(Duration::from_secs), "{text}")
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        match classify(Mail, &reply("550 5.4.5 Daily user sending quota exceeded"), &context(false)).trouble {
+            Some(Trouble::BackOff { at_least, .. }) => assert_eq!(at_least, Some(QUOTA_PAUSE)),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! TLS toward a smarthost, as the route's policy wants it. What is refused is refused with a reason that a person can act on.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::verifier::{Refusal, Trust, Verifier};
+use crate::route::{Route, TlsMode, TlsVersion};
+
+/// A route's TLS policy cannot be put to work: a file is missing or holds no certificate. The operator must act.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct PolicyError(String);
+
+/// Why there is no TLS.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// The certificate is not what the route wants.
+    #[error("{0}")]
+    Certificate(Refusal),
+    /// No common version or cipher, an alert, or no TLS at all on that port.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(String),
+}
+
+/// What was agreed, for logs and the probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The suite's IANA name.
+    pub cipher: String,
+    /// The server's certificate, DER.
+    pub certificate: Vec<u8>,
+}
+
+/// TLS for one route. Sessions are resumed among its connections.
+pub struct TlsClient {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl TlsClient {
+    /// Reads the policy's files. `None` where the route does without TLS. Blocks on disk.
+    pub fn of(route: &Route) -> Result<Option<Self>, PolicyError> {
+        let policy = &route.tls;
+        if policy.mode == TlsMode::Off {
+            return Ok(None);
+        }
+        let name = policy.server_name.as_deref().unwrap_or(&route.host).trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(name.clone())
+            .map_err(|_| PolicyError(format!("\"{name}\" is no name that a certificate can have")))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let trust = match (policy.pinned_sha256, policy.mode) {
+            (Some(pin), _) => Trust::Pinned(pin),
+            // Opportunistic TLS is against eavesdroppers only; a named CA is a wish to be taken seriously even so.
+            (None, TlsMode::Opportunistic) if policy.ca_file.is_none() => Trust::Anyone,
+            (None, _) => {
+                let own = policy.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
+                Trust::roots(&system_roots(), own, &provider).map_err(PolicyError)?
+            }
+        };
+        let versions: &[&SupportedProtocolVersion] = match policy.minimum {
+            TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::Tls13 => &[&rustls::version::TLS13],
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(|error| PolicyError(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier::new(trust, provider)));
+        let config = match &policy.client_certificate {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let key = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| PolicyError(format!("{}: no private key: {error}", key.display())))?;
+                builder
+                    .with_client_auth_cert(read_certificates(chain)?, key)
+                    .map_err(|error| PolicyError(format!("{}: {error}", chain.display())))?
+            }
+        };
+        Ok(Some(TlsClient { connector: TlsConnector::from(Arc::new(config)), name }))
+    }
+
+    /// The handshake. The caller bounds its time.
+    pub async fn handshake(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsInfo), TlsError> {
+        let stream = self.connector.connect(self.name.clone(), stream).await.map_err(explain)?;
+        let session = stream.get_ref().1;
+        let info = TlsInfo {
+            version: match session.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher: session
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or("unknown")
+                .to_owned(),
+            certificate: session.peer_certificates().and_then(<[_]>::first).map(|c| c.to_vec()).unwrap_or_default(),
+        };
+        Ok((stream, info))
+    }
+}
+
+fn explain(error: io::Error) -> TlsError {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return TlsError::Handshake(match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+            _ => error.to_string(),
+        });
+    };
+    if let Some(refusal) = Refusal::within(tls) {
+        return TlsError::Certificate(refusal);
+    }
+    TlsError::Handshake(match tls {
+        rustls::Error::InvalidMessage(_) => {
+            "what the server sent is not TLS; is this the right port and mode?".to_owned()
+        }
+        rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(_) => {
+            format!(
+                "no common TLS version or cipher (we speak 1.2 and 1.3, as far as the route's minimum allows): {tls}"
+            )
+        }
+        other => other.to_string(),
+    })
+}
+
+fn read_certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, PolicyError> {
+    let unreadable = |error: &dyn std::fmt::Display| PolicyError(format!("{}: {error}", path.display()));
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(|error| unreadable(&error))?
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable(&error))?;
+    if found.is_empty() { Err(unreadable(&"holds no certificate")) } else { Ok(found) }
+}
+
+/// The system's roots, read once in the life of the program.
+fn system_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    Arc::clone(ROOTS.get_or_init(|| {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(store)
+    }))
+}
