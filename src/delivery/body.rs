@@ -1,0 +1,213 @@
+//! The message as it goes over the wire: extra lines, prefix, header, content, in chunks, dots stuffed.
+//!
+//! Nothing is rewritten. On the way to a customer's own server the fields meant for Mailjet are left out; they are never
+//! signed. The header lies wholly in the first chunk.
+
+use crate::message::headers::fields;
+use crate::route::RouteKind;
+use crate::smtp::{BareLineEnd, DotStuffer};
+use crate::spool::Bytes;
+
+/// Octets gathered before a write: a small message goes in one, a large one in a few.
+const WRITE_SIZE: usize = 128 * 1024;
+
+/// Why the message's bytes cannot be sent. The record is to be looked at, not tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+impl From<BareLineEnd> for Unreadable {
+    fn from(error: BareLineEnd) -> Self {
+        Unreadable(error.to_string())
+    }
+}
+
+impl From<crate::spool::Error> for Unreadable {
+    fn from(error: crate::spool::Error) -> Self {
+        Unreadable(error.to_string())
+    }
+}
+
+/// A message about to be sent.
+pub struct Body<'a> {
+    bytes: &'a Bytes,
+    /// Read before dialling, so that a damaged record costs no connection; given out once for each try.
+    first: Vec<u8>,
+    extra: &'a [u8],
+    kind: RouteKind,
+}
+
+impl<'a> Body<'a> {
+    /// Reads the first chunk.
+    pub async fn open(bytes: &'a Bytes, extra: &'a [u8], kind: RouteKind) -> Result<Self, Unreadable> {
+        let first = if bytes.chunks() == 0 { Vec::new() } else { bytes.chunk(0).await? };
+        let header_len = bytes.header_len as usize;
+        if header_len > first.len() {
+            return Err(Unreadable(format!(
+                "the header of {header_len} octets does not lie within the first chunk of {}",
+                first.len()
+            )));
+        }
+        let extra = if kind == RouteKind::Mailjet { extra } else { &[] };
+        Ok(Body { bytes, first, extra, kind })
+    }
+
+    /// Octets to be sent, stuffed dots not counted, as SIZE wants them (RFC 1870 §6; an upper bound where fields are cut).
+    pub fn size(&self) -> u64 {
+        (self.extra.len() + self.bytes.prefix.len()) as u64 + self.bytes.content_len
+    }
+
+    /// The start of the transfer.
+    pub fn transfer(&self) -> Transfer<'_> {
+        Transfer { body: self, next: 0, stuffer: DotStuffer::new() }
+    }
+}
+
+/// One transfer of a body. [`fill`](Transfer::fill) and send, until it says that this was all.
+pub struct Transfer<'a> {
+    body: &'a Body<'a>,
+    next: usize,
+    stuffer: DotStuffer,
+}
+
+impl Transfer<'_> {
+    /// Appends the next part to `out`; true with the last one, which ends with the final dot. After an error nothing more
+    /// may be sent, and least of all a dot.
+    pub async fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, Unreadable> {
+        let body = self.body;
+        let chunks = body.bytes.chunks();
+        if self.next == 0 {
+            self.stuffer.stuff(body.extra, out)?;
+            self.stuffer.stuff(&body.bytes.prefix, out)?;
+            let (header, rest) = body.first.split_at(body.bytes.header_len as usize);
+            match body.kind {
+                RouteKind::Mailjet => self.stuffer.stuff(header, out)?,
+                RouteKind::OwnServer => self.stuff_header_for_others(header, out)?,
+            }
+            self.stuffer.stuff(rest, out)?;
+            self.next = 1;
+        }
+        while self.next < chunks && out.len() < WRITE_SIZE {
+            let chunk = body.bytes.chunk(self.next).await?;
+            self.stuffer.stuff(&chunk, out)?;
+            self.next += 1;
+        }
+        if self.next < chunks {
+            return Ok(false);
+        }
+        std::mem::take(&mut self.stuffer).end(out)?;
+        Ok(true)
+    }
+
+    fn stuff_header_for_others(&mut self, header: &[u8], out: &mut Vec<u8>) -> Result<(), BareLineEnd> {
+        // Runs of fields that stay are stuffed as one; most messages are a single run.
+        let mut run = 0;
+        let mut at = 0;
+        for field in fields(header) {
+            let raw = field.as_ref().map_or_else(|line| *line, |field| field.raw());
+            if field.is_ok_and(|field| is_for_mailjet(field.name())) {
+                self.stuffer.stuff(&header[run..at], out)?;
+                run = at + raw.len();
+            }
+            at += raw.len();
+        }
+        self.stuffer.stuff(&header[run..], out)
+    }
+}
+
+/// Whether a field steers Mailjet (`X-MJ-…`, `X-Mailjet-…`).
+fn is_for_mailjet(name: &[u8]) -> bool {
+    let starts = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    starts(b"X-MJ-") || starts(b"X-Mailjet-")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::spool::{Error, Pending, ReadChunk};
+
+    struct Chunks(Vec<Vec<u8>>);
+
+    impl ReadChunk for Chunks {
+        fn chunks(&self) -> usize {
+            self.0.len()
+        }
+        fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>> {
+            Box::pin(async move { Ok(self.0[index].clone()) })
+        }
+    }
+
+    fn bytes(prefix: &str, chunks: &[&str]) -> Bytes {
+        let content_len = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let header_len = chunks.first().and_then(|first| first.find("\r\n\r\n")).map_or(0, |at| at + 2) as u32;
+        let chunks = chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect();
+        Bytes::new(prefix.as_bytes().to_vec(), header_len, content_len, Arc::new(Chunks(chunks)))
+    }
+
+    async fn sent(bytes: &Bytes, extra: &str, kind: RouteKind) -> Result<String, Unreadable> {
+        let body = Body::open(bytes, extra.as_bytes(), kind).await?;
+        let mut transfer = body.transfer();
+        let mut all = Vec::new();
+        loop {
+            let mut out = Vec::new();
+            let last = transfer.fill(&mut out).await?;
+            all.extend(out);
+            if last {
+                return Ok(String::from_utf8(all).unwrap());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn fields_for_mailjet_reach_mailjet_only() {
+        let message = bytes(
+            "DKIM-Signature: x\r\n",
+            &[
+                "x-mj-CustomID: 1\r\nFrom: a@test.dk\r\nX-Mailjet-Campaign: a\r\n folded\r\nSubject: X-MJ-\r\nX-MJX: stays\r\n\
+               X-MJ-last: 1\r\n\r\nX-MJ-body: stays\r\n",
+            ],
+        );
+        assert_eq!(
+            sent(&message, "X-Mailjet-TrackOpen: 0\r\n", RouteKind::OwnServer).await.unwrap(),
+            "DKIM-Signature: x\r\nFrom: a@test.dk\r\nSubject: X-MJ-\r\nX-MJX: stays\r\n\r\nX-MJ-body: stays\r\n.\r\n"
+        );
+        let to_mailjet = sent(&message, "X-Mailjet-TrackOpen: 0\r\n", RouteKind::Mailjet).await.unwrap();
+        assert!(to_mailjet.starts_with("X-Mailjet-TrackOpen: 0\r\nDKIM-Signature: x\r\nx-mj-CustomID: 1\r\n"));
+        assert!(to_mailjet.contains("X-Mailjet-Campaign: a\r\n folded\r\n"));
+    }
+
+    #[tokio::test]
+    async fn dots_are_stuffed_across_chunks_and_the_end_is_one() {
+        let message = bytes("", &["A: b\r\n\r\nx\r", "\n.", "y\r\n", ".\r\n", "z"]);
+        assert_eq!(sent(&message, "", RouteKind::OwnServer).await.unwrap(), "A: b\r\n\r\nx\r\n..y\r\n..\r\nz\r\n.\r\n");
+        assert_eq!(sent(&bytes("", &[]), "", RouteKind::OwnServer).await.unwrap(), ".\r\n");
+    }
+
+    #[tokio::test]
+    async fn a_large_message_goes_in_several_parts() {
+        let chunk = "x".repeat(998) + "\r\n";
+        let chunk = chunk.repeat(250);
+        let chunks: Vec<&str> = (0..4).map(|_| chunk.as_str()).collect();
+        let message = bytes("", &chunks);
+        let body = Body::open(&message, b"", RouteKind::Mailjet).await.unwrap();
+        let (mut transfer, mut parts, mut most) = (body.transfer(), 0, 0);
+        loop {
+            let mut out = Vec::new();
+            let last = transfer.fill(&mut out).await.unwrap();
+            (parts, most) = (parts + 1, most.max(out.len()));
+            if last {
+                break;
+            }
+        }
+        assert_eq!(parts, 4);
+        assert!(most < 2 * 256 * 1024);
+    }
+
+    #[tokio::test]
+    async fn damaged_bytes_are_never_ended_by_a_dot() {
+        for broken in ["A: b\r\n\r\nx\ny\r\n", "A: b\r\n\r\nx\ry\r\n", "A: b\r\n\r\nx\r"] {
+            assert!(sent(&bytes("", &[broken]), "", RouteKind::OwnServer).await.is_err(), "{broken:?}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! From nothing to a connection that takes MAIL: connect, greeting, EHLO, STARTTLS, EHLO again, AUTH.
+//!
+//! Whatever fails here concerns the route, never a message: mail waits. A step that fails says what a person can do.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::classify::{Context, Phase, classify};
+use super::connection::{Broken, Connection};
+use super::counters::{ConnectionLabels, Counters, TlsLabels};
+use super::egress::{self, ConnectError};
+use super::outcome::Trouble;
+use super::sasl::{Exchange, Mechanism};
+use super::settings::Settings;
+use super::tls::{TlsClient, TlsError};
+use crate::route::{Login, LoginSecret, Route, TlsMode};
+use crate::smtp::ehlo::address_seen;
+use crate::smtp::{Extensions, Reply};
+
+/// Why there is no connection to send over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step that failed, for counters and the probe.
+    pub step: &'static str,
+    /// What was heard, or what broke.
+    pub reason: String,
+    /// What it means for the route.
+    pub trouble: Trouble,
+}
+
+impl Failure {
+    fn back_off(step: &'static str, reason: impl Into<String>, advice: Option<&str>) -> Self {
+        let reason = reason.into();
+        let advice = advice.map(str::to_owned);
+        Failure { step, trouble: Trouble::BackOff { reason: reason.clone(), at_least: None, advice }, reason }
+    }
+
+    fn suspend(step: &'static str, reason: impl Into<String>, advice: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Failure { step, trouble: Trouble::Suspend { reason: reason.clone(), advice: advice.into() }, reason }
+    }
+
+    fn broken(phase: Phase, why: &Broken) -> Self {
+        Failure::back_off(phase.as_str(), format!("{why} (at {})", phase.as_str()), None)
+    }
+
+    /// What a person can do, where something is known.
+    pub fn advice(&self) -> Option<&str> {
+        match &self.trouble {
+            Trouble::BackOff { advice, .. } => advice.as_deref(),
+            Trouble::Suspend { advice, .. } => Some(advice),
+        }
+    }
+}
+
+/// Where a bearer token comes from.
+pub trait TokenSource: Sync {
+    /// A token; a new one where the last was refused.
+    fn token(&self, refused: bool) -> impl Future<Output = Result<String, Failure>> + Send;
+}
+
+/// One step that went well, for the probe.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Which.
+    pub name: &'static str,
+    /// How long it took.
+    pub took: Duration,
+    /// What was found.
+    pub found: String,
+}
+
+/// Keeps steps where somebody wants them; costs nothing where nobody does.
+#[derive(Default)]
+pub struct Trace(Option<Vec<Step>>);
+
+impl Trace {
+    /// Keeps every step.
+    pub fn kept() -> Self {
+        Trace(Some(Vec::new()))
+    }
+
+    /// The steps so far.
+    pub fn steps(self) -> Vec<Step> {
+        self.0.unwrap_or_default()
+    }
+
+    /// A step that began at `begun` is done.
+    pub fn done(&mut self, name: &'static str, begun: Instant, found: impl FnOnce() -> String) {
+        if let Some(steps) = &mut self.0 {
+            steps.push(Step { name, took: begun.elapsed(), found: found() });
+        }
+    }
+}
+
+/// Makes connections to one route.
+pub struct Dialler<'a, T> {
+    /// Our name, address and patience.
+    pub settings: &'a Settings,
+    /// Where to.
+    pub route: &'a Route,
+    /// TLS as the route wants it; `None` for none.
+    pub tls: Option<&'a TlsClient>,
+    /// Bearer tokens, where the route's login has them.
+    pub tokens: &'a T,
+    /// What is counted.
+    pub counters: &'a Counters,
+}
+
+impl<T: TokenSource> Dialler<'_, T> {
+    /// Connects, up to the point where MAIL can be sent.
+    pub async fn dial(&self, trace: &mut Trace) -> Result<Connection, Failure> {
+        let mut dialled = self.dial_with(self.tls, trace).await;
+        if self.route.tls.mode == TlsMode::Opportunistic
+            && matches!(&dialled, Err(failure) if failure.step == Phase::StartTls.as_str())
+        {
+            // The handshake spoiled the connection; opportunistic means that mail may go without.
+            dialled = self.dial_with(None, trace).await;
+        }
+        let result = dialled.as_ref().map_or_else(|failure| failure.step, |_| "established");
+        let labels = ConnectionLabels { route: self.route.id.as_str().to_owned(), result };
+        self.counters.connections.get_or_create(&labels).inc();
+        if let Ok(connection) = &dialled {
+            let version = connection.tls.as_ref().map_or("none", |tls| tls.version);
+            self.counters.tls.get_or_create(&TlsLabels { version }).inc();
+        }
+        dialled
+    }
+
+    async fn dial_with(&self, tls: Option<&TlsClient>, trace: &mut Trace) -> Result<Connection, Failure> {
+        let begun = Instant::now();
+        let (stream, peer) = egress::connect(self.settings, &self.route.host, self.route.port)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        trace.done("connect", begun, || {
+            let from = stream.local_addr().map_or_else(|_| "?".to_owned(), |address| address.ip().to_string());
+            format!("{peer} from {from}")
+        });
+        let implicit = self.route.tls.mode == TlsMode::Implicit;
+        let mut connection = match tls {
+            Some(tls) if implicit => self.handshake(tls, stream, peer, trace).await?,
+            _ => Connection::new(stream, peer, &self.counters.open),
+        };
+        self.greeting(&mut connection, trace).await?;
+        self.hello(&mut connection, trace).await?;
+        if let (Some(tls), false) = (tls, implicit) {
+            if connection.extensions.starttls {
+                connection = self.start_tls(tls, connection, trace).await?;
+                self.hello(&mut connection, trace).await?;
+            } else if self.route.tls.mode == TlsMode::Required {
+                return Err(Failure::back_off(
+                    Phase::StartTls.as_str(),
+                    "the server offers no STARTTLS, which this route requires",
+                    Some(
+                        "switch TLS on at the server; if it never had it, set tls = \"opportunistic\" for this route; if it had \
+                         it yesterday, something on the way may be stripping it",
+                    ),
+                ));
+            }
+        }
+        if let Some(login) = &self.route.login {
+            self.log_in(&mut connection, login, trace).await?;
+        }
+        connection.used = tokio::time::Instant::now();
+        Ok(connection)
+    }
+
+    async fn greeting(&self, connection: &mut Connection, trace: &mut Trace) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let greeting = connection
+            .reply(self.settings.timeouts.greeting)
+            .await
+            .map_err(|why| Failure::broken(Phase::Greeting, &why))?;
+        if greeting.code != 220 {
+            return Err(self.refused(Phase::Greeting, &greeting));
+        }
+        trace.done("greeting", begun, || greeting.to_string());
+        Ok(())
+    }
+
+    async fn hello(&self, connection: &mut Connection, trace: &mut Trace) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let limit = self.settings.timeouts.handshake;
+        let name = &self.settings.hostname;
+        let broken = |why: Broken| Failure::broken(Phase::Hello, &why);
+        let mut answer = connection.ask(&format!("EHLO {name}"), limit).await.map_err(broken)?;
+        if answer.code == 250 {
+            connection.extensions = Extensions::of(&answer);
+        } else if answer.is_permanent() {
+            // RFC 5321 §3.2: a server that does not know EHLO gets HELO.
+            connection.extensions = Extensions::default();
+            answer = connection.ask(&format!("HELO {name}"), limit).await.map_err(broken)?;
+        }
+        if answer.code != 250 {
+            return Err(self.refused(Phase::Hello, &answer));
+        }
+        if let (Some(expected), Some(seen)) = (self.settings.egress.expect_seen_as, address_seen(&answer))
+            && expected.to_canonical() != seen
+        {
+            return Err(Failure::suspend(
+                Phase::Hello.as_str(),
+                format!("the server sees us as {seen}, not as {expected}"),
+                format!(
+                    "mail would leave from an address that customers have not allowed: make sure that connections from here \
+                     leave as {expected} (egress.bind, NAT, routes), then resume the route"
+                ),
+            ));
+        }
+        trace.done("hello", begun, || match connection.extensions.offered.as_slice() {
+            [] => format!("{answer} (no extensions)"),
+            offered => offered.join(", "),
+        });
+        Ok(())
+    }
+
+    async fn start_tls(
+        &self,
+        tls: &TlsClient,
+        mut connection: Connection,
+        trace: &mut Trace,
+    ) -> Result<Connection, Failure> {
+        let step = Phase::StartTls.as_str();
+        let answer = connection
+            .ask("STARTTLS", self.settings.timeouts.handshake)
+            .await
+            .map_err(|why| Failure::broken(Phase::StartTls, &why))?;
+        if answer.code != 220 {
+            return Err(self.refused(Phase::StartTls, &answer));
+        }
+        // What comes behind the 220 in clear was put there by somebody else, to be taken for the server's word inside TLS.
+        if connection.has_more() {
+            return Err(Failure::back_off(
+                step,
+                "the server sent more in clear after it agreed to STARTTLS: refused",
+                Some("something on the way to the server injects replies; check the network, or the server's software"),
+            ));
+        }
+        let peer = connection.peer.clone();
+        let stream = connection.into_plain_stream().ok_or_else(|| Failure::back_off(step, "TLS within TLS", None))?;
+        self.handshake(tls, stream, peer, trace).await
+    }
+
+    async fn handshake(
+        &self,
+        tls: &TlsClient,
+        stream: TcpStream,
+        peer: String,
+        trace: &mut Trace,
+    ) -> Result<Connection, Failure> {
+        let begun = Instant::now();
+        let step = Phase::StartTls.as_str();
+        let limit = self.settings.timeouts.handshake;
+        let shaken = timeout(limit, tls.handshake(stream))
+            .await
+            .map_err(|_| Failure::back_off(step, format!("no TLS within {} s", limit.as_secs_f32()), None))?;
+        let (stream, info) = shaken.map_err(|error| match error {
+            TlsError::Certificate(refusal) => {
+                let reason = refusal.to_string();
+                Failure::back_off(step, reason.clone(), Some(&reason))
+            }
+            TlsError::Handshake(_) => {
+                Failure::back_off(step, error.to_string(), Some("check the route's port, TLS mode and minimum version"))
+            }
+        })?;
+        trace.done("tls", begun, || format!("{} {}", info.version, info.cipher));
+        Ok(Connection::encrypted(stream, info, peer, &self.counters.open))
+    }
+
+    async fn log_in(&self, connection: &mut Connection, login: &Login, trace: &mut Trace) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let step = Phase::Login.as_str();
+        let encrypted = connection.tls.is_some();
+        if !encrypted && !login.allow_plaintext {
+            return Err(Failure::back_off(
+                step,
+                "the connection has no TLS, and the password is not sent in clear",
+                Some("switch TLS on at the server, or set allow_plaintext_auth = true for this route"),
+            ));
+        }
+        let offered = connection.extensions.auth;
+        let mechanisms = match login.secret {
+            LoginSecret::Password(_) => Mechanism::for_password(offered, encrypted),
+            LoginSecret::ClientCredentials { .. } if offered.xoauth2 => vec![Mechanism::Xoauth2],
+            LoginSecret::ClientCredentials { .. } => Vec::new(),
+        };
+        if mechanisms.is_empty() {
+            return Err(Failure::back_off(
+                step,
+                match offered.offered {
+                    true => "the server offers no way to log in that fits this route's credentials",
+                    false => "the server offers no login",
+                },
+                Some(match login.secret {
+                    LoginSecret::Password(_) => {
+                        "the server must offer PLAIN, LOGIN or CRAM-MD5; where it knows us by address, leave the login out"
+                    }
+                    LoginSecret::ClientCredentials { .. } => {
+                        "the server must offer XOAUTH2; or give the route a password"
+                    }
+                }),
+            ));
+        }
+        let mut last = None;
+        for mechanism in mechanisms {
+            let answer = match &login.secret {
+                LoginSecret::Password(password) => {
+                    self.exchange(connection, Exchange::new(mechanism, &login.username, password)).await?
+                }
+                LoginSecret::ClientCredentials { .. } => {
+                    let token = self.tokens.token(false).await?;
+                    let first = self.exchange(connection, Exchange::new(mechanism, &login.username, &token)).await?;
+                    if first.is_permanent() {
+                        // The kept token may have been revoked; a new one is refused in earnest.
+                        let renewed = self.tokens.token(true).await?;
+                        match renewed == token {
+                            true => first,
+                            false => {
+                                self.exchange(connection, Exchange::new(mechanism, &login.username, &renewed)).await?
+                            }
+                        }
+                    } else {
+                        first
+                    }
+                }
+            };
+            match answer.code {
+                235 => {
+                    trace.done("login", begun, || format!("{} as {}", mechanism.as_str(), login.username));
+                    return Ok(());
+                }
+                // Not understood, or not this mechanism: nothing was counted as a wrong password.
+                500 | 502 | 504 => last = Some(answer),
+                _ => return Err(self.refused(Phase::Login, &answer)),
+            }
+        }
+        Err(last
+            .map_or_else(|| Failure::back_off(step, "no login", None), |answer| self.refused(Phase::Login, &answer)))
+    }
+
+    async fn exchange(&self, connection: &mut Connection, mut exchange: Exchange<'_>) -> Result<Reply, Failure> {
+        let limit = self.settings.timeouts.handshake;
+        let broken = |why: Broken| Failure::broken(Phase::Login, &why);
+        let mut answer = connection.ask(&exchange.command(), limit).await.map_err(broken)?;
+        // No mechanism here has more than two challenges; a server that goes on asking is answered with `*` once.
+        for _ in 0..3 {
+            if answer.code != 334 {
+                return Ok(answer);
+            }
+            let challenge = answer.lines.first().map_or("", String::as_str).to_owned();
+            answer = connection.ask(&exchange.answer(&challenge), limit).await.map_err(broken)?;
+        }
+        Ok(answer)
+    }
+
+    fn refused(&self, phase: Phase, reply: &Reply) -> Failure {
+        let context = Context {
+            kind: self.route.kind,
+            internal: false,
+            egress: self.settings.egress.address,
+            username: self.route.login.as_ref().map(|login| login.username.as_str()),
+        };
+        let class = classify(phase, reply, &context);
+        let reason = format!("{reply} (at {})", phase.as_str());
+        match class.trouble {
+            Some(trouble) => Failure { step: phase.as_str(), reason, trouble },
+            None => Failure::back_off(phase.as_str(), reason, class.advice.as_deref()),
+        }
+    }
+}
+
+fn unreachable(error: &ConnectError) -> Failure {
+    const STEP: &str = "connect";
+    let advice = match error {
+        ConnectError::EgressLost { .. } => Some(
+            "mail waits: give this machine its egress address back, or correct egress.bind. Nothing leaves from another address",
+        ),
+        ConnectError::Family { .. } => {
+            Some("the host needs an address of our egress address's family (A for IPv4, AAAA for IPv6)")
+        }
+        ConnectError::Proxy { own_fault: true, .. } => Some("mail waits: check the SOCKS5 proxy (egress.proxy)"),
+        ConnectError::Proxy { .. } | ConnectError::Resolve { .. } | ConnectError::Connect { .. } => None,
+    };
+    Failure::back_off(STEP, error.to_string(), advice)
+}

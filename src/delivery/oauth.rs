@@ -1,0 +1,174 @@
+//! Bearer tokens for XOAUTH2: OAuth 2.0 client credentials (RFC 6749 §4.4), kept until shortly before they expire.
+//!
+//! The token is fetched from the egress address too. A refusal by the token endpoint is like a refused password: the route
+//! is suspended. An endpoint that cannot be reached only makes mail wait.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::dial::{Failure, TokenSource};
+use super::outcome::Trouble;
+use super::settings::{EgressPath, Settings};
+use crate::route::{LoginSecret, Route};
+
+/// Tokens are renewed this long before they expire, so that none expires between here and the server.
+const MARGIN: Duration = Duration::from_secs(300);
+/// RFC 6749 §5.1: a server that does not say how long should have said so elsewhere; an hour is what all of them use.
+const USUAL_LIFETIME: u64 = 3600;
+const STEP: &str = "token";
+
+/// One route's token.
+#[derive(Default)]
+pub struct Tokens {
+    client: OnceCell<reqwest::Client>,
+    kept: Mutex<Option<Kept>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    token: String,
+    renew_at: Instant,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    expires_in: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Denied {
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    error_description: String,
+}
+
+/// A route's tokens with what is needed to fetch them.
+pub struct RouteTokens<'a> {
+    /// What is kept.
+    pub tokens: &'a Tokens,
+    /// How to get out.
+    pub settings: &'a Settings,
+    /// Whose credentials.
+    pub route: &'a Route,
+}
+
+impl TokenSource for RouteTokens<'_> {
+    async fn token(&self, refused: bool) -> Result<String, Failure> {
+        // Held while fetching: many connections that start together fetch one token.
+        let mut kept = self.tokens.kept.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| !refused && Instant::now() < kept.renew_at) {
+            return Ok(kept.token.clone());
+        }
+        *kept = None;
+        let fetched = self.fetch().await?;
+        Ok(kept.insert(fetched).token.clone())
+    }
+}
+
+impl RouteTokens<'_> {
+    async fn fetch(&self) -> Result<Kept, Failure> {
+        let Some(LoginSecret::ClientCredentials { token_url, client_id, client_secret, scope }) =
+            self.route.login.as_ref().map(|login| &login.secret)
+        else {
+            return Err(later("the route has no client credentials".to_owned()));
+        };
+        let client = self
+            .tokens
+            .client
+            .get_or_try_init(|| async { client(self.settings) })
+            .await
+            .map_err(|error| later(format!("cannot fetch a token: {error}")))?;
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", client_id)
+            .append_pair("client_secret", client_secret)
+            .append_pair("scope", scope)
+            .finish();
+        let asked = client.post(token_url).header("content-type", "application/x-www-form-urlencoded").body(form);
+        // reqwest's own message holds the URL, which has no secret in it: the secret is in the form.
+        let unreachable = |error: reqwest::Error| later(format!("cannot fetch a token: {}", causes(&error)));
+        let answer = asked.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let text = bounded_text(answer).await.map_err(unreachable)?;
+        if status.is_client_error() && status.as_u16() != 429 {
+            let denied: Denied = serde_json::from_str(&text).unwrap_or_default();
+            let reason = format!("the token endpoint refused: {status} {} {}", denied.error, denied.error_description);
+            let reason = reason.trim_end().replace(|c: char| c.is_control(), " ");
+            return Err(Failure {
+                step: STEP,
+                reason: reason.clone(),
+                trouble: Trouble::Suspend {
+                    reason,
+                    advice: "correct client_id, client_secret, scope or token_url in the customer's file and reload"
+                        .into(),
+                },
+            });
+        }
+        if !status.is_success() {
+            return Err(later(format!("the token endpoint answered {status}")));
+        }
+        let granted: Granted = serde_json::from_str(&text)
+            .map_err(|error| later(format!("the token endpoint's answer cannot be read: {error}")))?;
+        let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME));
+        // A token that lives shorter than the margin is used for half its life.
+        let usable = lifetime.checked_sub(MARGIN).filter(|left| *left > MARGIN).unwrap_or(lifetime / 2);
+        Ok(Kept { token: granted.access_token, renew_at: Instant::now() + usable })
+    }
+}
+
+/// Tokens and errors are small; an endpoint that goes on is cut off.
+async fn bounded_text(mut answer: reqwest::Response) -> Result<String, reqwest::Error> {
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        text.extend_from_slice(&chunk);
+        if text.len() > 64 * 1024 {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn client(settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
+    let builder = reqwest::Client::builder()
+        .timeout(settings.timeouts.handshake)
+        .connect_timeout(settings.timeouts.connect)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    match &settings.egress.path {
+        EgressPath::Bind(local) => builder.local_address(*local).build(),
+        EgressPath::Socks5 { proxy, login } => {
+            let mut through = reqwest::Proxy::all(format!("socks5h://{proxy}"))?;
+            if let Some((user, password)) = login {
+                through = through.basic_auth(user, password);
+            }
+            builder.proxy(through).build()
+        }
+    }
+}
+
+fn later(reason: String) -> Failure {
+    Failure {
+        step: STEP,
+        trouble: Trouble::BackOff {
+            reason: reason.clone(),
+            at_least: None,
+            advice: Some("the route logs in with OAuth tokens and gets none: check token_url and the network".into()),
+        },
+        reason,
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

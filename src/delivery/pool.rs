@@ -1,0 +1,168 @@
+//! One route's connections: kept ones first, new ones where there is none. How many there may be is the queue's decision.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turn, OnceCell};
+
+use super::connection::Connection;
+use super::counters::Counters;
+use super::dial::{Dialler, Failure, Trace};
+use super::oauth::{RouteTokens, Tokens};
+use super::outcome::Trouble;
+use super::settings::Settings;
+use super::tls::{PolicyError, TlsClient};
+use crate::route::Route;
+
+/// The connections of one route, as it is configured now; a reload that changes the route makes a new pool.
+pub struct Pool {
+    /// The route.
+    pub route: Arc<Route>,
+    idle: Mutex<Vec<Connection>>,
+    closed: AtomicBool,
+    tls: OnceCell<Result<Option<TlsClient>, PolicyError>>,
+    tokens: Tokens,
+    logins: Logins,
+}
+
+/// Sees to it that a wrong password is tried once, not by all connections at once: until one login has succeeded, they
+/// log in one after the other, and those that waited behind a refusal take it for their own.
+#[derive(Default)]
+struct Logins {
+    proven: AtomicBool,
+    turn: Turn<()>,
+    refusals: AtomicU64,
+    last_refusal: Mutex<Option<Failure>>,
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub fn new(route: Arc<Route>) -> Self {
+        Pool {
+            route,
+            idle: Mutex::default(),
+            closed: AtomicBool::new(false),
+            tls: OnceCell::new(),
+            tokens: Tokens::default(),
+            logins: Logins::default(),
+        }
+    }
+
+    /// A kept connection that is still of use, the one used last first.
+    pub async fn take(&self, quit_within: Duration) -> Option<Connection> {
+        loop {
+            let mut connection = self.idle().pop()?;
+            if connection.used.elapsed() < self.route.caps.idle && connection.is_quiet().await {
+                return Some(connection);
+            }
+            retire(connection, quit_within);
+        }
+    }
+
+    /// Keeps a connection for the next transaction, unless it has served enough.
+    pub fn put(&self, mut connection: Connection, quit_within: Duration) {
+        let caps = &self.route.caps;
+        connection.rest();
+        if connection.served < caps.messages_per_connection && !self.closed.load(Ordering::Acquire) {
+            let mut idle = self.idle();
+            if idle.len() < caps.concurrency as usize {
+                idle.push(connection);
+                return;
+            }
+        }
+        retire(connection, quit_within);
+    }
+
+    /// A new connection.
+    pub async fn dial(
+        &self,
+        settings: &Settings,
+        counters: &Counters,
+        trace: &mut Trace,
+    ) -> Result<Connection, Failure> {
+        if self.route.login.is_none() || self.logins.proven.load(Ordering::Acquire) {
+            return self.dial_now(settings, counters, trace).await;
+        }
+        let before = self.logins.refusals.load(Ordering::Acquire);
+        let _turn = self.logins.turn.lock().await;
+        if self.logins.refusals.load(Ordering::Acquire) != before
+            && let Some(refusal) = lock(&self.logins.last_refusal).clone()
+        {
+            return Err(refusal);
+        }
+        self.dial_now(settings, counters, trace).await
+    }
+
+    async fn dial_now(
+        &self,
+        settings: &Settings,
+        counters: &Counters,
+        trace: &mut Trace,
+    ) -> Result<Connection, Failure> {
+        let tls = self.tls().await.as_ref().map_err(|error| Failure {
+            step: "policy",
+            reason: error.to_string(),
+            trouble: Trouble::BackOff {
+                reason: error.to_string(),
+                at_least: None,
+                advice: Some("mend the file that the route names, and reload".to_owned()),
+            },
+        })?;
+        let tokens = RouteTokens { tokens: &self.tokens, settings, route: &self.route };
+        let dialler = Dialler { settings, route: &self.route, tls: tls.as_ref(), tokens: &tokens, counters };
+        let dialled = dialler.dial(trace).await;
+        match &dialled {
+            Ok(_) => self.logins.proven.store(true, Ordering::Release),
+            Err(failure) if matches!(failure.trouble, Trouble::Suspend { .. }) => {
+                self.logins.proven.store(false, Ordering::Release);
+                *lock(&self.logins.last_refusal) = Some(failure.clone());
+                self.logins.refusals.fetch_add(1, Ordering::AcqRel);
+            }
+            Err(_) => {}
+        }
+        dialled
+    }
+
+    /// The policy's files, read once in the life of the pool.
+    async fn tls(&self) -> &Result<Option<TlsClient>, PolicyError> {
+        self.tls
+            .get_or_init(|| async {
+                let route = Arc::clone(&self.route);
+                let read = tokio::task::spawn_blocking(move || TlsClient::of(&route)).await;
+                read.unwrap_or_else(|_| TlsClient::of(&self.route))
+            })
+            .await
+    }
+
+    /// Takes out connections that have waited too long.
+    pub fn expired(&self) -> Vec<Connection> {
+        let limit = self.route.caps.idle;
+        self.idle().extract_if(.., |connection| connection.used.elapsed() >= limit).collect()
+    }
+
+    /// Takes out all connections; those in use are not kept any more when they come back.
+    pub fn close(&self) -> Vec<Connection> {
+        self.closed.store(true, Ordering::Release);
+        std::mem::take(&mut *self.idle())
+    }
+
+    /// How many connections wait.
+    pub fn idle_count(&self) -> usize {
+        self.idle().len()
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        lock(&self.idle)
+    }
+}
+
+/// Says goodbye to a connection without holding anybody up.
+pub fn retire(connection: Connection, within: Duration) {
+    tokio::spawn(connection.quit(within));
+}
+
+/// A thread that panicked while it held one of these locks left no half-made change behind.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

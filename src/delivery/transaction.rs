@@ -1,0 +1,435 @@
+//! One transaction: MAIL, RCPT…, DATA, the content, the final dot. With PIPELINING the commands go in one flight
+//! (RFC 2920); without, one by one.
+//!
+//! Promises: a recipient is delivered only after a 2xx to the final dot; a connection that breaks between the final dot
+//! and its reply is reported as unknown; what a server refuses for one recipient does not touch the others. A server
+//! that answers 354 although it refused every recipient gets an empty message, which RFC 2920 §3.1 tells us to send and
+//! RFC 5321 tells it to refuse.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::body::{Body, Unreadable};
+use super::classify::{Context, Phase, classify};
+use super::connection::{Broken, Connection};
+use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+use super::settings::Timeouts;
+use crate::message::{BodyKind, Envelope, Recipient, Ret};
+use crate::route::Route;
+use crate::smtp::{Domain, EnhancedCode, Reply};
+
+/// Octets of commands in flight before replies are read: less than any socket buffer, so that neither side waits for the
+/// other to read (RFC 2920 §3.1).
+const FLIGHT: usize = 16 * 1024;
+
+/// What is to be sent to whom.
+pub struct Job<'a> {
+    /// Where to.
+    pub route: &'a Route,
+    /// The envelope.
+    pub envelope: &'a Envelope,
+    /// Which of its recipients.
+    pub recipients: &'a [usize],
+    /// The From domain.
+    pub from_domain: &'a Domain,
+    /// The message.
+    pub body: &'a Body<'a>,
+    /// The address that customers have allow-listed.
+    pub egress: IpAddr,
+}
+
+/// How a transaction ended.
+pub enum Ending {
+    /// Every recipient has its outcome, or stays waiting.
+    Done {
+        /// By recipient, and for the route.
+        outcome: Outcome,
+        /// The connection can serve again.
+        usable: bool,
+    },
+    /// The connection turned out to be dead before the message was on its way. Nothing of it was accepted.
+    Stale(Broken),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Rset,
+    Mail,
+    Rcpt(usize),
+    Data,
+}
+
+/// What the flight brought.
+#[derive(Default)]
+struct Flight {
+    mail_refused: Option<Reply>,
+    accepted: Vec<usize>,
+    refused: Vec<(usize, Reply)>,
+    data: Option<Reply>,
+}
+
+/// Runs one transaction. `reused` says that the connection has waited in the pool: then a server that closed it in the
+/// meantime is no news about the message.
+pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, reused: bool) -> Ending {
+    if let Some(reason) = lacks(connection, job) {
+        return done(
+            Outcome { recipients: for_all(job, &reason, Verdict::Failed, Scope::Message), ..Outcome::default() },
+            true,
+        );
+    }
+    let mut flight = Flight::default();
+    if let Err(why) = fly(connection, job, timeouts, &mut flight).await {
+        if reused && flight.data.is_none() {
+            return Ending::Stale(why);
+        }
+        return done(broken_off(job, flight, &why), false);
+    }
+    let go = flight.data.as_ref().is_some_and(|reply| reply.code == 354);
+    if flight.mail_refused.is_some() || flight.accepted.is_empty() {
+        let mut usable = true;
+        if go {
+            connection.out.extend_from_slice(b".\r\n");
+            usable = connection.send(timeouts.data_block).await.is_ok()
+                && connection.reply(timeouts.mail).await.is_ok_and(|reply| reply.code != 421);
+        }
+        connection.reset_first = flight.mail_refused.is_none();
+        return done(settle_flight(job, flight), usable);
+    }
+    if !go {
+        connection.reset_first = true;
+        return done(settle_flight(job, flight), true);
+    }
+    transfer(connection, job, timeouts, flight).await
+}
+
+/// Sends the commands and hears their replies. An error means that the connection is of no more use.
+async fn fly(
+    connection: &mut Connection,
+    job: &Job<'_>,
+    timeouts: &Timeouts,
+    flight: &mut Flight,
+) -> Result<(), Broken> {
+    let reset = connection.reset_first.then_some(Command::Rset);
+    let commands: Vec<Command> = reset
+        .into_iter()
+        .chain([Command::Mail])
+        .chain(job.recipients.iter().map(|index| Command::Rcpt(*index)))
+        .chain([Command::Data])
+        .collect();
+    let most = if connection.extensions.pipelining { FLIGHT } else { 1 };
+    let mut sent = 0;
+    while sent < commands.len() {
+        let begun = sent;
+        connection.out.clear();
+        while sent < commands.len() && connection.out.len() < most {
+            // Between two flights (without PIPELINING: between two commands) one knows more.
+            let pointless = flight.mail_refused.is_some()
+                || (commands[sent] == Command::Data && sent == begun && flight.accepted.is_empty());
+            if pointless {
+                break;
+            }
+            write_command(connection, job, commands[sent]);
+            sent += 1;
+        }
+        if sent == begun {
+            return Ok(());
+        }
+        connection.send(timeouts.data_block).await?;
+        for command in &commands[begun..sent] {
+            hear(connection, timeouts, flight, *command).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn hear(
+    connection: &mut Connection,
+    timeouts: &Timeouts,
+    flight: &mut Flight,
+    command: Command,
+) -> Result<(), Broken> {
+    let limit = match command {
+        Command::Rset | Command::Mail => timeouts.mail,
+        Command::Rcpt(_) => timeouts.rcpt,
+        Command::Data => timeouts.data_start,
+    };
+    let reply = connection.reply(limit).await?;
+    let closing = reply.code == 421;
+    match command {
+        // RFC 5321 §4.1.1.5: RSET is always answered with 250; anything else is another conversation.
+        Command::Rset if reply.code != 250 => return Err(Broken::Closed),
+        Command::Rset => connection.reset_first = false,
+        Command::Mail if reply.code / 100 != 2 => flight.mail_refused = Some(reply),
+        Command::Mail => {}
+        Command::Rcpt(index) if reply.code / 100 == 2 => flight.accepted.push(index),
+        Command::Rcpt(index) => flight.refused.push((index, reply)),
+        Command::Data => flight.data = Some(reply),
+    }
+    // After a 421 nothing but the end of the connection follows (RFC 5321 §3.8).
+    if closing { Err(Broken::Closed) } else { Ok(()) }
+}
+
+/// Sends the content. Some recipients are accepted, and the server waits for it.
+async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, flight: Flight) -> Ending {
+    let mut content = job.body.transfer();
+    loop {
+        connection.out.clear();
+        let last = match content.fill(&mut connection.out).await {
+            Ok(last) => last,
+            // Half a message must not look whole: the connection is dropped without a dot.
+            Err(Unreadable(reason)) => {
+                connection.out.clear();
+                return done(Outcome { unreadable: Some(reason), ..Outcome::default() }, false);
+            }
+        };
+        if let Err(why) = connection.send(timeouts.data_block).await {
+            // The system did not take all of it, so the server has seen no final dot. It may have said why.
+            let outcome = match connection.last_words().await.filter(|reply| !reply.is_positive()) {
+                Some(reply) => settle_end(job, flight, &reply),
+                None => broken_off(job, Flight { data: None, ..flight }, &why),
+            };
+            return done(outcome, false);
+        }
+        if last {
+            break;
+        }
+    }
+    match connection.reply(timeouts.data_end).await {
+        Ok(reply) if reply.code / 100 != 3 => {
+            let usable = reply.code != 421;
+            done(settle_end(job, flight, &reply), usable)
+        }
+        Ok(reply) => done(unknown(job, flight, &format!("{reply} is no answer to the end of a message"), false), false),
+        Err(why) => {
+            let timed_out = matches!(why, Broken::TimedOut(_));
+            done(unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str()), timed_out), false)
+        }
+    }
+}
+
+fn done(outcome: Outcome, usable: bool) -> Ending {
+    Ending::Done { outcome, usable }
+}
+
+/// What the message needs and the server lacks; found out before anything is sent.
+fn lacks(connection: &Connection, job: &Job<'_>) -> Option<String> {
+    let offers = &connection.extensions;
+    let size = job.body.size();
+    let limit = offers.size_limit.into_iter().chain([job.route.message_size]).min().unwrap_or(u64::MAX);
+    if size > limit {
+        return Some(format!("552 5.3.4 the message has {size} octets, the server takes at most {limit}"));
+    }
+    if job.envelope.smtputf8 && !offers.smtputf8 {
+        return Some(
+            "553 5.6.7 an address or header of the message is not ASCII, and the server does not offer SMTPUTF8".into(),
+        );
+    }
+    if job.envelope.body == BodyKind::EightBit && !offers.eight_bit_mime {
+        return Some("554 5.6.3 the message has 8-bit content, and the server does not offer 8BITMIME".into());
+    }
+    None
+}
+
+fn write_command(connection: &mut Connection, job: &Job<'_>, command: Command) {
+    let offers = &connection.extensions;
+    let line = match command {
+        Command::Rset => "RSET".to_owned(),
+        Command::Mail => {
+            let mut line = format!("MAIL FROM:<{}>", job.envelope.reverse_path);
+            if offers.size {
+                let _ = write!(line, " SIZE={}", job.body.size());
+            }
+            if job.envelope.body == BodyKind::EightBit {
+                line.push_str(" BODY=8BITMIME");
+            }
+            if job.envelope.smtputf8 {
+                line.push_str(" SMTPUTF8");
+            }
+            if offers.dsn {
+                match job.envelope.ret {
+                    Some(Ret::Full) => line.push_str(" RET=FULL"),
+                    Some(Ret::Headers) => line.push_str(" RET=HDRS"),
+                    None => {}
+                }
+                if let Some(envid) = &job.envelope.envid {
+                    let _ = write!(line, " ENVID={envid}");
+                }
+            }
+            line
+        }
+        Command::Rcpt(index) => rcpt_line(&job.envelope.recipients[index], offers.dsn),
+        Command::Data => "DATA".to_owned(),
+    };
+    connection.command(&line);
+}
+
+fn rcpt_line(recipient: &Recipient, dsn: bool) -> String {
+    let mut line = format!("RCPT TO:<{}>", recipient.address);
+    if dsn {
+        if let Some(notify) = recipient.notify {
+            let wishes = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
+            let wishes: Vec<_> = wishes.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect();
+            let _ = write!(line, " NOTIFY={}", if wishes.is_empty() { "NEVER".to_owned() } else { wishes.join(",") });
+        }
+        if let Some(orcpt) = &recipient.orcpt {
+            let _ = write!(line, " ORCPT={orcpt}");
+        }
+    }
+    line
+}
+
+/// The transaction ended before any content was sent, for reasons that the server gave.
+fn settle_flight(job: &Job<'_>, flight: Flight) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Some(reply) = &flight.mail_refused {
+        for index in job.recipients {
+            add(&mut outcome, job, *index, Phase::Mail, reply);
+        }
+        return outcome;
+    }
+    let any_accepted = !flight.accepted.is_empty();
+    settle_refused(&mut outcome, job, &flight.refused, any_accepted);
+    // Without an answer to DATA (not sent) nobody was accepted.
+    if let Some(reply) = flight.data {
+        for index in flight.accepted {
+            add(&mut outcome, job, index, Phase::Data, &reply);
+        }
+    }
+    outcome
+}
+
+fn settle_refused(outcome: &mut Outcome, job: &Job<'_>, refused: &[(usize, Reply)], any_accepted: bool) {
+    for (index, reply) in refused {
+        // The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10): these go in the next one, at once.
+        if !(any_accepted && is_too_many_recipients(reply)) {
+            add(outcome, job, *index, Phase::Rcpt, reply);
+        }
+    }
+}
+
+fn is_too_many_recipients(reply: &Reply) -> bool {
+    let by_code = matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3)));
+    let says_so = || reply.lines.iter().any(|line| line.to_ascii_lowercase().contains("too many recipients"));
+    by_code || (matches!(reply.code, 452 | 552) && reply.enhanced.is_none() && says_so())
+}
+
+/// The server answered the final dot (or said early what it thinks of the message).
+fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply) -> Outcome {
+    let mut outcome = Outcome::default();
+    if reply.code / 100 == 2 {
+        let text = reply.to_string();
+        outcome.recipients.extend(flight.accepted.iter().map(|index| RecipientOutcome {
+            index: *index,
+            verdict: Verdict::Delivered,
+            scope: Scope::Recipient,
+            reply: text.clone(),
+            advice: None,
+            unknown: false,
+        }));
+    } else {
+        for index in &flight.accepted {
+            add(&mut outcome, job, *index, Phase::End, reply);
+        }
+    }
+    settle_refused(&mut outcome, job, &flight.refused, true);
+    outcome
+}
+
+/// The final dot was sent and nothing sensible came back.
+fn unknown(job: &Job<'_>, flight: Flight, reason: &str, timed_out: bool) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.recipients.extend(flight.accepted.iter().map(|index| RecipientOutcome {
+        index: *index,
+        verdict: Verdict::Deferred,
+        scope: Scope::Session,
+        reply: reason.to_owned(),
+        advice: None,
+        unknown: true,
+    }));
+    settle_refused(&mut outcome, job, &flight.refused, true);
+    if timed_out {
+        worsen(&mut outcome.trouble, Trouble::BackOff { reason: reason.to_owned(), at_least: None, advice: None });
+    }
+    outcome
+}
+
+/// The connection broke before the final dot. Refusals that were heard stand; everybody else waits.
+fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
+    let mut outcome = Outcome::default();
+    settle_refused(&mut outcome, job, &flight.refused, false);
+    let told = flight.mail_refused.as_ref().map(|reply| (Phase::Mail, reply));
+    let told =
+        told.or(flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive()));
+    // A 421 to one recipient is the server's goodbye to all of them.
+    let told =
+        told.or(flight.refused.last().map(|(_, reply)| (Phase::Rcpt, reply)).filter(|(_, reply)| reply.code == 421));
+    for index in job.recipients {
+        if flight.refused.iter().any(|(refused, _)| refused == index) {
+            continue;
+        }
+        match told {
+            Some((phase, reply)) => add(&mut outcome, job, *index, phase, reply),
+            None => outcome.recipients.push(RecipientOutcome {
+                index: *index,
+                verdict: Verdict::Deferred,
+                scope: Scope::Session,
+                reply: why.to_string(),
+                advice: None,
+                unknown: false,
+            }),
+        }
+    }
+    // A server that hangs, or talks no SMTP, does so to the next message too; one that merely closed may do better at once.
+    if told.is_none() && *why != Broken::Closed {
+        worsen(&mut outcome.trouble, Trouble::BackOff { reason: why.to_string(), at_least: None, advice: None });
+    }
+    outcome
+}
+
+fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
+    let context = Context {
+        kind: job.route.kind,
+        internal: is_internal(job.from_domain, &job.envelope.recipients[index]),
+        egress: job.egress,
+        username: job.route.login.as_ref().map(|login| login.username.as_str()),
+    };
+    let class = classify(phase, reply, &context);
+    outcome.recipients.push(RecipientOutcome {
+        index,
+        verdict: class.verdict,
+        scope: class.scope,
+        reply: reply.to_string(),
+        advice: class.advice,
+        unknown: false,
+    });
+    if let Some(trouble) = class.trouble {
+        worsen(&mut outcome.trouble, trouble);
+    }
+}
+
+fn is_internal(from: &Domain, recipient: &Recipient) -> bool {
+    recipient.address.domain().is_some_and(|to| to.is_within(from) || from.is_within(to))
+}
+
+/// Keeps the graver of two troubles.
+fn worsen(trouble: &mut Option<Trouble>, found: Trouble) {
+    let weight = |trouble: &Trouble| match trouble {
+        Trouble::BackOff { at_least, .. } => (0, *at_least),
+        Trouble::Suspend { .. } => (1, None),
+    };
+    if trouble.as_ref().is_none_or(|known| weight(known) < weight(&found)) {
+        *trouble = Some(found);
+    }
+}
+
+fn for_all(job: &Job<'_>, reason: &str, verdict: Verdict, scope: Scope) -> Vec<RecipientOutcome> {
+    let outcome = |index: &usize| RecipientOutcome {
+        index: *index,
+        verdict,
+        scope,
+        reply: reason.to_owned(),
+        advice: None,
+        unknown: false,
+    };
+    job.recipients.iter().map(outcome).collect()
+}
