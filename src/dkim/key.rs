@@ -240,7 +240,7 @@ impl SigningKey {
     }
 
     /// `a=` of the signature.
-    pub(super) fn algorithm(&self) -> &'static str {
+    pub fn algorithm(&self) -> &'static str {
         match &self.0 {
             Kind::Rsa { .. } => "rsa-sha256",
             Kind::Ed25519(_) => "ed25519-sha256",
@@ -248,7 +248,7 @@ impl SigningKey {
     }
 
     /// The length of a signature in octets.
-    pub(super) fn signature_len(&self) -> usize {
+    pub fn signature_len(&self) -> usize {
         match &self.0 {
             Kind::Rsa { pair, .. } => pair.public_modulus_len(),
             Kind::Ed25519(_) => 64,
@@ -256,7 +256,7 @@ impl SigningKey {
     }
 
     /// Signs the digest of the header into `out`, which has [`Self::signature_len`] octets.
-    pub(super) fn sign_digest(&self, digest: &Digest, out: &mut [u8]) -> Result<(), KeyError> {
+    pub fn sign_digest(&self, digest: &Digest, out: &mut [u8]) -> Result<(), KeyError> {
         match &self.0 {
             Kind::Rsa { pair, .. } => pair.sign_digest(&RSA_PKCS1_SHA256, digest, out).map_err(|_| KeyError::Library),
             Kind::Ed25519(pair) => {

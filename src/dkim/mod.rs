@@ -21,6 +21,7 @@ pub mod record;
 mod scan;
 pub mod selector;
 pub mod signer;
+pub mod verify;
 pub mod workers;
 
 pub use body::{BodyHash, BodyHasher};

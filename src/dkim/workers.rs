@@ -132,3 +132,108 @@ fn sign(job: Job) -> Answer {
     signer.sign(&fields, &body, now, &mut signatures)?;
     Ok(Signed { signatures, header })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::dkim::{Profile, Selector, SigningKey};
+    use crate::smtp::Domain;
+
+    fn signer(key: SigningKey) -> Arc<Signer> {
+        let domain = Domain::parse("test.dk").unwrap();
+        Arc::new(Signer::new(vec![Profile::new(domain, Selector::parse("s").unwrap(), key)]).unwrap())
+    }
+
+    fn job(signer: &Arc<Signer>, header: &str) -> Job {
+        let mut hasher = signer.body_hasher();
+        hasher.update(b"hello\r\n");
+        Job { signer: Arc::clone(signer), header: header.into(), body: hasher.finish(), now: Timestamp::EPOCH }
+    }
+
+    /// Panics for one header, counts and dawdles for others.
+    fn odd(job: Job) -> Answer {
+        static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+        match job.header.as_slice() {
+            b"panic" => panic!("a header that hurts"),
+            b"slow" => {
+                assert!(UNDER_WAY.fetch_add(1, Ordering::SeqCst) < 2);
+                thread::sleep(Duration::from_millis(5));
+                UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+            }
+            _ => {}
+        }
+        Ok(Signed { signatures: Vec::new(), header: job.header })
+    }
+
+    #[tokio::test]
+    async fn both_kinds_of_key_sign_and_the_header_comes_back() {
+        let workers = Workers::start(2, 4).unwrap();
+        for key in [SigningKey::generate_rsa(2048).unwrap(), SigningKey::generate_ed25519().unwrap()] {
+            let header = "From: a@test.dk\r\nSubject: x\r\n";
+            let signed = workers.sign(job(&signer(key), header)).await.unwrap();
+            assert!(signed.signatures.starts_with(b"DKIM-Signature: v=1; a="));
+            assert_eq!(signed.header, header.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_header_with_a_broken_line_is_refused() {
+        let workers = Workers::start(1, 1).unwrap();
+        let signer = signer(SigningKey::generate_ed25519().unwrap());
+        let error = workers.sign(job(&signer, "From: a@test.dk\r\nbroken\r\n")).await.unwrap_err();
+        assert_eq!(error, SignError::Malformed);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_fails_alone() {
+        let rsa = signer(SigningKey::generate_rsa(2048).unwrap());
+        let quick = signer(SigningKey::generate_ed25519().unwrap());
+        let workers = Workers::start_with(1, 8, odd).unwrap();
+        for signer in [&rsa, &quick] {
+            assert_eq!(workers.sign(job(signer, "panic")).await.unwrap_err(), SignError::Panicked);
+            assert_eq!(workers.sign(job(signer, "x")).await.unwrap().header, b"x");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_full_queue_makes_callers_wait_and_loses_none() {
+        let signer = signer(SigningKey::generate_rsa(2048).unwrap());
+        let workers = Workers::start_with(2, 1, odd).unwrap();
+        let jobs: Vec<_> = (0..20)
+            .map(|_| {
+                let (workers, signer) = (workers.clone(), Arc::clone(&signer));
+                tokio::spawn(async move { workers.sign(job(&signer, "slow")).await })
+            })
+            .collect();
+        for job in jobs {
+            assert!(job.await.unwrap().is_ok());
+        }
+        assert_eq!(workers.shared.places.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_job_gives_its_place_back() {
+        let signer = signer(SigningKey::generate_rsa(2048).unwrap());
+        let workers = Workers::start_with(1, 1, odd).unwrap();
+        for _ in 0..3 {
+            let abandoned = tokio::time::timeout(Duration::ZERO, workers.sign(job(&signer, "slow")));
+            let _ = abandoned.await;
+        }
+        assert_eq!(workers.sign(job(&signer, "x")).await.unwrap().header, b"x");
+    }
+
+    #[tokio::test]
+    async fn stopped_workers_finish_what_they_have_and_take_no_more() {
+        let signer = signer(SigningKey::generate_rsa(2048).unwrap());
+        let workers = Workers::start_with(1, 8, odd).unwrap();
+        let mut waiting = Box::pin(workers.sign(job(&signer, "slow")));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
+        workers.stop();
+        assert!(waiting.await.is_ok());
+        assert_eq!(workers.sign(job(&signer, "x")).await.unwrap_err(), SignError::Stopped);
+        workers.stop();
+    }
+}

@@ -1,0 +1,113 @@
+//! Keys in every form a customer's administrator may hand over, and the reasons for those that are refused.
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, Pkcs8V2Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use postbud::dkim::key::KeyType;
+use postbud::dkim::{KeyError, SigningKey};
+
+/// RFC 8463 A.1.2: 1024 bits, PKCS#1.
+const RFC8463_RSA: &str = "MIICXQIBAAKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQABAoGAH0cxOhFZDgzXWhDhnAJDw5s4roOXN4OhjiXa8W7Y3rhX3FJqmJSPuC8N9vQm6SVbaLAE4SG5mLMueHlh4KXffEpuLEiNp9Ss3O4YfLiQpbRqE7Tm5SxKjvvQoZZezHorimOaChRL2it47iuWxzxSiRMv4c+j70GiWdxXnxe4UoECQQDzJB/0U58W7RZy6enGVj2kWF732CoWFZWzi1FicudrBFoy63QwcowpoCazKtvZGMNlPWnC7x/6o8Gcuy";
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let digits = BASE64.encode(der);
+    let lines: Vec<_> = digits.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+fn der(pem: &str) -> Vec<u8> {
+    BASE64.decode(pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>()).unwrap()
+}
+
+#[test]
+fn rsa_comes_as_pkcs8_and_as_pkcs1() {
+    let key = SigningKey::generate_rsa(2048).unwrap();
+    let pkcs8 = key.to_pem().unwrap();
+    // PrivateKeyInfo of RSA is 26 octets of header and then the RSAPrivateKey (RFC 5208, RFC 8017).
+    let pkcs1 = pem("RSA PRIVATE KEY", &der(&pkcs8)[26..]);
+    let with_text = format!("Bag Attributes\r\n    friendlyName: dkim\r\n{}", pkcs1.replace('\n', "\r\n"));
+    for text in [pkcs8.as_str(), &pkcs1, &with_text] {
+        let read = SigningKey::from_pem(text.as_bytes()).unwrap();
+        assert_eq!((read.key_type(), read.bits()), (KeyType::Rsa, 2048));
+        assert_eq!(read.public_key_base64().unwrap(), key.public_key_base64().unwrap());
+    }
+}
+
+#[test]
+fn ed25519_comes_as_pkcs8_v1_and_v2() {
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let v1: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let v2: Pkcs8V2Der<'_> = pair.as_der().unwrap();
+    assert_ne!(v1.as_ref(), v2.as_ref());
+    for der in [v1.as_ref(), v2.as_ref()] {
+        let read = SigningKey::from_pem(pem("PRIVATE KEY", der).as_bytes()).unwrap();
+        assert_eq!(read.key_type(), KeyType::Ed25519);
+        assert_eq!(read.public_key().unwrap(), pair.public_key().as_ref());
+        let again = SigningKey::from_pem(read.to_pem().unwrap().as_bytes()).unwrap();
+        assert_eq!(again.public_key().unwrap(), pair.public_key().as_ref());
+    }
+}
+
+#[test]
+fn keys_are_made_in_three_sizes() {
+    assert_eq!(SigningKey::generate_rsa(3072).unwrap().signature_len(), 384);
+    for bits in [0, 1024, 2047, 8192] {
+        assert_eq!(SigningKey::generate_rsa(bits).unwrap_err(), KeyError::NoSuchSize(bits));
+    }
+}
+
+#[test]
+fn what_cannot_sign_is_refused_with_the_reason() {
+    // The modulus comes first in an RSAPrivateKey, so that its size is known even of a file cut short.
+    let weak = BASE64.decode(&RFC8463_RSA[..RFC8463_RSA.len() / 4 * 4]).unwrap();
+    let ec = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
+    let whole = SigningKey::generate_rsa(2048).unwrap().to_pem().unwrap();
+    let mut flipped = der(&whole);
+    flipped[700] ^= 1;
+    for (text, words) in [
+        (String::new(), "keygen"),
+        ("no key at all".into(), "keygen"),
+        (pem("ENCRYPTED PRIVATE KEY", b"\x30\x00"), "passphrase"),
+        (pem("PUBLIC KEY", b"\x30\x00"), "public key"),
+        (pem("CERTIFICATE", b"\x30\x00"), "certificate"),
+        (pem("EC PRIVATE KEY", b"\x30\x00"), "EC key"),
+        (pem("PRIVATE KEY", ec.as_ref()), "EC key"),
+        (pem("PRIVATE KEY", b"\x30\x00"), "damaged"),
+        (pem("RSA PRIVATE KEY", b"junk"), "damaged"),
+        (pem("PRIVATE KEY", &flipped), "damaged"),
+        (pem("PRIVATE KEY", &der(&whole)[..900]), "damaged"),
+        ("-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----\n".into(), "damaged"),
+    ] {
+        let error = SigningKey::from_pem(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+    let cut_short = [&[0x30, 0x82, ((weak.len() - 4) >> 8) as u8, (weak.len() - 4) as u8], &weak[4..]].concat();
+    assert_eq!(
+        SigningKey::from_pem(pem("RSA PRIVATE KEY", &cut_short).as_bytes()).unwrap_err(),
+        KeyError::TooWeak(1024)
+    );
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_pointed_out() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key.pem");
+    std::fs::write(&path, SigningKey::generate_ed25519().unwrap().to_pem().unwrap().as_bytes()).unwrap();
+    for (mode, warns) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (_, warning) = SigningKey::from_file(&path).unwrap();
+        assert_eq!(warning.is_some(), warns, "{mode:o}");
+        assert!(warning.is_none_or(|text| text.contains("chmod 600")));
+    }
+    let error = SigningKey::from_file(&dir.path().join("none.pem")).unwrap_err().to_string();
+    assert!(error.contains("none.pem"), "{error}");
+}
+
+#[test]
+fn a_private_key_is_never_shown() {
+    let key = SigningKey::generate_ed25519().unwrap();
+    assert_eq!(format!("{key:?}"), "SigningKey(ed25519 256 bits)");
+}
