@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod mail;
 mod options;
+mod pair;
 mod plot;
 mod probe;
 mod process;
@@ -61,6 +62,11 @@ fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
     }
     if let Some(sweep) = options.sweep {
         return vary(bench, options, sweep);
+    }
+    if options.pair {
+        let outcome = pair::run(bench, options)?;
+        println!("{}", outcome.line());
+        return write_json(options, &serde_json::json!({ "machine": report::machine(), "pair": outcome }));
     }
     let outcome = bench.run(options)?;
     println!("{}", outcome.table());

@@ -105,6 +105,9 @@ pub struct Options {
     /// Give up waiting for deliveries after this long without one, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub settle: u64,
+    /// Use Postfix's smtp-source and smtp-sink instead of our own: their rate and the relay's CPU, nothing else.
+    #[arg(long, conflicts_with_all = ["sweep", "suite", "rate"])]
+    pub pair: bool,
     /// Vary one thing and plot it.
     #[arg(long, value_enum)]
     pub sweep: Option<Sweep>,

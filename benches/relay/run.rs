@@ -116,7 +116,8 @@ impl Bench {
         })
     }
 
-    fn start_relay(&self, options: &Options, sink: SocketAddr, state: &Path) -> anyhow::Result<Relay> {
+    /// A postbud on a spool of its own, set up as the options say.
+    pub fn start_relay(&self, options: &Options, sink: SocketAddr, state: &Path) -> anyhow::Result<Relay> {
         let setup = Setup {
             signer: options.signer,
             tls_in: options.tls_in,

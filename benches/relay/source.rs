@@ -93,6 +93,10 @@ pub struct Report {
 const FAILURES_IN_A_ROW: u32 = 20;
 /// Pause after a 4xx or a broken connection.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A connection that the kernel says is there, but that a full backlog swallowed, never greets.
+const GREETING: Duration = Duration::from_secs(10);
+/// RFC 5321 §4.5.3.2 allows ten minutes; a load that stands still for one has failed.
+const ATTEMPT: Duration = Duration::from_secs(60);
 
 struct Shared {
     settings: Settings,
@@ -156,7 +160,7 @@ async fn session(shared: &Shared) {
         sent.due = if free_at > due { due } else { first_began };
         loop {
             sent.began = clock::now();
-            match attempt(shared, &mut connection, &mut sent, &mut data).await {
+            match in_time(ATTEMPT, attempt(shared, &mut connection, &mut sent, &mut data)).await {
                 Ok(()) if (400..500).contains(&sent.code) => {
                     sent.refused += 1;
                     failed = 0;
@@ -261,6 +265,10 @@ async fn attempt(
     Ok(())
 }
 
+async fn in_time<T>(limit: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(limit, what).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 /// After a refusal: back to where a transaction can begin.
 async fn reset(wire: &mut Wire, sent: &mut Sent, code: u16) -> io::Result<()> {
     if code == 421 {
@@ -280,7 +288,7 @@ async fn connect(shared: &Shared) -> io::Result<Wire> {
     if let (Tls::Implicit, Some(tls)) = (settings.tls, &shared.tls) {
         wire.connect_tls(tls).await?;
     }
-    expect(wire.reply().await?, 220, "the greeting")?;
+    expect(in_time(GREETING, wire.reply()).await?, 220, "the greeting")?;
     hello(&mut wire).await?;
     if let (Tls::Starttls, Some(tls)) = (settings.tls, &shared.tls) {
         wire.send(b"STARTTLS\r\n").await?;
