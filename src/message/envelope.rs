@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::smtp::dsn::{Notify, Ret};
 use crate::smtp::{Mailbox, ReversePath};
 
 /// The customer's id: the name of its configuration file without `.toml`.
@@ -50,33 +51,6 @@ pub enum BodyKind {
     SevenBit,
     /// Octets over 127 appear.
     EightBit,
-}
-
-/// How much of the message a delivery status notification returns (RFC 3461 §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ret {
-    /// All of it.
-    Full,
-    /// The header.
-    Headers,
-}
-
-/// When the sender wants to be told about a recipient (RFC 3461 §4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notify {
-    /// On delivery.
-    pub success: bool,
-    /// On failure.
-    pub failure: bool,
-    /// On delay.
-    pub delay: bool,
-}
-
-impl Notify {
-    /// NOTIFY=NEVER.
-    pub const NEVER: Notify = Notify { success: false, failure: false, delay: false };
-    /// What holds without NOTIFY: failures, and delays at the server's choice (RFC 3461 §4.1).
-    pub const DEFAULT: Notify = Notify { success: false, failure: true, delay: true };
 }
 
 /// One RCPT TO.

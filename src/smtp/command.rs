@@ -1,0 +1,439 @@
+//! What a command line means (RFC 5321 §4.1.1 and the extensions this relay offers). A line goes in without its CRLF; out
+//! comes a [`Command`] whose parts are checked, or the [`Refusal`] that answers it.
+//!
+//! Nothing is guessed: an unknown parameter, one given twice, a path without brackets is refused with the reply that says so.
+
+use super::dsn::{self, Notify, Ret};
+use super::path::{Domain, Mailbox, PathError, ReversePath};
+use super::reply::{EnhancedCode, Reply};
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// EHLO with the client's name.
+    Ehlo(&'a str),
+    /// HELO with the client's name.
+    Helo(&'a str),
+    /// STARTTLS (RFC 3207).
+    StartTls,
+    /// AUTH (RFC 4954).
+    Auth {
+        /// The mechanism as written.
+        mechanism: &'a str,
+        /// The initial response as written: base64, or `=` for an empty one.
+        initial: Option<&'a str>,
+    },
+    /// MAIL FROM.
+    Mail(Mail),
+    /// RCPT TO.
+    Rcpt(Rcpt),
+    /// DATA.
+    Data,
+    /// BDAT (RFC 3030).
+    Bdat {
+        /// Octets that follow.
+        size: u64,
+        /// Whether the message ends with them.
+        last: bool,
+    },
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// QUIT.
+    Quit,
+    /// VRFY.
+    Vrfy,
+    /// EXPN.
+    Expn,
+    /// HELP.
+    Help,
+    /// The start of an HTTP request: somebody makes a browser talk to us.
+    Http,
+}
+
+/// MAIL with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Where bounces go.
+    pub path: ReversePath,
+    /// SIZE (RFC 1870).
+    pub size: Option<u64>,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// RET (RFC 3461).
+    pub ret: Option<Ret>,
+    /// ENVID, xtext kept.
+    pub envid: Option<String>,
+}
+
+/// RCPT with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rcpt {
+    /// For whom.
+    pub address: Mailbox,
+    /// NOTIFY (RFC 3461).
+    pub notify: Option<Notify>,
+    /// ORCPT, xtext kept.
+    pub orcpt: Option<String>,
+}
+
+/// Why a line is no command we obey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not a known verb.
+    Unknown,
+    /// The verb is known, the rest is not right. Holds what is expected.
+    Syntax(&'static str),
+    /// Not UTF-8, or a control character in the line.
+    Octets,
+    /// A parameter of MAIL or RCPT that is not offered.
+    Parameter(String),
+    /// A parameter whose value is wrong or that is given twice.
+    Value(&'static str),
+    /// The path of MAIL.
+    Sender(PathError),
+    /// The path of RCPT.
+    Recipient(PathError),
+}
+
+impl Refusal {
+    /// The answer.
+    pub fn reply(&self) -> Reply {
+        match self {
+            Refusal::Unknown => Reply::new(500, EnhancedCode(5, 5, 1), "command not recognized"),
+            Refusal::Syntax(expected) => Reply::new(501, EnhancedCode(5, 5, 4), format!("expected: {expected}")),
+            Refusal::Octets => {
+                Reply::new(500, EnhancedCode(5, 5, 2), "a command holds printable characters and ends with CRLF")
+            }
+            // RFC 5321 §4.1.1.11.
+            Refusal::Parameter(name) => {
+                Reply::new(555, EnhancedCode(5, 5, 4), format!("parameter {name} is not offered here"))
+            }
+            Refusal::Value(name) => {
+                Reply::new(501, EnhancedCode(5, 5, 4), format!("parameter {name} has a wrong value or is given twice"))
+            }
+            Refusal::Sender(why) => Reply::new(501, EnhancedCode(5, 1, 7), format!("MAIL FROM: {why}")),
+            Refusal::Recipient(why) => Reply::new(501, EnhancedCode(5, 1, 3), format!("RCPT TO: {why}")),
+        }
+    }
+}
+
+impl<'a> Command<'a> {
+    /// Reads one line without its CRLF.
+    pub fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
+        let line = std::str::from_utf8(line).map_err(|_| Refusal::Octets)?;
+        if line.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(Refusal::Octets);
+        }
+        let line = line.trim_end_matches([' ', '\t']);
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let is = |name: &str| verb.eq_ignore_ascii_case(name);
+        let alone = |command: Command<'a>, expected| match rest {
+            "" => Ok(command),
+            _ => Err(Refusal::Syntax(expected)),
+        };
+        // In the order of how often they come.
+        if is("RCPT") {
+            rcpt(rest).map(Command::Rcpt)
+        } else if is("MAIL") {
+            mail(rest).map(Command::Mail)
+        } else if is("DATA") {
+            alone(Command::Data, "DATA")
+        } else if is("BDAT") {
+            bdat(rest).ok_or(Refusal::Syntax("BDAT <octets> [LAST]"))
+        } else if is("EHLO") {
+            client_name(rest).map(Command::Ehlo).ok_or(Refusal::Syntax("EHLO <name>"))
+        } else if is("HELO") {
+            client_name(rest).map(Command::Helo).ok_or(Refusal::Syntax("HELO <name>"))
+        } else if is("AUTH") {
+            auth(rest).ok_or(Refusal::Syntax("AUTH <mechanism> [<initial response>]"))
+        } else if is("STARTTLS") {
+            alone(Command::StartTls, "STARTTLS")
+        } else if is("RSET") {
+            alone(Command::Rset, "RSET")
+        } else if is("QUIT") {
+            alone(Command::Quit, "QUIT")
+        } else if is("NOOP") {
+            Ok(Command::Noop)
+        } else if is("VRFY") {
+            Ok(Command::Vrfy)
+        } else if is("EXPN") {
+            Ok(Command::Expn)
+        } else if is("HELP") {
+            Ok(Command::Help)
+        } else if ["GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"].contains(&verb) {
+            Ok(Command::Http)
+        } else {
+            Err(Refusal::Unknown)
+        }
+    }
+}
+
+/// The client's name is only shown, never trusted, so anything printable in one word will do (RFC 5321 §4.1.4 asks for a domain
+/// or literal; .NET sends the machine's name).
+fn client_name(text: &str) -> Option<&str> {
+    let text = text.trim_matches([' ', '\t']);
+    (!text.is_empty() && text.len() <= 255 && !text.contains([' ', '\t'])).then_some(text)
+}
+
+fn auth(text: &str) -> Option<Command<'_>> {
+    let mut words = text.split_ascii_whitespace();
+    let mechanism = words.next()?;
+    let initial = words.next();
+    words.next().is_none().then_some(Command::Auth { mechanism, initial })
+}
+
+fn bdat(text: &str) -> Option<Command<'static>> {
+    let mut words = text.split_ascii_whitespace();
+    let size = number(words.next()?)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) => word.eq_ignore_ascii_case("LAST").then_some(true)?,
+    };
+    words.next().is_none().then_some(Command::Bdat { size, last })
+}
+
+/// Up to 20 digits (RFC 1870 §4); what does not fit is larger than anything we take.
+fn number(digits: &str) -> Option<u64> {
+    let legal = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    legal.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+fn mail(rest: &str) -> Result<Mail, Refusal> {
+    let (path, parameters) = path(rest, "FROM:").ok_or(Refusal::Syntax("MAIL FROM:<address> [parameters]"))?;
+    let path = match path {
+        "" => ReversePath::Null,
+        path => ReversePath::Mailbox(mailbox(path).map_err(Refusal::Sender)?),
+    };
+    let mut mail = Mail { path, size: None, smtputf8: false, ret: None, envid: None };
+    let mut body = None;
+    let mut auth = None;
+    for (name, value) in Parameters(parameters) {
+        match name {
+            n if n.eq_ignore_ascii_case("SIZE") => set(&mut mail.size, value.and_then(number), "SIZE")?,
+            n if n.eq_ignore_ascii_case("BODY") => match value {
+                // BINARYMIME is not offered (RFC 3030 §3).
+                Some(v) if v.eq_ignore_ascii_case("BINARYMIME") => {
+                    return Err(Refusal::Parameter("BODY=BINARYMIME".into()));
+                }
+                v => {
+                    let known = v.filter(|v| v.eq_ignore_ascii_case("7BIT") || v.eq_ignore_ascii_case("8BITMIME"));
+                    set(&mut body, known, "BODY")?;
+                }
+            },
+            n if n.eq_ignore_ascii_case("SMTPUTF8") => {
+                if value.is_some() || mail.smtputf8 {
+                    return Err(Refusal::Value("SMTPUTF8"));
+                }
+                mail.smtputf8 = true;
+            }
+            n if n.eq_ignore_ascii_case("RET") => set(&mut mail.ret, value.and_then(Ret::parse), "RET")?,
+            n if n.eq_ignore_ascii_case("ENVID") => {
+                let legal = value.filter(|v| (1..=100).contains(&v.len()) && dsn::is_xtext(v));
+                set(&mut mail.envid, legal.map(str::to_owned), "ENVID")?;
+            }
+            // Whom the client says the mail is from (RFC 4954 §5). No other server is trusted to say so here: as with AUTH=<>.
+            n if n.eq_ignore_ascii_case("AUTH") => {
+                let legal = value.filter(|v| v.len() <= 500 && (*v == "<>" || dsn::is_xtext(v)));
+                set(&mut auth, legal, "AUTH")?;
+            }
+            n => return Err(Refusal::Parameter(n.to_owned())),
+        }
+    }
+    Ok(mail)
+}
+
+fn rcpt(rest: &str) -> Result<Rcpt, Refusal> {
+    let (path, parameters) = path(rest, "TO:").ok_or(Refusal::Syntax("RCPT TO:<address> [parameters]"))?;
+    let address = mailbox(path).map_err(Refusal::Recipient)?;
+    let mut rcpt = Rcpt { address, notify: None, orcpt: None };
+    for (name, value) in Parameters(parameters) {
+        match name {
+            n if n.eq_ignore_ascii_case("NOTIFY") => set(&mut rcpt.notify, value.and_then(Notify::parse), "NOTIFY")?,
+            n if n.eq_ignore_ascii_case("ORCPT") => {
+                let legal = value.filter(|v| v.len() <= 500 && dsn::is_orcpt(v));
+                set(&mut rcpt.orcpt, legal.map(str::to_owned), "ORCPT")?;
+            }
+            n => return Err(Refusal::Parameter(n.to_owned())),
+        }
+    }
+    Ok(rcpt)
+}
+
+/// Takes a parameter's value once.
+fn set<T>(slot: &mut Option<T>, value: Option<T>, name: &'static str) -> Result<(), Refusal> {
+    match (&slot, value) {
+        (None, Some(value)) => {
+            *slot = Some(value);
+            Ok(())
+        }
+        _ => Err(Refusal::Value(name)),
+    }
+}
+
+/// The words behind a path, each `NAME` or `NAME=value`.
+struct Parameters<'a>(&'a str);
+
+impl<'a> Iterator for Parameters<'a> {
+    type Item = (&'a str, Option<&'a str>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.0.trim_start_matches(' ');
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        self.0 = rest;
+        (!word.is_empty()).then(|| match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        })
+    }
+}
+
+/// Splits `FROM:<path> parameters` into what stands between the brackets and what follows. Spaces before the bracket are
+/// tolerated, as everywhere. Brackets inside a quoted local part are text.
+fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
+    let head = rest.get(..keyword.len())?;
+    if !head.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    let text = rest[keyword.len()..].trim_start_matches(' ').strip_prefix('<')?;
+    let (mut quoted, mut escaped) = (false, false);
+    let end = text.bytes().position(|b| {
+        let closes = b == b'>' && !quoted;
+        if escaped {
+            escaped = false;
+        } else if b == b'"' {
+            quoted = !quoted;
+        } else if b == b'\\' && quoted {
+            escaped = true;
+        }
+        closes
+    })?;
+    let parameters = &text[end + 1..];
+    (parameters.is_empty() || parameters.starts_with(' ')).then_some((&text[..end], parameters))
+}
+
+/// Reads a path without its brackets. A source route is dropped (RFC 5321 §4.1.1.3, appendix C): mail never goes to the hosts
+/// it names.
+fn mailbox(path: &str) -> Result<Mailbox, PathError> {
+    let Some(route) = path.strip_prefix('@') else { return Mailbox::parse(path) };
+    let (route, address) = route.split_once(':').ok_or_else(|| PathError::Mailbox(path.to_owned()))?;
+    for (i, host) in route.split(',').enumerate() {
+        // The first `@` is stripped already.
+        let host = if i == 0 { Some(host) } else { host.strip_prefix('@') };
+        Domain::parse(host.ok_or_else(|| PathError::Mailbox(path.to_owned()))?)?;
+    }
+    Mailbox::parse(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sender(line: &str) -> Result<String, Refusal> {
+        match Command::parse(line.as_bytes())? {
+            Command::Mail(mail) => Ok(mail.path.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn recipient(line: &str) -> Result<String, Refusal> {
+        match Command::parse(line.as_bytes())? {
+            Command::Rcpt(rcpt) => Ok(rcpt.address.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn verbs_are_read_in_any_case() {
+        assert_eq!(Command::parse(b"dAtA"), Ok(Command::Data));
+        assert_eq!(Command::parse(b"ehlo win-pc_1"), Ok(Command::Ehlo("win-pc_1")));
+        assert_eq!(Command::parse(b"QUIT  "), Ok(Command::Quit));
+        assert_eq!(
+            Command::parse(b"AUTH login d2ViY3Jt"),
+            Ok(Command::Auth { mechanism: "login", initial: Some("d2ViY3Jt") })
+        );
+        assert_eq!(Command::parse(b"bdat 12 last"), Ok(Command::Bdat { size: 12, last: true }));
+        assert_eq!(Command::parse(b"GET / HTTP/1.1"), Ok(Command::Http));
+    }
+
+    #[test]
+    fn paths_lose_brackets_and_source_routes_and_keep_quotes() {
+        assert_eq!(sender("MAIL FROM:<>").unwrap(), "");
+        assert_eq!(sender("mail from: <a@Test.DK>").unwrap(), "a@test.dk");
+        assert_eq!(recipient("RCPT TO:<@x.dk,@y.dk:\"a>b@c\\\"\"@test.dk>").unwrap(), "\"a>b@c\\\"\"@test.dk");
+        assert_eq!(recipient("RCPT TO:<søren@blåbær.dk>").unwrap(), "søren@xn--blbr-roah.dk");
+    }
+
+    #[test]
+    fn malformed_paths_are_refused() {
+        for line in [
+            "RCPT TO:a@test.dk",
+            "RCPT TO:<a@test.dk",
+            "RCPT TO:<a@test.dk>x",
+            "RCPT TO:<>",
+            "RCPT TO:<postmaster>",
+            "RCPT TO:<a@test.dk><b@test.dk>",
+            "RCPT TO:<@x.dk,y.dk:a@test.dk>",
+            "RCPT TO:<@x.dk>",
+            "RCPT TO:<\"a@test.dk>",
+            "RCPT <a@test.dk>",
+            "RCPT",
+        ] {
+            assert!(recipient(line).is_err(), "{line}");
+        }
+        assert_eq!(Command::parse(b"MAIL FROM:<a@test.dk>\rRCPT"), Err(Refusal::Octets));
+        assert_eq!(Command::parse(b"MAIL FROM:<\xe6@test.dk>"), Err(Refusal::Octets));
+    }
+
+    #[test]
+    fn parameters_are_taken_once_and_only_if_offered() {
+        let line = b"MAIL FROM:<a@test.dk> SIZE=10 BODY=8bitmime SMTPUTF8 RET=HDRS ENVID=x+2By AUTH=<>";
+        let Ok(Command::Mail(mail)) = Command::parse(line) else { panic!() };
+        assert_eq!((mail.size, mail.smtputf8, mail.ret), (Some(10), true, Some(Ret::Headers)));
+        assert_eq!(mail.envid.as_deref(), Some("x+2By"));
+        for (parameter, refusal) in [
+            ("SIZE=1 SIZE=2", Refusal::Value("SIZE")),
+            ("SIZE=-1", Refusal::Value("SIZE")),
+            ("SIZE", Refusal::Value("SIZE")),
+            ("BODY=9BIT", Refusal::Value("BODY")),
+            ("BODY=BINARYMIME", Refusal::Parameter("BODY=BINARYMIME".into())),
+            ("SMTPUTF8=1", Refusal::Value("SMTPUTF8")),
+            ("XFOO=1", Refusal::Parameter("XFOO".into())),
+            ("ENVID=a=b", Refusal::Value("ENVID")),
+        ] {
+            let line = format!("MAIL FROM:<a@test.dk> {parameter}");
+            assert_eq!(Command::parse(line.as_bytes()), Err(refusal), "{line}");
+        }
+        let line = b"RCPT TO:<a@test.dk> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+40test.dk";
+        let Ok(Command::Rcpt(rcpt)) = Command::parse(line) else { panic!() };
+        assert_eq!(rcpt.notify, Some(Notify { success: false, failure: true, delay: true }));
+        assert_eq!(rcpt.orcpt.as_deref(), Some("rfc822;a+40test.dk"));
+    }
+
+    #[test]
+    fn a_size_beyond_all_numbers_is_large_not_wrong() {
+        let Ok(Command::Mail(mail)) = Command::parse(b"MAIL FROM:<> SIZE=99999999999999999999") else { panic!() };
+        assert_eq!(mail.size, Some(u64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_refused_with_one_whole_reply(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Err(refusal) = Command::parse(&line) {
+                let mut out = Vec::new();
+                refusal.reply().write_to(&mut out);
+                prop_assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+            }
+        }
+
+        #[test]
+        fn what_is_read_from_a_path_is_a_path(text in "[a-z@\"\\\\<>:,. ]{0,30}") {
+            if let Ok(Command::Rcpt(rcpt)) = Command::parse(format!("RCPT TO:{text}").as_bytes()) {
+                prop_assert_eq!(Mailbox::parse(&rcpt.address.to_string()).unwrap(), rcpt.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The parameters of delivery status notifications (RFC 3461) as MAIL and RCPT carry them.
+
+/// How much of the message a delivery status notification returns (RFC 3461 §4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ret {
+    /// All of it.
+    Full,
+    /// The header.
+    Headers,
+}
+
+impl Ret {
+    /// Reads the value of RET.
+    pub fn parse(value: &str) -> Option<Self> {
+        match value {
+            v if v.eq_ignore_ascii_case("FULL") => Some(Ret::Full),
+            v if v.eq_ignore_ascii_case("HDRS") => Some(Ret::Headers),
+            _ => None,
+        }
+    }
+}
+
+/// When the sender wants to be told about a recipient (RFC 3461 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// On delivery.
+    pub success: bool,
+    /// On failure.
+    pub failure: bool,
+    /// On delay.
+    pub delay: bool,
+}
+
+impl Notify {
+    /// NOTIFY=NEVER.
+    pub const NEVER: Notify = Notify { success: false, failure: false, delay: false };
+    /// What holds without NOTIFY: failures, and delays at the server's choice (RFC 3461 §4.1).
+    pub const DEFAULT: Notify = Notify { success: false, failure: true, delay: true };
+
+    /// Reads the value of NOTIFY: `NEVER` alone, or a list of the others.
+    pub fn parse(value: &str) -> Option<Self> {
+        if value.eq_ignore_ascii_case("NEVER") {
+            return Some(Notify::NEVER);
+        }
+        value.split(',').try_fold(Notify::NEVER, |mut notify, word| {
+            let wanted = match word {
+                w if w.eq_ignore_ascii_case("SUCCESS") => &mut notify.success,
+                w if w.eq_ignore_ascii_case("FAILURE") => &mut notify.failure,
+                w if w.eq_ignore_ascii_case("DELAY") => &mut notify.delay,
+                _ => return None,
+            };
+            *wanted = true;
+            Some(notify)
+        })
+    }
+}
+
+/// Whether `text` is xtext (RFC 3461 §4): printable ASCII in which `+`, `=` and everything else is written `+HH`.
+pub fn is_xtext(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let upper_hex = |b: Option<u8>| b.is_some_and(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
+    while let Some(b) = bytes.next() {
+        let legal = match b {
+            b'+' => upper_hex(bytes.next()) && upper_hex(bytes.next()),
+            b'=' => false,
+            b => (33..=126).contains(&b),
+        };
+        if !legal {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether `text` is the value of ORCPT: an address type, a semicolon, and an address in xtext (RFC 3461 §4.2) or UTF-8
+/// (RFC 6533 §3).
+pub fn is_orcpt(text: &str) -> bool {
+    let Some((kind, address)) = text.split_once(';') else { return false };
+    let utf8 = kind.eq_ignore_ascii_case("utf-8") && address.chars().all(|c| !c.is_control() && c != ' ' && c != '=');
+    !kind.is_empty()
+        && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !address.is_empty()
+        && (utf8 || is_xtext(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_stands_alone() {
+        assert_eq!(Notify::parse("never"), Some(Notify::NEVER));
+        assert_eq!(Notify::parse("SUCCESS,delay"), Some(Notify { success: true, failure: false, delay: true }));
+        for refused in ["", "NEVER,FAILURE", "SUCCESS,", "x"] {
+            assert_eq!(Notify::parse(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn xtext_is_checked_to_the_last_digit() {
+        for (text, legal) in
+            [("user+40test.dk", true), ("", true), ("a+4", false), ("a=b", false), ("a+4a", false), ("å", false)]
+        {
+            assert_eq!(is_xtext(text), legal, "{text}");
+        }
+        assert!(is_orcpt("rfc822;user+40test.dk") && is_orcpt("utf-8;søren@test.dk"));
+        assert!(!is_orcpt("rfc822;") && !is_orcpt("user@test.dk") && !is_orcpt(";a"));
+    }
+}
