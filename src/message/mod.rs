@@ -1,9 +1,12 @@
 //! What a message is made of: its envelope, its header fields, and the identifiers the relay gives it.
 
+pub mod address;
 pub mod envelope;
 pub mod headers;
 pub mod id;
+pub mod scan;
 
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
 pub use headers::Field;
 pub use id::QueueId;
+pub use scan::{Header, HeaderError};

@@ -1,0 +1,212 @@
+//! The one address of a From or Sender field (RFC 5322 §3.4), read strictly: what two readers could take for two different
+//! addresses is refused, for the tenancy rule rests on this domain being the one that recipients see.
+//!
+//! Obsolete forms (routes, spaces around the `@`), groups and lists are refused. Display names may hold raw UTF-8 (RFC 6532) or
+//! other 8-bit text: nothing depends on them.
+
+use thiserror::Error;
+
+use crate::smtp::{Mailbox, PathError};
+
+/// Why a field does not hold exactly one address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// Nothing there.
+    #[error("holds no address")]
+    Empty,
+    /// A list.
+    #[error("holds more than one address")]
+    Several,
+    /// `name: a@test.dk;`
+    #[error("holds a group instead of an address")]
+    Group,
+    /// No `name <address>` and no `address`.
+    #[error("is not of the form \"Name\" <address>")]
+    Syntax,
+    /// The address itself.
+    #[error("{0}")]
+    Address(PathError),
+}
+
+/// Reads the value of a field (folding and CRLF included) as one address.
+pub fn single(value: &[u8]) -> Result<Mailbox, AddressError> {
+    let mut cursor = Cursor { text: value, pos: 0 };
+    cursor.skip_space()?;
+    let start = cursor.pos;
+    loop {
+        match cursor.peek() {
+            None if cursor.pos == start => return Err(AddressError::Empty),
+            None => return Err(AddressError::Syntax),
+            Some(b'<') => {
+                cursor.pos += 1;
+                cursor.skip_space()?;
+                let mailbox = cursor.address()?;
+                cursor.skip_space()?;
+                if cursor.peek() != Some(b'>') {
+                    return Err(AddressError::Syntax);
+                }
+                cursor.pos += 1;
+                return cursor.ended().map(|()| mailbox);
+            }
+            // No angle brackets: what was read so far is the local part.
+            Some(b'@') => {
+                cursor.pos = start;
+                let mailbox = cursor.address()?;
+                return cursor.ended().map(|()| mailbox);
+            }
+            Some(b'"') => cursor.quoted()?,
+            Some(b',') => return Err(AddressError::Several),
+            Some(b':' | b';') => return Err(AddressError::Group),
+            Some(_) => cursor.atoms()?,
+        }
+        cursor.skip_space()?;
+    }
+}
+
+struct Cursor<'a> {
+    text: &'a [u8],
+    pos: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.pos).copied()
+    }
+
+    /// Spaces, folding and comments (RFC 5322 §3.2.2).
+    fn skip_space(&mut self) -> Result<(), AddressError> {
+        let mut depth = 0u32;
+        while let Some(b) = self.peek() {
+            match b {
+                b'(' => depth += 1,
+                b')' if depth > 0 => depth -= 1,
+                b'\\' if depth > 0 => self.pos += 1,
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ if depth > 0 => {}
+                _ => return Ok(()),
+            }
+            self.pos += 1;
+        }
+        if depth == 0 { Ok(()) } else { Err(AddressError::Syntax) }
+    }
+
+    fn quoted(&mut self) -> Result<(), AddressError> {
+        self.pos += 1;
+        loop {
+            match self.peek() {
+                None => return Err(AddressError::Syntax),
+                Some(b'"') => {
+                    self.pos += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.pos += 2,
+                Some(_) => self.pos += 1,
+            }
+        }
+    }
+
+    /// Atoms and dots in a row; at least one octet.
+    fn atoms(&mut self) -> Result<(), AddressError> {
+        let start = self.pos;
+        while self.peek().is_some_and(|b| !b.is_ascii_control() && !br#" ()<>[]:;@\,""#.contains(&b)) {
+            self.pos += 1;
+        }
+        if self.pos == start { Err(AddressError::Syntax) } else { Ok(()) }
+    }
+
+    /// `local-part@domain` without spaces in it.
+    fn address(&mut self) -> Result<Mailbox, AddressError> {
+        let start = self.pos;
+        match self.peek() {
+            Some(b'"') => self.quoted()?,
+            _ => self.atoms()?,
+        }
+        if self.peek() != Some(b'@') {
+            return Err(AddressError::Syntax);
+        }
+        self.pos += 1;
+        if self.peek() == Some(b'[') {
+            let len = memchr::memchr(b']', &self.text[self.pos..]).ok_or(AddressError::Syntax)?;
+            self.pos += len + 1;
+        } else {
+            self.atoms()?;
+        }
+        let address = std::str::from_utf8(&self.text[start..self.pos]).map_err(|_| AddressError::Syntax)?;
+        Mailbox::parse(address).map_err(AddressError::Address)
+    }
+
+    /// Nothing but space may follow.
+    fn ended(&mut self) -> Result<(), AddressError> {
+        self.skip_space()?;
+        match self.peek() {
+            None => Ok(()),
+            Some(b',') => Err(AddressError::Several),
+            Some(_) => Err(AddressError::Syntax),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_usual_forms_are_read() {
+        for (value, address) in [
+            (&b" a@test.dk\r\n"[..], "a@test.dk"),
+            (b" <a@test.dk>\r\n", "a@test.dk"),
+            (b" \"S\xc3\xb8rensen, Hans\" <hans@Test.dk>\r\n", "hans@test.dk"),
+            (b" =?utf-8?Q?S=C3=B8ren?=\r\n\t<a@test.dk>\r\n", "a@test.dk"),
+            (b" J. Hansen ApS <a@test.dk> (kontoret)\r\n", "a@test.dk"),
+            (b" S\xf8ren <a@test.dk>\r\n", "a@test.dk"),
+            (b" \"a \\\" <b@evil.dk>\" <a@test.dk>", "a@test.dk"),
+            (b" (b@evil.dk) \"x y\"@test.dk", "\"x y\"@test.dk"),
+        ] {
+            assert_eq!(single(value).map(|m| m.to_string()), Ok(address.to_owned()), "{:?}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for (value, why) in [
+            (&b" \r\n"[..], AddressError::Empty),
+            (b" (nobody)", AddressError::Empty),
+            (b" a@test.dk, b@evil.dk", AddressError::Several),
+            (b" <a@test.dk>, <b@evil.dk>", AddressError::Several),
+            (b" a, b@evil.dk", AddressError::Several),
+            (b" a@test.dk,", AddressError::Several),
+            (b" x: a@test.dk;", AddressError::Group),
+            (b" a@test.dk <b@evil.dk>", AddressError::Syntax),
+            (b" <a@test.dk> <b@evil.dk>", AddressError::Syntax),
+            (b" <a@test.dk> b@evil.dk", AddressError::Syntax),
+            (b" <@evil.dk:a@test.dk>", AddressError::Syntax),
+            (b" a @test.dk", AddressError::Syntax),
+            (b" a@ test.dk", AddressError::Syntax),
+            (b" a@test.dk.(x)evil.dk", AddressError::Syntax),
+            (b" \"a <a@test.dk>", AddressError::Syntax),
+            (b" (a <a@test.dk>", AddressError::Syntax),
+            (b" <a@test.dk", AddressError::Syntax),
+            (b" <>", AddressError::Syntax),
+            (b" just a name", AddressError::Syntax),
+        ] {
+            assert_eq!(single(value), Err(why), "{:?}", value.escape_ascii());
+        }
+        assert!(matches!(single(b" a..b@test.dk"), Err(AddressError::Address(_))));
+    }
+
+    proptest! {
+        /// Another reader must see the same address in whatever we let pass.
+        #[test]
+        fn mail_parser_agrees_on_what_is_accepted(value in "[a-c@.<>\"(), :;\\\\]{1,24}") {
+            if let Ok(mailbox) = single(value.as_bytes()) {
+                let message = format!("From: {value}\r\n\r\n");
+                let parsed = mail_parser::MessageParser::default().parse(message.as_bytes()).unwrap();
+                let theirs = parsed.from().and_then(|from| from.first()).and_then(|a| a.address()).unwrap_or_default();
+                let domain = theirs.rsplit('@').next().unwrap_or_default().to_owned();
+                prop_assert_eq!(mailbox.domain().map(|d| d.to_string()), Some(domain), "{}", value);
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! One look at a message's header block: what policy, trace and queue need to know of it, and what makes it unacceptable.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use super::Urgency;
+use super::address::{self, AddressError};
+use super::headers::{Field, fields};
+use crate::smtp::Mailbox;
+
+/// What the header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The one address in From.
+    pub from: Mailbox,
+    /// The address in Sender.
+    pub sender: Option<Mailbox>,
+    /// Whether there is a Date.
+    pub has_date: bool,
+    /// The Message-ID without angle brackets.
+    pub message_id: Option<String>,
+    /// Whether the mail calls itself bulk: Precedence, List-Unsubscribe.
+    pub bulk: bool,
+    /// What X-Mailjet-Prio asks for.
+    pub priority: Option<Urgency>,
+    /// Where Bcc and Resent-Bcc fields stand in the block, in order.
+    pub bcc: Vec<Range<usize>>,
+}
+
+/// Why a header block is refused. The text is for the person who reads webCRM's log.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum HeaderError {
+    /// A line that is no `Name: value`.
+    #[error("header line {line} is no \"Name: value\": \"{text}\"")]
+    NotAField {
+        /// Its number, from 1.
+        line: usize,
+        /// Its beginning, in printable ASCII.
+        text: String,
+    },
+    /// No From.
+    #[error("the message has no From field")]
+    NoFrom,
+    /// A field that may stand once only (RFC 5322 §3.6).
+    #[error("the message has more than one {0} field")]
+    Twice(&'static str),
+    /// From or Sender is not one address.
+    #[error("{field} {why}")]
+    Address {
+        /// Which.
+        field: &'static str,
+        /// What is wrong.
+        #[source]
+        why: AddressError,
+    },
+    /// Too many lines.
+    #[error("the header has more than {0} lines")]
+    Lines(usize),
+    /// Too many Received fields.
+    #[error("the message has passed more than {0} servers: it goes in circles")]
+    Loop(usize),
+}
+
+/// How much a header may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Lines.
+    pub lines: usize,
+    /// Received fields.
+    pub received: usize,
+}
+
+/// Fields that may stand once, in the order of their flags.
+const ONCE: [&str; 8] = ["From", "Date", "Subject", "To", "Cc", "Message-ID", "Reply-To", "Sender"];
+const FROM: usize = 0;
+const DATE: usize = 1;
+const MESSAGE_ID: usize = 5;
+const SENDER: usize = 7;
+
+/// Reads a header block: fields with CRLF line ends, without the blank line.
+pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
+    let mut once: [Option<&[u8]>; ONCE.len()] = [None; ONCE.len()];
+    let (mut bulk, mut priority, mut bcc, mut received) = (false, None, Vec::new(), 0);
+    let (mut line, mut offset) = (1, 0);
+    for field in fields(block) {
+        let field = field.map_err(|text| HeaderError::NotAField { line, text: excerpt(text) })?;
+        let raw = field.raw();
+        line += memchr::memchr_iter(b'\n', raw).count();
+        if line > bounds.lines + 1 {
+            return Err(HeaderError::Lines(bounds.lines));
+        }
+        if let Some(i) = ONCE.iter().position(|name| field.is(name)) {
+            if once[i].replace(field.value()).is_some() {
+                return Err(HeaderError::Twice(ONCE[i]));
+            }
+        } else if field.is("Received") {
+            received += 1;
+        } else if field.is("Bcc") || field.is("Resent-Bcc") {
+            bcc.push(offset..offset + raw.len());
+        } else if field.is("Precedence") {
+            let value = word(&field);
+            bulk |= ["bulk", "list", "junk"].iter().any(|p| value.eq_ignore_ascii_case(p.as_bytes()));
+        } else if field.is("List-Unsubscribe") {
+            bulk = true;
+        } else if field.is("X-Mailjet-Prio") {
+            priority = mailjet_priority(word(&field)).or(priority);
+        }
+        offset += raw.len();
+    }
+    if received > bounds.received {
+        return Err(HeaderError::Loop(bounds.received));
+    }
+    let from = address_in("From", once[FROM].ok_or(HeaderError::NoFrom)?)?;
+    let sender = once[SENDER].map(|value| address_in("Sender", value)).transpose()?;
+    let message_id = once[MESSAGE_ID].and_then(message_id);
+    Ok(Header { from, sender, has_date: once[DATE].is_some(), message_id, bulk, priority, bcc })
+}
+
+/// Cuts the given ranges out of `block`; they are in order and do not overlap.
+pub fn cut(block: &mut Vec<u8>, ranges: &[Range<usize>]) {
+    for range in ranges.iter().rev() {
+        block.drain(range.clone());
+    }
+}
+
+fn address_in(field: &'static str, value: &[u8]) -> Result<Mailbox, HeaderError> {
+    address::single(value).map_err(|why| HeaderError::Address { field, why })
+}
+
+fn word<'a>(field: &Field<'a>) -> &'a [u8] {
+    field.value().trim_ascii()
+}
+
+/// Mailjet sends 0 and 1 after 2, its default, and 3 before it.
+fn mailjet_priority(value: &[u8]) -> Option<Urgency> {
+    match value {
+        b"0" | b"1" => Some(Urgency::Bulk),
+        b"3" => Some(Urgency::Single),
+        _ => None,
+    }
+}
+
+/// What stands between the angle brackets, for events and logs: printable ASCII without spaces, or nothing.
+fn message_id(value: &[u8]) -> Option<String> {
+    let text = value.trim_ascii();
+    let id = text.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(text);
+    let legal = !id.is_empty() && id.iter().all(|b| (33..=126).contains(b));
+    legal.then(|| String::from_utf8_lossy(id).into_owned())
+}
+
+fn excerpt(line: &[u8]) -> String {
+    let line = &line[..line.len().min(40)];
+    line.trim_ascii_end().iter().map(|b| if (32..=126).contains(b) { *b as char } else { '?' }).collect()
+}
+
+/// Whether the block holds the end of the header: returns where the blank line's CRLF begins, looking from `from` on.
+pub fn end_of_header(text: &[u8], from: usize) -> Option<usize> {
+    if text.starts_with(b"\r\n") {
+        return Some(0);
+    }
+    let from = from.saturating_sub(3);
+    memchr::memmem::find(&text[from..], b"\r\n\r\n").map(|at| from + at + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { lines: 10, received: 2 };
+
+    fn scanned(block: &str) -> Result<Header, HeaderError> {
+        scan(block.as_bytes(), BOUNDS)
+    }
+
+    #[test]
+    fn facts_are_found_whatever_the_case() {
+        let block = "FROM: a@test.dk\r\nsender: b@test.dk\r\nBCC: x@y.dk,\r\n z@y.dk\r\nmessage-id: <1@test.dk>\r\n\
+                     Precedence: Bulk\r\nX-Mailjet-Prio: 3\r\nDate: x\r\n";
+        let header = scanned(block).unwrap();
+        assert_eq!(header.from.to_string(), "a@test.dk");
+        assert_eq!(header.sender.unwrap().to_string(), "b@test.dk");
+        assert_eq!(header.message_id.as_deref(), Some("1@test.dk"));
+        assert_eq!((header.has_date, header.bulk, header.priority), (true, true, Some(Urgency::Single)));
+        let mut bytes = block.as_bytes().to_vec();
+        cut(&mut bytes, &header.bcc);
+        assert_eq!(String::from_utf8(bytes).unwrap(), block.replace("BCC: x@y.dk,\r\n z@y.dk\r\n", ""));
+    }
+
+    #[test]
+    fn fields_that_may_stand_once_are_refused_twice() {
+        for name in ONCE {
+            let block = format!("From: a@test.dk\r\n{name}: b@test.dk\r\n{}: b@test.dk\r\n", name.to_lowercase());
+            assert_eq!(scanned(&block), Err(HeaderError::Twice(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn malformed_lines_are_named() {
+        for (block, line) in [("From : a@test.dk\r\n", 1), ("From: a@test.dk\r\nno colon\r\n", 2), (" x\r\n", 1)] {
+            let refused = scanned(block).unwrap_err();
+            assert!(matches!(&refused, HeaderError::NotAField { line: l, .. } if *l == line), "{refused}");
+        }
+        assert_eq!(scanned("Subject: x\r\n"), Err(HeaderError::NoFrom));
+        assert_eq!(scanned(""), Err(HeaderError::NoFrom));
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let long = format!("From: a@test.dk\r\nX: a\r\n{}", " b\r\n".repeat(8));
+        assert!(scanned(&long).is_ok());
+        assert_eq!(scanned(&(long + " c\r\n")), Err(HeaderError::Lines(10)));
+        let passed = format!("From: a@test.dk\r\n{}", "Received: x\r\n".repeat(3));
+        assert_eq!(scanned(&passed), Err(HeaderError::Loop(2)));
+    }
+
+    #[test]
+    fn the_blank_line_is_found_across_pieces() {
+        let text = b"A: b\r\n\r\nbody\r\n\r\n";
+        for seen in 0..8 {
+            assert_eq!(end_of_header(text, seen), Some(6));
+        }
+        assert_eq!(end_of_header(b"\r\nbody", 0), Some(0));
+        assert_eq!(end_of_header(b"A: b\r\n", 0), None);
+    }
+}
