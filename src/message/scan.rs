@@ -132,11 +132,11 @@ fn word<'a>(field: &Field<'a>) -> &'a [u8] {
     field.value().trim_ascii()
 }
 
-/// Mailjet sends 0 and 1 after 2, its default, and 3 before it.
+/// Mailjet has a low-priority queue (0 and 1) and a high-priority one (2, its default, and 3).
 fn mailjet_priority(value: &[u8]) -> Option<Urgency> {
     match value {
         b"0" | b"1" => Some(Urgency::Bulk),
-        b"3" => Some(Urgency::Single),
+        b"2" | b"3" => Some(Urgency::Single),
         _ => None,
     }
 }

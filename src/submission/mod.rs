@@ -1,16 +1,36 @@
 //! Submission: takes mail from webCRM over SMTP, checks it, has it signed, and answers 250 once the spool has made it durable.
 //!
+//! ```text
+//! listener ─► connection ─► session (commands)
+//!  TLS, door      │  │  └──► login (auth, sasl)
+//!                 │  └─────► intake ─► policy ─► dkim::Workers ─► spool ─► 250
+//!                 └── budget (memory)   trace (Received, Date, Message-ID)
+//! ```
+//!
 //! Promises: 250 means on disk; nothing is taken that is not signed with the key of the customer in From; what is refused is
 //! refused with a reply that says what to change; memory is bounded whatever clients do.
 
+mod alerts;
 mod auth;
+mod budget;
+mod connection;
 mod counters;
+mod intake;
 mod limits;
+mod listener;
+mod login;
+mod policy;
+mod public_mailboxes;
+mod sasl;
+mod session;
 mod settings;
 mod tls;
+mod trace;
 
+pub use alerts::Alerts;
 pub use auth::{Allowed, Credentials, Submitter, SubmitterError, Submitters};
 pub use counters::Counters;
 pub use limits::{Limits, MAX_HEADER_SIZE};
+pub use listener::Submission;
 pub use settings::{Context, ListenerAuth, ListenerSettings, ListenerTls};
 pub use tls::{ServerTls, TlsError};

@@ -1,0 +1,100 @@
+//! Memory for messages on their way in, over all connections: a session that would go over the limit waits, and its client is
+//! held back by TCP; after a while it hears 452.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What is accounted in one step: small enough that a small message does not claim much, large enough that few steps are made.
+const STEP: usize = 32 << 10;
+
+/// The room for all.
+pub(super) struct Budget {
+    steps: Arc<Semaphore>,
+    wait: Duration,
+    gauge: Gauge,
+}
+
+/// No room came free in time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoRoom;
+
+impl Budget {
+    pub(super) fn new(bytes: u64, wait: Duration, gauge: Gauge) -> Self {
+        let steps = usize::try_from(bytes / STEP as u64).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        Budget { steps: Arc::new(Semaphore::new(steps)), wait, gauge }
+    }
+
+    /// Nothing yet.
+    pub(super) fn share(&self) -> Share {
+        Share { steps: None, gauge: self.gauge.clone() }
+    }
+
+    /// Makes sure that `share` covers `bytes`; waits for room where there is none.
+    pub(super) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
+        let missing = bytes.div_ceil(STEP).saturating_sub(share.steps());
+        if missing == 0 {
+            return Ok(());
+        }
+        let missing = u32::try_from(missing).map_err(|_| NoRoom)?;
+        let more = match Arc::clone(&self.steps).try_acquire_many_owned(missing) {
+            Ok(more) => more,
+            Err(_) => {
+                let room = Arc::clone(&self.steps).acquire_many_owned(missing);
+                tokio::time::timeout(self.wait, room).await.map_err(|_| NoRoom)?.map_err(|_| NoRoom)?
+            }
+        };
+        self.gauge.inc_by((more.num_permits() * STEP) as i64);
+        match &mut share.steps {
+            Some(steps) => steps.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// What one message holds; given back when it is dropped.
+pub(super) struct Share {
+    steps: Option<OwnedSemaphorePermit>,
+    gauge: Gauge,
+}
+
+impl Share {
+    fn steps(&self) -> usize {
+        self.steps.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// Gives everything back at once.
+    pub(super) fn release(&mut self) {
+        self.gauge.dec_by((self.steps() * STEP) as i64);
+        self.steps = None;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_room_waits_and_then_goes_without() {
+        let gauge = Gauge::default();
+        let budget = Budget::new(2 * STEP as u64, Duration::from_secs(1), gauge.clone());
+        let (mut first, mut second) = (budget.share(), budget.share());
+        budget.cover(&mut first, STEP + 1).await.unwrap();
+        assert_eq!(gauge.get(), 2 * STEP as i64);
+        assert_eq!(budget.cover(&mut second, 1).await, Err(NoRoom));
+        let waiting = budget.cover(&mut second, 1);
+        drop(first);
+        waiting.await.unwrap();
+        drop(second);
+        assert_eq!(gauge.get(), 0);
+    }
+}

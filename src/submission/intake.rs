@@ -1,0 +1,360 @@
+//! One message on its way in: header scan and policy as soon as the header is whole, the body hashed while it streams, then
+//! signed, made durable and answered.
+//!
+//! What is refused is remembered, its memory given back, and the rest of the message read to nowhere: the answer comes once,
+//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc is cut, and a
+//! missing last CRLF or blank line is added.
+
+use std::sync::Arc;
+
+use super::budget::Share;
+use super::policy::{self, Decision, Identity, Refusal};
+use super::session::Transaction;
+use super::trace::{self, Trace};
+use super::{Context, Limits, MAX_HEADER_SIZE};
+use crate::dkim::{BodyHasher, Job};
+use crate::events::{Event, EventKind};
+use crate::message::scan::{self, Bounds};
+use crate::message::{BodyKind, Envelope, Header, QueueId};
+use crate::smtp::{EnhancedCode, Flaw, Reply, ReversePath};
+use crate::spool::{self, Draft, Durable, Kind, Lane};
+use crate::time::Timestamp;
+
+/// The size of a chunk of content, but for the last.
+const CHUNK: usize = 256 << 10;
+/// What is set aside for a message whose size is not announced.
+const TYPICAL: usize = 16 << 10;
+
+/// A message on its way in.
+pub(super) struct Intake {
+    identity: Identity,
+    envelope: Envelope,
+    client_takes_utf8: bool,
+    content: Vec<Vec<u8>>,
+    len: u64,
+    most: u64,
+    phase: Phase,
+    /// Its part of the memory for all messages.
+    pub(super) share: Share,
+}
+
+enum Phase {
+    /// The octets of the content that were searched for the blank line.
+    Header {
+        searched: usize,
+    },
+    Body(Box<Body>),
+    Refused(Box<Refusal>),
+}
+
+struct Body {
+    header: Header,
+    header_len: usize,
+    decision: Decision,
+    hasher: BodyHasher,
+}
+
+impl Intake {
+    /// Begins a message.
+    pub(super) fn new(transaction: Transaction, identity: Identity, limits: &Limits, share: Share) -> Self {
+        let Transaction { mail, recipients, .. } = transaction;
+        let announced = mail.size.and_then(|size| usize::try_from(size).ok()).map(|size| size + 512);
+        let first = Vec::with_capacity(announced.unwrap_or(TYPICAL).min(CHUNK));
+        let envelope = Envelope {
+            reverse_path: mail.path,
+            recipients,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: mail.ret,
+            envid: mail.envid,
+        };
+        Intake {
+            identity,
+            envelope,
+            client_takes_utf8: mail.smtputf8,
+            content: vec![first],
+            len: 0,
+            most: limits.message_size,
+            phase: Phase::Header { searched: 0 },
+            share,
+        }
+    }
+
+    /// Octets held in memory.
+    pub(super) fn held(&self) -> usize {
+        match self.phase {
+            Phase::Refused(_) => 0,
+            _ => self.len as usize,
+        }
+    }
+
+    /// Whether the message is refused already.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.phase, Phase::Refused(_))
+    }
+
+    /// Refuses the message; the first reason counts.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        if !self.is_refused() {
+            self.content = Vec::new();
+            self.phase = Phase::Refused(Box::new(refusal));
+            self.share.release();
+        }
+    }
+
+    /// Takes the next octets of the message, dots unstuffed.
+    pub(super) fn push(&mut self, text: &[u8], context: &Context) {
+        if self.is_refused() || text.is_empty() {
+            return;
+        }
+        self.len += text.len() as u64;
+        if self.len > self.most {
+            return self.refuse(too_large(self.most));
+        }
+        if self.envelope.body == BodyKind::SevenBit && !text.is_ascii() {
+            self.envelope.body = BodyKind::EightBit;
+        }
+        match &mut self.phase {
+            Phase::Header { searched } => {
+                // The header stays in one chunk, however long that makes it until the bound is checked below.
+                let first = &mut self.content[0];
+                first.extend_from_slice(text);
+                let from = std::mem::replace(searched, first.len());
+                match scan::end_of_header(first, from) {
+                    Some(end) => self.header_read(end, context),
+                    None if first.len() > context.limits.header_size => self.refuse(header_too_large(&context.limits)),
+                    None => {}
+                }
+            }
+            Phase::Body(body) => {
+                body.hasher.update(text);
+                append(&mut self.content, text);
+            }
+            Phase::Refused(_) => {}
+        }
+    }
+
+    /// The header ends at `end` of the first chunk, where the blank line begins.
+    fn header_read(&mut self, end: usize, context: &Context) {
+        if end > context.limits.header_size.min(MAX_HEADER_SIZE) {
+            return self.refuse(header_too_large(&context.limits));
+        }
+        match self.begin_body(end, context) {
+            Ok(body) => self.phase = Phase::Body(Box::new(body)),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    fn begin_body(&mut self, end: usize, context: &Context) -> Result<Body, Refusal> {
+        let first = &mut self.content[0];
+        let block = &first[..end];
+        let bounds = Bounds { lines: context.limits.header_lines, received: context.limits.received };
+        let header = scan::scan(block, bounds).map_err(|why| policy::bad_header(&why))?;
+        self.envelope.smtputf8 = (self.client_takes_utf8 && !block.is_ascii())
+            || self.envelope.recipients.iter().any(|r| r.address.needs_smtputf8())
+            || self.envelope.reverse_path.mailbox().is_some_and(|m| m.needs_smtputf8());
+        let decision = policy::decide(
+            &context.directory.load(),
+            &context.standings,
+            &context.bulk_requires,
+            &self.identity,
+            &self.envelope.reverse_path,
+            &header,
+        )?;
+        scan::cut(first, &header.bcc);
+        let cut: usize = header.bcc.iter().map(ExactSizeIterator::len).sum();
+        let header_len = end - cut;
+        self.len -= cut as u64;
+        self.most = self.most.min(decision.message_size);
+        if self.len > self.most {
+            return Err(too_large(self.most));
+        }
+        let mut hasher = decision.signer.body_hasher();
+        hasher.update(&first[header_len + 2..]);
+        if first.len() > CHUNK {
+            let rest = first.split_off(CHUNK);
+            append(&mut self.content, &rest);
+        }
+        Ok(Body { header, header_len, decision, hasher })
+    }
+
+    /// Ends the message: signs it, makes it durable, and gives the answer. `ends_with_line` is false where the last line has no
+    /// CRLF (BDAT only).
+    pub(super) async fn finish(mut self, ends_with_line: bool, trace: &Trace, context: &Context) -> Reply {
+        if !ends_with_line {
+            self.push(b"\r\n", context);
+        }
+        if let Phase::Header { .. } = self.phase {
+            // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
+            self.push(b"\r\n", context);
+            if let Phase::Header { .. } = self.phase {
+                let end = self.content[0].len() - 2;
+                self.header_read(end, context);
+            }
+        }
+        match self.accept(trace, context).await {
+            Ok(durable) => queued(&durable),
+            Err(refusal) => {
+                context.counters.refuse(refusal.reason);
+                if let Some((domain, detail)) = &refusal.alert {
+                    context.alerts.raise(domain, detail, &context.events);
+                }
+                refusal.reply
+            }
+        }
+    }
+
+    async fn accept(self, trace: &Trace, context: &Context) -> Result<Durable, Refusal> {
+        let Intake { envelope, content, len, phase, share, most, .. } = self;
+        let Body { header, header_len, decision, hasher } = match phase {
+            Phase::Body(body) => *body,
+            Phase::Refused(refusal) => return Err(*refusal),
+            Phase::Header { .. } => return Err(policy::bad_header(&crate::message::HeaderError::NoFrom)),
+        };
+        let (id, now) = (QueueId::next(), Timestamp::now());
+        let mut added = Vec::new();
+        if !header.has_date {
+            trace::date(now, &mut added);
+        }
+        let message_id = header.message_id.unwrap_or_else(|| {
+            let made = trace::message_id(id, &decision.from_domain);
+            added.extend_from_slice(format!("Message-ID: <{made}>\r\n").as_bytes());
+            made
+        });
+        let added_len = added.len();
+        added.extend_from_slice(&content[0][..header_len]);
+        let job = Job { signer: Arc::clone(&decision.signer), header: added, body: hasher.finish(), now };
+        let signed = context.workers.sign(job).await.map_err(|why| {
+            tracing::error!(domain = %decision.from_domain, %why, "message not signed");
+            policy::unsigned(&decision.from_domain, &why.to_string())
+        })?;
+        let mut prefix = Vec::with_capacity(256 + signed.signatures.len() + added_len);
+        trace.received(&context.hostname, id, envelope.smtputf8, now, &mut prefix);
+        prefix.extend_from_slice(&signed.signatures);
+        prefix.extend_from_slice(&signed.header[..added_len]);
+        let size = len + prefix.len() as u64;
+        if size > most {
+            return Err(too_large(most));
+        }
+        let accepted = Accepted {
+            message_id: message_id.clone(),
+            recipients: envelope.recipients.iter().map(|r| r.address.to_string()).collect(),
+        };
+        let Decision { customer, from_domain, urgency, warning, .. } = decision;
+        let customer = customer.id.clone();
+        let draft = Draft {
+            id,
+            lane: Lane { customer: customer.clone(), urgency, kind: Kind::Mail },
+            envelope,
+            from_domain,
+            message_id,
+            prefix,
+            content,
+            header_len: u32::try_from(header_len).expect("the header fits a chunk"),
+            retry_at: now + context.first_retry,
+            held: None,
+        };
+        let durable = context.spool.commit(draft).await.map_err(|why| not_durable(&why))?;
+        drop(share);
+        accepted.tell(&durable, customer.as_str(), warning, size, context);
+        Ok(durable)
+    }
+}
+
+/// What is told of an accepted message.
+struct Accepted {
+    message_id: String,
+    recipients: Vec<String>,
+}
+
+impl Accepted {
+    fn tell(self, durable: &Durable, customer: &str, warning: Option<String>, size: u64, context: &Context) {
+        let counters = &context.counters;
+        counters.accepted.inc();
+        counters.accepted_bytes.inc_by(size);
+        counters.accepted_recipients.inc_by(self.recipients.len() as u64);
+        let now = Timestamp::now();
+        let id = durable.id().to_string();
+        for recipient in self.recipients {
+            context.events.emit(Event {
+                id: Some(id.clone()),
+                message_id: Some(self.message_id.clone()),
+                customer: Some(customer.to_owned()),
+                recipient: Some(recipient),
+                detail: warning.clone(),
+                ..Event::new(EventKind::Accepted, now)
+            });
+        }
+    }
+}
+
+/// The only 250 a message gets: there is no other way to make it than with the spool's receipt.
+fn queued(receipt: &Durable) -> Reply {
+    Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()))
+}
+
+/// Fills the last chunk, and begins new ones.
+fn append(content: &mut Vec<Vec<u8>>, mut text: &[u8]) {
+    while !text.is_empty() {
+        let full = content.last().is_none_or(|last| last.len() >= CHUNK);
+        if full {
+            content.push(Vec::with_capacity(CHUNK.min(text.len().max(CHUNK / 4))));
+        }
+        let last = content.last_mut().expect("one was pushed");
+        let (head, rest) = text.split_at(text.len().min(CHUNK - last.len()));
+        last.extend_from_slice(head);
+        text = rest;
+    }
+}
+
+/// The refusal of a message with a flaw.
+pub(super) fn flawed(flaw: Flaw, limits: &Limits) -> Refusal {
+    let (reason, text) = match flaw {
+        Flaw::BareLineEnd => ("line_end", "the message holds a CR or LF that is not part of CRLF".to_owned()),
+        Flaw::Nul => ("nul", "the message holds a NUL".to_owned()),
+        Flaw::LongLine => (
+            "line_length",
+            format!(
+                "a line of the message is longer than {} octets; encode it as quoted-printable or base64",
+                limits.line_length
+            ),
+        ),
+    };
+    Refusal::new(550, EnhancedCode(5, 6, 0), reason, text)
+}
+
+/// The refusal of a message for which no memory came free.
+pub(super) fn no_room() -> Refusal {
+    Refusal::new(452, EnhancedCode(4, 3, 1), "bytes_in_flight", "too much mail at once; try again later")
+}
+
+fn too_large(most: u64) -> Refusal {
+    let text = format!("the message is larger than the {most} octets that can be sent this way");
+    Refusal::new(552, EnhancedCode(5, 3, 4), "size", text)
+}
+
+fn header_too_large(limits: &Limits) -> Refusal {
+    let text = format!("the header is larger than {} octets", limits.header_size.min(MAX_HEADER_SIZE));
+    Refusal::new(552, EnhancedCode(5, 3, 4), "header_size", text)
+}
+
+/// The client hears that it may try again; the log hears why.
+fn not_durable(why: &spool::Error) -> Refusal {
+    tracing::error!(%why, "message not spooled");
+    match why {
+        spool::Error::Full { .. } => {
+            Refusal::new(452, EnhancedCode(4, 3, 1), "spool_full", "no room for mail at the moment; try again later")
+        }
+        _ => Refusal::new(451, EnhancedCode(4, 3, 0), "spool", "mail cannot be stored at the moment; try again later"),
+    }
+}
+
+/// How many octets mail with this reverse path can have, as far as the reverse path tells.
+pub(super) fn carries(reverse_path: &ReversePath, context: &Context) -> u64 {
+    let directory = context.directory.load();
+    let route = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()).and_then(|domain| {
+        let customer = directory.by_domain(domain)?;
+        directory.route(customer, context.standings.get(domain)).map(|route| route.message_size)
+    });
+    route.unwrap_or(u64::MAX)
+}

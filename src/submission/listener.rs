@@ -1,0 +1,314 @@
+//! The listening sockets: who may connect, how many at once, and TLS, before a word is spoken.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::{HandshakeKind, ProtocolVersion};
+use socket2::{Domain as Family, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::budget::Budget;
+use super::connection::{Connection, End, Shared};
+use super::login::Logins;
+use super::session::{Rules, Session};
+use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
+use crate::smtp::{EnhancedCode, Reply};
+
+/// Connections the kernel keeps until they are accepted. A short queue costs a burst of clients whole seconds.
+const BACKLOG: i32 = 4096;
+/// The pause after an accept that failed for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The running listeners.
+pub struct Submission {
+    addresses: Vec<SocketAddr>,
+    tasks: TaskTracker,
+}
+
+impl Submission {
+    /// Binds all listeners and starts taking mail. Once `shutdown` is cancelled no connection is taken any more, and each
+    /// that is open ends after the message it is sending. Must be called within a Tokio runtime.
+    pub fn start(
+        listeners: Vec<ListenerSettings>,
+        context: Context,
+        shutdown: CancellationToken,
+    ) -> io::Result<Submission> {
+        let bound = listeners
+            .into_iter()
+            .map(|settings| {
+                let failed = |e: io::Error| io::Error::new(e.kind(), format!("listener {}: {e}", settings.address));
+                let socket = bind(settings.address).map_err(failed)?;
+                Ok((socket.local_addr()?, socket, settings))
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let limits = &context.limits;
+        let budget =
+            Budget::new(limits.bytes_in_flight, limits.bytes_in_flight_wait, context.counters.bytes_in_flight.clone());
+        let logins = Logins::new(limits);
+        let shared = Arc::new(Shared { context, logins, budget, shutdown });
+        let tasks = TaskTracker::new();
+        let door = Arc::new(Door::default());
+        let mut addresses = Vec::new();
+        for (address, socket, settings) in bound {
+            addresses.push(address);
+            let listener = Listener {
+                rules: Arc::new(Rules::of(&settings, &shared.context)),
+                settings: Arc::new(settings),
+                shared: Arc::clone(&shared),
+                door: Arc::clone(&door),
+                tasks: tasks.clone(),
+            };
+            tasks.spawn(listener.run(socket));
+        }
+        tasks.close();
+        Ok(Submission { addresses, tasks })
+    }
+
+    /// Where the listeners listen, in the order they were given: what port 0 became.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Returns once `shutdown` was cancelled and every connection has ended.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Family::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+impl Rules {
+    fn of(settings: &ListenerSettings, context: &Context) -> Self {
+        Rules {
+            hostname: context.hostname.clone(),
+            limits: context.limits.clone(),
+            starttls: matches!(settings.tls, ListenerTls::StartTls(_)),
+            auth_required: settings.auth == ListenerAuth::Required,
+            plaintext_auth: settings.allow_plaintext_auth,
+        }
+    }
+}
+
+/// Counts who is inside.
+#[derive(Default)]
+struct Door {
+    inside: Mutex<(usize, HashMap<IpAddr, usize>)>,
+}
+
+/// A place inside; given back when dropped.
+struct Place {
+    door: Arc<Door>,
+    peer: IpAddr,
+}
+
+impl Door {
+    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Place, &'static str> {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, by_address) = &mut *inside;
+        if *all >= most {
+            return Err("connections");
+        }
+        let here = by_address.entry(peer).or_default();
+        if *here >= most_per_address {
+            return Err("connections_per_address");
+        }
+        *here += 1;
+        *all += 1;
+        Ok(Place { door: Arc::clone(self), peer })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inside = self.door.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.0 -= 1;
+        if let Entry::Occupied(mut here) = inside.1.entry(self.peer) {
+            *here.get_mut() -= 1;
+            if *here.get() == 0 {
+                here.remove();
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Listener {
+    settings: Arc<ListenerSettings>,
+    rules: Arc<Rules>,
+    shared: Arc<Shared>,
+    door: Arc<Door>,
+    tasks: TaskTracker,
+}
+
+impl Listener {
+    async fn run(self, socket: TcpListener) {
+        let shutdown = self.shared.shutdown.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer.ip().to_canonical()),
+                // Whose connection is gone already is no trouble of ours.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(e) => {
+                    tracing::error!(listener = %self.settings.address, error = %e, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: IpAddr) {
+        let (context, limits) = (&self.shared.context, &self.shared.context.limits);
+        if !self.settings.admits(peer) {
+            context.counters.refuse_connection("allow_from");
+            tracing::warn!(%peer, listener = %self.settings.address, "refused: not in allow_from");
+            return self.turn_away(&stream, 554, EnhancedCode(5, 7, 1), "this address may not connect");
+        }
+        let place = match self.door.enter(peer, limits.connections, limits.connections_per_address) {
+            Ok(place) => place,
+            Err(reason) => {
+                context.counters.refuse_connection(reason);
+                return match reason {
+                    "connections" => self.turn_away(&stream, 421, EnhancedCode(4, 3, 2), "too many connections"),
+                    _ => self.turn_away(&stream, 421, EnhancedCode(4, 7, 0), "too many connections from this address"),
+                };
+            }
+        };
+        context.counters.connections.inc();
+        let open = Open::new(&self.shared);
+        let listener = self.clone();
+        self.tasks.spawn(async move {
+            listener.serve(stream, peer).await;
+            drop((place, open));
+        });
+    }
+
+    /// Says why, as far as the socket's empty buffer takes it, and closes. Before implicit TLS nothing can be said.
+    fn turn_away(&self, stream: &TcpStream, code: u16, enhanced: EnhancedCode, text: &str) {
+        if !matches!(self.settings.tls, ListenerTls::Implicit(_)) {
+            let mut out = Vec::new();
+            Reply::new(code, enhanced, text).write_to(&mut out);
+            let _ = stream.try_write(&out);
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, peer: IpAddr) {
+        // Nagle with delayed ACK would cost the sender 41 ms a message.
+        let _ = stream.set_nodelay(true);
+        let secured = matches!(self.settings.tls, ListenerTls::Implicit(_));
+        let session = Session::new(Arc::clone(&self.rules), secured, Instant::now());
+        match &self.settings.tls {
+            ListenerTls::Implicit(tls) => {
+                if let Some(stream) = self.shake_hands(tls, stream, peer).await {
+                    self.secured(stream, peer, session, true).await;
+                }
+            }
+            ListenerTls::Off | ListenerTls::StartTls(_) => {
+                let mut connection = Connection::new(stream, peer, None, Arc::clone(&self.shared), session);
+                connection.greet();
+                if let (End::StartTls(stream, session), ListenerTls::StartTls(tls)) =
+                    (connection.run().await, &self.settings.tls)
+                    && let Some(stream) = self.shake_hands(tls, stream, peer).await
+                {
+                    self.secured(stream, peer, session.secured(), false).await;
+                }
+            }
+        }
+    }
+
+    async fn secured(&self, stream: TlsStream<TcpStream>, peer: IpAddr, session: Session, greet: bool) {
+        let tls = described(&stream);
+        let mut connection = Connection::new(stream, peer, tls, Arc::clone(&self.shared), session);
+        if greet {
+            connection.greet();
+        }
+        connection.run().await;
+    }
+
+    async fn shake_hands(&self, tls: &ServerTls, stream: TcpStream, peer: IpAddr) -> Option<TlsStream<TcpStream>> {
+        let counters = &self.shared.context.counters;
+        let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+        match tokio::time::timeout(self.shared.context.limits.handshake_timeout, handshake).await {
+            Ok(Ok(stream)) => {
+                let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                counters.handshake(if resumed { "resumed" } else { "full" });
+                Some(stream)
+            }
+            Ok(Err(error)) => {
+                counters.handshake("failed");
+                tracing::info!(%peer, %error, "TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                counters.handshake("failed");
+                tracing::info!(%peer, "TLS handshake took too long");
+                None
+            }
+        }
+    }
+}
+
+/// For Received: version and cipher suite, as they are written in the standards.
+fn described(stream: &TlsStream<TcpStream>) -> Option<(&'static str, &'static str)> {
+    let connection = stream.get_ref().1;
+    let version = match connection.protocol_version()? {
+        ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let suite = connection.negotiated_cipher_suite()?.suite().as_str()?;
+    Some((version, suite.strip_prefix("TLS13_").map_or(suite, |_| suite)))
+}
+
+/// Counts a connection while it is open.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.context.counters.open.inc();
+        Open(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.context.counters.open.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_by_address_and_given_back() {
+        let door = Arc::new(Door::default());
+        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let first = door.enter(a, 2, 1).ok().unwrap();
+        assert_eq!(door.enter(a, 2, 1).err(), Some("connections_per_address"));
+        let second = door.enter(b, 2, 1).ok().unwrap();
+        assert_eq!(door.enter(b, 2, 2).err(), Some("connections"));
+        drop((first, second));
+        let inside = door.inside.lock().unwrap();
+        assert_eq!((inside.0, inside.1.len()), (0, 0));
+    }
+}

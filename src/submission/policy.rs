@@ -1,0 +1,364 @@
+//! May this submitter send this message for this customer, signed with that key (RFC 6409 §6, VU#244112)? Decided once the
+//! header is read; no I/O, no clock.
+
+use std::sync::Arc;
+
+use super::Submitter;
+use super::public_mailboxes::is_public_mailbox;
+use crate::customer::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standings, Via};
+use crate::dkim::Signer;
+use crate::message::{Header, HeaderError, Urgency};
+use crate::route::RouteKind;
+use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
+
+/// Who sends.
+#[derive(Clone, Debug)]
+pub(super) enum Identity {
+    /// Somebody who logged in.
+    Submitter(Arc<Submitter>),
+    /// Somebody whose address may connect to a listener without logins: may send for all.
+    Network,
+}
+
+impl Identity {
+    fn may_send_for(&self, customer: &Customer) -> bool {
+        match self {
+            Identity::Submitter(submitter) => submitter.customers.includes(&customer.id),
+            Identity::Network => true,
+        }
+    }
+
+    fn usually(&self) -> Urgency {
+        match self {
+            Identity::Submitter(submitter) => submitter.urgency.unwrap_or(Urgency::Single),
+            Identity::Network => Urgency::Single,
+        }
+    }
+}
+
+/// Why a message is not taken: what the client hears, what is counted, and what an operator must see.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) reply: Reply,
+    /// For the metric.
+    pub(super) reason: &'static str,
+    /// For an alert event: the domain it is about and what to do.
+    pub(super) alert: Option<(Domain, String)>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: u16, enhanced: EnhancedCode, reason: &'static str, text: impl Into<String>) -> Self {
+        Refusal { reply: Reply::new(code, enhanced, text), reason, alert: None }
+    }
+}
+
+/// RFC 3463: delivery not authorized.
+const NOT_AUTHORIZED: EnhancedCode = EnhancedCode(5, 7, 1);
+
+/// What was decided for a message that may be sent.
+pub(super) struct Decision {
+    pub(super) customer: Arc<Customer>,
+    pub(super) from_domain: Domain,
+    pub(super) signer: Arc<Signer>,
+    pub(super) urgency: Urgency,
+    /// What the route carries, in octets.
+    pub(super) message_size: u64,
+    /// What the operator should know all the same.
+    pub(super) warning: Option<String>,
+}
+
+/// Decides.
+pub(super) fn decide(
+    directory: &Directory,
+    standings: &Standings,
+    bulk_requires: &[Requirement],
+    identity: &Identity,
+    reverse_path: &ReversePath,
+    header: &Header,
+) -> Result<Decision, Refusal> {
+    let refuse = |reason, text: String| Refusal::new(550, NOT_AUTHORIZED, reason, text);
+    let from_domain = header.from.domain().ok_or_else(|| {
+        refuse("from_domain", "From is an address literal; a customer's domain is needed there".to_owned())
+    })?;
+    let customer = directory.by_domain(from_domain).ok_or_else(|| {
+        refuse(
+            "from_domain",
+            format!(
+                "From domain \"{from_domain}\" is not configured for any customer; see \"domains\" in the customers' files"
+            ),
+        )
+    })?;
+    if !identity.may_send_for(customer) {
+        return Err(refuse("submitter", format!("this login may not send for From domain \"{from_domain}\"")));
+    }
+    if customer.suspended.is_some() {
+        let text = format!("mail of customer \"{}\" is suspended by the operator", customer.id);
+        return Err(Refusal::new(450, EnhancedCode(4, 7, 1), "suspended", text));
+    }
+    if let Some(sender) = &header.sender
+        && !owns(customer, sender)
+    {
+        return Err(refuse(
+            "sender",
+            format!("Sender {sender} is not in a domain of customer \"{}\", whose From domain it is", customer.id),
+        ));
+    }
+    check_reverse_path(customer, reverse_path)?;
+    let signer = match customer.domains.get(from_domain) {
+        Some(SigningDomain::Ready(signer)) => Arc::clone(signer),
+        Some(SigningDomain::Broken(why)) => return Err(unsigned(from_domain, why)),
+        None => return Err(unsigned(from_domain, "no key is configured")),
+    };
+    let is_bulk = header.bulk || identity.usually() == Urgency::Bulk;
+    let warning = if is_bulk { check_bulk(customer, from_domain, standings, bulk_requires)? } else { None };
+    let standing = standings.get(from_domain);
+    let route = directory.route(customer, standing).ok_or_else(|| {
+        let least = directory.tiers().values().min_by_key(|tier| tier.requires.len());
+        let missing = least.and_then(|tier| standing.missing(&tier.requires));
+        let step = missing.map_or_else(|| "a route".to_owned(), |step| format!("its {step} step verified"));
+        refuse("no_tier", format!("no Mailjet tier takes mail of \"{from_domain}\" before it has {step}"))
+    })?;
+    let urgency = header.priority.unwrap_or(if is_bulk { Urgency::Bulk } else { Urgency::Single });
+    Ok(Decision {
+        customer: Arc::clone(customer),
+        from_domain: from_domain.clone(),
+        signer,
+        urgency,
+        message_size: route.message_size,
+        warning,
+    })
+}
+
+/// The refusal of a message that cannot be signed: it waits at webCRM, and nothing leaves unsigned.
+pub(super) fn unsigned(from_domain: &Domain, why: &str) -> Refusal {
+    let text = format!("the DKIM key of \"{from_domain}\" cannot be used at the moment; the operator is told");
+    Refusal {
+        alert: Some((
+            from_domain.clone(),
+            format!("mail of {from_domain} is deferred, for it cannot be signed: {why}"),
+        )),
+        ..Refusal::new(451, EnhancedCode(4, 7, 5), "key", text)
+    }
+}
+
+/// The refusal of a header.
+pub(super) fn bad_header(why: &HeaderError) -> Refusal {
+    match why {
+        // RFC 3463 §3.5: routing loop detected.
+        HeaderError::Loop(_) => Refusal::new(554, EnhancedCode(5, 4, 6), "loop", why.to_string()),
+        _ => Refusal::new(550, EnhancedCode(5, 6, 0), "header", why.to_string()),
+    }
+}
+
+fn owns(customer: &Customer, mailbox: &Mailbox) -> bool {
+    mailbox.domain().is_some_and(|domain| customer.domains.contains_key(domain))
+}
+
+fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result<(), Refusal> {
+    let text = match reverse_path {
+        ReversePath::Mailbox(mailbox) => {
+            let bounces_there = mailbox.domain().is_some_and(|domain| customer.bounce_domains.contains(domain));
+            if bounces_there || owns(customer, mailbox) {
+                return Ok(());
+            }
+            format!(
+                "MAIL FROM {mailbox} is in no domain and no bounce domain of customer \"{}\", whose From domain it is",
+                customer.id
+            )
+        }
+        // Mailjet takes no bounces from others.
+        ReversePath::Null if matches!(&customer.via, Via::OwnServer(route) if route.kind == RouteKind::OwnServer) => {
+            return Ok(());
+        }
+        ReversePath::Null => "MAIL FROM:<> is taken only where the route is the customer's own server".to_owned(),
+    };
+    Err(Refusal::new(550, NOT_AUTHORIZED, "mail_from", text))
+}
+
+/// Bulk mail needs a domain of one's own that others can verify. What is missing is refused, or returned as a warning.
+fn check_bulk(
+    customer: &Customer,
+    from_domain: &Domain,
+    standings: &Standings,
+    requires: &[Requirement],
+) -> Result<Option<String>, Refusal> {
+    if is_public_mailbox(from_domain) {
+        let text =
+            format!("\"{from_domain}\" is a public mailbox service; bulk mail needs the customer's own From domain");
+        return Err(Refusal::new(550, NOT_AUTHORIZED, "public_mailbox", text));
+    }
+    let Some(step) = standings.get(from_domain).missing(requires) else { return Ok(None) };
+    let text = format!("bulk mail from \"{from_domain}\" needs its {step} step, which is not verified");
+    match customer.bulk {
+        BulkPolicy::Refuse => Err(Refusal::new(550, NOT_AUTHORIZED, "bulk", text)),
+        BulkPolicy::Warn => Ok(Some(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+    use super::*;
+    use crate::customer::{Standing, Tier};
+    use crate::dkim::{Profile, Selector, SigningKey};
+    use crate::message::CustomerId;
+    use crate::route::{Caps, Route, RouteId, TlsMode, TlsPolicy, TlsVersion};
+    use crate::submission::Allowed;
+
+    fn domain(name: &str) -> Domain {
+        Domain::parse(name).unwrap()
+    }
+
+    fn route(kind: RouteKind) -> Arc<Route> {
+        Arc::new(Route {
+            id: RouteId::new("r"),
+            kind,
+            host: "smarthost.test".into(),
+            port: 587,
+            tls: TlsPolicy {
+                mode: TlsMode::Off,
+                ca_file: None,
+                pinned_sha256: None,
+                server_name: None,
+                client_certificate: None,
+                minimum: TlsVersion::Tls12,
+            },
+            login: None,
+            caps: Caps::default(),
+            message_size: 1000,
+        })
+    }
+
+    fn customer(id: &str, domains: &[&str], via: Via) -> Customer {
+        let ready = |name: &&str| {
+            let selector = Selector::parse("postbud1").unwrap();
+            let profile = Profile::new(domain(name), selector, SigningKey::generate_ed25519().unwrap());
+            (domain(name), SigningDomain::Ready(Arc::new(Signer::new(vec![profile]).unwrap())))
+        };
+        Customer {
+            id: CustomerId::new(id),
+            name: id.into(),
+            domains: domains.iter().map(ready).collect(),
+            bounce_domains: vec![domain("bounce.webcrm.com")],
+            via,
+            suspended: None,
+            bulk: BulkPolicy::Refuse,
+            bounce_mail: true,
+            track_opens: None,
+            track_clicks: None,
+        }
+    }
+
+    struct World {
+        mailjet: Customer,
+        own: Customer,
+        standings: Standings,
+        identity: Identity,
+        tier_requires: Vec<Requirement>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            World {
+                mailjet: customer("acme", &["acme.dk", "news.acme.dk", "gmail.com"], Via::Mailjet { tier: None }),
+                own: customer("own", &["own.dk"], Via::OwnServer(route(RouteKind::OwnServer))),
+                standings: Standings::default(),
+                identity: Identity::Network,
+                tier_requires: Vec::new(),
+            }
+        }
+
+        fn decide(&self, mail_from: &str, header: &str) -> Result<Decision, String> {
+            let tier = Tier { route: route(RouteKind::Mailjet), requires: self.tier_requires.clone() };
+            let tiers = BTreeMap::from([("starter".to_owned(), tier)]);
+            let directory = Directory::new(vec![self.mailjet.clone(), self.own.clone()], tiers);
+            let reverse_path = match mail_from {
+                "" => ReversePath::Null,
+                address => ReversePath::Mailbox(Mailbox::parse(address).unwrap()),
+            };
+            let bounds = crate::message::scan::Bounds { lines: 100, received: 10 };
+            let header = crate::message::scan::scan(header.as_bytes(), bounds).unwrap();
+            decide(&directory, &self.standings, &[Requirement::Spf], &self.identity, &reverse_path, &header)
+                .map_err(|refusal| refusal.reply.to_string())
+        }
+
+        fn refusal(&self, mail_from: &str, header: &str) -> String {
+            self.decide(mail_from, header).map(|d| d.customer.id.clone()).expect_err("refused")
+        }
+    }
+
+    #[test]
+    fn from_sender_and_mail_from_belong_to_one_customer() {
+        let world = World::new();
+        for (mail_from, header) in [
+            ("a@acme.dk", "From: a@acme.dk\r\n"),
+            ("a@news.acme.dk", "From: a@acme.dk\r\nSender: b@news.acme.dk\r\n"),
+            ("x+1@bounce.webcrm.com", "From: a@acme.dk\r\n"),
+            ("", "From: a@own.dk\r\n"),
+        ] {
+            assert!(world.decide(mail_from, header).is_ok(), "{mail_from} {header}");
+        }
+        for (mail_from, header) in [
+            ("a@own.dk", "From: a@acme.dk\r\n"),
+            ("a@evil.dk", "From: a@acme.dk\r\n"),
+            ("a@x.acme.dk", "From: a@acme.dk\r\n"),
+            ("a@acme.dk", "From: a@own.dk\r\n"),
+            ("a@acme.dk", "From: a@acme.dk\r\nSender: b@own.dk\r\n"),
+            ("a@acme.dk", "From: a@evil.dk\r\n"),
+            ("a@acme.dk", "From: a@[192.0.2.1]\r\n"),
+            ("", "From: a@acme.dk\r\n"),
+        ] {
+            let refusal = world.refusal(mail_from, header);
+            assert!(refusal.starts_with("550 5.7.1 "), "{mail_from} {header}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_submitter_sends_for_its_customers_only() {
+        let mut world = World::new();
+        world.identity = Identity::Submitter(Arc::new(Submitter {
+            username: "acme-only".into(),
+            password_hash: String::new(),
+            customers: Allowed::Listed(BTreeSet::from([CustomerId::new("acme")])),
+            urgency: Some(Urgency::Bulk),
+        }));
+        world.standings.replace(HashMap::from([(domain("acme.dk"), Standing::default().with(Requirement::Spf))]));
+        assert_eq!(world.decide("a@acme.dk", "From: a@acme.dk\r\n").unwrap().urgency, Urgency::Bulk);
+        assert!(world.refusal("a@own.dk", "From: a@own.dk\r\n").contains("this login may not send"));
+    }
+
+    #[test]
+    fn bulk_mail_is_refused_with_the_missing_step() {
+        let mut world = World::new();
+        let newsletter = "From: a@acme.dk\r\nList-Unsubscribe: <https://acme.dk/u>\r\nX-Mailjet-Prio: 3\r\n";
+        assert!(world.refusal("a@acme.dk", newsletter).contains("spf step"));
+        world.mailjet.bulk = BulkPolicy::Warn;
+        assert!(world.decide("a@acme.dk", newsletter).unwrap().warning.unwrap().contains("spf"));
+        world.standings.replace(HashMap::from([(domain("acme.dk"), Standing::default().with(Requirement::Spf))]));
+        let decision = world.decide("a@acme.dk", newsletter).unwrap();
+        assert_eq!((decision.warning, decision.urgency), (None, Urgency::Single));
+        let refusal = world.refusal("a@acme.dk", "From: a@gmail.com\r\nPrecedence: bulk\r\n");
+        assert!(refusal.contains("public mailbox"), "{refusal}");
+        assert!(world.decide("a@acme.dk", "From: a@gmail.com\r\n").is_ok());
+    }
+
+    #[test]
+    fn suspended_customers_and_broken_keys_are_deferred() {
+        let mut world = World::new();
+        world.mailjet.suspended = Some("unpaid".into());
+        let refusal = world.refusal("a@acme.dk", "From: a@acme.dk\r\n");
+        assert!(refusal.starts_with("450 4.7.1 ") && !refusal.contains("unpaid"), "{refusal}");
+        world.mailjet.suspended = None;
+        world.mailjet.domains.insert(domain("acme.dk"), SigningDomain::Broken("keys/acme.pem: no such file".into()));
+        let refusal = world.refusal("a@acme.dk", "From: a@acme.dk\r\n");
+        assert!(refusal.starts_with("451 4.7.5 ") && !refusal.contains("pem"), "{refusal}");
+    }
+
+    #[test]
+    fn a_domain_that_no_tier_takes_hears_what_is_missing() {
+        let mut world = World::new();
+        world.tier_requires = vec![Requirement::Ownership];
+        assert!(world.refusal("a@acme.dk", "From: a@acme.dk\r\n").contains("its ownership step"));
+    }
+}

@@ -1,0 +1,127 @@
+//! The exchanges of AUTH (RFC 4954): PLAIN (RFC 4616) and LOGIN, each with or without initial response. No I/O, no passwords
+//! kept longer than their use.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::Credentials;
+use crate::smtp::{EnhancedCode, Reply};
+
+/// What the server waits for.
+pub(super) enum Exchange {
+    Plain,
+    LoginName,
+    LoginPassword(Zeroizing<String>),
+}
+
+/// What comes next.
+pub(super) enum Step {
+    /// Ask, and wait for the answer.
+    Ask(Reply, Exchange),
+    /// All is said.
+    Check(Credentials),
+    /// Over, with this reply.
+    Over(Reply),
+}
+
+impl Exchange {
+    /// AUTH itself. An initial response of `=` is an empty one (RFC 4954 §4).
+    pub(super) fn begin(mechanism: &str, initial: Option<&str>) -> Step {
+        let begun = if mechanism.eq_ignore_ascii_case("PLAIN") {
+            Exchange::Plain
+        } else if mechanism.eq_ignore_ascii_case("LOGIN") {
+            Exchange::LoginName
+        } else {
+            return Step::Over(Reply::new(504, EnhancedCode(5, 5, 4), "offered are AUTH LOGIN and AUTH PLAIN"));
+        };
+        match initial {
+            None => begun.ask(),
+            Some("=") => begun.answered(b""),
+            Some(initial) => begun.answered(initial.as_bytes()),
+        }
+    }
+
+    fn ask(self) -> Step {
+        let challenge = match self {
+            Exchange::Plain => "",
+            Exchange::LoginName => "VXNlcm5hbWU6",
+            Exchange::LoginPassword(_) => "UGFzc3dvcmQ6",
+        };
+        Step::Ask(Reply::bare(334, challenge), self)
+    }
+
+    /// The client's answer, one line without its CRLF.
+    pub(super) fn answered(self, line: &[u8]) -> Step {
+        if line == b"*" {
+            return Step::Over(Reply::new(501, EnhancedCode(5, 7, 0), "authentication given up"));
+        }
+        let Some(text) = decoded(line) else {
+            return Step::Over(Reply::new(501, EnhancedCode(5, 5, 2), "not base64"));
+        };
+        match self {
+            Exchange::LoginName => Exchange::LoginPassword(text).ask(),
+            Exchange::LoginPassword(username) => Step::Check(Credentials { username, password: text }),
+            Exchange::Plain => match plain(&text) {
+                Some(credentials) => Step::Check(credentials),
+                None => Step::Over(Reply::new(
+                    501,
+                    EnhancedCode(5, 5, 2),
+                    "PLAIN is NUL name NUL password, for the name's own account",
+                )),
+            },
+        }
+    }
+}
+
+fn decoded(line: &[u8]) -> Option<Zeroizing<String>> {
+    let octets = Zeroizing::new(STANDARD.decode(line).ok()?);
+    std::str::from_utf8(&octets).ok().map(|text| Zeroizing::new(text.to_owned()))
+}
+
+/// `authorization NUL authentication NUL password`; acting for another is not offered.
+fn plain(text: &str) -> Option<Credentials> {
+    let mut parts = text.split('\0');
+    let (acting_for, username, password) = (parts.next()?, parts.next()?, parts.next()?);
+    let legal = parts.next().is_none() && (acting_for.is_empty() || acting_for == username) && !username.is_empty();
+    legal.then(|| Credentials { username: username.to_owned().into(), password: password.to_owned().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(mechanism: &str, initial: Option<&str>, answers: &[&str]) -> Result<(String, String), u16> {
+        let mut step = Exchange::begin(mechanism, initial);
+        for answer in answers {
+            let Step::Ask(_, exchange) = step else { panic!("asked nothing before {answer:?}") };
+            step = exchange.answered(answer.as_bytes());
+        }
+        match step {
+            Step::Check(c) => Ok((c.username.to_string(), c.password.to_string())),
+            Step::Over(reply) => Err(reply.code),
+            Step::Ask(reply, _) => Err(reply.code),
+        }
+    }
+
+    #[test]
+    fn every_form_of_login_ends_with_the_same_credentials() {
+        let both = Ok(("webcrm".to_owned(), "s3cret".to_owned()));
+        assert_eq!(script("login", Some("d2ViY3Jt"), &["czNjcmV0"]), both);
+        assert_eq!(script("LOGIN", None, &["d2ViY3Jt", "czNjcmV0"]), both);
+        assert_eq!(script("PLAIN", Some("AHdlYmNybQBzM2NyZXQ="), &[]), both);
+        assert_eq!(script("plain", None, &["AHdlYmNybQBzM2NyZXQ="]), both);
+        assert_eq!(script("PLAIN", Some("d2ViY3JtAHdlYmNybQBzM2NyZXQ="), &[]), both);
+    }
+
+    #[test]
+    fn everything_else_ends_with_a_refusal() {
+        assert_eq!(script("CRAM-MD5", None, &[]), Err(504));
+        assert_eq!(script("LOGIN", None, &["*"]), Err(501));
+        assert_eq!(script("LOGIN", None, &["d2ViY3Jt", "*"]), Err(501));
+        assert_eq!(script("LOGIN", Some("%%%"), &[]), Err(501));
+        assert_eq!(script("PLAIN", Some("="), &[]), Err(501));
+        // acting for somebody else
+        assert_eq!(script("PLAIN", Some("cm9vdAB3ZWJjcm0AczNjcmV0"), &[]), Err(501));
+    }
+}

@@ -1,0 +1,389 @@
+//! One client's conversation as a state machine: a line goes in, and out comes what the connection must do next. No I/O, no
+//! clock of its own.
+//!
+//! ```text
+//!            EHLO/HELO             MAIL                 RCPT            DATA
+//!   Fresh ─────────────► Ready ─────────► Transaction ──────► same ───────────► (content) ─► Ready
+//!     ▲                   │  ▲                 │                    BDAT         │
+//!     │ STARTTLS          │  └──── RSET, EHLO ─┴──────────────────────────────► Chunks ─► Ready (LAST)
+//!     └───────────────────┤
+//!                   AUTH  │ ▲ right, wrong
+//!                         ▼ │
+//!                        Login
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::policy::Identity;
+use super::sasl::{Exchange, Step};
+use super::{Credentials, Limits};
+use crate::message::Recipient;
+use crate::smtp::{Command, Domain, EnhancedCode, Mail, Rcpt, Refusal, Reply, ReversePath};
+
+/// What a listener's sessions have in common.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) hostname: Domain,
+    pub(super) limits: Limits,
+    /// STARTTLS is to be had.
+    pub(super) starttls: bool,
+    /// Nobody sends without logging in.
+    pub(super) auth_required: bool,
+    /// AUTH is to be had without TLS.
+    pub(super) plaintext_auth: bool,
+}
+
+/// A message that has an envelope and no content yet.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) mail: Mail,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) started: Instant,
+}
+
+/// What the connection does next.
+pub(super) enum Next {
+    /// Answers.
+    Say(Reply),
+    /// Answers and closes.
+    Close(Reply),
+    /// Answers and begins TLS; the session starts anew.
+    StartTls(Reply),
+    /// Has the credentials checked and gives the result to [`Session::logged_in`].
+    Check(Credentials),
+    /// Answers 354, reads the content up to its dot, and calls [`Session::message_over`].
+    Data(Transaction),
+    /// Refuses DATA. Whatever was sent behind it can only be content, so nothing after it may be obeyed.
+    NoData(Reply),
+    /// Reads a chunk of content; `begin` stands with the first. After the last calls [`Session::message_over`].
+    Chunk { size: u64, last: bool, begin: Option<Transaction> },
+    /// Reads a chunk away, then answers.
+    NoChunk { size: u64, reply: Reply },
+}
+
+enum State {
+    Fresh,
+    Ready,
+    Login(Exchange),
+    Transaction(Transaction),
+    Chunks,
+}
+
+/// The conversation.
+pub(super) struct Session {
+    rules: Arc<Rules>,
+    state: State,
+    /// What the client calls itself, and whether with EHLO.
+    client: Option<(String, bool)>,
+    secured: bool,
+    identity: Option<Identity>,
+    messages: u32,
+    errors: u32,
+    /// Commands that carried no mail forward, since when.
+    idle_commands: (u32, Instant),
+}
+
+impl Session {
+    /// A conversation that begins; `secured` where TLS already stands.
+    pub(super) fn new(rules: Arc<Rules>, secured: bool, now: Instant) -> Self {
+        let identity = (!rules.auth_required).then_some(Identity::Network);
+        Session {
+            rules,
+            state: State::Fresh,
+            client: None,
+            secured,
+            identity,
+            messages: 0,
+            errors: 0,
+            idle_commands: (0, now),
+        }
+    }
+
+    /// The same conversation after STARTTLS: nothing the client said before counts (RFC 3207 §4.2). What it used up does.
+    pub(super) fn secured(self) -> Self {
+        let identity = (!self.rules.auth_required).then_some(Identity::Network);
+        Session { state: State::Fresh, client: None, secured: true, identity, ..self }
+    }
+
+    /// The first line we say.
+    pub(super) fn greeting(&self) -> Reply {
+        Reply::bare(220, format!("{} ESMTP postbud", self.rules.hostname))
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// What the client calls itself, and whether with EHLO.
+    pub(super) fn client(&self) -> (&str, bool) {
+        self.client.as_ref().map_or(("", false), |(name, extended)| (name, *extended))
+    }
+
+    /// Whether a message arrives in chunks and the last is still to come.
+    pub(super) fn is_chunking(&self) -> bool {
+        matches!(self.state, State::Chunks)
+    }
+
+    /// Whether the next line is part of a login, thus secret and up to 12,288 octets long (RFC 4954 §4).
+    pub(super) fn is_logging_in(&self) -> bool {
+        matches!(self.state, State::Login(_))
+    }
+
+    /// Takes one line without its CRLF. `carries` tells how many octets the route of mail with this reverse path takes.
+    pub(super) fn line(&mut self, line: &[u8], now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
+        let next = match std::mem::replace(&mut self.state, State::Ready) {
+            State::Login(exchange) => self.step(exchange.answered(line)),
+            state => {
+                self.state = state;
+                match Command::parse(line) {
+                    Ok(command) => self.command(command, now, carries),
+                    Err(refusal) => Next::Say(refusal.reply()),
+                }
+            }
+        };
+        self.counted(next, now)
+    }
+
+    /// A line that is no command: too long, or with a line end that is not CRLF.
+    pub(super) fn no_line(&mut self, why: &Refusal, now: Instant) -> Next {
+        let next = Next::Say(why.reply());
+        self.counted(next, now)
+    }
+
+    /// The login was right.
+    pub(super) fn logged_in(&mut self, identity: Identity) -> Reply {
+        self.identity = Some(identity);
+        Reply::new(235, EnhancedCode(2, 7, 0), "authenticated")
+    }
+
+    /// Counts a refusal that the connection says on its own: of a login, of a message. The reply may become a farewell.
+    pub(super) fn refused(&mut self, reply: Reply) -> Next {
+        if reply.is_positive() {
+            return Next::Say(reply);
+        }
+        self.errors += 1;
+        if self.errors > self.rules.limits.errors_per_connection {
+            return Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), "too many errors; connect again"));
+        }
+        Next::Say(reply)
+    }
+
+    /// The message is over, taken or not.
+    pub(super) fn message_over(&mut self) {
+        self.state = State::Ready;
+    }
+
+    /// Bounds what a client can do to no purpose.
+    fn counted(&mut self, next: Next, now: Instant) -> Next {
+        let carries_mail = match &next {
+            Next::Say(reply) => reply.is_positive() && matches!(self.state, State::Transaction(_)),
+            Next::Data(_) | Next::Chunk { .. } => true,
+            _ => false,
+        };
+        if !carries_mail {
+            let (count, since) = &mut self.idle_commands;
+            if now.saturating_duration_since(*since) >= Duration::from_secs(60) {
+                (*count, *since) = (0, now);
+            }
+            *count += 1;
+            if *count > self.rules.limits.commands_per_minute {
+                return Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), "too many commands; connect again later"));
+            }
+        }
+        match next {
+            Next::Say(reply) => self.refused(reply),
+            Next::NoData(reply) => match self.refused(reply) {
+                Next::Say(reply) => Next::NoData(reply),
+                farewell => farewell,
+            },
+            next => next,
+        }
+    }
+
+    fn command(&mut self, command: Command<'_>, now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
+        match command {
+            Command::Ehlo(name) => self.hello(name, true),
+            Command::Helo(name) => self.hello(name, false),
+            Command::StartTls => self.starttls(),
+            Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
+            Command::Mail(mail) => self.mail(mail, now, carries),
+            Command::Rcpt(rcpt) => Next::Say(self.rcpt(rcpt)),
+            Command::Data => self.data(),
+            Command::Bdat { size, last } => self.bdat(size, last),
+            Command::Rset => {
+                if !matches!(self.state, State::Fresh) {
+                    self.state = State::Ready;
+                }
+                Next::Say(Reply::new(250, EnhancedCode(2, 0, 0), "forgotten"))
+            }
+            Command::Noop => Next::Say(Reply::new(250, EnhancedCode(2, 0, 0), "still here")),
+            Command::Quit => Next::Close(Reply::new(221, EnhancedCode(2, 0, 0), "goodbye")),
+            // RFC 5321 §3.5.3: 252 where nothing is verified.
+            Command::Vrfy => Next::Say(Reply::new(252, EnhancedCode(2, 5, 0), "send it and see")),
+            Command::Expn => Next::Say(Reply::new(502, EnhancedCode(5, 5, 1), "there are no lists here")),
+            Command::Help => Next::Say(Reply::new(214, EnhancedCode(2, 0, 0), "RFC 5321, RFC 6409")),
+            Command::Http => Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), "this is SMTP, not HTTP")),
+        }
+    }
+
+    fn hello(&mut self, name: &str, extended: bool) -> Next {
+        self.state = State::Ready;
+        self.client = Some((name.to_owned(), extended));
+        let mut reply = Reply::bare(250, self.rules.hostname.as_str());
+        if extended {
+            let limits = &self.rules.limits;
+            let mut offer = |line: &str| reply.lines.push(line.to_owned());
+            offer("PIPELINING");
+            offer(&format!("SIZE {}", limits.message_size));
+            offer("8BITMIME");
+            offer("SMTPUTF8");
+            offer("ENHANCEDSTATUSCODES");
+            if self.rules.starttls && !self.secured {
+                offer("STARTTLS");
+            }
+            if self.may_auth() {
+                // System.Net.Mail knows LOGIN and sends unauthenticated where it finds PLAIN alone.
+                offer("AUTH LOGIN PLAIN");
+            }
+            offer("CHUNKING");
+            offer("DSN");
+            // RFC 9422.
+            offer(&format!("LIMITS RCPTMAX={} MAILMAX={}", limits.recipients, limits.messages_per_connection));
+        }
+        Next::Say(reply)
+    }
+
+    /// Whether AUTH is offered now (RFC 4954 §4: not twice, and not where the password would be seen).
+    fn may_auth(&self) -> bool {
+        self.rules.auth_required && self.identity.is_none() && (self.secured || self.rules.plaintext_auth)
+    }
+
+    fn starttls(&mut self) -> Next {
+        if self.secured || !self.rules.starttls {
+            return Next::Say(Reply::new(503, EnhancedCode(5, 5, 1), "STARTTLS is not offered"));
+        }
+        if matches!(self.state, State::Transaction(_) | State::Chunks) {
+            return Next::Say(Reply::new(503, EnhancedCode(5, 5, 1), "not within a message"));
+        }
+        Next::StartTls(Reply::new(220, EnhancedCode(2, 0, 0), "begin TLS"))
+    }
+
+    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Next {
+        let refuse = |code, detail, text| Next::Say(Reply::new(code, detail, text));
+        if self.identity.is_some() {
+            return refuse(503, EnhancedCode(5, 5, 1), "no login is needed");
+        }
+        if !matches!(self.state, State::Ready) {
+            return refuse(503, EnhancedCode(5, 5, 1), "EHLO first");
+        }
+        if !self.may_auth() {
+            // RFC 4954 §6: 538. The password, if it came along, is on the wire already; it is not even decoded.
+            return refuse(538, EnhancedCode(5, 7, 11), "a login needs TLS: STARTTLS first");
+        }
+        self.step(Exchange::begin(mechanism, initial))
+    }
+
+    fn step(&mut self, step: Step) -> Next {
+        match step {
+            Step::Ask(reply, exchange) => {
+                self.state = State::Login(exchange);
+                Next::Say(reply)
+            }
+            Step::Check(credentials) => Next::Check(credentials),
+            Step::Over(reply) => Next::Say(reply),
+        }
+    }
+
+    fn mail(&mut self, mail: Mail, now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
+        let refuse = |code, detail, text: &str| Next::Say(Reply::new(code, detail, text));
+        let limits = &self.rules.limits;
+        match self.state {
+            State::Ready => {}
+            State::Fresh => return refuse(503, EnhancedCode(5, 5, 1), "EHLO first"),
+            _ => return refuse(503, EnhancedCode(5, 5, 1), "a message is under way; RSET forgets it"),
+        }
+        if self.identity.is_none() {
+            let how = if self.may_auth() { "log in first: AUTH LOGIN or PLAIN" } else { "STARTTLS first, then AUTH" };
+            return refuse(530, EnhancedCode(5, 7, 0), how);
+        }
+        if self.messages >= limits.messages_per_connection {
+            let text = "enough messages over this connection; connect again";
+            return Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), text));
+        }
+        if !mail.smtputf8 && mail.path.mailbox().is_some_and(|m| m.needs_smtputf8()) {
+            return refuse(553, EnhancedCode(5, 6, 7), "an address outside ASCII needs the parameter SMTPUTF8");
+        }
+        if let Some(size) = mail.size {
+            let most = carries(&mail.path).min(limits.message_size);
+            if size > most {
+                let text = format!("{size} octets are announced; at most {most} can be sent this way");
+                return refuse(552, EnhancedCode(5, 3, 4), &text);
+            }
+        }
+        self.state = State::Transaction(Transaction { mail, recipients: Vec::new(), started: now });
+        Next::Say(Reply::new(250, EnhancedCode(2, 1, 0), "sender noted"))
+    }
+
+    fn rcpt(&mut self, rcpt: Rcpt) -> Reply {
+        let State::Transaction(transaction) = &mut self.state else {
+            return Reply::new(503, EnhancedCode(5, 5, 1), "MAIL first");
+        };
+        if transaction.recipients.len() >= self.rules.limits.recipients {
+            // RFC 5321 §4.5.3.1.10: the client sends the rest with another message.
+            return Reply::new(452, EnhancedCode(4, 5, 3), "enough recipients; send the others another message");
+        }
+        if rcpt.address.needs_smtputf8() && !transaction.mail.smtputf8 {
+            let text = "an address outside ASCII needs the parameter SMTPUTF8 at MAIL";
+            return Reply::new(553, EnhancedCode(5, 6, 7), text);
+        }
+        let Rcpt { address, notify, orcpt } = rcpt;
+        transaction.recipients.push(Recipient { address, notify, orcpt });
+        Reply::new(250, EnhancedCode(2, 1, 5), "recipient noted")
+    }
+
+    fn data(&mut self) -> Next {
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Transaction(transaction) if !transaction.recipients.is_empty() => {
+                self.messages += 1;
+                Next::Data(transaction)
+            }
+            state => {
+                let reply = no_content_yet(&state);
+                self.state = state;
+                Next::NoData(reply)
+            }
+        }
+    }
+
+    fn bdat(&mut self, size: u64, last: bool) -> Next {
+        match std::mem::replace(&mut self.state, State::Chunks) {
+            State::Transaction(transaction) if !transaction.recipients.is_empty() => {
+                self.messages += 1;
+                Next::Chunk { size, last, begin: Some(transaction) }
+            }
+            State::Chunks => Next::Chunk { size, last, begin: None },
+            state => {
+                let reply = no_content_yet(&state);
+                self.state = state;
+                Next::NoChunk { size, reply }
+            }
+        }
+    }
+}
+
+/// Why there can be no content in this state.
+fn no_content_yet(state: &State) -> Reply {
+    let (code, text) = match state {
+        State::Transaction(_) => (554, "no recipient was accepted"),
+        State::Chunks => (503, "BDAT was begun and must go on"),
+        _ => (503, "MAIL and RCPT first"),
+    };
+    Reply::new(code, EnhancedCode(5, 5, 1), text)
+}

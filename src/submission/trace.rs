@@ -1,0 +1,135 @@
+//! The Received field this relay adds (RFC 5321 §4.4), and Date and Message-ID where the message has none (RFC 6409 §8).
+
+use std::net::IpAddr;
+
+use crate::message::QueueId;
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// What is known of the connection a message came over.
+#[derive(Clone, Debug)]
+pub(super) struct Trace {
+    pub(super) peer: IpAddr,
+    /// What the client called itself.
+    pub(super) client: String,
+    /// EHLO rather than HELO.
+    pub(super) extended: bool,
+    /// The TLS version and cipher suite.
+    pub(super) tls: Option<(&'static str, &'static str)>,
+    pub(super) authenticated: bool,
+}
+
+impl Trace {
+    /// Appends the Received field. A client with a private address is webCRM's own machine: its address and name stay inside (RFC
+    /// 5321 §7.6), and so does the submitter's name.
+    pub(super) fn received(&self, hostname: &Domain, id: QueueId, smtputf8: bool, now: Timestamp, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Received: ");
+        if is_public(self.peer) {
+            let literal = match self.peer {
+                IpAddr::V4(ip) => format!("[{ip}]"),
+                IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
+            };
+            let name: String = self.client.chars().filter(|c| is_shown(*c)).take(100).collect();
+            let name = if name.is_empty() { &literal } else { &name };
+            out.extend_from_slice(format!("from {name} ({literal})\r\n\t").as_bytes());
+        }
+        out.extend_from_slice(format!("by {hostname} (postbud) with {}", self.protocol(smtputf8)).as_bytes());
+        if let Some((version, suite)) = self.tls {
+            out.extend_from_slice(format!("\r\n\t(using {version} with {suite})").as_bytes());
+        }
+        out.extend_from_slice(format!(" id {id};\r\n\t{}\r\n", now.rfc5322()).as_bytes());
+    }
+
+    /// The protocol's registered name (RFC 3848, RFC 6531 §4.3).
+    fn protocol(&self, smtputf8: bool) -> &'static str {
+        match (self.extended, smtputf8, self.tls.is_some(), self.authenticated) {
+            (false, ..) => "SMTP",
+            (true, false, false, false) => "ESMTP",
+            (true, false, false, true) => "ESMTPA",
+            (true, false, true, false) => "ESMTPS",
+            (true, false, true, true) => "ESMTPSA",
+            (true, true, false, false) => "UTF8SMTP",
+            (true, true, false, true) => "UTF8SMTPA",
+            (true, true, true, false) => "UTF8SMTPS",
+            (true, true, true, true) => "UTF8SMTPSA",
+        }
+    }
+}
+
+/// Appends `Date:`.
+pub(super) fn date(now: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("Date: {}\r\n", now.rfc5322()).as_bytes());
+}
+
+/// A Message-ID without brackets: unique by the queue id, in the sender's domain.
+pub(super) fn message_id(id: QueueId, from_domain: &Domain) -> String {
+    format!("{id}.{:08x}@{from_domain}", rand::random::<u32>())
+}
+
+fn is_shown(c: char) -> bool {
+    c.is_ascii_alphanumeric() || ".-_:[]".contains(c)
+}
+
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || is_shared(ip.octets())),
+        // fc00::/7 is unique local, fe80::/10 link-local.
+        IpAddr::V6(ip) => {
+            let first = ip.segments()[0];
+            !(ip.is_loopback() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80)
+        }
+    }
+}
+
+/// 100.64.0.0/10, carriers' and clouds' inside (RFC 6598).
+fn is_shared(octets: [u8; 4]) -> bool {
+    octets[0] == 100 && octets[1] & 0xc0 == 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(trace: &Trace) -> String {
+        let (id, now) = (QueueId::from_u64(1), Timestamp::from_millis(1_795_458_240_123));
+        let mut out = Vec::new();
+        trace.received(&Domain::parse("out.webcrm.com").unwrap(), id, false, now, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_inside_client_is_not_shown() {
+        let mut trace = Trace {
+            peer: "10.0.0.5".parse().unwrap(),
+            client: "WEBCRM-APP07".into(),
+            extended: true,
+            tls: Some(("TLSv1.3", "TLS13_AES_256_GCM_SHA384")),
+            authenticated: true,
+        };
+        assert_eq!(
+            received(&trace),
+            "Received: by out.webcrm.com (postbud) with ESMTPSA\r\n\t(using TLSv1.3 with TLS13_AES_256_GCM_SHA384) \
+             id 00000000001;\r\n\tMon, 23 Nov 2026 18:24:00 +0000\r\n"
+        );
+        trace.peer = "203.0.113.9".parse().unwrap();
+        assert!(received(&trace).starts_with("Received: from WEBCRM-APP07 ([203.0.113.9])\r\n\tby "));
+        trace.client = "(;<>)".into();
+        assert!(received(&trace).starts_with("Received: from [203.0.113.9] ([203.0.113.9])\r\n\tby "));
+    }
+
+    #[test]
+    fn inside_addresses_are_known() {
+        for (ip, public) in [
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("::ffff:10.1.1.1", false),
+            ("100.100.1.1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+            ("40.74.40.57", true),
+            ("2001:db8::1", true),
+        ] {
+            assert_eq!(is_public(ip.parse().unwrap()), public, "{ip}");
+        }
+    }
+}
