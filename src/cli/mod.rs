@@ -19,6 +19,9 @@ mod dkim;
 mod files;
 mod hash_password;
 mod man;
+mod queue;
+mod relay;
+mod route;
 
 /// postbud, webCRM's outbound SMTP relay.
 ///
@@ -46,6 +49,8 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 enum Command {
     Check(check::Args),
     Dkim(dkim::Args),
+    Queue(queue::Args),
+    Route(route::Args),
     HashPassword(hash_password::Args),
     DevCerts(dev_certs::Args),
     Completions(completions::Args),
@@ -57,6 +62,8 @@ impl Command {
         match self {
             Command::Check(args) => args.run(),
             Command::Dkim(args) => args.run(),
+            Command::Queue(args) => args.run(),
+            Command::Route(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             Command::DevCerts(args) => args.run(),
             Command::Completions(args) => args.run(),

@@ -1,0 +1,434 @@
+//! `postbud queue …`: looks at the running relay's queue and changes it.
+
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::Value;
+
+use super::relay::{Columns, Running, age, octets, printable};
+use crate::control::protocol::{Command, Done, Message, MessageState, Selection, Stats};
+
+/// Look at the queue of the running relay, and change what waits there.
+///
+/// The commands talk to the running relay over its socket (control.sock in its state folder), as the user that runs it or as
+/// root. Each says what it did and to how many messages.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud queue stats                                      How much waits, by customer
+  postbud queue list --customer test-as --state deferred   What of a customer did not get through yet
+  postbud queue show 1K3V9ZQ5W4H                           One message, every reply heard
+  postbud queue hold --customer test-as --reason 'wrong list'")]
+pub(super) struct Args {
+    #[command(flatten)]
+    running: Running,
+    #[command(subcommand)]
+    command: QueueCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// List messages, oldest first.
+    ///
+    /// Filters add up: only messages that fit all of them are shown. A message whose recipients are partly done is listed with
+    /// those that still wait.
+    #[command(after_long_help = "\
+Examples:
+  postbud queue list
+  postbud queue list --customer test-as --recipient-domain example.com
+  postbud queue list --state held --older-than 2d
+  postbud queue list --route mailjet.trusted --limit 0 --json | jq .id")]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Show at most so many; 0 for all.
+        #[arg(long, default_value_t = 100, value_name = "COUNT")]
+        limit: u64,
+        /// One JSON object a line, with every field.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one message: envelope, attempts with the replies heard, header.
+    ///
+    /// The last reply of each recipient comes from the spool; the attempts before it from the event log, as far back as that
+    /// is kept ([events] rotate_size and rotate_keep).
+    #[command(after_long_help = "\
+Examples:
+  postbud queue show 1K3V9ZQ5W4H
+  postbud queue show 1K3V9ZQ5W4H --json | jq .recipients")]
+    Show {
+        /// The queue id, as in \"250 … queued as 1K3V9ZQ5W4H\".
+        id: String,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep messages back until they are released.
+    ///
+    /// A message that is being delivered at this moment is held once its attempt ends without success.
+    #[command(after_long_help = "\
+Examples:
+  postbud queue hold 1K3V9ZQ5W4H --reason 'asked for by the customer'
+  postbud queue hold --customer test-as --reason 'wrong list'")]
+    Hold {
+        #[command(flatten)]
+        which: Which,
+        /// Why; shown in the queue and in the event.
+        #[arg(long, default_value = "held by an operator")]
+        reason: String,
+    },
+    /// Let held messages go; they are due at once.
+    #[command(after_long_help = "\
+Examples:
+  postbud queue release 1K3V9ZQ5W4H
+  postbud queue release --customer test-as")]
+    Release {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Try messages again at once instead of at their time.
+    #[command(after_long_help = "\
+Examples:
+  postbud queue retry 1K3V9ZQ5W4H
+  postbud queue retry --recipient-domain example.com --state deferred")]
+    Retry {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Give messages up and tell their senders, as if the receiving server had refused them.
+    ///
+    /// The sender hears of it as of any bounce: by event, and by mail where the customer has bounce_mail and the route takes
+    /// the null sender. With --recipient-domain only the recipients in that domain are given up; others go on.
+    #[command(after_long_help = "\
+Examples:
+  postbud queue bounce 1K3V9ZQ5W4H --reason 'this address is closed'
+  postbud queue bounce --recipient-domain gmial.com --reason 'misspelt domain'")]
+    Bounce {
+        #[command(flatten)]
+        which: Which,
+        /// Why; the sender reads it.
+        #[arg(long, default_value = "given up by the postmaster")]
+        reason: String,
+    },
+    /// Give messages up without a word to their senders.
+    ///
+    /// The event log keeps who was removed and why; the mail itself is gone.
+    #[command(after_long_help = "\
+Examples:
+  postbud queue remove 1K3V9ZQ5W4H --reason 'sent twice'
+  postbud queue remove --customer test-as --state held --reason 'wrong list'")]
+    Remove {
+        #[command(flatten)]
+        which: Which,
+        /// Why; kept in the event.
+        #[arg(long, default_value = "no reason given")]
+        reason: String,
+    },
+    /// Count what waits, in all and by customer.
+    #[command(after_long_help = "\
+Examples:
+  postbud queue stats
+  postbud queue stats --json | jq .messages")]
+    Stats {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which messages: all filters given must fit.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Queue ids.
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Of this customer (the name of its file without .toml).
+    #[arg(long, value_name = "ID")]
+    customer: Option<String>,
+    /// Whose way out is this route, as `postbud route list` names it.
+    #[arg(long, value_name = "ROUTE")]
+    route: Option<String>,
+    /// With a waiting recipient in this domain.
+    #[arg(long, value_name = "DOMAIN")]
+    recipient_domain: Option<String>,
+    /// Accepted at least this long ago: 90s, 5m, 4h, 2d.
+    #[arg(long, value_name = "AGE", value_parser = seconds)]
+    older_than: Option<u64>,
+    /// In this state.
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// Every message; needed where nothing else is given to a command that changes messages.
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    /// Not tried yet.
+    Waiting,
+    /// Tried without success, waiting for the next attempt.
+    Deferred,
+    /// Kept until released.
+    Held,
+    /// Being tried at this moment.
+    Delivering,
+}
+
+impl From<Which> for Selection {
+    fn from(which: Which) -> Self {
+        Selection {
+            ids: which.ids,
+            customer: which.customer,
+            route: which.route,
+            recipient_domain: which.recipient_domain,
+            older_than_secs: which.older_than,
+            state: which.state.map(|state| match state {
+                State::Waiting => MessageState::Waiting,
+                State::Deferred => MessageState::Deferred,
+                State::Held => MessageState::Held,
+                State::Delivering => MessageState::Delivering,
+            }),
+            all: which.all,
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let running = self.running;
+        match self.command {
+            QueueCommand::List { which, limit, json } => list(&running, which.into(), limit, json),
+            QueueCommand::Show { id, json } => show(&running, id, json),
+            QueueCommand::Stats { json } => stats(&running, json),
+            QueueCommand::Hold { which, reason } => {
+                change(&running, Command::Hold { which: which.into(), reason }, "held")
+            }
+            QueueCommand::Release { which } => {
+                change(&running, Command::Release { which: which.into() }, "released and due at once")
+            }
+            QueueCommand::Retry { which } => change(&running, Command::Retry { which: which.into() }, "due at once"),
+            QueueCommand::Bounce { which, reason } => {
+                change(&running, Command::Bounce { which: which.into(), reason }, "bounced")
+            }
+            QueueCommand::Remove { which, reason } => {
+                change(&running, Command::Remove { which: which.into(), reason }, "removed")
+            }
+        }
+    }
+}
+
+fn list(running: &Running, which: Selection, limit: u64, json: bool) -> anyhow::Result<ExitCode> {
+    let command = Command::List { which, limit: (limit > 0).then_some(limit) };
+    if json {
+        running.call(command, |item| println!("{item}"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut columns =
+        Columns::new(&["ID", "AGE", "SIZE", "STATE", "TRIES", "CUSTOMER", "ROUTE", "FROM", "TO", "LAST REPLY"]);
+    let mut unreadable = 0;
+    let done = running.call(command, |item| match serde_json::from_value::<Message>(item) {
+        Ok(message) => columns.row(row(&message)),
+        Err(_) => unreadable += 1,
+    })?;
+    anyhow::ensure!(unreadable == 0, "{unreadable} messages of the answer were not understood");
+    if done.count > 0 {
+        columns.print();
+    }
+    let more = if done.more { " shown; there are more, see --limit" } else { "" };
+    eprintln!("{}{more}", messages(done.count));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(message: &Message) -> Vec<String> {
+    let first = message.recipients.first();
+    let to = match (first, message.waiting_count) {
+        (None, _) => "-".into(),
+        (Some(to), 0 | 1) => to.address.clone(),
+        (Some(to), count) => format!("{} and {} more", to.address, count - 1),
+    };
+    let why = message.held.clone().or_else(|| first.and_then(|to| to.reply.clone()));
+    vec![
+        message.id.clone(),
+        age(message.age_secs),
+        octets(message.size),
+        message.state.as_str().into(),
+        message.attempts.to_string(),
+        message.customer.clone(),
+        message.route.clone().unwrap_or_else(|| "none".into()),
+        format!("<{}>", message.sender),
+        to,
+        why.unwrap_or_default(),
+    ]
+}
+
+fn show(running: &Running, id: String, json: bool) -> anyhow::Result<ExitCode> {
+    let mut found = None;
+    running.call(Command::Show { id }, |item| found = Some(item))?;
+    let Some(item) = found else { anyhow::bail!("the relay gave no message") };
+    if json {
+        println!("{item}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let message: Message = serde_json::from_value(item)?;
+    print!("{}", described(&message));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn described(message: &Message) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12} {}\n", printable(value)));
+    line("Queue id", &message.id);
+    line("Message-ID", &message.message_id);
+    line("Customer", &format!("{} ({}, {})", message.customer, message.kind, message.urgency));
+    line("Route", message.route.as_deref().unwrap_or("none: see `postbud domain` and the customer's file"));
+    line("Arrived", &format!("{} ({} ago)", message.arrived, age(message.age_secs)));
+    line("Size", &octets(message.size));
+    line("State", message.state.as_str());
+    if let Some(reason) = &message.held {
+        line("Held", reason);
+    }
+    line("Attempts", &format!("{}; the next is due {}", message.attempts, message.due));
+    line("Signed for", &message.from_domain);
+    line("From", &format!("<{}>", message.sender));
+    for to in &message.recipients {
+        let reply = to.reply.as_deref().map(|reply| format!(": {reply}")).unwrap_or_default();
+        line("To", &format!("<{}> {}{reply}", to.address, to.state));
+    }
+    text.push_str("\nHistory (from the event log)\n");
+    if message.history.is_empty() {
+        text.push_str("  nothing is kept\n");
+    }
+    for event in &message.history {
+        text.push_str(&format!("  {}\n", printable(&happened(event))));
+    }
+    text.push_str("\nHeader\n");
+    for field in message.header.as_deref().unwrap_or_default().lines() {
+        text.push_str(&format!("  {}\n", printable(field)));
+    }
+    text
+}
+
+/// An event on one line.
+fn happened(event: &Value) -> String {
+    let field = |name: &str| event[name].as_str().map(str::to_owned);
+    let named = |name: &str, label: &str| field(name).map(|value| format!("{label}{value}"));
+    let parts = [
+        field("at"),
+        field("event"),
+        named("recipient", "to "),
+        named("route", "via "),
+        named("reply", "reply: "),
+        field("detail"),
+        named("next_attempt", "next "),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
+    let mut found = None;
+    running.call(Command::Stats, |item| found = Some(item))?;
+    let Some(item) = found else { anyhow::bail!("the relay gave no numbers") };
+    if json {
+        println!("{item}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stats: Stats = serde_json::from_value(item)?;
+    let oldest = stats.oldest_secs.map(|secs| format!(", the oldest {} old", age(secs))).unwrap_or_default();
+    println!("{} in the queue{oldest}", messages(stats.messages));
+    println!("{} held, {} tried before, {} being delivered", stats.held, stats.deferred, stats.delivering);
+    println!("{} of mail, {} on disk", octets(stats.bytes), octets(stats.disk_bytes));
+    if stats.quarantined > 0 {
+        println!("{} records set aside as unreadable: see the spool's quarantine folder", stats.quarantined);
+    }
+    if stats.lanes.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!();
+    let mut columns =
+        Columns::new(&["CUSTOMER", "URGENCY", "KIND", "MESSAGES", "HELD", "DEFERRED", "DELIVERING", "OLDEST", "ROUTE"]);
+    for lane in stats.lanes {
+        columns.row([
+            lane.customer,
+            lane.urgency,
+            lane.kind,
+            lane.messages.to_string(),
+            lane.held.to_string(),
+            lane.deferred.to_string(),
+            lane.delivering.to_string(),
+            age(lane.oldest_secs),
+            if lane.routes.is_empty() { "none".into() } else { lane.routes.join(", ") },
+        ]);
+    }
+    columns.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing changed is an answer of no: a script sees it by the exit code.
+fn change(running: &Running, command: Command, what: &str) -> anyhow::Result<ExitCode> {
+    let done = running.call(command, |_| {})?;
+    println!("{}", confirmation(&done, what));
+    Ok(if done.count > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn confirmation(done: &Done, what: &str) -> String {
+    let mut text = match done.count {
+        0 => format!("No message fits; nothing was {what}"),
+        count => format!("{} {what}", messages(count)),
+    };
+    if done.busy > 0 {
+        text.push_str(&format!(
+            "\n{} left alone: being delivered at this moment, or gone already. Look again in a moment",
+            messages(done.busy)
+        ));
+    }
+    text
+}
+
+fn messages(count: u64) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let refused = || format!("\"{text}\" is no age; write a number and s, m, h or d, as in 4h");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err(refused()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| refused())?;
+    number.checked_mul(unit).ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_carry_their_unit() {
+        assert_eq!(["90s", "5m", "4h", "2d"].map(|text| seconds(text).unwrap()), [90, 300, 14_400, 172_800]);
+        for text in ["", "5", "h", "-1h", "1w", "99999999999999999999d", "1h "] {
+            assert!(seconds(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_confirmation_says_what_was_done_to_how_many() {
+        let said = |count, busy| confirmation(&Done { count, busy, more: false }, "held");
+        assert_eq!(said(1, 0), "1 message held");
+        assert_eq!(said(20, 0), "20 messages held");
+        assert_eq!(said(0, 0), "No message fits; nothing was held");
+        assert!(said(2, 1).starts_with("2 messages held\n1 message left alone"));
+    }
+
+    #[test]
+    fn an_event_is_told_on_one_line() {
+        let event = serde_json::json!({"at": "2026-11-23T18:24:00.000Z", "event": "deferred", "recipient": "a@example.com",
+            "route": "mailjet.starter", "reply": "451 4.7.1 later"});
+        assert_eq!(
+            happened(&event),
+            "2026-11-23T18:24:00.000Z  deferred  to a@example.com  via mailjet.starter  reply: 451 4.7.1 later"
+        );
+    }
+}

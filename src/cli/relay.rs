@@ -1,0 +1,133 @@
+//! How commands reach the running relay: through the socket in its state folder.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ConfigFile;
+use crate::control::protocol::{Command, Done};
+use crate::control::{self};
+
+/// Which relay is meant.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Running {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The relay's state folder, instead of asking the configuration for it.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Running {
+    /// Sends a command and hands over each item of the answer.
+    pub(super) fn call(&self, command: Command, item: impl FnMut(Value)) -> anyhow::Result<Done> {
+        Ok(control::call(&self.state_dir()?, command, item)?)
+    }
+
+    /// Only `state_dir` is read: a mistake elsewhere in the configuration must not keep an operator from the queue.
+    fn state_dir(&self) -> anyhow::Result<PathBuf> {
+        #[derive(Deserialize)]
+        struct StateDir {
+            state_dir: Option<PathBuf>,
+        }
+        if let Some(dir) = &self.state_dir {
+            return Ok(dir.clone());
+        }
+        let path = &self.config.path;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "cannot read {}; name the relay's configuration with --config, or its state folder with --state-dir",
+                path.display()
+            )
+        })?;
+        let StateDir { state_dir } = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
+        let folder = path.parent().unwrap_or_else(|| std::path::Path::new("."));
+        Ok(folder.join(state_dir.unwrap_or_else(|| "../state".into())))
+    }
+}
+
+/// Rows with their columns in line; the last column is not padded.
+pub(super) struct Columns {
+    rows: Vec<Vec<String>>,
+}
+
+impl Columns {
+    /// With a heading.
+    pub(super) fn new(heading: &[&str]) -> Self {
+        Columns { rows: vec![heading.iter().map(|name| (*name).to_owned()).collect()] }
+    }
+
+    /// One more row.
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+    }
+
+    /// Prints everything.
+    pub(super) fn print(&self) {
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
+        for row in &self.rows {
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            println!("{}", cells.join("  ").trim_end());
+        }
+    }
+}
+
+/// Without control characters: what a stranger's server said must not command the operator's terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `3d 4h`, `5m 7s`: two units are enough.
+pub(super) fn age(secs: u64) -> String {
+    match secs {
+        0..60 => format!("{secs}s"),
+        60..3600 => format!("{}m {}s", secs / 60, secs % 60),
+        3600..86_400 => format!("{}h {}m", secs / 3600, secs % 3600 / 60),
+        _ => format!("{}d {}h", secs / 86_400, secs % 86_400 / 3600),
+    }
+}
+
+/// `1.2 MiB`.
+pub(super) fn octets(octets: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if octets < 1024 {
+        return format!("{octets} B");
+    }
+    let power = (octets.ilog2() / 10).min(4);
+    let value = octets as f64 / f64::from(1u32 << 10).powi(power as i32);
+    format!("{value:.1} {}", UNITS[power as usize - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!([5, 65, 3_700, 273_600].map(age), ["5s", "1m 5s", "1h 1m", "3d 4h"]);
+        assert_eq!([5, 1024, 1_258_291, 5 << 30].map(octets), ["5 B", "1.0 KiB", "1.2 MiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn a_reply_cannot_command_the_terminal() {
+        assert_eq!(printable("550 \u{1b}[2Jgone\r\n"), "550  [2Jgone  ");
+    }
+
+    #[test]
+    fn the_state_folder_is_found_beside_the_configuration_whatever_else_is_wrong_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("postbud.toml");
+        std::fs::write(&path, "state_dir = \"../here\"\nnonsense = 7\n").unwrap();
+        let running = Running { config: ConfigFile { path: path.clone() }, state_dir: None };
+        assert_eq!(running.state_dir().unwrap(), dir.path().join("../here"));
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(running.state_dir().unwrap(), dir.path().join("../state"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(running.state_dir().unwrap_err().to_string().contains("--config"));
+    }
+}

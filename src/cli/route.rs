@@ -1,0 +1,105 @@
+//! `postbud route …`: the running relay's ways out.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::relay::{Columns, Running};
+use crate::control::protocol::{Command, Route};
+
+/// Look at the routes of the running relay, stop one, let it go on.
+///
+/// A route is a way out: a tier of Mailjet (mailjet.NAME) or a customer's own server (own-server.CUSTOMER). The relay slows a
+/// route down by itself when its server asks for less, and suspends it when trying again would do harm, as after a wrong
+/// password. Mail of a suspended route waits; nothing is lost.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud route list
+  postbud route suspend own-server.egen-server --reason 'their server moves tonight'
+  postbud route resume own-server.egen-server")]
+pub(super) struct Args {
+    #[command(flatten)]
+    running: Running,
+    #[command(subcommand)]
+    command: RouteCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RouteCommand {
+    /// List the routes: ready, throttled or suspended, and why.
+    #[command(after_long_help = "\
+Examples:
+  postbud route list
+  postbud route list --json | jq 'select(.state != \"ready\")'")]
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a route until it is resumed. Attempts under way end by themselves.
+    #[command(after_long_help = "\
+Examples:
+  postbud route suspend mailjet.starter
+  postbud route suspend own-server.egen-server --reason 'their server moves tonight'")]
+    Suspend {
+        /// The route's name, as `postbud route list` shows it.
+        route: String,
+        /// Why; shown in the list and in the event.
+        #[arg(long, default_value = "suspended by an operator")]
+        reason: String,
+    },
+    /// Let a suspended or throttled route go on at once.
+    #[command(after_long_help = "\
+Examples:
+  postbud route resume own-server.egen-server")]
+    Resume {
+        /// The route's name, as `postbud route list` shows it.
+        route: String,
+    },
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            RouteCommand::List { json } => return list(&self.running, json),
+            RouteCommand::Suspend { route, reason } => {
+                self.running.call(Command::SuspendRoute { route: route.clone(), reason }, |_| {})?;
+                println!("Route {route} is suspended; its mail waits");
+            }
+            RouteCommand::Resume { route } => {
+                self.running.call(Command::ResumeRoute { route: route.clone() }, |_| {})?;
+                println!("Route {route} goes on");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        running.call(Command::Routes, |item| println!("{item}"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut routes: Vec<Result<Route, serde_json::Error>> = Vec::new();
+    running.call(Command::Routes, |item| routes.push(serde_json::from_value(item)))?;
+    let mut columns = Columns::new(&["ROUTE", "SERVER", "STATE", "IN FLIGHT", "SENT TODAY", "UNTIL", "REASON"]);
+    for route in routes {
+        let route = route?;
+        let sent = match route.per_day {
+            Some(cap) => format!("{} of {cap}", route.sent_today),
+            None => route.sent_today.to_string(),
+        };
+        columns.row([
+            route.route,
+            route.server,
+            route.state,
+            route.in_flight.to_string(),
+            sent,
+            route.until.unwrap_or_default(),
+            route.reason.unwrap_or_default(),
+        ]);
+    }
+    columns.print();
+    Ok(ExitCode::SUCCESS)
+}
