@@ -3,21 +3,34 @@
 //! Read-only and without secrets; it is meant for the loopback interface or an internal network. Connections are bounded in
 //! number and closed when idle.
 
+mod door;
 mod readiness;
+mod status;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use axum::{Json, Router};
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use door::Door;
 pub use readiness::Readiness;
 
 use crate::events::Events;
+use crate::metrics;
 use crate::route::RouteControl;
 use crate::spool::Spool;
+use crate::time::Timestamp;
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -52,11 +65,54 @@ pub struct Sources {
 
 /// The pages. Others may be merged in.
 pub fn router(sources: Sources) -> Router {
-    let _ = sources;
     Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(scrape))
+        .route("/", get(index))
+        .with_state(sources)
 }
 
 /// Serves until told to stop; requests in flight are answered first.
 pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    axum::serve(Door::new(listener), router).with_graceful_shutdown(stopping.cancelled_owned()).await
+}
+
+/// The process answers: that is all it says.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// 200 where mail is taken and can leave; 503 with the reasons where not.
+async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
+    #[derive(Serialize)]
+    struct Reason {
+        check: &'static str,
+        reason: String,
+    }
+    #[derive(Serialize)]
+    struct Answer {
+        ready: bool,
+        reasons: Vec<Reason>,
+    }
+    let reasons: Vec<Reason> =
+        sources.readiness.reasons().into_iter().map(|(check, reason)| Reason { check, reason }).collect();
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(CACHE_CONTROL, "no-store")], Json(Answer { ready, reasons }))
+}
+
+async fn scrape(State(sources): State<Sources>) -> impl IntoResponse {
+    let headers = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    (headers, metrics::encode(&sources.registry))
+}
+
+async fn index(State(sources): State<Sources>) -> impl IntoResponse {
+    let headers = [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, Html(status::page(&sources, Timestamp::now())))
 }

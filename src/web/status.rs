@@ -1,0 +1,193 @@
+//! The status page: server-rendered HTML without scripts. Everything on it is escaped; it shows no secrets.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::Sources;
+use crate::route::{RouteState, RouteStatus};
+use crate::spool::{LaneStats, Stats};
+use crate::time::Timestamp;
+
+/// Customers shown; the rest is summed up.
+const CUSTOMERS: usize = 200;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}\
+    table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;\
+    border-bottom:1px solid #ddd;vertical-align:top}.n{text-align:right}.ready{color:#176e2c}.throttled{color:#8a5a00}\
+    .suspended,.no{color:#b00020}h1{font-size:1.4rem}h2{font-size:1.1rem}";
+
+/// The whole page.
+pub(super) fn page(sources: &Sources, now: Timestamp) -> String {
+    let mut html = String::new();
+    let hostname = escaped(&sources.hostname);
+    put(
+        &mut html,
+        format_args!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <meta http-equiv=\"refresh\" content=\"30\"><title>postbud {hostname}</title><style>{STYLE}</style>\
+         <h1>postbud on {hostname}</h1><p>{now} · version {}</p>",
+            env!("CARGO_PKG_VERSION")
+        ),
+    );
+    readiness(&mut html, &sources.readiness.reasons());
+    let stats = sources.spool.stats();
+    queue(&mut html, &stats, now);
+    routes(&mut html, &sources.routes.list());
+    alerts(&mut html, sources);
+    html.push_str(
+        "<p>Details: <code>postbud queue list</code>, <code>postbud route list</code>, <a href=\"/metrics\">/metrics</a>, \
+         <a href=\"/readyz\">/readyz</a></p></html>\n",
+    );
+    html
+}
+
+fn readiness(html: &mut String, reasons: &[(&'static str, String)]) {
+    if reasons.is_empty() {
+        html.push_str("<p class=\"ready\">Ready: takes mail and sends it.</p>");
+        return;
+    }
+    html.push_str("<p class=\"no\">Not ready:</p><ul>");
+    for (check, reason) in reasons {
+        put(html, format_args!("<li>{check}: {}</li>", escaped(reason)));
+    }
+    html.push_str("</ul>");
+}
+
+fn queue(html: &mut String, stats: &Stats, now: Timestamp) {
+    let mut customers: BTreeMap<&str, LaneStats> = BTreeMap::new();
+    let mut all = LaneStats::default();
+    for (lane, counts) in &stats.lanes {
+        add(customers.entry(lane.customer.as_str()).or_default(), counts);
+        add(&mut all, counts);
+    }
+    put(
+        html,
+        format_args!(
+            "<h2>Queue: {} messages, {} held, {} tried before, {} being delivered</h2><p>{} octets of mail, {} on disk{}</p>",
+            all.records,
+            all.held,
+            all.deferred,
+            all.leased,
+            all.bytes,
+            stats.disk_bytes,
+            match stats.quarantined {
+                0 => String::new(),
+                count => format!("; <span class=\"no\">{count} records set aside as unreadable</span>"),
+            }
+        ),
+    );
+    if customers.is_empty() {
+        return;
+    }
+    let mut rows: Vec<(&str, LaneStats)> = customers.into_iter().collect();
+    rows.sort_by_key(|(customer, counts)| (std::cmp::Reverse(counts.records), *customer));
+    html.push_str(
+        "<table><tr><th>Customer<th class=\"n\">Messages<th class=\"n\">Held<th class=\"n\">Tried before\
+         <th class=\"n\">Being delivered<th>Oldest</tr>",
+    );
+    for (customer, counts) in rows.iter().take(CUSTOMERS) {
+        let oldest =
+            counts.oldest.map(|id| format!("{} min", now.since(id.arrived()).as_secs() / 60)).unwrap_or_default();
+        put(
+            html,
+            format_args!(
+                "<tr><td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td>{oldest}</tr>",
+                escaped(customer),
+                counts.records,
+                counts.held,
+                counts.deferred,
+                counts.leased
+            ),
+        );
+    }
+    html.push_str("</table>");
+    if rows.len() > CUSTOMERS {
+        put(html, format_args!("<p>and {} customers more</p>", rows.len() - CUSTOMERS));
+    }
+}
+
+fn add(sum: &mut LaneStats, counts: &LaneStats) {
+    sum.records += counts.records;
+    sum.held += counts.held;
+    sum.deferred += counts.deferred;
+    sum.leased += counts.leased;
+    sum.bytes += counts.bytes;
+    sum.oldest = [sum.oldest, counts.oldest].into_iter().flatten().min();
+}
+
+fn routes(html: &mut String, routes: &[RouteStatus]) {
+    html.push_str(
+        "<h2>Routes</h2><table><tr><th>Route<th>Server<th>State<th class=\"n\">In flight<th class=\"n\">Sent today<th>Why</tr>",
+    );
+    for route in routes {
+        let state = match &route.state {
+            RouteState::Throttled { until, .. } => format!("throttled until {until}"),
+            state => state.as_str().to_owned(),
+        };
+        let cap = route.per_day.map(|cap| format!(" of {cap}")).unwrap_or_default();
+        put(
+            html,
+            format_args!(
+                "<tr><td>{}<td>{}<td class=\"{}\">{state}<td class=\"n\">{}<td class=\"n\">{}{cap}<td>{}</tr>",
+                escaped(route.id.as_str()),
+                escaped(&route.server),
+                route.state.as_str(),
+                route.in_flight,
+                route.sent_today,
+                escaped(route.state.reason().unwrap_or_default())
+            ),
+        );
+    }
+    html.push_str("</table>");
+}
+
+fn alerts(html: &mut String, sources: &Sources) {
+    let alerts = sources.events.recent_alerts();
+    if alerts.is_empty() {
+        html.push_str("<h2>Alerts</h2><p>None since the start.</p>");
+        return;
+    }
+    html.push_str("<h2>Alerts, newest first</h2><table><tr><th>When<th>What<th>Where</tr>");
+    for alert in alerts {
+        let place = [alert.customer, alert.route, alert.id].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        put(
+            html,
+            format_args!(
+                "<tr><td>{}<td>{}<td>{}</tr>",
+                alert.at,
+                escaped(alert.detail.as_deref().unwrap_or_default()),
+                escaped(&place)
+            ),
+        );
+    }
+    html.push_str("</table>");
+}
+
+fn put(html: &mut String, text: std::fmt::Arguments<'_>) {
+    html.write_fmt(text).expect("a String takes every write");
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_said_cannot_become_markup() {
+        assert_eq!(escaped("<script>'\"&"), "&lt;script&gt;&#39;&quot;&amp;");
+    }
+}
