@@ -10,6 +10,7 @@ pub fn skip(name: &str, reason: &str) {
     if let Some(path) = std::env::var_os("POSTBUD_SKIPPED") {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
         // One write a line: lines of tests that run at the same time stay whole.
-        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).expect("POSTBUD_SKIPPED can be written");
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+            .expect("POSTBUD_SKIPPED can be written");
     }
 }

@@ -1,0 +1,252 @@
+//! Real servers that tests deliver to, each started in a scratch folder on a free port of loopback with a login, a
+//! certificate and a mailbox that can be read. Needs `certs.rs` and `skip.rs` as siblings:
+//!
+//! ```ignore
+//! #[path = "support/certs.rs"] mod certs;
+//! #[path = "support/skip.rs"] mod skip;
+//! #[path = "support/peers.rs"] mod peers;
+//! ```
+//!
+//! A server ends with its [`Peer`], and after three minutes in any case.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::certs::Authority;
+use super::skip::skip;
+
+/// The login that every peer knows.
+pub const USERNAME: &str = "webcrm";
+/// Its password.
+pub const PASSWORD: &str = "hemmelig-nok-123";
+/// The realm of that login where the server has realms.
+pub const REALM: &str = "egenserver.test";
+
+/// How a peer is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// STARTTLS is offered (with a certificate for `localhost` and 127.0.0.1, issued by [`Peer::ca`]).
+    pub starttls: bool,
+    /// A login is offered, and wanted.
+    pub login: bool,
+    /// Login without TLS is taken.
+    pub login_in_clear: bool,
+    /// The mechanisms offered.
+    pub mechanisms: &'static str,
+    /// Where it listens; loopback unless a test has a network of its own.
+    pub address: &'static str,
+    /// Further lines of its configuration (Postfix: main.cf).
+    pub more: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            starttls: true,
+            login: true,
+            login_in_clear: false,
+            mechanisms: "PLAIN LOGIN",
+            address: "127.0.0.1",
+            more: Vec::new(),
+        }
+    }
+}
+
+/// A running server.
+pub struct Peer {
+    /// Where it takes mail (STARTTLS where set up so).
+    pub smtp: SocketAddr,
+    /// The certificate authority of its certificate.
+    pub ca: PathBuf,
+    dir: tempfile::TempDir,
+    mailboxes: Vec<PathBuf>,
+    log: PathBuf,
+    server: Child,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // `timeout` hands SIGTERM on to the server it watches.
+        let _ = Command::new("kill").arg(self.server.id().to_string()).status();
+        let _ = self.server.wait();
+    }
+}
+
+impl Peer {
+    /// Every message delivered so far, as it lies in the mailbox, in no order.
+    pub fn mails(&self) -> Vec<String> {
+        let folders = self.mailboxes.iter().filter_map(|folder| fs::read_dir(folder).ok());
+        folders
+            .flatten()
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path()).ok())
+            .map(|mail| String::from_utf8_lossy(&mail).into_owned())
+            .collect()
+    }
+
+    /// Waits until `count` messages are there; fails after 20 s with the server's log.
+    pub fn wait_for_mails(&self, count: usize) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            let mails = self.mails();
+            if mails.len() >= count {
+                return mails;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{} of {count} mails; log:\n{}",
+                mails.len(),
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the server logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its scratch folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// A port of `address` that was free a moment ago.
+pub fn free_port(address: &str) -> SocketAddr {
+    TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+/// Whether `test` can start servers that need root and `program`; says so where it cannot.
+pub fn can_run(test: &str, program: &str) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        skip(test, &format!("{program} needs root"));
+        return false;
+    }
+    if !Path::new(program).exists() {
+        skip(test, &format!("{program} is not installed; tests/install-peers fetches it"));
+        return false;
+    }
+    true
+}
+
+/// Starts Postfix: takes mail for anybody (after the login, where one is set up) into one mailbox.
+pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
+    if !can_run(test, "/usr/sbin/postfix") {
+        return None;
+    }
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for folder in ["etc/sasl", "spool", "lib", "mail"] {
+        fs::create_dir_all(path(folder)).unwrap();
+    }
+    chown(path("mail"), Some(65534), Some(65534)).unwrap();
+    let postfix_user = id_of("postfix");
+    chown(path("lib"), Some(postfix_user), None).unwrap();
+    write_certificate(dir.path());
+    let smtp = free_port(options.address);
+    let mut main = format!(
+        "compatibility_level = 3.6\nqueue_directory = {}\ndata_directory = {}\ncommand_directory = /usr/sbin\n\
+         daemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\nsetgid_group = postdrop\n\
+         myhostname = mail.{REALM}\nmydestination =\nmynetworks = 192.0.2.254/32\ninet_interfaces = {}\ninet_protocols = ipv4\n\
+         maillog_file = {}\nmaillog_file_prefixes = /\ndefault_transport = virtual\nvirtual_mailbox_base = {}\n\
+         virtual_mailbox_maps = static:all/\nvirtual_minimum_uid = 1\nvirtual_uid_maps = static:65534\n\
+         virtual_gid_maps = static:65534\nalias_maps =\nalias_database =\nsmtpd_peername_lookup = no\n",
+        path("spool"),
+        path("lib"),
+        options.address,
+        path("maillog"),
+        path("mail"),
+    );
+    main.push_str("message_size_limit = 52428800\nvirtual_mailbox_limit = 0\nmailbox_size_limit = 0\n");
+    if options.starttls {
+        main.push_str(&format!(
+            "smtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\nsmtpd_tls_security_level = may\nsmtpd_tls_loglevel = 1\n",
+            path("cert.pem"),
+            path("cert.key"),
+        ));
+    }
+    if options.login {
+        let clear = if options.login_in_clear { "no" } else { "yes" };
+        main.push_str(&format!(
+            "smtpd_sasl_auth_enable = yes\ncyrus_sasl_config_path = {}\nsmtpd_sasl_local_domain = {REALM}\n\
+             smtpd_tls_auth_only = {clear}\nsmtpd_recipient_restrictions = permit_sasl_authenticated, reject\n",
+            path("etc/sasl"),
+        ));
+        fs::write(
+            path("etc/sasl/smtpd.conf"),
+            format!(
+                "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {}\nmech_list: {}\n",
+                path("sasldb2"),
+                options.mechanisms
+            ),
+        )
+        .unwrap();
+        let script = format!("printf %s '{PASSWORD}' | saslpasswd2 -p -c -f {} -u {REALM} {USERNAME}", path("sasldb2"));
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "saslpasswd2");
+        chown(path("sasldb2"), Some(postfix_user), None).unwrap();
+    } else {
+        main.push_str("smtpd_recipient_restrictions = permit\nsmtpd_relay_restrictions = permit\n");
+    }
+    for line in &options.more {
+        main.push_str(line);
+        main.push('\n');
+    }
+    fs::write(path("etc/main.cf"), main).unwrap();
+    let services = "cleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\ntlsmgr unix - - n 1000? 1 tlsmgr\n\
+         rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\n\
+         trace unix - - n - 0 bounce\nverify unix - - n - 1 verify\nflush unix n - n 1000? 0 flush\n\
+         proxymap unix - - n - - proxymap\nerror unix - - n - - error\nretry unix - - n - - error\n\
+         discard unix - - n - - discard\nvirtual unix - n n - - virtual\nanvil unix - - n - 1 anvil\n\
+         scache unix - - n - 1 scache\npostlog unix-dgram n - n - 1 postlogd\n";
+    fs::write(path("etc/master.cf"), format!("{smtp} inet n - n - - smtpd\n{services}")).unwrap();
+    let server = watched("postfix").args(["-c", &path("etc"), "start-fg"]).spawn().unwrap();
+    let (mailboxes, log) = (vec![dir.path().join("mail/all/new")], dir.path().join("maillog"));
+    Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
+}
+
+/// A scratch folder that servers under other users can look into.
+fn scratch() -> tempfile::TempDir {
+    let dir = tempfile::Builder::new().prefix("postbud-peer-").tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+fn write_certificate(dir: &Path) {
+    let authority = Authority::new();
+    fs::write(dir.join("ca.pem"), &authority.pem).unwrap();
+    authority.issue(&["localhost", "127.0.0.1"]).write(dir);
+}
+
+/// A command that ends after three minutes, whatever happens to the test.
+fn watched(program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", "180", program]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Waits until the server takes connections.
+fn ready(mut peer: Peer) -> Peer {
+    let begun = Instant::now();
+    while TcpStream::connect(peer.smtp).is_err() {
+        if let Some(status) = peer.server.try_wait().unwrap() {
+            panic!("the server ended ({status}); log:\n{}", peer.log());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "the server does not listen; log:\n{}", peer.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    peer
+}
+
+/// A user's number, from /etc/passwd.
+fn id_of(user: &str) -> u32 {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let line = passwd.lines().find(|line| line.starts_with(&format!("{user}:"))).expect("the user exists");
+    line.split(':').nth(2).and_then(|id| id.parse().ok()).expect("a user id")
+}

@@ -1,0 +1,204 @@
+//! A server that says what a test tells it to, one script a connection, and writes down what it heard.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::certs::Issued;
+
+/// One step of a script.
+#[derive(Clone)]
+pub enum Step {
+    /// Says this, as it is.
+    Say(Vec<u8>),
+    /// Waits for a line that begins with this.
+    Hear(&'static str),
+    /// Reads content up to the final dot.
+    HearContent,
+    /// Reads this many octets at least, and no more than there are.
+    HearSome(usize),
+    /// Waits.
+    Pause(Duration),
+    /// Says this again and again until the client is gone.
+    SayForEver(Vec<u8>),
+    /// Goes on over TLS with this certificate.
+    Tls(Box<Issued>),
+    /// Resets the connection.
+    Reset,
+    /// Says nothing more, but stays.
+    Hang,
+}
+
+/// `Say` with CRLF.
+pub fn say(line: &str) -> Step {
+    Step::Say(format!("{line}\r\n").into_bytes())
+}
+
+/// `Hear`.
+pub fn hear(start: &'static str) -> Step {
+    Step::Hear(start)
+}
+
+/// Greeting and EHLO with these extensions.
+pub fn hello(extensions: &[&str]) -> Vec<Step> {
+    let mut lines = vec!["mail.test.dk"];
+    lines.extend(extensions);
+    let last = lines.len() - 1;
+    let answer: Vec<String> =
+        lines.iter().enumerate().map(|(i, line)| format!("250{}{line}", if i == last { ' ' } else { '-' })).collect();
+    vec![say("220 mail.test.dk ESMTP"), hear("EHLO out.webcrm.test"), say(&answer.join("\r\n"))]
+}
+
+/// One whole delivery without PIPELINING, to one recipient.
+pub fn takes_one() -> Vec<Step> {
+    vec![
+        hear("MAIL"),
+        say("250 2.1.0 ok"),
+        hear("RCPT"),
+        say("250 2.1.5 ok"),
+        hear("DATA"),
+        say("354 go"),
+        Step::HearContent,
+        say("250 2.0.0 queued"),
+    ]
+}
+
+/// A scripted server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    heard: Arc<Mutex<Vec<Vec<String>>>>,
+    failures: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Plays one script for each connection, in this order; further connections are closed at once.
+    pub async fn start(scripts: Vec<Vec<Step>>) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server =
+            Server { address: listener.local_addr().unwrap(), heard: Arc::default(), failures: Arc::default() };
+        let (heard, failures) = (Arc::clone(&server.heard), Arc::clone(&server.failures));
+        tokio::spawn(async move {
+            for script in scripts {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let number = {
+                    let mut heard = heard.lock().unwrap();
+                    heard.push(Vec::new());
+                    heard.len() - 1
+                };
+                let (heard, failures) = (Arc::clone(&heard), Arc::clone(&failures));
+                tokio::spawn(async move {
+                    let note = |line: String| heard.lock().unwrap()[number].push(line);
+                    if let Err(failure) = play(stream, script, note).await {
+                        failures.lock().unwrap().push(format!("connection {number}: {failure}"));
+                    }
+                });
+            }
+            while let Ok((stream, _)) = listener.accept().await {
+                heard.lock().unwrap().push(vec!["unexpected connection".to_owned()]);
+                drop(stream);
+            }
+        });
+        server
+    }
+
+    /// What each connection heard, line by line; content as one entry. Fails where a script did not go as written.
+    pub fn heard(&self) -> Vec<Vec<String>> {
+        let failures = self.failures.lock().unwrap();
+        assert!(failures.is_empty(), "{failures:?}");
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// How many connections came.
+    pub fn connections(&self) -> usize {
+        self.heard.lock().unwrap().len()
+    }
+}
+
+async fn play(stream: TcpStream, script: Vec<Step>, note: impl Fn(String)) -> Result<(), String> {
+    stream.set_nodelay(true).unwrap();
+    let mut steps = script.into_iter();
+    let mut plain = BufReader::new(stream);
+    match play_on(&mut plain, &mut steps, &note).await? {
+        Over::End => Ok(()),
+        Over::Reset => {
+            socket2::SockRef::from(plain.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+            Ok(())
+        }
+        Over::Tls(issued) => {
+            use rustls::pki_types::pem::PemObject;
+            use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+            let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes()).map(Result::unwrap).collect();
+            let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+            let config =
+                rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_no_client_auth()
+                    .with_single_cert(chain, key)
+                    .unwrap();
+            // A client that refuses the certificate ends here, as the test wants it.
+            let Ok(encrypted) = TlsAcceptor::from(Arc::new(config)).accept(plain.into_inner()).await else {
+                return Ok(());
+            };
+            let mut encrypted = BufReader::new(encrypted);
+            play_on(&mut encrypted, &mut steps, &note).await.map(|_| ())
+        }
+    }
+}
+
+enum Over {
+    End,
+    Reset,
+    Tls(Box<Issued>),
+}
+
+async fn play_on<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+    steps: &mut std::vec::IntoIter<Step>,
+    note: &impl Fn(String),
+) -> Result<Over, String> {
+    let gone = |error: std::io::Error| error.to_string();
+    for step in steps.by_ref() {
+        match step {
+            Step::Say(text) => {
+                stream.write_all(&text).await.map_err(gone)?;
+                stream.flush().await.map_err(gone)?;
+            }
+            Step::Hear(start) => {
+                let mut line = String::new();
+                if stream.read_line(&mut line).await.map_err(gone)? == 0 {
+                    return Err(format!("closed while waiting for {start}"));
+                }
+                if !line.starts_with(start) || !line.ends_with("\r\n") {
+                    return Err(format!("heard {line:?} instead of {start}"));
+                }
+                note(line.trim_end().to_owned());
+            }
+            Step::HearContent => {
+                let mut content = Vec::new();
+                while content != b".\r\n" && !content.ends_with(b"\r\n.\r\n") {
+                    if stream.read_until(b'\n', &mut content).await.map_err(gone)? == 0 {
+                        return Err("closed within the content".to_owned());
+                    }
+                }
+                note(String::from_utf8_lossy(&content).into_owned());
+            }
+            Step::HearSome(count) => {
+                let mut some = vec![0; count];
+                stream.read_exact(&mut some).await.map_err(gone)?;
+            }
+            Step::Pause(time) => tokio::time::sleep(time).await,
+            Step::SayForEver(text) => while stream.write_all(&text).await.is_ok() {},
+            Step::Tls(issued) => return Ok(Over::Tls(issued)),
+            Step::Reset => return Ok(Over::Reset),
+            Step::Hang => tokio::time::sleep(Duration::from_secs(30)).await,
+        }
+    }
+    Ok(Over::End)
+}
