@@ -13,17 +13,25 @@
 pub mod dkim;
 pub mod dmarc;
 pub mod finding;
+pub mod monitor;
 pub mod ownership;
 pub mod providers;
+pub mod records;
+pub mod report;
+pub mod rotation;
 pub mod settings;
 pub mod spf;
+pub mod state;
 pub mod text;
 pub mod verdict;
 pub mod web;
 
 pub use finding::{Check, Finding, Item, Need, Severity};
+pub use monitor::Monitor;
 pub use ownership::{Challenge, Secret};
+pub use records::Table;
 pub use settings::{MailjetRecords, Settings};
+pub use state::Store;
 pub use text::Lang;
 pub use verdict::{Checker, Outcome, Report, Seen};
 

@@ -1,7 +1,21 @@
 //! What people read, in Danish and in English: each language in a file of its own, every text in one place.
+//!
+//! Both files have the same functions, and each function matches on everything there is to say: a missing text does not
+//! compile. Tests compare the two for names and values that one has and the other lacks.
+
+mod da;
+mod en;
 
 use std::fmt;
 use std::str::FromStr;
+
+use super::finding::{Finding, Item, Need};
+use super::records::Table;
+use super::rotation::Step;
+use super::spf::merge::Note;
+use super::state::{Change, ChangeKind};
+use super::{Outcome, Settings};
+use crate::smtp::Domain;
 
 /// A language for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +26,59 @@ pub enum Lang {
     En,
 }
 
+/// What a finding means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// What was found.
+    pub what: String,
+    /// The next step; empty where nothing is to be done.
+    pub next: String,
+}
+
+/// Words of tables and reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Column: how much it is needed.
+    Need,
+    /// Column: what it is for.
+    For,
+    /// Column: record type.
+    Type,
+    /// Column: host.
+    Host,
+    /// Column: value.
+    Value,
+    /// Heading of a table.
+    Records,
+    /// "why".
+    Why,
+    /// "or instead".
+    OrInstead,
+    /// "found".
+    Found,
+    /// "expected".
+    Expected,
+    /// "next step".
+    Next,
+    /// A record is there already.
+    AlreadyThere,
+    /// Says how hosts are entered in panels.
+    PanelHint,
+    /// Says that values are one line.
+    OneLineHint,
+    /// SPF could not be merged since DNS did not answer.
+    SpfUnknown,
+}
+
+macro_rules! by_language {
+    ($lang:expr, $function:ident($($argument:expr),*)) => {
+        match $lang {
+            Lang::Da => da::$function($($argument),*),
+            Lang::En => en::$function($($argument),*),
+        }
+    };
+}
+
 impl Lang {
     /// `da` or `en`.
     pub fn as_str(self) -> &'static str {
@@ -19,6 +86,52 @@ impl Lang {
             Lang::Da => "da",
             Lang::En => "en",
         }
+    }
+
+    /// What a finding means and what to do.
+    pub fn finding(self, finding: &Finding) -> Text {
+        let (what, next) = by_language!(self, finding(finding));
+        Text { what, next }
+    }
+
+    /// The name of what is checked.
+    pub fn item(self, item: Item) -> &'static str {
+        by_language!(self, item(item))
+    }
+
+    /// Why a record is wanted.
+    pub fn why(self, item: Item) -> &'static str {
+        by_language!(self, why(item))
+    }
+
+    /// How much it is needed.
+    pub fn need(self, need: Need) -> &'static str {
+        by_language!(self, need(need))
+    }
+
+    /// The whole in one sentence.
+    pub fn outcome(self, outcome: Outcome) -> &'static str {
+        by_language!(self, outcome(outcome))
+    }
+
+    /// A word.
+    pub fn word(self, word: Word) -> &'static str {
+        by_language!(self, word(word))
+    }
+
+    /// What else changes in a merged SPF record.
+    pub fn note(self, note: &Note) -> String {
+        by_language!(self, note(note))
+    }
+
+    /// The mail to a customer: subject and body.
+    pub fn mail(self, customer: &str, tables: &[Table]) -> (String, String) {
+        by_language!(self, mail(customer, tables))
+    }
+
+    /// A step of a key rotation, for the operator and the customer.
+    pub fn rotation(self, step: &Step) -> String {
+        by_language!(self, rotation(step))
     }
 }
 
@@ -38,3 +151,24 @@ impl FromStr for Lang {
         }
     }
 }
+
+/// A change, for logs and alerts: these are in English, as all of the operator's are.
+pub fn change(domain: &Domain, change: &Change, settings: &Settings) -> String {
+    let requirement = &change.requirement;
+    let why = if change.faults.is_empty() { String::new() } else { format!(" ({})", change.faults.join(", ")) };
+    let hours = settings.grace.as_secs() / 3600;
+    match change.change {
+        ChangeKind::Verified => format!("{domain}: {requirement} is verified"),
+        ChangeKind::Returned => format!("{domain}: {requirement} is in order again"),
+        ChangeKind::Vanished => format!(
+            "{domain}: {requirement} was in order and is not any more{why}; it still counts for {hours} h: \
+             run `postbud domain check` and tell the customer"
+        ),
+        ChangeKind::Lost => format!(
+            "{domain}: {requirement} has been missing for {hours} h{why} and no longer counts: tier and bulk mail follow"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

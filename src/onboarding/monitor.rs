@@ -1,0 +1,314 @@
+//! Looks at every customer's domains again and again, keeps what it saw, and tells the rest of the relay: [`Standings`] for
+//! the tier and the bulk policy, an alert where something that worked is gone.
+//!
+//! A domain is due at the time its state says (see [`DomainState::next_check`](super::state::DomainState::next_check)); a few
+//! are checked at once. If results cannot be kept, an alert says so and the standing as seen is used all the same.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::state::{Change, ChangeKind, Store, jittered};
+use super::text;
+use super::verdict::{Checker, Report};
+use crate::customer::{Customer, Directory, Requirement, Standing, Standings};
+use crate::events::{Event, EventKind, Events};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// Checked at the same time.
+const AT_ONCE: usize = 4;
+/// How long the monitor sleeps at most, so that it hears of a reload.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// The task.
+pub struct Monitor {
+    checker: Checker,
+    directory: Arc<ArcSwap<Directory>>,
+    standings: Standings,
+    events: Events,
+    store: Store,
+    due: HashMap<Domain, Timestamp>,
+    known: HashMap<Domain, Standing>,
+}
+
+impl Monitor {
+    /// Sets the monitor up and publishes what the last run has left on disk, so that a restart does not put any customer
+    /// back to the start.
+    pub fn new(checker: Checker, directory: Arc<ArcSwap<Directory>>, standings: Standings, events: Events) -> Self {
+        let store = Store::new(&checker.settings);
+        let mut monitor =
+            Monitor { checker, directory, standings, events, store, due: HashMap::new(), known: HashMap::new() };
+        monitor.reload();
+        monitor
+    }
+
+    /// Runs until `stop`. A check under way is dropped: it has changed nothing.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let now = Timestamp::now();
+            let round = async {
+                self.round(now).await;
+                let next = self.due.values().min().copied().unwrap_or(Timestamp::NEVER);
+                tokio::time::sleep(next.since(Timestamp::now()).min(LONGEST_SLEEP)).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = round => {}
+            }
+        }
+    }
+
+    /// Checks every domain that is due at `now`; gives how many.
+    pub async fn round(&mut self, now: Timestamp) -> usize {
+        self.reload();
+        let directory = self.directory.load_full();
+        let due: Vec<(Arc<Customer>, Domain)> = directory
+            .customers()
+            .flat_map(|customer| customer.domains.keys().map(move |domain| (Arc::clone(customer), domain.clone())))
+            .filter(|(_, domain)| self.due.get(domain).is_none_or(|due| *due <= now))
+            .collect();
+        let count = due.len();
+        let mut waiting = due.into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < AT_ONCE
+                && let Some((customer, domain)) = waiting.next()
+            {
+                let (checker, directory) = (self.checker.clone(), Arc::clone(&directory));
+                running.spawn(async move {
+                    let report = checker.check(&directory, &customer, &domain, now).await;
+                    (customer, report)
+                });
+            }
+            match running.join_next().await {
+                None => return count,
+                Some(Ok((customer, report))) => self.take(&customer, &report).await,
+                Some(Err(error)) => tracing::error!("a domain check broke off: {error}"),
+            }
+        }
+    }
+
+    /// Forgets domains that are gone and reads the states of new ones.
+    fn reload(&mut self) {
+        let directory = self.directory.load_full();
+        let all = || directory.customers().flat_map(|c| c.domains.keys().map(move |domain| (&c.id, domain)));
+        self.due.retain(|domain, _| directory.by_domain(domain).is_some());
+        self.known.retain(|domain, _| directory.by_domain(domain).is_some());
+        // Read each round: `postbud domain check` writes the same files.
+        let (standings, errors) = self.store.standings(all());
+        for error in errors {
+            tracing::warn!("onboarding state: {error}");
+        }
+        self.known.extend(standings);
+        for (customer, domain) in all().filter(|(_, domain)| !self.due.contains_key(*domain)).collect::<Vec<_>>() {
+            if let Ok(Some(state)) = self.store.load(domain)
+                && state.customer == customer.as_str()
+            {
+                self.due.insert(domain.clone(), state.next_check(&self.checker.settings, at_random()));
+            }
+        }
+        self.standings.replace(self.known.clone());
+    }
+
+    async fn take(&mut self, customer: &Arc<Customer>, report: &Report) {
+        let settings = Arc::clone(&self.checker.settings);
+        let (store, id, kept) = (self.store.clone(), customer.id.clone(), report.clone());
+        let written = {
+            let settings = Arc::clone(&settings);
+            tokio::task::spawn_blocking(move || store.record(&id, &kept, &settings)).await
+        };
+        let result = match written {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match result {
+            Ok((state, changes)) => {
+                self.due.insert(report.domain.clone(), {
+                    // A round without any answer is no check: come back at the slow pace's share, not at once.
+                    let next = state.next_check(&settings, at_random());
+                    next.max(
+                        report.checked_at
+                            + jittered(settings.check_every_while_incomplete, settings.jitter, at_random()),
+                    )
+                });
+                self.publish(&report.domain, state.standing());
+                changes.iter().for_each(|change| self.tell(customer, report, change));
+            }
+            Err(error) => {
+                self.alert(customer, report, format!("the verdict on {} cannot be kept: {error}", report.domain));
+                self.due.insert(report.domain.clone(), report.checked_at + settings.check_every_while_incomplete);
+                let known = self.known.get(&report.domain).copied().unwrap_or_default();
+                // What was verified stays so: nobody can say how long it has been away.
+                let seen = Requirement::ALL.into_iter().filter(|r| report.standing().has(*r));
+                self.publish(&report.domain, seen.fold(known, Standing::with));
+            }
+        }
+    }
+
+    fn publish(&mut self, domain: &Domain, standing: Standing) {
+        if self.known.insert(domain.clone(), standing) != Some(standing) {
+            self.standings.replace(self.known.clone());
+        }
+    }
+
+    fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
+        let detail = text::change(&report.domain, change, &self.checker.settings);
+        match change.change {
+            ChangeKind::Vanished | ChangeKind::Lost => self.alert(customer, report, detail),
+            ChangeKind::Verified | ChangeKind::Returned => {
+                tracing::info!(customer = %customer.id, domain = %report.domain, "{detail}");
+            }
+        }
+    }
+
+    fn alert(&self, customer: &Customer, report: &Report, detail: String) {
+        self.events.emit(Event {
+            customer: Some(customer.id.to_string()),
+            detail: Some(detail),
+            ..Event::new(EventKind::Alert, report.checked_at)
+        });
+    }
+}
+
+/// From -1 to 1.
+fn at_random() -> f64 {
+    rand::random::<f64>() * 2.0 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::customer::{BulkPolicy, SigningDomain, Via};
+    use crate::message::CustomerId;
+    use crate::onboarding::{Secret, Settings};
+    use crate::resolver::{FixedZone, Kind, SharedResolver};
+
+    const ZONE: &str = "test.dk TXT \"v=spf1 include:spf.webcrm.com -all\"\n\
+                        spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"\n";
+
+    struct Rig {
+        zone: Arc<FixedZone>,
+        monitor: Monitor,
+        standings: Standings,
+        events: Events,
+        directory: Arc<ArcSwap<Directory>>,
+        _dir: tempfile::TempDir,
+    }
+
+    fn directory() -> Directory {
+        let customer = Customer {
+            id: CustomerId::new("test-as"),
+            name: "Test A/S".to_owned(),
+            domains: BTreeMap::from([(domain(), SigningDomain::Broken("none".to_owned()))]),
+            bounce_domains: Vec::new(),
+            via: Via::Mailjet { tier: None },
+            suspended: None,
+            bulk: BulkPolicy::Refuse,
+            bounce_mail: false,
+            track_opens: None,
+            track_clicks: None,
+        };
+        Directory::new(vec![customer], BTreeMap::new())
+    }
+
+    fn domain() -> Domain {
+        Domain::parse("test.dk").unwrap()
+    }
+
+    fn rig() -> Rig {
+        let dir = tempfile::tempdir().unwrap();
+        let zone = Arc::new(FixedZone::parse(ZONE).unwrap());
+        let settings = Settings {
+            state_dir: dir.path().to_owned(),
+            jitter: 0.0,
+            http_timeout: Duration::from_millis(200),
+            ..Settings::default()
+        };
+        let checker = Checker {
+            settings: Arc::new(settings),
+            resolver: Arc::clone(&zone) as SharedResolver,
+            secret: Arc::new(Secret::from_octets(&[7; 32])),
+        };
+        let (standings, events) = (Standings::default(), Events::default());
+        let directory = Arc::new(ArcSwap::from_pointee(directory()));
+        let monitor = Monitor::new(checker, Arc::clone(&directory), standings.clone(), events.clone());
+        Rig { zone, monitor, standings, events, directory, _dir: dir }
+    }
+
+    fn at(hours: u64) -> Timestamp {
+        Timestamp::from_millis(1_795_000_000_000) + Duration::from_secs(hours * 3600)
+    }
+
+    #[tokio::test]
+    async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_then() {
+        let mut rig = rig();
+        let spf = |rig: &Rig| rig.standings.get(&domain()).has(Requirement::Spf);
+        assert!(!spf(&rig));
+        assert_eq!(rig.monitor.round(at(0)).await, 1);
+        assert!(spf(&rig));
+        assert_eq!(rig.monitor.round(at(0) + Duration::from_secs(60)).await, 0, "not due");
+        rig.zone.remove("test.dk", Kind::Txt);
+        rig.monitor.round(at(7)).await;
+        assert!(spf(&rig), "grace");
+        assert_eq!(rig.events.recent_alerts().len(), 1);
+        rig.monitor.round(at(40)).await;
+        assert!(spf(&rig), "grace");
+        rig.monitor.round(at(56)).await;
+        assert!(!spf(&rig));
+        let alerts = rig.events.recent_alerts();
+        assert_eq!(alerts.len(), 2);
+        assert!(alerts.iter().all(|a| a.customer.as_deref() == Some("test-as")));
+        rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+        rig.monitor.round(at(57)).await;
+        assert!(spf(&rig));
+    }
+
+    #[tokio::test]
+    async fn a_dead_name_server_never_counts_as_breakage() {
+        let mut rig = rig();
+        rig.monitor.round(at(0)).await;
+        rig.zone.fail("test.dk");
+        for hours in [7, 100, 1000] {
+            assert_eq!(rig.monitor.round(at(hours)).await, 1);
+        }
+        assert!(rig.standings.get(&domain()).has(Requirement::Spf));
+        assert!(rig.events.recent_alerts().is_empty());
+        assert_eq!(rig.monitor.round(at(1000) + Duration::from_secs(60)).await, 0, "a dead server is not hammered");
+    }
+
+    #[tokio::test]
+    async fn a_restart_begins_with_what_was_known() {
+        let mut rig = rig();
+        rig.monitor.round(at(0)).await;
+        rig.zone.fail("test.dk");
+        let standings = Standings::default();
+        let again =
+            Monitor::new(rig.monitor.checker.clone(), Arc::clone(&rig.directory), standings.clone(), Events::default());
+        assert!(standings.get(&domain()).has(Requirement::Spf));
+        assert!(again.due.contains_key(&domain()));
+    }
+
+    #[tokio::test]
+    async fn a_removed_customer_is_forgotten() {
+        let mut rig = rig();
+        rig.monitor.round(at(0)).await;
+        rig.directory.store(Arc::new(Directory::default()));
+        assert_eq!(rig.monitor.round(at(1000)).await, 0);
+        assert!(!rig.standings.get(&domain()).has(Requirement::Spf));
+    }
+
+    #[tokio::test]
+    async fn it_stops_at_once() {
+        let rig = rig();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        rig.monitor.run(stop).await;
+    }
+}

@@ -1,0 +1,271 @@
+//! The table of what a customer has to publish, and its forms: aligned text, BIND zone lines, JSON, a mail ready to send.
+//!
+//! SPF is built on what the domain publishes now; where DNS does not answer, it is left out rather than guessed, since a
+//! record that forgets the customer's other senders stops their mail. A DMARC policy that applies already is never replaced
+//! by the milder one to begin with.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::finding::{Check, Item, Need, Provider, Severity};
+use super::spf::merge::{Note, merge};
+use super::text::{Lang, Word};
+use super::verdict::{Checker, needs};
+use super::{dmarc, spf};
+use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
+use crate::dkim::record::render;
+use crate::resolver::Resolver;
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// All records of one domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Which.
+    pub domain: String,
+    /// The address that internal mail comes from.
+    pub egress: String,
+    /// In the order to publish.
+    pub rows: Vec<Row>,
+    /// DNS did not answer, so there is no SPF row.
+    pub spf_unknown: bool,
+    /// Keys that cannot be published, with the reason: for the operator.
+    pub broken_keys: Vec<String>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// What it is for.
+    pub item: Item,
+    /// How much it is needed.
+    pub need: Need,
+    /// `TXT` or `CNAME`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The full name, without a trailing dot.
+    pub host: String,
+    /// The part before the domain, as DNS panels want it; `@` for the domain itself.
+    pub label: String,
+    /// One line, not quoted.
+    pub value: String,
+    /// The URL of an empty file that serves as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alternative: Option<String>,
+    /// Published already.
+    pub present: bool,
+    /// What else to know.
+    #[serde(skip)]
+    pub notes: Vec<Note>,
+}
+
+/// Builds the table of one domain; asks DNS what is published now.
+pub async fn table(
+    checker: &Checker,
+    directory: &Directory,
+    customer: &Customer,
+    domain: &Domain,
+    now: Timestamp,
+) -> Table {
+    let settings = &checker.settings;
+    let needs = needs(settings, directory, customer);
+    let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
+    let report = checker.check(directory, customer, domain, now).await;
+    let in_order = |item| report.check(item).is_some_and(|check| check.severity() <= Severity::Warning);
+    let own_server = matches!(customer.via, Via::OwnServer(_));
+    let row = |item, need, kind, host: String, value: String| {
+        let label = match host.strip_suffix(domain.as_str()) {
+            Some("") => "@".to_owned(),
+            Some(label) => label.trim_end_matches('.').to_owned(),
+            None => host.clone(),
+        };
+        Row { item, need, kind, host, label, value, alternative: None, present: in_order(item), notes: Vec::new() }
+    };
+
+    let mut rows = Vec::new();
+    let challenge = checker.challenge(&customer.id, domain);
+    let (host, token) = (challenge.host, challenge.token);
+    rows.push(Row {
+        alternative: Some(challenge.url),
+        ..row(Item::Ownership, need(Requirement::Ownership), "TXT", host, token)
+    });
+
+    let spf_check = report.check(Item::Spf);
+    let proposal = merged_spf(checker, customer, domain, spf_check).await;
+    let spf_unknown = proposal.is_none();
+    if let Some((record, changed, notes)) = proposal {
+        rows.push(Row {
+            present: !changed,
+            notes,
+            ..row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), record)
+        });
+    }
+
+    let mut broken_keys = Vec::new();
+    match customer.domains.get(domain) {
+        Some(SigningDomain::Ready(signer)) => {
+            for profile in signer.profiles() {
+                match render(domain, &profile.selector, &profile.key) {
+                    Ok(record) => {
+                        rows.push(row(Item::Dkim, need(Requirement::Dkim), "TXT", record.name, record.value));
+                    }
+                    Err(error) => broken_keys.push(error.to_string()),
+                }
+            }
+        }
+        Some(SigningDomain::Broken(reason)) => broken_keys.push(reason.clone()),
+        None => {}
+    }
+    if !own_server && let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.clone()) {
+        let host = format!("{}._domainkey.{domain}", settings.mailjet_selector);
+        rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value));
+    }
+    if !in_order(Item::Dmarc) {
+        let host = format!("_dmarc.{domain}");
+        rows.push(row(Item::Dmarc, need(Requirement::Dmarc), "TXT", host, dmarc::proposed(settings, domain)));
+    }
+    if !own_server {
+        let host = format!("{}.{domain}", settings.return_path_label);
+        let target = settings.return_path_target.to_string();
+        rows.push(row(Item::ReturnPath, Need::Optional, "CNAME", host, target));
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.need));
+    Table { domain: domain.to_string(), egress: settings.egress.to_string(), rows, spf_unknown, broken_keys }
+}
+
+/// The record to publish, whether it differs, and what else changes. `None` where DNS did not answer.
+async fn merged_spf(
+    checker: &Checker,
+    customer: &Customer,
+    domain: &Domain,
+    check: Option<&Check>,
+) -> Option<(String, bool, Vec<Note>)> {
+    let resolver: &dyn Resolver = &*checker.resolver;
+    let published = spf::check::published(resolver, domain).await?;
+    let mut own: Vec<String> = Vec::new();
+    if published.is_empty() {
+        let exchanges = resolver.mx(domain.as_str()).await.ok()?;
+        if exchanges.iter().any(|(_, host)| !host.is_empty()) {
+            own.extend(Provider::of(&exchanges).spf_terms().iter().map(|term| (*term).to_owned()));
+        }
+        if let Via::OwnServer(route) = &customer.via {
+            own.push(match route.host.parse::<std::net::IpAddr>() {
+                Ok(std::net::IpAddr::V4(ip)) => format!("ip4:{ip}"),
+                Ok(std::net::IpAddr::V6(ip)) => format!("ip6:{ip}"),
+                Err(_) => format!("a:{}", route.host),
+            });
+        }
+    }
+    // An own server's record that works needs nothing from us.
+    let own_server = matches!(customer.via, Via::OwnServer(_));
+    if own_server && check.is_some_and(|check| check.severity() <= Severity::Hint) {
+        return published.into_iter().next().map(|record| (record, false, Vec::new()));
+    }
+    let merged = merge(&published, &checker.settings.spf_include, &own);
+    Some((merged.record, merged.changed, merged.notes))
+}
+
+/// Aligned text.
+pub fn text(table: &Table, lang: Lang) -> String {
+    let head = [Word::Need, Word::For, Word::Type, Word::Host, Word::Value].map(|word| lang.word(word).to_owned());
+    let mut lines = vec![head];
+    for row in &table.rows {
+        let mut value = row.value.clone();
+        if row.present {
+            let _ = write!(value, "  ({})", lang.word(Word::AlreadyThere));
+        }
+        lines.push([
+            lang.need(row.need).to_owned(),
+            lang.item(row.item).to_owned(),
+            row.kind.to_owned(),
+            row.host.clone(),
+            value,
+        ]);
+    }
+    let mut out = format!("{}: {}\n\n", table.domain, lang.word(Word::Records));
+    for line in &lines {
+        for (column, cell) in line.iter().enumerate() {
+            // The last column has no end to align; values must be copied without trailing spaces.
+            if column == line.len() - 1 {
+                out.push_str(cell);
+            } else {
+                let width = lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+                let _ = write!(out, "{cell:<width$}  ");
+            }
+        }
+        out.push('\n');
+    }
+    out.push('\n');
+    for row in &table.rows {
+        let _ = writeln!(out, "{}: {}", lang.item(row.item), lang.why(row.item));
+        if let Some(url) = &row.alternative {
+            let _ = writeln!(out, "  {} {url}", lang.word(Word::OrInstead));
+        }
+        for note in &row.notes {
+            let _ = writeln!(out, "  {}", lang.note(note));
+        }
+    }
+    if table.spf_unknown {
+        let _ = writeln!(out, "{}", lang.word(Word::SpfUnknown));
+    }
+    let _ = writeln!(out, "\n{}\n{}", lang.word(Word::PanelHint), lang.word(Word::OneLineHint));
+    out
+}
+
+/// Lines for a BIND zone file. What is published already is a comment.
+pub fn zone(table: &Table, lang: Lang) -> String {
+    let mut out = format!("; {}: {}\n", table.domain, lang.word(Word::Records));
+    for row in &table.rows {
+        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), lang.why(row.item));
+        for note in &row.notes {
+            let _ = writeln!(out, "; {}", lang.note(note));
+        }
+        let comment = if row.present { "; " } else { "" };
+        let data = match row.kind {
+            "CNAME" => format!("{}.", row.value),
+            _ => quoted(&row.value),
+        };
+        let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
+    }
+    if table.spf_unknown {
+        let _ = writeln!(out, "; {}", lang.word(Word::SpfUnknown));
+    }
+    out
+}
+
+/// A TXT value as strings of at most 255 octets (RFC 1035 §3.3.14), in the zone file's quoting (§5.1).
+fn quoted(value: &str) -> String {
+    let strings: Vec<String> = value
+        .as_bytes()
+        .chunks(255)
+        .map(|chunk| {
+            let escaped: String = chunk
+                .iter()
+                .map(|octet| match octet {
+                    b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+                    b' '..=b'~' => char::from(*octet).to_string(),
+                    octet => format!("\\{octet:03}"),
+                })
+                .collect();
+            format!("\"{escaped}\"")
+        })
+        .collect();
+    match &strings[..] {
+        [one] => one.clone(),
+        several => format!("( {} )", several.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_and_strange_values_reach_a_zone_file_whole() {
+        assert_eq!(quoted("v=spf1 -all"), "\"v=spf1 -all\"");
+        let long = "x".repeat(300);
+        assert_eq!(quoted(&long), format!("( \"{}\" \"{}\" )", "x".repeat(255), "x".repeat(45)));
+        assert_eq!(quoted("a\"b\\c;ø"), "\"a\\\"b\\\\c;\\195\\184\"");
+    }
+}

@@ -1,0 +1,56 @@
+//! A report as text for people. JSON carries the same with the texts beside the codes.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::finding::Severity;
+use super::text::{Lang, Word};
+use super::verdict::Report;
+
+/// One domain's report, worst finding first in each check.
+pub fn text(report: &Report, lang: Lang) -> String {
+    let mut out = format!("{} ({})\n", report.domain, report.customer);
+    for check in &report.checks {
+        let mark = match check.severity() {
+            Severity::Good | Severity::Hint => "ok",
+            Severity::Warning => "!",
+            Severity::Unknown => "?",
+            Severity::Fault => "X",
+        };
+        let _ = writeln!(out, "\n{mark:<3} {} ({})", lang.item(check.item), lang.need(check.need));
+        for finding in &check.findings {
+            let text = lang.finding(finding);
+            let _ = writeln!(out, "      {}", text.what);
+            if !text.next.is_empty() {
+                let _ = writeln!(out, "      {}: {}", lang.word(Word::Next), text.next);
+            }
+        }
+        if check.severity() >= Severity::Warning {
+            for found in &check.found {
+                let _ = writeln!(out, "      {}: {found}", lang.word(Word::Found));
+            }
+            for expected in &check.expected {
+                let _ = writeln!(out, "      {}: {expected}", lang.word(Word::Expected));
+            }
+        }
+    }
+    let _ = writeln!(out, "\n{}", lang.outcome(report.outcome()));
+    out
+}
+
+/// The same for machines.
+pub fn json(report: &Report, lang: Lang) -> Value {
+    let mut value = serde_json::to_value(report).unwrap_or_default();
+    for (check, shown) in report.checks.iter().zip(value["checks"].as_array_mut().into_iter().flatten()) {
+        shown["severity"] = json!(check.severity());
+        for (finding, shown) in check.findings.iter().zip(shown["findings"].as_array_mut().into_iter().flatten()) {
+            let text = lang.finding(finding);
+            shown["severity"] = json!(finding.severity());
+            shown["text"] = json!(text.what);
+            shown["next"] = json!(text.next);
+        }
+    }
+    value["outcome"] = json!(report.outcome());
+    value
+}

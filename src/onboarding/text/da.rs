@@ -1,0 +1,444 @@
+//! Dansk.
+
+use std::fmt::Write as _;
+
+use super::Word;
+use crate::dkim::record::Finding as Flaw;
+use crate::onboarding::Outcome;
+use crate::onboarding::finding::{Finding, Item, Need, Provider};
+use crate::onboarding::records::Table;
+use crate::onboarding::rotation::Step;
+use crate::onboarding::spf::merge::Note;
+
+pub(super) fn finding(finding: &Finding) -> (String, String) {
+    use Finding as F;
+    let (what, next): (String, String) = match finding {
+        F::Unanswered { reason } => (
+            format!("Navneserveren svarede ikke: {reason}."),
+            "Det betyder ikke, at noget er forkert. Tjek igen senere.".into(),
+        ),
+        F::WrongHost { found_at, right_host } => (
+            format!("Recorden står på {found_at}."),
+            format!(
+                "Flyt den til {right_host}. Mange DNS-paneler tilføjer selv domænets navn: skriv så kun det, der står foran."
+            ),
+        ),
+        F::PublicProvider { domain } => (
+            format!("{domain} tilhører en offentlig mailudbyder: ingen andre kan sende i dens navn."),
+            "Send fra jeres eget domæne.".into(),
+        ),
+        F::OwnDomain { domain } => (format!("{domain} er jeres eget domæne."), String::new()),
+        F::OwnershipByTxt { host } => (format!("Bevist med TXT-recorden på {host}."), String::new()),
+        F::OwnershipByFile { url } => (format!("Bevist med filen {url}."), String::new()),
+        F::OwnershipMissing { host, value, url } => (
+            "Intet beviser endnu, at domænet er jeres.".into(),
+            format!(
+                "Opret en TXT-record på {host} med værdien {value}, eller læg en tom fil på {url}. En af de to er nok."
+            ),
+        ),
+        F::OwnershipWrongValue { host, found } => {
+            (format!("TXT-recorden på {host} har en anden værdi: {found}."), "Ret værdien.".into())
+        }
+        F::FileNotEmpty { url } => (format!("{url} findes, men er ikke tom."), "Erstat den med en tom fil.".into()),
+        F::FileAnywhere { url } => (
+            format!("Webserveren svarer med en tom side på ethvert navn, så {url} beviser ikke noget."),
+            "Brug TXT-recorden.".into(),
+        ),
+        F::FileAddressRefused { url } => (
+            format!("{url} ligger på en adresse, der ikke er offentlig."),
+            "Brug TXT-recorden eller en webserver på internettet.".into(),
+        ),
+        F::FileRedirectRefused { url } => (
+            format!("{url} viderestiller ud af domænet eller for mange gange."),
+            "Læg filen dér, hvor viderestillingen begynder, eller brug TXT-recorden.".into(),
+        ),
+        F::FileNotThere { url, reason } => (format!("{url} findes ikke: {reason}."), String::new()),
+        F::SpfPasses { ip, lookups } => {
+            (format!("{ip} må sende for domænet ({lookups} af 10 DNS-opslag)."), String::new())
+        }
+        F::SpfMissing { domain } => (format!("{domain} har ingen SPF-record."), "Opret den viste record.".into()),
+        F::SpfNearMiss { text } => (
+            format!("Denne TXT-record ligner SPF, men er det ikke: {text}"),
+            "Den skal begynde med præcis v=spf1 og et mellemrum, uden anførselstegn i værdien. Erstat den.".into(),
+        ),
+        F::SpfSeveral { domain, count } => (
+            format!("{domain} har {count} SPF-records. Så regner modtagerne ingen af dem."),
+            "Erstat dem med én, den viste record.".into(),
+        ),
+        F::SpfSyntax { domain, term, fault } => (
+            format!(
+                "I SPF-recorden for {domain}: {term} {}. Så afviser modtagerne hele recorden.",
+                match *fault {
+                    "address" => "har ingen gyldig IP-adresse",
+                    "name" => "har intet gyldigt domænenavn",
+                    "twice" => "står der to gange",
+                    "character" => "har et tegn, der ikke er almindelig ASCII",
+                    _ => "er ikke noget, SPF kender",
+                }
+            ),
+            "Ret eller fjern det.".into(),
+        ),
+        F::SpfAfterAll { domain, terms } => (
+            format!("I SPF-recorden for {domain} tæller det, der står efter \"all\", aldrig: {}.", terms.join(" ")),
+            "Flyt det foran \"all\", eller fjern det.".into(),
+        ),
+        F::SpfEverybody { domain } => (
+            format!("SPF-recorden for {domain} slutter med +all: enhver kan sende som jer."),
+            "Erstat +all med ~all eller -all.".into(),
+        ),
+        F::SpfPtr { domain } => (
+            format!("SPF-recorden for {domain} bruger ptr, som er langsomt, usikkert og ikke bør bruges."),
+            "Erstat ptr med adresser (ip4:, a:).".into(),
+        ),
+        F::SpfLoop { domain } => (
+            format!("SPF-recorden for {domain} fører tilbage til sig selv."),
+            "Fjern den include eller redirect.".into(),
+        ),
+        F::SpfTooManyLookups { count } => (
+            format!("SPF kræver {count} DNS-opslag, og modtagerne stopper ved 10: så fejler recorden."),
+            "Fjern includes, der ikke bruges mere, eller skriv adresser i stedet.".into(),
+        ),
+        F::SpfNearLookupLimit { count } => (
+            format!("SPF kan kræve {count} DNS-opslag, og modtagerne stopper ved 10."),
+            "Fjern includes, der ikke bruges mere.".into(),
+        ),
+        F::SpfTooManyVoidLookups { count } => (
+            format!("SPF spørger efter {count} navne, der ikke findes, og modtagerne stopper efter 2."),
+            "Fjern det, hvis navne ikke findes.".into(),
+        ),
+        F::SpfTooManyExchanges { domain } => (
+            format!("{domain} har mere end 10 mailservere, og det er for mange til mx i SPF."),
+            "Skriv deres adresser i stedet for mx.".into(),
+        ),
+        F::SpfIncludeWithoutRecord { domain } => (
+            format!("SPF inkluderer {domain}, som ingen SPF-record har: så afviser modtagerne hele recorden."),
+            format!("Fjern include:{domain}, eller ret stavemåden."),
+        ),
+        F::SpfIncludeMissing { include } => (
+            format!("SPF inkluderer ikke {include}: mail fra webCRM er ikke tilladt."),
+            format!("Tilføj include:{include} foran \"all\"."),
+        ),
+        F::SpfIncludeShadowed { include, by } => (
+            format!("include:{include} bliver aldrig nået, fordi {by} står foran."),
+            format!("Flyt include:{include} foran {by}."),
+        ),
+        F::SpfAddressOnly { ip, include } => (
+            format!("SPF tillader {ip}, men ikke Mailjets adresser, som {include} indeholder."),
+            format!("Tilføj include:{include} foran \"all\"."),
+        ),
+        F::SpfDoesNotPass { ip, verdict } => {
+            (format!("SPF siger {verdict} for {ip}."), "Opret den viste record.".into())
+        }
+        F::SpfWithoutUs { ip } => (
+            format!(
+                "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så kun mail til jeres egne folk kan lide under det."
+            ),
+            "Bliver den mail afvist, så tillad adressen dér.".into(),
+        ),
+        F::SpfUsable { lookups } => {
+            (format!("Recorden kan bruges (op til {lookups} af 10 DNS-opslag)."), String::new())
+        }
+        F::DkimGood { host } => (format!("Nøglen på {host} er den rigtige."), String::new()),
+        F::DkimMissing { host } => (format!("Der er ingen nøgle på {host}."), "Opret den viste record.".into()),
+        F::DkimSeveral { host, count } => (
+            format!("Der er {count} records på {host}; modtagerne tager en tilfældig af dem."),
+            "Behold kun den viste record.".into(),
+        ),
+        F::DkimMismatch { host } => (
+            format!("På {host} står en anden nøgle end den, der underskriver."),
+            "Erstat den med den viste record.".into(),
+        ),
+        F::DkimFlaw { host, flaw } => {
+            let (what, next) = dkim_flaw(&flaw.0);
+            (format!("{host}: {what}"), next.to_owned())
+        }
+        F::DkimKeyUnusable { reason } => {
+            (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
+        }
+        F::DmarcGood { host, policy } => (format!("Politikken på {host} er {policy}."), String::new()),
+        F::DmarcMissing { host } => (format!("Der er ingen DMARC-record på {host}."), "Opret den viste record.".into()),
+        F::DmarcSeveral { host, count } => {
+            (format!("Der er {count} DMARC-records på {host}; så regner modtagerne ingen af dem."), "Behold én.".into())
+        }
+        F::DmarcInvalid { host, reason } => (
+            format!("Modtagerne kan ikke bruge DMARC-recorden på {host}: {reason}"),
+            "Der skal stå p=none, p=quarantine eller p=reject. Ret den.".into(),
+        ),
+        F::DmarcTag { host, tag } => {
+            (format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\"."), "Ret eller fjern det.".into())
+        }
+        F::DmarcInherited { host } => (format!("Politikken kommer fra {host}."), String::new()),
+        F::DmarcObsolete { tag } => (format!("{tag}= er udgået af standarden (RFC 9989)."), format!("Fjern {tag}=.")),
+        F::DmarcNoReports { host } => (
+            format!("DMARC-recorden på {host} sender ikke rapporter til nogen."),
+            "Tilføj rua=mailto: med en adresse, som nogen læser.".into(),
+        ),
+        F::DmarcReportsRefused { destination, host } => (
+            format!("Rapporter til {destination} bliver ikke sendt: domænet har ikke sagt, at det vil have dem."),
+            format!("{destination} skal oprette en TXT-record på {host} med værdien v=DMARC1;"),
+        ),
+        F::DmarcMonitoring => (
+            "Politikken holder kun øje (none). Sådan begynder man.".into(),
+            "Når rapporterne i nogle uger kun har vist jeres egen mail, så gå videre til p=quarantine.".into(),
+        ),
+        F::DmarcTesting => (
+            "t=y: modtagerne bruger politikken ét trin mildere.".into(),
+            "Fjern t=y, når I er færdige med at prøve.".into(),
+        ),
+        F::DmarcWithoutDkim { policy } => (
+            format!(
+                "Politikken er {policy}, og vores DKIM-nøgle er ikke i orden: modtagerne bruger den mod mail fra webCRM."
+            ),
+            "Opret DKIM-nøglen først.".into(),
+        ),
+        F::DmarcDkimAligned { domain } => {
+            (format!("Mailen er underskrevet som {domain} selv, så DMARC er opfyldt med DKIM."), String::new())
+        }
+        F::DmarcSpfUnaligned { alias } => (
+            format!("Uden {alias} bidrager SPF ikke til DMARC; DKIM bærer det alene."),
+            format!("Opret også aliasset {alias}."),
+        ),
+        F::DmarcSpfStrict { alias } => (
+            format!("aspf=s kræver præcis samme domæne, og returmail går til {alias}: SPF passer ikke."),
+            "Fjern aspf=s.".into(),
+        ),
+        F::ReturnPathGood { host } => (format!("{host} peger på Mailjet."), String::new()),
+        F::ReturnPathMissing { host, target } => {
+            (format!("{host} findes ikke."), format!("Opret en CNAME på {host} til {target}."))
+        }
+        F::ReturnPathWrong { host, found } => (format!("{host} peger på {found}."), "Ret den.".into()),
+        F::MxGood { host } => (format!("Svar og returmail når {host}."), String::new()),
+        F::MxMissing { domain } => (
+            format!("{domain} kan ikke modtage mail: der er hverken MX-record eller adresse."),
+            "Opret en MX-record. Mange modtagere afviser mail, der ikke kan besvares.".into(),
+        ),
+        F::MxNull { domain } => (
+            format!("{domain} siger, at det ikke modtager mail (MX 0 .)."),
+            "Mange modtagere afviser mail, der ikke kan besvares. Opret en MX-record, eller send fra et andet domæne."
+                .into(),
+        ),
+        F::ProbeGood { server, detail } => (format!("{server} tager mail fra os: {detail}."), String::new()),
+        F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges: {reason}."), remedy.clone()),
+        F::ProbeSkipped { server } => (
+            format!("{server} blev ikke prøvet."),
+            "Prøv den med `postbud probe` eller `postbud domain check --probe`.".into(),
+        ),
+        F::InternalMail { ip, provider } => (
+            format!("Mail fra webCRM til jeres egne folk kommer udefra, fra {ip}, i jeres eget domænes navn."),
+            match provider {
+                Provider::Microsoft365 => format!(
+                    "Bliver den afvist (550 5.7.68, 5.7.1): tillad {ip} i Microsoft 365 med en indgående connector eller på listen over tilladte IP-adresser."
+                ),
+                Provider::Google => {
+                    format!("Bliver den afvist: føj {ip} til listen over tilladte adresser i Google Workspace.")
+                }
+                Provider::Other => format!(
+                    "Bliver den afvist: tillad {ip} på jeres mailserver (Postfix: mynetworks; Exchange: en receive connector)."
+                ),
+            },
+        ),
+    };
+    (what, next)
+}
+
+fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
+    match flaw {
+        Flaw::NoVersion => ("v=DKIM1 mangler, hvilket er tilladt.".into(), ""),
+        Flaw::Version(found) => (format!("v={found} er ikke DKIM1 i begyndelsen."), "Erstat den med den viste record."),
+        Flaw::NoKey => ("p= mangler.".into(), "Erstat den med den viste record."),
+        Flaw::Revoked => ("p= er tom: nøglen er trukket tilbage.".into(), "Erstat den med den viste record."),
+        Flaw::NotBase64(c) => (
+            format!("p= indeholder \"{c}\", som ikke er base64."),
+            "Kopiér værdien igen, som én streng uden mellemrum.",
+        ),
+        Flaw::Truncated => (
+            "p= er skåret af eller beskadiget.".into(),
+            "Kopiér hele værdien igen. Et panel, der kun tager 255 tegn, skal have den i to strenge uden mellemrum imellem.",
+        ),
+        Flaw::KeyType(k) => {
+            (format!("k={k} er en slags nøgle, modtagerne ikke kender."), "Erstat den med den viste record.")
+        }
+        Flaw::Weak(bits) => {
+            (format!("RSA med {bits} bit er for svagt."), "Der skal en nøgle på 2048 bit til under en ny selector.")
+        }
+        Flaw::Hash(h) => (format!("h={h} tillader ikke sha256."), "Fjern h=."),
+        Flaw::Service(s) => (format!("s={s} tillader ikke mail."), "Fjern s=."),
+        Flaw::Testing => ("t=y siger, at DKIM kun prøves.".into(), "Fjern t=y."),
+        Flaw::Strict => ("t=s er sat, og det passer til vores underskrifter.".into(), ""),
+        Flaw::Duplicate(tag) => (format!("{tag}= står der to gange."), "Erstat den med den viste record."),
+        Flaw::Syntax(text) => (format!("\"{text}\" er ikke tag=værdi."), "Erstat den med den viste record."),
+        Flaw::Quoting(c) => {
+            (format!("{c} er blevet en del af værdien."), "Skriv værdien uden anførselstegn og omvendte skråstreger.")
+        }
+    }
+}
+
+pub(super) fn item(item: Item) -> &'static str {
+    match item {
+        Item::FromDomain => "Afsenderdomæne",
+        Item::Ownership => "Ejerskab",
+        Item::Spf => "SPF",
+        Item::Dkim => "DKIM",
+        Item::MailjetDkim => "DKIM (Mailjet)",
+        Item::Dmarc => "DMARC",
+        Item::ReturnPath => "Returadresse",
+        Item::Mx => "MX",
+        Item::OwnServer => "Egen server",
+        Item::InternalMail => "Intern mail",
+    }
+}
+
+pub(super) fn why(item: Item) -> &'static str {
+    match item {
+        Item::FromDomain => "Masse-e-mails kræver jeres eget domæne.",
+        Item::Ownership => "Beviser, at domænet er jeres.",
+        Item::Spf => {
+            "Lader webCRM og Mailjet sende for domænet. Den erstatter den SPF-record, I har: der må kun være én."
+        }
+        Item::Dkim => "Lader modtagerne efterprøve den underskrift, webCRM sætter på jeres mail.",
+        Item::MailjetDkim => "Lader modtagerne efterprøve den underskrift, Mailjet tilføjer.",
+        Item::Dmarc => {
+            "Siger, hvad modtagerne skal gøre med mail, der ikke er fra jer; begynder med kun at holde øje og giver rapporter."
+        }
+        Item::ReturnPath => {
+            "Får også SPF til at tælle for DMARC, fordi returmail så går til et navn under jeres domæne."
+        }
+        Item::Mx => "Svar skal kunne nå jer.",
+        Item::OwnServer => "Tager imod mailen.",
+        Item::InternalMail => "Lader webCRM skrive til jeres egne folk.",
+    }
+}
+
+pub(super) fn need(need: Need) -> &'static str {
+    match need {
+        Need::Required => "påkrævet",
+        Need::Recommended => "anbefalet",
+        Need::Optional => "valgfrit",
+    }
+}
+
+pub(super) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Good => "Alt er i orden.",
+        Outcome::Recommendations => "Alt påkrævet er i orden; noget anbefalet mangler.",
+        Outcome::Unknown => "Ikke alt kunne tjekkes: en navneserver svarede ikke. Tjek igen senere.",
+        Outcome::Missing => "Noget påkrævet mangler eller er forkert.",
+    }
+}
+
+pub(super) fn word(word: Word) -> &'static str {
+    match word {
+        Word::Need => "BEHOV",
+        Word::For => "TIL",
+        Word::Type => "TYPE",
+        Word::Host => "HOST",
+        Word::Value => "VÆRDI",
+        Word::Records => "records, der skal oprettes",
+        Word::Why => "Hvorfor",
+        Word::OrInstead => "eller i stedet en tom fil på",
+        Word::Found => "fundet",
+        Word::Expected => "ventet",
+        Word::Next => "næste",
+        Word::AlreadyThere => "findes allerede",
+        Word::PanelHint => {
+            "Mange DNS-paneler føjer selv domænets navn til host: skriv så kun det, der står foran (@ eller ingenting for domænet selv)."
+        }
+        Word::OneLineHint => {
+            "Hver værdi er én linje uden anførselstegn. Tager et panel kun 255 tegn pr. streng, så del den uden at tilføje et mellemrum."
+        }
+        Word::SpfUnknown => {
+            "SPF-recorden er udeladt: navneserveren svarede ikke, og en record, der ikke bygger på den nuværende, ville standse jeres øvrige mail. Prøv igen senere."
+        }
+    }
+}
+
+pub(super) fn note(note: &Note) -> String {
+    match note {
+        Note::Joined(count) => {
+            format!("{count} SPF-records er blevet til én: er der flere, regner modtagerne ingen af dem.")
+        }
+        Note::Dropped(term) => {
+            format!("\"{term}\" er udeladt: det er ikke SPF, og ét sådant led ødelægger hele recorden.")
+        }
+        Note::Dead(term) => format!("\"{term}\" er udeladt: det stod efter \"all\" og talte aldrig."),
+        Note::PlusAll => "+all er blevet ~all: +all lader enhver sende som jer.".to_owned(),
+        Note::AddedAll => "~all er tilføjet: uden det siger recorden intet om andre.".to_owned(),
+        Note::Guessed(terms) => format!(
+            "Domænet har ingen SPF-record i dag. \"{}\" står for jeres egne mailservere: kontrollér, at det dækker dem alle.",
+            terms.join(" ")
+        ),
+        Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
+    }
+}
+
+pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
+    let domains: Vec<&str> = tables.iter().map(|table| table.domain.as_str()).collect();
+    let subject = format!("DNS-records til mail fra webCRM: {}", domains.join(", "));
+    let mut body = format!(
+        "Kære {customer}\n\nFor at den mail, I sender fra webCRM, når frem, beder vi jer oprette disse DNS-records eller bede jeres \
+         DNS-udbyder om det. Kun I kan gøre det: det er dét, der gør det til et bevis.\n"
+    );
+    for table in tables {
+        let _ = write!(body, "\n== {} ==\n", table.domain);
+        for (at, row) in table.rows.iter().filter(|row| !row.present).enumerate() {
+            let _ = write!(
+                body,
+                "\n{}. {} ({})\n   {}\n   Type:  {}\n   Host:  {}\n   Værdi: {}\n",
+                at + 1,
+                item(row.item),
+                need(row.need),
+                why(row.item),
+                row.kind,
+                row.host,
+                row.value
+            );
+            if let Some(url) = &row.alternative {
+                let _ = writeln!(body, "   Eller i stedet for recorden: en tom tekstfil på {url}");
+            }
+            for text in row.notes.iter().map(note) {
+                let _ = writeln!(body, "   Bemærk: {text}");
+            }
+        }
+        if table.spf_unknown {
+            let _ = write!(body, "\n{}\n", word(Word::SpfUnknown));
+        }
+        if table.rows.iter().all(|row| row.present) {
+            let _ = write!(body, "\nAlt er allerede oprettet. Mange tak.\n");
+        }
+    }
+    let _ = write!(
+        body,
+        "\n{}\n{}\n\nBliver mail fra webCRM til jeres egne folk afvist, så tillad {} på jeres mailserver.\n\nVi tjekker selv \
+         recordsene flere gange om dagen; I behøver ikke skrive tilbage, når de er oprettet.\n\nVenlig hilsen\nwebCRM\n",
+        word(Word::PanelHint),
+        word(Word::OneLineHint),
+        tables.first().map(|table| table.egress.as_str()).unwrap_or_default()
+    );
+    (subject, body)
+}
+
+pub(super) fn rotation(step: &Step) -> String {
+    match step {
+        Step::Publish { host, value } => {
+            format!("Opret den nye nøgle. Den gamle bliver stående.\n  {host} TXT {value}")
+        }
+        Step::Waiting { hosts } => {
+            format!("Den nye nøgle er ikke i DNS endnu: {}. Kør kommandoen igen, når den er.", hosts.join(", "))
+        }
+        Step::Unanswered { reason } => {
+            format!("Navneserveren svarede ikke: {reason}. Intet er ændret; kør kommandoen igen senere.")
+        }
+        Step::Switched { selector, file } => format!(
+            "Den nye nøgle er i DNS: {file} underskriver nu med selector {selector}. Genindlæs postbud (`postbud reload`), så det sker."
+        ),
+        Step::Overlap { until } => format!(
+            "Den gamle og den nye nøgle står sammen indtil {until}: mail, der er underskrevet med den gamle, er stadig undervejs. Kør kommandoen igen derefter."
+        ),
+        Step::Revoke { host } => format!(
+            "Træk den gamle nøgle tilbage: erstat recorden med en tom.\n  {host} TXT v=DKIM1; p=\nKør så kommandoen igen."
+        ),
+        Step::Done { selector } => {
+            format!("Færdig: {selector} er den eneste nøgle. Den gamle private nøgle kan slettes.")
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! English.
+
+use std::fmt::Write as _;
+
+use super::Word;
+use crate::dkim::record::Finding as Flaw;
+use crate::onboarding::Outcome;
+use crate::onboarding::finding::{Finding, Item, Need, Provider};
+use crate::onboarding::records::Table;
+use crate::onboarding::rotation::Step;
+use crate::onboarding::spf::merge::Note;
+
+pub(super) fn finding(finding: &Finding) -> (String, String) {
+    use Finding as F;
+    let (what, next): (String, String) = match finding {
+        F::Unanswered { reason } => (
+            format!("The name server did not answer: {reason}."),
+            "Nothing is known to be wrong. Check again later.".into(),
+        ),
+        F::WrongHost { found_at, right_host } => (
+            format!("The record stands at {found_at}."),
+            format!(
+                "Move it to {right_host}. Many DNS panels append the domain's name by themselves: then enter only what stands before it."
+            ),
+        ),
+        F::PublicProvider { domain } => (
+            format!("{domain} belongs to a public mailbox provider: nobody else can send in its name."),
+            "Send from a domain of your own.".into(),
+        ),
+        F::OwnDomain { domain } => (format!("{domain} is a domain of your own."), String::new()),
+        F::OwnershipByTxt { host } => (format!("Proven by the TXT record at {host}."), String::new()),
+        F::OwnershipByFile { url } => (format!("Proven by the file {url}."), String::new()),
+        F::OwnershipMissing { host, value, url } => (
+            "Nothing proves yet that the domain is yours.".into(),
+            format!(
+                "Publish a TXT record at {host} with the value {value}, or put an empty file at {url}. One of the two is enough."
+            ),
+        ),
+        F::OwnershipWrongValue { host, found } => {
+            (format!("The TXT record at {host} has another value: {found}."), "Replace the value.".into())
+        }
+        F::FileNotEmpty { url } => (format!("{url} is there and not empty."), "Replace it with an empty file.".into()),
+        F::FileAnywhere { url } => (
+            format!("The web server has an empty page of any name, so {url} proves nothing."),
+            "Use the TXT record.".into(),
+        ),
+        F::FileAddressRefused { url } => (
+            format!("{url} lies at an address that is not public."),
+            "Use the TXT record, or a web server on the Internet.".into(),
+        ),
+        F::FileRedirectRefused { url } => (
+            format!("{url} redirects out of the domain, or too often."),
+            "Put the file where the redirect starts, or use the TXT record.".into(),
+        ),
+        F::FileNotThere { url, reason } => (format!("{url} is not there: {reason}."), String::new()),
+        F::SpfPasses { ip, lookups } => {
+            (format!("{ip} may send for the domain ({lookups} of 10 DNS lookups)."), String::new())
+        }
+        F::SpfMissing { domain } => (format!("{domain} has no SPF record."), "Publish the record shown.".into()),
+        F::SpfNearMiss { text } => (
+            format!("This TXT record looks like SPF and is not: {text}"),
+            "It must begin with exactly v=spf1 and a space, without quotation marks in the value. Replace it.".into(),
+        ),
+        F::SpfSeveral { domain, count } => (
+            format!("{domain} has {count} SPF records. Receivers then count none of them."),
+            "Replace them by one, the record shown.".into(),
+        ),
+        F::SpfSyntax { domain, term, fault } => (
+            format!(
+                "In the SPF record of {domain}, {term} {}. Receivers then reject the whole record.",
+                match *fault {
+                    "address" => "has no valid IP address",
+                    "name" => "has no valid domain name",
+                    "twice" => "stands there twice",
+                    "character" => "has a character that is not plain ASCII",
+                    _ => "is nothing SPF knows",
+                }
+            ),
+            "Mend or remove it.".into(),
+        ),
+        F::SpfAfterAll { domain, terms } => (
+            format!("In the SPF record of {domain}, what stands after \"all\" never counts: {}.", terms.join(" ")),
+            "Move it before \"all\", or remove it.".into(),
+        ),
+        F::SpfEverybody { domain } => (
+            format!("The SPF record of {domain} ends in +all: anybody may send as you."),
+            "Replace +all by ~all or -all.".into(),
+        ),
+        F::SpfPtr { domain } => (
+            format!("The SPF record of {domain} uses ptr, which is slow, unreliable and should not be used."),
+            "Replace ptr by addresses (ip4:, a:).".into(),
+        ),
+        F::SpfLoop { domain } => {
+            (format!("The SPF record of {domain} leads back to itself."), "Remove that include or redirect.".into())
+        }
+        F::SpfTooManyLookups { count } => (
+            format!("SPF needs {count} DNS lookups and receivers stop at 10: the record then fails."),
+            "Remove includes that are not used any more, or write addresses in their place.".into(),
+        ),
+        F::SpfNearLookupLimit { count } => (
+            format!("SPF can need {count} DNS lookups, and receivers stop at 10."),
+            "Remove includes that are not used any more.".into(),
+        ),
+        F::SpfTooManyVoidLookups { count } => (
+            format!("SPF asks for {count} names that do not exist, and receivers stop after 2."),
+            "Remove terms whose names do not exist.".into(),
+        ),
+        F::SpfTooManyExchanges { domain } => (
+            format!("{domain} has more than 10 mail exchangers, too many for mx in SPF."),
+            "Write their addresses instead of mx.".into(),
+        ),
+        F::SpfIncludeWithoutRecord { domain } => (
+            format!("SPF includes {domain}, which has no SPF record: receivers then reject the whole record."),
+            format!("Remove include:{domain}, or correct its spelling."),
+        ),
+        F::SpfIncludeMissing { include } => (
+            format!("SPF does not include {include}: mail from webCRM is not allowed."),
+            format!("Add include:{include} before \"all\"."),
+        ),
+        F::SpfIncludeShadowed { include, by } => (
+            format!("include:{include} is never reached, since {by} stands before it."),
+            format!("Move include:{include} before {by}."),
+        ),
+        F::SpfAddressOnly { ip, include } => (
+            format!("SPF allows {ip}, but not Mailjet's addresses, which {include} holds."),
+            format!("Add include:{include} before \"all\"."),
+        ),
+        F::SpfDoesNotPass { ip, verdict } => {
+            (format!("SPF says {verdict} for {ip}."), "Publish the record shown.".into())
+        }
+        F::SpfWithoutUs { ip } => (
+            format!(
+                "SPF does not allow {ip}. Mail leaves through your own server, so only mail to your own people can suffer from it."
+            ),
+            "If that mail is refused, allow the address there.".into(),
+        ),
+        F::SpfUsable { lookups } => {
+            (format!("The record can be used (up to {lookups} of 10 DNS lookups)."), String::new())
+        }
+        F::DkimGood { host } => (format!("The key at {host} is the right one."), String::new()),
+        F::DkimMissing { host } => (format!("There is no key at {host}."), "Publish the record shown.".into()),
+        F::DkimSeveral { host, count } => (
+            format!("There are {count} records at {host}; receivers take any of them."),
+            "Keep only the record shown.".into(),
+        ),
+        F::DkimMismatch { host } => (
+            format!("At {host} another key is published than the one that signs."),
+            "Replace it by the record shown.".into(),
+        ),
+        F::DkimFlaw { host, flaw } => {
+            let (what, next) = dkim_flaw(&flaw.0);
+            (format!("{host}: {what}"), next.to_owned())
+        }
+        F::DkimKeyUnusable { reason } => (
+            format!("Our own key cannot be used: {reason}."),
+            "This is for webCRM to mend, not for the customer.".into(),
+        ),
+        F::DmarcGood { host, policy } => (format!("The policy at {host} is {policy}."), String::new()),
+        F::DmarcMissing { host } => {
+            (format!("There is no DMARC record at {host}."), "Publish the record shown.".into())
+        }
+        F::DmarcSeveral { host, count } => {
+            (format!("There are {count} DMARC records at {host}; receivers then count none."), "Keep one.".into())
+        }
+        F::DmarcInvalid { host, reason } => (
+            format!("Receivers cannot use the DMARC record at {host}: {reason}"),
+            "It needs p=none, p=quarantine or p=reject. Correct it.".into(),
+        ),
+        F::DmarcTag { host, tag } => {
+            (format!("In the DMARC record at {host}, receivers ignore \"{tag}\"."), "Mend or remove it.".into())
+        }
+        F::DmarcInherited { host } => (format!("The policy comes from {host}."), String::new()),
+        F::DmarcObsolete { tag } => {
+            (format!("The tag {tag}= is gone from the standard (RFC 9989)."), format!("Remove {tag}=."))
+        }
+        F::DmarcNoReports { host } => (
+            format!("The DMARC record at {host} sends reports to nobody."),
+            "Add rua=mailto: with an address that somebody reads.".into(),
+        ),
+        F::DmarcReportsRefused { destination, host } => (
+            format!("Reports to {destination} are not sent: it has not said that it wants them."),
+            format!("{destination} must publish a TXT record at {host} with the value v=DMARC1;"),
+        ),
+        F::DmarcMonitoring => (
+            "The policy only watches (none). That is how to begin.".into(),
+            "When the reports have shown only your own mail for some weeks, go on to p=quarantine.".into(),
+        ),
+        F::DmarcTesting => {
+            ("t=y: receivers apply the policy one step milder.".into(), "Remove t=y when you are done testing.".into())
+        }
+        F::DmarcWithoutDkim { policy } => (
+            format!(
+                "The policy is {policy}, and our DKIM key is not in order: receivers act against mail from webCRM."
+            ),
+            "Publish the DKIM key first.".into(),
+        ),
+        F::DmarcDkimAligned { domain } => {
+            (format!("Mail is signed as {domain} itself, so DMARC passes by DKIM."), String::new())
+        }
+        F::DmarcSpfUnaligned { alias } => (
+            format!("Without {alias}, SPF adds nothing to DMARC; DKIM carries it alone."),
+            format!("Publish the alias {alias} as well."),
+        ),
+        F::DmarcSpfStrict { alias } => (
+            format!("aspf=s asks for exactly the same domain, and mail is returned to {alias}: SPF does not align."),
+            "Remove aspf=s.".into(),
+        ),
+        F::ReturnPathGood { host } => (format!("{host} points to Mailjet."), String::new()),
+        F::ReturnPathMissing { host, target } => {
+            (format!("{host} is not there."), format!("Publish a CNAME at {host} to {target}."))
+        }
+        F::ReturnPathWrong { host, found } => (format!("{host} points to {found}."), "Correct it.".into()),
+        F::MxGood { host } => (format!("Answers and bounces reach {host}."), String::new()),
+        F::MxMissing { domain } => (
+            format!("{domain} cannot receive mail: it has no MX record and no address."),
+            "Publish an MX record. Many receivers refuse mail that cannot be answered.".into(),
+        ),
+        F::MxNull { domain } => (
+            format!("{domain} says that it takes no mail (MX 0 .)."),
+            "Many receivers refuse mail that cannot be answered. Publish an MX record, or send from another domain."
+                .into(),
+        ),
+        F::ProbeGood { server, detail } => (format!("{server} takes mail from us: {detail}."), String::new()),
+        F::ProbeFailed { server, reason, remedy } => (format!("{server} cannot be used: {reason}."), remedy.clone()),
+        F::ProbeSkipped { server } => (
+            format!("{server} was not tried."),
+            "Try it with `postbud probe` or `postbud domain check --probe`.".into(),
+        ),
+        F::InternalMail { ip, provider } => (
+            format!(
+                "Mail from webCRM to your own people comes from {ip}, from outside, in the name of your own domain."
+            ),
+            match provider {
+                Provider::Microsoft365 => format!(
+                    "If it is refused (550 5.7.68, 5.7.1): in Microsoft 365, allow {ip} with an inbound connector or in the IP allow list."
+                ),
+                Provider::Google => format!("If it is refused: in Google Workspace, add {ip} to the email allowlist."),
+                Provider::Other => format!(
+                    "If it is refused: allow {ip} on your mail server (Postfix: mynetworks; Exchange: a receive connector)."
+                ),
+            },
+        ),
+    };
+    (what, next)
+}
+
+fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
+    match flaw {
+        Flaw::NoVersion => ("v=DKIM1 is missing, which is allowed.".into(), ""),
+        Flaw::Version(found) => (format!("v={found} is not DKIM1 at the start."), "Replace it by the record shown."),
+        Flaw::NoKey => ("p= is missing.".into(), "Replace it by the record shown."),
+        Flaw::Revoked => ("p= is empty: the key is revoked.".into(), "Replace it by the record shown."),
+        Flaw::NotBase64(c) => {
+            (format!("p= holds \"{c}\", which is not base64."), "Copy the value again, as one string without spaces.")
+        }
+        Flaw::Truncated => (
+            "p= is cut off or damaged.".into(),
+            "Copy the whole value again. A panel that takes only 255 characters wants it in two strings, without a space between.",
+        ),
+        Flaw::KeyType(k) => (format!("k={k} is no kind of key receivers know."), "Replace it by the record shown."),
+        Flaw::Weak(bits) => {
+            (format!("RSA with {bits} bits is too weak."), "It needs a key of 2048 bits under a new selector.")
+        }
+        Flaw::Hash(h) => (format!("h={h} does not allow sha256."), "Remove h=."),
+        Flaw::Service(s) => (format!("s={s} does not allow mail."), "Remove s=."),
+        Flaw::Testing => ("t=y says that DKIM is only being tested.".into(), "Remove t=y."),
+        Flaw::Strict => ("t=s is set, which fits our signatures.".into(), ""),
+        Flaw::Duplicate(tag) => (format!("{tag}= stands there twice."), "Replace it by the record shown."),
+        Flaw::Syntax(text) => (format!("\"{text}\" is not tag=value."), "Replace it by the record shown."),
+        Flaw::Quoting(c) => {
+            (format!("{c} has become part of the value."), "Enter the value without quotation marks and backslashes.")
+        }
+    }
+}
+
+pub(super) fn item(item: Item) -> &'static str {
+    match item {
+        Item::FromDomain => "From domain",
+        Item::Ownership => "Ownership",
+        Item::Spf => "SPF",
+        Item::Dkim => "DKIM",
+        Item::MailjetDkim => "DKIM (Mailjet)",
+        Item::Dmarc => "DMARC",
+        Item::ReturnPath => "Return path",
+        Item::Mx => "MX",
+        Item::OwnServer => "Own server",
+        Item::InternalMail => "Internal mail",
+    }
+}
+
+pub(super) fn why(item: Item) -> &'static str {
+    match item {
+        Item::FromDomain => "Bulk mail needs a domain of your own.",
+        Item::Ownership => "Proves that the domain is yours.",
+        Item::Spf => {
+            "Lets webCRM and Mailjet send for the domain. It replaces the SPF record you have: there may be only one."
+        }
+        Item::Dkim => "Lets receivers verify the signature that webCRM puts on your mail.",
+        Item::MailjetDkim => "Lets receivers verify the signature that Mailjet adds.",
+        Item::Dmarc => {
+            "Tells receivers what to do with mail that is not from you; begins by only watching and brings reports."
+        }
+        Item::ReturnPath => "Makes SPF count for DMARC as well, since bounces then return below your domain.",
+        Item::Mx => "Answers must reach you.",
+        Item::OwnServer => "Takes the mail.",
+        Item::InternalMail => "Lets webCRM write to your own people.",
+    }
+}
+
+pub(super) fn need(need: Need) -> &'static str {
+    match need {
+        Need::Required => "required",
+        Need::Recommended => "recommended",
+        Need::Optional => "optional",
+    }
+}
+
+pub(super) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Good => "Everything is in order.",
+        Outcome::Recommendations => "Everything required is in order; something recommended is open.",
+        Outcome::Unknown => "Not everything could be checked: a name server did not answer. Check again later.",
+        Outcome::Missing => "Something required is missing or broken.",
+    }
+}
+
+pub(super) fn word(word: Word) -> &'static str {
+    match word {
+        Word::Need => "NEED",
+        Word::For => "FOR",
+        Word::Type => "TYPE",
+        Word::Host => "HOST",
+        Word::Value => "VALUE",
+        Word::Records => "records to publish",
+        Word::Why => "Why",
+        Word::OrInstead => "or instead an empty file at",
+        Word::Found => "found",
+        Word::Expected => "expected",
+        Word::Next => "next",
+        Word::AlreadyThere => "there already",
+        Word::PanelHint => {
+            "Many DNS panels append the domain's name to the host by themselves: then enter only what stands before it (@ or nothing for the domain itself)."
+        }
+        Word::OneLineHint => {
+            "Each value is one line, without quotation marks. Where a panel takes only 255 characters a string, split it without adding a space."
+        }
+        Word::SpfUnknown => {
+            "The SPF record is left out: the name server did not answer, and a record that does not build on today's would stop your other mail. Try again later."
+        }
+    }
+}
+
+pub(super) fn note(note: &Note) -> String {
+    match note {
+        Note::Joined(count) => format!("{count} SPF records became one: receivers count none where there are several."),
+        Note::Dropped(term) => {
+            format!("\"{term}\" is left out: it is not SPF, and one such term breaks the whole record.")
+        }
+        Note::Dead(term) => format!("\"{term}\" is left out: it stood after \"all\" and never counted."),
+        Note::PlusAll => "+all became ~all: +all lets anybody send as you.".to_owned(),
+        Note::AddedAll => "~all was added: without it the record says nothing about others.".to_owned(),
+        Note::Guessed(terms) => format!(
+            "The domain has no SPF record today. \"{}\" stands for your own mail servers: check that it covers all of them.",
+            terms.join(" ")
+        ),
+        Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
+    }
+}
+
+pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
+    let domains: Vec<&str> = tables.iter().map(|table| table.domain.as_str()).collect();
+    let subject = format!("DNS records for mail from webCRM: {}", domains.join(", "));
+    let mut body = format!(
+        "Dear {customer},\n\nso that mail you send from webCRM arrives, please publish these DNS records, or ask whoever runs \
+         your DNS to do it. Only you can do it: that is what makes it proof.\n"
+    );
+    for table in tables {
+        let _ = write!(body, "\n== {} ==\n", table.domain);
+        for (at, row) in table.rows.iter().filter(|row| !row.present).enumerate() {
+            let _ = write!(
+                body,
+                "\n{}. {} ({})\n   {}\n   Type:  {}\n   Host:  {}\n   Value: {}\n",
+                at + 1,
+                item(row.item),
+                need(row.need),
+                why(row.item),
+                row.kind,
+                row.host,
+                row.value
+            );
+            if let Some(url) = &row.alternative {
+                let _ = writeln!(body, "   Or, instead of the record: an empty text file at {url}");
+            }
+            for text in row.notes.iter().map(note) {
+                let _ = writeln!(body, "   Note: {text}");
+            }
+        }
+        if table.spf_unknown {
+            let _ = write!(body, "\n{}\n", word(Word::SpfUnknown));
+        }
+        if table.rows.iter().all(|row| row.present) {
+            let _ = write!(body, "\nEverything is published already. Thank you.\n");
+        }
+    }
+    let _ = write!(
+        body,
+        "\n{}\n{}\n\nIf mail from webCRM to your own people is refused, allow {} on your mail server.\n\nWe check the records on \
+         our own, several times a day; you need not write back when they are published.\n\nKind regards\nwebCRM\n",
+        word(Word::PanelHint),
+        word(Word::OneLineHint),
+        tables.first().map(|table| table.egress.as_str()).unwrap_or_default()
+    );
+    (subject, body)
+}
+
+pub(super) fn rotation(step: &Step) -> String {
+    match step {
+        Step::Publish { host, value } => format!("Publish the new key. The old one stays.\n  {host} TXT {value}"),
+        Step::Waiting { hosts } => {
+            format!("The new key is not in DNS yet: {}. Run this command again when it is.", hosts.join(", "))
+        }
+        Step::Unanswered { reason } => {
+            format!("The name server did not answer: {reason}. Nothing was changed; run this command again later.")
+        }
+        Step::Switched { selector, file } => format!(
+            "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`postbud reload`) so that it does."
+        ),
+        Step::Overlap { until } => format!(
+            "Old and new key stay published together until {until}: mail signed with the old one is still on its way. Run this command again then."
+        ),
+        Step::Revoke { host } => format!(
+            "Revoke the old key: replace the record by an empty one.\n  {host} TXT v=DKIM1; p=\nThen run this command again."
+        ),
+        Step::Done { selector } => format!("Done: {selector} is the only key. The old private key can be deleted."),
+    }
+}

@@ -1,0 +1,172 @@
+use super::*;
+use crate::dkim::record::Finding as Flaw;
+use crate::onboarding::finding::{DkimFlaw, Provider};
+
+const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
+
+/// One of each, with values that can be found again in a text.
+fn samples() -> Vec<Finding> {
+    use Finding as F;
+    let s = |text: &str| text.to_owned();
+    let (h, d, u) = (|| s("host.example"), || s("domain.example"), || s("http://u.example/x"));
+    let mut all = vec![
+        F::Unanswered { reason: s("REASON") },
+        F::WrongHost { found_at: s("FOUND"), right_host: h() },
+        F::PublicProvider { domain: d() },
+        F::OwnDomain { domain: d() },
+        F::OwnershipByTxt { host: h() },
+        F::OwnershipByFile { url: u() },
+        F::OwnershipMissing { host: h(), value: s("VALUE"), url: u() },
+        F::OwnershipWrongValue { host: h(), found: s("FOUND") },
+        F::FileNotEmpty { url: u() },
+        F::FileAnywhere { url: u() },
+        F::FileAddressRefused { url: u() },
+        F::FileRedirectRefused { url: u() },
+        F::FileNotThere { url: u(), reason: s("REASON") },
+        F::SpfPasses { ip: s("192.0.2.1"), lookups: 7 },
+        F::SpfMissing { domain: d() },
+        F::SpfNearMiss { text: s("TEXT") },
+        F::SpfSeveral { domain: d(), count: 3 },
+        F::SpfAfterAll { domain: d(), terms: vec![s("TERM")] },
+        F::SpfEverybody { domain: d() },
+        F::SpfPtr { domain: d() },
+        F::SpfLoop { domain: d() },
+        F::SpfTooManyLookups { count: 17 },
+        F::SpfNearLookupLimit { count: 9 },
+        F::SpfTooManyVoidLookups { count: 5 },
+        F::SpfTooManyExchanges { domain: d() },
+        F::SpfIncludeWithoutRecord { domain: d() },
+        F::SpfIncludeMissing { include: s("INCLUDE") },
+        F::SpfIncludeShadowed { include: s("INCLUDE"), by: s("BY") },
+        F::SpfAddressOnly { ip: s("192.0.2.1"), include: s("INCLUDE") },
+        F::SpfDoesNotPass { ip: s("192.0.2.1"), verdict: "softfail" },
+        F::SpfWithoutUs { ip: s("192.0.2.1") },
+        F::SpfUsable { lookups: 7 },
+        F::DkimGood { host: h() },
+        F::DkimMissing { host: h() },
+        F::DkimSeveral { host: h(), count: 3 },
+        F::DkimMismatch { host: h() },
+        F::DkimKeyUnusable { reason: s("REASON") },
+        F::DmarcGood { host: h(), policy: s("quarantine") },
+        F::DmarcMissing { host: h() },
+        F::DmarcSeveral { host: h(), count: 3 },
+        F::DmarcInvalid { host: h(), reason: s("REASON") },
+        F::DmarcTag { host: h(), tag: s("TAG") },
+        F::DmarcInherited { host: h() },
+        F::DmarcObsolete { tag: s("pct") },
+        F::DmarcNoReports { host: h() },
+        F::DmarcReportsRefused { destination: s("DEST"), host: h() },
+        F::DmarcMonitoring,
+        F::DmarcTesting,
+        F::DmarcWithoutDkim { policy: s("reject") },
+        F::DmarcDkimAligned { domain: d() },
+        F::DmarcSpfUnaligned { alias: s("ALIAS") },
+        F::DmarcSpfStrict { alias: s("ALIAS") },
+        F::ReturnPathGood { host: h() },
+        F::ReturnPathMissing { host: h(), target: s("TARGET") },
+        F::ReturnPathWrong { host: h(), found: s("FOUND") },
+        F::MxGood { host: h() },
+        F::MxMissing { domain: d() },
+        F::MxNull { domain: d() },
+        F::ProbeGood { server: s("SERVER"), detail: s("DETAIL") },
+        F::ProbeFailed { server: s("SERVER"), reason: s("REASON"), remedy: s("REMEDY") },
+        F::ProbeSkipped { server: s("SERVER") },
+    ];
+    for fault in ["address", "name", "twice", "character", "unknown"] {
+        all.push(F::SpfSyntax { domain: d(), term: s("TERM"), fault });
+    }
+    for provider in [Provider::Microsoft365, Provider::Google, Provider::Other] {
+        all.push(F::InternalMail { ip: s("192.0.2.1"), provider });
+    }
+    for flaw in [
+        Flaw::NoVersion,
+        Flaw::Version(s("V")),
+        Flaw::NoKey,
+        Flaw::Revoked,
+        Flaw::NotBase64('%'),
+        Flaw::Truncated,
+        Flaw::KeyType(s("K")),
+        Flaw::Weak(1024),
+        Flaw::Hash(s("sha1")),
+        Flaw::Service(s("S")),
+        Flaw::Testing,
+        Flaw::Strict,
+        Flaw::Duplicate(s("DUP")),
+        Flaw::Syntax(s("SYN")),
+        Flaw::Quoting('"'),
+    ] {
+        all.push(F::DkimFlaw { host: h(), flaw: DkimFlaw(flaw) });
+    }
+    all
+}
+
+#[test]
+fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
+    for finding in samples() {
+        let [da, en] = BOTH.map(|lang| lang.finding(&finding));
+        assert!(!da.what.is_empty() && !en.what.is_empty(), "{finding:?}");
+        assert_eq!(da.next.is_empty(), en.next.is_empty(), "{finding:?}");
+        assert_ne!(da, en, "not translated: {finding:?}");
+        let fields = serde_json::to_value(&finding).unwrap();
+        for (name, value) in fields.as_object().unwrap() {
+            let value = match value {
+                serde_json::Value::String(text) => text.clone(),
+                serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
+                other => other.to_string(),
+            };
+            if ["code", "flaw", "fault", "provider"].contains(&name.as_str()) {
+                continue;
+            }
+            for text in [&da, &en] {
+                assert!(format!("{} {}", text.what, text.next).contains(&value), "{name}={value} is not in {text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_bad_has_a_next_step() {
+    use crate::onboarding::Severity;
+    for finding in samples().into_iter().filter(|finding| finding.severity() >= Severity::Warning) {
+        for lang in BOTH {
+            assert!(!lang.finding(&finding).next.is_empty(), "{lang}: {finding:?}");
+        }
+    }
+}
+
+#[test]
+fn words_and_names_are_there_in_both_languages() {
+    for lang in BOTH {
+        for item in Item::ALL {
+            assert!(!lang.item(item).is_empty() && lang.why(item).ends_with('.'));
+        }
+        for note in [
+            Note::Joined(2),
+            Note::Dropped("TERM".into()),
+            Note::Dead("TERM".into()),
+            Note::PlusAll,
+            Note::AddedAll,
+            Note::Guessed(vec!["TERM".into()]),
+            Note::Ptr,
+        ] {
+            assert!(!lang.note(&note).is_empty());
+        }
+        for outcome in [Outcome::Good, Outcome::Recommendations, Outcome::Unknown, Outcome::Missing] {
+            assert!(!lang.outcome(outcome).is_empty());
+        }
+        assert_eq!(lang.as_str().parse::<Lang>(), Ok(lang));
+    }
+    assert_ne!(Lang::Da.word(Word::Value), Lang::En.word(Word::Value));
+}
+
+#[test]
+fn no_text_repeats_the_guides_mistakes() {
+    for lang in BOTH {
+        for finding in samples() {
+            let text = lang.finding(&finding);
+            for wrong in ["*dmarc", "111.222.333.444", "mailjet_", "pct=100"] {
+                assert!(!text.what.contains(wrong) && !text.next.contains(wrong), "{wrong} in {text:?}");
+            }
+        }
+    }
+}
