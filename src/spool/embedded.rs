@@ -116,7 +116,7 @@ impl Embedded {
         Box::pin(async move {
             shared.may_work()?;
             let mut changed = 0;
-            let mut from = Some(QueueId::from_u64(0));
+            let mut from = Some(filter.first());
             let bits = filter.recipient_domain.as_ref().map_or(0, domain_bit);
             while let Some(start) = from {
                 let (found, next) = shared.index().select(&filter, bits, start, LOOK);
@@ -361,7 +361,7 @@ impl Spool for Embedded {
         Box::pin(blocking_flat(move || {
             let bits = filter.recipient_domain.as_ref().map_or(0, domain_bit);
             let mut records = Vec::new();
-            let mut from = Some(QueueId::from_u64(0));
+            let mut from = Some(filter.first());
             while let Some(start) = from.filter(|_| records.len() < limit) {
                 let (found, next) = shared.index().select(&filter, bits, start, LOOK);
                 from = next;
@@ -426,7 +426,7 @@ impl Spool for Embedded {
             found?;
             let bits = filter.recipient_domain.as_ref().map_or(0, domain_bit);
             let mut leases = Vec::new();
-            let mut from = Some(QueueId::from_u64(0));
+            let mut from = Some(filter.first());
             while let Some(start) = from.filter(|_| leases.len() < limit) {
                 let (found, next) = shared.index().select(&filter, bits, start, LOOK);
                 from = next;

@@ -389,6 +389,7 @@ impl Index {
     /// What of a filter can be told from the index.
     pub fn matches(&self, entry: &Entry, filter: &Filter, domain: u32) -> bool {
         filter.id.is_none_or(|id| entry.id == id)
+            && entry.id >= filter.first()
             && filter.customer.as_ref().is_none_or(|customer| self.lane(entry.lane).customer == *customer)
             && filter.arrived_before.is_none_or(|before| entry.id.arrived() < before)
             && filter.held.is_none_or(|held| entry.held() == held)

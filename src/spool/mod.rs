@@ -266,6 +266,13 @@ pub struct Filter {
     pub deferred: Option<bool>,
 }
 
+impl Filter {
+    /// The lowest id that can fit, as far as [`after`](Self::after) says.
+    pub fn first(&self) -> QueueId {
+        QueueId::from_u64(self.after.map_or(0, |id| id.as_u64().saturating_add(1)))
+    }
+}
+
 /// Counts of one lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneStats {
