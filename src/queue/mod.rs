@@ -6,6 +6,7 @@
 //!
 //! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates.
 
+pub mod forecast;
 pub mod lanes;
 pub mod ledger;
 pub mod retry;
@@ -14,7 +15,7 @@ pub mod throttle;
 pub mod verdict;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -47,6 +48,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Results could not be recorded: nothing is sent for this long.
 const HALT: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const FORECAST_EVERY: Duration = Duration::from_secs(5);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How the queue behaves.
@@ -137,6 +139,7 @@ impl Queue {
         inner.tasks.spawn(dispatch(Arc::clone(inner)));
         inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
         inner.tasks.spawn(sweep(Arc::clone(inner)));
+        inner.tasks.spawn(foresee(Arc::clone(inner)));
         Ok(queue)
     }
 
@@ -329,4 +332,37 @@ async fn sweep(inner: Arc<Inner>) {
             }
         }
     }
+}
+
+/// Says it once when more mail was accepted for a route than its caps let go in time.
+async fn foresee(inner: Arc<Inner>) {
+    let mut said = BTreeSet::new();
+    while tokio::time::timeout(FORECAST_EVERY, inner.stop.cancelled()).await.is_err() {
+        let now = Timestamp::now();
+        let directory = inner.parts.directory.load_full();
+        let mut backlogs: BTreeMap<RouteId, (Arc<Route>, u64)> = BTreeMap::new();
+        for (lane, stats) in inner.parts.spool.stats().lanes {
+            if let Ok(route) = inner.way_out(&directory, &lane) {
+                let waiting = stats.records - stats.held;
+                backlogs.entry(route.id.clone()).or_insert((route, 0)).1 += waiting;
+            }
+        }
+        let late = inner.routes().late(&backlogs, now);
+        said.retain(|id| late.contains_key(id));
+        for (id, last) in late {
+            if said.insert(id.clone()) {
+                let (route, waiting) = &backlogs[&id];
+                let caps = describe_caps(route);
+                let detail =
+                    format!("{waiting} messages wait for a route that carries {caps}: the last leaves about {last}");
+                inner.alert(None, Some(&id), detail);
+            }
+        }
+    }
+}
+
+fn describe_caps(route: &Route) -> String {
+    let minute = route.caps.per_minute.map(|cap| format!("{cap} messages a minute"));
+    let day = route.caps.per_day.map(|cap| format!("{cap} recipients a day"));
+    minute.into_iter().chain(day).collect::<Vec<_>>().join(" and ")
 }

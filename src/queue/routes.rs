@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::delivery::{Outcome, Trouble, Verdict};
 use crate::message::CustomerId;
+use crate::queue::forecast::last_leaves;
 use crate::queue::lanes::Lanes;
 use crate::queue::throttle::Throttle;
 use crate::route::{Route, RouteId, RouteState, RouteStatus};
@@ -169,6 +170,20 @@ impl Routes {
                 entry.throttle.resume(now);
             }
         }
+    }
+
+    /// Of these backlogs (in messages) those that the caps do not let go in time, with when the last message leaves.
+    pub fn late(
+        &mut self,
+        backlogs: &BTreeMap<RouteId, (Arc<Route>, u64)>,
+        now: Timestamp,
+    ) -> BTreeMap<RouteId, Timestamp> {
+        let late = |(id, (route, waiting)): (&RouteId, &(Arc<Route>, u64))| {
+            let throttle = &mut self.entry(route, now).throttle;
+            throttle.allowance(now);
+            Some((id.clone(), last_leaves(*waiting, &route.caps, throttle.sent_today().1, now)?))
+        };
+        backlogs.iter().filter_map(late).collect()
     }
 
     /// What operators see.
