@@ -22,6 +22,7 @@ mod man;
 mod queue;
 mod relay;
 mod route;
+mod run;
 
 /// postbud, webCRM's outbound SMTP relay.
 ///
@@ -47,6 +48,7 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 /// Everything postbud can be asked.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Check(check::Args),
     Dkim(dkim::Args),
     Queue(queue::Args),
@@ -60,6 +62,7 @@ enum Command {
 impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Command::Run(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Dkim(args) => args.run(),
             Command::Queue(args) => args.run(),
@@ -103,7 +106,6 @@ pub fn definition() -> clap::Command {
 }
 
 /// Runs a command's future on a runtime of its own.
-#[allow(dead_code, reason = "the first asynchronous command uses it")]
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;

@@ -1,7 +1,306 @@
 //! The running relay: wires the stages to each other, replaces what may be replaced while running, and stops in order.
 //!
-//! It knows every stage and decides nothing; no stage knows it.
+//! It knows every stage and decides nothing; no stage knows it. [`Relay::start`] refuses to start where a promise could not
+//! be kept: another process has the spool, the egress address is not ours, an address to listen on is taken.
 
 mod settings;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 pub use settings::{Reload, Settings};
+
+use crate::bounce::Postmaster;
+use crate::customer::{Directory, Standings};
+use crate::delivery::{self, Delivery};
+use crate::events::{self, Events};
+use crate::queue::{self, Queue};
+use crate::spool::{self, Embedded, Notice, Spool};
+use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
+use crate::{control, dkim, metrics, web};
+
+/// Messages that may wait for a signer thread; more wait in their sessions.
+const SIGNER_QUEUE: usize = 256;
+
+/// Why the relay does not start. The operator must act.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A folder or file of the state directory.
+    #[error("{what} {path}: {source}")]
+    State {
+        /// What was being done.
+        what: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The errno.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The event log or the webhook.
+    #[error(transparent)]
+    Events(#[from] events::Error),
+    /// The spool.
+    #[error("spool: {0}")]
+    Spool(#[from] spool::Error),
+    /// The egress address.
+    #[error(transparent)]
+    Egress(#[from] delivery::EgressError),
+    /// An address to take mail on.
+    #[error("cannot take mail: {0}")]
+    Submission(#[source] std::io::Error),
+    /// The address of the status pages.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// The errno.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system gives no threads.
+    #[error("cannot start the signer threads: {0}")]
+    Threads(#[source] std::io::Error),
+}
+
+/// A relay at work.
+pub struct Relay {
+    directory: Arc<ArcSwap<Directory>>,
+    submitters: Arc<ArcSwap<Submitters>>,
+    certificates: Vec<ServerTls>,
+    standings: Standings,
+    events: Events,
+    accepting: CancellationToken,
+    submission: Submission,
+    queue: Queue,
+    delivery: Arc<Delivery>,
+    spool: Arc<dyn Spool>,
+    workers: dkim::Workers,
+    web_address: Option<SocketAddr>,
+    stopping: CancellationToken,
+    background: TaskTracker,
+    running_events: events::Running,
+    shutdown_grace: Duration,
+}
+
+impl Relay {
+    /// Starts every stage, the listeners last: the first client is greeted only when all else runs.
+    pub async fn start(settings: Settings) -> Result<Relay, StartError> {
+        make_state_dir(&settings.state_dir)?;
+        let (events, running_events) = Events::start(settings.events)?;
+        let spool_counters = Arc::clone(&settings.spool.counters);
+        let spool = open_spool(settings.spool, events.clone()).await?;
+        let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
+        let directory = Arc::new(ArcSwap::from_pointee(settings.directory));
+        let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));
+        let standings = Standings::default();
+        let delivery = Arc::new(Delivery::new(delivery::Settings {
+            timeouts: settings.timeouts,
+            ..delivery::Settings::new(settings.hostname.as_str(), settings.egress)
+        })?);
+        let postmaster = Postmaster {
+            settings: Arc::new(settings.bounce),
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            workers: workers.clone(),
+            spool: Arc::clone(&spool),
+        };
+        let first_retry = settings.queue.patience.retry.first;
+        let ledger = settings.queue.ledger.clone();
+        let parts = queue::Parts {
+            spool: Arc::clone(&spool),
+            delivery: Arc::clone(&delivery),
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            events: events.clone(),
+            postmaster: postmaster.clone(),
+        };
+        let queue = Queue::start(settings.queue, parts).map_err(|source| StartError::State {
+            what: "cannot read the daily counters in",
+            path: ledger,
+            source,
+        })?;
+
+        let stopping = CancellationToken::new();
+        let background = TaskTracker::new();
+        let socket = control::bind(&settings.state_dir).map_err(|source| StartError::State {
+            what: "cannot make the control socket",
+            path: control::socket_path(&settings.state_dir),
+            source,
+        })?;
+        let operated = control::Relay {
+            spool: Arc::clone(&spool),
+            routes: Arc::new(queue.clone()),
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            events: events.clone(),
+            postmaster,
+        };
+        background.spawn(control::serve(socket, operated, stopping.clone()));
+
+        let context = submission::Context {
+            hostname: settings.hostname.clone(),
+            limits: settings.limits,
+            first_retry,
+            bulk_requires: settings.bulk_requires,
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            submitters: Arc::clone(&submitters),
+            spool: Arc::clone(&spool),
+            workers: workers.clone(),
+            events: events.clone(),
+            counters: submission::Counters::default(),
+            alerts: submission::Alerts::default(),
+        };
+        let submission_counters = context.counters.clone();
+        let certificates = settings.listeners.iter().filter_map(certificate).collect();
+        let accepting = CancellationToken::new();
+        let submission =
+            Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
+
+        let mut registry = metrics::registry();
+        let stages = metrics::stages(&mut registry);
+        submission_counters.register(stages);
+        spool_counters.register(stages);
+        queue.counters().register(stages);
+        delivery.counters().register(stages);
+        events.counters().register(stages);
+        metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
+        let web_address = match settings.web {
+            None => None,
+            Some(settings_of_web) => {
+                let readiness = web::Readiness::default().with("spool", spool_takes_mail(Arc::clone(&spool_counters)));
+                let sources = web::Sources {
+                    hostname: settings.hostname.to_string(),
+                    registry: Arc::new(registry),
+                    readiness,
+                    spool: Arc::clone(&spool),
+                    routes: Arc::new(queue.clone()),
+                    events: events.clone(),
+                };
+                Some(serve_pages(settings_of_web.address, sources, &background, stopping.clone()).await?)
+            }
+        };
+        Ok(Relay {
+            directory,
+            submitters,
+            certificates,
+            standings,
+            events,
+            accepting,
+            submission,
+            queue,
+            delivery,
+            spool,
+            workers,
+            web_address,
+            stopping,
+            background,
+            running_events,
+            shutdown_grace: settings.shutdown_grace,
+        })
+    }
+
+    /// Where mail is taken, in the order of the configuration: the ports that the system gave for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.submission.addresses()
+    }
+
+    /// Where the pages are.
+    pub fn web_address(&self) -> Option<SocketAddr> {
+        self.web_address
+    }
+
+    /// What happens, as it happens.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// What each domain has verified.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
+    }
+
+    /// Replaces customers, submitters and certificates at once. Mail of a customer that is gone is kept, with an alert. Gives
+    /// the certificates that could not be read; their listeners go on with the ones they have.
+    pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
+        self.directory.store(Arc::new(new.directory));
+        self.submitters.store(Arc::new(new.submitters));
+        self.queue.reload();
+        self.certificates.iter().filter_map(|certificate| certificate.reload().err()).collect()
+    }
+
+    /// Stops in order: no new mail, no new attempts, then what holds the results. Attempts under way have the grace to end;
+    /// mail that is not delivered by then stays queued.
+    pub async fn stop(self) {
+        self.accepting.cancel();
+        if tokio::time::timeout(self.shutdown_grace, self.submission.stopped()).await.is_err() {
+            tracing::warn!("sessions were still open after {:?}; they are cut off", self.shutdown_grace);
+        }
+        self.queue.stop(self.shutdown_grace).await;
+        self.delivery.shutdown().await;
+        self.stopping.cancel();
+        self.background.close();
+        self.background.wait().await;
+        self.spool.stop().await;
+        let workers = self.workers;
+        // Joining threads blocks; that the task was cancelled would mean that the runtime is gone already.
+        let _ = tokio::task::spawn_blocking(move || workers.stop()).await;
+        self.running_events.stop().await;
+    }
+}
+
+fn certificate(listener: &ListenerSettings) -> Option<ServerTls> {
+    match &listener.tls {
+        ListenerTls::Off => None,
+        ListenerTls::StartTls(tls) | ListenerTls::Implicit(tls) => Some(tls.clone()),
+    }
+}
+
+/// Only its owner may look into the state directory: it holds customers' mail.
+fn make_state_dir(path: &std::path::Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::State { what: "cannot make the state directory", path: path.to_owned(), source })
+}
+
+/// Recovery may read for seconds: it runs on a thread of its own.
+async fn open_spool(mut settings: spool::Settings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
+    settings.notices = Some(Arc::new(move |notice: Notice| match notice {
+        Notice::Roomy | Notice::Recovered | Notice::Torn { .. } => tracing::info!("{notice}"),
+        _ => events.alert(notice.to_string()),
+    }));
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
+    Ok(opened.map_err(|panic| spool::Error::Stopped(panic.to_string()))??)
+}
+
+fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
+    move || match counters.full.get() {
+        0 => Ok(()),
+        _ => Err("the spool's disk is too full for new mail; make room on it".into()),
+    }
+}
+
+async fn serve_pages(
+    address: SocketAddr,
+    sources: web::Sources,
+    background: &TaskTracker,
+    stopping: CancellationToken,
+) -> Result<SocketAddr, StartError> {
+    let taken = |source| StartError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
+    let bound = listener.local_addr().map_err(taken)?;
+    let pages = web::router(sources);
+    background.spawn(async move {
+        if let Err(error) = web::serve(listener, pages, stopping).await {
+            tracing::error!("the status pages ended: {error}");
+        }
+    });
+    Ok(bound)
+}

@@ -1,0 +1,156 @@
+//! `postbud run`: the relay, until it is told to stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::{self, Keys, Remarks};
+use crate::events::{Event, EventKind, Events};
+use crate::server::{Relay, Reload};
+use crate::time::Timestamp;
+
+/// Run the relay: take mail, sign it, keep it safe, deliver it.
+///
+/// Runs in the foreground until SIGTERM or SIGINT. It then takes no more mail, lets deliveries under way end (up to
+/// shutdown_grace), and leaves the rest in the queue for the next start: nothing is lost.
+///
+/// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers and certificates are replaced at once. A mistake
+/// changes nothing and makes an alert. Keys of the server file that need a restart are named in the log.
+///
+/// What happens to each message is in the event log ([events] log); the log on standard error is about the program itself. RUST_LOG
+/// chooses how much of it is written (default: info).
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud run --config config/postbud.toml
+  RUST_LOG=postbud::delivery=debug postbud run
+  kill -HUP $(pidof postbud)                     Read the configuration again")]
+pub struct Args {
+    #[command(flatten)]
+    config: super::ConfigFile,
+    /// How the log on standard error is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Args {
+    /// Runs until told to stop; fails where the relay could not keep its promises.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        start_log(self.log_format);
+        raise_open_files();
+        let path = self.config.path;
+        let loaded = config::load(&path)?;
+        tell(&loaded.remarks);
+        super::block_on(async move {
+            let (mut stop, mut hang_up) = signals().context("cannot listen for signals")?;
+            let relay = Relay::start(loaded.settings).await?;
+            for address in relay.addresses() {
+                tracing::info!(%address, "taking mail");
+            }
+            if let Some(address) = relay.web_address() {
+                tracing::info!(%address, "status pages and metrics");
+            }
+            let mut keys = loaded.keys;
+            loop {
+                tokio::select! {
+                    () = stop.told() => break,
+                    _ = hang_up.recv() => keys = reload(&relay, &path, keys),
+                }
+            }
+            tracing::info!("stopping");
+            relay.stop().await;
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
+
+/// Reads the configuration again. Gives the keys that are in force now.
+fn reload(relay: &Relay, path: &Path, keys: Keys) -> Keys {
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(refused) => {
+            relay.events().alert(format!("reload refused, what ran goes on: {refused}"));
+            return keys;
+        }
+    };
+    tell(&loaded.remarks);
+    let restart = keys.needs_restart(&loaded.keys);
+    let (directory, submitters) = (loaded.settings.directory, loaded.settings.submitters);
+    let customers = directory.customers().count();
+    for unread in relay.reload(Reload { directory, submitters }) {
+        relay.events().alert(format!("the old certificate stays in use: {unread}"));
+    }
+    let mut detail = format!("configuration reloaded: {customers} customers");
+    if !restart.is_empty() {
+        detail = format!("{detail}; changed, but only a restart takes it: {}", restart.join(", "));
+    }
+    tell_operator(relay.events(), detail);
+    // Keys that need a restart keep being named until there was one.
+    if restart.is_empty() { loaded.keys } else { keys }
+}
+
+fn tell_operator(events: &Events, detail: String) {
+    tracing::info!("{detail}");
+    events.emit(Event { detail: Some(detail), ..Event::new(EventKind::Operator, Timestamp::now()) });
+}
+
+fn tell(remarks: &Remarks) {
+    for broken in &remarks.broken {
+        tracing::error!("{broken}");
+    }
+    for warning in &remarks.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn signals() -> std::io::Result<(Stop, Signal)> {
+    let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    Ok((stop, signal(SignalKind::hangup())?))
+}
+
+fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error means that a log was set up before, which only happens in tests.
+    let _ = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+/// A connection is an open file: the usual soft limit of 1,024 would be the real limit on connections.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files cannot be raised: {error}");
+    }
+}
