@@ -1,0 +1,105 @@
+//! One customer's newsletter does not hold up another's single mail on the same route; caps hold at the receiver.
+
+use std::time::{Duration, Instant};
+
+use crate::support::capture::{Capture, Received};
+use crate::support::client::{Client, message, queue_id};
+use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port};
+
+const MAILJET: &str = "via = \"mailjet\"\ntier = \"starter\"\n";
+
+fn tier(server: std::net::SocketAddr, limits: &str) -> String {
+    format!(
+        "[mailjet.starter]\nhost = \"{}\"\nport = {}\ntls = \"off\"\nusername = \"key\"\n\
+         password_file = \"webcrm.hash\"\nallow_plaintext_auth = true\n[mailjet.starter.limits]\n{limits}\n",
+        server.ip(),
+        server.port()
+    )
+}
+
+fn newsletter(n: usize) -> Vec<u8> {
+    let mut mail = b"Precedence: bulk\r\nList-Unsubscribe: <https://big.example/u>\r\n".to_vec();
+    mail.extend(message("news@big.example", "b@example.net", &format!("news{n}")));
+    mail
+}
+
+fn from(received: &Received, domain: &str) -> bool {
+    received.from.contains(domain)
+}
+
+#[test]
+fn a_big_newsletter_does_not_delay_another_customers_single_mail() {
+    let later = free_port();
+    let customers = [
+        Customer { id: "big", domain: "big.example", route: MAILJET.into() },
+        Customer { id: "small", domain: "small.example", route: MAILJET.into() },
+    ];
+    let site = Site::with(&customers, &tier(later, "concurrency = 2"));
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    const NEWSLETTERS: usize = 300;
+    for n in 0..NEWSLETTERS {
+        queue_id(&client.send("news@big.example", &["b@example.net"], &newsletter(n)).unwrap());
+    }
+    let server = Capture::scripted(&later.to_string(), Box::new(|_| None));
+    server.answer_after(Duration::from_millis(20));
+    assert!(site.operate(&["route", "resume", "mailjet.starter"]).status.success());
+    server.wait_for(20, Duration::from_secs(20));
+
+    let sent = Instant::now();
+    let mail = message("a@small.example", "b@example.net", "single");
+    queue_id(&client.send("a@small.example", &["b@example.net"], &mail).unwrap());
+    loop {
+        let received = server.received();
+        if let Some(single) = received.iter().find(|one| from(one, "small.example")) {
+            assert!(received.iter().filter(|one| from(one, "big.example")).count() < NEWSLETTERS - 20, "it overtook");
+            assert!(single.at - sent < Duration::from_secs(2), "{:?}", single.at - sent);
+            break;
+        }
+        assert!(sent.elapsed() < Duration::from_secs(20), "the single mail does not arrive");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    relay.stop();
+}
+
+#[test]
+fn caps_hold_at_the_receiver() {
+    let server = Capture::start();
+    let customers = [Customer { id: "big", domain: "big.example", route: MAILJET.into() }];
+    let limits = "concurrency = 3\nper_minute = 7\nrecipients_per_transaction = 2";
+    let site = Site::with(&customers, &tier(server.address, limits));
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let to = ["a@example.net", "b@example.net", "c@example.net", "d@example.net", "e@example.net"];
+    queue_id(&client.send("news@big.example", &to, &newsletter(0)).unwrap());
+    server.wait_for(3, Duration::from_secs(20));
+    for n in 1..20 {
+        queue_id(&client.send("news@big.example", &["b@example.net"], &newsletter(n)).unwrap());
+    }
+    server.wait_for(7, Duration::from_secs(20));
+    std::thread::sleep(Duration::from_secs(3));
+    let received = server.received();
+    assert_eq!(received.len(), 7, "messages within one minute");
+    assert!(received.iter().all(|one| one.to.len() <= 2), "recipients a transaction");
+    let all: Vec<&String> = received.iter().take(3).flat_map(|one| &one.to).collect();
+    assert_eq!(all.len(), 5, "each recipient once: {all:?}");
+    relay.stop();
+}
+
+#[test]
+fn the_daily_cap_holds_across_a_restart() {
+    let server = Capture::start();
+    let customers = [Customer { id: "big", domain: "big.example", route: MAILJET.into() }];
+    let site = Site::with(&customers, &tier(server.address, "per_day = 5"));
+    for expected in [3, 5] {
+        let relay = site.start();
+        let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+        for n in 0..3 {
+            queue_id(&client.send("news@big.example", &["b@example.net"], &newsletter(n)).unwrap());
+        }
+        server.wait_for(expected, Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1500));
+        relay.stop();
+        assert_eq!(server.received().len(), expected);
+    }
+}

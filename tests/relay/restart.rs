@@ -1,0 +1,85 @@
+//! Stopping and starting with mail in the queue: nothing is lost, and nothing is sent twice where the server had time to answer.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::support::capture::{Capture, Received};
+use crate::support::client::{Client, message, queue_id};
+use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, plain_route};
+
+fn subjects(received: &[Received]) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    for one in received {
+        let header = String::from_utf8_lossy(one.header()).into_owned();
+        let subject = header.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap().to_owned();
+        *counts.entry(subject).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn mail_queued_before_a_restart_is_delivered_after_it() {
+    let later = free_port();
+    let site = Site::with(
+        &[Customer { id: "good", domain: "good.example", route: plain_route(later) }],
+        "[retry]\nfirst = \"1s\"\n",
+    );
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    for n in 0..20 {
+        let mail = message("a@good.example", "b@example.net", &format!("n{n}"));
+        queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
+    }
+    relay.stop();
+
+    let server = Capture::scripted(&later.to_string(), Box::new(|_| None));
+    let relay = site.start();
+    let received = server.wait_for(20, Duration::from_secs(30));
+    assert!(subjects(&received).values().all(|count| *count == 1));
+    relay.stop();
+    assert_eq!(server.received().len(), 20);
+}
+
+#[test]
+fn a_stop_under_load_loses_nothing_and_sends_nothing_twice() {
+    let server = Capture::start();
+    server.answer_after(Duration::from_millis(20));
+    let site = Site::with(
+        &[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }],
+        "[retry]\nfirst = \"1s\"\n",
+    );
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let relay = site.start();
+        let senders: Vec<_> = (0..4)
+            .map(|sender| {
+                let smtp = site.smtp;
+                std::thread::spawn(move || {
+                    let mut taken = Vec::new();
+                    let Ok(mut client) = Client::login(smtp, USERNAME, PASSWORD) else { return taken };
+                    for n in 0.. {
+                        let subject = format!("r{round}s{sender}n{n}");
+                        let mail = message("a@good.example", "b@example.net", &subject);
+                        match client.send("a@good.example", &["b@example.net"], &mail) {
+                            Ok(heard) if heard.starts_with("250") => taken.push(subject),
+                            _ => return taken,
+                        }
+                    }
+                    taken
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(400));
+        relay.stop();
+        acknowledged.extend(senders.into_iter().flat_map(|sender| sender.join().unwrap()));
+    }
+    assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+    let relay = site.start();
+    let received = server.wait_for(acknowledged.len(), Duration::from_secs(60));
+    relay.stop();
+    let counts = subjects(&received);
+    let lost: Vec<_> = acknowledged.iter().filter(|subject| !counts.contains_key(*subject)).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "sent twice: {twice:?}");
+}

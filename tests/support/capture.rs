@@ -1,0 +1,187 @@
+//! A receiving SMTP server that keeps what it gets, octet by octet: plaintext, any login, one thread a connection.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// One message as it arrived.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The argument of MAIL FROM, brackets included.
+    pub from: String,
+    /// The arguments of RCPT TO.
+    pub to: Vec<String>,
+    /// The content, dots unstuffed, the final dot not included.
+    pub content: Vec<u8>,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// When its 250 was written.
+    pub at: Instant,
+}
+
+impl Received {
+    /// The header block with its last CRLF.
+    pub fn header(&self) -> &[u8] {
+        let end = memchr::memmem::find(&self.content, b"\r\n\r\n").expect("a message has a blank line");
+        &self.content[..end + 2]
+    }
+
+    /// The content from the blank line's end.
+    pub fn body(&self) -> &[u8] {
+        &self.content[self.header().len() + 2..]
+    }
+}
+
+/// What the server answers to a command line, before it does anything itself: `None` leaves it to the server.
+pub type Script = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The server; stops when dropped.
+pub struct Capture {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    changed: Condvar,
+    stopped: AtomicBool,
+    script: Script,
+    pause: Mutex<Duration>,
+}
+
+impl Capture {
+    /// Takes everything, on any free port.
+    pub fn start() -> Capture {
+        Capture::scripted("127.0.0.1:0", Box::new(|_| None))
+    }
+
+    /// On an address, with a script.
+    pub fn scripted(address: &str, script: Script) -> Capture {
+        let listener = TcpListener::bind(address).expect("a port to receive on");
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            received: Mutex::default(),
+            changed: Condvar::new(),
+            stopped: AtomicBool::new(false),
+            script,
+            pause: Mutex::default(),
+        });
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if serving.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let serving = Arc::clone(&serving);
+                std::thread::spawn(move || converse(stream, &serving));
+            }
+        });
+        Capture { address, shared }
+    }
+
+    /// From now on every message's 250 comes this much later.
+    pub fn answer_after(&self, pause: Duration) {
+        *self.shared.pause.lock().unwrap() = pause;
+    }
+
+    /// What arrived so far.
+    pub fn received(&self) -> Vec<Received> {
+        self.shared.received.lock().unwrap().clone()
+    }
+
+    /// Waits until `count` messages arrived; panics with what did arrive after `timeout`.
+    pub fn wait_for(&self, count: usize, timeout: Duration) -> Vec<Received> {
+        let received = self.shared.received.lock().unwrap();
+        let (received, result) =
+            self.shared.changed.wait_timeout_while(received, timeout, |r| r.len() < count).unwrap();
+        assert!(!result.timed_out(), "{} of {count} messages arrived within {timeout:?}", received.len());
+        received.clone()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
+    let peer = stream.peer_addr().ok()?;
+    stream.set_nodelay(true).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+    let mut out = stream.try_clone().ok()?;
+    let mut input = BufReader::new(stream);
+    let (mut from, mut to) = (String::new(), Vec::new());
+    let mut say = |text: &str| out.write_all(format!("{text}\r\n").as_bytes()).ok();
+    say("220 capture ESMTP")?;
+    loop {
+        let mut line = String::new();
+        if input.read_line(&mut line).ok()? == 0 || shared.stopped.load(Ordering::SeqCst) {
+            return None;
+        }
+        let line = line.trim_end();
+        if let Some(answer) = (shared.script)(line) {
+            if answer.is_empty() {
+                return None; // the script hangs up
+            }
+            say(&answer)?;
+            continue;
+        }
+        match line.split([' ', ':']).next()?.to_ascii_uppercase().as_str() {
+            "EHLO" => say(
+                "250-capture\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-AUTH PLAIN\r\n250 SIZE 100000000",
+            )?,
+            "AUTH" => say("235 2.7.0 welcome")?,
+            "MAIL" => {
+                from = argument(line);
+                to.clear();
+                say("250 2.1.0 ok")?;
+            }
+            "RCPT" => {
+                to.push(argument(line));
+                say("250 2.1.5 ok")?;
+            }
+            "DATA" => {
+                say("354 go on")?;
+                let content = read_content(&mut input)?;
+                std::thread::sleep(*shared.pause.lock().unwrap());
+                let at = Instant::now();
+                let received = Received { from: from.clone(), to: to.clone(), content, peer, at };
+                shared.received.lock().unwrap().push(received);
+                shared.changed.notify_all();
+                say("250 2.0.0 taken")?;
+            }
+            "QUIT" => {
+                say("221 bye")?;
+                return None;
+            }
+            _ => say("250 ok")?,
+        }
+    }
+}
+
+fn argument(line: &str) -> String {
+    let after = line.split_once(':').map_or("", |(_, after)| after).trim_start();
+    after.split_inclusive('>').next().unwrap_or_default().to_owned()
+}
+
+fn read_content(input: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    loop {
+        let start = content.len();
+        if input.read_until(b'\n', &mut content).ok()? == 0 {
+            return None;
+        }
+        if content[start..] == *b".\r\n" {
+            content.truncate(start);
+            return Some(content);
+        }
+        if content[start] == b'.' {
+            content.remove(start);
+        }
+    }
+}

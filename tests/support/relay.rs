@@ -1,0 +1,276 @@
+//! The real binary as a process of its own, with a scratch configuration.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The name submitters log in with.
+pub const USERNAME: &str = "webcrm";
+/// Their password.
+pub const PASSWORD: &str = "hemmeligt-kodeord-42";
+
+/// A scratch folder with configuration, keys and state of one relay.
+pub struct Site {
+    dir: tempfile::TempDir,
+    /// Where it takes mail: `127.0.0.1`, plaintext login allowed.
+    pub smtp: SocketAddr,
+    /// Its pages.
+    pub web: SocketAddr,
+}
+
+/// A customer's file to be written.
+pub struct Customer<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its From domain.
+    pub domain: &'a str,
+    /// The `[route]` section's lines and what follows it.
+    pub route: String,
+}
+
+/// A plaintext own-server route to `server`.
+pub fn plain_route(server: SocketAddr) -> String {
+    format!("via = \"own-server\"\nhost = \"{}\"\nport = {}\ntls = \"off\"\n", server.ip(), server.port())
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+impl Site {
+    /// Writes the configuration, and a key for each customer.
+    pub fn new(customers: &[Customer<'_>]) -> Site {
+        Site::with(customers, "")
+    }
+
+    /// The same with further lines at the end of the server file.
+    pub fn with(customers: &[Customer<'_>], more: &str) -> Site {
+        let dir = tempfile::Builder::new().prefix("postbud-test-").tempdir().expect("a scratch folder");
+        let site = Site { dir, smtp: free_port(), web: free_port() };
+        fs::create_dir_all(site.path("config/customers")).unwrap();
+        fs::create_dir_all(site.path("keys")).unwrap();
+        fs::write(site.path("config/webcrm.hash"), hash(PASSWORD)).unwrap();
+        let (smtp, web) = (site.smtp, site.web);
+        fs::write(
+            site.path("config/postbud.toml"),
+            format!(
+                "hostname = \"out.example.com\"\nstate_dir = \"../state\"\ncustomers_dir = \"customers\"\n\n\
+                 [[listener]]\naddress = \"{smtp}\"\ntls = \"off\"\nauth = \"required\"\nallow_plaintext_auth = true\n\
+                 allow_from = [\"127.0.0.0/8\"]\n\n\
+                 [[submitter]]\nusername = \"{USERNAME}\"\npassword_hash_file = \"webcrm.hash\"\ncustomers = \"all\"\n\n\
+                 [egress]\naddress = \"127.0.0.1\"\nbind = \"127.0.0.1\"\n\n\
+                 [spool]\nmin_free = \"16 MiB\"\n\n[events]\nlog = \"../state/events.jsonl\"\n\n\
+                 [web]\naddress = \"{web}\"\n{more}\n"
+            ),
+        )
+        .unwrap();
+        for customer in customers {
+            site.add(customer);
+        }
+        site
+    }
+
+    /// Writes a customer's file, and its key where there is none.
+    pub fn add(&self, customer: &Customer<'_>) {
+        let Customer { id, domain, route } = customer;
+        let key = self.key(domain);
+        if !key.exists() {
+            let made = self.run(&["dkim", "keygen", "--out", key.to_str().unwrap()]);
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        }
+        let mut file = format!("name = \"{id}\"\ndomains = [\"{domain}\"]\n");
+        write!(file, "[dkim]\nselector = \"postbud1\"\nprivate_key = \"../../keys/{domain}.pem\"\n[route]\n{route}")
+            .unwrap();
+        fs::write(self.customer_file(id), file).unwrap();
+    }
+
+    /// A path below the site.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// A customer's file.
+    pub fn customer_file(&self, id: &str) -> PathBuf {
+        self.path(&format!("config/customers/{id}.toml"))
+    }
+
+    /// A domain's private key.
+    pub fn key(&self, domain: &str) -> PathBuf {
+        self.path(&format!("keys/{domain}.pem"))
+    }
+
+    /// The server file.
+    pub fn config(&self) -> PathBuf {
+        self.path("config/postbud.toml")
+    }
+
+    /// Everything that the event log holds, a line each.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        let log = fs::read_to_string(self.path("state/events.jsonl")).unwrap_or_default();
+        log.lines().map(|line| serde_json::from_str(line).expect("an event is JSON")).collect()
+    }
+
+    /// Waits for an event that `wanted` accepts.
+    pub fn wait_for_event(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let patience = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(found) = self.events().into_iter().find(&wanted) {
+                return found;
+            }
+            assert!(Instant::now() < patience, "no event: {what}; events: {:#?}", self.events());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs a command of the binary to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_postbud")).args(arguments).output().expect("the binary starts")
+    }
+
+    /// Runs a command that takes `--config`.
+    pub fn operate(&self, arguments: &[&str]) -> Output {
+        let config = self.config();
+        let mut all = arguments.to_vec();
+        all.extend(["--config", config.to_str().unwrap()]);
+        self.run(&all)
+    }
+
+    /// Starts the relay and waits until it greets.
+    pub fn start(&self) -> Running {
+        let running = self.start_unready();
+        running.wait_until_ready(self.smtp);
+        running
+    }
+
+    /// Starts the relay without waiting.
+    pub fn start_unready(&self) -> Running {
+        let log = fs::File::options().create(true).append(true).open(self.path("relay.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_postbud"))
+            .args(["run", "--config", self.config().to_str().unwrap()])
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("the relay starts");
+        Running { child, log: self.path("relay.log") }
+    }
+}
+
+fn hash(password: &str) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_postbud"))
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A relay at work; killed when dropped.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Waits for the greeting.
+    pub fn wait_until_ready(&self, smtp: SocketAddr) {
+        let patience = Instant::now() + Duration::from_secs(30);
+        while greets(smtp).is_none() {
+            assert!(Instant::now() < patience, "the relay does not greet:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it wrote.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        let patience = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status}\n{}", self.log());
+                return;
+            }
+            assert!(Instant::now() < patience, "the relay does not stop:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for it to end by itself; gives its exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        let patience = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < patience, "the relay does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn greets(smtp: SocketAddr) -> Option<()> {
+    let mut stream = TcpStream::connect_timeout(&smtp, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting).ok()?;
+    (greeting == *b"220 ").then_some(())
+}
+
+/// Reads a page.
+pub fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the pages answer");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The files of a folder with an ending, sorted.
+pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == ending))
+        .collect();
+    found.sort();
+    found
+}
