@@ -35,6 +35,15 @@ pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
     Ok(hash.to_string())
 }
 
+/// Asks for a secret once: on a terminal nothing of it is shown, from a pipe it is a line.
+pub(super) fn secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        return read_line();
+    }
+    let _quiet = Quiet::new()?;
+    ask(prompt)
+}
+
 fn read_password() -> anyhow::Result<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         return read_line();

@@ -14,8 +14,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod check;
 mod completions;
+mod customer;
 mod dev_certs;
 mod dkim;
+mod domain;
 mod files;
 mod hash_password;
 mod man;
@@ -50,6 +52,8 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Customer(customer::Args),
+    Domain(domain::Args),
     Dkim(dkim::Args),
     Queue(queue::Args),
     Route(route::Args),
@@ -64,6 +68,8 @@ impl Command {
         match self {
             Command::Run(args) => args.run(),
             Command::Check(args) => args.run(),
+            Command::Customer(args) => args.run(),
+            Command::Domain(args) => args.run(),
             Command::Dkim(args) => args.run(),
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),

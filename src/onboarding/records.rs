@@ -105,7 +105,7 @@ pub async fn table(
     let mut broken_keys = Vec::new();
     match customer.domains.get(domain) {
         Some(SigningDomain::Ready(signer)) => {
-            for profile in signer.profiles() {
+            for profile in signer.profiles().filter(|profile| profile.domain == *domain) {
                 match render(domain, &profile.selector, &profile.key) {
                     Ok(record) => {
                         rows.push(row(Item::Dkim, need(Requirement::Dkim), "TXT", record.name, record.value));

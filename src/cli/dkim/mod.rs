@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 mod keygen;
 mod record;
+mod rotate;
 
 /// Make DKIM keys, print the DNS records that publish them, sign and verify files.
 ///
@@ -17,7 +18,8 @@ mod record;
     after_long_help = "\
 Examples:
   postbud dkim keygen --out keys/test.dk.pem
-  postbud dkim record test-as"
+  postbud dkim record test-as
+  postbud dkim rotate test-as"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -28,6 +30,7 @@ pub(super) struct Args {
 enum Command {
     Keygen(keygen::Args),
     Record(record::Args),
+    Rotate(rotate::Args),
 }
 
 impl Args {
@@ -35,6 +38,7 @@ impl Args {
         match self.command {
             Command::Keygen(args) => args.run(),
             Command::Record(args) => args.run(),
+            Command::Rotate(args) => args.run(),
         }
     }
 }

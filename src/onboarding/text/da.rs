@@ -219,10 +219,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::ProbeGood { server, detail } => (format!("{server} tager mail fra os: {detail}."), String::new()),
         F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges: {reason}."), remedy.clone()),
-        F::ProbeSkipped { server } => (
-            format!("{server} blev ikke prøvet."),
-            "Prøv den med `postbud probe` eller `postbud domain check --probe`.".into(),
-        ),
+        F::ProbeSkipped { server } => (format!("{server} blev ikke prøvet."), "Prøv den med `postbud probe`.".into()),
         F::InternalMail { ip, provider } => (
             format!("Mail fra webCRM til jeres egne folk kommer udefra, fra {ip}, i jeres eget domænes navn."),
             match provider {
@@ -429,7 +426,7 @@ pub(super) fn rotation(step: &Step) -> String {
             format!("Navneserveren svarede ikke: {reason}. Intet er ændret; kør kommandoen igen senere.")
         }
         Step::Switched { selector, file } => format!(
-            "Den nye nøgle er i DNS: {file} underskriver nu med selector {selector}. Genindlæs postbud (`postbud reload`), så det sker."
+            "Den nye nøgle er i DNS: {file} underskriver nu med selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så det sker."
         ),
         Step::Overlap { until } => format!(
             "Den gamle og den nye nøgle står sammen indtil {until}: mail, der er underskrevet med den gamle, er stadig undervejs. Kør kommandoen igen derefter."

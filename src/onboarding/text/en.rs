@@ -222,10 +222,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::ProbeGood { server, detail } => (format!("{server} takes mail from us: {detail}."), String::new()),
         F::ProbeFailed { server, reason, remedy } => (format!("{server} cannot be used: {reason}."), remedy.clone()),
-        F::ProbeSkipped { server } => (
-            format!("{server} was not tried."),
-            "Try it with `postbud probe` or `postbud domain check --probe`.".into(),
-        ),
+        F::ProbeSkipped { server } => (format!("{server} was not tried."), "Try it with `postbud probe`.".into()),
         F::InternalMail { ip, provider } => (
             format!(
                 "Mail from webCRM to your own people comes from {ip}, from outside, in the name of your own domain."
@@ -423,7 +420,7 @@ pub(super) fn rotation(step: &Step) -> String {
             format!("The name server did not answer: {reason}. Nothing was changed; run this command again later.")
         }
         Step::Switched { selector, file } => format!(
-            "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`postbud reload`) so that it does."
+            "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does."
         ),
         Step::Overlap { until } => format!(
             "Old and new key stay published together until {until}: mail signed with the old one is still on its way. Run this command again then."

@@ -1,0 +1,74 @@
+//! `postbud domain records`: everything a customer has to publish.
+
+use std::process::ExitCode;
+
+use super::{Desk, Language};
+use crate::cli::{ConfigFile, block_on};
+use crate::onboarding::records::{self, Table};
+use crate::time::Timestamp;
+
+/// Print everything a customer has to publish in DNS.
+///
+/// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now, our
+/// DKIM key, Mailjet's own records where they are configured, a DMARC policy to begin with, and the return-path alias. What
+/// is published already is marked. SPF is left out where DNS does not answer: a record that forgets the customer's other
+/// senders would stop their mail.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud domain records test-as
+  postbud domain records test-as --mail --lang da | mail -s 'DNS' it@test.dk
+  postbud domain records test-as --zone >> test.dk.zone
+
+Exit codes: 0 all there is to publish was printed; 1 something could not be: DNS did not answer, or a key cannot be used.")]
+pub(super) struct Args {
+    /// The customer: the name of its file.
+    customer: String,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print JSON.
+    #[arg(long, conflicts_with_all = ["zone", "mail"])]
+    json: bool,
+    /// Print lines for a BIND zone file.
+    #[arg(long, conflicts_with = "mail")]
+    zone: bool,
+    /// Print a mail to the customer, subject first.
+    #[arg(long)]
+    mail: bool,
+    #[command(flatten)]
+    language: Language,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        block_on(async {
+            let desk = Desk::open(&self.config)?;
+            let customer = desk.customer(&self.customer)?;
+            let mut tables: Vec<Table> = Vec::new();
+            for domain in customer.domains.keys() {
+                tables.push(
+                    records::table(&desk.checker, &desk.settings.directory, &customer, domain, Timestamp::now()).await,
+                );
+            }
+            let lang = self.language.or_english();
+            if self.json {
+                println!("{:#}", serde_json::to_value(&tables)?);
+            } else if self.mail {
+                let lang = self.language.or_customers(&desk.settings);
+                let (subject, body) = lang.mail(&customer.name, &tables);
+                print!("Subject: {subject}\n\n{body}");
+            } else if self.zone {
+                tables.iter().for_each(|table| print!("{}", records::zone(table, lang)));
+            } else {
+                tables.iter().for_each(|table| println!("{}", records::text(table, lang)));
+            }
+            for table in &tables {
+                for reason in &table.broken_keys {
+                    eprintln!("postbud: the key of {} cannot be used: {reason}", table.domain);
+                }
+            }
+            let whole = tables.iter().all(|table| !table.spf_unknown && table.broken_keys.is_empty());
+            Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        })
+    }
+}
