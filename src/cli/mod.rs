@@ -88,6 +88,7 @@ pub struct ConfigFile {
     #[arg(
         long = "config",
         short = 'c',
+        global = true,
         value_name = "FILE",
         env = "POSTBUD_CONFIG",
         default_value = "config/postbud.toml"

@@ -16,7 +16,7 @@ pub(super) struct Running {
     #[command(flatten)]
     config: ConfigFile,
     /// The relay's state folder, instead of asking the configuration for it.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     state_dir: Option<PathBuf>,
 }
 
