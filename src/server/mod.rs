@@ -21,7 +21,9 @@ use crate::bounce::Postmaster;
 use crate::customer::{Directory, Standings};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events};
+use crate::onboarding::{Checker, Monitor};
 use crate::queue::{self, Queue};
+use crate::resolver::{self, Dns, SharedResolver};
 use crate::spool::{self, Embedded, Notice, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
 use crate::{control, dkim, metrics, web};
@@ -49,6 +51,9 @@ pub enum StartError {
     /// The spool.
     #[error("spool: {0}")]
     Spool(#[from] spool::Error),
+    /// The resolver.
+    #[error("cannot ask the DNS: {0}")]
+    Resolver(#[from] resolver::dns::SetupError),
     /// The egress address.
     #[error(transparent)]
     Egress(#[from] delivery::EgressError),
@@ -100,8 +105,10 @@ impl Relay {
         let directory = Arc::new(ArcSwap::from_pointee(settings.directory));
         let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));
         let standings = Standings::default();
+        let resolver: SharedResolver = Arc::new(Dns::new(&settings.resolver)?);
         let delivery = Arc::new(Delivery::new(delivery::Settings {
             timeouts: settings.timeouts,
+            resolver: Some(Arc::clone(&resolver)),
             ..delivery::Settings::new(settings.hostname.as_str(), settings.egress)
         })?);
         let postmaster = Postmaster {
@@ -129,6 +136,15 @@ impl Relay {
 
         let stopping = CancellationToken::new();
         let background = TaskTracker::new();
+        let checks = settings.onboarding.state_dir.clone();
+        let checker = Checker::new(settings.onboarding, resolver).map_err(|source| StartError::State {
+            what: "cannot keep the verdicts in",
+            path: checks,
+            source,
+        })?;
+        // Publishes what the last run knew before the first message is routed.
+        let monitor = Monitor::new(checker, Arc::clone(&directory), standings.clone(), events.clone());
+        background.spawn(monitor.run(stopping.clone()));
         let socket = control::bind(&settings.state_dir).map_err(|source| StartError::State {
             what: "cannot make the control socket",
             path: control::socket_path(&settings.state_dir),
