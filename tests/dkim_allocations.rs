@@ -49,7 +49,7 @@ fn a_signature_allocates_nothing_of_its_own() {
     };
     let body = hash();
     let mut out = Vec::with_capacity(8192);
-    let mut sign = |out: &mut Vec<u8>| {
+    let sign = |out: &mut Vec<u8>| {
         out.clear();
         signer.sign(&fields, &body, Timestamp::EPOCH, out).unwrap();
     };

@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 mod keygen;
+mod message;
 mod record;
 mod rotate;
+mod sign;
+mod verify;
 
 /// Make DKIM keys, print the DNS records that publish them, sign and verify files.
 ///
@@ -30,6 +33,8 @@ pub(super) struct Args {
 enum Command {
     Keygen(keygen::Args),
     Record(record::Args),
+    Sign(sign::Args),
+    Verify(verify::Args),
     Rotate(rotate::Args),
 }
 
@@ -38,6 +43,8 @@ impl Args {
         match self.command {
             Command::Keygen(args) => args.run(),
             Command::Record(args) => args.run(),
+            Command::Sign(args) => args.run(),
+            Command::Verify(args) => args.run(),
             Command::Rotate(args) => args.run(),
         }
     }

@@ -1,0 +1,68 @@
+//! `postbud dkim verify`: what a receiver would say of a file's signatures.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::message;
+use crate::cli::block_on;
+use crate::dkim::verify::{Keys, verify};
+use crate::resolver::{self, Dns};
+
+/// Verify the DKIM signatures of a message.
+///
+/// Takes a file, or standard input, and asks DNS for the keys as a receiver would; with --record the key is taken from there,
+/// so that a record can be tried before it is published. One line a signature, from top to bottom.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud dkim verify received.eml
+  postbud dkim verify --record \"$(postbud dkim record test-as | cut -f3)\" signed.eml
+
+Exit codes: 0 every signature verified; 1 one did not, or there is none.")]
+pub(super) struct Args {
+    /// The message; standard input where it is missing or `-`.
+    file: Option<PathBuf>,
+    /// The TXT value of the key record to use for every signature, instead of DNS.
+    #[arg(long, value_name = "TXT")]
+    record: Option<String>,
+    /// Print a JSON list of objects with domain, selector, verified and reason.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let octets = message::read(self.file.as_ref())?;
+        let verdicts = block_on(async {
+            let verdicts = match &self.record {
+                Some(record) => verify(&octets, Keys::Record(record)).await,
+                None => verify(&octets, Keys::Dns(&Dns::new(&resolver::Settings::default())?)).await,
+            };
+            Ok(verdicts?)
+        })?;
+        if self.json {
+            let all = verdicts.iter().map(|v| {
+                json!({
+                    "domain": v.domain,
+                    "selector": v.selector,
+                    "verified": v.outcome.is_ok(),
+                    "reason": v.outcome.as_ref().err(),
+                })
+            });
+            println!("{:#}", serde_json::Value::from_iter(all));
+        } else {
+            for verdict in &verdicts {
+                let outcome =
+                    verdict.outcome.as_ref().map_or_else(|reason| format!("broken: {reason}"), |()| "verified".into());
+                println!("{}\t{}\t{outcome}", verdict.domain, verdict.selector);
+            }
+            if verdicts.is_empty() {
+                eprintln!("the message has no DKIM signature");
+            }
+        }
+        let good = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.outcome.is_ok());
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
