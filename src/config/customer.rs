@@ -18,7 +18,8 @@ pub(super) struct Defaults<'a> {
     pub bounce_mail: bool,
     pub message_size: u64,
     pub signing: &'a SigningDefaults,
-    pub tiers: &'a BTreeMap<String, Tier>,
+    /// Mailjet's tiers; `None` where the server file cannot be read well enough to tell.
+    pub tiers: Option<&'a BTreeMap<String, Tier>>,
 }
 
 /// A customer, and what Mailjet's console shows for its domains.
@@ -106,8 +107,10 @@ fn domains(table: &Table<'_>, taken: &mut BTreeMap<Domain, String>) -> Vec<Domai
 }
 
 fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
-    if !table.is_there() {
+    if table.is_absent() {
         table.mistake("", "is missing; write a table [route] with via = \"mailjet\" or via = \"own-server\"");
+    }
+    if !table.is_there() {
         return None;
     }
     let choices = [("mailjet", RouteKind::Mailjet), ("own-server", RouteKind::OwnServer)];
@@ -140,15 +143,15 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Vi
 }
 
 fn mailjet(table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
-    if defaults.tiers.is_empty() {
-        table.mistake("via", "the server file has no [mailjet.<tier>] to send through");
-    }
     let tier: Option<String> = table.get("tier");
-    if let Some(name) = tier.as_deref().filter(|name| !defaults.tiers.contains_key(*name)) {
-        let tiers: Vec<_> = defaults.tiers.keys().map(String::as_str).collect();
-        if !tiers.is_empty() {
-            table.mistake("tier", super::reader::not_one_of(name, &tiers));
-        }
+    let Some(tiers) = defaults.tiers else { return None };
+    if tiers.is_empty() {
+        table.mistake("via", "the server file has no [mailjet.<tier>] to send through");
+        return None;
+    }
+    if let Some(name) = tier.as_deref().filter(|name| !tiers.contains_key(*name)) {
+        let names: Vec<_> = tiers.keys().map(String::as_str).collect();
+        table.mistake("tier", super::reader::not_one_of(name, &names));
         return None;
     }
     Some(Via::Mailjet { tier })

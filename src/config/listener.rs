@@ -111,28 +111,31 @@ fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
     }
 }
 
-/// A submitter, with the place of its `customers` for a later look at whether they exist.
+/// What a `[[submitter]]` says, as far as it can be used.
 pub(super) struct Named {
-    pub submitter: Submitter,
+    pub submitter: Option<Submitter>,
+    /// The customers it names, for a later look at whether they exist.
     pub listed: Vec<String>,
 }
 
-/// Reads every `[[submitter]]`.
+/// Reads every `[[submitter]]`; one result a table.
 pub(super) fn submitters(tables: &[Table<'_>]) -> Vec<Named> {
     let mut names = HashSet::new();
     let mut submitters = Vec::new();
     for table in tables {
-        let Some(named) = submitter(table) else { continue };
-        if names.insert(named.submitter.username.clone()) {
-            submitters.push(named);
-        } else {
-            table.mistake("username", format!("another [[submitter]] is called \"{}\"", named.submitter.username));
+        let mut named = submitter(table);
+        if let Some(name) = named.submitter.as_ref().map(|submitter| submitter.username.clone())
+            && !names.insert(name.clone())
+        {
+            table.mistake("username", format!("another [[submitter]] is called \"{name}\""));
+            named.submitter = None;
         }
+        submitters.push(named);
     }
     submitters
 }
 
-fn submitter(table: &Table<'_>) -> Option<Named> {
+fn submitter(table: &Table<'_>) -> Named {
     let username: Option<String> = table.require("username", "\"webcrm\"");
     let listed = match customers(table) {
         Some(listed) => listed,
@@ -151,19 +154,24 @@ fn submitter(table: &Table<'_>) -> Option<Named> {
         let what = "a password is never kept here; write password_hash, made by `postbud hash-password`";
         table.mistake("password", what);
     }
-    let password_hash = secret::value(table, PASSWORD_HASH)?.as_str().to_owned();
     let customers = match listed.as_slice() {
         [] => Allowed::All,
         ids => Allowed::Listed(ids.iter().map(|id| CustomerId::new(id)).collect::<BTreeSet<_>>()),
     };
-    let submitter = Submitter { username: username?, password_hash, customers, urgency };
-    if Submitters::new(vec![submitter.clone()]).is_err() {
-        let key = ["password_hash_file", "password_hash_env"].into_iter().find(|key| table.has(key));
-        let what = "is not an Argon2id hash; make one with `postbud hash-password`";
-        table.mistake(key.unwrap_or("password_hash"), what);
-        return None;
-    }
-    Some(Named { submitter, listed })
+    let password_hash = secret::value(table, PASSWORD_HASH).map(|hash| hash.as_str().to_owned());
+    let submitter = username
+        .zip(password_hash)
+        .map(|(username, password_hash)| Submitter { username, password_hash, customers, urgency })
+        .filter(|submitter| {
+            let is_usable = Submitters::new(vec![submitter.clone()]).is_ok();
+            if !is_usable {
+                let key = ["password_hash_file", "password_hash_env"].into_iter().find(|key| table.has(key));
+                let what = "is not an Argon2id hash; make one with `postbud hash-password`";
+                table.mistake(key.unwrap_or("password_hash"), what);
+            }
+            is_usable
+        });
+    Named { submitter, listed }
 }
 
 /// The ids that a submitter may send for; empty for all of them. `None` where the value is neither.
@@ -177,6 +185,6 @@ fn customers(table: &Table<'_>) -> Option<Vec<String>> {
     if table.is_empty_list("customers") {
         return None;
     }
-    // A list that cannot be read has been noted; it must not be taken for "all".
-    Some(table.get("customers").unwrap_or_else(|| vec![String::new()]))
+    // Where the list cannot be read that has been noted, and these settings are never used.
+    Some(table.get("customers").unwrap_or_default())
 }

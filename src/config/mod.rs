@@ -115,8 +115,13 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
 
     let tiers = server::tiers(root);
     let signing = signing::defaults(&root.table("dkim"));
-    let defaults =
-        customer::Defaults { bulk, bounce_mail, message_size: limits.message_size, signing: &signing, tiers: &tiers };
+    let defaults = customer::Defaults {
+        bulk,
+        bounce_mail,
+        message_size: limits.message_size,
+        signing: &signing,
+        tiers: root.is_sound().then_some(&tiers),
+    };
     let mut customers = Vec::new();
     for found in read_customers(root, &defaults, notes) {
         onboarding.mailjet.extend(found.mailjet);
@@ -130,7 +135,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         }
     }
 
-    let submitters = Submitters::new(submitters.into_iter().map(|named| named.submitter).collect());
+    let submitters = Submitters::new(submitters.into_iter().filter_map(|named| named.submitter).collect());
     Some(Settings {
         hostname: hostname?,
         listeners,

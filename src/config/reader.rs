@@ -37,15 +37,20 @@ impl File {
         None
     }
 
-    /// The tree, with syntax errors noted.
+    /// The tree, with syntax errors noted: the first of each line, because one slip makes several. What such a tree says is
+    /// guessed, so nothing else is said about it.
     pub(super) fn parse<'a>(&'a self, notes: &'a Notes) -> Document<'a> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
-        let document = Document { file: self, notes, root };
-        for error in errors {
-            let line = document.line(error.span().unwrap_or_default());
-            notes.mistake(&self.path, line, String::new(), error.message().lines().collect::<Vec<_>>().join("; "));
+        let mut lines = Vec::new();
+        for error in &errors {
+            let line = line_of(&self.text, error.span().unwrap_or_default().start);
+            if !lines.contains(&line) {
+                let what = error.message().lines().collect::<Vec<_>>().join("; ");
+                notes.mistake(&self.path, line, String::new(), what);
+                lines.push(line);
+            }
         }
-        document
+        Document { file: self, notes, root, is_sound: errors.is_empty() }
     }
 
     fn dir(&self) -> &Path {
@@ -58,6 +63,7 @@ pub(super) struct Document<'a> {
     file: &'a File,
     notes: &'a Notes,
     root: Spanned<DeTable<'a>>,
+    is_sound: bool,
 }
 
 impl<'a> Document<'a> {
@@ -69,6 +75,8 @@ impl<'a> Document<'a> {
             path: String::new(),
             line: 1,
             table: Some(self.root.get_ref()),
+            is_absent: false,
+            is_sound: self.is_sound,
             asked: RefCell::default(),
         }
     }
@@ -76,10 +84,6 @@ impl<'a> Document<'a> {
     /// The outermost keys and values.
     pub(super) fn values(&self) -> impl Iterator<Item = (&str, &DeValue<'a>)> {
         self.root.get_ref().iter().map(|(key, value)| (key.get_ref().as_ref(), value.get_ref()))
-    }
-
-    fn line(&self, span: Range<usize>) -> usize {
-        line_of(&self.file.text, span.start)
     }
 }
 
@@ -96,6 +100,10 @@ pub(super) struct Table<'t> {
     /// Where its header stands; where it is missing, its parent's.
     line: usize,
     table: Option<&'t DeTable<'t>>,
+    /// Nothing stands in its place, not even something else than a table.
+    is_absent: bool,
+    /// The file has no syntax error.
+    is_sound: bool,
     asked: RefCell<Vec<Cow<'static, str>>>,
 }
 
@@ -199,11 +207,21 @@ impl<'t> Table<'t> {
                 other => {
                     let full = parent.full(&name);
                     let what = format!("is {}, but a table [{full}] belongs here", kind(other));
-                    self.notes.mistake(&self.file.path, line_of(&self.file.text, value.span().start), full, what);
+                    self.note(value.span().start, full, what);
                 }
             }
         }
         tables
+    }
+
+    /// Whether the file has neither this table nor something else in its place.
+    pub(super) fn is_absent(&self) -> bool {
+        self.is_absent
+    }
+
+    /// Whether the file has no syntax error: only then it says what it says.
+    pub(super) fn is_sound(&self) -> bool {
+        self.is_sound
     }
 
     /// Whether the file has this table.
@@ -239,17 +257,23 @@ impl<'t> Table<'t> {
 
     /// Notes a mistake at `key`, or at the table's header where the key is absent.
     pub(super) fn mistake(&self, key: &str, what: impl Into<String>) {
-        self.notes.mistake(&self.file.path, self.line_at(key), self.full(key), what);
+        if self.is_sound {
+            self.notes.mistake(&self.file.path, self.line_at(key), self.full(key), what);
+        }
     }
 
     /// Notes that a customer's signing key cannot be used.
     pub(super) fn broken(&self, key: &str, what: impl Into<String>) {
-        self.notes.broken(&self.file.path, self.line_at(key), self.full(key), what);
+        if self.is_sound {
+            self.notes.broken(&self.file.path, self.line_at(key), self.full(key), what);
+        }
     }
 
     /// Notes a warning at `key`.
     pub(super) fn warning(&self, key: &str, what: impl Into<String>) {
-        self.notes.warning(&self.file.path, self.line_at(key), self.full(key), what);
+        if self.is_sound {
+            self.notes.warning(&self.file.path, self.line_at(key), self.full(key), what);
+        }
     }
 
     /// What a relative path stands for: paths are relative to the file they are in.
@@ -262,13 +286,20 @@ impl<'t> Table<'t> {
         format!("{}:{}", self.file.path.display(), self.line_at(key))
     }
 
+    fn note(&self, offset: usize, key: String, what: String) {
+        if self.is_sound {
+            self.notes.mistake(&self.file.path, line_of(&self.file.text, offset), key, what);
+        }
+    }
+
     fn read<T: FromValue>(&self, key: &'static str) -> Result<Option<T>, Noted> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match T::from_value(value, self.file.dir()) {
             Ok(value) => Ok(Some(value)),
-            Err(refused) => {
-                let line = line_of(&self.file.text, refused.at.start);
-                self.notes.mistake(&self.file.path, line, self.full(key), refused.what);
+            Err(all) => {
+                for refused in all {
+                    self.note(refused.at.start, self.full(key), refused.what);
+                }
                 Err(Noted)
             }
         }
@@ -283,12 +314,15 @@ impl<'t> Table<'t> {
     }
 
     fn child(&self, path: String, span: Option<Range<usize>>, table: Option<&'t DeTable<'t>>) -> Table<'t> {
+        let is_absent = span.is_none();
         Table {
             file: self.file,
             notes: self.notes,
             path,
             line: span.map_or(self.line, |span| line_of(&self.file.text, span.start)),
             table,
+            is_absent,
+            is_sound: self.is_sound,
             asked: RefCell::default(),
         }
     }
@@ -323,7 +357,6 @@ impl Drop for Table<'_> {
             if known.contains(&name) {
                 continue;
             }
-            let line = line_of(&self.file.text, key.span().start);
             let what = match closest(name, &known) {
                 Some(meant) => format!("is not a known key; did you mean {}?", self.full(meant)),
                 None => {
@@ -332,7 +365,7 @@ impl Drop for Table<'_> {
                     format!("is not a known key; known here: {}", known.join(", "))
                 }
             };
-            self.notes.mistake(&self.file.path, line, self.full(name), what);
+            self.note(key.span().start, self.full(name), what);
         }
     }
 }

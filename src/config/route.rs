@@ -101,10 +101,11 @@ fn tls(table: &Table<'_>, mode: TlsMode) -> TlsPolicy {
         ("minimum_tls", encrypted),
     ] {
         if table.has(key) && !has_a_use {
-            table.mistake(
-                key,
-                "has no use with this tls; certificates are checked with tls = \"required\" or \"implicit\"",
-            );
+            let what = match mode {
+                TlsMode::Off => "has no use with tls = \"off\"",
+                _ => "has no use here: certificates are checked with tls = \"required\" or \"implicit\" only",
+            };
+            table.mistake(key, what);
         }
     }
     if pinned_sha256.is_some() && table.has("ca_file") {

@@ -106,7 +106,8 @@ pub(super) fn signers(
     let identity: Option<String> = table.get("identity");
 
     let mut signers = BTreeMap::new();
-    for domain in domains {
+    // Without a key the reason has been noted above.
+    for domain in domains.iter().filter(|_| !keys.is_empty()) {
         let signing = match signer(table, domain, &keys, identity.as_deref(), defaults) {
             Ok(signer) => SigningDomain::Ready(Arc::new(signer)),
             Err((key, why)) => {

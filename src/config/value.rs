@@ -22,9 +22,15 @@ pub(super) struct Refused {
     pub what: String,
 }
 
-/// A checked type that configuration can hold. `dir` is what relative paths are relative to.
+/// One refusal.
+fn refuse<T>(value: &Spanned<DeValue<'_>>, what: String) -> Result<T, Vec<Refused>> {
+    Err(vec![Refused { at: value.span(), what }])
+}
+
+/// A checked type that configuration can hold. `dir` is what relative paths are relative to. Every element of a list that
+/// cannot be used is refused.
 pub(super) trait FromValue: Sized {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused>;
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>>;
 }
 
 /// A type that is written as text.
@@ -35,11 +41,10 @@ trait FromText: Sized {
 }
 
 impl<T: FromText> FromValue for T {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
-        let refused = |what| Refused { at: value.span(), what };
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
         match value.get_ref() {
-            DeValue::String(text) => T::from_text(text, dir).map_err(refused),
-            other => Err(refused(format!("is {}, but {} belongs here", shown(other), T::WANTED))),
+            DeValue::String(text) => T::from_text(text, dir).or_else(|what| refuse(value, what)),
+            other => refuse(value, format!("is {}, but {} belongs here", shown(other), T::WANTED)),
         }
     }
 }
@@ -194,15 +199,16 @@ impl FromText for HostName {
 pub(super) struct Port(pub u16);
 
 impl FromValue for Port {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
-        let refused = |shown| Refused { at: value.span(), what: format!("{shown} is not a port (1–65535)") };
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
+        let refused = |shown: String| refuse(value, format!("{shown} is not a port (1–65535)"));
         match value.get_ref() {
             DeValue::Integer(_) => {
                 let number = i64::from_value(value, dir)?;
-                u16::try_from(number).ok().filter(|port| *port > 0).map(Port).ok_or_else(|| refused(number.to_string()))
+                let port = u16::try_from(number).ok().filter(|port| *port > 0).map(Port);
+                port.map_or_else(|| refused(number.to_string()), Ok)
             }
-            DeValue::String(text) => Err(refused(format!("\"{text}\""))),
-            other => Err(refused(shown(other))),
+            DeValue::String(text) => refused(format!("\"{text}\"")),
+            other => refused(shown(other)),
         }
     }
 }
@@ -242,30 +248,24 @@ impl FromText for Url {
 }
 
 impl FromValue for bool {
-    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Refused> {
+    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Vec<Refused>> {
         match value.get_ref() {
             DeValue::Boolean(flag) => Ok(*flag),
-            DeValue::String(text) => {
-                let what = format!("\"{text}\" is a text; write true or false without quotes");
-                Err(Refused { at: value.span(), what })
-            }
-            other => {
-                Err(Refused { at: value.span(), what: format!("is {}, but true or false belongs here", shown(other)) })
-            }
+            DeValue::String(text) => refuse(value, format!("\"{text}\" is a text; write true or false without quotes")),
+            other => refuse(value, format!("is {}, but true or false belongs here", shown(other))),
         }
     }
 }
 
 impl FromValue for i64 {
-    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Refused> {
-        let refused = |what| Refused { at: value.span(), what };
+    fn from_value(value: &Spanned<DeValue<'_>>, _: &Path) -> Result<Self, Vec<Refused>> {
         match value.get_ref() {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .map_err(|_| refused(format!("{number} is too large a number"))),
+                .or_else(|_| refuse(value, format!("{number} is too large a number"))),
             DeValue::String(text) if text.parse::<i64>().is_ok() => {
-                Err(refused(format!("\"{text}\" is a text; write the number without quotes")))
+                refuse(value, format!("\"{text}\" is a text; write the number without quotes"))
             }
-            other => Err(refused(format!("is {}, but a number belongs here", shown(other)))),
+            other => refuse(value, format!("is {}, but a number belongs here", shown(other))),
         }
     }
 }
@@ -273,12 +273,10 @@ impl FromValue for i64 {
 macro_rules! whole_number {
     ($($type:ty),*) => {$(
         impl FromValue for $type {
-            fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
+            fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
                 let number = i64::from_value(value, dir)?;
-                <$type>::try_from(number).map_err(|_| {
-                    let what = format!("{number} is outside of 0 to {}", <$type>::MAX);
-                    Refused { at: value.span(), what }
-                })
+                let wrong = if number < 0 { "is negative" } else { "is too large a number" };
+                <$type>::try_from(number).or_else(|_| refuse(value, format!("{number} {wrong}")))
             }
         }
     )*};
@@ -286,31 +284,33 @@ macro_rules! whole_number {
 whole_number!(u32, u64, usize);
 
 impl FromValue for f64 {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
         match value.get_ref() {
-            DeValue::Float(number) => number
-                .as_str()
-                .replace('_', "")
-                .parse::<f64>()
-                .ok()
-                .filter(|number| number.is_finite())
-                .ok_or_else(|| Refused { at: value.span(), what: format!("{number} is not a finite number") }),
+            DeValue::Float(number) => {
+                let parsed = number.as_str().replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite());
+                parsed.map_or_else(|| refuse(value, format!("{number} is not a finite number")), Ok)
+            }
             // A whole number that is meant as a factor is small.
             _ => i64::from_value(value, dir).map(|number| number as f64),
         }
     }
 }
 
-/// A list; each element that cannot be used is refused where it stands (the first one).
+/// A list; each element that cannot be used is refused where it stands.
 impl<T: FromValue> FromValue for Vec<T> {
-    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Refused> {
-        match value.get_ref() {
-            DeValue::Array(array) => array.iter().map(|element| T::from_value(element, dir)).collect(),
-            other => {
-                let what = format!("is {}, but a list in [square brackets] belongs here", kind(other));
-                Err(Refused { at: value.span(), what })
+    fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
+        let DeValue::Array(array) = value.get_ref() else {
+            let what = format!("is {}, but a list in [square brackets] belongs here", kind(value.get_ref()));
+            return refuse(value, what);
+        };
+        let (mut found, mut refused) = (Vec::new(), Vec::new());
+        for element in array.iter() {
+            match T::from_value(element, dir) {
+                Ok(element) => found.push(element),
+                Err(more) => refused.extend(more),
             }
         }
+        if refused.is_empty() { Ok(found) } else { Err(refused) }
     }
 }
 

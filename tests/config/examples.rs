@@ -1,0 +1,106 @@
+use std::fs;
+
+use super::scratch::{Scratch, project};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_examples_pass_once_their_keys_and_secrets_are_made() {
+    let scratch = Scratch::new();
+    let checked = scratch.postbud(&["check", "--config", "config/postbud.toml"]);
+    let (out, err) = (text(&checked.stdout), text(&checked.stderr));
+    assert!(checked.status.success(), "{out}{err}");
+    assert_eq!(out, "OK: 1 listener, 2 customers with 3 domains, 2 Mailjet tiers and 1 own server\n");
+    assert_eq!(err, "");
+}
+
+#[test]
+fn a_clean_clone_lacks_nothing_but_its_keys_and_secrets() {
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_postbud"))
+        .args(["check", "--json"])
+        .current_dir(project())
+        .env_remove("POSTBUD_CONFIG")
+        .output()
+        .expect("postbud runs");
+    let found: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("one JSON object");
+    for mistake in found["mistakes"].as_array().expect("a list") {
+        let what = mistake["what"].as_str().expect("a text");
+        assert!(what.contains("No such file"), "{mistake}");
+    }
+}
+
+/// A commented key of the example is documentation: each must be known where it stands, with a value of the right kind.
+#[test]
+fn every_commented_key_of_the_examples_is_a_known_key() {
+    let scratch = Scratch::new();
+    for name in ["config/postbud.toml", "config/customers/test-as.toml", "config/customers/egen-server.toml"] {
+        let example = fs::read_to_string(project().join(name)).expect("the example");
+        scratch.write(name, &uncommented(&example));
+    }
+    let checked = scratch.postbud(&["check", "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("one JSON object");
+    let mistakes: Vec<_> = found["mistakes"].as_array().expect("a list").iter().map(ToString::to_string).collect();
+    let unknown: Vec<_> =
+        mistakes.iter().filter(|m| m.contains("not a known key") || m.contains("belongs here")).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+/// Takes the comment sign off lines that are `# key = value` or `# [table]`.
+fn uncommented(example: &str) -> String {
+    let mut lines = Vec::new();
+    for line in example.lines() {
+        let Some(rest) = line.strip_prefix("# ") else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        let key =
+            rest.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        let table = rest.starts_with('[') && rest.split(']').next().is_some_and(|name| !name.contains(' '));
+        lines.push(if key || table { rest.to_owned() } else { line.to_owned() });
+    }
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_commands_that_the_example_names_make_what_it_needs() {
+    let scratch = Scratch::new();
+    for name in ["keys", "certs"] {
+        fs::remove_dir_all(scratch.path(name)).expect("removed");
+    }
+    for key in ["keys/test.dk.pem", "keys/egenserver.dk.pem"] {
+        assert!(scratch.postbud(&["dkim", "keygen", "--out", key]).status.success());
+    }
+    assert!(scratch.postbud(&["dev-certs", "--dir", "certs"]).status.success());
+    let checked = scratch.postbud(&["check"]);
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+
+    let records = text(&scratch.postbud(&["dkim", "record", "egen-server"]).stdout);
+    let lines: Vec<_> = records.lines().collect();
+    assert_eq!(lines.len(), 2, "one record a domain: {records}");
+    assert!(lines[0].starts_with("postbud1._domainkey.egenserver.dk\tTXT\tv=DKIM1; k=rsa; p=MII"), "{records}");
+
+    let again = scratch.postbud(&["dkim", "keygen", "--out", "keys/test.dk.pem"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("never overwritten"));
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command_and_completions_for_every_shell() {
+    fn count(command: &clap::Command) -> usize {
+        1 + command.get_subcommands().map(count).sum::<usize>()
+    }
+    let scratch = Scratch::new();
+    assert!(scratch.postbud(&["man", "man"]).status.success());
+    let pages: Vec<_> =
+        fs::read_dir(scratch.path("man")).expect("the pages").flatten().map(|e| e.file_name()).collect();
+    for page in ["postbud.1", "postbud-check.1", "postbud-dkim-keygen.1"] {
+        assert!(pages.iter().any(|name| name == page), "{page} among {pages:?}");
+    }
+    assert!(pages.len() >= count(&postbud::cli::definition()), "{pages:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = text(&scratch.postbud(&["completions", shell]).stdout);
+        assert!(completions.contains("hash-password"), "{shell}");
+    }
+}
