@@ -105,7 +105,12 @@ impl Mailbox {
             Some(literal) => Host::Literal(parse_literal(literal).ok_or_else(refused)?),
             None => Host::Domain(Domain::parse(host)?),
         };
-        Ok(Mailbox { local: local.into(), host })
+        let mailbox = Mailbox { local: local.into(), host };
+        // An international name is longer as A-labels than it was as written.
+        match &mailbox.host {
+            Host::Domain(domain) if local.len() + 1 + domain.as_str().len() > 254 => Err(PathError::TooLong),
+            _ => Ok(mailbox),
+        }
     }
 
     /// The local part as written.
@@ -223,6 +228,17 @@ mod tests {
         assert!(d("test.dk").is_within(&d("test.dk")));
         assert!(!d("atest.dk").is_within(&d("test.dk")));
         assert!(!d("dk").is_within(&d("test.dk")));
+    }
+
+    #[test]
+    fn an_address_too_long_in_its_ascii_form_is_refused() {
+        // Five octets a label as written, ten or so as an A-label.
+        let host = |labels: usize| format!("{}dk", "åж.".repeat(labels));
+        let labels = (1..40).rfind(|n| Domain::parse(&host(*n)).is_ok()).unwrap();
+        assert!(Mailbox::parse(&format!("a@{}", host(labels - 1))).is_ok());
+        let long = format!("{}@{}", "x".repeat(64), host(labels - 1));
+        assert!(long.len() <= 254);
+        assert_eq!(Mailbox::parse(&long), Err(PathError::TooLong));
     }
 
     #[test]

@@ -113,10 +113,6 @@ impl Session {
         Reply::bare(220, format!("{} ESMTP postbud", self.rules.hostname))
     }
 
-    pub(super) fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     pub(super) fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }

@@ -1,0 +1,23 @@
+//! The submission server over real sockets, by scripts and by real clients.
+
+#[path = "support/certs.rs"]
+mod certs;
+#[path = "support/intake_spool.rs"]
+mod intake_spool;
+#[path = "support/submission.rs"]
+mod support;
+
+#[path = "submission/content.rs"]
+mod content;
+#[path = "submission/conversation.rs"]
+mod conversation;
+#[path = "submission/end_of_data.rs"]
+mod end_of_data;
+#[path = "submission/limits.rs"]
+mod limits;
+#[path = "submission/login.rs"]
+mod login;
+#[path = "submission/tenancy.rs"]
+mod tenancy;
+#[path = "submission/tls.rs"]
+mod tls;

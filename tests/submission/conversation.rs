@@ -1,0 +1,362 @@
+//! What the server says to commands, in and out of order.
+
+use std::io::Write;
+
+use crate::intake_spool::{Outcome, text};
+use crate::support::{PASSWORD, Setup, USERNAME, base64, plain};
+
+const MAIL: &str = "From: a@test.dk\nSubject: hej\n\nDav\n";
+
+#[test]
+fn a_message_is_answered_with_its_queue_id_and_kept_signed() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    let reply = client.mail("a@test.dk", MAIL);
+    let draft = server.spool.only();
+    assert_eq!(reply, format!("250 2.0.0 queued as {}", draft.id));
+    let text = text(&draft);
+    assert!(text.starts_with("Received: by out.webcrm.test (postbud) with ESMTPA id "), "{text}");
+    assert!(text.contains("\r\nDKIM-Signature: v=1; a=rsa-sha256;"), "{text}");
+    assert!(text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <"), "{text}");
+    assert!(text.ends_with("From: a@test.dk\r\nSubject: hej\r\n\r\nDav\r\n"), "{text}");
+    assert_eq!(draft.header_len as usize, "From: a@test.dk\r\nSubject: hej\r\n".len());
+    assert!(text.contains(&format!("Message-ID: <{}>", draft.message_id)));
+    client.say("QUIT", "221 2.0.0");
+    client.closed();
+}
+
+#[test]
+fn extensions_are_offered_where_they_hold() {
+    let server = Setup { plaintext_auth: false, ..Setup::default() }.start();
+    let mut client = server.connect();
+    let offered = client.say("EHLO x", "250-out.webcrm.test");
+    for extension in [
+        "PIPELINING",
+        "SIZE 26214400",
+        "8BITMIME",
+        "SMTPUTF8",
+        "ENHANCEDSTATUSCODES",
+        "STARTTLS",
+        "CHUNKING",
+        "DSN",
+        "LIMITS RCPTMAX=1000 MAILMAX=10000",
+    ] {
+        assert!(offered.contains(extension), "{extension} in {offered}");
+    }
+    assert!(!offered.contains("AUTH"), "{offered}");
+    assert_eq!(client.say("HELO x", "250"), "250 out.webcrm.test");
+}
+
+#[test]
+fn commands_out_of_order_are_refused() {
+    Setup::default().start().connect().script(
+        "
+        C: MAIL FROM:<a@test.dk>
+        S: 503 5.5.1
+        C: AUTH LOGIN
+        S: 503 5.5.1
+        C: EHLO x
+        S: 250
+        C: MAIL FROM:<a@test.dk>
+        S: 530 5.7.0
+        C: RCPT TO:<b@test.dk>
+        S: 503 5.5.1
+        C: DATA
+        S: 503 5.5.1
+        C: BDAT 0 LAST
+        S: 503 5.5.1
+        C: BOGUS
+        S: 500 5.5.1
+        C: VRFY a
+        S: 252 2.5.0
+        C: EXPN a
+        S: 502 5.5.1
+        C: HELP
+        S: 214
+        C: NOOP x
+        S: 250 2.0.0
+        C: RSET
+        S: 250 2.0.0
+        C: EHLO
+        S: 501 5.5.4
+        C: DATA x
+        S: 501 5.5.4
+        C: QUIT
+        S: 221
+        ",
+    );
+}
+
+#[test]
+fn within_a_message_order_matters_too() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    client.script(
+        "
+        C: MAIL FROM:<a@test.dk>
+        S: 250
+        C: MAIL FROM:<a@test.dk>
+        S: 503 5.5.1
+        C: AUTH PLAIN
+        S: 503 5.5.1
+        C: DATA
+        S: 554 5.5.1
+        C: STARTTLS
+        S: 503 5.5.1
+        C: RCPT TO:<b@test.dk>
+        S: 250
+        C: RSET
+        S: 250
+        C: RCPT TO:<b@test.dk>
+        S: 503 5.5.1
+        C: MAIL FROM:<a@test.dk>
+        S: 250
+        C: RCPT TO:<b@test.dk>
+        S: 250
+        C: EHLO again
+        S: 250
+        C: DATA
+        S: 503 5.5.1
+        ",
+    );
+}
+
+#[test]
+fn rset_after_rcpt_forgets_recipients() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    client.say("MAIL FROM:<a@test.dk>", "250");
+    client.say("RCPT TO:<wrong@example.com>", "250");
+    client.say("RSET", "250");
+    assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    let addresses: Vec<_> = server.spool.only().envelope.recipients.iter().map(|r| r.address.to_string()).collect();
+    assert_eq!(addresses, ["kunde@example.com"]);
+}
+
+#[test]
+fn a_pipelined_flight_is_answered_in_order() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    for _ in 0..3 {
+        client.send(
+            "MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<bad>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n",
+        );
+        for start in ["250 2.1.0", "250 2.1.5", "501 5.1.3", "250 2.1.5", "354"] {
+            client.hear(start);
+        }
+        client.send(format!("{}.\r\nNOOP\r\n", MAIL.replace('\n', "\r\n")));
+        client.hear("250 2.0.0 queued as ");
+        client.hear("250 2.0.0 still");
+    }
+    assert_eq!(server.spool.drafts().len(), 3);
+    assert_eq!(server.spool.drafts()[0].envelope.recipients.len(), 2);
+}
+
+#[test]
+fn content_behind_a_refused_data_is_never_obeyed() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    client.send("DATA\r\nMAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nFrom: a@test.dk\r\n\r\n.\r\n");
+    client.hear("503 5.5.1");
+    client.closed();
+    assert!(server.spool.drafts().is_empty());
+}
+
+#[test]
+fn lines_that_are_no_lines_are_refused() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    for octets in [&b"NOOP\n"[..], b"NO\rOP\r\n", b"NOOP \0\r\n", b"NOOP \xff\r\n"] {
+        client.send(octets);
+        client.hear("500 5.5.2");
+    }
+    client.send([&[b'x'; 5000][..], b"\r\n"].concat());
+    client.hear("501 5.5.4");
+    client.send(vec![b'x'; 200_000]);
+    client.hear("421 4.5.2");
+    client.closed();
+}
+
+#[test]
+fn a_browser_is_sent_away() {
+    let server = Setup::default().start();
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\n\r\nEHLO x\r\n");
+    client.hear("421 4.7.0");
+    client.closed();
+}
+
+#[test]
+fn parameters_reach_the_envelope() {
+    use postbud::message::{BodyKind, Notify, Ret};
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    client.script(
+        "
+        C: MAIL FROM:<søren@test.dk> SIZE=100
+        S: 553 5.6.7
+        C: MAIL FROM:<a@test.dk> XFOO
+        S: 555 5.5.4
+        C: MAIL FROM:<a@test.dk> BODY=BINARYMIME
+        S: 555 5.5.4
+        C: MAIL FROM:<søren@test.dk> SIZE=100 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=abc AUTH=<>
+        S: 250
+        C: RCPT TO:<@relay.dk:b@example.com> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b+40example.com
+        S: 250
+        C: RCPT TO:<c@[192.0.2.1]> NOTIFY=NEVER
+        S: 250
+        C: DATA
+        S: 354
+        ",
+    );
+    client.send("From: =?utf-8?q?S=C3=B8ren?= <søren@test.dk>\r\n\r\nHilsen Søren\r\n.\r\n");
+    client.hear("250 2.0.0");
+    let draft = server.spool.only();
+    let envelope = &draft.envelope;
+    assert_eq!(envelope.reverse_path.to_string(), "søren@test.dk");
+    assert_eq!((envelope.ret, envelope.envid.as_deref()), (Some(Ret::Headers), Some("abc")));
+    assert_eq!((envelope.body, envelope.smtputf8), (BodyKind::EightBit, true));
+    assert_eq!(envelope.recipients[0].address.to_string(), "b@example.com");
+    assert_eq!(envelope.recipients[0].notify, Some(Notify { success: true, failure: true, delay: false }));
+    assert_eq!(envelope.recipients[0].orcpt.as_deref(), Some("rfc822;b+40example.com"));
+    assert_eq!(envelope.recipients[1].notify, Some(Notify::NEVER));
+    assert!(text(&draft).contains("with UTF8SMTPA id"));
+}
+
+#[test]
+fn helo_clients_are_served() {
+    let server = Setup { auth: postbud::submission::ListenerAuth::Off, ..Setup::default() }.start();
+    let mut client = server.connect();
+    client.say("HELO old", "250 out.webcrm.test");
+    assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    assert!(text(&server.spool.only()).contains("with SMTP id"));
+}
+
+#[test]
+fn chunks_make_one_message() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    client.say("MAIL FROM:<a@test.dk>", "250");
+    client.say("RCPT TO:<b@example.com>", "250");
+    // All in one flight: commands stand directly behind the octets of a chunk.
+    client.send("BDAT 10\r\nFrom: a@teBDAT 9\r\nst.dk\r\n\r\nBDAT 0\r\nBDAT 11 LAST\r\n.\r\nMAIL\r\n..NOOP\r\n");
+    for start in ["250 2.0.0 10", "250 2.0.0 9", "250 2.0.0 0", "250 2.0.0 queued", "250 2.0.0 still"] {
+        client.hear(start);
+    }
+    let text = text(&server.spool.only());
+    // The last line had no end.
+    assert!(text.ends_with("From: a@test.dk\r\n\r\n.\r\nMAIL\r\n..\r\n"), "{text:?}");
+}
+
+#[test]
+fn chunks_can_be_given_up_and_their_rules_are_those_of_data() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    let begin = "MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n";
+    client.send(format!("{begin}BDAT 5\r\nFrom:RSET\r\nBDAT 4\r\nQUITNOOP\r\n"));
+    for start in ["250", "250", "250 2.0.0 5", "250 2.0.0 forgotten", "503 5.5.1", "250 2.0.0 still"] {
+        client.hear(start);
+    }
+    client.send(format!("{begin}BDAT 5\r\nFrom:DATA\r\n"));
+    for start in ["250", "250", "250 2.0.0 5", "503 5.5.1"] {
+        client.hear(start);
+    }
+    client.send("RSET\r\n");
+    client.hear("250");
+    for (content, code) in [
+        ("From: a@test.dk\r\n\r\na\nb", "550 5.6.0"),
+        ("From: a@test.dk\r\n\r\na\r", "550 5.6.0"),
+        ("From: a@test.dk\r\n\r\n\0", "550 5.6.0"),
+        ("From: a@evil.dk\r\n\r\n", "550 5.7.1"),
+    ] {
+        client.send(format!("{begin}BDAT {}\r\n{content}BDAT 4 LAST\r\nQUIT", content.len()));
+        client.hear("250");
+        client.hear("250");
+        if content.ends_with('\r') {
+            // Only the next octet says that this CR is alone.
+            client.hear("250");
+            client.hear(code);
+        } else {
+            client.hear(code);
+            client.hear("503 5.5.1");
+        }
+    }
+    assert!(server.spool.drafts().is_empty());
+}
+
+#[test]
+fn what_cannot_be_stored_is_deferred_and_the_reason_stays_inside() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    server.spool.end_with(Outcome::Full);
+    assert!(client.mail("a@test.dk", MAIL).starts_with("452 4.3.1"));
+    server.spool.end_with(Outcome::Broken);
+    let reply = client.mail("a@test.dk", MAIL);
+    assert!(reply.starts_with("451 4.3.0") && !reply.contains("secret"), "{reply}");
+    server.spool.end_with(Outcome::Kept);
+    assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+}
+
+#[test]
+fn a_message_is_kept_though_the_client_is_gone() {
+    let server = Setup::default().start();
+    server.spool.hold_back();
+    let mut client = server.logged_in();
+    client.begin("a@test.dk");
+    client.send(format!("{}.\r\n", MAIL.replace('\n', "\r\n")));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    drop(client);
+    server.spool.let_go();
+    server.spool.wait_for(1);
+}
+
+#[test]
+fn a_stop_says_421_between_messages_and_finishes_the_one_under_way() {
+    let server = Setup::default().start();
+    let mut idle = server.logged_in();
+    let mut busy = server.logged_in();
+    busy.begin("a@test.dk");
+    busy.send("From: a@test.dk\r\n");
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    server.shutdown.cancel();
+    idle.hear("421 4.3.2");
+    idle.closed();
+    busy.send("\r\nDav\r\n.\r\n");
+    busy.hear("250 2.0.0 queued");
+    busy.hear("421 4.3.2");
+    drop((idle, busy));
+    server.stop();
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn no_credential_is_in_any_reply_or_message() {
+    let server = Setup::default().start();
+    let mut heard = String::new();
+    let secrets =
+        [PASSWORD.to_owned(), base64(PASSWORD), plain(USERNAME, PASSWORD), base64(USERNAME), plain(USERNAME, "wrong")];
+    let mut client = server.connect();
+    // Passwords where they do not belong, too.
+    for line in [
+        "EHLO x".to_owned(),
+        format!("AUTH PLAIN {}", plain(USERNAME, "wrong")),
+        format!("AUTH BOGUS {}", plain(USERNAME, PASSWORD)),
+        plain(USERNAME, PASSWORD),
+        format!("AUTH PLAIN {} x", plain(USERNAME, PASSWORD)),
+        format!("AUTH PLAIN {}%", plain(USERNAME, PASSWORD)),
+        "AUTH LOGIN".to_owned(),
+        base64(USERNAME),
+        base64(PASSWORD),
+    ] {
+        client.send(format!("{line}\r\n"));
+        heard += &client.reply();
+    }
+    assert!(heard.contains("235"));
+    heard += &client.mail("a@test.dk", MAIL);
+    heard += &text(&server.spool.only());
+    heard += &format!("{:?}", server.spool.only().envelope);
+    for secret in &secrets {
+        assert!(!heard.contains(secret.as_str()), "{secret}");
+    }
+    client.stream().flush().unwrap();
+}

@@ -1,0 +1,228 @@
+//! Each limit, its reply and its metric.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Setup};
+
+const MAIL: &str = "From: a@test.dk\n\nDav\n";
+
+#[test]
+fn connections_in_all_and_from_one_address_are_bounded() {
+    for (setup, reply) in [
+        (Setup::with(|l| l.connections = 2), "421 4.3.2"),
+        (Setup::with(|l| l.connections_per_address = 2), "421 4.7.0"),
+    ] {
+        let server = setup.start();
+        let inside = (server.connect(), server.connect());
+        let mut third = Client::over(server.dial());
+        third.hear(reply);
+        third.closed();
+        drop(inside);
+        // Places are given back.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let mut next = Client::over(server.dial());
+            if next.reply().starts_with("220") {
+                break;
+            }
+            assert!(Instant::now() < deadline, "no place came free");
+        }
+    }
+}
+
+#[test]
+fn who_may_not_connect_hears_so() {
+    let server = Setup { allow_from: vec!["10.0.0.0/8".parse().unwrap()], ..Setup::default() }.start();
+    let mut client = Client::over(server.dial());
+    client.hear("554 5.7.1");
+    client.closed();
+    let server = Setup { allow_from: vec!["127.0.0.0/8".parse().unwrap()], ..Setup::default() }.start();
+    server.connect();
+}
+
+#[test]
+fn recipients_are_bounded() {
+    let server = Setup::with(|l| l.recipients = 2).start();
+    let mut client = server.logged_in();
+    client.say("MAIL FROM:<a@test.dk>", "250");
+    client.say("RCPT TO:<a@example.com>", "250");
+    client.say("RCPT TO:<b@example.com>", "250");
+    client.say("RCPT TO:<c@example.com>", "452 4.5.3");
+    client.say("DATA", "354");
+    client.send("From: a@test.dk\r\n\r\n.\r\n");
+    client.hear("250");
+    assert_eq!(server.spool.only().envelope.recipients.len(), 2);
+}
+
+#[test]
+fn messages_errors_and_idle_commands_are_bounded() {
+    let server = Setup::with(|l| l.messages_per_connection = 2).start();
+    let mut client = server.logged_in();
+    assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    client.say("MAIL FROM:<a@test.dk>", "421 4.7.0");
+    client.closed();
+
+    let server = Setup::with(|l| l.errors_per_connection = 3).start();
+    let mut client = server.logged_in();
+    for _ in 0..2 {
+        client.say("BOGUS", "500");
+    }
+    assert!(client.mail("a@test.dk", "From: a@evil.dk\n\n").starts_with("550"));
+    client.say("BOGUS", "421 4.7.0");
+    client.closed();
+
+    let server = Setup::with(|l| l.commands_per_minute = 10).start();
+    let mut client = server.logged_in();
+    for _ in 0..20 {
+        // Mail does not count.
+        assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    }
+    for _ in 0..8 {
+        client.say("NOOP", "250");
+    }
+    client.say("NOOP", "421 4.7.0");
+    client.closed();
+}
+
+#[test]
+fn size_is_bounded_at_mail_and_at_the_end() {
+    let mut setup = Setup::with(|l| l.message_size = 100_000);
+    setup.tier_size = 50_000;
+    let server = setup.start();
+    let mut client = server.logged_in();
+    client.say("MAIL FROM:<a@own.dk> SIZE=100001", "552 5.3.4");
+    // The route of test.dk carries less.
+    client.say("MAIL FROM:<a@test.dk> SIZE=50001", "552 5.3.4");
+    client.say("MAIL FROM:<a@own.dk> SIZE=100000", "250");
+    client.say("RSET", "250");
+    let body = format!("{}\n", "x".repeat(99));
+    for (from, lines, reply) in [
+        ("a@test.dk", 400, "250"),
+        ("a@test.dk", 510, "552 5.3.4"),
+        ("a@own.dk", 900, "250"),
+        ("a@own.dk", 1100, "552 5.3.4"),
+    ] {
+        let heard = client.mail(from, &format!("From: {from}\n\n{}", body.repeat(lines)));
+        assert!(heard.starts_with(reply), "{from} {lines}: {heard}");
+    }
+    assert_eq!(server.refused("size"), 2);
+    // The message is read to its end and no memory is left behind.
+    client.say("NOOP", "250");
+    assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
+fn header_size_lines_and_loops_are_bounded() {
+    let server = Setup::with(|l| {
+        l.header_size = 5_000;
+        l.header_lines = 50;
+        l.received = 3;
+    })
+    .start();
+    let mut client = server.logged_in();
+    let field = format!("X-Long: {}\n", "x".repeat(490));
+    for (more, reply) in [
+        (field.repeat(9), "250"),
+        (field.repeat(11), "552 5.3.4"),
+        ("X: y\n".repeat(49), "250"),
+        ("X: y\n".repeat(50), "550 5.6.0"),
+        ("Received: x\n".repeat(3), "250"),
+        ("Received: x\n".repeat(4), "554 5.4.6"),
+    ] {
+        let heard = client.mail("a@test.dk", &format!("From: a@test.dk\n{more}\nDav\n"));
+        assert!(heard.starts_with(reply), "{} octets: {heard}", more.len());
+    }
+    // Endless headers are not collected.
+    let heard = client.mail("a@test.dk", &format!("From: a@test.dk\n{}", field.repeat(2_000)));
+    assert!(heard.starts_with("552 5.3.4"), "{heard}");
+}
+
+#[test]
+fn line_length_is_bounded() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    for (len, reply) in [(998, "250"), (999, "550 5.6.0"), (100_000, "550 5.6.0")] {
+        let heard = client.mail("a@test.dk", &format!("From: a@test.dk\n\n{}\n", "x".repeat(len)));
+        assert!(heard.starts_with(reply), "{len}: {heard}");
+    }
+}
+
+#[test]
+fn memory_is_shared_by_all_and_who_finds_none_hears_452() {
+    let server = Setup::with(|l| {
+        l.bytes_in_flight = 1 << 20;
+        l.bytes_in_flight_wait = Duration::from_millis(200);
+    })
+    .start();
+    let (mut first, mut second) = (server.logged_in(), server.logged_in());
+    let body = format!("{}\r\n", "x".repeat(98)).repeat(9_000);
+    first.begin("a@test.dk");
+    first.send(format!("From: a@test.dk\r\n\r\n{body}"));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.counters.bytes_in_flight.get() < 900_000 {
+        assert!(Instant::now() < deadline, "the first message is not taken in");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    second.begin("a@test.dk");
+    second.send(format!("From: a@test.dk\r\n\r\n{body}.\r\n"));
+    second.hear("452 4.3.1");
+    second.say("NOOP", "250");
+    first.send(".\r\n");
+    first.hear("250");
+    assert!(second.mail("a@test.dk", MAIL).starts_with("250"));
+    assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
+fn silence_and_dripping_are_cut_off() {
+    let server = Setup::with(|l| l.command_timeout = Duration::from_millis(300)).start();
+    let mut client = server.connect();
+    client.hear("421 4.4.2");
+    client.closed();
+    // An octet now and then does not extend the time for a command.
+    let mut client = server.connect();
+    for _ in 0..3 {
+        client.send("N");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    client.hear("421 4.4.2");
+}
+
+#[test]
+fn slow_messages_are_cut_off() {
+    for setup in [
+        Setup::with(|l| l.data_timeout = Duration::from_millis(300)),
+        Setup::with(|l| l.transaction_timeout = Duration::from_millis(300)),
+        Setup::with(|l| l.minimum_rate_grace = Duration::from_millis(300)),
+    ] {
+        let server = setup.start();
+        let mut client = server.logged_in();
+        client.begin("a@test.dk");
+        client.send("From: a@test.dk\r\n");
+        client.hear("421 4.4.2");
+        client.closed();
+        let mut client = server.logged_in();
+        client.say("MAIL FROM:<a@test.dk>", "250");
+        client.say("RCPT TO:<a@example.com>", "250");
+        client.send("BDAT 100 LAST\r\nFrom");
+        client.hear("421 4.4.2");
+        assert!(server.spool.drafts().is_empty());
+    }
+}
+
+#[test]
+fn an_octet_now_and_then_does_not_keep_a_message_alive() {
+    let server = Setup::with(|l| {
+        l.minimum_rate = 1_000;
+        l.minimum_rate_grace = Duration::from_millis(500);
+    })
+    .start();
+    let mut client = server.logged_in();
+    client.begin("a@test.dk");
+    for _ in 0..4 {
+        client.send("X");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    client.hear("421 4.4.2");
+}

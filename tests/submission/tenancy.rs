@@ -1,0 +1,139 @@
+//! Who may send what for whom.
+
+use std::sync::Arc;
+
+use postbud::customer::{BulkPolicy, Directory, SigningDomain};
+use postbud::message::Urgency;
+
+use crate::support::{OTHER_PASSWORD, OTHER_USERNAME, Setup, domain, plain};
+
+#[test]
+fn from_sender_and_mail_from_must_be_one_customers() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    for (mail_from, header, reply) in [
+        ("a@test.dk", "From: a@test.dk", "250"),
+        ("a@test.dk", "From: A@TEST.DK", "250"),
+        ("x@bounce.webcrm.com", "From: a@xn--blbr-roah.dk", "250"),
+        ("a@test.dk", "From: a@evil.dk", "550 5.7.1 From domain \"evil.dk\" is not configured for any customer"),
+        ("a@test.dk", "From: a@sub.test.dk", "550 5.7.1"),
+        ("a@test.dk", "From: a@own.dk", "550 5.7.1"),
+        ("evil@evil.dk", "From: a@test.dk", "550 5.7.1"),
+        ("a@test.dk", "From: a@test.dk\nSender: a@own.dk", "550 5.7.1"),
+        ("", "From: a@test.dk", "550 5.7.1"),
+        ("", "From: a@own.dk", "250"),
+    ] {
+        let heard = client.mail(mail_from, &format!("{header}\n\nx\n"));
+        assert!(heard.starts_with(reply), "{mail_from}, {header}: {heard}");
+    }
+}
+
+#[test]
+fn from_must_be_one_address_that_all_readers_see_alike() {
+    let server = Setup::with(|limits| limits.errors_per_connection = 100).start();
+    let mut client = server.logged_in();
+    for header in [
+        "Subject: no From",
+        "From: a@test.dk\nFrom: b@test.dk",
+        "From: a@test.dk, b@test.dk",
+        "From: a@test.dk <b@evil.dk>",
+        "From: list: a@test.dk;",
+        "From : a@test.dk",
+        "From: a@test.dk\nfrom : b@evil.dk",
+        "From: a@test.dk\nDate: x\nDate: y",
+        "From: a@test.dk\nSubject: x\nsubject: y",
+        "From: a@test.dk\nTo: x@y.dk\nTo: z@y.dk",
+        "From: a@test.dk\nCc: x@y.dk\nCc: z@y.dk",
+        "From: a@test.dk\nMessage-ID: <1@x>\nMessage-Id: <2@x>",
+        "From: a@test.dk\nReply-To: x@y.dk\nReply-To: z@y.dk",
+        "From: a@test.dk\nSender: a@test.dk\nSender: b@test.dk",
+        "From: a@test.dk\nno field at all",
+        " From: a@test.dk",
+    ] {
+        let heard = client.mail("a@test.dk", &format!("{header}\n\nx\n"));
+        assert!(heard.starts_with("550 5.6.0"), "{header}: {heard}");
+    }
+    assert!(server.spool.drafts().is_empty());
+}
+
+#[test]
+fn a_submitter_with_a_list_sends_for_those_only() {
+    let setup = Setup::default();
+    let server = setup.start();
+    let mut client = server.connect();
+    client.say("EHLO x", "250");
+    client.say(&format!("AUTH PLAIN {}", plain(OTHER_USERNAME, OTHER_PASSWORD)), "235");
+    let heard = client.mail("a@test.dk", "From: a@test.dk\n\nx\n");
+    assert!(heard.starts_with("550 5.7.1 this login may not send"), "{heard}");
+    // Its mail is bulk by default, and own.dk has not verified SPF.
+    let heard = client.mail("a@own.dk", "From: a@own.dk\n\nx\n");
+    assert!(heard.starts_with("550 5.7.1") && heard.contains("spf"), "{heard}");
+}
+
+#[test]
+fn bulk_mail_needs_what_it_needs_and_goes_after_single_mail() {
+    let mut setup = Setup::default();
+    setup.customers[1].bulk = BulkPolicy::Warn;
+    let server = setup.start();
+    let mut client = server.logged_in();
+    for (from, more, reply, urgency) in [
+        ("a@test.dk", "", "250", Some(Urgency::Single)),
+        ("a@test.dk", "Precedence: bulk\n", "250", Some(Urgency::Bulk)),
+        ("a@test.dk", "List-Unsubscribe: <https://test.dk/u>\n", "250", Some(Urgency::Bulk)),
+        ("a@test.dk", "Precedence: bulk\nX-Mailjet-Prio: 3\n", "250", Some(Urgency::Single)),
+        ("a@test.dk", "X-Mailjet-Prio: 0\n", "250", Some(Urgency::Bulk)),
+        ("a@xn--blbr-roah.dk", "", "250", Some(Urgency::Single)),
+        ("a@xn--blbr-roah.dk", "Precedence: bulk\n", "550 5.7.1 bulk mail from", None),
+        ("a@own.dk", "Precedence: bulk\n", "250", Some(Urgency::Bulk)),
+        ("a@hotmail.com", "Precedence: list\n", "550 5.7.1 \"hotmail.com\" is a public mailbox", None),
+        ("a@hotmail.com", "", "250", Some(Urgency::Single)),
+    ] {
+        let before = server.spool.drafts().len();
+        let heard = client.mail(from, &format!("From: {from}\n{more}\nx\n"));
+        assert!(heard.starts_with(reply), "{from} {more}: {heard}");
+        let kept = server.spool.drafts().get(before).map(|draft| draft.lane.urgency);
+        assert_eq!(kept, urgency, "{from} {more}");
+    }
+}
+
+#[test]
+fn suspended_customers_and_broken_keys_are_deferred_until_a_reload() {
+    let mut setup = Setup::default();
+    let mut fixed = setup.customers.clone();
+    setup.customers[0].domains.insert(domain("test.dk"), SigningDomain::Broken("/keys/test.pem: gone".to_owned()));
+    setup.customers[1].suspended = Some("ubetalt".to_owned());
+    let server = setup.start();
+    let mut client = server.logged_in();
+    let heard = client.mail("a@test.dk", "From: a@test.dk\n\nx\n");
+    assert!(heard.starts_with("451 4.7.5") && !heard.contains("pem"), "{heard}");
+    let heard = client.mail("a@own.dk", "From: a@own.dk\n\nx\n");
+    assert!(heard.starts_with("450 4.7.1") && !heard.contains("ubetalt"), "{heard}");
+    assert!(server.spool.drafts().is_empty());
+    let tiers = server.directory.load().tiers().clone();
+    fixed.truncate(1);
+    server.directory.store(Arc::new(Directory::new(fixed, tiers)));
+    assert!(client.mail("a@test.dk", "From: a@test.dk\n\nx\n").starts_with("250"));
+    assert!(client.mail("a@own.dk", "From: a@own.dk\n\nx\n").starts_with("550 5.7.1"));
+}
+
+/// The forms by which open relays have been found. Who is not logged in sends none of them.
+#[test]
+fn nobody_relays_without_a_login() {
+    let server = Setup::with(|limits| limits.errors_per_connection = 100).start();
+    let mut client = server.connect();
+    client.say("EHLO spammer.test", "250");
+    for from in ["spam@spammer.test", "", "postmaster@out.webcrm.test", "spam@[127.0.0.1]", "spam@localhost"] {
+        client.say(&format!("MAIL FROM:<{from}>"), "530 5.7.0");
+        for to in [
+            "victim@example.com",
+            "victim%example.com@out.webcrm.test",
+            "victim%example.com@[127.0.0.1]",
+            "\"victim@example.com\"@out.webcrm.test",
+            "@out.webcrm.test:victim@example.com",
+            "example.com!victim@out.webcrm.test",
+        ] {
+            client.say(&format!("RCPT TO:<{to}>"), "503 5.5.1");
+        }
+        client.say("DATA", "503 5.5.1");
+    }
+}

@@ -1,0 +1,413 @@
+//! A submission server inside the test's process, and a client that speaks line by line. Needs `certs.rs` and
+//! `intake_spool.rs` as siblings.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use argon2::password_hash::{PasswordHasher, SaltString};
+use postbud::customer::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standing, Standings, Tier, Via};
+use postbud::dkim::{Profile, Selector, Signer, SigningKey, Workers};
+use postbud::events::Events;
+use postbud::message::CustomerId;
+use postbud::route::{Caps, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion};
+use postbud::smtp::Domain;
+use postbud::submission::{
+    Alerts, Allowed, Context, Counters, Limits, ListenerAuth, ListenerSettings, ListenerTls, ServerTls, Submission,
+    Submitter, Submitters,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_util::sync::CancellationToken;
+
+use super::certs::Authority;
+use super::intake_spool::{Handle, IntakeSpool};
+
+pub const USERNAME: &str = "webcrm";
+pub const PASSWORD: &str = "kanariefugl-7391";
+/// May send for `own` only, bulk unless the mail says otherwise.
+pub const OTHER_USERNAME: &str = "own-only";
+pub const OTHER_PASSWORD: &str = "undulat-2468";
+
+/// What a test may change before the server starts.
+pub struct Setup {
+    pub limits: Limits,
+    pub auth: ListenerAuth,
+    pub plaintext_auth: bool,
+    pub allow_from: Vec<ipnet::IpNet>,
+    pub customers: Vec<Customer>,
+    pub standings: HashMap<Domain, Standing>,
+    pub tier_size: u64,
+    pub threads: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let limits = Limits { login_delay: Duration::from_millis(20), ..Limits::default() };
+        Setup {
+            limits,
+            auth: ListenerAuth::Required,
+            plaintext_auth: true,
+            allow_from: Vec::new(),
+            customers: customers(),
+            standings: HashMap::from([(domain("test.dk"), Standing::default().with(Requirement::Spf))]),
+            tier_size: 15 << 20,
+            threads: 2,
+        }
+    }
+}
+
+/// The server.
+pub struct Server {
+    pub address: SocketAddr,
+    pub implicit: SocketAddr,
+    pub spool: Arc<IntakeSpool>,
+    pub counters: Counters,
+    pub directory: Arc<ArcSwap<Directory>>,
+    pub submitters: Arc<ArcSwap<Submitters>>,
+    pub tls: ServerTls,
+    pub ca: CertificateDer<'static>,
+    pub files: tempfile::TempDir,
+    pub runtime: tokio::runtime::Runtime,
+    pub shutdown: CancellationToken,
+    submission: Submission,
+}
+
+pub fn domain(name: &str) -> Domain {
+    Domain::parse(name).unwrap()
+}
+
+/// One key for all tests of a binary: making RSA keys is slow.
+pub fn rsa_key() -> &'static SigningKey {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    KEY.get_or_init(|| SigningKey::generate_rsa(2048).unwrap())
+}
+
+fn signer(name: &str, key: SigningKey) -> SigningDomain {
+    let profile = Profile::new(domain(name), Selector::parse("postbud1").unwrap(), key);
+    SigningDomain::Ready(Arc::new(Signer::new(vec![profile]).unwrap()))
+}
+
+/// `test.dk`, RSA.
+pub fn test_dk() -> SigningDomain {
+    signer("test.dk", SigningKey::from_pem(rsa_key().to_pem().unwrap().as_bytes()).unwrap())
+}
+
+pub fn route(kind: RouteKind, message_size: u64) -> Arc<Route> {
+    Arc::new(Route {
+        id: RouteId::new("route"),
+        kind,
+        host: "smarthost.test".to_owned(),
+        port: 587,
+        tls: TlsPolicy {
+            mode: TlsMode::Required,
+            ca_file: None,
+            pinned_sha256: None,
+            server_name: None,
+            client_certificate: None,
+            minimum: TlsVersion::Tls12,
+        },
+        login: None,
+        caps: Caps::default(),
+        message_size,
+    })
+}
+
+fn customers() -> Vec<Customer> {
+    let ed25519 = |name: &str| (domain(name), signer(name, SigningKey::generate_ed25519().unwrap()));
+    let customer = |id: &str, domains: BTreeMap<Domain, SigningDomain>, via| Customer {
+        id: CustomerId::new(id),
+        name: id.to_owned(),
+        domains,
+        bounce_domains: vec![domain("bounce.webcrm.com")],
+        via,
+        suspended: None,
+        bulk: BulkPolicy::Refuse,
+        bounce_mail: true,
+        track_opens: None,
+        track_clicks: None,
+    };
+    let test = BTreeMap::from([(domain("test.dk"), test_dk()), ed25519("blåbær.dk")]);
+    vec![
+        customer("test-as", test, Via::Mailjet { tier: None }),
+        customer(
+            "own",
+            BTreeMap::from([ed25519("own.dk"), ed25519("hotmail.com")]),
+            Via::OwnServer(route(RouteKind::OwnServer, 64 << 20)),
+        ),
+    ]
+}
+
+/// A cheap Argon2id hash: the tests are about who may log in, not about the cost.
+pub fn hash(password: &str) -> String {
+    let params = argon2::Params::new(64, 1, 1, None).unwrap();
+    let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
+    argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
+        .hash_password(password.as_bytes(), &salt)
+        .unwrap()
+        .to_string()
+}
+
+pub fn submitters() -> Submitters {
+    let all = Submitter {
+        username: USERNAME.to_owned(),
+        password_hash: hash(PASSWORD),
+        customers: Allowed::All,
+        urgency: None,
+    };
+    let own = Submitter {
+        username: OTHER_USERNAME.to_owned(),
+        password_hash: hash(OTHER_PASSWORD),
+        customers: Allowed::Listed(BTreeSet::from([CustomerId::new("own")])),
+        urgency: Some(postbud::message::Urgency::Bulk),
+    };
+    Submitters::new(vec![all, own]).unwrap()
+}
+
+impl Setup {
+    pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut setup = Setup::default();
+        change(&mut setup.limits);
+        setup
+    }
+
+    pub fn start(self) -> Server {
+        let files = tempfile::tempdir().unwrap();
+        let (certificate, private_key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+        let authority = Authority::new();
+        write_certificate(&authority, &certificate, &private_key);
+        let tls = ServerTls::load(&certificate, &private_key).unwrap();
+        let tier = Tier { route: route(RouteKind::Mailjet, self.tier_size), requires: Vec::new() };
+        let directory = Directory::new(self.customers, BTreeMap::from([("starter".to_owned(), tier)]));
+        let standings = Standings::default();
+        standings.replace(self.standings);
+        let spool = Handle::default();
+        let context = Context {
+            hostname: domain("out.webcrm.test"),
+            limits: self.limits,
+            first_retry: Duration::from_secs(60),
+            bulk_requires: vec![Requirement::Spf],
+            directory: Arc::new(ArcSwap::from_pointee(directory)),
+            standings,
+            submitters: Arc::new(ArcSwap::from_pointee(submitters())),
+            spool: Arc::new(spool.clone()),
+            workers: Workers::start(1, 64).unwrap(),
+            events: Events::default(),
+            counters: Counters::default(),
+            alerts: Alerts::default(),
+        };
+        let listener = |tls| ListenerSettings {
+            address: "127.0.0.1:0".parse().unwrap(),
+            tls,
+            auth: self.auth,
+            allow_plaintext_auth: self.plaintext_auth,
+            allow_from: self.allow_from.clone(),
+        };
+        let listeners =
+            vec![listener(ListenerTls::StartTls(tls.clone())), listener(ListenerTls::Implicit(tls.clone()))];
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(self.threads).enable_all().build().unwrap();
+        let shutdown = CancellationToken::new();
+        let (counters, directory, submitters) =
+            (context.counters.clone(), Arc::clone(&context.directory), Arc::clone(&context.submitters));
+        let submission = {
+            let _inside = runtime.enter();
+            Submission::start(listeners, context, shutdown.clone()).unwrap()
+        };
+        let [address, implicit] = submission.addresses() else { panic!("two listeners") };
+        Server {
+            address: *address,
+            implicit: *implicit,
+            spool: spool.0,
+            counters,
+            directory,
+            submitters,
+            tls,
+            ca: CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap(),
+            files,
+            runtime,
+            shutdown,
+            submission,
+        }
+    }
+}
+
+fn write_certificate(authority: &Authority, certificate: &PathBuf, private_key: &PathBuf) {
+    let issued = authority.issue(&["localhost"]);
+    std::fs::write(certificate, issued.chain).unwrap();
+    std::fs::write(private_key, issued.key).unwrap();
+}
+
+impl Server {
+    /// A client that has heard the greeting.
+    pub fn connect(&self) -> Client<TcpStream> {
+        let mut client = Client::over(self.dial());
+        client.hear("220 out.webcrm.test ESMTP");
+        client
+    }
+
+    /// A client that is logged in.
+    pub fn logged_in(&self) -> Client<TcpStream> {
+        let mut client = self.connect();
+        client.log_in();
+        client
+    }
+
+    pub fn dial(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// What a TLS client trusts.
+    pub fn client_tls(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// Where the certificate is, for real clients.
+    pub fn ca_file(&self) -> PathBuf {
+        let path = self.files.path().join("cert.pem");
+        assert!(path.exists());
+        path
+    }
+
+    /// Stops the server and waits for its end.
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+        self.runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(20), self.submission.stopped()).await.expect("stops in time");
+        });
+    }
+
+    /// The metrics' value with this reason among refused messages.
+    pub fn refused(&self, reason: &'static str) -> u64 {
+        self.counters.refused.get_or_create(&postbud::submission::ReasonLabels { reason }).get()
+    }
+}
+
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// Begins TLS.
+pub fn tls(config: &Arc<ClientConfig>, stream: TcpStream) -> Tls {
+    let name = ServerName::try_from("localhost").unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), stream)
+}
+
+/// A client that speaks line by line.
+pub struct Client<S: Read + Write> {
+    stream: BufReader<S>,
+}
+
+impl<S: Read + Write> Client<S> {
+    pub fn over(stream: S) -> Self {
+        Client { stream: BufReader::new(stream) }
+    }
+
+    pub fn into_stream(self) -> S {
+        self.stream.into_inner()
+    }
+
+    pub fn stream(&mut self) -> &mut S {
+        self.stream.get_mut()
+    }
+
+    /// Sends octets as they are.
+    pub fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(octets.as_ref()).unwrap();
+        self.stream.get_mut().flush().unwrap();
+    }
+
+    /// Reads one whole reply: its lines joined by LF.
+    pub fn reply(&mut self) -> String {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            let read = self.stream.read_line(&mut line).unwrap_or_else(|e| panic!("{e} after {lines:?}"));
+            assert!(read > 0, "closed after {lines:?}");
+            let line = line.strip_suffix("\r\n").expect("a whole line").to_owned();
+            let more = line.as_bytes().get(3) == Some(&b'-');
+            lines.push(line);
+            if !more {
+                return lines.join("\n");
+            }
+        }
+    }
+
+    /// Reads a reply that begins with `start`.
+    pub fn hear(&mut self, start: &str) -> String {
+        let reply = self.reply();
+        assert!(reply.starts_with(start), "expected {start:?}, heard {reply:?}");
+        reply
+    }
+
+    /// Sends a line and hears a reply that begins with `start`.
+    pub fn say(&mut self, line: &str, start: &str) -> String {
+        self.send(format!("{line}\r\n"));
+        let reply = self.reply();
+        assert!(reply.starts_with(start), "{line:?}: expected {start:?}, heard {reply:?}");
+        reply
+    }
+
+    /// A conversation: `C: line` and `S: start of reply`, one a line.
+    pub fn script(&mut self, script: &str) {
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.split_at(3) {
+                ("C: ", said) => self.send(format!("{said}\r\n")),
+                ("S: ", heard) => {
+                    self.hear(heard);
+                }
+                _ => panic!("neither C: nor S: in {line:?}"),
+            }
+        }
+    }
+
+    /// EHLO and AUTH.
+    pub fn log_in(&mut self) {
+        self.say("EHLO client.test", "250");
+        self.say(&format!("AUTH PLAIN {}", plain(USERNAME, PASSWORD)), "235 2.7.0");
+    }
+
+    /// MAIL, RCPT, DATA up to the 354.
+    pub fn begin(&mut self, mail_from: &str) {
+        self.say(&format!("MAIL FROM:<{mail_from}>"), "250 2.1.0");
+        self.say("RCPT TO:<kunde@example.com>", "250 2.1.5");
+        self.say("DATA", "354");
+    }
+
+    /// Sends a message whole and returns the answer.
+    pub fn mail(&mut self, mail_from: &str, message: &str) -> String {
+        self.begin(mail_from);
+        self.send(message.replace('\n', "\r\n"));
+        self.send(".\r\n");
+        self.reply()
+    }
+
+    /// Asserts that the server has closed, without another word.
+    pub fn closed(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is a close too.
+        let _ = self.stream.read_to_end(&mut rest);
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}
+
+/// The initial response of AUTH PLAIN.
+pub fn plain(username: &str, password: &str) -> String {
+    base64(&format!("\0{username}\0{password}"))
+}
+
+pub fn base64(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
