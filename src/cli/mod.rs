@@ -90,6 +90,7 @@ pub struct ConfigFile {
         short = 'c',
         global = true,
         value_name = "FILE",
+        global = true,
         env = "POSTBUD_CONFIG",
         default_value = "config/postbud.toml"
     )]

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigFile;
+use crate::control;
 use crate::control::protocol::{Command, Done};
-use crate::control::{self};
 
 /// Which relay is meant.
 #[derive(Clone, Debug, clap::Args)]

@@ -37,6 +37,9 @@ const ANSWER_LIMIT: usize = 64 << 10;
 /// The cursor is synced at most this often; what is sent again after a crash is no more than that.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
+/// An alert about trouble that lasts is repeated this often.
+const REMIND_EVERY: Duration = Duration::from_secs(6 * 3600);
+
 /// Who is told, and how patiently.
 #[derive(Clone, Debug)]
 pub struct Webhook {
@@ -123,6 +126,7 @@ pub(super) struct Caller {
     saved: Option<Instant>,
     batch_events: usize,
     trouble: Option<Trouble>,
+    gap_alerted: Option<Instant>,
 }
 
 /// Failing since when, and when somebody was told.
@@ -177,7 +181,18 @@ impl Caller {
             .build()
             .map_err(Error::Client)?;
         let batch_events = settings.batch_events.max(1);
-        Ok(Caller { settings, client, journal, events, cursor, position, saved: None, batch_events, trouble: None })
+        Ok(Caller {
+            settings,
+            client,
+            journal,
+            events,
+            cursor,
+            position,
+            saved: None,
+            batch_events,
+            trouble: None,
+            gap_alerted: None,
+        })
     }
 
     /// Calls until told to stop. A call in flight is given up then; its batch comes again after the next start.
@@ -200,12 +215,7 @@ impl Caller {
             Err(error) => return self.failed(Refused::by(format!("the event log cannot be read: {error}"))),
         };
         if chunk.gap {
-            self.events.counters().webhook_gaps.inc();
-            self.events.alert(format!(
-                "the webhook {} missed events: they were rotated away before it took them. The log's size is `[events] rotate_size` × \
-                 `rotate_keep`",
-                self.host()
-            ));
+            self.missed();
         }
         self.position = chunk.start;
         let batch = Batch::cut(&chunk.lines, self.batch_events);
@@ -269,6 +279,20 @@ impl Caller {
         Err(Refused { why: format!("it answered {status}"), retry_after, too_large })
     }
 
+    /// Counts what rotated away, and tells somebody, but not at every file that a webhook dead for days misses.
+    fn missed(&mut self) {
+        self.events.counters().webhook_gaps.inc();
+        if self.gap_alerted.is_some_and(|at| at.elapsed() < REMIND_EVERY) {
+            return;
+        }
+        self.gap_alerted = Some(Instant::now());
+        self.events.alert(format!(
+            "the webhook {} misses events: they were rotated away before it took them. `[events] rotate_size` and `rotate_keep` say \
+             how much is kept",
+            self.host()
+        ));
+    }
+
     /// Notes a failure, tells somebody when it has lasted, and gives the pause.
     fn failed(&mut self, refused: Refused) -> Duration {
         self.events.counters().webhook_failures.inc();
@@ -283,7 +307,7 @@ impl Caller {
         if trouble.failures == 1 {
             tracing::warn!("the webhook {host} failed: {}. It is tried again; events wait in the log", refused.why);
         }
-        let due = trouble.alerted.is_none_or(|at| at.elapsed() > Duration::from_secs(6 * 3600));
+        let due = trouble.alerted.is_none_or(|at| at.elapsed() > REMIND_EVERY);
         if due && trouble.since.elapsed() >= self.settings.alert_after {
             trouble.alerted = Some(Instant::now());
             self.events.alert(format!(

@@ -1,0 +1,19 @@
+//! What operators and machines see: the event log, the webhook, notifications by mail, the operator's socket, the web pages.
+
+#[path = "support/drafts.rs"]
+mod drafts;
+#[path = "support/skip.rs"]
+mod skip;
+
+#[path = "operator/bounces.rs"]
+mod bounces;
+#[path = "operator/commands.rs"]
+mod commands;
+#[path = "operator/events.rs"]
+mod events;
+#[path = "operator/pages.rs"]
+mod pages;
+#[path = "operator/relay.rs"]
+mod relay;
+#[path = "operator/webhook.rs"]
+mod webhook;

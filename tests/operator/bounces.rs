@@ -1,0 +1,203 @@
+//! Notifications against golden files and against two parsers that are not ours: mail-parser and Python's email package.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test operator golden` writes the golden files anew; read the difference.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use mail_parser::{MessageParser, MimeHeaders, PartType};
+use postbud::bounce::{Action, Language, Notice, Original, Report, Settings, notification};
+use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Ret, Urgency};
+use postbud::smtp::{Domain, Mailbox, ReversePath};
+use postbud::spool::{Kind, Lane, RecipientState, Record};
+use postbud::time::Timestamp;
+use serde_json::Value;
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
+
+const HEADER: &[u8] = b"DKIM-Signature: v=1; a=rsa-sha256; d=test.dk; b=x\r\nFrom: Test A/S <nyhedsbrev@test.dk>\r\n\
+    To: kunde@example.com\r\nSubject: =?utf-8?q?Sommerens_bl=C3=A5b=C3=A6r?=\r\nMessage-ID: <1@test.dk>\r\n";
+
+fn record(to: &[&str]) -> Record {
+    let mut recipients: Vec<Recipient> = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap())).collect();
+    recipients[0].orcpt = Some("rfc822;kunde+2Bnyt@example.com".into());
+    Record {
+        id: QueueId::from_u64((NOW - Duration::from_secs(3600)).as_millis() * 1000),
+        lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Bulk, kind: Kind::Mail },
+        recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
+        envelope: Envelope {
+            reverse_path: ReversePath::Mailbox(Mailbox::parse("bounce+1@bounce.webcrm.com").unwrap()),
+            recipients,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: Some("webcrm+2D4711".into()),
+        },
+        from_domain: Domain::parse("test.dk").unwrap(),
+        message_id: "1@test.dk".into(),
+        size: 4_000,
+        attempts: 3,
+        due: NOW,
+        waited_for_caps: Duration::ZERO,
+        delay_notified: false,
+        held: None,
+        leased: true,
+    }
+}
+
+fn report(index: usize, reply: &str) -> Report {
+    Report { index, reply: reply.into(), advice: None, remote_mta: None, expired: false }
+}
+
+fn settings(language: Language) -> Settings {
+    Settings { language, reporting_mta: "out.webcrm.com".into(), ..Settings::default() }
+}
+
+fn message(notice: &Notice) -> Vec<u8> {
+    [&notice.header[..], b"\r\n", &notice.body].concat()
+}
+
+/// One notification of each kind, by the name of its golden file.
+fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let make = |record: &Record, header, body, action, reports: &[Report], language| {
+        let original = Original { header, body };
+        message(&notification(record, original, action, reports, &settings(language), NOW).unwrap())
+    };
+    let refused = Report {
+        advice: Some("Allow 40.74.40.57 in the connector of example.com".into()),
+        remote_mta: Some("mx.example.com".into()),
+        ..report(0, "550 5.7.1 refused by policy")
+    };
+    let expired = Report { expired: true, ..report(1, "451 4.7.1 greylisted") };
+    let two = record(&["kunde@example.com", "anden@example.org"]);
+    let one = record(&["kunde@example.com"]);
+    let mut full = record(&["kunde@example.com"]);
+    full.envelope.ret = Some(Ret::Full);
+    let international = record(&["søren@blåbær.dk"]);
+    let utf8_header = "From: x@test.dk\r\nSubject: blåbær\r\n".as_bytes();
+    let until = NOW + Duration::from_secs(4 * 86_400);
+    let unknown = || [report(0, "550 5.1.1 no such user")];
+    vec![
+        ("failed-both", make(&two, HEADER, None, Action::Failed, &[refused, expired], Language::Both)),
+        ("failed-danish", make(&one, HEADER, None, Action::Failed, &unknown(), Language::Danish)),
+        (
+            "delayed-english",
+            make(&one, HEADER, None, Action::Delayed { until }, &[report(0, "connection refused")], Language::English),
+        ),
+        (
+            "returned-in-full",
+            make(&full, HEADER, Some("Kære kunde\r\n".as_bytes()), Action::Failed, &unknown(), Language::English),
+        ),
+        ("international", make(&international, utf8_header, None, Action::Failed, &unknown(), Language::English)),
+    ]
+}
+
+#[test]
+fn notifications_are_as_in_the_golden_files() {
+    for (name, message) in samples() {
+        let text = String::from_utf8(message).unwrap();
+        assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{name}: every line ends in CRLF");
+        assert!(text.lines().all(|line| line.len() <= 998), "{name}");
+        let text = text.replace("\r\n", "\n");
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/operator/golden/{name}.eml"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, golden, "{name}: see UPDATE_GOLDEN above");
+    }
+}
+
+#[test]
+fn mail_parser_reads_the_three_parts() {
+    for (name, message) in samples() {
+        let parsed = MessageParser::default().parse(&message).unwrap();
+        let content_type = parsed.content_type().unwrap();
+        assert_eq!((content_type.ctype(), content_type.subtype()), ("multipart", Some("report")), "{name}");
+        assert_eq!(content_type.attribute("report-type"), Some("delivery-status"), "{name}");
+        assert_eq!(parsed.from().unwrap().first().unwrap().address(), Some("mailer-daemon@test.dk"), "{name}");
+        assert_eq!(parsed.to().unwrap().first().unwrap().address(), Some("bounce+1@bounce.webcrm.com"), "{name}");
+        let PartType::Multipart(parts) = &parsed.parts[0].body else { panic!("{name}: no multipart") };
+        assert_eq!(parts.len(), 3, "{name}");
+        let text = parsed.body_text(0).unwrap();
+        assert!(
+            text.contains("1795454640000") || text.contains("Kø-id") || text.contains("Queue id"),
+            "{name}: {text}"
+        );
+    }
+    let by_name = |name: &str| samples().into_iter().find(|(other, _)| *other == name).unwrap().1;
+    let danish = by_name("failed-danish");
+    let danish = MessageParser::default().parse(&danish).unwrap();
+    assert_eq!(danish.subject(), Some("Ikke leveret: Sommerens blåbær"));
+    assert!(danish.body_text(0).unwrap().contains("Kontrollér stavemåden"));
+}
+
+/// What Python's email package makes of a notification.
+fn python(message: &[u8]) -> Option<Value> {
+    const SCRIPT: &str = r"
+import email, email.policy, json, sys
+m = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
+parts = m.get_payload()
+status = parts[1].get_payload()
+print(json.dumps({
+    'defects': [str(d) for part in m.walk() for d in part.defects],
+    'types': [part.get_content_type() for part in parts],
+    'report': m.get_param('report-type'),
+    'subject': str(m['subject']), 'auto': str(m['auto-submitted']), 'reply': str(m['in-reply-to']),
+    'text': parts[0].get_content(),
+    'message': dict((k, str(v)) for k, v in status[0].items()),
+    'recipients': [dict((k, str(v)) for k, v in block.items()) for block in status[1:] if block.keys()],
+}))";
+    let started = Command::new("python3").args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut python) = started else {
+        crate::skip::skip("notifications read by Python", "no python3");
+        return None;
+    };
+    python.stdin.take().unwrap().write_all(message).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[test]
+fn python_reads_the_status_of_every_recipient() {
+    for (name, message) in samples() {
+        let Some(read) = python(&message) else { return };
+        assert_eq!(read["defects"].as_array().unwrap().len(), 0, "{name}: {read}");
+        assert_eq!(read["report"], "delivery-status", "{name}");
+        assert_eq!(read["types"][1], "message/delivery-status", "{name}");
+        assert_eq!(read["message"]["Reporting-MTA"], "dns; out.webcrm.com", "{name}");
+        assert_eq!(read["message"]["Original-Envelope-Id"], "webcrm-4711", "{name}");
+        assert_eq!(read["auto"], "auto-replied", "{name}");
+        assert_eq!(read["reply"], "<1@test.dk>", "{name}");
+        let recipient = &read["recipients"][0];
+        let expected = match name {
+            "failed-both" => ["rfc822; kunde@example.com", "failed", "5.7.1", "smtp; 550 5.7.1 refused by policy"],
+            "delayed-english" => ["rfc822; kunde@example.com", "delayed", "4.4.1", "X-Postbud; connection refused"],
+            "international" => {
+                [r"utf-8; s\x{F8}ren@xn--blbr-roah.dk", "failed", "5.1.1", "smtp; 550 5.1.1 no such user"]
+            }
+            _ => ["rfc822; kunde@example.com", "failed", "5.1.1", "smtp; 550 5.1.1 no such user"],
+        };
+        let got =
+            ["Final-Recipient", "Action", "Status", "Diagnostic-Code"].map(|field| recipient[field].as_str().unwrap());
+        assert_eq!(got, expected, "{name}");
+        assert_eq!(recipient["Original-Recipient"], "rfc822; kunde+nyt@example.com", "{name}");
+        match name {
+            "failed-both" => {
+                assert_eq!(read["types"][2], "text/rfc822-headers");
+                assert_eq!(recipient["Remote-MTA"], "dns; mx.example.com");
+                assert_eq!(read["recipients"][1]["Status"], "5.4.7");
+                let text = read["text"].as_str().unwrap();
+                assert!(text.contains("Det kan du gøre") && text.contains("What you can do"), "{text}");
+                assert!(text.contains("Allow 40.74.40.57"), "{text}");
+            }
+            "delayed-english" => assert_eq!(recipient["Will-Retry-Until"], "Fri, 27 Nov 2026 18:24:00 +0000"),
+            "returned-in-full" => assert_eq!(read["types"][2], "message/rfc822"),
+            "international" => assert_eq!(read["types"][2], "message/global-headers"),
+            _ => {}
+        }
+    }
+}

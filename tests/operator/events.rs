@@ -1,0 +1,90 @@
+//! The event log: every event, whole lines, bounded files.
+
+use std::collections::HashSet;
+
+use postbud::events::{Event, EventKind, Events, Settings};
+use postbud::time::Timestamp;
+
+use crate::relay::{event, logged, numbers};
+
+fn settings(dir: &std::path::Path) -> Settings {
+    Settings { log: Some(dir.join("events.jsonl")), state_dir: dir.to_owned(), ..Settings::default() }
+}
+
+#[tokio::test]
+async fn every_event_of_many_threads_is_one_line_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, running) = Events::start(settings(dir.path())).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let events = events.clone();
+            scope.spawn(move || (0..2_000).for_each(|n| events.emit(event(thread * 2_000 + n))));
+        }
+    });
+    running.stop().await;
+    let found = numbers(&logged(&dir.path().join("events.jsonl")));
+    assert_eq!(found.len(), 16_000);
+    assert_eq!(found.into_iter().collect::<HashSet<_>>().len(), 16_000);
+}
+
+#[tokio::test]
+async fn the_log_goes_on_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let (events, running) = Events::start(settings(dir.path())).unwrap();
+        events.emit(event(round));
+        running.stop().await;
+        events.emit(event(99));
+    }
+    assert_eq!(
+        numbers(&logged(&dir.path().join("events.jsonl"))),
+        [0, 1, 2],
+        "what comes after the stop is not written"
+    );
+}
+
+#[tokio::test]
+async fn disk_is_bounded_and_the_newest_events_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let bounded = Settings { rotate_size: 4096, rotate_keep: 2, ..settings(dir.path()) };
+    let (events, running) = Events::start(bounded).unwrap();
+    (0..1_000).for_each(|n| events.emit(event(n)));
+    running.stop().await;
+    let mut files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort_by_key(|path| {
+        path.extension().map_or(u64::MAX, |number| number.to_string_lossy().parse().unwrap_or(u64::MAX))
+    });
+    assert_eq!(files.len(), 3, "{files:?}");
+    assert!(files.iter().all(|path| path.metadata().unwrap().len() <= 4096));
+    let kept: Vec<usize> = files.iter().flat_map(|path| numbers(&logged(path))).collect();
+    assert!(kept.windows(2).all(|pair| pair[1] == pair[0] + 1), "without a hole");
+    assert_eq!(kept.last(), Some(&999));
+}
+
+#[tokio::test]
+async fn subscribers_and_the_status_page_hear_without_a_log() {
+    let events = Events::default();
+    let mut heard = events.subscribe();
+    events.emit(event(1));
+    events.alert("the password was refused");
+    assert_eq!(heard.recv().await.unwrap().message_id.as_deref(), Some("1"));
+    assert_eq!(heard.recv().await.unwrap().event, EventKind::Alert);
+    let alerts = events.recent_alerts();
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].detail.as_deref(), Some("the password was refused"));
+}
+
+#[tokio::test]
+async fn a_subscriber_that_sleeps_holds_nobody_up() {
+    let events = Events::default();
+    let mut heard = events.subscribe();
+    (0..10_000).for_each(|n| events.emit(event(n)));
+    assert!(heard.recv().await.is_err(), "it is told that it missed some");
+    assert!(heard.recv().await.is_ok(), "and goes on");
+}
+
+#[test]
+fn fields_that_do_not_apply_are_absent() {
+    let bare = Event::new(EventKind::Expired, Timestamp::from_millis(1_795_458_240_123));
+    assert_eq!(serde_json::to_string(&bare).unwrap(), r#"{"at":"2026-11-23T18:24:00.123Z","event":"expired"}"#);
+}

@@ -1,0 +1,225 @@
+//! A relay without its mail lanes: the embedded spool, two customers, routes that can be switched, the event log.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use postbud::bounce::{self, Postmaster};
+use postbud::control::{self, Relay};
+use postbud::customer::{BulkPolicy, Customer, Directory, SigningDomain, Standings, Tier, Via};
+use postbud::dkim::{Profile, Selector, Signer, SigningKey, Workers};
+use postbud::events::{self, Event, Events};
+use postbud::message::{CustomerId, QueueId};
+use postbud::route::{
+    Caps, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, TlsMode, TlsPolicy,
+    TlsVersion,
+};
+use postbud::smtp::Domain;
+use postbud::spool::{self, Embedded, Filter, Record, Spool};
+use postbud::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::drafts::draft;
+
+/// Stands in every secret of these tests; must never be seen.
+pub const CANARY: &str = "canary-4f1d9c";
+
+pub struct Fixture {
+    pub dir: tempfile::TempDir,
+    pub spool: Arc<Embedded>,
+    pub routes: Arc<Routes>,
+    pub events: Events,
+    pub relay: Relay,
+    running: events::Running,
+    stopping: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+}
+
+/// Routes that only remember what they were told.
+#[derive(Default)]
+pub struct Routes(Mutex<BTreeMap<String, RouteState>>);
+
+impl Routes {
+    pub fn set(&self, route: &str, state: RouteState) {
+        self.0.lock().unwrap().insert(route.into(), state);
+    }
+
+    fn switch(&self, route: &RouteId, state: RouteState) -> bool {
+        self.0.lock().unwrap().get_mut(route.as_str()).map(|slot| *slot = state).is_some()
+    }
+}
+
+impl RouteControl for Routes {
+    fn suspend(&self, route: &RouteId, reason: &str) -> bool {
+        self.switch(route, RouteState::Suspended { reason: reason.into() })
+    }
+
+    fn resume(&self, route: &RouteId) -> bool {
+        self.switch(route, RouteState::Ready)
+    }
+
+    fn list(&self) -> Vec<RouteStatus> {
+        let status = |(name, state): (&String, &RouteState)| RouteStatus {
+            id: RouteId::new(name),
+            server: "mail.example.com:587".into(),
+            state: state.clone(),
+            in_flight: 1,
+            sent_today: 7,
+            per_day: Some(100),
+        };
+        self.0.lock().unwrap().iter().map(status).collect()
+    }
+}
+
+pub fn route(id: &str, kind: RouteKind) -> Arc<Route> {
+    Arc::new(Route {
+        id: RouteId::new(id),
+        kind,
+        host: "mail.example.com".into(),
+        port: 587,
+        tls: TlsPolicy {
+            mode: TlsMode::Required,
+            ca_file: None,
+            pinned_sha256: None,
+            server_name: None,
+            client_certificate: None,
+            minimum: TlsVersion::Tls12,
+        },
+        login: Some(Login {
+            username: "webcrm".into(),
+            secret: LoginSecret::Password(CANARY.into()),
+            allow_plaintext: false,
+        }),
+        caps: Caps {
+            concurrency: 1,
+            per_minute: None,
+            per_day: None,
+            recipients_per_transaction: 100,
+            messages_per_connection: 100,
+            idle: Duration::from_secs(60),
+        },
+        message_size: 1 << 20,
+    })
+}
+
+/// `test-as` with its own server, `mj` through Mailjet; both want bounces by mail, both send as test.dk.
+fn directory() -> Directory {
+    let domain = Domain::parse("test.dk").unwrap();
+    let key = SigningKey::generate_ed25519().unwrap();
+    let profile = Profile::new(domain.clone(), Selector::parse("postbud1").unwrap(), key);
+    let signer = Arc::new(Signer::new(vec![profile]).unwrap());
+    let customer = |id: &str, via| Customer {
+        id: CustomerId::new(id),
+        name: id.into(),
+        domains: BTreeMap::from([(domain.clone(), SigningDomain::Ready(Arc::clone(&signer)))]),
+        bounce_domains: Vec::new(),
+        via,
+        suspended: None,
+        bulk: BulkPolicy::Warn,
+        bounce_mail: true,
+        track_opens: None,
+        track_clicks: None,
+    };
+    let own = Via::OwnServer(route("own-server.test-as", RouteKind::OwnServer));
+    let tier = Tier { route: route("mailjet.starter", RouteKind::Mailjet), requires: Vec::new() };
+    Directory::new(
+        vec![customer("test-as", own), customer("mj", Via::Mailjet { tier: None })],
+        BTreeMap::from([("starter".into(), tier)]),
+    )
+}
+
+impl Fixture {
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Embedded::open(spool::Settings {
+            dir: dir.path().join("spool"),
+            min_free: 0,
+            min_free_inodes: 0,
+            segment_size: 1 << 20,
+            settle_delay: Duration::from_millis(5),
+            ..spool::Settings::default()
+        })
+        .unwrap();
+        let (events, running) = Events::start(events::Settings {
+            log: Some(dir.path().join("events.jsonl")),
+            state_dir: dir.path().to_owned(),
+            ..events::Settings::default()
+        })
+        .unwrap();
+        let routes = Arc::new(Routes::default());
+        routes.set("own-server.test-as", RouteState::Ready);
+        routes.set("mailjet.starter", RouteState::Ready);
+        let directory = Arc::new(ArcSwap::from_pointee(directory()));
+        let standings = Standings::default();
+        let as_port: Arc<dyn Spool> = spool.clone();
+        let relay = Relay {
+            spool: Arc::clone(&as_port),
+            routes: routes.clone(),
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            events: events.clone(),
+            postmaster: Postmaster {
+                settings: Arc::new(bounce::Settings::default()),
+                directory,
+                standings,
+                workers: Workers::start(1, 4).unwrap(),
+                spool: as_port,
+            },
+        };
+        let stopping = CancellationToken::new();
+        let listener = control::bind(dir.path()).unwrap();
+        let server = tokio::spawn(control::serve(listener, relay.clone(), stopping.clone()));
+        Fixture { dir, spool, routes, events, relay, running, stopping, server }
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Queues a message of `customer` to `to`.
+    pub async fn queue(&self, customer: &str, to: &[&str]) -> QueueId {
+        self.spool.commit(draft(customer, to, 1, 100)).await.unwrap().id()
+    }
+
+    pub async fn records(&self) -> Vec<Record> {
+        self.spool.list(Filter::default(), 10_000).await.unwrap()
+    }
+
+    /// Every event of the log, after the log was flushed and everything stopped.
+    pub async fn end(self) -> Vec<serde_json::Value> {
+        self.stopping.cancel();
+        self.server.await.unwrap();
+        self.spool.stop().await;
+        self.running.stop().await;
+        logged(&self.dir.path().join("events.jsonl"))
+    }
+}
+
+/// The events of a log file.
+pub fn logged(path: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A numbered event.
+pub fn event(number: usize) -> Event {
+    Event { message_id: Some(number.to_string()), ..Event::new(events::EventKind::Accepted, Timestamp::now()) }
+}
+
+/// The numbers of numbered events.
+pub fn numbers(events: &[serde_json::Value]) -> Vec<usize> {
+    events.iter().filter_map(|event| event["message_id"].as_str()?.parse().ok()).collect()
+}
+
+/// Waits until `fits`, for at most half a minute.
+pub async fn wait_until(what: &str, mut fits: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if fits() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain until {what}");
+}

@@ -1,0 +1,198 @@
+//! The webhook against servers that fail, disappear, redirect and come back.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::post;
+use postbud::events::{Events, Running, Secret, Settings, Webhook, signature};
+use postbud::time::Timestamp;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::relay::{CANARY, event, numbers, wait_until};
+
+/// A receiver that answers with the statuses it was given, then with 200, and remembers what it took.
+#[derive(Clone, Default)]
+struct Receiver {
+    statuses: Arc<Mutex<Vec<u16>>>,
+    taken: Arc<Mutex<Vec<Value>>>,
+    calls: Arc<Mutex<Vec<String>>>,
+    elsewhere: Arc<Mutex<u32>>,
+}
+
+impl Receiver {
+    fn taken(&self) -> Vec<usize> {
+        numbers(&self.taken.lock().unwrap())
+    }
+
+    async fn serve(&self, listener: TcpListener) {
+        let router = Router::new()
+            .route("/hook", post(take))
+            .route("/elsewhere", post(elsewhere))
+            .route("/redirect", post(|| async { Redirect::temporary("/elsewhere") }))
+            .with_state(self.clone());
+        axum::serve(listener, router).await.unwrap();
+    }
+}
+
+async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let timestamp: u64 = header("postbud-timestamp").parse().unwrap();
+    assert!(Timestamp::now().as_secs().abs_diff(timestamp) < 60);
+    // The receiver's own arithmetic, not postbud's.
+    assert_eq!(header("postbud-signature"), format!("v1={}", python_hmac(timestamp, &body)));
+    receiver.calls.lock().unwrap().push(header("postbud-batch"));
+    let mut statuses = receiver.statuses.lock().unwrap();
+    if !statuses.is_empty() {
+        return StatusCode::from_u16(statuses.remove(0)).unwrap();
+    }
+    let batch: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(batch["batch"], header("postbud-batch"));
+    receiver.taken.lock().unwrap().extend(batch["events"].as_array().unwrap().iter().cloned());
+    StatusCode::OK
+}
+
+async fn elsewhere(State(receiver): State<Receiver>) {
+    *receiver.elsewhere.lock().unwrap() += 1;
+}
+
+fn python_hmac(timestamp: u64, body: &[u8]) -> String {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let script = "import hmac,hashlib,sys; print(hmac.new(b'canary-4f1d9c', sys.stdin.buffer.read(), hashlib.sha256).hexdigest())";
+    let Ok(mut python) =
+        Command::new("python3").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    else {
+        crate::skip::skip("webhook signature", "no python3 to check it with");
+        return signature(&Secret::new(CANARY), timestamp, body).trim_start_matches("v1=").to_owned();
+    };
+    let mut input = python.stdin.take().unwrap();
+    input.write_all(format!("{timestamp}.").as_bytes()).unwrap();
+    input.write_all(body).unwrap();
+    drop(input);
+    String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+fn start(dir: &Path, url: &str, change: impl FnOnce(&mut Settings)) -> (Events, Running) {
+    let quick = Webhook {
+        linger: Duration::from_millis(5),
+        retry_first: Duration::from_millis(5),
+        retry_longest: Duration::from_millis(50),
+        batch_events: 10,
+        ..Webhook::new(url.parse().unwrap(), Secret::new(CANARY))
+    };
+    let mut settings = Settings { state_dir: dir.to_owned(), webhook: Some(quick), ..Settings::default() };
+    change(&mut settings);
+    Events::start(settings).unwrap()
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_arrives_signed_and_in_order_though_calls_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let (listener, url) = listen().await;
+    let receiver = Receiver::default();
+    receiver.statuses.lock().unwrap().extend([500, 429, 413, 404, 302]);
+    let server = receiver.clone();
+    tokio::spawn(async move { server.serve(listener).await });
+    let (events, running) = start(dir.path(), &url, |_| ());
+    (0..55).for_each(|n| events.emit(event(n)));
+    wait_until("all were taken", || receiver.taken().len() >= 55).await;
+    assert_eq!(receiver.taken(), (0..55).collect::<Vec<_>>());
+    assert!(receiver.calls.lock().unwrap().len() >= 11, "five refusals and batches of at most ten");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_webhook_hears_everything_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (listener, url) = listen().await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for round in 0..2 {
+        let (events, running) = start(dir.path(), &url, |_| ());
+        (0..20).for_each(|n| events.emit(event(round * 20 + n)));
+        wait_until("a call failed", || metrics(&events).contains("webhook_failures_total 1")).await;
+        running.stop().await;
+    }
+    let receiver = Receiver::default();
+    let server = receiver.clone();
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+    let (_events, running) = start(dir.path(), &url, |_| ());
+    wait_until("all were taken", || receiver.taken().len() >= 40).await;
+    assert_eq!(receiver.taken(), (0..40).collect::<Vec<_>>());
+    running.stop().await;
+
+    // What was taken does not come again.
+    let (events, running) = start(dir.path(), &url, |_| ());
+    events.emit(event(40));
+    wait_until("the new one was taken", || receiver.taken().len() > 40).await;
+    assert_eq!(receiver.taken().len(), 41);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rotates_away_before_a_dead_webhook_is_back_raises_an_alert_and_the_rest_arrives() {
+    let dir = tempfile::tempdir().unwrap();
+    let (listener, url) = listen().await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (events, running) = start(dir.path(), &url, |settings| {
+        settings.rotate_size = 2048;
+        settings.rotate_keep = 2;
+        if let Some(webhook) = &mut settings.webhook {
+            webhook.alert_after = Duration::ZERO;
+        }
+    });
+    (0..200).for_each(|n| events.emit(event(n)));
+    let has_alert =
+        |text: &str| events.recent_alerts().iter().any(|alert| alert.detail.as_deref().unwrap().contains(text));
+    wait_until("somebody was told", || has_alert("has taken no events since")).await;
+    let log = dir.path().join("webhook-outbox.jsonl");
+    let is_written = || std::fs::read_to_string(&log).unwrap_or_default().contains("\"message_id\":\"199\"");
+    wait_until("the log holds the last", is_written).await;
+    let receiver = Receiver::default();
+    let server = receiver.clone();
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+    wait_until("the newest was taken", || receiver.taken().contains(&199)).await;
+    assert!(has_alert("misses events"));
+    assert!(!metrics(&events).contains("webhook_gaps_total 0"), "{}", metrics(&events));
+    let taken = receiver.taken();
+    assert!(taken.len() < 200 && taken.windows(2).all(|pair| pair[1] == pair[0] + 1), "the newest, without a hole");
+    let disk: u64 = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    assert!(disk < 3 * 2048 + 1024, "{disk} octets");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_a_failure_and_leads_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (listener, url) = listen().await;
+    let receiver = Receiver::default();
+    let server = receiver.clone();
+    tokio::spawn(async move { server.serve(listener).await });
+    let (events, running) = start(dir.path(), &url.replace("/hook", "/redirect"), |_| ());
+    events.emit(event(1));
+    wait_until("it failed twice", || metrics(&events).contains("webhook_failures_total 2")).await;
+    running.stop().await;
+    assert_eq!(*receiver.elsewhere.lock().unwrap(), 0);
+}
+
+fn metrics(events: &Events) -> String {
+    let mut registry = postbud::metrics::registry();
+    events.counters().register(&mut registry);
+    postbud::metrics::encode(&registry)
+}
