@@ -36,6 +36,9 @@ pub(super) fn subject(language: Language, action: Action, original: &str) -> Str
     if original.is_empty() { what } else { format!("{what}: {}", shortened(original, 120)) }
 }
 
+/// Writes the text in one language, from the record, the original's subject, what happened, and to whom.
+type Describe = fn(&Record, &str, Action, &[(&Report, EnhancedCode)]) -> String;
+
 /// The text for a person, lines ended by LF.
 pub(super) fn text(
     record: &Record,
@@ -44,7 +47,7 @@ pub(super) fn text(
     reports: &[(&Report, EnhancedCode)],
     settings: &Settings,
 ) -> String {
-    let parts: &[fn(&Record, &str, Action, &[(&Report, EnhancedCode)]) -> String] = match settings.language {
+    let parts: &[Describe] = match settings.language {
         Language::Danish => &[danish],
         Language::English => &[english],
         Language::Both => &[danish, english],

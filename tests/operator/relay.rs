@@ -31,7 +31,6 @@ pub struct Fixture {
     pub spool: Arc<Embedded>,
     pub routes: Arc<Routes>,
     pub events: Events,
-    pub relay: Relay,
     running: events::Running,
     stopping: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -170,8 +169,8 @@ impl Fixture {
         };
         let stopping = CancellationToken::new();
         let listener = control::bind(dir.path()).unwrap();
-        let server = tokio::spawn(control::serve(listener, relay.clone(), stopping.clone()));
-        Fixture { dir, spool, routes, events, relay, running, stopping, server }
+        let server = tokio::spawn(control::serve(listener, relay, stopping.clone()));
+        Fixture { dir, spool, routes, events, running, stopping, server }
     }
 
     pub fn state_dir(&self) -> &Path {
