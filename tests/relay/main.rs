@@ -2,6 +2,7 @@
 
 mod fairness;
 mod fidelity;
+mod postfix;
 mod refusals;
 mod reload;
 mod restart;
@@ -9,6 +10,9 @@ mod restart;
 #[path = "../support"]
 mod support {
     pub mod capture;
+    pub mod certs;
     pub mod client;
+    pub mod peers;
     pub mod relay;
+    pub mod skip;
 }
