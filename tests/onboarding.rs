@@ -1,0 +1,19 @@
+//! Onboarding as customers and operators meet it: against a real DNS server and with the real program.
+
+#[path = "support/knot.rs"]
+mod knot;
+#[path = "support/skip.rs"]
+mod skip;
+
+#[path = "onboarding/checks.rs"]
+mod checks;
+#[path = "onboarding/golden.rs"]
+mod golden;
+#[path = "onboarding/newcomer.rs"]
+mod newcomer;
+#[path = "onboarding/rig.rs"]
+mod rig;
+#[path = "onboarding/spf.rs"]
+mod spf;
+#[path = "onboarding/web.rs"]
+mod web;

@@ -1,0 +1,217 @@
+//! As a new operator and a new customer would: from `customer add` to a verified domain and a changed key, with nothing but
+//! what the commands print.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::knot::Knot;
+use crate::skip::skip;
+
+struct Site {
+    dir: tempfile::TempDir,
+    knot: Knot,
+}
+
+impl Site {
+    fn new(zone: &str) -> Option<Site> {
+        let knot = Knot::start(zone)?;
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("config/customers")).unwrap();
+        fs::create_dir_all(dir.path().join("config/secrets")).unwrap();
+        fs::write(dir.path().join("config/secrets/mailjet"), "secret\n").unwrap();
+        let config = format!(
+            r#"
+            hostname = "out.webcrm.com"
+            state_dir = "../state"
+            customers_dir = "customers"
+            [[listener]]
+            address = "127.0.0.1:0"
+            tls = "off"
+            auth = "off"
+            allow_from = ["127.0.0.0/8"]
+            [egress]
+            address = "40.74.40.57"
+            bind = "127.0.0.1"
+            [mailjet.starter]
+            username = "key"
+            password_file = "secrets/mailjet"
+            [mailjet.trusted]
+            username = "key"
+            password_file = "secrets/mailjet"
+            requires = ["ownership", "spf", "dkim"]
+            [dns]
+            servers = ["{}"]
+            [onboarding]
+            rotation_overlap = "1s"
+            http_timeout = "2s"
+            "#,
+            knot.address
+        );
+        fs::write(dir.path().join("config/postbud.toml"), config).unwrap();
+        Some(Site { dir, knot })
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_postbud"))
+            .args(arguments)
+            .args(["--config", "config/postbud.toml"])
+            .current_dir(self.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that refuses at once does not read.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn file(&self, path: &str) -> std::path::PathBuf {
+        self.dir.path().join(path)
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+const WORLD: &str = "spf.webcrm.com. 60 IN TXT \"v=spf1 ip4:40.74.40.57 -all\"\nbnc3.mailjet.com. 60 IN A 203.0.113.1\n\
+                     test.dk. 60 IN MX 0 mail.test.dk.\nmail.test.dk. 60 IN A 203.0.113.2\n";
+
+#[test]
+fn from_nothing_to_verified_to_a_new_key() {
+    let old_spf = "test.dk. 60 IN TXT \"v=spf1 mx -all\"\n";
+    let Some(mut site) = Site::new(&format!("{WORLD}{old_spf}")) else {
+        return skip("from_nothing_to_verified_to_a_new_key", "knot is not installed");
+    };
+    // Name, domains, and Enter for Mailjet.
+    let added = site.run(&["customer", "add", "test-as"], "Test A/S\ntest.dk\n\n");
+    assert!(added.status.success(), "{}", err(&added));
+    assert_eq!(mode(&site.file("keys/test.dk.pem")), 0o600);
+    assert!(out(&added).contains("v=spf1 mx include:spf.webcrm.com -all"), "{}", out(&added));
+
+    let again = site.run(&["customer", "add", "test-as"], "");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(err(&again).contains("never overwritten"), "{}", err(&again));
+    let taken = site.run(&["customer", "add", "other", "--name", "O", "--domain", "test.dk", "--via", "mailjet"], "");
+    assert!(err(&taken).contains("belongs to the customer \"test-as\""), "{}", err(&taken));
+    assert!(!site.file("config/customers/other.toml").exists());
+
+    let before = site.run(&["domain", "check", "test-as"], "");
+    assert_eq!(before.status.code(), Some(1), "{}", out(&before));
+    assert!(out(&before).contains("Add include:spf.webcrm.com before \"all\"."), "{}", out(&before));
+
+    // The customer publishes exactly what the zone lines say; SPF replaces the old record, as they say too.
+    let records = out(&site.run(&["domain", "records", "test-as", "--zone"], ""));
+    site.knot.publish(&format!("{WORLD}{records}"));
+    let after = site.run(&["domain", "check", "test-as"], "");
+    assert_eq!(after.status.code(), Some(0), "{}", out(&after));
+    assert!(out(&after).contains("Everything is in order."), "{}", out(&after));
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&site.run(&["domain", "check", "--all", "--json"], ""))).unwrap();
+    assert_eq!((json[0]["domain"].as_str(), json[0]["outcome"].as_str()), (Some("test.dk"), Some("good")));
+    let state = fs::read_to_string(site.file("state/onboarding/domains/test.dk.json")).unwrap();
+    assert_eq!(state.matches("\"change\": \"verified\"").count(), 4, "{state}");
+
+    rotate(&mut site, &records);
+}
+
+/// Host and value of a record that `dkim rotate` printed.
+fn printed(text: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with("  ")).unwrap_or_else(|| panic!("no record in {text}"));
+    let (host, value) = line.trim().split_once(" TXT ").unwrap();
+    crate::rig::txt(host, value)
+}
+
+fn rotate(site: &mut Site, records: &str) {
+    let rotate = |site: &Site| site.run(&["dkim", "rotate", "test-as"], "");
+    let first = rotate(site);
+    assert!(first.status.success(), "{}", err(&first));
+    let new = printed(&out(&first));
+    assert!(new.starts_with("postbud2._domainkey.test.dk. "), "{new}");
+    let waiting = rotate(site);
+    assert_eq!(waiting.status.code(), Some(1));
+    assert_eq!(printed(&out(&waiting)), new, "the same key again");
+
+    site.knot.publish(&format!("{WORLD}{records}{new}"));
+    let switched = rotate(site);
+    assert!(switched.status.success(), "{}{}", out(&switched), err(&switched));
+    let file = fs::read_to_string(site.file("config/customers/test-as.toml")).unwrap();
+    assert!(file.contains("selector = \"postbud2\"") && file.contains("test.dk.postbud2.pem"), "{file}");
+    assert!(file.contains("# `postbud dkim rotate test-as` changes the key."), "comments stay: {file}");
+    let check = site.run(&["domain", "check", "test-as"], "");
+    assert_eq!(check.status.code(), Some(0), "{}", out(&check));
+
+    std::thread::sleep(Duration::from_millis(1100));
+    let revoke = rotate(site);
+    assert_eq!(revoke.status.code(), Some(1));
+    let revoked = printed(&out(&revoke));
+    let rest: String = records.lines().filter(|l| !l.starts_with("postbud1.")).map(|l| format!("{l}\n")).collect();
+    site.knot.publish(&format!("{WORLD}{rest}{new}{revoked}"));
+    let done = rotate(site);
+    assert!(done.status.success() && out(&done).contains("postbud2 is the only key"), "{}", out(&done));
+}
+
+#[test]
+fn an_own_server_customer_is_asked_for_its_server() {
+    let Some(site) = Site::new(WORLD) else {
+        return skip("an_own_server_customer_is_asked_for_its_server", "knot is not installed");
+    };
+    let answers = "Egen Server ApS\negenserver.dk, nyt.egenserver.dk\nown-server\nmail.egenserver.dk\nimplicit\n\nwebcrm\nhemmeligt\n";
+    let added = site.run(&["customer", "add", "egen-server"], answers);
+    assert!(added.status.success(), "{}", err(&added));
+    let file = fs::read_to_string(site.file("config/customers/egen-server.toml")).unwrap();
+    for line in ["host = \"mail.egenserver.dk\"", "port = 465", "tls = \"implicit\"", "username = \"webcrm\""] {
+        assert!(file.contains(line), "{line} is not in {file}");
+    }
+    assert!(!file.contains("hemmeligt") && !out(&added).contains("hemmeligt") && !err(&added).contains("hemmeligt"));
+    let secret = site.file("config/secrets/egen-server.password");
+    assert_eq!((fs::read_to_string(&secret).unwrap().as_str(), mode(&secret)), ("hemmeligt\n", 0o600));
+    assert!(out(&added).contains("nyt.egenserver.dk"));
+}
+
+#[test]
+fn a_customer_that_configuration_refuses_leaves_nothing() {
+    let Some(site) = Site::new(WORLD) else {
+        return skip("a_customer_that_configuration_refuses_leaves_nothing", "knot is not installed");
+    };
+    let refused = site.run(
+        &[
+            "customer",
+            "add",
+            "bad",
+            "--name",
+            "Bad",
+            "--domain",
+            "bad.dk",
+            "--via",
+            "own-server",
+            "--host",
+            "not a host",
+            "--port",
+            "587",
+            "--tls",
+            "required",
+            "--username",
+            "",
+        ],
+        "",
+    );
+    assert_eq!(refused.status.code(), Some(1), "{}", err(&refused));
+    assert!(err(&refused).contains("route.host"), "{}", err(&refused));
+    assert!(!site.file("config/customers/bad.toml").exists() && !site.file("keys/bad.dk.pem").exists());
+    let freemail = site.run(&["customer", "add", "x", "--name", "X", "--domain", "hotmail.dk", "--via", "mailjet"], "");
+    assert!(err(&freemail).contains("public mailbox provider"), "{}", err(&freemail));
+}

@@ -1,0 +1,108 @@
+//! A real DNS server: Debian's knot on a free loopback port, serving everything below the root from one zone file.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The server; stops when dropped.
+pub struct Knot {
+    /// Where it answers.
+    pub address: SocketAddr,
+    dir: tempfile::TempDir,
+    child: Child,
+    serial: u32,
+}
+
+impl Knot {
+    /// Serves `records`: lines of a zone file with absolute names. `dead.example` and what is below answers SERVFAIL. `None`
+    /// where knot is not installed.
+    pub fn start(records: &str) -> Option<Knot> {
+        Command::new("knotd").arg("--version").stdout(Stdio::null()).status().ok()?;
+        // knotd may lose its port to somebody between our look and its start: then another one.
+        (0..5).find_map(|_| Self::try_start(records))
+    }
+
+    fn try_start(records: &str) -> Option<Knot> {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let address = free_port();
+        let path = dir.path().display();
+        let config = format!(
+            "server:\n    rundir: \"{path}\"\n    listen: 127.0.0.1@{port}\n\
+             database:\n    storage: \"{path}/db\"\n\
+             log:\n  - target: stderr\n    any: critical\n\
+             zone:\n  - domain: .\n    file: \"{path}/root.zone\"\n    zonefile-load: whole\n    journal-content: none\n\
+             \x20 - domain: dead.example\n    file: \"{path}/absent.zone\"\n",
+            port = address.port()
+        );
+        std::fs::create_dir(dir.path().join("db")).expect("the folder is ours");
+        std::fs::write(dir.path().join("knot.conf"), config).expect("the folder is ours");
+        write_zone(&dir.path().join("root.zone"), records, 1);
+        let child = Command::new("knotd")
+            .arg("-c")
+            .arg(dir.path().join("knot.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut knot = Knot { address, dir, child, serial: 1 };
+        knot.is_ready().then_some(knot)
+    }
+
+    /// Replaces all records; they are served when this returns.
+    pub fn publish(&mut self, records: &str) {
+        self.serial += 1;
+        write_zone(&self.dir.path().join("root.zone"), records, self.serial);
+        let done = Command::new("knotc")
+            .arg("-c")
+            .arg(self.dir.path().join("knot.conf"))
+            .args(["-b", "zone-reload", "."])
+            .output()
+            .expect("knotc comes with knotd");
+        assert!(done.status.success(), "knot refused the zone: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Asks for the root's SOA until it is answered without an error.
+    fn is_ready(&mut self) -> bool {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
+        let question = b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x06\x00\x01";
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return false;
+            }
+            let mut answer = [0; 512];
+            let answered = socket.send_to(question, self.address).and_then(|_| socket.recv(&mut answer));
+            match answered {
+                Ok(len) if len > 3 && answer[3] & 15 == 0 => return true,
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Knot {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_zone(path: &PathBuf, records: &str, serial: u32) {
+    let zone =
+        format!(". 60 IN SOA ns. hostmaster. {serial} 60 60 60 1\n. 60 IN NS ns.\nns. 60 IN A 127.0.0.1\n{records}\n");
+    std::fs::write(path, zone).expect("the folder is ours");
+}
+
+/// Free over both UDP and TCP just now.
+fn free_port() -> SocketAddr {
+    loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        let address = tcp.local_addr().expect("a bound socket has an address");
+        if UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
