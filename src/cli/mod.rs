@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod check;
 mod completions;
 mod customer;
+mod demo;
 mod dev_certs;
 mod dkim;
 mod domain;
@@ -52,6 +53,7 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Demo(demo::Args),
     Customer(customer::Args),
     Domain(domain::Args),
     Dkim(dkim::Args),
@@ -68,6 +70,7 @@ impl Command {
         match self {
             Command::Run(args) => args.run(),
             Command::Check(args) => args.run(),
+            Command::Demo(args) => args.run(),
             Command::Customer(args) => args.run(),
             Command::Domain(args) => args.run(),
             Command::Dkim(args) => args.run(),

@@ -1,0 +1,132 @@
+//! What the demo needs on disk, made anew each time and gone afterwards.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::cli::dev_certs::Authority;
+use crate::cli::{files, hash_password};
+use crate::dkim::record::{TxtRecord, render};
+use crate::dkim::{Selector, SigningKey};
+use crate::smtp::Domain;
+
+/// The customer's From domain; never registered (RFC 2606).
+pub(super) const DOMAIN: &str = "nordlys.example";
+/// What webCRM logs in with.
+pub(super) const USERNAME: &str = "webcrm";
+/// What the relay logs in with at the customer's server.
+pub(super) const SERVER_USERNAME: &str = "postbud";
+
+/// The folder, and what else has to know its secrets.
+pub(super) struct Workshop {
+    dir: TempDir,
+    ca: String,
+    password: String,
+    server_password: String,
+    record: TxtRecord,
+}
+
+impl Workshop {
+    /// Makes certificates, passwords and the customer's key.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("postbud-demo-").tempdir().context("no temporary folder")?;
+        let authority = Authority::new("postbud demo CA")?;
+        for name in ["relay", "customer"] {
+            authority.issue(&["127.0.0.1".to_owned()])?.write(dir.path(), name)?;
+        }
+        files::write_public(&dir.path().join("ca.pem"), authority.pem().as_bytes())?;
+        let key = SigningKey::generate_rsa(2048)?;
+        files::write_secret(&dir.path().join("dkim.pem"), key.to_pem()?.as_bytes())?;
+        let record = render(&Domain::parse(DOMAIN)?, &Selector::parse("postbud1")?, &key)?;
+        let password = || format!("{:016x}", rand::random::<u64>());
+        let (password, server_password) = (password(), password());
+        files::write_secret(&dir.path().join("customer.password"), server_password.as_bytes())?;
+        files::write_secret(&dir.path().join("webcrm.hash"), hash_password::hash(&password)?.as_bytes())?;
+        Ok(Workshop { ca: authority.pem().to_owned(), dir, password, server_password, record })
+    }
+
+    /// The configuration, as an operator would write it.
+    pub(super) fn write_configuration(&self, customer: SocketAddr) -> anyhow::Result<()> {
+        let server = r#"
+hostname = "relay.example.com"
+state_dir = "state"
+shutdown_grace = "5s"
+[[listener]]
+address = "127.0.0.1:0"
+tls = "starttls"
+certificate = "relay.pem"
+private_key = "relay.key"
+allow_from = ["127.0.0.0/8"]
+[[submitter]]
+username = "webcrm"
+password_hash_file = "webcrm.hash"
+customers = "all"
+[egress]
+address = "127.0.0.1"
+[spool]
+min_free = "16 MiB"
+[events]
+log = "state/events.jsonl"
+# Nobody answers there: the demo asks no name server, and so it asks nothing of the domain.
+[onboarding]
+bulk_requires = []
+[dns]
+servers = ["127.0.0.1:9"]
+[web]
+address = "127.0.0.1:0"
+"#;
+        let own = format!(
+            r#"
+name = "Nordlys ApS"
+domains = ["{DOMAIN}"]
+[dkim]
+selector = "postbud1"
+private_key = "../dkim.pem"
+[route]
+via = "own-server"
+host = "{}"
+port = {}
+tls = "required"
+ca_file = "../ca.pem"
+username = "{SERVER_USERNAME}"
+password_file = "../customer.password"
+"#,
+            customer.ip(),
+            customer.port()
+        );
+        files::write_public(&self.configuration(), server.as_bytes())?;
+        files::write_public(&self.dir.path().join("customers/nordlys.toml"), own.as_bytes())
+    }
+
+    /// The server file.
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.dir.path().join("postbud.toml")
+    }
+
+    /// The folder.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The CA's certificate.
+    pub(super) fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// webCRM's password.
+    pub(super) fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The relay's password at the customer's server.
+    pub(super) fn server_password(&self) -> &str {
+        &self.server_password
+    }
+
+    /// What publishes the customer's key.
+    pub(super) fn record(&self) -> &TxtRecord {
+        &self.record
+    }
+}
