@@ -100,11 +100,6 @@ pub struct Durable {
 }
 
 impl Durable {
-    /// The receipt of a message that is on disk and synced. For implementations of [`Spool`]; nobody else can know.
-    pub fn on_disk(id: QueueId) -> Self {
-        Durable { id }
-    }
-
     /// The message's queue id.
     pub fn id(&self) -> QueueId {
         self.id

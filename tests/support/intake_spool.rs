@@ -1,12 +1,14 @@
-//! A spool for tests of what comes before it: keeps drafts in memory for the test to look at, or fails as told. Nothing can be
-//! claimed from it.
+//! A spool for tests of what comes before it: shows the test each draft, or fails as told. Behind it is a real spool in a scratch
+//! folder, because only a spool makes the receipt that a 250 needs. Nothing can be claimed from it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use postbud::message::QueueId;
-use postbud::spool::{Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settlement, Spool, Stats};
+use postbud::spool::{
+    Draft, Durable, Embedded, Error, Filter, Lane, Lease, Pending, Record, Settings, Settlement, Spool, Stats,
+};
 use postbud::time::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
@@ -29,15 +31,22 @@ pub struct IntakeSpool {
     outcome: Mutex<Outcome>,
     /// Commits wait here while the test holds them back.
     gate: Arc<Semaphore>,
+    real: Arc<Embedded>,
+    _folder: tempfile::TempDir,
 }
 
 impl Default for IntakeSpool {
     fn default() -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let settings =
+            Settings { dir: folder.path().join("spool"), min_free: 1, segment_size: 1 << 20, ..Settings::default() };
         IntakeSpool {
             drafts: Mutex::default(),
             came: Condvar::new(),
             outcome: Mutex::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            real: Embedded::open(settings).expect("a spool in a scratch folder"),
+            _folder: folder,
         }
     }
 }
@@ -92,6 +101,21 @@ pub fn text(draft: &Draft) -> String {
     String::from_utf8(bytes(draft)).expect("UTF-8")
 }
 
+fn copy(draft: &Draft) -> Draft {
+    Draft {
+        id: draft.id,
+        lane: draft.lane.clone(),
+        envelope: draft.envelope.clone(),
+        from_domain: draft.from_domain.clone(),
+        message_id: draft.message_id.clone(),
+        prefix: draft.prefix.clone(),
+        content: draft.content.clone(),
+        header_len: draft.header_len,
+        retry_at: draft.retry_at,
+        held: draft.held.clone(),
+    }
+}
+
 /// A handle that can be given away as a [`Spool`].
 #[derive(Clone, Default)]
 pub struct Handle(pub Arc<IntakeSpool>);
@@ -110,10 +134,10 @@ impl Spool for Handle {
                     return Err(Error::Io { what: "syncing segment 7 of /secret/path".to_owned(), source });
                 }
             }
-            let id = draft.id;
+            let receipt = spool.real.commit(copy(&draft)).await?;
             spool.drafts.lock().unwrap().push(Arc::new(draft));
             spool.came.notify_all();
-            Ok(Durable::on_disk(id))
+            Ok(receipt)
         });
         Box::pin(async move { done.await.expect("no panic") })
     }
