@@ -5,3 +5,9 @@ mod drafts;
 
 #[path = "spool/promises.rs"]
 mod promises;
+
+#[path = "spool/damage.rs"]
+mod damage;
+
+#[path = "spool/model.rs"]
+mod model;

@@ -118,10 +118,7 @@ impl Committer {
                 return Ok(());
             }
         }
-        let next = match self.shared.take_spare() {
-            Some(spare) => spare,
-            None => self.shared.create_segment()?,
-        };
+        let next = self.shared.next_segment()?;
         self.shared.segments.add(&next, Stage::Active);
         if let Some(full) = self.active.replace(next) {
             self.shared.segments.set_stage(full.number, Stage::Sealing, None);

@@ -391,6 +391,7 @@ impl Index {
         filter.id.is_none_or(|id| entry.id == id)
             && entry.id >= filter.first()
             && filter.customer.as_ref().is_none_or(|customer| self.lane(entry.lane).customer == *customer)
+            && filter.after.is_none_or(|after| entry.id > after)
             && filter.arrived_before.is_none_or(|before| entry.id.arrived() < before)
             && filter.held.is_none_or(|held| entry.held() == held)
             && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)

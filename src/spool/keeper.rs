@@ -65,8 +65,8 @@ impl Keeper {
             }
         }
         self.delete_settled();
-        if let Some(spare) = self.shared.take_spare() {
-            self.delete(spare.number);
+        if let Some(spare) = self.shared.drop_spare() {
+            self.delete(spare);
         }
         self.shared.closed();
     }
@@ -82,14 +82,8 @@ impl Keeper {
     }
 
     fn make_spare(&self) {
-        if self.shared.has_spare() {
-            return;
-        }
-        match self.shared.create_segment() {
-            Ok(spare) => {
-                self.shared.put_spare(spare);
-                self.shared.guard.set_spare(true);
-            }
+        match self.shared.make_spare() {
+            Ok(()) => self.shared.guard.set_spare(true),
             Err(error) => {
                 tracing::warn!(%error, "the next segment cannot be made yet");
                 self.shared.guard.set_spare(false);

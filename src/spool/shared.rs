@@ -1,7 +1,7 @@
 //! What the spool's threads and the port's calls share.
 
 use std::io;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::{Notify, oneshot};
@@ -37,7 +37,8 @@ pub(super) struct Shared {
     pub quarantined: AtomicU64,
     index: Mutex<Index>,
     spare: Mutex<Option<Writing>>,
-    next_segment: AtomicU32,
+    spare_made: AtomicBool,
+    next_number: AtomicU32,
     health: AtomicU8,
     stopped: OnceLock<String>,
     lock: Mutex<Option<Lock>>,
@@ -55,7 +56,8 @@ impl Shared {
             quarantined: AtomicU64::new(0),
             index: Mutex::new(index),
             spare: Mutex::new(None),
-            next_segment: AtomicU32::new(next_segment),
+            spare_made: AtomicBool::new(false),
+            next_number: AtomicU32::new(next_segment),
             health: AtomicU8::new(Health::Sound as u8),
             stopped: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
@@ -72,26 +74,44 @@ impl Shared {
         self.settings.segment_size / 8
     }
 
+    /// Whether the next segment is made already.
     pub fn has_spare(&self) -> bool {
-        self.spare().is_some()
+        self.spare_made.load(Ordering::Relaxed)
     }
 
-    pub fn take_spare(&self) -> Option<Writing> {
-        self.spare().take()
+    /// The next segment: the spare one, or a new one. Segments must be filled in the order of their numbers, since that is
+    /// the order in which a start reads them; so both are made under one lock.
+    pub fn next_segment(&self) -> io::Result<Writing> {
+        let mut spare = self.spare();
+        let next = spare.take().map_or_else(|| self.create_segment(), Ok);
+        self.spare_made.store(false, Ordering::Relaxed);
+        next
     }
 
-    pub fn put_spare(&self, spare: Writing) {
-        self.segments.add(&spare, Stage::Spare);
-        *self.spare() = Some(spare);
+    /// Makes the next segment beforehand.
+    pub fn make_spare(&self) -> io::Result<()> {
+        let mut spare = self.spare();
+        if spare.is_none() {
+            let made = self.create_segment()?;
+            self.segments.add(&made, Stage::Spare);
+            *spare = Some(made);
+            self.spare_made.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes the spare segment away at the end. Returns its number.
+    pub fn drop_spare(&self) -> Option<u32> {
+        self.spare_made.store(false, Ordering::Relaxed);
+        self.spare().take().map(|spare| spare.number)
     }
 
     fn spare(&self) -> MutexGuard<'_, Option<Writing>> {
         self.spare.lock().expect("nothing panics while it holds the spare segment")
     }
 
-    /// Makes a segment with the next number.
-    pub fn create_segment(&self) -> io::Result<Writing> {
-        let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
+    fn create_segment(&self) -> io::Result<Writing> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         Writing::create(&self.dir, number, self.settings.segment_size)
     }
 

@@ -1,0 +1,130 @@
+//! The process that crashes: it commits from many tasks, delivers part of it, and says so line by line.
+//!
+//! `A seed id` acknowledged, `R seed` refused, `B seed` begun, `D seed id` delivered, `Y` all results so far are durable.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postbud::message::QueueId;
+use postbud::spool::{Embedded, Filter, RecipientState, Settings, Settlement, Spool};
+use postbud::time::Timestamp;
+
+use crate::drafts::{content, draft, lane, soon};
+
+const SENDERS: u64 = 8;
+
+/// The size of the body of the message with this seed.
+pub fn size(seed: u64) -> usize {
+    [200, 3_000, 10_000, 40_000][(seed % 4) as usize] + (seed % 97) as usize
+}
+
+pub fn settings(dir: &Path) -> Settings {
+    Settings {
+        dir: dir.to_owned(),
+        min_free: 0,
+        min_free_inodes: 0,
+        segment_size: 512 << 10,
+        settle_delay: Duration::from_millis(5),
+        guard_interval: Duration::from_millis(200),
+        ..Settings::default()
+    }
+}
+
+/// Starts the driver on `dir`, under `wrapper` (strace and its options) if that is not empty.
+pub fn start(dir: &Path, wrapper: &[String], seconds: f32) -> Child {
+    let me = std::env::current_exe().unwrap();
+    let mut words: Vec<String> = wrapper.to_vec();
+    words.extend([me.display().to_string(), "--exact".into(), "driver::driver".into(), "--nocapture".into()]);
+    Command::new(&words[0])
+        .args(&words[1..])
+        .env("POSTBUD_DRIVER_DIR", dir)
+        .env("POSTBUD_DRIVER_SECONDS", seconds.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
+/// Kills the driver and, with it, what wraps it.
+pub fn kill(driver: &Child) {
+    let group = rustix::process::Pid::from_child(driver);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("the driver is still running");
+}
+
+fn say(line: &str) {
+    // One write a line: a killed process leaves whole lines.
+    let _ = std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+#[test]
+fn driver() {
+    let Some(dir) = std::env::var_os("POSTBUD_DRIVER_DIR") else { return };
+    let seconds: f32 = std::env::var("POSTBUD_DRIVER_SECONDS").unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(drive(Path::new(&dir), Duration::from_secs_f32(seconds)));
+}
+
+async fn drive(dir: &Path, time: Duration) {
+    let Ok(spool) = Embedded::open(settings(dir)) else { return say("X cannot open") };
+    let until = Instant::now() + time;
+    let base = Timestamp::now().as_millis() * 1_000_000;
+    let mut tasks = Vec::new();
+    for sender in 0..SENDERS {
+        let spool = Arc::clone(&spool);
+        tasks.push(tokio::spawn(async move {
+            let mut seed = base + sender;
+            while Instant::now() < until {
+                say(&format!("B {seed}"));
+                match spool.commit(draft("x", &["a@b.dk"], seed, size(seed))).await {
+                    Ok(durable) => say(&format!("A {seed} {}", durable.id().as_u64())),
+                    Err(_) => {
+                        say(&format!("R {seed}"));
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+                seed += SENDERS;
+            }
+        }));
+    }
+    while Instant::now() < until {
+        if deliver(&*spool).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for task in tasks {
+        let _ = task.await;
+    }
+    spool.stop().await;
+    say("E");
+}
+
+async fn deliver(spool: &dyn Spool) -> Result<(), postbud::spool::Error> {
+    let retry = |_| soon() + Duration::from_secs(600);
+    for lease in spool.claim(&lane("x"), soon(), 8, &retry).await? {
+        let seed: u64 = lease.record.message_id.split('@').next().unwrap().parse().unwrap();
+        let (header, body) = content(seed, size(seed));
+        if lease.bytes.chunk(0).await? != [header, body].concat() {
+            say(&format!("C {seed}"));
+        }
+        say(&format!("D {seed} {}", lease.record.id.as_u64()));
+        let settlement = Settlement {
+            results: vec![(0, RecipientState::Delivered { reply: "250 ok".into() })],
+            due: Timestamp::NEVER,
+            counts: true,
+            waited_for_caps: Duration::ZERO,
+            delay_notified: false,
+            hold: None,
+        };
+        spool.settle(lease, settlement).await?;
+    }
+    // Nobody has this id; the answer comes once everything before it is durable.
+    spool.hold(Filter { id: Some(QueueId::from_u64(1)), ..Filter::default() }, String::new()).await?;
+    say("Y");
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    Ok(())
+}

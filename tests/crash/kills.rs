@@ -1,0 +1,82 @@
+//! SIGKILL at random moments, SIGKILL and EIO at each system call that makes something durable.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::check::{Log, assert_legal, check};
+use crate::driver::{kill, start};
+use crate::{rounds, skip};
+
+/// Waits for the driver and returns what it said.
+pub fn output(child: &mut Child) -> String {
+    let mut text = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut text).unwrap();
+    child.wait().unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+pub fn has_strace() -> bool {
+    Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+#[tokio::test]
+async fn a_process_killed_at_random_moments_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::default();
+    for round in 0..rounds(5) {
+        let mut driver = start(dir.path(), &[], 60.0);
+        std::thread::sleep(Duration::from_millis(150 + u64::from(round * 7919 % 350)));
+        kill(&driver);
+        log.add(&output(&mut driver));
+    }
+    assert!(log.acknowledged.len() > 10, "the driver did not get to work: {log:?}");
+    assert_legal(&check(dir.path(), &log).await, "kill -9");
+}
+
+async fn injected(dir: &Path, call: &str, fault: &str, when: u32) -> Log {
+    let inject = format!("inject={call}:{fault}:when={when}");
+    let wrapper: Vec<String> =
+        ["strace", "-f", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject].map(String::from).to_vec();
+    let mut driver = start(dir, &wrapper, 0.4);
+    let mut log = Log::default();
+    log.add(&output(&mut driver));
+    log
+}
+
+#[tokio::test]
+async fn a_fault_at_any_write_or_sync_makes_no_false_250() {
+    if !has_strace() {
+        return skip::skip("a_fault_at_any_write_or_sync_makes_no_false_250", "strace does not work here");
+    }
+    let calls = ["fdatasync", "fsync", "pwritev", "pwrite64", "rename", "ftruncate", "fallocate", "unlink"];
+    for (i, call) in calls.into_iter().enumerate() {
+        for (j, fault) in ["signal=SIGKILL", "error=EIO"].into_iter().enumerate() {
+            for round in 0..rounds(1) {
+                let dir = tempfile::tempdir().unwrap();
+                let when = 1 + (round + 2 * (i + j) as u32) % 12;
+                let log = injected(dir.path(), call, fault, when).await;
+                let mut verdict = check(dir.path(), &log).await;
+                // A driver that was not killed said all it did.
+                if log.ended {
+                    verdict.in_flight = 0;
+                }
+                assert_legal(&verdict, &format!("{fault} at {call} number {when}"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_after_a_failed_sync_does_not_come_back() {
+    if !has_strace() {
+        return skip::skip("what_was_refused_after_a_failed_sync_does_not_come_back", "strace does not work here");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = injected(dir.path(), "fdatasync", "error=EIO", 5).await;
+    assert!(!log.refused.is_empty() && log.ended, "the error was not noticed: {log:?}");
+    let mut told = log;
+    told.refused.iter().for_each(|seed| drop(told.begun.remove(seed)));
+    assert_legal(&check(dir.path(), &told).await, "after a failed sync");
+}

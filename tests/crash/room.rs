@@ -1,0 +1,107 @@
+//! Full disks and too few inodes, on a small file system in memory.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use postbud::spool::{Embedded, Error, RecipientState, Settings, Settlement, Spool};
+use postbud::time::Timestamp;
+
+use crate::drafts::{draft, lane, soon};
+use crate::driver::settings;
+use crate::skip;
+
+struct Memory {
+    dir: TempDir,
+}
+
+impl Memory {
+    fn make(options: &str) -> Result<Memory, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let out = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(dir.path()).output();
+        match out {
+            Ok(out) if out.status.success() => Ok(Memory { dir }),
+            Ok(out) => Err(String::from_utf8_lossy(&out.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("spool")
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.dir.path()).status();
+    }
+}
+
+/// Fills the disk with mail until it is refused, delivers all of it, and waits for the spool to take mail again.
+async fn fill_and_drain(memory: &Memory, settings: Settings) {
+    let spool = Embedded::open(settings).unwrap();
+    let mut taken = 0;
+    let refused = loop {
+        match spool.commit(draft("x", &["a@b.dk"], taken, 20_000)).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 2000, "the disk never got full");
+    };
+    assert!(matches!(refused, Error::Full { .. }), "{refused}");
+    assert!(taken > 5);
+    let mut done = 0;
+    while done < taken {
+        for lease in spool.claim(&lane("x"), soon(), 50, &|_| soon()).await.unwrap() {
+            let delivered = RecipientState::Delivered { reply: "250 ok".into() };
+            let settlement = Settlement {
+                results: vec![(0, delivered)],
+                due: Timestamp::NEVER,
+                counts: true,
+                waited_for_caps: Duration::ZERO,
+                delay_notified: false,
+                hold: None,
+            };
+            spool.settle(lease, settlement).await.unwrap();
+            done += 1;
+        }
+    }
+    for _ in 0..100 {
+        if spool.commit(draft("x", &["a@b.dk"], 7, 20_000)).await.is_ok() {
+            spool.stop().await;
+            let again = Embedded::open(Settings { dir: memory.path(), ..settings_of(memory) }).unwrap();
+            assert_eq!(again.stats().lanes[&lane("x")].records, 1);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the spool does not recover by itself within 10 s");
+}
+
+fn settings_of(memory: &Memory) -> Settings {
+    Settings { segment_size: 128 << 10, ..settings(&memory.path()) }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_mail_delivers_the_rest_and_recovers() {
+    let name = "a_full_disk_refuses_new_mail_delivers_the_rest_and_recovers";
+    for min_free in [0, 1 << 20] {
+        match Memory::make("size=4m") {
+            Ok(memory) => fill_and_drain(&memory, Settings { min_free, ..settings_of(&memory) }).await,
+            Err(reason) => return skip::skip(name, &reason),
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_few_inodes_refuse_new_mail_deliver_the_rest_and_recover() {
+    let name = "too_few_inodes_refuse_new_mail_deliver_the_rest_and_recover";
+    for min_free_inodes in [0, 4] {
+        match Memory::make("size=32m,nr_inodes=16") {
+            Ok(memory) => fill_and_drain(&memory, Settings { min_free_inodes, ..settings_of(&memory) }).await,
+            Err(reason) => return skip::skip(name, &reason),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What damage and crashes leave, and what a start makes of it. Crashes are played by copying the directory while the spool
+//! is open: that is what a killed process leaves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use postbud::message::QueueId;
+use postbud::spool::{Embedded, Error, Filter, Notice, RecipientState, Settings, Spool};
+use postbud::time::Timestamp;
+
+use crate::drafts::{content, draft, lane, soon};
+use crate::promises::{bytes_of, claim_all, delivered, no_retry, open, settings, settlement};
+
+fn copy_spool(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        if entry.path().extension().is_some_and(|ext| ext == "seg") {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// The segments that hold something, oldest first, and where their data ends.
+fn written(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut found: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "seg"))
+        .map(|path| {
+            let bytes = fs::read(&path).unwrap();
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+            (path, end)
+        })
+        .filter(|(_, end)| *end > 64)
+        .collect();
+    found.sort();
+    found
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+}
+
+struct Reopened {
+    spool: Arc<Embedded>,
+    notices: Arc<Mutex<Vec<Notice>>>,
+}
+
+fn reopen(dir: &Path) -> Reopened {
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&notices);
+    let hear = move |notice| heard.lock().unwrap().push(notice);
+    let spool = Embedded::open(Settings { notices: Some(Arc::new(hear)), ..settings(dir) }).unwrap();
+    Reopened { spool, notices }
+}
+
+impl Reopened {
+    /// Claims everything there is, checks each octet of it, and returns the ids.
+    async fn sound_ids(&self, known: &BTreeMap<QueueId, (u64, usize)>) -> Vec<QueueId> {
+        let mut ids = Vec::new();
+        let late = soon() + Duration::from_secs(3600);
+        for lease in self.spool.claim(&lane("x"), late, 1000, &no_retry).await.unwrap() {
+            let (seed, size) = known[&lease.record.id];
+            let expected = <[Vec<u8>; 2]>::from(content(seed, size)).concat();
+            assert_eq!(bytes_of(&lease).await, expected, "corrupt bytes of {}", lease.record.id);
+            ids.push(lease.record.id);
+        }
+        ids.sort();
+        ids
+    }
+
+    /// Whether a message, or something that may be it, was set aside.
+    fn was_reported(&self, id: QueueId) -> bool {
+        self.notices.lock().unwrap().iter().any(|notice| match notice {
+            Notice::Quarantined { id: found, .. } => found.is_none_or(|found| found == id),
+            Notice::Torn { .. } => true,
+            _ => false,
+        })
+    }
+}
+
+/// A spool with 12 messages of which the first three are settled, and what is known of the others.
+async fn filled(dir: &Path) -> (Arc<Embedded>, BTreeMap<QueueId, (u64, usize)>, Vec<QueueId>) {
+    let spool = open(dir);
+    let mut known = BTreeMap::new();
+    for seed in 0..12 {
+        let size = [50, 400, 3000][seed as usize % 3];
+        let id = spool.commit(draft("x", &["a@b.dk"], seed, size)).await.unwrap().id();
+        known.insert(id, (seed, size));
+    }
+    let mut settled = Vec::new();
+    for lease in spool.claim(&lane("x"), soon(), 3, &no_retry).await.unwrap() {
+        settled.push(lease.record.id);
+        let result = delivered(&lease);
+        spool.settle(lease, result).await.unwrap();
+    }
+    // Answered once the settlements are on disk.
+    spool.hold(Filter { id: Some(QueueId::from_u64(1)), ..Filter::default() }, String::new()).await.unwrap();
+    (spool, known, settled)
+}
+
+#[tokio::test]
+async fn a_flipped_octet_costs_at_most_the_message_it_stands_in_and_that_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, known, settled) = filled(dir.path()).await;
+    let crashed = dir.path().join("crashed");
+    copy_spool(dir.path(), &crashed);
+    spool.stop().await;
+    let closed = dir.path().join("closed");
+    copy_spool(dir.path(), &closed);
+    for (source, sealed) in [(crashed, false), (closed, true)] {
+        let (path, end) = written(&source).pop().unwrap();
+        for step in 0..60 {
+            let at = (step * 2_654_435_761 + 17) % end;
+            let damaged = tempfile::tempdir().unwrap();
+            copy_spool(&source, damaged.path());
+            flip(&damaged.path().join(path.file_name().unwrap()), at);
+            let again = reopen(damaged.path());
+            let found = again.sound_ids(&known).await;
+            let missing: Vec<_> =
+                known.keys().filter(|id| !settled.contains(id) && !found.contains(id)).copied().collect();
+            assert!(missing.len() <= 1, "offset {at}: {} messages lost", missing.len());
+            assert!(missing.iter().all(|id| again.was_reported(*id)), "offset {at}: lost in silence");
+            let resurrected = found.iter().filter(|id| settled.contains(id)).count();
+            // Only a settlement whose own frame is damaged, in a segment without a footer, can be forgotten.
+            assert!(resurrected <= usize::from(!sealed), "offset {at}: {resurrected} settled messages came back");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_cut_off_at_any_octet_leaves_everything_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut known, settled) = filled(dir.path()).await;
+    let before = written(dir.path()).pop().unwrap().1;
+    let last = spool.commit(draft("x", &["a@b.dk"], 99, 300)).await.unwrap().id();
+    known.insert(last, (99, 300));
+    let crashed = dir.path().join("crashed");
+    copy_spool(dir.path(), &crashed);
+    drop(spool);
+    let (path, end) = written(&crashed).pop().unwrap();
+    for at in (before..end).step_by(11).chain([end - 1, end]) {
+        let cut = tempfile::tempdir().unwrap();
+        copy_spool(&crashed, cut.path());
+        // Half of the cuts look as a crash of the machine leaves them (shorter), half as a killed process does (zeros behind).
+        let file = fs::OpenOptions::new().write(true).open(cut.path().join(path.file_name().unwrap())).unwrap();
+        file.set_len(at).unwrap();
+        if at % 2 == 0 {
+            file.set_len(1 << 20).unwrap();
+        }
+        let again = reopen(cut.path());
+        let found = again.sound_ids(&known).await;
+        let expected: Vec<_> =
+            known.keys().filter(|id| !settled.contains(id) && (**id != last || at == end)).copied().collect();
+        assert_eq!(found, expected, "cut at {at} of {end}");
+        let alarms = again.notices.lock().unwrap().iter().filter(|n| matches!(n, Notice::Quarantined { .. })).count();
+        assert_eq!(alarms, 0, "a torn write was never acknowledged");
+        drop(again);
+        // What the first start made of it is what the second finds.
+        assert_eq!(reopen(cut.path()).sound_ids(&known).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_body_is_found_when_it_is_read_and_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let small = spool.commit(draft("x", &["a@b.dk"], 1, 2000)).await.unwrap().id();
+    let large = spool.commit(draft("x", &["a@b.dk"], 2, 600_000)).await.unwrap().id();
+    let sound = spool.commit(draft("x", &["a@b.dk"], 3, 2000)).await.unwrap().id();
+    spool.stop().await;
+    drop(spool);
+    let (path, _) = written(dir.path()).pop().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let find = |what: &[u8]| bytes.windows(what.len()).position(|window| window == what).unwrap() as u64;
+    flip(&path, find(&content(1, 2000).1[500..520]));
+    flip(&path, find(&content(2, 600_000).1[400_000..400_020]));
+
+    let again = reopen(dir.path());
+    let leases = claim_all(&*again.spool, "x").await;
+    let ids: Vec<_> = leases.iter().map(|lease| lease.record.id).collect();
+    assert_eq!(ids, [large, sound]);
+    assert!(leases[0].bytes.chunk(0).await.is_ok());
+    assert!(matches!(leases[0].bytes.chunk(1).await, Err(Error::Corrupt { id, .. }) if id == large));
+    drop(leases);
+    assert_eq!(claim_all(&*again.spool, "x").await.len(), 1);
+    assert_eq!(again.spool.stats().quarantined, 2);
+    assert!(again.was_reported(small) && again.was_reported(large));
+    let list = fs::read_to_string(dir.path().join("quarantine/LIST")).unwrap();
+    assert!(list.contains(&small.to_string()) && list.contains(&large.to_string()), "{list}");
+    again.spool.stop().await;
+    drop(again);
+
+    let again = reopen(dir.path());
+    assert_eq!(again.spool.list(Filter::default(), 9).await.unwrap().len(), 1);
+    assert_eq!(again.spool.stats().quarantined, 2);
+    assert!(again.notices.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_newer_spool_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
+    spool.stop().await;
+    drop(spool);
+    let (path, _) = written(dir.path()).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[16] = 9;
+    let crc = crc32fast::hash(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&path, &bytes).unwrap();
+    let refused = Embedded::open(settings(dir.path()));
+    assert!(matches!(refused, Err(Error::Newer { found: 9, known: 1, .. })));
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn space_comes_back_although_a_held_message_sits_in_the_oldest_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Settings { segment_size: 64 << 10, ..settings(dir.path()) };
+    let spool = Embedded::open(small.clone()).unwrap();
+    let mut held = draft("x", &["a@b.dk"], 7, 2000);
+    held.held = Some("waits for somebody".into());
+    let held = spool.commit(held).await.unwrap().id();
+    for round in 0..100 {
+        let _ = spool.commit(draft("x", &["a@b.dk"], round, 9000)).await.unwrap();
+    }
+    assert!(spool.stats().disk_bytes > 900_000);
+    for lease in claim_all(&*spool, "x").await {
+        let result = delivered(&lease);
+        spool.settle(lease, result).await.unwrap();
+    }
+    for _ in 0..200 {
+        if spool.stats().disk_bytes < 320_000 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(spool.stats().disk_bytes < 320_000, "{} octets for one message", spool.stats().disk_bytes);
+    let crashed = dir.path().join("crashed");
+    copy_spool(dir.path(), &crashed);
+    for (spool, name) in [(spool, "live"), (Embedded::open(Settings { dir: crashed, ..small }).unwrap(), "crashed")] {
+        let all = spool.list(Filter::default(), 10).await.unwrap();
+        assert_eq!(
+            all.iter().map(|r| (r.id, r.held.as_deref())).collect::<Vec<_>>(),
+            [(held, Some("waits for somebody"))]
+        );
+        assert_eq!(spool.release(Filter::default()).await.unwrap(), 1);
+        let lease = claim_all(&*spool, "x").await.pop().unwrap();
+        assert_eq!(bytes_of(&lease).await, <[Vec<u8>; 2]>::from(content(7, 2000)).concat(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn without_room_new_mail_is_refused_and_queued_mail_goes_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
+    spool.stop().await;
+    drop(spool);
+    for full in [
+        Settings { min_free: u64::MAX, ..settings(dir.path()) },
+        Settings { min_free_inodes: u64::MAX, ..settings(dir.path()) },
+    ] {
+        let spool = Embedded::open(full).unwrap();
+        let refused = spool.commit(draft("x", &["a@b.dk"], 2, 100)).await;
+        // File systems that make inodes as needed have no number of them to run out of.
+        assert!(matches!(refused, Err(Error::Full { .. })) || refused.is_ok_and(|_| inodes_are_endless(dir.path())));
+        let lease = claim_all(&*spool, "x").await.pop().unwrap();
+        let later = settlement(&lease, RecipientState::Waiting { last_reply: None }, Timestamp::EPOCH);
+        spool.settle(lease, later).await.unwrap();
+        spool.stop().await;
+    }
+    assert_eq!(open(dir.path()).list(Filter::default(), 9).await.unwrap()[0].attempts, 2);
+}
+
+fn inodes_are_endless(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|seen| seen.f_files == 0)
+}
