@@ -4,9 +4,13 @@
 mod certs;
 #[path = "support/intake_spool.rs"]
 mod intake_spool;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "support/submission.rs"]
 mod support;
 
+#[path = "submission/clients.rs"]
+mod clients;
 #[path = "submission/content.rs"]
 mod content;
 #[path = "submission/conversation.rs"]
