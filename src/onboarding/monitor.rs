@@ -4,7 +4,7 @@
 //! A domain is due at the time its state says (see [`DomainState::next_check`](super::state::DomainState::next_check)); a few
 //! are checked at once. If results cannot be kept, an alert says so and the standing as seen is used all the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::state::{Change, ChangeKind, Store, jittered};
+use super::state::{Change, DomainState, StateError, Store, jittered};
 use super::text;
 use super::verdict::{Checker, Report};
 use crate::customer::{Customer, Directory, Requirement, Standing, Standings};
 use crate::events::{Event, EventKind, Events};
+use crate::message::CustomerId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -34,6 +35,8 @@ pub struct Monitor {
     store: Store,
     due: HashMap<Domain, Timestamp>,
     known: HashMap<Domain, Standing>,
+    /// Files that an alert has named already.
+    unreadable: HashSet<String>,
 }
 
 impl Monitor {
@@ -41,9 +44,18 @@ impl Monitor {
     /// back to the start.
     pub fn new(checker: Checker, directory: Arc<ArcSwap<Directory>>, standings: Standings, events: Events) -> Self {
         let store = Store::new(&checker.settings);
-        let mut monitor =
-            Monitor { checker, directory, standings, events, store, due: HashMap::new(), known: HashMap::new() };
-        monitor.reload();
+        let mut monitor = Monitor {
+            checker,
+            directory,
+            standings,
+            events,
+            store,
+            due: HashMap::new(),
+            known: HashMap::new(),
+            unreadable: HashSet::new(),
+        };
+        let read = monitor.store.load_all(&monitor.domains());
+        monitor.absorb(read);
         monitor
     }
 
@@ -65,7 +77,11 @@ impl Monitor {
 
     /// Checks every domain that is due at `now`; gives how many.
     pub async fn round(&mut self, now: Timestamp) -> usize {
-        self.reload();
+        let (store, domains) = (self.store.clone(), self.domains());
+        match tokio::task::spawn_blocking(move || store.load_all(&domains)).await {
+            Ok(read) => self.absorb(read),
+            Err(error) => tracing::error!("reading the verdicts broke off: {error}"),
+        }
         let directory = self.directory.load_full();
         let due: Vec<(Arc<Customer>, Domain)> = directory
             .customers()
@@ -93,24 +109,28 @@ impl Monitor {
         }
     }
 
-    /// Forgets domains that are gone and reads the states of new ones.
-    fn reload(&mut self) {
-        let directory = self.directory.load_full();
-        let all = || directory.customers().flat_map(|c| c.domains.keys().map(move |domain| (&c.id, domain)));
+    /// Every From domain with its customer.
+    fn domains(&self) -> Vec<(CustomerId, Domain)> {
+        let directory = self.directory.load();
+        let of = |customer: &Arc<Customer>| -> Vec<_> {
+            customer.domains.keys().map(|domain| (customer.id.clone(), domain.clone())).collect()
+        };
+        directory.customers().flat_map(of).collect()
+    }
+
+    /// Forgets domains that are gone and takes in what the disk says: `postbud domain check` writes there too.
+    fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
+        let directory = self.directory.load();
         self.due.retain(|domain, _| directory.by_domain(domain).is_some());
         self.known.retain(|domain, _| directory.by_domain(domain).is_some());
-        // Read each round: `postbud domain check` writes the same files.
-        let (standings, errors) = self.store.standings(all());
-        for error in errors {
-            tracing::warn!("onboarding state: {error}");
+        let unreadable: HashSet<String> = errors.iter().map(ToString::to_string).collect();
+        for error in unreadable.difference(&self.unreadable) {
+            self.events.alert(format!("a verdict cannot be read: {error}"));
         }
-        self.known.extend(standings);
-        for (customer, domain) in all().filter(|(_, domain)| !self.due.contains_key(*domain)).collect::<Vec<_>>() {
-            if let Ok(Some(state)) = self.store.load(domain)
-                && state.customer == customer.as_str()
-            {
-                self.due.insert(domain.clone(), state.next_check(&self.checker.settings, at_random()));
-            }
+        self.unreadable = unreadable;
+        for (domain, state) in states {
+            self.known.insert(domain.clone(), state.standing());
+            self.due.entry(domain).or_insert_with(|| state.next_check(&self.checker.settings, at_random()));
         }
         self.standings.replace(self.known.clone());
     }
@@ -158,11 +178,9 @@ impl Monitor {
 
     fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
         let detail = text::change(&report.domain, change, &self.checker.settings);
-        match change.change {
-            ChangeKind::Vanished | ChangeKind::Lost => self.alert(customer, report, detail),
-            ChangeKind::Verified | ChangeKind::Returned => {
-                tracing::info!(customer = %customer.id, domain = %report.domain, "{detail}");
-            }
+        match change.change.is_alarming() {
+            true => self.alert(customer, report, detail),
+            false => tracing::info!(customer = %customer.id, "{detail}"),
         }
     }
 
@@ -186,7 +204,6 @@ mod tests {
 
     use super::*;
     use crate::customer::{BulkPolicy, SigningDomain, Via};
-    use crate::message::CustomerId;
     use crate::onboarding::{Secret, Settings};
     use crate::resolver::{FixedZone, Kind, SharedResolver};
 

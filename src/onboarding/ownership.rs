@@ -123,12 +123,14 @@ pub async fn check(
                 check.say(Finding::OwnershipByFile { url });
                 return check;
             }
-            Ok(Fetched::NotEmpty) => Finding::FileNotEmpty { url },
-            Ok(Fetched::Anything) => Finding::FileAnywhere { url },
+            Ok(Fetched::NotEmpty) => Some(Finding::FileNotEmpty { url }),
+            Ok(Fetched::Anything) => Some(Finding::FileAnywhere { url }),
             Err(error) => error.finding(url),
         };
         // What plain HTTP says is told only if HTTPS says nothing worse.
-        if other.is_empty() || !matches!(trouble, Finding::FileNotThere { .. }) {
+        if let Some(trouble) = trouble
+            && (other.is_empty() || !matches!(trouble, Finding::FileNotThere { .. }))
+        {
             check.say(trouble);
         }
     }

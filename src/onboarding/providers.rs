@@ -68,12 +68,12 @@ const NAMES: &[&str] = &[
 /// Whether the domain is such a provider's.
 pub fn is_public(domain: &Domain) -> bool {
     let name = domain.as_str();
-    let family = |family: &&str| {
-        name.strip_prefix(*family).and_then(|rest| rest.strip_prefix('.')).is_some_and(|ending| {
+    let family = |family: &str| {
+        name.strip_prefix(family).and_then(|rest| rest.strip_prefix('.')).is_some_and(|ending| {
             !ending.is_empty() && ending.split('.').all(|label| label.len() <= 3) && ending != "dev"
         })
     };
-    NAMES.contains(&name) || FAMILIES.iter().any(|f| family(&f))
+    NAMES.contains(&name) || FAMILIES.iter().any(|name| family(name))
 }
 
 #[cfg(test)]

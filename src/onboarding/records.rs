@@ -1,15 +1,15 @@
 //! The table of what a customer has to publish, and its forms: aligned text, BIND zone lines, JSON, a mail ready to send.
 //!
-//! SPF is built on what the domain publishes now; where DNS does not answer, it is left out rather than guessed, since a
-//! record that forgets the customer's other senders stops their mail. A DMARC policy that applies already is never replaced
-//! by the milder one to begin with.
+//! SPF is built on what the domain publishes now, and a DMARC policy that applies already is never replaced by the milder one
+//! to begin with. Where DNS does not answer, both are left out rather than guessed: a record that forgets the customer's
+//! other senders stops their mail.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::finding::{Check, Item, Need, Provider, Severity};
-use super::spf::merge::{Note, merge};
+use super::finding::{Check, Item, Need, Severity};
+use super::spf::merge::Note;
 use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
 use super::{dmarc, spf};
@@ -28,8 +28,8 @@ pub struct Table {
     pub egress: String,
     /// In the order to publish.
     pub rows: Vec<Row>,
-    /// DNS did not answer, so there is no SPF row.
-    pub spf_unknown: bool,
+    /// DNS did not answer, so what builds on today's records is not in the table.
+    pub unknown: bool,
     /// Keys that cannot be published, with the reason: for the operator.
     pub broken_keys: Vec<String>,
 }
@@ -91,15 +91,18 @@ pub async fn table(
         ..row(Item::Ownership, need(Requirement::Ownership), "TXT", host, token)
     });
 
-    let spf_check = report.check(Item::Spf);
-    let proposal = merged_spf(checker, customer, domain, spf_check).await;
-    let spf_unknown = proposal.is_none();
-    if let Some((record, changed, notes)) = proposal {
-        rows.push(Row {
-            present: !changed,
-            notes,
-            ..row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), record)
-        });
+    let resolver: &dyn Resolver = &*checker.resolver;
+    let spf_works = report.check(Item::Spf).is_some_and(|check| check.severity() <= Severity::Hint);
+    let mut unknown = false;
+    match spf::check::proposal(resolver, settings, domain, &customer.via).await {
+        // An own server's record that works needs nothing from us.
+        Some(_) if own_server && spf_works => {}
+        Some(merged) => rows.push(Row {
+            present: !merged.changed,
+            notes: merged.notes,
+            ..row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record)
+        }),
+        None => unknown = true,
     }
 
     let mut broken_keys = Vec::new();
@@ -121,7 +124,9 @@ pub async fn table(
         let host = format!("{}._domainkey.{domain}", settings.mailjet_selector);
         rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value));
     }
-    if !in_order(Item::Dmarc) {
+    let dmarc = report.check(Item::Dmarc).map(Check::severity);
+    unknown |= dmarc == Some(Severity::Unknown);
+    if dmarc == Some(Severity::Fault) {
         let host = format!("_dmarc.{domain}");
         rows.push(row(Item::Dmarc, need(Requirement::Dmarc), "TXT", host, dmarc::proposed(settings, domain)));
     }
@@ -131,39 +136,7 @@ pub async fn table(
         rows.push(row(Item::ReturnPath, Need::Optional, "CNAME", host, target));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
-    Table { domain: domain.to_string(), egress: settings.egress.to_string(), rows, spf_unknown, broken_keys }
-}
-
-/// The record to publish, whether it differs, and what else changes. `None` where DNS did not answer.
-async fn merged_spf(
-    checker: &Checker,
-    customer: &Customer,
-    domain: &Domain,
-    check: Option<&Check>,
-) -> Option<(String, bool, Vec<Note>)> {
-    let resolver: &dyn Resolver = &*checker.resolver;
-    let published = spf::check::published(resolver, domain).await?;
-    let mut own: Vec<String> = Vec::new();
-    if published.is_empty() {
-        let exchanges = resolver.mx(domain.as_str()).await.ok()?;
-        if exchanges.iter().any(|(_, host)| !host.is_empty()) {
-            own.extend(Provider::of(&exchanges).spf_terms().iter().map(|term| (*term).to_owned()));
-        }
-        if let Via::OwnServer(route) = &customer.via {
-            own.push(match route.host.parse::<std::net::IpAddr>() {
-                Ok(std::net::IpAddr::V4(ip)) => format!("ip4:{ip}"),
-                Ok(std::net::IpAddr::V6(ip)) => format!("ip6:{ip}"),
-                Err(_) => format!("a:{}", route.host),
-            });
-        }
-    }
-    // An own server's record that works needs nothing from us.
-    let own_server = matches!(customer.via, Via::OwnServer(_));
-    if own_server && check.is_some_and(|check| check.severity() <= Severity::Hint) {
-        return published.into_iter().next().map(|record| (record, false, Vec::new()));
-    }
-    let merged = merge(&published, &checker.settings.spf_include, &own);
-    Some((merged.record, merged.changed, merged.notes))
+    Table { domain: domain.to_string(), egress: settings.egress.to_string(), rows, unknown, broken_keys }
 }
 
 /// Aligned text.
@@ -206,8 +179,8 @@ pub fn text(table: &Table, lang: Lang) -> String {
             let _ = writeln!(out, "  {}", lang.note(note));
         }
     }
-    if table.spf_unknown {
-        let _ = writeln!(out, "{}", lang.word(Word::SpfUnknown));
+    if table.unknown {
+        let _ = writeln!(out, "{}", lang.word(Word::Unknown));
     }
     let _ = writeln!(out, "\n{}\n{}", lang.word(Word::PanelHint), lang.word(Word::OneLineHint));
     out
@@ -228,8 +201,8 @@ pub fn zone(table: &Table, lang: Lang) -> String {
         };
         let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
     }
-    if table.spf_unknown {
-        let _ = writeln!(out, "; {}", lang.word(Word::SpfUnknown));
+    if table.unknown {
+        let _ = writeln!(out, "; {}", lang.word(Word::Unknown));
     }
     out
 }

@@ -278,24 +278,21 @@ impl Store {
         Ok(result)
     }
 
-    /// What every domain in the directory has verified. Files that cannot be read are reported beside.
-    pub fn standings<'a>(
-        &self,
-        domains: impl Iterator<Item = (&'a CustomerId, &'a Domain)>,
-    ) -> (HashMap<Domain, Standing>, Vec<StateError>) {
-        let mut standings = HashMap::new();
+    /// The states of these domains, as far as they were ever checked. Files that cannot be read are reported beside.
+    pub fn load_all(&self, domains: &[(CustomerId, Domain)]) -> (HashMap<Domain, DomainState>, Vec<StateError>) {
+        let mut states = HashMap::new();
         let mut errors = Vec::new();
         for (customer, domain) in domains {
             match self.load(domain) {
                 // A domain that has moved to another customer starts over: its token is another one.
                 Ok(Some(state)) if state.customer == customer.as_str() => {
-                    standings.insert(domain.clone(), state.standing());
+                    states.insert(domain.clone(), state);
                 }
                 Ok(_) => {}
                 Err(error) => errors.push(error),
             }
         }
-        (standings, errors)
+        (states, errors)
     }
 
     /// Takes a report in and keeps the result.
@@ -443,10 +440,10 @@ mod tests {
         let (state, changes) = store.record(&customer, &report(5, Seen::Verified), &settings).unwrap();
         assert_eq!(changes.len(), 1);
         assert_eq!(store.load(&domain).unwrap(), Some(state));
-        let (standings, errors) = store.standings([(&customer, &domain)].into_iter());
-        assert!(standings[&domain].has(Requirement::Spf) && errors.is_empty());
+        let (states, errors) = store.load_all(&[(customer.clone(), domain.clone())]);
+        assert!(states[&domain].standing().has(Requirement::Spf) && errors.is_empty());
         let other = CustomerId::new("other");
-        assert!(store.standings([(&other, &domain)].into_iter()).0.is_empty(), "another customer starts over");
+        assert!(store.load_all(&[(other, domain.clone())]).0.is_empty(), "another customer starts over");
 
         fs::write(store.path(&domain), "{\"version\": 9}").unwrap();
         assert!(store.record(&customer, &report(6, Seen::Verified), &settings).is_err());

@@ -157,7 +157,7 @@ impl Checker {
         let fetcher = Fetcher::new(&self.settings);
         let (ownership, spf, dkim, (mx, exchanges)) = tokio::join!(
             ownership::check(resolver, &fetcher, &challenge, domain, need(Requirement::Ownership)),
-            spf::check::check(resolver, &self.settings, domain, own_server, need(Requirement::Spf)),
+            spf::check::check(resolver, &self.settings, domain, &customer.via, need(Requirement::Spf)),
             dkim::check(resolver, domain, signing, need(Requirement::Dkim)),
             mx(resolver, domain),
         );

@@ -48,6 +48,9 @@ pub enum FetchError {
     /// The name server did not answer.
     #[error("{0}")]
     Unanswered(String),
+    /// The name has no address: nobody meant to use the file.
+    #[error("no web server")]
+    NoServer,
     /// Anything else: no such name, no connection, not 200.
     #[error("{0}")]
     NotThere(String),
@@ -55,13 +58,14 @@ pub enum FetchError {
 
 impl FetchError {
     /// As a finding about `url`.
-    pub(super) fn finding(self, url: String) -> Finding {
-        match self {
+    pub(super) fn finding(self, url: String) -> Option<Finding> {
+        Some(match self {
+            FetchError::NoServer => return None,
             FetchError::Private(_) => Finding::FileAddressRefused { url },
             FetchError::Redirect(_) => Finding::FileRedirectRefused { url },
             // The TXT record may still be there; a failure of the web alone breaks nothing.
             FetchError::Unanswered(reason) | FetchError::NotThere(reason) => Finding::FileNotThere { url, reason },
-        }
+        })
     }
 }
 
@@ -119,7 +123,7 @@ impl Fetcher {
         let addresses =
             resolver.addresses(host.as_str()).await.map_err(|error| FetchError::Unanswered(error.to_string()))?;
         if addresses.is_empty() {
-            return Err(FetchError::NotThere(format!("{host} has no address")));
+            return Err(FetchError::NoServer);
         }
         if let Some(private) = addresses.iter().find(|address| !self.allow_private && !is_public(**address)) {
             return Err(FetchError::Private(private.to_string()));

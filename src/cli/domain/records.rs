@@ -11,8 +11,8 @@ use crate::time::Timestamp;
 ///
 /// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now, our
 /// DKIM key, Mailjet's own records where they are configured, a DMARC policy to begin with, and the return-path alias. What
-/// is published already is marked. SPF is left out where DNS does not answer: a record that forgets the customer's other
-/// senders would stop their mail.
+/// is published already is marked. Where DNS does not answer, SPF and DMARC are left out: a record that forgets the
+/// customer's other senders would stop their mail.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -67,7 +67,7 @@ impl Args {
                     eprintln!("postbud: the key of {} cannot be used: {reason}", table.domain);
                 }
             }
-            let whole = tables.iter().all(|table| !table.spf_unknown && table.broken_keys.is_empty());
+            let whole = tables.iter().all(|table| !table.unknown && table.broken_keys.is_empty());
             Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         })
     }

@@ -1,25 +1,54 @@
-//! SPF as a customer hears about it: the two walks, put into findings.
+//! SPF as a customer hears about it: the two walks, put into findings, and the record to publish instead.
+
+use std::net::IpAddr;
 
 use super::is_spf;
+use super::merge::{Merged, merge};
 use super::record::Record;
 use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
+use crate::customer::Via;
 use crate::onboarding::Settings;
-use crate::onboarding::finding::{Check, Finding, Item, Need};
+use crate::onboarding::finding::{Check, Finding, Item, Need, Provider, Severity};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
 /// From this many lookups on, one more include of somebody else's breaks the record.
 const MANY_LOOKUPS: u32 = 9;
 
-/// Checks the domain's SPF. `own_server`: mail leaves through the customer's server, so that other receivers never see our
-/// address and our include is only of use for internal mail.
-pub async fn check(
-    resolver: &dyn Resolver,
-    settings: &Settings,
-    domain: &Domain,
-    own_server: bool,
-    need: Need,
-) -> Check {
+/// Checks the domain's SPF. Mail that leaves through the customer's own server shows other receivers that server's address
+/// and never ours: there our include is only of use for internal mail.
+pub async fn check(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, via: &Via, need: Need) -> Check {
+    let mut check = look(resolver, settings, domain, matches!(via, Via::OwnServer(_)), need).await;
+    if check.severity() > Severity::Hint
+        && let Some(merged) = proposal(resolver, settings, domain, via).await
+        && merged.changed
+    {
+        check.expected.push(format!("{domain} TXT \"{}\"", merged.record));
+    }
+    check
+}
+
+/// The record to publish, built on what the domain publishes now; `None` where DNS did not answer.
+pub async fn proposal(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, via: &Via) -> Option<Merged> {
+    let published = published(resolver, domain).await?;
+    let mut own: Vec<String> = Vec::new();
+    if published.is_empty() {
+        let exchanges = resolver.mx(domain.as_str()).await.ok()?;
+        if exchanges.iter().any(|(_, host)| !host.is_empty()) {
+            own.extend(Provider::of(&exchanges).spf_terms().iter().map(|term| (*term).to_owned()));
+        }
+        if let Via::OwnServer(route) = via {
+            own.push(match route.host.parse() {
+                Ok(IpAddr::V4(ip)) => format!("ip4:{ip}"),
+                Ok(IpAddr::V6(ip)) => format!("ip6:{ip}"),
+                Err(_) => format!("a:{}", route.host),
+            });
+        }
+    }
+    Some(merge(&published, &settings.spf_include, &own))
+}
+
+async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own_server: bool, need: Need) -> Check {
     let mut check = Check::new(Item::Spf, need);
     check.found = published(resolver, domain).await.unwrap_or_default();
     let query = Query {
@@ -153,7 +182,6 @@ fn remarks(check: &mut Check, domain: &Domain, received: &Walk, survey: &Walk) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onboarding::finding::Severity;
     use crate::resolver::FixedZone;
 
     const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\
@@ -163,11 +191,21 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let zone = FixedZone::parse(&format!("{OURS}{zone}")).unwrap();
         let domain = Domain::parse("test.dk").unwrap();
-        runtime.block_on(check(&zone, &Settings::default(), &domain, own_server, Need::Required))
+        runtime.block_on(look(&zone, &Settings::default(), &domain, own_server, Need::Required))
     }
 
     fn record(record: &str) -> Check {
         run(&format!("test.dk TXT \"{record}\""), false)
+    }
+
+    #[test]
+    fn what_is_missing_comes_with_the_record_to_publish() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let zone = FixedZone::parse(&format!("{OURS}test.dk TXT \"v=spf1 mx -all\"")).unwrap();
+        let domain = Domain::parse("test.dk").unwrap();
+        let via = Via::Mailjet { tier: None };
+        let check = runtime.block_on(check(&zone, &Settings::default(), &domain, &via, Need::Required));
+        assert_eq!(check.expected, ["test.dk TXT \"v=spf1 mx include:spf.webcrm.com -all\""]);
     }
 
     #[test]
@@ -178,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_keeps_the_include_from_counting_is_named() {
-        let (ip, include) = || -> (String, String) { ("40.74.40.57".into(), "spf.webcrm.com".into()) }();
+        let (ip, include) = ("40.74.40.57".to_owned(), "spf.webcrm.com".to_owned());
         let shadowed = |by: &str| Finding::SpfIncludeShadowed { include: include.clone(), by: by.into() };
         for (text, finding) in [
             ("v=spf1 mx -all include:spf.webcrm.com", shadowed("-all")),

@@ -343,8 +343,8 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::OneLineHint => {
             "Hver værdi er én linje uden anførselstegn. Tager et panel kun 255 tegn pr. streng, så del den uden at tilføje et mellemrum."
         }
-        Word::SpfUnknown => {
-            "SPF-recorden er udeladt: navneserveren svarede ikke, og en record, der ikke bygger på den nuværende, ville standse jeres øvrige mail. Prøv igen senere."
+        Word::Unknown => {
+            "Navneserveren svarede ikke, så SPF og DMARC er udeladt, hvor de bygger på det, der står nu: alt andet kunne standse jeres øvrige mail. Prøv igen senere."
         }
     }
 }
@@ -396,8 +396,8 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Bemærk: {text}");
             }
         }
-        if table.spf_unknown {
-            let _ = write!(body, "\n{}\n", word(Word::SpfUnknown));
+        if table.unknown {
+            let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
         if table.rows.iter().all(|row| row.present) {
             let _ = write!(body, "\nAlt er allerede oprettet. Mange tak.\n");

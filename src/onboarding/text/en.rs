@@ -341,8 +341,8 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::OneLineHint => {
             "Each value is one line, without quotation marks. Where a panel takes only 255 characters a string, split it without adding a space."
         }
-        Word::SpfUnknown => {
-            "The SPF record is left out: the name server did not answer, and a record that does not build on today's would stop your other mail. Try again later."
+        Word::Unknown => {
+            "The name server did not answer, so SPF and DMARC are left out where they build on today's records: anything else could stop your other mail. Try again later."
         }
     }
 }
@@ -392,8 +392,8 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }
-        if table.spf_unknown {
-            let _ = write!(body, "\n{}\n", word(Word::SpfUnknown));
+        if table.unknown {
+            let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
         if table.rows.iter().all(|row| row.present) {
             let _ = write!(body, "\nEverything is published already. Thank you.\n");

@@ -66,8 +66,8 @@ pub enum Word {
     PanelHint,
     /// Says that values are one line.
     OneLineHint,
-    /// SPF could not be merged since DNS did not answer.
-    SpfUnknown,
+    /// DNS did not answer, so what builds on today's records is left out.
+    Unknown,
 }
 
 macro_rules! by_language {
