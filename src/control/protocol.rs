@@ -92,9 +92,9 @@ pub enum Command {
     },
 }
 
-/// Which messages: those that fit everything given.
+/// Which messages: those that fit everything given. A filter that is not known is refused: ignored, it would mean more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Selection {
     /// These.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -7,7 +7,7 @@
 //!
 //! Promises:
 //!
-//! * [`Events::emit`] never waits for a disk, a server or a subscriber. It costs about a microsecond and no allocation.
+//! * [`Events::emit`] never waits for a disk, a server or a subscriber. It costs one to two microseconds.
 //! * A line reaches the file within 20 ms and is not synced by itself: kill -9 loses at most those 20 ms, a power cut what the
 //!   kernel had not written yet. The spool, not this log, is the truth about mail.
 //! * While the disk refuses writes, lines wait in memory up to 16 MiB. What finds no room is counted (`postbud_events_lost_total`)

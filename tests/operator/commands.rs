@@ -286,6 +286,41 @@ async fn the_socket_is_its_owners_alone_and_replaces_one_left_behind() {
     fixture.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_on_the_socket_is_answered_or_dropped_and_harms_nobody() {
+    use std::io::{Read, Write};
+    let fixture = Fixture::start();
+    fixture.queue("mj", &["x@example.com"]).await;
+    let path = control::socket_path(fixture.state_dir());
+    let say = move |octets: Vec<u8>| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        // The relay may have hung up on the longest one already.
+        let _ = stream.write_all(&octets);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
+    };
+    let answers = tokio::task::spawn_blocking(move || {
+        let requests = [
+            b"\n".to_vec(),
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            br#"{"version":1,"command":"remove"}"#.to_vec(),
+            br#"{"version":1,"command":"remove","which":{"all":true,"cusomer":"x"},"reason":""}"#.to_vec(),
+            br#"{"version":7,"command":"remove","which":{"all":true},"reason":""}"#.to_vec(),
+        ];
+        say(vec![b'x'; 2 << 20]);
+        say(b"{\"version\":1,\"command\":\xff".to_vec());
+        requests.map(&say)
+    });
+    for answer in answers.await.unwrap() {
+        assert!(answer.starts_with("{\"error\":"), "{answer}");
+    }
+    assert_eq!(call(&fixture, Command::Stats).await.unwrap().1.count, 1);
+    assert_eq!(fixture.records().await.len(), 1, "a misspelt filter never means all");
+    fixture.end().await;
+}
+
 fn postbud(fixture_dir: &std::path::Path, arguments: &[&str]) -> (bool, String, String) {
     let output = Process::new(env!("CARGO_BIN_EXE_postbud"))
         .args(arguments)
