@@ -13,6 +13,8 @@ mod skip;
 
 #[path = "delivery/broken_servers.rs"]
 mod broken_servers;
+#[path = "delivery/egress.rs"]
+mod egress;
 #[path = "delivery/logins.rs"]
 mod logins;
 #[path = "delivery/pools.rs"]
