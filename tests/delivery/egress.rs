@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::delivery::{Delivery, EgressError, EgressPath, Settings, Trouble, Verdict};
+use postbud::delivery::{Delivery, Egress, EgressError, EgressPath, Settings, Trouble, Verdict};
 use postbud::route::{Caps, Route};
 
 use super::messages::{attempt, delivery, message, patient_delivery, route, settings_from};
@@ -61,7 +61,8 @@ fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
         let options = Options { address: "192.0.2.10", starttls: false, login: false, ..Options::default() };
         let Some(postfix) = start_postfix(TEST, &options) else { return };
         run(async {
-            let delivery = Delivery::new(settings_from(EGRESS.parse().unwrap())).unwrap();
+            let egress: IpAddr = EGRESS.parse().unwrap();
+            let delivery = Delivery::new(Settings::new("out.webcrm.test", Egress::bound(egress, egress))).unwrap();
             let mut route = route(postfix.smtp);
             route.caps = Caps { messages_per_connection: 1, ..Caps::default() };
             let route = Arc::new(route);

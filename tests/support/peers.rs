@@ -192,7 +192,8 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "saslpasswd2");
         chown(path("sasldb2"), Some(postfix_user), None).unwrap();
     } else {
-        main.push_str("smtpd_recipient_restrictions = permit\nsmtpd_relay_restrictions = permit\n");
+        // A bare "permit" is refused by Postfix as an open relay, which is what is wanted here.
+        main.push_str("smtpd_relay_restrictions = check_recipient_access static:OK, reject\n");
     }
     for line in &options.more {
         main.push_str(line);
