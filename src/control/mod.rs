@@ -4,9 +4,13 @@
 //! ([`protocol`]); one request a connection, answered by any number of `item` lines and one `done` or `error` line. Long lists
 //! are paged out of the spool and written at the reader's pace, so that a million messages are never in memory.
 //!
-//! Every change is an event: `operator` for what was held, released, tried again, removed or switched; `bounced`, by recipient,
-//! for what was bounced. A message that is being delivered at that moment is left alone, counted and reported: what its
-//! attempt brings is the truth.
+//! Every change is an event. Holding (`held`), releasing and trying again (`operator`) give one event for the whole selection,
+//! with the count, because a filter may mean a million messages; it has the queue id where one message was named. Removing
+//! (`operator`) and bouncing (`bounced`) give one a recipient. A message that is being delivered at that moment is left alone,
+//! counted and reported: what its attempt brings is the truth.
+//!
+//! The spool keeps each recipient's last reply; the attempts before it, for `show`, are looked up in the event log by queue id,
+//! as far back as that is kept.
 
 mod client;
 mod decisions;
