@@ -22,7 +22,6 @@ mod domain;
 mod files;
 mod hash_password;
 mod man;
-mod probe;
 mod queue;
 mod relay;
 mod route;
@@ -60,7 +59,6 @@ enum Command {
     Dkim(dkim::Args),
     Queue(queue::Args),
     Route(route::Args),
-    Probe(probe::Args),
     HashPassword(hash_password::Args),
     DevCerts(dev_certs::Args),
     Completions(completions::Args),
@@ -78,7 +76,6 @@ impl Command {
             Command::Dkim(args) => args.run(),
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
-            Command::Probe(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             Command::DevCerts(args) => args.run(),
             Command::Completions(args) => args.run(),

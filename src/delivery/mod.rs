@@ -19,7 +19,6 @@ mod egress;
 mod oauth;
 pub mod outcome;
 mod pool;
-pub mod probe;
 mod sasl;
 pub mod settings;
 mod tls;
@@ -35,7 +34,6 @@ use tokio::task::JoinSet;
 
 pub use counters::Counters;
 pub use outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-pub use probe::{Finding, ProbeReport, ProbeStep};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};
 
 use body::{Body, Unreadable};

@@ -369,6 +369,9 @@ pub struct Check {
     pub found: Vec<String>,
     /// What should be.
     pub expected: Vec<String>,
+    /// How the verdict came about, step by step, where there are steps: SPF's terms as a receiver tries them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
     /// What is there to say, the worst first.
     pub findings: Vec<Finding>,
 }
@@ -376,7 +379,7 @@ pub struct Check {
 impl Check {
     /// A check with nothing to say yet.
     pub fn new(item: Item, need: Need) -> Self {
-        Check { item, need, found: Vec::new(), expected: Vec::new(), findings: Vec::new() }
+        Check { item, need, found: Vec::new(), expected: Vec::new(), steps: Vec::new(), findings: Vec::new() }
     }
 
     /// With one more finding.

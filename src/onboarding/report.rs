@@ -8,8 +8,8 @@ use super::finding::Severity;
 use super::text::{Lang, Word};
 use super::verdict::Report;
 
-/// One domain's report, worst finding first in each check.
-pub fn text(report: &Report, lang: Lang) -> String {
+/// One domain's report, worst finding first in each check; with `explain`, how each verdict came about.
+pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
     let mut out = format!("{} ({})\n", report.domain, report.customer);
     for check in &report.checks {
         let mark = match check.severity() {
@@ -25,6 +25,9 @@ pub fn text(report: &Report, lang: Lang) -> String {
             if !text.next.is_empty() {
                 let _ = writeln!(out, "      {}: {}", lang.word(Word::Next), text.next);
             }
+        }
+        if explain {
+            check.steps.iter().for_each(|step| out.push_str(&format!("        {step}\n")));
         }
         if check.severity() >= Severity::Warning {
             for found in &check.found {

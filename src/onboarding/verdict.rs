@@ -88,6 +88,24 @@ impl Report {
         }
     }
 
+    /// Takes in what a probe of the own server said: what was found, or what is wrong and the remedy.
+    pub fn probed(&mut self, result: Result<String, (String, String)>) {
+        let Some(check) = self.checks.iter_mut().find(|check| check.item == Item::OwnServer) else { return };
+        let servers: Vec<String> = check
+            .findings
+            .drain(..)
+            .filter_map(|finding| if let Finding::ProbeSkipped { server } = finding { Some(server) } else { None })
+            .collect();
+        for server in servers {
+            check.say(match &result {
+                Ok(detail) => Finding::ProbeGood { server, detail: detail.clone() },
+                Err((reason, remedy)) => {
+                    Finding::ProbeFailed { server, reason: reason.clone(), remedy: remedy.clone() }
+                }
+            });
+        }
+    }
+
     /// What is verified now.
     pub fn standing(&self) -> Standing {
         let verified = Requirement::ALL.into_iter().filter(|r| self.seen(*r) == Seen::Verified);
@@ -240,4 +258,54 @@ async fn return_path(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
     out.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(checks: Vec<Check>) -> Report {
+        let domain = Domain::parse("test.dk").unwrap();
+        Report { customer: "test-as".to_owned(), domain, checked_at: Timestamp::EPOCH, checks }
+    }
+
+    fn check(item: Item, need: Need, finding: Finding) -> Check {
+        let mut check = Check::new(item, need);
+        check.say(finding);
+        check
+    }
+
+    #[test]
+    fn the_outcome_is_the_worst_by_need_and_severity() {
+        let fault = || Finding::DkimMissing { host: "x".to_owned() };
+        let unanswered = || Finding::Unanswered { reason: "x".to_owned() };
+        for (need, finding, outcome) in [
+            (Need::Required, fault(), Outcome::Missing),
+            (Need::Recommended, fault(), Outcome::Recommendations),
+            (Need::Optional, fault(), Outcome::Good),
+            (Need::Required, unanswered(), Outcome::Unknown),
+            (Need::Optional, unanswered(), Outcome::Good),
+            (Need::Required, Finding::DmarcTesting, Outcome::Recommendations),
+            (Need::Required, Finding::DmarcMonitoring, Outcome::Good),
+        ] {
+            assert_eq!(report(vec![check(Item::Dkim, need, finding.clone())]).outcome(), outcome, "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_takes_the_place_of_its_absence() {
+        let skipped = Finding::ProbeSkipped { server: "mail.test.dk:587".to_owned() };
+        let mut report = report(vec![check(Item::OwnServer, Need::Required, skipped)]);
+        assert_eq!(report.outcome(), Outcome::Good);
+        report.probed(Err(("550 5.7.60".to_owned(), "allow send-as".to_owned())));
+        assert_eq!(report.outcome(), Outcome::Missing);
+        assert_eq!(report.checks[0].findings.len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_checked_is_unknown_and_not_verified() {
+        let report = report(Vec::new());
+        assert_eq!(report.seen(Requirement::Spf), Seen::Unknown);
+        assert_eq!(report.standing(), Standing::default());
+    }
 }

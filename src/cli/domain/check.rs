@@ -27,6 +27,7 @@ const AT_ONCE: usize = 8;
 #[command(after_long_help = "\
 Examples:
   postbud domain check test-as
+  postbud domain check test-as --explain
   postbud domain check test-as --lang da
   postbud domain check --all --json | jq '.[] | select(.outcome != \"good\") | .domain'
 
@@ -44,6 +45,9 @@ pub(super) struct Args {
     /// Print a JSON list, one object a domain.
     #[arg(long)]
     json: bool,
+    /// Show how SPF is evaluated, term by term.
+    #[arg(long, conflicts_with = "json")]
+    explain: bool,
     #[command(flatten)]
     language: Language,
 }
@@ -62,7 +66,7 @@ impl Args {
                 let all: Vec<_> = reports.iter().map(|one| report::json(one, lang)).collect();
                 println!("{:#}", serde_json::Value::from(all));
             } else {
-                let texts: Vec<String> = reports.iter().map(|one| report::text(one, lang)).collect();
+                let texts: Vec<String> = reports.iter().map(|one| report::text(one, lang, self.explain)).collect();
                 print!("{}", texts.join("\n"));
             }
             let store = Store::new(&desk.settings.onboarding);

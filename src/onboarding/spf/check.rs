@@ -59,6 +59,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         instead: None,
     };
     let received = walk(resolver, &query, Limits::receiver()).await;
+    check.steps = steps(&received);
     if let Some(Problem::Unanswered(reason)) = unanswered(&received) {
         check.say(Finding::Unanswered { reason: reason.clone() });
         return check;
@@ -114,6 +115,17 @@ pub async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<S
         .collect();
     records.sort();
     Some(records)
+}
+
+/// The walk as lines: indented by depth, the term that matched marked, the verdict with its counts last.
+fn steps(walk: &Walk) -> Vec<String> {
+    let mark = |matched| if matched { "  <- match" } else { "" };
+    let line = |step: &super::walk::Step| {
+        format!("{:indent$}{}: {}{}", "", step.domain, step.term, mark(step.matched), indent = 2 * step.depth)
+    };
+    let mut lines: Vec<String> = walk.steps.iter().map(line).collect();
+    lines.push(format!("{} ({} lookups, {} void)", walk.verdict.as_str(), walk.lookups, walk.void_lookups));
+    lines
 }
 
 fn unanswered(walk: &Walk) -> Option<&Problem> {
@@ -206,6 +218,20 @@ mod tests {
         let via = Via::Mailjet { tier: None };
         let check = runtime.block_on(check(&zone, &Settings::default(), &domain, &via, Need::Required));
         assert_eq!(check.expected, ["test.dk TXT \"v=spf1 mx include:spf.webcrm.com -all\""]);
+    }
+
+    #[test]
+    fn the_steps_show_what_matched() {
+        let check = record("v=spf1 ip4:192.0.2.1 include:spf.webcrm.com -all");
+        assert_eq!(
+            check.steps,
+            [
+                "test.dk: ip4:192.0.2.1",
+                "test.dk: include:spf.webcrm.com  <- match",
+                "  spf.webcrm.com: ip4:40.74.40.57  <- match",
+                "pass (1 lookups, 0 void)",
+            ]
+        );
     }
 
     #[test]
