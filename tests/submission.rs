@@ -21,6 +21,8 @@ mod end_of_data;
 mod limits;
 #[path = "submission/login.rs"]
 mod login;
+#[path = "submission/memory.rs"]
+mod memory;
 #[path = "submission/tenancy.rs"]
 mod tenancy;
 #[path = "submission/tls.rs"]

@@ -58,7 +58,7 @@ pub(super) enum End<S> {
     /// Nothing more to do.
     Closed,
     /// STARTTLS was answered: TLS begins on this stream.
-    StartTls(S, Session),
+    StartTls(Box<(S, Session)>),
 }
 
 /// Why a conversation broke off.
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Talks until one side has had enough.
     pub(super) async fn run(mut self) -> End<S> {
         match self.converse().await {
-            Ok(true) => End::StartTls(self.stream, self.session),
+            Ok(true) => End::StartTls(Box::new((self.stream, self.session))),
             Ok(false) => {
                 // QUIT is answered at once and the socket closed: the client waits for nothing else.
                 let _ = self.flush().await;
@@ -191,13 +191,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         self.flush().await?;
                         return Ok(true);
                     }
-                    Next::Check(credentials) => self.log_in(credentials).await?,
-                    Next::Data(transaction) => self.data(transaction).await?,
+                    // Boxed, as messages are: an idle connection has no room set aside for what it is not doing.
+                    Next::Check(credentials) => Box::pin(self.log_in(credentials)).await?,
+                    Next::Data(transaction) => Box::pin(self.data(transaction)).await?,
                     Next::NoData(reply) if self.taken < self.input.len() => return Err(Broken::Farewell(reply)),
                     Next::NoData(reply) => reply.write_to(&mut self.output),
-                    Next::Chunk { size, last, begin } => self.chunk(size, last, begin).await?,
+                    Next::Chunk { size, last, begin } => Box::pin(self.chunk(size, last, begin)).await?,
                     Next::NoChunk { size, reply } => {
-                        self.read_away(size).await?;
+                        Box::pin(self.read_away(size)).await?;
                         reply.write_to(&mut self.output);
                     }
                 }

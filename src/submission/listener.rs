@@ -219,18 +219,19 @@ impl Listener {
         let session = Session::new(Arc::clone(&self.rules), secured, Instant::now());
         match &self.settings.tls {
             ListenerTls::Implicit(tls) => {
-                if let Some(stream) = self.shake_hands(tls, stream, peer).await {
-                    self.secured(stream, peer, session, true).await;
+                // Boxed: plaintext connections need no room for this.
+                if let Some(stream) = Box::pin(self.shake_hands(tls, stream, peer)).await {
+                    Box::pin(self.secured(stream, peer, session, true)).await;
                 }
             }
             ListenerTls::Off | ListenerTls::StartTls(_) => {
                 let mut connection = Connection::new(stream, peer, None, Arc::clone(&self.shared), session);
                 connection.greet();
-                if let (End::StartTls(stream, session), ListenerTls::StartTls(tls)) =
-                    (connection.run().await, &self.settings.tls)
-                    && let Some(stream) = self.shake_hands(tls, stream, peer).await
-                {
-                    self.secured(stream, peer, session.secured(), false).await;
+                let end = connection.run().await;
+                let (End::StartTls(upgrade), ListenerTls::StartTls(tls)) = (end, &self.settings.tls) else { return };
+                let (stream, session) = *upgrade;
+                if let Some(stream) = Box::pin(self.shake_hands(tls, stream, peer)).await {
+                    Box::pin(self.secured(stream, peer, session.secured(), false)).await;
                 }
             }
         }

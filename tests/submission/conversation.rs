@@ -1,6 +1,7 @@
 //! What the server says to commands, in and out of order.
 
 use std::io::Write;
+use std::sync::Mutex;
 
 use crate::intake_spool::{Outcome, text};
 use crate::support::{PASSWORD, Setup, USERNAME, base64, plain};
@@ -329,8 +330,24 @@ fn a_stop_says_421_between_messages_and_finishes_the_one_under_way() {
     assert!(std::net::TcpStream::connect(server.address).is_err());
 }
 
+/// Everything logged in this process.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
-fn no_credential_is_in_any_reply_or_message() {
+fn no_credential_is_in_any_reply_message_or_log() {
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| Log).init();
     let server = Setup::default().start();
     let mut heard = String::new();
     let secrets =
@@ -355,8 +372,10 @@ fn no_credential_is_in_any_reply_or_message() {
     heard += &client.mail("a@test.dk", MAIL);
     heard += &text(&server.spool.only());
     heard += &format!("{:?}", server.spool.only().envelope);
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    assert!(log.contains("login failed"), "the log is looked at: {log}");
+    heard += &log;
     for secret in &secrets {
         assert!(!heard.contains(secret.as_str()), "{secret}");
     }
-    client.stream().flush().unwrap();
 }
