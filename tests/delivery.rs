@@ -11,7 +11,17 @@ mod script;
 #[path = "support/skip.rs"]
 mod skip;
 
+#[path = "delivery/broken_servers.rs"]
+mod broken_servers;
+#[path = "delivery/egress.rs"]
+mod egress;
+#[path = "delivery/logins.rs"]
+mod logins;
+#[path = "delivery/pools.rs"]
+mod pools;
 #[path = "delivery/real_servers.rs"]
 mod real_servers;
+#[path = "delivery/tls.rs"]
+mod tls;
 #[path = "delivery/transactions.rs"]
 mod transactions;

@@ -22,6 +22,7 @@ mod domain;
 mod files;
 mod hash_password;
 mod man;
+mod probe;
 mod queue;
 mod relay;
 mod route;
@@ -59,6 +60,7 @@ enum Command {
     Dkim(dkim::Args),
     Queue(queue::Args),
     Route(route::Args),
+    Probe(probe::Args),
     HashPassword(hash_password::Args),
     DevCerts(dev_certs::Args),
     Completions(completions::Args),
@@ -76,6 +78,7 @@ impl Command {
             Command::Dkim(args) => args.run(),
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
+            Command::Probe(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             Command::DevCerts(args) => args.run(),
             Command::Completions(args) => args.run(),

@@ -127,6 +127,17 @@ fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
+/// What a host resolves to, for the probe.
+pub async fn resolve_for_people(settings: &Settings, host: &str, port: u16) -> Result<String, ConnectError> {
+    match &settings.egress.path {
+        EgressPath::Bind(_) => {
+            let found = resolve(settings, host, port).await?;
+            Ok(found.iter().map(|peer| peer.ip().to_string()).collect::<Vec<_>>().join(", "))
+        }
+        EgressPath::Socks5 { proxy, .. } => Ok(format!("left to the proxy {proxy}")),
+    }
+}
+
 async fn resolve(settings: &Settings, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
     if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);

@@ -19,6 +19,7 @@ mod egress;
 mod oauth;
 pub mod outcome;
 mod pool;
+pub mod probe;
 mod sasl;
 pub mod settings;
 mod tls;
@@ -34,6 +35,7 @@ use tokio::task::JoinSet;
 
 pub use counters::Counters;
 pub use outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+pub use probe::{Finding, ProbeReport, ProbeStep};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};
 
 use body::{Body, Unreadable};

@@ -237,7 +237,8 @@ fn reason(error: &Error, certificate: &[u8], expected: &ServerName<'_>) -> Strin
             "the server's certificate is self-signed ({}). If it is the customer's, pin its SHA-256: {pin}",
             cert.subject
         ),
-        CertificateError::UnknownIssuer => format!(
+        // A bad signature is what an unknown authority of a known name looks like.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the server's certificate comes from an authority that is not known here ({}). Put the authority's certificate \
              into ca_file, or pin the server's SHA-256: {pin}",
             cert.issuer

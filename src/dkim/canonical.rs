@@ -8,6 +8,7 @@
 //! module stays defined for them.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::scan;
 use crate::message::Field;
@@ -42,6 +43,11 @@ impl fmt::Display for Canonicalization {
 pub trait Sink {
     /// The next octets.
     fn put(&mut self, octets: &[u8]);
+
+    /// The next octets, as a part of what they stand in: copies of fixed length may read on behind them.
+    fn put_part(&mut self, whole: &[u8], part: Range<usize>) {
+        self.put(&whole[part]);
+    }
 }
 
 impl Sink for Vec<u8> {
@@ -221,8 +227,8 @@ fn relaxed_lines<S: Sink>(piece: &[u8], sink: &mut S) {
     // Everything before `done` has been handed on.
     let mut done = 0;
     scan::for_each_run(piece, |run| {
-        sink.put(&piece[done..run.start]);
-        let ends_line = piece[run.end..].starts_with(b"\r\n");
+        sink.put_part(piece, done..run.start);
+        let ends_line = matches!(piece[run.end..], [b'\r', b'\n', ..]);
         done = match piece[run.end - 1] {
             _ if ends_line => run.end,
             // The run's own last space is the one that stays.

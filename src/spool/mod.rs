@@ -8,6 +8,31 @@
 //!   and only a [`Durable`] can be answered with 250.
 //! * A record leaves only when all its recipients are settled. What cannot be read is set aside and reported, not deleted.
 //! * The bytes of waiting messages are on disk, never in memory.
+//!
+//! # States on disk
+//!
+//! The embedded spool ([`Embedded`]) is a row of segments, each a row of frames with a length, a checksum and a mark to find
+//! the next frame by. A message is a message frame with its chunks; what happens to it later is a frame of its own, always
+//! behind it. Segments are filled, read and deleted in the order of their numbers.
+//!
+//! | a message is | put there by | a crash at that point leaves | the start does |
+//! |---|---|---|---|
+//! | absent | | nothing | nothing |
+//! | being written | the committer, before its sync | some of its frames, or all of them | all there: takes it as waiting (the client heard nothing or 451, and may send it again); else sets what there is aside as *torn*: nobody was told it was accepted |
+//! | refused after a failed write or sync | the committer | its frames may be whole | ignores it: the next segment begins by declaring that batch void; only a crash before that brings it back |
+//! | waiting, never tried | a commit's sync | the message | takes it; due when the commit said the second attempt would be, since the first may have been under way. After a stop in good order at once |
+//! | leased, first attempt | a claim; in memory only | as before | as before: the attempt may be made twice |
+//! | leased, later attempt | a claim, once the next due time is synced | the message with that due time | waits until then: no tight loop |
+//! | settled in part or deferred | a settlement: a state frame with every recipient's state | the state, or the one before it until the next sync (≤ `settle_delay`) | takes the last state there is; what was delivered since is attempted twice |
+//! | settled | a settlement: a done frame | the done frame, or the message as it was until the next sync | forgets it, or takes it as it was |
+//! | held, released, expedited | an operator's call, answered after the sync | the frame | takes it so |
+//! | copied forward | the keeper, when most of the disk space is settled mail | two copies, the later one with the present state | the later one replaces the earlier |
+//! | in a deleted segment | the keeper, oldest segment first, once nobody waits in it | the segment, or not | reads it again: every message in it has its done frame or its copy behind it |
+//! | unreadable | the disk | octets that do not match their checksum | copies them to `quarantine/`, names them in `quarantine/LIST`, in the log and by a [`Notice`]; goes on behind the next mark |
+//! | in doubt | the disk: a state or done frame of it is unreadable | its id, from the frame's head | holds it with that reason: some recipients may have it. Where even the id is unreadable, the message is taken as it was before |
+//!
+//! A segment's footer repeats the frames' meaning, so that a start need not read messages; a damaged footer costs time only.
+//! What a start reads from a footer is checked against its checksums when it is read for delivery.
 
 mod committer;
 mod embedded;

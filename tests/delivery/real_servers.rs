@@ -1,22 +1,30 @@
-//! Real servers: STARTTLS and login in their several ways.
+//! Real servers: STARTTLS and login in their several ways, and the probe against them.
 
 use std::sync::Arc;
 
-use postbud::delivery::Verdict;
-use postbud::route::{TlsMode, TlsPolicy};
+use postbud::delivery::{Finding, Trouble, Verdict};
+use postbud::route::{Login, Route, TlsMode, TlsPolicy};
+use postbud::smtp::Mailbox;
 
-use super::messages::{attempt, login, message, patient_delivery, route};
-use super::peers::{Options, PASSWORD, REALM, USERNAME, start_postfix};
+use super::messages::{attempt, login, message, message_of, patient_delivery, route};
+use super::peers::{Options, PASSWORD, Peer, REALM, USERNAME, start_exim, start_postfix};
+
+/// A route to a peer, with its authority and this login.
+fn route_to(peer: &Peer, mode: TlsMode, login: Option<Login>) -> Route {
+    let tls = TlsPolicy { mode, ca_file: Some(peer.ca.clone()), ..TlsPolicy::default() };
+    Route { tls, login, host: "localhost".to_owned(), ..route(peer.smtp) }
+}
+
+fn postfix_login() -> Option<Login> {
+    login(&format!("{USERNAME}@{REALM}"), PASSWORD)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postfix_takes_mail_after_starttls_and_login() {
     let Some(postfix) = start_postfix("postfix_takes_mail_after_starttls_and_login", &Options::default()) else {
         return;
     };
-    let mut route = route(postfix.smtp);
-    route.tls = TlsPolicy { mode: TlsMode::Required, ca_file: Some(postfix.ca.clone()), ..TlsPolicy::default() };
-    route.login = login(&format!("{USERNAME}@{REALM}"), PASSWORD);
-    let (delivery, route) = (patient_delivery(), Arc::new(route));
+    let (delivery, route) = (patient_delivery(), Arc::new(route_to(&postfix, TlsMode::Required, postfix_login())));
     for _ in 0..3 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net", "y@test.net"])).await;
         assert!(outcome.recipients.iter().all(|r| r.verdict == Verdict::Delivered), "{outcome:?}\n{}", postfix.log());
@@ -28,4 +36,101 @@ async fn postfix_takes_mail_after_starttls_and_login() {
             .all(|mail| mail.contains("DKIM-Signature: v=1\nSubject: test\n") && mail.ends_with("\nbody\n.dot\n"))
     );
     assert_eq!(postfix.log().matches("]: connect from").count(), 2, "one probe that it listens, one kept connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postfix_takes_every_mechanism_and_a_wrong_password_suspends() {
+    for (mechanisms, clear) in [("LOGIN", false), ("CRAM-MD5", false), ("CRAM-MD5", true)] {
+        let options = Options { mechanisms, login_in_clear: clear, starttls: !clear, ..Options::default() };
+        let Some(postfix) = start_postfix("postfix_takes_every_mechanism_and_a_wrong_password_suspends", &options)
+        else {
+            return;
+        };
+        let mode = if clear { TlsMode::Off } else { TlsMode::Required };
+        let mut known = postfix_login().unwrap();
+        known.allow_plaintext = clear;
+        let good = Arc::new(route_to(&postfix, mode, Some(known)));
+        let outcome = attempt(&patient_delivery(), &good, &message(&["x@test.net"])).await;
+        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{mechanisms}: {outcome:?}\n{}", postfix.log());
+        let mut wrong = login(&format!("{USERNAME}@{REALM}"), "wrong").unwrap();
+        wrong.allow_plaintext = clear;
+        let bad = Arc::new(route_to(&postfix, mode, Some(wrong)));
+        let outcome = attempt(&patient_delivery(), &bad, &message(&["x@test.net"])).await;
+        assert!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), "{mechanisms}: {outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_message_arrives_as_it_was() {
+    let Some(postfix) = start_postfix("a_large_message_arrives_as_it_was", &Options::default()) else { return };
+    let lines: Vec<String> = (0..200_000).map(|i| format!(".{i:07} {}\r\n", "x".repeat(40))).collect();
+    let chunks: Vec<String> = lines.chunks(5000).map(<[String]>::concat).collect();
+    let mut parts = vec!["Subject: large\r\nFrom: a@test.dk\r\n\r\n"];
+    parts.extend(chunks.iter().map(String::as_str));
+    let route = Arc::new(route_to(&postfix, TlsMode::Required, postfix_login()));
+    let outcome = attempt(&patient_delivery(), &route, &message_of(&["x@test.net"], &parts)).await;
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+    let mail = postfix.wait_for_mails(1).remove(0);
+    let body = mail.split_once("\n\n").unwrap().1;
+    assert!(body == chunks.concat().replace("\r\n", "\n"), "the body was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exim_takes_mail_after_starttls_and_login() {
+    for mechanisms in ["PLAIN", "CRAM-MD5"] {
+        let options = Options { mechanisms, ..Options::default() };
+        let Some(exim) = start_exim("exim_takes_mail_after_starttls_and_login", &options) else { return };
+        let route = Arc::new(route_to(&exim, TlsMode::Required, login(USERNAME, PASSWORD)));
+        let delivery = patient_delivery();
+        for _ in 0..2 {
+            let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+            assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{mechanisms}: {outcome:?}\n{}", exim.log());
+        }
+        let mails = exim.wait_for_mails(2);
+        assert!(
+            mails
+                .iter()
+                .all(|mail| mail.contains("DKIM-Signature: v=1\nSubject: test\n") && mail.contains("\nbody\n.dot\n"))
+        );
+        let wrong = Arc::new(route_to(&exim, TlsMode::Required, login(USERNAME, "wrong")));
+        let outcome = attempt(&delivery, &wrong, &message(&["x@test.net"])).await;
+        assert!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), "{mechanisms}: {outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_walks_every_step_and_sends_nothing() {
+    let Some(postfix) = start_postfix("the_probe_walks_every_step_and_sends_nothing", &Options::default()) else {
+        return;
+    };
+    let (from, to) = (Mailbox::parse("a@test.dk").unwrap(), Mailbox::parse("x@test.net").unwrap());
+    let delivery = patient_delivery();
+    let report = delivery.probe(&Arc::new(route_to(&postfix, TlsMode::Required, postfix_login())), &from, &to).await;
+    let steps: Vec<_> = report.steps.iter().map(|step| step.step.as_str()).collect();
+    let walked = [
+        "resolve",
+        "connect",
+        "greeting",
+        "hello",
+        "tls",
+        "hello",
+        "login",
+        "certificate",
+        "MAIL",
+        "RCPT",
+        "RSET",
+        "open relay",
+    ];
+    assert_eq!(steps, walked, "{report}");
+    assert_eq!(report.verdict, Finding::Ok, "{report}");
+    assert!(report.steps[7].found.contains("localhost, 127.0.0.1"), "{report}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["steps"][0]["finding"], "ok");
+
+    let wrong = delivery.probe(&Arc::new(route_to(&postfix, TlsMode::Required, login("x", "wrong"))), &from, &to).await;
+    assert_eq!(wrong.verdict, Finding::Failed);
+    let last = wrong.steps.last().unwrap();
+    assert_eq!(last.step, "AUTH", "{wrong}");
+    assert!(last.advice.as_deref().unwrap().contains("username and password"), "{wrong}");
+    assert!(postfix.mails().is_empty(), "nothing was sent");
 }

@@ -2,34 +2,256 @@
 
 use std::sync::Arc;
 
-use postbud::delivery::Verdict;
+use postbud::delivery::{Outcome, Scope, Trouble, Verdict};
+use postbud::message::{BodyKind, Notify, Ret};
 
-use super::messages::{attempt, delivery, message, route};
-use super::script::{Server, Step, hello, takes_one};
+use super::messages::{attempt, delivery, message, message_of, route};
+use super::script::{Server, Step, hear, hello, say, takes_one};
 
-fn script(parts: Vec<Vec<Step>>) -> Vec<Step> {
-    parts.concat()
+const DOTTED: &str = "DKIM-Signature: v=1\r\nSubject: test\r\nFrom: a@test.dk\r\n\r\nbody\r\n..dot\r\n.\r\n";
+
+/// Verdict and scope of each recipient, by index.
+fn results(outcome: &Outcome) -> Vec<(usize, Verdict, Scope)> {
+    let mut all: Vec<_> = outcome.recipients.iter().map(|r| (r.index, r.verdict, r.scope)).collect();
+    all.sort_by_key(|(index, ..)| *index);
+    all
 }
 
 #[tokio::test]
 async fn a_message_is_delivered_and_the_connection_kept() {
-    let server = Server::start(vec![script(vec![hello(&[]), takes_one(), takes_one()])]).await;
+    let server = Server::start(vec![[hello(&[]), takes_one(), takes_one()].concat()]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+        assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)], "{outcome:?}");
         assert_eq!(outcome.recipients[0].reply, "250 2.0.0 queued");
         assert_eq!(outcome.trouble, None);
     }
     let heard = server.heard();
     assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0][1..5], ["MAIL FROM:<bounce@test.dk>", "RCPT TO:<x@test.net>", "DATA", DOTTED]);
+    assert_eq!(delivery.counters().reused.get(), 1);
+}
+
+#[tokio::test]
+async fn with_pipelining_all_commands_go_in_one_flight() {
+    // The server reads three commands before it answers any: a client that waited for the first answer would hang.
+    let flight = vec![
+        hear("MAIL FROM:<bounce@test.dk> SIZE="),
+        hear("RCPT TO:<x@test.net>"),
+        hear("RCPT TO:<y@test.net>"),
+        hear("DATA"),
+        say("250 2.1.0 ok\r\n250 2.1.5 ok\r\n550 5.1.1 no such user\r\n354 go"),
+        Step::HearContent,
+        say("250 2.0.0 queued"),
+    ];
+    let server = Server::start(vec![[hello(&["PIPELINING", "SIZE 1000000"]), flight].concat()]).await;
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net", "y@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient), (1, Verdict::Failed, Scope::Recipient)]);
+    server.heard();
+}
+
+#[tokio::test]
+async fn when_all_recipients_are_refused_a_354_is_answered_with_an_empty_message() {
+    let script = vec![
+        hear("MAIL"),
+        hear("RCPT"),
+        hear("DATA"),
+        say("250 2.1.0 ok\r\n550 5.1.1 no such user\r\n354 go"),
+        Step::HearContent,
+        say("554 5.5.1 no valid recipients"),
+        // The connection serves on.
+        hear("RSET"),
+        hear("MAIL"),
+        hear("RCPT"),
+        hear("DATA"),
+        say("250 2.0.0 ok\r\n250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go"),
+        Step::HearContent,
+        say("250 2.0.0 queued"),
+    ];
+    let server = Server::start(vec![[hello(&["PIPELINING"]), script].concat()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Recipient)]);
+    let outcome = attempt(&delivery, &route, &message(&["y@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    let heard = server.heard();
+    assert_eq!(heard[0][4], ".\r\n", "nothing of the message went to nobody");
+}
+
+#[tokio::test]
+async fn a_refused_sender_concerns_the_message_and_the_connection_serves_on() {
+    let pipelined = vec![
+        hear("MAIL"),
+        hear("RCPT"),
+        hear("DATA"),
+        say("550 5.1.8 bad sender\r\n503 5.5.1 no\r\n503 5.5.1 no"),
+        hear("MAIL"),
+        hear("RCPT"),
+        hear("DATA"),
+        say("250 ok\r\n250 ok\r\n354 go"),
+        Step::HearContent,
+        say("250 2.0.0 queued"),
+    ];
+    let server = Server::start(vec![[hello(&["PIPELINING"]), pipelined].concat()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
+    assert_eq!(outcome.recipients[0].reply, "550 5.1.8 bad sender");
+    let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    server.heard();
+}
+
+#[tokio::test]
+async fn without_pipelining_nothing_is_said_after_a_refused_sender() {
+    let script = [hello(&[]), vec![hear("MAIL"), say("451 4.1.8 later")], takes_one()].concat();
+    let server = Server::start(vec![script]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Deferred, Scope::Message)]);
+    let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    server.heard();
+}
+
+#[tokio::test]
+async fn recipients_beyond_the_servers_limit_stay_waiting_for_the_next_transaction() {
+    let script = vec![
+        hear("MAIL"),
+        hear("RCPT"),
+        hear("RCPT"),
+        hear("RCPT"),
+        hear("DATA"),
+        say("250 ok\r\n250 ok\r\n452 4.5.3 too many recipients\r\n452 4.5.3 too many recipients\r\n354 go"),
+        Step::HearContent,
+        say("250 2.0.0 queued"),
+    ];
+    let server = Server::start(vec![[hello(&["PIPELINING"]), script].concat()]).await;
+    let to = ["x@test.net", "y@test.net", "z@test.net"];
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    assert_eq!(outcome.trouble, None);
+    server.heard();
+}
+
+#[tokio::test]
+async fn five_hundred_recipients_go_in_flights_that_cannot_deadlock() {
+    let to: Vec<String> =
+        (0..500).map(|i| format!("recipient-with-a-long-name-{i:04}@a-long-domain-name.test.net")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    let mut script = hello(&["PIPELINING"]);
+    script.extend([hear("MAIL"), say("250 ok")]);
+    for _ in 0..500 {
+        script.extend([hear("RCPT"), say(&format!("250 2.1.5 {}", "y".repeat(400)))]);
+    }
+    script.extend([hear("DATA"), say("354 go"), Step::HearContent, say("250 2.0.0 queued")]);
+    let server = Server::start(vec![script]).await;
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
     assert_eq!(
-        heard[0][1..5],
-        [
-            "MAIL FROM:<bounce@test.dk>",
-            "RCPT TO:<x@test.net>",
-            "DATA",
-            "DKIM-Signature: v=1\r\nSubject: test\r\nFrom: a@test.dk\r\n\r\nbody\r\n..dot\r\n.\r\n"
-        ]
+        outcome.recipients.iter().filter(|r| r.verdict == Verdict::Delivered).count(),
+        500,
+        "{:?}",
+        outcome.trouble
     );
+    server.heard();
+}
+
+#[tokio::test]
+async fn what_the_server_lacks_bounces_before_anything_is_sent() {
+    let plain = || [hello(&["SIZE 60"]), vec![hear("QUIT")]].concat();
+    let server = Server::start(vec![plain()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    let too_large = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    assert!(too_large.recipients[0].reply.starts_with("552 5.3.4 the message has"), "{too_large:?}");
+    let mut eight_bit = message_of(&["x@test.net"], &["A: b\r\n\r\n\u{e5}\r\n"]);
+    eight_bit.record.envelope.body = BodyKind::EightBit;
+    let eight_bit = attempt(&delivery, &route, &eight_bit).await;
+    assert!(eight_bit.recipients[0].reply.contains("5.6.3"), "{eight_bit:?}");
+    let mut utf8 = message_of(&["s\u{f8}ren@test.net"], &["A: b\r\n\r\n"]);
+    utf8.record.envelope.smtputf8 = true;
+    let utf8 = attempt(&delivery, &route, &utf8).await;
+    assert!(utf8.recipients[0].reply.contains("5.6.7"), "{utf8:?}");
+    for outcome in [too_large, eight_bit, utf8] {
+        assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
+    }
+    delivery.shutdown().await;
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_the_server_offers_is_used() {
+    let script = vec![
+        hear("MAIL FROM:<bounce@test.dk> SIZE=46 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb"),
+        say("250 ok"),
+        hear("RCPT TO:<s\u{f8}ren@test.net> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+40b"),
+        say("250 ok"),
+        hear("RCPT TO:<y@test.net> NOTIFY=NEVER"),
+        say("250 ok"),
+        hear("DATA"),
+        say("354 go"),
+        Step::HearContent,
+        say("250 ok"),
+    ];
+    let server = Server::start(vec![[hello(&["SIZE", "8BITMIME", "SMTPUTF8", "DSN"]), script].concat()]).await;
+    let mut message = message_of(
+        &["s\u{f8}ren@test.net", "y@test.net"],
+        &["A: b\r\n\r\n\u{e5}\u{e5}\u{e5}\u{e5}\u{e5}\u{e5}\r\n.\r\n"],
+    );
+    let envelope = &mut message.record.envelope;
+    (envelope.body, envelope.smtputf8) = (BodyKind::EightBit, true);
+    (envelope.ret, envelope.envid) = (Some(Ret::Headers), Some("a+2Bb".to_owned()));
+    envelope.recipients[0].notify = Some(Notify { success: true, failure: false, delay: true });
+    envelope.recipients[0].orcpt = Some("rfc822;a+40b".to_owned());
+    envelope.recipients[1].notify = Some(Notify::NEVER);
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
+    assert!(outcome.recipients.iter().all(|r| r.verdict == Verdict::Delivered), "{outcome:?}, {:?}", server.heard());
+}
+
+#[tokio::test]
+async fn a_server_that_knows_only_helo_is_served() {
+    let script = [
+        vec![say("220 old"), hear("EHLO"), say("502 5.5.1 what?"), hear("HELO out.webcrm.test"), say("250 old")],
+        takes_one(),
+    ];
+    let server = Server::start(vec![script.concat()]).await;
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    server.heard();
+}
+
+#[tokio::test]
+async fn a_refusal_at_the_end_concerns_all_that_were_accepted() {
+    for (reply, verdict, scope, throttled) in [
+        ("554 5.6.0 spam", Verdict::Failed, Scope::Message, false),
+        ("451 4.7.1 later", Verdict::Deferred, Scope::Message, false),
+        ("432 4.3.2 slower", Verdict::Deferred, Scope::Route, true),
+    ] {
+        let mut script = [hello(&[]), takes_one()].concat();
+        script.pop();
+        script.push(say(reply));
+        let server = Server::start(vec![script]).await;
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
+        assert_eq!(results(&outcome), [(0, verdict, scope)], "{reply}");
+        assert_eq!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })), throttled, "{reply}");
+        assert!(!outcome.recipients[0].unknown);
+        server.heard();
+    }
+}
+
+#[tokio::test]
+async fn internal_mail_refused_as_forged_names_the_remedy() {
+    let script = [
+        hello(&[]),
+        vec![
+            hear("MAIL"),
+            say("250 ok"),
+            hear("RCPT"),
+            say("550 5.7.68 TenantInboundAttribution; Direct Send not allowed"),
+        ],
+    ];
+    let server = Server::start(vec![script.concat()]).await;
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["colleague@test.dk"])).await;
+    assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Recipient)]);
+    assert!(outcome.recipients[0].advice.as_deref().unwrap().contains("allow 40.74.40.57"));
 }

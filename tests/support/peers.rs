@@ -192,7 +192,8 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "saslpasswd2");
         chown(path("sasldb2"), Some(postfix_user), None).unwrap();
     } else {
-        main.push_str("smtpd_recipient_restrictions = permit\nsmtpd_relay_restrictions = permit\n");
+        // A bare "permit" is refused by Postfix as an open relay, which is what is wanted here.
+        main.push_str("smtpd_relay_restrictions = check_recipient_access static:OK, reject\n");
     }
     for line in &options.more {
         main.push_str(line);
@@ -209,6 +210,97 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
     let server = watched("postfix").args(["-c", &path("etc"), "start-fg"]).spawn().unwrap();
     let (mailboxes, log) = (vec![dir.path().join("mail/all/new")], dir.path().join("maillog"));
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
+}
+
+/// A program that `tests/install-peers` has unpacked.
+pub fn unpacked(package: &str, program: &str) -> String {
+    format!("{}/target/peers/{package}/{program}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Starts Exim: takes mail for anybody after the login into one mailbox.
+pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
+    let program = unpacked("exim4-daemon-light", "usr/sbin/exim4");
+    if !can_run(test, &program) {
+        return None;
+    }
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for folder in ["spool", "log", "mail"] {
+        fs::create_dir_all(path(folder)).unwrap();
+        chown(path(folder), Some(65534), Some(65534)).unwrap();
+    }
+    write_certificate(dir.path());
+    chown(path("cert.key"), Some(65534), None).unwrap();
+    let smtp = free_port(options.address);
+    let mut authenticators = String::new();
+    if options.mechanisms.contains("PLAIN") {
+        authenticators.push_str(&format!(
+            "plain:\n driver = plaintext\n public_name = PLAIN\n server_prompts = :\n server_set_id = $auth2\n \
+             server_condition = ${{if and{{{{eq{{$auth2}}{{{USERNAME}}}}}{{eq{{$auth3}}{{{PASSWORD}}}}}}}}}\n"
+        ));
+    }
+    if options.mechanisms.contains("CRAM-MD5") {
+        authenticators.push_str(&format!(
+            "cram:\n driver = cram_md5\n public_name = CRAM-MD5\n server_set_id = $auth1\n \
+             server_secret = ${{if eq{{$auth1}}{{{USERNAME}}}{{{PASSWORD}}}fail}}\n"
+        ));
+    }
+    let config = format!(
+        "primary_hostname = mail.{REALM}\nexim_path = {program}\nexim_user = nobody\nexim_group = nogroup\n\
+         spool_directory = {}\nlog_file_path = {}/%slog\npid_file_path = {}\nlocal_interfaces = {}\n\
+         daemon_smtp_ports = {}\ntls_advertise_hosts = *\ntls_certificate = {}\ntls_privatekey = {}\n\
+         auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}\nhost_lookup =\nrfc1413_query_timeout = 0s\n\
+         never_users =\nlog_selector = +smtp_connection\nacl_smtp_rcpt = rcpt\n{}\n\
+         begin acl\nrcpt:\n accept authenticated = *\n deny message = Relay not permitted\n\
+         begin routers\nall:\n driver = accept\n transport = box\n\
+         begin transports\nbox:\n driver = appendfile\n directory = {}\n maildir_format\n user = nobody\n group = nogroup\n\
+         begin authenticators\n{authenticators}",
+        path("spool"),
+        path("log"),
+        path("exim.pid"),
+        options.address,
+        smtp.port(),
+        path("cert.pem"),
+        path("cert.key"),
+        options.more.join("\n"),
+        path("mail"),
+    );
+    fs::write(path("exim.conf"), config).unwrap();
+    let server = watched(&program).args(["-C", &path("exim.conf"), "-bdf", "-q1h"]).spawn().unwrap();
+    let (mailboxes, log) = (vec![dir.path().join("mail/new")], dir.path().join("log/mainlog"));
+    Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
+}
+
+/// Starts a SOCKS5 proxy; with a login where one is given.
+pub fn start_microsocks(test: &str, login: Option<(&str, &str)>) -> Option<(SocketAddr, Stopped)> {
+    let program = unpacked("microsocks", "usr/bin/microsocks");
+    if !Path::new(&program).exists() {
+        skip(test, "microsocks is not there; tests/install-peers fetches it");
+        return None;
+    }
+    let address = free_port("127.0.0.1");
+    let mut command = watched(&program);
+    command.args(["-i", "127.0.0.1", "-p", &address.port().to_string()]);
+    if let Some((user, password)) = login {
+        command.args(["-u", user, "-P", password]);
+    }
+    let proxy = Stopped(command.spawn().unwrap());
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "microsocks does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Some((address, proxy))
+}
+
+/// A process that ends with this.
+pub struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
 }
 
 /// A scratch folder that servers under other users can look into.

@@ -1,0 +1,187 @@
+//! The spool by itself: processor time a message, memory and start-up time with many waiting.
+//!
+//! `cargo bench --bench spool -- [--messages N] [--size OCTETS] [--dir DIR]` (100,000 of 10 KB; a temporary directory).
+//! Syncs are real; DIR decides on which disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
+use postbud::smtp::{Domain, Mailbox, ReversePath};
+use postbud::spool::{
+    Counters, Draft, Embedded, Filter, Kind, Lane, RecipientState, Settings, Settlement, Spool, Stats,
+};
+use postbud::time::Timestamp;
+
+const SENDERS: usize = 32;
+
+fn main() {
+    let (mut messages, mut size, mut dir) = (100_000, 10_000, None);
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--messages" => messages = args.next().and_then(|n| n.parse().ok()).expect("--messages N"),
+            "--size" => size = args.next().and_then(|n| n.parse().ok()).expect("--size OCTETS"),
+            "--dir" => dir = args.next().map(PathBuf::from),
+            // What cargo itself adds.
+            "--bench" => {}
+            other => panic!("unknown argument {other}"),
+        }
+    }
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir.unwrap_or_else(|| temporary.path().join("spool"));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(all(&dir, messages, size));
+}
+
+async fn all(dir: &Path, messages: usize, size: usize) {
+    let settings = Settings { dir: dir.to_owned(), counters: Arc::new(Counters::default()), ..Settings::default() };
+    let spool = Embedded::open(settings.clone()).expect("the spool opens");
+    let template = template(size);
+    let few = messages.min(1000);
+    let first = timed("commit, nearly empty", few, commit_many(&spool, &template, few)).await;
+    timed("claim and settle", few, deliver_all(&spool)).await;
+    if messages > 2 * few {
+        timed("commit, filling up", messages - few, commit_many(&spool, &template, messages - few)).await;
+        let last = timed("commit, full", few, commit_many(&spool, &template, few)).await;
+        println!("{:>22}: {:.2} of the time when nearly empty", "commit, full", last / first);
+    }
+    println!("{:>22}: {} MiB resident for {} waiting", "memory", resident_mib(), waiting(&spool.stats()));
+    let began = Instant::now();
+    let _ = spool.stats();
+    println!("{:>22}: {:?}", "stats", began.elapsed());
+    let began = Instant::now();
+    let filter = Filter { customer: Some(CustomerId::new("c7")), ..Filter::default() };
+    let listed = spool.list(filter, 100).await.expect("listing works").len();
+    println!("{:>22}: {:?} for {listed}", "list of a customer", began.elapsed());
+    spool.stop().await;
+    drop(spool);
+
+    let began = Instant::now();
+    let spool = Embedded::open(settings).expect("the spool opens again");
+    let opened = began.elapsed();
+    let lane = spool.due(Timestamp::now()).0.first().cloned();
+    let leases = match lane {
+        Some(lane) => {
+            spool.claim(&lane, Timestamp::now(), 10, &|_| Timestamp::now()).await.expect("claiming works").len()
+        }
+        None => 0,
+    };
+    println!("{:>22}: open {opened:?}, first claim of {leases} after {:?}", "start", began.elapsed());
+    println!("{:>22}: {} MiB resident", "memory after start", resident_mib());
+    timed("draining", waiting(&spool.stats()) as usize, deliver_all(&spool)).await;
+    for _ in 0..100 {
+        if spool.stats().disk_bytes <= 256 << 20 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("{:>22}: {} MiB on disk", "after draining", spool.stats().disk_bytes >> 20);
+    spool.stop().await;
+}
+
+fn waiting(stats: &Stats) -> u64 {
+    stats.lanes.values().map(|lane| lane.records).sum()
+}
+
+/// Runs a step and says what a message cost. Returns seconds a message.
+async fn timed(what: &str, messages: usize, step: impl Future<Output = ()>) -> f64 {
+    let (began, processor) = (Instant::now(), processor_time());
+    step.await;
+    let (wall, processor) = (began.elapsed().as_secs_f64(), processor_time() - processor);
+    let each = 1e6 / messages.max(1) as f64;
+    println!("{what:>22}: {:.1} µs CPU a message, {:.0} messages/s", processor * each, messages as f64 / wall);
+    wall / messages.max(1) as f64
+}
+
+fn template(size: usize) -> (Vec<u8>, Vec<u8>) {
+    let prefix = format!("DKIM-Signature: {}\r\nReceived: x\r\n", "x".repeat(900)).into_bytes();
+    let line = format!("{}\r\n", "b".repeat(76));
+    let mut content = b"Subject: s\r\nFrom: a@test.dk\r\n\r\n".to_vec();
+    while content.len() < size {
+        content.extend_from_slice(line.as_bytes());
+    }
+    (prefix, content)
+}
+
+async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messages: usize) {
+    let mut tasks = Vec::new();
+    for sender in 0..SENDERS {
+        let (spool, (prefix, content)) = (Arc::clone(spool), template.clone());
+        tasks.push(tokio::spawn(async move {
+            for i in (sender..messages).step_by(SENDERS) {
+                let id = QueueId::next();
+                let recipient = Mailbox::parse("recipient@example.org").expect("a mailbox");
+                let draft = Draft {
+                    id,
+                    lane: Lane {
+                        customer: CustomerId::new(&format!("c{}", i % 50)),
+                        urgency: Urgency::Bulk,
+                        kind: Kind::Mail,
+                    },
+                    envelope: Envelope {
+                        reverse_path: ReversePath::Null,
+                        recipients: vec![Recipient::new(recipient)],
+                        body: BodyKind::SevenBit,
+                        smtputf8: false,
+                        ret: None,
+                        envid: None,
+                    },
+                    from_domain: Domain::parse("test.dk").expect("a domain"),
+                    message_id: format!("{i}@test.dk"),
+                    prefix: prefix.clone(),
+                    content: vec![content.clone()],
+                    header_len: 29,
+                    retry_at: id.arrived() + Duration::from_secs(60),
+                    held: None,
+                };
+                let _ = spool.commit(draft).await.expect("a commit");
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("a sender");
+    }
+}
+
+async fn deliver_all(spool: &Arc<Embedded>) {
+    loop {
+        let now = Timestamp::now() + Duration::from_secs(120);
+        let (lanes, _) = spool.due(now);
+        if lanes.is_empty() {
+            return;
+        }
+        for lane in lanes {
+            let retry = |_| Timestamp::now() + Duration::from_secs(3600);
+            for lease in spool.claim(&lane, now, 32, &retry).await.expect("claiming works") {
+                let _ = lease.bytes.chunk(0).await.expect("bytes");
+                let settlement = Settlement {
+                    results: vec![(0, RecipientState::Delivered { reply: "250 ok".into() })],
+                    due: Timestamp::NEVER,
+                    counts: true,
+                    waited_for_caps: Duration::ZERO,
+                    delay_notified: false,
+                    hold: None,
+                };
+                spool.settle(lease, settlement).await.expect("settling works");
+            }
+        }
+    }
+}
+
+/// User and system time of this process, in seconds.
+fn processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+}

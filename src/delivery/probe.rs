@@ -1,0 +1,265 @@
+//! The probe: walks up to a customer's server step by step, as a delivery would, without sending anything, and says of each
+//! step what was found and what to do about it. Ends with RSET: no DATA is ever sent.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::connection::{Broken, Connection};
+use super::dial::{Failure, Trace};
+use super::pool::Pool;
+use super::verifier::{describe, fingerprint, hex};
+use super::{Delivery, egress};
+use crate::route::{Route, RouteKind};
+use crate::smtp::{Mailbox, Reply};
+
+/// How well a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finding {
+    /// As it should be.
+    Ok,
+    /// Mail goes through, but somebody should look at it.
+    Warning,
+    /// Mail does not go through.
+    Failed,
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProbeStep {
+    /// `resolve`, `connect`, `greeting`, `hello`, `tls`, `certificate`, `login`, `MAIL`, `RCPT`, `RSET`, `open relay`.
+    pub step: String,
+    /// How it went.
+    pub finding: Finding,
+    /// How long it took, in milliseconds.
+    pub took_ms: f64,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// All steps. Its text form is for people; as JSON it is for machines.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProbeReport {
+    /// The route's name.
+    pub route: String,
+    /// Host and port.
+    pub server: String,
+    /// The worst finding.
+    pub verdict: Finding,
+    /// In the order taken; ends with the first failure.
+    pub steps: Vec<ProbeStep>,
+}
+
+impl fmt::Display for ProbeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ({})", self.server, self.route)?;
+        for step in &self.steps {
+            let mark = match step.finding {
+                Finding::Ok => "ok  ",
+                Finding::Warning => "WARN",
+                Finding::Failed => "FAIL",
+            };
+            writeln!(f, "{mark} {:<12} {:>8.1} ms  {}", step.step, step.took_ms, step.found)?;
+            if let Some(advice) = &step.advice {
+                writeln!(f, "     {:<12}              → {advice}", "")?;
+            }
+        }
+        f.write_str(match self.verdict {
+            Finding::Ok => "mail can be delivered here",
+            Finding::Warning => "mail can be delivered here; see the warnings",
+            Finding::Failed => "mail cannot be delivered here now",
+        })
+    }
+}
+
+impl ProbeReport {
+    fn new(route: &Route) -> Self {
+        ProbeReport {
+            route: route.id.as_str().to_owned(),
+            server: format!("{}:{}", route.host, route.port),
+            verdict: Finding::Ok,
+            steps: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, step: &str, finding: Finding, took: Duration, found: impl Into<String>, advice: Option<String>) {
+        self.verdict = self.verdict.max(finding);
+        let took_ms = (took.as_secs_f64() * 1e4).round() / 10.0;
+        self.steps.push(ProbeStep { step: step.to_owned(), finding, took_ms, found: found.into(), advice });
+    }
+
+    fn add_failure(&mut self, failure: &Failure, took: Duration) {
+        let advice = failure.advice().map(str::to_owned);
+        self.add(failure.step, Finding::Failed, took, failure.reason.clone(), advice);
+    }
+}
+
+impl Delivery {
+    /// Probes a route with this sender and recipient. Uses connections of its own, and a login where the route has one; a
+    /// refused login is tried once.
+    pub async fn probe(&self, route: &Arc<Route>, from: &Mailbox, to: &Mailbox) -> ProbeReport {
+        let (settings, counters) = (&self.shared.settings, &self.shared.counters);
+        let mut report = ProbeReport::new(route);
+        let begun = Instant::now();
+        match egress::resolve_for_people(settings, &route.host, route.port).await {
+            Ok(found) => report.add("resolve", Finding::Ok, begun.elapsed(), found, None),
+            Err(error) => {
+                report.add("resolve", Finding::Failed, begun.elapsed(), error.to_string(), None);
+                return report;
+            }
+        }
+        let pool = Pool::new(Arc::clone(route));
+        let mut trace = Trace::kept();
+        let begun = Instant::now();
+        let dialled = pool.dial(settings, counters, &mut trace).await;
+        let steps = trace.steps();
+        let took = steps.iter().map(|step| step.took).sum();
+        for step in steps {
+            report.add(step.name, Finding::Ok, step.took, step.found, None);
+        }
+        let mut connection = match dialled {
+            Ok(connection) => connection,
+            Err(failure) => {
+                report.add_failure(&failure, begun.elapsed().saturating_sub(took));
+                return report;
+            }
+        };
+        report_protection(&mut report, &connection, route);
+        if self.rehearse(&mut report, &mut connection, from, to).await {
+            connection.quit(settings.timeouts.quit).await;
+            self.look_for_open_relay(&mut report, route, from, to).await;
+        }
+        report
+    }
+
+    /// MAIL and RCPT as a delivery would send them, then RSET. False where it went wrong.
+    async fn rehearse(
+        &self,
+        report: &mut ProbeReport,
+        connection: &mut Connection,
+        from: &Mailbox,
+        to: &Mailbox,
+    ) -> bool {
+        let limit = self.shared.settings.timeouts.handshake;
+        let dialogue =
+            [("MAIL", format!("MAIL FROM:<{from}>")), ("RCPT", format!("RCPT TO:<{to}>")), ("RSET", "RSET".to_owned())];
+        for (step, line) in dialogue {
+            let begun = Instant::now();
+            match connection.ask(&line, limit).await {
+                Ok(reply) if reply.code / 100 == 2 => {
+                    report.add(step, Finding::Ok, begun.elapsed(), format!("{line}: {reply}"), None);
+                }
+                answer => {
+                    let advice = answer.as_ref().ok().and_then(|reply| self.advice(step, reply, from, to));
+                    report.add(step, Finding::Failed, begun.elapsed(), told(&line, &answer), advice);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn advice(&self, step: &str, reply: &Reply, from: &Mailbox, to: &Mailbox) -> Option<String> {
+        use super::classify::{Context, Phase, classify};
+        let internal = from.domain().zip(to.domain()).is_some_and(|(a, b)| a.is_within(b) || b.is_within(a));
+        let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
+        let egress = self.shared.settings.egress.address;
+        classify(phase, reply, &Context { kind: RouteKind::OwnServer, internal, egress, username: None }).advice
+    }
+
+    /// Whether the server takes mail for a stranger without a login. From here one sees only what it does for our address:
+    /// advice, not a verdict.
+    async fn look_for_open_relay(&self, report: &mut ProbeReport, route: &Arc<Route>, from: &Mailbox, to: &Mailbox) {
+        let egress = self.shared.settings.egress.address;
+        let external = from.domain().zip(to.domain()).is_some_and(|(a, b)| !a.is_within(b) && !b.is_within(a));
+        if !external {
+            return;
+        }
+        let begun = Instant::now();
+        if route.login.is_none() {
+            report.add(
+                "open relay",
+                Finding::Warning,
+                begun.elapsed(),
+                "the server takes mail to others from us without a login",
+                Some(format!("make sure that it does so for {egress} only; anybody else must be refused")),
+            );
+            return;
+        }
+        let stranger = Arc::new(Route { login: None, ..(**route).clone() });
+        let pool = Pool::new(Arc::clone(&stranger));
+        let (settings, counters) = (&self.shared.settings, &self.shared.counters);
+        let Ok(mut connection) = pool.dial(settings, counters, &mut Trace::default()).await else { return };
+        let limit = settings.timeouts.handshake;
+        let mut answer = connection.ask(&format!("MAIL FROM:<{from}>"), limit).await;
+        if answer.as_ref().is_ok_and(|reply| reply.code / 100 == 2) {
+            answer = connection.ask(&format!("RCPT TO:<{to}>"), limit).await;
+        }
+        let taken = answer.as_ref().is_ok_and(|reply| reply.code / 100 == 2);
+        connection.quit(settings.timeouts.quit).await;
+        if taken {
+            report.add(
+                "open relay",
+                Finding::Warning,
+                begun.elapsed(),
+                "the server takes mail to others even without a login",
+                Some(format!(
+                    "if it does so for anybody and not only for {egress}, it is an open relay: have it closed"
+                )),
+            );
+        } else {
+            report.add(
+                "open relay",
+                Finding::Ok,
+                begun.elapsed(),
+                "without a login the server refuses mail to others",
+                None,
+            );
+        }
+    }
+}
+
+fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &Route) {
+    match &connection.tls {
+        Some(tls) => {
+            let pin = hex(&fingerprint(&tls.certificate));
+            let found = match describe(&tls.certificate) {
+                Some(cert) => format!(
+                    "for {}; issued by {}; valid until {}; SHA-256 {pin}",
+                    if cert.names.is_empty() { cert.subject } else { cert.names.join(", ") },
+                    cert.issuer,
+                    cert.not_after
+                ),
+                None => format!("cannot be read; SHA-256 {pin}"),
+            };
+            report.add("certificate", Finding::Ok, Duration::ZERO, found, None);
+        }
+        None => report.add(
+            "tls",
+            Finding::Warning,
+            Duration::ZERO,
+            "the connection is not encrypted",
+            Some(match connection.extensions.starttls {
+                true => "the server offers STARTTLS: set tls = \"required\"".to_owned(),
+                false => "have TLS switched on at the server".to_owned(),
+            }),
+        ),
+    }
+    if route.login.is_none() && connection.extensions.auth.offered {
+        let found = "the server offers a login, which this route does not use";
+        report.add("login", Finding::Ok, Duration::ZERO, found, None);
+    }
+}
+
+fn told(line: &str, answer: &Result<Reply, Broken>) -> String {
+    match answer {
+        Ok(reply) => format!("{line}: {reply}"),
+        Err(why) => format!("{line}: {why}"),
+    }
+}

@@ -1,0 +1,233 @@
+//! A server that breaks, stalls or babbles at every point. Mail waits, nothing is lost, nothing hangs, and only a break after
+//! the final dot leaves the outcome unknown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postbud::delivery::{Delivery, Outcome, Scope, Trouble, Verdict};
+use postbud::route::Route;
+
+use super::messages::{attempt, delivery, message, message_of, route};
+use super::script::{Server, Step, hear, hello, say, takes_one};
+
+/// A dialogue in which every `Say` is a point where a server can break.
+fn dialogue() -> Vec<Step> {
+    [hello(&[]), takes_one()].concat()
+}
+
+/// `dialogue()` up to its `nth` answer, which is replaced by `other`.
+fn broken_at(nth: usize, other: &[Step]) -> Vec<Step> {
+    let mut script = Vec::new();
+    let mut answers = 0;
+    for step in dialogue() {
+        if matches!(step, Step::Say(_)) {
+            if answers == nth {
+                script.extend_from_slice(other);
+                return script;
+            }
+            answers += 1;
+        }
+        script.push(step);
+    }
+    panic!("there are only {answers} answers");
+}
+
+const ANSWERS: [&str; 6] = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "final dot"];
+const LAST: usize = ANSWERS.len() - 1;
+
+async fn outcome_of(script: Vec<Step>) -> Outcome {
+    let server = Server::start(vec![script]).await;
+    let outcome = bounded(&delivery(), &Arc::new(route(server.address))).await;
+    assert_eq!(server.connections(), 1, "a fresh connection that breaks is not tried again within the attempt");
+    outcome
+}
+
+async fn bounded(delivery: &Delivery, route: &Arc<Route>) -> Outcome {
+    tokio::time::timeout(Duration::from_secs(20), attempt(delivery, route, &message(&["x@test.net"])))
+        .await
+        .expect("the attempt ends")
+}
+
+fn waits(outcome: &Outcome, nth: usize) {
+    let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
+    assert_eq!(recipient.verdict, Verdict::Deferred, "{}: {outcome:?}", ANSWERS[nth]);
+    assert_eq!(recipient.unknown, nth == LAST, "{}: {outcome:?}", ANSWERS[nth]);
+    let scope = if nth < 2 { Scope::Route } else { Scope::Session };
+    assert_eq!(recipient.scope, scope, "{}: {outcome:?}", ANSWERS[nth]);
+    if nth < 2 {
+        assert!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })), "{}: {outcome:?}", ANSWERS[nth]);
+    }
+}
+
+#[tokio::test]
+async fn closing_at_any_point_makes_mail_wait() {
+    for nth in 0..ANSWERS.len() {
+        waits(&outcome_of(broken_at(nth, &[])).await, nth);
+        waits(&outcome_of(broken_at(nth, &[Step::Reset])).await, nth);
+    }
+}
+
+#[tokio::test]
+async fn silence_at_any_point_ends_in_time_and_slows_the_route() {
+    let mut silent = tokio::task::JoinSet::new();
+    for nth in 0..ANSWERS.len() {
+        silent.spawn(async move { (nth, outcome_of(broken_at(nth, &[Step::Hang])).await) });
+    }
+    while let Some(ended) = silent.join_next().await {
+        let (nth, outcome) = ended.unwrap();
+        waits(&outcome, nth);
+        assert!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })), "{}: {outcome:?}", ANSWERS[nth]);
+        assert!(outcome.recipients[0].reply.contains("no answer within 1 s"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_comes_byte_by_byte_is_heard_and_one_that_never_ends_is_cut_off() {
+    let slow: Vec<Step> = b"250 2.0.0 queued\r\n"
+        .iter()
+        .flat_map(|byte| [Step::Say(vec![*byte]), Step::Pause(Duration::from_millis(5))])
+        .collect();
+    let outcome = outcome_of(broken_at(LAST, &slow)).await;
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered);
+    let drip: Vec<Step> = (0..40).flat_map(|_| [say("250-more"), Step::Pause(Duration::from_millis(100))]).collect();
+    waits(&outcome_of(broken_at(LAST, &drip)).await, LAST);
+}
+
+#[tokio::test]
+async fn endless_replies_and_junk_are_refused_at_any_point() {
+    let babble: [&[u8]; 6] = [
+        b"250-and so on\r\n",
+        b"250 without end ",
+        b"\0\xff\xfe\x80binary",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"999 what\r\n",
+    ];
+    for nth in 0..ANSWERS.len() {
+        for text in babble {
+            waits(&outcome_of(broken_at(nth, &[Step::SayForEver(text.to_vec())])).await, nth);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_at_any_point_is_heard() {
+    for nth in 0..ANSWERS.len() {
+        for (reply, permanent) in [("451 4.7.1 later", false), ("550 5.7.1 never", true), ("421 4.3.2 bye", false)] {
+            let mut other = vec![say(reply)];
+            // HELO is tried after a permanent refusal of EHLO.
+            if nth == 1 && permanent {
+                other.extend([hear("HELO"), say(reply)]);
+            }
+            let outcome = outcome_of(broken_at(nth, &other)).await;
+            let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
+            assert!(recipient.reply.starts_with(reply), "{}: {outcome:?}", ANSWERS[nth]);
+            let bounces = permanent && nth >= 2;
+            assert_eq!(recipient.verdict == Verdict::Failed, bounces, "{}: {outcome:?}", ANSWERS[nth]);
+            assert!(!recipient.unknown, "an answer was heard: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_nobody_asked_for_do_not_shift_the_conversation() {
+    // A server that says 250 once too often would otherwise have its leftover taken for the next transaction's answers.
+    let babbler = [hello(&[]), takes_one(), vec![say("250 2.0.0 again"), Step::Hang]].concat();
+    let server = Server::start(vec![babbler, [hello(&[]), takes_one()].concat()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].verdict, Verdict::Delivered);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].verdict, Verdict::Delivered);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_died_is_replaced_within_the_attempt() {
+    let second = || [hello(&[]), takes_one()].concat();
+    // Closed while waiting; closed at MAIL; 421 at MAIL; silent at MAIL; broken after RCPT.
+    let deaths: [Vec<Step>; 5] = [
+        vec![],
+        vec![hear("MAIL")],
+        vec![hear("MAIL"), say("421 4.4.2 idle too long")],
+        vec![hear("MAIL"), Step::Hang],
+        vec![hear("MAIL"), say("250 ok"), hear("RCPT"), Step::Reset],
+    ];
+    for (i, death) in deaths.into_iter().enumerate() {
+        let server = Server::start(vec![[hello(&[]), takes_one(), death].concat(), second()]).await;
+        let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+        for _ in 0..2 {
+            let outcome = bounded(&delivery, &route).await;
+            assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "death {i}: {outcome:?}");
+            assert_eq!(outcome.trouble, None, "death {i}");
+        }
+        assert_eq!(server.connections(), 2, "death {i}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_breaks_after_the_dot_is_not_tried_again() {
+    let mut dies = [hello(&[]), takes_one(), takes_one()].concat();
+    dies.pop();
+    let server = Server::start(vec![dies]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].verdict, Verdict::Delivered);
+    waits(&bounded(&delivery, &route).await, LAST);
+    assert_eq!(server.connections(), 1);
+    assert_eq!(delivery.counters().unknown.get(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_in_the_middle_of_a_large_message_is_heard() {
+    let line = "x".repeat(998) + "\r\n";
+    let chunk = line.repeat(250);
+    let chunks: Vec<&str> = std::iter::once("A: b\r\n\r\n").chain((0..60).map(|_| chunk.as_str())).collect();
+    let message = message_of(&["x@test.net"], &chunks);
+    let script = [
+        hello(&[]),
+        vec![
+            hear("MAIL"),
+            say("250 ok"),
+            hear("RCPT"),
+            say("250 ok"),
+            hear("DATA"),
+            say("354 go"),
+            Step::HearSome(100_000),
+            say("552 5.3.4 too large for us"),
+            Step::Hang,
+        ],
+    ];
+    let server = Server::start(vec![script.concat()]).await;
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Failed, "{outcome:?}");
+    assert!(outcome.recipients[0].reply.contains("too large for us"));
+}
+
+#[tokio::test]
+async fn damaged_bytes_are_reported_and_never_ended_by_a_dot() {
+    let script = [
+        hello(&[]),
+        vec![
+            hear("MAIL"),
+            say("250 ok"),
+            hear("RCPT"),
+            say("250 ok"),
+            hear("DATA"),
+            say("354 go"),
+            // Whatever comes, no end of data does: the connection closes.
+            Step::HearContent,
+        ],
+    ];
+    let server = Server::start(vec![script.concat()]).await;
+    let damaged = message_of(&["x@test.net"], &["A: b\r\n\r\n", "smuggled\n.\nMAIL FROM:<x>\r\n"]);
+    let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &damaged).await;
+    assert!(outcome.recipients.is_empty());
+    assert!(outcome.unreadable.is_some(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn nobody_listening_makes_mail_wait_and_slows_the_route() {
+    let address = super::peers::free_port("127.0.0.1");
+    let outcome = bounded(&delivery(), &Arc::new(route(address))).await;
+    waits(&outcome, 0);
+    assert!(outcome.recipients[0].reply.contains("refused"), "{outcome:?}");
+}

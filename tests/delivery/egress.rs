@@ -1,0 +1,199 @@
+//! Where connections come from: the configured address, or nowhere.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postbud::delivery::{Delivery, Egress, EgressError, EgressPath, Settings, Trouble, Verdict};
+use postbud::route::{Caps, Route};
+
+use super::messages::{attempt, delivery, message, patient_delivery, route, settings_from};
+use super::peers::{Options, start_microsocks, start_postfix};
+use super::script::{Server, hear, hello, say, takes_one};
+use super::skip::skip;
+
+/// The address that customers allow-list.
+const EGRESS: &str = "40.74.40.57";
+
+/// Runs `work` on a thread with a network of its own: two interfaces that are each other's ends, one with the egress address
+/// (among others), one with the customer's server's. It goes when the thread ends.
+fn in_own_network(test: &str, work: impl FnOnce() + Send) {
+    if !rustix::process::geteuid().is_root() {
+        return skip(test, "a network namespace needs root");
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+                return skip(test, &format!("no network namespace: {error}"));
+            }
+            for command in [
+                "link set lo up",
+                "link add out0 type veth peer name server0",
+                "addr add 198.51.100.9/24 dev out0",
+                "addr add 40.74.40.57/24 dev out0",
+                "addr add 192.0.2.10/24 dev server0",
+                "-6 addr add 2001:db8::57/64 dev out0 nodad",
+                "link set out0 up",
+                "link set server0 up",
+            ] {
+                if !ip(command) {
+                    return skip(test, &format!("ip {command} does not work here"));
+                }
+            }
+            work();
+        });
+    });
+}
+
+fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).status().is_ok_and(|status| status.success())
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
+    const TEST: &str = "mail_leaves_from_the_egress_address_and_stops_when_it_is_lost";
+    in_own_network(TEST, || {
+        let options = Options { address: "192.0.2.10", starttls: false, login: false, ..Options::default() };
+        let Some(postfix) = start_postfix(TEST, &options) else { return };
+        run(async {
+            let egress: IpAddr = EGRESS.parse().unwrap();
+            let delivery = Delivery::new(Settings::new("out.webcrm.test", Egress::bound(egress, egress))).unwrap();
+            let mut route = route(postfix.smtp);
+            route.caps = Caps { messages_per_connection: 1, ..Caps::default() };
+            let route = Arc::new(route);
+            for _ in 0..3 {
+                let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+                assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}\n{}", postfix.log());
+            }
+            let log = postfix.log();
+            assert_eq!(log.matches(&format!("]: connect from unknown[{EGRESS}]")).count(), 3, "{log}");
+
+            assert!(ip("addr del 40.74.40.57/24 dev out0"));
+            let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+            assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "{outcome:?}");
+            let Some(Trouble::BackOff { reason, advice: Some(advice), .. }) = outcome.trouble else {
+                panic!("an alert")
+            };
+            assert!(reason.contains("not on this machine any more"), "{reason}");
+            assert!(advice.contains("mail waits"), "{advice}");
+
+            assert!(ip("addr add 40.74.40.57/24 dev out0"));
+            let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+            assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+        });
+        let mails = postfix.wait_for_mails(4);
+        assert_eq!(mails.len(), 4);
+        // The probe that it listens came from the server's own address; nothing else did.
+        let log = postfix.log();
+        assert_eq!(
+            log.matches("]: connect from").count() - log.matches(&format!("connect from unknown[{EGRESS}]")).count(),
+            1
+        );
+    });
+}
+
+#[test]
+fn ipv6_leaves_from_its_own_address_too() {
+    const TEST: &str = "ipv6_leaves_from_its_own_address_too";
+    in_own_network(TEST, || {
+        run(async {
+            let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+            let to = listener.local_addr().unwrap();
+            let accepted = tokio::spawn(async move { listener.accept().await.unwrap().1 });
+            let delivery = Delivery::new(settings_from("2001:db8::57".parse().unwrap())).unwrap();
+            let one = Arc::new(route(to));
+            let _ = attempt(&delivery, &one, &message(&["x@test.net"])).await;
+            assert_eq!(accepted.await.unwrap().ip(), "2001:db8::57".parse::<IpAddr>().unwrap());
+        });
+    });
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_ours_refuses_the_start() {
+    let refused = Delivery::new(settings_from("203.0.113.99".parse().unwrap())).err();
+    let Some(EgressError::Bind { address, .. }) = &refused else { panic!("it started") };
+    assert_eq!(*address, "203.0.113.99".parse::<IpAddr>().unwrap());
+    assert!(refused.unwrap().to_string().contains("egress.bind"));
+}
+
+#[tokio::test]
+async fn addresses_of_the_other_family_are_passed_over() {
+    let server = Server::start(vec![]).await;
+    let route = Route { host: "::1".to_owned(), ..route(server.address) };
+    let outcome = attempt(&delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
+    assert!(outcome.recipients[0].reply.contains("no address of the family"), "{outcome:?}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_sees_another_address_stops_the_route() {
+    let greets =
+        |seen: &str| vec![say("220 mail.test.dk"), hear("EHLO"), say(&format!("250 mail.test.dk Hello {seen}"))];
+    let server = Server::start(vec![
+        greets("out.webcrm.test [203.0.113.7]"),
+        [greets("out.webcrm.test [40.74.40.57]"), takes_one()].concat(),
+        [hello(&[]), takes_one()].concat(),
+    ])
+    .await;
+    let mut settings = settings_from([127, 0, 0, 1].into());
+    settings.egress.expect_seen_as = Some(EGRESS.parse().unwrap());
+    let delivery = Delivery::new(settings).unwrap();
+    let mut route = route(server.address);
+    route.caps.messages_per_connection = 1;
+    let route = Arc::new(route);
+    let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    let Some(Trouble::Suspend { reason, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
+    assert_eq!(reason, "the server sees us as 203.0.113.7, not as 40.74.40.57");
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "mail waits");
+    for _ in 0..2 {
+        let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socks5_proxy_carries_mail_and_its_failure_makes_mail_wait() {
+    const TEST: &str = "a_socks5_proxy_carries_mail_and_its_failure_makes_mail_wait";
+    let login = ("postbud", "proxy-secret");
+    let Some((proxy, running)) = start_microsocks(TEST, Some(login)) else { return };
+    let through = |password: &str| {
+        let mut settings: Settings = settings_from([127, 0, 0, 1].into());
+        settings.egress.path = EgressPath::Socks5 { proxy, login: Some((login.0.to_owned(), password.to_owned())) };
+        settings.timeouts.connect = Duration::from_secs(5);
+        Delivery::new(settings).unwrap()
+    };
+    let server = Server::start(vec![[hello(&[]), takes_one()].concat()]).await;
+    let mut one = route(server.address);
+    one.caps.messages_per_connection = 1;
+    let one = Arc::new(one);
+    let outcome = attempt(&through(login.1), &one, &message(&["x@test.net"])).await;
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+
+    let outcome = attempt(&through("wrong"), &one, &message(&["x@test.net"])).await;
+    assert!(
+        matches!(&outcome.trouble, Some(Trouble::BackOff { advice: Some(advice), .. }) if advice.contains("proxy")),
+        "{outcome:?}"
+    );
+    // Nobody listens behind a proxy that works: that is the server's trouble, not the proxy's.
+    let nobody = Arc::new(route(super::peers::free_port("127.0.0.1")));
+    let outcome = attempt(&through(login.1), &nobody, &message(&["x@test.net"])).await;
+    assert!(matches!(&outcome.trouble, Some(Trouble::BackOff { advice: None, .. })), "{outcome:?}");
+
+    drop(running);
+    let outcome = attempt(&through(login.1), &one, &message(&["x@test.net"])).await;
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred);
+    assert_eq!(server.connections(), 1, "nothing went around the proxy");
+}
+
+#[tokio::test]
+async fn a_name_without_address_makes_mail_wait() {
+    let route = Route { host: "no-such-host.invalid".to_owned(), ..route("127.0.0.1:25".parse().unwrap()) };
+    let outcome = attempt(&patient_delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred);
+    assert!(outcome.recipients[0].reply.contains("cannot resolve no-such-host.invalid"), "{outcome:?}");
+}

@@ -1,0 +1,197 @@
+//! TLS: every policy, and every wrong certificate with a reason that a person can act on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use postbud::delivery::{Outcome, Trouble, Verdict};
+use postbud::route::{Route, TlsMode, TlsPolicy};
+
+use super::certs::{Authority, Issued, self_signed};
+use super::messages::{attempt, delivery, login, message, route};
+use super::script::{Server, Step, hear, hello, say, takes_one};
+
+struct Case {
+    dir: tempfile::TempDir,
+    authority: Authority,
+}
+
+impl Case {
+    fn new() -> Self {
+        let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+        std::fs::write(dir.path().join("ca.pem"), &authority.pem).unwrap();
+        Case { dir, authority }
+    }
+
+    fn required(&self) -> TlsPolicy {
+        TlsPolicy { mode: TlsMode::Required, ca_file: Some(self.file("ca.pem")), ..TlsPolicy::default() }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+/// A server that does STARTTLS with this certificate and then takes one message.
+fn starttls(issued: Issued) -> Vec<Step> {
+    let after = [vec![hear("EHLO"), say("250 mail.test.dk")], takes_one()].concat();
+    [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 2.0.0 go"), Step::Tls(Box::new(issued))], after].concat()
+}
+
+async fn attempt_at(server: &Server, policy: TlsPolicy) -> Outcome {
+    let route = Route { tls: policy, host: "127.0.0.1".to_owned(), ..route(server.address) };
+    attempt(&delivery(), &Arc::new(route), &message(&["x@test.net"])).await
+}
+
+async fn outcome_with(issued: Issued, policy: TlsPolicy) -> Outcome {
+    attempt_at(&Server::start(vec![starttls(issued)]).await, policy).await
+}
+
+fn delivered(outcome: &Outcome) {
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+}
+
+/// The mail waits, the route backs off, and both say why.
+fn refused(outcome: &Outcome, hints: &[&str]) {
+    assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "{outcome:?}");
+    let Some(Trouble::BackOff { reason, advice: Some(_), .. }) = &outcome.trouble else { panic!("{outcome:?}") };
+    for hint in hints {
+        assert!(reason.contains(hint), "{hint} is not in: {reason}");
+    }
+}
+
+fn hex(der: &[u8]) -> String {
+    digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_named_authority_is_accepted() {
+    let case = Case::new();
+    delivered(&outcome_with(case.authority.issue(&["127.0.0.1"]), case.required()).await);
+    let other = TlsPolicy { server_name: Some("mx.test.dk".to_owned()), ..case.required() };
+    delivered(&outcome_with(case.authority.issue(&["mx.test.dk"]), other).await);
+}
+
+#[tokio::test]
+async fn every_wrong_certificate_is_refused_with_its_reason() {
+    let case = Case::new();
+    let issue = &case.authority;
+    refused(&outcome_with(issue.issue_expired(&["127.0.0.1"]), case.required()).await, &["expired on"]);
+    refused(&outcome_with(issue.issue_early(&["127.0.0.1"]), case.required()).await, &["not valid yet"]);
+    refused(
+        &outcome_with(issue.issue(&["mx.other.dk", "192.0.2.7"]), case.required()).await,
+        &["is for mx.other.dk, 192.0.2.7, not for 127.0.0.1"],
+    );
+    let stranger = Authority::new().issue(&["127.0.0.1"]);
+    let pin = hex(&stranger.der);
+    refused(&outcome_with(stranger, case.required()).await, &["authority that is not known here", &pin]);
+    for ca in [false, true] {
+        let own = self_signed(&["127.0.0.1"], ca);
+        let pin = hex(&own.der);
+        refused(&outcome_with(own, case.required()).await, &["self-signed", &pin]);
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_is_accepted_whatever_it_says_and_no_other_is() {
+    let case = Case::new();
+    let own = self_signed(&["nobody.example"], true);
+    let pin = digest(&SHA256, &own.der).as_ref().try_into().unwrap();
+    let policy = || TlsPolicy { ca_file: None, pinned_sha256: Some(pin), ..case.required() };
+    delivered(&outcome_with(own, policy()).await);
+    let other = case.authority.issue(&["127.0.0.1"]);
+    let found = hex(&other.der);
+    refused(&outcome_with(other, policy()).await, &["not the pinned one", &found]);
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_may_stand_in_ca_file() {
+    let case = Case::new();
+    for ca in [false, true] {
+        let own = self_signed(&["127.0.0.1"], ca);
+        std::fs::write(case.file("own.pem"), &own.chain).unwrap();
+        let policy = TlsPolicy { ca_file: Some(case.file("own.pem")), ..case.required() };
+        delivered(&outcome_with(own, policy).await);
+        let misnamed = self_signed(&["other.dk"], ca);
+        std::fs::write(case.file("own.pem"), &misnamed.chain).unwrap();
+        let policy = TlsPolicy { ca_file: Some(case.file("own.pem")), ..case.required() };
+        refused(&outcome_with(misnamed, policy).await, &["other.dk"]);
+    }
+}
+
+#[tokio::test]
+async fn required_tls_never_falls_back() {
+    let case = Case::new();
+    // Stripped from the EHLO answer; refused; accepted and then not spoken.
+    let stripped = vec![hello(&["PIPELINING"])];
+    let refusing = vec![hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("454 4.7.0 not now")]];
+    let broken =
+        vec![hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), say("500 what?")]];
+    for script in [stripped, refusing, broken] {
+        let server = Server::start(vec![script.concat()]).await;
+        let outcome = attempt_at(&server, case.required()).await;
+        assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "{outcome:?}");
+        assert!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })));
+        assert!(!server.heard().concat().iter().any(|line| line.starts_with("MAIL")));
+    }
+}
+
+#[tokio::test]
+async fn words_injected_behind_starttls_are_fatal() {
+    let case = Case::new();
+    let injected = [
+        hello(&["STARTTLS"]),
+        vec![
+            hear("STARTTLS"),
+            Step::Say(b"220 go\r\n250-mail.test.dk\r\n250 AUTH PLAIN\r\n".to_vec()),
+            Step::Tls(Box::new(case.authority.issue(&["127.0.0.1"]))),
+        ],
+    ];
+    let server = Server::start(vec![injected.concat()]).await;
+    refused(&attempt_at(&server, case.required()).await, &["more in clear"]);
+}
+
+#[tokio::test]
+async fn opportunistic_tls_takes_any_certificate_and_goes_without_where_it_must() {
+    let policy = || TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
+    delivered(&outcome_with(self_signed(&["nobody.example"], true), policy()).await);
+    let none = Server::start(vec![[hello(&[]), takes_one()].concat()]).await;
+    delivered(&attempt_at(&none, policy()).await);
+    let broken = [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), say("500 what?")]];
+    let broken = Server::start(vec![broken.concat(), [hello(&["STARTTLS"]), takes_one()].concat()]).await;
+    delivered(&attempt_at(&broken, policy()).await);
+}
+
+#[tokio::test]
+async fn implicit_tls_speaks_tls_first() {
+    let case = Case::new();
+    let issued = case.authority.issue(&["127.0.0.1"]);
+    let script = [vec![Step::Tls(Box::new(issued))], hello(&[]), takes_one()].concat();
+    let server = Server::start(vec![script]).await;
+    delivered(&attempt_at(&server, TlsPolicy { mode: TlsMode::Implicit, ..case.required() }).await);
+    let plain = Server::start(vec![vec![say("220 mail.test.dk"), Step::Hang]]).await;
+    let outcome = attempt_at(&plain, TlsPolicy { mode: TlsMode::Implicit, ..case.required() }).await;
+    refused(&outcome, &["not TLS"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_makes_mail_wait_and_is_named() {
+    let case = Case::new();
+    let server = Server::start(vec![]).await;
+    let policy = TlsPolicy { ca_file: Some(case.file("gone.pem")), ..case.required() };
+    refused(&attempt_at(&server, policy).await, &["gone.pem"]);
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_password_is_not_sent_in_clear() {
+    for policy in [TlsMode::Off, TlsMode::Opportunistic] {
+        let server = Server::start(vec![hello(&["AUTH PLAIN LOGIN CRAM-MD5"])]).await;
+        let mut route = route(server.address);
+        route.tls.mode = policy;
+        route.login = login("webcrm", "secret");
+        let outcome = attempt(&delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
+        refused(&outcome, &["no TLS"]);
+        assert!(!server.heard().concat().iter().any(|line| line.starts_with("AUTH")));
+    }
+}
