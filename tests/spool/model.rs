@@ -45,7 +45,7 @@ async fn attempt(spool: &Embedded, model: &mut BTreeMap<QueueId, Expected>, pick
         assert_eq!(lease.record.recipients, expected.states);
         let body = <[Vec<u8>; 2]>::from(content(expected.seed, expected.size)).concat();
         assert_eq!(bytes_of(&lease).await, body);
-        if (pick >> 8) % 5 == 0 {
+        if (pick >> 8).is_multiple_of(5) {
             continue;
         }
         let reply = format!("{pick} heard");
@@ -60,14 +60,14 @@ async fn attempt(spool: &Embedded, model: &mut BTreeMap<QueueId, Expected>, pick
             *state = new.clone();
             results.push((at, new));
         }
-        let hold = ((pick >> 16) % 7 == 0).then(|| "held by the queue".to_owned());
+        let hold = (pick >> 16).is_multiple_of(7).then(|| "held by the queue".to_owned());
         expected.attempts += 1;
         expected.held |= hold.is_some();
         if !expected.states.iter().any(RecipientState::is_waiting) {
             model.remove(&id);
         }
         let waited_for_caps = Duration::from_millis(pick % 100);
-        let due = if pick % 3 == 0 { Timestamp::EPOCH } else { soon() + Duration::from_secs(900) };
+        let due = if pick.is_multiple_of(3) { Timestamp::EPOCH } else { soon() + Duration::from_secs(900) };
         let settlement = Settlement { results, due, counts: true, waited_for_caps, delay_notified: false, hold };
         spool.settle(lease, settlement).await.unwrap();
     }
@@ -90,7 +90,8 @@ async fn the_spool_and_a_map_agree_after_every_step_every_stop_and_every_crash()
                 0..=5 => {
                     let size = [0, 300, 5000, 40_000, 300_000][(pick % 5) as usize];
                     let customer = (pick >> 4) as usize % 2;
-                    let to: &[&str] = if pick % 2 == 0 { &["a@b.dk"] } else { &["a@b.dk", "c@d.dk", "e@b.dk"] };
+                    let to: &[&str] =
+                        if pick.is_multiple_of(2) { &["a@b.dk"] } else { &["a@b.dk", "c@d.dk", "e@b.dk"] };
                     let id = spool.commit(draft(CUSTOMERS[customer], to, step, size)).await.unwrap().id();
                     let states = vec![RecipientState::Waiting { last_reply: None }; to.len()];
                     model.insert(id, Expected { seed: step, size, customer, attempts: 0, states, held: false });
