@@ -7,6 +7,10 @@
 
 mod check;
 mod clock;
+// shared with other benches; not all of it is used here
+#[allow(dead_code)]
+#[path = "../corpus/mod.rs"]
+mod corpus;
 mod mail;
 mod options;
 mod pair;

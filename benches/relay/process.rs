@@ -15,8 +15,6 @@ pub struct Usage {
     pub system_us: u64,
     /// Octets handed to the disk.
     pub written: u64,
-    /// System calls that wrote (files and sockets).
-    pub write_calls: u64,
     /// Voluntary context switches: how often a thread went to sleep.
     pub sleeps: u64,
     /// The largest sum of resident memory seen, octets (`VmHWM` of every process).
@@ -32,7 +30,6 @@ impl Sub for Usage {
             user_us: self.user_us.saturating_sub(before.user_us),
             system_us: self.system_us.saturating_sub(before.system_us),
             written: self.written.saturating_sub(before.written),
-            write_calls: self.write_calls.saturating_sub(before.write_calls),
             sleeps: self.sleeps.saturating_sub(before.sleeps),
             peak_memory: self.peak_memory,
         }
@@ -48,7 +45,6 @@ pub fn usage(roots: &[u32]) -> Usage {
             sum.user_us += one.user_us;
             sum.system_us += one.system_us;
             sum.written += one.written;
-            sum.write_calls += one.write_calls;
             sum.sleeps += one.sleeps;
             sum.peak_memory += one.peak_memory;
         }
@@ -101,7 +97,6 @@ fn one(pid: u32) -> Option<Usage> {
         user_us: (at(14) + at(16)) * TICK_US,
         system_us: (at(15) + at(17)) * TICK_US,
         written: field(&io, "write_bytes:").unwrap_or(0),
-        write_calls: field(&io, "syscw:").unwrap_or(0),
         sleeps: sleeps(pid),
         peak_memory: field(&status, "VmHWM:").unwrap_or(0) * 1024,
     })

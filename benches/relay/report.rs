@@ -191,9 +191,8 @@ impl Outcome {
             row(
                 "relay a message",
                 format!(
-                    "{:.0} octets to disk, {:.1} writes, {:.1} sleeps{}",
+                    "{:.0} octets to disk, {:.1} sleeps{}",
                     relay.written as f64 / n,
-                    relay.write_calls as f64 / n,
                     relay.sleeps as f64 / n,
                     self.fsyncs.map_or(String::new(), |f| format!(", {:.3} syncs", f / n))
                 ),

@@ -145,11 +145,11 @@ impl Scratch {
              [[listener]]\naddress = \"{listen}\"\n{tls_in}\n{auth_in}\nallow_from = [\"127.0.0.0/8\"]\n\
              [[submitter]]\nusername = \"{USERNAME}\"\npassword_hash = \"{hash}\"\ncustomers = \"all\"\n\
              [egress]\naddress = \"127.0.0.1\"\nbind = \"127.0.0.1\"\n\
-             [limits]\nmessage_size = {}\n\
+             [limits]\nmessage_size = \"{} MiB\"\n\
              [retry]\nfirst = \"1s\"\nlongest = \"2s\"\n\
              [web]\naddress = \"{web}\"\n",
             state_dir.display(),
-            setup.message_size,
+            setup.message_size.div_ceil(1 << 20),
         );
         fs::write(self.path("config/postbud.toml"), config)?;
         let keys = match setup.signer {
@@ -174,7 +174,7 @@ impl Scratch {
             }
         };
         let customer = format!(
-            "name = \"Load test\"\ndomains = [\"{DOMAIN}\"]\n[dkim]\n{keys}\n\
+            "name = \"Load test\"\ndomains = [\"{DOMAIN}\"]\nbulk = \"warn\"\n[dkim]\n{keys}\n\
              [route]\nvia = \"own-server\"\nhost = \"{}\"\nport = {}\n{tls_out}\n{auth_out}\
              [route.limits]\nconcurrency = {}\n",
             setup.sink.ip(),

@@ -128,7 +128,13 @@ pub async fn run(settings: Settings, mut progress: impl FnMut(u64)) -> anyhow::R
     let local = LocalSet::new();
     for _ in 0..shared.settings.sessions {
         let shared = Rc::clone(&shared);
-        local.spawn_local(async move { session(&shared).await });
+        // A ticket store of its own: a shared one keeps eight tickets, and sessions that come in bursts would find it empty.
+        let tls = shared.tls.as_ref().map(|config| {
+            let mut own = (**config).clone();
+            own.resumption = rustls::client::Resumption::in_memory_sessions(8);
+            Arc::new(own)
+        });
+        local.spawn_local(async move { session(&shared, tls).await });
     }
     let watched = Rc::clone(&shared);
     let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -146,7 +152,7 @@ pub async fn run(settings: Settings, mut progress: impl FnMut(u64)) -> anyhow::R
 }
 
 /// One session: connections in a row until there is no message left.
-async fn session(shared: &Shared) {
+async fn session(shared: &Shared, tls: Option<Arc<rustls::ClientConfig>>) {
     let mut connection: Option<(Wire, u64)> = None;
     let mut data = Vec::new();
     let mut free_at = shared.start;
@@ -160,7 +166,7 @@ async fn session(shared: &Shared) {
         sent.due = if free_at > due { due } else { first_began };
         loop {
             sent.began = clock::now();
-            match in_time(ATTEMPT, attempt(shared, &mut connection, &mut sent, &mut data)).await {
+            match in_time(ATTEMPT, attempt(shared, tls.as_ref(), &mut connection, &mut sent, &mut data)).await {
                 Ok(()) if (400..500).contains(&sent.code) => {
                     sent.refused += 1;
                     failed = 0;
@@ -209,6 +215,7 @@ async fn session(shared: &Shared) {
 /// One transaction, on the connection there is or on a new one. `sent.code` is the reply that ended it.
 async fn attempt(
     shared: &Shared,
+    tls: Option<&Arc<rustls::ClientConfig>>,
     connection: &mut Option<(Wire, u64)>,
     sent: &mut Sent,
     data: &mut Vec<u8>,
@@ -216,7 +223,7 @@ async fn attempt(
     sent.end_of_data = 0;
     let (wire, count) = match connection {
         Some(open) => open,
-        none => none.insert((connect(shared).await?, 0)),
+        none => none.insert((connect(shared, tls).await?, 0)),
     };
     let domain = &shared.settings.from_domain;
     let template = &shared.templates[(sent.number % shared.templates.len() as u64) as usize];
@@ -282,15 +289,15 @@ async fn reset(wire: &mut Wire, sent: &mut Sent, code: u16) -> io::Result<()> {
     }
 }
 
-async fn connect(shared: &Shared) -> io::Result<Wire> {
+async fn connect(shared: &Shared, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Wire> {
     let settings = &shared.settings;
     let mut wire = Wire::new(TcpStream::connect(settings.target).await?)?;
-    if let (Tls::Implicit, Some(tls)) = (settings.tls, &shared.tls) {
+    if let (Tls::Implicit, Some(tls)) = (settings.tls, tls) {
         wire.connect_tls(tls).await?;
     }
     expect(in_time(GREETING, wire.reply()).await?, 220, "the greeting")?;
     hello(&mut wire).await?;
-    if let (Tls::Starttls, Some(tls)) = (settings.tls, &shared.tls) {
+    if let (Tls::Starttls, Some(tls)) = (settings.tls, tls) {
         wire.send(b"STARTTLS\r\n").await?;
         expect(wire.reply().await?, 220, "STARTTLS")?;
         wire.connect_tls(tls).await?;
