@@ -112,7 +112,7 @@ async fn endless_replies_and_junk_are_refused_at_any_point() {
 
 #[tokio::test]
 async fn a_refusal_at_any_point_is_heard() {
-    for nth in 0..ANSWERS.len() {
+    for (nth, point) in ANSWERS.into_iter().enumerate() {
         for (reply, permanent) in [("451 4.7.1 later", false), ("550 5.7.1 never", true), ("421 4.3.2 bye", false)] {
             let mut other = vec![say(reply)];
             // HELO is tried after a permanent refusal of EHLO.
@@ -121,9 +121,9 @@ async fn a_refusal_at_any_point_is_heard() {
             }
             let outcome = outcome_of(broken_at(nth, &other)).await;
             let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
-            assert!(recipient.reply.starts_with(reply), "{}: {outcome:?}", ANSWERS[nth]);
+            assert!(recipient.reply.starts_with(reply), "{}: {outcome:?}", point);
             let bounces = permanent && nth >= 2;
-            assert_eq!(recipient.verdict == Verdict::Failed, bounces, "{}: {outcome:?}", ANSWERS[nth]);
+            assert_eq!(recipient.verdict == Verdict::Failed, bounces, "{}: {outcome:?}", point);
             assert!(!recipient.unknown, "an answer was heard: {outcome:?}");
         }
     }
