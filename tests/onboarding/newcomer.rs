@@ -180,6 +180,10 @@ fn an_own_server_customer_is_asked_for_its_server() {
     let secret = site.file("config/secrets/egen-server.password");
     assert_eq!((fs::read_to_string(&secret).unwrap().as_str(), mode(&secret)), ("hemmeligt\n", 0o600));
     assert!(out(&added).contains("nyt.egenserver.dk"));
+
+    let probed = site.run(&["domain", "check", "egen-server", "--probe"], "");
+    assert_eq!(probed.status.code(), Some(1), "{}", err(&probed));
+    assert!(out(&probed).contains("mail.egenserver.dk:465 cannot be used: resolve"), "{}", out(&probed));
 }
 
 #[test]

@@ -9,9 +9,11 @@ use tokio::task::JoinSet;
 
 use super::{Desk, Language};
 use crate::cli::{ConfigFile, block_on};
-use crate::customer::Customer;
+use crate::customer::{Customer, Via};
+use crate::delivery::{self, Delivery};
 use crate::message::CustomerId;
 use crate::onboarding::{Outcome, Report, Store, report};
+use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 
 /// Domains checked at the same time.
@@ -29,6 +31,7 @@ Examples:
   postbud domain check test-as
   postbud domain check test-as --explain
   postbud domain check test-as --lang da
+  postbud domain check egen-server --probe
   postbud domain check --all --json | jq '.[] | select(.outcome != \"good\") | .domain'
 
 Exit codes: 0 all in order; 1 something required is missing or broken; 3 only recommendations are open; 4 DNS did not answer
@@ -45,6 +48,9 @@ pub(super) struct Args {
     /// Print a JSON list, one object a domain.
     #[arg(long)]
     json: bool,
+    /// Try customers' own servers too, as `postbud probe` does: opens a connection and logs in, sends nothing.
+    #[arg(long)]
+    probe: bool,
     /// Show how SPF is evaluated, term by term.
     #[arg(long, conflicts_with = "json")]
     explain: bool,
@@ -60,7 +66,10 @@ impl Args {
                 Some(id) => vec![desk.customer(id)?],
                 None => desk.settings.directory.customers().cloned().collect(),
             };
-            let reports = examine(&desk, &customers).await?;
+            let mut reports = examine(&desk, &customers).await?;
+            if self.probe {
+                probe(&desk, &customers, &mut reports).await?;
+            }
             let lang = self.language.or_english();
             if self.json {
                 let all: Vec<_> = reports.iter().map(|one| report::json(one, lang)).collect();
@@ -85,6 +94,35 @@ impl Args {
             }))
         })
     }
+}
+
+/// Probes each own server once for every domain, one after the other: a server may count connections.
+async fn probe(desk: &Desk, customers: &[Arc<Customer>], reports: &mut [Report]) -> anyhow::Result<()> {
+    let settings = &desk.settings;
+    let delivery = Delivery::new(delivery::Settings {
+        timeouts: settings.timeouts,
+        resolver: Some(Arc::clone(&desk.checker.resolver)),
+        ..delivery::Settings::new(settings.hostname.as_str(), settings.egress.clone())
+    })?;
+    for report in reports {
+        let customer = customers.iter().find(|customer| customer.id.as_str() == report.customer);
+        let Some(Via::OwnServer(route)) = customer.map(|customer| &customer.via) else { continue };
+        let postmaster = Mailbox::parse(&format!("postmaster@{}", report.domain))?;
+        let probed = delivery.probe(route, &postmaster, &postmaster).await;
+        let failed = probed.steps.iter().find(|step| step.finding == delivery::Finding::Failed);
+        report.probed(match failed {
+            Some(step) => {
+                let advice = step.advice.clone();
+                let advice = advice.unwrap_or_else(|| format!("postbud probe {}", report.customer));
+                Err((format!("{}: {}", step.step, step.found), advice))
+            }
+            None => {
+                let told = probed.steps.iter().filter(|step| matches!(&*step.step, "connect" | "tls" | "login"));
+                Ok(told.map(|step| step.found.as_str()).collect::<Vec<_>>().join("; "))
+            }
+        });
+    }
+    Ok(())
 }
 
 /// All domains of the customers, in order.

@@ -219,7 +219,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::ProbeGood { server, detail } => (format!("{server} tager mail fra os: {detail}."), String::new()),
         F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges: {reason}."), remedy.clone()),
-        F::ProbeSkipped { server } => (format!("{server} blev ikke prøvet."), "Prøv den med `postbud probe`.".into()),
+        F::ProbeSkipped { server } => (
+            format!("{server} blev ikke prøvet."),
+            "Prøv den med `postbud domain check --probe` eller trin for trin med `postbud probe`.".into(),
+        ),
         F::InternalMail { ip, provider } => (
             format!("Mail fra webCRM til jeres egne folk kommer udefra, fra {ip}, i jeres eget domænes navn."),
             match provider {

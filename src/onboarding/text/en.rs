@@ -222,7 +222,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::ProbeGood { server, detail } => (format!("{server} takes mail from us: {detail}."), String::new()),
         F::ProbeFailed { server, reason, remedy } => (format!("{server} cannot be used: {reason}."), remedy.clone()),
-        F::ProbeSkipped { server } => (format!("{server} was not tried."), "Try it with `postbud probe`.".into()),
+        F::ProbeSkipped { server } => (
+            format!("{server} was not tried."),
+            "Try it with `postbud domain check --probe`, or step by step with `postbud probe`.".into(),
+        ),
         F::InternalMail { ip, provider } => (
             format!(
                 "Mail from webCRM to your own people comes from {ip}, from outside, in the name of your own domain."
