@@ -1,0 +1,226 @@
+use super::*;
+use crate::resolver::FixedZone;
+
+fn run(zone: &FixedZone, domain: &str, ip: &str, limits: Limits) -> Walk {
+    let query = Query { ip: ip.parse().unwrap(), domain, local: "postmaster", helo: "out.webcrm.com", instead: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(walk(zone, &query, limits))
+}
+
+fn verdict(zone: &str, domain: &str, ip: &str) -> Verdict {
+    run(&FixedZone::parse(zone).unwrap(), domain, ip, Limits::receiver()).verdict
+}
+
+/// RFC 7208 Appendix A: the zone, and each of its records with the addresses the text gives.
+const APPENDIX_A: &str = r#"
+    example.com MX 10 mail-a.example.com
+    example.com MX 20 mail-b.example.com
+    example.com A 192.0.2.10
+    example.com A 192.0.2.11
+    amy.example.com A 192.0.2.65
+    bob.example.com A 192.0.2.66
+    mail-a.example.com A 192.0.2.129
+    mail-b.example.com A 192.0.2.130
+    www.example.com CNAME example.com
+    example.org MX 10 mail-c.example.org
+    mail-c.example.org A 192.0.2.140
+    10.2.0.192.in-addr.arpa PTR example.com
+    11.2.0.192.in-addr.arpa PTR example.com
+    65.2.0.192.in-addr.arpa PTR amy.example.com
+    66.2.0.192.in-addr.arpa PTR bob.example.com
+    129.2.0.192.in-addr.arpa PTR mail-a.example.com
+    130.2.0.192.in-addr.arpa PTR mail-b.example.com
+    140.2.0.192.in-addr.arpa PTR mail-c.example.org
+    4.0.0.10.in-addr.arpa PTR bob.example.com
+"#;
+
+fn appendix_a(record: &str, passing: &[&str]) {
+    let zone = FixedZone::parse(APPENDIX_A).unwrap();
+    zone.add_txt("example.com", record);
+    let addresses = [
+        "192.0.2.10",
+        "192.0.2.11",
+        "192.0.2.65",
+        "192.0.2.66",
+        "192.0.2.129",
+        "192.0.2.130",
+        "192.0.2.131",
+        "192.0.2.140",
+        "10.0.0.4",
+    ];
+    for ip in addresses {
+        let expected = if passing.contains(&ip) { Verdict::Pass } else { Verdict::Fail };
+        assert_eq!(run(&zone, "example.com", ip, Limits::receiver()).verdict, expected, "{record} {ip}");
+    }
+}
+
+#[test]
+fn rfc7208_appendix_a_1_simple_examples() {
+    let all = [
+        "192.0.2.10",
+        "192.0.2.11",
+        "192.0.2.65",
+        "192.0.2.66",
+        "192.0.2.129",
+        "192.0.2.130",
+        "192.0.2.131",
+        "192.0.2.140",
+        "10.0.0.4",
+    ];
+    appendix_a("v=spf1 +all", &all);
+    appendix_a("v=spf1 a -all", &["192.0.2.10", "192.0.2.11"]);
+    appendix_a("v=spf1 a:example.org -all", &[]);
+    appendix_a("v=spf1 mx -all", &["192.0.2.129", "192.0.2.130"]);
+    appendix_a("v=spf1 mx:example.org -all", &["192.0.2.140"]);
+    appendix_a("v=spf1 mx mx:example.org -all", &["192.0.2.129", "192.0.2.130", "192.0.2.140"]);
+    appendix_a("v=spf1 mx/30 mx:example.org/30 -all", &["192.0.2.129", "192.0.2.130", "192.0.2.131", "192.0.2.140"]);
+    appendix_a(
+        "v=spf1 ptr -all",
+        &["192.0.2.10", "192.0.2.11", "192.0.2.65", "192.0.2.66", "192.0.2.129", "192.0.2.130"],
+    );
+    appendix_a("v=spf1 ip4:192.0.2.128/28 -all", &["192.0.2.129", "192.0.2.130", "192.0.2.131", "192.0.2.140"]);
+}
+
+#[test]
+fn rfc7208_appendix_a_2_multiple_domains() {
+    let zone = r#"
+        example.org TXT "v=spf1 include:example.com include:example.net -all"
+        la.example.org TXT "v=spf1 redirect=example.org"
+        example.com TXT "v=spf1 ip4:192.0.2.1 -all"
+        example.net TXT "v=spf1 ip4:192.0.2.2 -all"
+    "#;
+    for domain in ["example.org", "la.example.org"] {
+        assert_eq!(verdict(zone, domain, "192.0.2.1"), Verdict::Pass);
+        assert_eq!(verdict(zone, domain, "192.0.2.2"), Verdict::Pass);
+        assert_eq!(verdict(zone, domain, "192.0.2.3"), Verdict::Fail);
+    }
+}
+
+#[test]
+fn rfc7208_appendix_a_3_dnsbl_style() {
+    let zone = r#"
+        example.com TXT "v=spf1 exists:%{l1r+}.%{d}.users._spf.example.net -all"
+        postmaster.example.com.users._spf.example.net A 127.0.0.2
+    "#;
+    assert_eq!(verdict(zone, "example.com", "192.0.2.1"), Verdict::Pass);
+}
+
+#[test]
+fn rfc7208_section_5_2_include_table() {
+    let zone = r#"
+        pass.dk TXT "v=spf1 include:in-pass.dk ?all"
+        in-pass.dk TXT "v=spf1 +all"
+        fail.dk TXT "v=spf1 include:in-fail.dk ~all"
+        in-fail.dk TXT "v=spf1 -all"
+        none.dk TXT "v=spf1 include:in-none.dk -all"
+        perm.dk TXT "v=spf1 include:in-perm.dk -all"
+        in-perm.dk TXT "v=spf1 nonsense"
+        temp.dk TXT "v=spf1 include:in-temp.dk -all"
+        in-temp.dk FAIL
+        minus.dk TXT "v=spf1 -include:in-pass.dk +all"
+        nested.dk TXT "v=spf1 ~include:outer.dk +all"
+        outer.dk TXT "v=spf1 -include:in-pass.dk +all"
+    "#;
+    for (domain, expected) in [
+        ("pass.dk", Verdict::Pass),
+        ("fail.dk", Verdict::SoftFail),
+        ("none.dk", Verdict::PermError),
+        ("perm.dk", Verdict::PermError),
+        ("temp.dk", Verdict::TempError),
+        ("minus.dk", Verdict::Fail),
+        ("nested.dk", Verdict::Pass),
+        ("absent.dk", Verdict::None),
+        ("localhost", Verdict::None),
+    ] {
+        assert_eq!(verdict(zone, domain, "192.0.2.1"), expected, "{domain}");
+    }
+}
+
+#[test]
+fn ten_lookups_are_fine_and_eleven_are_not() {
+    let zone = FixedZone::new();
+    let terms = |n: usize| (0..n).map(|i| format!(" a:h{i}.test.dk")).collect::<String>();
+    for i in 0..11 {
+        zone.add(&format!("h{i}.test.dk"), crate::resolver::Record::A([192, 0, 2, i].into()));
+    }
+    zone.add_txt("ten.dk", &format!("v=spf1{} -all", terms(10)));
+    zone.add_txt("eleven.dk", &format!("v=spf1{} -all", terms(11)));
+    assert_eq!(run(&zone, "ten.dk", "40.74.40.57", Limits::receiver()).verdict, Verdict::Fail);
+    let eleven = run(&zone, "eleven.dk", "40.74.40.57", Limits::receiver());
+    assert_eq!((eleven.verdict, &eleven.problems[..]), (Verdict::PermError, &[Problem::TooManyLookups][..]));
+    assert_eq!(run(&zone, "eleven.dk", "192.0.2.3", Limits::receiver()).verdict, Verdict::Pass);
+    assert_eq!(run(&zone, "eleven.dk", "192.0.2.3", Limits::survey()).lookups, 11);
+}
+
+#[test]
+fn two_void_lookups_are_fine_and_three_are_not() {
+    let zone = "two.dk TXT \"v=spf1 a:x.dk exists:y.dk -all\"\nthree.dk TXT \"v=spf1 a:x.dk mx:y.dk a:z.dk -all\"";
+    assert_eq!(verdict(zone, "two.dk", "192.0.2.1"), Verdict::Fail);
+    assert_eq!(verdict(zone, "three.dk", "192.0.2.1"), Verdict::PermError);
+}
+
+#[test]
+fn loops_end() {
+    let zone = FixedZone::parse("a.dk TXT \"v=spf1 include:b.dk -all\"\nb.dk TXT \"v=spf1 include:a.dk -all\"\nself.dk TXT \"v=spf1 redirect=self.dk\"").unwrap();
+    for domain in ["a.dk", "self.dk"] {
+        assert_eq!(run(&zone, domain, "192.0.2.1", Limits::receiver()).verdict, Verdict::PermError);
+        let survey = run(&zone, domain, "192.0.2.1", Limits::survey());
+        assert!(survey.problems.contains(&Problem::Loop { domain: domain.to_owned() }), "{survey:?}");
+        assert!(survey.lookups <= 3);
+    }
+}
+
+#[test]
+fn a_survey_sees_everything_in_one_go() {
+    let zone = r#"
+        test.dk TXT "v=spf1 ptr ip4:1.2.3 include:none.dk include:all.dk +all a:x.dk"
+        all.dk TXT "v=spf1 +all"
+    "#;
+    let survey = run(&FixedZone::parse(zone).unwrap(), "test.dk", "192.0.2.1", Limits::survey());
+    assert_eq!(survey.visited, ["none.dk", "all.dk"]);
+    assert_eq!(survey.lookups, 3);
+    let d = |t: &str| t.to_owned();
+    assert_eq!(
+        survey.problems,
+        [
+            Problem::Ptr { domain: d("test.dk") },
+            Problem::EverybodyPasses { domain: d("test.dk") },
+            Problem::AfterAll { domain: d("test.dk"), terms: vec![d("a:x.dk")] },
+            Problem::Syntax {
+                domain: d("test.dk"),
+                faults: vec![SyntaxError { term: d("ip4:1.2.3"), fault: super::super::record::Fault::Address }]
+            },
+            Problem::NoRecord { domain: d("none.dk"), near_misses: vec![] },
+            Problem::EverybodyPasses { domain: d("all.dk") },
+        ]
+    );
+}
+
+#[test]
+fn two_records_are_a_permanent_error() {
+    let zone = "test.dk TXT \"v=spf1 -all\"\ntest.dk TXT \"v=spf1 +all\"\ntest.dk TXT other";
+    assert_eq!(verdict(zone, "test.dk", "192.0.2.1"), Verdict::PermError);
+}
+
+#[test]
+fn ipv6_is_matched_by_its_own_prefix() {
+    let zone = "test.dk TXT \"v=spf1 a/24//32 ip6:fd00::/8 -all\"\ntest.dk AAAA 2001:db8::1";
+    assert_eq!(verdict(zone, "test.dk", "2001:db8:ffff::2"), Verdict::Pass);
+    assert_eq!(verdict(zone, "test.dk", "2001:db9::2"), Verdict::Fail);
+    assert_eq!(verdict(zone, "test.dk", "fd12::1"), Verdict::Pass);
+}
+
+#[test]
+fn a_proposed_record_is_walked_in_place_of_the_published_one() {
+    let zone =
+        FixedZone::parse("test.dk TXT \"v=spf1 -all\"\nspf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"").unwrap();
+    let query = Query {
+        ip: "40.74.40.57".parse().unwrap(),
+        domain: "test.dk",
+        local: "x",
+        helo: "x.dk",
+        instead: Some("v=spf1 include:spf.webcrm.com -all"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(walk(&zone, &query, Limits::receiver())).verdict, Verdict::Pass);
+}
