@@ -10,29 +10,45 @@
 //!                                             └─outcome┴──► events, bounce
 //! ```
 //!
-//! Imports run downwards: `cli` wires a `server` from `config`; no stage knows either.
+//! To follow it: [`submission`] reads it and decides (session, policy, intake), [`dkim`] signs it, the
+//! [`spool`] makes it durable (only its receipt makes a 250), the [`queue`] decides when it is tried, [`delivery`] tries it, and
+//! the queue applies what came of it. Imports run downwards: [`cli`] wires a [`server`] from [`config`]; no stage knows either.
 
+// What everything below speaks.
+pub mod customer;
+pub mod message;
+pub mod route;
+pub mod smtp;
 pub mod time;
 
-pub mod customer;
-pub mod dkim;
-
-pub mod bounce;
-pub mod delivery;
-pub mod events;
-pub mod message;
-pub mod onboarding;
-pub mod queue;
-pub mod resolver;
-pub mod route;
-pub mod server;
-pub mod smtp;
-pub mod spool;
+// A message's way, one stage after the other.
 pub mod submission;
 
+pub mod dkim;
+
+pub mod spool;
+
+pub mod queue;
+
+pub mod delivery;
+
+// What comes of it, for machines and for senders.
+pub mod events;
+
+pub mod bounce;
+
+// A customer's domain, from nothing to verified.
+pub mod onboarding;
+
+pub mod resolver;
+
+// What operators see and command.
 pub mod control;
 pub mod metrics;
 pub mod web;
+
+// The running relay, from its configuration and the command line.
+pub mod server;
 
 pub mod config;
 
