@@ -232,6 +232,6 @@ fn not_connected(recipients: &[usize], failure: Failure) -> Outcome {
     Outcome {
         recipients: recipients.iter().map(outcome).collect(),
         trouble: Some(failure.trouble.clone()),
-        unreadable: None,
+        ..Outcome::default()
     }
 }

@@ -84,6 +84,8 @@ pub struct Outcome {
     pub recipients: Vec<RecipientOutcome>,
     /// For the route.
     pub trouble: Option<Trouble>,
+    /// The server takes DSN parameters (RFC 3461), so that reporting a success is its duty now.
+    pub reports_success: bool,
     /// The spool could not give the message's bytes, with the reason: nothing was sent, the record is to be held.
     pub unreadable: Option<String>,
 }

@@ -196,8 +196,8 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
     }
     match connection.reply(timeouts.data_end).await {
         Ok(reply) if reply.code / 100 != 3 => {
-            let usable = reply.code != 421;
-            done(settle_end(job, flight, &reply), usable)
+            let outcome = settle_end(job, flight, &reply);
+            done(Outcome { reports_success: connection.extensions.dsn, ..outcome }, reply.code != 421)
         }
         Ok(reply) => done(unknown(job, flight, &format!("{reply} is no answer to the end of a message"), false), false),
         Err(why) => {

@@ -48,6 +48,8 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// To be told to the sender.
     pub failures: Vec<Failure>,
+    /// Taken by a server that does not report further, for senders that asked for a report: index and reply.
+    pub relayed: Vec<(usize, String)>,
     /// The sender is owed a delay notice.
     pub delayed: bool,
 }
@@ -83,10 +85,15 @@ pub fn decide(
         },
         events: Vec::new(),
         failures: Vec::new(),
+        relayed: Vec::new(),
         delayed: false,
     };
     for heard in &outcome.recipients {
         decision.apply(record, route, heard, now);
+        let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
+        if asked && heard.verdict == Verdict::Delivered && !outcome.reports_success {
+            decision.relayed.push((heard.index, heard.reply.clone()));
+        }
     }
     if let Some(why) = &outcome.unreadable {
         let mut event = record_event(EventKind::Held, record, now);
@@ -201,7 +208,7 @@ pub fn record_event(kind: EventKind, record: &Record, now: Timestamp) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BodyKind, CustomerId, Envelope, QueueId, Urgency};
+    use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Urgency};
     use crate::smtp::{Domain, Mailbox, ReversePath};
     use crate::spool::{Kind, Lane};
 
@@ -267,6 +274,20 @@ mod tests {
         assert!(decision.settlement.counts);
         assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(61));
         assert!(!decision.delayed);
+    }
+
+    #[test]
+    fn a_success_is_reported_where_it_was_asked_for_and_the_server_does_not_report() {
+        let mut record = record();
+        record.envelope.recipients[0].notify = Some(Notify { success: true, ..Notify::NEVER });
+        let delivered = |i| heard(i, Verdict::Delivered, Scope::Recipient, "250 ok");
+        let mut outcome = Outcome { recipients: vec![delivered(0), delivered(1)], ..Outcome::default() };
+        let decided = |outcome: &Outcome| {
+            decide(&record, &RouteId::new("r"), outcome, &Patience::default(), Duration::ZERO, arrived(), 0.5).relayed
+        };
+        assert_eq!(decided(&outcome), [(0, "250 ok".to_owned())]);
+        outcome.reports_success = true;
+        assert!(decided(&outcome).is_empty());
     }
 
     #[test]

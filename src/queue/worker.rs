@@ -165,6 +165,7 @@ async fn attempt(slot: &Slot, lease: Lease) {
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
         outcome.unreadable = part.unreadable;
+        outcome.reports_success = part.reports_success;
         waiting = rest;
     }
     if !tried {
@@ -195,7 +196,7 @@ fn report(slot: &Slot, outcome: &Outcome, taken: usize) {
 /// Records a decision and tells of it. A notification is durable before the failure it reports is recorded: a crash in
 /// between sends it twice, never not at all.
 async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
-    if !decision.failures.is_empty() || decision.delayed {
+    if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
         notify(inner, &lease, &decision).await;
     }
     if let Err(why) = inner.parts.spool.settle(lease, decision.settlement).await {
@@ -231,7 +232,16 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
     let failed: Vec<Report> = decision.failures.iter().map(Report::from).collect();
     let until = verdict::expires_at(record, &inner.settings.patience.retry);
     let delayed: Vec<Report> = if decision.delayed { verdict::still_waiting(record, decision) } else { Vec::new() };
-    for (action, reports) in [(Action::Failed, failed), (Action::Delayed { until }, delayed)] {
+    let relayed = decision.relayed.iter().map(|(index, reply)| Report {
+        index: *index,
+        reply: reply.clone(),
+        advice: None,
+        remote_mta: None,
+        expired: false,
+    });
+    let notices =
+        [(Action::Failed, failed), (Action::Delayed { until }, delayed), (Action::Relayed, relayed.collect())];
+    for (action, reports) in notices {
         if reports.is_empty() {
             continue;
         }
