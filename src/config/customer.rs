@@ -144,7 +144,7 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Vi
 
 fn mailjet(table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
     let tier: Option<String> = table.get("tier");
-    let Some(tiers) = defaults.tiers else { return None };
+    let tiers = defaults.tiers?;
     if tiers.is_empty() {
         table.mistake("via", "the server file has no [mailjet.<tier>] to send through");
         return None;

@@ -122,7 +122,7 @@ impl std::fmt::Display for ByteSize {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (divisor, unit) = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
             .into_iter()
-            .find(|(divisor, _)| self.0 >= *divisor && self.0 % divisor == 0)
+            .find(|(divisor, _)| self.0 >= *divisor && self.0.is_multiple_of(*divisor))
             .unwrap_or((1, "B"));
         write!(f, "{} {unit}", self.0 / divisor)
     }

@@ -36,7 +36,7 @@ impl Lanes {
     }
 
     /// The lane whose turn it is; it goes to the end of the line.
-    pub fn next(&mut self) -> Option<Lane> {
+    pub fn take_turn(&mut self) -> Option<Lane> {
         self.turn = self.turn.wrapping_add(1);
         let bulk_first = self.turn.is_multiple_of(BULK_TURN);
         let (first, second) =
@@ -96,10 +96,10 @@ mod tests {
             lanes.offer(lane(name, Urgency::Bulk));
             lanes.offer(lane(name, Urgency::Bulk));
         }
-        let order: Vec<_> = (0..6).map(|_| lanes.next().unwrap().customer.to_string()).collect();
+        let order: Vec<_> = (0..6).map(|_| lanes.take_turn().unwrap().customer.to_string()).collect();
         assert_eq!(order, ["a", "b", "c", "a", "b", "c"]);
         lanes.exhausted(&lane("b", Urgency::Bulk));
-        let order: Vec<_> = (0..4).map(|_| lanes.next().unwrap().customer.to_string()).collect();
+        let order: Vec<_> = (0..4).map(|_| lanes.take_turn().unwrap().customer.to_string()).collect();
         assert_eq!(order, ["a", "c", "a", "c"]);
     }
 
@@ -108,11 +108,11 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.offer(lane("news", Urgency::Bulk));
         lanes.offer(lane("post", Urgency::Single));
-        let bulk = (0..160).filter(|_| lanes.next().unwrap().urgency == Urgency::Bulk).count();
+        let bulk = (0..160).filter(|_| lanes.take_turn().unwrap().urgency == Urgency::Bulk).count();
         assert_eq!(bulk, 10);
         lanes.exhausted(&lane("post", Urgency::Single));
-        assert_eq!(lanes.next().unwrap().urgency, Urgency::Bulk);
+        assert_eq!(lanes.take_turn().unwrap().urgency, Urgency::Bulk);
         lanes.exhausted(&lane("news", Urgency::Bulk));
-        assert!(lanes.next().is_none());
+        assert!(lanes.take_turn().is_none());
     }
 }

@@ -64,7 +64,7 @@ impl Routes {
         if most == 0 {
             return None;
         }
-        let lane = entry.lanes.next()?;
+        let lane = entry.lanes.take_turn()?;
         // Slots that are free beyond this one are shared by the lanes in line.
         let share = (most as usize).div_ceil(entry.lanes.len()).max(1);
         Some(Turn { lane, most: share })
