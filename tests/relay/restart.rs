@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::capture::{Capture, Received};
 use crate::support::client::{Client, message, queue_id};
-use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, plain_route};
+use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, get, plain_route};
 
 fn subjects(received: &[Received]) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
@@ -82,4 +82,36 @@ fn a_stop_under_load_loses_nothing_and_sends_nothing_twice() {
     assert!(lost.is_empty(), "lost: {lost:?}");
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "sent twice: {twice:?}");
+}
+
+#[test]
+fn a_second_relay_on_the_same_state_refuses_to_start_and_the_first_goes_on() {
+    let server = Capture::start();
+    let site = Site::new(&[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }]);
+    let relay = site.start();
+    assert_eq!(site.start_unready().wait(), Some(1));
+    assert!(relay.log().contains("in use by another postbud"), "{}", relay.log());
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mail = message("a@good.example", "b@example.net", "still");
+    queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
+    server.wait_for(1, Duration::from_secs(20));
+    relay.stop();
+}
+
+#[test]
+fn pages_and_metrics_tell_what_happened() {
+    let server = Capture::start();
+    let site = Site::new(&[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }]);
+    let relay = site.start();
+    assert!(get(site.web, "/healthz").starts_with("HTTP/1.0 200"));
+    assert!(get(site.web, "/readyz").starts_with("HTTP/1.0 200"));
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mail = message("a@good.example", "b@example.net", "counted");
+    queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
+    site.wait_for_event("delivered", |event| event["event"] == "delivered");
+    let metrics = get(site.web, "/metrics");
+    for wanted in ["postbud_spool_commits_total 1", "postbud_recipients_delivered_total 1"] {
+        assert!(metrics.contains(wanted), "{wanted}\n{metrics}");
+    }
+    relay.stop();
 }

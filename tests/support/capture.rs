@@ -15,8 +15,6 @@ pub struct Received {
     pub to: Vec<String>,
     /// The content, dots unstuffed, the final dot not included.
     pub content: Vec<u8>,
-    /// Who sent it.
-    pub peer: SocketAddr,
     /// When its 250 was written.
     pub at: Instant,
 }
@@ -110,7 +108,6 @@ impl Drop for Capture {
 }
 
 fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
-    let peer = stream.peer_addr().ok()?;
     stream.set_nodelay(true).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let mut out = stream.try_clone().ok()?;
@@ -150,7 +147,7 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
                 let content = read_content(&mut input)?;
                 std::thread::sleep(*shared.pause.lock().unwrap());
                 let at = Instant::now();
-                let received = Received { from: from.clone(), to: to.clone(), content, peer, at };
+                let received = Received { from: from.clone(), to: to.clone(), content, at };
                 shared.received.lock().unwrap().push(received);
                 shared.changed.notify_all();
                 say("250 2.0.0 taken")?;
