@@ -20,6 +20,7 @@ mod process;
 mod report;
 mod run;
 mod scratch;
+mod signers;
 mod sink;
 mod source;
 mod suite;

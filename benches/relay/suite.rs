@@ -1,6 +1,7 @@
 //! The project's targets, each with what it asks for, what was measured and a verdict. All are ratios to what the machine
 //! did in the same run.
 
+use postbud::submission::Limits;
 use serde::Serialize;
 
 use super::options::Options;
@@ -8,6 +9,7 @@ use super::plot;
 use super::report::Outcome;
 use super::run::Bench;
 use super::scratch::Signer;
+use super::signers;
 use super::wire::{Auth, Tls};
 
 /// One target.
@@ -111,6 +113,9 @@ pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<
         String::new(),
     ));
 
+    let (one, two) = signers::one_and_two(&bench.scratch, 4000)?;
+    rows.push(Row::at_least("two signer threads ÷ one", 1.9, two / one, format!("{two:.0}/s, {one:.0}/s")));
+
     let rate = highest / 2.0;
     let messages = (rate * 60.0 * options.soak_minutes).max(1.0) as u64;
     let soak = run(Options { rate: Some(rate), messages, ..options.clone() })?;
@@ -131,7 +136,7 @@ pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<
     let big = run(Options { size: 25_000_000, messages: 100, sessions: 50, ..options.clone() })?;
     rows.push(Row::at_most(
         "25 MB × 50 sessions: peak memory, MB (in-flight budget + 100)",
-        IN_FLIGHT_MB + 100.0,
+        Limits::default().bytes_in_flight as f64 / 1e6 + 100.0,
         big.relay.map_or(f64::NAN, |r| r.peak_memory as f64 / 1e6),
         format!("{} transactions refused for now", big.refused_for_now),
     ));
@@ -140,9 +145,6 @@ pub fn suite(bench: &Bench, options: &Options) -> anyhow::Result<(Vec<Row>, Vec<
     }
     Ok((rows, outcomes))
 }
-
-/// The relay's default budget for bytes in flight.
-const IN_FLIGHT_MB: f64 = 256.0;
 
 /// Median resident memory in the second and in the last quarter of a run.
 fn quarters(memory: &[u64]) -> (f64, f64) {
