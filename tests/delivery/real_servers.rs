@@ -7,7 +7,9 @@ use postbud::route::{Login, Route, TlsMode, TlsPolicy};
 use postbud::smtp::Mailbox;
 
 use super::messages::{attempt, login, message, message_of, patient_delivery, route};
-use super::peers::{Options, PASSWORD, Peer, REALM, USERNAME, start_exim, start_postfix};
+use super::peers::{
+    Options, PASSWORD, Peer, REALM, USERNAME, start_aiosmtpd, start_dovecot, start_exim, start_postfix,
+};
 
 /// A route to a peer, with its authority and this login.
 fn route_to(peer: &Peer, mode: TlsMode, login: Option<Login>) -> Route {
@@ -96,6 +98,53 @@ async fn exim_takes_mail_after_starttls_and_login() {
         let outcome = attempt(&delivery, &wrong, &message(&["x@test.net"])).await;
         assert!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), "{mechanisms}: {outcome:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dovecot_takes_mail_after_starttls_and_login_and_hands_it_on() {
+    const TEST: &str = "dovecot_takes_mail_after_starttls_and_login_and_hands_it_on";
+    let open = Options { starttls: false, login: false, ..Options::default() };
+    let Some(behind) = start_postfix(TEST, &open) else { return };
+    for (sent, mechanisms) in [(2, "PLAIN"), (4, "LOGIN"), (6, "CRAM-MD5")] {
+        let options = Options { mechanisms, ..Options::default() };
+        let Some(dovecot) = start_dovecot(TEST, &options, behind.smtp) else { return };
+        let route = Arc::new(route_to(&dovecot, TlsMode::Required, login(USERNAME, PASSWORD)));
+        let delivery = patient_delivery();
+        for _ in 0..2 {
+            let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+            let log = dovecot.log();
+            assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{mechanisms}: {outcome:?}\n{log}");
+        }
+        let mails = behind.wait_for_mails(sent);
+        assert!(
+            mails
+                .iter()
+                .all(|mail| mail.contains("DKIM-Signature: v=1\nSubject: test\n") && mail.ends_with("\nbody\n.dot\n"))
+        );
+        assert!(dovecot.log().contains(&format!("method={mechanisms}")), "{}", dovecot.log());
+        let wrong = Arc::new(route_to(&dovecot, TlsMode::Required, login(USERNAME, "wrong")));
+        let outcome = attempt(&delivery, &wrong, &message(&["x@test.net"])).await;
+        assert!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), "{mechanisms}: {outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_knows_only_auth_login_takes_mail() {
+    let Some(server) = start_aiosmtpd("a_server_that_knows_only_auth_login_takes_mail") else { return };
+    let route = Arc::new(route_to(&server, TlsMode::Required, login(USERNAME, PASSWORD)));
+    let delivery = patient_delivery();
+    for _ in 0..2 {
+        let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}\n{}", server.log());
+    }
+    let mails = server.wait_for_mails(2);
+    assert!(
+        mails.iter().all(|mail| mail.starts_with("DKIM-Signature: v=1\r\n") && mail.ends_with("\r\nbody\r\n.dot\r\n"))
+    );
+    assert!(server.log().contains("LOGIN accepted"), "{}", server.log());
+    let wrong = Arc::new(route_to(&server, TlsMode::Required, login(USERNAME, "wrong")));
+    let outcome = attempt(&delivery, &wrong, &message(&["x@test.net"])).await;
+    assert!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -271,6 +271,94 @@ pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
 }
 
+/// Starts Dovecot's submission server: takes mail for anybody after the login and hands it on to the server at `behind`.
+///
+/// Dovecot looks for its parts under /usr/lib; the unpacked package lies over /usr in a mount namespace of the server's own.
+pub fn start_dovecot(test: &str, options: &Options, behind: SocketAddr) -> Option<Peer> {
+    if !can_run(test, &unpacked("dovecot-submissiond", "usr/sbin/dovecot")) || !can_overlay(test) {
+        return None;
+    }
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for folder in ["run", "state", "home"] {
+        fs::create_dir_all(path(folder)).unwrap();
+    }
+    chown(path("home"), Some(65534), Some(65534)).unwrap();
+    write_certificate(dir.path());
+    let smtp = free_port(options.address);
+    let config = format!(
+        "protocols = submission\nbase_dir = {}\nstate_dir = {}\nlog_path = {}\nhostname = mail.{REALM}\nlisten = {}\n\
+         default_internal_user = nobody\ndefault_internal_group = nogroup\ndefault_login_user = daemon\n\
+         first_valid_uid = 1\nmail_location = maildir:{}\nauth_mechanisms = {}\nauth_failure_delay = 0\n\
+         ssl = required\nssl_cert = <{}\nssl_key = <{}\n\
+         submission_relay_host = {}\nsubmission_relay_port = {}\n\
+         passdb {{\n driver = static\n args = user={USERNAME} password={PASSWORD}\n}}\n\
+         userdb {{\n driver = static\n args = uid=65534 gid=65534 home={}\n}}\n\
+         service submission-login {{\n inet_listener submission {{\n port = {}\n }}\n}}\n",
+        path("run"),
+        path("state"),
+        path("log"),
+        options.address,
+        path("home"),
+        options.mechanisms.to_lowercase(),
+        path("cert.pem"),
+        path("cert.key"),
+        behind.ip(),
+        behind.port(),
+        path("home"),
+        smtp.port(),
+    );
+    fs::write(path("dovecot.conf"), config).unwrap();
+    let script = "mount -t overlay overlay -o lowerdir=\"$1\":/usr /usr && exec dovecot -F -c \"$2\"";
+    let server = watched("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "dovecot"])
+        .args([&unpacked("dovecot-submissiond", "usr"), &path("dovecot.conf")])
+        .spawn()
+        .unwrap();
+    let (mailboxes, log) = (Vec::new(), dir.path().join("log"));
+    Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
+}
+
+/// Starts aiosmtpd: takes mail for anybody after STARTTLS and AUTH LOGIN, which is all it offers, into one mailbox.
+pub fn start_aiosmtpd(test: &str) -> Option<Peer> {
+    let modules = unpacked("python3-aiosmtpd", "usr/lib/python3/dist-packages");
+    if !Path::new(&modules).exists() {
+        skip(test, "aiosmtpd is not there; tests/install-peers fetches it");
+        return None;
+    }
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    fs::create_dir(path("mail")).unwrap();
+    write_certificate(dir.path());
+    let smtp = free_port("127.0.0.1");
+    let log = dir.path().join("log");
+    let written = fs::File::create(&log).unwrap();
+    let server = watched("/usr/bin/python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/aiosmtpd_server.py"))
+        .args([&smtp.port().to_string(), &path("cert.pem"), &path("cert.key"), &path("mail"), USERNAME, PASSWORD])
+        .env("PYTHONPATH", modules)
+        .stdout(written.try_clone().unwrap())
+        .stderr(written)
+        .spawn()
+        .unwrap();
+    let mailboxes = vec![dir.path().join("mail")];
+    Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
+}
+
+/// Whether this machine lets `test` lay a folder over another in a mount namespace; says so where it does not.
+fn can_overlay(test: &str) -> bool {
+    let script = "mount -t overlay overlay -o lowerdir=\"$1\":/usr /usr";
+    let tried = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh", &unpacked("dovecot-submissiond", "usr")])
+        .stderr(Stdio::null())
+        .status();
+    let able = tried.is_ok_and(|status| status.success());
+    if !able {
+        skip(test, "no overlay mount in a namespace of one's own here");
+    }
+    able
+}
+
 /// Starts a SOCKS5 proxy; with a login where one is given.
 pub fn start_microsocks(test: &str, login: Option<(&str, &str)>) -> Option<(SocketAddr, Stopped)> {
     let program = unpacked("microsocks", "usr/bin/microsocks");
