@@ -48,7 +48,13 @@ pub fn run(bench: &Bench, options: &Options) -> anyhow::Result<Outcome> {
     };
     let messages = options.messages.to_string();
     // -M: ends by itself after that many messages.
-    let mut sink = Tool::start("smtp-sink", &["-M", &messages, &sink_address.to_string(), "4096"])?;
+    let listen = sink_address.to_string();
+    let mut arguments = vec!["-M", &messages, &listen, "4096"];
+    if rustix::process::geteuid().is_root() {
+        // It refuses to run as root.
+        arguments.splice(0..0, ["-u", "nobody"]);
+    }
+    let mut sink = Tool::start("smtp-sink", &arguments)?;
     let state = bench.spool.join(format!("state-pair-{}", std::process::id()));
     let relay = match options.against {
         Some(_) => None,
