@@ -3,6 +3,7 @@
 mod crash;
 mod fairness;
 mod fidelity;
+mod mailjet;
 mod postfix;
 mod refusals;
 mod reload;
@@ -13,6 +14,7 @@ mod support {
     pub mod capture;
     pub mod certs;
     pub mod client;
+    pub mod mailjet;
     pub mod peers;
     pub mod relay;
     pub mod skip;

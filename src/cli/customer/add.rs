@@ -278,7 +278,7 @@ impl Args {
             text.push_str(
                 "via = \"mailjet\"\n\
                  # tier = \"trusted\"   # unset: the best tier that the domain has earned\n\
-                 # A signature survives Mailjet only where Mailjet leaves the message alone: trackers off.\n\
+                 # Unset: Mailjet's account decides. DMARC rests on Mailjet's signature, with the trackers or without.\n\
                  # track_opens = false\n\
                  # track_clicks = false\n",
             );
