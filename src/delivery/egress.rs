@@ -150,7 +150,10 @@ async fn resolve(settings: &Settings, host: &str, port: u16) -> Result<Vec<Socke
             .map_err(|error| refused(error.to_string()))?
             .collect(),
         Some(dns) => {
-            let found = dns.addresses(host).await.map_err(|error| refused(error.to_string()))?;
+            let mut found = settings.hosts.addresses(host).await;
+            if found.is_empty() {
+                found = dns.addresses(host).await.map_err(|error| refused(error.to_string()))?;
+            }
             found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
         }
     };

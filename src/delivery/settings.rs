@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::resolver::SharedResolver;
+use crate::resolver::{HostsFile, SharedResolver};
 
 /// Settings of all deliveries. Configuration has checked them.
 #[derive(Clone)]
@@ -14,14 +14,22 @@ pub struct Settings {
     pub egress: Egress,
     /// How long each phase may take.
     pub timeouts: Timeouts,
-    /// Who resolves smarthosts' names; `None` is the system's resolver.
+    /// Names that need no DNS; asked first, where `resolver` is set.
+    pub hosts: HostsFile,
+    /// Who resolves smarthosts' names; `None` is the system's resolver, hosts file included.
     pub resolver: Option<SharedResolver>,
 }
 
 impl Settings {
     /// With the usual timeouts and the system's resolver.
     pub fn new(hostname: impl Into<String>, egress: Egress) -> Self {
-        Settings { hostname: hostname.into(), egress, timeouts: Timeouts::default(), resolver: None }
+        Settings {
+            hostname: hostname.into(),
+            egress,
+            timeouts: Timeouts::default(),
+            hosts: HostsFile::default(),
+            resolver: None,
+        }
     }
 }
 

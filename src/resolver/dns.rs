@@ -1,8 +1,9 @@
 //! Real DNS: hickory, through mail-auth's `MessageAuthenticator` so that both share one bounded cache and one set of servers.
+//! The hosts file has no say here (see [`hosts`](super::hosts)).
 
 use std::time::Duration;
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
@@ -49,6 +50,8 @@ impl Dns {
         // Many name servers fold the case of the question in their answer.
         options.case_randomization = false;
         options.try_tcp_on_error = true;
+        // Checks of a domain must see what the world sees. Delivery asks the hosts file itself, at each connection.
+        options.use_hosts_file = ResolveHosts::Never;
         let attempts = u32::try_from(settings.attempts.max(1)).unwrap_or(u32::MAX);
         // Each attempt may go over UDP and then TCP, and the library's own bound is a server's, not the question's.
         let longest = settings.timeout.saturating_mul(attempts.saturating_mul(2)).min(Duration::from_secs(60));

@@ -6,6 +6,7 @@
 //! missing record.
 
 pub mod dns;
+pub mod hosts;
 pub mod zone;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use dns::Dns;
+pub use hosts::HostsFile;
 pub use zone::FixedZone;
 
 /// How real DNS is asked.

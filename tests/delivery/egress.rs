@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::delivery::{Delivery, Egress, EgressError, EgressPath, Settings, Trouble, Verdict};
+use postbud::resolver::{FixedZone, HostsFile, Kind, Record};
 use postbud::route::{Caps, Route};
 
 use super::messages::{attempt, delivery, message, patient_delivery, route, settings_from};
@@ -194,4 +195,34 @@ async fn a_name_without_address_makes_mail_wait() {
     let outcome = attempt(&patient_delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
     assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred);
     assert!(outcome.recipients[0].reply.contains("cannot resolve no-such-host.invalid"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_hosts_file_goes_before_dns_and_is_read_at_each_connection() {
+    const HOST: &str = "mail.kunde.test";
+    let server = Server::start(vec![[hello(&[]), takes_one()].concat(); 3]).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let zone = Arc::new(FixedZone::new());
+    let settings = Settings {
+        hosts: HostsFile::new(file.path()),
+        resolver: Some(zone.clone()),
+        ..settings_from([127, 0, 0, 1].into())
+    };
+    // One message a connection: each attempt resolves the name.
+    let caps = Caps { messages_per_connection: 1, ..Caps::default() };
+    let route = Arc::new(Route { host: HOST.to_owned(), caps, ..route(server.address) });
+    let delivery = Delivery::new(settings).unwrap();
+    let verdict = async || attempt(&delivery, &route, &message(&["x@test.net"])).await.recipients[0].verdict;
+
+    assert_eq!(verdict().await, Verdict::Deferred, "neither knows the name");
+    std::fs::write(file.path(), format!("127.0.0.1 {HOST}\n")).unwrap();
+    assert_eq!(verdict().await, Verdict::Delivered, "only the file knows it");
+    // Nobody is there: whoever asks DNS is not delivered.
+    zone.add(HOST, Record::A([127, 0, 0, 99].into()));
+    assert_eq!(verdict().await, Verdict::Delivered, "the file goes first");
+    std::fs::write(file.path(), "127.0.0.99 other.kunde.test\n").unwrap();
+    assert_eq!(verdict().await, Verdict::Deferred, "only DNS knows it, and leads nowhere");
+    zone.remove(HOST, Kind::A);
+    zone.add(HOST, Record::A([127, 0, 0, 1].into()));
+    assert_eq!(verdict().await, Verdict::Delivered, "DNS is asked where the file is silent");
 }
