@@ -65,9 +65,9 @@ fn a_submitter_with_a_list_sends_for_those_only() {
     client.say(&format!("AUTH PLAIN {}", plain(OTHER_USERNAME, OTHER_PASSWORD)), "235");
     let heard = client.mail("a@test.dk", "From: a@test.dk\n\nx\n");
     assert!(heard.starts_with("550 5.7.1 this login may not send"), "{heard}");
-    // Its mail is bulk by default, and own.dk has not verified SPF.
+    // Its mail is bulk by default, and own.dk has verified nothing: its own server is the alternative to that.
     let heard = client.mail("a@own.dk", "From: a@own.dk\n\nx\n");
-    assert!(heard.starts_with("550 5.7.1") && heard.contains("spf"), "{heard}");
+    assert!(heard.starts_with("250"), "{heard}");
 }
 
 #[test]
