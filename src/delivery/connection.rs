@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
-use super::tls::TlsInfo;
+use super::tls::{TlsInfo, about_our_certificate};
 use crate::smtp::response::{ResponseError, take_reply};
 use crate::smtp::{Extensions, Reply};
 
@@ -45,7 +45,7 @@ impl From<io::Error> for Broken {
         match error.kind() {
             // A TLS peer that closes without close_notify (many do) is a peer that closed.
             io::ErrorKind::UnexpectedEof => Broken::Closed,
-            _ => Broken::Lost(error.to_string()),
+            _ => Broken::Lost(about_our_certificate(&error).unwrap_or_else(|| error.to_string())),
         }
     }
 }

@@ -130,8 +130,30 @@ fn explain(error: io::Error) -> TlsError {
                 "no common TLS version or cipher (we speak 1.2 and 1.3, as far as the route's minimum allows): {tls}"
             )
         }
-        other => other.to_string(),
+        other => about_our_certificate(&error).unwrap_or_else(|| other.to_string()),
     })
+}
+
+/// What is wrong with the certificate that we showed, or did not, where the server's alert says so. TLS 1.3 tells only after
+/// the handshake (RFC 8446 §4.4.2.4), so the connection asks, too.
+pub fn about_our_certificate(error: &io::Error) -> Option<String> {
+    use rustls::AlertDescription as Alert;
+    let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::AlertReceived(alert) = tls else { return None };
+    let explained = match alert {
+        Alert::CertificateRequired | Alert::NoCertificate => {
+            "the server wants a certificate of ours; give the route client_certificate and client_key"
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied => "the server does not accept the route's client_certificate",
+        _ => return None,
+    };
+    Some(format!("{explained} ({tls})"))
 }
 
 fn read_certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, PolicyError> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use postbud::delivery::{Outcome, Trouble, Verdict};
-use postbud::route::{Route, TlsMode, TlsPolicy};
+use postbud::route::{Route, TlsMode, TlsPolicy, TlsVersion};
 
 use super::certs::{Authority, Issued, self_signed};
 use super::messages::{attempt, delivery, login, message, route};
-use super::script::{Server, Step, hear, hello, say, takes_one};
+use super::script::{Server, Step, hear, hello, say, takes_one, tls_as};
 
 struct Case {
     dir: tempfile::TempDir,
@@ -34,8 +34,12 @@ impl Case {
 
 /// A server that does STARTTLS with this certificate and then takes one message.
 fn starttls(issued: Issued) -> Vec<Step> {
+    starttls_with(Step::Tls(Box::new(issued)))
+}
+
+fn starttls_with(tls: Step) -> Vec<Step> {
     let after = [vec![hear("EHLO"), say("250 mail.test.dk")], takes_one()].concat();
-    [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 2.0.0 go"), Step::Tls(Box::new(issued))], after].concat()
+    [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 2.0.0 go"), tls], after].concat()
 }
 
 async fn attempt_at(server: &Server, policy: TlsPolicy) -> Outcome {
@@ -194,4 +198,68 @@ async fn a_password_is_not_sent_in_clear() {
         refused(&outcome, &["no TLS"]);
         assert!(!server.heard().concat().iter().any(|line| line.starts_with("AUTH")));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_our_certificate_gets_it() {
+    let case = Case::new();
+    let clients = Authority::new();
+    let server = case.authority.issue(&["127.0.0.1"]);
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let asking = || starttls_with(Step::TlsAs(tls_as(&server, versions, Some(&clients))));
+        let certified = |issued: Issued| {
+            issued.write(case.dir.path());
+            TlsPolicy { client_certificate: Some((case.file("cert.pem"), case.file("cert.key"))), ..case.required() }
+        };
+        let known = certified(clients.issue(&["out.webcrm.test"]));
+        delivered(&attempt_at(&Server::start(vec![asking()]).await, known).await);
+        let stranger = certified(self_signed(&["out.webcrm.test"], false));
+        for (policy, hint) in [
+            (case.required(), "the server wants a certificate of ours; give the route client_certificate"),
+            (stranger, "the server does not accept the route's client_certificate"),
+        ] {
+            let outcome = attempt_at(&Server::start(vec![asking()]).await, policy).await;
+            assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "{outcome:?}");
+            let Some(Trouble::BackOff { reason, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
+            assert!(reason.contains(hint), "{hint} is not in: {reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_older_than_the_minimum_version_is_refused() {
+    let case = Case::new();
+    let server = case.authority.issue(&["127.0.0.1"]);
+    let minimum = |minimum| TlsPolicy { minimum, ..case.required() };
+    let old = || starttls_with(Step::TlsAs(tls_as(&server, &[&rustls::version::TLS12], None)));
+    delivered(&attempt_at(&Server::start(vec![old()]).await, minimum(TlsVersion::Tls12)).await);
+    let outcome = attempt_at(&Server::start(vec![old()]).await, minimum(TlsVersion::Tls13)).await;
+    refused(&outcome, &["no common TLS version"]);
+    let new = starttls_with(Step::TlsAs(tls_as(&server, &[&rustls::version::TLS13], None)));
+    delivered(&attempt_at(&Server::start(vec![new]).await, minimum(TlsVersion::Tls13)).await);
+}
+
+#[tokio::test]
+async fn a_reload_reads_certificate_files_anew() {
+    let case = Case::new();
+    let successor = Authority::new();
+    let (old, new) = (case.authority.issue(&["127.0.0.1"]), successor.issue(&["127.0.0.1"]));
+    let kept = [starttls(new.clone()), takes_one()].concat();
+    let server = Server::start(vec![starttls(old), starttls(new.clone()), kept, starttls(new)]).await;
+    let route = Arc::new(Route { tls: case.required(), host: "127.0.0.1".to_owned(), ..route(server.address) });
+    let delivery = delivery();
+    let one = async || attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    delivered(&one().await);
+    // The server changes over to another authority, and the operator puts that one into the file the route names.
+    std::fs::write(case.file("ca.pem"), &successor.pem).unwrap();
+    refused(&one().await, &["authority that is not known here"]);
+    delivery.retain(std::slice::from_ref(&route));
+    delivered(&one().await);
+    delivered(&one().await);
+    assert_eq!((server.connections(), delivery.idle_connections()), (3, 1), "the last one is kept");
+    // The file may have changed again: what was agreed by the old one is not used for further mail.
+    delivery.retain(std::slice::from_ref(&route));
+    assert_eq!(delivery.idle_connections(), 0);
+    delivered(&one().await);
+    assert_eq!(server.connections(), 4);
 }

@@ -81,7 +81,7 @@ impl Issued {
 fn leaf(names: &[&str], from: SystemTime, to: SystemTime) -> CertificateParams {
     let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     (params.not_before, params.not_after) = (from.into(), to.into());
     params

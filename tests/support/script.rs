@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::certs::Issued;
+use super::certs::{Authority, Issued};
 
 /// One step of a script.
 #[derive(Clone)]
@@ -28,6 +32,8 @@ pub enum Step {
     SayForEver(Vec<u8>),
     /// Goes on over TLS with this certificate.
     Tls(Box<Issued>),
+    /// Goes on over TLS, set up like this.
+    TlsAs(Arc<ServerConfig>),
     /// Resets the connection.
     Reset,
     /// Says nothing more, but stays.
@@ -66,6 +72,28 @@ pub fn takes_one() -> Vec<Step> {
         Step::HearContent,
         say("250 2.0.0 queued"),
     ]
+}
+
+/// TLS with this certificate and these versions; with `clients`, only for clients whose certificate that authority issued.
+pub fn tls_as(
+    issued: &Issued,
+    versions: &[&'static SupportedProtocolVersion],
+    clients: Option<&Authority>,
+) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    Arc::new(builder.with_single_cert(chain, key).unwrap())
 }
 
 /// A scripted server.
@@ -130,23 +158,18 @@ async fn play(stream: TcpStream, script: Vec<Step>, note: impl Fn(String)) -> Re
             socket2::SockRef::from(plain.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
             Ok(())
         }
-        Over::Tls(issued) => {
-            use rustls::pki_types::pem::PemObject;
-            use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-            let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes()).map(Result::unwrap).collect();
-            let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
-            let config =
-                rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                    .with_safe_default_protocol_versions()
-                    .unwrap()
-                    .with_no_client_auth()
-                    .with_single_cert(chain, key)
-                    .unwrap();
-            // A client that refuses the certificate ends here, as the test wants it.
-            let Ok(encrypted) = TlsAcceptor::from(Arc::new(config)).accept(plain.into_inner()).await else {
-                return Ok(());
+        Over::Tls(config) => {
+            let mut encrypted = match TlsAcceptor::from(config).accept(plain.into_inner()).into_fallible().await {
+                Ok(encrypted) => BufReader::new(encrypted),
+                // A client that refuses the certificate, or is refused, ends here, as the test wants it. What it still
+                // sends is read, so that no reset overtakes the alert.
+                Err((_, mut stream)) => {
+                    let mut nowhere = tokio::io::sink();
+                    let rest = tokio::io::copy(&mut stream, &mut nowhere);
+                    let _ = tokio::time::timeout(Duration::from_secs(5), rest).await;
+                    return Ok(());
+                }
             };
-            let mut encrypted = BufReader::new(encrypted);
             play_on(&mut encrypted, &mut steps, &note).await.map(|_| ())
         }
     }
@@ -155,7 +178,7 @@ async fn play(stream: TcpStream, script: Vec<Step>, note: impl Fn(String)) -> Re
 enum Over {
     End,
     Reset,
-    Tls(Box<Issued>),
+    Tls(Arc<ServerConfig>),
 }
 
 async fn play_on<S: AsyncRead + AsyncWrite + Unpin>(
@@ -195,7 +218,8 @@ async fn play_on<S: AsyncRead + AsyncWrite + Unpin>(
             }
             Step::Pause(time) => tokio::time::sleep(time).await,
             Step::SayForEver(text) => while stream.write_all(&text).await.is_ok() {},
-            Step::Tls(issued) => return Ok(Over::Tls(issued)),
+            Step::Tls(issued) => return Ok(Over::Tls(tls_as(&issued, rustls::ALL_VERSIONS, None))),
+            Step::TlsAs(config) => return Ok(Over::Tls(config)),
             Step::Reset => return Ok(Over::Reset),
             Step::Hang => tokio::time::sleep(Duration::from_secs(30)).await,
         }
