@@ -154,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Err(Broken::Gone) => End::Closed,
             Err(Broken::Farewell(reply)) => {
+                self.chunked = None;
                 reply.write_to(&mut self.output);
                 if self.flush().await.is_ok() && self.stream.shutdown().await.is_ok() {
                     self.linger().await;
@@ -165,8 +166,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Returns whether TLS is to begin.
     async fn converse(&mut self) -> Result<bool, Broken> {
+        let patience = self.shared.context.limits.command_timeout;
+        let mut until = Instant::now() + patience;
         loop {
+            let mut heard = false;
             while let Some(next) = self.next_line()? {
+                heard = true;
                 if !self.session.is_chunking() {
                     self.chunked = None;
                 }
@@ -204,10 +209,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             self.flush().await?;
-            let until = Instant::now() + self.shared.context.limits.command_timeout;
-            match self.read(until, true).await? {
+            // The time is for a whole command: an octet now and then does not extend it.
+            if heard {
+                until = Instant::now() + patience;
+            }
+            // Between two chunks the message's own time runs on, for its memory is held.
+            let content = self.chunked.as_ref().map(|chunked| self.content_until(&chunked.pace));
+            match self.read(content.map_or(until, |content| content.min(until)), true).await? {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
+                Read::Late if content.is_some_and(|content| content < until) => return Err(self.too_slow()),
                 Read::Late => return Err(self.farewell("idle", 2, "too long without a command")),
                 Read::Stopping => {
                     let reply = Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again");
@@ -327,6 +338,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.chunked = Some(Box::new(Chunked { intake, reader, pace }));
         }
         let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
+        // Small chunks are read together with their commands: nothing below would look at the clock.
+        if Instant::now() >= chunked.pace.deadline {
+            return Err(self.too_slow());
+        }
         let mut missing = size;
         loop {
             let pending = &self.input[self.taken..];
@@ -353,6 +368,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.session.message_over();
             let ends_with_line = chunked.reader.is_at_line_start();
             return self.finish(chunked.intake, ends_with_line).await;
+        }
+        // A chunk that came in one piece is not accounted yet, and the message goes on being held.
+        self.cover(&mut chunked.intake).await;
+        if chunked.intake.is_refused() {
+            self.session.message_over();
+            return self.finish(chunked.intake, true).await;
         }
         self.chunked = Some(chunked);
         Reply::new(250, EnhancedCode(2, 0, 0), format!("{size} octets taken")).write_to(&mut self.output);
@@ -407,13 +428,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads more of a message.
     async fn read_content(&mut self, pace: &Pace) -> Result<(), Broken> {
-        let limits = &self.shared.context.limits;
-        let until = pace.until(Instant::now(), limits.data_timeout, limits.minimum_rate, limits.minimum_rate_grace);
-        match self.read(until, false).await? {
+        match self.read(self.content_until(pace), false).await? {
             Read::Some => Ok(()),
             Read::Eof | Read::Stopping => Err(Broken::Gone),
-            Read::Late => Err(self.farewell("slow", 2, "the message came too slowly")),
+            Read::Late => Err(self.too_slow()),
         }
+    }
+
+    /// How long more of a message is waited for.
+    fn content_until(&self, pace: &Pace) -> Instant {
+        let limits = &self.shared.context.limits;
+        pace.until(Instant::now(), limits.data_timeout, limits.minimum_rate, limits.minimum_rate_grace)
+    }
+
+    fn too_slow(&self) -> Broken {
+        self.farewell("slow", 2, "the message came too slowly")
     }
 
     fn farewell(&self, reason: &'static str, detail: u16, text: &str) -> Broken {

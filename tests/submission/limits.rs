@@ -155,7 +155,7 @@ fn memory_is_shared_by_all_and_who_finds_none_hears_452() {
         l.bytes_in_flight_wait = Duration::from_millis(200);
     })
     .start();
-    let (mut first, mut second) = (server.logged_in(), server.logged_in());
+    let (mut first, mut second, mut third) = (server.logged_in(), server.logged_in(), server.logged_in());
     let body = format!("{}\r\n", "x".repeat(98)).repeat(9_000);
     first.begin("a@test.dk");
     first.send(format!("From: a@test.dk\r\n\r\n{body}"));
@@ -164,13 +164,20 @@ fn memory_is_shared_by_all_and_who_finds_none_hears_452() {
         assert!(Instant::now() < deadline, "the first message is not taken in");
         std::thread::sleep(Duration::from_millis(5));
     }
-    second.begin("a@test.dk");
-    second.send(format!("From: a@test.dk\r\n\r\n{body}.\r\n"));
-    second.hear("452 4.3.1");
-    second.say("NOOP", "250");
+    // One message may go over the limit to its end; in chunks, so that the answer tells that it has.
+    second.say("MAIL FROM:<a@test.dk>", "250");
+    second.say("RCPT TO:<b@example.com>", "250");
+    let content = format!("From: a@test.dk\r\n\r\n{body}");
+    second.send(format!("BDAT {}\r\n{content}", content.len()));
+    second.hear("250");
+    third.begin("a@test.dk");
+    third.send(format!("{content}.\r\n"));
+    third.hear("452 4.3.1");
+    third.say("NOOP", "250");
     first.send(".\r\n");
     first.hear("250");
-    assert!(second.mail("a@test.dk", MAIL).starts_with("250"));
+    second.say("BDAT 0 LAST", "250");
+    assert!(third.mail("a@test.dk", MAIL).starts_with("250"));
     assert_eq!(server.counters.bytes_in_flight.get(), 0);
 }
 
@@ -182,11 +189,57 @@ fn silence_and_dripping_are_cut_off() {
     client.closed();
     // An octet now and then does not extend the time for a command.
     let mut client = server.connect();
-    for _ in 0..3 {
-        client.send("N");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let begun = Instant::now();
+    let mut dripping = client.stream().try_clone().unwrap();
+    let drip = std::thread::spawn(move || {
+        // Each within the time, all together far beyond it; the server's close ends it.
+        while begun.elapsed() < Duration::from_secs(20) && std::io::Write::write_all(&mut dripping, b"N").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        begun.elapsed()
+    });
     client.hear("421 4.4.2");
+    drop(client);
+    assert!(drip.join().unwrap() < Duration::from_secs(20), "the server never closed");
+}
+
+#[test]
+fn chunks_that_come_whole_are_accounted_and_their_message_has_its_time() {
+    let server = Setup::with(|l| {
+        l.bytes_in_flight = 64 << 10;
+        l.bytes_in_flight_wait = Duration::from_millis(100);
+        l.transaction_timeout = Duration::from_millis(1500);
+    })
+    .start();
+    let (mut first, mut second) = (server.logged_in(), server.logged_in());
+    let begin = "MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n";
+    let body = format!("{}\r\n", "x".repeat(98)).repeat(300);
+    let chunks = format!("BDAT 19\r\nFrom: a@test.dk\r\n\r\nBDAT {}\r\n{body}", body.len());
+    for client in [&mut first, &mut second] {
+        client.send(format!("{begin}{chunks}"));
+        for start in ["250 2.1.0", "250 2.1.5", "250 2.0.0 19", "250 2.0.0 30000"] {
+            client.hear(start);
+        }
+    }
+    assert_eq!(server.counters.bytes_in_flight.get(), 64 << 10);
+    // The first goes over the limit to its end, as one message may; then there is room for nobody.
+    first.send(format!("BDAT {}\r\n{body}", body.len()));
+    first.hear("250 2.0.0 30000");
+    second.send(format!("BDAT {}\r\n{body}", body.len()));
+    second.hear("452 4.3.1");
+    // Commands between the chunks do not keep the memory held.
+    let begun = Instant::now();
+    loop {
+        first.send("NOOP\r\n");
+        let reply = first.reply();
+        if reply.starts_with("421 4.4.2") {
+            break;
+        }
+        assert!(reply.starts_with("250") && begun.elapsed() < Duration::from_secs(20), "{reply}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    first.closed();
+    assert_eq!(server.counters.bytes_in_flight.get(), 0);
 }
 
 #[test]
