@@ -132,6 +132,10 @@ impl Cursor<'_> {
             self.atoms()?;
         }
         let address = std::str::from_utf8(&self.text[start..self.pos]).map_err(|_| AddressError::Syntax)?;
+        // An encoded word is no address (RFC 2047 §5), but some readers decode it and show another one ("Mailsploit").
+        if address.split_once("=?").is_some_and(|(_, rest)| rest.contains("?=")) {
+            return Err(AddressError::Syntax);
+        }
         Mailbox::parse(address).map_err(AddressError::Address)
     }
 
@@ -162,6 +166,7 @@ mod tests {
             (b" J. Hansen ApS <a@test.dk> (kontoret)\r\n", "a@test.dk"),
             (b" S\xf8ren <a@test.dk>\r\n", "a@test.dk"),
             (b" \"a \\\" <b@evil.dk>\" <a@test.dk>", "a@test.dk"),
+            (b" a=?b@test.dk", "a=?b@test.dk"),
             (b" (b@evil.dk) \"x y\"@test.dk", "\"x y\"@test.dk"),
         ] {
             assert_eq!(single(value).map(|m| m.to_string()), Ok(address.to_owned()), "{:?}", value.escape_ascii());
@@ -190,6 +195,8 @@ mod tests {
             (b" <a@test.dk", AddressError::Syntax),
             (b" <>", AddressError::Syntax),
             (b" just a name", AddressError::Syntax),
+            (b" =?utf-8?b?Y2VvQGV2aWwuZGs=?==?utf-8?Q?=00?=@test.dk", AddressError::Syntax),
+            (b" CEO <\"=?utf-8?b?Y2VvQGV2aWwuZGs=?=\"@test.dk>", AddressError::Syntax),
         ] {
             assert_eq!(single(value), Err(why), "{:?}", value.escape_ascii());
         }
