@@ -16,6 +16,7 @@ use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use super::settings::Timeouts;
 use crate::message::{BodyKind, Envelope, Recipient, Ret};
 use crate::route::Route;
+use crate::smtp::response::ResponseError;
 use crate::smtp::{Domain, EnhancedCode, Reply};
 
 /// Octets of commands in flight before replies are read: less than any socket buffer, so that neither side waits for the
@@ -98,6 +99,11 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     if !go {
         connection.reset_first = true;
         return done(settle_flight(job, flight), true);
+    }
+    // What stands behind the 354 before anything was sent would be taken for the answer to the final dot.
+    if connection.has_more() {
+        let why = Broken::Malformed(ResponseError::NotAReply("a reply to content that was not sent yet".to_owned()));
+        return done(broken_off(job, flight, &why), false);
     }
     transfer(connection, job, timeouts, flight).await
 }
@@ -257,13 +263,13 @@ fn write_command(connection: &mut Connection, job: &Job<'_>, command: Command) {
             }
             line
         }
-        Command::Rcpt(index) => rcpt_line(&job.envelope.recipients[index], offers.dsn),
+        Command::Rcpt(index) => rcpt_line(&job.envelope.recipients[index], offers.dsn, job.envelope.smtputf8),
         Command::Data => "DATA".to_owned(),
     };
     connection.command(&line);
 }
 
-fn rcpt_line(recipient: &Recipient, dsn: bool) -> String {
+fn rcpt_line(recipient: &Recipient, dsn: bool, smtputf8: bool) -> String {
     let mut line = format!("RCPT TO:<{}>", recipient.address);
     if dsn {
         if let Some(notify) = recipient.notify {
@@ -271,7 +277,8 @@ fn rcpt_line(recipient: &Recipient, dsn: bool) -> String {
             let wishes: Vec<_> = wishes.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect();
             let _ = write!(line, " NOTIFY={}", if wishes.is_empty() { "NEVER".to_owned() } else { wishes.join(",") });
         }
-        if let Some(orcpt) = &recipient.orcpt {
+        // One in UTF-8 goes with SMTPUTF8 only (RFC 6533 §3), and is no reason to ask for that.
+        if let Some(orcpt) = recipient.orcpt.as_deref().filter(|orcpt| smtputf8 || orcpt.is_ascii()) {
             let _ = write!(line, " ORCPT={orcpt}");
         }
     }

@@ -147,8 +147,12 @@ impl Session {
         self.counted(next, now)
     }
 
-    /// A line that is no command: too long, or with a line end that is not CRLF.
+    /// A line that is no command: too long, or with a line end that is not CRLF. A login under way ends with it (RFC 4954 §4):
+    /// the client takes the next line for a command again, and so must we.
     pub(super) fn no_line(&mut self, why: &Refusal, now: Instant) -> Next {
+        if self.is_logging_in() {
+            self.state = State::Ready;
+        }
         let next = Next::Say(why.reply());
         self.counted(next, now)
     }
@@ -335,7 +339,9 @@ impl Session {
             // RFC 5321 §4.5.3.1.10: the client sends the rest with another message.
             return Reply::new(452, EnhancedCode(4, 5, 3), "enough recipients; send the others another message");
         }
-        if rcpt.address.needs_smtputf8() && !transaction.mail.smtputf8 {
+        // RFC 6533 §3 for ORCPT.
+        let in_ascii = !rcpt.address.needs_smtputf8() && rcpt.orcpt.as_deref().is_none_or(str::is_ascii);
+        if !in_ascii && !transaction.mail.smtputf8 {
             let text = "an address outside ASCII needs the parameter SMTPUTF8 at MAIL";
             return Reply::new(553, EnhancedCode(5, 6, 7), text);
         }

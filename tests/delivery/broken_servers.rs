@@ -142,6 +142,22 @@ async fn answers_nobody_asked_for_do_not_shift_the_conversation() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_content_is_not_taken_for_the_answer_to_it() {
+    // Whatever answers once too often and then refuses the message: it must not count as delivered.
+    let hasty = [
+        hello(&[]),
+        vec![hear("MAIL"), say("250 ok"), hear("RCPT"), say("250 ok"), hear("DATA"), say("354 go\r\n250 2.0.0 ok")],
+        vec![Step::Hang],
+    ];
+    let outcome = outcome_of(hasty.concat()).await;
+    assert_eq!(
+        (outcome.recipients[0].verdict, outcome.recipients[0].unknown),
+        (Verdict::Deferred, false),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_died_is_replaced_within_the_attempt() {
     let second = || [hello(&[]), takes_one()].concat();
     // Closed while waiting; closed at MAIL; 421 at MAIL; silent at MAIL; broken after RCPT.

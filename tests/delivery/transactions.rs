@@ -209,6 +209,26 @@ async fn what_the_server_offers_is_used() {
 }
 
 #[tokio::test]
+async fn an_original_recipient_in_utf8_goes_with_smtputf8_only() {
+    for (smtputf8, rcpt) in [
+        (false, "RCPT TO:<x@test.net> NOTIFY=NEVER\r\n"),
+        (true, "RCPT TO:<x@test.net> NOTIFY=NEVER ORCPT=utf-8;s\u{f8}ren@test.net\r\n"),
+    ] {
+        let script = [hello(&["SMTPUTF8", "DSN"]), takes_one()].concat();
+        let server = Server::start(vec![script]).await;
+        let mut message = message(&["x@test.net"]);
+        message.record.envelope.smtputf8 = smtputf8;
+        message.record.envelope.recipients[0].notify = Some(Notify::NEVER);
+        message.record.envelope.recipients[0].orcpt = Some("utf-8;s\u{f8}ren@test.net".to_owned());
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
+        assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+        let heard = server.heard();
+        let rcpt = rcpt.trim_end();
+        assert!(heard.concat().iter().any(|line| line.trim_end() == rcpt), "{heard:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_knows_only_helo_is_served() {
     let script = [
         vec![say("220 old"), hear("EHLO"), say("502 5.5.1 what?"), hear("HELO out.webcrm.test"), say("250 old")],

@@ -225,6 +225,25 @@ fn parameters_reach_the_envelope() {
 }
 
 #[test]
+fn an_original_recipient_outside_ascii_needs_smtputf8() {
+    let server = Setup::default().start();
+    server.logged_in().script(
+        "
+        C: MAIL FROM:<a@test.dk>
+        S: 250
+        C: RCPT TO:<b@example.com> ORCPT=utf-8;søren@example.com
+        S: 553 5.6.7
+        C: RSET
+        S: 250
+        C: MAIL FROM:<a@test.dk> SMTPUTF8
+        S: 250
+        C: RCPT TO:<b@example.com> ORCPT=utf-8;søren@example.com
+        S: 250
+        ",
+    );
+}
+
+#[test]
 fn helo_clients_are_served() {
     let server = Setup { auth: postbud::submission::ListenerAuth::Off, ..Setup::default() }.start();
     let mut client = server.connect();

@@ -77,6 +77,12 @@ fn exchanges_can_be_given_up_and_garbage_is_refused() {
     client.say(&base64(&format!("\0{}\0x", "u".repeat(8_000))), "535");
     client.say("AUTH PLAIN", "334");
     client.say(&"A".repeat(20_000), "501 5.5.4");
+    // Such a line ends the login, and so does one with a lone LF: what follows is a command again, not an answer.
+    client.say("NOOP", "250");
+    client.say("AUTH PLAIN", "334");
+    client.send("AAAA\n");
+    client.hear("500 5.5.2");
+    client.say("NOOP", "250");
 }
 
 #[test]
