@@ -1,6 +1,7 @@
 //! What a client may ask of the submission server. Every limit is configuration, has a sane default here, and names the
 //! reply that its breach is answered with.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// The largest header block that can be configured: the block must lie in the first chunk of the content.
@@ -11,7 +12,7 @@ pub const MAX_HEADER_SIZE: usize = 256_000;
 pub struct Limits {
     /// Connections at once in all; more hear 421 4.3.2.
     pub connections: usize,
-    /// Connections at once from one address; more hear 421 4.7.0.
+    /// Connections at once from one address; more hear 421 4.7.0. Here and for logins an IPv6 /64 counts as one address.
     pub connections_per_address: usize,
     /// Recipients a message; more hear 452 4.5.3.
     pub recipients: usize,
@@ -61,6 +62,15 @@ pub struct Limits {
     pub login_window: Duration,
 }
 
+/// What a client's address is counted as. Whoever has one IPv6 address has the other 2⁶⁴ of its network as well (RFC 6177):
+/// to count them one by one would be no limit.
+pub(super) fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -89,5 +99,19 @@ impl Default for Limits {
             login_failures_per_address: 30,
             login_window: Duration::from_secs(900),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let counted = |text: &str| counted_as(text.parse().unwrap()).to_string();
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(counted("2001:db8:1:2::1"), counted("2001:db8:1:2:ffff::"));
+        assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));
+        assert_eq!((counted("192.0.2.7"), counted("::ffff:192.0.2.7")), ("192.0.2.7".into(), "192.0.2.7".into()));
     }
 }

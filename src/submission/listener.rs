@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::budget::Budget;
 use super::connection::{Connection, End, Shared};
+use super::limits::counted_as;
 use super::login::Logins;
 use super::session::{Rules, Session};
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
@@ -184,7 +185,7 @@ impl Listener {
             tracing::warn!(%peer, listener = %self.settings.address, "refused: not in allow_from");
             return self.turn_away(&stream, 554, EnhancedCode(5, 7, 1), "this address may not connect");
         }
-        let place = match self.door.enter(peer, limits.connections, limits.connections_per_address) {
+        let place = match self.door.enter(counted_as(peer), limits.connections, limits.connections_per_address) {
             Ok(place) => place,
             Err(reason) => {
                 context.counters.refuse_connection(reason);

@@ -11,6 +11,7 @@ use aws_lc_rs::digest;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::limits::counted_as;
 use super::{Credentials, Limits, Submitter, Submitters};
 
 /// How long a login waits for its turn to be checked.
@@ -64,6 +65,7 @@ impl Logins {
             return Login::Right { submitter, remembered: true };
         }
         let start = Instant::now();
+        let peer = counted_as(peer);
         let Ok(Ok(turn)) = tokio::time::timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await else {
             return Login::Busy;
         };
