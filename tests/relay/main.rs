@@ -8,12 +8,14 @@ mod postfix;
 mod refusals;
 mod reload;
 mod restart;
+mod scale;
 
 #[path = "../support"]
 mod support {
     pub mod capture;
     pub mod certs;
     pub mod client;
+    pub mod drafts;
     pub mod mailjet;
     pub mod peers;
     pub mod relay;

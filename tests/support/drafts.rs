@@ -1,4 +1,5 @@
 //! Drafts for spool tests: small messages whose content is a function of their number, so that any reader can check them.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
