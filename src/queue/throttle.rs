@@ -168,8 +168,11 @@ impl Throttle {
     }
 
     /// How much of the time from `due` to `now` a message waited for our own caps and fairness, and not for the server's
-    /// trouble: that much does not make it older.
+    /// trouble: that much does not make it older. What an operator made due at once ([`Timestamp::EPOCH`]) does not say since when.
     pub fn own_waiting(&self, due: Timestamp, now: Timestamp) -> Duration {
+        if due == Timestamp::EPOCH {
+            return Duration::ZERO;
+        }
         let trouble: Duration =
             self.troubles.iter().map(|(from, to)| to.unwrap_or(now).min(now).since((*from).max(due))).sum();
         now.since(due).saturating_sub(trouble)
@@ -287,5 +290,12 @@ mod tests {
             throttle.suspend("535", at(301 + 2 * n));
         }
         assert!(throttle.troubles.len() <= REMEMBERED_TROUBLES);
+    }
+
+    #[test]
+    fn what_an_operator_made_due_at_once_has_not_waited_since_1970() {
+        let throttle = Throttle::new(caps(), 0, at(0));
+        assert_eq!(throttle.own_waiting(Timestamp::EPOCH, at(5)), Duration::ZERO);
+        assert_eq!(throttle.own_waiting(at(0), at(5)), Duration::from_secs(5));
     }
 }
