@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -84,6 +85,9 @@ fn hold_doubtful(shared: &Shared, id: QueueId) {
     }
 }
 
+/// A lease that a panic dropped comes back after this long.
+const AFTER_PANIC: Duration = Duration::from_secs(300);
+
 /// What makes a dropped lease come back.
 struct Held {
     shared: Arc<Shared>,
@@ -95,7 +99,9 @@ struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.settled {
-            self.shared.index().give_back(self.id, self.due);
+            // A message that makes the program panic must not do so again at once, and again.
+            let due = if std::thread::panicking() { Timestamp::now() + AFTER_PANIC } else { self.due };
+            self.shared.index().give_back(self.id, due);
             self.shared.changed.notify_one();
         }
     }

@@ -379,6 +379,10 @@ impl Index {
             if looked == look {
                 return (found, Some(entry.id));
             }
+            // Ids go up with time: nothing after this one arrived before it.
+            if filter.arrived_before.is_some_and(|before| entry.id.arrived() >= before) {
+                return (found, None);
+            }
             if self.matches(entry, filter, domain) {
                 found.push(*entry);
             }
