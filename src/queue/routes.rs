@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::{Outcome, Trouble, Verdict};
+use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::CustomerId;
 use crate::queue::forecast::last_leaves;
 use crate::queue::lanes::Lanes;
@@ -13,6 +13,9 @@ use crate::queue::throttle::Throttle;
 use crate::route::{Route, RouteId, RouteState, RouteStatus};
 use crate::spool::Lane;
 use crate::time::Timestamp;
+
+/// A record that waits for a suspended route is looked at again after this long.
+const SUSPENDED_LOOK: Duration = Duration::from_secs(60);
 
 /// The routes in use, and the customers whose mail has no way out.
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ pub struct Turn {
     pub lane: Lane,
     /// How many attempts may start now.
     pub most: usize,
+    /// More slots are free, and other lanes are in line for them.
+    pub more: bool,
 }
 
 impl Routes {
@@ -67,7 +72,7 @@ impl Routes {
         let lane = entry.lanes.take_turn()?;
         // Slots that are free beyond this one are shared by the lanes in line.
         let share = (most as usize).div_ceil(entry.lanes.len()).max(1);
-        Some(Turn { lane, most: share })
+        Some(Turn { lane, most: share, more: (most as usize) > share && entry.lanes.len() > 1 })
     }
 
     /// Nothing in `lane` is due on `route`.
@@ -80,9 +85,15 @@ impl Routes {
     /// Takes a slot for one attempt at a time; [`leave`](Self::leave) gives it back.
     pub fn enter(&mut self, route: &Arc<Route>, now: Timestamp) -> bool {
         let entry = self.entry(route, now);
-        let free = entry.running < entry.throttle.concurrency(now);
+        let free = entry.running < entry.throttle.concurrency(now) && entry.throttle.allowance(now) > 0;
         entry.running += u32::from(free);
         free
+    }
+
+    /// When a record that found no slot on `route` is worth another look: `later`, but not while the route carries nothing.
+    pub fn look_again(&mut self, route: &Arc<Route>, later: Timestamp, now: Timestamp) -> Timestamp {
+        let throttle = &mut self.entry(route, now).throttle;
+        throttle.next_change(now).unwrap_or(now + SUSPENDED_LOOK).max(later)
     }
 
     /// Gives a slot back.
@@ -102,7 +113,9 @@ impl Routes {
     /// route carried mail until now.
     pub fn report(&mut self, id: &RouteId, outcome: &Outcome, taken: usize, now: Timestamp, jitter: f64) -> bool {
         let Some(entry) = self.routes.get_mut(id) else { return false };
-        let unheard = taken.saturating_sub(outcome.recipients.len());
+        // No connection, no login, no greeting: the server has counted nobody.
+        let heard = outcome.recipients.iter().filter(|r| r.scope != Scope::Route || r.verdict != Verdict::Deferred);
+        let unheard = taken.saturating_sub(heard.count());
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
         match &outcome.trouble {
             Some(Trouble::BackOff { reason, at_least, .. }) => entry.throttle.back_off(reason, *at_least, now, jitter),
@@ -159,6 +172,8 @@ impl Routes {
     /// that is gone leaves once its attempts end. Parked customers are looked at anew.
     pub fn reload(&mut self, current: impl Iterator<Item = Arc<Route>>, now: Timestamp) {
         self.parked.clear();
+        // A route that leaves and comes back on the same day goes on with that day's count.
+        self.spent = self.spent();
         let current: BTreeMap<RouteId, Arc<Route>> = current.map(|route| (route.id.clone(), route)).collect();
         self.routes.retain(|id, entry| current.contains_key(id) || entry.running > 0);
         for (_, route) in current {
@@ -229,7 +244,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{RecipientOutcome, Scope};
+    use crate::delivery::RecipientOutcome;
     use crate::message::Urgency;
     use crate::route::{Caps, RouteKind, TlsMode, TlsPolicy, TlsVersion};
     use crate::spool::Kind;
@@ -274,11 +289,13 @@ mod tests {
         let (mut routes, route) = (Routes::default(), route(8, None, "h"));
         routes.offer(lane("a"), &route, now());
         assert!(routes.enter(&route, now()));
-        assert_eq!(routes.turn(&route.id, now()), Some(Turn { lane: lane("a"), most: 8 }));
+        assert_eq!(routes.turn(&route.id, now()), Some(Turn { lane: lane("a"), most: 8, more: false }));
         routes.offer(lane("b"), &route, now());
-        assert_eq!(routes.turn(&route.id, now()).unwrap().most, 4);
+        let turn = routes.turn(&route.id, now()).unwrap();
+        assert_eq!((turn.most, turn.more), (4, true));
         while routes.enter(&route, now()) {}
-        assert_eq!(routes.turn(&route.id, now()).unwrap().most, 1, "the caller's own slot");
+        let turn = routes.turn(&route.id, now()).unwrap();
+        assert_eq!((turn.most, turn.more), (1, false), "the caller's own slot");
         assert!(routes.startable(now()).is_empty());
         routes.leave(&route.id);
         assert_eq!(routes.startable(now()).len(), 1);
@@ -327,5 +344,47 @@ mod tests {
         };
         routes.report(&route.id, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
         assert_eq!(routes.spent()[&route.id], (today, 96));
+    }
+
+    #[test]
+    fn a_server_that_was_not_reached_uses_up_nothing_of_the_day() {
+        let route = route(8, Some(10), "h");
+        let mut routes = Routes::default();
+        routes.offer(lane("a"), &route, now());
+        assert_eq!(routes.take(&route.id, 10, now()), 10);
+        assert!(!routes.enter(&route, now()), "the day's cap is used up");
+        let recipients = (0..10).map(|index| RecipientOutcome {
+            index,
+            verdict: Verdict::Deferred,
+            scope: Scope::Route,
+            reply: "connection refused".into(),
+            advice: None,
+            unknown: false,
+        });
+        let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
+        routes.report(&route.id, &outcome, 10, now(), 0.0);
+        assert_eq!(routes.spent()[&route.id].1, 0);
+    }
+
+    #[test]
+    fn a_route_that_leaves_and_comes_back_goes_on_with_the_days_count() {
+        let route = route(8, Some(10), "h");
+        let mut routes = Routes::default();
+        routes.offer(lane("a"), &route, now());
+        assert_eq!(routes.take(&route.id, 7, now()), 7);
+        routes.reload(std::iter::empty(), now());
+        routes.reload([Arc::clone(&route)].into_iter(), now());
+        assert_eq!(routes.take(&route.id, 10, now()), 3);
+    }
+
+    #[test]
+    fn a_record_without_a_slot_comes_back_when_its_route_carries_mail() {
+        let (mut routes, route) = (Routes::default(), route(8, Some(10), "h"));
+        let later = now() + Duration::from_secs(2);
+        assert_eq!(routes.look_again(&route, later, now()), later);
+        routes.take(&route.id, 10, now());
+        assert!(routes.look_again(&route, later, now()) > now() + Duration::from_secs(60), "tomorrow");
+        routes.suspend(&route.id, "535", now());
+        assert_eq!(routes.look_again(&route, later, now()), now() + SUSPENDED_LOOK);
     }
 }

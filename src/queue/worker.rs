@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 
 /// A record whose own route has no free slot is looked at again after this long.
 const LATER: Duration = Duration::from_secs(2);
+/// One whose domain has no way out, after this long.
+const NO_WAY_OUT: Duration = Duration::from_secs(300);
 
 /// One of a route's slots; given back when dropped.
 pub(super) struct Slot {
@@ -57,6 +59,10 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
         }
         let Some(lease) = in_hand.pop_front() else {
             let Some(turn) = inner.routes().turn(&slot.route.id, now) else { return };
+            // One look at the spool starts one worker: it sees to it that lanes with one message each fill the slots too.
+            if turn.more {
+                start_another(&slot);
+            }
             match claim(&slot, &turn.lane, turn.most, now).await {
                 Some(leases) => in_hand = leases,
                 None => return,
@@ -65,40 +71,57 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
             continue;
         };
         match own_slot(&slot, &lease) {
-            OwnSlot::ThisOne => attempt(&slot, lease).await,
-            OwnSlot::Other(other) => attempt(&other, lease).await,
-            OwnSlot::Later => postpone(&inner, lease, now + LATER).await,
+            OwnSlot::ThisOne(route) => attempt(&inner, &route, lease).await,
+            OwnSlot::Other(other) => attempt(&inner, &other.route, lease).await,
+            OwnSlot::Later(route) => {
+                let (due, own_waiting) = {
+                    let mut routes = inner.routes();
+                    let due = routes.look_again(&route, now + LATER, now);
+                    (due, routes.own_waiting(&route.id, lease.record.due, now))
+                };
+                postpone(&inner, lease, due, own_waiting).await;
+            }
+            OwnSlot::None(reason) => {
+                let customer = lease.record.lane.customer.clone();
+                if inner.routes().park(&customer, &reason) {
+                    inner.alert(Some(&customer), None, format!("queued mail is kept: {reason}"));
+                }
+                postpone(&inner, lease, now + NO_WAY_OUT, Duration::ZERO).await;
+            }
         }
     }
 }
 
 /// Which slot a record is to be tried in.
 enum OwnSlot {
-    /// The worker's.
-    ThisOne,
+    /// The worker's, over the route as it is configured now: a reload may have changed it since the worker began.
+    ThisOne(Arc<Route>),
     /// One of the tier that the record's own domain has earned.
     Other(Slot),
-    /// None is free there now.
-    Later,
+    /// None is free on this route now.
+    Later(Arc<Route>),
+    /// There is no way out, for this reason.
+    None(String),
 }
 
 fn own_slot(slot: &Slot, lease: &Lease) -> OwnSlot {
     let inner = &slot.inner;
     let directory = inner.parts.directory.load();
     match inner.way_out_for(&directory, &lease.record.lane, Some(&lease.record.from_domain)) {
-        Ok(route) if route.id == slot.route.id => OwnSlot::ThisOne,
+        Ok(route) if route.id == slot.route.id => OwnSlot::ThisOne(route),
         Ok(route) if inner.routes().enter(&route, Timestamp::now()) => OwnSlot::Other(Slot::new(inner, route)),
-        _ => OwnSlot::Later,
+        Ok(route) => OwnSlot::Later(route),
+        Err(reason) => OwnSlot::None(reason),
     }
 }
 
 /// Puts a record back untried.
-async fn postpone(inner: &Arc<Inner>, lease: Lease, due: Timestamp) {
+async fn postpone(inner: &Arc<Inner>, lease: Lease, due: Timestamp, own_waiting: Duration) {
     let settlement = Settlement {
         results: Vec::new(),
         due,
         counts: false,
-        waited_for_caps: Duration::ZERO,
+        waited_for_caps: own_waiting,
         delay_notified: lease.record.delay_notified,
         hold: None,
     };
@@ -118,6 +141,8 @@ async fn claim(slot: &Slot, lane: &crate::spool::Lane, most: usize, now: Timesta
             Ok(leases) => {
                 if leases.len() < most {
                     inner.routes().exhausted(&slot.route.id, lane);
+                    // Mail that came between the claim and this is in no line now.
+                    inner.wake.notify_one();
                 }
                 return Some(leases.into());
             }
@@ -133,6 +158,12 @@ async fn claim(slot: &Slot, lane: &crate::spool::Lane, most: usize, now: Timesta
     Some(VecDeque::new())
 }
 
+fn start_another(slot: &Slot) {
+    if let Some(another) = slot.another() {
+        slot.inner.tasks.spawn(run(another));
+    }
+}
+
 /// Gives all claimed records but the first to workers of their own, as far as slots are free.
 fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
     while in_hand.len() > 1 {
@@ -143,8 +174,7 @@ fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
 }
 
 /// One attempt for one record: as many transactions as its recipients and the route's caps make it, then the decision.
-async fn attempt(slot: &Slot, lease: Lease) {
-    let Slot { inner, route } = slot;
+async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let customer = inner.parts.directory.load().get(&lease.record.lane.customer).cloned();
     let began = Timestamp::now();
     let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, began);
@@ -152,7 +182,9 @@ async fn attempt(slot: &Slot, lease: Lease) {
     let mut waiting: Vec<usize> = lease.record.waiting().map(|(index, _)| index).collect();
     let mut outcome = Outcome::default();
     let mut tried = false;
-    while !waiting.is_empty() && outcome.trouble.is_none() && outcome.unreadable.is_none() {
+    // On a stop the transaction under way ends; the ones after it are left to the next start.
+    while !waiting.is_empty() && outcome.trouble.is_none() && outcome.unreadable.is_none() && !inner.stop.is_cancelled()
+    {
         let taken = inner.routes().take(&route.id, waiting.len(), Timestamp::now());
         if taken == 0 {
             break;
@@ -161,7 +193,7 @@ async fn attempt(slot: &Slot, lease: Lease) {
         let rest = waiting.split_off(taken);
         inner.counters.attempts.inc();
         let part = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &waiting, &extra_header).await;
-        report(slot, &part, taken);
+        report(inner, route, &part, taken);
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
         outcome.unreadable = part.unreadable;
@@ -178,8 +210,7 @@ async fn attempt(slot: &Slot, lease: Lease) {
 }
 
 /// Tells the route what was heard. New trouble that a person must mend makes an alert.
-fn report(slot: &Slot, outcome: &Outcome, taken: usize) {
-    let Slot { inner, route } = slot;
+fn report(inner: &Arc<Inner>, route: &Route, outcome: &Outcome, taken: usize) {
     let is_news = inner.routes().report(&route.id, outcome, taken, Timestamp::now(), rand::random());
     let alert = match &outcome.trouble {
         Some(Trouble::Suspend { reason, advice }) => Some(format!("route suspended: {reason}. {advice}")),
@@ -255,25 +286,28 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
 /// Gives up records that are past their maximum age without another attempt.
 pub(super) async fn expire(inner: &Arc<Inner>, route: &Arc<Route>, old: Filter) {
     const AT_ONCE: usize = 100;
-    loop {
-        let leases = match inner.parts.spool.seize(old.clone(), AT_ONCE).await {
+    /// Pages looked through in vain before the rest is left to the next sweep: what our own caps hold is not past its age.
+    const IN_VAIN: u32 = 20;
+    let Patience { retry, .. } = &inner.settings.patience;
+    let (mut after, mut in_vain) = (None, 0);
+    while in_vain < IN_VAIN && !inner.stop.is_cancelled() {
+        let leases = match inner.parts.spool.seize(Filter { after, ..old.clone() }, AT_ONCE).await {
             Ok(leases) => leases,
             Err(why) => return tracing::error!("old mail cannot be looked through: {why}"),
         };
+        let Some(last) = leases.last() else { return };
+        after = Some(last.record.id);
+        in_vain += 1;
         let now = Timestamp::now();
-        let mut given_up = 0;
         for lease in leases {
-            let Patience { retry, .. } = &inner.settings.patience;
-            if verdict::expires_at(&lease.record, retry) <= now {
+            let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, now);
+            if verdict::expires_at(&lease.record, retry) + own_waiting <= now {
                 let nothing = Outcome::default();
                 let patience = &inner.settings.patience;
-                let decision = verdict::decide(&lease.record, &route.id, &nothing, patience, Duration::ZERO, now, 0.5);
+                let decision = verdict::decide(&lease.record, &route.id, &nothing, patience, own_waiting, now, 0.5);
                 apply(inner, lease, decision).await;
-                given_up += 1;
+                in_vain = 0;
             }
-        }
-        if given_up < AT_ONCE || inner.stop.is_cancelled() {
-            return;
         }
     }
 }
