@@ -155,7 +155,9 @@ impl Queue {
             Via::OwnServer(route) => Some(Arc::clone(route)),
             Via::Mailjet { .. } => None,
         });
-        let all: Vec<Arc<Route>> = own.chain(directory.tiers().values().map(|tier| Arc::clone(&tier.route))).collect();
+        let tiers = directory.tiers().values().map(|tier| Arc::clone(&tier.route));
+        let bounces = self.0.parts.postmaster.settings.route.clone();
+        let all: Vec<Arc<Route>> = own.chain(tiers).chain(bounces).collect();
         self.0.parts.delivery.retain(&all);
         self.0.routes().reload(all.into_iter(), Timestamp::now());
         self.0.wake.notify_one();
@@ -199,10 +201,11 @@ impl Inner {
     }
 
     /// The way out of a lane, or why there is none. A customer's domains may have earned different tiers; the lane stands in
-    /// line for its first domain's, and [`worker`] moves a record whose own domain has another.
+    /// line for that of the first domain that has one, and [`worker`] moves a record whose own domain has another.
     fn way_out(&self, directory: &Directory, lane: &Lane) -> Result<Arc<Route>, String> {
-        let customer = directory.get(&lane.customer);
-        self.way_out_for(directory, lane, customer.and_then(|customer| customer.domains.keys().next()))
+        let domains = directory.get(&lane.customer).into_iter().flat_map(|customer| customer.domains.keys());
+        let mut ways = domains.map(|domain| self.way_out_for(directory, lane, Some(domain)));
+        ways.find(Result::is_ok).unwrap_or_else(|| self.way_out_for(directory, lane, None))
     }
 
     /// The way out of mail from `domain` in a lane, or why there is none.
@@ -233,8 +236,12 @@ impl Inner {
     /// Results cannot be recorded, so nothing more is sent for a while.
     fn halt(&self, why: &crate::spool::Error) {
         let until = Timestamp::now() + HALT;
-        self.halted_until.store(until.as_millis(), Ordering::Relaxed);
+        let before = self.halted_until.swap(until.as_millis(), Ordering::Relaxed);
         self.counters.halts.inc();
+        // Every worker comes here at once, and again at every end of the pause while the trouble lasts: one alert.
+        if Timestamp::from_millis(before) + HALT > Timestamp::now() {
+            return;
+        }
         self.alert(None, None, format!("delivery stops for {HALT:?}, because the spool cannot record results: {why}"));
     }
 
