@@ -103,3 +103,26 @@ fn the_daily_cap_holds_across_a_restart() {
         assert_eq!(server.received().len(), expected);
     }
 }
+
+#[test]
+fn many_customers_with_a_message_each_use_all_connections() {
+    let later = free_port();
+    let domains: Vec<(String, String)> = (0..12).map(|n| (format!("c{n}"), format!("c{n}.example"))).collect();
+    let customers: Vec<Customer> =
+        domains.iter().map(|(id, domain)| Customer { id, domain, route: MAILJET.into() }).collect();
+    let site = Site::with(&customers, &tier(later, "concurrency = 4"));
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    for (_, domain) in &domains {
+        let from = format!("a@{domain}");
+        queue_id(&client.send(&from, &["b@example.net"], &message(&from, "b@example.net", "one")).unwrap());
+    }
+    let server = Capture::scripted(&later.to_string(), Box::new(|_| None));
+    let pause = Duration::from_millis(500);
+    server.answer_after(pause);
+    assert!(site.operate(&["route", "resume", "mailjet.starter"]).status.success());
+    let received = server.wait_for(domains.len(), Duration::from_secs(30));
+    let close = received.windows(2).filter(|pair| pair[1].at - pair[0].at < pause).count();
+    assert!(close > 0, "each answer came a whole pause after the one before: one connection did it all");
+    relay.stop();
+}

@@ -59,3 +59,23 @@ fn queued_mail_of_a_removed_customer_is_kept_with_an_alert_and_leaves_when_it_is
     server.wait_for(1, Duration::from_secs(40));
     relay.stop();
 }
+
+#[test]
+fn deliveries_under_way_take_the_new_route_with_the_next_message() {
+    let (old, new) = (Capture::start(), Capture::start());
+    old.answer_after(Duration::from_millis(500));
+    let site = Site::new(&[Customer { id: "busy", domain: "busy.example", route: plain_route(old.address) }]);
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    const MESSAGES: usize = 80;
+    for n in 0..MESSAGES {
+        queue_id(&send(&mut client, "busy.example", &format!("message {n}")));
+    }
+    old.wait_for(1, Duration::from_secs(20));
+    site.add(&Customer { id: "busy", domain: "busy.example", route: plain_route(new.address) });
+    relay.signal("HUP");
+    new.wait_for(1, Duration::from_secs(20));
+    let left = MESSAGES - old.received().len();
+    assert!(left > 0, "the old server was given all of it");
+    relay.stop();
+}

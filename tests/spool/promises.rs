@@ -206,3 +206,35 @@ impl ParseDomain for str {
         postbud::smtp::Domain::parse(self).unwrap()
     }
 }
+
+#[tokio::test]
+async fn a_lease_that_a_panic_dropped_does_not_come_back_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
+    drop(claim_all(&*spool, "x").await);
+    let leases = claim_all(&*spool, "x").await;
+    assert_eq!(leases.len(), 1, "one that was merely dropped is due again");
+    let attempt = tokio::spawn(async move {
+        let _leases = leases;
+        panic!("as an attempt might");
+    });
+    assert!(attempt.await.unwrap_err().is_panic());
+    assert!(claim_all(&*spool, "x").await.is_empty());
+    let (_, next) = spool.due(Timestamp::now());
+    assert!(next.is_some_and(|at| at > Timestamp::now() + Duration::from_secs(200)));
+}
+
+#[tokio::test]
+async fn a_search_by_age_finds_what_is_older_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let mut ids = Vec::new();
+    for seed in 0..3 {
+        ids.push(spool.commit(draft("x", &["a@b.dk"], seed, 100)).await.unwrap().id());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let old = Filter { arrived_before: Some(ids[2].arrived()), ..Filter::default() };
+    let found: Vec<_> = spool.list(old, 10).await.unwrap().iter().map(|record| record.id).collect();
+    assert_eq!(found, ids[..2]);
+}

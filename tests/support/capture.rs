@@ -145,7 +145,9 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
             "DATA" => {
                 say("354 go on")?;
                 let content = read_content(&mut input)?;
-                std::thread::sleep(*shared.pause.lock().unwrap());
+                // Read first: held while sleeping, the lock would make the connections wait for each other.
+                let pause = *shared.pause.lock().unwrap();
+                std::thread::sleep(pause);
                 let at = Instant::now();
                 let received = Received { from: from.clone(), to: to.clone(), content, at };
                 shared.received.lock().unwrap().push(received);
