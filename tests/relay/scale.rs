@@ -23,7 +23,7 @@ async fn fill(dir: std::path::PathBuf, messages: u64) {
             let spool = Arc::clone(&spool);
             tokio::spawn(async move {
                 for seed in (writer..messages).step_by(WRITERS as usize) {
-                    spool.commit(draft("good", &["b@example.net"], seed, SIZE)).await.expect("it is committed");
+                    let _ = spool.commit(draft("good", &["b@example.net"], seed, SIZE)).await.expect("it is committed");
                 }
             })
         })
