@@ -17,6 +17,8 @@ mod driver;
 mod kills;
 #[path = "crash/power.rs"]
 mod power;
+#[path = "crash/read_only.rs"]
+mod read_only;
 #[path = "crash/room.rs"]
 mod room;
 

@@ -32,7 +32,8 @@ impl Mounted {
         let mounted = Mounted { dir };
         let image = mounted.dir.path().join("image").display().to_string();
         run(&["truncate", "-s", "320M", &image])?;
-        run(&[&format!("mkfs.{kind}"), "-q", &image])?;
+        let on_errors: &[&str] = if kind == "ext4" { &["-e", "remount-ro"] } else { &[] };
+        run(&[&[&format!("mkfs.{kind}"), "-q"], on_errors, &[&image]].concat())?;
         mounted.mount()?;
         Ok(mounted)
     }
@@ -55,8 +56,18 @@ impl Mounted {
         run(&["xfs_io", "-x", "-c", "shutdown", &self.path().display().to_string()])
     }
 
+    /// An error on the file system, which ext4 answers by taking no more writes.
+    pub fn turn_read_only(&self) -> Result<(), String> {
+        let mount = self.path().display().to_string();
+        let out = Command::new("findmnt").args(["-n", "-o", "SOURCE", &mount]).output().map_err(|e| e.to_string())?;
+        let source = String::from_utf8_lossy(&out.stdout);
+        let device = source.trim().rsplit('/').next().unwrap_or_default();
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(&trigger, "test").map_err(|error| format!("{trigger}: {error}"))
+    }
+
     /// Power is back.
-    fn restart(&self) -> Result<(), String> {
+    pub fn restart(&self) -> Result<(), String> {
         self.unmount()?;
         self.mount()
     }
