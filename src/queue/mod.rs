@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
@@ -45,6 +45,9 @@ pub use verdict::Patience;
 
 /// No longer than this between two looks at the spool, even if nothing seems due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Looks at the spool take a tenth of one core's time at most, once they are long enough to matter.
+const WORTH_A_REST: Duration = Duration::from_millis(10);
+const LONGEST_REST: Duration = Duration::from_millis(500);
 /// Results could not be recorded: nothing is sent for this long.
 const HALT: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -287,8 +290,13 @@ fn no_tier(customer: &Customer) -> String {
 async fn dispatch(inner: Arc<Inner>) {
     let changed = inner.parts.spool.changed();
     loop {
-        let now = Timestamp::now();
+        let (now, began) = (Timestamp::now(), Instant::now());
         let pause = inner.look(now).since(now);
+        // A look costs what lanes are due: with thousands of them, not at every commit.
+        let rest = began.elapsed() * 9;
+        if rest > WORTH_A_REST {
+            tokio::time::sleep(rest.min(LONGEST_REST)).await;
+        }
         tokio::select! {
             () = inner.stop.cancelled() => return,
             () = changed.notified() => {}
