@@ -1,15 +1,9 @@
 //! Did every message arrive, once, and does its signature hold?
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::Arc;
-use std::time::Instant;
 
-use mail_auth::common::parse::TxtRecordParser;
-use mail_auth::common::verify::DomainKey;
-use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
-use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt};
+use postbud::dkim::verify::{Keys, verify};
+use postbud::resolver::FixedZone;
 use serde::Serialize;
 
 use super::scratch::KeyRecord;
@@ -81,58 +75,19 @@ pub struct Signatures {
 
 /// Verifies with mail-auth against the key records.
 pub async fn signatures(samples: &[Vec<u8>], records: &[KeyRecord]) -> anyhow::Result<Signatures> {
-    let mut zone = Zone(HashMap::new());
-    for record in records {
-        let key = DomainKey::parse(record.text.as_bytes()).map_err(|e| anyhow::anyhow!("our own record: {e}"))?;
-        zone.0.insert(record.name.clone().into(), Txt::DomainKey(Arc::new(key)));
-    }
     // No name server is ever asked: what is not in the zone is a failure.
-    let authenticator = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default())?;
+    let zone = FixedZone::new();
+    for record in records {
+        zone.add_txt(&record.name, &record.text);
+    }
     let mut found = Signatures { checked: samples.len() as u64, ..Signatures::default() };
     for sample in samples {
-        let verdict = verify(&authenticator, &zone, sample).await;
-        match verdict {
-            Ok(()) => found.good += 1,
-            Err(why) => {
-                found.first_failure.get_or_insert(why);
-            }
+        let verdicts = verify(sample, Keys::Dns(&zone)).await?;
+        match verdicts.iter().find_map(|verdict| verdict.outcome.as_ref().err()) {
+            Some(why) => _ = found.first_failure.get_or_insert_with(|| why.clone()),
+            None if verdicts.is_empty() => _ = found.first_failure.get_or_insert_with(|| "no signature".to_owned()),
+            None => found.good += 1,
         }
     }
     Ok(found)
-}
-
-async fn verify(authenticator: &MessageAuthenticator, zone: &Zone, message: &[u8]) -> Result<(), String> {
-    let parsed = AuthenticatedMessage::parse(message).ok_or("not a message")?;
-    let parameters = Parameters::new(&parsed).with_txt_cache(zone);
-    let results = authenticator.verify_dkim(parameters).await;
-    if results.is_empty() {
-        return Err("no signature".to_owned());
-    }
-    match results.iter().find(|output| *output.result() != DkimResult::Pass) {
-        Some(bad) => Err(format!("{:?}", bad.result())),
-        None => Ok(()),
-    }
-}
-
-/// A cache that knows the key records and nothing else, in the place of DNS.
-struct Zone(HashMap<Box<str>, Txt>);
-
-impl ResolverCache<Box<str>, Txt> for Zone {
-    fn get<Q>(&self, name: &Q) -> Option<Txt>
-    where
-        Box<str>: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.0.get(name).cloned()
-    }
-
-    fn remove<Q>(&self, _: &Q) -> Option<Txt>
-    where
-        Box<str>: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        None
-    }
-
-    fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
 }
