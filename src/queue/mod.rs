@@ -166,11 +166,6 @@ impl Queue {
         self.0.wake.notify_one();
     }
 
-    /// Customers whose mail is kept because it has no way out, with the reason.
-    pub fn parked(&self) -> BTreeMap<CustomerId, String> {
-        self.0.routes().parked().clone()
-    }
-
     /// Starts no more attempts, and waits up to `grace` for those under way. What is not done by then is cut off; its mail
     /// stays queued.
     pub async fn stop(&self, grace: Duration) {

@@ -217,11 +217,6 @@ impl Routes {
         self.routes.iter_mut().map(status).collect()
     }
 
-    /// Customers whose mail has no way out, with the reason.
-    pub fn parked(&self) -> &BTreeMap<CustomerId, String> {
-        &self.parked
-    }
-
     /// What the ledger keeps: recipients sent by route and UTC day, for routes with a daily cap.
     pub fn spent(&self) -> BTreeMap<RouteId, (u64, u32)> {
         let capped = self.routes.iter().filter(|(_, entry)| entry.route.caps.per_day.is_some());
