@@ -1,0 +1,165 @@
+//! The content of messages, over DATA and BDAT: from the socket through the reader into the intake, as memory and pace allow.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::pace::Pace;
+use super::wire::Read;
+use super::{Broken, Connection};
+use crate::smtp::{DataReader, EnhancedCode, Reply};
+use crate::submission::intake::{self, Intake};
+use crate::submission::policy::Identity;
+use crate::submission::session::Transaction;
+use crate::submission::trace::Trace;
+
+/// A message that arrives in chunks.
+pub(super) struct Chunked {
+    intake: Intake,
+    reader: DataReader,
+    pub(super) pace: Pace,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Reads a message up to its dot.
+    pub(super) async fn data(&mut self, transaction: Transaction) -> Result<(), Broken> {
+        self.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
+        let shared = Arc::clone(&self.shared);
+        let (context, limits) = (&shared.context, &shared.context.limits);
+        let mut pace = Pace::new(transaction.started, limits);
+        let mut intake = self.intake(transaction)?;
+        let mut reader = DataReader::dotted(limits.line_length);
+        loop {
+            let taken = reader.read(self.wire.pending(), |text| intake.push(text, context));
+            self.wire.take(taken.used);
+            pace.octets += taken.used as u64;
+            if let Some(flaw) = reader.flaw() {
+                intake.refuse(intake::flawed(flaw, limits));
+            }
+            if taken.end {
+                break;
+            }
+            self.cover(&mut intake).await;
+            self.wire.flush().await?;
+            self.read_content(&pace).await?;
+        }
+        self.finish(intake, true).await
+    }
+
+    /// Reads one chunk of a message (RFC 3030 §2).
+    pub(super) async fn chunk(&mut self, size: u64, last: bool, begin: Option<Transaction>) -> Result<(), Broken> {
+        let shared = Arc::clone(&self.shared);
+        let (context, limits) = (&shared.context, &shared.context.limits);
+        if let Some(transaction) = begin {
+            let pace = Pace::new(transaction.started, limits);
+            let intake = self.intake(transaction)?;
+            let reader = DataReader::counted(limits.line_length);
+            self.chunked = Some(Box::new(Chunked { intake, reader, pace }));
+        }
+        let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
+        // Small chunks are read together with their commands: nothing below would look at the clock.
+        if Instant::now() >= chunked.pace.deadline() {
+            return Err(self.too_slow());
+        }
+        let mut missing = size;
+        loop {
+            let pending = self.wire.pending();
+            let len = pending.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
+            chunked.reader.read(&pending[..len], |text| chunked.intake.push(text, context));
+            self.wire.take(len);
+            missing -= len as u64;
+            chunked.pace.octets += len as u64;
+            if missing == 0 && last {
+                chunked.reader.finish();
+            }
+            if let Some(flaw) = chunked.reader.flaw() {
+                chunked.intake.refuse(intake::flawed(flaw, limits));
+            }
+            if missing == 0 {
+                break;
+            }
+            self.cover(&mut chunked.intake).await;
+            self.wire.flush().await?;
+            self.read_content(&chunked.pace).await?;
+        }
+        if last || chunked.intake.is_refused() {
+            // RFC 3030 §2: after a refusal the chunks still to come are answered with 503.
+            self.session.message_over();
+            let ends_with_line = chunked.reader.is_at_line_start();
+            return self.finish(chunked.intake, ends_with_line).await;
+        }
+        // A chunk that came in one piece is not accounted yet, and the message goes on being held.
+        self.cover(&mut chunked.intake).await;
+        if chunked.intake.is_refused() {
+            self.session.message_over();
+            return self.finish(chunked.intake, true).await;
+        }
+        self.chunked = Some(chunked);
+        self.wire.say(&Reply::new(250, EnhancedCode(2, 0, 0), format!("{size} octets taken")));
+        Ok(())
+    }
+
+    /// Reads a chunk to nowhere.
+    pub(super) async fn read_away(&mut self, size: u64) -> Result<(), Broken> {
+        let mut pace = Pace::new(Instant::now(), &self.shared.context.limits);
+        loop {
+            let missing = usize::try_from(size - pace.octets).unwrap_or(usize::MAX);
+            let len = missing.min(self.wire.pending().len());
+            self.wire.take(len);
+            pace.octets += len as u64;
+            if pace.octets == size {
+                return Ok(());
+            }
+            self.wire.flush().await?;
+            self.read_content(&pace).await?;
+        }
+    }
+
+    fn intake(&mut self, transaction: Transaction) -> Result<Intake, Broken> {
+        let identity = self.session.identity().cloned().ok_or(Broken::Gone)?;
+        let limits = &self.shared.context.limits;
+        Ok(Intake::new(transaction, identity, limits, self.shared.budget.share()))
+    }
+
+    /// Signs, stores and answers. The client may be gone meanwhile: what was begun is finished.
+    async fn finish(&mut self, intake: Intake, ends_with_line: bool) -> Result<(), Broken> {
+        let (client, extended) = self.session.client();
+        let trace = Trace {
+            peer: self.peer,
+            client: client.to_owned(),
+            extended,
+            tls: self.tls,
+            authenticated: matches!(self.session.identity(), Some(Identity::Submitter(_))),
+        };
+        let reply = intake.finish(ends_with_line, &trace, &self.shared.context).await;
+        self.session.message_over();
+        self.say_refusal(reply)
+    }
+
+    /// Waits for memory before more is read.
+    async fn cover(&self, intake: &mut Intake) {
+        let held = intake.held();
+        if held > 0 && self.shared.budget.cover(&mut intake.share, held).await.is_err() {
+            intake.refuse(intake::no_room());
+        }
+    }
+
+    /// Reads more of a message.
+    async fn read_content(&mut self, pace: &Pace) -> Result<(), Broken> {
+        match self.wire.read(self.content_until(pace), false).await? {
+            Read::Some => Ok(()),
+            Read::Eof | Read::Stopping => Err(Broken::Gone),
+            Read::Late => Err(self.too_slow()),
+        }
+    }
+
+    /// How long more of a message is waited for.
+    pub(super) fn content_until(&self, pace: &Pace) -> Instant {
+        pace.until(Instant::now(), &self.shared.context.limits)
+    }
+
+    pub(super) fn too_slow(&self) -> Broken {
+        self.farewell("slow", 2, "the message came too slowly")
+    }
+}

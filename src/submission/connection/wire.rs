@@ -1,0 +1,144 @@
+//! The octets of a connection: what the client sent and is not dealt with yet, and the replies that wait to be written.
+//!
+//! A flight of the client is read with one call and answered with one write. Who waits for a command holds no buffers. Every
+//! wait has a deadline.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use zeroize::Zeroize;
+
+use crate::smtp::Reply;
+
+/// What is taken from the socket at once, at most.
+const READ: usize = 64 << 10;
+/// After an unasked-for farewell the client's last words are read away this long, for closing at once would have the kernel
+/// throw our reply away.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What came of a read.
+pub(super) enum Read {
+    Some,
+    Eof,
+    Late,
+    Stopping,
+}
+
+pub(super) struct Wire<S> {
+    stream: S,
+    input: Vec<u8>,
+    /// Octets of `input` that are dealt with.
+    taken: usize,
+    output: Vec<u8>,
+    /// How long the client may take to read our replies.
+    reply_timeout: Duration,
+    alarm: Pin<Box<Sleep>>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(stream: S, reply_timeout: Duration, shutdown: &CancellationToken) -> Self {
+        // Set for real by the first read that waits.
+        let alarm = Box::pin(tokio::time::sleep(reply_timeout));
+        let stopping = Box::pin(shutdown.clone().cancelled_owned());
+        Wire { stream, input: Vec::new(), taken: 0, output: Vec::new(), reply_timeout, alarm, stopping }
+    }
+
+    /// What was read and is not dealt with.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.input[self.taken..]
+    }
+
+    /// The next `len` octets are dealt with.
+    pub(super) fn take(&mut self, len: usize) {
+        self.taken += len;
+    }
+
+    /// The same, and they are not to stay in memory.
+    pub(super) fn take_secret(&mut self, len: usize) {
+        self.input[self.taken..self.taken + len].zeroize();
+        self.taken += len;
+    }
+
+    /// Appends a reply to those that the next [`flush`](Self::flush) writes.
+    pub(super) fn say(&mut self, reply: &Reply) {
+        reply.write_to(&mut self.output);
+    }
+
+    /// Reads what there is. With `idle`, also returns when the server stops.
+    pub(super) async fn read(&mut self, until: Instant, idle: bool) -> io::Result<Read> {
+        self.input.drain(..self.taken);
+        self.taken = 0;
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        let Wire { stream, input, alarm, stopping, .. } = self;
+        poll_fn(|cx| {
+            // On the stack and only for as long as this poll takes: a connection that waits holds no buffer.
+            let mut space = [const { MaybeUninit::<u8>::uninit() }; READ];
+            let mut read = ReadBuf::uninit(&mut space);
+            if let Poll::Ready(done) = Pin::new(&mut *stream).poll_read(cx, &mut read) {
+                let filled = read.filled();
+                input.extend_from_slice(filled);
+                return Poll::Ready(done.map(|()| if filled.is_empty() { Read::Eof } else { Read::Some }));
+            }
+            if idle && stopping.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Read::Stopping));
+            }
+            // The alarm is set anew only when it rings too early or would ring too late: not for every read.
+            if alarm.deadline() > until {
+                alarm.as_mut().reset(until);
+            }
+            while alarm.as_mut().poll(cx).is_ready() {
+                if Instant::now() >= until {
+                    return Poll::Ready(Ok(Read::Late));
+                }
+                alarm.as_mut().reset(until);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes all replies that wait.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let output = std::mem::take(&mut self.output);
+        let stream = &mut self.stream;
+        let written = async {
+            stream.write_all(&output).await?;
+            stream.flush().await
+        };
+        tokio::time::timeout(self.reply_timeout, written).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Writes what waits and closes at once: the client waits for nothing else.
+    pub(super) async fn close(&mut self) {
+        let _ = self.flush().await;
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// The same towards a client that may still be sending.
+    pub(super) async fn close_gently(&mut self) {
+        if self.flush().await.is_ok() && self.stream.shutdown().await.is_ok() {
+            let until = Instant::now() + LINGER;
+            while let Ok(Read::Some) = self.read(until, false).await {
+                self.taken = self.input.len();
+            }
+        }
+    }
+
+    /// The stream, for TLS to begin on.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
+    }
+}
