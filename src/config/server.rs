@@ -134,6 +134,8 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
         messages_per_connection: table.number("messages_per_connection", many.clone(), usual.messages_per_connection),
         errors_per_connection: table.number("errors_per_connection", many.clone(), usual.errors_per_connection),
         commands_per_minute: table.number("commands_per_minute", many.clone(), usual.commands_per_minute),
+        commands_without_mail: table.number("commands_without_mail", many.clone(), usual.commands_without_mail),
+        login_timeout: positive(table, "login_timeout", usual.login_timeout),
         command_timeout: positive(table, "command_timeout", usual.command_timeout),
         handshake_timeout: positive(table, "handshake_timeout", usual.handshake_timeout),
         reply_timeout: positive(table, "reply_timeout", usual.reply_timeout),
@@ -155,7 +157,8 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
         login_window: positive(table, "login_window", usual.login_window),
     };
     if limits.header_size > MAX_HEADER_SIZE {
-        let what = format!("{} is more than can be read, {MAX_HEADER_SIZE} B", ByteSize(limits.header_size as u64));
+        let most = ByteSize(MAX_HEADER_SIZE as u64);
+        let what = format!("{} is more than the {most} that can be read", ByteSize(limits.header_size as u64));
         table.mistake("header_size", what);
     }
     if limits.bytes_in_flight < limits.message_size {

@@ -3,16 +3,22 @@
 //!
 //! Messages half read hold what the others wait for: fifty large ones at once would all stop short of their ends. So one
 //! message at a time may go over the limit to its end; the next has its turn when that one is done. The limit is thus passed
-//! by at most one message.
+//! by at most one message. The turn has to be used: a message that comes slowly while others wait for it is refused, and its
+//! memory is theirs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// What is accounted in one step: small enough that a small message does not claim much, large enough that few steps are made.
 const STEP: usize = 32 << 10;
+/// The least octets a second from the message that has the turn, once half the time that others wait for room has passed.
+const TURN_RATE: usize = 128 << 10;
+/// How many times as long as others wait for room a turn lasts, whatever the rate.
+const TURN_LASTS: u32 = 6;
 
 /// The room for all.
 pub(super) struct Budget {
@@ -23,9 +29,14 @@ pub(super) struct Budget {
     gauge: Gauge,
 }
 
-/// No room came free in time.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoRoom;
+/// Why a message cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// No room came free in time.
+    Waited,
+    /// It had the turn and came too slowly.
+    SlowTurn,
+}
 
 impl Budget {
     pub(super) fn new(bytes: u64, wait: Duration, gauge: Gauge) -> Self {
@@ -38,26 +49,42 @@ impl Budget {
         Share { steps: None, turn: None, gauge: self.gauge.clone() }
     }
 
+    /// When the message that holds `bytes` loses its turn unless more of it comes; `None` where it has none.
+    pub(super) fn turn_ends(&self, share: &Share, bytes: usize) -> Option<Instant> {
+        let turn = share.turn.as_ref()?;
+        let earned = Duration::from_secs((bytes.saturating_sub(turn.from) / TURN_RATE) as u64);
+        Some(turn.since + (self.wait / 2 + earned).min(self.wait * TURN_LASTS))
+    }
+
     /// Makes sure that `share` covers `bytes`; waits for room where there is none.
     pub(super) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
         let missing = bytes.div_ceil(STEP).saturating_sub(share.steps());
-        if missing == 0 || share.turn.is_some() {
+        if missing == 0 {
             return Ok(());
         }
-        let missing = u32::try_from(missing).map_err(|_| NoRoom)?;
+        let missing = u32::try_from(missing).map_err(|_| NoRoom::Waited)?;
         let more = match Arc::clone(&self.steps).try_acquire_many_owned(missing) {
-            Ok(more) => more,
+            // There is room again, so the turn, if this message had it, is another's.
+            Ok(more) => {
+                share.turn = None;
+                more
+            }
+            Err(_) if share.turn.is_some() => {
+                let late = self.turn_ends(share, bytes).is_some_and(|end| end <= Instant::now());
+                return if late { Err(NoRoom::SlowTurn) } else { Ok(()) };
+            }
             Err(_) => {
                 let room = Arc::clone(&self.steps).acquire_many_owned(missing);
                 let turn = Arc::clone(&self.turn).acquire_owned();
                 tokio::select! {
                     biased;
-                    room = room => room.map_err(|_| NoRoom)?,
+                    room = room => room.map_err(|_| NoRoom::Waited)?,
                     turn = turn => {
-                        share.turn = Some(turn.map_err(|_| NoRoom)?);
+                        let permit = turn.map_err(|_| NoRoom::Waited)?;
+                        share.turn = Some(Turn { since: Instant::now(), from: bytes, _permit: permit });
                         return Ok(());
                     }
-                    () = tokio::time::sleep(self.wait) => return Err(NoRoom),
+                    () = tokio::time::sleep(self.wait) => return Err(NoRoom::Waited),
                 }
             }
         };
@@ -73,8 +100,15 @@ impl Budget {
 /// What one message holds; given back when it is dropped.
 pub(super) struct Share {
     steps: Option<OwnedSemaphorePermit>,
-    turn: Option<OwnedSemaphorePermit>,
+    turn: Option<Turn>,
     gauge: Gauge,
+}
+
+/// The turn to go over the limit, and what the message had when it came.
+struct Turn {
+    since: Instant,
+    from: usize,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Share {
@@ -108,12 +142,38 @@ mod tests {
         budget.cover(&mut first, STEP + 1).await.unwrap();
         assert_eq!(gauge.get(), 2 * STEP as i64);
         budget.cover(&mut second, 1).await.expect("one may go over the limit");
-        assert_eq!(budget.cover(&mut third, 1).await, Err(NoRoom));
+        assert_eq!(budget.cover(&mut third, 1).await, Err(NoRoom::Waited));
         let waiting = budget.cover(&mut third, 1);
         drop(first);
         waiting.await.unwrap();
         drop((second, third));
         assert_eq!(gauge.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_turn_to_go_over_the_limit_lasts_as_long_as_it_is_used() {
+        let (wait, mib) = (Duration::from_secs(10), 1 << 20);
+        let budget = Budget::new(STEP as u64, wait, Gauge::default());
+        let (mut first, mut slow, mut next) = (budget.share(), budget.share(), budget.share());
+        budget.cover(&mut first, STEP).await.unwrap();
+        budget.cover(&mut slow, 1).await.expect("the turn");
+        let left = |share: &Share, bytes| budget.turn_ends(share, bytes).map(|end| end - Instant::now());
+        assert_eq!(left(&slow, 1), Some(wait / 2));
+        assert_eq!(left(&slow, 1 + mib), Some(wait / 2 + Duration::from_secs(8)));
+        assert_eq!(left(&slow, 100 * mib), Some(wait * 6));
+        // 1 KiB/s: half the others' waiting time, and no more.
+        for second in 1..5 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            budget.cover(&mut slow, 1 + (second << 10)).await.unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(budget.cover(&mut slow, 1 + (5 << 10)).await, Err(NoRoom::SlowTurn));
+        slow.release();
+        budget.cover(&mut next, 1).await.expect("the turn is the next one's");
+        // With room again the turn goes back at once.
+        drop(first);
+        budget.cover(&mut next, 2).await.unwrap();
+        assert_eq!(left(&next, 2), None);
     }
 
     #[tokio::test(start_paused = true)]

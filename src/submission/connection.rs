@@ -26,7 +26,7 @@ use super::budget::Budget;
 use super::intake;
 use super::login::{Login, Logins};
 use super::policy::Identity;
-use super::session::{Next, Session};
+use super::session::{Next, Overdue, Session};
 use super::{Context, Credentials, Submitters};
 use crate::smtp::{EnhancedCode, Refusal, Reply};
 
@@ -166,18 +166,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if heard {
                 until = Instant::now() + patience;
             }
-            // Between two chunks the message's own time runs on, for its memory is held.
-            let content = self.chunked.as_ref().map(|chunked| self.content_until(&chunked.pace));
-            match self.wire.read(content.map_or(until, |content| content.min(until)), true).await? {
+            let due = [Some(until), self.session.deadline().map(|(due, _)| due), self.chunk_due()];
+            let due = due.into_iter().flatten().min().unwrap_or(until);
+            if Instant::now() >= due {
+                self.late(until)?;
+            }
+            match self.wire.read(due, true).await? {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
-                Read::Late if content.is_some_and(|content| content < until) => return Err(self.too_slow()),
-                Read::Late => return Err(self.farewell("idle", 2, "too long without a command")),
+                Read::Late => self.late(until)?,
                 Read::Stopping => {
                     let reply = Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again");
                     return Err(Broken::Farewell(reply));
                 }
             }
+        }
+    }
+
+    /// Time has run out: for a whole command, for more of a message in chunks, or for coming any further.
+    fn late(&mut self, until: Instant) -> Result<(), Broken> {
+        let now = Instant::now();
+        if now >= until {
+            return Err(self.farewell("idle", EnhancedCode(4, 4, 2), "too long without a command"));
+        }
+        match self.session.deadline() {
+            Some((due, Overdue::Login)) if now >= due => {
+                Err(self.farewell("login_timeout", EnhancedCode(4, 7, 0), "too long without a login; connect again"))
+            }
+            Some((due, Overdue::Envelope)) if now >= due => Err(self.too_slow()),
+            _ => self.chunk_late(now),
         }
     }
 
@@ -255,8 +272,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn farewell(&self, reason: &'static str, detail: u16, text: &str) -> Broken {
+    fn farewell(&self, reason: &'static str, enhanced: EnhancedCode, text: &str) -> Broken {
         self.shared.context.counters.refuse_connection(reason);
-        Broken::Farewell(Reply::new(421, EnhancedCode(4, 4, detail), text))
+        Broken::Farewell(Reply::new(421, enhanced, text))
     }
 }

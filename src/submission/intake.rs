@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use super::budget::Share;
+use super::budget::{NoRoom, Share};
 use super::policy::{self, Decision, Identity, Refusal};
 use super::session::Transaction;
 use super::trace::{self, Trace};
-use super::{Context, Limits, MAX_HEADER_SIZE};
+use super::{Context, Limits};
 use crate::dkim::{BodyHasher, Job};
 use crate::events::{Event, EventKind};
 use crate::message::scan::{self, Bounds};
@@ -136,7 +136,7 @@ impl Intake {
 
     /// The header ends at `end` of the first chunk, where the blank line begins.
     fn header_read(&mut self, end: usize, context: &Context) {
-        if end > context.limits.header_size.min(MAX_HEADER_SIZE) {
+        if end > context.limits.header_size {
             return self.refuse(header_too_large(&context.limits));
         }
         match self.begin_body(end, context) {
@@ -323,9 +323,13 @@ pub(super) fn flawed(flaw: Flaw, limits: &Limits) -> Refusal {
     Refusal::new(550, EnhancedCode(5, 6, 0), reason, text)
 }
 
-/// The refusal of a message for which no memory came free.
-pub(super) fn no_room() -> Refusal {
-    Refusal::new(452, EnhancedCode(4, 3, 1), "bytes_in_flight", "too much mail at once; try again later")
+/// The refusal of a message for which no memory came free, or that held up those waiting for it.
+pub(super) fn no_room(why: NoRoom) -> Refusal {
+    let text = match why {
+        NoRoom::Waited => "too much mail at once; try again later",
+        NoRoom::SlowTurn => "too much mail at once, and this message comes too slowly to wait for; try again later",
+    };
+    Refusal::new(452, EnhancedCode(4, 3, 1), "bytes_in_flight", text)
 }
 
 fn too_large(most: u64) -> Refusal {
@@ -334,7 +338,7 @@ fn too_large(most: u64) -> Refusal {
 }
 
 fn header_too_large(limits: &Limits) -> Refusal {
-    let text = format!("the header is larger than {} octets", limits.header_size.min(MAX_HEADER_SIZE));
+    let text = format!("the header is larger than {} octets", limits.header_size);
     Refusal::new(552, EnhancedCode(5, 3, 4), "header_size", text)
 }
 

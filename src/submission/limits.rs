@@ -18,11 +18,17 @@ pub struct Limits {
     pub recipients: usize,
     /// Messages over one connection; then 421 4.7.0 and the connection is closed.
     pub messages_per_connection: u32,
-    /// Refused commands and messages over one connection; then 421 4.7.0 and the connection is closed.
+    /// Refused commands and messages since the last accepted message; then 421 4.7.0 and the connection is closed. Refused
+    /// recipients count from `recipients` of them on only: a list with bad addresses in it is no attack.
     pub errors_per_connection: u32,
     /// Commands a minute that carry no mail forward (accepted MAIL, RCPT, DATA and BDAT do not count); then 421 4.7.0
     /// and the connection is closed.
     pub commands_per_minute: u32,
+    /// Commands that carry no mail forward since the last message began, however slowly they come (NOOP, RSET, EHLO, …); then 421
+    /// 4.7.0 and the connection is closed.
+    pub commands_without_mail: u32,
+    /// How long a client may take from connecting to a right login, where one is needed; then 421 4.7.0.
+    pub login_timeout: Duration,
     /// How long one whole command may take to arrive, idle time included (RFC 5321 §4.5.3.2.7: at least 5 minutes); then
     /// 421 4.4.2.
     pub command_timeout: Duration,
@@ -32,7 +38,7 @@ pub struct Limits {
     pub reply_timeout: Duration,
     /// How long DATA may stand still (RFC 5321 §4.5.3.2.5: 3 minutes); then 421 4.4.2.
     pub data_timeout: Duration,
-    /// How long one message may take from MAIL to its end; then 421 4.4.2.
+    /// How long one message may take from MAIL to its end, the commands before its content included; then 421 4.4.2.
     pub transaction_timeout: Duration,
     /// The least octets a second over a message's DATA, counted once `minimum_rate_grace` has passed; slower hears 421 4.4.2.
     pub minimum_rate: u64,
@@ -50,7 +56,9 @@ pub struct Limits {
     pub received: usize,
     /// Octets of messages in memory over all connections; a message that finds no room hears 452 4.3.1.
     pub bytes_in_flight: u64,
-    /// How long a message waits for room in `bytes_in_flight`. The client is held back by TCP meanwhile.
+    /// How long a message waits for room in `bytes_in_flight`. The client is held back by TCP meanwhile. The one message that may
+    /// go over the limit keeps that right for at most six times as long, and for as long as it comes quickly; then it hears 452
+    /// 4.3.1.
     pub bytes_in_flight_wait: Duration,
     /// How long the first wrong login waits for its 535; each further one of the same address or name twice as long.
     pub login_delay: Duration,
@@ -80,6 +88,8 @@ impl Default for Limits {
             messages_per_connection: 10_000,
             errors_per_connection: 20,
             commands_per_minute: 120,
+            commands_without_mail: 100,
+            login_timeout: Duration::from_secs(120),
             command_timeout: Duration::from_secs(300),
             handshake_timeout: Duration::from_secs(30),
             reply_timeout: Duration::from_secs(120),

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::budget::Budget;
 use super::connection::{Connection, End, Shared};
-use super::limits::counted_as;
+use super::limits::{MAX_HEADER_SIZE, counted_as};
 use super::login::Logins;
 use super::session::{Rules, Session};
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
@@ -37,12 +37,16 @@ pub struct Submission {
 
 impl Submission {
     /// Binds all listeners and starts taking mail. Once `shutdown` is cancelled no connection is taken any more, and each
-    /// that is open ends after the message it is sending. Must be called within a Tokio runtime.
+    /// that is open ends after the message it is sending. Must be called within a Tokio runtime. Errors where an address is taken,
+    /// or where [`Limits::header_size`](super::Limits) is over its maximum.
     pub fn start(
         listeners: Vec<ListenerSettings>,
         context: Context,
         shutdown: CancellationToken,
     ) -> io::Result<Submission> {
+        if context.limits.header_size > MAX_HEADER_SIZE {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("header_size is over {MAX_HEADER_SIZE}")));
+        }
         let bound = listeners
             .into_iter()
             .map(|settings| {

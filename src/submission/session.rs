@@ -12,6 +12,7 @@
 //!                        Login
 //! ```
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,21 @@ pub(super) struct Transaction {
     pub(super) mail: Mail,
     pub(super) recipients: Vec<Recipient>,
     pub(super) started: Instant,
+    /// Recipients that were refused.
+    refused: usize,
+}
+
+impl Transaction {
+    /// Who is named twice gets the message once, with the parameters that came first.
+    fn with_each_once(mut self) -> Self {
+        if self.recipients.len() > 1 {
+            let mut seen = HashSet::with_capacity(self.recipients.len());
+            let firsts: Vec<bool> = self.recipients.iter().map(|recipient| seen.insert(&recipient.address)).collect();
+            let mut firsts = firsts.into_iter();
+            self.recipients.retain(|_| firsts.next().unwrap_or(true));
+        }
+        self
+    }
 }
 
 /// What the connection does next.
@@ -80,10 +96,22 @@ pub(super) struct Session {
     client: Option<(String, bool)>,
     secured: bool,
     identity: Option<Identity>,
+    begun: Instant,
     messages: u32,
     errors: u32,
     /// Commands that carried no mail forward, since when.
     idle_commands: (u32, Instant),
+    /// The same since the last message began.
+    without_mail: u32,
+}
+
+/// Why a client has no more time, whatever it says meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It has not logged in.
+    Login,
+    /// It has not come from MAIL to the content.
+    Envelope,
 }
 
 impl Session {
@@ -96,9 +124,11 @@ impl Session {
             client: None,
             secured,
             identity,
+            begun: now,
             messages: 0,
             errors: 0,
             idle_commands: (0, now),
+            without_mail: 0,
         }
     }
 
@@ -132,15 +162,30 @@ impl Session {
         matches!(self.state, State::Login(_))
     }
 
+    /// Until when the client must have come further than it is, and what follows if not.
+    pub(super) fn deadline(&self) -> Option<(Instant, Overdue)> {
+        let limits = &self.rules.limits;
+        match &self.state {
+            _ if self.identity.is_none() => Some((self.begun + limits.login_timeout, Overdue::Login)),
+            State::Transaction(begun) => Some((begun.started + limits.transaction_timeout, Overdue::Envelope)),
+            _ => None,
+        }
+    }
+
     /// Takes one line without its CRLF. `carries` tells how many octets the route of mail with this reverse path takes.
     pub(super) fn line(&mut self, line: &[u8], now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
         let next = match std::mem::replace(&mut self.state, State::Ready) {
             State::Login(exchange) => self.step(exchange.answered(line)),
             state => {
                 self.state = state;
-                match Command::parse(line) {
+                let of_recipient = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT"));
+                let next = match Command::parse(line) {
                     Ok(command) => self.command(command, now, carries),
                     Err(refusal) => Next::Say(refusal.reply()),
+                };
+                match &next {
+                    Next::Say(reply) if of_recipient && self.forgives(reply) => return next,
+                    _ => next,
                 }
             }
         };
@@ -175,26 +220,52 @@ impl Session {
         Next::Say(reply)
     }
 
-    /// The message is over, taken or not.
-    pub(super) fn message_over(&mut self) {
+    /// The message is over.
+    pub(super) fn message_over(&mut self, taken: bool) {
         self.state = State::Ready;
+        if taken {
+            self.errors = 0;
+        }
+    }
+
+    /// Whether a reply to RCPT counts against nobody. Bad addresses in a long list do not, for its message would never come to
+    /// its content; nor do those over the limit (RFC 5321 §4.5.3.1.10).
+    fn forgives(&mut self, reply: &Reply) -> bool {
+        match &mut self.state {
+            State::Transaction(_) if reply.is_transient() => true,
+            State::Transaction(transaction) if reply.is_permanent() => {
+                transaction.refused += 1;
+                transaction.refused <= self.rules.limits.recipients
+            }
+            _ => false,
+        }
     }
 
     /// Bounds what a client can do to no purpose.
     fn counted(&mut self, next: Next, now: Instant) -> Next {
         let carries_mail = match &next {
             Next::Say(reply) => reply.is_positive() && matches!(self.state, State::Transaction(_)),
-            Next::Data(_) | Next::Chunk { .. } => true,
+            Next::Chunk { size, last, begin } => *size > 0 || *last || begin.is_some(),
+            Next::Data(_) => true,
             _ => false,
         };
+        if matches!(next, Next::Data(_) | Next::Chunk { begin: Some(_), .. }) {
+            self.without_mail = 0;
+        }
         if !carries_mail {
             let (count, since) = &mut self.idle_commands;
             if now.saturating_duration_since(*since) >= Duration::from_secs(60) {
                 (*count, *since) = (0, now);
             }
             *count += 1;
-            if *count > self.rules.limits.commands_per_minute {
-                return Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), "too many commands; connect again later"));
+            self.without_mail += 1;
+            let limits = &self.rules.limits;
+            if *count > limits.commands_per_minute || self.without_mail > limits.commands_without_mail {
+                let text = "too many commands that carry no mail forward; connect again";
+                return match next {
+                    Next::Close(_) => next,
+                    _ => Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), text)),
+                };
             }
         }
         match next {
@@ -327,7 +398,7 @@ impl Session {
                 return refuse(552, EnhancedCode(5, 3, 4), &text);
             }
         }
-        self.state = State::Transaction(Transaction { mail, recipients: Vec::new(), started: now });
+        self.state = State::Transaction(Transaction { mail, recipients: Vec::new(), started: now, refused: 0 });
         Next::Say(Reply::new(250, EnhancedCode(2, 1, 0), "sender noted"))
     }
 
@@ -354,7 +425,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Transaction(transaction) if !transaction.recipients.is_empty() => {
                 self.messages += 1;
-                Next::Data(transaction)
+                Next::Data(transaction.with_each_once())
             }
             state => {
                 let reply = no_content_yet(&state);
@@ -368,7 +439,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Chunks) {
             State::Transaction(transaction) if !transaction.recipients.is_empty() => {
                 self.messages += 1;
-                Next::Chunk { size, last, begin: Some(transaction) }
+                Next::Chunk { size, last, begin: Some(transaction.with_each_once()) }
             }
             State::Chunks => Next::Chunk { size, last, begin: None },
             state => {

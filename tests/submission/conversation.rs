@@ -135,6 +135,41 @@ fn rset_after_rcpt_forgets_recipients() {
 }
 
 #[test]
+fn a_recipient_named_twice_gets_the_message_once() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    let named = [
+        ("kunde@example.com", true),
+        ("KUNDE@example.com", true),
+        ("kunde@EXAMPLE.com.", false),
+        ("kunde@blåbær.dk", true),
+        ("kunde@xn--blbr-roah.dk", false),
+        ("<wrong>", false),
+        ("kunde@[192.0.2.1]", true),
+        ("kunde@example.com", false),
+    ];
+    for content in ["DATA", "BDAT 19 LAST"] {
+        client.say("MAIL FROM:<a@test.dk>", "250");
+        for (address, _) in named {
+            let reply = if address == "<wrong>" { "501 5.5.4" } else { "250 2.1.5" };
+            client.say(&format!("RCPT TO:<{address}>"), reply);
+        }
+        client.send(format!("{content}\r\nFrom: a@test.dk\r\n\r\n"));
+        if content == "DATA" {
+            client.hear("354");
+            client.send(".\r\n");
+        }
+        client.hear("250 2.0.0 queued");
+    }
+    let once: Vec<_> = named.iter().filter(|(_, once)| *once).map(|(address, _)| *address).collect();
+    let once: Vec<_> = once.into_iter().map(|address| address.replace("blåbær", "xn--blbr-roah")).collect();
+    for draft in server.spool.drafts() {
+        let sent: Vec<_> = draft.envelope.recipients.iter().map(|r| r.address.to_string()).collect();
+        assert_eq!(sent, once);
+    }
+}
+
+#[test]
 fn a_pipelined_flight_is_answered_in_order() {
     let server = Setup::default().start();
     let mut client = server.logged_in();

@@ -2,9 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Setup};
+use postbud::submission::ReasonLabels;
+
+use crate::support::{Client, Setup, tls};
 
 const MAIL: &str = "From: a@test.dk\n\nDav\n";
+
+fn reason(reason: &'static str) -> ReasonLabels {
+    ReasonLabels { reason }
+}
 
 #[test]
 fn connections_in_all_and_from_one_address_are_bounded() {
@@ -55,6 +61,64 @@ fn recipients_are_bounded() {
 }
 
 #[test]
+fn recipients_over_the_limit_do_not_cost_the_others_their_mail() {
+    let server = Setup::with(|l| {
+        l.recipients = 40;
+        l.errors_per_connection = 3;
+        l.commands_per_minute = 20;
+    })
+    .start();
+    let mut client = server.logged_in();
+    client.say("MAIL FROM:<a@test.dk>", "250");
+    // RFC 5321 §4.5.3.1.10: the client sends the rest with another message, however many they are.
+    for n in 0..120 {
+        client.say(&format!("RCPT TO:<n{n}@example.com>"), if n < 40 { "250 2.1.5" } else { "452 4.5.3" });
+    }
+    client.say("DATA", "354");
+    client.send("From: a@test.dk\r\n\r\n.\r\n");
+    client.hear("250");
+    assert_eq!(server.spool.only().envelope.recipients.len(), 40);
+}
+
+#[test]
+fn bad_addresses_in_a_list_do_not_cost_the_others_their_mail() {
+    let server = Setup::with(|l| {
+        l.recipients = 40;
+        l.errors_per_connection = 3;
+        l.commands_per_minute = 20;
+    })
+    .start();
+    let mut client = server.logged_in();
+    client.say("MAIL FROM:<a@test.dk>", "250");
+    for n in 0..40 {
+        let (wrong, reply) = if n % 2 == 0 { ("<n@-example->", "501 5.1.3") } else { ("n@example.com", "501 5.5.4") };
+        client.say(&format!("RCPT TO:{wrong}"), reply);
+    }
+    client.say("RCPT TO:<kunde@example.com>", "250 2.1.5");
+    client.say("DATA", "354");
+    client.send("From: a@test.dk\r\n\r\n.\r\n");
+    client.hear("250");
+    // But they are counted at last.
+    client.say("MAIL FROM:<a@test.dk>", "250");
+    for n in 0..43 {
+        client.say(&format!("RCPT TO:<n{n}@-example->"), "501 5.1.3");
+    }
+    client.say("RCPT TO:<x@-example->", "421 4.7.0");
+    client.closed();
+}
+
+#[test]
+fn an_accepted_message_wipes_out_errors() {
+    let server = Setup::with(|l| l.errors_per_connection = 3).start();
+    let mut client = server.logged_in();
+    for _ in 0..4 {
+        client.say("BOGUS", "500");
+        client.say("BOGUS", "500");
+        assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    }
+}
+
+#[test]
 fn messages_errors_and_idle_commands_are_bounded() {
     let server = Setup::with(|l| l.messages_per_connection = 2).start();
     let mut client = server.logged_in();
@@ -82,6 +146,86 @@ fn messages_errors_and_idle_commands_are_bounded() {
         client.say("NOOP", "250");
     }
     client.say("NOOP", "421 4.7.0");
+    client.closed();
+}
+
+#[test]
+fn commands_that_lead_nowhere_are_bounded_however_slowly_they_come() {
+    let server = Setup::with(|l| l.commands_without_mail = 10).start();
+    let mut client = server.logged_in();
+    for _ in 0..3 {
+        // What is given up before its content is no mail.
+        client.say("MAIL FROM:<a@test.dk>", "250");
+        client.say("RCPT TO:<b@example.com>", "250");
+        client.say("RSET", "250");
+        client.say("NOOP", "250");
+        client.say("EHLO client.test", "250");
+        assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    }
+    for _ in 0..5 {
+        client.say("MAIL FROM:<a@test.dk>", "250");
+        client.say("RSET", "250");
+        client.say("NOOP", "250");
+    }
+    client.say("NOOP", "421 4.7.0");
+    client.closed();
+    let mut client = server.logged_in();
+    for _ in 0..8 {
+        client.say("NOOP", "250");
+    }
+    client.say("QUIT", "221");
+}
+
+/// Says it every 50 ms until the answer begins with something else than 250; gives that answer.
+fn repeat<S: std::io::Read + std::io::Write>(client: &mut Client<S>, line: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        client.send(format!("{line}\r\n"));
+        let reply = client.reply();
+        if !reply.starts_with("250") {
+            return reply;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{line} for ever");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn who_never_logs_in_is_sent_away_whatever_it_says() {
+    let server = Setup::with(|l| {
+        l.login_timeout = Duration::from_millis(400);
+        l.commands_per_minute = 100_000;
+        l.commands_without_mail = 100_000;
+    })
+    .start();
+    for line in ["NOOP", "RSET", "EHLO x"] {
+        let mut client = server.connect();
+        assert!(repeat(&mut client, line).starts_with("421 4.7.0 too long without a login"));
+        client.closed();
+    }
+    // TLS does not begin the time anew, nor does an unfinished login.
+    let begun = Instant::now();
+    let mut client = server.connect();
+    client.say("EHLO x", "250");
+    client.say("STARTTLS", "220");
+    let mut client = Client::over(tls(&server.client_tls(), client.into_stream()));
+    client.say("EHLO x", "250");
+    client.say("AUTH LOGIN", "334");
+    client.hear("421 4.7.0 too long without a login");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(server.counters.refused_connections.get_or_create(&reason("login_timeout")).get(), 4);
+    // Who is logged in may wait for the next message as before.
+    let mut client = server.logged_in();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+}
+
+#[test]
+fn a_message_has_its_time_from_mail_on() {
+    let server = Setup::with(|l| l.transaction_timeout = Duration::from_millis(400)).start();
+    let mut client = server.logged_in();
+    client.say("MAIL FROM:<a@test.dk>", "250");
+    assert!(repeat(&mut client, "RCPT TO:<b@example.com>").starts_with("421 4.4.2"));
     client.closed();
 }
 
@@ -222,24 +366,76 @@ fn chunks_that_come_whole_are_accounted_and_their_message_has_its_time() {
         }
     }
     assert_eq!(server.counters.bytes_in_flight.get(), 64 << 10);
-    // The first goes over the limit to its end, as one message may; then there is room for nobody.
+    // The first goes over the limit, as one message may while it is quick: the second waits for that to end.
     first.send(format!("BDAT {}\r\n{body}", body.len()));
     first.hear("250 2.0.0 30000");
     second.send(format!("BDAT {}\r\n{body}", body.len()));
-    second.hear("452 4.3.1");
+    second.hear("250 2.0.0 30000");
+    first.send("BDAT 0 LAST\r\n");
+    assert!(first.hear("452 4.3.1").contains("too slowly"));
+    first.say("NOOP", "250");
     // Commands between the chunks do not keep the memory held.
-    let begun = Instant::now();
-    loop {
-        first.send("NOOP\r\n");
-        let reply = first.reply();
-        if reply.starts_with("421 4.4.2") {
-            break;
-        }
-        assert!(reply.starts_with("250") && begun.elapsed() < Duration::from_secs(20), "{reply}");
-        std::thread::sleep(Duration::from_millis(100));
+    first.send(format!("{begin}{chunks}"));
+    for start in ["250 2.1.0", "250 2.1.5", "250 2.0.0 19", "250 2.0.0 30000"] {
+        first.hear(start);
     }
+    assert!(repeat(&mut first, "NOOP").starts_with("421 4.4.2"));
     first.closed();
+    second.hear("421 4.4.2");
+    second.closed();
     assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
+fn a_slow_message_over_the_memory_limit_does_not_hold_up_the_others() {
+    let server = Setup::with(|l| {
+        l.bytes_in_flight = 64 << 10;
+        l.bytes_in_flight_wait = Duration::from_secs(1);
+    })
+    .start();
+    let (mut holder, mut slow, mut other) = (server.logged_in(), server.logged_in(), server.logged_in());
+    let body = format!("{}\r\n", "x".repeat(98)).repeat(600);
+    let content = format!("From: a@test.dk\r\n\r\n{body}");
+    holder.send(format!("MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\nBDAT {}\r\n{content}", content.len()));
+    for start in ["250", "250", "250 2.0.0"] {
+        holder.hear(start);
+    }
+    assert_eq!(server.counters.bytes_in_flight.get(), 64 << 10);
+    slow.begin("a@test.dk");
+    slow.send(&content);
+    let mut dripping = slow.stream().try_clone().unwrap();
+    let drip = std::thread::spawn(move || {
+        // Well over minimum_rate all the time.
+        for _ in 0..80 {
+            std::io::Write::write_all(&mut dripping, &[b"y".repeat(98), b"\r\n".to_vec()].concat()).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    // Time for the slow one to have its turn.
+    std::thread::sleep(Duration::from_millis(200));
+    for _ in 0..2 {
+        other.begin("a@test.dk");
+        other.send(&content);
+        std::thread::sleep(Duration::from_millis(20));
+        other.send(".\r\n");
+        other.hear("250 2.0.0 queued");
+    }
+    drip.join().unwrap();
+    slow.send(".\r\n");
+    let reply = slow.hear("452 4.3.1");
+    assert!(reply.contains("too slowly"), "{reply}");
+    // Only the message was refused.
+    assert!(slow.mail("a@test.dk", MAIL).starts_with("250"));
+    holder.say("BDAT 0 LAST", "250");
+    assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
+fn a_header_size_that_cannot_be_kept_is_refused_at_the_start() {
+    let started = std::panic::catch_unwind(|| Setup::with(|l| l.header_size = 256_001).start());
+    assert!(started.is_err(), "a limit would be another one than was asked for");
+    let server = Setup::with(|l| l.header_size = 256_000).start();
+    server.connect();
 }
 
 #[test]

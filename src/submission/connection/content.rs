@@ -9,6 +9,7 @@ use super::pace::Pace;
 use super::wire::Read;
 use super::{Broken, Connection};
 use crate::smtp::{DataReader, EnhancedCode, Reply};
+use crate::submission::budget::NoRoom;
 use crate::submission::intake::{self, Intake};
 use crate::submission::policy::Identity;
 use crate::submission::session::Transaction;
@@ -18,7 +19,7 @@ use crate::submission::trace::Trace;
 pub(super) struct Chunked {
     intake: Intake,
     reader: DataReader,
-    pub(super) pace: Pace,
+    pace: Pace,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -42,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.cover(&mut intake).await;
             self.wire.flush().await?;
-            self.read_content(&pace).await?;
+            self.read_content(&pace, Some(&mut intake)).await?;
         }
         self.finish(intake, true).await
     }
@@ -81,18 +82,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.cover(&mut chunked.intake).await;
             self.wire.flush().await?;
-            self.read_content(&chunked.pace).await?;
+            self.read_content(&chunked.pace, Some(&mut chunked.intake)).await?;
         }
         if last || chunked.intake.is_refused() {
             // RFC 3030 §2: after a refusal the chunks still to come are answered with 503.
-            self.session.message_over();
             let ends_with_line = chunked.reader.is_at_line_start();
             return self.finish(chunked.intake, ends_with_line).await;
         }
         // A chunk that came in one piece is not accounted yet, and the message goes on being held.
         self.cover(&mut chunked.intake).await;
         if chunked.intake.is_refused() {
-            self.session.message_over();
             return self.finish(chunked.intake, true).await;
         }
         self.chunked = Some(chunked);
@@ -112,7 +111,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             self.wire.flush().await?;
-            self.read_content(&pace).await?;
+            self.read_content(&pace, None).await?;
+        }
+    }
+
+    /// Between two chunks the message's own time runs on, for its memory is held.
+    pub(super) fn chunk_due(&self) -> Option<Instant> {
+        let Chunked { intake, pace, .. } = &**self.chunked.as_ref()?;
+        let slow = self.content_until(pace);
+        Some(self.turn_ends(intake).map_or(slow, |turn| turn.min(slow)))
+    }
+
+    /// What [`chunk_due`](Self::chunk_due) told of has passed. Who had the turn loses it, and is told with the next chunk.
+    pub(super) fn chunk_late(&mut self, now: Instant) -> Result<(), Broken> {
+        match self.chunked.take() {
+            Some(mut chunked) if self.turn_ends(&chunked.intake).is_some_and(|turn| now >= turn) => {
+                chunked.intake.refuse(intake::no_room(NoRoom::SlowTurn));
+                self.chunked = Some(chunked);
+                Ok(())
+            }
+            Some(_) => Err(self.too_slow()),
+            None => Ok(()),
         }
     }
 
@@ -133,33 +152,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             authenticated: matches!(self.session.identity(), Some(Identity::Submitter(_))),
         };
         let reply = intake.finish(ends_with_line, &trace, &self.shared.context).await;
-        self.session.message_over();
+        self.session.message_over(reply.is_positive());
         self.say_refusal(reply)
     }
 
     /// Waits for memory before more is read.
     async fn cover(&self, intake: &mut Intake) {
         let held = intake.held();
-        if held > 0 && self.shared.budget.cover(&mut intake.share, held).await.is_err() {
-            intake.refuse(intake::no_room());
+        if held > 0
+            && let Err(why) = self.shared.budget.cover(&mut intake.share, held).await
+        {
+            intake.refuse(intake::no_room(why));
         }
     }
 
-    /// Reads more of a message.
-    async fn read_content(&mut self, pace: &Pace) -> Result<(), Broken> {
-        match self.wire.read(self.content_until(pace), false).await? {
-            Read::Some => Ok(()),
-            Read::Eof | Read::Stopping => Err(Broken::Gone),
-            Read::Late => Err(self.too_slow()),
+    /// Reads more of a message. One that loses its turn over the memory's limit is refused, and read on to nowhere.
+    async fn read_content(&mut self, pace: &Pace, mut intake: Option<&mut Intake>) -> Result<(), Broken> {
+        loop {
+            let slow = self.content_until(pace);
+            let turn = intake.as_deref().and_then(|intake| self.turn_ends(intake));
+            match self.wire.read(turn.map_or(slow, |turn| turn.min(slow)), false).await? {
+                Read::Some => return Ok(()),
+                Read::Eof | Read::Stopping => return Err(Broken::Gone),
+                Read::Late => match &mut intake {
+                    Some(intake) if turn.is_some_and(|turn| turn < slow) => {
+                        intake.refuse(intake::no_room(NoRoom::SlowTurn));
+                    }
+                    _ => return Err(self.too_slow()),
+                },
+            }
         }
     }
 
     /// How long more of a message is waited for.
-    pub(super) fn content_until(&self, pace: &Pace) -> Instant {
+    fn content_until(&self, pace: &Pace) -> Instant {
         pace.until(Instant::now(), &self.shared.context.limits)
     }
 
+    fn turn_ends(&self, intake: &Intake) -> Option<Instant> {
+        self.shared.budget.turn_ends(&intake.share, intake.held())
+    }
+
     pub(super) fn too_slow(&self) -> Broken {
-        self.farewell("slow", 2, "the message came too slowly")
+        self.farewell("slow", EnhancedCode(4, 4, 2), "the message came too slowly")
     }
 }
