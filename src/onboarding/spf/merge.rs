@@ -79,10 +79,15 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
             }
         }
         for modifier in record.modifiers {
-            let is_redirect = modifier.to_ascii_lowercase().starts_with("redirect=");
+            let is = |modifier: &str, name: &str| modifier.to_ascii_lowercase().starts_with(name);
+            let is_redirect = is(&modifier, "redirect=");
             if is_redirect && all.is_some() {
                 notes.push(Note::Dead(modifier));
-            } else if !modifiers.contains(&modifier) {
+            } else if modifiers.iter().any(|known| known.eq_ignore_ascii_case(&modifier)) {
+            } else if is(&modifier, "exp=") && modifiers.iter().any(|known| is(known, "exp=")) {
+                // RFC 7208 §6: two of them, and the whole record is void.
+                notes.push(Note::Dropped(modifier));
+            } else {
                 redirected |= is_redirect;
                 modifiers.push(modifier);
             }
@@ -96,10 +101,9 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
         redirected = false;
         for target in targets {
             let text = format!("include:{}", &target["redirect=".len()..]);
-            if let Some(directive) = Record::parse(&format!("v=spf1 {text}")).ok().and_then(|mut r| r.directives.pop())
-            {
-                directives.push(directive);
-            }
+            let known = directives.iter().any(|directive| directive.text.eq_ignore_ascii_case(&text));
+            let parsed = Record::parse(&format!("v=spf1 {text}")).ok().and_then(|mut record| record.directives.pop());
+            directives.extend(parsed.filter(|_| !known));
         }
     }
     if directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
@@ -174,6 +178,29 @@ mod tests {
     fn merged(published: &[&str]) -> Merged {
         let published: Vec<String> = published.iter().map(|t| (*t).to_owned()).collect();
         merge(&published, &Domain::parse("spf.webcrm.com").unwrap(), &["mx".to_owned()])
+    }
+
+    #[test]
+    fn records_that_repeat_each_other_become_one_that_can_be_evaluated() {
+        for (published, expected) in [
+            (
+                ["v=spf1 redirect=_spf.x.dk", "v=spf1 redirect=_SPF.x.dk"],
+                "v=spf1 include:_SPF.x.dk include:spf.webcrm.com ~all",
+            ),
+            (
+                ["v=spf1 include:_spf.x.dk ~all", "v=spf1 redirect=_spf.x.dk"],
+                "v=spf1 include:_spf.x.dk include:spf.webcrm.com ~all",
+            ),
+            (
+                ["v=spf1 a -all exp=e.x.dk", "v=spf1 a ~all exp=f.x.dk"],
+                "v=spf1 a include:spf.webcrm.com ~all exp=e.x.dk",
+            ),
+        ] {
+            let merged = merged(&published);
+            assert_eq!(merged.record, expected);
+            assert!(Record::parse(&merged.record).is_ok());
+            assert_eq!(super::tests::merged(&[&merged.record]).record, merged.record);
+        }
     }
 
     #[test]
