@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 
 use crate::dkim::Signer;
 use crate::message::CustomerId;
@@ -43,6 +44,52 @@ pub enum SigningDomain {
     Ready(Arc<Signer>),
     /// The key cannot be used: mail is deferred at the door (451 4.7.5) and an alert says why.
     Broken(String),
+}
+
+/// A place in a customer's file that names a key: its selector and the file with the private key. Each key signs for every
+/// domain of the customer, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyPlace {
+    /// `selector` and `private_key`, which every customer has.
+    Main,
+    /// `ed25519_selector` and `ed25519_private_key`, a second signature.
+    Ed25519,
+}
+
+impl KeyPlace {
+    /// All, in the order of their signatures.
+    pub const ALL: [KeyPlace; 2] = [KeyPlace::Main, KeyPlace::Ed25519];
+
+    /// As commands and files write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyPlace::Main => "main",
+            KeyPlace::Ed25519 => "ed25519",
+        }
+    }
+
+    /// The key of `[dkim]` that holds the selector.
+    pub fn selector(self) -> &'static str {
+        match self {
+            KeyPlace::Main => "selector",
+            KeyPlace::Ed25519 => "ed25519_selector",
+        }
+    }
+
+    /// The key of `[dkim]` that names the private key's file.
+    pub fn private_key(self) -> &'static str {
+        match self {
+            KeyPlace::Main => "private_key",
+            KeyPlace::Ed25519 => "ed25519_private_key",
+        }
+    }
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Which way out.

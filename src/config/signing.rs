@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reader::Table;
-use crate::customer::SigningDomain;
+use crate::customer::{KeyPlace, SigningDomain};
 use crate::dkim::{Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
 use crate::smtp::Domain;
 
@@ -86,21 +86,21 @@ pub(super) fn signers(
         );
         return BTreeMap::new();
     }
-    let mut keys = Vec::new();
-    let selector_of_rsa = selector(table, "selector");
-    let path = table.require::<PathBuf>("private_key", "\"../../keys/test.dk.pem\"");
-    keys.extend(selector_of_rsa.zip(path).map(|(selector, path)| ("private_key", selector, path)));
-    match (table.has("ed25519_selector"), table.has("ed25519_private_key")) {
-        (false, false) => {}
-        (true, false) => table.mistake("ed25519_selector", "needs ed25519_private_key besides"),
-        (false, true) => table.mistake("ed25519_private_key", "needs ed25519_selector besides"),
-        (true, true) => {
-            let selector = selector(table, "ed25519_selector");
-            let path = table.get::<PathBuf>("ed25519_private_key");
-            if selector.is_some() && keys.first().is_some_and(|(_, first, _)| Some(first) == selector.as_ref()) {
-                table.mistake("ed25519_selector", "must differ from selector: each key has a DNS record of its own");
+    let mut keys: Vec<(&'static str, Selector, PathBuf)> = Vec::new();
+    for place in KeyPlace::ALL {
+        let (name, file) = (place.selector(), place.private_key());
+        match (place, table.has(name), table.has(file)) {
+            (KeyPlace::Ed25519, false, false) => {}
+            (KeyPlace::Ed25519, true, false) => table.mistake(name, format!("needs {file} besides")),
+            (KeyPlace::Ed25519, false, true) => table.mistake(file, format!("needs {name} besides")),
+            _ => {
+                let selector = selector(table, name);
+                let path = table.require::<PathBuf>(file, "\"../../keys/test.dk.pem\"");
+                if keys.iter().any(|(_, other, _)| Some(other) == selector.as_ref()) {
+                    table.mistake(name, "must differ from selector: each key has a DNS record of its own");
+                }
+                keys.extend(selector.zip(path).map(|(selector, path)| (file, selector, path)));
             }
-            keys.extend(selector.zip(path).map(|(selector, path)| ("ed25519_private_key", selector, path)));
         }
     }
     let identity: Option<String> = table.get("identity");

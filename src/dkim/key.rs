@@ -171,6 +171,16 @@ impl SigningKey {
         Ok(SigningKey(Kind::Ed25519(Ed25519KeyPair::generate().map_err(|_| KeyError::Library)?)))
     }
 
+    /// Makes another key of the same kind, RSA with at least as many bits as far as they are made. Takes up to seconds.
+    pub fn generate_like(&self) -> Result<Self, KeyError> {
+        match self.0 {
+            Kind::Rsa { bits: ..=2048, .. } => Self::generate_rsa(2048),
+            Kind::Rsa { bits: ..=3072, .. } => Self::generate_rsa(3072),
+            Kind::Rsa { .. } => Self::generate_rsa(4096),
+            Kind::Ed25519(_) => Self::generate_ed25519(),
+        }
+    }
+
     /// The key as PKCS#8 v1 in PEM, which every tool reads.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         let der: Pkcs8V1Der<'_> = match &self.0 {

@@ -139,6 +139,15 @@ impl KeyRecord {
         !self.findings.iter().any(Finding::is_fatal)
     }
 
+    /// Whether both publish the same key, however it is written: RSA as SubjectPublicKeyInfo or bare.
+    pub fn is_same_key(&self, other: &KeyRecord) -> bool {
+        let key = |record: &KeyRecord| match record.key_type {
+            Some(KeyType::Rsa) => der::rsa_public_key(&record.public_key).map(<[u8]>::to_vec),
+            _ => Some(record.public_key.clone()),
+        };
+        !self.public_key.is_empty() && self.key_type == other.key_type && key(self).is_some() && key(self) == key(other)
+    }
+
     /// Splits into tags; notes what is none and what comes twice.
     fn read_tags<'a>(&mut self, txt: &'a str) -> Vec<(&'a str, &'a str)> {
         let mut tags: Vec<(&str, &str)> = Vec::new();

@@ -3,25 +3,58 @@
 use std::fmt::Write as _;
 
 use super::finding::{Check, DkimFlaw, Finding, Item, Need};
+use super::rotation::{Shown, Wanted};
 use super::{Settings, doubled};
 use crate::customer::SigningDomain;
-use crate::dkim::{KeyRecord, Selector, SigningKey};
+use crate::dkim::{KeyRecord, Profile, Selector, Signer, SigningKey};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
-/// Checks every key that signs for the domain.
-pub async fn check(resolver: &dyn Resolver, domain: &Domain, signing: &SigningDomain, need: Need) -> Check {
+/// Checks every key that signs for the domain, and what a change of keys wants to stand there besides.
+pub async fn check(
+    resolver: &dyn Resolver,
+    domain: &Domain,
+    signing: &SigningDomain,
+    wanted: &Result<Vec<Wanted>, String>,
+    need: Need,
+) -> Check {
     let mut check = Check::new(Item::Dkim, need);
     match signing {
         SigningDomain::Broken(reason) => check.say(Finding::DkimKeyUnusable { reason: reason.clone() }),
         SigningDomain::Ready(signer) => {
-            // A second signature of the relay's own has another domain and is not the customer's to publish.
-            for profile in signer.profiles().filter(|profile| profile.domain == *domain) {
+            for profile in published_by(signer, domain) {
                 one(&mut check, resolver, domain, &profile.selector, &profile.key).await;
             }
         }
     }
+    match wanted {
+        Ok(wanted) => {
+            for wanted in wanted {
+                rotating(&mut check, resolver, domain, wanted).await;
+            }
+        }
+        Err(reason) => check.say(Finding::DkimRotationUnreadable { reason: reason.clone() }),
+    }
     check
+}
+
+/// What the customer has to publish of a signer: a second signature of the relay's own has another domain.
+pub(super) fn published_by<'a>(signer: &'a Signer, domain: &'a Domain) -> impl Iterator<Item = &'a Profile> {
+    signer.profiles().filter(move |profile| profile.domain == *domain)
+}
+
+/// Checks a key that does not sign. None of this makes the domain's mail fail now, so it is a warning at the most.
+async fn rotating(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, wanted: &Wanted) {
+    let host = wanted.host(domain);
+    match wanted.look(resolver, domain).await {
+        Ok(shown) => {
+            if shown != Shown::Right {
+                check.expected.push(format!("{host} TXT \"{}\"", wanted.value));
+            }
+            check.say(Finding::DkimRotating { host, role: wanted.role, shown });
+        }
+        Err(error) => check.say(Finding::Unanswered { reason: error.to_string() }),
+    }
 }
 
 /// Checks one key at its selector.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
 use super::spf::record::Fault;
 
@@ -160,6 +161,10 @@ pub enum Finding {
     DkimMismatch { host: String },
     /// Something about the record itself.
     DkimFlaw { host: String, flaw: DkimFlaw },
+    /// A key that does not sign, while keys are changed.
+    DkimRotating { host: String, role: Role, shown: Shown },
+    /// What is known of a change of keys cannot be read.
+    DkimRotationUnreadable { reason: String },
     /// Our private key cannot be used.
     DkimKeyUnusable { reason: String },
 
@@ -275,6 +280,7 @@ impl Finding {
             | F::SpfPasses { .. }
             | F::SpfUsable { .. }
             | F::DkimGood { .. }
+            | F::DkimRotating { shown: Shown::Right, .. }
             | F::DmarcGood { .. }
             | F::DmarcDkimAligned { .. }
             | F::ReturnPathGood { .. }
@@ -309,6 +315,8 @@ impl Finding {
             | F::FileAnywhere { .. }
             | F::FileAddressRefused { .. }
             | F::FileRedirectRefused { .. }
+            | F::DkimRotating { .. }
+            | F::DkimRotationUnreadable { .. }
             | F::OwnershipWrongValue { .. } => Severity::Warning,
 
             F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::finding::{Check, Item, Need, Severity};
+use super::dkim::published_by;
+use super::finding::{Check, Finding, Item, Need, Severity};
+use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
 use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
@@ -55,6 +57,9 @@ pub struct Row {
     pub alternative: Option<String>,
     /// Published already.
     pub present: bool,
+    /// A key that does not sign: why its record is wanted all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// What else to know.
     #[serde(skip)]
     pub notes: Vec<Note>,
@@ -80,7 +85,18 @@ pub async fn table(
             Some(label) => label.trim_end_matches('.').to_owned(),
             None => host.clone(),
         };
-        Row { item, need, kind, host, label, value, alternative: None, present: in_order(item), notes: Vec::new() }
+        Row {
+            item,
+            need,
+            kind,
+            host,
+            label,
+            value,
+            alternative: None,
+            present: in_order(item),
+            role: None,
+            notes: Vec::new(),
+        }
     };
 
     let mut rows = Vec::new();
@@ -106,12 +122,16 @@ pub async fn table(
     }
 
     let mut broken_keys = Vec::new();
+    let keys = report.check(Item::Dkim).map(|check| check.findings.as_slice()).unwrap_or_default();
     match customer.domains.get(domain) {
         Some(SigningDomain::Ready(signer)) => {
-            for profile in signer.profiles().filter(|profile| profile.domain == *domain) {
+            for profile in published_by(signer, domain) {
                 match render(domain, &profile.selector, &profile.key) {
                     Ok(record) => {
-                        rows.push(row(Item::Dkim, need(Requirement::Dkim), "TXT", record.name, record.value));
+                        let present =
+                            keys.iter().any(|f| matches!(f, Finding::DkimGood { host } if *host == record.name));
+                        let row = row(Item::Dkim, need(Requirement::Dkim), "TXT", record.name, record.value);
+                        rows.push(Row { present, ..row });
                     }
                     Err(error) => broken_keys.push(error.to_string()),
                 }
@@ -120,15 +140,32 @@ pub async fn table(
         Some(SigningDomain::Broken(reason)) => broken_keys.push(reason.clone()),
         None => {}
     }
+    match checker.wanted(customer, domain, now).await {
+        Ok(wanted) => rows.extend(wanted.into_iter().map(|wanted| {
+            let (at, role) = (wanted.host(domain), Some(wanted.role));
+            let right =
+                |f: &Finding| matches!(f, Finding::DkimRotating { host, shown: Shown::Right, .. } if *host == at);
+            let present = keys.iter().any(right);
+            Row { present, role, ..row(Item::Dkim, Need::Recommended, "TXT", at, wanted.value) }
+        })),
+        Err(reason) => broken_keys.push(reason),
+    }
     if !own_server && let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.clone()) {
         let host = format!("{}._domainkey.{domain}", settings.mailjet_selector);
         rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value));
     }
-    let dmarc = report.check(Item::Dmarc).map(Check::severity);
-    unknown |= dmarc == Some(Severity::Unknown);
-    if dmarc == Some(Severity::Fault) {
+    if let Some(check) = report.check(Item::Dmarc) {
+        let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
+        let value = match check.severity() {
+            Severity::Unknown => None,
+            Severity::Fault => Some(dmarc::proposed(settings, domain)),
+            // What applies already is the customer's own, and stays.
+            _ if inherited => None,
+            _ => check.found.first().cloned(),
+        };
+        unknown |= check.severity() == Severity::Unknown;
         let host = format!("_dmarc.{domain}");
-        rows.push(row(Item::Dmarc, need(Requirement::Dmarc), "TXT", host, dmarc::proposed(settings, domain)));
+        rows.extend(value.map(|value| row(Item::Dmarc, need(Requirement::Dmarc), "TXT", host, value)));
     }
     if !own_server {
         let host = format!("{}.{domain}", settings.return_path_label);
@@ -137,6 +174,11 @@ pub async fn table(
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
     Table { domain: domain.to_string(), egress: settings.egress.to_string(), rows, unknown, broken_keys }
+}
+
+/// Why the record is wanted.
+fn why(row: &Row, lang: Lang) -> &'static str {
+    row.role.map_or_else(|| lang.why(row.item), |role| lang.role(role))
 }
 
 /// Aligned text.
@@ -171,7 +213,7 @@ pub fn text(table: &Table, lang: Lang) -> String {
     }
     out.push('\n');
     for row in &table.rows {
-        let _ = writeln!(out, "{}: {}", lang.item(row.item), lang.why(row.item));
+        let _ = writeln!(out, "{}: {}", lang.item(row.item), why(row, lang));
         if let Some(url) = &row.alternative {
             let _ = writeln!(out, "  {} {url}", lang.word(Word::OrInstead));
         }
@@ -190,7 +232,7 @@ pub fn text(table: &Table, lang: Lang) -> String {
 pub fn zone(table: &Table, lang: Lang) -> String {
     let mut out = format!("; {}: {}\n", table.domain, lang.word(Word::Records));
     for row in &table.rows {
-        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), lang.why(row.item));
+        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), why(row, lang));
         for note in &row.notes {
             let _ = writeln!(out, "; {}", lang.note(note));
         }

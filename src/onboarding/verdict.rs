@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use super::finding::{Check, Finding, Item, Need, Provider, Severity};
 use super::ownership::{self, Challenge, Secret};
+use super::rotation::{self, Wanted};
 use super::web::Fetcher;
 use super::{Settings, dkim, dmarc, providers, spf};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
+use crate::dkim::Selector;
 use crate::message::CustomerId;
 use crate::resolver::{Kind, Resolver, SharedResolver};
 use crate::smtp::Domain;
@@ -162,6 +164,18 @@ impl Checker {
         Challenge::new(&self.settings, &self.secret, customer, domain)
     }
 
+    /// What changes of the customer's keys want in DNS besides the keys that sign; or why nobody knows.
+    pub async fn wanted(&self, customer: &Customer, domain: &Domain, now: Timestamp) -> Result<Vec<Wanted>, String> {
+        let (settings, id) = (Arc::clone(&self.settings), customer.id.clone());
+        let read = tokio::task::spawn_blocking(move || rotation::under_way(&settings, &id)).await;
+        let rotations = read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let signing: Vec<&Selector> = match customer.domains.get(domain) {
+            Some(SigningDomain::Ready(signer)) => dkim::published_by(signer, domain).map(|p| &p.selector).collect(),
+            _ => Vec::new(),
+        };
+        Ok(rotation::wanted(&rotations, &signing, now, self.settings.rotation_overlap))
+    }
+
     /// Checks all that can be seen from outside. The own server is not probed here: a probe opens connections and may log
     /// in, which is for a person to ask for.
     pub async fn check(&self, directory: &Directory, customer: &Customer, domain: &Domain, now: Timestamp) -> Report {
@@ -173,10 +187,11 @@ impl Checker {
         let signing = customer.domains.get(domain).unwrap_or(&broken);
         let challenge = self.challenge(&customer.id, domain);
         let fetcher = Fetcher::new(&self.settings);
+        let wanted = self.wanted(customer, domain, now).await;
         let (ownership, spf, dkim, (mx, exchanges)) = tokio::join!(
             ownership::check(resolver, &fetcher, &challenge, domain, need(Requirement::Ownership)),
             spf::check::check(resolver, &self.settings, domain, &customer.via, need(Requirement::Spf)),
-            dkim::check(resolver, domain, signing, need(Requirement::Dkim)),
+            dkim::check(resolver, domain, signing, &wanted, need(Requirement::Dkim)),
             mx(resolver, domain),
         );
         let alias = if own_server { None } else { Some(return_path(resolver, &self.settings, domain).await) };

@@ -99,14 +99,15 @@ fn every_output_reads_as_it_did() {
         let (subject, body) = lang.mail("Egen Server ApS", &all.egen);
         compare(&format!("mail-own-server.{lang}.txt"), &format!("Subject: {subject}\n\n{body}"));
         let text = |text: &str| text.to_owned();
+        let hosts = |number| ["nyt.test.dk", "test.dk"].map(|at| format!("postbud{number}._domainkey.{at}")).to_vec();
         let steps: String = [
-            Step::Publish { host: text("postbud2._domainkey.test.dk"), value: text("v=DKIM1; k=rsa; p=…") },
-            Step::Waiting { hosts: vec![text("postbud2._domainkey.test.dk")] },
+            Step::Publish { hosts: hosts(2), value: text("v=DKIM1; k=rsa; p=…") },
+            Step::Waiting { hosts: hosts(2) },
             Step::Unanswered { reason: text("no answer to TXT postbud2._domainkey.test.dk in time") },
             Step::Switched { selector: text("postbud2"), file: text("config/customers/test-as.toml") },
             Step::Overlap { until: NOW.to_string() },
-            Step::Revoke { host: text("postbud1._domainkey.test.dk") },
-            Step::Done { selector: text("postbud2") },
+            Step::Revoke { hosts: hosts(1) },
+            Step::Done { selector: text("postbud2"), old_file: text("keys/test.dk.pem") },
         ]
         .iter()
         .map(|step| lang.rotation(step) + "\n\n")

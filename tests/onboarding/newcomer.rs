@@ -69,6 +69,11 @@ impl Site {
         child.wait_with_output().unwrap()
     }
 
+    /// A command that reads no configuration.
+    fn run_as_is(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_postbud")).args(arguments).current_dir(self.dir.path()).output().unwrap()
+    }
+
     fn file(&self, path: &str) -> std::path::PathBuf {
         self.dir.path().join(path)
     }
@@ -161,7 +166,139 @@ fn rotate(site: &mut Site, records: &str) {
     let rest: String = records.lines().filter(|l| !l.starts_with("postbud1.")).map(|l| format!("{l}\n")).collect();
     site.knot.publish(&format!("{WORLD}{rest}{new}{revoked}"));
     let done = rotate(site);
-    assert!(done.status.success() && out(&done).contains("postbud2 is the only key"), "{}", out(&done));
+    assert!(
+        done.status.success() && out(&done).contains("postbud2 signs, and the old key is revoked"),
+        "{}",
+        out(&done)
+    );
+}
+
+/// Everything that zone lines say should stand in DNS: what is there already is a comment.
+fn everything(zone: &str) -> String {
+    let lines = zone.lines().map(|line| line.strip_prefix("; ").unwrap_or(line));
+    lines.filter(|line| line.contains(". 3600 IN ")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn every_key_changes_at_every_domain_with_nothing_but_the_table_of_records() {
+    let world = format!("{WORLD}nordlys.dk. 60 IN MX 0 mail.test.dk.\nfjord.dk. 60 IN MX 0 mail.test.dk.\n");
+    let Some(mut site) = Site::new(&world) else {
+        let name = "every_key_changes_at_every_domain_with_nothing_but_the_table_of_records";
+        return skip(name, "knot is not installed");
+    };
+    let domains = ["--domain", "fjord.dk", "--domain", "nordlys.dk"];
+    let added =
+        site.run(&[&["customer", "add", "nordlys", "--name", "N", "--via", "mailjet"], &domains[..]].concat(), "");
+    assert!(added.status.success(), "{}", err(&added));
+    let second = site.run_as_is(&["dkim", "keygen", "--type", "ed25519", "--out", "keys/second.pem"]);
+    assert!(second.status.success(), "{}", err(&second));
+    let file = site.file("config/customers/nordlys.toml");
+    let two_keys =
+        "selector = \"postbud1\"\ned25519_selector = \"postbud2\"\ned25519_private_key = \"../../keys/second.pem\"";
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("selector = \"postbud1\"", two_keys)).unwrap();
+
+    let records = |site: &Site| out(&site.run(&["domain", "records", "nordlys", "--zone"], ""));
+    let check = |site: &Site| site.run(&["domain", "check", "nordlys"], "");
+    let first = records(&site);
+    for host in ["postbud1._domainkey.fjord.dk", "postbud2._domainkey.fjord.dk", "postbud2._domainkey.nordlys.dk"] {
+        assert!(first.contains(host), "{host} is not in {first}");
+    }
+    site.knot.publish(&format!("{world}{}", everything(&first)));
+    assert_eq!(check(&site).status.code(), Some(0), "{}", out(&check(&site)));
+
+    // One after the other, the second key first; no selector is used twice.
+    for (key, kind, old, new) in
+        [("ed25519", "ed25519", "postbud2", "postbud3"), ("main", "rsa", "postbud1", "postbud4")]
+    {
+        let rotate = |site: &Site| site.run(&["dkim", "rotate", "nordlys", "--key", key], "");
+        let begun = rotate(&site);
+        assert!(begun.status.success(), "{}", err(&begun));
+        let wanted = records(&site);
+        for domain in ["fjord.dk", "nordlys.dk"] {
+            let line = format!("{new}._domainkey.{domain}. 3600 IN TXT");
+            assert!(
+                wanted.lines().any(|l| l.starts_with(&line) && l.contains(&format!("k={kind}; p="))),
+                "{line}: {wanted}"
+            );
+            assert!(out(&begun).contains(&format!("  {new}._domainkey.{domain} TXT ")), "{}", out(&begun));
+        }
+        let checked = check(&site);
+        assert_eq!(checked.status.code(), Some(3), "a new key to be published is no breakage: {}", out(&checked));
+        assert!(out(&checked).contains(&format!("A new key is to be published at {new}._domainkey.fjord.dk")));
+
+        // One domain of two is not enough.
+        let half: String = everything(&wanted)
+            .lines()
+            .filter(|l| !l.starts_with(&format!("{new}._domainkey.n")))
+            .map(|l| format!("{l}\n"))
+            .collect();
+        site.knot.publish(&format!("{world}{half}"));
+        let waiting = rotate(&site);
+        assert_eq!(waiting.status.code(), Some(1), "{}", out(&waiting));
+        assert!(out(&waiting).contains(&format!("not in DNS yet: {new}._domainkey.nordlys.dk.")), "{}", out(&waiting));
+
+        site.knot.publish(&format!("{world}{}", everything(&wanted)));
+        assert_eq!(check(&site).status.code(), Some(0), "{}", out(&check(&site)));
+        let switched = rotate(&site);
+        assert!(switched.status.success(), "{}{}", out(&switched), err(&switched));
+        assert!(fs::read_to_string(&file).unwrap().contains(&format!("selector = \"{new}\"")));
+        let overlap = records(&site);
+        assert!(
+            overlap.contains(&format!("; {old}._domainkey.fjord.dk. 3600 IN TXT")),
+            "there and to be kept: {overlap}"
+        );
+        assert_eq!(check(&site).status.code(), Some(0), "{}", out(&check(&site)));
+
+        std::thread::sleep(Duration::from_millis(1100));
+        assert_eq!(rotate(&site).status.code(), Some(1));
+        let last = records(&site);
+        assert!(last.contains(&format!("\n{old}._domainkey.nordlys.dk. 3600 IN TXT \"v=DKIM1; p=\"\n")), "{last}");
+        assert!(
+            out(&check(&site)).contains(&format!("is not revoked at {old}._domainkey.nordlys.dk")),
+            "{}",
+            out(&check(&site))
+        );
+        site.knot.publish(&format!("{world}{}", everything(&last)));
+        assert_eq!(check(&site).status.code(), Some(0), "{}", out(&check(&site)));
+        let done = rotate(&site);
+        assert!(done.status.success() && out(&done).contains(&format!("{new} signs")), "{}", out(&done));
+        assert!(!records(&site).contains(&format!("{old}._domainkey")));
+    }
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("selector = \"postbud4\"\ned25519_selector = \"postbud3\"\n"), "{text}");
+    assert!(err(&site.run(&["dkim", "rotate", "test-as", "--key", "ed25519"], "")).contains("no customer"));
+}
+
+#[test]
+fn a_rotation_can_be_taken_up_from_another_folder() {
+    let Some(mut site) = Site::new(&format!("{WORLD}test.dk. 60 IN TXT \"v=spf1 mx -all\"\n")) else {
+        return skip("a_rotation_can_be_taken_up_from_another_folder", "knot is not installed");
+    };
+    let added = site.run(&["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet"], "");
+    assert!(added.status.success(), "{}", err(&added));
+    let none = site.run(&["dkim", "rotate", "test-as", "--key", "ed25519"], "");
+    assert!(err(&none).contains("names no such key: [dkim] ed25519_selector"), "{}", err(&none));
+    let begun = site.run(&["dkim", "rotate", "test-as"], "");
+    assert!(begun.status.success(), "{}", err(&begun));
+    site.knot.publish(&format!("{WORLD}{}", printed(&out(&begun))));
+    let config = site.file("config/postbud.toml");
+    let elsewhere = Command::new(env!("CARGO_BIN_EXE_postbud"))
+        .args(["dkim", "rotate", "test-as", "--config", config.to_str().unwrap()])
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert!(elsewhere.status.success(), "{}{}", out(&elsewhere), err(&elsewhere));
+    assert!(fs::read_to_string(site.file("config/customers/test-as.toml")).unwrap().contains("\"postbud2\""));
+    // Somebody puts the old key back: nothing is revoked on the strength of what is no longer so.
+    let file = site.file("config/customers/test-as.toml");
+    let back = fs::read_to_string(&file)
+        .unwrap()
+        .replace("postbud2", "postbud1")
+        .replace("test.dk.postbud1.pem", "test.dk.pem");
+    fs::write(&file, back).unwrap();
+    let refused = site.run(&["dkim", "rotate", "test-as"], "");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("signs with postbud1 again"), "{}", err(&refused));
 }
 
 #[test]

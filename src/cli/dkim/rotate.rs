@@ -6,28 +6,32 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 
 use crate::cli::domain::{Desk, Language, customers_dir};
 use crate::cli::{ConfigFile, block_on, files};
 use crate::config;
-use crate::customer::{Customer, SigningDomain};
+use crate::customer::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey};
 use crate::onboarding::Lang;
-use crate::onboarding::rotation::{self, Next, Rotation, Stage, Step, with_key};
+use crate::onboarding::rotation::{self, Key, Named, Next, Rotation, Stage, Step};
+use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// Change a customer's DKIM key, step by step.
+/// Change one of a customer's DKIM keys, step by step.
 ///
 /// Run it again and again: each run does the next step and says what to do before the one after. 1: makes a key under a new
 /// selector and prints its records. 2: when DNS shows them at every domain, the customer's file is changed to sign with it.
 /// 3: both keys stay published for the overlap ([onboarding] rotation_overlap), since mail signed with the old one is still
 /// under way. 4: prints how to revoke the old key. 5: when DNS shows that, the rotation is over. A step that was
-/// interrupted is simply run again. The second key of Ed25519, where there is one, is left alone.
+/// interrupted is simply run again. The new key is of the old one's kind. A customer with a second key (ed25519_selector)
+/// rotates each by itself. Meanwhile `postbud domain records` and `postbud domain check` know what has to be published.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   postbud dkim rotate test-as
+  postbud dkim rotate test-as --key ed25519
   postbud dkim rotate test-as --lang da
 
 Exit codes: 0 a step was done, or there is nothing to do yet; 1 the customer has something to do first, or DNS did not answer.")]
@@ -36,8 +40,28 @@ pub(super) struct Args {
     customer: String,
     #[command(flatten)]
     config: ConfigFile,
+    /// Which of its keys.
+    #[arg(long = "key", value_enum, default_value_t = WhichKey::Main, value_name = "KEY")]
+    which: WhichKey,
     #[command(flatten)]
     language: Language,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WhichKey {
+    /// selector and private_key of the customer's file.
+    Main,
+    /// ed25519_selector and ed25519_private_key, the second signature.
+    Ed25519,
+}
+
+impl From<WhichKey> for KeyPlace {
+    fn from(which: WhichKey) -> Self {
+        match which {
+            WhichKey::Main => KeyPlace::Main,
+            WhichKey::Ed25519 => KeyPlace::Ed25519,
+        }
+    }
 }
 
 impl Args {
@@ -45,80 +69,123 @@ impl Args {
         block_on(async {
             let desk = Desk::open(&self.config)?;
             let customer = desk.customer(&self.customer)?;
+            let onboarding = &desk.settings.onboarding;
+            let _turn = rotation::lock(onboarding)
+                .with_context(|| format!("cannot keep a rotation in {}", onboarding.state_dir.display()))?;
             let file = customers_dir(&self.config.path)?.join(format!("{}.toml", self.customer));
             let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let run =
-                Run { args: &self, desk: &desk, customer: &customer, file, text, lang: self.language.or_english() };
-            let onboarding = &desk.settings.onboarding;
-            match Rotation::load(onboarding, &customer.id)? {
-                None => run.begin(),
-                Some(rotation) => run.go_on(rotation).await,
+            let place = KeyPlace::from(self.which);
+            let named = Named::of(&text, place).with_context(|| {
+                format!("{} names no such key: [dkim] {} and {}", file.display(), place.selector(), place.private_key())
+            })?;
+            let run = Run {
+                config: &self.config.path,
+                desk: &desk,
+                customer: &customer,
+                place,
+                named,
+                file,
+                text,
+                lang: self.language.or_english(),
+            };
+            let others = rotation::under_way(onboarding, &customer.id)?;
+            match others.iter().find(|rotation| rotation.place == place) {
+                None => run.begin(&others),
+                Some(rotation) => run.go_on(rotation.clone()).await,
             }
         })
     }
 }
 
 struct Run<'a> {
-    args: &'a Args,
+    config: &'a Path,
     desk: &'a Desk,
     customer: &'a Customer,
+    place: KeyPlace,
+    /// What the customer's file names there now.
+    named: Named,
     file: PathBuf,
     text: String,
     lang: Lang,
 }
 
 impl Run<'_> {
-    fn begin(&self) -> anyhow::Result<ExitCode> {
-        let old = self.signs_with()?;
-        let new = rotation::next_selector(&old).with_context(|| format!("no selector comes after {old}"))?;
-        let path = self.new_key_path(&new)?;
+    fn begin(&self, others: &[Rotation]) -> anyhow::Result<ExitCode> {
+        let domain = self.first_domain()?;
+        let old = Selector::parse(&self.named.selector)?;
+        let new = rotation::next_selector(&old, &self.taken(others))
+            .with_context(|| format!("no selector comes after {old}"))?;
+        let (old_key, _) = SigningKey::from_file(&self.resolve(&self.named.private_key))?;
+        // Beside the old key: `test.dk.pem` and `test.dk.postbud2.pem`.
+        let name = Path::new(&self.named.private_key).with_file_name(format!("{domain}.{new}.pem"));
+        let name = name.to_str().context("the new key's file name is not UTF-8")?;
+        let path = self.resolve(name);
         // A run that was interrupted has left its key: it is as good as a new one, and may be published already.
-        let key = match path.exists() {
+        let new_key = match path.exists() {
             true => SigningKey::from_file(&path)?.0,
             false => {
-                let key = SigningKey::generate_rsa(2048)?;
+                let key = old_key.generate_like()?;
                 files::write_secret(&path, key.to_pem()?.as_bytes())?;
                 key
             }
         };
-        Rotation::new(&old, &new, path).save(&self.desk.settings.onboarding, &self.customer.id)?;
-        self.publish(&new, &key)?;
+        let key = |selector: &Selector, key: &SigningKey, file: &str| -> anyhow::Result<Key> {
+            let record = render(domain, selector, key)?.value;
+            Ok(Key { selector: selector.to_string(), record, file: file.to_owned() })
+        };
+        let old = key(&old, &old_key, &self.named.private_key)?;
+        let rotation = Rotation::new(self.place, old, key(&new, &new_key, name)?);
+        rotation.save(&self.desk.settings.onboarding, &self.customer.id)?;
+        self.publish(&rotation);
         Ok(ExitCode::SUCCESS)
     }
 
     async fn go_on(&self, mut rotation: Rotation) -> anyhow::Result<ExitCode> {
-        let (old, new) = (Selector::parse(&rotation.old_selector)?, Selector::parse(&rotation.new_selector)?);
-        let current = self.signs_with()?;
-        if current != old && current != new {
+        let onboarding = &self.desk.settings.onboarding;
+        let Rotation { old, new, .. } = &rotation;
+        let current = self.named.selector.to_ascii_lowercase();
+        if current != old.selector && current != new.selector {
             bail!(
-                "{} signs with {current}, which is neither {old} nor {new} of the rotation under way: put one of them back, \
-                 or remove the rotation's file below {}",
+                "{} signs with {current}, which is neither {} nor {} of the rotation under way: put one of them back, or remove \
+                 the rotation's file below {}",
                 self.file.display(),
-                self.desk.settings.onboarding.state_dir.join("rotations").display()
+                old.selector,
+                new.selector,
+                onboarding.state_dir.join("rotations").display()
             );
         }
-        let onboarding = &self.desk.settings.onboarding;
-        let (key, _) = SigningKey::from_file(&rotation.new_key)?;
-        let resolver = &*self.desk.checker.resolver;
-        let view = rotation::look(resolver, self.customer.domains.keys(), &old, &new, &key).await;
+        let switched = current == new.selector;
+        if matches!(rotation.stage, Stage::Overlap { .. }) && !switched {
+            bail!(
+                "{} signs with {current} again, although the rotation had changed over to {}: put that back (selector = \"{}\", \
+                 private_key = \"{}\"), or remove the rotation's file below {} to give the change up",
+                self.file.display(),
+                new.selector,
+                new.selector,
+                new.file,
+                onboarding.state_dir.join("rotations").display()
+            );
+        }
+        let view = rotation::look(&*self.desk.checker.resolver, self.customer.domains.keys(), &rotation).await;
         let now = Timestamp::now();
-        match rotation::advance(&rotation, &view, current == new, now, onboarding.rotation_overlap) {
+        match rotation::advance(&rotation, &view, switched, now, onboarding.rotation_overlap) {
             Next::AskAgain(reason) => {
                 self.say(&Step::Unanswered { reason });
                 Ok(ExitCode::FAILURE)
             }
             Next::Wait => {
                 self.say(&Step::Waiting { hosts: view.new_missing });
-                self.publish(&new, &key)?;
+                self.publish(&rotation);
                 Ok(ExitCode::FAILURE)
             }
             Next::Switch => {
-                if current != new {
-                    self.switch(&new, &rotation.new_key)?;
+                if !switched {
+                    self.switch(&rotation.new)?;
                 }
+                let selector = rotation.new.selector.clone();
                 rotation.stage = Stage::Overlap { since: now.as_millis() };
                 rotation.save(onboarding, &self.customer.id)?;
-                self.say(&Step::Switched { selector: new.to_string(), file: self.file.display().to_string() });
+                self.say(&Step::Switched { selector, file: self.file.display().to_string() });
                 self.say(&Step::Overlap { until: (now + onboarding.rotation_overlap).to_string() });
                 Ok(ExitCode::SUCCESS)
             }
@@ -127,14 +194,13 @@ impl Run<'_> {
                 Ok(ExitCode::SUCCESS)
             }
             Next::Revoke => {
-                for host in view.old_present {
-                    self.say(&Step::Revoke { host });
-                }
+                self.say(&Step::Revoke { hosts: view.old_present });
                 Ok(ExitCode::FAILURE)
             }
             Next::Finish => {
-                Rotation::remove(onboarding, &self.customer.id)?;
-                self.say(&Step::Done { selector: new.to_string() });
+                rotation.remove(onboarding, &self.customer.id)?;
+                let old_file = self.resolve(&rotation.old.file).display().to_string();
+                self.say(&Step::Done { selector: rotation.new.selector, old_file });
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -144,49 +210,40 @@ impl Run<'_> {
         println!("{}", self.lang.rotation(step));
     }
 
-    fn publish(&self, selector: &Selector, key: &SigningKey) -> anyhow::Result<()> {
-        for domain in self.customer.domains.keys() {
-            let record = render(domain, selector, key)?;
-            self.say(&Step::Publish { host: record.name, value: record.value });
-        }
-        Ok(())
+    fn publish(&self, rotation: &Rotation) {
+        let hosts = self.customer.domains.keys().map(|domain| rotation.new.host(domain)).collect();
+        self.say(&Step::Publish { hosts, value: rotation.new.record.clone() });
     }
 
-    /// The selector that the customer's first key signs with.
-    fn signs_with(&self) -> anyhow::Result<Selector> {
+    /// The key's file is named after it, as `customer add` does. Mail of a broken key waits: that is mended first.
+    fn first_domain(&self) -> anyhow::Result<&Domain> {
         let (domain, signing) = self.customer.domains.first_key_value().context("the customer has no domain")?;
         match signing {
             SigningDomain::Broken(reason) => bail!("the key of {domain} cannot be used: {reason}"),
-            SigningDomain::Ready(signer) => {
-                let profile = signer.profiles().find(|profile| profile.domain == *domain);
-                Ok(profile.context("the customer has no key of its own")?.selector.clone())
-            }
+            SigningDomain::Ready(_) => Ok(domain),
         }
     }
 
-    /// The key file as the customer's file names it.
-    fn key_as_written(&self) -> anyhow::Result<PathBuf> {
-        let table: toml::Table = toml::from_str(&self.text).with_context(|| self.file.display().to_string())?;
-        let key = table.get("dkim").and_then(|dkim| dkim.get("private_key")).and_then(toml::Value::as_str);
-        Ok(PathBuf::from(key.with_context(|| format!("{} has no [dkim] private_key", self.file.display()))?))
+    /// Selectors that a new key must not have: those the customer's file names, and those of rotations under way.
+    fn taken(&self, others: &[Rotation]) -> Vec<Selector> {
+        let named = KeyPlace::ALL.iter().filter_map(|place| Named::of(&self.text, *place)).map(|named| named.selector);
+        let rotating =
+            others.iter().flat_map(|rotation| [&rotation.old, &rotation.new]).map(|key| key.selector.clone());
+        named.chain(rotating).filter_map(|selector| Selector::parse(&selector).ok()).collect()
     }
 
-    /// Beside the old key: `test.dk.pem` and `test.dk.postbud2.pem`.
-    fn new_key_path(&self, selector: &Selector) -> anyhow::Result<PathBuf> {
-        let old = self.key_as_written()?;
-        let (domain, _) = self.customer.domains.first_key_value().context("the customer has no domain")?;
-        let beside = old.with_file_name(format!("{domain}.{selector}.pem"));
-        Ok(self.file.parent().unwrap_or(Path::new("")).join(beside))
+    /// Paths in the customer's file are relative to it.
+    fn resolve(&self, name: &str) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(name)
     }
 
     /// Changes the customer's file, and changes it back where the configuration is not accepted.
-    fn switch(&self, selector: &Selector, key: &Path) -> anyhow::Result<()> {
-        let name = key.file_name().context("the new key has no file name")?;
-        let written = self.key_as_written()?.with_file_name(name);
-        let changed = with_key(&self.text, selector, &written.to_string_lossy())
-            .with_context(|| format!("{} has no [dkim] selector and private_key", self.file.display()))?;
+    fn switch(&self, new: &Key) -> anyhow::Result<()> {
+        // A key that cannot be used would be accepted, and its mail deferred at the door.
+        SigningKey::from_file(&self.resolve(&new.file))?;
+        let changed = self.named.replaced(&self.text, &Selector::parse(&new.selector)?, &new.file);
         replace(&self.file, &changed)?;
-        if let Err(refused) = config::load(&self.args.config.path) {
+        if let Err(refused) = config::load(self.config) {
             replace(&self.file, &self.text)?;
             return Err(refused).context("with the new key");
         }

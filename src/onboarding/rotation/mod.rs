@@ -1,43 +1,67 @@
-//! Changing a customer's DKIM key without a mail ever failing verification: the new key is published first, signs only when
-//! DNS shows it everywhere, and the old one stays published until the last mail it signed has arrived.
+//! Changing one of a customer's DKIM keys without a mail ever failing verification: the new key is published first, signs only
+//! when DNS shows it everywhere, and the old one stays published until the last mail it signed has arrived.
 //!
 //! ```text
 //!   Publishing ──DNS shows the new key──► Overlap ──time over──► Revoking ──DNS shows the old one gone──► (done)
 //! ```
 //!
-//! Each step is one run of the command, and any run may be repeated: what has to be on disk is there before what builds on
-//! it (key, then this state, then the customer's file). [`advance`] decides; the command does.
+//! A customer's keys sign for all its domains, so each step waits for every one of these; and each of its keys
+//! ([`KeyPlace`]) rotates by itself. A step is one run of the command, and any run may be repeated: what has to be on disk is
+//! there before what builds on it (key, then this state, then the customer's file). [`advance`] decides; the command does.
+//! [`wanted`] says what has to stand in DNS meanwhile, for the table of records and the checks.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+mod customer_file;
+mod store;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
-use super::state::write;
-use crate::dkim::{KeyRecord, Selector, SigningKey};
-use crate::message::CustomerId;
-use crate::resolver::{Resolver, joined};
+pub use customer_file::{Named, toml_string};
+pub use store::{Lock, lock, under_way};
+
+use crate::customer::KeyPlace;
+use crate::dkim::{KeyRecord, Selector};
+use crate::resolver::{self, Resolver, joined};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
 const VERSION: u32 = 1;
+/// What revokes a key (RFC 6376 §3.6.1).
+pub const REVOKED: &str = "v=DKIM1; p=";
 
 /// A rotation under way, as it is kept on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
     version: u32,
-    /// The selector that signed before.
-    pub old_selector: String,
+    /// Which of the customer's keys.
+    pub place: KeyPlace,
+    /// The one that signed before.
+    pub old: Key,
     /// The one that will.
-    pub new_selector: String,
-    /// The new private key.
-    pub new_key: PathBuf,
+    pub new: Key,
     /// Where it stands.
     pub stage: Stage,
+}
+
+/// A key of a rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Where it is published.
+    pub selector: String,
+    /// The value of its record.
+    pub record: String,
+    /// The private key's file as the customer's file names it, relative to that.
+    pub file: String,
+}
+
+impl Key {
+    /// The host of its record at a domain.
+    pub fn host(&self, domain: &Domain) -> String {
+        format!("{}._domainkey.{domain}", self.selector)
+    }
 }
 
 /// Where a rotation stands.
@@ -53,14 +77,98 @@ pub enum Stage {
     },
 }
 
+/// What a key that does not sign is doing in DNS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Will sign.
+    Incoming,
+    /// Has signed; mail of it is under way.
+    Outgoing,
+    /// Has signed; its record is to be empty.
+    Revoked,
+}
+
+/// A record that a rotation wants in DNS, at every domain of the customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Why.
+    pub role: Role,
+    /// Where.
+    pub selector: String,
+    /// What.
+    pub value: String,
+}
+
+/// What has to stand in DNS now besides the keys that sign, whose selectors are `signing`.
+pub fn wanted(rotations: &[Rotation], signing: &[&Selector], now: Timestamp, overlap: Duration) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    for Rotation { old, new, stage, .. } in rotations {
+        let outgoing = match stage {
+            Stage::Overlap { since } if now >= Timestamp::from_millis(*since) + overlap => (Role::Revoked, REVOKED),
+            _ => (Role::Outgoing, old.record.as_str()),
+        };
+        for (key, (role, value)) in [(new, (Role::Incoming, new.record.as_str())), (old, outgoing)] {
+            // What signs is published for that reason alone, whatever a file was changed to by hand.
+            if !signing.iter().any(|selector| selector.as_str() == key.selector) {
+                all.push(Wanted { role, selector: key.selector.clone(), value: value.to_owned() });
+            }
+        }
+    }
+    all
+}
+
+/// How DNS shows a record that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shown {
+    /// As it should be.
+    Right,
+    /// Nothing there.
+    Missing,
+    /// Something else.
+    Other,
+}
+
+impl Wanted {
+    /// The host of the record at a domain.
+    pub fn host(&self, domain: &Domain) -> String {
+        format!("{}._domainkey.{domain}", self.selector)
+    }
+
+    /// Asks DNS.
+    pub async fn look(&self, resolver: &dyn Resolver, domain: &Domain) -> Result<Shown, resolver::Error> {
+        let records = key_records(resolver, &self.host(domain)).await?;
+        let wanted = KeyRecord::parse(&self.value);
+        Ok(match (self.role, &records[..]) {
+            // An empty p= and no record at all mean the same to receivers (RFC 6376 §3.6.1, §6.1.2).
+            (Role::Revoked, found) if found.iter().all(is_revoked) => Shown::Right,
+            (Role::Revoked, _) => Shown::Other,
+            (_, []) => Shown::Missing,
+            (_, [record]) if record.is_usable() && record.is_same_key(&wanted) => Shown::Right,
+            _ => Shown::Other,
+        })
+    }
+}
+
+/// No key: receivers verify nothing with it. A key that cannot be read does not count: a copy of it may be cached that can.
+fn is_revoked(record: &KeyRecord) -> bool {
+    record.findings.contains(&crate::dkim::record::Finding::Revoked)
+}
+
+async fn key_records(resolver: &dyn Resolver, host: &str) -> Result<Vec<KeyRecord>, resolver::Error> {
+    let texts = resolver.txt(host).await?;
+    Ok(texts.iter().map(|strings| KeyRecord::parse(&String::from_utf8_lossy(&joined(strings)))).collect())
+}
+
 /// What a run of the command tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// To publish.
     Publish {
-        /// Where.
-        host: String,
-        /// What.
+        /// Where: one host a domain.
+        hosts: Vec<String>,
+        /// What, the same at each.
         value: String,
     },
     /// Not there yet.
@@ -87,13 +195,15 @@ pub enum Step {
     },
     /// The old key is to be revoked.
     Revoke {
-        /// Where.
-        host: String,
+        /// Where: one host a domain.
+        hosts: Vec<String>,
     },
     /// Over.
     Done {
         /// What signs now.
         selector: String,
+        /// The file that is of no more use.
+        old_file: String,
     },
 }
 
@@ -102,7 +212,7 @@ pub enum Step {
 pub struct View {
     /// Hosts where the new key is missing or another one.
     pub new_missing: Vec<String>,
-    /// Hosts where the old key still is.
+    /// Hosts where the old key is not revoked.
     pub old_present: Vec<String>,
     /// A question was not answered.
     pub unanswered: Option<String>,
@@ -138,38 +248,29 @@ pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Times
         }
         Stage::Overlap { since } => Timestamp::from_millis(since) + overlap,
     };
-    match (&view.unanswered, view.old_present.is_empty()) {
+    match &view.unanswered {
         _ if now < until => Next::Keep(until),
-        (Some(reason), _) => Next::AskAgain(reason.clone()),
-        (None, false) => Next::Revoke,
-        (None, true) => Next::Finish,
+        Some(reason) => Next::AskAgain(reason.clone()),
+        // Nobody is told to take the old key away where the new one has gone.
+        None if !view.new_missing.is_empty() => Next::Wait,
+        None if !view.old_present.is_empty() => Next::Revoke,
+        None => Next::Finish,
     }
 }
 
-/// Asks DNS for both keys at every domain.
-pub async fn look(
-    resolver: &dyn Resolver,
-    domains: impl Iterator<Item = &Domain>,
-    old: &Selector,
-    new: &Selector,
-    key: &SigningKey,
-) -> View {
+/// Asks DNS for both keys of a rotation at every domain.
+pub async fn look(resolver: &dyn Resolver, domains: impl Iterator<Item = &Domain>, rotation: &Rotation) -> View {
+    let new =
+        Wanted { role: Role::Incoming, selector: rotation.new.selector.clone(), value: rotation.new.record.clone() };
+    let old = Wanted { role: Role::Revoked, selector: rotation.old.selector.clone(), value: REVOKED.to_owned() };
     let mut view = View::default();
     for domain in domains {
-        let (new_host, old_host) = (new.dns_name(domain), old.dns_name(domain));
-        let records = |texts: Vec<Vec<Vec<u8>>>| -> Vec<KeyRecord> {
-            texts.iter().map(|strings| KeyRecord::parse(&String::from_utf8_lossy(&joined(strings)))).collect()
-        };
-        match resolver.txt(&new_host).await.map(records).as_deref() {
-            Ok([record]) if record.is_usable() && key.matches(record) => {}
-            Ok(_) => view.new_missing.push(new_host),
-            Err(error) => view.unanswered = Some(error.to_string()),
-        }
-        match resolver.txt(&old_host).await.map(records) {
-            // An empty p= and no record at all mean the same to receivers (RFC 6376 §3.6.1, §6.1.2).
-            Ok(found) if found.iter().all(|record| record.public_key.is_empty()) => {}
-            Ok(_) => view.old_present.push(old_host),
-            Err(error) => view.unanswered = Some(error.to_string()),
+        for (wanted, not_right) in [(&new, &mut view.new_missing), (&old, &mut view.old_present)] {
+            match wanted.look(resolver, domain).await {
+                Ok(Shown::Right) => {}
+                Ok(_) => not_right.push(wanted.host(domain)),
+                Err(error) => view.unanswered = Some(error.to_string()),
+            }
         }
     }
     view
@@ -177,97 +278,38 @@ pub async fn look(
 
 impl Rotation {
     /// A rotation that begins.
-    pub fn new(old: &Selector, new: &Selector, key: PathBuf) -> Self {
-        Rotation {
-            version: VERSION,
-            old_selector: old.to_string(),
-            new_selector: new.to_string(),
-            new_key: key,
-            stage: Stage::Publishing,
-        }
-    }
-
-    fn path(settings: &Settings, customer: &CustomerId) -> PathBuf {
-        settings.state_dir.join("rotations").join(format!("{customer}.json"))
-    }
-
-    /// The customer's rotation, where one is under way.
-    pub fn load(settings: &Settings, customer: &CustomerId) -> io::Result<Option<Self>> {
-        let path = Self::path(settings, customer);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let invalid =
-            |reason: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", path.display()));
-        let rotation: Rotation = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-        match rotation.version {
-            VERSION => Ok(Some(rotation)),
-            other => Err(invalid(format!("version {other} is not known"))),
-        }
-    }
-
-    /// Keeps it.
-    pub fn save(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
-        let path = Self::path(settings, customer);
-        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        write(&path, self)
-    }
-
-    /// Forgets it.
-    pub fn remove(settings: &Settings, customer: &CustomerId) -> io::Result<()> {
-        fs::remove_file(Self::path(settings, customer))
+    pub fn new(place: KeyPlace, old: Key, new: Key) -> Self {
+        Rotation { version: VERSION, place, old, new, stage: Stage::Publishing }
     }
 }
 
-/// The selector after this one: its last number counted up, or `2` appended.
-pub fn next_selector(selector: &Selector) -> Option<Selector> {
+/// The selector after this one: its last number counted up past that of all `taken` ones, or `2` appended. A number that was
+/// skipped is not gone back to: it may have been published and revoked.
+pub fn next_selector(selector: &Selector, taken: &[Selector]) -> Option<Selector> {
     let text = selector.as_str();
     let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    let number = text[stem.len()..].parse::<u64>().unwrap_or(1);
-    Selector::parse(&format!("{stem}{}", number.checked_add(1)?)).ok()
-}
-
-/// A customer's file with another selector and key, everything else left as it was written, comments included. `None` where
-/// `[dkim]` has no such keys.
-pub fn with_key(text: &str, selector: &Selector, key: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct File {
-        dkim: Dkim,
-    }
-    #[derive(Deserialize)]
-    struct Dkim {
-        selector: toml::Spanned<String>,
-        private_key: toml::Spanned<String>,
-    }
-    let dkim = toml::from_str::<File>(text).ok()?.dkim;
-    let mut changes =
-        [(dkim.selector.span(), toml_string(selector.as_str())), (dkim.private_key.span(), toml_string(key))];
-    // The later place first: the earlier one's span stays true.
-    changes.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    let mut text = text.to_owned();
-    for (span, value) in changes {
-        text.replace_range(span, &value);
-    }
-    Some(text)
-}
-
-/// A TOML basic string.
-pub fn toml_string(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    let number = |other: &str| other.strip_prefix(stem)?.parse::<u64>().ok();
+    let highest = taken.iter().filter_map(|other| number(other.as_str())).chain(number(text)).max();
+    Selector::parse(&format!("{stem}{}", highest.unwrap_or(1).checked_add(1)?)).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dkim::SigningKey;
     use crate::resolver::{FixedZone, Kind};
 
     const OVERLAP: Duration = Duration::from_secs(100);
 
+    fn key(selector: &str, key: &SigningKey) -> Key {
+        let (domain, name) = (Domain::parse("a.dk").unwrap(), Selector::parse(selector).unwrap());
+        let record = crate::dkim::record::render(&domain, &name, key).unwrap().value;
+        Key { selector: selector.to_owned(), record, file: format!("../../keys/{selector}.pem") }
+    }
+
     fn rotation(stage: Stage) -> Rotation {
-        let selector = |text| Selector::parse(text).unwrap();
-        Rotation { stage, ..Rotation::new(&selector("postbud1"), &selector("postbud2"), "new.pem".into()) }
+        let [old, new] = [1, 2].map(|seed| SigningKey::from_ed25519_seed(&[seed; 32]).unwrap());
+        Rotation { stage, ..Rotation::new(KeyPlace::Main, key("postbud1", &old), key("postbud2", &new)) }
     }
 
     #[test]
@@ -295,24 +337,68 @@ mod tests {
         assert_eq!(next(&View::default(), 101), Next::Finish);
     }
 
+    #[test]
+    fn the_old_key_is_not_revoked_where_the_new_one_has_gone() {
+        let overlap = rotation(Stage::Overlap { since: 1000 });
+        let view = View { new_missing: vec!["x".into()], old_present: vec!["y".into()], unanswered: None };
+        assert_eq!(advance(&overlap, &view, true, Timestamp::from_millis(101_000), OVERLAP), Next::Wait);
+    }
+
     #[tokio::test]
     async fn a_view_tells_right_keys_from_wrong_and_revoked_from_present() {
-        let key = SigningKey::generate_rsa(2048).unwrap();
-        let (old, new) = (Selector::parse("postbud1").unwrap(), Selector::parse("postbud2").unwrap());
+        let rotation = rotation(Stage::Publishing);
         let domains = [Domain::parse("a.dk").unwrap(), Domain::parse("b.dk").unwrap()];
         let zone = FixedZone::new();
-        let value = crate::dkim::record::render(&domains[0], &new, &key).unwrap().value;
-        zone.add_txt("postbud2._domainkey.a.dk", &value);
+        zone.add_txt("postbud2._domainkey.a.dk", &rotation.new.record);
         zone.add_txt("postbud1._domainkey.a.dk", "v=DKIM1; p=");
-        zone.add_txt("postbud1._domainkey.b.dk", &value);
-        let view = look(&zone, domains.iter(), &old, &new, &key).await;
+        zone.add_txt("postbud1._domainkey.b.dk", &rotation.old.record);
+        let view = look(&zone, domains.iter(), &rotation).await;
         assert_eq!(view.new_missing, ["postbud2._domainkey.b.dk"]);
         assert_eq!(view.old_present, ["postbud1._domainkey.b.dk"]);
-        zone.add_txt("postbud2._domainkey.b.dk", &value);
+        zone.add_txt("postbud2._domainkey.b.dk", &rotation.new.record);
         zone.remove("postbud1._domainkey.b.dk", Kind::Txt);
-        assert_eq!(look(&zone, domains.iter(), &old, &new, &key).await, View::default());
+        assert_eq!(look(&zone, domains.iter(), &rotation).await, View::default());
+        zone.add_txt("postbud2._domainkey.b.dk", &rotation.old.record);
+        assert_eq!(
+            look(&zone, domains.iter(), &rotation).await.new_missing,
+            ["postbud2._domainkey.b.dk"],
+            "two records"
+        );
         zone.fail("b.dk");
-        assert!(look(&zone, domains.iter(), &old, &new, &key).await.unanswered.is_some());
+        assert!(look(&zone, domains.iter(), &rotation).await.unanswered.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_record_does_not_count_as_revoked() {
+        let (rotation, zone, domain) = (rotation(Stage::Publishing), FixedZone::new(), Domain::parse("a.dk").unwrap());
+        zone.add_txt("postbud1._domainkey.a.dk", "v=DKIM1; k=ed25519; p=AAAA");
+        let view = look(&zone, std::iter::once(&domain), &rotation).await;
+        assert_eq!(view.old_present, ["postbud1._domainkey.a.dk"]);
+    }
+
+    #[test]
+    fn each_stage_wants_its_records() {
+        let selector = |text| Selector::parse(text).unwrap();
+        let (old, new) = (selector("postbud1"), selector("postbud2"));
+        let roles = |stage, signing: &[&Selector], secs: u64| -> Vec<(Role, String)> {
+            let all = wanted(&[rotation(stage)], signing, Timestamp::from_millis(secs * 1000), OVERLAP);
+            all.into_iter().map(|wanted| (wanted.role, wanted.selector)).collect()
+        };
+        let overlap = Stage::Overlap { since: 1000 };
+        assert_eq!(roles(Stage::Publishing, &[&old], 1), [(Role::Incoming, "postbud2".to_owned())]);
+        // The file was changed, the state was not: a crash between the two.
+        assert_eq!(roles(Stage::Publishing, &[&new], 1), [(Role::Outgoing, "postbud1".to_owned())]);
+        assert_eq!(roles(overlap, &[&new], 100), [(Role::Outgoing, "postbud1".to_owned())]);
+        assert_eq!(roles(overlap, &[&new], 101), [(Role::Revoked, "postbud1".to_owned())]);
+        assert_eq!(
+            wanted(&[rotation(overlap)], &[&new], Timestamp::from_millis(101_000), OVERLAP)[0].value,
+            "v=DKIM1; p="
+        );
+        assert_eq!(
+            roles(overlap, &[&old], 101),
+            [(Role::Incoming, "postbud2".to_owned())],
+            "what signs is not revoked"
+        );
     }
 
     #[test]
@@ -320,34 +406,11 @@ mod tests {
         for (before, after) in
             [("postbud1", "postbud2"), ("postbud9", "postbud10"), ("key", "key2"), ("2026.a", "2026.a2")]
         {
-            assert_eq!(next_selector(&Selector::parse(before).unwrap()).unwrap().as_str(), after);
+            assert_eq!(next_selector(&Selector::parse(before).unwrap(), &[]).unwrap().as_str(), after);
         }
-    }
-
-    #[test]
-    fn a_customers_file_keeps_its_comments() {
-        let before = "# note\nname = \"x\"\n[dkim] # here\nselector = 'postbud1'   # old\nprivate_key = \"../keys/a.pem\"\n[route]\nvia = \"mailjet\"\n";
-        let after = with_key(before, &Selector::parse("postbud2").unwrap(), "../keys/\"b\".pem").unwrap();
-        assert!(after.contains("selector = \"postbud2\"   # old\n"), "{after}");
-        assert!(
-            after.starts_with("# note\nname = \"x\"\n[dkim] # here\n")
-                && after.ends_with("[route]\nvia = \"mailjet\"\n")
-        );
-        let read: toml::Table = toml::from_str(&after).unwrap();
-        assert_eq!(read["dkim"]["private_key"].as_str(), Some("../keys/\"b\".pem"));
-        assert_eq!(with_key("name = 1", &Selector::parse("a").unwrap(), "b"), None);
-    }
-
-    #[test]
-    fn a_rotation_survives_on_disk() {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { state_dir: dir.path().to_owned(), ..Settings::default() };
-        let customer = CustomerId::new("test-as");
-        assert_eq!(Rotation::load(&settings, &customer).unwrap(), None);
-        let under_way = rotation(Stage::Overlap { since: 7 });
-        under_way.save(&settings, &customer).unwrap();
-        assert_eq!(Rotation::load(&settings, &customer).unwrap(), Some(under_way));
-        Rotation::remove(&settings, &customer).unwrap();
-        assert_eq!(Rotation::load(&settings, &customer).unwrap(), None);
+        let taken = ["postbud3", "other7"].map(|text| Selector::parse(text).unwrap());
+        assert_eq!(next_selector(&Selector::parse("postbud1").unwrap(), &taken).unwrap().as_str(), "postbud4");
+        let last = format!("postbud{}", u64::MAX);
+        assert_eq!(next_selector(&Selector::parse(&last).unwrap(), &[]), None);
     }
 }

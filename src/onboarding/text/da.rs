@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Word;
+use super::txt_lines;
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
 use crate::onboarding::finding::{Finding, Item, Need, Provider};
 use crate::onboarding::records::Table;
-use crate::onboarding::rotation::Step;
+use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
@@ -152,6 +153,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             let (what, next) = dkim_flaw(&flaw.0);
             (format!("{host}: {what}"), next.to_owned())
         }
+        F::DkimRotating { host, role, shown } => {
+            let (what, next) = rotating(host, *role, *shown);
+            (what, next.to_owned())
+        }
+        F::DkimRotationUnreadable { reason } => (
+            format!("Tilstanden af et nøgleskift kan ikke læses: {reason}."),
+            "Det skal webCRM rette, ikke kunden.".into(),
+        ),
         F::DkimKeyUnusable { reason } => {
             (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
         }
@@ -387,7 +396,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                why(row.item),
+                row.role.map_or(why(row.item), role),
                 row.kind,
                 row.host,
                 row.value
@@ -417,10 +426,54 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
     (subject, body)
 }
 
+pub(super) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Incoming => "Den nøgle, der skal underskrive fremover. Den, der underskriver nu, bliver stående.",
+        Role::Outgoing => {
+            "Den nøgle, der underskrev før. Den skal blive stående: mail underskrevet med den er stadig undervejs."
+        }
+        Role::Revoked => "Trækker den nøgle tilbage, der underskrev før: den tomme record erstatter dens record.",
+    }
+}
+
+fn rotating(host: &str, role: Role, shown: Shown) -> (String, &'static str) {
+    let replace = "Erstat den med den viste record.";
+    match (role, shown) {
+        (Role::Incoming, Shown::Right) => {
+            (format!("Den nye nøgle på {host} er oprettet; den underskriver ikke endnu."), "")
+        }
+        (Role::Incoming, Shown::Missing) => (
+            format!("En ny nøgle skal oprettes på {host}; den, der underskriver nu, bliver stående."),
+            "Opret den viste record.",
+        ),
+        (Role::Incoming, Shown::Other) => (format!("På {host} står noget andet end den nye nøgle."), replace),
+        (Role::Outgoing, Shown::Right) => {
+            (format!("Den nøgle, der underskrev før, står stadig på {host}, som den skal."), "")
+        }
+        (Role::Outgoing, Shown::Missing) => (
+            format!(
+                "Den nøgle, der underskrev før, er væk fra {host}, og mail underskrevet med den er stadig undervejs."
+            ),
+            "Opret den viste record igen, indtil I bliver bedt om at trække den tilbage.",
+        ),
+        (Role::Outgoing, Shown::Other) => {
+            (format!("På {host} står noget andet end den nøgle, der underskrev før."), replace)
+        }
+        (Role::Revoked, Shown::Right) => (format!("Den nøgle, der underskrev før, er trukket tilbage på {host}."), ""),
+        (Role::Revoked, Shown::Missing | Shown::Other) => (
+            format!("Den nøgle, der underskrev før, er ikke trukket tilbage på {host}."),
+            "Erstat den med den viste, tomme record.",
+        ),
+    }
+}
+
 pub(super) fn rotation(step: &Step) -> String {
     match step {
-        Step::Publish { host, value } => {
-            format!("Opret den nye nøgle. Den gamle bliver stående.\n  {host} TXT {value}")
+        Step::Publish { hosts, value } => {
+            format!(
+                "Opret den nye nøgle. Den gamle bliver stående.{}\nKør så kommandoen igen.",
+                txt_lines(hosts, value)
+            )
         }
         Step::Waiting { hosts } => {
             format!("Den nye nøgle er ikke i DNS endnu: {}. Kør kommandoen igen, når den er.", hosts.join(", "))
@@ -434,11 +487,14 @@ pub(super) fn rotation(step: &Step) -> String {
         Step::Overlap { until } => format!(
             "Den gamle og den nye nøgle står sammen indtil {until}: mail, der er underskrevet med den gamle, er stadig undervejs. Kør kommandoen igen derefter."
         ),
-        Step::Revoke { host } => format!(
-            "Træk den gamle nøgle tilbage: erstat recorden med en tom.\n  {host} TXT v=DKIM1; p=\nKør så kommandoen igen."
+        Step::Revoke { hosts } => format!(
+            "Træk den gamle nøgle tilbage: erstat dens record med en tom.{}\nKør så kommandoen igen.",
+            txt_lines(hosts, REVOKED)
         ),
-        Step::Done { selector } => {
-            format!("Færdig: {selector} er den eneste nøgle. Den gamle private nøgle kan slettes.")
+        Step::Done { selector, old_file } => {
+            format!(
+                "Færdig: {selector} underskriver, og den gamle nøgle er trukket tilbage. Dens private nøgle kan slettes: {old_file}"
+            )
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Word;
+use super::txt_lines;
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
 use crate::onboarding::finding::{Finding, Item, Need, Provider};
 use crate::onboarding::records::Table;
-use crate::onboarding::rotation::Step;
+use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
@@ -151,6 +152,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             let (what, next) = dkim_flaw(&flaw.0);
             (format!("{host}: {what}"), next.to_owned())
         }
+        F::DkimRotating { host, role, shown } => {
+            let (what, next) = rotating(host, *role, *shown);
+            (what, next.to_owned())
+        }
+        F::DkimRotationUnreadable { reason } => (
+            format!("The state of a change of keys cannot be read: {reason}."),
+            "This is for webCRM to mend, not for the customer.".into(),
+        ),
         F::DkimKeyUnusable { reason } => (
             format!("Our own key cannot be used: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
@@ -383,7 +392,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                why(row.item),
+                row.role.map_or(why(row.item), role),
                 row.kind,
                 row.host,
                 row.value
@@ -413,9 +422,45 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
     (subject, body)
 }
 
+pub(super) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Incoming => "The key that will sign next. The one that signs now stays published.",
+        Role::Outgoing => "The key that signed before. It must stay: mail signed with it is still on its way.",
+        Role::Revoked => "Revokes the key that signed before: the empty record replaces its record.",
+    }
+}
+
+fn rotating(host: &str, role: Role, shown: Shown) -> (String, &'static str) {
+    let replace = "Replace it by the record shown.";
+    match (role, shown) {
+        (Role::Incoming, Shown::Right) => (format!("The new key at {host} is published; it does not sign yet."), ""),
+        (Role::Incoming, Shown::Missing) => (
+            format!("A new key is to be published at {host}; the one that signs now stays."),
+            "Publish the record shown.",
+        ),
+        (Role::Incoming, Shown::Other) => (format!("At {host} something else is published than the new key."), replace),
+        (Role::Outgoing, Shown::Right) => {
+            (format!("The key that signed before is still published at {host}, as it should be."), "")
+        }
+        (Role::Outgoing, Shown::Missing) => (
+            format!("The key that signed before is gone from {host}, and mail signed with it is still on its way."),
+            "Publish the record shown again, until you are asked to revoke it.",
+        ),
+        (Role::Outgoing, Shown::Other) => {
+            (format!("At {host} something else is published than the key that signed before."), replace)
+        }
+        (Role::Revoked, Shown::Right) => (format!("The key that signed before is revoked at {host}."), ""),
+        (Role::Revoked, Shown::Missing | Shown::Other) => {
+            (format!("The key that signed before is not revoked at {host}."), "Replace it by the empty record shown.")
+        }
+    }
+}
+
 pub(super) fn rotation(step: &Step) -> String {
     match step {
-        Step::Publish { host, value } => format!("Publish the new key. The old one stays.\n  {host} TXT {value}"),
+        Step::Publish { hosts, value } => {
+            format!("Publish the new key. The old one stays.{}\nThen run this command again.", txt_lines(hosts, value))
+        }
         Step::Waiting { hosts } => {
             format!("The new key is not in DNS yet: {}. Run this command again when it is.", hosts.join(", "))
         }
@@ -428,9 +473,12 @@ pub(super) fn rotation(step: &Step) -> String {
         Step::Overlap { until } => format!(
             "Old and new key stay published together until {until}: mail signed with the old one is still on its way. Run this command again then."
         ),
-        Step::Revoke { host } => format!(
-            "Revoke the old key: replace the record by an empty one.\n  {host} TXT v=DKIM1; p=\nThen run this command again."
+        Step::Revoke { hosts } => format!(
+            "Revoke the old key: replace its record by an empty one.{}\nThen run this command again.",
+            txt_lines(hosts, REVOKED)
         ),
-        Step::Done { selector } => format!("Done: {selector} is the only key. The old private key can be deleted."),
+        Step::Done { selector, old_file } => {
+            format!("Done: {selector} signs, and the old key is revoked. Its private key can be deleted: {old_file}")
+        }
     }
 }

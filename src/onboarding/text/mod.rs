@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use super::finding::{Finding, Item, Need};
 use super::records::Table;
-use super::rotation::Step;
+use super::rotation::{Role, Step};
 use super::spf::merge::Note;
 use super::state::{Change, ChangeKind};
 use super::{Outcome, Settings};
@@ -129,6 +129,11 @@ impl Lang {
         by_language!(self, mail(customer, tables))
     }
 
+    /// Why a record is wanted of a key that does not sign.
+    pub fn role(self, role: Role) -> &'static str {
+        by_language!(self, role(role))
+    }
+
     /// A step of a key rotation, for the operator and the customer.
     pub fn rotation(self, step: &Step) -> String {
         by_language!(self, rotation(step))
@@ -150,6 +155,11 @@ impl FromStr for Lang {
             other => Err(format!("\"{other}\" is no language postbud writes: da or en")),
         }
     }
+}
+
+/// The same TXT record at several hosts, a line each, every line begun anew.
+fn txt_lines(hosts: &[String], value: &str) -> String {
+    hosts.iter().map(|host| format!("\n  {host} TXT {value}")).collect()
 }
 
 /// A change, for logs and alerts: these are in English, as all of the operator's are.

@@ -1,7 +1,9 @@
 use super::*;
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::finding::{DkimFlaw, Provider};
+use crate::onboarding::rotation::Shown;
 
+const ROLES: [Role; 3] = [Role::Incoming, Role::Outgoing, Role::Revoked];
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
 
 /// One of each, with values that can be found again in a text.
@@ -47,6 +49,7 @@ fn samples() -> Vec<Finding> {
         F::DkimSeveral { host: h(), count: 3 },
         F::DkimMismatch { host: h() },
         F::DkimKeyUnusable { reason: s("REASON") },
+        F::DkimRotationUnreadable { reason: s("REASON") },
         F::DmarcGood { host: h(), policy: s("quarantine") },
         F::DmarcMissing { host: h() },
         F::DmarcSeveral { host: h(), count: 3 },
@@ -74,6 +77,11 @@ fn samples() -> Vec<Finding> {
     ];
     for fault in ["address", "name", "twice", "character", "unknown"] {
         all.push(F::SpfSyntax { domain: d(), term: s("TERM"), fault });
+    }
+    for role in ROLES {
+        for shown in [Shown::Right, Shown::Missing, Shown::Other] {
+            all.push(F::DkimRotating { host: h(), role, shown });
+        }
     }
     for provider in [Provider::Microsoft365, Provider::Google, Provider::Other] {
         all.push(F::InternalMail { ip: s("192.0.2.1"), provider });
@@ -114,7 +122,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider"].contains(&name.as_str()) {
+            if ["code", "flaw", "fault", "provider", "role", "shown"].contains(&name.as_str()) {
                 continue;
             }
             for text in [&da, &en] {
@@ -139,6 +147,9 @@ fn words_and_names_are_there_in_both_languages() {
     for lang in BOTH {
         for item in Item::ALL {
             assert!(!lang.item(item).is_empty() && lang.why(item).ends_with('.'));
+        }
+        for role in ROLES {
+            assert!(lang.role(role).ends_with('.'));
         }
         for note in [
             Note::Joined(2),

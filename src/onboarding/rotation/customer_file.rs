@@ -1,0 +1,93 @@
+//! The customer's file as a rotation reads and changes it: which selector and key file a place names, and the same text with
+//! others in their stead, everything else left as it was written, comments included.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::customer::KeyPlace;
+use crate::dkim::Selector;
+
+/// What a place of a customer's file names, as it is written there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The selector.
+    pub selector: String,
+    /// The private key's file, relative to the customer's file.
+    pub private_key: String,
+    at: [Range<usize>; 2],
+}
+
+impl Named {
+    /// Reads a place; `None` where `[dkim]` does not name a key there.
+    pub fn of(text: &str, place: KeyPlace) -> Option<Self> {
+        let root = DeTable::parse(text).ok()?;
+        let DeValue::Table(dkim) = root.get_ref().get("dkim")?.get_ref() else { return None };
+        let value = |key: &str| {
+            let value = dkim.get(key)?;
+            let DeValue::String(text) = value.get_ref() else { return None };
+            Some((text.to_string(), value.span()))
+        };
+        let (selector, selector_at) = value(place.selector())?;
+        let (private_key, private_key_at) = value(place.private_key())?;
+        Some(Named { selector, private_key, at: [selector_at, private_key_at] })
+    }
+
+    /// `text`, which this was read from, with another selector and file in this place.
+    pub fn replaced(&self, text: &str, selector: &Selector, private_key: &str) -> String {
+        let [selector_at, private_key_at] = self.at.clone();
+        let mut changes = [(selector_at, toml_string(selector.as_str())), (private_key_at, toml_string(private_key))];
+        // The later place first: the earlier one's span stays true.
+        changes.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
+        let mut text = text.to_owned();
+        for (span, value) in changes {
+            text.replace_range(span, &value);
+        }
+        text
+    }
+}
+
+/// A TOML basic string.
+pub fn toml_string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "# note\nname = \"x\"\n[dkim] # here\nselector = 'postbud1'   # old\nprivate_key = \"../keys/a.pem\"\n\
+                        ed25519_private_key = \"../keys/e.pem\" # second\ned25519_selector = \"postbud1e\"\n\
+                        [route]\nvia = \"mailjet\"\n";
+
+    #[test]
+    fn a_customers_file_keeps_its_comments_and_its_other_key() {
+        let new = Selector::parse("postbud2").unwrap();
+        let main = Named::of(FILE, KeyPlace::Main).unwrap();
+        assert_eq!((main.selector.as_str(), main.private_key.as_str()), ("postbud1", "../keys/a.pem"));
+        let after = main.replaced(FILE, &new, "../keys/\"b\".pem");
+        assert!(after.contains("selector = \"postbud2\"   # old\n"), "{after}");
+        assert!(after.starts_with("# note\nname = \"x\"\n[dkim] # here\n"), "{after}");
+        assert!(after.ends_with("[route]\nvia = \"mailjet\"\n"), "{after}");
+        let main = Named::of(&after, KeyPlace::Main).unwrap();
+        assert_eq!(main.private_key, "../keys/\"b\".pem");
+        let second = |text| Named::of(text, KeyPlace::Ed25519).map(|named| (named.selector, named.private_key));
+        assert_eq!(second(&after), second(FILE));
+
+        let after = Named::of(FILE, KeyPlace::Ed25519).unwrap().replaced(FILE, &new, "n.pem");
+        assert!(
+            after.contains("ed25519_private_key = \"n.pem\" # second\ned25519_selector = \"postbud2\"\n"),
+            "{after}"
+        );
+        assert!(after.contains("selector = 'postbud1'"), "{after}");
+    }
+
+    #[test]
+    fn a_place_without_a_key_is_none() {
+        for text in
+            ["name = 1", "dkim = 3", "[dkim]\nselector = \"a\"", "[dkim]\nselector = 1\nprivate_key = \"a\"", "["]
+        {
+            assert_eq!(Named::of(text, KeyPlace::Main), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Rotations under way on disk: `<state_dir>/onboarding/rotations/<customer>.<place>.json`, one file each, written whole.
+//!
+//! A command holds the [`lock`] while it changes one: two at once would take turns at the customer's file.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Rotation, VERSION};
+use crate::customer::KeyPlace;
+use crate::message::CustomerId;
+use crate::onboarding::Settings;
+use crate::onboarding::state::write;
+
+fn dir(settings: &Settings) -> PathBuf {
+    settings.state_dir.join("rotations")
+}
+
+fn path(settings: &Settings, customer: &CustomerId, place: KeyPlace) -> PathBuf {
+    // No customer's id has a dot.
+    dir(settings).join(format!("{customer}.{place}.json"))
+}
+
+/// Held by a command that works on rotations; released when dropped.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the file is the lock")] File);
+
+/// Waits for its turn.
+pub fn lock(settings: &Settings) -> io::Result<Lock> {
+    let dir = dir(settings);
+    fs::create_dir_all(&dir)?;
+    let file = File::create(dir.join(".lock"))?;
+    file.lock()?;
+    Ok(Lock(file))
+}
+
+/// All rotations of a customer that are under way. An error where a file is not one, or of a version that is not known.
+pub fn under_way(settings: &Settings, customer: &CustomerId) -> io::Result<Vec<Rotation>> {
+    let mut all = Vec::new();
+    for place in KeyPlace::ALL {
+        all.extend(load(&path(settings, customer, place))?);
+    }
+    Ok(all)
+}
+
+fn load(path: &Path) -> io::Result<Option<Rotation>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let invalid = |reason: String| {
+        let what = format!("{}: {reason}; move the file away to start this change of keys over", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    };
+    let rotation: Rotation = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+    match rotation.version {
+        VERSION => Ok(Some(rotation)),
+        other => Err(invalid(format!("version {other} is not known"))),
+    }
+}
+
+impl Rotation {
+    /// Keeps it.
+    pub fn save(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
+        fs::create_dir_all(dir(settings))?;
+        write(&path(settings, customer, self.place), self)
+    }
+
+    /// Forgets it.
+    pub fn remove(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
+        fs::remove_file(path(settings, customer, self.place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onboarding::rotation::{Key, Stage};
+
+    #[test]
+    fn each_key_has_a_rotation_of_its_own_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { state_dir: dir.path().to_owned(), ..Settings::default() };
+        let customer = CustomerId::new("test-as");
+        assert_eq!(under_way(&settings, &customer).unwrap(), []);
+        let key = |selector: &str| Key {
+            selector: selector.into(),
+            record: "v=DKIM1; p=AAAA".into(),
+            file: format!("../../keys/{selector}.pem"),
+        };
+        let main = Rotation {
+            stage: Stage::Overlap { since: 7 },
+            ..Rotation::new(KeyPlace::Main, key("postbud1"), key("postbud2"))
+        };
+        let second = Rotation::new(KeyPlace::Ed25519, key("postbud1e"), key("postbud1e2"));
+        main.save(&settings, &customer).unwrap();
+        second.save(&settings, &customer).unwrap();
+        assert_eq!(under_way(&settings, &customer).unwrap(), [main.clone(), second.clone()]);
+        main.remove(&settings, &customer).unwrap();
+        assert_eq!(under_way(&settings, &customer).unwrap(), [second.clone()]);
+        assert_eq!(under_way(&settings, &CustomerId::new("other")).unwrap(), []);
+
+        let newer = Rotation { version: VERSION + 1, ..second };
+        newer.save(&settings, &customer).unwrap();
+        let refused = under_way(&settings, &customer).unwrap_err().to_string();
+        assert!(refused.contains("test-as.ed25519.json: version 2 is not known"), "{refused}");
+    }
+
+    #[test]
+    fn commands_take_turns() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { state_dir: dir.path().to_owned(), ..Settings::default() };
+        let held = lock(&settings).unwrap();
+        let other = File::open(dir.path().join("rotations/.lock")).unwrap();
+        assert!(other.try_lock().is_err());
+        drop(held);
+        other.try_lock().unwrap();
+    }
+}
