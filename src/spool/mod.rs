@@ -38,6 +38,8 @@ mod committer;
 mod embedded;
 mod footer;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod guard;
 mod inbox;
 mod index;

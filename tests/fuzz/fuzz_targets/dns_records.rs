@@ -1,0 +1,43 @@
+//! What strangers' DNS holds: key records, SPF and DMARC are read without a panic, a macro expands within bounds, and the SPF
+//! record that is proposed in place of what was found is one that can be evaluated and needs no further change.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use postbud::dkim::KeyRecord;
+use postbud::onboarding::dmarc;
+use postbud::onboarding::spf::macros::{MacroString, Values};
+use postbud::onboarding::spf::{Record, is_spf, looks_like_spf, merge};
+use postbud::smtp::Domain;
+
+fuzz_target!(|input: &[u8]| {
+    // Records are separated by a NUL, which no text of DNS needs.
+    let texts: Vec<String> = input.split(|b| *b == 0).map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+    for text in &texts {
+        let key = KeyRecord::parse(text);
+        assert!(!key.is_usable() || !key.public_key.is_empty());
+        if dmarc::is_dmarc(text) {
+            let _ = dmarc::Record::parse(text);
+        }
+        assert!(!(is_spf(text.as_bytes()) && looks_like_spf(text.as_bytes())));
+        if let Some(name) = MacroString::domain_spec(text) {
+            let values = Values {
+                ip: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+                local: "strong-bad",
+                sender_domain: "email.example.com",
+                domain: "email.example.com",
+                helo: "mail.example.com",
+                validated: None,
+            };
+            assert!(name.expand(&values).len() <= 253);
+        }
+    }
+    let include = Domain::parse("spf.webcrm.com").expect("a name");
+    let published: Vec<String> = texts.into_iter().filter(|text| is_spf(text.as_bytes())).collect();
+    let merged = merge(&published, &include, &["mx".to_owned()]);
+    let record = Record::parse(&merged.record).unwrap_or_else(|faults| panic!("{}: {faults:?}", merged.record));
+    let ours = record.directives.iter().filter(|d| d.text == "include:spf.webcrm.com").count();
+    assert_eq!(ours, 1, "{}", merged.record);
+    let again = merge(std::slice::from_ref(&merged.record), &include, &[]);
+    assert_eq!(again.record, merged.record);
+    assert!(!again.changed);
+});
