@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -27,6 +28,9 @@ mod queue;
 mod relay;
 mod route;
 mod run;
+
+/// How long threads may take to end once a command is done.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// postbud, webCRM's outbound SMTP relay.
 ///
@@ -123,7 +127,10 @@ pub fn definition() -> clap::Command {
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // A thread that still waits for somebody else, like the system's resolver, holds up nobody.
+    runtime.shutdown_timeout(LAST_THREADS);
+    done
 }
 
 #[cfg(test)]

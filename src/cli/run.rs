@@ -14,8 +14,10 @@ use crate::time::Timestamp;
 
 /// Run the relay: take mail, sign it, keep it safe, deliver it.
 ///
-/// Runs in the foreground until SIGTERM or SIGINT. It then takes no more mail, lets deliveries under way end (up to
-/// shutdown_grace), and leaves the rest in the queue for the next start: nothing is lost.
+/// Runs in the foreground until SIGTERM or SIGINT. It then takes no more mail, lets messages and deliveries under way end (up to
+/// shutdown_grace in all), and leaves the rest in the queue for the next start: nothing is lost. A delivery that is dropped
+/// after the grace is tried again, and may have arrived already. A second signal ends the relay at once, like a crash and as
+/// safely, with exit code 1.
 ///
 /// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers and certificates are replaced at once. A mistake
 /// changes nothing and makes an alert. Keys of the server file that need a restart are named in the log.
@@ -54,7 +56,13 @@ impl Args {
         tell(&loaded.remarks);
         super::block_on(async move {
             let (mut stop, mut hang_up) = signals().context("cannot listen for signals")?;
-            let relay = Relay::start(loaded.settings).await?;
+            let relay = tokio::select! {
+                relay = Relay::start(loaded.settings) => relay?,
+                () = stop.told() => {
+                    tracing::info!("stopped before the start was complete");
+                    std::process::exit(0);
+                }
+            };
             for address in relay.addresses() {
                 tracing::info!(%address, "taking mail");
             }
@@ -68,8 +76,15 @@ impl Args {
                     _ = hang_up.recv() => keys = reload(&relay, &path, keys),
                 }
             }
-            tracing::info!("stopping");
-            relay.stop().await;
+            tracing::info!("stopping; a second signal does not wait for deliveries under way");
+            tokio::select! {
+                () = relay.stop() => {}
+                () = stop.told() => {
+                    tracing::warn!("stopped at once: deliveries under way are tried again after the next start");
+                    // Whatever was acknowledged is on disk. Returning would wait for the threads.
+                    std::process::exit(1);
+                }
+            }
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         })

@@ -50,6 +50,8 @@ const WORTH_A_REST: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_millis(500);
 /// Results could not be recorded: nothing is sent for this long.
 const HALT: Duration = Duration::from_secs(30);
+/// On a stop, how long recording results may take once no attempt is under way any more.
+const LAST_RESULTS: Duration = Duration::from_secs(2);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const FORECAST_EVERY: Duration = Duration::from_secs(5);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -120,6 +122,8 @@ struct Inner {
     counters: Counters,
     halted_until: AtomicU64,
     stop: CancellationToken,
+    /// Attempts under way are dropped.
+    cut: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -135,6 +139,7 @@ impl Queue {
             counters: Counters::default(),
             halted_until: AtomicU64::new(0),
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
         queue.reload();
@@ -166,13 +171,18 @@ impl Queue {
         self.0.wake.notify_one();
     }
 
-    /// Starts no more attempts, and waits up to `grace` for those under way. What is not done by then is cut off; its mail
-    /// stays queued.
+    /// Starts no more attempts, and waits up to `grace` for those under way. What is not done by then is dropped as by a crash:
+    /// its outcome is unknown, its mail stays queued and is tried again, and a server that took it meanwhile gets it twice.
     pub async fn stop(&self, grace: Duration) {
         self.0.stop.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
-            tracing::warn!("attempts were still under way after {grace:?}; their mail stays queued");
+            tracing::warn!(
+                "attempts were still under way after {grace:?}; they are dropped and their mail stays queued"
+            );
+            self.0.cut.cancel();
+            // What other attempts brought is still being recorded.
+            let _ = tokio::time::timeout(LAST_RESULTS, self.0.tasks.wait()).await;
         }
     }
 }

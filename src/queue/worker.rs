@@ -192,7 +192,12 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         tried = true;
         let rest = waiting.split_off(taken);
         inner.counters.attempts.inc();
-        let part = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &waiting, &extra_header).await;
+        let transaction = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &waiting, &extra_header);
+        let Some(part) = inner.cut.run_until_cancelled(transaction).await else {
+            // Nobody knows what became of this one. What earlier ones brought is recorded.
+            tried = !outcome.recipients.is_empty();
+            break;
+        };
         report(inner, route, &part, taken);
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
@@ -201,7 +206,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         waiting = rest;
     }
     if !tried {
-        return; // The caps were used up by another worker meanwhile: the lease goes back as if nothing had been tried.
+        return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.
     }
     let now = Timestamp::now();
     let patience = &inner.settings.patience;

@@ -30,6 +30,8 @@ use crate::{control, dkim, metrics, web};
 
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
+/// On a stop, how long answers to operators and to readers of the pages may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Why the relay does not start. The operator must act.
 #[derive(Debug, Error)]
@@ -252,18 +254,23 @@ impl Relay {
         self.certificates.iter().filter_map(|certificate| certificate.reload().err()).collect()
     }
 
-    /// Stops in order: no new mail, no new attempts, then what holds the results. Attempts under way have the grace to end;
-    /// mail that is not delivered by then stays queued.
+    /// Stops in order: no new mail and no new attempts, then what holds the results. Messages on their way in and attempts under
+    /// way share one grace to end in. A message that is not in by then is not acknowledged, an attempt that has not ended is
+    /// dropped: its mail stays queued.
     pub async fn stop(self) {
+        let grace = self.shutdown_grace;
         self.accepting.cancel();
-        if tokio::time::timeout(self.shutdown_grace, self.submission.stopped()).await.is_err() {
-            tracing::warn!("sessions were still open after {:?}; they are cut off", self.shutdown_grace);
-        }
-        self.queue.stop(self.shutdown_grace).await;
+        let sessions = async {
+            if tokio::time::timeout(grace, self.submission.stopped()).await.is_err() {
+                tracing::warn!("sessions were still open after {grace:?}; what they were sending is not taken");
+            }
+        };
+        tokio::join!(sessions, self.queue.stop(grace));
         self.delivery.shutdown().await;
         self.stopping.cancel();
         self.background.close();
-        self.background.wait().await;
+        // Whoever reads the pages slowly is not waited for.
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.background.wait()).await;
         self.spool.stop().await;
         let workers = self.workers;
         // Joining threads blocks; that the task was cancelled would mean that the runtime is gone already.

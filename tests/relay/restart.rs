@@ -1,11 +1,14 @@
 //! Stopping and starting with mail in the queue: nothing is lost, and nothing is sent twice where the server had time to answer.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::support::capture::{Capture, Received};
 use crate::support::client::{Client, message, queue_id};
-use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, get, plain_route};
+use crate::support::relay::{Customer, PASSWORD, Running, Site, USERNAME, free_port, get, plain_route};
 
 fn subjects(received: &[Received]) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
@@ -82,6 +85,70 @@ fn a_stop_under_load_loses_nothing_and_sends_nothing_twice() {
     assert!(lost.is_empty(), "lost: {lost:?}");
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "sent twice: {twice:?}");
+}
+
+/// A site with another grace, its relay, and one message whose server does not answer the final dot for a long time.
+fn stuck(grace: &str) -> (Site, Running, Capture) {
+    let server = Capture::start();
+    server.answer_after(Duration::from_secs(40));
+    let site = Site::with(
+        &[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }],
+        "[retry]\nfirst = \"1s\"\n",
+    );
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), format!("shutdown_grace = \"{grace}\"\n{config}")).unwrap();
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mail = message("a@good.example", "b@example.net", "stuck");
+    queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !get(site.web, "/metrics").contains("postbud_attempts_total 1") {
+        assert!(Instant::now() < patience, "no attempt");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (site, relay, server)
+}
+
+/// The route leads to a server that answers; what was acknowledged arrives there.
+fn arrives_after_all(site: &Site) {
+    let server = Capture::start();
+    site.add(&Customer { id: "good", domain: "good.example", route: plain_route(server.address) });
+    let relay = site.start();
+    let received = server.wait_for(1, Duration::from_secs(30));
+    assert_eq!(subjects(&received), HashMap::from([("stuck".to_owned(), 1)]));
+    relay.stop();
+}
+
+#[test]
+fn a_stop_takes_one_grace_whoever_does_not_come_to_an_end() {
+    let (site, relay, _server) = stuck("4s");
+    // A message half sent, and a page half asked for.
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    for line in ["MAIL FROM:<a@good.example>", "RCPT TO:<b@example.net>", "DATA"] {
+        client.say(line).unwrap();
+    }
+    let mut page = TcpStream::connect(site.web).unwrap();
+    page.write_all(b"GET / HTTP/1.1\r\nHost:").unwrap();
+    let begun = Instant::now();
+    relay.stop();
+    // One grace after the other would take twice as long.
+    assert!(begun.elapsed() < Duration::from_millis(7500), "{:?}", begun.elapsed());
+    drop((client, page));
+    arrives_after_all(&site);
+}
+
+#[test]
+fn a_second_signal_ends_the_relay_at_once_and_loses_nothing() {
+    let (site, relay, _server) = stuck("10m");
+    relay.signal("INT");
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !relay.log().contains("a second signal") {
+        assert!(Instant::now() < patience, "{}", relay.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    relay.signal("TERM");
+    assert_eq!(relay.wait(), Some(1));
+    arrives_after_all(&site);
 }
 
 #[test]
