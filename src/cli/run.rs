@@ -19,8 +19,9 @@ use crate::time::Timestamp;
 /// after the grace is tried again, and may have arrived already. A second signal ends the relay at once, like a crash and as
 /// safely, with exit code 1.
 ///
-/// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers and certificates are replaced at once. A mistake
-/// changes nothing and makes an alert. Keys of the server file that need a restart are named in the log.
+/// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers, how domains are checked, certificates, passwords
+/// and the webhook's secret are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named
+/// in the log: keys of the server file, and files whose contents have changed.
 ///
 /// What happens to each message is in the event log ([events] log); the log on standard error is about the program itself. RUST_LOG
 /// chooses how much of it is written (default: info).
@@ -102,9 +103,15 @@ fn reload(relay: &Relay, path: &Path, keys: Keys) -> Keys {
     };
     tell(&loaded.remarks);
     let restart = keys.needs_restart(&loaded.keys);
-    let (directory, submitters) = (loaded.settings.directory, loaded.settings.submitters);
-    let customers = directory.customers().count();
-    for unread in relay.reload(Reload { directory, submitters }) {
+    let settings = loaded.settings;
+    let customers = settings.directory.customers().count();
+    let new = Reload {
+        directory: settings.directory,
+        submitters: settings.submitters,
+        onboarding: settings.onboarding,
+        webhook_secret: settings.events.webhook.map(|webhook| webhook.secret),
+    };
+    for unread in relay.reload(new) {
         relay.events().alert(format!("the old certificate stays in use: {unread}"));
     }
     let mut detail = format!("configuration reloaded: {customers} customers");

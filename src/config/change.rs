@@ -1,21 +1,43 @@
-//! What changed between two versions of the server file, key by key.
+//! What changed between two versions of the server file, key by key, and in the files that its keys name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeValue;
 
+use super::mistake::Contents;
 use super::reader::Document;
 
 /// What a reload replaces while the relay runs. Everything else of the server file is read at the start only.
-const RELOADED: [&str; 6] = ["bounces", "customers_dir", "dkim", "mailjet", "onboarding.bulk", "submitter"];
+const RELOADED: [&str; 8] = [
+    "bounces",
+    "customers_dir",
+    "dkim",
+    "events.webhook_secret_env",
+    "events.webhook_secret_file",
+    "mailjet",
+    "onboarding",
+    "submitter",
+];
+/// Of these, what is not.
+const NOT_RELOADED: [&str; 1] = ["onboarding.bulk_requires"];
+/// Files that are read again at a reload, or by the next connection after it, under the name they had at the start.
+const RELOADED_FILES: [&str; 4] =
+    ["listener", "bounce_mail.route.ca_file", "bounce_mail.route.client_certificate", "bounce_mail.route.client_key"];
+/// Behind a key whose file has changed.
+const CONTENTS: &str = " (what the file holds)";
 
-/// Every key of the server file, `listener[0].address`, with its value as text.
+/// Every key of the server file, `listener[0].address`, with its value as text, and what the files hold that keys name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys(BTreeMap<String, String>);
 
 impl Keys {
-    pub(super) fn of(document: &Document<'_>) -> Self {
+    pub(super) fn of(document: &Document<'_>, files: &[Contents]) -> Self {
         let mut keys = Keys::default();
+        for Contents { key, digest, .. } in files {
+            // Several tables of one name share a key here; each file's digest counts.
+            let all = keys.0.entry(format!("{key}{CONTENTS}")).or_default();
+            all.extend(digest.iter().map(|octet| format!("{octet:02x}")));
+        }
         for (name, value) in document.values() {
             keys.add(name.to_owned(), value);
         }
@@ -23,7 +45,7 @@ impl Keys {
     }
 
     /// Keys that were added, removed or changed, and that a reload does not replace.
-    /// A reload names them and goes on with the old values; customers, submitters, tiers and certificates' contents need no restart.
+    /// A reload names them and goes on with the old values.
     pub fn needs_restart(&self, new: &Keys) -> Vec<String> {
         let names: BTreeSet<_> = self.0.keys().chain(new.0.keys()).collect();
         let changed = names.into_iter().filter(|name| self.0.get(*name) != new.0.get(*name));
@@ -62,7 +84,15 @@ fn text(value: &DeValue<'_>) -> String {
 }
 
 fn is_reloaded(name: &str) -> bool {
-    RELOADED.iter().any(|prefix| {
-        name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('['))
-    })
+    let is_in = |list: &[&str], name: &str| {
+        list.iter().any(|prefix| {
+            let rest = name.strip_prefix(prefix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('['))
+        })
+    };
+    let (key, is_file) = match name.strip_suffix(CONTENTS) {
+        Some(key) => (key, true),
+        None => (name, false),
+    };
+    (is_in(&RELOADED, key) && !is_in(&NOT_RELOADED, key)) || (is_file && is_in(&RELOADED_FILES, key))
 }

@@ -44,9 +44,20 @@ pub struct Remarks {
     pub warnings: Vec<Mistake>,
 }
 
-/// Collects remarks while tables are read side by side.
+/// Collects remarks while tables are read side by side, and what the files held that they name.
 #[derive(Debug, Default)]
-pub(super) struct Notes(RefCell<Remarks>);
+pub(super) struct Notes(RefCell<Remarks>, RefCell<Vec<Contents>>);
+
+/// What a file held that a key names, as a digest: to tell a later reading whether it has changed.
+#[derive(Clone, Debug)]
+pub(super) struct Contents {
+    /// The configuration's file.
+    pub file: PathBuf,
+    /// The key with its tables.
+    pub key: String,
+    /// SHA-256.
+    pub digest: [u8; 32],
+}
 
 impl Notes {
     pub(super) fn mistake(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
@@ -59,6 +70,17 @@ impl Notes {
 
     pub(super) fn warning(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
         self.0.borrow_mut().warnings.push(Mistake { file: file.to_owned(), line, key, what: what.into() });
+    }
+
+    pub(super) fn contents(&self, file: &Path, key: String, octets: &[u8]) {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets).as_ref());
+        self.1.borrow_mut().push(Contents { file: file.to_owned(), key, digest });
+    }
+
+    /// What the files held that keys of `file` name.
+    pub(super) fn contents_of(&self, file: &Path) -> Vec<Contents> {
+        self.1.borrow().iter().filter(|contents| contents.file == file).cloned().collect()
     }
 
     /// All remarks, in the order of files and lines.

@@ -73,7 +73,8 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let notes = Notes::default();
     let settings = File::read(path, &notes).and_then(|file| {
         let document = file.parse(&notes);
-        read(&document.root(), &notes).map(|settings| (settings, Keys::of(&document)))
+        let settings = read(&document.root(), &notes)?;
+        Some((settings, Keys::of(&document, &notes.contents_of(path))))
     });
     let remarks = notes.finish();
     match settings {

@@ -276,6 +276,11 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// Notes what the file held that `key` names.
+    pub(super) fn contents(&self, key: &str, octets: &[u8]) {
+        self.notes.contents(&self.file.path, self.full(key), octets);
+    }
+
     /// What a relative path stands for: paths are relative to the file they are in.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.file.dir().join(path)

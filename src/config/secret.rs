@@ -104,7 +104,10 @@ fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<V
         _ => {}
     }
     match std::fs::read(path) {
-        Ok(bytes) => Some(Zeroizing::new(bytes)),
+        Ok(bytes) => {
+            table.contents(key, &bytes);
+            Some(Zeroizing::new(bytes))
+        }
         Err(error) => {
             table.mistake(key, format!("{} cannot be read: {error}", path.display()));
             None

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use rand::Rng;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -82,12 +83,17 @@ impl Webhook {
 
 /// The webhook's shared secret. Never shown, wiped when dropped.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Arc<ArcSwap<Zeroizing<Vec<u8>>>>);
 
 impl Secret {
     /// Takes the octets as they are.
     pub fn new(secret: impl Into<Vec<u8>>) -> Self {
-        Secret(Zeroizing::new(secret.into()))
+        Secret(Arc::new(ArcSwap::from_pointee(Zeroizing::new(secret.into()))))
+    }
+
+    /// Takes another one's octets; calls from now on are signed with them.
+    pub fn replace(&self, with: Secret) {
+        self.0.store(with.0.load_full());
     }
 }
 
@@ -99,7 +105,7 @@ impl std::fmt::Debug for Secret {
 
 /// The value of `Postbud-Signature` for a body sent at `timestamp` (seconds since 1970).
 pub fn signature(secret: &Secret, timestamp: u64, body: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0.load());
     let mut context = hmac::Context::with_key(&key);
     context.update(format!("{timestamp}.").as_bytes());
     context.update(body);

@@ -10,6 +10,7 @@
 //! Checks only look. An answer that did not come is `Unknown` and changes nothing: a resolver's failure is never taken for a
 //! customer's mistake.
 
+pub mod counters;
 pub mod dkim;
 pub mod dmarc;
 pub mod finding;
@@ -26,6 +27,7 @@ pub mod text;
 pub mod verdict;
 pub mod web;
 
+pub use counters::Counters;
 pub use finding::{Check, Finding, Item, Need, Severity};
 pub use monitor::Monitor;
 pub use ownership::{Challenge, Secret};

@@ -2,7 +2,8 @@
 //! the tier and the bulk policy, an alert where something that worked is gone.
 //!
 //! A domain is due at the time its state says (see [`DomainState::next_check`](super::state::DomainState::next_check)); a few
-//! are checked at once. If results cannot be kept, an alert says so and the standing as seen is used all the same.
+//! are checked at once. Settings that a reload replaces ([`Monitor::settings`]) hold from the next round on.
+//! If results cannot be kept, an alert says so and the standing as seen is used all the same.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::counters::Counters;
+use super::settings::Settings;
 use super::state::{Change, DomainState, StateError, Store, jittered};
 use super::text;
 use super::verdict::{Checker, Report};
@@ -33,8 +36,12 @@ pub struct Monitor {
     standings: Standings,
     events: Events,
     store: Store,
+    counters: Counters,
+    settings: Arc<ArcSwap<Settings>>,
     due: HashMap<Domain, Timestamp>,
     known: HashMap<Domain, Standing>,
+    /// As they stand on disk.
+    states: HashMap<Domain, DomainState>,
     /// Files that an alert has named already.
     unreadable: HashSet<String>,
 }
@@ -45,18 +52,31 @@ impl Monitor {
     pub fn new(checker: Checker, directory: Arc<ArcSwap<Directory>>, standings: Standings, events: Events) -> Self {
         let store = Store::new(&checker.settings);
         let mut monitor = Monitor {
+            settings: Arc::new(ArcSwap::new(Arc::clone(&checker.settings))),
             checker,
             directory,
             standings,
             events,
             store,
+            counters: Counters::default(),
             due: HashMap::new(),
             known: HashMap::new(),
+            states: HashMap::new(),
             unreadable: HashSet::new(),
         };
         let read = monitor.store.load_all(&monitor.domains());
         monitor.absorb(read);
         monitor
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Where a reload puts new settings. The folder they name must be the same.
+    pub fn settings(&self) -> Arc<ArcSwap<Settings>> {
+        Arc::clone(&self.settings)
     }
 
     /// Runs until `stop`. A check under way is dropped: it has changed nothing.
@@ -77,6 +97,7 @@ impl Monitor {
 
     /// Checks every domain that is due at `now`; gives how many.
     pub async fn round(&mut self, now: Timestamp) -> usize {
+        self.checker.settings = self.settings.load_full();
         let (store, domains) = (self.store.clone(), self.domains());
         match tokio::task::spawn_blocking(move || store.load_all(&domains)).await {
             Ok(read) => self.absorb(read),
@@ -102,11 +123,18 @@ impl Monitor {
                 });
             }
             match running.join_next().await {
-                None => return count,
+                None => break,
                 Some(Ok((customer, report))) => self.take(&customer, &report).await,
                 Some(Err(error)) => tracing::error!("a domain check broke off: {error}"),
             }
         }
+        self.show();
+        count
+    }
+
+    fn show(&self) {
+        let domains = self.domains();
+        self.counters.show(domains.iter().map(|(_, domain)| domain), &self.states);
     }
 
     /// Every From domain with its customer.
@@ -128,14 +156,19 @@ impl Monitor {
             self.events.alert(format!("a verdict cannot be read: {error}"));
         }
         self.unreadable = unreadable;
-        for (domain, state) in states {
+        self.counters.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
+        for (domain, state) in &states {
             self.known.insert(domain.clone(), state.standing());
-            self.due.entry(domain).or_insert_with(|| state.next_check(&self.checker.settings, at_random()));
+            let next = || state.next_check(&self.checker.settings, at_random());
+            self.due.entry(domain.clone()).or_insert_with(next);
         }
+        self.states = states;
         self.standings.replace(self.known.clone());
+        self.show();
     }
 
     async fn take(&mut self, customer: &Arc<Customer>, report: &Report) {
+        self.counters.check(report);
         let settings = Arc::clone(&self.checker.settings);
         let (store, id, kept) = (self.store.clone(), customer.id.clone(), report.clone());
         let written = {
@@ -157,9 +190,11 @@ impl Monitor {
                     )
                 });
                 self.publish(&report.domain, state.standing());
+                self.states.insert(report.domain.clone(), state);
                 changes.iter().for_each(|change| self.tell(customer, report, change));
             }
             Err(error) => {
+                self.counters.unkept.inc();
                 self.alert(customer, report, format!("the verdict on {} cannot be kept: {error}", report.domain));
                 self.due.insert(report.domain.clone(), report.checked_at + settings.check_every_while_incomplete);
                 let known = self.known.get(&report.domain).copied().unwrap_or_default();
@@ -177,6 +212,7 @@ impl Monitor {
     }
 
     fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
+        self.counters.change(change);
         let detail = text::change(&report.domain, change, &self.checker.settings);
         match change.change.is_alarming() {
             true => self.alert(customer, report, detail),
@@ -310,6 +346,41 @@ mod tests {
             Monitor::new(rig.monitor.checker.clone(), Arc::clone(&rig.directory), standings.clone(), Events::default());
         assert!(standings.get(&domain()).has(Requirement::Spf));
         assert!(again.due.contains_key(&domain()));
+    }
+
+    #[tokio::test]
+    async fn what_was_checked_and_where_domains_stand_is_counted() {
+        use crate::onboarding::counters::{ChangeLabels, SeenLabels, StateLabels};
+        let mut rig = rig();
+        let counters = rig.monitor.counters().clone();
+        let domains = |requirement, state| counters.domains.get_or_create(&StateLabels { requirement, state }).get();
+        assert_eq!(domains("spf", "unchecked"), 1);
+        rig.monitor.round(at(0)).await;
+        assert_eq!((domains("spf", "verified"), domains("spf", "unchecked"), domains("dkim", "missing")), (1, 0, 1));
+        rig.zone.remove("test.dk", Kind::Txt);
+        rig.monitor.round(at(7)).await;
+        assert_eq!((domains("spf", "vanished"), domains("spf", "verified")), (1, 0));
+        assert_eq!(counters.unanswered.get(), 0);
+        rig.zone.fail("test.dk");
+        rig.monitor.round(at(14)).await;
+        assert_eq!(counters.checks.get(), 3);
+        assert!(counters.unanswered.get() > 0);
+        let seen = |seen| counters.seen.get_or_create(&SeenLabels { requirement: "spf", seen }).get();
+        assert_eq!(["verified", "missing", "unknown"].map(seen), [1, 1, 1]);
+        let change = |change| counters.changes.get_or_create(&ChangeLabels { requirement: "spf".into(), change }).get();
+        assert_eq!(["verified", "vanished", "lost"].map(change), [1, 1, 0]);
+    }
+
+    #[tokio::test]
+    async fn new_settings_hold_from_the_next_round_on() {
+        let mut rig = rig();
+        rig.monitor.round(at(0)).await;
+        let settings = rig.monitor.settings();
+        let other = Settings { spf_include: Domain::parse("spf.other.dk").unwrap(), ..(**settings.load()).clone() };
+        settings.store(Arc::new(other));
+        rig.monitor.round(at(7)).await;
+        let faults = &rig.monitor.states[&domain()].requirements["spf"].faults;
+        assert_eq!(faults, &["spf-address-only"]);
     }
 
     #[tokio::test]

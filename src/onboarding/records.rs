@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::dkim::published_by;
-use super::finding::{Check, Finding, Item, Need, Severity};
+use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
 use super::text::{Lang, Word};

@@ -95,6 +95,16 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
+    /// As files and metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::Verified => "verified",
+            ChangeKind::Vanished => "vanished",
+            ChangeKind::Returned => "returned",
+            ChangeKind::Lost => "lost",
+        }
+    }
+
     /// Whether a person must hear of it.
     pub fn is_alarming(self) -> bool {
         matches!(self, ChangeKind::Vanished | ChangeKind::Lost)

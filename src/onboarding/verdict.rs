@@ -55,6 +55,17 @@ pub enum Seen {
     Unknown,
 }
 
+impl Seen {
+    /// As metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Seen::Verified => "verified",
+            Seen::Missing => "missing",
+            Seen::Unknown => "unknown",
+        }
+    }
+}
+
 /// The outcome of all, for exit codes and summaries. The worst comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

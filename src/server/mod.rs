@@ -26,7 +26,7 @@ use crate::queue::{self, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::spool::{self, Embedded, Notice, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
-use crate::{control, dkim, metrics, web};
+use crate::{control, dkim, metrics, onboarding, web};
 
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
@@ -81,6 +81,8 @@ pub struct Relay {
     directory: Arc<ArcSwap<Directory>>,
     submitters: Arc<ArcSwap<Submitters>>,
     certificates: Vec<ServerTls>,
+    onboarding: Arc<ArcSwap<onboarding::Settings>>,
+    webhook_secret: Option<events::Secret>,
     standings: Standings,
     events: Events,
     accepting: CancellationToken,
@@ -100,6 +102,7 @@ impl Relay {
     /// Starts every stage, the listeners last: the first client is greeted only when all else runs.
     pub async fn start(settings: Settings) -> Result<Relay, StartError> {
         make_state_dir(&settings.state_dir)?;
+        let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, running_events) = Events::start(settings.events)?;
         let spool_counters = Arc::clone(&settings.spool.counters);
         let spool = open_spool(settings.spool, events.clone()).await?;
@@ -146,6 +149,7 @@ impl Relay {
         })?;
         // Publishes what the last run knew before the first message is routed.
         let monitor = Monitor::new(checker, Arc::clone(&directory), standings.clone(), events.clone());
+        let (onboarding, onboarding_counters) = (monitor.settings(), monitor.counters().clone());
         background.spawn(monitor.run(stopping.clone()));
         let socket = control::bind(&settings.state_dir).map_err(|source| StartError::State {
             what: "cannot make the control socket",
@@ -189,6 +193,7 @@ impl Relay {
         queue.counters().register(stages);
         delivery.counters().register(stages);
         events.counters().register(stages);
+        onboarding_counters.register(stages);
         metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
         let web_address = match settings.web {
             None => None,
@@ -209,6 +214,8 @@ impl Relay {
             directory,
             submitters,
             certificates,
+            onboarding,
+            webhook_secret,
             standings,
             events,
             accepting,
@@ -245,12 +252,22 @@ impl Relay {
         &self.standings
     }
 
-    /// Replaces customers, submitters and certificates at once. Mail of a customer that is gone is kept, with an alert. Gives
+    /// Replaces customers, submitters, certificates, the webhook's secret and the checks' settings at once. Mail of a customer that is gone is kept, with an alert. Gives
     /// the certificates that could not be read; their listeners go on with the ones they have.
     pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
         self.directory.store(Arc::new(new.directory));
         self.submitters.store(Arc::new(new.submitters));
         self.queue.reload();
+        let old = self.onboarding.load_full();
+        self.onboarding.store(Arc::new(onboarding::Settings {
+            state_dir: old.state_dir.clone(),
+            egress: old.egress,
+            bulk_requires: old.bulk_requires.clone(),
+            ..new.onboarding
+        }));
+        if let (Some(secret), Some(new)) = (&self.webhook_secret, new.webhook_secret) {
+            secret.replace(new);
+        }
         self.certificates.iter().filter_map(|certificate| certificate.reload().err()).collect()
     }
 

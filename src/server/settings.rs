@@ -54,4 +54,8 @@ pub struct Reload {
     pub directory: Directory,
     /// Who may log in.
     pub submitters: Submitters,
+    /// How domains are checked, and what Mailjet shows for them. Its folder, address and `bulk_requires` stay as they were.
+    pub onboarding: onboarding::Settings,
+    /// What signs the webhook's calls, where there is one.
+    pub webhook_secret: Option<events::Secret>,
 }

@@ -1,10 +1,16 @@
 //! SIGHUP: customers, submitters and certificates change at once; a mistake changes nothing.
 
-use std::time::Duration;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use postbud::events::{Secret, signature};
 
 use crate::support::capture::Capture;
 use crate::support::client::{Client, message, queue_id};
-use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, plain_route};
+use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, hash, plain_route};
 
 fn send(client: &mut Client, domain: &str, subject: &str) -> String {
     let from = format!("a@{domain}");
@@ -78,4 +84,93 @@ fn deliveries_under_way_take_the_new_route_with_the_next_message() {
     let left = MESSAGES - old.received().len();
     assert!(left > 0, "the old server was given all of it");
     relay.stop();
+}
+
+/// Takes the webhook's calls; each with whether the first or the second secret signed it.
+fn webhook(secrets: [&'static str; 2]) -> (std::net::SocketAddr, Arc<Mutex<Vec<[bool; 2]>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, calls) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let heard = Arc::clone(&calls);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut input = BufReader::new(stream);
+            let (mut length, mut timestamp, mut signed) = (0, 0, String::new());
+            loop {
+                let mut line = String::new();
+                if input.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+                    break;
+                }
+                let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
+                match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.parse().unwrap(),
+                    "postbud-timestamp" => timestamp = value.parse().unwrap(),
+                    "postbud-signature" => signed = value.to_owned(),
+                    _ => {}
+                }
+            }
+            let mut body = vec![0; length];
+            if input.read_exact(&mut body).is_ok() && length > 0 {
+                let by = secrets.map(|secret| signature(&Secret::new(secret), timestamp, &body) == signed);
+                heard.lock().unwrap().push(by);
+            }
+            let _ = input.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (address, calls)
+}
+
+#[test]
+fn files_that_hold_other_secrets_are_taken_up_under_the_same_names() {
+    const SECRETS: [&str; 2] = ["the-first-of-the-two-secrets", "the-second-of-the-two-secrets"];
+    let (hook, calls) = webhook(SECRETS);
+    let logins = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&logins);
+    let script = move |line: &str| {
+        if let Some(response) = line.strip_prefix("AUTH PLAIN ") {
+            seen.lock().unwrap().push(response.to_owned());
+        }
+        None
+    };
+    let server = Capture::scripted("127.0.0.1:0", Box::new(script));
+    let route = plain_route(server.address)
+        + "username = \"u\"\npassword_file = \"../route.password\"\nallow_plaintext_auth = true\n";
+    let events =
+        format!("webhook = \"http://{hook}/\"\nwebhook_secret_file = \"webhook.secret\"\nwebhook_linger = \"20ms\"");
+    let site = Site::with(&[], "");
+    let config = fs::read_to_string(site.config()).unwrap().replace("[events]\n", &format!("[events]\n{events}\n"));
+    fs::write(site.config(), config).unwrap();
+    fs::write(site.path("config/webhook.secret"), SECRETS[0]).unwrap();
+    fs::write(site.path("config/route.password"), "one").unwrap();
+    site.add(&Customer { id: "c", domain: "c.example", route });
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    queue_id(&send(&mut client, "c.example", "before"));
+    server.wait_for(1, Duration::from_secs(20));
+    wait_until("a call signed with the first secret", || calls.lock().unwrap().contains(&[true, false]));
+
+    fs::write(site.path("config/webhook.secret"), SECRETS[1]).unwrap();
+    fs::write(site.path("config/route.password"), "two").unwrap();
+    fs::write(site.path("config/webcrm.hash"), hash("another-password-43")).unwrap();
+    relay.signal("HUP");
+    let told = site.wait_for_event("reloaded", |event| {
+        event["event"] == "operator" && event["detail"].as_str().is_some_and(|d| d.contains("reloaded"))
+    });
+    assert!(!told["detail"].as_str().unwrap().contains("restart"), "{told}");
+    assert!(Client::login(site.smtp, USERNAME, PASSWORD).is_err(), "the old password");
+    let mut client = Client::login(site.smtp, USERNAME, "another-password-43").unwrap();
+    queue_id(&send(&mut client, "c.example", "after"));
+    server.wait_for(2, Duration::from_secs(20));
+    wait_until("a call signed with the second secret", || calls.lock().unwrap().contains(&[false, true]));
+    let logins = logins.lock().unwrap().clone();
+    assert_eq!(logins.len(), 2, "{logins:?}");
+    assert_ne!(logins[0], logins[1]);
+    relay.stop();
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < patience, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

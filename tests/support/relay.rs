@@ -162,7 +162,8 @@ impl Site {
     }
 }
 
-fn hash(password: &str) -> String {
+/// What `postbud hash-password` makes of it.
+pub fn hash(password: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_postbud"))
         .arg("hash-password")
         .stdin(Stdio::piped())
