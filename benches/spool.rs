@@ -118,6 +118,7 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
                     id,
                     lane: Lane {
                         customer: CustomerId::new(&format!("c{}", i % 50)),
+                        domain: Domain::parse("test.dk").expect("a domain"),
                         urgency: Urgency::Bulk,
                         kind: Kind::Mail,
                     },
@@ -129,7 +130,6 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
                         ret: None,
                         envid: None,
                     },
-                    from_domain: Domain::parse("test.dk").expect("a domain"),
                     message_id: format!("{i}@test.dk"),
                     prefix: prefix.clone(),
                     content: vec![content.clone()],

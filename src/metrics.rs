@@ -130,7 +130,7 @@ impl Collector for Queue {
         let by_lane = |value: fn(&crate::spool::LaneStats) -> u64| {
             let family = Family::<LaneLabels, Gauge>::default();
             for (lane, lane_stats) in &stats.lanes {
-                family.get_or_create(&labels(lane)).set(value(lane_stats) as i64);
+                family.get_or_create(&labels(lane)).inc_by(value(lane_stats) as i64);
             }
             family
         };
@@ -143,7 +143,8 @@ impl Collector for Queue {
         let oldest = Family::<LaneLabels, Gauge>::default();
         for (lane, lane_stats) in &stats.lanes {
             let age = lane_stats.oldest.map_or(0, |id| now.since(id.arrived()).as_secs());
-            oldest.get_or_create(&labels(lane)).set(age as i64);
+            let oldest = oldest.get_or_create(&labels(lane));
+            oldest.set(oldest.get().max(age as i64));
         }
         gauge(&mut out, "queue_oldest_seconds", "Age of the oldest message", &oldest)?;
         self.encode_routes(&mut out)

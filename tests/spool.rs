@@ -9,5 +9,7 @@ mod promises;
 #[path = "spool/damage.rs"]
 mod damage;
 
+#[path = "spool/formats.rs"]
+mod formats;
 #[path = "spool/model.rs"]
 mod model;

@@ -51,7 +51,7 @@ impl Postmaster {
     ) -> Result<Option<QueueId>, Error> {
         let directory = self.directory.load();
         let Some(customer) = directory.get(&record.lane.customer) else { return Ok(None) };
-        let Some(SigningDomain::Ready(signer)) = customer.domains.get(&record.from_domain) else { return Ok(None) };
+        let Some(SigningDomain::Ready(signer)) = customer.domains.get(&record.lane.domain) else { return Ok(None) };
         if !customer.bounce_mail || !self.has_way_out(&directory, customer, record) {
             return Ok(None);
         }
@@ -72,7 +72,7 @@ impl Postmaster {
 
     /// Whether a notification can leave: over the configured route for bounces, or the customer's where it takes `<>`.
     fn has_way_out(&self, directory: &Directory, customer: &Customer, record: &Record) -> bool {
-        let standing = self.standings.get(&record.from_domain);
+        let standing = self.standings.get(&record.lane.domain);
         self.settings.route.is_some()
             || directory.route(customer, standing).is_some_and(|route| takes_null_sender(route))
     }

@@ -104,7 +104,7 @@ pub fn notification(
     let boundary = boundary(&serial, &[&text, &status, &returned.content]);
     let body = multipart(&boundary, &text, &status, &returned);
 
-    let from = format!("{}@{}", settings.local_part, record.from_domain);
+    let from = format!("{}@{}", settings.local_part, record.lane.domain);
     let mut header = String::new();
     let mut field = |name: &str, value: &str| header.push_str(&format!("{name}: {value}\r\n"));
     field("Date", &now.rfc5322());
@@ -125,7 +125,7 @@ pub fn notification(
     }
     Some(Notice {
         to: to.clone(),
-        from_domain: record.from_domain.clone(),
+        from_domain: record.lane.domain.clone(),
         message_id,
         header: header.into_bytes(),
         body,
@@ -143,7 +143,7 @@ impl Notice {
         content.extend_from_slice(&self.body);
         Draft {
             id,
-            lane: Lane { customer, urgency: Urgency::Single, kind: Kind::Bounce },
+            lane: Lane { customer, domain: self.from_domain, urgency: Urgency::Single, kind: Kind::Bounce },
             envelope: Envelope {
                 reverse_path: ReversePath::Null,
                 recipients: vec![Recipient { notify: Some(Notify::NEVER), ..Recipient::new(self.to) }],
@@ -152,7 +152,6 @@ impl Notice {
                 ret: None,
                 envid: None,
             },
-            from_domain: self.from_domain,
             message_id: self.message_id,
             prefix: signatures,
             content: content.chunks(PIECE).map(<[u8]>::to_vec).collect(),
@@ -354,7 +353,12 @@ mod tests {
             .collect();
         Record {
             id: QueueId::from_u64((NOW.as_millis() - 3_600_000) * 1000),
-            lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Single, kind: Kind::Mail },
+            lane: Lane {
+                customer: CustomerId::new("test-as"),
+                domain: Domain::parse("test.dk").unwrap(),
+                urgency: Urgency::Single,
+                kind: Kind::Mail,
+            },
             recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
             envelope: Envelope {
                 reverse_path: ReversePath::Mailbox(Mailbox::parse("nyhedsbrev@test.dk").unwrap()),
@@ -364,7 +368,6 @@ mod tests {
                 ret: None,
                 envid: None,
             },
-            from_domain: Domain::parse("test.dk").unwrap(),
             message_id: "1@test.dk".into(),
             size: 100,
             attempts: 1,

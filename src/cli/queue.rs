@@ -10,6 +10,9 @@ use crate::control::protocol::{Command, Done, Message, MessageState, Selection, 
 
 /// Look at the queue of the running relay, and change what waits there.
 ///
+/// A command that names thousands of messages works through them in batches and says how far it has come; what was done before it
+/// was interrupted stays done.
+///
 /// The commands talk to the running relay over its socket (control.sock in its state folder), as the user that runs it or as
 /// root. Each says what it did and to how many messages.
 #[derive(Debug, clap::Args)]
@@ -78,6 +81,10 @@ Examples:
         reason: String,
     },
     /// Let held messages go; they are due at once.
+    ///
+    /// A released message gets at least one attempt, however old it became meanwhile, also where its route carries mail again only
+    /// later. If that attempt fails for now and the message is past its maximum age ([retry] give_up), it is given up then, like
+    /// any other message.
     #[command(after_long_help = "\
 Examples:
   postbud queue release 1K3V9ZQ5W4H
@@ -87,6 +94,9 @@ Examples:
         which: Which,
     },
     /// Try messages again at once instead of at their time.
+    ///
+    /// They get that attempt however old they are; one that fails for now and is past its maximum age ([retry] give_up) is given
+    /// up then. Held messages stay held.
     #[command(after_long_help = "\
 Examples:
   postbud queue retry 1K3V9ZQ5W4H
@@ -344,11 +354,22 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!();
-    let mut columns =
-        Columns::new(&["CUSTOMER", "URGENCY", "KIND", "MESSAGES", "HELD", "DEFERRED", "DELIVERING", "OLDEST", "ROUTE"]);
+    let mut columns = Columns::new(&[
+        "CUSTOMER",
+        "DOMAIN",
+        "URGENCY",
+        "KIND",
+        "MESSAGES",
+        "HELD",
+        "DEFERRED",
+        "DELIVERING",
+        "OLDEST",
+        "ROUTE",
+    ]);
     for lane in stats.lanes {
         columns.row([
             lane.customer,
+            lane.domain,
             lane.urgency,
             lane.kind,
             lane.messages.to_string(),
@@ -356,7 +377,7 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
             lane.deferred.to_string(),
             lane.delivering.to_string(),
             age(lane.oldest_secs),
-            if lane.routes.is_empty() { "none".into() } else { lane.routes.join(", ") },
+            lane.route.unwrap_or_else(|| "none".into()),
         ]);
     }
     columns.print();
@@ -365,7 +386,7 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
 
 /// Nothing changed is an answer of no: a script sees it by the exit code.
 fn change(running: &Running, command: Command, what: &str) -> anyhow::Result<ExitCode> {
-    let done = running.call(command, |_| {})?;
+    let done = running.change(command, what)?;
     println!("{}", confirmation(&done, what));
     Ok(if done.count > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

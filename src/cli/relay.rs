@@ -1,5 +1,6 @@
 //! How commands reach the running relay: through the socket in its state folder.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -23,7 +24,24 @@ pub(super) struct Running {
 impl Running {
     /// Sends a command and hands over each item of the answer.
     pub(super) fn call(&self, command: Command, item: impl FnMut(Value)) -> anyhow::Result<Done> {
-        Ok(control::call(&self.state_dir()?, command, item)?)
+        Ok(control::call(&self.state_dir()?, command, item, |_| {})?)
+    }
+
+    /// Sends a command that changes messages, and tells a terminal how far it has come.
+    pub(super) fn change(&self, command: Command, what: &str) -> anyhow::Result<Done> {
+        let terminal = std::io::stderr().is_terminal();
+        let mut told = false;
+        let progress = |done: Done| {
+            if terminal {
+                eprint!("\r{} messages {what} so far", done.count);
+                told = true;
+            }
+        };
+        let done = control::call(&self.state_dir()?, command, |_| {}, progress);
+        if told {
+            eprintln!();
+        }
+        Ok(done?)
     }
 
     /// Only `state_dir` is read: a mistake elsewhere in the configuration must not keep an operator from the queue.

@@ -11,7 +11,11 @@ use crate::control::protocol::{Command, Route};
 ///
 /// A route is a way out: a tier of Mailjet (mailjet.NAME) or a customer's own server (own-server.CUSTOMER). The relay slows a
 /// route down by itself when its server asks for less, and suspends it when trying again would do harm, as after a wrong
-/// password. Mail of a suspended route waits; nothing is lost.
+/// password. Mail of a suspended route waits; nothing is lost, but its senders hear that it is late and, at its maximum age, that
+/// it was given up.
+///
+/// A suspension outlives a restart. One by a refused login ends with a changed login (by a reload or a restart), one by an
+/// operator only with `postbud route resume`; the list says which.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -37,7 +41,7 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Stop a route until it is resumed. Attempts under way end by themselves.
+    /// Stop a route until it is resumed, also over restarts and changed logins. Attempts under way end by themselves.
     #[command(after_long_help = "\
 Examples:
   postbud route suspend mailjet.starter
@@ -83,7 +87,8 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     }
     let mut routes: Vec<Result<Route, serde_json::Error>> = Vec::new();
     running.call(Command::Routes, |item| routes.push(serde_json::from_value(item)))?;
-    let mut columns = Columns::new(&["ROUTE", "SERVER", "STATE", "IN FLIGHT", "SENT TODAY", "UNTIL", "REASON"]);
+    let mut columns =
+        Columns::new(&["ROUTE", "SERVER", "STATE", "IN FLIGHT", "SENT TODAY", "SINCE", "UNTIL", "REASON"]);
     for route in routes {
         let route = route?;
         let sent = match route.per_day {
@@ -96,7 +101,8 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
             route.state,
             route.in_flight.to_string(),
             sent,
-            route.until.unwrap_or_default(),
+            route.since.unwrap_or_default(),
+            route.until.or(route.lifted_by).unwrap_or_default(),
             route.reason.unwrap_or_default(),
         ]);
     }

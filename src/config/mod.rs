@@ -148,7 +148,11 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         signer_threads,
         egress: egress?,
         timeouts,
-        queue: queue::Settings { patience, ledger: state_dir.join("daily-counters.json") },
+        queue: queue::Settings {
+            patience,
+            ledger: state_dir.join("daily-counters.json"),
+            suspensions: state_dir.join("suspensions.json"),
+        },
         spool,
         events,
         bounce,

@@ -37,14 +37,20 @@ pub enum CallError {
     Broken(#[source] io::Error),
 }
 
-/// Sends a command to the relay of a state folder and hands over each item as it comes.
-pub fn call(state_dir: &Path, command: Command, mut item: impl FnMut(Value)) -> Result<Done, CallError> {
+/// Sends a command to the relay of a state folder and hands over each item and what is told of the progress as it comes.
+pub fn call(
+    state_dir: &Path,
+    command: Command,
+    mut item: impl FnMut(Value),
+    mut progress: impl FnMut(Done),
+) -> Result<Done, CallError> {
     let stream = UnixStream::connect(socket_path(state_dir)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning(state_dir.to_owned()),
         io::ErrorKind::PermissionDenied => CallError::NotAllowed(socket_path(state_dir)),
         _ => CallError::Broken(error),
     })?;
-    let mut request = serde_json::to_vec(&Request { version: VERSION, command }).expect("a command serialises");
+    let mut request =
+        serde_json::to_vec(&Request { version: VERSION, progress: true, command }).expect("a command serialises");
     request.push(b'\n');
     (&stream).write_all(&request).map_err(CallError::Broken)?;
     for line in BufReader::new(&stream).lines() {
@@ -52,6 +58,7 @@ pub fn call(state_dir: &Path, command: Command, mut item: impl FnMut(Value)) -> 
         let answer = serde_json::from_str(&line).map_err(|error| CallError::Broken(error.into()))?;
         match answer {
             Answer::Item(value) => item(value),
+            Answer::Progress(done) => progress(done),
             Answer::Done(done) => return Ok(done),
             Answer::Error(refusal) => {
                 return Err(CallError::Refused { message: refusal.message, remedy: refusal.remedy });

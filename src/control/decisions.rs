@@ -1,12 +1,12 @@
 //! Commands that change messages: hold, release, retry, bounce, remove.
 
-use std::collections::VecDeque;
+use std::io;
 
 use tokio::task::JoinSet;
 
-use super::Relay;
 use super::protocol::{Done, Refusal, Selection};
 use super::selection::Plan;
+use super::{Output, Relay};
 use crate::bounce::{Action, Content, Report};
 use crate::events::{Event, EventKind};
 use crate::message::QueueId;
@@ -14,7 +14,7 @@ use crate::smtp::Domain;
 use crate::spool::{self, Filter, Lease, RecipientState, Record, Settlement};
 use crate::time::Timestamp;
 
-/// Messages decided on at once: they share the spool's syncs.
+/// Messages in hand at once: their bytes may be in memory.
 const AT_ONCE: usize = 64;
 
 /// What is done to a record that the spool finds by a filter.
@@ -36,50 +36,50 @@ struct Verdict {
     domain: Option<Domain>,
 }
 
+/// What a command came to; the outer error is the reader's absence.
+type Answered = io::Result<Result<Done, Refusal>>;
+
 impl Relay {
-    pub(super) async fn hold(&self, which: &Selection, reason: &str, by: &str) -> Result<Done, Refusal> {
+    pub(super) async fn hold(&self, which: &Selection, reason: &str, by: &str, out: &mut impl Output) -> Answered {
         let detail = format!("held by an operator ({by}): {reason}");
-        self.change(which, Change::Hold(reason.to_owned()), EventKind::Held, detail).await
+        self.change(which, Change::Hold(reason.to_owned()), EventKind::Held, detail, out).await
     }
 
-    pub(super) async fn release(&self, which: &Selection, by: &str) -> Result<Done, Refusal> {
-        self.change(which, Change::Release, EventKind::Operator, format!("released by an operator ({by})")).await
+    pub(super) async fn release(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
+        let detail = format!("released by an operator ({by})");
+        self.change(which, Change::Release, EventKind::Operator, detail, out).await
     }
 
-    pub(super) async fn retry(&self, which: &Selection, by: &str) -> Result<Done, Refusal> {
+    pub(super) async fn retry(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
         let detail = format!("made due at once by an operator ({by})");
-        self.change(which, Change::Retry, EventKind::Operator, detail).await
+        self.change(which, Change::Retry, EventKind::Operator, detail, out).await
     }
 
-    pub(super) async fn bounce(&self, which: &Selection, reason: &str, by: &str) -> Result<Done, Refusal> {
+    pub(super) async fn bounce(&self, which: &Selection, reason: &str, by: &str, out: &mut impl Output) -> Answered {
         tracing::info!("bouncing for {by}: {reason}");
-        self.give_up(which, true, format!("bounced by an operator: {reason}")).await
+        self.give_up(which, true, format!("bounced by an operator: {reason}"), out).await
     }
 
-    pub(super) async fn remove(&self, which: &Selection, reason: &str, by: &str) -> Result<Done, Refusal> {
-        self.give_up(which, false, format!("removed by an operator ({by}): {reason}")).await
+    pub(super) async fn remove(&self, which: &Selection, reason: &str, by: &str, out: &mut impl Output) -> Answered {
+        self.give_up(which, false, format!("removed by an operator ({by}): {reason}"), out).await
     }
 
-    /// Applies a change, and tells of it in one event: a filter may mean a million messages.
+    /// Applies a change, a batch at a time, and tells of it in one event: a filter may mean a million messages.
     async fn change(
         &self,
         which: &Selection,
         change: Change,
         kind: EventKind,
         detail: String,
-    ) -> Result<Done, Refusal> {
-        let plan = Plan::new(self, which, true, Timestamp::now())?;
-        let mut count = 0;
-        if let Some(filters) = plan.filters_alone() {
-            for filter in filters {
-                count += self.apply(&change, filter.clone()).await?;
-            }
-        } else {
-            let mut pages = plan.pages();
-            while let Some(page) = pages.next(self).await? {
-                count += self.apply_each(&change, page.iter().map(|record| record.id).collect()).await?;
-            }
-        }
+        out: &mut impl Output,
+    ) -> Answered {
+        let plan = match Plan::new(self, which, true, Timestamp::now()) {
+            Ok(plan) => plan,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut done = Done::default();
+        let failed = self.change_all(&plan, &change, &mut done, out).await?.err();
+        let count = done.count;
         if count > 0 {
             self.events.emit(Event {
                 id: plan.only_id().map(|id| id.to_string()),
@@ -89,16 +89,39 @@ impl Relay {
                 ..Event::new(kind, Timestamp::now())
             });
         }
-        Ok(Done { count, ..Done::default() })
+        Ok(failed.map_or(Ok(done), |error| Err(broken_off(error, count))))
     }
 
-    async fn apply_each(&self, change: &Change, ids: VecDeque<QueueId>) -> Result<u64, spool::Error> {
-        let work = |relay: Relay, id| {
-            let change = change.clone();
-            async move { relay.apply(&change, Filter { id: Some(id), ..Filter::default() }).await }
-        };
-        let results = self.side_by_side(ids, work).await;
-        results.into_iter().sum()
+    async fn change_all(
+        &self,
+        plan: &Plan,
+        change: &Change,
+        done: &mut Done,
+        out: &mut impl Output,
+    ) -> io::Result<Result<(), spool::Error>> {
+        if let Some(batches) = plan.batches() {
+            for filter in batches {
+                match self.apply(change, filter).await {
+                    Ok(count) => done.count += count,
+                    Err(error) => return Ok(Err(error)),
+                }
+                out.progress(done).await?;
+            }
+            return Ok(Ok(()));
+        }
+        let mut pages = plan.pages();
+        loop {
+            let page = match pages.next(self).await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
+            match self.apply(change, Filter::of(page.iter().map(|record| record.id))).await {
+                Ok(count) => done.count += count,
+                Err(error) => return Ok(Err(error)),
+            }
+            out.progress(done).await?;
+        }
     }
 
     async fn apply(&self, change: &Change, filter: Filter) -> Result<u64, spool::Error> {
@@ -109,33 +132,52 @@ impl Relay {
         }
     }
 
-    /// Gives up the selected messages one by one, each with its events.
-    async fn give_up(&self, which: &Selection, told: bool, reply: String) -> Result<Done, Refusal> {
-        let plan = Plan::new(self, which, true, Timestamp::now())?;
+    /// Gives up the selected messages, each with its events; a page shares one sync.
+    async fn give_up(&self, which: &Selection, told: bool, reply: String, out: &mut impl Output) -> Answered {
+        let plan = match Plan::new(self, which, true, Timestamp::now()) {
+            Ok(plan) => plan,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let verdict = Verdict { told, reply, domain: plan.recipient_domain.clone() };
         let mut done = Done::default();
         let mut pages = plan.pages();
-        while let Some(page) = pages.next(self).await? {
-            let ids = page.iter().map(|record| record.id).collect();
-            let work = |relay: Relay, id| {
-                let verdict = verdict.clone();
-                async move { relay.give_up_one(id, &verdict).await }
+        loop {
+            let page = match pages.next(self).await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(Ok(done)),
+                Err(error) => return Ok(Err(broken_off(error, done.count))),
             };
-            for result in self.side_by_side(ids, work).await {
-                if result? {
-                    done.count += 1;
-                } else {
-                    done.busy += 1;
+            let ids: Vec<QueueId> = page.iter().map(|record| record.id).collect();
+            if let Err(error) = self.give_up_page(&ids, &verdict, &mut done).await {
+                return Ok(Err(broken_off(error, done.count)));
+            }
+            out.progress(&done).await?;
+        }
+    }
+
+    async fn give_up_page(&self, ids: &[QueueId], verdict: &Verdict, done: &mut Done) -> Result<(), spool::Error> {
+        for ids in ids.chunks(AT_ONCE) {
+            // What is not seized is being delivered, or has left meanwhile.
+            let leases = self.spool.seize(Filter::of(ids.iter().copied()), ids.len()).await?;
+            done.busy += (ids.len() - leases.len()) as u64;
+            let mut running = JoinSet::new();
+            for lease in leases {
+                let (relay, verdict) = (self.clone(), verdict.clone());
+                running.spawn(async move { relay.give_up_one(lease, &verdict).await });
+            }
+            while let Some(ended) = running.join_next().await {
+                let failed = |error| spool::Error::Stopped(format!("a command's task failed: {error}"));
+                match ended.map_err(failed)?? {
+                    true => done.count += 1,
+                    false => done.busy += 1,
                 }
             }
         }
-        Ok(done)
+        self.spool.sync().await
     }
 
-    /// `false` where the message is being delivered or has left meanwhile.
-    async fn give_up_one(&self, id: QueueId, verdict: &Verdict) -> Result<bool, spool::Error> {
-        let filter = Filter { id: Some(id), ..Filter::default() };
-        let Some(lease) = self.spool.seize(filter, 1).await?.pop() else { return Ok(false) };
+    /// `false` where no recipient was meant any more.
+    async fn give_up_one(&self, lease: Lease, verdict: &Verdict) -> Result<bool, spool::Error> {
         let record = lease.record.clone();
         let given_up: Vec<usize> = record
             .waiting()
@@ -198,37 +240,18 @@ impl Relay {
             message_id: Some(record.message_id.clone()),
             customer: Some(record.lane.customer.to_string()),
             recipient: Some(record.envelope.recipients[index].address.to_string()),
-            route: self.route_of(record).map(|route| route.to_string()),
+            route: self.way_out(&record.lane).map(|route| route.to_string()),
             reply: Some(verdict.reply.clone()),
             ..Event::new(kind, Timestamp::now())
         }
     }
+}
 
-    /// Runs `work` for every id, [`AT_ONCE`] at a time.
-    async fn side_by_side<T, F>(
-        &self,
-        mut ids: VecDeque<QueueId>,
-        work: impl Fn(Relay, QueueId) -> F,
-    ) -> Vec<Result<T, spool::Error>>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, spool::Error>> + Send + 'static,
-    {
-        let mut running = JoinSet::new();
-        let mut results = Vec::with_capacity(ids.len());
-        loop {
-            while running.len() < AT_ONCE
-                && let Some(id) = ids.pop_front()
-            {
-                running.spawn(work(self.clone(), id));
-            }
-            match running.join_next().await {
-                None => return results,
-                Some(Ok(result)) => results.push(result),
-                Some(Err(error)) => {
-                    results.push(Err(spool::Error::Stopped(format!("a command's task failed: {error}"))))
-                }
-            }
-        }
+/// What was done before it failed stays done.
+fn broken_off(error: spool::Error, done: u64) -> Refusal {
+    let mut refusal = Refusal::from(error);
+    if done > 0 {
+        refusal.message = format!("{} (after {done} messages, which stay changed)", refusal.message);
     }
+    refusal
 }

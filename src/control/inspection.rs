@@ -1,15 +1,12 @@
 //! Commands that look: list, show, stats, routes.
 
-use std::collections::BTreeSet;
-
 use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Stats};
 use super::selection::Plan;
 use super::{Output, Relay};
-use crate::customer::Directory;
 use crate::events;
-use crate::message::{CustomerId, QueueId, Urgency};
-use crate::route::RouteState;
-use crate::spool::{Kind, RecipientState, Record};
+use crate::message::{QueueId, Urgency};
+use crate::route::{RouteId, RouteState};
+use crate::spool::{Kind, Lane, RecipientState, Record};
 use crate::time::Timestamp;
 
 /// Recipients shown of a message in a list.
@@ -72,7 +69,6 @@ impl Relay {
 
     pub(super) fn stats(&self, now: Timestamp) -> Stats {
         let spool = self.spool.stats();
-        let directory = self.directory.load();
         let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
         let mut stats = Stats {
             disk_bytes: spool.disk_bytes,
@@ -88,9 +84,10 @@ impl Relay {
             stats.bytes += counts.bytes;
             stats.lanes.push(LaneStats {
                 customer: lane.customer.to_string(),
+                domain: lane.domain.to_string(),
                 urgency: urgency(lane.urgency).into(),
                 kind: kind(lane.kind).into(),
-                routes: self.routes_of(&directory, &lane.customer),
+                route: self.way_out(lane).map(|route| route.to_string()),
                 messages: counts.records,
                 held: counts.held,
                 deferred: counts.deferred,
@@ -112,6 +109,14 @@ impl Relay {
                 RouteState::Throttled { until, .. } => Some(until.to_string()),
                 _ => None,
             },
+            since: match route.state {
+                RouteState::Suspended { since, .. } => Some(since.to_string()),
+                _ => None,
+            },
+            lifted_by: match route.state {
+                RouteState::Suspended { cause, .. } => Some(cause.lifted_by().to_owned()),
+                _ => None,
+            },
             in_flight: route.in_flight,
             sent_today: route.sent_today,
             per_day: route.per_day,
@@ -126,9 +131,9 @@ impl Relay {
             customer: record.lane.customer.to_string(),
             kind: kind(record.lane.kind).into(),
             urgency: urgency(record.lane.urgency).into(),
-            route: self.route_of(record).map(|route| route.to_string()),
+            route: self.way_out(&record.lane).map(|route| route.to_string()),
             sender: record.envelope.reverse_path.to_string(),
-            from_domain: record.from_domain.to_string(),
+            from_domain: record.lane.domain.to_string(),
             size: record.size,
             arrived: record.id.arrived().to_string(),
             age_secs: now.since(record.id.arrived()).as_secs(),
@@ -158,12 +163,15 @@ impl Relay {
         }
     }
 
-    /// Where a customer's mail goes: one route, or several where its domains have earned different tiers.
-    fn routes_of(&self, directory: &Directory, customer: &CustomerId) -> Vec<String> {
-        let Some(customer) = directory.get(customer) else { return Vec::new() };
-        let routes = customer.domains.keys().filter_map(|domain| directory.route(customer, self.standings.get(domain)));
-        let routes: BTreeSet<String> = routes.map(|route| route.id.to_string()).collect();
-        routes.into_iter().collect()
+    /// Where mail of a lane goes now.
+    pub(super) fn way_out(&self, lane: &Lane) -> Option<RouteId> {
+        let for_bounces = self.postmaster.settings.route.as_ref().filter(|_| lane.kind == Kind::Bounce);
+        if let Some(route) = for_bounces {
+            return Some(route.id.clone());
+        }
+        let directory = self.directory.load();
+        let customer = directory.get(&lane.customer)?;
+        directory.route(customer, self.standings.get(&lane.domain)).map(|route| route.id.clone())
     }
 }
 

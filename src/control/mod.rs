@@ -52,10 +52,13 @@ pub struct Relay {
     pub postmaster: Postmaster,
 }
 
-/// Where items go. An error means that nobody reads any more.
+/// Where items and progress go. An error means that nobody reads any more.
 pub(crate) trait Output: Send {
     /// Writes one.
     fn item(&mut self, item: &(impl serde::Serialize + Sync)) -> impl Future<Output = std::io::Result<()>> + Send;
+
+    /// Tells what was done so far.
+    fn progress(&mut self, done: &Done) -> impl Future<Output = std::io::Result<()>> + Send;
 }
 
 impl Relay {
@@ -80,24 +83,28 @@ impl Relay {
                 }
                 Ok(Done { count: routes.len() as u64, ..Done::default() })
             }
-            Command::Hold { which, reason } => self.hold(&which, &reason, by).await,
-            Command::Release { which } => self.release(&which, by).await,
-            Command::Retry { which } => self.retry(&which, by).await,
-            Command::Bounce { which, reason } => self.bounce(&which, &reason, by).await,
-            Command::Remove { which, reason } => self.remove(&which, &reason, by).await,
+            Command::Hold { which, reason } => return self.hold(&which, &reason, by, out).await,
+            Command::Release { which } => return self.release(&which, by, out).await,
+            Command::Retry { which } => return self.retry(&which, by, out).await,
+            Command::Bounce { which, reason } => return self.bounce(&which, &reason, by, out).await,
+            Command::Remove { which, reason } => return self.remove(&which, &reason, by, out).await,
             Command::SuspendRoute { route, reason } => {
                 let id = RouteId::new(&route);
-                let known = self.routes.suspend(&id, &reason);
-                self.switched(known, &route, &format!("suspended by an operator ({by}): {reason}"))
+                let switched = self.routes.suspend(&id, &reason).await;
+                self.switched(switched, &route, &format!("suspended by an operator ({by}): {reason}"))
             }
             Command::ResumeRoute { route } => {
-                let known = self.routes.resume(&RouteId::new(&route));
-                self.switched(known, &route, &format!("resumed by an operator ({by})"))
+                let switched = self.routes.resume(&RouteId::new(&route)).await;
+                self.switched(switched, &route, &format!("resumed by an operator ({by})"))
             }
         })
     }
 
-    fn switched(&self, known: bool, route: &str, detail: &str) -> Result<Done, Refusal> {
+    fn switched(&self, switched: std::io::Result<bool>, route: &str, detail: &str) -> Result<Done, Refusal> {
+        let known = switched.map_err(|error| Refusal {
+            message: format!("route {route} was switched, but that cannot be saved: {error}"),
+            remedy: "a restart of the relay would forget it: make room in its state folder, then say it again".into(),
+        })?;
         if !known {
             let routes: Vec<String> = self.routes.list().into_iter().map(|route| route.id.to_string()).collect();
             return Err(Refusal {

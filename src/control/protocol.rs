@@ -7,6 +7,7 @@
 //! ← {"done":{"count":2}}
 //!
 //! → {"version":1,"command":"hold","which":{"ids":["1K3V9ZQ5W4H"]},"reason":"wrong list"}
+//! ← {"progress":{"count":500}}       any number of these, where the request says "progress":true
 //! ← {"done":{"count":1}}
 //! ← or {"error":{"message":"…","remedy":"…"}}
 //! ```
@@ -22,6 +23,9 @@ pub const VERSION: u32 = 1;
 pub struct Request {
     /// [`VERSION`].
     pub version: u32,
+    /// Whether to tell how far a long command has come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub progress: bool,
     /// What to do.
     #[serde(flatten)]
     pub command: Command,
@@ -151,6 +155,8 @@ impl MessageState {
 pub enum Answer {
     /// One of many: a [`Message`], a [`Route`] or [`Stats`].
     Item(Value),
+    /// What was done so far.
+    Progress(Done),
     /// The last line.
     Done(Done),
     /// The last line, instead.
@@ -265,12 +271,14 @@ pub struct Stats {
 pub struct LaneStats {
     /// Customer.
     pub customer: String,
+    /// From domain.
+    pub domain: String,
     /// `single` or `bulk`.
     pub urgency: String,
     /// `mail` or `bounce`.
     pub kind: String,
-    /// Where its mail goes now; several where the customer's domains have earned different tiers.
-    pub routes: Vec<String>,
+    /// Where its mail goes now; absent where there is no way out.
+    pub route: Option<String>,
     /// Messages.
     pub messages: u64,
     /// Of these held.
@@ -296,6 +304,12 @@ pub struct Route {
     pub reason: Option<String>,
     /// When a throttled route is tried again, RFC 3339.
     pub until: Option<String>,
+    /// Since when a route is suspended, RFC 3339.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// What lifts a suspension.
+    #[serde(default)]
+    pub lifted_by: Option<String>,
     /// Attempts being made.
     pub in_flight: u32,
     /// Recipients since midnight UTC.
@@ -312,7 +326,7 @@ mod tests {
     fn requests_read_as_documented() {
         let line = r#"{"version":1,"command":"list","which":{"customer":"test-as"},"limit":100}"#;
         let which = Selection { customer: Some("test-as".into()), ..Selection::default() };
-        let request = Request { version: 1, command: Command::List { which, limit: Some(100) } };
+        let request = Request { version: 1, progress: false, command: Command::List { which, limit: Some(100) } };
         assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
         assert_eq!(serde_json::to_string(&request).unwrap(), line);
         let line = r#"{"version":1,"command":"suspend-route","route":"mailjet.starter","reason":"x"}"#;

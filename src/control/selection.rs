@@ -1,5 +1,6 @@
 //! From what an operator named to the spool's filters, and what the spool cannot tell: the route, and what is being delivered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Relay;
@@ -7,17 +8,17 @@ use super::protocol::{MessageState, Refusal, Selection};
 use crate::message::{CustomerId, QueueId};
 use crate::route::RouteId;
 use crate::smtp::Domain;
-use crate::spool::{self, Filter, Record, Spool};
+use crate::spool::{self, Filter, Record};
 use crate::time::Timestamp;
 
-/// Records read from the spool at once.
+/// Records read from the spool at once; ids that share a sync.
 const PAGE: usize = 500;
 
 /// A checked selection.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Records that fit any of these.
-    filters: Vec<Filter>,
+    /// Records that fit this.
+    filter: Filter,
     /// And go this way.
     route: Option<RouteId>,
     /// And are being delivered, or not.
@@ -72,75 +73,62 @@ impl Plan {
             deferred,
             ..Filter::default()
         };
-        let ids: Result<Vec<QueueId>, _> = which.ids.iter().map(|id| id.parse::<QueueId>()).collect();
+        let ids: Result<BTreeSet<QueueId>, _> = which.ids.iter().map(|id| id.parse::<QueueId>()).collect();
         let ids = ids.map_err(|error| Refusal {
             message: error.to_string(),
             remedy: "`postbud queue list` shows the ids".into(),
-        })?;
-        let filters = if ids.is_empty() {
-            vec![base]
-        } else {
-            ids.into_iter().map(|id| Filter { id: Some(id), ..base.clone() }).collect()
-        };
+        });
+        let ids = (!which.ids.is_empty()).then_some(ids?);
+        let filter = Filter { ids: ids.map(Arc::new), ..base };
         let delivering = which.state.map(|state| state == MessageState::Delivering);
-        Ok(Plan { filters, route: which.route.as_deref().map(RouteId::new), delivering, recipient_domain })
+        Ok(Plan { filter, route: which.route.as_deref().map(RouteId::new), delivering, recipient_domain })
     }
 
-    /// The spool's filters, where these alone tell which records are meant.
-    pub(super) fn filters_alone(&self) -> Option<&[Filter]> {
-        (self.route.is_none() && self.delivering.is_none()).then_some(&self.filters)
+    /// The spool's filters, where these alone tell which records are meant: one batch each.
+    pub(super) fn batches(&self) -> Option<Vec<Filter>> {
+        if self.route.is_some() || self.delivering.is_some() {
+            return None;
+        }
+        let Some(ids) = &self.filter.ids else { return Some(vec![self.filter.clone()]) };
+        let ids: Vec<QueueId> = ids.iter().copied().collect();
+        let batch = |ids: &[QueueId]| Filter { ids: Filter::of(ids.iter().copied()).ids, ..self.filter.clone() };
+        Some(ids.chunks(PAGE).map(batch).collect())
     }
 
     /// The one message that was named, if it was one.
     pub(super) fn only_id(&self) -> Option<QueueId> {
-        match self.filters.as_slice() {
-            [filter] => filter.id,
-            _ => None,
-        }
+        self.filter.ids.as_ref().filter(|ids| ids.len() == 1).and_then(|ids| ids.first().copied())
     }
 
     /// Walks over the records, a page at a time.
     pub(super) fn pages(&self) -> Pages<'_> {
-        Pages { plan: self, filter: 0, after: None }
+        Pages { plan: self, after: None, ended: false }
     }
 
     fn fits(&self, relay: &Relay, record: &Record) -> bool {
         self.delivering.is_none_or(|delivering| record.leased == delivering)
-            && self.route.as_ref().is_none_or(|route| relay.route_of(record).as_ref() == Some(route))
+            && self.route.as_ref().is_none_or(|route| relay.way_out(&record.lane).as_ref() == Some(route))
     }
 }
 
 /// See [`Plan::pages`].
 pub(super) struct Pages<'a> {
     plan: &'a Plan,
-    filter: usize,
     after: Option<QueueId>,
+    ended: bool,
 }
 
 impl Pages<'_> {
     /// The next records that fit, possibly none; `None` at the end.
     pub(super) async fn next(&mut self, relay: &Relay) -> Result<Option<Vec<Record>>, spool::Error> {
-        let Some(filter) = self.plan.filters.get(self.filter) else { return Ok(None) };
-        let spool: &Arc<dyn Spool> = &relay.spool;
-        let page = spool.list(Filter { after: self.after, ..filter.clone() }, PAGE).await?;
+        if self.ended {
+            return Ok(None);
+        }
+        let page = relay.spool.list(Filter { after: self.after, ..self.plan.filter.clone() }, PAGE).await?;
         // A page that does not go forward would be read forever.
         let last = page.last().map(|record| record.id).filter(|last| Some(*last) > self.after);
-        if page.len() < PAGE || last.is_none() {
-            self.filter += 1;
-            self.after = None;
-        } else {
-            self.after = last;
-        }
+        self.ended = page.len() < PAGE || last.is_none();
+        self.after = last;
         Ok(Some(page.into_iter().filter(|record| self.plan.fits(relay, record)).collect()))
-    }
-}
-
-impl Relay {
-    /// A record's way out now.
-    pub(super) fn route_of(&self, record: &Record) -> Option<RouteId> {
-        let directory = self.directory.load();
-        let customer = directory.get(&record.lane.customer)?;
-        let standing = self.standings.get(&record.from_domain);
-        directory.route(customer, standing).map(|route| route.id.clone())
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::protocol::{Answer, Refusal, Request, VERSION};
+use super::protocol::{Answer, Done, Refusal, Request, VERSION};
 use super::{Output, Relay};
 
 /// The socket's name in the state folder.
@@ -89,7 +89,7 @@ pub async fn serve(listener: Listener, relay: Relay, stopping: CancellationToken
 async fn answer(stream: UnixStream, relay: &Relay) -> io::Result<()> {
     let peer = stream.peer_cred()?;
     let (read, write) = stream.into_split();
-    let mut out = Lines { write: BufWriter::new(write) };
+    let mut out = Lines { write: BufWriter::new(write), progress: false };
     let ours = rustix::process::geteuid().as_raw();
     if peer.uid() != ours && peer.uid() != 0 {
         // The file's mode says so already; this holds where somebody widened it.
@@ -108,6 +108,7 @@ async fn answer(stream: UnixStream, relay: &Relay) -> io::Result<()> {
     let answer = match understood(&line) {
         Ok(request) => {
             tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command");
+            out.progress = request.progress;
             relay.perform(request.command, &format!("uid {}", peer.uid()), &mut out).await?
         }
         Err(refusal) => Err(refusal),
@@ -143,6 +144,7 @@ fn summary(line: &str) -> String {
 
 struct Lines<W> {
     write: BufWriter<W>,
+    progress: bool,
 }
 
 impl<W: tokio::io::AsyncWrite + Unpin + Send> Lines<W> {
@@ -162,6 +164,10 @@ impl<W: tokio::io::AsyncWrite + Unpin + Send> Output for Lines<W> {
     async fn item(&mut self, item: &(impl serde::Serialize + Sync)) -> io::Result<()> {
         let item = serde_json::to_value(item)?;
         self.put(&Answer::Item(item)).await
+    }
+
+    async fn progress(&mut self, done: &Done) -> io::Result<()> {
+        if self.progress { self.line(&Answer::Progress(done.clone())).await } else { Ok(()) }
     }
 }
 

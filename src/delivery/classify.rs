@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::outcome::{Scope, Trouble, Verdict};
-use crate::route::RouteKind;
+use crate::route::{Cause, RouteKind};
 use crate::smtp::{EnhancedCode, Reply};
 
 /// Where in the session a reply was heard.
@@ -111,6 +111,7 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         advice: advice.clone(),
     };
     let suspend = |fallback: &str| Trouble::Suspend {
+        cause: Cause::Login,
         reason: reply.to_string(),
         advice: advice.clone().unwrap_or_else(|| fallback.to_owned()),
     };

@@ -15,7 +15,7 @@ use super::outcome::Trouble;
 use super::sasl::{Exchange, Mechanism};
 use super::settings::Settings;
 use super::tls::{TlsClient, TlsError};
-use crate::route::{Login, LoginSecret, Route, TlsMode};
+use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
 use crate::smtp::{Extensions, Reply};
 
@@ -37,9 +37,10 @@ impl Failure {
         Failure { step, trouble: Trouble::BackOff { reason: reason.clone(), at_least: None, advice }, reason }
     }
 
-    fn suspend(step: &'static str, reason: impl Into<String>, advice: impl Into<String>) -> Self {
+    fn wrong_address(step: &'static str, reason: impl Into<String>, advice: impl Into<String>) -> Self {
         let reason = reason.into();
-        Failure { step, trouble: Trouble::Suspend { reason: reason.clone(), advice: advice.into() }, reason }
+        let trouble = Trouble::Suspend { cause: Cause::Address, reason: reason.clone(), advice: advice.into() };
+        Failure { step, trouble, reason }
     }
 
     fn broken(phase: Phase, why: &Broken) -> Self {
@@ -199,7 +200,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         if let (Some(expected), Some(seen)) = (self.settings.egress.expect_seen_as, address_seen(&answer))
             && expected.to_canonical() != seen
         {
-            return Err(Failure::suspend(
+            return Err(Failure::wrong_address(
                 Phase::Hello.as_str(),
                 format!("the server sees us as {seen}, not as {expected}"),
                 format!(

@@ -119,7 +119,7 @@ impl Delivery {
             route,
             envelope: &record.envelope,
             recipients,
-            from_domain: &record.from_domain,
+            from_domain: &record.lane.domain,
             body,
             egress: settings.egress.address,
         };

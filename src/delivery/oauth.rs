@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::dial::{Failure, TokenSource};
 use super::outcome::Trouble;
 use super::settings::{EgressPath, Settings};
-use crate::route::{LoginSecret, Route};
+use crate::route::{Cause, LoginSecret, Route};
 
 /// Tokens are renewed this long before they expire, so that none expires between here and the server.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -102,6 +102,7 @@ impl RouteTokens<'_> {
                 step: STEP,
                 reason: reason.clone(),
                 trouble: Trouble::Suspend {
+                    cause: Cause::Login,
                     reason,
                     advice: "correct client_id, client_secret, scope or token_url in the customer's file and reload"
                         .into(),

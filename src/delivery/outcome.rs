@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::route::Cause;
+
 /// How far a failure reaches, as Postfix and DESIGN's failure scopes have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -70,6 +72,8 @@ pub enum Trouble {
     },
     /// Trying again would do harm: wrong password, another address than expected, egress address lost, certificate refused.
     Suspend {
+        /// The login or the address.
+        cause: Cause,
         /// What was heard.
         reason: String,
         /// What a person must do.

@@ -158,6 +158,8 @@ pub enum EventKind {
     Delivered,
     /// Tried without success; will be tried again.
     Deferred,
+    /// Waiting for longer than `[retry] delay_notice`; said once a recipient.
+    Delayed,
     /// Given up for a reason that the reply names.
     Bounced,
     /// Kept back until somebody releases it.
@@ -177,6 +179,7 @@ impl EventKind {
             EventKind::Accepted => "accepted",
             EventKind::Delivered => "delivered",
             EventKind::Deferred => "deferred",
+            EventKind::Delayed => "delayed",
             EventKind::Bounced => "bounced",
             EventKind::Held => "held",
             EventKind::Operator => "operator",

@@ -1,13 +1,14 @@
 //! Whose turn it is: lanes with due mail, fair between the customers of a route, single mail before bulk.
 //!
-//! Each route has two rings of lanes, one an urgency. A turn takes the front lane of the single ring, or of the bulk ring
-//! where no single mail waits, and puts the lane back at the end. So a customer with a million newsletters delays another's
-//! mail by one turn of each waiting customer, never by its own backlog. Every [`BULK_TURN`]th turn goes to bulk first, so
-//! that bulk is delayed by single mail but never starved.
+//! Each route has two rings of customers, one an urgency. A turn takes the front customer of the single ring, or of the bulk
+//! ring where no single mail waits, and puts it back at the end. So a customer with a million newsletters delays another's mail
+//! by one turn of each waiting customer, never by its own backlog; and a customer with many domains gets no more turns than
+//! one with a single one: its lanes share its turns. Every [`BULK_TURN`]th turn goes to bulk first, so that bulk is delayed by
+//! single mail but never starved.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
-use crate::message::Urgency;
+use crate::message::{CustomerId, Urgency};
 use crate::spool::Lane;
 
 const BULK_TURN: u32 = 16;
@@ -20,19 +21,18 @@ pub struct Lanes {
     turn: u32,
 }
 
+/// Customers take turns, and the lanes of a customer take turns at its turn.
 #[derive(Debug, Default)]
 struct Ring {
-    order: VecDeque<Lane>,
-    members: HashSet<Lane>,
+    order: VecDeque<CustomerId>,
+    lanes: HashMap<CustomerId, VecDeque<Lane>>,
+    count: usize,
 }
 
 impl Lanes {
     /// Puts a lane with due mail in line; one that is in line already keeps its place.
     pub fn offer(&mut self, lane: Lane) {
-        let ring = self.ring(lane.urgency);
-        if ring.members.insert(lane.clone()) {
-            ring.order.push_back(lane);
-        }
+        self.ring(lane.urgency).offer(lane);
     }
 
     /// The lane whose turn it is; it goes to the end of the line.
@@ -41,29 +41,17 @@ impl Lanes {
         let bulk_first = self.turn.is_multiple_of(BULK_TURN);
         let (first, second) =
             if bulk_first { (&mut self.bulk, &mut self.single) } else { (&mut self.single, &mut self.bulk) };
-        let ring = if first.order.is_empty() { second } else { first };
-        let lane = ring.order.pop_front()?;
-        ring.order.push_back(lane.clone());
-        Some(lane)
+        first.take_turn().or_else(|| second.take_turn())
     }
 
     /// Takes a lane out of line: nothing in it is due.
     pub fn exhausted(&mut self, lane: &Lane) {
-        let ring = self.ring(lane.urgency);
-        if !ring.members.remove(lane) {
-            return;
-        }
-        // Nearly always the lane that has just had its turn; a search through thousands is the exception.
-        if ring.order.back() == Some(lane) {
-            ring.order.pop_back();
-        } else {
-            ring.order.retain(|other| other != lane);
-        }
+        self.ring(lane.urgency).remove(lane);
     }
 
     /// How many lanes are in line.
     pub fn len(&self) -> usize {
-        self.single.order.len() + self.bulk.order.len()
+        self.single.count + self.bulk.count
     }
 
     /// Whether no lane is in line.
@@ -79,14 +67,61 @@ impl Lanes {
     }
 }
 
+impl Ring {
+    fn offer(&mut self, lane: Lane) {
+        let own = match self.lanes.get_mut(&lane.customer) {
+            Some(own) => own,
+            None => {
+                self.order.push_back(lane.customer.clone());
+                self.lanes.entry(lane.customer.clone()).or_default()
+            }
+        };
+        if !own.contains(&lane) {
+            own.push_back(lane);
+            self.count += 1;
+        }
+    }
+
+    fn take_turn(&mut self) -> Option<Lane> {
+        let customer = self.order.pop_front()?;
+        let own = self.lanes.get_mut(&customer)?;
+        self.order.push_back(customer);
+        let lane = own.pop_front()?;
+        own.push_back(lane.clone());
+        Some(lane)
+    }
+
+    fn remove(&mut self, lane: &Lane) {
+        let Some(own) = self.lanes.get_mut(&lane.customer) else { return };
+        let before = own.len();
+        own.retain(|other| other != lane);
+        self.count -= before - own.len();
+        if !own.is_empty() {
+            return;
+        }
+        self.lanes.remove(&lane.customer);
+        // Nearly always the customer that has just had its turn; a search through thousands is the exception.
+        if self.order.back() == Some(&lane.customer) {
+            self.order.pop_back();
+        } else {
+            self.order.retain(|other| *other != lane.customer);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::CustomerId;
+    use crate::smtp::Domain;
     use crate::spool::Kind;
 
     fn lane(customer: &str, urgency: Urgency) -> Lane {
-        Lane { customer: CustomerId::new(customer), urgency, kind: Kind::Mail }
+        lane_of(customer, "test.dk", urgency)
+    }
+
+    fn lane_of(customer: &str, domain: &str, urgency: Urgency) -> Lane {
+        let domain = Domain::parse(domain).unwrap();
+        Lane { customer: CustomerId::new(customer), domain, urgency, kind: Kind::Mail }
     }
 
     #[test]
@@ -114,5 +149,24 @@ mod tests {
         assert_eq!(lanes.take_turn().unwrap().urgency, Urgency::Bulk);
         lanes.exhausted(&lane("news", Urgency::Bulk));
         assert!(lanes.take_turn().is_none());
+    }
+
+    #[test]
+    fn a_customer_with_many_domains_gets_no_more_turns_than_one_with_a_single_one() {
+        let mut lanes = Lanes::default();
+        for n in 0..5 {
+            lanes.offer(lane_of("many", &format!("d{n}.dk"), Urgency::Bulk));
+        }
+        lanes.offer(lane("one", Urgency::Bulk));
+        assert_eq!(lanes.len(), 6);
+        let turns: Vec<Lane> = (0..10).map(|_| lanes.take_turn().unwrap()).collect();
+        assert_eq!(turns.iter().filter(|lane| lane.customer.as_str() == "one").count(), 5);
+        for n in 0..5 {
+            let lane = lane_of("many", &format!("d{n}.dk"), Urgency::Bulk);
+            assert!(turns.contains(&lane), "each of its domains has its turn");
+            lanes.exhausted(&lane);
+        }
+        assert_eq!(lanes.len(), 1);
+        assert_eq!(lanes.take_turn().unwrap().customer.as_str(), "one");
     }
 }

@@ -6,11 +6,14 @@
 //!
 //! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates.
 
+mod durable;
 pub mod forecast;
 pub mod lanes;
 pub mod ledger;
+mod overdue;
 pub mod retry;
 pub mod routes;
+pub mod suspensions;
 pub mod throttle;
 pub mod verdict;
 mod worker;
@@ -32,12 +35,12 @@ use crate::bounce::Postmaster;
 use crate::customer::{Customer, Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
-use crate::message::{CustomerId, Urgency};
+use crate::message::CustomerId;
 use crate::queue::ledger::Ledger;
 use crate::queue::routes::Routes;
-use crate::route::{Route, RouteControl, RouteId, RouteStatus};
-use crate::smtp::Domain;
-use crate::spool::{Filter, Kind, Lane, Spool};
+use crate::queue::suspensions::Store;
+use crate::route::{Cause, Route, RouteControl, RouteId, RouteStatus, Switched};
+use crate::spool::{Kind, Lane, Spool};
 use crate::time::Timestamp;
 
 pub use retry::Schedule;
@@ -52,7 +55,6 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 const HALT: Duration = Duration::from_secs(30);
 /// On a stop, how long recording results may take once no attempt is under way any more.
 const LAST_RESULTS: Duration = Duration::from_secs(2);
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const FORECAST_EVERY: Duration = Duration::from_secs(5);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,6 +65,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Where the daily counters are kept.
     pub ledger: PathBuf,
+    /// Where suspended routes are kept.
+    pub suspensions: PathBuf,
 }
 
 /// What the queue works with.
@@ -120,7 +124,10 @@ struct Inner {
     routes: Mutex<Routes>,
     wake: Notify,
     counters: Counters,
+    suspensions: Store,
+    /// Milliseconds from `started`, so that a clock set back does not make the halt longer; 0 where there was none.
     halted_until: AtomicU64,
+    started: Instant,
     stop: CancellationToken,
     /// Attempts under way are dropped.
     cut: CancellationToken,
@@ -128,16 +135,19 @@ struct Inner {
 }
 
 impl Queue {
-    /// Starts delivering what the spool holds. Errors where the daily counters cannot be read.
+    /// Starts delivering what the spool holds. Errors where the daily counters or the suspensions cannot be read.
     pub fn start(settings: Settings, parts: Parts) -> std::io::Result<Self> {
-        let (ledger, spent) = Ledger::open(settings.ledger.clone())?;
+        let (ledger, memories) = Ledger::open(settings.ledger.clone())?;
+        let (suspensions, suspended, fingerprints) = Store::open(settings.suspensions.clone())?;
         let queue = Queue(Arc::new(Inner {
             settings,
             parts,
-            routes: Mutex::new(Routes::new(spent)),
+            routes: Mutex::new(Routes::new(memories, suspended, fingerprints)),
             wake: Notify::new(),
             counters: Counters::default(),
+            suspensions,
             halted_until: AtomicU64::new(0),
+            started: Instant::now(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -146,7 +156,7 @@ impl Queue {
         let inner = &queue.0;
         inner.tasks.spawn(dispatch(Arc::clone(inner)));
         inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
-        inner.tasks.spawn(sweep(Arc::clone(inner)));
+        inner.tasks.spawn(overdue::sweep(Arc::clone(inner)));
         inner.tasks.spawn(foresee(Arc::clone(inner)));
         Ok(queue)
     }
@@ -156,7 +166,8 @@ impl Queue {
         &self.0.counters
     }
 
-    /// The directory was replaced: routes and caps change from the next attempt on; suspended routes with a new login resume.
+    /// The directory was replaced: routes and caps change from the next attempt on; routes suspended for their login that have a
+    /// new one go on.
     pub fn reload(&self) {
         let directory = self.0.parts.directory.load();
         let own = directory.customers().filter_map(|customer| match &customer.via {
@@ -167,7 +178,23 @@ impl Queue {
         let bounces = self.0.parts.postmaster.settings.route.clone();
         let all: Vec<Arc<Route>> = own.chain(tiers).chain(bounces).collect();
         self.0.parts.delivery.retain(&all);
-        self.0.routes().reload(all.into_iter(), Timestamp::now());
+        let lifted = self.0.routes().reload(all.into_iter(), Timestamp::now());
+        for route in &lifted {
+            self.0.parts.events.emit(Event {
+                route: Some(route.to_string()),
+                detail: Some("goes on: its login or server was changed".into()),
+                ..Event::new(EventKind::Operator, Timestamp::now())
+            });
+        }
+        if !lifted.is_empty() {
+            let inner = Arc::clone(&self.0);
+            self.0.tasks.spawn(async move {
+                // Left behind, it is lifted again at the next start.
+                if let Err(why) = inner.save_suspensions().await {
+                    tracing::warn!("a lifted suspension cannot be saved: {why}");
+                }
+            });
+        }
         self.0.wake.notify_one();
     }
 
@@ -188,14 +215,17 @@ impl Queue {
 }
 
 impl RouteControl for Queue {
-    fn suspend(&self, route: &RouteId, reason: &str) -> bool {
-        self.0.routes().suspend(route, reason, Timestamp::now()).is_some()
+    fn suspend(&self, route: &RouteId, reason: &str) -> Switched {
+        let known = self.0.routes().suspend(route, Cause::Operator, reason, Timestamp::now()).is_some();
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { inner.save_suspensions().await.map(|()| known) })
     }
 
-    fn resume(&self, route: &RouteId) -> bool {
+    fn resume(&self, route: &RouteId) -> Switched {
         let known = self.0.routes().resume(route, Timestamp::now()).is_some();
         self.0.wake.notify_one();
-        known
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { inner.save_suspensions().await.map(|()| known) })
     }
 
     fn list(&self) -> Vec<RouteStatus> {
@@ -208,16 +238,8 @@ impl Inner {
         self.routes.lock().expect("no panic while the routes are locked")
     }
 
-    /// The way out of a lane, or why there is none. A customer's domains may have earned different tiers; the lane stands in
-    /// line for that of the first domain that has one, and [`worker`] moves a record whose own domain has another.
+    /// The way out of a lane, or why there is none.
     fn way_out(&self, directory: &Directory, lane: &Lane) -> Result<Arc<Route>, String> {
-        let domains = directory.get(&lane.customer).into_iter().flat_map(|customer| customer.domains.keys());
-        let mut ways = domains.map(|domain| self.way_out_for(directory, lane, Some(domain)));
-        ways.find(Result::is_ok).unwrap_or_else(|| self.way_out_for(directory, lane, None))
-    }
-
-    /// The way out of mail from `domain` in a lane, or why there is none.
-    fn way_out_for(&self, directory: &Directory, lane: &Lane, domain: Option<&Domain>) -> Result<Arc<Route>, String> {
         let id = &lane.customer;
         let customer = directory.get(id).ok_or_else(|| format!("customer {id} is no longer configured"))?;
         if let Some(reason) = &customer.suspended {
@@ -228,8 +250,15 @@ impl Inner {
         {
             return Ok(Arc::clone(route));
         }
-        let standing = domain.map(|domain| self.parts.standings.get(domain)).unwrap_or_default();
-        directory.route(customer, standing).cloned().ok_or_else(|| no_tier(customer))
+        let standing = self.parts.standings.get(&lane.domain);
+        directory.route(customer, standing).cloned().ok_or_else(|| no_tier(customer, lane))
+    }
+
+    /// Writes down which routes are suspended, if that changed.
+    async fn save_suspensions(self: &Arc<Self>) -> std::io::Result<()> {
+        let inner = Arc::clone(self);
+        let saved = tokio::task::spawn_blocking(move || inner.suspensions.save(|| inner.routes().suspended()));
+        saved.await.map_err(std::io::Error::other)?
     }
 
     fn alert(&self, customer: Option<&CustomerId>, route: Option<&RouteId>, detail: String) {
@@ -243,24 +272,29 @@ impl Inner {
 
     /// Results cannot be recorded, so nothing more is sent for a while.
     fn halt(&self, why: &crate::spool::Error) {
-        let until = Timestamp::now() + HALT;
-        let before = self.halted_until.swap(until.as_millis(), Ordering::Relaxed);
+        let now = self.started.elapsed();
+        let before = self.halted_until.swap(millis(now + HALT), Ordering::Relaxed);
         self.counters.halts.inc();
         // Every worker comes here at once, and again at every end of the pause while the trouble lasts: one alert.
-        if Timestamp::from_millis(before) + HALT > Timestamp::now() {
+        if before != 0 && before + millis(HALT) > millis(now) {
             return;
         }
         self.alert(None, None, format!("delivery stops for {HALT:?}, because the spool cannot record results: {why}"));
     }
 
-    fn halted_until(&self) -> Timestamp {
-        Timestamp::from_millis(self.halted_until.load(Ordering::Relaxed))
+    /// How long nothing is to be sent, if delivery stopped.
+    fn halt_left(&self) -> Option<Duration> {
+        let until = self.halted_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return None;
+        }
+        Duration::from_millis(until).checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())
     }
 
     /// Puts lanes with due mail in line and starts workers where a route has room. Gives when to look again.
     fn look(self: &Arc<Self>, now: Timestamp) -> Timestamp {
-        if self.halted_until() > now {
-            return self.halted_until();
+        if let Some(left) = self.halt_left() {
+            return now + left;
         }
         let (due, next_due) = self.parts.spool.due(now);
         let directory = self.parts.directory.load();
@@ -287,8 +321,13 @@ impl Inner {
     }
 }
 
-fn no_tier(customer: &Customer) -> String {
-    format!("no Mailjet tier takes mail of customer {}; see `postbud domain check {}`", customer.id, customer.id)
+fn no_tier(customer: &Customer, lane: &Lane) -> String {
+    let (domain, id) = (&lane.domain, &customer.id);
+    format!("no Mailjet tier takes mail from {domain} of customer {id}; see `postbud domain check {id}`")
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Looks at the spool whenever something may have become due.
@@ -315,9 +354,9 @@ async fn dispatch(inner: Arc<Inner>) {
 async fn keep_ledger(inner: Arc<Inner>, mut ledger: Ledger) {
     loop {
         let stopping = tokio::time::timeout(SAVE_EVERY, inner.stop.cancelled()).await.is_ok();
-        let spent = inner.routes().spent();
+        let memories = inner.routes().memories();
         let saved = tokio::task::spawn_blocking(move || {
-            let result = ledger.save(spent);
+            let result = ledger.save(memories);
             (ledger, result)
         });
         let Ok((kept, result)) = saved.await else { return };
@@ -327,29 +366,6 @@ async fn keep_ledger(inner: Arc<Inner>, mut ledger: Ledger) {
         }
         if stopping {
             return;
-        }
-    }
-}
-
-/// Mail that waits for a route in trouble grows old without an attempt: gives up what is past its maximum age.
-async fn sweep(inner: Arc<Inner>) {
-    let give_up = inner.settings.patience.retry.give_up;
-    while tokio::time::timeout(SWEEP_EVERY.min(give_up), inner.stop.cancelled()).await.is_err() {
-        let now = Timestamp::now();
-        let troubled = inner.routes().troubled(now);
-        let directory = inner.parts.directory.load_full();
-        for customer in directory.customers() {
-            let lane = Lane { customer: customer.id.clone(), urgency: Urgency::Single, kind: Kind::Mail };
-            let Ok(route) = inner.way_out(&directory, &lane) else { continue };
-            if troubled.contains(&route.id) {
-                let old = Filter {
-                    customer: Some(customer.id.clone()),
-                    arrived_before: Some(now - give_up),
-                    held: Some(false),
-                    ..Filter::default()
-                };
-                worker::expire(&inner, &route, old).await;
-            }
         }
     }
 }

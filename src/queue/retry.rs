@@ -28,11 +28,23 @@ impl Default for Schedule {
     }
 }
 
+/// What comes back by itself after a panic is due a few minutes later, whatever the schedule.
+const LEAST_LATEST: Duration = Duration::from_secs(600);
+
+fn scaled(pause: Duration, by: f64) -> Duration {
+    Duration::try_from_secs_f64(pause.as_secs_f64() * by).unwrap_or(Duration::MAX)
+}
+
 impl Schedule {
     /// When the attempt after number `attempts` (1 for the first) is due. `jitter` in 0..1 spreads it over the last fifth of
     /// the pause before and after, so that a burst that failed together does not come back together.
     pub fn next_attempt(&self, attempts: u32, now: Timestamp, jitter: f64) -> Timestamp {
-        now + self.pause(attempts).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))
+        now + scaled(self.pause(attempts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0))
+    }
+
+    /// No attempt that this schedule sets at `now` is due later: what is, was set by a clock that has been set back since.
+    pub fn latest(&self, now: Timestamp) -> Timestamp {
+        now + scaled(self.longest, 1.2).max(LEAST_LATEST)
     }
 
     /// The pause after attempt number `attempts`, without jitter.
@@ -65,6 +77,16 @@ mod tests {
         assert_eq!(schedule.next_attempt(1, now, 0.0), now + Duration::from_secs(48));
         assert_eq!(schedule.next_attempt(1, now, 0.5), now + Duration::from_secs(60));
         assert_eq!(schedule.next_attempt(1, now, 1.0), now + Duration::from_secs(72));
+    }
+
+    #[test]
+    fn absurd_schedules_do_not_overflow() {
+        let never =
+            Schedule { first: Duration::MAX, longest: Duration::MAX, factor: f64::INFINITY, ..Schedule::default() };
+        for attempts in [0, 1, 2, u32::MAX] {
+            assert_eq!(never.next_attempt(attempts, Timestamp::from_millis(1), 1.0), Timestamp::NEVER);
+        }
+        assert_eq!(never.latest(Timestamp::from_millis(1)), Timestamp::NEVER);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! All routes that mail waits for: each with its throttle, its lanes in line, and the attempts running now. Pure: time
 //! comes in as `now`, tasks are started by the caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +9,24 @@ use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::CustomerId;
 use crate::queue::forecast::last_leaves;
 use crate::queue::lanes::Lanes;
+use crate::queue::ledger::Memories;
+use crate::queue::suspensions::{Fingerprints, Suspended, Suspension};
 use crate::queue::throttle::Throttle;
-use crate::route::{Route, RouteId, RouteState, RouteStatus};
+use crate::route::{Cause, Route, RouteId, RouteState, RouteStatus};
 use crate::spool::Lane;
 use crate::time::Timestamp;
-
-/// A record that waits for a suspended route is looked at again after this long.
-const SUSPENDED_LOOK: Duration = Duration::from_secs(60);
 
 /// The routes in use, and the customers whose mail has no way out.
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: BTreeMap<RouteId, Entry>,
-    parked: BTreeMap<CustomerId, String>,
-    spent: BTreeMap<RouteId, (u64, u32)>,
+    /// What was said of whose mail since the last reload.
+    parked: BTreeSet<(CustomerId, String)>,
+    /// Of routes before they were entered here, and of those that left.
+    memories: Memories,
+    /// Of all routes, those that are not configured now included.
+    suspended: Suspended,
+    fingerprints: Fingerprints,
 }
 
 #[derive(Debug)]
@@ -45,9 +49,9 @@ pub struct Turn {
 }
 
 impl Routes {
-    /// Starts with what each route had sent on which UTC day (from the ledger).
-    pub fn new(spent: BTreeMap<RouteId, (u64, u32)>) -> Self {
-        Routes { spent, ..Routes::default() }
+    /// Starts with what a former process remembered of each route, and those it had suspended.
+    pub fn new(memories: Memories, suspended: Suspended, fingerprints: Fingerprints) -> Self {
+        Routes { memories, suspended, fingerprints, ..Routes::default() }
     }
 
     /// Puts `lane` in line for `route`; a lane whose customer changed routes leaves the old line at its next turn.
@@ -57,7 +61,7 @@ impl Routes {
 
     /// Notes that a customer's mail has no way out. Gives whether that is news.
     pub fn park(&mut self, customer: &CustomerId, reason: &str) -> bool {
-        self.parked.insert(customer.clone(), reason.to_owned()).as_deref() != Some(reason)
+        self.parked.insert((customer.clone(), reason.to_owned()))
     }
 
     /// The next turn on `route`, for a caller that holds one of its slots. `None` where no lane is in line or the route carries
@@ -90,12 +94,6 @@ impl Routes {
         free
     }
 
-    /// When a record that found no slot on `route` is worth another look: `later`, but not while the route carries nothing.
-    pub fn look_again(&mut self, route: &Arc<Route>, later: Timestamp, now: Timestamp) -> Timestamp {
-        let throttle = &mut self.entry(route, now).throttle;
-        throttle.next_change(now).unwrap_or(now + SUSPENDED_LOOK).max(later)
-    }
-
     /// Gives a slot back.
     pub fn leave(&mut self, id: &RouteId) {
         if let Some(entry) = self.routes.get_mut(id) {
@@ -109,17 +107,22 @@ impl Routes {
         self.routes.get_mut(id).map_or(0, |entry| entry.throttle.take(wanted, now)) as usize
     }
 
-    /// Takes note of what a transaction with `taken` recipients says about its route. Gives whether the trouble is news: the
-    /// route carried mail until now.
-    pub fn report(&mut self, id: &RouteId, outcome: &Outcome, taken: usize, now: Timestamp, jitter: f64) -> bool {
-        let Some(entry) = self.routes.get_mut(id) else { return false };
+    /// Takes note of what a transaction with `taken` recipients over `route` (as it was configured then) says about it. Gives
+    /// whether the trouble is news: the route carried mail until now.
+    pub fn report(&mut self, route: &Route, outcome: &Outcome, taken: usize, now: Timestamp, jitter: f64) -> bool {
+        let Some(entry) = self.routes.get_mut(&route.id) else { return false };
         // No connection, no login, no greeting: the server has counted nobody.
         let heard = outcome.recipients.iter().filter(|r| r.scope != Scope::Route || r.verdict != Verdict::Deferred);
         let unheard = taken.saturating_sub(heard.count());
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
         match &outcome.trouble {
             Some(Trouble::BackOff { reason, at_least, .. }) => entry.throttle.back_off(reason, *at_least, now, jitter),
-            Some(Trouble::Suspend { reason, .. }) => entry.throttle.suspend(reason, now),
+            // A login that a reload replaced while it was tried says nothing about the one there is now.
+            Some(Trouble::Suspend { .. }) if !same_server(route, &entry.route) => false,
+            Some(Trouble::Suspend { cause, reason, .. }) => {
+                let (cause, reason) = (*cause, reason.clone());
+                self.suspend(&route.id, cause, &reason, now).unwrap_or_default()
+            }
             None => {
                 if outcome.recipients.iter().any(|r| r.verdict == Verdict::Delivered) {
                     entry.throttle.succeeded();
@@ -149,42 +152,59 @@ impl Routes {
         waiting.filter_map(|entry| entry.throttle.next_change(now)).filter(|at| *at > now).min()
     }
 
-    /// Routes with lanes in line that carry nothing now because of trouble.
-    pub fn troubled(&mut self, now: Timestamp) -> Vec<RouteId> {
-        let troubled = |(id, entry): (&RouteId, &mut Entry)| {
-            let in_trouble = *entry.throttle.state(now) != RouteState::Ready;
-            (in_trouble && !entry.lanes.is_empty()).then(|| id.clone())
-        };
-        self.routes.iter_mut().filter_map(troubled).collect()
+    /// Why a route carries nothing now, where that is its server's trouble or a suspension.
+    pub fn trouble(&mut self, id: &RouteId, now: Timestamp) -> Option<String> {
+        let state = self.routes.get_mut(id)?.throttle.state(now);
+        state.reason().map(|reason| format!("route {id} is {}: {reason}", state.as_str()))
     }
 
     /// Stops a route. `None` if there is no such route, else whether it was running.
-    pub fn suspend(&mut self, id: &RouteId, reason: &str, now: Timestamp) -> Option<bool> {
-        self.routes.get_mut(id).map(|entry| entry.throttle.suspend(reason, now))
+    pub fn suspend(&mut self, id: &RouteId, cause: Cause, reason: &str, now: Timestamp) -> Option<bool> {
+        let entry = self.routes.get_mut(id)?;
+        let news = entry.throttle.suspend(cause, reason, now, now);
+        if let RouteState::Suspended { cause, reason, since } = entry.throttle.state(now).clone() {
+            let fingerprint = self.fingerprints.of(&entry.route);
+            self.suspended.insert(id.clone(), Suspension { cause, reason, since, fingerprint });
+        }
+        Some(news)
     }
 
     /// Resumes a route. `None` if there is no such route, else whether it was not running.
     pub fn resume(&mut self, id: &RouteId, now: Timestamp) -> Option<bool> {
+        self.suspended.remove(id);
         self.routes.get_mut(id).map(|entry| entry.throttle.resume(now))
     }
 
-    /// Takes the routes of a new configuration: caps change at once, a route whose server or login changed is resumed, a route
-    /// that is gone leaves once its attempts end. Parked customers are looked at anew.
-    pub fn reload(&mut self, current: impl Iterator<Item = Arc<Route>>, now: Timestamp) {
+    /// The suspensions that outlive the process.
+    pub fn suspended(&self) -> Suspended {
+        let kept = self.suspended.iter().filter(|(_, suspension)| suspension.cause.is_kept());
+        kept.map(|(id, suspension)| (id.clone(), suspension.clone())).collect()
+    }
+
+    /// Takes the routes of a new configuration: caps change at once, a route whose server or login changed goes on (but where an
+    /// operator stopped it), a route that is gone leaves once its attempts end. Parked customers are looked at anew. Gives the
+    /// routes whose suspension was lifted.
+    pub fn reload(&mut self, current: impl Iterator<Item = Arc<Route>>, now: Timestamp) -> Vec<RouteId> {
         self.parked.clear();
         // A route that leaves and comes back on the same day goes on with that day's count.
-        self.spent = self.spent();
+        self.memories = self.memories();
         let current: BTreeMap<RouteId, Arc<Route>> = current.map(|route| (route.id.clone(), route)).collect();
+        let stands = |id: &RouteId, suspension: &mut Suspension| {
+            current.get(id).is_none_or(|route| suspension.stands(route, &self.fingerprints))
+        };
+        let lifted =
+            self.suspended.extract_if(.., |id, suspension| !stands(id, suspension)).map(|(id, _)| id).collect();
         self.routes.retain(|id, entry| current.contains_key(id) || entry.running > 0);
-        for (_, route) in current {
+        for (id, route) in current {
             let entry = self.entry(&route, now);
             let old = std::mem::replace(&mut entry.route, route);
             entry.throttle.set_caps(entry.route.caps);
-            let server = |r: &Route| (r.login.clone(), r.host.clone(), r.port, r.tls.clone());
-            if server(&old) != server(&entry.route) {
-                entry.throttle.resume(now);
+            let changed = !same_server(&old, &entry.route);
+            if changed && !self.suspended.contains_key(&id) {
+                self.resume(&id, now);
             }
         }
+        lifted
     }
 
     /// Of these backlogs (in messages) those that the caps do not let go in time, with when the last message leaves.
@@ -217,23 +237,34 @@ impl Routes {
         self.routes.iter_mut().map(status).collect()
     }
 
-    /// What the ledger keeps: recipients sent by route and UTC day, for routes with a daily cap.
-    pub fn spent(&self) -> BTreeMap<RouteId, (u64, u32)> {
-        let capped = self.routes.iter().filter(|(_, entry)| entry.route.caps.per_day.is_some());
-        let mut spent = self.spent.clone();
-        spent.extend(capped.map(|(id, entry)| (id.clone(), entry.throttle.sent_today())));
-        spent
+    /// What the ledger keeps, of routes with caps over time and of those that had trouble.
+    pub fn memories(&self) -> Memories {
+        let mut memories = self.memories.clone();
+        let now = self.routes.iter().map(|(id, entry)| (id, entry.route.caps, entry.throttle.memory()));
+        let worth = now.filter(|(_, caps, memory)| {
+            caps.per_day.is_some() || caps.per_minute.is_some() || !memory.troubles.is_empty()
+        });
+        memories.extend(worth.map(|(id, _, memory)| (id.clone(), memory)));
+        memories
     }
 
     fn entry(&mut self, route: &Arc<Route>, now: Timestamp) -> &mut Entry {
-        let spent = &self.spent;
+        let Routes { memories, suspended, fingerprints, .. } = self;
         self.routes.entry(route.id.clone()).or_insert_with(|| {
-            let today = now.as_millis() / 86_400_000;
-            let sent = spent.get(&route.id).filter(|(day, _)| *day == today).map_or(0, |(_, sent)| *sent);
-            let throttle = Throttle::new(route.caps, sent, now);
+            let memory = memories.get(&route.id).cloned().unwrap_or_default();
+            let mut throttle = Throttle::new(route.caps, &memory, now);
+            if let Some(one) = suspended.get(&route.id).filter(|one| one.stands(route, fingerprints)) {
+                throttle.suspend(one.cause, &one.reason, one.since, now);
+            }
             Entry { route: Arc::clone(route), throttle, lanes: Lanes::default(), running: 0 }
         })
     }
+}
+
+/// Whether a trouble of one is a trouble of the other.
+fn same_server(one: &Route, other: &Route) -> bool {
+    let server = |r: &Route| (r.login.clone(), r.host.clone(), r.port, r.tls.clone());
+    server(one) == server(other)
 }
 
 #[cfg(test)]
@@ -241,7 +272,9 @@ mod tests {
     use super::*;
     use crate::delivery::RecipientOutcome;
     use crate::message::Urgency;
+    use crate::queue::ledger::Memory;
     use crate::route::{Caps, RouteKind, TlsMode, TlsPolicy, TlsVersion};
+    use crate::smtp::Domain;
     use crate::spool::Kind;
 
     fn route(concurrency: u32, per_day: Option<u32>, host: &str) -> Arc<Route> {
@@ -272,7 +305,12 @@ mod tests {
     }
 
     fn lane(customer: &str) -> Lane {
-        Lane { customer: CustomerId::new(customer), urgency: Urgency::Bulk, kind: Kind::Mail }
+        let domain = Domain::parse("test.dk").unwrap();
+        Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Bulk, kind: Kind::Mail }
+    }
+
+    fn remembering(id: &RouteId, memory: Memory) -> Routes {
+        Routes::new(BTreeMap::from([(id.clone(), memory)]), Suspended::new(), Fingerprints::default())
     }
 
     fn now() -> Timestamp {
@@ -302,7 +340,7 @@ mod tests {
         routes.offer(lane("a"), &route, now());
         assert!(routes.enter(&route, now()));
         let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
-        routes.report(&route.id, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
+        routes.report(&route, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
         assert_eq!(routes.turn(&route.id, now()), None);
         let then = routes.next_change(now()).unwrap();
         assert_eq!(then, now() + Duration::from_secs(15));
@@ -313,7 +351,7 @@ mod tests {
     fn new_credentials_resume_a_suspended_route_and_others_do_not() {
         let (mut routes, old) = (Routes::default(), route(8, None, "h"));
         routes.offer(lane("a"), &old, now());
-        routes.suspend(&old.id, "535", now());
+        routes.suspend(&old.id, Cause::Login, "535", now());
         routes.reload([route(4, None, "h")].into_iter(), now());
         assert!(matches!(routes.status(now())[0].state, RouteState::Suspended { .. }));
         routes.reload([route(4, None, "new.host")].into_iter(), now());
@@ -326,7 +364,7 @@ mod tests {
     fn daily_counts_go_on_after_a_restart_and_unheard_recipients_are_not_counted() {
         let route = route(8, Some(100), "h");
         let today = now().as_millis() / 86_400_000;
-        let mut routes = Routes::new(BTreeMap::from([(route.id.clone(), (today, 95))]));
+        let mut routes = remembering(&route.id, Memory { day: today, recipients: 95, ..Memory::default() });
         routes.offer(lane("a"), &route, now());
         assert_eq!(routes.take(&route.id, 10, now()), 5);
         let heard = RecipientOutcome {
@@ -337,8 +375,8 @@ mod tests {
             advice: None,
             unknown: false,
         };
-        routes.report(&route.id, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
-        assert_eq!(routes.spent()[&route.id], (today, 96));
+        routes.report(&route, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
+        assert_eq!((routes.memories()[&route.id].day, routes.memories()[&route.id].recipients), (today, 96));
     }
 
     #[test]
@@ -357,8 +395,8 @@ mod tests {
             unknown: false,
         });
         let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
-        routes.report(&route.id, &outcome, 10, now(), 0.0);
-        assert_eq!(routes.spent()[&route.id].1, 0);
+        routes.report(&route, &outcome, 10, now(), 0.0);
+        assert_eq!(routes.memories()[&route.id].recipients, 0);
     }
 
     #[test]
@@ -372,14 +410,66 @@ mod tests {
         assert_eq!(routes.take(&route.id, 10, now()), 3);
     }
 
+    /// As after a restart, with what is on disk.
+    fn after_restart(routes: &Routes) -> Routes {
+        Routes::new(routes.memories(), routes.suspended(), routes.fingerprints.clone())
+    }
+
     #[test]
-    fn a_record_without_a_slot_comes_back_when_its_route_carries_mail() {
-        let (mut routes, route) = (Routes::default(), route(8, Some(10), "h"));
-        let later = now() + Duration::from_secs(2);
-        assert_eq!(routes.look_again(&route, later, now()), later);
-        routes.take(&route.id, 10, now());
-        assert!(routes.look_again(&route, later, now()) > now() + Duration::from_secs(60), "tomorrow");
-        routes.suspend(&route.id, "535", now());
-        assert_eq!(routes.look_again(&route, later, now()), now() + SUSPENDED_LOOK);
+    fn a_refused_login_stays_suspended_over_a_restart_until_it_is_changed() {
+        let (mut routes, old) = (Routes::default(), route(8, None, "h"));
+        routes.reload([Arc::clone(&old)].into_iter(), now());
+        assert_eq!(routes.suspend(&old.id, Cause::Login, "535", now()), Some(true));
+        let later = now() + Duration::from_secs(60);
+        let mut routes = after_restart(&routes);
+        assert!(routes.reload([Arc::clone(&old)].into_iter(), later).is_empty());
+        routes.offer(lane("a"), &old, later);
+        assert!(!routes.enter(&old, later), "nothing is tried");
+        let suspended = RouteState::Suspended { cause: Cause::Login, reason: "535".into(), since: now() };
+        assert_eq!(routes.status(later)[0].state, suspended);
+        // The restart itself may bring the new login.
+        let mut routes = after_restart(&routes);
+        assert_eq!(routes.reload([route(8, None, "mended")].into_iter(), later), std::slice::from_ref(&old.id));
+        assert_eq!(routes.status(later)[0].state, RouteState::Ready);
+        assert!(routes.suspended().is_empty());
+    }
+
+    #[test]
+    fn an_operators_suspension_outlives_a_restart_a_changed_login_and_a_route_that_was_away() {
+        let (mut routes, old) = (Routes::default(), route(8, None, "h"));
+        routes.reload([Arc::clone(&old)].into_iter(), now());
+        routes.suspend(&old.id, Cause::Operator, "moving", now());
+        let is_suspended = |routes: &mut Routes| matches!(routes.status(now())[0].state, RouteState::Suspended { .. });
+        routes.reload([route(8, None, "new.host")].into_iter(), now());
+        assert!(is_suspended(&mut routes), "by a reload");
+        let mut routes = after_restart(&routes);
+        routes.reload([route(8, None, "newer.host")].into_iter(), now());
+        assert!(is_suspended(&mut routes), "by a restart");
+        routes.reload(std::iter::empty(), now());
+        routes.reload([route(8, None, "h")].into_iter(), now());
+        assert!(is_suspended(&mut routes), "by a while without a configuration");
+        assert_eq!(routes.resume(&old.id, now()), Some(true));
+        assert!(after_restart(&routes).suspended().is_empty());
+    }
+
+    #[test]
+    fn a_login_refused_after_a_reload_replaced_it_does_not_stop_the_new_one() {
+        let (mut routes, old) = (Routes::default(), route(8, None, "h"));
+        routes.offer(lane("a"), &old, now());
+        routes.reload([route(8, None, "mended")].into_iter(), now());
+        let trouble = Trouble::Suspend { cause: Cause::Login, reason: "535".into(), advice: String::new() };
+        let outcome = Outcome { trouble: Some(trouble), ..Outcome::default() };
+        assert!(!routes.report(&old, &outcome, 1, now(), 0.0));
+        assert_eq!(routes.status(now())[0].state, RouteState::Ready);
+        assert!(routes.report(&route(8, None, "mended"), &outcome, 1, now(), 0.0));
+        assert_eq!(routes.suspended().len(), 1);
+    }
+
+    #[test]
+    fn a_wrong_address_is_tried_again_by_a_restart() {
+        let (mut routes, route) = (Routes::default(), route(8, None, "h"));
+        routes.offer(lane("a"), &route, now());
+        routes.suspend(&route.id, Cause::Address, "seen as 192.0.2.1", now());
+        assert!(routes.suspended().is_empty());
     }
 }

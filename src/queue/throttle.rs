@@ -8,18 +8,22 @@
 //!     any ── Suspend ──► Suspended ── credentials changed, or by command ──► Ready (slow start)
 //! ```
 //!
-//! Pure: time comes in as `now`. Slow start: after trouble one connection, then twice as many with every success.
+//! Pure: time comes in as `now`, and may jump. A clock that was set back takes all that was counted from the wrong time with it, so
+//! that nothing waits for that time to come again; the day goes on with its count. Slow start: after trouble one connection, then twice as many with every success.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::route::{Caps, RouteState};
+use crate::queue::ledger::Memory;
+use crate::route::{Caps, Cause, RouteState};
 use crate::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// A minute as the server counts it, and the time that a message may take on its way there.
 const MINUTE: Duration = Duration::from_secs(62);
+/// `now` may lie this much before one seen earlier: its caller read the clock before another did.
+const READ_EARLIER: Duration = Duration::from_secs(5);
 /// Trouble older than the oldest of these intervals counts as the receiver's, the strict side.
 const REMEMBERED_TROUBLES: usize = 32;
 const DAY_MILLIS: u64 = 86_400_000;
@@ -36,25 +40,49 @@ pub struct Throttle {
     day: u64,
     sent_today: u32,
     troubles: VecDeque<(Timestamp, Option<Timestamp>)>,
+    /// The latest time there was.
+    seen: Timestamp,
 }
 
 impl Throttle {
-    /// A ready route that sent `sent_today` recipients on the UTC day of `now` already.
-    pub fn new(caps: Caps, sent_today: u32, now: Timestamp) -> Self {
-        Throttle {
+    /// A ready route of which a former process remembered this. Trouble that went on then counts until `now`.
+    pub fn new(caps: Caps, memory: &Memory, now: Timestamp) -> Self {
+        let time = Timestamp::from_millis;
+        // Strictly: all of the last minute's messages as if sent at its end, and none of them later than now.
+        let last_sent = time(memory.last_sent).min(now);
+        let last_minute = caps.per_minute.map_or(0, |cap| cap.min(memory.in_last_minute));
+        let troubles = memory.troubles.iter().take(REMEMBERED_TROUBLES);
+        let mut throttle = Throttle {
             caps,
             state: RouteState::Ready,
             slow_start: None,
             pause: FIRST_PAUSE,
-            sent_last_minute: VecDeque::new(),
-            day: day_of(now),
-            sent_today,
-            troubles: VecDeque::new(),
+            sent_last_minute: (0..last_minute).map(|_| last_sent).collect(),
+            day: memory.day,
+            sent_today: memory.recipients,
+            troubles: troubles.map(|(from, to)| (time(*from), Some(to.map_or(now, time)))).collect(),
+            seen: now,
+        };
+        // The clock may have been set back since.
+        throttle.turn_to_day(now);
+        throttle
+    }
+
+    /// What a restart must not forget.
+    pub fn memory(&self) -> Memory {
+        let millis = Timestamp::as_millis;
+        Memory {
+            day: self.day,
+            recipients: self.sent_today,
+            last_sent: self.sent_last_minute.back().copied().map_or(0, millis),
+            in_last_minute: u32::try_from(self.sent_last_minute.len()).unwrap_or(u32::MAX),
+            troubles: self.troubles.iter().map(|(from, to)| (millis(*from), to.map(millis))).collect(),
         }
     }
 
     /// The state at `now`; a pause that is over reads as ready.
     pub fn state(&mut self, now: Timestamp) -> &RouteState {
+        self.follow_clock(now);
         if matches!(self.state, RouteState::Throttled { until, .. } if until <= now) {
             self.state = RouteState::Ready;
             self.end_trouble(now);
@@ -95,9 +123,8 @@ impl Throttle {
 
     /// Recipients that the caps allow at `now`.
     pub fn allowance(&mut self, now: Timestamp) -> u32 {
-        if day_of(now) != self.day {
-            (self.day, self.sent_today) = (day_of(now), 0);
-        }
+        self.follow_clock(now);
+        self.turn_to_day(now);
         while self.sent_last_minute.front().is_some_and(|sent| *sent + MINUTE <= now) {
             self.sent_last_minute.pop_front();
         }
@@ -148,13 +175,16 @@ impl Throttle {
         news
     }
 
-    /// Stops the route. Gives whether it was running before: only then is an alert news.
-    pub fn suspend(&mut self, reason: &str, now: Timestamp) -> bool {
+    /// Stops the route; `since` may lie before `now` where a former process did. An operator's word takes the place of what the
+    /// relay found by itself, and not the other way round. Gives whether it was running before: only then is an alert news.
+    pub fn suspend(&mut self, cause: Cause, reason: &str, since: Timestamp, now: Timestamp) -> bool {
         let news = !matches!(self.state, RouteState::Suspended { .. });
         if news {
             self.begin_trouble(now);
             self.slow_start = Some(1);
-            self.state = RouteState::Suspended { reason: reason.to_owned() };
+        }
+        if news || cause == Cause::Operator {
+            self.state = RouteState::Suspended { cause, reason: reason.to_owned(), since };
         }
         news
     }
@@ -176,6 +206,39 @@ impl Throttle {
         let trouble: Duration =
             self.troubles.iter().map(|(from, to)| to.unwrap_or(now).min(now).since((*from).max(due))).sum();
         now.since(due).saturating_sub(trouble)
+    }
+
+    /// A clock that was set back: all instants move with it.
+    fn follow_clock(&mut self, now: Timestamp) {
+        if now + READ_EARLIER > self.seen {
+            self.seen = self.seen.max(now);
+            return;
+        }
+        let back = self.seen.since(now);
+        self.seen = now;
+        self.sent_last_minute.iter_mut().for_each(|sent| *sent = *sent - back);
+        for (from, to) in &mut self.troubles {
+            *from = *from - back;
+            *to = to.map(|to| to - back);
+        }
+        match &mut self.state {
+            RouteState::Throttled { until, .. } => *until = *until - back,
+            RouteState::Suspended { since, .. } => *since = (*since).min(now),
+            RouteState::Ready => {}
+        }
+    }
+
+    /// A new day begins with nothing sent. One that lies before the day counted is a clock that was set back: that day's count
+    /// goes on, as the server may have counted it.
+    fn turn_to_day(&mut self, now: Timestamp) {
+        let today = day_of(now);
+        if today > self.day {
+            self.sent_today = 0;
+            self.day = today;
+        } else if today + 1 < self.day {
+            // Set back by days: the count must not stand until the wrong day comes.
+            self.day = today;
+        }
     }
 
     fn begin_trouble(&mut self, now: Timestamp) {
@@ -218,13 +281,18 @@ mod tests {
         }
     }
 
+    /// A route that sent so many recipients on the day of `at(0)`.
+    fn fresh(caps: Caps, sent_today: u32) -> Throttle {
+        Throttle::new(caps, &Memory { day: 20_000, recipients: sent_today, ..Memory::default() }, at(0))
+    }
+
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(20_000 * DAY_MILLIS + seconds * 1000)
     }
 
     #[test]
     fn no_window_of_a_minute_holds_more_than_the_cap() {
-        let mut throttle = Throttle::new(Caps { per_day: None, ..caps() }, 0, at(0));
+        let mut throttle = fresh(Caps { per_day: None, ..caps() }, 0);
         let sent: Vec<u64> = (0..300).filter(|s| throttle.take(1, at(*s)) == 1).collect();
         assert!(sent.windows(4).all(|w| w[3] - w[0] > 60), "{sent:?}");
         assert_eq!(sent.len(), 15);
@@ -233,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_day_counts_recipients_and_ends_at_midnight_utc() {
-        let mut throttle = Throttle::new(Caps { per_minute: None, ..caps() }, 3, at(0));
+        let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 3);
         assert_eq!(throttle.take(100, at(0)), 4, "recipients a transaction");
         assert_eq!(throttle.take(100, at(0)), 3, "what is left of the day");
         assert_eq!(throttle.take(1, at(0)), 0);
@@ -246,7 +314,7 @@ mod tests {
 
     #[test]
     fn backing_off_doubles_until_a_success_and_restarts_slowly() {
-        let mut throttle = Throttle::new(caps(), 0, at(0));
+        let mut throttle = fresh(caps(), 0);
         assert!(throttle.back_off("421 busy", None, at(0), 0.0));
         throttle.back_off("421 busy", None, at(1), 0.0); // heard by another attempt that was under way
         assert_eq!(throttle.concurrency(at(14)), 0);
@@ -267,9 +335,9 @@ mod tests {
 
     #[test]
     fn a_suspended_route_waits_for_a_person() {
-        let mut throttle = Throttle::new(caps(), 0, at(0));
-        assert!(throttle.suspend("535 wrong password", at(0)));
-        assert!(!throttle.suspend("535 wrong password", at(1)), "no second alert");
+        let mut throttle = fresh(caps(), 0);
+        assert!(throttle.suspend(Cause::Login, "535 wrong password", at(0), at(0)));
+        assert!(!throttle.suspend(Cause::Login, "535 wrong password", at(1), at(1)), "no second alert");
         throttle.back_off("421", None, at(2), 0.0);
         assert_eq!(throttle.next_change(at(1_000_000)), None);
         assert!(throttle.resume(at(1_000_000)));
@@ -278,24 +346,89 @@ mod tests {
 
     #[test]
     fn waiting_for_the_servers_trouble_is_not_our_own_waiting() {
-        let mut throttle = Throttle::new(caps(), 0, at(0));
-        throttle.suspend("535", at(100));
+        let mut throttle = fresh(caps(), 0);
+        throttle.suspend(Cause::Login, "535", at(100), at(100));
         throttle.resume(at(160));
         assert_eq!(throttle.own_waiting(at(0), at(200)), Duration::from_secs(140));
         assert_eq!(throttle.own_waiting(at(130), at(200)), Duration::from_secs(40));
-        throttle.suspend("535", at(200));
+        throttle.suspend(Cause::Login, "535", at(200), at(200));
         assert_eq!(throttle.own_waiting(at(130), at(300)), Duration::from_secs(40));
         for n in 0..100 {
             throttle.resume(at(300 + 2 * n));
-            throttle.suspend("535", at(301 + 2 * n));
+            throttle.suspend(Cause::Login, "535", at(301 + 2 * n), at(301 + 2 * n));
         }
         assert!(throttle.troubles.len() <= REMEMBERED_TROUBLES);
     }
 
     #[test]
     fn what_an_operator_made_due_at_once_has_not_waited_since_1970() {
-        let throttle = Throttle::new(caps(), 0, at(0));
+        let throttle = fresh(caps(), 0);
         assert_eq!(throttle.own_waiting(Timestamp::EPOCH, at(5)), Duration::ZERO);
         assert_eq!(throttle.own_waiting(at(0), at(5)), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_minutes_cap_holds_across_a_restart() {
+        let mut throttle = fresh(caps(), 0);
+        assert_eq!((0..5).map(|s| throttle.take(1, at(s))).sum::<u32>(), 3);
+        let memory = throttle.memory();
+        let mut throttle = Throttle::new(caps(), &memory, at(6));
+        assert_eq!(throttle.take(1, at(6)), 0, "the minute is full");
+        assert_eq!(throttle.sent_today(), (20_000, 3));
+        assert_eq!(throttle.take(1, at(2) + MINUTE), 1);
+        // The clock was set back while nothing ran.
+        let earlier = at(0) - Duration::from_secs(3 * 86_400);
+        let mut throttle = Throttle::new(caps(), &memory, earlier);
+        assert_eq!(throttle.take(1, earlier), 0);
+        assert_eq!(throttle.take(1, earlier + MINUTE), 1, "not when the old time comes again");
+    }
+
+    #[test]
+    fn trouble_is_remembered_across_a_restart_so_that_mail_behind_it_grows_old() {
+        let mut throttle = fresh(caps(), 0);
+        throttle.suspend(Cause::Login, "535", at(100), at(100));
+        let mut throttle = Throttle::new(caps(), &throttle.memory(), at(1000));
+        throttle.suspend(Cause::Login, "535", at(100), at(1000));
+        assert_eq!(throttle.own_waiting(at(0), at(2000)), Duration::from_secs(100));
+        assert!(matches!(throttle.state(at(2000)), RouteState::Suspended { since, .. } if *since == at(100)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_wait_for_the_wrong_time() {
+        const YEARS: u64 = 5 * 365 * 86_400;
+        let mut throttle = fresh(caps(), 0);
+        assert_eq!(throttle.take(3, at(YEARS)), 3);
+        throttle.take(1, at(YEARS));
+        throttle.back_off("421", None, at(YEARS), 0.0);
+        assert_eq!(throttle.next_change(at(0)), Some(at(15)), "the pause goes on");
+        assert_eq!(throttle.concurrency(at(15)), 1);
+        assert_eq!(throttle.sent_today(), (20_000 + YEARS / 86_400, 4));
+        assert!(throttle.allowance(at(15)) > 0);
+        assert_eq!(throttle.sent_today(), (20_000, 4), "what was sent under the wrong day counts");
+        assert_eq!(throttle.take(9, at(63)), 4, "the minute has passed");
+    }
+
+    #[test]
+    fn a_clock_set_back_over_midnight_does_not_give_the_day_again() {
+        let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 0);
+        assert_eq!(throttle.take(4, at(0)), 4);
+        assert_eq!(throttle.take(4, at(0)), 4);
+        let yesterday = at(0) - Duration::from_secs(60);
+        assert_eq!(throttle.allowance(yesterday), 2);
+        assert_eq!(throttle.allowance(at(0)), 2, "the same day once more");
+    }
+
+    #[test]
+    fn an_operators_suspension_takes_the_place_of_a_refused_logins_and_not_the_other_way_round() {
+        let mut throttle = fresh(caps(), 0);
+        let cause = |throttle: &mut Throttle| match throttle.state(at(9)) {
+            RouteState::Suspended { cause, .. } => *cause,
+            other => panic!("{other:?}"),
+        };
+        assert!(throttle.suspend(Cause::Login, "535", at(1), at(1)));
+        assert!(!throttle.suspend(Cause::Operator, "moving", at(2), at(2)));
+        assert_eq!(cause(&mut throttle), Cause::Operator);
+        throttle.suspend(Cause::Login, "535", at(3), at(3));
+        assert_eq!(cause(&mut throttle), Cause::Operator);
     }
 }

@@ -74,20 +74,14 @@ pub fn decide(
     let next = if deferred { patience.retry.next_attempt(record.attempts + 1, now, jitter) } else { now };
     let due = next.min(expires_at).max(now);
 
-    let mut decision = Decision {
-        settlement: Settlement {
-            results: Vec::new(),
-            due,
-            counts,
-            waited_for_caps: own_waiting,
-            delay_notified: record.delay_notified,
-            hold: outcome.unreadable.clone(),
-        },
-        events: Vec::new(),
-        failures: Vec::new(),
-        relayed: Vec::new(),
-        delayed: false,
-    };
+    let mut decision = Decision::new(Settlement {
+        results: Vec::new(),
+        due,
+        counts,
+        waited_for_caps: own_waiting,
+        delay_notified: record.delay_notified,
+        hold: outcome.unreadable.clone(),
+    });
     for heard in &outcome.recipients {
         decision.apply(record, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
@@ -102,12 +96,38 @@ pub fn decide(
     } else if now >= expires_at {
         decision.expire(record, route, now);
     } else {
-        let age = now.since(record.id.arrived()).saturating_sub(record.waited_for_caps + own_waiting);
-        let still_waiting = record.waiting().any(|(index, _)| decision.leaves_waiting(index));
-        decision.delayed = still_waiting && age >= patience.delay_notice && !record.delay_notified;
-        decision.settlement.delay_notified |= decision.delayed;
+        decision.owe_delay_notice(record, route, None, patience, own_waiting, now);
     }
     decision
+}
+
+/// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble (`why`):
+/// given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
+///
+/// What an operator released or made due at once ([`Timestamp::EPOCH`]) is not given up before that attempt was made.
+pub fn overdue(
+    record: &Record,
+    route: &RouteId,
+    why: &str,
+    patience: &Patience,
+    own_waiting: Duration,
+    now: Timestamp,
+) -> Option<Decision> {
+    let mut decision = Decision::new(Settlement {
+        results: Vec::new(),
+        due: record.due,
+        counts: false,
+        // It goes on waiting since then: what it waited for our own sake is counted when it is tried.
+        waited_for_caps: Duration::ZERO,
+        delay_notified: record.delay_notified,
+        hold: None,
+    });
+    if record.due != Timestamp::EPOCH && now >= expires_at(record, &patience.retry) + own_waiting {
+        decision.expire(record, route, now);
+        return Some(decision);
+    }
+    decision.owe_delay_notice(record, route, Some(why), patience, own_waiting, now);
+    decision.delayed.then_some(decision)
 }
 
 /// The instant at which a record is given up, not counting the time that it waits for our own caps from now on.
@@ -116,6 +136,37 @@ pub fn expires_at(record: &Record, retry: &Schedule) -> Timestamp {
 }
 
 impl Decision {
+    fn new(settlement: Settlement) -> Self {
+        Decision { settlement, events: Vec::new(), failures: Vec::new(), relayed: Vec::new(), delayed: false }
+    }
+
+    /// Notes that the sender is to hear, once, that recipients still wait.
+    fn owe_delay_notice(
+        &mut self,
+        record: &Record,
+        route: &RouteId,
+        why: Option<&str>,
+        patience: &Patience,
+        own_waiting: Duration,
+        now: Timestamp,
+    ) {
+        let age = now.since(record.id.arrived()).saturating_sub(record.waited_for_caps + own_waiting);
+        if record.delay_notified || age < patience.delay_notice {
+            return;
+        }
+        let until = expires_at(record, &patience.retry) + own_waiting;
+        let waiting = still_waiting(record, self);
+        self.delayed = !waiting.is_empty();
+        self.settlement.delay_notified = self.delayed;
+        for Report { index, reply, .. } in waiting {
+            let mut event = recipient_event(EventKind::Delayed, record, route, index, now);
+            event.reply = Some(reply);
+            let why = why.map(|why| format!("{why}; ")).unwrap_or_default();
+            event.detail = Some(format!("{why}tried until {until}"));
+            self.events.push(event);
+        }
+    }
+
     fn apply(&mut self, record: &Record, route: &RouteId, heard: &RecipientOutcome, now: Timestamp) {
         let reply = heard.reply.clone();
         let (state, kind) = match heard.verdict {
@@ -222,7 +273,12 @@ mod tests {
         let to = |name| Recipient::new(Mailbox::parse(name).unwrap());
         Record {
             id: QueueId::from_u64(arrived().as_millis() * 1000),
-            lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Single, kind: Kind::Mail },
+            lane: Lane {
+                customer: CustomerId::new("test-as"),
+                domain: Domain::parse("test.dk").unwrap(),
+                urgency: Urgency::Single,
+                kind: Kind::Mail,
+            },
             envelope: Envelope {
                 reverse_path: ReversePath::Mailbox(Mailbox::parse("a@test.dk").unwrap()),
                 recipients: vec![to("x@example.com"), to("y@example.com"), to("z@example.com")],
@@ -232,7 +288,6 @@ mod tests {
                 envid: None,
             },
             recipients: vec![RecipientState::Waiting { last_reply: None }; 3],
-            from_domain: Domain::parse("test.dk").unwrap(),
             message_id: "1@test.dk".into(),
             size: 1000,
             attempts: 0,
@@ -328,6 +383,7 @@ mod tests {
     fn time_spent_waiting_for_our_own_caps_does_not_age_a_message() {
         let mut record = record();
         record.waited_for_caps = 3 * DAY;
+        record.delay_notified = true;
         let decision = after(6 * DAY, &record, vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")]);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
         let outcome =
@@ -346,11 +402,46 @@ mod tests {
         assert_eq!(decision.settlement.hold.as_deref(), Some("checksum"));
     }
 
+    fn behind_trouble(age: Duration, record: &Record, own_waiting: Duration) -> Option<Decision> {
+        let why = "route r is suspended: 535";
+        overdue(record, &RouteId::new("r"), why, &Patience::default(), own_waiting, arrived() + age)
+    }
+
+    #[test]
+    fn a_record_behind_a_route_in_trouble_is_announced_once_and_given_up_in_time() {
+        assert!(behind_trouble(DAY / 7, &record(), Duration::ZERO).is_none());
+        assert!(behind_trouble(DAY / 6, &record(), DAY / 7).is_none(), "it waited for our own caps");
+        let decision = behind_trouble(DAY / 6, &record(), Duration::ZERO).unwrap();
+        assert_eq!(kinds(&decision), [EventKind::Delayed; 3]);
+        assert!(decision.events[0].detail.as_ref().unwrap().contains("suspended: 535"));
+        assert!(decision.delayed && decision.settlement.delay_notified && !decision.settlement.counts);
+        assert_eq!(
+            (decision.settlement.due, decision.settlement.results.len()),
+            (record().due, 0),
+            "its place in line"
+        );
+        let told = Record { delay_notified: true, ..record() };
+        assert!(behind_trouble(2 * DAY, &told, Duration::ZERO).is_none());
+        let decision = behind_trouble(5 * DAY, &told, Duration::ZERO).unwrap();
+        assert_eq!(kinds(&decision), [EventKind::Expired; 3]);
+        assert_eq!(decision.failures.len(), 3);
+    }
+
+    #[test]
+    fn what_an_operator_released_is_not_given_up_before_it_was_tried() {
+        let released = Record { due: Timestamp::EPOCH, delay_notified: true, ..record() };
+        assert!(behind_trouble(9 * DAY, &released, Duration::ZERO).is_none());
+        let tried = after(9 * DAY, &released, vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")]);
+        assert!(kinds(&tried).contains(&EventKind::Expired), "and after that attempt it is");
+    }
+
     #[test]
     fn a_delay_notice_is_owed_once() {
         let deferred = || vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")];
         let decision = after(DAY / 6, &record(), deferred());
         assert!(decision.delayed && decision.settlement.delay_notified);
+        let told = [EventKind::Deferred, EventKind::Delayed, EventKind::Delayed, EventKind::Delayed];
+        assert_eq!(kinds(&decision), told, "each that waits");
         let mut told = record();
         told.delay_notified = true;
         assert!(!after(DAY / 6, &told, deferred()).delayed);

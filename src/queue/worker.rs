@@ -2,22 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::bounce::{Action, Content, Report};
 use crate::customer::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::events::EventKind;
+use crate::queue::Inner;
 use crate::queue::verdict::{self, Decision};
-use crate::queue::{Inner, Patience};
 use crate::route::{Route, RouteKind};
-use crate::spool::{Filter, Kind, Lease, Settlement};
+use crate::spool::{Kind, Lane, Lease};
 use crate::time::Timestamp;
-
-/// A record whose own route has no free slot is looked at again after this long.
-const LATER: Duration = Duration::from_secs(2);
-/// One whose domain has no way out, after this long.
-const NO_WAY_OUT: Duration = Duration::from_secs(300);
 
 /// One of a route's slots; given back when dropped.
 pub(super) struct Slot {
@@ -54,7 +48,7 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
     let inner = Arc::clone(&slot.inner);
     loop {
         let now = Timestamp::now();
-        if inner.stop.is_cancelled() || inner.halted_until() > now {
+        if inner.stop.is_cancelled() || inner.halt_left().is_some() {
             return;
         }
         let Some(lease) = in_hand.pop_front() else {
@@ -70,68 +64,21 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
             share_out(&slot, &mut in_hand);
             continue;
         };
-        match own_slot(&slot, &lease) {
-            OwnSlot::ThisOne(route) => attempt(&inner, &route, lease).await,
-            OwnSlot::Other(other) => attempt(&inner, &other.route, lease).await,
-            OwnSlot::Later(route) => {
-                let (due, own_waiting) = {
-                    let mut routes = inner.routes();
-                    let due = routes.look_again(&route, now + LATER, now);
-                    (due, routes.own_waiting(&route.id, lease.record.due, now))
-                };
-                postpone(&inner, lease, due, own_waiting).await;
-            }
-            OwnSlot::None(reason) => {
-                let customer = lease.record.lane.customer.clone();
-                if inner.routes().park(&customer, &reason) {
-                    inner.alert(Some(&customer), None, format!("queued mail is kept: {reason}"));
-                }
-                postpone(&inner, lease, now + NO_WAY_OUT, Duration::ZERO).await;
+        match inner.way_out(&inner.parts.directory.load(), &lease.record.lane) {
+            // As it is configured now: a reload may have changed it since the worker began.
+            Ok(route) if route.id == slot.route.id => attempt(&inner, &route, lease).await,
+            // Another way out since the claim, or none: the lease goes back as it was, and the next look puts its lane in line there.
+            _ => {
+                inner.routes().exhausted(&slot.route.id, &lease.record.lane);
+                drop(lease);
+                inner.wake.notify_one();
             }
         }
     }
 }
 
-/// Which slot a record is to be tried in.
-enum OwnSlot {
-    /// The worker's, over the route as it is configured now: a reload may have changed it since the worker began.
-    ThisOne(Arc<Route>),
-    /// One of the tier that the record's own domain has earned.
-    Other(Slot),
-    /// None is free on this route now.
-    Later(Arc<Route>),
-    /// There is no way out, for this reason.
-    None(String),
-}
-
-fn own_slot(slot: &Slot, lease: &Lease) -> OwnSlot {
-    let inner = &slot.inner;
-    let directory = inner.parts.directory.load();
-    match inner.way_out_for(&directory, &lease.record.lane, Some(&lease.record.from_domain)) {
-        Ok(route) if route.id == slot.route.id => OwnSlot::ThisOne(route),
-        Ok(route) if inner.routes().enter(&route, Timestamp::now()) => OwnSlot::Other(Slot::new(inner, route)),
-        Ok(route) => OwnSlot::Later(route),
-        Err(reason) => OwnSlot::None(reason),
-    }
-}
-
-/// Puts a record back untried.
-async fn postpone(inner: &Arc<Inner>, lease: Lease, due: Timestamp, own_waiting: Duration) {
-    let settlement = Settlement {
-        results: Vec::new(),
-        due,
-        counts: false,
-        waited_for_caps: own_waiting,
-        delay_notified: lease.record.delay_notified,
-        hold: None,
-    };
-    if let Err(why) = inner.parts.spool.settle(lease, settlement).await {
-        inner.halt(&why);
-    }
-}
-
 /// Claims up to `most` records of a lane whose way out is still this route. `None` where the spool answers nothing.
-async fn claim(slot: &Slot, lane: &crate::spool::Lane, most: usize, now: Timestamp) -> Option<VecDeque<Lease>> {
+async fn claim(slot: &Slot, lane: &Lane, most: usize, now: Timestamp) -> Option<VecDeque<Lease>> {
     let inner = &slot.inner;
     let way_out = inner.way_out(&inner.parts.directory.load(), lane);
     if way_out.is_ok_and(|route| route.id == slot.route.id) {
@@ -198,7 +145,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
             tried = !outcome.recipients.is_empty();
             break;
         };
-        report(inner, route, &part, taken);
+        report(inner, route, &part, taken).await;
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
         outcome.unreadable = part.unreadable;
@@ -215,23 +162,30 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
 }
 
 /// Tells the route what was heard. New trouble that a person must mend makes an alert.
-fn report(inner: &Arc<Inner>, route: &Route, outcome: &Outcome, taken: usize) {
-    let is_news = inner.routes().report(&route.id, outcome, taken, Timestamp::now(), rand::random());
-    let alert = match &outcome.trouble {
-        Some(Trouble::Suspend { reason, advice }) => Some(format!("route suspended: {reason}. {advice}")),
-        Some(Trouble::BackOff { reason, advice: Some(advice), .. }) => {
-            Some(format!("route backs off: {reason}. {advice}"))
+async fn report(inner: &Arc<Inner>, route: &Route, outcome: &Outcome, taken: usize) {
+    let is_news = inner.routes().report(route, outcome, taken, Timestamp::now(), rand::random());
+    if !is_news {
+        return;
+    }
+    match &outcome.trouble {
+        Some(Trouble::Suspend { cause, reason, advice }) => {
+            let detail = format!("route suspended: {reason}. {advice}. What lifts it: {}", cause.lifted_by());
+            inner.alert(None, Some(&route.id), detail);
+            if let Err(why) = inner.save_suspensions().await {
+                let detail = format!("the suspension cannot be saved, a restart would try the login again: {why}");
+                inner.alert(None, Some(&route.id), detail);
+            }
         }
-        _ => None,
-    };
-    if let Some(alert) = alert.filter(|_| is_news) {
-        inner.alert(None, Some(&route.id), alert);
+        Some(Trouble::BackOff { reason, advice: Some(advice), .. }) => {
+            inner.alert(None, Some(&route.id), format!("route backs off: {reason}. {advice}"));
+        }
+        _ => {}
     }
 }
 
 /// Records a decision and tells of it. A notification is durable before the failure it reports is recorded: a crash in
 /// between sends it twice, never not at all.
-async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
+pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
     if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
         notify(inner, &lease, &decision).await;
     }
@@ -284,35 +238,6 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
         let told = inner.parts.postmaster.notify(record, original, action, &reports, now).await;
         if let Err(why) = told {
             inner.alert(Some(&record.lane.customer), None, format!("the sender of {} is not told: {why}", record.id));
-        }
-    }
-}
-
-/// Gives up records that are past their maximum age without another attempt.
-pub(super) async fn expire(inner: &Arc<Inner>, route: &Arc<Route>, old: Filter) {
-    const AT_ONCE: usize = 100;
-    /// Pages looked through in vain before the rest is left to the next sweep: what our own caps hold is not past its age.
-    const IN_VAIN: u32 = 20;
-    let Patience { retry, .. } = &inner.settings.patience;
-    let (mut after, mut in_vain) = (None, 0);
-    while in_vain < IN_VAIN && !inner.stop.is_cancelled() {
-        let leases = match inner.parts.spool.seize(Filter { after, ..old.clone() }, AT_ONCE).await {
-            Ok(leases) => leases,
-            Err(why) => return tracing::error!("old mail cannot be looked through: {why}"),
-        };
-        let Some(last) = leases.last() else { return };
-        after = Some(last.record.id);
-        in_vain += 1;
-        let now = Timestamp::now();
-        for lease in leases {
-            let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, now);
-            if verdict::expires_at(&lease.record, retry) + own_waiting <= now {
-                let nothing = Outcome::default();
-                let patience = &inner.settings.patience;
-                let decision = verdict::decide(&lease.record, &route.id, &nothing, patience, own_waiting, now, 0.5);
-                apply(inner, lease, decision).await;
-                in_vain = 0;
-            }
         }
     }
 }

@@ -1,7 +1,41 @@
 //! What operators see of routes and may do to them. The queue implements it; the control socket and the web pages use it.
 
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+
 use super::RouteId;
 use crate::time::Timestamp;
+
+/// Why a route is suspended, which decides what lifts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// An operator said so: stands until an operator takes it back.
+    Operator,
+    /// The login was refused, or one is missing: trying it again would lock the account.
+    Login,
+    /// The server sees us under another address than customers have allowed.
+    Address,
+}
+
+impl Cause {
+    /// In plain words.
+    pub fn lifted_by(self) -> &'static str {
+        match self {
+            Cause::Operator => "`postbud route resume`",
+            Cause::Login => "a changed login or server in the configuration, or `postbud route resume`",
+            Cause::Address => "a restart, a changed server in the configuration, or `postbud route resume`",
+        }
+    }
+
+    /// Whether it outlives the process. Where the address was wrong, a new connection shows by itself whether it is right now.
+    pub fn is_kept(self) -> bool {
+        self != Cause::Address
+    }
+}
 
 /// What a route does at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +49,14 @@ pub enum RouteState {
         /// What was heard.
         reason: String,
     },
-    /// Stopped until a reload changes its credentials or an operator resumes it.
+    /// Stopped until what caused it is mended.
     Suspended {
+        /// What decides what lifts it.
+        cause: Cause,
         /// What was heard, or what the operator said.
         reason: String,
+        /// Since when.
+        since: Timestamp,
     },
 }
 
@@ -36,7 +74,7 @@ impl RouteState {
     pub fn reason(&self) -> Option<&str> {
         match self {
             RouteState::Ready => None,
-            RouteState::Throttled { reason, .. } | RouteState::Suspended { reason } => Some(reason),
+            RouteState::Throttled { reason, .. } | RouteState::Suspended { reason, .. } => Some(reason),
         }
     }
 }
@@ -58,13 +96,16 @@ pub struct RouteStatus {
     pub per_day: Option<u32>,
 }
 
+/// Whether there is such a route. Ready once the switch would survive a restart; an error says that it holds, but would not.
+pub type Switched = Pin<Box<dyn Future<Output = io::Result<bool>> + Send>>;
+
 /// The operator's hand on the routes.
 pub trait RouteControl: Send + Sync + 'static {
-    /// Stops a route until it is resumed; attempts in flight end by themselves. Gives whether there is such a route.
-    fn suspend(&self, route: &RouteId, reason: &str) -> bool;
+    /// Stops a route until it is resumed; attempts in flight end by themselves.
+    fn suspend(&self, route: &RouteId, reason: &str) -> Switched;
 
-    /// Lets a suspended or throttled route go on at once. Gives whether there is such a route.
-    fn resume(&self, route: &RouteId) -> bool;
+    /// Lets a suspended or throttled route go on at once.
+    fn resume(&self, route: &RouteId) -> Switched;
 
     /// Every route in the configuration, by name.
     fn list(&self) -> Vec<RouteStatus>;

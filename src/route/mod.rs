@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use control::{RouteControl, RouteState, RouteStatus};
+pub use control::{Cause, RouteControl, RouteState, RouteStatus, Switched};
 pub use presets::{CapsOverride, Preset};
 
 /// Names a route for operators, metrics and events: `mailjet.trusted`, `own-server.egen-server`.

@@ -124,7 +124,6 @@ impl Relay {
             spool: Arc::clone(&spool),
         };
         let first_retry = settings.queue.patience.retry.first;
-        let ledger = settings.queue.ledger.clone();
         let parts = queue::Parts {
             spool: Arc::clone(&spool),
             delivery: Arc::clone(&delivery),
@@ -134,8 +133,8 @@ impl Relay {
             postmaster: postmaster.clone(),
         };
         let queue = Queue::start(settings.queue, parts).map_err(|source| StartError::State {
-            what: "cannot read the daily counters in",
-            path: ledger,
+            what: "cannot read what the queue keeps in",
+            path: settings.state_dir.clone(),
             source,
         })?;
 

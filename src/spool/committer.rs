@@ -24,6 +24,7 @@ use super::segment::{Stage, Writing};
 use super::shared::{Health, Shared};
 use super::{Durable, Error, Notice};
 use crate::message::QueueId;
+use crate::time::Timestamp;
 
 /// Failed syncs in a row after which the spool takes no more work.
 const FAILURES: u32 = 3;
@@ -207,6 +208,7 @@ impl Committer {
         let segment = active.number;
         let mut at = active.end - batch.iter().map(frames_len).sum::<u64>();
         let mut drafts = 0u64;
+        let now = Timestamp::now();
         {
             let mut index = self.shared.index();
             for item in &batch {
@@ -218,7 +220,7 @@ impl Committer {
                         let lane = index.intern(&message.lane);
                         let (domains, status) = (message.domains, message.status.clone());
                         let put = Put { id: message.id, place, disk_len: message.disk_len(), lane, domains, status };
-                        index.put(put, true);
+                        index.put(put, Some(now));
                     }
                     Item::Copy(message, _) => index.moved(message.id, place, message.disk_len()),
                     Item::Note(Change { note: Note::State { id, .. }, state: Some(state), .. }) => {

@@ -140,6 +140,9 @@ impl Embedded {
                         }
                     }
                     changed += changes.len() as u64;
+                    if changes.is_empty() {
+                        continue;
+                    }
                     shared.write(&mut index, changes);
                 }
                 shared.synced().await?;
@@ -453,6 +456,11 @@ impl Spool for Embedded {
             }
             Ok(leases)
         })
+    }
+
+    fn sync(&self) -> Pending<Result<(), Error>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.synced().await })
     }
 
     fn changed(&self) -> Arc<Notify> {

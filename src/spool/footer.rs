@@ -141,11 +141,13 @@ pub(super) fn read(payload: &[u8], mut each: impl FnMut(Note)) -> Result<(), Dam
 mod tests {
     use super::*;
     use crate::message::{CustomerId, Urgency};
+    use crate::smtp::Domain;
     use crate::spool::Kind;
 
     #[test]
     fn notes_come_back_in_order() {
-        let lane = Lane { customer: CustomerId::new("x"), urgency: Urgency::Bulk, kind: Kind::Mail };
+        let domain = Domain::parse("x.dk").unwrap();
+        let lane = Lane { customer: CustomerId::new("x"), domain, urgency: Urgency::Bulk, kind: Kind::Mail };
         let status =
             Status { attempts: 2, due: Timestamp::NEVER, delay_notified: false, untried: true, hold: Some("x".into()) };
         let id = QueueId::from_u64(u64::MAX);

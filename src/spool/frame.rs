@@ -10,8 +10,9 @@
 
 use crate::message::QueueId;
 
-/// The newest format this program writes, and reads up to. History: 1, the first.
-pub(super) const FORMAT: u32 = 1;
+/// The format this program writes, and the newest it reads. History: 1, the first; 2, a footer's lanes have the From domain
+/// (the frames are the same: the footer of an older segment is passed over, and the segment read whole).
+pub(super) const FORMAT: u32 = 2;
 /// Octets of a frame before its payload.
 pub(super) const HEAD: usize = 32;
 /// Octets of a segment before its first frame.

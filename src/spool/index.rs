@@ -105,6 +105,13 @@ struct LaneState {
     oldest_from: Option<QueueId>,
 }
 
+impl LaneState {
+    fn stats(&self) -> LaneStats {
+        let last_due = self.due.last().map(|(due, _)| *due);
+        LaneStats { next_due: self.head, last_due, oldest: self.oldest_from, ..self.stats }
+    }
+}
+
 /// What lives in one segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Use {
@@ -183,16 +190,17 @@ impl Index {
         entry.hold.checked_sub(1).map(|i| Arc::clone(&self.reasons[usize::from(i)]))
     }
 
-    /// A message that is on disk. One with the same id is replaced: it was copied forward.
-    pub fn put(&mut self, put: Put, fresh: bool) {
+    /// A message that is on disk. One with the same id is replaced: it was copied forward. `taken` is when this process took it;
+    /// `None` for one found at the start.
+    pub fn put(&mut self, put: Put, taken: Option<Timestamp>) {
         if let Some(old) = self.entries.remove(put.id) {
             self.leave(&old);
         }
         let Status { attempts, due, delay_notified, untried, hold } = put.status;
         let entry = Entry {
             id: put.id,
-            // Nobody can have tried a message that this process just took.
-            due: if fresh && untried { put.id.arrived() } else { due },
+            // Nobody can have tried a message that this process just took. Its id lies ahead of a clock that was set back.
+            due: taken.filter(|_| untried).map_or(due, |now| put.id.arrived().min(now)),
             place: put.place,
             state: None,
             disk_len: put.disk_len,
@@ -203,7 +211,7 @@ impl Index {
             leased: false,
             delay_notified,
             untried,
-            fresh,
+            fresh: taken.is_some(),
         };
         self.enter(&entry);
         self.entries.insert(entry);
@@ -301,11 +309,11 @@ impl Index {
     }
 
     /// After a stop in good order nothing was in flight: what was never tried is due at once.
-    pub fn nothing_was_in_flight(&mut self) {
+    pub fn nothing_was_in_flight(&mut self, now: Timestamp) {
         let untried: Vec<_> =
             self.entries.from(QueueId::from_u64(0)).filter(|entry| entry.untried).map(|entry| entry.id).collect();
         for id in untried {
-            self.change(id, |entry| entry.due = id.arrived());
+            self.change(id, |entry| entry.due = id.arrived().min(now));
         }
     }
 
@@ -334,11 +342,7 @@ impl Index {
     pub fn stats(&mut self) -> BTreeMap<Lane, LaneStats> {
         self.find_oldest();
         let lanes = self.names.iter().zip(&self.lanes).filter(|(_, lane)| lane.stats.records > 0);
-        lanes
-            .map(|(name, lane)| {
-                (name.clone(), LaneStats { next_due: lane.head, oldest: lane.oldest_from, ..lane.stats })
-            })
-            .collect()
+        lanes.map(|(name, lane)| (name.clone(), lane.stats())).collect()
     }
 
     /// One pass over the entries from the oldest that has gone settles the question for all lanes.
@@ -370,11 +374,16 @@ impl Index {
     /// Looks at up to `look` entries from an id on; returns those that may match, and where to go on. What stands only on
     /// disk (a recipient in a domain) is still to be checked.
     pub fn select(&self, filter: &Filter, domain: u32, from: QueueId, look: usize) -> (Vec<Entry>, Option<QueueId>) {
-        if let Some(id) = filter.id {
-            let entry = self.entries.get(id).filter(|entry| self.matches(entry, filter, domain));
-            return (entry.copied().into_iter().collect(), None);
-        }
+        // Names are compared once a lane, not once a message.
+        let lanes: Option<Vec<bool>> =
+            filter.lanes.as_ref().map(|lanes| self.names.iter().map(|name| lanes.contains(name)).collect());
         let mut found = Vec::new();
+        if let Some(ids) = &filter.ids {
+            let mut ids = ids.range(from..);
+            let entries = ids.by_ref().take(look).filter_map(|id| self.entries.get(*id));
+            found.extend(entries.filter(|entry| self.matches(entry, filter, domain)));
+            return (found, ids.next().copied());
+        }
         for (looked, entry) in self.entries.from(from).enumerate() {
             if looked == look {
                 return (found, Some(entry.id));
@@ -383,7 +392,8 @@ impl Index {
             if filter.arrived_before.is_some_and(|before| entry.id.arrived() >= before) {
                 return (found, None);
             }
-            if self.matches(entry, filter, domain) {
+            let in_lanes = lanes.as_ref().is_none_or(|lanes| lanes[entry.lane as usize]);
+            if in_lanes && self.matches(entry, filter, domain) {
                 found.push(*entry);
             }
         }
@@ -392,14 +402,16 @@ impl Index {
 
     /// What of a filter can be told from the index.
     pub fn matches(&self, entry: &Entry, filter: &Filter, domain: u32) -> bool {
-        filter.id.is_none_or(|id| entry.id == id)
-            && entry.id >= filter.first()
-            && filter.customer.as_ref().is_none_or(|customer| self.lane(entry.lane).customer == *customer)
+        filter.held.is_none_or(|held| entry.held() == held)
+            && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)
+            && filter.delay_notified.is_none_or(|notified| entry.delay_notified == notified)
+            && filter.due_after.is_none_or(|after| entry.due > after)
+            && entry.domains & domain == domain
             && filter.after.is_none_or(|after| entry.id > after)
             && filter.arrived_before.is_none_or(|before| entry.id.arrived() < before)
-            && filter.held.is_none_or(|held| entry.held() == held)
-            && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)
-            && entry.domains & domain == domain
+            && filter.customer.as_ref().is_none_or(|customer| self.lane(entry.lane).customer == *customer)
+            && filter.lanes.as_ref().is_none_or(|lanes| lanes.contains(self.lane(entry.lane)))
+            && filter.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
     }
 
     /// The messages in a segment, from an id on; looks at up to `look` entries.
@@ -509,11 +521,15 @@ fn short(attempts: u32) -> u16 {
 mod tests {
     use super::*;
     use crate::message::{CustomerId, Urgency};
+    use crate::smtp::Domain;
     use crate::spool::Kind;
 
     fn lane(customer: &str) -> Lane {
-        Lane { customer: CustomerId::new(customer), urgency: Urgency::Single, kind: Kind::Mail }
+        let domain = Domain::parse("test.dk").unwrap();
+        Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: Kind::Mail }
     }
+
+    const TAKEN: Timestamp = Timestamp::from_millis(1 << 40);
 
     fn put(index: &mut Index, raw: u64, customer: &str) -> QueueId {
         let id = QueueId::from_u64(raw);
@@ -526,7 +542,7 @@ mod tests {
             hold: None,
         };
         let place = Place { segment: 1, at: raw as u32 };
-        index.put(Put { id, place, disk_len: 10, lane, domains: 0, status }, true);
+        index.put(Put { id, place, disk_len: 10, lane, domains: 0, status }, Some(TAKEN));
         id
     }
 

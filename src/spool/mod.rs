@@ -56,7 +56,7 @@ pub mod settings;
 mod shared;
 mod sorted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -84,11 +84,15 @@ pub enum Kind {
     Bounce,
 }
 
-/// Where a record waits. The route is not part of it: routes follow from the customer's configuration at the next attempt.
+/// Where a record waits. The route is not part of it but follows from it, by the customer's configuration and by what the domain
+/// has verified at the next attempt: all mail of a lane goes the same way, and mail of domains in different tiers never waits in
+/// one line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     /// Whose mail.
     pub customer: CustomerId,
+    /// The From domain, whose key signed.
+    pub domain: Domain,
     /// Single before bulk.
     pub urgency: Urgency,
     /// Mail or bounce.
@@ -103,8 +107,6 @@ pub struct Draft {
     pub lane: Lane,
     /// Envelope as accepted.
     pub envelope: Envelope,
-    /// The From domain, whose key signed.
-    pub from_domain: Domain,
     /// The Message-ID, without angle brackets, for events.
     pub message_id: String,
     /// Header lines that go before the message: signatures, Received, added Date and Message-ID. CRLF line ends.
@@ -171,8 +173,6 @@ pub struct Record {
     pub envelope: Envelope,
     /// One state a recipient, in the envelope's order.
     pub recipients: Vec<RecipientState>,
-    /// The From domain.
-    pub from_domain: Domain,
     /// Message-ID without angle brackets.
     pub message_id: String,
     /// Prefix and content together, in octets.
@@ -269,11 +269,13 @@ pub struct Settlement {
     pub hold: Option<String>,
 }
 
-/// Which records an operator means.
+/// Which records are meant: those that fit everything given.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// One record.
-    pub id: Option<QueueId>,
+    /// Of these.
+    pub ids: Option<Arc<BTreeSet<QueueId>>>,
+    /// In these lanes.
+    pub lanes: Option<Arc<BTreeSet<Lane>>>,
     /// Of this customer.
     pub customer: Option<CustomerId>,
     /// With a waiting recipient in this domain.
@@ -286,9 +288,23 @@ pub struct Filter {
     pub held: Option<bool>,
     /// Tried before, or not.
     pub deferred: Option<bool>,
+    /// With a delay notice sent, or not.
+    pub delay_notified: Option<bool>,
+    /// Due after this.
+    pub due_after: Option<Timestamp>,
 }
 
 impl Filter {
+    /// One record.
+    pub fn one(id: QueueId) -> Self {
+        Filter::of([id])
+    }
+
+    /// These records.
+    pub fn of(ids: impl IntoIterator<Item = QueueId>) -> Self {
+        Filter { ids: Some(Arc::new(ids.into_iter().collect())), ..Filter::default() }
+    }
+
     /// The lowest id that can fit, as far as [`after`](Self::after) says.
     pub fn first(&self) -> QueueId {
         QueueId::from_u64(self.after.map_or(0, |id| id.as_u64().saturating_add(1)))
@@ -308,6 +324,8 @@ pub struct LaneStats {
     pub leased: u64,
     /// When the first record that is neither held nor leased is due.
     pub next_due: Option<Timestamp>,
+    /// When the last of these is due.
+    pub last_due: Option<Timestamp>,
     /// Octets on disk.
     pub bytes: u64,
     /// The oldest record.
@@ -416,17 +434,20 @@ pub trait Spool: Send + Sync + 'static {
     /// One record and its header block (prefix first), for `queue show`.
     fn show(&self, id: QueueId) -> Pending<Result<(Record, Vec<u8>), Error>>;
 
-    /// Holds matching records. Returns how many. A record leased at this moment is held once its attempt ends.
+    /// Holds matching records, with one sync for thousands of them. Returns how many. A record leased at this moment is held once its attempt ends.
     fn hold(&self, filter: Filter, reason: String) -> Pending<Result<u64, Error>>;
 
-    /// Releases matching held records; they are due at once. Returns how many.
+    /// Releases matching held records, with one sync; they are due at once ([`Timestamp::EPOCH`]). Returns how many.
     fn release(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
-    /// Makes matching records due at once. Returns how many.
+    /// Makes matching records due at once ([`Timestamp::EPOCH`]), with one sync. Returns how many.
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
     /// Leases matching records whether due or not, held or not, so that an operator's decision can be settled on them.
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>>;
+
+    /// Waits until everything that was settled so far is durable.
+    fn sync(&self) -> Pending<Result<(), Error>>;
 
     /// Told whenever a record may have become due earlier than before (commit, release, expedite). A hint only.
     fn changed(&self) -> Arc<Notify>;

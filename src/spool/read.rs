@@ -130,7 +130,6 @@ fn into_record(wanted: &Wanted, meta: Meta, state: State) -> Result<Record, Unre
         size: meta.prefix.len() as u64 + meta.content_len,
         lane: meta.lane,
         envelope: meta.envelope,
-        from_domain: meta.from_domain,
         message_id: meta.message_id,
         attempts: entry.attempts.into(),
         due: entry.due,

@@ -22,7 +22,6 @@ pub(super) struct Damaged;
 pub(super) struct Meta {
     pub lane: Lane,
     pub envelope: Envelope,
-    pub from_domain: Domain,
     pub message_id: String,
     pub header_len: u32,
     pub content_len: u64,
@@ -102,9 +101,9 @@ pub(super) fn domain_bit(domain: &Domain) -> u32 {
 
 /// Appends the payload of a message frame.
 pub(super) fn write_draft(out: &mut Writer, draft: &Draft, content_len: u64) {
-    out.lane(&draft.lane);
+    out.owner(&draft.lane);
     out.envelope(&draft.envelope);
-    out.text(draft.from_domain.as_str());
+    out.text(draft.lane.domain.as_str());
     out.text(&draft.message_id);
     out.number(draft.header_len.into());
     out.number(content_len);
@@ -123,9 +122,9 @@ pub(super) fn write_draft(out: &mut Writer, draft: &Draft, content_len: u64) {
 
 /// Appends the payload of a message frame for a message that is copied forward.
 pub(super) fn write_message(out: &mut Writer, meta: &Meta, state: &State) {
-    out.lane(&meta.lane);
+    out.owner(&meta.lane);
     out.envelope(&meta.envelope);
-    out.text(meta.from_domain.as_str());
+    out.text(meta.lane.domain.as_str());
     out.text(&meta.message_id);
     out.number(meta.header_len.into());
     out.number(meta.content_len);
@@ -137,9 +136,9 @@ pub(super) fn write_message(out: &mut Writer, meta: &Meta, state: &State) {
 /// Reads the payload of a message frame.
 pub(super) fn read_message(payload: &[u8]) -> Result<(Meta, State), Damaged> {
     let mut r = Reader::new(payload);
-    let lane = r.lane()?;
+    let (customer, urgency, kind) = r.owner()?;
     let envelope = r.envelope()?;
-    let from_domain = r.domain()?;
+    let lane = Lane { customer, domain: r.domain()?, urgency, kind };
     let message_id = r.text()?.to_owned();
     let header_len = u32::try_from(r.number()?).map_err(|_| Damaged)?;
     let content_len = r.number()?;
@@ -148,7 +147,7 @@ pub(super) fn read_message(payload: &[u8]) -> Result<(Meta, State), Damaged> {
     let prefix = r.bytes()?.to_vec();
     r.end()?;
     (first_chunk <= content_len && u64::from(header_len) <= first_chunk).then_some(()).ok_or(Damaged)?;
-    Ok((Meta { lane, envelope, from_domain, message_id, header_len, content_len, first_chunk, prefix }, state))
+    Ok((Meta { lane, envelope, message_id, header_len, content_len, first_chunk, prefix }, state))
 }
 
 /// Appends the payload of a state frame.
@@ -248,7 +247,14 @@ impl Writer {
         }
     }
 
+    /// A lane whole, as a footer has it.
     pub fn lane(&mut self, lane: &Lane) {
+        self.owner(lane);
+        self.text(lane.domain.as_str());
+    }
+
+    /// A lane but for its domain, which a message frame has further on.
+    fn owner(&mut self, lane: &Lane) {
         self.text(lane.customer.as_str());
         let bulk = lane.urgency == Urgency::Bulk;
         let bounce = lane.kind == MailKind::Bounce;
@@ -352,11 +358,16 @@ impl<'a> Reader<'a> {
     }
 
     pub fn lane(&mut self) -> Result<Lane, Damaged> {
+        let (customer, urgency, kind) = self.owner()?;
+        Ok(Lane { customer, domain: self.domain()?, urgency, kind })
+    }
+
+    fn owner(&mut self) -> Result<(CustomerId, Urgency, MailKind), Damaged> {
         let customer = CustomerId::new(self.text()?);
         let bits = self.byte()?;
         let urgency = if bits & 1 == 0 { Urgency::Single } else { Urgency::Bulk };
         let kind = if bits & 2 == 0 { MailKind::Mail } else { MailKind::Bounce };
-        Ok(Lane { customer, urgency, kind })
+        Ok((customer, urgency, kind))
     }
 
     fn envelope(&mut self) -> Result<Envelope, Damaged> {
@@ -431,9 +442,13 @@ mod tests {
             envid: Some("x".repeat(200)),
         };
         let meta = Meta {
-            lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Bulk, kind: MailKind::Bounce },
+            lane: Lane {
+                customer: CustomerId::new("test-as"),
+                domain: Domain::parse("test.dk").unwrap(),
+                urgency: Urgency::Bulk,
+                kind: MailKind::Bounce,
+            },
             envelope,
-            from_domain: Domain::parse("test.dk").unwrap(),
             message_id: "1@test.dk".into(),
             header_len: 100,
             content_len: 3 * CHUNK + 1,

@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::shared::tell;
 use super::{Error, Notice};
 use crate::message::QueueId;
+use crate::time::Timestamp;
 
 /// What a start found.
 pub(super) struct Recovered {
@@ -34,6 +35,8 @@ struct Found {
     mark: u64,
     file: File,
     len: u64,
+    /// `None` where its head is damaged or was never written.
+    format: Option<u32>,
 }
 
 /// Reads the spool in `dir`.
@@ -68,7 +71,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
         let disk_len = match scanned {
             Some(scan) => {
                 start.watch |= !scan.damage.is_empty();
-                let len = close(segment, &scan, void.is_some());
+                let len = close(segment, &scan, void.is_some() || segment.is_older());
                 let torn_from = if is_last && void.is_none() { scan.last_batch } else { u64::MAX };
                 damage.extend(scan.damage.into_iter().map(|stretch| (i, stretch.start >= torn_from, stretch)));
                 start.recovered.doubtful.extend(scan.doubtful);
@@ -85,7 +88,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
     }
     start.greatest.observe();
     if start.clean {
-        start.recovered.index.nothing_was_in_flight();
+        start.recovered.index.nothing_was_in_flight(Timestamp::now());
     }
     Ok(start.recovered)
 }
@@ -98,22 +101,20 @@ fn find(dir: &Path) -> io::Result<Vec<Found>> {
         let Some((number, mark)) = entry.file_name().to_str().and_then(frame::parse_file_name) else { continue };
         let file = OpenOptions::new().read(true).write(true).open(entry.path())?;
         let len = file.metadata()?.len();
-        found.push(Found { number, mark, file, len });
+        let mut head = [0; SEGMENT_HEAD];
+        // Too short or damaged: the scan says what is left of it.
+        let format = file.read_exact_at(&mut head, 0).ok().and_then(|()| frame::segment_format(&head));
+        found.push(Found { number, mark, file, len, format });
     }
     found.sort_by_key(|segment| segment.number);
     Ok(found)
 }
 
 fn refuse_newer(found: &[Found], dir: &Path) -> Result<(), Error> {
-    for segment in found {
-        let mut head = [0; SEGMENT_HEAD];
-        // Too short or damaged: the scan says what is left of it.
-        let format = segment.file.read_exact_at(&mut head, 0).ok().and_then(|()| frame::segment_format(&head));
-        if let Some(newer) = format.filter(|format| *format > FORMAT) {
-            return Err(Error::Newer { path: dir.display().to_string(), found: newer, known: FORMAT });
-        }
+    match found.iter().filter_map(|segment| segment.format).find(|format| *format > FORMAT) {
+        Some(newer) => Err(Error::Newer { path: dir.display().to_string(), found: newer, known: FORMAT }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 impl Found {
@@ -122,6 +123,11 @@ impl Found {
         let mut first = [0; HEAD];
         let at = SEGMENT_HEAD as u64;
         self.len <= at || self.file.read_exact_at(&mut first, at).is_ok_and(|()| first == [0; HEAD])
+    }
+
+    /// Written by an older program: no footer of this one's goes into it.
+    fn is_older(&self) -> bool {
+        self.format.is_some_and(|format| format < FORMAT)
     }
 
     /// The notes in the footer, if the segment was sealed and its footer is sound.
@@ -158,6 +164,7 @@ impl Start {
     /// Takes one segment's notes, from its footer or by a scan.
     fn read(&mut self, segment: &Found, void: Option<u64>) -> io::Result<Option<Scan>> {
         if void.is_none()
+            && !segment.is_older()
             && let Some(notes) = segment.footer()?
         {
             let read = footer::read(&notes, |note| self.note(segment.number, note));
@@ -187,7 +194,7 @@ impl Start {
         match note {
             Note::Put { id, at, disk_len, lane, domains, status } => {
                 let lane = index.intern(&lane);
-                index.put(Put { id, place: Place { segment, at }, disk_len, lane, domains, status }, false);
+                index.put(Put { id, place: Place { segment, at }, disk_len, lane, domains, status }, None);
             }
             Note::State { id, at, status } => index.recover_state(id, &status, Place { segment, at }),
             Note::Due { id, due } => index.set_due(id, due),
@@ -234,9 +241,10 @@ impl Start {
     }
 }
 
-/// Writes the footer behind what was scanned. Not where a sync failed: that file is never written to again. Returns the length.
-fn close(segment: &Found, scan: &Scan, voided: bool) -> u64 {
-    if voided {
+/// Writes the footer behind what was scanned. Not where a sync failed: that file is never written to again; nor into an older
+/// program's segment. Returns the length.
+fn close(segment: &Found, scan: &Scan, as_it_is: bool) -> u64 {
+    if as_it_is {
         return segment.len;
     }
     segment::seal(&segment.file, segment.mark, scan.end, &scan.footer).unwrap_or_else(|error| {

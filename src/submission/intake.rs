@@ -244,9 +244,8 @@ impl Intake {
         let customer = customer.id.clone();
         let draft = Draft {
             id,
-            lane: Lane { customer: customer.clone(), urgency, kind: Kind::Mail },
+            lane: Lane { customer: customer.clone(), domain: from_domain, urgency, kind: Kind::Mail },
             envelope,
-            from_domain,
             message_id,
             prefix,
             content,

@@ -122,6 +122,9 @@ fn routes(html: &mut String, routes: &[RouteStatus]) {
     for route in routes {
         let state = match &route.state {
             RouteState::Throttled { until, .. } => format!("throttled until {until}"),
+            RouteState::Suspended { since, cause, .. } => {
+                format!("suspended since {since}; ends by {}", cause.lifted_by())
+            }
             state => state.as_str().to_owned(),
         };
         let cap = route.per_day.map(|cap| format!(" of {cap}")).unwrap_or_default();

@@ -9,8 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postbud::message::QueueId;
-use postbud::spool::{Embedded, Filter, RecipientState, Settings, Settlement, Spool};
+use postbud::spool::{Embedded, RecipientState, Settings, Settlement, Spool};
 use postbud::time::Timestamp;
 
 use crate::drafts::{content, draft, lane, soon};
@@ -123,7 +122,7 @@ async fn deliver(spool: &dyn Spool) -> Result<(), postbud::spool::Error> {
         spool.settle(lease, settlement).await?;
     }
     // Nobody has this id; the answer comes once everything before it is durable.
-    spool.hold(Filter { id: Some(QueueId::from_u64(1)), ..Filter::default() }, String::new()).await?;
+    spool.sync().await?;
     say("Y");
     tokio::time::sleep(Duration::from_millis(3)).await;
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postbud::delivery::{Delivery, Egress, EgressError, EgressPath, Settings, Trouble, Verdict};
 use postbud::resolver::{FixedZone, HostsFile, Kind, Record};
-use postbud::route::{Caps, Route};
+use postbud::route::{Caps, Cause, Route};
 
 use super::messages::{attempt, delivery, message, patient_delivery, route, settings_from};
 use super::peers::{Options, start_microsocks, start_postfix};
@@ -146,7 +146,7 @@ async fn a_server_that_sees_another_address_stops_the_route() {
     route.caps.messages_per_connection = 1;
     let route = Arc::new(route);
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-    let Some(Trouble::Suspend { reason, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
+    let Some(Trouble::Suspend { cause: Cause::Address, reason, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
     assert_eq!(reason, "the server sees us as 203.0.113.7, not as 40.74.40.57");
     assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "mail waits");
     for _ in 0..2 {

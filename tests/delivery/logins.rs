@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postbud::delivery::{Delivery, Outcome, Trouble, Verdict};
-use postbud::route::{Login, LoginSecret, Route};
+use postbud::route::{Cause, Login, LoginSecret, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -67,7 +67,9 @@ async fn a_refused_login_suspends_the_route_and_no_other_mechanism_is_tried() {
     {
         let outcome = outcome_of(vec![hello(&["AUTH PLAIN LOGIN"]), vec![hear("AUTH PLAIN"), say(reply)]]).await;
         assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "mail waits: {outcome:?}");
-        let Some(Trouble::Suspend { reason, advice }) = &outcome.trouble else { panic!("{outcome:?}") };
+        let Some(Trouble::Suspend { cause: Cause::Login, reason, advice }) = &outcome.trouble else {
+            panic!("{outcome:?}")
+        };
         assert!(reason.starts_with(reply) && !advice.is_empty());
     }
     let outcome = outcome_of(vec![hello(&["AUTH PLAIN"]), vec![hear("AUTH PLAIN"), say("454 4.7.0 later")]]).await;

@@ -25,7 +25,12 @@ fn record(to: &[&str]) -> Record {
     recipients[0].orcpt = Some("rfc822;kunde+2Bnyt@example.com".into());
     Record {
         id: QueueId::from_u64((NOW - Duration::from_secs(3600)).as_millis() * 1000),
-        lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Bulk, kind: Kind::Mail },
+        lane: Lane {
+            customer: CustomerId::new("test-as"),
+            domain: Domain::parse("test.dk").unwrap(),
+            urgency: Urgency::Bulk,
+            kind: Kind::Mail,
+        },
         recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
         envelope: Envelope {
             reverse_path: ReversePath::Mailbox(Mailbox::parse("bounce+1@bounce.webcrm.com").unwrap()),
@@ -35,7 +40,6 @@ fn record(to: &[&str]) -> Record {
             ret: None,
             envid: Some("webcrm+2D4711".into()),
         },
-        from_domain: Domain::parse("test.dk").unwrap(),
         message_id: "1@test.dk".into(),
         size: 4_000,
         attempts: 3,

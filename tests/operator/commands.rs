@@ -8,18 +8,19 @@ use postbud::control::protocol::{Command, Done, Message, MessageState, Route, Se
 use postbud::control::{self, CallError};
 use postbud::events::{Event, EventKind};
 use postbud::message::QueueId;
+use postbud::route::Cause;
 use postbud::spool::{Kind, Spool};
 use postbud::time::Timestamp;
 use serde_json::Value;
 
 use crate::drafts::{lane, soon};
-use crate::relay::{Fixture, wait_until};
+use crate::relay::{Fixture, suspended, wait_until};
 
 async fn call(fixture: &Fixture, command: Command) -> Result<(Vec<Value>, Done), CallError> {
     let dir = fixture.state_dir().to_owned();
     let work = move || {
         let mut items = Vec::new();
-        let done = control::call(&dir, command, |item| items.push(item))?;
+        let done = control::call(&dir, command, |item| items.push(item), |_| {})?;
         Ok((items, done))
     };
     tokio::task::spawn_blocking(work).await.unwrap()
@@ -106,6 +107,69 @@ async fn a_long_list_is_paged_and_complete() {
         call(&fixture, Command::Remove { which: of_customer("test-as"), reason: "all".into() }).await.unwrap();
     assert_eq!((done.count, done.busy), (1_203, 0));
     assert!(fixture.records().await.is_empty());
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_ids_share_their_syncs_and_the_operator_hears_how_far_it_came() {
+    const MESSAGES: u64 = 4_000;
+    let fixture = Fixture::start();
+    let mut commits = tokio::task::JoinSet::new();
+    for n in 0..MESSAGES {
+        commits.spawn(fixture.spool.commit(crate::drafts::draft("test-as", &["x@example.com"], n, 10)));
+    }
+    let mut ids: Vec<String> =
+        commits.join_all().await.into_iter().map(|done| done.unwrap().id().to_string()).collect();
+    ids.push(QueueId::next().to_string());
+    ids.push(ids[0].clone());
+    let which = || Selection { ids: ids.clone(), ..Selection::default() };
+    for command in [
+        Command::Hold { which: which(), reason: "all of them".into() },
+        Command::Release { which: which() },
+        Command::Retry { which: which() },
+        Command::Remove { which: which(), reason: "all of them".into() },
+    ] {
+        let before = fixture.counters.syncs.get();
+        let dir = fixture.state_dir().to_owned();
+        let work = move || {
+            let mut told = Vec::new();
+            let done = control::call(&dir, command, |_| {}, |done| told.push(done.count)).unwrap();
+            (done, told)
+        };
+        let (done, told) = tokio::task::spawn_blocking(work).await.unwrap();
+        assert_eq!((done.count, done.busy), (MESSAGES, 0));
+        assert!(told.len() > 4 && told.is_sorted() && told.last() == Some(&MESSAGES), "{told:?}");
+        let syncs = fixture.counters.syncs.get() - before;
+        assert!(syncs < MESSAGES / 20, "{syncs} syncs");
+    }
+    assert!(fixture.records().await.is_empty());
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_is_gone_for_good_when_the_operator_hears_so() {
+    let fixture = Fixture::start();
+    let id = fixture.queue("test-as", &["x@example.com"]).await;
+    let syncs = fixture.counters.syncs.get();
+    call(&fixture, Command::Remove { which: one(id), reason: "x".into() }).await.unwrap();
+    assert!(fixture.counters.syncs.get() > syncs, "it is on disk");
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_route_says_since_when_and_what_lifts_it() {
+    let fixture = Fixture::start();
+    for (cause, lifted_by) in [(Cause::Login, "changed login"), (Cause::Operator, "route resume")] {
+        fixture.routes.set("mailjet.starter", suspended(cause, "535 no"));
+        let (items, _) = call(&fixture, Command::Routes).await.unwrap();
+        let route: Route = serde_json::from_value(items[0].clone()).unwrap();
+        assert_eq!((route.state.as_str(), route.since.as_deref()), ("suspended", Some("2020-01-01T00:00:00.000Z")));
+        assert!(route.lifted_by.as_ref().unwrap().contains(lifted_by), "{route:?}");
+        let dir = fixture.state_dir().to_owned();
+        let run = move || postbud(&dir, &["route", "list"]);
+        let (ok, out, _) = tokio::task::spawn_blocking(run).await.unwrap();
+        assert!(ok && out.contains("2020-01-01") && out.contains("535 no") && out.contains(lifted_by), "{out}");
+    }
     fixture.end().await;
 }
 
@@ -231,7 +295,7 @@ async fn stats_and_routes_are_the_relays_own() {
     let (items, _) = call(&fixture, Command::Stats).await.unwrap();
     let stats: Stats = serde_json::from_value(items[0].clone()).unwrap();
     assert_eq!((stats.messages, stats.held, stats.lanes.len()), (2, 0, 2));
-    assert_eq!(stats.lanes[0].routes, ["mailjet.starter"]);
+    assert_eq!(stats.lanes[0].route.as_deref(), Some("mailjet.starter"));
 
     let suspend = |route: &str| Command::SuspendRoute { route: route.into(), reason: "moving".into() };
     call(&fixture, suspend("mailjet.starter")).await.unwrap();

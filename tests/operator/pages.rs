@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use postbud::control::protocol::{Command, Selection};
 use postbud::events::{Secret, Webhook};
-use postbud::route::{RouteKind, RouteState};
+use postbud::route::{Cause, RouteKind};
 use postbud::web::{Readiness, Sources, router, serve};
 use postbud::{control, metrics};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::relay::{CANARY, Fixture, route};
+use crate::relay::{CANARY, Fixture, route, suspended};
 
 struct Site {
     address: String,
@@ -82,7 +82,7 @@ async fn metrics_count_events_lanes_routes_and_the_process() {
     let fixture = Fixture::start();
     fixture.queue("mj", &["x@example.com"]).await;
     fixture.events.alert("look here");
-    fixture.routes.set("mailjet.starter", RouteState::Suspended { reason: "535".into() });
+    fixture.routes.set("mailjet.starter", suspended(Cause::Login, "535"));
     let site = Site::start(&fixture, Readiness::default()).await;
     let (status, text) = site.get("/metrics").await;
     assert_eq!(status, 200);
@@ -114,7 +114,7 @@ async fn the_status_page_shows_queue_routes_and_alerts_and_no_markup_of_stranger
     let fixture = Fixture::start();
     fixture.queue("mj", &["x@example.com"]).await;
     fixture.events.alert("<script>alert(1)</script>");
-    fixture.routes.set("mailjet.starter", RouteState::Suspended { reason: "535 <b>no</b>".into() });
+    fixture.routes.set("mailjet.starter", suspended(Cause::Login, "535 <b>no</b>"));
     let site = Site::start(&fixture, Readiness::default()).await;
     let page = site.get("/").await.1;
     for text in
@@ -147,7 +147,7 @@ async fn no_secret_is_shown_anywhere() {
         let dir = fixture.state_dir().to_owned();
         let work = move || {
             let mut items: Vec<Value> = Vec::new();
-            control::call(&dir, command, |item| items.push(item)).unwrap();
+            control::call(&dir, command, |item| items.push(item), |_| {}).unwrap();
             format!("{items:?}")
         };
         shown.push_str(&tokio::task::spawn_blocking(work).await.unwrap());

@@ -13,8 +13,8 @@ use postbud::dkim::{Profile, Selector, Signer, SigningKey, Workers};
 use postbud::events::{self, Event, Events};
 use postbud::message::{CustomerId, QueueId};
 use postbud::route::{
-    Caps, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, TlsMode, TlsPolicy,
-    TlsVersion,
+    Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
+    TlsMode, TlsPolicy, TlsVersion,
 };
 use postbud::smtp::Domain;
 use postbud::spool::{self, Embedded, Filter, Record, Spool};
@@ -31,6 +31,7 @@ pub struct Fixture {
     pub spool: Arc<Embedded>,
     pub routes: Arc<Routes>,
     pub events: Events,
+    pub counters: Arc<spool::Counters>,
     running: events::Running,
     stopping: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -45,17 +46,18 @@ impl Routes {
         self.0.lock().unwrap().insert(route.into(), state);
     }
 
-    fn switch(&self, route: &RouteId, state: RouteState) -> bool {
-        self.0.lock().unwrap().get_mut(route.as_str()).map(|slot| *slot = state).is_some()
+    fn switch(&self, route: &RouteId, state: RouteState) -> Switched {
+        let known = self.0.lock().unwrap().get_mut(route.as_str()).map(|slot| *slot = state).is_some();
+        Box::pin(std::future::ready(Ok(known)))
     }
 }
 
 impl RouteControl for Routes {
-    fn suspend(&self, route: &RouteId, reason: &str) -> bool {
-        self.switch(route, RouteState::Suspended { reason: reason.into() })
+    fn suspend(&self, route: &RouteId, reason: &str) -> Switched {
+        self.switch(route, suspended(Cause::Operator, reason))
     }
 
-    fn resume(&self, route: &RouteId) -> bool {
+    fn resume(&self, route: &RouteId) -> Switched {
         self.switch(route, RouteState::Ready)
     }
 
@@ -70,6 +72,11 @@ impl RouteControl for Routes {
         };
         self.0.lock().unwrap().iter().map(status).collect()
     }
+}
+
+/// Since the year 2020.
+pub fn suspended(cause: Cause, reason: &str) -> RouteState {
+    RouteState::Suspended { cause, reason: reason.into(), since: Timestamp::from_millis(1_577_836_800_000) }
 }
 
 pub fn route(id: &str, kind: RouteKind) -> Arc<Route> {
@@ -132,7 +139,9 @@ fn directory() -> Directory {
 impl Fixture {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let counters = Arc::<spool::Counters>::default();
         let spool = Embedded::open(spool::Settings {
+            counters: Arc::clone(&counters),
             dir: dir.path().join("spool"),
             min_free: 0,
             min_free_inodes: 0,
@@ -170,7 +179,7 @@ impl Fixture {
         let stopping = CancellationToken::new();
         let listener = control::bind(dir.path()).unwrap();
         let server = tokio::spawn(control::serve(listener, relay, stopping.clone()));
-        Fixture { dir, spool, routes, events, running, stopping, server }
+        Fixture { dir, spool, routes, events, counters, running, stopping, server }
     }
 
     pub fn state_dir(&self) -> &Path {

@@ -2,8 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use postbud::message::Urgency;
+use postbud::smtp::Domain;
+use postbud::spool::Lane;
+
+use crate::scale;
 use crate::support::capture::{Capture, Received};
 use crate::support::client::{Client, message, queue_id};
+use crate::support::drafts::lane;
 use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port};
 
 const MAILJET: &str = "via = \"mailjet\"\ntier = \"starter\"\n";
@@ -60,6 +66,55 @@ fn a_big_newsletter_does_not_delay_another_customers_single_mail() {
         std::thread::sleep(Duration::from_millis(10));
     }
     relay.stop();
+}
+
+/// Of each single mail: how many newsletters were taken between its 250 and its own turn. `POSTBUD_SCALE_MESSAGES=1000000` shows
+/// it with the real thing (3 GB of disk); benches/README.md has figures.
+#[test]
+fn single_mail_overtakes_any_number_of_newsletters_in_memory_that_does_not_grow_with_them() {
+    const CONCURRENCY: usize = 2;
+    const SINGLES: usize = 12;
+    // Being sent as the mail was accepted, and at most one turn in sixteen that bulk has before single mail.
+    const BEFORE_IT: usize = 3 * CONCURRENCY;
+    let messages = scale::messages();
+    let server = Capture::start();
+    server.answer_after(Duration::from_millis(100));
+    let customers = [
+        Customer { id: "big", domain: "big.example", route: MAILJET.into() },
+        Customer { id: "small", domain: "small.example", route: MAILJET.into() },
+    ];
+    let site = Site::with(&customers, &tier(server.address, &format!("concurrency = {CONCURRENCY}")));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let newsletters = Lane { urgency: Urgency::Bulk, domain: Domain::parse("big.example").unwrap(), ..lane("big") };
+    let began = Instant::now();
+    runtime.block_on(scale::fill(site.path("state/spool"), messages, 2_000, newsletters));
+    println!("{messages} newsletters committed in {:?}", began.elapsed());
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    server.wait_for(2 * CONCURRENCY, Duration::from_secs(120));
+    // Of another customer, and of the one with the newsletters.
+    let mut waited = Vec::new();
+    for n in 0..SINGLES {
+        let domain = if n % 2 == 0 { "small.example" } else { "big.example" };
+        let (sender, subject) = (format!("a{n}@{domain}"), format!("single {n}"));
+        queue_id(&client.send(&sender, &["b@example.net"], &message(&sender, "b@example.net", &subject)).unwrap());
+        let before = server.received().len();
+        let patience = Instant::now() + Duration::from_secs(60);
+        let place = loop {
+            if let Some(place) = server.received().iter().position(|one| one.from.contains(&sender)) {
+                break place;
+            }
+            assert!(Instant::now() < patience, "{subject} does not arrive");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        waited.push(place.saturating_sub(before));
+    }
+    let resident = scale::resident_mib(relay.pid());
+    println!("newsletters before each single mail: {waited:?}; peak resident memory {resident} MiB");
+    assert!(waited.iter().all(|count| *count <= BEFORE_IT), "{waited:?}");
+    assert!(server.received().len() < messages as usize, "newsletters still wait");
+    assert!(resident <= 200, "{resident} MiB");
+    relay.kill();
 }
 
 #[test]

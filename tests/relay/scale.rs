@@ -6,24 +6,31 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postbud::spool::{Embedded, Settings, Spool};
+use postbud::spool::{Draft, Embedded, Lane, Settings, Spool};
 
 use crate::support::capture::Capture;
-use crate::support::drafts::draft;
+use crate::support::drafts::{draft, lane};
 use crate::support::relay::{Customer, Site, plain_route};
 
 const SIZE: usize = 10_000;
 const WRITERS: u64 = 32;
 
-async fn fill(dir: std::path::PathBuf, messages: u64) {
+/// How many messages wait in tests of scale.
+pub fn messages() -> u64 {
+    std::env::var("POSTBUD_SCALE_MESSAGES").map_or(3000, |n| n.parse().expect("a number"))
+}
+
+/// Puts messages of a lane into a spool.
+pub async fn fill(dir: std::path::PathBuf, messages: u64, size: usize, lane: Lane) {
     let settings = Settings { dir, min_free: 1 << 30, ..Settings::default() };
     let spool: Arc<dyn Spool> = Embedded::open(settings).expect("the spool opens");
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            let spool = Arc::clone(&spool);
+            let (spool, lane) = (Arc::clone(&spool), lane.clone());
             tokio::spawn(async move {
                 for seed in (writer..messages).step_by(WRITERS as usize) {
-                    let _ = spool.commit(draft("good", &["b@example.net"], seed, SIZE)).await.expect("it is committed");
+                    let draft = Draft { lane: lane.clone(), ..draft("", &["b@example.net"], seed, size) };
+                    let _ = spool.commit(draft).await.expect("it is committed");
                 }
             })
         })
@@ -34,7 +41,8 @@ async fn fill(dir: std::path::PathBuf, messages: u64) {
     spool.stop().await;
 }
 
-fn resident_mib(pid: u32) -> u64 {
+/// The most memory that a process had so far.
+pub fn resident_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
     line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
@@ -42,14 +50,14 @@ fn resident_mib(pid: u32) -> u64 {
 
 #[test]
 fn a_full_queue_is_no_event() {
-    let messages: u64 = std::env::var("POSTBUD_SCALE_MESSAGES").map_or(3000, |n| n.parse().expect("a number"));
+    let messages = messages();
     let server = Capture::start();
     server.answer_after(Duration::from_millis(200));
     let route = format!("{}[route.limits]\nconcurrency = 5\n", plain_route(server.address));
     let site = Site::new(&[Customer { id: "good", domain: "test.dk", route }]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let began = Instant::now();
-    runtime.block_on(fill(site.path("state/spool"), messages));
+    runtime.block_on(fill(site.path("state/spool"), messages, SIZE, lane("good")));
     println!("{messages} messages of {SIZE} octets committed in {:?}", began.elapsed());
 
     let began = Instant::now();

@@ -85,7 +85,7 @@ async fn the_spool_and_a_map_agree_after_every_step_every_stop_and_every_crash()
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let pick = random >> 20;
             let one = model.keys().nth((pick % 64) as usize % model.len().max(1)).copied();
-            let filter = Filter { id: one, customer: None, ..Filter::default() };
+            let filter = Filter::of(one);
             match random >> 60 {
                 0..=5 => {
                     let size = [0, 300, 5000, 40_000, 300_000][(pick % 5) as usize];
@@ -113,8 +113,7 @@ async fn the_spool_and_a_map_agree_after_every_step_every_stop_and_every_crash()
                 }
                 14 => {
                     // A crash: what is on disk once everything asked for is durable.
-                    let nobody = Filter { id: Some(QueueId::from_u64(1)), ..Filter::default() };
-                    spool.hold(nobody, String::new()).await.unwrap();
+                    spool.sync().await.unwrap();
                     let crashed = tempfile::tempdir().unwrap();
                     copy_while_open(dir.path(), crashed.path());
                     let again = Embedded::open(Settings { dir: crashed.path().to_owned(), ..small.clone() }).unwrap();

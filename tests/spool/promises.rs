@@ -166,7 +166,7 @@ async fn operators_hold_release_expedite_and_seize() {
 
     let spool = open(dir.path());
     assert_eq!(spool.stats().lanes[&lane("x")].held, 1);
-    let seized = spool.seize(Filter { id: Some(a), ..Filter::default() }, 5).await.unwrap();
+    let seized = spool.seize(Filter::one(a), 5).await.unwrap();
     assert_eq!(seized.len(), 1);
     drop(seized);
     assert_eq!(spool.release(Filter::default()).await.unwrap(), 1);
@@ -174,11 +174,11 @@ async fn operators_hold_release_expedite_and_seize() {
     let late = soon() + Duration::from_secs(1000);
     let deferred = settlement(&lease, RecipientState::Waiting { last_reply: None }, late);
     // Held while it is attempted: held when it comes back.
-    assert_eq!(spool.hold(Filter { id: Some(a), ..Filter::default() }, "wait".into()).await.unwrap(), 1);
+    assert_eq!(spool.hold(Filter::one(a), "wait".into()).await.unwrap(), 1);
     spool.settle(lease, deferred).await.unwrap();
     assert_eq!(spool.show(a).await.unwrap().0.held.as_deref(), Some("wait"));
     assert_eq!(spool.expedite(Filter::default()).await.unwrap(), 1);
-    assert_eq!(spool.release(Filter { id: Some(a), ..Filter::default() }).await.unwrap(), 1);
+    assert_eq!(spool.release(Filter::one(a)).await.unwrap(), 1);
     assert_eq!(spool.due(soon()).0, [lane("x"), lane("y")]);
     assert_eq!(spool.list(Filter::default(), 1).await.unwrap()[0].id, a);
     assert_eq!(spool.stats().lanes[&lane("y")].oldest, Some(b));

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// The lane of a customer's single mail.
 pub fn lane(customer: &str) -> Lane {
-    Lane { customer: CustomerId::new(customer), urgency: Urgency::Single, kind: Kind::Mail }
+    let domain = Domain::parse("test.dk").unwrap();
+    Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: Kind::Mail }
 }
 
 /// A message from `customer` to `to`, with a body of `size` octets that follows from `seed`.
@@ -28,7 +29,6 @@ pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
             ret: None,
             envid: None,
         },
-        from_domain: Domain::parse("test.dk").unwrap(),
         message_id: format!("{seed}@test.dk"),
         prefix: format!("X-Seed: {seed}\r\n").into_bytes(),
         header_len: header.len() as u32,

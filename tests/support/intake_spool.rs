@@ -106,7 +106,6 @@ fn copy(draft: &Draft) -> Draft {
         id: draft.id,
         lane: draft.lane.clone(),
         envelope: draft.envelope.clone(),
-        from_domain: draft.from_domain.clone(),
         message_id: draft.message_id.clone(),
         prefix: draft.prefix.clone(),
         content: draft.content.clone(),
@@ -186,6 +185,10 @@ impl Spool for Handle {
 
     fn seize(&self, _: Filter, _: usize) -> Pending<Result<Vec<Lease>, Error>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn sync(&self) -> Pending<Result<(), Error>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn changed(&self) -> Arc<Notify> {

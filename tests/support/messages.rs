@@ -44,7 +44,12 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
     let recipients: Vec<_> = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap())).collect();
     let record = Record {
         id: QueueId::next(),
-        lane: Lane { customer: CustomerId::new("test-as"), urgency: Urgency::Single, kind: Kind::Mail },
+        lane: Lane {
+            customer: CustomerId::new("test-as"),
+            domain: Domain::parse("test.dk").unwrap(),
+            urgency: Urgency::Single,
+            kind: Kind::Mail,
+        },
         recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
         envelope: Envelope {
             reverse_path: ReversePath::Mailbox(Mailbox::parse("bounce@test.dk").unwrap()),
@@ -54,7 +59,6 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
             ret: None,
             envid: None,
         },
-        from_domain: Domain::parse("test.dk").unwrap(),
         message_id: "1@test.dk".to_owned(),
         size,
         attempts: 0,

@@ -1,0 +1,249 @@
+//! Suspended routes, kept across restarts: a relay that restarts in a loop must not try a refused login at every start, and
+//! what an operator stopped stays stopped.
+//!
+//! A suspension by a refused login ends with another login. To know it again, the file has a fingerprint of the login, keyed
+//! with a random key (HMAC-SHA-256), so that it is of no use without the file and never equal in two files; not the secret and
+//! not its hash.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::queue::durable;
+use crate::route::{Cause, LoginSecret, Route, RouteId};
+use crate::time::Timestamp;
+
+/// Octets of the key and of a fingerprint.
+const LEN: usize = 32;
+
+/// One suspension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// What decides what lifts it.
+    pub cause: Cause,
+    /// What was heard, or what the operator said.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Of the server and the login that the route had.
+    pub fingerprint: Fingerprint,
+}
+
+impl Suspension {
+    /// Whether it holds for the route as it is configured now.
+    pub fn stands(&self, route: &Route, fingerprints: &Fingerprints) -> bool {
+        self.cause == Cause::Operator || self.fingerprint == fingerprints.of(route)
+    }
+}
+
+/// By route; routes that are not configured at the moment included.
+pub type Suspended = BTreeMap<RouteId, Suspension>;
+
+/// What a server and login are known again by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; LEN]);
+
+/// Takes fingerprints, with the key of one file.
+#[derive(Clone)]
+pub struct Fingerprints(hmac::Key);
+
+impl fmt::Debug for Fingerprints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprints")
+    }
+}
+
+/// With a key that nobody knows, so that none is equal to an earlier process's.
+impl Default for Fingerprints {
+    fn default() -> Self {
+        Fingerprints::with(&rand::random())
+    }
+}
+
+impl Fingerprints {
+    fn with(key: &[u8; LEN]) -> Self {
+        Fingerprints(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+
+    /// Of a route's server and login.
+    pub fn of(&self, route: &Route) -> Fingerprint {
+        let mut context = hmac::Context::with_key(&self.0);
+        // Each with its length, so that no two lists of fields read the same.
+        let mut field = |text: &str| {
+            context.update(&(text.len() as u64).to_le_bytes());
+            context.update(text.as_bytes());
+        };
+        field(&route.host);
+        field(&route.port.to_string());
+        if let Some(login) = &route.login {
+            field(&login.username);
+            match &login.secret {
+                LoginSecret::Password(password) => field(password),
+                LoginSecret::ClientCredentials { token_url, client_id, client_secret, scope } => {
+                    [token_url, client_id, client_secret, scope].into_iter().for_each(|text| field(text));
+                }
+            }
+        }
+        let mut fingerprint = [0; LEN];
+        fingerprint.copy_from_slice(context.sign().as_ref());
+        Fingerprint(fingerprint)
+    }
+}
+
+/// The file.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    key: String,
+    saved: Mutex<Suspended>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    key: String,
+    routes: BTreeMap<String, Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    cause: Cause,
+    reason: String,
+    since: u64,
+    fingerprint: String,
+}
+
+impl Store {
+    /// Reads the file; a missing one is empty. A file that cannot be understood is an error: going on would try logins that were
+    /// refused.
+    pub fn open(path: PathBuf) -> io::Result<(Self, Suspended, Fingerprints)> {
+        let content = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Content { key: STANDARD.encode(rand::random::<[u8; LEN]>()), routes: BTreeMap::new() }
+            }
+            read => serde_json::from_slice(&read?).map_err(|e| not_understood(&path, &e.to_string()))?,
+        };
+        let octets = |text: &str| -> io::Result<[u8; LEN]> {
+            let wrong = || not_understood(&path, "a key or fingerprint is not 32 octets in base 64");
+            STANDARD.decode(text).ok().and_then(|octets| octets.try_into().ok()).ok_or_else(wrong)
+        };
+        let fingerprints = Fingerprints::with(&octets(&content.key)?);
+        let mut saved = Suspended::new();
+        for (id, Line { cause, reason, since, fingerprint }) in content.routes {
+            let (since, fingerprint) = (Timestamp::from_millis(since), Fingerprint(octets(&fingerprint)?));
+            saved.insert(RouteId::new(&id), Suspension { cause, reason, since, fingerprint });
+        }
+        Ok((Store { path, key: content.key, saved: Mutex::new(saved.clone()) }, saved, fingerprints))
+    }
+
+    /// Writes what `current` gives, if it is not what the file has. It is asked under the file's lock, so that of two calls the
+    /// later one writes the later truth. Blocks.
+    pub fn save(&self, current: impl FnOnce() -> Suspended) -> io::Result<()> {
+        let mut saved = self.saved.lock().expect("nothing panics while it holds what was saved");
+        let current = current();
+        if *saved == current {
+            return Ok(());
+        }
+        let line = |(id, suspension): (&RouteId, &Suspension)| {
+            let Suspension { cause, reason, since, fingerprint } = suspension.clone();
+            let fingerprint = STANDARD.encode(fingerprint.0);
+            (id.to_string(), Line { cause, reason, since: since.as_millis(), fingerprint })
+        };
+        let content = Content { key: self.key.clone(), routes: current.iter().map(line).collect() };
+        durable::replace(&self.path, &serde_json::to_vec_pretty(&content)?)?;
+        *saved = current;
+        Ok(())
+    }
+}
+
+fn not_understood(path: &std::path::Path, why: &str) -> io::Error {
+    let remedy = format!("{}: {why}; delete the file to let every suspended route go on", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Caps, Login, RouteKind, TlsPolicy};
+
+    const SECRET: &str = "canary-7c1e";
+
+    fn route(password: &str) -> Route {
+        Route {
+            id: RouteId::new("own-server.a"),
+            kind: RouteKind::OwnServer,
+            host: "mail.a.dk".into(),
+            port: 587,
+            tls: TlsPolicy::default(),
+            login: Some(Login {
+                username: "webcrm".into(),
+                secret: LoginSecret::Password(password.into()),
+                allow_plaintext: false,
+            }),
+            caps: Caps::default(),
+            message_size: 1 << 20,
+        }
+    }
+
+    fn suspension(cause: Cause, fingerprint: Fingerprint) -> Suspension {
+        Suspension { cause, reason: "535 5.7.8 no".into(), since: Timestamp::from_millis(1 << 40), fingerprint }
+    }
+
+    #[test]
+    fn a_login_is_known_again_after_a_restart_and_another_one_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("suspensions.json");
+        let (store, suspended, fingerprints) = Store::open(path.clone()).unwrap();
+        assert!(suspended.is_empty());
+        let by_login = suspension(Cause::Login, fingerprints.of(&route(SECRET)));
+        let by_operator = suspension(Cause::Operator, fingerprints.of(&route(SECRET)));
+        let all = Suspended::from([(RouteId::new("a"), by_login), (RouteId::new("b"), by_operator)]);
+        store.save(|| all.clone()).unwrap();
+
+        let (_, suspended, fingerprints) = Store::open(path.clone()).unwrap();
+        assert_eq!(suspended, all);
+        let stands = |id: &str, route: &Route| suspended[&RouteId::new(id)].stands(route, &fingerprints);
+        assert!(stands("a", &route(SECRET)));
+        assert!(!stands("a", &route("mended")), "another password");
+        assert!(!stands("a", &Route { host: "mail2.a.dk".into(), ..route(SECRET) }), "another server");
+        assert!(!stands("a", &Route { login: None, ..route(SECRET) }), "no login");
+        assert!(stands("b", &route("mended")), "an operator's word stands");
+    }
+
+    #[test]
+    fn the_file_has_neither_the_secret_nor_a_hash_of_it_and_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["one", "two"].map(|name| {
+            let path = folder.path().join(name);
+            let (store, _, fingerprints) = Store::open(path.clone()).unwrap();
+            let one = suspension(Cause::Login, fingerprints.of(&route(SECRET)));
+            store.save(|| Suspended::from([(RouteId::new("a"), one)])).unwrap();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            fs::read_to_string(path).unwrap()
+        });
+        assert!(!files[0].contains(SECRET));
+        let fingerprint = |text: &str| {
+            let content: Content = serde_json::from_str(text).unwrap();
+            content.routes["a"].fingerprint.clone()
+        };
+        assert_ne!(fingerprint(&files[0]), fingerprint(&files[1]), "the same login in two files");
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_an_error_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("suspensions.json");
+        for content in ["{", r#"{"key": "00", "routes": {}}"#] {
+            fs::write(&path, content).unwrap();
+            assert!(Store::open(path.clone()).unwrap_err().to_string().contains("delete the file"), "{content}");
+        }
+    }
+}

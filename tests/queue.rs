@@ -1,0 +1,18 @@
+//! The queue between a real spool and real sockets: whose mail waits for what, and what becomes of it over time and restarts.
+
+#[path = "support/capture.rs"]
+#[allow(dead_code, reason = "each test binary uses its part")]
+mod capture;
+#[path = "support/drafts.rs"]
+mod drafts;
+
+#[path = "queue/clock.rs"]
+mod clock;
+#[path = "queue/overdue.rs"]
+mod overdue;
+#[path = "queue/rig.rs"]
+mod rig;
+#[path = "queue/suspensions.rs"]
+mod suspensions;
+#[path = "queue/tiers.rs"]
+mod tiers;

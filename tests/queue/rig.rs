@@ -1,0 +1,220 @@
+//! A queue with its spool, routes and event log in a scratch folder that outlives it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use postbud::bounce::{self, Postmaster};
+use postbud::customer::{BulkPolicy, Customer, Directory, SigningDomain, Standings, Tier, Via};
+use postbud::delivery::{self, Delivery, Egress};
+use postbud::dkim::{Profile, Selector, Signer, SigningKey, Workers};
+use postbud::events::{self, Events};
+use postbud::message::{CustomerId, QueueId};
+use postbud::queue::{self, Patience, Queue, Schedule};
+use postbud::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
+use postbud::smtp::Domain;
+use postbud::spool::{self, Embedded, Filter, Lane, Record, Spool};
+use serde_json::Value;
+
+use crate::drafts::{draft, lane};
+
+/// Who mail goes to.
+pub const TO: &str = "b@example.net";
+
+/// A queue at work.
+pub struct Rig {
+    pub spool: Arc<Embedded>,
+    pub queue: Queue,
+    pub directory: Arc<ArcSwap<Directory>>,
+    pub standings: Standings,
+    log: std::path::PathBuf,
+    running: events::Running,
+    workers: Workers,
+}
+
+impl Rig {
+    /// Opens the folder's spool and starts to deliver it.
+    pub async fn start(folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig {
+        let rig = Rig::stopped(folder);
+        rig.deliver(folder, directory, patience, bounces)
+    }
+
+    /// The folder's spool, for what is to be there before anything is delivered.
+    pub fn stopped(folder: &Path) -> Arc<Embedded> {
+        Embedded::open(spool::Settings {
+            dir: folder.join("spool"),
+            min_free: 0,
+            min_free_inodes: 0,
+            segment_size: 1 << 20,
+            settle_delay: Duration::from_millis(5),
+            ..spool::Settings::default()
+        })
+        .unwrap()
+    }
+
+    /// Stops in order.
+    pub async fn stop(self) -> Vec<Value> {
+        self.queue.stop(Duration::from_secs(5)).await;
+        self.spool.stop().await;
+        let workers = self.workers;
+        tokio::task::spawn_blocking(move || workers.stop()).await.unwrap();
+        self.running.stop().await;
+        logged(&self.log)
+    }
+
+    /// Everything waiting.
+    pub async fn records(&self) -> Vec<Record> {
+        self.spool.list(Filter::default(), 10_000).await.unwrap()
+    }
+
+    /// Commits a message to a lane.
+    pub async fn commit(&self, lane: Lane, seed: u64) -> QueueId {
+        let draft = spool::Draft { lane, ..draft("", &[TO], seed, 100) };
+        self.spool.commit(draft).await.unwrap().id()
+    }
+
+    /// The events so far.
+    pub fn events(&self) -> Vec<Value> {
+        logged(&self.log)
+    }
+
+    /// Waits until the events fit.
+    pub async fn wait_for_events(&self, what: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        for _ in 0..1500 {
+            let events = self.events();
+            if fits(&events) {
+                return events;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("waited in vain until {what}: {:#?}", self.events());
+    }
+}
+
+/// What can be delivered from.
+pub trait Deliver {
+    /// Starts a queue on this spool.
+    fn deliver(self, folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig;
+}
+
+impl Deliver for Arc<Embedded> {
+    fn deliver(self, folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig {
+        let log = folder.join("events.jsonl");
+        let settings =
+            events::Settings { log: Some(log.clone()), state_dir: folder.to_owned(), ..events::Settings::default() };
+        let (events, running) = Events::start(settings).unwrap();
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let egress = Egress::bound(local, local);
+        let delivery = Arc::new(Delivery::new(delivery::Settings::new("out.example.com", egress)).unwrap());
+        let directory = Arc::new(ArcSwap::from_pointee(directory));
+        let standings = Standings::default();
+        let workers = Workers::start(1, 4).unwrap();
+        let spool: Arc<dyn Spool> = self.clone();
+        let parts = queue::Parts {
+            spool: Arc::clone(&spool),
+            delivery,
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            events: events.clone(),
+            postmaster: Postmaster {
+                settings: Arc::new(bounce::Settings { route: bounces, ..bounce::Settings::default() }),
+                directory: Arc::clone(&directory),
+                standings: standings.clone(),
+                workers: workers.clone(),
+                spool,
+            },
+        };
+        let settings = queue::Settings {
+            patience,
+            ledger: folder.join("daily-counters.json"),
+            suspensions: folder.join("suspensions.json"),
+        };
+        let queue = Queue::start(settings, parts).unwrap();
+        Rig { spool: self, queue, directory, standings, log, running, workers }
+    }
+}
+
+fn logged(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The events of a kind.
+pub fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["event"] == kind).collect()
+}
+
+/// How long is waited: notice after one, giving up after three seconds.
+pub fn impatient() -> Patience {
+    let second = Duration::from_secs(1);
+    Patience {
+        retry: Schedule { first: second, factor: 1.0, longest: second, give_up: 3 * second },
+        delay_notice: second,
+    }
+}
+
+/// A plaintext route to a server.
+pub fn route(id: &str, server: SocketAddr) -> Route {
+    Route {
+        id: RouteId::new(id),
+        kind: if id.starts_with("mailjet") { RouteKind::Mailjet } else { RouteKind::OwnServer },
+        host: server.ip().to_string(),
+        port: server.port(),
+        tls: TlsPolicy { mode: TlsMode::Off, ..TlsPolicy::default() },
+        login: None,
+        caps: Caps { concurrency: 2, ..Caps::default() },
+        message_size: 1 << 20,
+    }
+}
+
+/// The same with a login.
+pub fn with_login(id: &str, server: SocketAddr, password: &str) -> Route {
+    let login =
+        Login { username: "webcrm".into(), secret: LoginSecret::Password(password.into()), allow_plaintext: true };
+    Route { login: Some(login), ..route(id, server) }
+}
+
+/// A customer with these domains who wants bounces by mail.
+pub fn customer(id: &str, domains: &[&str], via: Via) -> Customer {
+    let signed = |name: &&str| {
+        let domain = Domain::parse(name).unwrap();
+        let key = SigningKey::generate_ed25519().unwrap();
+        let profile = Profile::new(domain.clone(), Selector::parse("postbud1").unwrap(), key);
+        (domain, SigningDomain::Ready(Arc::new(Signer::new(vec![profile]).unwrap())))
+    };
+    Customer {
+        id: CustomerId::new(id),
+        name: id.into(),
+        domains: domains.iter().map(signed).collect(),
+        bounce_domains: Vec::new(),
+        via,
+        suspended: None,
+        bulk: BulkPolicy::Warn,
+        bounce_mail: true,
+        track_opens: None,
+        track_clicks: None,
+    }
+}
+
+/// One customer, `x`, with the domain of [`lane`] and a server of its own.
+pub fn own_server(route: Route) -> Directory {
+    Directory::new(vec![customer("x", &["test.dk"], Via::OwnServer(Arc::new(route)))], BTreeMap::new())
+}
+
+/// Mailjet's tiers.
+pub fn tiers(tiers: Vec<(&str, Tier)>) -> BTreeMap<String, Tier> {
+    tiers.into_iter().map(|(name, tier)| (name.to_owned(), tier)).collect()
+}
+
+/// The lane of a customer's mail from a domain.
+pub fn lane_of(customer: &str, domain: &str) -> Lane {
+    Lane { domain: Domain::parse(domain).unwrap(), ..lane(customer) }
+}
+
+/// An address where nobody listens.
+pub fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,47 @@
+//! Spools that older programs left.
+
+use std::time::Duration;
+
+use postbud::spool::{Embedded, Filter, RecipientState, Record, Spool};
+use postbud::time::Timestamp;
+
+use crate::drafts::{content, lane, soon};
+use crate::promises::{bytes_of, claim_all, settings};
+
+/// A sealed segment of format 1, whose footer knows no From domains: message 1 deferred in part, 2 held, 3 settled, 4 untried.
+const FORMAT_1: (&str, &[u8]) =
+    ("00000001-ab0265e95f12d359.seg", include_bytes!("format-1/00000001-ab0265e95f12d359.seg"));
+
+fn by_seed(records: Vec<Record>) -> Vec<(String, Record)> {
+    records.into_iter().map(|record| (record.message_id.clone(), record)).collect()
+}
+
+#[tokio::test]
+async fn a_spool_of_format_1_is_read_whole_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let segment = dir.path().join(FORMAT_1.0);
+    std::fs::write(&segment, FORMAT_1.1).unwrap();
+    for _ in 0..2 {
+        let spool = Embedded::open(settings(dir.path())).unwrap();
+        let records = by_seed(spool.list(Filter::default(), 10).await.unwrap());
+        let seeds: Vec<&str> = records.iter().map(|(seed, _)| seed.as_str()).collect();
+        assert_eq!(seeds, ["1@test.dk", "2@test.dk", "4@test.dk"]);
+        assert_eq!(records[0].1.lane, lane("x"));
+        assert_eq!(records[1].1.lane, lane("y"));
+        let deferred = &records[0].1;
+        assert_eq!(deferred.recipients[0], RecipientState::Waiting { last_reply: None });
+        assert_eq!(deferred.recipients[1], RecipientState::Delivered { reply: "250 ok".into() });
+        assert_eq!((deferred.attempts, deferred.delay_notified), (1, true));
+        assert_eq!(deferred.waited_for_caps, Duration::from_secs(7));
+        assert_eq!(deferred.due, Timestamp::from_millis(1_800_000_000_000));
+        assert_eq!(records[1].1.held.as_deref(), Some("by hand"));
+        spool.stop().await;
+        assert_eq!(std::fs::read(&segment).unwrap(), FORMAT_1.1, "an older program may still read it");
+    }
+    let spool = Embedded::open(settings(dir.path())).unwrap();
+    let due = spool.claim(&lane("x"), soon(), 10, &|_| soon()).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(bytes_of(&due[0]).await, <[Vec<u8>; 2]>::from(content(4, 2500)).concat());
+    drop(due);
+    assert_eq!(claim_all(&*spool, "x").await.len(), 1);
+}
