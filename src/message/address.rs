@@ -124,6 +124,10 @@ impl Cursor<'_> {
         if self.peek() != Some(b'@') {
             return Err(AddressError::Syntax);
         }
+        // Quoted, a whole address of somebody else's may stand here: readers that know no quoting show that one.
+        if self.text[start..self.pos].iter().any(|b| b"@<>,;:".contains(b)) {
+            return Err(AddressError::Syntax);
+        }
         self.pos += 1;
         if self.peek() == Some(b'[') {
             let len = memchr::memchr(b']', &self.text[self.pos..]).ok_or(AddressError::Syntax)?;
@@ -197,6 +201,8 @@ mod tests {
             (b" just a name", AddressError::Syntax),
             (b" =?utf-8?b?Y2VvQGV2aWwuZGs=?==?utf-8?Q?=00?=@test.dk", AddressError::Syntax),
             (b" CEO <\"=?utf-8?b?Y2VvQGV2aWwuZGs=?=\"@test.dk>", AddressError::Syntax),
+            (b" \"ceo@evil.dk\"@test.dk", AddressError::Syntax),
+            (b" <\"<ceo>\"@test.dk>", AddressError::Syntax),
         ] {
             assert_eq!(single(value), Err(why), "{:?}", value.escape_ascii());
         }

@@ -87,6 +87,8 @@ pub enum Refusal {
     Syntax(&'static str),
     /// Not UTF-8, or a control character in the line.
     Octets,
+    /// Longer than a line may be.
+    TooLong,
     /// A parameter of MAIL or RCPT that is not offered.
     Parameter(String),
     /// A parameter whose value is wrong or that is given twice.
@@ -106,6 +108,8 @@ impl Refusal {
             Refusal::Octets => {
                 Reply::new(500, EnhancedCode(5, 5, 2), "a command holds printable characters and ends with CRLF")
             }
+            // RFC 5321 §4.2.2.
+            Refusal::TooLong => Reply::new(500, EnhancedCode(5, 5, 2), "this line is too long"),
             // RFC 5321 §4.1.1.11.
             Refusal::Parameter(name) => {
                 Reply::new(555, EnhancedCode(5, 5, 4), format!("parameter {name} is not offered here"))

@@ -24,6 +24,9 @@ impl fmt::Display for EnhancedCode {
     }
 }
 
+/// The longest line of a reply, codes and CRLF included (RFC 5321 §4.5.3.1.5).
+pub const LINE: usize = 512;
+
 /// One SMTP reply: the code, the enhanced code where there is one, and the text line by line.
 ///
 /// The server writes it with [`Reply::write_to`]; the client gets one from what a smarthost said.
@@ -63,18 +66,27 @@ impl Reply {
         matches!(self.code, 500..=599)
     }
 
-    /// Appends the reply as it goes over the wire. CR, LF and NUL inside the text become spaces: a reply can
-    /// never be split by what it quotes.
+    /// Appends the reply as it goes over the wire. Whatever the text quotes, a line has no more than [`LINE`] octets, all of them
+    /// printable ASCII (RFC 5321 §4.2): controls become spaces, so that a reply is never split, other characters question marks,
+    /// and what is too long is cut.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let last = self.lines.len().saturating_sub(1);
         for (i, line) in self.lines.iter().enumerate() {
+            let start = out.len();
             out.extend_from_slice(self.code.to_string().as_bytes());
             out.push(if i == last { b' ' } else { b'-' });
             if let Some(code) = self.enhanced {
                 out.extend_from_slice(code.to_string().as_bytes());
                 out.push(b' ');
             }
-            out.extend(line.bytes().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { b }));
+            let room = LINE - b"\r\n".len() - (out.len() - start);
+            // One mark for each character: the octets that only continue one are passed over.
+            let shown = line.bytes().filter(|b| !matches!(b, 0x80..=0xbf)).map(|b| match b {
+                b' '..=b'~' => b,
+                0x80.. => b'?',
+                _ => b' ',
+            });
+            out.extend(shown.take(room));
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -105,6 +117,14 @@ mod tests {
         let mut out = Vec::new();
         reply.write_to(&mut out);
         assert_eq!(out, b"550-5.7.1 first\r\n550 5.7.1 second  250 injected\r\n");
+    }
+
+    #[test]
+    fn no_text_makes_a_line_too_long_or_takes_it_out_of_ascii() {
+        let mut out = Vec::new();
+        Reply::new(501, EnhancedCode(5, 1, 7), format!("søren\u{1b}[2J{}", "x".repeat(4000))).write_to(&mut out);
+        assert!(out.starts_with(b"501 5.1.7 s?ren [2Jxxx") && out.ends_with(b"xxx\r\n"), "{}", out.escape_ascii());
+        assert_eq!(out.len(), 512);
     }
 
     #[test]

@@ -120,6 +120,12 @@ impl Submitters {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&self.tag(credentials)).cloned()
     }
 
+    /// The submitter as it is configured now, if its password has not changed: what it may do is decided anew for each message.
+    pub fn current(&self, submitter: &Submitter) -> Option<Arc<Submitter>> {
+        let entry = self.by_name.get(&submitter.username)?;
+        (entry.submitter.password_hash == submitter.password_hash).then(|| Arc::clone(&entry.submitter))
+    }
+
     /// Checks a password. Takes tens of milliseconds whatever the name: call it on a blocking thread.
     pub fn verify(&self, credentials: &Credentials) -> Option<Arc<Submitter>> {
         let entry = self.by_name.get(credentials.username.as_str());

@@ -202,7 +202,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn next_line(&mut self) -> Result<Option<Next>, Broken> {
         let now = Instant::now();
         let pending = self.wire.pending();
-        let limit = if self.session.is_logging_in() { LOGIN_LINE } else { COMMAND_LINE };
         let Some(len) = memchr::memchr(b'\n', pending) else {
             if pending.len() > OVERLONG {
                 let reply = Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line");
@@ -213,8 +212,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let line = &pending[..len];
         let secret =
             self.session.is_logging_in() || line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
+        let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
         let next = match line.strip_suffix(b"\r") {
-            Some(line) if line.len() > limit => self.session.no_line(&Refusal::Syntax("a shorter line"), now),
+            Some(line) if line.len() > limit => self.session.no_line(&Refusal::TooLong, now),
             Some(line) => {
                 let context = &self.shared.context;
                 self.session.line(line, now, |path| intake::carries(path, context))

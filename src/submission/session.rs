@@ -143,6 +143,11 @@ impl Session {
         Reply::bare(220, format!("{} ESMTP postbud", self.rules.hostname))
     }
 
+    /// Who the client is, after a reload.
+    pub(super) fn identify(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+    }
+
     pub(super) fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
@@ -178,13 +183,16 @@ impl Session {
             State::Login(exchange) => self.step(exchange.answered(line)),
             state => {
                 self.state = state;
-                let of_recipient = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT"));
+                let verb = line.get(..4).unwrap_or_default();
+                let is_verb = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
                 let next = match Command::parse(line) {
                     Ok(command) => self.command(command, now, carries),
+                    // How many octets follow, nobody knows: none of them may be obeyed.
+                    Err(refusal @ Refusal::Syntax(_)) if is_verb("BDAT") => Next::Close(refusal.reply()),
                     Err(refusal) => Next::Say(refusal.reply()),
                 };
                 match &next {
-                    Next::Say(reply) if of_recipient && self.forgives(reply) => return next,
+                    Next::Say(reply) if is_verb("RCPT") && self.forgives(reply) => return next,
                     _ => next,
                 }
             }
@@ -195,11 +203,15 @@ impl Session {
     /// A line that is no command: too long, or with a line end that is not CRLF. A login under way ends with it (RFC 4954 §4):
     /// the client takes the next line for a command again, and so must we.
     pub(super) fn no_line(&mut self, why: &Refusal, now: Instant) -> Next {
+        let mut reply = why.reply();
         if self.is_logging_in() {
             self.state = State::Ready;
+            if *why == Refusal::TooLong {
+                // RFC 4954 §6: authentication exchange line is too long.
+                reply.enhanced = Some(EnhancedCode(5, 5, 6));
+            }
         }
-        let next = Next::Say(why.reply());
-        self.counted(next, now)
+        self.counted(Next::Say(reply), now)
     }
 
     /// The login was right.

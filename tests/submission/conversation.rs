@@ -207,7 +207,7 @@ fn lines_that_are_no_lines_are_refused() {
         client.hear("500 5.5.2");
     }
     client.send([&[b'x'; 5000][..], b"\r\n"].concat());
-    client.hear("501 5.5.4");
+    client.hear("500 5.5.2");
     client.send(vec![b'x'; 200_000]);
     client.hear("421 4.5.2");
     client.closed();
@@ -337,6 +337,34 @@ fn chunks_can_be_given_up_and_their_rules_are_those_of_data() {
         }
     }
     assert!(server.spool.drafts().is_empty());
+}
+
+#[test]
+fn nothing_behind_a_malformed_bdat_is_obeyed() {
+    let server = Setup::default().start();
+    for bdat in ["BDAT 6 LAST.", "BDAT -6", "BDAT", "BDAT 999999999999999999999 LAST"] {
+        let mut client = server.logged_in();
+        client.send(format!("MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n{bdat}\r\nNOOP\r\n"));
+        for start in ["250", "250", "501 5.5.4"] {
+            client.hear(start);
+        }
+        client.closed();
+    }
+}
+
+#[test]
+fn replies_are_short_ascii_lines_whatever_they_quote() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    for line in [format!("MAIL FROM:<{}>", "x".repeat(4000)), format!("MAIL FROM:<a@test.dk> {}", "P".repeat(4000))] {
+        client.send(format!("{line}\r\n"));
+        assert_eq!(client.reply().len(), 510, "{line}");
+    }
+    client.say("MAIL FROM:<søren@own.dk> SMTPUTF8", "250");
+    client.say("RCPT TO:<b@example.com>", "250");
+    client.say("DATA", "354");
+    client.send("From: a@test.dk\r\n\r\n.\r\n");
+    client.hear("550 5.7.1 MAIL FROM s?ren@own.dk is in no domain");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use postbud::message::CustomerId;
 use postbud::submission::{Allowed, ListenerAuth, LoginLabels, Submitter, Submitters};
 
 use crate::support::{PASSWORD, Server, Setup, USERNAME, base64, hash, plain};
@@ -49,6 +50,36 @@ fn a_reload_forgets_verified_passwords() {
 }
 
 #[test]
+fn a_reload_takes_effect_on_who_is_logged_in() {
+    let server = Setup::default().start();
+    let mail = "From: a@test.dk\n\nDav\n";
+    let mut client = server.logged_in();
+    let mut chunking = server.logged_in();
+    assert!(client.mail("a@test.dk", mail).starts_with("250"));
+    let old = Arc::clone(&server.submitters.load_full());
+    // The same login may send for fewer customers now.
+    let fewer = |password_hash| Submitter {
+        username: USERNAME.to_owned(),
+        password_hash,
+        customers: Allowed::Listed([CustomerId::new("own")].into()),
+        urgency: None,
+    };
+    server.submitters.store(Arc::new(Submitters::new(vec![fewer(hash(PASSWORD))]).unwrap()));
+    let reply = client.mail("a@test.dk", mail);
+    assert!(reply.starts_with("550 5.7.1 this login may not send"), "{reply}");
+    // And now it is another's.
+    server.submitters.store(Arc::new(Submitters::new(vec![fewer(hash("another"))]).unwrap()));
+    for (client, content) in [(&mut client, "DATA"), (&mut chunking, "BDAT 0 LAST")] {
+        client.say("MAIL FROM:<a@own.dk>", "250");
+        client.say("RCPT TO:<b@example.com>", "250");
+        client.say(content, "421 4.7.0 this login has changed");
+        client.closed();
+    }
+    server.submitters.store(old);
+    server.logged_in();
+}
+
+#[test]
 fn exchanges_can_be_given_up_and_garbage_is_refused() {
     let server = Setup::default().start();
     let mut client = server.connect();
@@ -75,8 +106,9 @@ fn exchanges_can_be_given_up_and_garbage_is_refused() {
     // Long answers are allowed here (RFC 4954 §4), endless ones are not.
     client.say("AUTH PLAIN", "334");
     client.say(&base64(&format!("\0{}\0x", "u".repeat(8_000))), "535");
+    client.say(&format!("AUTH PLAIN {}", base64(&format!("\0{}\0x", "u".repeat(8_000)))), "535");
     client.say("AUTH PLAIN", "334");
-    client.say(&"A".repeat(20_000), "501 5.5.4");
+    client.say(&"A".repeat(20_000), "500 5.5.6");
     // Such a line ends the login, and so does one with a lone LF: what follows is a command again, not an answer.
     client.say("NOOP", "250");
     client.say("AUTH PLAIN", "334");

@@ -25,11 +25,11 @@ pub(super) struct Chunked {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads a message up to its dot.
     pub(super) async fn data(&mut self, transaction: Transaction) -> Result<(), Broken> {
-        self.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
         let shared = Arc::clone(&self.shared);
         let (context, limits) = (&shared.context, &shared.context.limits);
         let mut pace = Pace::new(transaction.started, limits);
         let mut intake = self.intake(transaction)?;
+        self.wire.say(&Reply::bare(354, "end with <CRLF>.<CRLF>"));
         let mut reader = DataReader::dotted(limits.line_length);
         loop {
             let taken = reader.read(self.wire.pending(), |text| intake.push(text, context));
@@ -136,7 +136,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn intake(&mut self, transaction: Transaction) -> Result<Intake, Broken> {
-        let identity = self.session.identity().cloned().ok_or(Broken::Gone)?;
+        let mut identity = self.session.identity().cloned().ok_or(Broken::Gone)?;
+        if let Identity::Submitter(submitter) = &identity {
+            // A reload takes effect on those who are logged in, too.
+            let Some(current) = self.shared.context.submitters.load().current(submitter) else {
+                return Err(self.farewell(
+                    "login_changed",
+                    EnhancedCode(4, 7, 0),
+                    "this login has changed; log in again",
+                ));
+            };
+            identity = Identity::Submitter(current);
+            self.session.identify(identity.clone());
+        }
         let limits = &self.shared.context.limits;
         Ok(Intake::new(transaction, identity, limits, self.shared.budget.share()))
     }
