@@ -39,7 +39,7 @@ use crate::message::CustomerId;
 use crate::queue::ledger::Ledger;
 use crate::queue::routes::Routes;
 use crate::queue::suspensions::Store;
-use crate::route::{Cause, Route, RouteControl, RouteId, RouteStatus, Switched};
+use crate::route::{Cause, Route, RouteControl, RouteId, RouteState, RouteStatus, Switched};
 use crate::spool::{Kind, Lane, Spool};
 use crate::time::Timestamp;
 
@@ -153,6 +153,7 @@ impl Queue {
             tasks: TaskTracker::new(),
         }));
         queue.reload();
+        queue.tell_of_suspensions();
         let inner = &queue.0;
         inner.tasks.spawn(dispatch(Arc::clone(inner)));
         inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
@@ -164,6 +165,17 @@ impl Queue {
     /// What is counted.
     pub fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// Says which routes a former process left suspended: the alert of then is not in this process's memory.
+    fn tell_of_suspensions(&self) {
+        for route in self.list() {
+            if let RouteState::Suspended { cause, reason, since } = route.state {
+                let detail =
+                    format!("route still suspended, since {since}: {reason}. What lifts it: {}", cause.lifted_by());
+                self.0.alert(None, Some(&route.id), detail);
+            }
+        }
     }
 
     /// The directory was replaced: routes and caps change from the next attempt on; routes suspended for their login that have a

@@ -125,7 +125,7 @@ impl Embedded {
             let mut from = Some(filter.first());
             let bits = filter.recipient_domain.as_ref().map_or(0, domain_bit);
             while let Some(start) = from {
-                let (found, next) = shared.index().select(&filter, bits, start, LOOK);
+                let (found, next) = shared.index().select(&filter, bits, start, LOOK, usize::MAX);
                 from = next;
                 let found = in_domain(&shared, &filter, found).await?;
                 {
@@ -151,6 +151,11 @@ impl Embedded {
             Ok(changed)
         })
     }
+}
+
+/// How many entries to select for `most` records: more where the disk has the last word.
+fn enough(filter: &Filter, most: usize) -> usize {
+    if filter.recipient_domain.is_some() { usize::MAX } else { most }
 }
 
 /// Of these, the ones with a recipient waiting in the filter's domain, if it names one.
@@ -372,7 +377,8 @@ impl Spool for Embedded {
             let mut records = Vec::new();
             let mut from = Some(filter.first());
             while let Some(start) = from.filter(|_| records.len() < limit) {
-                let (found, next) = shared.index().select(&filter, bits, start, LOOK);
+                let most = enough(&filter, limit - records.len());
+                let (found, next) = shared.index().select(&filter, bits, start, LOOK, most);
                 from = next;
                 for entry in found {
                     if records.len() == limit {
@@ -437,7 +443,8 @@ impl Spool for Embedded {
             let mut leases = Vec::new();
             let mut from = Some(filter.first());
             while let Some(start) = from.filter(|_| leases.len() < limit) {
-                let (found, next) = shared.index().select(&filter, bits, start, LOOK);
+                let most = enough(&filter, limit - leases.len());
+                let (found, next) = shared.index().select(&filter, bits, start, LOOK, most);
                 from = next;
                 let found = in_domain(&shared, &filter, found).await?;
                 let seized: Vec<_> = {

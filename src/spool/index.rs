@@ -4,12 +4,14 @@
 //! It is pure: the committer, recovery and the port's calls change it under one lock, in the order in which their frames
 //! are written.
 
+mod select;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::record::{State, Status};
 use super::sorted::Sorted;
-use super::{Filter, Lane, LaneStats};
+use super::{Lane, LaneStats};
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
@@ -369,63 +371,6 @@ impl Index {
         for (lane, id) in found {
             self.lanes[lane as usize].oldest_from = Some(id);
         }
-    }
-
-    /// Looks at up to `look` entries from an id on; returns those that may match, and where to go on. What stands only on
-    /// disk (a recipient in a domain) is still to be checked.
-    pub fn select(&self, filter: &Filter, domain: u32, from: QueueId, look: usize) -> (Vec<Entry>, Option<QueueId>) {
-        // Names are compared once a lane, not once a message.
-        let lanes: Option<Vec<bool>> =
-            filter.lanes.as_ref().map(|lanes| self.names.iter().map(|name| lanes.contains(name)).collect());
-        let mut found = Vec::new();
-        if let Some(ids) = &filter.ids {
-            let mut ids = ids.range(from..);
-            let entries = ids.by_ref().take(look).filter_map(|id| self.entries.get(*id));
-            found.extend(entries.filter(|entry| self.matches(entry, filter, domain)));
-            return (found, ids.next().copied());
-        }
-        for (looked, entry) in self.entries.from(from).enumerate() {
-            if looked == look {
-                return (found, Some(entry.id));
-            }
-            // Ids go up with time: nothing after this one arrived before it.
-            if filter.arrived_before.is_some_and(|before| entry.id.arrived() >= before) {
-                return (found, None);
-            }
-            let in_lanes = lanes.as_ref().is_none_or(|lanes| lanes[entry.lane as usize]);
-            if in_lanes && self.matches(entry, filter, domain) {
-                found.push(*entry);
-            }
-        }
-        (found, None)
-    }
-
-    /// What of a filter can be told from the index.
-    pub fn matches(&self, entry: &Entry, filter: &Filter, domain: u32) -> bool {
-        filter.held.is_none_or(|held| entry.held() == held)
-            && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)
-            && filter.delay_notified.is_none_or(|notified| entry.delay_notified == notified)
-            && filter.due_after.is_none_or(|after| entry.due > after)
-            && entry.domains & domain == domain
-            && filter.after.is_none_or(|after| entry.id > after)
-            && filter.arrived_before.is_none_or(|before| entry.id.arrived() < before)
-            && filter.customer.as_ref().is_none_or(|customer| self.lane(entry.lane).customer == *customer)
-            && filter.lanes.as_ref().is_none_or(|lanes| lanes.contains(self.lane(entry.lane)))
-            && filter.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
-    }
-
-    /// The messages in a segment, from an id on; looks at up to `look` entries.
-    pub fn in_segment(&self, segment: u32, from: QueueId, look: usize) -> (Vec<QueueId>, Option<QueueId>) {
-        let mut found = Vec::new();
-        for (looked, entry) in self.entries.from(from).enumerate() {
-            if looked == look {
-                return (found, Some(entry.id));
-            }
-            if entry.place.segment == segment {
-                found.push(entry.id);
-            }
-        }
-        (found, None)
     }
 
     fn change(&mut self, id: QueueId, change: impl FnOnce(&mut Entry)) {

@@ -51,7 +51,9 @@ async fn a_refused_login_is_not_tried_again_by_restarts_until_it_is_changed() {
         assert_eq!(cause(&rig), Some(Cause::Login));
         rig.commit(lane("x"), 2).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        rig.stop().await;
+        let events = rig.stop().await;
+        let last = of_kind(&events, "alert").pop().unwrap();
+        assert!(last["detail"].as_str().unwrap().contains("still suspended, since"), "{last}");
     }
     assert_eq!(asked.load(Ordering::SeqCst), refused, "no login was tried");
     assert!(server.received().is_empty());
