@@ -166,6 +166,16 @@ fn a_second_relay_on_the_same_state_refuses_to_start_and_the_first_goes_on() {
 }
 
 #[test]
+fn the_soft_limit_of_open_files_does_not_bound_the_connections() {
+    let server = Capture::start();
+    let site = Site::new(&[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }]);
+    let relay = site.start_with_open_files(128);
+    let clients: Vec<_> = (0..300).map(|_| Client::connect(site.smtp).unwrap()).collect();
+    drop(clients);
+    relay.stop();
+}
+
+#[test]
 fn pages_and_metrics_tell_what_happened() {
     let server = Capture::start();
     let site = Site::new(&[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }]);

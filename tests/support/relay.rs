@@ -149,8 +149,20 @@ impl Site {
 
     /// Starts the relay without waiting.
     pub fn start_unready(&self) -> Running {
+        self.spawn(&mut Command::new(env!("CARGO_BIN_EXE_postbud")))
+    }
+
+    /// Starts the relay with a soft limit of open files, and waits until it greets.
+    pub fn start_with_open_files(&self, soft: u32) -> Running {
+        let limited = format!("ulimit -Sn {soft} && exec \"$0\" \"$@\"");
+        let running = self.spawn(Command::new("sh").args(["-c", &limited, env!("CARGO_BIN_EXE_postbud")]));
+        running.wait_until_ready(self.smtp);
+        running
+    }
+
+    fn spawn(&self, command: &mut Command) -> Running {
         let log = fs::File::options().create(true).append(true).open(self.path("relay.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_postbud"))
+        let child = command
             .args(["run", "--config", self.config().to_str().unwrap()])
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
