@@ -18,7 +18,10 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        clap_complete::generate(self.shell, &mut super::definition(), "postbud", &mut std::io::stdout());
+        // In one piece: what generates it panics where a write fails.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::definition(), "postbud", &mut script);
+        print!("{}", String::from_utf8_lossy(&script));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -29,6 +29,11 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
     };
     file.write_all(content).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A path without `..` where that is certain to be the same place.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

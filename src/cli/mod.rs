@@ -109,6 +109,7 @@ pub struct ConfigFile {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    end_quietly_with_the_pipe();
     match Cli::parse().command.run() {
         Ok(code) => code,
         Err(error) => {
@@ -116,6 +117,19 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `postbud queue list | head -1` must not end in a panic's message: Rust ignores SIGPIPE, and `println!` panics where a write
+/// fails. Ends as the signal would have ended it.
+fn end_quietly_with_the_pipe() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(128 + 13);
+        }
+        usual(panic);
+    }));
 }
 
 /// The whole command line as clap sees it, for completions, manual pages and tests.

@@ -1,5 +1,6 @@
 //! `postbud run`: the relay, until it is told to stop.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -159,7 +160,9 @@ fn signals() -> std::io::Result<(Stop, Signal)> {
 fn start_log(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: a file or the journal gets plain text.
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // An error means that a log was set up before, which only happens in tests.
     let _ = match format {
         LogFormat::Text => log.try_init(),

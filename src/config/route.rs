@@ -11,7 +11,6 @@ use super::value::{ByteSize, HostName, Port};
 use crate::route::{
     Caps, CapsOverride, Login, LoginSecret, Preset, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion,
 };
-use crate::smtp::Domain;
 
 const USERNAME: Source =
     Source { inline: "username", file: "username_file", env: "username_env", may_be_inline: true, secret: false };
@@ -87,7 +86,7 @@ fn tls(table: &Table<'_>, mode: TlsMode) -> TlsPolicy {
         }
         found
     });
-    let server_name = table.get::<Domain>("server_name").map(|name| name.as_str().to_owned());
+    let server_name = table.get::<HostName>("server_name").map(|name| name.0);
     let client_certificate = secret::key_pair(table, "client_certificate", "client_key");
     let minimum = minimum_tls(table);
 

@@ -1,11 +1,13 @@
 //! Commands that look: list, show, stats, routes.
 
-use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Stats};
+use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Signer, Stats};
 use super::selection::Plan;
 use super::{Output, Relay};
+use crate::customer::SigningDomain;
 use crate::events;
-use crate::message::{QueueId, Urgency};
+use crate::message::{CustomerId, QueueId, Urgency};
 use crate::route::{RouteId, RouteState};
+use crate::smtp::Domain;
 use crate::spool::{Kind, Lane, RecipientState, Record};
 use crate::time::Timestamp;
 
@@ -65,6 +67,22 @@ impl Relay {
         message.history = self.history(id).await;
         out.item(&message).await?;
         Ok(Ok(Done { count: 1, ..Done::default() }))
+    }
+
+    /// What signs for each domain of a customer; nothing where there is no such customer.
+    pub(super) fn signers(&self, customer: &str) -> Vec<Signer> {
+        let directory = self.directory.load();
+        let domains = directory.get(&CustomerId::new(customer)).map(|customer| &customer.domains);
+        let selectors = |domain: &Domain, signing: &SigningDomain| match signing {
+            SigningDomain::Ready(signer) => {
+                let own = signer.profiles().filter(|profile| profile.domain == *domain);
+                own.map(|profile| profile.selector.to_string()).collect()
+            }
+            SigningDomain::Broken(_) => Vec::new(),
+        };
+        let signer =
+            |(domain, signing)| Signer { domain: Domain::to_string(domain), selectors: selectors(domain, signing) };
+        domains.into_iter().flatten().map(signer).collect()
     }
 
     pub(super) fn stats(&self, now: Timestamp) -> Stats {

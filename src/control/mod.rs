@@ -83,6 +83,13 @@ impl Relay {
                 }
                 Ok(Done { count: routes.len() as u64, ..Done::default() })
             }
+            Command::Signers { customer } => {
+                let signers = self.signers(&customer);
+                for signer in &signers {
+                    out.item(signer).await?;
+                }
+                Ok(Done { count: signers.len() as u64, ..Done::default() })
+            }
             Command::Hold { which, reason } => return self.hold(&which, &reason, by, out).await,
             Command::Release { which } => return self.release(&which, by, out).await,
             Command::Retry { which } => return self.retry(&which, by, out).await,

@@ -80,6 +80,11 @@ pub enum Command {
     },
     /// One item: counts.
     Stats,
+    /// An item a From domain of a customer: the selectors its mail is signed with at this moment.
+    Signers {
+        /// Its id.
+        customer: String,
+    },
     /// An item a route.
     Routes,
     /// Stops a route.
@@ -289,6 +294,15 @@ pub struct LaneStats {
     pub delivering: u64,
     /// Age of the oldest message in seconds.
     pub oldest_secs: u64,
+}
+
+/// What signs for one From domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer {
+    /// The domain.
+    pub domain: String,
+    /// The selectors of its own signatures; none where its key cannot be used.
+    pub selectors: Vec<String>,
 }
 
 /// One route.

@@ -64,10 +64,15 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
         Ok(record) => record.value,
         Err(error) => return check.say(Finding::DkimKeyUnusable { reason: error.to_string() }),
     };
-    check.expected.push(format!("{host} TXT \"{value}\""));
-    let Some(published) = published(check, resolver, domain, &host).await else { return };
+    let expected = format!("{host} TXT \"{value}\"");
+    let Some(published) = published(check, resolver, domain, &host).await else {
+        return check.expected.push(expected);
+    };
     let record = KeyRecord::parse(&published);
     flaws(check, &host, &record);
+    if record.findings.iter().any(|flaw| *flaw != crate::dkim::record::Finding::NoVersion) || !key.matches(&record) {
+        check.expected.push(expected);
+    }
     if record.public_key.is_empty() {
         // Revoked, missing or unreadable: already said, and nothing to compare.
         return;

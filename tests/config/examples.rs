@@ -7,6 +7,19 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_reader_that_goes_away_ends_a_command_without_a_panic() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_postbud"))
+        .args(["completions", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("postbud runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(141), ""));
+}
+
+#[test]
 fn the_examples_pass_once_their_keys_and_secrets_are_made() {
     let scratch = Scratch::new();
     let checked = scratch.postbud(&["check", "--config", "config/postbud.toml"]);

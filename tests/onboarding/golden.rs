@@ -105,6 +105,7 @@ fn every_output_reads_as_it_did() {
             Step::Waiting { hosts: hosts(2) },
             Step::Unanswered { reason: text("no answer to TXT postbud2._domainkey.test.dk in time") },
             Step::Switched { selector: text("postbud2"), file: text("config/customers/test-as.toml") },
+            Step::StillSigning { selector: text("postbud1"), until: NOW.to_string() },
             Step::Overlap { until: NOW.to_string() },
             Step::Revoke { hosts: hosts(1) },
             Step::Done { selector: text("postbud2"), old_file: text("keys/test.dk.pem") },

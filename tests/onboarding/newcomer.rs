@@ -269,6 +269,66 @@ fn every_key_changes_at_every_domain_with_nothing_but_the_table_of_records() {
     assert!(err(&site.run(&["dkim", "rotate", "test-as", "--key", "ed25519"], "")).contains("no customer"));
 }
 
+/// A relay that is ended with its test.
+struct Relay(std::process::Child);
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_old_key_stays_while_the_running_relay_signs_with_it() {
+    let Some(mut site) = Site::new(WORLD) else {
+        return skip("the_old_key_stays_while_the_running_relay_signs_with_it", "knot is not installed");
+    };
+    let added = site.run(&["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet"], "");
+    assert!(added.status.success(), "{}", err(&added));
+    let log = fs::File::create(site.file("relay.log")).unwrap();
+    let relay = Relay(
+        Command::new(env!("CARGO_BIN_EXE_postbud"))
+            .args(["run", "--config", "config/postbud.toml"])
+            .current_dir(site.dir.path())
+            .stderr(log)
+            .spawn()
+            .unwrap(),
+    );
+    let patience = std::time::Instant::now() + Duration::from_secs(30);
+    let wait = |what: &str| {
+        assert!(
+            std::time::Instant::now() < patience,
+            "{what}: {}",
+            fs::read_to_string(site.file("relay.log")).unwrap()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    while !site.run(&["route", "list"], "").status.success() {
+        wait("the relay does not start");
+    }
+    let rotate = |site: &Site| site.run(&["dkim", "rotate", "test-as"], "");
+    let key = printed(&out(&rotate(&site)));
+    site.knot.publish(&format!("{WORLD}{key}"));
+    let switched = rotate(&site);
+    assert!(switched.status.success(), "{}{}", out(&switched), err(&switched));
+    std::thread::sleep(Duration::from_millis(1100));
+    let refused = rotate(&site);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(out(&refused).contains("still signs with postbud1"), "{}{}", out(&refused), err(&refused));
+
+    assert!(Command::new("kill").args(["-HUP", &relay.0.id().to_string()]).status().unwrap().success());
+    let reloaded = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        !out(&rotate(&site)).contains("still signs with postbud1")
+    });
+    assert!(reloaded, "{}", fs::read_to_string(site.file("relay.log")).unwrap());
+    std::thread::sleep(Duration::from_millis(1100));
+    // Nothing was published at the old selector, so there is nothing to revoke.
+    let done = rotate(&site);
+    assert!(done.status.success() && out(&done).contains("postbud2 signs"), "{}{}", out(&done), err(&done));
+}
+
 #[test]
 fn a_rotation_can_be_taken_up_from_another_folder() {
     let Some(mut site) = Site::new(&format!("{WORLD}test.dk. 60 IN TXT \"v=spf1 mx -all\"\n")) else {

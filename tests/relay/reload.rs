@@ -164,6 +164,7 @@ fn files_that_hold_other_secrets_are_taken_up_under_the_same_names() {
     let logins = logins.lock().unwrap().clone();
     assert_eq!(logins.len(), 2, "{logins:?}");
     assert_ne!(logins[0], logins[1]);
+    assert!(!relay.log().contains('\x1b'), "colours in a file: {}", relay.log());
     relay.stop();
 }
 

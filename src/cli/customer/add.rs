@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -149,7 +149,7 @@ impl Args {
         written.0.push(file.clone());
         config::load(&self.config.path).context("with the new customer")?;
         for path in std::mem::take(&mut written.0) {
-            eprintln!("wrote {}", tidy(&path).display());
+            eprintln!("wrote {}", files::tidy(&path).display());
         }
 
         block_on(async {
@@ -163,10 +163,14 @@ impl Args {
             }
             anyhow::Ok(())
         })?;
+        let records = format!("postbud domain records {} --mail", self.id);
         eprintln!(
-            "\nNext:\n  postbud domain records {id} --mail    the same as a mail to the customer\n  postbud domain check {id}             \
-             when it is published\n  systemctl reload postbud              so that a running relay knows the customer",
-            id = self.id
+            "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published\n  \
+             {:width$}   so that a running relay knows the customer",
+            records,
+            format!("postbud domain check {}", self.id),
+            "systemctl reload postbud",
+            width = records.len(),
         );
         Ok(ExitCode::SUCCESS)
     }
@@ -315,11 +319,6 @@ impl Args {
         text.push_str("# [route.limits]\n# preset = \"microsoft365\"   # \"microsoft365\" | \"exchange\" | \"google-relay\" | \"postfix\"\n");
         text
     }
-}
-
-/// A path without `..` where that is certain to be the same place.
-fn tidy(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn given_or_asked(given: Option<String>, question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {

@@ -11,6 +11,8 @@ use clap::ValueEnum;
 use crate::cli::domain::{Desk, Language, customers_dir};
 use crate::cli::{ConfigFile, block_on, files};
 use crate::config;
+use crate::control::protocol::{Command, Signer};
+use crate::control::{self, CallError};
 use crate::customer::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey};
@@ -24,7 +26,7 @@ use crate::time::Timestamp;
 /// Run it again and again: each run does the next step and says what to do before the one after. 1: makes a key under a new
 /// selector and prints its records. 2: when DNS shows them at every domain, the customer's file is changed to sign with it.
 /// 3: both keys stay published for the overlap ([onboarding] rotation_overlap), since mail signed with the old one is still
-/// under way. 4: prints how to revoke the old key. 5: when DNS shows that, the rotation is over. A step that was
+/// under way; it begins anew for as long as the running relay was not reloaded. 4: prints how to revoke the old key. 5: when DNS shows that, the rotation is over. A step that was
 /// interrupted is simply run again. The new key is of the old one's kind. A customer with a second key (ed25519_selector)
 /// rotates each by itself. Meanwhile `postbud domain records` and `postbud domain check` know what has to be published.
 #[derive(Debug, clap::Args)]
@@ -166,6 +168,15 @@ impl Run<'_> {
                 onboarding.state_dir.join("rotations").display()
             );
         }
+        if switched && let Some(selector) = self.still_signing(old, new)? {
+            // The overlap is for mail that the old key signed: it has not begun.
+            let now = Timestamp::now();
+            rotation.stage = Stage::Overlap { since: now.as_millis() };
+            rotation.save(onboarding, &self.customer.id)?;
+            let until = (now + onboarding.rotation_overlap).to_string();
+            self.say(&Step::StillSigning { selector, until });
+            return Ok(ExitCode::FAILURE);
+        }
         let view = rotation::look(&*self.desk.checker.resolver, self.customer.domains.keys(), &rotation).await;
         let now = Timestamp::now();
         match rotation::advance(&rotation, &view, switched, now, onboarding.rotation_overlap) {
@@ -199,10 +210,27 @@ impl Run<'_> {
             }
             Next::Finish => {
                 rotation.remove(onboarding, &self.customer.id)?;
-                let old_file = self.resolve(&rotation.old.file).display().to_string();
+                let old_file = files::tidy(&self.resolve(&rotation.old.file)).display().to_string();
                 self.say(&Step::Done { selector: rotation.new.selector, old_file });
                 Ok(ExitCode::SUCCESS)
             }
+        }
+    }
+
+    /// The old selector, where the running relay signs with it: it was not reloaded. `None` where none runs.
+    fn still_signing(&self, old: &Key, new: &Key) -> anyhow::Result<Option<String>> {
+        let mut still = false;
+        let signing = |item| {
+            let signer = serde_json::from_value::<Signer>(item).ok();
+            let has = |key: &Key| signer.as_ref().is_some_and(|signer| signer.selectors.contains(&key.selector));
+            still |= has(old) && !has(new);
+        };
+        let command = Command::Signers { customer: self.customer.id.to_string() };
+        let heard = control::call(&self.desk.settings.state_dir, command, signing, |_| {});
+        match heard {
+            Ok(_) => Ok(still.then(|| old.selector.clone())),
+            Err(CallError::NotRunning(_)) => Ok(None),
+            Err(error) => Err(error).context("cannot ask the running relay which key it signs with"),
         }
     }
 

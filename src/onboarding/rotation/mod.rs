@@ -188,6 +188,13 @@ pub enum Step {
         /// Which file.
         file: String,
     },
+    /// The running relay was not reloaded.
+    StillSigning {
+        /// What it signs with.
+        selector: String,
+        /// When the overlap ends that begins anew, RFC 3339.
+        until: String,
+    },
     /// Both stay until then, RFC 3339.
     Overlap {
         /// When.

@@ -98,7 +98,7 @@ mod tests {
         second.save(&settings, &customer).unwrap();
         assert_eq!(under_way(&settings, &customer).unwrap(), [main.clone(), second.clone()]);
         main.remove(&settings, &customer).unwrap();
-        assert_eq!(under_way(&settings, &customer).unwrap(), [second.clone()]);
+        assert_eq!(under_way(&settings, &customer).unwrap(), std::slice::from_ref(&second));
         assert_eq!(under_way(&settings, &CustomerId::new("other")).unwrap(), []);
 
         let newer = Rotation { version: VERSION + 1, ..second };

@@ -484,6 +484,9 @@ pub(super) fn rotation(step: &Step) -> String {
         Step::Switched { selector, file } => format!(
             "Den nye nøgle er i DNS: {file} underskriver nu med selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så det sker."
         ),
+        Step::StillSigning { selector, until } => format!(
+            "Den postbud, der kører, underskriver stadig med {selector}: genindlæs den (`systemctl reload postbud`). Indtil da skal den gamle nøgle blive stående; tiden, hvor begge står sammen, begynder forfra og varer til {until}."
+        ),
         Step::Overlap { until } => format!(
             "Den gamle og den nye nøgle står sammen indtil {until}: mail, der er underskrevet med den gamle, er stadig undervejs. Kør kommandoen igen derefter."
         ),

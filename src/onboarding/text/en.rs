@@ -470,6 +470,9 @@ pub(super) fn rotation(step: &Step) -> String {
         Step::Switched { selector, file } => format!(
             "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does."
         ),
+        Step::StillSigning { selector, until } => format!(
+            "The relay that runs still signs with {selector}: reload it (`systemctl reload postbud`). Until then the old key must stay; the time for which both are published begins anew and ends {until}."
+        ),
         Step::Overlap { until } => format!(
             "Old and new key stay published together until {until}: mail signed with the old one is still on its way. Run this command again then."
         ),
