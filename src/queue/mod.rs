@@ -9,6 +9,7 @@
 mod durable;
 pub mod forecast;
 pub mod lanes;
+mod leap;
 pub mod ledger;
 mod overdue;
 pub mod retry;

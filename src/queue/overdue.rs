@@ -1,11 +1,12 @@
 //! Mail that waits behind a route in trouble grows old without an attempt of its own. This task looks through it now and then:
 //! its sender hears once that it is late, and at its maximum age it is given up, with its bounce. It also mends the due times
-//! that a clock left which ran ahead and was set back.
+//! that a clock left which ran ahead and was set back; and while a clock has just leapt ahead, it gives nothing up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::queue::leap::Leap;
 use crate::queue::{Inner, verdict, worker};
 use crate::route::Route;
 use crate::spool::{Filter, Lane, LaneStats};
@@ -27,12 +28,21 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     let patience = &inner.settings.patience;
     let shortest = patience.delay_notice.min(patience.retry.give_up);
     let every = (shortest / 4).clamp(SWEEP_AT_MOST_EVERY, SWEEP_EVERY);
+    let mut leap = Leap::new(Timestamp::now());
+    let started = Instant::now();
     while tokio::time::timeout(every, inner.stop.cancelled()).await.is_err() {
         let now = Timestamp::now();
+        if let Some(gained) = leap.look(now, started.elapsed()) {
+            let gained = Duration::from_secs(gained.as_secs());
+            let detail = format!(
+                "the clock leapt ahead by {gained:?}: was it set wrong? For an hour no mail behind a route in trouble is given up"
+            );
+            inner.alert(None, None, detail);
+        }
         let lanes = inner.parts.spool.stats().lanes;
         mend_due_times(&inner, &lanes, now).await;
         let troubled = behind_trouble(&inner, lanes, now);
-        if troubled.is_empty() {
+        if troubled.is_empty() || !leap.is_trusted() {
             continue;
         }
         let names = Arc::new(troubled.keys().cloned().collect());

@@ -208,7 +208,7 @@ impl Throttle {
         now.since(due).saturating_sub(trouble)
     }
 
-    /// A clock that was set back: all instants move with it.
+    /// A clock that was set back: the instants that were counted by the wrong time move with it, and trouble ends now at the latest.
     fn follow_clock(&mut self, now: Timestamp) {
         if now + READ_EARLIER > self.seen {
             self.seen = self.seen.max(now);
@@ -218,8 +218,8 @@ impl Throttle {
         self.seen = now;
         self.sent_last_minute.iter_mut().for_each(|sent| *sent = *sent - back);
         for (from, to) in &mut self.troubles {
-            *from = *from - back;
-            *to = to.map(|to| to - back);
+            *from = (*from).min(now);
+            *to = to.map(|to| to.min(now));
         }
         match &mut self.state {
             RouteState::Throttled { until, .. } => *until = *until - back,
