@@ -82,9 +82,9 @@ Examples:
     },
     /// Let held messages go; they are due at once.
     ///
-    /// A released message gets at least one attempt, however old it became meanwhile, also where its route carries mail again only
-    /// later. If that attempt fails for now and the message is past its maximum age ([retry] give_up), it is given up then, like
-    /// any other message.
+    /// The time on hold does not count toward a message's maximum age ([retry] give_up). A released message gets at least one
+    /// attempt, also where its route carries mail again only later; if that fails for now and the message is past its maximum age
+    /// all the same, it is given up then.
     #[command(after_long_help = "\
 Examples:
   postbud queue release 1K3V9ZQ5W4H

@@ -158,7 +158,8 @@ impl Relay {
             state: state(record),
             held: record.held.clone(),
             attempts: record.attempts,
-            due: record.due.to_string(),
+            // What is due at once was so when it came.
+            due: record.due.max(record.id.arrived()).to_string(),
             recipient_count: record.recipients.len() as u64,
             waiting_count: record.waiting().count() as u64,
             recipients,

@@ -100,11 +100,9 @@ impl Ring {
             return;
         }
         self.lanes.remove(&lane.customer);
-        // Nearly always the customer that has just had its turn; a search through thousands is the exception.
-        if self.order.back() == Some(&lane.customer) {
-            self.order.pop_back();
-        } else {
-            self.order.retain(|other| *other != lane.customer);
+        // It has just had its turn: there are no more behind it than attempts at once, and thousands before it.
+        if let Some(at) = self.order.iter().rposition(|other| *other == lane.customer) {
+            self.order.remove(at);
         }
     }
 }

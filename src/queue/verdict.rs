@@ -8,7 +8,7 @@ use crate::events::{Event, EventKind};
 use crate::message::Recipient;
 use crate::queue::retry::Schedule;
 use crate::route::RouteId;
-use crate::spool::{RecipientState, Record, Settlement};
+use crate::spool::{RecipientState, Record, Settlement, kept_back};
 use crate::time::Timestamp;
 
 /// How patient the queue is.
@@ -104,7 +104,7 @@ pub fn decide(
 /// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble (`why`):
 /// given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
 ///
-/// What an operator released or made due at once ([`Timestamp::EPOCH`]) is not given up before that attempt was made.
+/// What an operator released or made due at once is not given up before that attempt was made.
 pub fn overdue(
     record: &Record,
     route: &RouteId,
@@ -122,7 +122,7 @@ pub fn overdue(
         delay_notified: record.delay_notified,
         hold: None,
     });
-    if record.due != Timestamp::EPOCH && now >= expires_at(record, &patience.retry) + own_waiting {
+    if kept_back(record.due).is_none() && now >= expires_at(record, &patience.retry) + own_waiting {
         decision.expire(record, route, now);
         return Some(decision);
     }

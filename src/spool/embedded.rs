@@ -19,7 +19,9 @@ use super::read::{self, Patience, Unread};
 use super::record::{State, Status, domain_bit};
 use super::segment::Dir;
 use super::shared::Shared;
-use super::{Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settings, Settlement, Spool, Stats};
+use super::{
+    Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settings, Settlement, Spool, Stats, at_once, kept_back,
+};
 use super::{quarantine, recovery};
 use crate::message::QueueId;
 use crate::smtp::Domain;
@@ -415,12 +417,15 @@ impl Spool for Embedded {
     }
 
     fn release(&self, filter: Filter) -> Pending<Result<u64, Error>> {
-        self.change_matching(filter, |index, entry| {
+        let now = Timestamp::now();
+        self.change_matching(filter, move |index, entry| {
             if !entry.held() {
                 return None;
             }
-            index.release(entry.id, Timestamp::EPOCH);
-            Some(Note::Release { id: entry.id, due: Timestamp::EPOCH })
+            let kept_back = kept_back(entry.due).unwrap_or_else(|| now.since(entry.due));
+            let due = at_once(kept_back);
+            index.release(entry.id, due);
+            Some(Note::Release { id: entry.id, due })
         })
     }
 
@@ -429,8 +434,9 @@ impl Spool for Embedded {
             if entry.held() || entry.leased {
                 return None;
             }
-            index.set_due(entry.id, Timestamp::EPOCH);
-            Some(Note::Due { id: entry.id, due: Timestamp::EPOCH })
+            let due = at_once(kept_back(entry.due).unwrap_or_default());
+            index.set_due(entry.id, due);
+            Some(Note::Due { id: entry.id, due })
         })
     }
 

@@ -162,6 +162,20 @@ impl RecipientState {
     }
 }
 
+/// The due time of a record that an operator made due at once: earlier than every other. It also says for how long the record was
+/// not to be tried for the operator's sake (on hold), since that must not make it older.
+pub fn at_once(kept_back: Duration) -> Timestamp {
+    (Timestamp::EPOCH + kept_back).min(EARLIEST_REAL)
+}
+
+/// For a due time that [`at_once`] made, how long the record was kept back.
+pub fn kept_back(due: Timestamp) -> Option<Duration> {
+    (due <= EARLIEST_REAL).then(|| due.since(Timestamp::EPOCH))
+}
+
+/// The year 2000: no mail was due before, and none is held for thirty years.
+const EARLIEST_REAL: Timestamp = Timestamp::from_millis(946_684_800_000);
+
 /// All that is known of a record, without its bytes.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -437,10 +451,11 @@ pub trait Spool: Send + Sync + 'static {
     /// Holds matching records, with one sync for thousands of them. Returns how many. A record leased at this moment is held once its attempt ends.
     fn hold(&self, filter: Filter, reason: String) -> Pending<Result<u64, Error>>;
 
-    /// Releases matching held records, with one sync; they are due at once ([`Timestamp::EPOCH`]). Returns how many.
+    /// Releases matching held records, with one sync; they are [due at once](at_once), and the time since they were due
+    /// before does not make them older. Returns how many.
     fn release(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
-    /// Makes matching records due at once ([`Timestamp::EPOCH`]), with one sync. Returns how many.
+    /// Makes matching records [due at once](at_once), with one sync. Returns how many.
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
     /// Leases matching records whether due or not, held or not, so that an operator's decision can be settled on them.

@@ -1,6 +1,8 @@
 //! Mail that waits behind a route in trouble without an attempt of its own: announced once, given up in time.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use postbud::route::{RouteControl, RouteId};
@@ -64,9 +66,15 @@ async fn a_bounce_behind_a_dead_bounce_route_is_given_up_too_and_makes_no_other(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_released_message_gets_its_attempt_however_long_it_was_held() {
+async fn a_released_message_is_no_older_than_before_and_gets_its_attempt() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Capture::start();
+    // Deferred at first: past its maximum age a message would be given up then.
+    let refusals = AtomicUsize::new(1);
+    let script = move |line: &str| {
+        let refused = line.starts_with("RCPT") && refusals.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
+        refused.then(|| "451 4.7.1 greylisted".to_owned())
+    };
+    let server = Capture::scripted("127.0.0.1:0", Box::new(script));
     let directory = || own_server(route("own-server.x", server.address));
     let (id, other) = {
         let spool = Rig::stopped(folder.path());
@@ -91,7 +99,8 @@ async fn a_released_message_gets_its_attempt_however_long_it_was_held() {
     assert!(rig.queue.resume(&own).await.unwrap());
     let received = server.wait_for(1, Duration::from_secs(20));
     assert_eq!(received.len(), 1);
-    rig.stop().await;
+    let events = rig.stop().await;
+    assert!(of_kind(&events, "deferred").iter().any(|event| event["id"] == id.to_string()), "{events:#?}");
 }
 
 fn suspended_by_an_operator() -> String {
