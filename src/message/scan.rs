@@ -18,14 +18,14 @@ pub struct Header {
     pub sender: Option<Mailbox>,
     /// Whether there is a Date.
     pub has_date: bool,
-    /// The Message-ID without angle brackets.
+    /// The Message-ID without angle brackets, in printable ASCII; `None` where the message has none.
     pub message_id: Option<String>,
     /// Whether the mail calls itself bulk: Precedence, List-Unsubscribe.
     pub bulk: bool,
     /// What X-Mailjet-Prio asks for.
     pub priority: Option<Urgency>,
-    /// Where Bcc and Resent-Bcc fields stand in the block, in order.
-    pub bcc: Vec<Range<usize>>,
+    /// Where fields stand that go no further, in order: Bcc, Resent-Bcc, and a Date or Message-ID that is empty and thus missing.
+    pub cut: Vec<Range<usize>>,
 }
 
 /// Why a header block is refused. The text is for the person who reads webCRM's log.
@@ -81,7 +81,7 @@ const SENDER: usize = 7;
 /// Reads a header block: fields with CRLF line ends, without the blank line.
 pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let mut once: [Option<&[u8]>; ONCE.len()] = [None; ONCE.len()];
-    let (mut bulk, mut priority, mut bcc, mut received) = (false, None, Vec::new(), 0);
+    let (mut bulk, mut priority, mut cut, mut received) = (false, None, Vec::new(), 0);
     let (mut line, mut offset) = (1, 0);
     for field in fields(block) {
         let field = field.map_err(|text| HeaderError::NotAField { line, text: excerpt(text) })?;
@@ -94,10 +94,13 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
             if once[i].replace(field.value()).is_some() {
                 return Err(HeaderError::Twice(ONCE[i]));
             }
+            if matches!(i, DATE | MESSAGE_ID) && word(&field).is_empty() {
+                cut.push(offset..offset + raw.len());
+            }
         } else if field.is("Received") {
             received += 1;
         } else if field.is("Bcc") || field.is("Resent-Bcc") {
-            bcc.push(offset..offset + raw.len());
+            cut.push(offset..offset + raw.len());
         } else if field.is("Precedence") {
             let value = word(&field);
             bulk |= ["bulk", "list", "junk"].iter().any(|p| value.eq_ignore_ascii_case(p.as_bytes()));
@@ -114,14 +117,21 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let from = address_in("From", once[FROM].ok_or(HeaderError::NoFrom)?)?;
     let sender = once[SENDER].map(|value| address_in("Sender", value)).transpose()?;
     let message_id = once[MESSAGE_ID].and_then(message_id);
-    Ok(Header { from, sender, has_date: once[DATE].is_some(), message_id, bulk, priority, bcc })
+    let has_date = once[DATE].is_some_and(|value| !value.trim_ascii().is_empty());
+    Ok(Header { from, sender, has_date, message_id, bulk, priority, cut })
 }
 
 /// Cuts the given ranges out of `block`; they are in order and do not overlap.
 pub fn cut(block: &mut Vec<u8>, ranges: &[Range<usize>]) {
-    for range in ranges.iter().rev() {
-        block.drain(range.clone());
+    let Some(first) = ranges.first() else { return };
+    // Each octet moves once, however many ranges there are.
+    let mut end = first.start;
+    for (i, range) in ranges.iter().enumerate() {
+        let next = ranges.get(i + 1).map_or(block.len(), |next| next.start);
+        block.copy_within(range.end..next, end);
+        end += next - range.end;
     }
+    block.truncate(end);
 }
 
 fn address_in(field: &'static str, value: &[u8]) -> Result<Mailbox, HeaderError> {
@@ -141,12 +151,13 @@ fn mailjet_priority(value: &[u8]) -> Option<Urgency> {
     }
 }
 
-/// What stands between the angle brackets, for events and logs: printable ASCII without spaces, or nothing.
+/// What stands between the angle brackets, for events and logs. A field that is not empty stays the message's own, whatever it
+/// holds: a second one beside it would have the message refused elsewhere. What cannot be shown becomes question marks.
 fn message_id(value: &[u8]) -> Option<String> {
     let text = value.trim_ascii();
     let id = text.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(text);
-    let legal = !id.is_empty() && id.iter().all(|b| (33..=126).contains(b));
-    legal.then(|| String::from_utf8_lossy(id).into_owned())
+    let shown = id.iter().take(998).map(|b| if (33..=126).contains(b) { *b as char } else { '?' });
+    (!text.is_empty()).then(|| shown.collect())
 }
 
 fn excerpt(line: &[u8]) -> String {
@@ -183,8 +194,29 @@ mod tests {
         assert_eq!(header.message_id.as_deref(), Some("1@test.dk"));
         assert_eq!((header.has_date, header.bulk, header.priority), (true, true, Some(Urgency::Single)));
         let mut bytes = block.as_bytes().to_vec();
-        cut(&mut bytes, &header.bcc);
+        cut(&mut bytes, &header.cut);
         assert_eq!(String::from_utf8(bytes).unwrap(), block.replace("BCC: x@y.dk,\r\n z@y.dk\r\n", ""));
+    }
+
+    #[test]
+    fn an_odd_message_id_is_kept_and_an_empty_one_is_none() {
+        for (value, id) in [
+            (" <1@test.dk>", Some("1@test.dk")),
+            (" dims uden klammer", Some("dims?uden?klammer")),
+            (" <a@\u{e6}>", Some("a@??")),
+            ("\r\n <1@test.dk>", Some("1@test.dk")),
+            (" <>", Some("")),
+            (" \t", None),
+            ("", None),
+        ] {
+            let block = format!("From: a@test.dk\r\nMessage-ID:{value}\r\nDate:{value}\r\nX: y\r\n");
+            let header = scanned(&block).unwrap();
+            assert_eq!((header.message_id.as_deref(), header.has_date), (id, id.is_some()), "{value}");
+            let mut bytes = block.clone().into_bytes();
+            cut(&mut bytes, &header.cut);
+            let kept = if id.is_some() { block } else { "From: a@test.dk\r\nX: y\r\n".to_owned() };
+            assert_eq!(String::from_utf8(bytes).unwrap(), kept);
+        }
     }
 
     #[test]

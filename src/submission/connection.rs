@@ -129,21 +129,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.chunked = None;
                 }
                 match next {
-                    Next::Say(reply) => self.wire.say(&reply),
-                    Next::Close(reply) if reply.code == 221 => {
+                    Next::Say(reply) => self.answer(&reply),
+                    Next::Quit(reply) => {
                         self.wire.say(&reply);
                         return Ok(false);
                     }
-                    Next::Close(reply) => {
-                        self.shared.context.counters.refuse_connection("limit");
-                        return Err(Broken::Farewell(reply));
-                    }
+                    Next::Close(reason, reply) => return Err(self.close(reason, reply)),
                     Next::StartTls(reply) => {
                         // What came along in plaintext may be an attacker's (CVE-2011-0411): it is not obeyed.
                         if !self.wire.pending().is_empty() {
-                            self.shared.context.counters.refuse_connection("starttls_injection");
                             let text = "there was plaintext behind STARTTLS";
-                            return Err(Broken::Farewell(Reply::new(554, EnhancedCode(5, 5, 1), text)));
+                            let reply = Reply::new(554, EnhancedCode(5, 5, 1), text);
+                            return Err(self.close("starttls_injection", reply));
                         }
                         self.wire.say(&reply);
                         self.wire.flush().await?;
@@ -152,12 +149,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     // Boxed, as messages are: an idle connection has no room set aside for what it is not doing.
                     Next::Check(credentials) => Box::pin(self.log_in(credentials)).await?,
                     Next::Data(transaction) => Box::pin(self.data(transaction)).await?,
-                    Next::NoData(reply) if !self.wire.pending().is_empty() => return Err(Broken::Farewell(reply)),
-                    Next::NoData(reply) => self.wire.say(&reply),
+                    Next::NoData(reply) if !self.wire.pending().is_empty() => return Err(self.close("data", reply)),
+                    Next::NoData(reply) => self.answer(&reply),
                     Next::Chunk { size, last, begin } => Box::pin(self.chunk(size, last, begin)).await?,
                     Next::NoChunk { size, reply } => {
                         Box::pin(self.read_away(size)).await?;
-                        self.wire.say(&reply);
+                        self.answer(&reply);
                     }
                 }
             }
@@ -205,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(len) = memchr::memchr(b'\n', pending) else {
             if pending.len() > OVERLONG {
                 let reply = Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line");
-                return Err(Broken::Farewell(reply));
+                return Err(self.close("line", reply));
             }
             return Ok(None);
         };
@@ -263,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn say_refusal(&mut self, reply: Reply) -> Result<(), Broken> {
         match self.session.refused(reply) {
-            Next::Close(reply) => Err(Broken::Farewell(reply)),
+            Next::Close(reason, reply) => Err(self.close(reason, reply)),
             Next::Say(reply) => {
                 self.wire.say(&reply);
                 Ok(())
@@ -273,7 +270,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn farewell(&self, reason: &'static str, enhanced: EnhancedCode, text: &str) -> Broken {
+        self.close(reason, Reply::new(421, enhanced, text))
+    }
+
+    fn close(&self, reason: &'static str, reply: Reply) -> Broken {
         self.shared.context.counters.refuse_connection(reason);
-        Broken::Farewell(Reply::new(421, enhanced, text))
+        Broken::Farewell(reply)
+    }
+
+    /// Answers a command.
+    fn answer(&mut self, reply: &Reply) {
+        if !reply.is_positive() {
+            self.shared.context.counters.refuse_command(reply);
+        }
+        self.wire.say(reply);
     }
 }

@@ -6,11 +6,20 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::smtp::Reply;
+
 /// Why something was refused; a fixed set of words.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ReasonLabels {
     /// `size`, `from_domain`, `line_end`, …
     pub reason: &'static str,
+}
+
+/// The codes of a reply.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ReplyLabels {
+    /// `552 5.3.4`.
+    pub reply: String,
 }
 
 /// Logins by how they ended.
@@ -46,6 +55,8 @@ pub struct Counters {
     pub accepted_bytes: Counter,
     /// Recipients of these.
     pub accepted_recipients: Counter,
+    /// Commands refused, by the codes of the reply.
+    pub refused_commands: Family<ReplyLabels, Counter>,
     /// Messages refused after their content was read, by reason.
     pub refused: Family<ReasonLabels, Counter>,
     /// Octets of messages in memory at this moment.
@@ -72,6 +83,11 @@ impl Counters {
             self.accepted_recipients.clone(),
         );
         registry.register(
+            "submission_refused_commands",
+            "Commands refused, by the codes of the reply",
+            self.refused_commands.clone(),
+        );
+        registry.register(
             "submission_refused",
             "Messages refused after their content, by reason",
             self.refused.clone(),
@@ -82,6 +98,12 @@ impl Counters {
     /// Counts a connection refused or closed by a limit.
     pub fn refuse_connection(&self, reason: &'static str) {
         self.refused_connections.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a command refused. The replies are ours: there are few of them.
+    pub fn refuse_command(&self, reply: &Reply) {
+        let codes = reply.enhanced.map_or(reply.code.to_string(), |enhanced| format!("{} {enhanced}", reply.code));
+        self.refused_commands.get_or_create(&ReplyLabels { reply: codes }).inc();
     }
 
     /// Counts a message refused.

@@ -2,8 +2,8 @@
 //! signed, made durable and answered.
 //!
 //! What is refused is remembered, its memory given back, and the rest of the message read to nowhere: the answer comes once,
-//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc is cut, and a
-//! missing last CRLF or blank line is added.
+//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc and an empty
+//! Date or Message-ID are cut, and a missing last CRLF or blank line is added.
 
 use std::sync::Arc;
 
@@ -161,8 +161,8 @@ impl Intake {
             &self.envelope.reverse_path,
             &header,
         )?;
-        scan::cut(first, &header.bcc);
-        let cut: usize = header.bcc.iter().map(ExactSizeIterator::len).sum();
+        scan::cut(first, &header.cut);
+        let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
         let header_len = end - cut;
         self.len -= cut as u64;
         self.most = self.most.min(decision.message_size);

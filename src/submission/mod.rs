@@ -29,7 +29,7 @@ mod trace;
 
 pub use alerts::Alerts;
 pub use auth::{Allowed, Credentials, Submitter, SubmitterError, Submitters};
-pub use counters::{Counters, HandshakeLabels, LoginLabels, ReasonLabels};
+pub use counters::{Counters, HandshakeLabels, LoginLabels, ReasonLabels, ReplyLabels};
 pub use limits::{Limits, MAX_HEADER_SIZE};
 pub use listener::Submission;
 pub use settings::{Context, ListenerAuth, ListenerSettings, ListenerTls};

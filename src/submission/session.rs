@@ -64,8 +64,10 @@ impl Transaction {
 pub(super) enum Next {
     /// Answers.
     Say(Reply),
-    /// Answers and closes.
-    Close(Reply),
+    /// Answers and closes, as the client asked.
+    Quit(Reply),
+    /// Answers and closes; with a word for the metric.
+    Close(&'static str, Reply),
     /// Answers and begins TLS; the session starts anew.
     StartTls(Reply),
     /// Has the credentials checked and gives the result to [`Session::logged_in`].
@@ -188,7 +190,7 @@ impl Session {
                 let next = match Command::parse(line) {
                     Ok(command) => self.command(command, now, carries),
                     // How many octets follow, nobody knows: none of them may be obeyed.
-                    Err(refusal @ Refusal::Syntax(_)) if is_verb("BDAT") => Next::Close(refusal.reply()),
+                    Err(refusal @ Refusal::Syntax(_)) if is_verb("BDAT") => Next::Close("bdat", refusal.reply()),
                     Err(refusal) => Next::Say(refusal.reply()),
                 };
                 match &next {
@@ -227,7 +229,8 @@ impl Session {
         }
         self.errors += 1;
         if self.errors > self.rules.limits.errors_per_connection {
-            return Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), "too many errors; connect again"));
+            let text = "too many errors; connect again";
+            return Next::Close("errors", Reply::new(421, EnhancedCode(4, 7, 0), text));
         }
         Next::Say(reply)
     }
@@ -275,8 +278,8 @@ impl Session {
             if *count > limits.commands_per_minute || self.without_mail > limits.commands_without_mail {
                 let text = "too many commands that carry no mail forward; connect again";
                 return match next {
-                    Next::Close(_) => next,
-                    _ => Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), text)),
+                    Next::Quit(_) | Next::Close(..) => next,
+                    _ => Next::Close("commands", Reply::new(421, EnhancedCode(4, 7, 0), text)),
                 };
             }
         }
@@ -307,12 +310,12 @@ impl Session {
                 Next::Say(Reply::new(250, EnhancedCode(2, 0, 0), "forgotten"))
             }
             Command::Noop => Next::Say(Reply::new(250, EnhancedCode(2, 0, 0), "still here")),
-            Command::Quit => Next::Close(Reply::new(221, EnhancedCode(2, 0, 0), "goodbye")),
+            Command::Quit => Next::Quit(Reply::new(221, EnhancedCode(2, 0, 0), "goodbye")),
             // RFC 5321 §3.5.3: 252 where nothing is verified.
             Command::Vrfy => Next::Say(Reply::new(252, EnhancedCode(2, 5, 0), "send it and see")),
             Command::Expn => Next::Say(Reply::new(502, EnhancedCode(5, 5, 1), "there are no lists here")),
             Command::Help => Next::Say(Reply::new(214, EnhancedCode(2, 0, 0), "RFC 5321, RFC 6409")),
-            Command::Http => Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), "this is SMTP, not HTTP")),
+            Command::Http => Next::Close("http", Reply::new(421, EnhancedCode(4, 7, 0), "this is SMTP, not HTTP")),
         }
     }
 
@@ -398,7 +401,7 @@ impl Session {
         }
         if self.messages >= limits.messages_per_connection {
             let text = "enough messages over this connection; connect again";
-            return Next::Close(Reply::new(421, EnhancedCode(4, 7, 0), text));
+            return Next::Close("messages", Reply::new(421, EnhancedCode(4, 7, 0), text));
         }
         if !mail.smtputf8 && mail.path.mailbox().is_some_and(|m| m.needs_smtputf8()) {
             return refuse(553, EnhancedCode(5, 6, 7), "an address outside ASCII needs the parameter SMTPUTF8");

@@ -96,6 +96,24 @@ fn what_is_there_is_not_added_again() {
 }
 
 #[test]
+fn a_message_never_leaves_with_two_dates_or_message_ids() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    for (value, kept) in [(" dims uden klammer", true), (" <\u{e6}@test.dk>", true), ("", false), (" \n\t", false)] {
+        let reply = client.mail("a@test.dk", &format!("From: a@test.dk\nMessage-ID:{value}\nDate:{value}\n\nDav\n"));
+        assert!(reply.starts_with("250"), "{value:?}: {reply}");
+        let draft = server.spool.drafts().pop().unwrap();
+        let text = text(&draft);
+        let fields = |name: &str| text.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+        let (ids, dates) = (fields("Message-ID:"), fields("Date:"));
+        assert_eq!((ids.len(), dates.len()), (1, 1), "{text}");
+        assert_eq!(ids[0] == format!("Message-ID:{value}"), kept, "{text}");
+        assert!(draft.message_id.bytes().all(|b| (33..=126).contains(&b)), "{:?}", draft.message_id);
+        assert_signed(&server, &bytes(&draft));
+    }
+}
+
+#[test]
 fn a_message_without_body_or_blank_line_is_whole() {
     let server = Setup::default().start();
     let mut client = server.logged_in();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postbud::submission::ReasonLabels;
+use postbud::submission::{ReasonLabels, ReplyLabels};
 
 use crate::support::{Client, Setup, tls};
 
@@ -54,6 +54,8 @@ fn recipients_are_bounded() {
     client.say("RCPT TO:<a@example.com>", "250");
     client.say("RCPT TO:<b@example.com>", "250");
     client.say("RCPT TO:<c@example.com>", "452 4.5.3");
+    let too_many = ReplyLabels { reply: "452 4.5.3".to_owned() };
+    assert_eq!(server.counters.refused_commands.get_or_create(&too_many).get(), 1);
     client.say("DATA", "354");
     client.send("From: a@test.dk\r\n\r\n.\r\n");
     client.hear("250");
@@ -126,6 +128,7 @@ fn messages_errors_and_idle_commands_are_bounded() {
     assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
     client.say("MAIL FROM:<a@test.dk>", "421 4.7.0");
     client.closed();
+    assert_eq!(server.counters.refused_connections.get_or_create(&reason("messages")).get(), 1);
 
     let server = Setup::with(|l| l.errors_per_connection = 3).start();
     let mut client = server.logged_in();

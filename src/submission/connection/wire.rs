@@ -124,17 +124,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Writes what waits and closes at once: the client waits for nothing else.
     pub(super) async fn close(&mut self) {
         let _ = self.flush().await;
-        let _ = self.stream.shutdown().await;
+        self.end().await;
     }
 
     /// The same towards a client that may still be sending.
     pub(super) async fn close_gently(&mut self) {
-        if self.flush().await.is_ok() && self.stream.shutdown().await.is_ok() {
+        if self.flush().await.is_ok() && self.end().await {
             let until = Instant::now() + LINGER;
-            while let Ok(Read::Some) = self.read(until, false).await {
+            // A client that sends as fast as we read would never let the alarm ring.
+            while Instant::now() < until
+                && let Ok(Read::Some) = self.read(until, false).await
+            {
                 self.taken = self.input.len();
             }
         }
+    }
+
+    /// Ends our side. Under TLS that writes, and waits where the client reads nothing.
+    async fn end(&mut self) -> bool {
+        matches!(tokio::time::timeout(LINGER, self.stream.shutdown()).await, Ok(Ok(())))
     }
 
     /// The stream, for TLS to begin on.
