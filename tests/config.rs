@@ -3,6 +3,7 @@
 mod config {
     mod examples;
     mod mistakes;
+    mod odd_files;
     mod reload;
     pub mod scratch;
 }

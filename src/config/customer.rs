@@ -7,6 +7,7 @@ use super::reader::Table;
 use super::route::{Usual, route};
 use super::signing::{self, SigningDefaults};
 use crate::customer::{BulkPolicy, Customer, Tier, Via};
+use crate::dkim::KeyRecord;
 use crate::message::CustomerId;
 use crate::onboarding::settings::MailjetRecords;
 use crate::route::{Caps, RouteId, RouteKind};
@@ -160,8 +161,11 @@ fn mailjet(table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
 fn mailjet_records(table: &Table<'_>, domains: &[Domain]) -> BTreeMap<Domain, MailjetRecords> {
     let mut records = BTreeMap::new();
     for (name, entry) in table.named_tables("mailjet") {
-        let found = MailjetRecords { ownership: entry.get("ownership"), dkim: entry.get("dkim") };
+        let found = MailjetRecords { ownership: token(&entry), dkim: key_record(&entry) };
         match Domain::parse(&name) {
+            Ok(domain) if records.contains_key(&domain) => {
+                entry.mistake("", format!("{domain} has such a table already, written another way"));
+            }
             Ok(domain) if domains.contains(&domain) => {
                 records.insert(domain, found);
             }
@@ -169,4 +173,27 @@ fn mailjet_records(table: &Table<'_>, domains: &[Domain]) -> BTreeMap<Domain, Ma
         }
     }
     records
+}
+
+/// Mailjet's ownership token: it becomes a label of a host name and the name of a file.
+fn token(table: &Table<'_>) -> Option<String> {
+    let token: String = table.get("ownership")?;
+    let legal = (8..=63).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !legal {
+        table.mistake(
+            "ownership",
+            format!("\"{token}\" is not a token: letters and digits, as Mailjet's console shows it"),
+        );
+    }
+    legal.then_some(token)
+}
+
+/// Mailjet's key record, copied from its console.
+fn key_record(table: &Table<'_>) -> Option<String> {
+    let value: String = table.get("dkim")?;
+    let record = KeyRecord::parse(&value);
+    if let Some(flaw) = record.findings.iter().find(|flaw| flaw.is_fatal()) {
+        table.warning("dkim", format!("receivers could not use this record: {flaw}"));
+    }
+    Some(value)
 }

@@ -174,6 +174,12 @@ fn read_customers(root: &Table<'_>, defaults: &customer::Defaults<'_>, notes: &N
             return Vec::new();
         }
     };
+    for path in &paths {
+        let end = path.extension().unwrap_or_default();
+        if end != "toml" && end.eq_ignore_ascii_case("toml") {
+            notes.warning(path, 0, String::new(), "is left alone: a customer's file ends in .toml, in lower case");
+        }
+    }
     let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     paths.retain(|path| path.extension().is_some_and(|end| end == "toml") && !hidden(path));
     paths.sort();

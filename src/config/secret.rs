@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::reader::Table;
+use super::reader::{Table, is_plain};
 
 /// The three keys a value may come from.
 #[derive(Clone, Copy)]
@@ -92,16 +92,9 @@ fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<
 
 /// A file's octets, at most 1 MiB of them.
 fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            table.mistake(key, format!("{} is not a file", path.display()));
-            return None;
-        }
-        Ok(found) if found.len() > 1 << 20 => {
-            table.mistake(key, format!("{} is larger than 1 MiB: this is not what belongs here", path.display()));
-            return None;
-        }
-        _ => {}
+    if let Err(what) = is_plain(path) {
+        table.mistake(key, format!("{} {what}", path.display()));
+        return None;
     }
     match std::fs::read(path) {
         Ok(bytes) => {

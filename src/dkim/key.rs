@@ -118,6 +118,12 @@ impl SigningKey {
     /// Reads a PEM file. The warning, when there is one, says that others may read it and what to do.
     pub fn from_file(path: &Path) -> Result<(Self, Option<String>), KeyError> {
         let io = |e: std::io::Error| KeyError::Io { path: path.to_owned(), reason: e.to_string() };
+        let found = std::fs::metadata(path).map_err(io)?;
+        if !found.is_file() || found.len() > 1 << 20 {
+            // A pipe would be waited for, a device never ends.
+            let reason = "is not a file with a key".to_owned();
+            return Err(KeyError::Io { path: path.to_owned(), reason });
+        }
         let pem = Zeroizing::new(std::fs::read(path).map_err(io)?);
         let warning = readable_by_others(path).map_err(io)?;
         Ok((Self::from_pem(&pem)?, warning))

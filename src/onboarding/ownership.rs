@@ -11,7 +11,7 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 
 use super::finding::{Check, Finding, Item, Need};
-use super::web::{self, Fetched, Fetcher};
+use super::web::{self, FetchError, Fetched, Fetcher};
 use super::{Settings, doubled};
 use crate::message::CustomerId;
 use crate::resolver::{Resolver, joined};
@@ -101,7 +101,7 @@ pub async fn check(
     let matches = |texts: &[Vec<Vec<u8>>]| {
         texts.iter().any(|strings| joined(strings).trim_ascii().eq_ignore_ascii_case(challenge.token.as_bytes()))
     };
-    let unanswered = match resolver.txt(&challenge.host).await {
+    let mut unanswered = match resolver.txt(&challenge.host).await {
         Ok(texts) => {
             check.found.extend(texts.iter().map(|strings| String::from_utf8_lossy(&joined(strings)).into_owned()));
             if matches(&texts) {
@@ -125,6 +125,11 @@ pub async fn check(
             }
             Ok(Fetched::NotEmpty) => Some(Finding::FileNotEmpty { url }),
             Ok(Fetched::Anything) => Some(Finding::FileAnywhere { url }),
+            // Whether the file is there is not known, and the TXT record's absence alone proves nothing.
+            Err(FetchError::Unanswered(reason)) => {
+                unanswered.get_or_insert(reason);
+                None
+            }
             Err(error) => error.finding(url),
         };
         // What plain HTTP says is told only if HTTPS says nothing worse.
@@ -158,7 +163,8 @@ pub async fn check(
 fn misplaced(challenge: &Challenge, domain: &Domain) -> Vec<String> {
     let mut hosts = vec![doubled(&challenge.host, domain), domain.to_string()];
     if challenge.by_mailjet {
-        hosts.push(format!("mailjet_{}.{domain}", &challenge.token[..challenge.token.len().min(8)]));
+        let start: String = challenge.token.chars().take(8).collect();
+        hosts.push(format!("mailjet_{start}.{domain}"));
     }
     hosts
 }
@@ -166,7 +172,8 @@ fn misplaced(challenge: &Challenge, domain: &Domain) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onboarding::MailjetRecords;
+    use crate::onboarding::{MailjetRecords, Severity};
+    use crate::resolver::{self, FixedZone, Kind, Lookup};
 
     fn parts() -> (Settings, Secret, CustomerId, Domain) {
         let customer = CustomerId::new("test-as");
@@ -196,6 +203,42 @@ mod tests {
         settings.mailjet.insert(domain.clone(), MailjetRecords { ownership: Some(token.clone()), dkim: None });
         let challenge = Challenge::new(&settings, &secret, &customer, &domain);
         assert_eq!((challenge.host.as_str(), challenge.token), ("mailjet._b68ecbf0.test.dk", token));
+    }
+
+    /// A zone whose addresses nobody answers for.
+    struct WithoutAddresses(FixedZone);
+
+    impl Resolver for WithoutAddresses {
+        fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
+            match kind {
+                Kind::A | Kind::Aaaa => {
+                    Box::pin(std::future::ready(Err(resolver::Error::Timeout { name: name.to_owned(), kind })))
+                }
+                _ => self.0.query(name, kind),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_server_that_does_not_answer_for_the_web_server_is_unknown_and_not_missing() {
+        let (settings, secret, customer, domain) = parts();
+        let challenge = Challenge::new(&settings, &secret, &customer, &domain);
+        let fetcher = Fetcher::new(&settings);
+        let dead = WithoutAddresses(FixedZone::new());
+        let check = check(&dead, &fetcher, &challenge, &domain, Need::Required).await;
+        assert_eq!(check.severity(), Severity::Unknown, "{:?}", check.findings);
+        dead.0.add_txt(&challenge.host, &challenge.token);
+        let check = super::check(&dead, &fetcher, &challenge, &domain, Need::Required).await;
+        assert_eq!(check.severity(), Severity::Good, "{:?}", check.findings);
+    }
+
+    #[test]
+    fn a_token_of_any_letters_is_cut_between_them() {
+        let (mut settings, secret, customer, domain) = parts();
+        let odd = MailjetRecords { ownership: Some("b68ecbøøø".to_owned()), dkim: None };
+        settings.mailjet.insert(domain.clone(), odd);
+        let challenge = Challenge::new(&settings, &secret, &customer, &domain);
+        assert_eq!(misplaced(&challenge, &domain)[2], "mailjet_b68ecbøø.test.dk");
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::resolver::{Kind, Resolver, SharedResolver};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
+/// Aliases followed; more is a loop.
+const LONGEST_CHAIN: usize = 8;
+
 /// What asks and knows what to expect. Cheap to clone.
 #[derive(Clone)]
 pub struct Checker {
@@ -270,14 +273,29 @@ async fn return_path(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
     let host = format!("{}.{domain}", settings.return_path_label);
     let target = settings.return_path_target.to_string();
     check.expected.push(format!("{host} {} {target}.", Kind::Cname));
-    match resolver.cname(&host).await {
-        Ok(Some(found)) if found == target => check.say(Finding::ReturnPathGood { host }),
-        Ok(Some(found)) => {
-            check.found.push(found.clone());
-            check.say(Finding::ReturnPathWrong { host, found });
+    // An alias may lead to the target by others: what counts is where receivers end up.
+    let mut at = host.clone();
+    for _ in 0..LONGEST_CHAIN {
+        match resolver.cname(&at).await {
+            Ok(Some(found)) if found == target => {
+                check.found.clear();
+                check.say(Finding::ReturnPathGood { host });
+                return check;
+            }
+            Ok(Some(found)) => {
+                check.found.push(found.clone());
+                at = found;
+            }
+            Ok(None) => break,
+            Err(error) => {
+                check.say(Finding::Unanswered { reason: error.to_string() });
+                return check;
+            }
         }
-        Ok(None) => check.say(Finding::ReturnPathMissing { host, target }),
-        Err(error) => check.say(Finding::Unanswered { reason: error.to_string() }),
+    }
+    match check.found.first().cloned() {
+        Some(found) => check.say(Finding::ReturnPathWrong { host, found }),
+        None => check.say(Finding::ReturnPathMissing { host, target }),
     }
     check
 }
@@ -326,6 +344,23 @@ mod tests {
         report.probed(Err(("550 5.7.60".to_owned(), "allow send-as".to_owned())));
         assert_eq!(report.outcome(), Outcome::Missing);
         assert_eq!(report.checks[0].findings.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_return_path_may_lead_to_mailjet_by_other_aliases() {
+        use crate::resolver::FixedZone;
+        let zone = "bnc3.test.dk CNAME b.test.dk\nb.test.dk CNAME bnc3.mailjet.com\n\
+                    bnc3.loop.dk CNAME bnc3.loop.dk\nbnc3.else.dk CNAME b.else.dk\nb.else.dk CNAME c.else.dk";
+        let zone = FixedZone::parse(zone).unwrap();
+        for (name, severity, found) in [
+            ("test.dk", Severity::Good, 0),
+            ("loop.dk", Severity::Fault, LONGEST_CHAIN),
+            ("else.dk", Severity::Fault, 2),
+            ("none.dk", Severity::Fault, 0),
+        ] {
+            let check = return_path(&zone, &Settings::default(), &Domain::parse(name).unwrap()).await;
+            assert_eq!((check.severity(), check.found.len()), (severity, found), "{name}: {:?}", check.findings);
+        }
     }
 
     #[test]

@@ -170,9 +170,7 @@ pub async fn empty_file(
 
 /// The library's error with its causes: the outermost alone says only "error sending request".
 fn reason(error: reqwest::Error) -> FetchError {
-    let mut text = error.without_url().to_string();
-    text.truncate(200);
-    FetchError::NotThere(text)
+    FetchError::NotThere(error.without_url().to_string().chars().take(200).collect())
 }
 
 /// Whether an address belongs to the public Internet (RFC 6890 and the registries it founded).

@@ -83,6 +83,17 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_and_dos_line_ends_do_not_shift_what_is_replaced() {
+        let text = format!("\u{feff}{}", FILE.replace('\n', "\r\n"));
+        let after = Named::of(&text, KeyPlace::Main).unwrap().replaced(&text, &Selector::parse("s2").unwrap(), "n.pem");
+        assert_eq!(
+            after,
+            text.replace("'postbud1'", "\"s2\"").replace("\"../keys/a.pem\"", "\"n.pem\""),
+            "nothing else changes"
+        );
+    }
+
+    #[test]
     fn a_place_without_a_key_is_none() {
         for text in
             ["name = 1", "dkim = 3", "[dkim]\nselector = \"a\"", "[dkim]\nselector = 1\nprivate_key = \"a\"", "["]
