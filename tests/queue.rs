@@ -8,6 +8,8 @@ mod drafts;
 
 #[path = "queue/clock.rs"]
 mod clock;
+#[path = "queue/crowded.rs"]
+mod crowded;
 #[path = "queue/overdue.rs"]
 mod overdue;
 #[path = "queue/rig.rs"]

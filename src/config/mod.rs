@@ -100,7 +100,9 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         );
     }
     let egress = server::egress(&root.table("egress"));
-    let timeouts = server::timeouts(&root.table("delivery"));
+    let delivery = root.table("delivery");
+    let timeouts = server::timeouts(&delivery);
+    let at_once = delivery.number("connections", 1..=60_000, queue::AT_ONCE);
     let limits = server::limits(&root.table("limits"));
     let patience = server::patience(&root.table("retry"));
     let spool = server::spool(&root.table("spool"), &state_dir);
@@ -152,6 +154,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
             patience,
             ledger: state_dir.join("daily-counters.json"),
             suspensions: state_dir.join("suspensions.json"),
+            at_once,
         },
         spool,
         events,

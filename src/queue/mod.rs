@@ -47,6 +47,9 @@ use crate::time::Timestamp;
 pub use retry::Schedule;
 pub use verdict::Patience;
 
+/// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one server, and
+/// Azure gives fewer.
+pub const AT_ONCE: u32 = 1000;
 /// No longer than this between two looks at the spool, even if nothing seems due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Looks at the spool take a tenth of one core's time at most, once they are long enough to matter.
@@ -68,6 +71,8 @@ pub struct Settings {
     pub ledger: PathBuf,
     /// Where suspended routes are kept.
     pub suspensions: PathBuf,
+    /// Attempts at once over all routes: each takes a port of the one egress address, a file and memory.
+    pub at_once: u32,
 }
 
 /// What the queue works with.
@@ -140,10 +145,11 @@ impl Queue {
     pub fn start(settings: Settings, parts: Parts) -> std::io::Result<Self> {
         let (ledger, memories) = Ledger::open(settings.ledger.clone())?;
         let (suspensions, suspended, fingerprints) = Store::open(settings.suspensions.clone())?;
+        let routes = Routes::new(memories, suspended, fingerprints).with_at_most(settings.at_once);
         let queue = Queue(Arc::new(Inner {
             settings,
             parts,
-            routes: Mutex::new(Routes::new(memories, suspended, fingerprints)),
+            routes: Mutex::new(routes),
             wake: Notify::new(),
             counters: Counters::default(),
             suspensions,
@@ -320,10 +326,8 @@ impl Inner {
                 Err(_) => {}
             }
         }
-        for route in routes.startable(now) {
-            if routes.enter(&route, now) {
-                self.tasks.spawn(worker::run(worker::Slot::new(self, route)));
-            }
+        for route in routes.start(now) {
+            self.tasks.spawn(worker::run(worker::Slot::new(self, route)));
         }
         let next_change = routes.next_change(now);
         drop(routes);

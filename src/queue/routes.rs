@@ -27,6 +27,13 @@ pub struct Routes {
     /// Of all routes, those that are not configured now included.
     suspended: Suspended,
     fingerprints: Fingerprints,
+    /// Attempts at once over all routes; 0 where nobody said how many.
+    most: u32,
+    running: u32,
+    /// The route that got a slot last, so that the next one is another's.
+    last_started: Option<RouteId>,
+    /// A route with mail and room of its own found no slot left.
+    crowded: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +61,12 @@ impl Routes {
         Routes { memories, suspended, fingerprints, ..Routes::default() }
     }
 
+    /// Bounds the attempts at once over all routes: each takes a port of the one egress address, a file and memory.
+    #[must_use]
+    pub fn with_at_most(self, most: u32) -> Self {
+        Routes { most, ..self }
+    }
+
     /// Puts `lane` in line for `route`; a lane whose customer changed routes leaves the old line at its next turn.
     pub fn offer(&mut self, lane: Lane, route: &Arc<Route>, now: Timestamp) {
         self.entry(route, now).lanes.offer(lane);
@@ -65,10 +78,15 @@ impl Routes {
     }
 
     /// The next turn on `route`, for a caller that holds one of its slots. `None` where no lane is in line or the route carries
-    /// nothing now.
-    pub fn turn(&mut self, id: &RouteId, now: Timestamp) -> Option<Turn> {
+    /// nothing now; and where the caller `had_one` and another route waits for a slot: it gives its own back.
+    pub fn turn(&mut self, id: &RouteId, had_one: bool, now: Timestamp) -> Option<Turn> {
+        if had_one && self.crowded {
+            return None;
+        }
+        // A slot that came free is the next route's.
+        let left = if self.crowded { 0 } else { self.left() };
         let entry = self.routes.get_mut(id)?;
-        let free = (entry.throttle.concurrency(now) + 1).checked_sub(entry.running)?;
+        let free = (entry.throttle.concurrency(now) + 1).checked_sub(entry.running)?.min(left.saturating_add(1));
         let most = free.min(entry.throttle.allowance(now));
         if most == 0 {
             return None;
@@ -88,16 +106,24 @@ impl Routes {
 
     /// Takes a slot for one attempt at a time; [`leave`](Self::leave) gives it back.
     pub fn enter(&mut self, route: &Arc<Route>, now: Timestamp) -> bool {
+        let any_left = self.left() > 0;
         let entry = self.entry(route, now);
-        let free = entry.running < entry.throttle.concurrency(now) && entry.throttle.allowance(now) > 0;
+        let free = any_left && entry.running < entry.throttle.concurrency(now) && entry.throttle.allowance(now) > 0;
         entry.running += u32::from(free);
+        self.running += u32::from(free);
         free
+    }
+
+    /// Slots that all routes together have left.
+    fn left(&self) -> u32 {
+        if self.most == 0 { u32::MAX } else { self.most.saturating_sub(self.running) }
     }
 
     /// Gives a slot back.
     pub fn leave(&mut self, id: &RouteId) {
-        if let Some(entry) = self.routes.get_mut(id) {
-            entry.running = entry.running.saturating_sub(1);
+        if let Some(entry) = self.routes.get_mut(id).filter(|entry| entry.running > 0) {
+            entry.running -= 1;
+            self.running -= 1;
         }
     }
 
@@ -137,8 +163,22 @@ impl Routes {
         self.routes.get(id).map_or(Duration::ZERO, |entry| entry.throttle.own_waiting(due, now))
     }
 
-    /// Routes that have lanes in line and a free slot: a worker should start there.
-    pub fn startable(&mut self, now: Timestamp) -> Vec<Arc<Route>> {
+    /// Takes a slot on every route that has lanes in line and one free: a worker is to start there. Where there are fewer slots
+    /// than routes that want one, they take turns.
+    pub fn start(&mut self, now: Timestamp) -> Vec<Arc<Route>> {
+        let mut waiting = self.startable(now);
+        if let Some(last) = &self.last_started {
+            let next = waiting.partition_point(|route| route.id <= *last);
+            waiting.rotate_left(next);
+        }
+        let all = waiting.len();
+        waiting.retain(|route| self.enter(route, now));
+        self.crowded = waiting.len() < all;
+        self.last_started = waiting.last().map(|route| route.id.clone()).or(self.last_started.take());
+        waiting
+    }
+
+    fn startable(&mut self, now: Timestamp) -> Vec<Arc<Route>> {
         let has_room = |entry: &mut Entry| {
             let waiting = !entry.lanes.is_empty() && entry.throttle.allowance(now) > 0;
             (waiting && entry.running < entry.throttle.concurrency(now)).then(|| Arc::clone(&entry.route))
@@ -322,12 +362,12 @@ mod tests {
         let (mut routes, route) = (Routes::default(), route(8, None, "h"));
         routes.offer(lane("a"), &route, now());
         assert!(routes.enter(&route, now()));
-        assert_eq!(routes.turn(&route.id, now()), Some(Turn { lane: lane("a"), most: 8, more: false }));
+        assert_eq!(routes.turn(&route.id, false, now()), Some(Turn { lane: lane("a"), most: 8, more: false }));
         routes.offer(lane("b"), &route, now());
-        let turn = routes.turn(&route.id, now()).unwrap();
+        let turn = routes.turn(&route.id, false, now()).unwrap();
         assert_eq!((turn.most, turn.more), (4, true));
         while routes.enter(&route, now()) {}
-        let turn = routes.turn(&route.id, now()).unwrap();
+        let turn = routes.turn(&route.id, false, now()).unwrap();
         assert_eq!((turn.most, turn.more), (1, false), "the caller's own slot");
         assert!(routes.startable(now()).is_empty());
         routes.leave(&route.id);
@@ -341,10 +381,10 @@ mod tests {
         assert!(routes.enter(&route, now()));
         let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
         routes.report(&route, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
-        assert_eq!(routes.turn(&route.id, now()), None);
+        assert_eq!(routes.turn(&route.id, false, now()), None);
         let then = routes.next_change(now()).unwrap();
         assert_eq!(then, now() + Duration::from_secs(15));
-        assert_eq!(routes.turn(&route.id, then).unwrap().most, 1);
+        assert_eq!(routes.turn(&route.id, false, then).unwrap().most, 1);
     }
 
     #[test]
@@ -471,5 +511,42 @@ mod tests {
         routes.offer(lane("a"), &route, now());
         routes.suspend(&route.id, Cause::Address, "seen as 192.0.2.1", now());
         assert!(routes.suspended().is_empty());
+    }
+
+    #[test]
+    fn routes_share_the_slots_of_the_whole_relay_by_turns() {
+        let mut routes = Routes::default().with_at_most(2);
+        let named = |name: &str| Arc::new(Route { id: RouteId::new(name), ..Route::clone(&route(8, None, "h")) });
+        let all: Vec<Arc<Route>> = ["a", "b", "c", "d", "e"].map(named).into();
+        for route in &all {
+            routes.offer(lane("x"), route, now());
+        }
+        let ids = |started: Vec<Arc<Route>>| started.iter().map(|route| route.id.to_string()).collect::<String>();
+        let mut order = String::new();
+        let mut running: Vec<RouteId> = Vec::new();
+        for _ in 0..5 {
+            for id in running.drain(..) {
+                assert_eq!(
+                    routes.turn(&id, false, now()).map(|turn| turn.most),
+                    Some(1),
+                    "its turn, and no slot besides"
+                );
+                assert_eq!(routes.turn(&id, true, now()), None, "others wait");
+                routes.leave(&id);
+            }
+            let started = routes.start(now());
+            running.extend(started.iter().map(|route| route.id.clone()));
+            order += &ids(started);
+        }
+        assert_eq!(order, "abcdeabcde");
+        assert!(!routes.enter(&all[0], now()));
+        for id in running {
+            routes.leave(&id);
+        }
+        for route in &all[1..] {
+            routes.exhausted(&route.id, &lane("x"));
+        }
+        assert_eq!(ids(routes.start(now())), "a");
+        assert_eq!(routes.turn(&all[0].id, true, now()).map(|turn| turn.most), Some(2), "nobody else waits");
     }
 }

@@ -46,13 +46,16 @@ pub(super) async fn run(slot: Slot) {
 
 async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
     let inner = Arc::clone(&slot.inner);
+    // Of a turn that another worker took.
+    let mut had_one = !in_hand.is_empty();
     loop {
         let now = Timestamp::now();
         if inner.stop.is_cancelled() || inner.halt_left().is_some() {
             return;
         }
         let Some(lease) = in_hand.pop_front() else {
-            let Some(turn) = inner.routes().turn(&slot.route.id, now) else { return };
+            let Some(turn) = inner.routes().turn(&slot.route.id, had_one, now) else { return };
+            had_one = true;
             // One look at the spool starts one worker: it sees to it that lanes with one message each fill the slots too.
             if turn.more {
                 start_another(&slot);
@@ -221,7 +224,11 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
     let now = Timestamp::now();
     let failed: Vec<Report> = decision.failures.iter().map(Report::from).collect();
     let until = verdict::expires_at(record, &inner.settings.patience.retry);
-    let delayed: Vec<Report> = if decision.delayed { verdict::still_waiting(record, decision) } else { Vec::new() };
+    let delayed: Vec<Report> = if decision.delayed && bounces_leave(inner, &record.lane, now) {
+        verdict::still_waiting(record, decision)
+    } else {
+        Vec::new()
+    };
     let relayed = decision.relayed.iter().map(|(index, reply)| Report {
         index: *index,
         reply: reply.clone(),
@@ -240,6 +247,14 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
             inner.alert(Some(&record.lane.customer), None, format!("the sender of {} is not told: {why}", record.id));
         }
     }
+}
+
+/// Whether a notification would leave now. A delay notice behind the trouble that it tells of comes too late for anybody, and a
+/// million of them would double the queue: there the event has to do.
+fn bounces_leave(inner: &Arc<Inner>, lane: &Lane, now: Timestamp) -> bool {
+    let lane = Lane { kind: Kind::Bounce, ..lane.clone() };
+    let way_out = inner.way_out(&inner.parts.directory.load(), &lane);
+    way_out.is_ok_and(|route| inner.routes().trouble(&route.id, now).is_none())
 }
 
 /// What Mailjet is told about tracking, unsigned, where the customer's file says so.

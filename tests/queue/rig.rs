@@ -24,6 +24,9 @@ use crate::drafts::{draft, lane};
 /// Who mail goes to.
 pub const TO: &str = "b@example.net";
 
+/// Attempts at once, over all routes.
+pub const AT_ONCE: u32 = 3;
+
 /// A queue at work.
 pub struct Rig {
     pub spool: Arc<Embedded>,
@@ -131,6 +134,7 @@ impl Deliver for Arc<Embedded> {
             patience,
             ledger: folder.join("daily-counters.json"),
             suspensions: folder.join("suspensions.json"),
+            at_once: AT_ONCE,
         };
         let queue = Queue::start(settings, parts).unwrap();
         Rig { spool: self, queue, directory, standings, log, running, workers }
