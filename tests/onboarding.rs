@@ -1,5 +1,7 @@
 //! Onboarding as customers and operators meet it: against a real DNS server and with the real program.
 
+#[path = "support/customers.rs"]
+mod customers;
 #[path = "support/knot.rs"]
 mod knot;
 #[path = "support/skip.rs"]

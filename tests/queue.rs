@@ -3,6 +3,8 @@
 #[path = "support/capture.rs"]
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod capture;
+#[path = "support/customers.rs"]
+mod customers;
 #[path = "support/drafts.rs"]
 mod drafts;
 

@@ -2,6 +2,8 @@
 
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "support/customers.rs"]
+mod customers;
 #[path = "support/intake_spool.rs"]
 mod intake_spool;
 #[path = "support/skip.rs"]

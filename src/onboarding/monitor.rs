@@ -239,9 +239,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::customer::{BulkPolicy, SigningDomain, Via};
+    use crate::customer::SigningDomain;
     use crate::onboarding::{Secret, Settings};
     use crate::resolver::{FixedZone, Kind, SharedResolver};
+    use crate::test_customers;
 
     const ZONE: &str = "test.dk TXT \"v=spf1 include:spf.webcrm.com -all\"\n\
                         spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"\n";
@@ -256,18 +257,8 @@ mod tests {
     }
 
     fn directory() -> Directory {
-        let customer = Customer {
-            id: CustomerId::new("test-as"),
-            name: "Test A/S".to_owned(),
-            domains: BTreeMap::from([(domain(), SigningDomain::Broken("none".to_owned()))]),
-            bounce_domains: Vec::new(),
-            via: Via::Mailjet { tier: None },
-            suspended: None,
-            bulk: BulkPolicy::Refuse,
-            bounce_mail: false,
-            track_opens: None,
-            track_clicks: None,
-        };
+        let broken = (domain(), SigningDomain::Broken("none".to_owned()));
+        let customer = test_customers::customer("test-as", [broken], test_customers::mailjet());
         Directory::new(vec![customer], BTreeMap::new())
     }
 

@@ -313,34 +313,15 @@ mod tests {
     use crate::delivery::RecipientOutcome;
     use crate::message::Urgency;
     use crate::queue::ledger::Memory;
-    use crate::route::{Caps, RouteKind, TlsMode, TlsPolicy, TlsVersion};
+    use crate::route::Caps;
     use crate::smtp::Domain;
     use crate::spool::Kind;
+    use crate::test_customers;
 
     fn route(concurrency: u32, per_day: Option<u32>, host: &str) -> Arc<Route> {
         Arc::new(Route {
-            id: RouteId::new("own-server.a"),
-            kind: RouteKind::OwnServer,
-            host: host.into(),
-            port: 25,
-            tls: TlsPolicy {
-                mode: TlsMode::Off,
-                ca_file: None,
-                pinned_sha256: None,
-                server_name: None,
-                client_certificate: None,
-                minimum: TlsVersion::Tls12,
-            },
-            login: None,
-            caps: Caps {
-                concurrency,
-                per_minute: None,
-                per_day,
-                recipients_per_transaction: 100,
-                messages_per_connection: 100,
-                idle: Duration::from_secs(60),
-            },
-            message_size: 1 << 20,
+            caps: Caps { concurrency, per_day, ..Caps::default() },
+            ..test_customers::route("own-server.a", host)
         })
     }
 

@@ -205,52 +205,19 @@ mod tests {
 
     use super::*;
     use crate::customer::{Standing, Tier};
-    use crate::dkim::{Profile, Selector, SigningKey};
     use crate::message::CustomerId;
-    use crate::route::{Caps, Route, RouteId, TlsMode, TlsPolicy, TlsVersion};
+    use crate::route::Route;
     use crate::submission::Allowed;
+    use crate::test_customers::{self, domain, ed25519, mailjet};
 
-    fn domain(name: &str) -> Domain {
-        Domain::parse(name).unwrap()
-    }
-
-    fn route(kind: RouteKind) -> Arc<Route> {
-        Arc::new(Route {
-            id: RouteId::new("r"),
-            kind,
-            host: "smarthost.test".into(),
-            port: 587,
-            tls: TlsPolicy {
-                mode: TlsMode::Off,
-                ca_file: None,
-                pinned_sha256: None,
-                server_name: None,
-                client_certificate: None,
-                minimum: TlsVersion::Tls12,
-            },
-            login: None,
-            caps: Caps::default(),
-            message_size: 1000,
-        })
+    fn route(id: &str) -> Arc<Route> {
+        Arc::new(Route { message_size: 1000, ..test_customers::route(id, "smarthost.test") })
     }
 
     fn customer(id: &str, domains: &[&str], via: Via) -> Customer {
-        let ready = |name: &&str| {
-            let selector = Selector::parse("postbud1").unwrap();
-            let profile = Profile::new(domain(name), selector, SigningKey::generate_ed25519().unwrap());
-            (domain(name), SigningDomain::Ready(Arc::new(Signer::new(vec![profile]).unwrap())))
-        };
         Customer {
-            id: CustomerId::new(id),
-            name: id.into(),
-            domains: domains.iter().map(ready).collect(),
             bounce_domains: vec![domain("bounce.webcrm.com")],
-            via,
-            suspended: None,
-            bulk: BulkPolicy::Refuse,
-            bounce_mail: true,
-            track_opens: None,
-            track_clicks: None,
+            ..test_customers::customer(id, domains.iter().map(|name| ed25519(name)), via)
         }
     }
 
@@ -265,8 +232,8 @@ mod tests {
     impl World {
         fn new() -> Self {
             World {
-                mailjet: customer("acme", &["acme.dk", "news.acme.dk", "gmail.com"], Via::Mailjet { tier: None }),
-                own: customer("own", &["own.dk"], Via::OwnServer(route(RouteKind::OwnServer))),
+                mailjet: customer("acme", &["acme.dk", "news.acme.dk", "gmail.com"], mailjet()),
+                own: customer("own", &["own.dk"], Via::OwnServer(route("own-server.own"))),
                 standings: Standings::default(),
                 identity: Identity::Network,
                 tier_requires: Vec::new(),
@@ -274,7 +241,7 @@ mod tests {
         }
 
         fn decide(&self, mail_from: &str, header: &str) -> Result<Decision, String> {
-            let tier = Tier { route: route(RouteKind::Mailjet), requires: self.tier_requires.clone() };
+            let tier = Tier { route: route("mailjet.starter"), requires: self.tier_requires.clone() };
             let tiers = BTreeMap::from([("starter".to_owned(), tier)]);
             let directory = Directory::new(vec![self.mailjet.clone(), self.own.clone()], tiers);
             let reverse_path = match mail_from {

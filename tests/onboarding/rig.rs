@@ -3,22 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postbud::customer::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Tier, Via};
-use postbud::dkim::{Selector, Signer, SigningKey, signer::Profile};
-use postbud::message::CustomerId;
+use postbud::customer::{Customer, Directory, Requirement, Tier, Via};
+use postbud::dkim::{Selector, SigningKey};
 use postbud::onboarding::{Checker, Secret, Settings};
 use postbud::resolver::SharedResolver;
-use postbud::route::{Caps, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion};
-use postbud::smtp::Domain;
+
+use crate::customers;
+pub use crate::customers::{domain, mailjet};
 
 pub const KEY: &str = include_str!("fixed-key.pem");
 
 pub fn key() -> SigningKey {
     SigningKey::from_pem(KEY.as_bytes()).expect("the fixture is a key")
-}
-
-pub fn domain(text: &str) -> Domain {
-    Domain::parse(text).expect("a test's domain is one")
 }
 
 /// The value of our key's record.
@@ -27,57 +23,18 @@ pub fn key_record(name: &str) -> String {
     postbud::dkim::record::render(&domain(name), &selector, &key()).expect("a key has a record").value
 }
 
-fn route(name: &str, kind: RouteKind, host: &str) -> Arc<Route> {
-    Arc::new(Route {
-        id: RouteId::new(name),
-        kind,
-        host: host.to_owned(),
-        port: 587,
-        tls: TlsPolicy {
-            mode: TlsMode::Required,
-            ca_file: None,
-            pinned_sha256: None,
-            server_name: None,
-            client_certificate: None,
-            minimum: TlsVersion::Tls12,
-        },
-        login: None,
-        caps: Caps::default(),
-        message_size: 1 << 20,
-    })
-}
-
 pub fn customer(id: &str, name: &str, domains: &[&str], via: Via) -> Customer {
-    let signer = |name: &str| {
-        let selector = Selector::parse("postbud1").expect("a selector");
-        let signer = Signer::new(vec![Profile::new(domain(name), selector, key())]).expect("a key signs");
-        (domain(name), SigningDomain::Ready(Arc::new(signer)))
-    };
-    Customer {
-        id: CustomerId::new(id),
-        name: name.to_owned(),
-        domains: domains.iter().map(|name| signer(name)).collect(),
-        bounce_domains: Vec::new(),
-        via,
-        suspended: None,
-        bulk: BulkPolicy::Refuse,
-        bounce_mail: false,
-        track_opens: None,
-        track_clicks: None,
-    }
-}
-
-pub fn mailjet() -> Via {
-    Via::Mailjet { tier: None }
+    let all = domains.iter().map(|name| customers::signed(name, key()));
+    Customer { name: name.to_owned(), ..customers::customer(id, all, via) }
 }
 
 pub fn own_server(id: &str, host: &str) -> Via {
-    Via::OwnServer(route(&format!("own-server.{id}"), RouteKind::OwnServer, host))
+    Via::OwnServer(Arc::new(customers::route(&format!("own-server.{id}"), host)))
 }
 
 pub fn directory(customers: Vec<Customer>) -> Directory {
     let tier = |name: &str, requires: &[Requirement]| {
-        let route = route(&format!("mailjet.{name}"), RouteKind::Mailjet, "in-v3.mailjet.com");
+        let route = Arc::new(customers::route(&format!("mailjet.{name}"), "in-v3.mailjet.com"));
         (name.to_owned(), Tier { route, requires: requires.to_vec() })
     };
     let trusted = [Requirement::Ownership, Requirement::Spf, Requirement::Dkim];

@@ -8,19 +8,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use postbud::bounce::{self, Postmaster};
 use postbud::control::{self, Relay};
-use postbud::customer::{BulkPolicy, Customer, Directory, SigningDomain, Standings, Tier, Via};
-use postbud::dkim::{Profile, Selector, Signer, SigningKey, Workers};
+use postbud::customer::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
+use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
-use postbud::message::{CustomerId, QueueId};
+use postbud::message::QueueId;
 use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
-    TlsMode, TlsPolicy, TlsVersion,
 };
-use postbud::smtp::Domain;
 use postbud::spool::{self, Embedded, Filter, Record, Spool};
 use postbud::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::customers;
 use crate::drafts::draft;
 
 /// Stands in every secret of these tests; must never be seen.
@@ -80,53 +79,19 @@ pub fn suspended(cause: Cause, reason: &str) -> RouteState {
 }
 
 pub fn route(id: &str, kind: RouteKind) -> Arc<Route> {
-    Arc::new(Route {
-        id: RouteId::new(id),
-        kind,
-        host: "mail.example.com".into(),
-        port: 587,
-        tls: TlsPolicy {
-            mode: TlsMode::Required,
-            ca_file: None,
-            pinned_sha256: None,
-            server_name: None,
-            client_certificate: None,
-            minimum: TlsVersion::Tls12,
-        },
-        login: Some(Login {
-            username: "webcrm".into(),
-            secret: LoginSecret::Password(CANARY.into()),
-            allow_plaintext: false,
-        }),
-        caps: Caps {
-            concurrency: 1,
-            per_minute: None,
-            per_day: None,
-            recipients_per_transaction: 100,
-            messages_per_connection: 100,
-            idle: Duration::from_secs(60),
-        },
-        message_size: 1 << 20,
-    })
+    let secret = LoginSecret::Password(CANARY.into());
+    let login = Some(Login { username: "webcrm".into(), secret, allow_plaintext: false });
+    let caps = Caps { concurrency: 1, ..Caps::default() };
+    Arc::new(Route { kind, login, caps, ..customers::route(id, "mail.example.com") })
 }
 
 /// `test-as` with its own server, `mj` through Mailjet; both want bounces by mail, both send as test.dk.
 fn directory() -> Directory {
-    let domain = Domain::parse("test.dk").unwrap();
-    let key = SigningKey::generate_ed25519().unwrap();
-    let profile = Profile::new(domain.clone(), Selector::parse("postbud1").unwrap(), key);
-    let signer = Arc::new(Signer::new(vec![profile]).unwrap());
+    let signed = customers::ed25519("test.dk");
     let customer = |id: &str, via| Customer {
-        id: CustomerId::new(id),
-        name: id.into(),
-        domains: BTreeMap::from([(domain.clone(), SigningDomain::Ready(Arc::clone(&signer)))]),
-        bounce_domains: Vec::new(),
-        via,
-        suspended: None,
         bulk: BulkPolicy::Warn,
         bounce_mail: true,
-        track_opens: None,
-        track_clicks: None,
+        ..customers::customer(id, [signed.clone()], via)
     };
     let own = Via::OwnServer(route("own-server.test-as", RouteKind::OwnServer));
     let tier = Tier { route: route("mailjet.starter", RouteKind::Mailjet), requires: Vec::new() };

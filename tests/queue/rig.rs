@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use postbud::bounce::{self, Postmaster};
-use postbud::customer::{BulkPolicy, Customer, Directory, SigningDomain, Standings, Tier, Via};
+use postbud::customer::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
 use postbud::delivery::{self, Delivery, Egress};
-use postbud::dkim::{Profile, Selector, Signer, SigningKey, Workers};
+use postbud::dkim::Workers;
 use postbud::events::{self, Events};
-use postbud::message::{CustomerId, QueueId};
+use postbud::message::QueueId;
 use postbud::queue::{self, Patience, Queue, Schedule};
-use postbud::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
+use postbud::route::{Caps, Login, LoginSecret, Route, TlsMode, TlsPolicy};
 use postbud::smtp::Domain;
 use postbud::spool::{self, Embedded, Filter, Lane, Record, Spool};
 use serde_json::Value;
 
+use crate::customers;
 use crate::drafts::{draft, lane};
 
 /// Who mail goes to.
@@ -163,14 +164,10 @@ pub fn impatient() -> Patience {
 /// A plaintext route to a server.
 pub fn route(id: &str, server: SocketAddr) -> Route {
     Route {
-        id: RouteId::new(id),
-        kind: if id.starts_with("mailjet") { RouteKind::Mailjet } else { RouteKind::OwnServer },
-        host: server.ip().to_string(),
         port: server.port(),
         tls: TlsPolicy { mode: TlsMode::Off, ..TlsPolicy::default() },
-        login: None,
         caps: Caps { concurrency: 2, ..Caps::default() },
-        message_size: 1 << 20,
+        ..customers::route(id, &server.ip().to_string())
     }
 }
 
@@ -183,24 +180,8 @@ pub fn with_login(id: &str, server: SocketAddr, password: &str) -> Route {
 
 /// A customer with these domains who wants bounces by mail.
 pub fn customer(id: &str, domains: &[&str], via: Via) -> Customer {
-    let signed = |name: &&str| {
-        let domain = Domain::parse(name).unwrap();
-        let key = SigningKey::generate_ed25519().unwrap();
-        let profile = Profile::new(domain.clone(), Selector::parse("postbud1").unwrap(), key);
-        (domain, SigningDomain::Ready(Arc::new(Signer::new(vec![profile]).unwrap())))
-    };
-    Customer {
-        id: CustomerId::new(id),
-        name: id.into(),
-        domains: domains.iter().map(signed).collect(),
-        bounce_domains: Vec::new(),
-        via,
-        suspended: None,
-        bulk: BulkPolicy::Warn,
-        bounce_mail: true,
-        track_opens: None,
-        track_clicks: None,
-    }
+    let domains = domains.iter().map(|name| customers::ed25519(name));
+    Customer { bulk: BulkPolicy::Warn, bounce_mail: true, ..customers::customer(id, domains, via) }
 }
 
 /// One customer, `x`, with the domain of [`lane`] and a server of its own.

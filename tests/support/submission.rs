@@ -1,5 +1,5 @@
-//! A submission server inside the test's process, and a client that speaks line by line. Needs `certs.rs` and
-//! `intake_spool.rs` as siblings.
+//! A submission server inside the test's process, and a client that speaks line by line. Needs `certs.rs`,
+//! `customers.rs` and `intake_spool.rs` as siblings.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use argon2::password_hash::{PasswordHasher, SaltString};
-use postbud::customer::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standing, Standings, Tier, Via};
-use postbud::dkim::{Profile, Selector, Signer, SigningKey, Workers};
+use postbud::customer::{Customer, Directory, Requirement, SigningDomain, Standing, Standings, Tier, Via};
+use postbud::dkim::{SigningKey, Workers};
 use postbud::events::Events;
 use postbud::message::CustomerId;
-use postbud::route::{Caps, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion};
+use postbud::route::{Route, RouteKind};
 use postbud::smtp::Domain;
 use postbud::submission::{
     Alerts, Allowed, Context, Counters, Limits, ListenerAuth, ListenerSettings, ListenerTls, ServerTls, Submission,
@@ -27,6 +27,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio_util::sync::CancellationToken;
 
 use super::certs::Authority;
+pub use super::customers::domain;
+use super::customers::{self, customer, ed25519, mailjet, signed};
 use super::intake_spool::{Handle, IntakeSpool};
 
 pub const USERNAME: &str = "webcrm";
@@ -79,68 +81,28 @@ pub struct Server {
     submission: Submission,
 }
 
-pub fn domain(name: &str) -> Domain {
-    Domain::parse(name).unwrap()
-}
-
 /// One key for all tests of a binary: making RSA keys is slow.
 pub fn rsa_key() -> &'static SigningKey {
     static KEY: OnceLock<SigningKey> = OnceLock::new();
     KEY.get_or_init(|| SigningKey::generate_rsa(2048).unwrap())
 }
 
-fn signer(name: &str, key: SigningKey) -> SigningDomain {
-    let profile = Profile::new(domain(name), Selector::parse("postbud1").unwrap(), key);
-    SigningDomain::Ready(Arc::new(Signer::new(vec![profile]).unwrap()))
-}
-
 /// `test.dk`, RSA.
 pub fn test_dk() -> SigningDomain {
-    signer("test.dk", SigningKey::from_pem(rsa_key().to_pem().unwrap().as_bytes()).unwrap())
+    signed("test.dk", SigningKey::from_pem(rsa_key().to_pem().unwrap().as_bytes()).unwrap()).1
 }
 
 pub fn route(kind: RouteKind, message_size: u64) -> Arc<Route> {
-    Arc::new(Route {
-        id: RouteId::new("route"),
-        kind,
-        host: "smarthost.test".to_owned(),
-        port: 587,
-        tls: TlsPolicy {
-            mode: TlsMode::Required,
-            ca_file: None,
-            pinned_sha256: None,
-            server_name: None,
-            client_certificate: None,
-            minimum: TlsVersion::Tls12,
-        },
-        login: None,
-        caps: Caps::default(),
-        message_size,
-    })
+    Arc::new(Route { kind, message_size, ..customers::route("route", "smarthost.test") })
 }
 
 fn customers() -> Vec<Customer> {
-    let ed25519 = |name: &str| (domain(name), signer(name, SigningKey::generate_ed25519().unwrap()));
-    let customer = |id: &str, domains: BTreeMap<Domain, SigningDomain>, via| Customer {
-        id: CustomerId::new(id),
-        name: id.to_owned(),
-        domains,
-        bounce_domains: vec![domain("bounce.webcrm.com")],
-        via,
-        suspended: None,
-        bulk: BulkPolicy::Refuse,
-        bounce_mail: true,
-        track_opens: None,
-        track_clicks: None,
-    };
-    let test = BTreeMap::from([(domain("test.dk"), test_dk()), ed25519("blåbær.dk")]);
+    let with_bounces =
+        |customer| Customer { bounce_domains: vec![domain("bounce.webcrm.com")], bounce_mail: true, ..customer };
+    let own = Via::OwnServer(route(RouteKind::OwnServer, 64 << 20));
     vec![
-        customer("test-as", test, Via::Mailjet { tier: None }),
-        customer(
-            "own",
-            BTreeMap::from([ed25519("own.dk"), ed25519("hotmail.com")]),
-            Via::OwnServer(route(RouteKind::OwnServer, 64 << 20)),
-        ),
+        with_bounces(customer("test-as", [(domain("test.dk"), test_dk()), ed25519("blåbær.dk")], mailjet())),
+        with_bounces(customer("own", [ed25519("own.dk"), ed25519("hotmail.com")], own)),
     ]
 }
 

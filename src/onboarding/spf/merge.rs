@@ -116,7 +116,11 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
         .iter()
         .position(|d| is_ours(d) && d.qualifier == Qualifier::Pass)
         .is_some_and(|at| at <= first_catch);
-    if !in_place {
+    if in_place {
+        // Once is enough: each costs a lookup.
+        let mut seen = false;
+        directives.retain(|d| !is_ours(d) || (d.qualifier == Qualifier::Pass && !std::mem::replace(&mut seen, true)));
+    } else {
         directives.retain(|d| !is_ours(d));
         let at = directives.iter().position(|d| d.qualifier != Qualifier::Pass).unwrap_or(directives.len());
         // The mechanism itself is not looked at again; the text is what gets published.
@@ -190,6 +194,10 @@ mod tests {
             (
                 ["v=spf1 include:_spf.x.dk ~all", "v=spf1 redirect=_spf.x.dk"],
                 "v=spf1 include:_spf.x.dk include:spf.webcrm.com ~all",
+            ),
+            (
+                ["v=spf1 include:SPF.webcrm.com a ~all", "v=spf1 include:spf.webcrm.com ~all"],
+                "v=spf1 include:SPF.webcrm.com a ~all",
             ),
             (
                 ["v=spf1 a -all exp=e.x.dk", "v=spf1 a ~all exp=f.x.dk"],

@@ -1,0 +1,64 @@
+//! Customers, their keys and their routes as tests begin with: the one place in tests that names every field of these. A test
+//! says only what it is about: `Customer { bulk: BulkPolicy::Warn, ..customer("x", [ed25519("x.dk")], mailjet()) }`.
+//!
+//! Unit tests share it: inside the crate `postbud` is another name of `crate` (see lib.rs).
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::sync::Arc;
+
+use postbud::customer::{BulkPolicy, Customer, SigningDomain, Via};
+use postbud::dkim::{Profile, Selector, Signer, SigningKey};
+use postbud::message::CustomerId;
+use postbud::route::{Caps, Route, RouteId, RouteKind, TlsPolicy};
+use postbud::smtp::Domain;
+
+pub fn domain(name: &str) -> Domain {
+    Domain::parse(name).expect("a test's domain is one")
+}
+
+/// A From domain that `key` signs for, at `postbud1`.
+pub fn signed(name: &str, key: SigningKey) -> (Domain, SigningDomain) {
+    let selector = Selector::parse("postbud1").expect("a selector");
+    let signer = Signer::new(vec![Profile::new(domain(name), selector, key)]).expect("a key signs");
+    (domain(name), SigningDomain::Ready(Arc::new(signer)))
+}
+
+/// A From domain with a new Ed25519 key, which costs nothing.
+pub fn ed25519(name: &str) -> (Domain, SigningDomain) {
+    signed(name, SigningKey::generate_ed25519().expect("a key can be made"))
+}
+
+/// A customer in good standing: bulk mail is refused where the domain lacks what it needs, failures stay events.
+pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDomain)>, via: Via) -> Customer {
+    Customer {
+        id: CustomerId::new(id),
+        name: id.to_owned(),
+        domains: domains.into_iter().collect(),
+        bounce_domains: Vec::new(),
+        via,
+        suspended: None,
+        bulk: BulkPolicy::Refuse,
+        bounce_mail: false,
+        track_opens: None,
+        track_clicks: None,
+    }
+}
+
+/// Through Mailjet, in the best tier.
+pub fn mailjet() -> Via {
+    Via::Mailjet { tier: None }
+}
+
+/// A route on port 587 with verified TLS and no login; `mailjet.…` is one of Mailjet's.
+pub fn route(id: &str, host: &str) -> Route {
+    Route {
+        id: RouteId::new(id),
+        kind: if id.starts_with("mailjet") { RouteKind::Mailjet } else { RouteKind::OwnServer },
+        host: host.to_owned(),
+        port: 587,
+        tls: TlsPolicy::default(),
+        login: None,
+        caps: Caps::default(),
+        message_size: 1 << 20,
+    }
+}
