@@ -61,15 +61,17 @@ pub(super) enum End<S> {
 
 /// Why a conversation broke off.
 enum Broken {
-    /// The client is gone, or does not read.
+    /// The client is gone.
     Gone,
+    /// The client does not read.
+    Deaf,
     /// Says this and closes.
     Farewell(Reply),
 }
 
 impl From<io::Error> for Broken {
-    fn from(_: io::Error) -> Self {
-        Broken::Gone
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::TimedOut { Broken::Deaf } else { Broken::Gone }
     }
 }
 
@@ -108,6 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 End::Closed
             }
             Err(Broken::Gone) => End::Closed,
+            Err(Broken::Deaf) => {
+                self.shared.context.counters.refuse_connection("reply_timeout");
+                End::Closed
+            }
             Err(Broken::Farewell(reply)) => {
                 self.chunked = None;
                 self.wire.say(&reply);

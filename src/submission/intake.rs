@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::budget::{NoRoom, Share};
 use super::policy::{self, Decision, Identity, Refusal};
-use super::session::Transaction;
 use super::trace::{self, Trace};
+use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
 use crate::dkim::{BodyHasher, Job};
 use crate::events::{Event, EventKind};
@@ -36,6 +36,8 @@ pub(super) struct Intake {
     phase: Phase,
     /// Its part of the memory for all messages.
     pub(super) share: Share,
+    /// Its recipients' part.
+    _room: Room,
 }
 
 enum Phase {
@@ -57,7 +59,7 @@ struct Body {
 impl Intake {
     /// Begins a message.
     pub(super) fn new(transaction: Transaction, identity: Identity, limits: &Limits, share: Share) -> Self {
-        let Transaction { mail, recipients, .. } = transaction;
+        let Transaction { mail, recipients, room, .. } = transaction;
         let announced = mail.size.and_then(|size| usize::try_from(size).ok()).map(|size| size + 512);
         let first = Vec::with_capacity(announced.unwrap_or(TYPICAL).min(CHUNK));
         let envelope = Envelope {
@@ -77,6 +79,7 @@ impl Intake {
             most: limits.message_size,
             phase: Phase::Header { searched: 0 },
             share,
+            _room: room,
         }
     }
 

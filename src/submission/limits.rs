@@ -54,7 +54,8 @@ pub struct Limits {
     pub line_length: usize,
     /// Received fields; more are a loop, 554 5.4.6 (RFC 5321 §6.3).
     pub received: usize,
-    /// Octets of messages in memory over all connections; a message that finds no room hears 452 4.3.1.
+    /// Octets of messages in memory over all connections, and as many again of long lists of recipients; a message or recipient
+    /// that finds no room hears 452 4.3.1.
     pub bytes_in_flight: u64,
     /// How long a message waits for room in `bytes_in_flight`. The client is held back by TCP meanwhile. The one message that may
     /// go over the limit keeps that right for at most six times as long, and for as long as it comes quickly; then it hears 452

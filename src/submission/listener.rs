@@ -21,6 +21,7 @@ use super::connection::{Connection, End, Shared};
 use super::limits::{MAX_HEADER_SIZE, counted_as};
 use super::login::Logins;
 use super::session::{Rules, Session};
+use super::transaction::Envelopes;
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -59,6 +60,7 @@ impl Submission {
         let budget =
             Budget::new(limits.bytes_in_flight, limits.bytes_in_flight_wait, context.counters.bytes_in_flight.clone());
         let logins = Logins::new(limits);
+        let envelopes = Arc::new(Envelopes::new(limits.bytes_in_flight));
         let shared = Arc::new(Shared { context, logins, budget, shutdown });
         let tasks = TaskTracker::new();
         let door = Arc::new(Door::default());
@@ -66,7 +68,7 @@ impl Submission {
         for (address, socket, settings) in bound {
             addresses.push(address);
             let listener = Listener {
-                rules: Arc::new(Rules::of(&settings, &shared.context)),
+                rules: Arc::new(Rules::of(&settings, &shared.context, &envelopes)),
                 settings: Arc::new(settings),
                 shared: Arc::clone(&shared),
                 door: Arc::clone(&door),
@@ -99,10 +101,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Rules {
-    fn of(settings: &ListenerSettings, context: &Context) -> Self {
+    fn of(settings: &ListenerSettings, context: &Context, envelopes: &Arc<Envelopes>) -> Self {
         Rules {
             hostname: context.hostname.clone(),
             limits: context.limits.clone(),
+            envelopes: Arc::clone(envelopes),
             starttls: matches!(settings.tls, ListenerTls::StartTls(_)),
             auth_required: settings.auth == ListenerAuth::Required,
             plaintext_auth: settings.allow_plaintext_auth,

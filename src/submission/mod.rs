@@ -13,6 +13,7 @@
 mod alerts;
 mod auth;
 mod budget;
+mod conduct;
 mod connection;
 mod counters;
 mod intake;
@@ -26,6 +27,7 @@ mod session;
 mod settings;
 mod tls;
 mod trace;
+mod transaction;
 
 pub use alerts::Alerts;
 pub use auth::{Allowed, Credentials, Submitter, SubmitterError, Submitters};

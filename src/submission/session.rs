@@ -12,16 +12,15 @@
 //!                        Login
 //! ```
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::conduct::Conduct;
 use super::policy::Identity;
 use super::sasl::{Exchange, Step};
+use super::transaction::{Envelopes, Transaction};
 use super::{Credentials, Limits};
-use crate::message::Recipient;
 use crate::smtp::{Command, Domain, EnhancedCode, Mail, Rcpt, Refusal, Reply, ReversePath};
 
 /// What a listener's sessions have in common.
@@ -29,35 +28,13 @@ use crate::smtp::{Command, Domain, EnhancedCode, Mail, Rcpt, Refusal, Reply, Rev
 pub(super) struct Rules {
     pub(super) hostname: Domain,
     pub(super) limits: Limits,
+    pub(super) envelopes: Arc<Envelopes>,
     /// STARTTLS is to be had.
     pub(super) starttls: bool,
     /// Nobody sends without logging in.
     pub(super) auth_required: bool,
     /// AUTH is to be had without TLS.
     pub(super) plaintext_auth: bool,
-}
-
-/// A message that has an envelope and no content yet.
-#[derive(Debug)]
-pub(super) struct Transaction {
-    pub(super) mail: Mail,
-    pub(super) recipients: Vec<Recipient>,
-    pub(super) started: Instant,
-    /// Recipients that were refused.
-    refused: usize,
-}
-
-impl Transaction {
-    /// Who is named twice gets the message once, with the parameters that came first.
-    fn with_each_once(mut self) -> Self {
-        if self.recipients.len() > 1 {
-            let mut seen = HashSet::with_capacity(self.recipients.len());
-            let firsts: Vec<bool> = self.recipients.iter().map(|recipient| seen.insert(&recipient.address)).collect();
-            let mut firsts = firsts.into_iter();
-            self.recipients.retain(|_| firsts.next().unwrap_or(true));
-        }
-        self
-    }
 }
 
 /// What the connection does next.
@@ -100,11 +77,7 @@ pub(super) struct Session {
     identity: Option<Identity>,
     begun: Instant,
     messages: u32,
-    errors: u32,
-    /// Commands that carried no mail forward, since when.
-    idle_commands: (u32, Instant),
-    /// The same since the last message began.
-    without_mail: u32,
+    conduct: Conduct,
 }
 
 /// Why a client has no more time, whatever it says meanwhile.
@@ -128,9 +101,7 @@ impl Session {
             identity,
             begun: now,
             messages: 0,
-            errors: 0,
-            idle_commands: (0, now),
-            without_mail: 0,
+            conduct: Conduct::new(now),
         }
     }
 
@@ -181,25 +152,28 @@ impl Session {
 
     /// Takes one line without its CRLF. `carries` tells how many octets the route of mail with this reverse path takes.
     pub(super) fn line(&mut self, line: &[u8], now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
-        let next = match std::mem::replace(&mut self.state, State::Ready) {
-            State::Login(exchange) => self.step(exchange.answered(line)),
-            state => {
-                self.state = state;
-                let verb = line.get(..4).unwrap_or_default();
-                let is_verb = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
-                let next = match Command::parse(line) {
-                    Ok(command) => self.command(command, now, carries),
-                    // How many octets follow, nobody knows: none of them may be obeyed.
-                    Err(refusal @ Refusal::Syntax(_)) if is_verb("BDAT") => Next::Close("bdat", refusal.reply()),
-                    Err(refusal) => Next::Say(refusal.reply()),
-                };
-                match &next {
-                    Next::Say(reply) if is_verb("RCPT") && self.forgives(reply) => return next,
-                    _ => next,
-                }
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Login(exchange) => {
+                let next = self.step(exchange.answered(line));
+                return self.counted(next, false, now);
             }
+            state => self.state = state,
+        }
+        let verb = line.get(..4).unwrap_or_default();
+        let is_verb = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
+        let next = match Command::parse(line) {
+            Ok(command) => self.command(command, now, carries),
+            // How many octets follow, nobody knows: none of them may be obeyed.
+            Err(refusal @ Refusal::Syntax(_)) if is_verb("BDAT") => Next::Close("bdat", refusal.reply()),
+            Err(refusal) => Next::Say(refusal.reply()),
         };
-        self.counted(next, now)
+        if is_verb("RCPT")
+            && let (Next::Say(reply), State::Transaction(transaction)) = (&next, &mut self.state)
+            && transaction.forgives(reply, &self.rules.limits)
+        {
+            return next;
+        }
+        self.counted(next, is_verb("MAIL") || is_verb("RCPT"), now)
     }
 
     /// A line that is no command: too long, or with a line end that is not CRLF. A login under way ends with it (RFC 4954 §4):
@@ -213,7 +187,7 @@ impl Session {
                 reply.enhanced = Some(EnhancedCode(5, 5, 6));
             }
         }
-        self.counted(Next::Say(reply), now)
+        self.counted(Next::Say(reply), false, now)
     }
 
     /// The login was right.
@@ -227,61 +201,35 @@ impl Session {
         if reply.is_positive() {
             return Next::Say(reply);
         }
-        self.errors += 1;
-        if self.errors > self.rules.limits.errors_per_connection {
-            let text = "too many errors; connect again";
-            return Next::Close("errors", Reply::new(421, EnhancedCode(4, 7, 0), text));
+        if self.conduct.erred(&self.rules.limits) {
+            return Next::Say(reply);
         }
-        Next::Say(reply)
+        Next::Close("errors", Reply::new(421, EnhancedCode(4, 7, 0), "too many errors; connect again"))
     }
 
     /// The message is over.
     pub(super) fn message_over(&mut self, taken: bool) {
         self.state = State::Ready;
         if taken {
-            self.errors = 0;
+            self.conduct.message_taken();
         }
     }
 
-    /// Whether a reply to RCPT counts against nobody. Bad addresses in a long list do not, for its message would never come to
-    /// its content; nor do those over the limit (RFC 5321 §4.5.3.1.10).
-    fn forgives(&mut self, reply: &Reply) -> bool {
-        match &mut self.state {
-            State::Transaction(_) if reply.is_transient() => true,
-            State::Transaction(transaction) if reply.is_permanent() => {
-                transaction.refused += 1;
-                transaction.refused <= self.rules.limits.recipients
-            }
-            _ => false,
-        }
-    }
-
-    /// Bounds what a client can do to no purpose.
-    fn counted(&mut self, next: Next, now: Instant) -> Next {
+    /// Bounds what a client can do to no purpose. MAIL and RCPT are `of_envelope`.
+    fn counted(&mut self, next: Next, of_envelope: bool, now: Instant) -> Next {
         let carries_mail = match &next {
-            Next::Say(reply) => reply.is_positive() && matches!(self.state, State::Transaction(_)),
-            Next::Chunk { size, last, begin } => *size > 0 || *last || begin.is_some(),
-            Next::Data(_) => true,
+            Next::Quit(_) | Next::Close(..) => return next,
+            Next::Data(_) | Next::Chunk { begin: Some(_), .. } => {
+                self.conduct.message_began();
+                true
+            }
+            Next::Chunk { size, last, .. } => *size > 0 || *last,
+            Next::Say(reply) => of_envelope && reply.is_positive(),
             _ => false,
         };
-        if matches!(next, Next::Data(_) | Next::Chunk { begin: Some(_), .. }) {
-            self.without_mail = 0;
-        }
-        if !carries_mail {
-            let (count, since) = &mut self.idle_commands;
-            if now.saturating_duration_since(*since) >= Duration::from_secs(60) {
-                (*count, *since) = (0, now);
-            }
-            *count += 1;
-            self.without_mail += 1;
-            let limits = &self.rules.limits;
-            if *count > limits.commands_per_minute || self.without_mail > limits.commands_without_mail {
-                let text = "too many commands that carry no mail forward; connect again";
-                return match next {
-                    Next::Quit(_) | Next::Close(..) => next,
-                    _ => Next::Close("commands", Reply::new(421, EnhancedCode(4, 7, 0), text)),
-                };
-            }
+        if !carries_mail && !self.conduct.led_nowhere(&self.rules.limits, now) {
+            let text = "too many commands that carry no mail forward; connect again";
+            return Next::Close("commands", Reply::new(421, EnhancedCode(4, 7, 0), text));
         }
         match next {
             Next::Say(reply) => self.refused(reply),
@@ -413,7 +361,7 @@ impl Session {
                 return refuse(552, EnhancedCode(5, 3, 4), &text);
             }
         }
-        self.state = State::Transaction(Transaction { mail, recipients: Vec::new(), started: now, refused: 0 });
+        self.state = State::Transaction(Transaction::new(mail, now, &self.rules.envelopes));
         Next::Say(Reply::new(250, EnhancedCode(2, 1, 0), "sender noted"))
     }
 
@@ -421,19 +369,7 @@ impl Session {
         let State::Transaction(transaction) = &mut self.state else {
             return Reply::new(503, EnhancedCode(5, 5, 1), "MAIL first");
         };
-        if transaction.recipients.len() >= self.rules.limits.recipients {
-            // RFC 5321 §4.5.3.1.10: the client sends the rest with another message.
-            return Reply::new(452, EnhancedCode(4, 5, 3), "enough recipients; send the others another message");
-        }
-        // RFC 6533 §3 for ORCPT.
-        let in_ascii = !rcpt.address.needs_smtputf8() && rcpt.orcpt.as_deref().is_none_or(str::is_ascii);
-        if !in_ascii && !transaction.mail.smtputf8 {
-            let text = "an address outside ASCII needs the parameter SMTPUTF8 at MAIL";
-            return Reply::new(553, EnhancedCode(5, 6, 7), text);
-        }
-        let Rcpt { address, notify, orcpt } = rcpt;
-        transaction.recipients.push(Recipient { address, notify, orcpt });
-        Reply::new(250, EnhancedCode(2, 1, 5), "recipient noted")
+        transaction.add(rcpt, &self.rules.limits)
     }
 
     fn data(&mut self) -> Next {

@@ -12,8 +12,8 @@ use crate::smtp::{DataReader, EnhancedCode, Reply};
 use crate::submission::budget::NoRoom;
 use crate::submission::intake::{self, Intake};
 use crate::submission::policy::Identity;
-use crate::submission::session::Transaction;
 use crate::submission::trace::Trace;
+use crate::submission::transaction::Transaction;
 
 /// A message that arrives in chunks.
 pub(super) struct Chunked {

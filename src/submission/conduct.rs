@@ -1,0 +1,69 @@
+//! How a client behaves: refusals it has brought upon itself, and commands that lead nowhere. Counting only; the session says so.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// What one client has used up.
+#[derive(Debug)]
+pub(super) struct Conduct {
+    /// Refusals since the last accepted message.
+    errors: u32,
+    /// Commands that carried no mail forward, since when.
+    minute: (u32, Instant),
+    /// The same since the last message began.
+    without_mail: u32,
+}
+
+impl Conduct {
+    pub(super) fn new(now: Instant) -> Self {
+        Conduct { errors: 0, minute: (0, now), without_mail: 0 }
+    }
+
+    /// A command carried no mail forward. Returns whether that is tolerated.
+    pub(super) fn led_nowhere(&mut self, limits: &Limits, now: Instant) -> bool {
+        let (count, since) = &mut self.minute;
+        if now.saturating_duration_since(*since) >= Duration::from_secs(60) {
+            (*count, *since) = (0, now);
+        }
+        *count += 1;
+        self.without_mail += 1;
+        *count <= limits.commands_per_minute && self.without_mail <= limits.commands_without_mail
+    }
+
+    /// Something was refused. Returns whether that is tolerated.
+    pub(super) fn erred(&mut self, limits: &Limits) -> bool {
+        self.errors += 1;
+        self.errors <= limits.errors_per_connection
+    }
+
+    /// A message's content begins.
+    pub(super) fn message_began(&mut self) {
+        self.without_mail = 0;
+    }
+
+    /// A message was taken.
+    pub(super) fn message_taken(&mut self) {
+        self.errors = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_counted_by_the_minute_and_since_the_last_message() {
+        let limits = Limits { commands_per_minute: 2, commands_without_mail: 5, ..Limits::default() };
+        let start = Instant::now();
+        let mut conduct = Conduct::new(start);
+        let mut at = |seconds: u64| conduct.led_nowhere(&limits, start + Duration::from_secs(seconds));
+        assert_eq!([0, 1, 2].map(&mut at), [true, true, false]);
+        assert_eq!([60, 120].map(&mut at), [true, true]);
+        assert!(!at(180), "the sixth");
+        conduct.message_began();
+        assert!(conduct.led_nowhere(&limits, start + Duration::from_secs(240)));
+    }
+}

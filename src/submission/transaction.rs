@@ -1,0 +1,143 @@
+//! A message that has an envelope and no content yet: who gets it, each once, and the memory that long lists take.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use super::Limits;
+use crate::message::Recipient;
+use crate::smtp::{EnhancedCode, Mail, Rcpt, Reply};
+
+/// Recipients of a message that are not accounted: nearly every message has no more.
+const FREE: usize = 16;
+/// What one takes besides its texts.
+const RECIPIENT: usize = size_of::<Recipient>();
+
+/// Memory for recipients, over all connections: a client with a thousand transactions of a thousand recipients each would hold
+/// a gigabyte before the first content comes.
+#[derive(Debug)]
+pub(super) struct Envelopes {
+    held: AtomicU64,
+    most: u64,
+}
+
+/// What one message's recipients take; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    envelopes: Arc<Envelopes>,
+    octets: u64,
+}
+
+impl Envelopes {
+    pub(super) fn new(most: u64) -> Self {
+        Envelopes { held: AtomicU64::new(0), most }
+    }
+}
+
+impl Room {
+    fn grow(&mut self, octets: u64) -> bool {
+        let before = self.envelopes.held.fetch_add(octets, Ordering::Relaxed);
+        self.octets += octets;
+        before + octets <= self.envelopes.most
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.envelopes.held.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) mail: Mail,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) started: Instant,
+    /// Goes with the recipients.
+    pub(super) room: Room,
+    /// Recipients that were refused.
+    refused: usize,
+}
+
+impl Transaction {
+    pub(super) fn new(mail: Mail, now: Instant, envelopes: &Arc<Envelopes>) -> Self {
+        let room = Room { envelopes: Arc::clone(envelopes), octets: 0 };
+        Transaction { mail, recipients: Vec::new(), started: now, room, refused: 0 }
+    }
+
+    /// Takes a recipient, or says why not.
+    pub(super) fn add(&mut self, rcpt: Rcpt, limits: &Limits) -> Reply {
+        if self.recipients.len() >= limits.recipients {
+            // RFC 5321 §4.5.3.1.10: the client sends the rest with another message.
+            return Reply::new(452, EnhancedCode(4, 5, 3), "enough recipients; send the others another message");
+        }
+        let Rcpt { address, notify, orcpt } = rcpt;
+        // RFC 6533 §3 for ORCPT.
+        let in_ascii = !address.needs_smtputf8() && orcpt.as_deref().is_none_or(str::is_ascii);
+        if !in_ascii && !self.mail.smtputf8 {
+            let text = "an address outside ASCII needs the parameter SMTPUTF8 at MAIL";
+            return Reply::new(553, EnhancedCode(5, 6, 7), text);
+        }
+        if self.recipients.len() >= FREE {
+            let texts = address.local().len() + orcpt.as_deref().map_or(0, str::len);
+            let domain = address.domain().map_or(0, |domain| domain.as_str().len());
+            if !self.room.grow((RECIPIENT + texts + domain) as u64) {
+                return Reply::new(452, EnhancedCode(4, 3, 1), "too many recipients at once; try again later");
+            }
+        }
+        self.recipients.push(Recipient { address, notify, orcpt });
+        Reply::new(250, EnhancedCode(2, 1, 5), "recipient noted")
+    }
+
+    /// Whether a reply to RCPT counts against nobody. Bad addresses in a long list do not, for its message would never come to
+    /// its content; nor do those over the limit (RFC 5321 §4.5.3.1.10).
+    pub(super) fn forgives(&mut self, reply: &Reply, limits: &Limits) -> bool {
+        if reply.is_permanent() {
+            self.refused += 1;
+            return self.refused <= limits.recipients;
+        }
+        reply.is_transient()
+    }
+
+    /// Who is named twice gets the message once, with the parameters that came first.
+    pub(super) fn with_each_once(mut self) -> Self {
+        if self.recipients.len() > 1 {
+            let mut seen = HashSet::with_capacity(self.recipients.len());
+            let firsts: Vec<bool> = self.recipients.iter().map(|recipient| seen.insert(&recipient.address)).collect();
+            let mut firsts = firsts.into_iter();
+            self.recipients.retain(|_| firsts.next().unwrap_or(true));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::{Mailbox, ReversePath};
+
+    fn rcpt(n: usize) -> Rcpt {
+        Rcpt { address: Mailbox::parse(&format!("n{n}@test.dk")).unwrap(), notify: None, orcpt: None }
+    }
+
+    #[test]
+    fn long_lists_share_their_memory_and_give_it_back() {
+        let mail = Mail { path: ReversePath::Null, size: None, smtputf8: false, ret: None, envid: None };
+        let (limits, envelopes) = (Limits::default(), Arc::new(Envelopes::new(20 * RECIPIENT as u64)));
+        let begin = || Transaction::new(mail.clone(), Instant::now(), &envelopes);
+        let (mut first, mut second) = (begin(), begin());
+        let full = (0..500).find(|n| first.add(rcpt(*n), &limits).code == 452).expect("an end");
+        assert!(full > FREE + 10, "{full}");
+        // Short ones go on.
+        assert!((0..FREE).all(|n| second.add(rcpt(n), &limits).code == 250));
+        let reply = second.add(rcpt(FREE), &limits);
+        assert_eq!((reply.code, reply.enhanced), (452, Some(EnhancedCode(4, 3, 1))));
+        drop(first);
+        assert_eq!(second.add(rcpt(FREE), &limits).code, 250);
+        drop(second);
+        assert_eq!(envelopes.held.load(Ordering::Relaxed), 0);
+    }
+}
