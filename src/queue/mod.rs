@@ -4,6 +4,10 @@
 //! line ([`lanes`]), starts as many workers as the routes bear ([`routes`], [`throttle`]), and each worker takes a turn:
 //! claim, one attempt, decide ([`verdict`]), settle. A wake-up is a hint; the due time on disk is the truth.
 //!
+//! Mail behind a route in trouble gets no turn: a sweep tells its senders that it is late and gives it up in time. What a restart
+//! must not forget of a route stands in two small files: its counters and troubles ([`ledger`]), and whether it is suspended
+//! ([`suspensions`]).
+//!
 //! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates.
 
 mod durable;
