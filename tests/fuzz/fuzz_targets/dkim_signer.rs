@@ -1,7 +1,7 @@
 //! Canonicalization and the signer on any octets: no panic, the same result however the input is split, the same as a
 //! simple model, and a field that is folded and whole.
 //!
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz dkim_signer tests/fuzz/corpus/dkim_signer`
+//! `tests/fuzz/run 120 dkim_signer`
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,7 @@
 //! What strangers' DNS holds: key records, SPF and DMARC are read without a panic, a macro expands within bounds, and the SPF
 //! record that is proposed in place of what was found is one that can be evaluated and needs no further change.
+//!
+//! `tests/fuzz/run 120 dns_records`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,6 @@
 //! A header block, whatever is in it: no panic, places that lie in the block, and what is cut out is gone.
+//!
+//! `tests/fuzz/run 120 message_header`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

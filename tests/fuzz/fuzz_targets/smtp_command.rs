@@ -1,6 +1,6 @@
 //! Any line is read or refused; what is read is what its written form is read as; a refusal is one whole reply.
 //!
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz smtp_command tests/fuzz/corpus/smtp_command`
+//! `tests/fuzz/run 120 smtp_command`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

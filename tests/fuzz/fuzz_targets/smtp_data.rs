@@ -1,7 +1,7 @@
 //! DATA, cut anywhere: the same end and the same text as a plain model finds, and what was read is sent on with exactly one
 //! end of data. The first octet of the input says where it is cut.
 //!
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz smtp_data tests/fuzz/corpus/smtp_data`
+//! `tests/fuzz/run 120 smtp_data`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,7 @@
 //! What a smarthost answers: a reply is taken only when it is whole, the same wherever the stream is cut, and nothing in it
 //! can command a terminal or grow without bound.
+//!
+//! `tests/fuzz/run 120 smtp_reply`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
