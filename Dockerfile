@@ -1,7 +1,10 @@
 # docker build -t postbud .
 # docker run -v ./config:/etc/postbud:ro -v postbud-state:/var/lib/postbud -p 2525:2525 postbud
 #
-# In the configuration: state_dir = "/var/lib/postbud", listeners on 0.0.0.0 with allow_from, [web] address = "127.0.0.1:8025".
+# In the configuration: state_dir = "/var/lib/postbud", listeners on 0.0.0.0 with allow_from, [web] address = "127.0.0.1:8025"
+# (the health check asks there; 0.0.0.0 where metrics are scraped from outside). Keys and secrets below the configuration must be
+# readable for uid 8025: chown -R 8025 config/secrets keys, with mode 600. Keys lie outside of ./config in the example
+# configuration: mount them too (-v ./keys:/etc/keys:ro, and certs likewise), since paths are relative to the file they stand in.
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
