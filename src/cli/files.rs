@@ -7,17 +7,24 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::onboarding::owned;
+
 /// Writes a private key or another secret: mode 0600, and an error where the file exists.
 pub(crate) fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    write_new(path, content, 0o600)
+    write_new(path, content, 0o600, None)
+}
+
+/// The same for the owner of `like`, who has to be able to read it: where root writes, that is somebody else.
+pub(crate) fn write_secret_for(like: &Path, path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    write_new(path, content, 0o600, Some(like))
 }
 
 /// Writes a file that anyone may read; an error where it exists.
 pub(crate) fn write_public(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    write_new(path, content, 0o644)
+    write_new(path, content, 0o644, None)
 }
 
-fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> anyhow::Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
@@ -28,7 +35,9 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
     };
-    file.write_all(content).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
+    let given = like.filter(|like| like.exists()).map_or(Ok(()), |like| owned::give(&file, like));
+    let written = given.and_then(|()| file.write_all(content)).and_then(|()| file.sync_all());
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A path without `..` where that is certain to be the same place.

@@ -15,6 +15,7 @@ pub mod dkim;
 pub mod dmarc;
 pub mod finding;
 pub mod monitor;
+pub mod owned;
 pub mod ownership;
 pub mod providers;
 pub mod records;

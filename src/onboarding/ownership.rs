@@ -12,7 +12,7 @@ use aws_lc_rs::hmac;
 
 use super::finding::{Check, Finding, Item, Need};
 use super::web::{self, FetchError, Fetched, Fetcher};
-use super::{Settings, doubled};
+use super::{Settings, doubled, owned};
 use crate::message::CustomerId;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
@@ -34,8 +34,9 @@ impl Secret {
     pub fn load(dir: &Path) -> io::Result<Self> {
         let path = dir.join("secret");
         if !path.exists() {
-            fs::create_dir_all(dir)?;
+            owned::make_dir(dir)?;
             let mut file = tempfile::NamedTempFile::new_in(dir)?;
+            owned::give(file.as_file(), dir)?;
             file.write_all(&rand::random::<[u8; SECRET_LEN]>())?;
             file.as_file().sync_all()?;
             match file.persist_noclobber(&path) {

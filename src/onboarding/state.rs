@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::Severity;
 use super::verdict::{Report, Seen};
-use super::{Item, Settings};
+use super::{Item, Settings, owned};
 use crate::customer::{Requirement, Standing};
 use crate::message::CustomerId;
 use crate::smtp::Domain;
@@ -278,9 +278,10 @@ impl Store {
             let path = path.to_owned();
             move |source| StateError::Io { path, source }
         };
-        fs::create_dir_all(&self.dir).map_err(io(&self.dir))?;
+        owned::make_dir(&self.dir).map_err(io(&self.dir))?;
         let lock_path = self.dir.join(".lock");
         let lock = File::create(&lock_path).map_err(io(&lock_path))?;
+        owned::give(&lock, &self.dir).map_err(io(&lock_path))?;
         lock.lock().map_err(io(&lock_path))?;
         let path = self.path(domain);
         let (state, result) = change(read(&path)?);
@@ -344,6 +345,7 @@ fn read(path: &Path) -> Result<Option<DomainState>, StateError> {
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    owned::give(file.as_file(), dir)?;
     serde_json::to_writer_pretty(&mut file, value)?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;

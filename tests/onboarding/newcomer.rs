@@ -362,6 +362,48 @@ fn a_rotation_can_be_taken_up_from_another_folder() {
 }
 
 #[test]
+fn what_root_leaves_behind_belongs_to_the_relays_user() {
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
+    const NAME: &str = "what_root_leaves_behind_belongs_to_the_relays_user";
+    let Some(mut site) = Site::new(WORLD) else { return skip(NAME, "knot is not installed") };
+    if site.dir.path().metadata().unwrap().uid() != 0 {
+        return skip(NAME, "not root");
+    }
+    let relay = 12_345;
+    fs::create_dir(site.file("state")).unwrap();
+    chown(site.file("state"), Some(relay), Some(relay)).unwrap();
+    let added = site.run(&["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet"], "");
+    assert!(added.status.success(), "{}", err(&added));
+    // The customer's file lies elsewhere, with a link to it.
+    let (link, file) = (site.file("config/customers/test-as.toml"), site.file("config/test-as.txt"));
+    fs::rename(&link, &file).unwrap();
+    symlink("../test-as.txt", &link).unwrap();
+    chown(&file, Some(relay), Some(54_321)).unwrap();
+    site.run(&["domain", "check", "test-as"], "");
+    let key = printed(&out(&site.run(&["dkim", "rotate", "test-as"], "")));
+    site.knot.publish(&format!("{WORLD}{key}"));
+    let switched = site.run(&["dkim", "rotate", "test-as"], "");
+    assert!(switched.status.success(), "{}{}", out(&switched), err(&switched));
+
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert!(fs::read_to_string(&file).unwrap().contains("postbud2"));
+    assert_eq!((file.metadata().unwrap().uid(), file.metadata().unwrap().gid()), (relay, 54_321));
+    for name in [
+        "keys/test.dk.pem",
+        "keys/test.dk.postbud2.pem",
+        "state/onboarding",
+        "state/onboarding/secret",
+        "state/onboarding/domains/.lock",
+        "state/onboarding/domains/test.dk.json",
+        "state/onboarding/rotations/.lock",
+        "state/onboarding/rotations/test-as.main.json",
+    ] {
+        let found = site.file(name).metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (relay, relay), "{name}");
+    }
+}
+
+#[test]
 fn an_own_server_customer_is_asked_for_its_server() {
     let Some(site) = Site::new(WORLD) else {
         return skip("an_own_server_customer_is_asked_for_its_server", "knot is not installed");

@@ -137,11 +137,12 @@ impl Args {
         let mut written = Written::default();
         let key = SigningKey::generate_rsa(2048)?;
         let key_path = keys.join(&key_name);
-        files::write_secret(&key_path, key.to_pem()?.as_bytes())?;
+        let relay = &before.state_dir;
+        files::write_secret_for(relay, &key_path, key.to_pem()?.as_bytes())?;
         written.0.push(key_path.clone());
         if let Some((_, password)) = answers.own_server.as_ref().and_then(|server| server.login.as_ref()) {
             let path = dir.join(format!("../secrets/{}.password", self.id));
-            files::write_secret(&path, format!("{}\n", password.as_str()).as_bytes())?;
+            files::write_secret_for(relay, &path, format!("{}\n", password.as_str()).as_bytes())?;
             written.0.push(path);
         }
         let text = self.file(&answers, &selector, &format!("../../keys/{key_name}"));

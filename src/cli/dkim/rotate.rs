@@ -16,8 +16,8 @@ use crate::control::{self, CallError};
 use crate::customer::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey};
-use crate::onboarding::Lang;
 use crate::onboarding::rotation::{self, Key, Named, Next, Rotation, Stage, Step};
+use crate::onboarding::{Lang, owned};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -127,7 +127,7 @@ impl Run<'_> {
             true => SigningKey::from_file(&path)?.0,
             false => {
                 let key = old_key.generate_like()?;
-                files::write_secret(&path, key.to_pem()?.as_bytes())?;
+                files::write_secret_for(&self.resolve(&self.named.private_key), &path, key.to_pem()?.as_bytes())?;
                 key
             }
         };
@@ -279,13 +279,15 @@ impl Run<'_> {
     }
 }
 
-/// Writes a file whole, with the permissions it had.
+/// Writes a file whole, with the owner and the permissions it had. Where a link leads to it, the link stays.
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let work = || -> std::io::Result<()> {
+        let path = &path.canonicalize()?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Hidden until it has its name: configuration reads *.toml.
         let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(dir)?;
         file.write_all(text.as_bytes())?;
+        owned::give(file.as_file(), path)?;
         file.as_file().set_permissions(fs::metadata(path)?.permissions())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::{Rotation, VERSION};
 use crate::customer::KeyPlace;
 use crate::message::CustomerId;
-use crate::onboarding::Settings;
 use crate::onboarding::state::write;
+use crate::onboarding::{Settings, owned};
 
 fn dir(settings: &Settings) -> PathBuf {
     settings.state_dir.join("rotations")
@@ -28,8 +28,9 @@ pub struct Lock(#[expect(dead_code, reason = "the file is the lock")] File);
 /// Waits for its turn.
 pub fn lock(settings: &Settings) -> io::Result<Lock> {
     let dir = dir(settings);
-    fs::create_dir_all(&dir)?;
+    owned::make_dir(&dir)?;
     let file = File::create(dir.join(".lock"))?;
+    owned::give(&file, &dir)?;
     file.lock()?;
     Ok(Lock(file))
 }
@@ -63,7 +64,7 @@ fn load(path: &Path) -> io::Result<Option<Rotation>> {
 impl Rotation {
     /// Keeps it.
     pub fn save(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
-        fs::create_dir_all(dir(settings))?;
+        owned::make_dir(&dir(settings))?;
         write(&path(settings, customer, self.place), self)
     }
 
