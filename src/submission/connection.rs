@@ -173,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let due = due.into_iter().flatten().min().unwrap_or(until);
             if Instant::now() >= due {
                 self.late(until)?;
+                continue;
             }
             match self.wire.read(due, true).await? {
                 Read::Some => {}
