@@ -14,12 +14,15 @@
 //! [`spool`] makes it durable (only its receipt makes a 250), the [`queue`] decides when it is tried, [`delivery`] tries it, and
 //! the queue applies what came of it. Imports run downwards: [`cli`] wires a [`server`] from [`config`]; no stage knows either.
 
-// Unit tests begin with the same customers as integration tests, which know the crate by its name.
+// Unit tests begin with the same customers and hostile inputs as integration tests, which know the crate by its name.
 #[cfg(test)]
 extern crate self as postbud;
 #[cfg(test)]
 #[path = "../tests/support/customers.rs"]
 mod test_customers;
+#[cfg(test)]
+#[path = "../tests/support/lookalikes.rs"]
+mod test_lookalikes;
 
 // What everything below speaks.
 pub mod customer;

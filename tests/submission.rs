@@ -6,6 +6,8 @@ mod certs;
 mod customers;
 #[path = "support/intake_spool.rs"]
 mod intake_spool;
+#[path = "support/lookalikes.rs"]
+mod lookalikes;
 #[path = "support/skip.rs"]
 mod skip;
 #[path = "support/submission.rs"]

@@ -165,6 +165,7 @@ impl DataReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_lookalikes::LOOKALIKES;
     use proptest::prelude::*;
 
     /// The message, what was left behind its end, and its flaw; `None` where no end was found.
@@ -185,21 +186,7 @@ mod tests {
 
     #[test]
     fn only_crlf_dot_crlf_ends_data_wherever_it_is_split() {
-        let lookalikes: [&[u8]; 12] = [
-            b"\n.\n",
-            b"\n.\r\n",
-            b"\r\n.\n",
-            b"\r.\r",
-            b"\r.\n",
-            b"\n.\r",
-            b"\r.\r\n",
-            b"\r\n.\r",
-            b"\r\n\0.\r\n",
-            b"\r\n.\0\r\n",
-            b"\r\n.\r\r\n",
-            b"\r\r\n.\r\r\n",
-        ];
-        for lookalike in &lookalikes {
+        for lookalike in &LOOKALIKES {
             let wire = [b"a", *lookalike, b"MAIL FROM:<x@test.dk>\r\n.\r\nQUIT\r\n"].concat();
             for split in 0..=wire.len() {
                 let (head, tail) = wire.split_at(split);

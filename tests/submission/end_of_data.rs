@@ -1,23 +1,8 @@
 //! What must not end DATA, and what must (see `smtp::data`), over a socket, split at every octet.
 
 use crate::intake_spool::text;
+use crate::lookalikes::LOOKALIKES;
 use crate::support::Setup;
-
-/// Inputs that have ended DATA somewhere in the world and must not here.
-const LOOKALIKES: [&[u8]; 12] = [
-    b"\n.\n",
-    b"\n.\r\n",
-    b"\r\n.\n",
-    b"\r.\r",
-    b"\r.\n",
-    b"\n.\r",
-    b"\r.\r\n",
-    b"\r\n.\r",
-    b"\r\n\0.\r\n",
-    b"\r\n.\0\r\n",
-    b"\r\n.\r\r\n",
-    b"\r\r\n.\r\r\n",
-];
 
 /// What an attacker would have the server obey.
 const SMUGGLED: &[u8] =
