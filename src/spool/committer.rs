@@ -1,7 +1,8 @@
 //! The committer: one thread that takes everything that waits, writes it, syncs once and answers all.
 //!
-//! Nobody is made to wait for company: while one batch syncs the next one gathers. A change that nobody waits for (a
-//! settlement) rides the next draft's sync, or gets its own after `settle_delay`.
+//! While one batch syncs the next one gathers. Whoever comes alone is synced at once; after a batch that served several, the
+//! next has a moment longer to gather ([`GATHER`]), since a sync costs a multiple of what a message does. A change that nobody
+//! waits for (a settlement) rides the next draft's sync, or gets its own after `settle_delay`.
 //!
 //! When a write or a sync fails, the whole batch counts as not written: drafts are refused, changes go back to the front of
 //! the line. The segment is abandoned: never written to or synced again, since after a failed fsync the kernel calls the
@@ -32,6 +33,10 @@ const FAILURES: u32 = 3;
 const RETRY: Duration = Duration::from_millis(500);
 /// The most that is written before a sync.
 const BATCH: u64 = 16 << 20;
+/// Under load, the time between two syncs in which the next batch gathers. A sync costs some 100 µs of CPU and several sleeps,
+/// whatever it serves; with this, half as many serve the same mail. A whole millisecond saves little more, and whoever waits
+/// for a 250 at half of the highest rate waits half as long again.
+const GATHER: Duration = Duration::from_micros(500);
 
 /// The thread's state.
 pub(super) struct Committer {
@@ -60,28 +65,32 @@ impl Committer {
             let retry = (!self.line.is_empty()).then_some(RETRY);
             let Taken { items, stopping } = self.shared.inbox.take(self.shared.settings.settle_delay, retry);
             self.line.extend(items);
-            self.write_line();
+            let answered = self.write_line();
             if stopping {
                 break self.finish();
+            }
+            if answered > 1 {
+                std::thread::sleep(GATHER);
             }
         }
     }
 
-    /// Writes what is in the line, batch by batch, until it is empty or writing fails.
-    fn write_line(&mut self) {
+    /// Writes what is in the line, batch by batch, until it is empty or writing fails. Returns how many drafts it made durable.
+    fn write_line(&mut self) -> u64 {
+        let mut durable = 0;
         while !self.line.is_empty() {
             if let Some(error) = self.shared.stopped() {
                 self.line.drain(..).for_each(|item| refuse(item, || Error::Stopped(error.clone())));
-                return;
+                break;
             }
-            let batch = self.next_batch();
-            let Some((batch, len)) = batch else { return };
+            let Some((batch, len)) = self.next_batch() else { break };
             if let Err(error) = self.write(&batch, len) {
                 self.failed(batch, &error);
-                return;
+                break;
             }
-            self.wrote(batch);
+            durable += self.wrote(batch);
         }
+        durable
     }
 
     /// Takes as many items as fit the segment, with the room they need. `None` where there is no segment to write to.
@@ -202,8 +211,8 @@ impl Committer {
         Ok(())
     }
 
-    /// The batch is durable: the index learns of it, everyone is answered.
-    fn wrote(&mut self, batch: Vec<Item>) {
+    /// The batch is durable: the index learns of it, everyone is answered. Returns how many drafts it held.
+    fn wrote(&mut self, batch: Vec<Item>) -> u64 {
         let active = self.active.as_ref().expect("it was just written to");
         let segment = active.number;
         let mut at = active.end - batch.iter().map(frames_len).sum::<u64>();
@@ -249,6 +258,7 @@ impl Committer {
         if self.shared.set_health(Health::Sound) == Health::Troubled {
             self.shared.tell(Notice::Recovered);
         }
+        drafts
     }
 
     /// A write or sync failed: see the module's comment.
