@@ -61,7 +61,7 @@ impl Embedded {
         }
         let (send, chores) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&shared), send);
-        let keeper = Keeper { shared: Arc::clone(&shared), chores };
+        let keeper = Keeper::new(Arc::clone(&shared), chores);
         let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(work).map_err(|source| failed_thread(name, source))
         };

@@ -2,10 +2,13 @@
 //! much is left, so that the committer only writes.
 //!
 //! Segments are deleted oldest first, each deletion synced before the next: a settlement must never vanish before the message
-//! it settles, or that message would be sent again. When more than half of the disk space in use is settled mail, the oldest
+//! it settles, or that message would be sent again. A file system that frees much at once (and tells the disk so) lets the
+//! committer's syncs wait for it: so a deleted segment's space is freed piece by piece. When more than half of the disk space in use is settled mail, the oldest
 //! segment's stragglers are copied forward (held mail, mail to a server that is down), so that one of them cannot keep
 //! everything behind it.
 
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -23,6 +26,12 @@ use crate::message::QueueId;
 
 /// How often space is given back.
 const TICK: Duration = Duration::from_millis(250);
+/// What is freed of a deleted segment at once, and the pause between two pieces: some 200 MB/s, where freeing 64 MB at once
+/// was measured to hold up syncs for 9–15 ms, and this for 1–2 ms.
+const PIECE: u64 = 2 << 20;
+const PIECE_PAUSE: Duration = Duration::from_millis(10);
+/// Deleted segments that wait to be freed. Beyond, the oldest is freed whole.
+const FREEING: usize = 8;
 /// Messages copied forward before the next sync is awaited.
 const COPY_MESSAGES: usize = 64;
 /// Entries looked at while the index is locked.
@@ -38,21 +47,32 @@ pub(super) enum Chore {
 
 /// The thread's state.
 pub(super) struct Keeper {
-    pub shared: Arc<Shared>,
-    pub chores: Receiver<Chore>,
+    shared: Arc<Shared>,
+    chores: Receiver<Chore>,
+    /// Deleted segments whose space is being freed, with the length they still have.
+    freeing: VecDeque<(File, u64)>,
 }
 
 impl Keeper {
+    pub fn new(shared: Arc<Shared>, chores: Receiver<Chore>) -> Self {
+        Keeper { shared, chores, freeing: VecDeque::new() }
+    }
+
     /// Runs until the committer is gone.
-    pub fn run(self) {
-        let mut looked = Instant::now();
+    pub fn run(mut self) {
+        let (mut looked, mut reclaimed) = (Instant::now(), Instant::now());
         self.make_spare();
         loop {
-            match self.chores.recv_timeout(TICK.min(self.shared.settings.guard_interval)) {
+            let pause = if self.freeing.is_empty() { TICK } else { PIECE_PAUSE };
+            match self.chores.recv_timeout(pause.min(self.shared.settings.guard_interval)) {
                 Ok(Chore::Seal(segment)) => self.seal(&segment),
                 Ok(Chore::MakeSpare) => self.make_spare(),
-                Err(RecvTimeoutError::Timeout) => self.reclaim(),
+                Err(RecvTimeoutError::Timeout) => self.free_piece(),
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if reclaimed.elapsed() >= TICK.min(self.shared.settings.guard_interval) {
+                reclaimed = Instant::now();
+                self.reclaim();
             }
             if looked.elapsed() >= self.shared.settings.guard_interval {
                 looked = Instant::now();
@@ -92,7 +112,7 @@ impl Keeper {
         }
     }
 
-    fn reclaim(&self) {
+    fn reclaim(&mut self) {
         self.delete_settled();
         if self.shared.stopped().is_some() {
             return;
@@ -105,7 +125,7 @@ impl Keeper {
     }
 
     /// Deletes from the oldest on what nobody waits in.
-    fn delete_settled(&self) {
+    fn delete_settled(&mut self) {
         while let Some((oldest, Stage::Closed)) = self.shared.segments.oldest() {
             if self.shared.index().segment_use(oldest).live > 0 || !self.delete(oldest) {
                 return;
@@ -113,21 +133,38 @@ impl Keeper {
         }
     }
 
-    fn delete(&self, number: u32) -> bool {
+    fn delete(&mut self, number: u32) -> bool {
         let Some(path) = self.shared.segments.path(number) else { return false };
+        let file = OpenOptions::new().write(true).open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let removed = match std::fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         };
         match removed.and_then(|()| self.shared.dir.sync()) {
             Ok(()) => {
-                self.shared.segments.forget(number);
+                let is_read = self.shared.segments.forget(number);
+                // Whoever still reads in it keeps it whole; the last to close it frees it.
+                if let (Ok((len, file)), false) = (file, is_read) {
+                    self.freeing.push_back((file, len));
+                }
                 true
             }
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "a settled segment cannot be deleted; tried again later");
                 false
             }
+        }
+    }
+
+    /// Frees a piece of what was deleted: its name is gone for good, nobody reads in it.
+    fn free_piece(&mut self) {
+        while self.freeing.len() > FREEING {
+            self.freeing.pop_front();
+        }
+        let Some((file, len)) = self.freeing.front_mut() else { return };
+        *len = len.saturating_sub(PIECE);
+        if *len == 0 || file.set_len(*len).is_err() {
+            self.freeing.pop_front();
         }
     }
 

@@ -118,7 +118,11 @@ struct Known {
     stage: Stage,
     disk_len: u64,
     file: Option<Arc<File>>,
+    reading: Arc<Reading>,
 }
+
+/// Held by everyone who reads in a segment: while there is another holder than the table, its file stays whole.
+struct Reading;
 
 /// All segments, and the files of those read lately.
 pub(super) struct Segments {
@@ -138,6 +142,7 @@ struct Table {
 pub(super) struct Source {
     pub file: Arc<File>,
     pub mark: u64,
+    _reading: Arc<Reading>,
 }
 
 impl Segments {
@@ -151,13 +156,15 @@ impl Segments {
 
     /// A segment that is written by this process.
     pub fn add(&self, writing: &Writing, stage: Stage) {
-        let file = Some(Arc::clone(&writing.file));
-        self.table().known.insert(writing.number, Known { mark: writing.mark, stage, disk_len: writing.limit, file });
+        let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::new(Reading));
+        let known = Known { mark: writing.mark, stage, disk_len: writing.limit, file, reading };
+        self.table().known.insert(writing.number, known);
     }
 
     /// A segment found at the start.
     pub fn found(&self, number: u32, mark: u64, disk_len: u64) {
-        self.table().known.insert(number, Known { mark, stage: Stage::Closed, disk_len, file: None });
+        let known = Known { mark, stage: Stage::Closed, disk_len, file: None, reading: Arc::new(Reading) };
+        self.table().known.insert(number, known);
     }
 
     /// Notes a change of stage; a closed segment with its final length.
@@ -177,14 +184,14 @@ impl Segments {
     pub fn source(&self, number: u32) -> io::Result<Option<Source>> {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return Ok(None) };
+        let (mark, _reading) = (known.mark, Arc::clone(&known.reading));
         if let Some(file) = &known.file {
-            return Ok(Some(Source { file: Arc::clone(file), mark: known.mark }));
+            return Ok(Some(Source { file: Arc::clone(file), mark, _reading }));
         }
-        let mark = known.mark;
         let file = Arc::new(File::open(self.dir.join(frame::file_name(number, mark)))?);
         known.file = Some(Arc::clone(&file));
         table.remember_open(number);
-        Ok(Some(Source { file, mark }))
+        Ok(Some(Source { file, mark, _reading }))
     }
 
     /// The oldest segment and its stage.
@@ -199,11 +206,11 @@ impl Segments {
         Some(self.dir.join(frame::file_name(number, known.mark)))
     }
 
-    /// Forgets a segment that was deleted.
-    pub fn forget(&self, number: u32) {
+    /// Forgets a segment that was deleted. Returns whether somebody still reads in it; nobody begins to.
+    pub fn forget(&self, number: u32) -> bool {
         let mut table = self.table();
         table.open.retain(|open| *open != number);
-        table.known.remove(&number);
+        table.known.remove(&number).is_some_and(|known| Arc::strong_count(&known.reading) > 1)
     }
 
     /// Octets of closed segments, and of all.
