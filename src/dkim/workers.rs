@@ -110,6 +110,9 @@ impl Workers {
 }
 
 fn work(jobs: &Receiver<Order>, places: &Semaphore, sign: SignFn) {
+    // RSA draws random numbers to blind the key, and the first draw of a process gathers entropy for some 30 ms, that of a
+    // thread for 4: not while a message waits. Should it fail, signing says so.
+    let _ = aws_lc_rs::rand::fill(&mut [0]);
     while let Ok(Order::Sign(job, answer)) = jobs.recv() {
         places.add_permits(1);
         if !answer.is_closed() {
