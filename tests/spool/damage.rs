@@ -260,6 +260,33 @@ async fn space_comes_back_although_a_held_message_sits_in_the_oldest_segment() {
 }
 
 #[tokio::test]
+async fn a_message_under_way_stays_readable_although_its_segment_was_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Embedded::open(Settings { segment_size: 4 << 20, ..settings(dir.path()) }).unwrap();
+    let large = spool.commit(draft("x", &["a@b.dk"], 7, 5_000_000)).await.unwrap().id();
+    let under_way = claim_all(&*spool, "x").await.pop().unwrap();
+    let (first_segment, _) = written(dir.path()).remove(0);
+    for round in 0..250 {
+        let _ = spool.commit(draft("x", &["a@b.dk"], round, 100_000)).await.unwrap();
+    }
+    for lease in claim_all(&*spool, "x").await {
+        let result = delivered(&lease);
+        spool.settle(lease, result).await.unwrap();
+    }
+    for _ in 0..200 {
+        if !first_segment.exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!first_segment.exists(), "the message was not copied forward");
+    // Longer than it takes to free the whole segment piece by piece.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(under_way.record.id, large);
+    assert_eq!(bytes_of(&under_way).await, <[Vec<u8>; 2]>::from(content(7, 5_000_000)).concat());
+}
+
+#[tokio::test]
 async fn without_room_new_mail_is_refused_and_queued_mail_goes_out() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
