@@ -144,7 +144,7 @@ impl Routes {
         match &outcome.trouble {
             Some(Trouble::BackOff { reason, at_least, .. }) => entry.throttle.back_off(reason, *at_least, now, jitter),
             // A login that a reload replaced while it was tried says nothing about the one there is now.
-            Some(Trouble::Suspend { .. }) if !same_server(route, &entry.route) => false,
+            Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
             Some(Trouble::Suspend { cause, reason, .. }) => {
                 let (cause, reason) = (*cause, reason.clone());
                 self.suspend(&route.id, cause, &reason, now).unwrap_or_default()
@@ -235,11 +235,12 @@ impl Routes {
         let lifted =
             self.suspended.extract_if(.., |id, suspension| !stands(id, suspension)).map(|(id, _)| id).collect();
         self.routes.retain(|id, entry| current.contains_key(id) || entry.running > 0);
+        let fingerprints = self.fingerprints.clone();
         for (id, route) in current {
             let entry = self.entry(&route, now);
             let old = std::mem::replace(&mut entry.route, route);
             entry.throttle.set_caps(entry.route.caps);
-            let changed = !same_server(&old, &entry.route);
+            let changed = fingerprints.of(&old) != fingerprints.of(&entry.route);
             if changed && !self.suspended.contains_key(&id) {
                 self.resume(&id, now);
             }
@@ -301,19 +302,13 @@ impl Routes {
     }
 }
 
-/// Whether a trouble of one is a trouble of the other.
-fn same_server(one: &Route, other: &Route) -> bool {
-    let server = |r: &Route| (r.login.clone(), r.host.clone(), r.port, r.tls.clone());
-    server(one) == server(other)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::delivery::RecipientOutcome;
     use crate::message::Urgency;
     use crate::queue::ledger::Memory;
-    use crate::route::Caps;
+    use crate::route::{Caps, TlsMode, TlsPolicy};
     use crate::smtp::Domain;
     use crate::spool::Kind;
     use crate::test_customers;
@@ -379,6 +374,18 @@ mod tests {
         assert_eq!(routes.status(now())[0].state, RouteState::Ready);
         routes.reload(std::iter::empty(), now());
         assert!(routes.status(now()).is_empty());
+    }
+
+    #[test]
+    fn tls_where_the_server_wants_it_resumes_a_suspended_route() {
+        let (mut routes, old) = (Routes::default(), route(8, None, "h"));
+        routes.offer(lane("a"), &old, now());
+        routes.suspend(&old.id, Cause::Login, "530 5.7.0 Must issue a STARTTLS command first", now());
+        assert!(routes.reload([Arc::clone(&old)].into_iter(), now()).is_empty());
+        let mode = if old.tls.mode == TlsMode::Required { TlsMode::Off } else { TlsMode::Required };
+        let mended = Route { tls: TlsPolicy { mode, ..old.tls.clone() }, ..Route::clone(&old) };
+        assert_eq!(routes.reload([Arc::new(mended)].into_iter(), now()), std::slice::from_ref(&old.id));
+        assert_eq!(routes.status(now())[0].state, RouteState::Ready);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Fingerprints {
         Fingerprints(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// Of a route's server and login.
+    /// Of a route's server, login and protection: what a refused login can be mended by.
     pub fn of(&self, route: &Route) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         // Each with its length, so that no two lists of fields read the same.
@@ -83,6 +83,8 @@ impl Fingerprints {
         };
         field(&route.host);
         field(&route.port.to_string());
+        // Every part of it, in whatever order it is declared; a change of the names costs one login at the next start.
+        field(&format!("{:?}", route.tls));
         if let Some(login) = &route.login {
             field(&login.username);
             match &login.secret {
