@@ -105,8 +105,12 @@ impl Throttle {
     }
 
     /// Takes one message with up to `wanted` recipients out of the caps. Gives how many recipients it may have, 0 where a cap
-    /// is used up.
+    /// is used up or the route carries nothing now.
     pub fn take(&mut self, wanted: u32, now: Timestamp) -> u32 {
+        // A worker may still hold what it claimed before the route got into trouble: each would be another refused login.
+        if *self.state(now) != RouteState::Ready {
+            return 0;
+        }
         let allowed = self.allowance(now).min(wanted).min(self.caps.recipients_per_transaction.max(1));
         if allowed > 0 {
             if self.caps.per_minute.is_some() {
@@ -298,6 +302,18 @@ mod tests {
         assert!(sent.windows(4).all(|w| w[3] - w[0] > 60), "{sent:?}");
         assert_eq!(sent.len(), 15);
         assert_eq!(throttle.next_change(at(299)), Some(at(248) + MINUTE));
+    }
+
+    #[test]
+    fn what_was_claimed_before_the_trouble_is_not_tried_in_it() {
+        let mut throttle = fresh(Caps { per_minute: None, ..caps() }, 0);
+        throttle.suspend(Cause::Login, "535", at(0), at(0));
+        assert_eq!(throttle.take(1, at(0)), 0);
+        throttle.resume(at(1));
+        assert_eq!(throttle.take(1, at(1)), 1);
+        throttle.back_off("421 busy", None, at(2), 0.0);
+        assert_eq!(throttle.take(1, at(3)), 0);
+        assert_eq!(throttle.sent_today(), (20_000, 1));
     }
 
     #[test]
