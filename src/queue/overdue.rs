@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::message::QueueId;
 use crate::queue::leap::Leap;
 use crate::queue::{Inner, verdict, worker};
 use crate::route::Route;
@@ -17,11 +18,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 /// Records in hand at once.
 const AT_ONCE: usize = 100;
-/// Pages looked through in vain before the rest is left to the next sweep: what our own caps hold is not late.
+/// Pages looked through in vain before the rest is left to the next sweep, which goes on there: what our own caps hold is not
+/// late, and however much of it there is, what comes after has its turn.
 const IN_VAIN: u32 = 20;
 
-/// The lanes behind routes in trouble: which, and why.
-type Troubled = BTreeMap<Lane, (Arc<Route>, String)>;
+/// The lanes behind routes in trouble.
+type Troubled = BTreeMap<Lane, Arc<Route>>;
 
 /// Runs until the queue stops.
 pub(super) async fn sweep(inner: Arc<Inner>) {
@@ -29,6 +31,7 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     let shortest = patience.delay_notice.min(patience.retry.give_up);
     let every = (shortest / 4).clamp(SWEEP_AT_MOST_EVERY, SWEEP_EVERY);
     let mut leap = Leap::new(Timestamp::now());
+    let (mut given_up_to, mut told_to) = (None, None);
     let started = Instant::now();
     while tokio::time::timeout(every, inner.stop.cancelled()).await.is_err() {
         let now = Timestamp::now();
@@ -52,9 +55,9 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
             held: Some(false),
             ..Filter::default()
         };
-        look_through(&inner, &troubled, older_than(patience.retry.give_up)).await;
+        look_through(&inner, &troubled, older_than(patience.retry.give_up), &mut given_up_to).await;
         let not_told = Filter { delay_notified: Some(false), ..older_than(patience.delay_notice) };
-        look_through(&inner, &troubled, not_told).await;
+        look_through(&inner, &troubled, not_told, &mut told_to).await;
         // A route may have recovered while its lanes' mail was in hand here and not to be claimed.
         inner.wake.notify_one();
     }
@@ -67,31 +70,39 @@ fn behind_trouble(inner: &Arc<Inner>, lanes: BTreeMap<Lane, LaneStats>, now: Tim
     let mut troubled = Troubled::new();
     for (lane, _) in lanes.into_iter().filter(|(_, stats)| stats.records > stats.held) {
         if let Ok(route) = inner.way_out(&directory, &lane)
-            && let Some(why) = inner.routes().trouble(&route.id, now)
+            && inner.routes().trouble(&route.id, now).is_some()
         {
-            troubled.insert(lane, (route, why));
+            troubled.insert(lane, route);
         }
     }
     troubled
 }
 
-/// Decides on records that fit, oldest first.
-async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter) {
+/// Decides on records that fit, oldest first, from the one after `seen_to` on; leaves there how far it came.
+async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, seen_to: &mut Option<QueueId>) {
     let patience = &inner.settings.patience;
-    let (mut after, mut in_vain) = (None, 0);
+    let mut in_vain = 0;
     while in_vain < IN_VAIN && !inner.stop.is_cancelled() {
-        let leases = match inner.parts.spool.seize(Filter { after, ..which.clone() }, AT_ONCE).await {
+        let leases = match inner.parts.spool.seize(Filter { after: *seen_to, ..which.clone() }, AT_ONCE).await {
             Ok(leases) => leases,
             Err(why) => return tracing::error!("old mail cannot be looked through: {why}"),
         };
-        let Some(last) = leases.last() else { return };
-        after = Some(last.record.id);
+        *seen_to = leases.last().map(|lease| lease.record.id);
+        if leases.is_empty() {
+            return;
+        }
         in_vain += 1;
         let now = Timestamp::now();
         for lease in leases {
-            let Some((route, why)) = troubled.get(&lease.record.lane) else { continue };
-            let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, now);
-            if let Some(decision) = verdict::overdue(&lease.record, &route.id, why, patience, own_waiting, now) {
+            let Some(route) = troubled.get(&lease.record.lane) else { continue };
+            // Much old mail takes a while: the trouble may be over.
+            let (trouble, own_waiting) = {
+                let mut routes = inner.routes();
+                let trouble = routes.trouble(&route.id, Timestamp::now());
+                (trouble, routes.own_waiting(&route.id, lease.record.due, now))
+            };
+            let Some(why) = trouble else { continue };
+            if let Some(decision) = verdict::overdue(&lease.record, &route.id, &why, patience, own_waiting, now) {
                 worker::apply(inner, lease, decision).await;
                 in_vain = 0;
             }
