@@ -430,11 +430,13 @@ impl Spool for Embedded {
     }
 
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>> {
-        self.change_matching(filter, |index, entry| {
+        let now = Timestamp::now();
+        self.change_matching(filter, move |index, entry| {
             if entry.held() || entry.leased {
                 return None;
             }
-            let due = at_once(kept_back(entry.due).unwrap_or_default());
+            // What was due already waited for our own caps.
+            let due = at_once(kept_back(entry.due).unwrap_or_else(|| now.since(entry.due)));
             index.set_due(entry.id, due);
             Some(Note::Due { id: entry.id, due })
         })
