@@ -101,8 +101,16 @@ impl Keeper {
         self.shared.segments.set_stage(segment.number, Stage::Closed, len.ok());
     }
 
-    fn make_spare(&self) {
-        match self.shared.make_spare() {
+    fn make_spare(&mut self) {
+        let made = self.shared.make_spare().or_else(|error| {
+            // There may be room that is ours already: freed at once, whatever waits for it.
+            if self.freeing.is_empty() {
+                return Err(error);
+            }
+            self.freeing.clear();
+            self.shared.make_spare()
+        });
+        match made {
             Ok(()) => self.shared.guard.set_spare(true),
             Err(error) => {
                 tracing::warn!(%error, "the next segment cannot be made yet");
@@ -158,7 +166,7 @@ impl Keeper {
 
     /// Frees a piece of what was deleted: its name is gone for good, nobody reads in it.
     fn free_piece(&mut self) {
-        while self.freeing.len() > FREEING {
+        if self.freeing.len() > FREEING {
             self.freeing.pop_front();
         }
         let Some((file, len)) = self.freeing.front_mut() else { return };
