@@ -49,7 +49,7 @@ impl Postmaster {
         reports: &[Report],
         now: Timestamp,
     ) -> Result<Option<QueueId>, Error> {
-        let directory = self.directory.load();
+        let directory = self.directory.load_full();
         let Some(customer) = directory.get(&record.lane.customer) else { return Ok(None) };
         let Some(SigningDomain::Ready(signer)) = customer.domains.get(&record.lane.domain) else { return Ok(None) };
         if !customer.bounce_mail || !self.has_way_out(&directory, customer, record) {

@@ -57,7 +57,8 @@ impl Drop for Listener {
     }
 }
 
-/// Answers commands until told to stop. A command under way then is cut off between two messages.
+/// Answers commands until told to stop. A command under way then is cut off as by a crash: a
+/// sender may have heard that a message was given up that is tried again after the start.
 pub async fn serve(listener: Listener, relay: Relay, stopping: CancellationToken) {
     let relay = Arc::new(relay);
     let room = Arc::new(Semaphore::new(CONNECTIONS));

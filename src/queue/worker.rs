@@ -67,10 +67,12 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
             share_out(&slot, &mut in_hand);
             continue;
         };
-        match inner.way_out(&inner.parts.directory.load(), &lease.record.lane) {
+        let way_out = inner.way_out(&inner.parts.directory.load(), &lease.record.lane);
+        match way_out {
             // As it is configured now: a reload may have changed it since the worker began.
             Ok(route) if route.id == slot.route.id => attempt(&inner, &route, lease).await,
-            // Another way out since the claim, or none: the lease goes back as it was, and the next look puts its lane in line there.
+            // Another way out since the claim, or none: the lease goes back as it was, and the next look puts its lane in line
+            // there.
             _ => {
                 inner.routes().exhausted(&slot.route.id, &lease.record.lane);
                 drop(lease);
