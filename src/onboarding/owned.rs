@@ -1,26 +1,55 @@
 //! Files below the state folder belong to whoever the folder belongs to. A command that root runs would else leave files behind
 //! that the relay's own user cannot read, and a verdict that cannot be read counts as none.
+//!
+//! That user is the one who reads mail from the network, so root trusts no name in its folders: nothing is opened, emptied or
+//! given away through a link that somebody laid there.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// Makes a folder with those above it; each belongs to the owner of the one it is in.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
+    make(dir, None)
+}
+
+/// The same for the owner of `like`.
+pub fn make_dir_for(like: &Path, dir: &Path) -> io::Result<()> {
+    make(dir, Some(like))
+}
+
+fn make(dir: &Path, like: Option<&Path>) -> io::Result<()> {
     if dir.as_os_str().is_empty() || dir.is_dir() {
         return Ok(());
     }
     let above = dir.parent().unwrap_or(Path::new(""));
-    make_dir(above)?;
+    make(above, like)?;
     match fs::create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         made => made?,
     }
-    match foreign(&fs::metadata(dir)?, above)? {
-        Some((uid, gid)) => chown(dir, Some(uid), Some(gid)),
-        None => Ok(()),
+    give(&open(OpenOptions::new().read(true), OFlags::DIRECTORY, dir)?, like.unwrap_or(above))
+}
+
+/// Opens a file that is locked and never read, and makes it where it is missing: it belongs to the owner of its folder. An error
+/// where its name is a link, or another name of some file elsewhere: as root we would give that file away.
+pub fn lock_file(path: &Path) -> io::Result<File> {
+    // What is no file is not waited for.
+    let file = open(OpenOptions::new().write(true).create(true).truncate(false), OFlags::NONBLOCK, path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() != 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file of its own; remove it"));
     }
+    give(&file, path.parent().unwrap_or(Path::new("")))?;
+    Ok(file)
+}
+
+/// Opens what has this very name, not what a link of this name leads to.
+fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<File> {
+    options.custom_flags((flags | OFlags::NOFOLLOW).bits().cast_signed()).open(path)
 }
 
 /// Gives a file to the owner of `like`: a folder it is in, or the file it replaces. Only root can, and only root needs to.
@@ -36,4 +65,36 @@ fn foreign(ours: &fs::Metadata, like: &Path) -> io::Result<Option<(u32, u32)>> {
     let like = fs::metadata(if like.as_os_str().is_empty() { Path::new(".") } else { like })?;
     let owner = (like.uid(), like.gid());
     Ok((rustix::process::geteuid().is_root() && (ours.uid(), ours.gid()) != owner).then_some(owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_neither_follows_a_link_nor_empties_what_it_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let [lock, shadow] = [".lock", "shadow"].map(|name| dir.path().join(name));
+        fs::write(&shadow, "root:*:1::::::").unwrap();
+        symlink(&shadow, &lock).unwrap();
+        lock_file(&lock).unwrap_err();
+        fs::remove_file(&lock).unwrap();
+        fs::hard_link(&shadow, &lock).unwrap();
+        assert!(lock_file(&lock).unwrap_err().to_string().contains("not a file of its own"));
+        fs::remove_file(&lock).unwrap();
+        symlink(dir.path().join("nowhere"), &lock).unwrap();
+        lock_file(&lock).unwrap_err();
+        assert!(!dir.path().join("nowhere").exists(), "nothing is made where a link leads");
+        fs::remove_file(&lock).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &lock, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        lock_file(&lock).unwrap_err();
+        assert_eq!(fs::read_to_string(&shadow).unwrap(), "root:*:1::::::");
+
+        fs::remove_file(&lock).unwrap();
+        fs::write(&lock, "kept").unwrap();
+        lock_file(&lock).unwrap().lock().unwrap();
+        assert_eq!(fs::read_to_string(&lock).unwrap(), "kept");
+    }
 }

@@ -280,8 +280,7 @@ impl Store {
         };
         owned::make_dir(&self.dir).map_err(io(&self.dir))?;
         let lock_path = self.dir.join(".lock");
-        let lock = File::create(&lock_path).map_err(io(&lock_path))?;
-        owned::give(&lock, &self.dir).map_err(io(&lock_path))?;
+        let lock = owned::lock_file(&lock_path).map_err(io(&lock_path))?;
         lock.lock().map_err(io(&lock_path))?;
         let path = self.path(domain);
         let (state, result) = change(read(&path)?);

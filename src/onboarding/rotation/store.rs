@@ -29,8 +29,7 @@ pub struct Lock(#[expect(dead_code, reason = "the file is the lock")] File);
 pub fn lock(settings: &Settings) -> io::Result<Lock> {
     let dir = dir(settings);
     owned::make_dir(&dir)?;
-    let file = File::create(dir.join(".lock"))?;
-    owned::give(&file, &dir)?;
+    let file = owned::lock_file(&dir.join(".lock"))?;
     file.lock()?;
     Ok(Lock(file))
 }
