@@ -1,8 +1,9 @@
-//! Files that commands write: secrets only for their owner, and nothing that is already there is overwritten.
+//! Files that commands write: secrets only for their owner, and nothing that is already there is overwritten. A file has its
+//! name when it is whole: an interrupted command leaves no half of a key.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -14,30 +15,38 @@ pub(crate) fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write_new(path, content, 0o600, None)
 }
 
-/// The same for the owner of `like`, who has to be able to read it: where root writes, that is somebody else.
+/// The same for the owner of `like`, who has to be able to read it: where root writes, that is somebody else. Folders that are
+/// made for it are that owner's too.
 pub(crate) fn write_secret_for(like: &Path, path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write_new(path, content, 0o600, Some(like))
 }
 
-/// Writes a file that anyone may read; an error where it exists.
+/// Writes a file that anyone may read, whatever the shell's umask; an error where it exists.
 pub(crate) fn write_public(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write_new(path, content, 0o644, None)
 }
 
 fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> anyhow::Result<()> {
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    }
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+    let like = like.filter(|like| like.exists());
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = like.map_or_else(|| std::fs::create_dir_all(dir), |like| owned::make_dir_for(like, dir));
+    made.with_context(|| format!("cannot make {}", dir.display()))?;
+    let work = || -> std::io::Result<()> {
+        // Hidden until it has its name: configuration reads *.toml.
+        let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(dir)?;
+        like.map_or(Ok(()), |like| owned::give(file.as_file(), like))?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path).map_err(|error| error.error)?;
+        File::open(dir)?.sync_all()
+    };
+    match work() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             anyhow::bail!("{} is already there and is never overwritten; move it away first", path.display())
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
-    };
-    let given = like.filter(|like| like.exists()).map_or(Ok(()), |like| owned::give(&file, like));
-    let written = given.and_then(|()| file.write_all(content)).and_then(|()| file.sync_all());
-    written.with_context(|| format!("cannot write {}", path.display()))
+        done => done.with_context(|| format!("cannot write {}", path.display())),
+    }
 }
 
 /// A path without `..` where that is certain to be the same place.
@@ -47,8 +56,6 @@ pub(crate) fn tidy(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -60,5 +67,6 @@ mod tests {
         let error = write_secret(&path, b"second").unwrap_err().to_string();
         assert!(error.contains("never overwritten"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(path.parent().unwrap().read_dir().unwrap().count(), 1, "nothing else is left there");
     }
 }

@@ -372,8 +372,15 @@ fn what_root_leaves_behind_belongs_to_the_relays_user() {
     let relay = 12_345;
     fs::create_dir(site.file("state")).unwrap();
     chown(site.file("state"), Some(relay), Some(relay)).unwrap();
-    let added = site.run(&["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet"], "");
+    // A shell as careful as the one that wrote the secrets.
+    let add = "umask 077; exec \"$0\" customer add test-as --name T --domain test.dk --via mailjet --config config/postbud.toml";
+    let added = Command::new("sh")
+        .args(["-c", add, env!("CARGO_BIN_EXE_postbud")])
+        .current_dir(site.dir.path())
+        .output()
+        .unwrap();
     assert!(added.status.success(), "{}", err(&added));
+    assert_eq!(mode(&site.file("config/customers/test-as.toml")), 0o644);
     // The customer's file lies elsewhere, with a link to it.
     let (link, file) = (site.file("config/customers/test-as.toml"), site.file("config/test-as.txt"));
     fs::rename(&link, &file).unwrap();
@@ -389,6 +396,7 @@ fn what_root_leaves_behind_belongs_to_the_relays_user() {
     assert!(fs::read_to_string(&file).unwrap().contains("postbud2"));
     assert_eq!((file.metadata().unwrap().uid(), file.metadata().unwrap().gid()), (relay, 54_321));
     for name in [
+        "keys",
         "keys/test.dk.pem",
         "keys/test.dk.postbud2.pem",
         "state/onboarding",
