@@ -113,8 +113,8 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let bounce = server::bounce(&root.table("bounce_mail"), our_name, limits.message_size, patience.retry.first);
     let onboarding_table = root.table("onboarding");
     let bulk = customer::bulk(&onboarding_table).unwrap_or(BulkPolicy::Warn);
-    let mut onboarding =
-        server::onboarding(&onboarding_table, &state_dir, egress.as_ref().map(|egress| egress.address));
+    let address = egress.as_ref().map(|egress| egress.address);
+    let mut onboarding = server::onboarding(&onboarding_table, &state_dir, address, patience.retry.give_up);
 
     let tiers = server::tiers(root);
     let signing = signing::defaults(&root.table("dkim"));

@@ -371,8 +371,19 @@ pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64, retry
 }
 
 /// `[onboarding]`: how domains are checked. Also gives nothing but what is the same for all customers.
-pub(super) fn onboarding(table: &Table<'_>, state_dir: &Path, egress: Option<IpAddr>) -> onboarding::Settings {
+pub(super) fn onboarding(
+    table: &Table<'_>,
+    state_dir: &Path,
+    egress: Option<IpAddr>,
+    give_up: Duration,
+) -> onboarding::Settings {
     let usual = onboarding::Settings::default();
+    let rotation_overlap = table.or("rotation_overlap", usual.rotation_overlap);
+    if rotation_overlap < give_up.saturating_add(Duration::from_secs(86_400)) {
+        let what =
+            "should be a day longer than [retry] give_up: mail signed with the old key is on its way for so long";
+        table.warning("rotation_overlap", what);
+    }
     let jitter = table.number("jitter", 0.0..=1.0, usual.jitter);
     onboarding::Settings {
         state_dir: state_dir.join("onboarding"),
@@ -394,7 +405,7 @@ pub(super) fn onboarding(table: &Table<'_>, state_dir: &Path, egress: Option<IpA
         incomplete_is_recent_for: table.or("incomplete_is_recent_for", usual.incomplete_is_recent_for),
         jitter,
         grace: table.or("grace", usual.grace),
-        rotation_overlap: table.or("rotation_overlap", usual.rotation_overlap),
+        rotation_overlap,
         history: table.number("history", 1..=100_000, usual.history),
         http_timeout: positive(table, "http_timeout", usual.http_timeout),
         http_allow_private: table.or("http_allow_private", usual.http_allow_private),

@@ -140,7 +140,7 @@ pub async fn table(
         Some(SigningDomain::Broken(reason)) => broken_keys.push(reason.clone()),
         None => {}
     }
-    match checker.wanted(customer, domain, now).await {
+    match checker.wanted(customer, domain).await {
         Ok(wanted) => rows.extend(wanted.into_iter().map(|wanted| {
             let (at, role) = (wanted.host(domain), Some(wanted.role));
             let right =

@@ -179,7 +179,7 @@ impl Checker {
     }
 
     /// What changes of the customer's keys want in DNS besides the keys that sign; or why nobody knows.
-    pub async fn wanted(&self, customer: &Customer, domain: &Domain, now: Timestamp) -> Result<Vec<Wanted>, String> {
+    pub async fn wanted(&self, customer: &Customer, domain: &Domain) -> Result<Vec<Wanted>, String> {
         let (settings, id) = (Arc::clone(&self.settings), customer.id.clone());
         let read = tokio::task::spawn_blocking(move || rotation::under_way(&settings, &id)).await;
         let rotations = read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -187,7 +187,7 @@ impl Checker {
             Some(SigningDomain::Ready(signer)) => dkim::published_by(signer, domain).map(|p| &p.selector).collect(),
             _ => Vec::new(),
         };
-        Ok(rotation::wanted(&rotations, &signing, now, self.settings.rotation_overlap))
+        Ok(rotation::wanted(&rotations, &signing))
     }
 
     /// Checks all that can be seen from outside. The own server is not probed here: a probe opens connections and may log
@@ -201,7 +201,7 @@ impl Checker {
         let signing = customer.domains.get(domain).unwrap_or(&broken);
         let challenge = self.challenge(&customer.id, domain);
         let fetcher = Fetcher::new(&self.settings);
-        let wanted = self.wanted(customer, domain, now).await;
+        let wanted = self.wanted(customer, domain).await;
         let (ownership, spf, dkim, (mx, exchanges)) = tokio::join!(
             ownership::check(resolver, &fetcher, &challenge, domain, need(Requirement::Ownership)),
             spf::check::check(resolver, &self.settings, domain, &customer.via, need(Requirement::Spf)),

@@ -159,6 +159,14 @@ fn rotate(site: &mut Site, records: &str) {
     let check = site.run(&["domain", "check", "test-as"], "");
     assert_eq!(check.status.code(), Some(0), "{}", out(&check));
 
+    // The file names the new key, which shows nothing about what signs.
+    std::thread::sleep(Duration::from_millis(1100));
+    let unseen = rotate(site);
+    assert_eq!(unseen.status.code(), Some(1));
+    assert!(out(&unseen).contains("Nothing shows that mail is signed with postbud2"), "{}", out(&unseen));
+    let _relay = Relay::start(site);
+    let overlap = rotate(site);
+    assert!(overlap.status.success() && out(&overlap).contains("stay published together"), "{}", out(&overlap));
     std::thread::sleep(Duration::from_millis(1100));
     let revoke = rotate(site);
     assert_eq!(revoke.status.code(), Some(1));
@@ -249,8 +257,14 @@ fn every_key_changes_at_every_domain_with_nothing_but_the_table_of_records() {
         );
         assert_eq!(check(&site).status.code(), Some(0), "{}", out(&check(&site)));
 
+        let _relay = Relay::start(&site);
+        let seen = rotate(&site);
+        assert!(seen.status.success(), "{}{}", out(&seen), err(&seen));
         std::thread::sleep(Duration::from_millis(1100));
-        assert_eq!(rotate(&site).status.code(), Some(1));
+        assert_eq!(records(&site), overlap, "the clock alone revokes nothing");
+        assert_eq!(check(&site).status.code(), Some(0), "{}", out(&check(&site)));
+        let revoke = rotate(&site);
+        assert_eq!(revoke.status.code(), Some(1), "{}{}", out(&revoke), err(&revoke));
         let last = records(&site);
         assert!(last.contains(&format!("\n{old}._domainkey.nordlys.dk. 3600 IN TXT \"v=DKIM1; p=\"\n")), "{last}");
         assert!(
@@ -272,6 +286,28 @@ fn every_key_changes_at_every_domain_with_nothing_but_the_table_of_records() {
 /// A relay that is ended with its test.
 struct Relay(std::process::Child);
 
+impl Relay {
+    /// Starts it and waits until it answers.
+    fn start(site: &Site) -> Relay {
+        let log = fs::File::create(site.file("relay.log")).unwrap();
+        let relay = Relay(
+            Command::new(env!("CARGO_BIN_EXE_postbud"))
+                .args(["run", "--config", "config/postbud.toml"])
+                .current_dir(site.dir.path())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        );
+        let patience = std::time::Instant::now() + Duration::from_secs(30);
+        while !site.run(&["route", "list"], "").status.success() {
+            let log = || fs::read_to_string(site.file("relay.log")).unwrap();
+            assert!(std::time::Instant::now() < patience, "the relay does not start: {}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        relay
+    }
+}
+
 impl Drop for Relay {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -286,27 +322,7 @@ fn the_old_key_stays_while_the_running_relay_signs_with_it() {
     };
     let added = site.run(&["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet"], "");
     assert!(added.status.success(), "{}", err(&added));
-    let log = fs::File::create(site.file("relay.log")).unwrap();
-    let relay = Relay(
-        Command::new(env!("CARGO_BIN_EXE_postbud"))
-            .args(["run", "--config", "config/postbud.toml"])
-            .current_dir(site.dir.path())
-            .stderr(log)
-            .spawn()
-            .unwrap(),
-    );
-    let patience = std::time::Instant::now() + Duration::from_secs(30);
-    let wait = |what: &str| {
-        assert!(
-            std::time::Instant::now() < patience,
-            "{what}: {}",
-            fs::read_to_string(site.file("relay.log")).unwrap()
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    while !site.run(&["route", "list"], "").status.success() {
-        wait("the relay does not start");
-    }
+    let relay = Relay::start(&site);
     let rotate = |site: &Site| site.run(&["dkim", "rotate", "test-as"], "");
     let key = printed(&out(&rotate(&site)));
     site.knot.publish(&format!("{WORLD}{key}"));

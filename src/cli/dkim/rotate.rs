@@ -16,7 +16,7 @@ use crate::control::{self, CallError};
 use crate::customer::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey};
-use crate::onboarding::rotation::{self, Key, Named, Next, Rotation, Stage, Step};
+use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
 use crate::onboarding::{Lang, owned};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -26,8 +26,8 @@ use crate::time::Timestamp;
 /// Run it again and again: each run does the next step and says what to do before the one after. 1: makes a key under a new
 /// selector and prints its records. 2: when DNS shows them at every domain, the customer's file is changed to sign with it.
 /// 3: both keys stay published for the overlap ([onboarding] rotation_overlap), since mail signed with the old one is still
-/// under way; it begins anew for as long as the running relay was not reloaded. 4: prints how to revoke the old key. 5: when DNS shows that, the rotation is over. A step that was
-/// interrupted is simply run again. The new key is of the old one's kind. A customer with a second key (ed25519_selector)
+/// under way; it counts from the run that sees the running relay sign with the new key. 4: prints how to revoke the old key.
+/// 5: when DNS shows that, the rotation is over. A step that was interrupted is simply run again. The new key is of the old one's kind. A customer with a second key (ed25519_selector)
 /// rotates each by itself. Meanwhile `postbud domain records` and `postbud domain check` know what has to be published.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -36,7 +36,7 @@ Examples:
   postbud dkim rotate test-as --key ed25519
   postbud dkim rotate test-as --lang da
 
-Exit codes: 0 a step was done, or there is nothing to do yet; 1 the customer has something to do first, or DNS did not answer.")]
+Exit codes: 0 a step was done, or there is nothing to do yet; 1 something has to be done first, or DNS did not answer.")]
 pub(super) struct Args {
     /// The customer: the name of its file.
     customer: String,
@@ -157,7 +157,7 @@ impl Run<'_> {
             );
         }
         let switched = current == new.selector;
-        if matches!(rotation.stage, Stage::Overlap { .. }) && !switched {
+        if rotation.stage != Stage::Publishing && !switched {
             bail!(
                 "{} signs with {current} again, although the rotation had changed over to {}: put that back (selector = \"{}\", \
                  private_key = \"{}\"), or remove the rotation's file below {} to give the change up",
@@ -168,14 +168,15 @@ impl Run<'_> {
                 onboarding.state_dir.join("rotations").display()
             );
         }
-        if switched && let Some(selector) = self.still_signing(old, new)? {
-            // The overlap is for mail that the old key signed: it has not begun.
-            let now = Timestamp::now();
-            rotation.stage = Stage::Overlap { since: now.as_millis() };
-            rotation.save(onboarding, &self.customer.id)?;
-            let until = (now + onboarding.rotation_overlap).to_string();
-            self.say(&Step::StillSigning { selector, until });
-            return Ok(ExitCode::FAILURE);
+        if switched {
+            let in_use = self.in_use(old, new)?;
+            if rotation.seen(in_use, Timestamp::now()) {
+                rotation.save(onboarding, &self.customer.id)?;
+            }
+            if in_use == InUse::Old {
+                self.say(&Step::StillSigning { selector: rotation.old.selector });
+                return Ok(ExitCode::FAILURE);
+            }
         }
         let view = rotation::look(&*self.desk.checker.resolver, self.customer.domains.keys(), &rotation).await;
         let now = Timestamp::now();
@@ -194,17 +195,23 @@ impl Run<'_> {
                     self.switch(&rotation.new)?;
                 }
                 let selector = rotation.new.selector.clone();
-                rotation.stage = Stage::Overlap { since: now.as_millis() };
+                rotation.switched(now);
                 rotation.save(onboarding, &self.customer.id)?;
                 self.say(&Step::Switched { selector, file: self.file.display().to_string() });
-                self.say(&Step::Overlap { until: (now + onboarding.rotation_overlap).to_string() });
                 Ok(ExitCode::SUCCESS)
+            }
+            Next::See => {
+                self.say(&Step::NotSeen { selector: rotation.new.selector });
+                Ok(ExitCode::FAILURE)
             }
             Next::Keep(until) => {
                 self.say(&Step::Overlap { until: until.to_string() });
                 Ok(ExitCode::SUCCESS)
             }
             Next::Revoke => {
+                // Only now the table of records says so too.
+                rotation.stage = Stage::Revoking;
+                rotation.save(onboarding, &self.customer.id)?;
                 self.say(&Step::Revoke { hosts: view.old_present });
                 Ok(ExitCode::FAILURE)
             }
@@ -217,19 +224,17 @@ impl Run<'_> {
         }
     }
 
-    /// The old selector, where the running relay signs with it: it was not reloaded. `None` where none runs.
-    fn still_signing(&self, old: &Key, new: &Key) -> anyhow::Result<Option<String>> {
-        let mut still = false;
+    /// What the running relay signs with.
+    fn in_use(&self, old: &Key, new: &Key) -> anyhow::Result<InUse> {
+        let mut signers = Vec::new();
         let signing = |item| {
-            let signer = serde_json::from_value::<Signer>(item).ok();
-            let has = |key: &Key| signer.as_ref().is_some_and(|signer| signer.selectors.contains(&key.selector));
-            still |= has(old) && !has(new);
+            // What cannot be read is no sign of the new key.
+            signers.push(serde_json::from_value::<Signer>(item).map(|signer| signer.selectors).unwrap_or_default());
         };
         let command = Command::Signers { customer: self.customer.id.to_string() };
-        let heard = control::call(&self.desk.settings.state_dir, command, signing, |_| {});
-        match heard {
-            Ok(_) => Ok(still.then(|| old.selector.clone())),
-            Err(CallError::NotRunning(_)) => Ok(None),
+        match control::call(&self.desk.settings.state_dir, command, signing, |_| {}) {
+            Ok(_) => Ok(InUse::of(signers.iter().map(Vec::as_slice), old, new)),
+            Err(CallError::NotRunning(_)) => Ok(InUse::Unseen),
             Err(error) => Err(error).context("cannot ask the running relay which key it signs with"),
         }
     }

@@ -3,7 +3,13 @@
 //!
 //! ```text
 //!   Publishing ──DNS shows the new key──► Overlap ──time over──► Revoking ──DNS shows the old one gone──► (done)
+//!                                            ▲                      │
+//!                                            └──the relay signs with the old key again
 //! ```
+//!
+//! The time of the overlap counts from when the running relay was seen to sign with the new key: that the customer's file names
+//! it says nothing about a relay that was not reloaded. The clock alone revokes nothing: a run of the command that sees the old
+//! key out of use does.
 //!
 //! A customer's keys sign for all its domains, so each step waits for every one of these; and each of its keys
 //! ([`KeyPlace`]) rotates by itself. A step is one run of the command, and any run may be repeated: what has to be on disk is
@@ -26,7 +32,9 @@ use crate::resolver::{self, Resolver, joined};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The versions that can be read. 1 did not know when the new key was seen to sign, nor that revoking is a stage.
+const READABLE: std::ops::RangeInclusive<u32> = 1..=VERSION;
 /// What revokes a key (RFC 6376 §3.6.1).
 pub const REVOKED: &str = "v=DKIM1; p=";
 
@@ -70,11 +78,16 @@ impl Key {
 pub enum Stage {
     /// The customer publishes the new key; the old one signs.
     Publishing,
-    /// The new key signs since then (milliseconds since 1970); both are published.
+    /// The customer's file names the new key; both are published.
     Overlap {
-        /// When.
+        /// Since when the new key is seen to sign; before that, when the old one may have signed last. Milliseconds since 1970.
         since: u64,
+        /// The running relay was seen to sign with the new key.
+        #[serde(default)]
+        seen_new: bool,
     },
+    /// Mail signed with the old key has arrived: the customer revokes it.
+    Revoking,
 }
 
 /// What a key that does not sign is doing in DNS.
@@ -101,12 +114,12 @@ pub struct Wanted {
 }
 
 /// What has to stand in DNS now besides the keys that sign, whose selectors are `signing`.
-pub fn wanted(rotations: &[Rotation], signing: &[&Selector], now: Timestamp, overlap: Duration) -> Vec<Wanted> {
+pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
     let mut all = Vec::new();
     for Rotation { old, new, stage, .. } in rotations {
         let outgoing = match stage {
-            Stage::Overlap { since } if now >= Timestamp::from_millis(*since) + overlap => (Role::Revoked, REVOKED),
-            _ => (Role::Outgoing, old.record.as_str()),
+            Stage::Revoking => (Role::Revoked, REVOKED),
+            Stage::Publishing | Stage::Overlap { .. } => (Role::Outgoing, old.record.as_str()),
         };
         for (key, (role, value)) in [(new, (Role::Incoming, new.record.as_str())), (old, outgoing)] {
             // What signs is published for that reason alone, whatever a file was changed to by hand.
@@ -192,8 +205,11 @@ pub enum Step {
     StillSigning {
         /// What it signs with.
         selector: String,
-        /// When the overlap ends that begins anew, RFC 3339.
-        until: String,
+    },
+    /// No relay runs, or it signs with neither key.
+    NotSeen {
+        /// What it has to be seen to sign with.
+        selector: String,
     },
     /// Both stay until then, RFC 3339.
     Overlap {
@@ -234,6 +250,8 @@ pub enum Next {
     AskAgain(String),
     /// Let the new key sign.
     Switch,
+    /// Keep both: the new key was not seen to sign.
+    See,
     /// Keep both until then.
     Keep(Timestamp),
     /// The old one is to be revoked.
@@ -253,7 +271,9 @@ pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Times
                 (None, true) => Next::Switch,
             };
         }
-        Stage::Overlap { since } => Timestamp::from_millis(since) + overlap,
+        Stage::Overlap { seen_new: false, .. } => return Next::See,
+        Stage::Overlap { since, seen_new: true } => Timestamp::from_millis(since) + overlap,
+        Stage::Revoking => now,
     };
     match &view.unanswered {
         _ if now < until => Next::Keep(until),
@@ -283,10 +303,57 @@ pub async fn look(resolver: &dyn Resolver, domains: impl Iterator<Item = &Domain
     view
 }
 
+/// What the running relay signs a customer's mail with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// The old key, at one domain at least: it was not reloaded.
+    Old,
+    /// The new key, at every domain.
+    New,
+    /// Nobody knows: none runs, or its key is neither.
+    Unseen,
+}
+
+impl InUse {
+    /// By the selectors that sign, a list for each domain.
+    pub fn of<'a>(signers: impl IntoIterator<Item = &'a [String]>, old: &Key, new: &Key) -> Self {
+        let mut seen = None;
+        for selectors in signers {
+            let has = |key: &Key| selectors.contains(&key.selector);
+            match (has(old), has(new)) {
+                (_, true) => seen = seen.or(Some(InUse::New)),
+                (true, false) => return InUse::Old,
+                (false, false) => seen = Some(InUse::Unseen),
+            }
+        }
+        seen.unwrap_or(InUse::Unseen)
+    }
+}
+
 impl Rotation {
     /// A rotation that begins.
     pub fn new(place: KeyPlace, old: Key, new: Key) -> Self {
         Rotation { version: VERSION, place, old, new, stage: Stage::Publishing }
+    }
+
+    /// The customer's file names the new key.
+    pub fn switched(&mut self, now: Timestamp) {
+        self.stage = Stage::Overlap { since: now.as_millis(), seen_new: false };
+    }
+
+    /// Takes in what the running relay was seen to sign with, once the customer's file names the new key; says whether that
+    /// changes where the rotation stands.
+    pub fn seen(&mut self, in_use: InUse, now: Timestamp) -> bool {
+        let since = now.as_millis();
+        match (in_use, self.stage) {
+            // The overlap is for mail that the old key signed: it has not begun, or begins anew.
+            (InUse::Old, _) => self.switched(now),
+            (InUse::New, Stage::Overlap { seen_new: false, .. }) => {
+                self.stage = Stage::Overlap { since, seen_new: true }
+            }
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -334,7 +401,7 @@ mod tests {
 
     #[test]
     fn the_old_key_stays_for_the_overlap_and_is_revoked_then() {
-        let overlap = rotation(Stage::Overlap { since: 1000 });
+        let overlap = rotation(Stage::Overlap { since: 1000, seen_new: true });
         let next = |view: &View, secs: u64| advance(&overlap, view, true, Timestamp::from_millis(secs * 1000), OVERLAP);
         let present = View { old_present: vec!["x".into()], ..View::default() };
         assert_eq!(next(&present, 100), Next::Keep(Timestamp::from_millis(101_000)));
@@ -345,8 +412,48 @@ mod tests {
     }
 
     #[test]
+    fn the_overlap_begins_when_the_relay_is_seen_to_sign_with_the_new_key() {
+        let at = |secs: u64| Timestamp::from_millis(secs * 1000);
+        let present = View { old_present: vec!["x".into()], ..View::default() };
+        let mut rotation = rotation(Stage::Publishing);
+        let next = |rotation: &Rotation, secs| advance(rotation, &present, true, at(secs), OVERLAP);
+        rotation.switched(at(1));
+        assert!(!rotation.seen(InUse::Unseen, at(1000)));
+        assert_eq!(next(&rotation, 1000), Next::See, "time alone shows nothing");
+        assert!(rotation.seen(InUse::Old, at(1001)));
+        assert_eq!(next(&rotation, 5000), Next::See);
+        assert!(rotation.seen(InUse::New, at(6000)));
+        assert!(!rotation.seen(InUse::New, at(6050)) && !rotation.seen(InUse::Unseen, at(6060)), "seen once is seen");
+        assert_eq!(next(&rotation, 6099), Next::Keep(at(6100)));
+        assert_eq!(next(&rotation, 6100), Next::Revoke);
+        rotation.stage = Stage::Revoking;
+        assert!(!rotation.seen(InUse::New, at(6101)));
+        assert_eq!(next(&rotation, 6101), Next::Revoke);
+        assert_eq!(advance(&rotation, &View::default(), true, at(6101), OVERLAP), Next::Finish);
+        assert!(rotation.seen(InUse::Old, at(6102)), "somebody went back to the old key");
+        assert_eq!(next(&rotation, 9000), Next::See);
+    }
+
+    #[test]
+    fn the_new_key_is_in_use_when_every_domain_has_it() {
+        let Rotation { old, new, .. } = rotation(Stage::Publishing);
+        let of = |domains: &[&[&str]]| {
+            let domains: Vec<Vec<String>> =
+                domains.iter().map(|selectors| selectors.iter().map(|s| (*s).to_owned()).collect()).collect();
+            InUse::of(domains.iter().map(Vec::as_slice), &old, &new)
+        };
+        assert_eq!(of(&[&["postbud2"], &["other", "postbud2"]]), InUse::New);
+        assert_eq!(of(&[&["postbud2"], &["postbud1", "other"]]), InUse::Old);
+        assert_eq!(of(&[&[], &["postbud1"]]), InUse::Old);
+        let unseen: [&[&[&str]]; 5] = [&[], &[&[]], &[&["other"]], &[&[], &["postbud2"]], &[&["postbud2"], &[]]];
+        for unseen in unseen {
+            assert_eq!(of(unseen), InUse::Unseen, "{unseen:?}");
+        }
+    }
+
+    #[test]
     fn the_old_key_is_not_revoked_where_the_new_one_has_gone() {
-        let overlap = rotation(Stage::Overlap { since: 1000 });
+        let overlap = rotation(Stage::Overlap { since: 1000, seen_new: true });
         let view = View { new_missing: vec!["x".into()], old_present: vec!["y".into()], unanswered: None };
         assert_eq!(advance(&overlap, &view, true, Timestamp::from_millis(101_000), OVERLAP), Next::Wait);
     }
@@ -387,22 +494,22 @@ mod tests {
     fn each_stage_wants_its_records() {
         let selector = |text| Selector::parse(text).unwrap();
         let (old, new) = (selector("postbud1"), selector("postbud2"));
-        let roles = |stage, signing: &[&Selector], secs: u64| -> Vec<(Role, String)> {
-            let all = wanted(&[rotation(stage)], signing, Timestamp::from_millis(secs * 1000), OVERLAP);
+        let roles = |stage, signing: &[&Selector]| -> Vec<(Role, String)> {
+            let all = wanted(&[rotation(stage)], signing);
             all.into_iter().map(|wanted| (wanted.role, wanted.selector)).collect()
         };
-        let overlap = Stage::Overlap { since: 1000 };
-        assert_eq!(roles(Stage::Publishing, &[&old], 1), [(Role::Incoming, "postbud2".to_owned())]);
+        assert_eq!(roles(Stage::Publishing, &[&old]), [(Role::Incoming, "postbud2".to_owned())]);
         // The file was changed, the state was not: a crash between the two.
-        assert_eq!(roles(Stage::Publishing, &[&new], 1), [(Role::Outgoing, "postbud1".to_owned())]);
-        assert_eq!(roles(overlap, &[&new], 100), [(Role::Outgoing, "postbud1".to_owned())]);
-        assert_eq!(roles(overlap, &[&new], 101), [(Role::Revoked, "postbud1".to_owned())]);
+        assert_eq!(roles(Stage::Publishing, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
+        for seen_new in [false, true] {
+            // However long ago: the relay that runs may sign with the old one again.
+            let overlap = Stage::Overlap { since: 0, seen_new };
+            assert_eq!(roles(overlap, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
+        }
+        assert_eq!(roles(Stage::Revoking, &[&new]), [(Role::Revoked, "postbud1".to_owned())]);
+        assert_eq!(wanted(&[rotation(Stage::Revoking)], &[&new])[0].value, "v=DKIM1; p=");
         assert_eq!(
-            wanted(&[rotation(overlap)], &[&new], Timestamp::from_millis(101_000), OVERLAP)[0].value,
-            "v=DKIM1; p="
-        );
-        assert_eq!(
-            roles(overlap, &[&old], 101),
+            roles(Stage::Revoking, &[&old]),
             [(Role::Incoming, "postbud2".to_owned())],
             "what signs is not revoked"
         );

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Rotation, VERSION};
+use super::{READABLE, Rotation, VERSION};
 use crate::customer::KeyPlace;
 use crate::message::CustomerId;
 use crate::onboarding::state::write;
@@ -53,11 +53,17 @@ fn load(path: &Path) -> io::Result<Option<Rotation>> {
         let what = format!("{}: {reason}; move the file away to start this change of keys over", path.display());
         io::Error::new(io::ErrorKind::InvalidData, what)
     };
-    let rotation: Rotation = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-    match rotation.version {
-        VERSION => Ok(Some(rotation)),
-        other => Err(invalid(format!("version {other} is not known"))),
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
     }
+    let Versioned { version } = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+    if !READABLE.contains(&version) {
+        return Err(invalid(format!("version {version} is not known")));
+    }
+    let mut rotation: Rotation = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+    rotation.version = VERSION;
+    Ok(Some(rotation))
 }
 
 impl Rotation {
@@ -90,7 +96,7 @@ mod tests {
             file: format!("../../keys/{selector}.pem"),
         };
         let main = Rotation {
-            stage: Stage::Overlap { since: 7 },
+            stage: Stage::Overlap { since: 7, seen_new: true },
             ..Rotation::new(KeyPlace::Main, key("postbud1"), key("postbud2"))
         };
         let second = Rotation::new(KeyPlace::Ed25519, key("postbud1e"), key("postbud1e2"));
@@ -104,7 +110,24 @@ mod tests {
         let newer = Rotation { version: VERSION + 1, ..second };
         newer.save(&settings, &customer).unwrap();
         let refused = under_way(&settings, &customer).unwrap_err().to_string();
-        assert!(refused.contains("test-as.ed25519.json: version 2 is not known"), "{refused}");
+        assert!(refused.contains("test-as.ed25519.json: version 3 is not known"), "{refused}");
+    }
+
+    #[test]
+    fn a_rotation_of_the_first_version_goes_on_and_its_new_key_has_yet_to_be_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { state_dir: dir.path().to_owned(), ..Settings::default() };
+        let key =
+            |selector: &str| format!(r#"{{"selector": "{selector}", "record": "v=DKIM1; p=AAAA", "file": "k.pem"}}"#);
+        let (old, new) = (key("postbud1"), key("postbud2"));
+        let text = format!(
+            r#"{{"version": 1, "place": "main", "old": {old}, "new": {new}, "stage": {{"overlap": {{"since": 7}}}}}}"#
+        );
+        fs::create_dir(dir.path().join("rotations")).unwrap();
+        fs::write(dir.path().join("rotations/test-as.main.json"), text).unwrap();
+        let [found] = &under_way(&settings, &CustomerId::new("test-as")).unwrap()[..] else { panic!("none") };
+        assert_eq!(found.stage, Stage::Overlap { since: 7, seen_new: false });
+        assert_eq!(found.version, VERSION);
     }
 
     #[test]

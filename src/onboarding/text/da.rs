@@ -482,10 +482,13 @@ pub(super) fn rotation(step: &Step) -> String {
             format!("Navneserveren svarede ikke: {reason}. Intet er ændret; kør kommandoen igen senere.")
         }
         Step::Switched { selector, file } => format!(
-            "Den nye nøgle er i DNS: {file} underskriver nu med selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så det sker."
+            "Den nye nøgle er i DNS: {file} underskriver nu med selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så det sker, og kør kommandoen igen: tiden, hvor begge nøgler står sammen, regnes fra det øjeblik, hvor den ser den kørende postbud underskrive med den nye."
         ),
-        Step::StillSigning { selector, until } => format!(
-            "Den postbud, der kører, underskriver stadig med {selector}: genindlæs den (`systemctl reload postbud`). Indtil da skal den gamle nøgle blive stående; tiden, hvor begge står sammen, begynder forfra og varer til {until}."
+        Step::StillSigning { selector } => format!(
+            "Den postbud, der kører, underskriver stadig med {selector}: genindlæs den (`systemctl reload postbud`), og kør kommandoen igen. Indtil da skal den gamle nøgle blive stående, og tiden, hvor begge står sammen, begynder ikke."
+        ),
+        Step::NotSeen { selector } => format!(
+            "Intet viser, at mail underskrives med {selector}: der kører ingen postbud her, eller den kan ikke bruge nøglen (`postbud check`). Den gamle nøgle skal blive stående, og tiden, hvor begge står sammen, begynder ikke. Start postbud, eller genindlæs den, og kør kommandoen igen."
         ),
         Step::Overlap { until } => format!(
             "Den gamle og den nye nøgle står sammen indtil {until}: mail, der er underskrevet med den gamle, er stadig undervejs. Kør kommandoen igen derefter."

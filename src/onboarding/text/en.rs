@@ -468,10 +468,13 @@ pub(super) fn rotation(step: &Step) -> String {
             format!("The name server did not answer: {reason}. Nothing was changed; run this command again later.")
         }
         Step::Switched { selector, file } => format!(
-            "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does."
+            "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does, and run this command again: the time for which both keys stay published counts from when it sees the running relay sign with the new one."
         ),
-        Step::StillSigning { selector, until } => format!(
-            "The relay that runs still signs with {selector}: reload it (`systemctl reload postbud`). Until then the old key must stay; the time for which both are published begins anew and ends {until}."
+        Step::StillSigning { selector } => format!(
+            "The relay that runs still signs with {selector}: reload it (`systemctl reload postbud`), and run this command again. Until then the old key must stay, and the time for which both are published does not begin."
+        ),
+        Step::NotSeen { selector } => format!(
+            "Nothing shows that mail is signed with {selector}: no relay runs here, or it cannot use the key (`postbud check`). The old key must stay, and the time for which both are published does not begin. Start postbud, or reload it, and run this command again."
         ),
         Step::Overlap { until } => format!(
             "Old and new key stay published together until {until}: mail signed with the old one is still on its way. Run this command again then."
