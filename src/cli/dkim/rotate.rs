@@ -124,7 +124,7 @@ impl Run<'_> {
         let path = self.resolve(name);
         // A run that was interrupted has left its key: it is as good as a new one, and may be published already.
         let new_key = match path.exists() {
-            true => SigningKey::from_file(&path)?.0,
+            true => left_behind(&path, &old_key)?,
             false => {
                 let key = old_key.generate_like()?;
                 files::write_secret_for(&self.resolve(&self.named.private_key), &path, key.to_pem()?.as_bytes())?;
@@ -275,6 +275,8 @@ impl Run<'_> {
         // A key that cannot be used would be accepted, and its mail deferred at the door.
         SigningKey::from_file(&self.resolve(&new.file))?;
         let changed = self.named.replaced(&self.text, &Selector::parse(&new.selector)?, &new.file);
+        // DNS took its time to answer.
+        unchanged(&self.file, &self.text)?;
         replace(&self.file, &changed)?;
         if let Err(refused) = config::load(self.config) {
             replace(&self.file, &self.text)?;
@@ -282,6 +284,29 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// A key that an interrupted run left: one of another kind is not from a rotation of this key.
+fn left_behind(path: &Path, old: &SigningKey) -> anyhow::Result<SigningKey> {
+    let (key, _) = SigningKey::from_file(path)?;
+    if key.key_type() != old.key_type() {
+        bail!(
+            "{} is already there with a key for {}, and the one that signs is for {}: move it away first",
+            path.display(),
+            key.algorithm(),
+            old.algorithm()
+        );
+    }
+    Ok(key)
+}
+
+/// An error where somebody has edited a file since it was read: that would be lost.
+fn unchanged(path: &Path, text: &str) -> anyhow::Result<()> {
+    let now = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if now != text {
+        bail!("{} was changed meanwhile and is left as it is; run this command again", path.display());
+    }
+    Ok(())
 }
 
 /// Writes a file whole, with the owner and the permissions it had. Where a link leads to it, the link stays.
@@ -299,4 +324,32 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
         fs::File::open(dir)?.sync_all()
     };
     work().with_context(|| format!("cannot change {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_left_behind_is_taken_only_where_it_is_of_the_old_ones_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.dk.postbud2.pem");
+        let [old, left] = [1, 2].map(|seed| SigningKey::from_ed25519_seed(&[seed; 32]).unwrap());
+        fs::write(&path, left.to_pem().unwrap().as_bytes()).unwrap();
+        let taken = left_behind(&path, &old).unwrap();
+        assert_eq!(taken.public_key_base64().unwrap(), left.public_key_base64().unwrap());
+        let rsa = SigningKey::generate_rsa(2048).unwrap();
+        let refused = left_behind(&path, &rsa).unwrap_err().to_string();
+        assert!(refused.contains("test.dk.postbud2.pem is already there with a key for ed25519-sha256"), "{refused}");
+    }
+
+    #[test]
+    fn an_edit_made_meanwhile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test-as.toml");
+        fs::write(&path, "name = \"T\"").unwrap();
+        unchanged(&path, "name = \"T\"").unwrap();
+        let refused = unchanged(&path, "name = \"S\"").unwrap_err().to_string();
+        assert!(refused.contains("was changed meanwhile"), "{refused}");
+    }
 }
