@@ -53,7 +53,7 @@ async fn rotating(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, w
             }
             check.say(Finding::DkimRotating { host, role: wanted.role, shown });
         }
-        Err(error) => check.say(Finding::Unanswered { reason: error.to_string() }),
+        Err(error) => check.say(Finding::DkimRotatingUnanswered { host, reason: error.to_string() }),
     }
 }
 
@@ -155,4 +155,23 @@ fn readable(octets: &[u8]) -> String {
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onboarding::Severity;
+    use crate::onboarding::rotation::Role;
+    use crate::resolver::FixedZone;
+
+    #[tokio::test]
+    async fn no_answer_about_a_key_that_does_not_sign_leaves_the_verdict_on_those_that_do() {
+        let (zone, domain) = (FixedZone::new(), Domain::parse("test.dk").unwrap());
+        zone.fail("postbud2._domainkey.test.dk");
+        let mut check = Check::new(Item::Dkim, Need::Required);
+        check.say(Finding::DkimGood { host: "postbud1._domainkey.test.dk".to_owned() });
+        let wanted = Wanted { role: Role::Incoming, selector: "postbud2".to_owned(), value: "v=DKIM1; p=".to_owned() };
+        rotating(&mut check, &zone, &domain, &wanted).await;
+        assert_eq!(check.severity(), Severity::Warning, "{:?}", check.findings);
+    }
 }

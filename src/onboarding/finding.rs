@@ -163,6 +163,8 @@ pub enum Finding {
     DkimFlaw { host: String, flaw: DkimFlaw },
     /// A key that does not sign, while keys are changed.
     DkimRotating { host: String, role: Role, shown: Shown },
+    /// No answer about a key that does not sign: what signs is known all the same.
+    DkimRotatingUnanswered { host: String, reason: String },
     /// What is known of a change of keys cannot be read.
     DkimRotationUnreadable { reason: String },
     /// Our private key cannot be used.
@@ -316,6 +318,7 @@ impl Finding {
             | F::FileAddressRefused { .. }
             | F::FileRedirectRefused { .. }
             | F::DkimRotating { .. }
+            | F::DkimRotatingUnanswered { .. }
             | F::DkimRotationUnreadable { .. }
             | F::OwnershipWrongValue { .. } => Severity::Warning,
 

@@ -34,6 +34,9 @@ pub struct Table {
     pub unknown: bool,
     /// Keys that cannot be published, with the reason: for the operator.
     pub broken_keys: Vec<String>,
+    /// Why nobody knows which records a change of keys wants: for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation_unreadable: Option<String>,
 }
 
 /// One record.
@@ -121,7 +124,7 @@ pub async fn table(
         None => unknown = true,
     }
 
-    let mut broken_keys = Vec::new();
+    let (mut broken_keys, mut rotation_unreadable) = (Vec::new(), None);
     let keys = report.check(Item::Dkim).map(|check| check.findings.as_slice()).unwrap_or_default();
     match customer.domains.get(domain) {
         Some(SigningDomain::Ready(signer)) => {
@@ -148,7 +151,7 @@ pub async fn table(
             let present = keys.iter().any(right);
             Row { present, role, ..row(Item::Dkim, Need::Recommended, "TXT", at, wanted.value) }
         })),
-        Err(reason) => broken_keys.push(reason),
+        Err(reason) => rotation_unreadable = Some(reason),
     }
     if !own_server && let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.clone()) {
         let host = format!("{}._domainkey.{domain}", settings.mailjet_selector);
@@ -173,7 +176,8 @@ pub async fn table(
         rows.push(row(Item::ReturnPath, Need::Optional, "CNAME", host, target));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
-    Table { domain: domain.to_string(), egress: settings.egress.to_string(), rows, unknown, broken_keys }
+    let egress = settings.egress.to_string();
+    Table { domain: domain.to_string(), egress, rows, unknown, broken_keys, rotation_unreadable }
 }
 
 /// Why the record is wanted.

@@ -378,6 +378,25 @@ fn a_rotation_can_be_taken_up_from_another_folder() {
 }
 
 #[test]
+fn a_rotation_that_cannot_be_read_is_not_taken_for_a_broken_key() {
+    let Some(site) = Site::new(WORLD) else {
+        return skip("a_rotation_that_cannot_be_read_is_not_taken_for_a_broken_key", "knot is not installed");
+    };
+    let added = site.run(&["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet"], "");
+    assert!(added.status.success(), "{}", err(&added));
+    fs::create_dir_all(site.file("state/onboarding/rotations")).unwrap();
+    fs::write(site.file("state/onboarding/rotations/test-as.main.json"), "{").unwrap();
+    let records = site.run(&["domain", "records", "test-as"], "");
+    assert_eq!(records.status.code(), Some(1));
+    assert!(out(&records).contains("postbud1._domainkey.test.dk"), "{}", out(&records));
+    assert!(
+        err(&records).contains("test-as.main.json: EOF") && !err(&records).contains("the key of"),
+        "{}",
+        err(&records)
+    );
+}
+
+#[test]
 fn what_root_leaves_behind_belongs_to_the_relays_user() {
     use std::os::unix::fs::{MetadataExt, chown, symlink};
     const NAME: &str = "what_root_leaves_behind_belongs_to_the_relays_user";

@@ -66,8 +66,14 @@ impl Args {
                 for reason in &table.broken_keys {
                     eprintln!("postbud: the key of {} cannot be used: {reason}", table.domain);
                 }
+                if let Some(reason) = &table.rotation_unreadable {
+                    eprintln!("postbud: records of a change of keys may be missing for {}: {reason}", table.domain);
+                }
             }
-            let whole = tables.iter().all(|table| !table.unknown && table.broken_keys.is_empty());
+            let whole = |table: &records::Table| {
+                !table.unknown && table.broken_keys.is_empty() && table.rotation_unreadable.is_none()
+            };
+            let whole = tables.iter().all(whole);
             Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         })
     }

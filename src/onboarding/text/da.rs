@@ -157,6 +157,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             let (what, next) = rotating(host, *role, *shown);
             (what, next.to_owned())
         }
+        F::DkimRotatingUnanswered { host, reason } => (
+            format!("Navneserveren svarede ikke for {host}, en nøgle, der ikke underskriver: {reason}."),
+            "Det betyder ikke, at noget er forkert. Tjek igen senere.".into(),
+        ),
         F::DkimRotationUnreadable { reason } => (
             format!("Tilstanden af et nøgleskift kan ikke læses: {reason}."),
             "Det skal webCRM rette, ikke kunden.".into(),

@@ -156,6 +156,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             let (what, next) = rotating(host, *role, *shown);
             (what, next.to_owned())
         }
+        F::DkimRotatingUnanswered { host, reason } => (
+            format!("The name server did not answer for {host}, a key that does not sign: {reason}."),
+            "Nothing is known to be wrong. Check again later.".into(),
+        ),
         F::DkimRotationUnreadable { reason } => (
             format!("The state of a change of keys cannot be read: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),

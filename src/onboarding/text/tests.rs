@@ -49,6 +49,7 @@ fn samples() -> Vec<Finding> {
         F::DkimSeveral { host: h(), count: 3 },
         F::DkimMismatch { host: h() },
         F::DkimKeyUnusable { reason: s("REASON") },
+        F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
         F::DkimRotationUnreadable { reason: s("REASON") },
         F::DmarcGood { host: h(), policy: s("quarantine") },
         F::DmarcMissing { host: h() },
