@@ -6,6 +6,7 @@ use super::{Output, Relay};
 use crate::customer::SigningDomain;
 use crate::events;
 use crate::message::{CustomerId, QueueId, Urgency};
+use crate::queue;
 use crate::route::{RouteId, RouteState};
 use crate::smtp::Domain;
 use crate::spool::{Kind, Lane, RecipientState, Record};
@@ -184,13 +185,9 @@ impl Relay {
 
     /// Where mail of a lane goes now.
     pub(super) fn way_out(&self, lane: &Lane) -> Option<RouteId> {
-        let for_bounces = self.postmaster.settings.route.as_ref().filter(|_| lane.kind == Kind::Bounce);
-        if let Some(route) = for_bounces {
-            return Some(route.id.clone());
-        }
-        let directory = self.directory.load();
-        let customer = directory.get(&lane.customer)?;
-        directory.route(customer, self.standings.get(&lane.domain)).map(|route| route.id.clone())
+        let bounces = self.postmaster.settings.route.as_ref();
+        let route = queue::way_out(&self.directory.load(), &self.standings, bounces, lane);
+        route.ok().map(|route| route.id.clone())
     }
 }
 

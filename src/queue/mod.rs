@@ -21,6 +21,7 @@ pub mod routes;
 pub mod suspensions;
 pub mod throttle;
 pub mod verdict;
+mod way_out;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bounce::Postmaster;
-use crate::customer::{Customer, Directory, Standings, Via};
+use crate::customer::{Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
 use crate::message::CustomerId;
@@ -45,11 +46,12 @@ use crate::queue::ledger::Ledger;
 use crate::queue::routes::Routes;
 use crate::queue::suspensions::Store;
 use crate::route::{Cause, Route, RouteControl, RouteId, RouteState, RouteStatus, Switched};
-use crate::spool::{Kind, Lane, Spool};
+use crate::spool::{Lane, Spool};
 use crate::time::Timestamp;
 
 pub use retry::Schedule;
 pub use verdict::Patience;
+pub use way_out::way_out;
 
 /// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one server, and
 /// Azure gives fewer.
@@ -263,18 +265,7 @@ impl Inner {
 
     /// The way out of a lane, or why there is none.
     fn way_out(&self, directory: &Directory, lane: &Lane) -> Result<Arc<Route>, String> {
-        let id = &lane.customer;
-        let customer = directory.get(id).ok_or_else(|| format!("customer {id} is no longer configured"))?;
-        if let Some(reason) = &customer.suspended {
-            return Err(format!("customer {id} is suspended: {reason}"));
-        }
-        if lane.kind == Kind::Bounce
-            && let Some(route) = &self.parts.postmaster.settings.route
-        {
-            return Ok(Arc::clone(route));
-        }
-        let standing = self.parts.standings.get(&lane.domain);
-        directory.route(customer, standing).cloned().ok_or_else(|| no_tier(customer, lane))
+        way_out(directory, &self.parts.standings, self.parts.postmaster.settings.route.as_ref(), lane)
     }
 
     /// Writes down which routes are suspended, if that changed.
@@ -340,11 +331,6 @@ impl Inner {
         }
         [next_due, next_change].into_iter().flatten().fold(now + LONGEST_SLEEP, Timestamp::min)
     }
-}
-
-fn no_tier(customer: &Customer, lane: &Lane) -> String {
-    let (domain, id) = (&lane.domain, &customer.id);
-    format!("no Mailjet tier takes mail from {domain} of customer {id}; see `postbud domain check {id}`")
 }
 
 fn millis(time: Duration) -> u64 {
