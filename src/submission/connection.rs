@@ -218,13 +218,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.session.is_logging_in() || line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
         let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
         let next = match line.strip_suffix(b"\r") {
-            Some(line) if line.len() > limit => self.session.no_line(&Refusal::TooLong, now),
+            Some(line) if line.len() > limit => self.session.no_line(line, &Refusal::TooLong, now),
             Some(line) => {
                 let context = &self.shared.context;
                 self.session.line(line, now, |path| intake::carries(path, context))
             }
             // A lone LF is how one command is smuggled past whoever splits lines at CRLF only.
-            None => self.session.no_line(&Refusal::Octets, now),
+            None => self.session.no_line(line, &Refusal::Octets, now),
         };
         if secret {
             self.wire.take_secret(len + 1);

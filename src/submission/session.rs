@@ -159,33 +159,24 @@ impl Session {
             }
             state => self.state = state,
         }
-        let verb = line.get(..4).unwrap_or_default();
-        let is_verb = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
         let next = match Command::parse(line) {
             Ok(command) => self.command(command, now, carries),
-            // How many octets follow, nobody knows: none of them may be obeyed.
-            Err(refusal @ Refusal::Syntax(_)) if is_verb("BDAT") => Next::Close("bdat", refusal.reply()),
-            Err(refusal) => Next::Say(refusal.reply()),
+            Err(refusal) => not_obeyed(line, refusal.reply()),
         };
-        if is_verb("RCPT")
-            && let (Next::Say(reply), State::Transaction(transaction)) = (&next, &mut self.state)
-            && transaction.forgives(reply, &self.rules.limits)
-        {
-            return next;
-        }
-        self.counted(next, is_verb("MAIL") || is_verb("RCPT"), now)
+        self.weighed(line, next, now)
     }
 
     /// A line that is no command: too long, or with a line end that is not CRLF. A login under way ends with it (RFC 4954 §4):
     /// the client takes the next line for a command again, and so must we.
-    pub(super) fn no_line(&mut self, why: &Refusal, now: Instant) -> Next {
+    pub(super) fn no_line(&mut self, line: &[u8], why: &Refusal, now: Instant) -> Next {
         let mut reply = why.reply();
-        if self.is_logging_in() {
-            self.state = State::Ready;
-            if *why == Refusal::TooLong {
-                // RFC 4954 §6: authentication exchange line is too long.
-                reply.enhanced = Some(EnhancedCode(5, 5, 6));
-            }
+        if !self.is_logging_in() {
+            return self.weighed(line, not_obeyed(line, reply), now);
+        }
+        self.state = State::Ready;
+        if *why == Refusal::TooLong {
+            // RFC 4954 §6: authentication exchange line is too long.
+            reply.enhanced = Some(EnhancedCode(5, 5, 6));
         }
         self.counted(Next::Say(reply), false, now)
     }
@@ -213,6 +204,17 @@ impl Session {
         if taken {
             self.conduct.message_taken();
         }
+    }
+
+    /// Counts what a command led to, unless that is held against nobody.
+    fn weighed(&mut self, line: &[u8], next: Next, now: Instant) -> Next {
+        if is_verb(line, "RCPT")
+            && let (Next::Say(reply), State::Transaction(transaction)) = (&next, &mut self.state)
+            && transaction.forgives(reply, &self.rules.limits)
+        {
+            return next;
+        }
+        self.counted(next, is_verb(line, "MAIL") || is_verb(line, "RCPT"), now)
     }
 
     /// Bounds what a client can do to no purpose. MAIL and RCPT are `of_envelope`.
@@ -399,6 +401,20 @@ impl Session {
                 Next::NoChunk { size, reply }
             }
         }
+    }
+}
+
+fn is_verb(line: &[u8], name: &str) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// What a refused line leads to.
+fn not_obeyed(line: &[u8], reply: Reply) -> Next {
+    if is_verb(line, "BDAT") {
+        // How many octets follow, nobody knows: none of them may be obeyed.
+        Next::Close("bdat", reply)
+    } else {
+        Next::Say(reply)
     }
 }
 

@@ -342,10 +342,21 @@ fn chunks_can_be_given_up_and_their_rules_are_those_of_data() {
 #[test]
 fn nothing_behind_a_malformed_bdat_is_obeyed() {
     let server = Setup::default().start();
-    for bdat in ["BDAT 6 LAST.", "BDAT -6", "BDAT", "BDAT 999999999999999999999 LAST"] {
+    let overlong = format!("BDAT 6{} LAST\r\n", " ".repeat(5_000));
+    for (bdat, reply) in [
+        ("BDAT 6 LAST.\r\n", "501 5.5.4"),
+        ("BDAT -6\r\n", "501 5.5.4"),
+        ("BDAT\r\n", "501 5.5.4"),
+        ("BDAT 999999999999999999999 LAST\r\n", "501 5.5.4"),
+        ("BDAT\t6 LAST\r\n", "500 5.5.1"),
+        ("BDAT 6 LAST\n", "500 5.5.2"),
+        ("bdat 6 LAST\r", "500 5.5.2"),
+        ("BDAT 6 \0LAST\r\n", "500 5.5.2"),
+        (&overlong, "500 5.5.2"),
+    ] {
         let mut client = server.logged_in();
-        client.send(format!("MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n{bdat}\r\nNOOP\r\n"));
-        for start in ["250", "250", "501 5.5.4"] {
+        client.send(format!("MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n{bdat}NOOP\r\n"));
+        for start in ["250", "250", reply] {
             client.hear(start);
         }
         client.closed();
