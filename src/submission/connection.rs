@@ -179,10 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
                 Read::Late => self.late(until)?,
-                Read::Stopping => {
-                    let reply = Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again");
-                    return Err(Broken::Farewell(reply));
-                }
+                Read::Stopping => return Err(self.stopping()),
             }
         }
     }
@@ -193,13 +190,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if now >= until {
             return Err(self.farewell("idle", EnhancedCode(4, 4, 2), "too long without a command"));
         }
-        match self.session.deadline() {
-            Some((due, Overdue::Login)) if now >= due => {
-                Err(self.farewell("login_timeout", EnhancedCode(4, 7, 0), "too long without a login; connect again"))
-            }
-            Some((due, Overdue::Envelope)) if now >= due => Err(self.too_slow()),
-            _ => self.chunk_late(now),
+        match self.overdue(now) {
+            Some(farewell) => Err(farewell),
+            None => self.chunk_late(now),
         }
+    }
+
+    /// The farewell to a client that should have come further by now.
+    fn overdue(&self, now: Instant) -> Option<Broken> {
+        let (_, overdue) = self.session.deadline().filter(|(due, _)| now >= *due)?;
+        Some(match overdue {
+            Overdue::Login => {
+                self.farewell("login_timeout", EnhancedCode(4, 7, 0), "too long without a login; connect again")
+            }
+            Overdue::Envelope => self.too_slow(),
+        })
+    }
+
+    fn stopping(&self) -> Broken {
+        Broken::Farewell(Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again"))
     }
 
     /// Takes the next whole line from the input to the session; `None` where there is none yet.

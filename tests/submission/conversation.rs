@@ -409,12 +409,16 @@ fn a_stop_says_421_between_messages_and_finishes_the_one_under_way() {
     let server = Setup::default().start();
     let mut idle = server.logged_in();
     let mut busy = server.logged_in();
+    let mut read_away = server.logged_in();
+    read_away.send("BDAT 1000000 LAST\r\nFrom");
     busy.begin("a@test.dk");
     busy.send("From: a@test.dk\r\n");
     std::thread::sleep(std::time::Duration::from_millis(50));
     server.shutdown.cancel();
     idle.hear("421 4.3.2");
     idle.closed();
+    read_away.hear("421 4.3.2");
+    read_away.closed();
     busy.send("\r\nDav\r\n.\r\n");
     busy.hear("250 2.0.0 queued");
     busy.hear("421 4.3.2");

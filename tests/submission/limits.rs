@@ -206,6 +206,14 @@ fn who_never_logs_in_is_sent_away_whatever_it_says() {
         assert!(repeat(&mut client, line).starts_with("421 4.7.0 too long without a login"));
         client.closed();
     }
+    // Nor do octets that are read away, however quickly they come.
+    let mut client = server.connect();
+    client.send("BDAT 18446744073709551615\r\n");
+    let mut endless = client.stream().try_clone().unwrap();
+    let sender = std::thread::spawn(move || while std::io::Write::write_all(&mut endless, &[b'x'; 1024]).is_ok() {});
+    client.hear("421 4.7.0 too long without a login");
+    drop(client);
+    sender.join().unwrap();
     // TLS does not begin the time anew, nor does an unfinished login.
     let begun = Instant::now();
     let mut client = server.connect();
@@ -216,7 +224,7 @@ fn who_never_logs_in_is_sent_away_whatever_it_says() {
     client.say("AUTH LOGIN", "334");
     client.hear("421 4.7.0 too long without a login");
     assert!(begun.elapsed() < Duration::from_secs(20));
-    assert_eq!(server.counters.refused_connections.get_or_create(&reason("login_timeout")).get(), 4);
+    assert_eq!(server.counters.refused_connections.get_or_create(&reason("login_timeout")).get(), 5);
     // Who is logged in may wait for the next message as before.
     let mut client = server.logged_in();
     std::thread::sleep(Duration::from_millis(600));

@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.cover(&mut intake).await;
             self.wire.flush().await?;
-            self.read_content(&pace, Some(&mut intake)).await?;
+            self.read_content(&pace, &mut intake).await?;
         }
         self.finish(intake, true).await
     }
@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.cover(&mut chunked.intake).await;
             self.wire.flush().await?;
-            self.read_content(&chunked.pace, Some(&mut chunked.intake)).await?;
+            self.read_content(&chunked.pace, &mut chunked.intake).await?;
         }
         if last || chunked.intake.is_refused() {
             // RFC 3030 §2: after a refusal the chunks still to come are answered with 503.
@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Reads a chunk to nowhere.
+    /// Reads a chunk to nowhere. It gains the client no time, and a stop does not wait for it.
     pub(super) async fn read_away(&mut self, size: u64) -> Result<(), Broken> {
         let mut pace = Pace::new(Instant::now(), &self.shared.context.limits);
         loop {
@@ -111,7 +111,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             self.wire.flush().await?;
-            self.read_content(&pace, None).await?;
+            let slow = self.content_until(&pace);
+            let until = self.session.deadline().map_or(slow, |(due, _)| due.min(slow));
+            // A client that sends as fast as we read would never let the alarm ring.
+            let read = if until <= Instant::now() { Read::Late } else { self.wire.read(until, true).await? };
+            match read {
+                Read::Some => {}
+                Read::Eof => return Err(Broken::Gone),
+                Read::Stopping => return Err(self.stopping()),
+                Read::Late => return Err(self.overdue(Instant::now()).unwrap_or_else(|| self.too_slow())),
+            }
         }
     }
 
@@ -179,23 +188,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Reads more of a message. One that loses its turn over the memory's limit is refused, and read on to nowhere.
-    async fn read_content(&mut self, pace: &Pace, mut intake: Option<&mut Intake>) -> Result<(), Broken> {
+    async fn read_content(&mut self, pace: &Pace, intake: &mut Intake) -> Result<(), Broken> {
         loop {
             let slow = self.content_until(pace);
             // A client that sends as fast as we read would never let the alarm ring.
             if slow <= Instant::now() {
                 return Err(self.too_slow());
             }
-            let turn = intake.as_deref().and_then(|intake| self.turn_ends(intake));
+            let turn = self.turn_ends(intake);
             match self.wire.read(turn.map_or(slow, |turn| turn.min(slow)), false).await? {
                 Read::Some => return Ok(()),
                 Read::Eof | Read::Stopping => return Err(Broken::Gone),
-                Read::Late => match &mut intake {
-                    Some(intake) if turn.is_some_and(|turn| turn < slow) => {
-                        intake.refuse(intake::no_room(NoRoom::SlowTurn));
-                    }
-                    _ => return Err(self.too_slow()),
-                },
+                Read::Late if turn.is_some_and(|turn| turn < slow) => {
+                    intake.refuse(intake::no_room(NoRoom::SlowTurn));
+                }
+                Read::Late => return Err(self.too_slow()),
             }
         }
     }
