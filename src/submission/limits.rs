@@ -19,7 +19,8 @@ pub struct Limits {
     /// Messages over one connection; then 421 4.7.0 and the connection is closed.
     pub messages_per_connection: u32,
     /// Refused commands and messages since the last accepted message; then 421 4.7.0 and the connection is closed. Refused
-    /// recipients count from `recipients` of them on only: a list with bad addresses in it is no attack.
+    /// recipients count from `recipients` of them on only, and those put off from ten times as many on: a list with bad
+    /// addresses in it is no attack.
     pub errors_per_connection: u32,
     /// Commands a minute that carry no mail forward (accepted MAIL, RCPT, DATA and BDAT do not count); then 421 4.7.0
     /// and the connection is closed.

@@ -12,6 +12,8 @@ use crate::smtp::{EnhancedCode, Mail, Rcpt, Reply};
 
 /// Recipients of a message that are not accounted: nearly every message has no more.
 const FREE: usize = 16;
+/// How many times as many recipients as a message may have can be put off before that counts against the client.
+const PUT_OFF: usize = 10;
 /// What one takes besides its texts.
 const RECIPIENT: usize = size_of::<Recipient>();
 
@@ -38,9 +40,14 @@ impl Envelopes {
 
 impl Room {
     fn grow(&mut self, octets: u64) -> bool {
-        let before = self.envelopes.held.fetch_add(octets, Ordering::Relaxed);
-        self.octets += octets;
-        before + octets <= self.envelopes.most
+        let Envelopes { held, most } = &*self.envelopes;
+        let within = |held: u64| held.checked_add(octets).filter(|held| held <= most);
+        // What is refused is not held: it must not have others refused, too.
+        let grown = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok();
+        if grown {
+            self.octets += octets;
+        }
+        grown
     }
 }
 
@@ -58,14 +65,16 @@ pub(super) struct Transaction {
     pub(super) started: Instant,
     /// Goes with the recipients.
     pub(super) room: Room,
-    /// Recipients that were refused.
+    /// Recipients that were refused for good.
     refused: usize,
+    /// Recipients that were refused for now.
+    put_off: usize,
 }
 
 impl Transaction {
     pub(super) fn new(mail: Mail, now: Instant, envelopes: &Arc<Envelopes>) -> Self {
         let room = Room { envelopes: Arc::clone(envelopes), octets: 0 };
-        Transaction { mail, recipients: Vec::new(), started: now, room, refused: 0 }
+        Transaction { mail, recipients: Vec::new(), started: now, room, refused: 0, put_off: 0 }
     }
 
     /// Takes a recipient, or says why not.
@@ -93,13 +102,17 @@ impl Transaction {
     }
 
     /// Whether a reply to RCPT counts against nobody. Bad addresses in a long list do not, for its message would never come to
-    /// its content; nor do those over the limit (RFC 5321 §4.5.3.1.10).
+    /// its content; nor do those over the limit (RFC 5321 §4.5.3.1.10), of which there may be many more.
     pub(super) fn forgives(&mut self, reply: &Reply, limits: &Limits) -> bool {
-        if reply.is_permanent() {
-            self.refused += 1;
-            return self.refused <= limits.recipients;
-        }
-        reply.is_transient()
+        let (count, most) = if reply.is_permanent() {
+            (&mut self.refused, limits.recipients)
+        } else if reply.is_transient() {
+            (&mut self.put_off, limits.recipients.saturating_mul(PUT_OFF))
+        } else {
+            return false;
+        };
+        *count += 1;
+        *count <= most
     }
 
     /// Who is named twice gets the message once, with the parameters that came first.
@@ -123,11 +136,29 @@ mod tests {
         Rcpt { address: Mailbox::parse(&format!("n{n}@test.dk")).unwrap(), notify: None, orcpt: None }
     }
 
+    fn mail() -> Mail {
+        Mail { path: ReversePath::Null, size: None, smtputf8: false, ret: None, envid: None }
+    }
+
+    #[test]
+    fn refused_recipients_take_no_memory_and_are_forgiven_up_to_a_number() {
+        let (limits, envelopes) = (Limits { recipients: 100, ..Limits::default() }, Arc::new(Envelopes::new(0)));
+        let mut transaction = Transaction::new(mail(), Instant::now(), &envelopes);
+        assert!((0..FREE).all(|n| transaction.add(rcpt(n), &limits).code == 250));
+        for n in 0..100 * PUT_OFF {
+            let reply = transaction.add(rcpt(n), &limits);
+            assert_eq!((reply.code, reply.enhanced), (452, Some(EnhancedCode(4, 3, 1))));
+            assert!(transaction.forgives(&reply, &limits), "{n}");
+        }
+        assert_eq!(envelopes.held.load(Ordering::Relaxed), 0);
+        let reply = transaction.add(rcpt(0), &limits);
+        assert!(!transaction.forgives(&reply, &limits));
+    }
+
     #[test]
     fn long_lists_share_their_memory_and_give_it_back() {
-        let mail = Mail { path: ReversePath::Null, size: None, smtputf8: false, ret: None, envid: None };
         let (limits, envelopes) = (Limits::default(), Arc::new(Envelopes::new(20 * RECIPIENT as u64)));
-        let begin = || Transaction::new(mail.clone(), Instant::now(), &envelopes);
+        let begin = || Transaction::new(mail(), Instant::now(), &envelopes);
         let (mut first, mut second) = (begin(), begin());
         let full = (0..500).find(|n| first.add(rcpt(*n), &limits).code == 452).expect("an end");
         assert!(full > FREE + 10, "{full}");
