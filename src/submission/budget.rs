@@ -58,42 +58,39 @@ impl Budget {
 
     /// Makes sure that `share` covers `bytes`; waits for room where there is none.
     pub(super) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
-        let missing = bytes.div_ceil(STEP).saturating_sub(share.steps());
-        if missing == 0 {
+        if self.cover_at_once(share, bytes) {
             return Ok(());
         }
-        let missing = u32::try_from(missing).map_err(|_| NoRoom::Waited)?;
-        let more = match Arc::clone(&self.steps).try_acquire_many_owned(missing) {
-            // There is room again, so the turn, if this message had it, is another's.
-            Ok(more) => {
-                share.turn = None;
-                more
+        if share.turn.is_some() {
+            let late = self.turn_ends(share, bytes).is_some_and(|end| end <= Instant::now());
+            return if late { Err(NoRoom::SlowTurn) } else { Ok(()) };
+        }
+        let missing = u32::try_from(share.missing(bytes)).map_err(|_| NoRoom::Waited)?;
+        let room = Arc::clone(&self.steps).acquire_many_owned(missing);
+        let turn = Arc::clone(&self.turn).acquire_owned();
+        tokio::select! {
+            biased;
+            room = room => share.add(room.map_err(|_| NoRoom::Waited)?),
+            turn = turn => {
+                let permit = turn.map_err(|_| NoRoom::Waited)?;
+                share.turn = Some(Turn { since: Instant::now(), from: bytes, _permit: permit });
             }
-            Err(_) if share.turn.is_some() => {
-                let late = self.turn_ends(share, bytes).is_some_and(|end| end <= Instant::now());
-                return if late { Err(NoRoom::SlowTurn) } else { Ok(()) };
-            }
-            Err(_) => {
-                let room = Arc::clone(&self.steps).acquire_many_owned(missing);
-                let turn = Arc::clone(&self.turn).acquire_owned();
-                tokio::select! {
-                    biased;
-                    room = room => room.map_err(|_| NoRoom::Waited)?,
-                    turn = turn => {
-                        let permit = turn.map_err(|_| NoRoom::Waited)?;
-                        share.turn = Some(Turn { since: Instant::now(), from: bytes, _permit: permit });
-                        return Ok(());
-                    }
-                    () = tokio::time::sleep(self.wait) => return Err(NoRoom::Waited),
-                }
-            }
-        };
-        self.gauge.inc_by((more.num_permits() * STEP) as i64);
-        match &mut share.steps {
-            Some(steps) => steps.merge(more),
-            none => *none = Some(more),
+            () = tokio::time::sleep(self.wait) => return Err(NoRoom::Waited),
         }
         Ok(())
+    }
+
+    /// Whether there is room for `bytes` without waiting; `share` covers them then. A message that had the turn does not need
+    /// it any more: it is another's.
+    pub(super) fn cover_at_once(&self, share: &mut Share, bytes: usize) -> bool {
+        let missing = share.missing(bytes);
+        if missing > 0 {
+            let Ok(missing) = u32::try_from(missing) else { return false };
+            let Ok(more) = Arc::clone(&self.steps).try_acquire_many_owned(missing) else { return false };
+            share.add(more);
+            share.turn = None;
+        }
+        true
     }
 }
 
@@ -114,6 +111,19 @@ struct Turn {
 impl Share {
     fn steps(&self) -> usize {
         self.steps.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// How many more steps `bytes` take.
+    fn missing(&self, bytes: usize) -> usize {
+        bytes.div_ceil(STEP).saturating_sub(self.steps())
+    }
+
+    fn add(&mut self, more: OwnedSemaphorePermit) {
+        self.gauge.inc_by((more.num_permits() * STEP) as i64);
+        match &mut self.steps {
+            Some(steps) => steps.merge(more),
+            none => *none = Some(more),
+        }
     }
 
     /// Gives everything back at once.
@@ -174,6 +184,20 @@ mod tests {
         drop(first);
         budget.cover(&mut next, 2).await.unwrap();
         assert_eq!(left(&next, 2), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_is_over_costs_nothing_where_there_is_room() {
+        let gauge = Gauge::default();
+        let budget = Budget::new(STEP as u64, Duration::from_secs(10), gauge.clone());
+        let (mut first, mut slow) = (budget.share(), budget.share());
+        budget.cover(&mut first, STEP).await.unwrap();
+        budget.cover(&mut slow, 1).await.expect("the turn");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!budget.cover_at_once(&mut slow, 1));
+        drop(first);
+        assert!(budget.cover_at_once(&mut slow, 1));
+        assert_eq!((budget.turn_ends(&slow, 1), gauge.get()), (None, STEP as i64));
     }
 
     #[tokio::test(start_paused = true)]

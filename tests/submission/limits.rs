@@ -442,6 +442,39 @@ fn a_slow_message_over_the_memory_limit_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_slow_message_goes_on_where_memory_came_free() {
+    let server = Setup::with(|l| {
+        l.bytes_in_flight = 64 << 10;
+        l.bytes_in_flight_wait = Duration::from_secs(1);
+    })
+    .start();
+    let (mut holder, mut slow) = (server.logged_in(), server.logged_in());
+    let content = format!("From: a@test.dk\r\n\r\n{}", format!("{}\r\n", "x".repeat(98)).repeat(600));
+    let begin = "MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n";
+    let in_chunks = format!("{begin}BDAT {}\r\n{content}", content.len());
+    for (slow_content, starts, end) in [
+        (format!("{begin}DATA\r\n{content}"), &["250", "250", "354"][..], ".\r\n"),
+        (in_chunks.clone(), &["250", "250", "250 2.0.0"], "BDAT 0 LAST\r\n"),
+    ] {
+        holder.send(&in_chunks);
+        for start in ["250", "250", "250 2.0.0"] {
+            holder.hear(start);
+        }
+        slow.send(slow_content);
+        for start in starts {
+            slow.hear(start);
+        }
+        // Time for the slow one to have its turn; then nobody needs the memory any more, and the turn's time passes.
+        std::thread::sleep(Duration::from_millis(200));
+        holder.say("RSET", "250");
+        std::thread::sleep(Duration::from_millis(700));
+        slow.send(end);
+        slow.hear("250 2.0.0 queued");
+    }
+    assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
 fn a_header_size_that_cannot_be_kept_is_refused_at_the_start() {
     let started = std::panic::catch_unwind(|| Setup::with(|l| l.header_size = 256_001).start());
     assert!(started.is_err(), "a limit would be another one than was asked for");

@@ -131,11 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Some(self.turn_ends(intake).map_or(slow, |turn| turn.min(slow)))
     }
 
-    /// What [`chunk_due`](Self::chunk_due) told of has passed. Who had the turn loses it, and is told with the next chunk.
+    /// What [`chunk_due`](Self::chunk_due) told of has passed. Who loses the turn is told with the next chunk.
     pub(super) fn chunk_late(&mut self, now: Instant) -> Result<(), Broken> {
         match self.chunked.take() {
             Some(mut chunked) if self.turn_ends(&chunked.intake).is_some_and(|turn| now >= turn) => {
-                chunked.intake.refuse(intake::no_room(NoRoom::SlowTurn));
+                self.end_turn(&mut chunked.intake);
                 self.chunked = Some(chunked);
                 Ok(())
             }
@@ -187,6 +187,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// The message's turn to go over the memory's limit is over. By now there may be room for it.
+    fn end_turn(&self, intake: &mut Intake) {
+        let held = intake.held();
+        if !self.shared.budget.cover_at_once(&mut intake.share, held) {
+            intake.refuse(intake::no_room(NoRoom::SlowTurn));
+        }
+    }
+
     /// Reads more of a message. One that loses its turn over the memory's limit is refused, and read on to nowhere.
     async fn read_content(&mut self, pace: &Pace, intake: &mut Intake) -> Result<(), Broken> {
         loop {
@@ -199,9 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.wire.read(turn.map_or(slow, |turn| turn.min(slow)), false).await? {
                 Read::Some => return Ok(()),
                 Read::Eof | Read::Stopping => return Err(Broken::Gone),
-                Read::Late if turn.is_some_and(|turn| turn < slow) => {
-                    intake.refuse(intake::no_room(NoRoom::SlowTurn));
-                }
+                Read::Late if turn.is_some_and(|turn| turn < slow) => self.end_turn(intake),
                 Read::Late => return Err(self.too_slow()),
             }
         }
