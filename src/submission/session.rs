@@ -78,6 +78,8 @@ pub(super) struct Session {
     begun: Instant,
     messages: u32,
     conduct: Conduct,
+    /// The last MAIL was refused and nothing but RCPT came since: how many more of these are forgiven.
+    behind_refused_mail: Option<usize>,
 }
 
 /// Why a client has no more time, whatever it says meanwhile.
@@ -102,6 +104,7 @@ impl Session {
             begun: now,
             messages: 0,
             conduct: Conduct::new(now),
+            behind_refused_mail: None,
         }
     }
 
@@ -208,13 +211,32 @@ impl Session {
 
     /// Counts what a command led to, unless that is held against nobody.
     fn weighed(&mut self, line: &[u8], next: Next, now: Instant) -> Next {
-        if is_verb(line, "RCPT")
-            && let (Next::Say(reply), State::Transaction(transaction)) = (&next, &mut self.state)
-            && transaction.forgives(reply, &self.rules.limits)
-        {
+        if self.forgives(line, &next) {
             return next;
         }
         self.counted(next, is_verb(line, "MAIL") || is_verb(line, "RCPT"), now)
+    }
+
+    /// Whether a refusal counts against nobody. Besides recipients: who pipelines RCPT and DATA behind a MAIL that is refused
+    /// could not know (RFC 2920 §3.1), and a 421 for it would hide why.
+    fn forgives(&mut self, line: &[u8], next: &Next) -> bool {
+        let limits = &self.rules.limits;
+        let pipelined = self.behind_refused_mail.take();
+        match next {
+            Next::Say(reply) if is_verb(line, "MAIL") => {
+                self.behind_refused_mail = (!reply.is_positive()).then_some(limits.recipients);
+                false
+            }
+            Next::Say(reply) if is_verb(line, "RCPT") => {
+                if let State::Transaction(transaction) = &mut self.state {
+                    return transaction.forgives(reply, limits);
+                }
+                self.behind_refused_mail = pipelined.map(|left| left.saturating_sub(1));
+                pipelined.is_some_and(|left| left > 0)
+            }
+            Next::NoData(_) => pipelined.is_some(),
+            _ => false,
+        }
     }
 
     /// Bounds what a client can do to no purpose. MAIL and RCPT are `of_envelope`.

@@ -110,6 +110,36 @@ fn bad_addresses_in_a_list_do_not_cost_the_others_their_mail() {
 }
 
 #[test]
+fn a_list_pipelined_behind_a_refused_mail_does_not_hide_why() {
+    let server = Setup::with(|l| {
+        l.recipients = 40;
+        l.errors_per_connection = 3;
+        l.commands_per_minute = 20;
+    })
+    .start();
+    let mut client = server.logged_in();
+    for (mail, reply) in [
+        ("MAIL FROM:<a@test.dk> SIZE=99999999999\r\n", "552 5.3.4"),
+        ("MAIL FROM:<s\u{f8}ren@test.dk>\r\n", "553 5.6.7"),
+        ("MAIL FROM:a@test.dk\n", "500 5.5.2"),
+    ] {
+        client.send(format!("{mail}{}DATA\r\n", "RCPT TO:<b@example.com>\r\n".repeat(40)));
+        client.hear(reply);
+        for _ in 0..41 {
+            client.hear("503 5.5.1");
+        }
+    }
+    assert!(client.mail("a@test.dk", MAIL).starts_with("250"));
+    // Each is forgiven once only, and nothing after another command.
+    client.say("MAIL FROM:a@test.dk", "501 5.5.4");
+    client.say("DATA", "503 5.5.1");
+    client.say("DATA", "503 5.5.1");
+    client.say("RCPT TO:<b@example.com>", "503 5.5.1");
+    client.say("RCPT TO:<b@example.com>", "421 4.7.0");
+    client.closed();
+}
+
+#[test]
 fn an_accepted_message_wipes_out_errors() {
     let server = Setup::with(|l| l.errors_per_connection = 3).start();
     let mut client = server.logged_in();
