@@ -11,7 +11,7 @@ use super::Limits;
 pub(super) struct Conduct {
     /// Refusals since the last accepted message.
     errors: u32,
-    /// Commands that carried no mail forward, since when.
+    /// Commands that carried no mail forward and that no accepted message has made good; since when.
     minute: (u32, Instant),
     /// The same since the last message began.
     without_mail: u32,
@@ -44,9 +44,10 @@ impl Conduct {
         self.without_mail = 0;
     }
 
-    /// A message was taken.
+    /// A message was taken. Many clients say RSET or NOOP before each.
     pub(super) fn message_taken(&mut self) {
         self.errors = 0;
+        self.minute.0 = 0;
     }
 }
 
@@ -64,6 +65,9 @@ mod tests {
         assert_eq!([60, 120].map(&mut at), [true, true]);
         assert!(!at(180), "the sixth");
         conduct.message_began();
-        assert!(conduct.led_nowhere(&limits, start + Duration::from_secs(240)));
+        let mut at = |seconds: u64| conduct.led_nowhere(&limits, start + Duration::from_secs(seconds));
+        assert_eq!([240, 241, 242].map(&mut at), [true, true, false]);
+        conduct.message_taken();
+        assert!(conduct.led_nowhere(&limits, start + Duration::from_secs(243)));
     }
 }

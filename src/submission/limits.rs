@@ -20,10 +20,10 @@ pub struct Limits {
     pub messages_per_connection: u32,
     /// Refused commands and messages since the last accepted message; then 421 4.7.0 and the connection is closed. Refused
     /// recipients count from `recipients` of them on only, and those put off from ten times as many on: a list with bad
-    /// addresses in it is no attack.
+    /// addresses in it is no attack. What is pipelined behind a refused MAIL does not count.
     pub errors_per_connection: u32,
-    /// Commands a minute that carry no mail forward (accepted MAIL, RCPT, DATA and BDAT do not count); then 421 4.7.0
-    /// and the connection is closed.
+    /// Commands a minute that carry no mail forward (accepted MAIL, RCPT, DATA and BDAT do not count, nor does anything before
+    /// the last accepted message); then 421 4.7.0 and the connection is closed.
     pub commands_per_minute: u32,
     /// Commands that carry no mail forward since the last message began, however slowly they come (NOOP, RSET, EHLO, …); then 421
     /// 4.7.0 and the connection is closed.
