@@ -59,7 +59,11 @@ fn main() -> anyhow::Result<()> {
 fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
     if options.suite {
         let (rows, outcomes) = suite::suite(bench, options)?;
-        println!("{}", suite::table(&rows));
+        let table = suite::table(&rows);
+        println!("{table}");
+        if let Some(name) = &options.readme {
+            report::into_readme(name, &table)?;
+        }
         return write_json(
             options,
             &serde_json::json!({ "machine": report::machine(), "targets": rows, "runs": outcomes }),

@@ -117,6 +117,9 @@ pub struct Options {
     /// With --suite: how long memory is watched, in minutes.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub soak_minutes: f64,
+    /// With --suite: put the table into benches/README.md, between the marks `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+    #[arg(long, value_name = "NAME", requires = "suite")]
+    pub readme: Option<String>,
     /// Write everything measured here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
