@@ -24,8 +24,8 @@ use crate::time::Timestamp;
 /// and the webhook's secret are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named
 /// in the log: keys of the server file, and files whose contents have changed.
 ///
-/// What happens to each message is in the event log ([events] log); the log on standard error is about the program itself. RUST_LOG
-/// chooses how much of it is written (default: info).
+/// What happens to each message is in the event log ([events] log); the log on standard error is about the program itself.
+/// RUST_LOG chooses how much of it is written (default: info).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -23,8 +23,8 @@ impl Leap {
         Leap { clock, passed: Duration::ZERO, distrusted_until: Duration::ZERO }
     }
 
-    /// Looks, `passed` after [`new`](Self::new) by a clock that nobody sets. Gives by how much the other one leapt ahead since the
-    /// last look, where it did.
+    /// Looks, `passed` after [`new`](Self::new) by a clock that nobody sets. Gives by how much the other one leapt ahead
+    /// since the last look, where it did.
     pub fn look(&mut self, clock: Timestamp, passed: Duration) -> Option<Duration> {
         let gained = clock.since(self.clock).saturating_sub(passed.saturating_sub(self.passed));
         (self.clock, self.passed) = (clock, passed);

@@ -53,8 +53,8 @@ pub use retry::Schedule;
 pub use verdict::Patience;
 pub use way_out::way_out;
 
-/// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one server, and
-/// Azure gives fewer.
+/// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one
+/// server, and Azure gives fewer.
 pub const AT_ONCE: u32 = 1000;
 /// No longer than this between two looks at the spool, even if nothing seems due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);

@@ -63,8 +63,8 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     }
 }
 
-/// Mail whose way out exists and carries nothing. Mail without a way out (its customer is gone or suspended) is kept, whatever its
-/// age.
+/// Mail whose way out exists and carries nothing. Mail without a way out (its customer is gone or suspended) is kept,
+/// whatever its age.
 fn behind_trouble(inner: &Arc<Inner>, lanes: BTreeMap<Lane, LaneStats>, now: Timestamp) -> Troubled {
     let directory = inner.parts.directory.load();
     let mut troubled = Troubled::new();

@@ -8,8 +8,9 @@
 //!     any ── Suspend ──► Suspended ── credentials changed, or by command ──► Ready (slow start)
 //! ```
 //!
-//! Pure: time comes in as `now`, and may jump. A clock that was set back takes all that was counted from the wrong time with it, so
-//! that nothing waits for that time to come again; the day goes on with its count. Slow start: after trouble one connection, then twice as many with every success.
+//! Pure: time comes in as `now`, and may jump. A clock that was set back takes all that was counted from the wrong time with
+//! it, so that nothing waits for that time to come again; the day goes on with its count. Slow start: after trouble one
+//! connection, then twice as many with every success.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -213,7 +214,8 @@ impl Throttle {
         now.since(due).saturating_sub(trouble)
     }
 
-    /// A clock that was set back: the instants that were counted by the wrong time move with it, and trouble ends now at the latest.
+    /// A clock that was set back: the instants that were counted by the wrong time move with it, and trouble ends now at the
+    /// latest.
     fn follow_clock(&mut self, now: Timestamp) {
         if now + READ_EARLIER > self.seen {
             self.seen = self.seen.max(now);

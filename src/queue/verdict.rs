@@ -101,8 +101,8 @@ pub fn decide(
     decision
 }
 
-/// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble (`why`):
-/// given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
+/// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble
+/// (`why`): given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
 ///
 /// What an operator released or made due at once is not given up before that attempt was made.
 pub fn overdue(

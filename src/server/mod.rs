@@ -251,8 +251,9 @@ impl Relay {
         &self.standings
     }
 
-    /// Replaces customers, submitters, certificates, the webhook's secret and the checks' settings at once. Mail of a customer that is gone is kept, with an alert. Gives
-    /// the certificates that could not be read; their listeners go on with the ones they have.
+    /// Replaces customers, submitters, certificates, the webhook's secret and the checks' settings at once. Mail of a
+    /// customer that is gone is kept, with an alert. Gives the certificates that could not be read; their listeners go on
+    /// with the ones they have.
     pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
         self.directory.store(Arc::new(new.directory));
         self.submitters.store(Arc::new(new.submitters));

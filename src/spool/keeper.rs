@@ -3,9 +3,9 @@
 //!
 //! Segments are deleted oldest first, each deletion synced before the next: a settlement must never vanish before the message
 //! it settles, or that message would be sent again. A file system that frees much at once (and tells the disk so) lets the
-//! committer's syncs wait for it: so a deleted segment's space is freed piece by piece. When more than half of the disk space in use is settled mail, the oldest
-//! segment's stragglers are copied forward (held mail, mail to a server that is down), so that one of them cannot keep
-//! everything behind it.
+//! committer's syncs wait for it: so a deleted segment's space is freed piece by piece. When more than half of the disk
+//! space in use is settled mail, the oldest segment's stragglers are copied forward (held mail, mail to a server that is
+//! down), so that one of them cannot keep everything behind it.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};

@@ -448,7 +448,8 @@ pub trait Spool: Send + Sync + 'static {
     /// One record and its header block (prefix first), for `queue show`.
     fn show(&self, id: QueueId) -> Pending<Result<(Record, Vec<u8>), Error>>;
 
-    /// Holds matching records, with one sync for thousands of them. Returns how many. A record leased at this moment is held once its attempt ends.
+    /// Holds matching records, with one sync for thousands of them. Returns how many. A record leased at this moment is held
+    /// once its attempt ends.
     fn hold(&self, filter: Filter, reason: String) -> Pending<Result<u64, Error>>;
 
     /// Releases matching held records, with one sync; they are [due at once](at_once), and the time since they were due

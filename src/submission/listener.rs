@@ -38,8 +38,8 @@ pub struct Submission {
 
 impl Submission {
     /// Binds all listeners and starts taking mail. Once `shutdown` is cancelled no connection is taken any more, and each
-    /// that is open ends after the message it is sending. Must be called within a Tokio runtime. Errors where an address is taken,
-    /// or where [`Limits::header_size`](super::Limits) is over its maximum.
+    /// that is open ends after the message it is sending. Must be called within a Tokio runtime. Errors where an address is
+    /// taken, or where [`Limits::header_size`](super::Limits) is over its maximum.
     pub fn start(
         listeners: Vec<ListenerSettings>,
         context: Context,

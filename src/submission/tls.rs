@@ -87,8 +87,8 @@ impl fmt::Debug for ServerTls {
     }
 }
 
-/// The usual suites, those with SHA-256 first: with a connection a message the key schedule's hash is what a handshake spends most
-/// on, and processors compute SHA-256 in hardware but not SHA-384. AES-128 is as safe here (RFC 9325 §4.2).
+/// The usual suites, those with SHA-256 first: with a connection a message the key schedule's hash is what a handshake
+/// spends most on, and processors compute SHA-256 in hardware but not SHA-384. AES-128 is as safe here (RFC 9325 §4.2).
 fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let has_sha384 = |suite: &SupportedCipherSuite| {

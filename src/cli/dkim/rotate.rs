@@ -27,8 +27,9 @@ use crate::time::Timestamp;
 /// selector and prints its records. 2: when DNS shows them at every domain, the customer's file is changed to sign with it.
 /// 3: both keys stay published for the overlap ([onboarding] rotation_overlap), since mail signed with the old one is still
 /// under way; it counts from the run that sees the running relay sign with the new key. 4: prints how to revoke the old key.
-/// 5: when DNS shows that, the rotation is over. A step that was interrupted is simply run again. The new key is of the old one's kind. A customer with a second key (ed25519_selector)
-/// rotates each by itself. Meanwhile `postbud domain records` and `postbud domain check` know what has to be published.
+/// 5: when DNS shows that, the rotation is over. A step that was interrupted is simply run again. The new key is of the old
+/// one's kind. A customer with a second key (ed25519_selector) rotates each by itself. Meanwhile `postbud domain records`
+/// and `postbud domain check` know what has to be published.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -1,5 +1,5 @@
-//! Which entries are meant: what of a filter can be told without the disk, a bounded number of entries at a time, since the index is
-//! locked meanwhile.
+//! Which entries are meant: what of a filter can be told without the disk, a bounded number of entries at a time, since the
+//! index is locked meanwhile.
 
 use super::super::Filter;
 use super::{Entry, Index};
