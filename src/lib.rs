@@ -26,6 +26,7 @@ mod test_lookalikes;
 
 // What everything below speaks.
 pub mod customer;
+pub mod files;
 pub mod message;
 pub mod route;
 pub mod smtp;

@@ -1,14 +1,12 @@
 //! Files that commands write: secrets only for their owner, and nothing that is already there is overwritten. A file has its
 //! name when it is whole: an interrupted command leaves no half of a key.
 
-use std::fs::{File, Permissions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::onboarding::owned;
+use crate::files::{self, Whole};
 
 /// Writes a private key or another secret: mode 0600, and an error where the file exists.
 pub(crate) fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
@@ -28,20 +26,10 @@ pub(crate) fn write_public(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 
 fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> anyhow::Result<()> {
     let like = like.filter(|like| like.exists());
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let made = like.map_or_else(|| std::fs::create_dir_all(dir), |like| owned::make_dir_for(like, dir));
+    let dir = files::folder(path);
+    let made = like.map_or_else(|| std::fs::create_dir_all(dir), |like| files::make_dir_for(like, dir));
     made.with_context(|| format!("cannot make {}", dir.display()))?;
-    let work = || -> std::io::Result<()> {
-        // Hidden until it has its name: configuration reads *.toml.
-        let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(dir)?;
-        like.map_or(Ok(()), |like| owned::give(file.as_file(), like))?;
-        file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path).map_err(|error| error.error)?;
-        File::open(dir)?.sync_all()
-    };
-    match work() {
+    match Whole::write(dir, content, mode, like).and_then(|file| file.name(path)) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             anyhow::bail!("{} is already there and is never overwritten; move it away first", path.display())
         }
@@ -56,6 +44,8 @@ pub(crate) fn tidy(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

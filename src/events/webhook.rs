@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use super::journal::{Chunk, Journal, Position};
 use super::{Error, Events};
+use crate::files;
 use crate::time::Timestamp;
 
 /// The cursor's name in the state folder.
@@ -418,13 +419,8 @@ fn save_if_changed(path: &Path, position: Position) -> std::io::Result<()> {
 }
 
 fn save(path: &Path, position: Position) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    serde_json::to_writer(&mut file, &Cursor { segment: position.segment, offset: position.offset })?;
-    file.as_file().sync_data()?;
-    file.persist(path)?;
-    Ok(())
+    files::make_dir(files::folder(path))?;
+    files::replace(path, &serde_json::to_vec(&Cursor { segment: position.segment, offset: position.offset })?)
 }
 
 /// The pause after failure number `failures`.

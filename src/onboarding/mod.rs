@@ -15,7 +15,6 @@ pub mod dkim;
 pub mod dmarc;
 pub mod finding;
 pub mod monitor;
-pub mod owned;
 pub mod ownership;
 pub mod providers;
 pub mod records;

@@ -5,14 +5,15 @@
 //! Where Mailjet has given a token out, that one is used in its place: the customer publishes one record and it serves both.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use aws_lc_rs::hmac;
 
 use super::finding::{Check, Finding, Item, Need};
 use super::web::{self, FetchError, Fetched, Fetcher};
-use super::{Settings, doubled, owned};
+use super::{Settings, doubled};
+use crate::files::{self, Whole};
 use crate::message::CustomerId;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
@@ -34,15 +35,11 @@ impl Secret {
     pub fn load(dir: &Path) -> io::Result<Self> {
         let path = dir.join("secret");
         if !path.exists() {
-            owned::make_dir(dir)?;
-            let mut file = tempfile::NamedTempFile::new_in(dir)?;
-            owned::give(file.as_file(), dir)?;
-            file.write_all(&rand::random::<[u8; SECRET_LEN]>())?;
-            file.as_file().sync_all()?;
-            match file.persist_noclobber(&path) {
-                Ok(_) => fs::File::open(dir)?.sync_all()?,
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.error),
+            files::make_dir(dir)?;
+            let made = Whole::write(dir, &rand::random::<[u8; SECRET_LEN]>(), 0o600, Some(dir))?;
+            match made.name(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
             }
         }
         let mut octets = Vec::new();

@@ -11,8 +11,8 @@
 //! counts as unverified until somebody looks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::Severity;
 use super::verdict::{Report, Seen};
-use super::{Item, Settings, owned};
+use super::{Item, Settings};
 use crate::customer::{Requirement, Standing};
+use crate::files;
 use crate::message::CustomerId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -278,9 +279,9 @@ impl Store {
             let path = path.to_owned();
             move |source| StateError::Io { path, source }
         };
-        owned::make_dir(&self.dir).map_err(io(&self.dir))?;
+        files::make_dir(&self.dir).map_err(io(&self.dir))?;
         let lock_path = self.dir.join(".lock");
-        let lock = owned::lock_file(&lock_path).map_err(io(&lock_path))?;
+        let lock = files::lock_file(&lock_path).map_err(io(&lock_path))?;
         lock.lock().map_err(io(&lock_path))?;
         let path = self.path(domain);
         let (state, result) = change(read(&path)?);
@@ -342,14 +343,9 @@ fn read(path: &Path) -> Result<Option<DomainState>, StateError> {
 
 /// Writes a JSON file whole: a crash leaves the old one or the new one.
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    owned::give(file.as_file(), dir)?;
-    serde_json::to_writer_pretty(&mut file, value)?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(dir)?.sync_all()
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    files::replace(path, &text)
 }
 
 #[cfg(test)]

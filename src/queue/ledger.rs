@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::queue::durable;
+use crate::files;
 use crate::route::RouteId;
 
 /// What a restart must not forget of one route. Times are milliseconds since the epoch.
@@ -60,7 +60,7 @@ impl Ledger {
             return Ok(());
         }
         let lines: BTreeMap<&str, &Memory> = memories.iter().map(|(id, memory)| (id.as_str(), memory)).collect();
-        durable::replace(&self.path, &serde_json::to_vec_pretty(&lines)?)?;
+        files::replace(&self.path, &serde_json::to_vec_pretty(&lines)?)?;
         self.saved = memories;
         Ok(())
     }

@@ -10,7 +10,6 @@
 //!
 //! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates.
 
-mod durable;
 pub mod forecast;
 pub mod lanes;
 mod leap;

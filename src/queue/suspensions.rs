@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::queue::durable;
+use crate::files;
 use crate::route::{Cause, LoginSecret, Route, RouteId};
 use crate::time::Timestamp;
 
@@ -159,7 +159,7 @@ impl Store {
             (id.to_string(), Line { cause, reason, since: since.as_millis(), fingerprint })
         };
         let content = Content { key: self.key.clone(), routes: current.iter().map(line).collect() };
-        durable::replace(&self.path, &serde_json::to_vec_pretty(&content)?)?;
+        files::replace(&self.path, &serde_json::to_vec_pretty(&content)?)?;
         *saved = current;
         Ok(())
     }

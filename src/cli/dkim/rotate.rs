@@ -1,7 +1,7 @@
 //! `postbud dkim rotate`: a new key for a customer, step by step.
 
 use std::fs;
-use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,8 +16,9 @@ use crate::control::{self, CallError};
 use crate::customer::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey};
+use crate::files::{Whole, folder};
+use crate::onboarding::Lang;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
-use crate::onboarding::{Lang, owned};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -314,15 +315,8 @@ fn unchanged(path: &Path, text: &str) -> anyhow::Result<()> {
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let work = || -> std::io::Result<()> {
         let path = &path.canonicalize()?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Hidden until it has its name: configuration reads *.toml.
-        let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(dir)?;
-        file.write_all(text.as_bytes())?;
-        owned::give(file.as_file(), path)?;
-        file.as_file().set_permissions(fs::metadata(path)?.permissions())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        fs::File::open(dir)?.sync_all()
+        let mode = fs::metadata(path)?.permissions().mode();
+        Whole::write(folder(path), text.as_bytes(), mode, Some(path))?.replace(path)
     };
     work().with_context(|| format!("cannot change {}", path.display()))
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::{READABLE, Rotation, VERSION};
 use crate::customer::KeyPlace;
+use crate::files;
 use crate::message::CustomerId;
+use crate::onboarding::Settings;
 use crate::onboarding::state::write;
-use crate::onboarding::{Settings, owned};
 
 fn dir(settings: &Settings) -> PathBuf {
     settings.state_dir.join("rotations")
@@ -28,8 +29,8 @@ pub struct Lock(#[expect(dead_code, reason = "the file is the lock")] File);
 /// Waits for its turn.
 pub fn lock(settings: &Settings) -> io::Result<Lock> {
     let dir = dir(settings);
-    owned::make_dir(&dir)?;
-    let file = owned::lock_file(&dir.join(".lock"))?;
+    files::make_dir(&dir)?;
+    let file = files::lock_file(&dir.join(".lock"))?;
     file.lock()?;
     Ok(Lock(file))
 }
@@ -69,7 +70,7 @@ fn load(path: &Path) -> io::Result<Option<Rotation>> {
 impl Rotation {
     /// Keeps it.
     pub fn save(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
-        owned::make_dir(&dir(settings))?;
+        files::make_dir(&dir(settings))?;
         write(&path(settings, customer, self.place), self)
     }
 

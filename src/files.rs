@@ -1,15 +1,61 @@
-//! Files below the state folder belong to whoever the folder belongs to. A command that root runs would else leave files behind
-//! that the relay's own user cannot read, and a verdict that cannot be read counts as none.
+//! Files that are there whole or not at all, whatever happens meanwhile, and that belong to whoever has to read them: a command
+//! that root runs would else leave files behind that the relay's own user cannot read, and a verdict that cannot be read counts
+//! as none.
 //!
 //! That user is the one who reads mail from the network, so root trusts no name in its folders: nothing is opened, emptied or
 //! given away through a link that somebody laid there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use tempfile::NamedTempFile;
+
+/// A file with all its content, synced, that has no name yet.
+pub struct Whole(NamedTempFile);
+
+impl Whole {
+    /// Writes one for `folder`, with these permissions (as in chmod). `like`: for the owner of that. Blocks.
+    pub fn write(folder: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> io::Result<Self> {
+        // Hidden until it has its name: configuration reads *.toml.
+        let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder)?;
+        like.map_or(Ok(()), |like| give(file.as_file(), like))?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        Ok(Whole(file))
+    }
+
+    /// Gives it a name in its folder, in place of the file that has it: after a power cut there is the one or the other.
+    pub fn replace(self, path: &Path) -> io::Result<()> {
+        self.0.persist(path).map_err(|error| error.error)?;
+        sync_folder(path)
+    }
+
+    /// Gives it a name in its folder that no file has; else the error is [`io::ErrorKind::AlreadyExists`].
+    pub fn name(self, path: &Path) -> io::Result<()> {
+        self.0.persist_noclobber(path).map_err(|error| error.error)?;
+        sync_folder(path)
+    }
+}
+
+/// Replaces a file, or makes it: mode 0600, of the owner of its folder. Blocks.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = folder(path);
+    Whole::write(folder, content, 0o600, Some(folder))?.replace(path)
+}
+
+/// The folder that a file is in.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Without this a power cut may bring the old name back.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
 
 /// Makes a folder with those above it; each belongs to the owner of the one it is in.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
@@ -43,7 +89,7 @@ pub fn lock_file(path: &Path) -> io::Result<File> {
     if !found.is_file() || found.nlink() != 1 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file of its own; remove it"));
     }
-    give(&file, path.parent().unwrap_or(Path::new("")))?;
+    give(&file, folder(path))?;
     Ok(file)
 }
 
@@ -53,7 +99,7 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<Fil
 }
 
 /// Gives a file to the owner of `like`: a folder it is in, or the file it replaces. Only root can, and only root needs to.
-pub fn give(file: &File, like: &Path) -> io::Result<()> {
+fn give(file: &File, like: &Path) -> io::Result<()> {
     match foreign(&file.metadata()?, like)? {
         Some((uid, gid)) => fchown(file, Some(uid), Some(gid)),
         None => Ok(()),
