@@ -57,6 +57,16 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
+/// Whether a path leads to a file that may be read whole: a pipe would be waited for, a device never ends. What cannot be
+/// looked at is left to whoever opens it.
+pub fn is_plain(path: &Path) -> Result<(), &'static str> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err("is not a file"),
+        Ok(found) if found.len() > 1 << 20 => Err("is larger than 1 MiB: this is not what belongs here"),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder with those above it; each belongs to the owner of the one it is in.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     make(dir, None)
@@ -71,7 +81,7 @@ fn make(dir: &Path, like: Option<&Path>) -> io::Result<()> {
     if dir.as_os_str().is_empty() || dir.is_dir() {
         return Ok(());
     }
-    let above = dir.parent().unwrap_or(Path::new(""));
+    let above = folder(dir);
     make(above, like)?;
     match fs::create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -108,7 +118,7 @@ fn give(file: &File, like: &Path) -> io::Result<()> {
 
 /// The owner of `like`, where that is another one and we are root.
 fn foreign(ours: &fs::Metadata, like: &Path) -> io::Result<Option<(u32, u32)>> {
-    let like = fs::metadata(if like.as_os_str().is_empty() { Path::new(".") } else { like })?;
+    let like = fs::metadata(like)?;
     let owner = (like.uid(), like.gid());
     Ok((rustix::process::geteuid().is_root() && (ours.uid(), ours.gid()) != owner).then_some(owner))
 }

@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::mistake::Notes;
 use super::value::FromValue;
+use crate::files;
 
 /// A file's text; trees borrow from it.
 pub(super) struct File {
@@ -25,7 +26,7 @@ pub(super) struct File {
 impl File {
     /// Reads it; `None`, noted, where that fails.
     pub(super) fn read(path: &Path, notes: &Notes) -> Option<File> {
-        if let Err(what) = is_plain(path) {
+        if let Err(what) = files::is_plain(path) {
             notes.mistake(path, 0, String::new(), what);
             return None;
         }
@@ -88,16 +89,6 @@ impl<'a> Document<'a> {
     /// The outermost keys and values.
     pub(super) fn values(&self) -> impl Iterator<Item = (&str, &DeValue<'a>)> {
         self.root.get_ref().iter().map(|(key, value)| (key.get_ref().as_ref(), value.get_ref()))
-    }
-}
-
-/// Whether a path leads to a file that may be read whole: a pipe would be waited for, a device never ends. What cannot be
-/// looked at is left to whoever opens it.
-pub(super) fn is_plain(path: &Path) -> Result<(), String> {
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err("is not a file".to_owned()),
-        Ok(found) if found.len() > 1 << 20 => Err("is larger than 1 MiB: this is not what belongs here".to_owned()),
-        _ => Ok(()),
     }
 }
 

@@ -7,7 +7,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::reader::{Table, is_plain};
+use super::reader::Table;
+use crate::files;
 
 /// The three keys a value may come from.
 #[derive(Clone, Copy)]
@@ -92,7 +93,7 @@ fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<
 
 /// A file's octets, at most 1 MiB of them.
 fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
-    if let Err(what) = is_plain(path) {
+    if let Err(what) = files::is_plain(path) {
         table.mistake(key, format!("{} {what}", path.display()));
         return None;
     }

@@ -17,6 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::der;
 use super::record::KeyRecord;
+use crate::files;
 
 /// The fewest bits of RSA that are signed with (RFC 8301 §3.2 asks verifiers for 1024; nobody should sign with it).
 pub const MIN_RSA_BITS: usize = 2048;
@@ -118,12 +119,8 @@ impl SigningKey {
     /// Reads a PEM file. The warning, when there is one, says that others may read it and what to do.
     pub fn from_file(path: &Path) -> Result<(Self, Option<String>), KeyError> {
         let io = |e: std::io::Error| KeyError::Io { path: path.to_owned(), reason: e.to_string() };
-        let found = std::fs::metadata(path).map_err(io)?;
-        if !found.is_file() || found.len() > 1 << 20 {
-            // A pipe would be waited for, a device never ends.
-            let reason = "is not a file with a key".to_owned();
-            return Err(KeyError::Io { path: path.to_owned(), reason });
-        }
+        files::is_plain(path)
+            .map_err(|_| KeyError::Io { path: path.to_owned(), reason: "is not a file with a key".to_owned() })?;
         let pem = Zeroizing::new(std::fs::read(path).map_err(io)?);
         let warning = readable_by_others(path).map_err(io)?;
         Ok((Self::from_pem(&pem)?, warning))
