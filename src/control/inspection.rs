@@ -75,10 +75,7 @@ impl Relay {
         let directory = self.directory.load();
         let domains = directory.get(&CustomerId::new(customer)).map(|customer| &customer.domains);
         let selectors = |domain: &Domain, signing: &SigningDomain| match signing {
-            SigningDomain::Ready(signer) => {
-                let own = signer.profiles().filter(|profile| profile.domain == *domain);
-                own.map(|profile| profile.selector.to_string()).collect()
-            }
+            SigningDomain::Ready(signer) => signer.profiles_of(domain).map(|p| p.selector.to_string()).collect(),
             SigningDomain::Broken(_) => Vec::new(),
         };
         let signer =

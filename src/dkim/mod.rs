@@ -29,6 +29,6 @@ pub use canonical::Canonicalization;
 pub use headers::HeaderList;
 pub use key::{KeyError, SigningKey};
 pub use record::KeyRecord;
-pub use selector::Selector;
+pub use selector::{Selector, key_host};
 pub use signer::{Profile, SignError, Signer};
 pub use workers::{Job, Signed, Workers};

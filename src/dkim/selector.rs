@@ -37,8 +37,13 @@ impl Selector {
 
     /// Where the key is published: `postbud1._domainkey.test.dk`, without a trailing dot.
     pub fn dns_name(&self, domain: &Domain) -> String {
-        format!("{}._domainkey.{domain}", self.0)
+        key_host(&self.0, domain)
     }
+}
+
+/// The host of the key record of a selector, whoever's it is (RFC 6376 §3.6.2.1).
+pub fn key_host(selector: &str, domain: &Domain) -> String {
+    format!("{selector}._domainkey.{domain}")
 }
 
 impl fmt::Display for Selector {

@@ -145,6 +145,11 @@ impl Signer {
         self.prepared.iter().map(|prepared| &prepared.profile)
     }
 
+    /// The profiles whose keys `domain` publishes: a second signature of the relay's own has another domain.
+    pub fn profiles_of<'a>(&'a self, domain: &'a Domain) -> impl Iterator<Item = &'a Profile> {
+        self.profiles().filter(move |profile| profile.domain == *domain)
+    }
+
     /// A hasher for the body of a message this signer will sign.
     pub fn body_hasher(&self) -> BodyHasher {
         BodyHasher::new(self.profiles().map(|profile| profile.body_canonicalization))

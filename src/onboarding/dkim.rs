@@ -6,7 +6,7 @@ use super::finding::{Check, DkimFlaw, Finding, Item, Need};
 use super::rotation::{Shown, Wanted};
 use super::{Settings, doubled};
 use crate::customer::SigningDomain;
-use crate::dkim::{KeyRecord, Profile, Selector, Signer, SigningKey};
+use crate::dkim::{KeyRecord, Selector, SigningKey, key_host};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
@@ -22,7 +22,7 @@ pub async fn check(
     match signing {
         SigningDomain::Broken(reason) => check.say(Finding::DkimKeyUnusable { reason: reason.clone() }),
         SigningDomain::Ready(signer) => {
-            for profile in published_by(signer, domain) {
+            for profile in signer.profiles_of(domain) {
                 one(&mut check, resolver, domain, &profile.selector, &profile.key).await;
             }
         }
@@ -36,11 +36,6 @@ pub async fn check(
         Err(reason) => check.say(Finding::DkimRotationUnreadable { reason: reason.clone() }),
     }
     check
-}
-
-/// What the customer has to publish of a signer: a second signature of the relay's own has another domain.
-pub(super) fn published_by<'a>(signer: &'a Signer, domain: &'a Domain) -> impl Iterator<Item = &'a Profile> {
-    signer.profiles().filter(move |profile| profile.domain == *domain)
 }
 
 /// Checks a key that does not sign. None of this makes the domain's mail fail now, so it is a warning at the most.
@@ -87,7 +82,7 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
 /// Checks Mailjet's key: the value that Mailjet's console shows, where it is configured; else only that a key is there.
 pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
-    let host = format!("{}._domainkey.{domain}", settings.mailjet_selector);
+    let host = key_host(&settings.mailjet_selector, domain);
     let expected = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref());
     if let Some(value) = expected {
         check.expected.push(format!("{host} TXT \"{value}\""));

@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::dkim::published_by;
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
@@ -16,6 +15,7 @@ use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
 use super::{dmarc, spf};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
+use crate::dkim::key_host;
 use crate::dkim::record::render;
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
@@ -128,7 +128,7 @@ pub async fn table(
     let keys = report.check(Item::Dkim).map(|check| check.findings.as_slice()).unwrap_or_default();
     match customer.domains.get(domain) {
         Some(SigningDomain::Ready(signer)) => {
-            for profile in published_by(signer, domain) {
+            for profile in signer.profiles_of(domain) {
                 match render(domain, &profile.selector, &profile.key) {
                     Ok(record) => {
                         let present =
@@ -154,7 +154,7 @@ pub async fn table(
         Err(reason) => rotation_unreadable = Some(reason),
     }
     if !own_server && let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.clone()) {
-        let host = format!("{}._domainkey.{domain}", settings.mailjet_selector);
+        let host = key_host(&settings.mailjet_selector, domain);
         rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value));
     }
     if let Some(check) = report.check(Item::Dmarc) {

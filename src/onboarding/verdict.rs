@@ -184,7 +184,7 @@ impl Checker {
         let read = tokio::task::spawn_blocking(move || rotation::under_way(&settings, &id)).await;
         let rotations = read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let signing: Vec<&Selector> = match customer.domains.get(domain) {
-            Some(SigningDomain::Ready(signer)) => dkim::published_by(signer, domain).map(|p| &p.selector).collect(),
+            Some(SigningDomain::Ready(signer)) => signer.profiles_of(domain).map(|p| &p.selector).collect(),
             _ => Vec::new(),
         };
         Ok(rotation::wanted(&rotations, &signing))

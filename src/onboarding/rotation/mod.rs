@@ -27,7 +27,7 @@ pub use customer_file::{Named, toml_string};
 pub use store::{Lock, lock, under_way};
 
 use crate::customer::KeyPlace;
-use crate::dkim::{KeyRecord, Selector};
+use crate::dkim::{KeyRecord, Selector, key_host};
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -68,7 +68,7 @@ pub struct Key {
 impl Key {
     /// The host of its record at a domain.
     pub fn host(&self, domain: &Domain) -> String {
-        format!("{}._domainkey.{domain}", self.selector)
+        key_host(&self.selector, domain)
     }
 }
 
@@ -146,7 +146,7 @@ pub enum Shown {
 impl Wanted {
     /// The host of the record at a domain.
     pub fn host(&self, domain: &Domain) -> String {
-        format!("{}._domainkey.{domain}", self.selector)
+        key_host(&self.selector, domain)
     }
 
     /// Asks DNS.
