@@ -1,7 +1,7 @@
 //! Which entries are meant: what of a filter can be told without the disk, a bounded number of entries at a time, since the
 //! index is locked meanwhile.
 
-use super::super::Filter;
+use super::super::{Filter, Lane};
 use super::{Entry, Index};
 use crate::message::QueueId;
 
@@ -16,9 +16,6 @@ impl Index {
         look: usize,
         most: usize,
     ) -> (Vec<Entry>, Option<QueueId>) {
-        // Names are compared once a lane, not once a message.
-        let lanes: Option<Vec<bool>> =
-            filter.lanes.as_ref().map(|lanes| self.names.iter().map(|name| lanes.contains(name)).collect());
         let mut found = Vec::new();
         if let Some(ids) = &filter.ids {
             let mut ids = ids.range(from..);
@@ -26,6 +23,8 @@ impl Index {
             found.extend(entries.filter(|entry| self.matches(entry, filter, domain)));
             return (found, ids.next().copied());
         }
+        // Names are compared once a lane, not once a message.
+        let lanes: Vec<bool> = self.names.iter().map(|lane| in_lane(filter, lane)).collect();
         for (looked, entry) in self.entries.from(from).enumerate() {
             if looked == look || found.len() == most {
                 return (found, Some(entry.id));
@@ -34,8 +33,7 @@ impl Index {
             if filter.arrived_before.is_some_and(|before| entry.id.arrived() >= before) {
                 return (found, None);
             }
-            let in_lanes = lanes.as_ref().is_none_or(|lanes| lanes[entry.lane as usize]);
-            if in_lanes && self.matches(entry, filter, domain) {
+            if lanes[entry.lane as usize] && fits(entry, filter, domain) {
                 found.push(*entry);
             }
         }
@@ -44,16 +42,7 @@ impl Index {
 
     /// What of a filter can be told from the index.
     pub fn matches(&self, entry: &Entry, filter: &Filter, domain: u32) -> bool {
-        filter.held.is_none_or(|held| entry.held() == held)
-            && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)
-            && filter.delay_notified.is_none_or(|notified| entry.delay_notified == notified)
-            && filter.due_after.is_none_or(|after| entry.due > after)
-            && entry.domains & domain == domain
-            && filter.after.is_none_or(|after| entry.id > after)
-            && filter.arrived_before.is_none_or(|before| entry.id.arrived() < before)
-            && filter.customer.as_ref().is_none_or(|customer| self.lane(entry.lane).customer == *customer)
-            && filter.lanes.as_ref().is_none_or(|lanes| lanes.contains(self.lane(entry.lane)))
-            && filter.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
+        fits(entry, filter, domain) && in_lane(filter, self.lane(entry.lane))
     }
 
     /// The messages in a segment, from an id on; looks at up to `look` entries.
@@ -69,4 +58,22 @@ impl Index {
         }
         (found, None)
     }
+}
+
+/// What of a filter a lane decides.
+fn in_lane(filter: &Filter, lane: &Lane) -> bool {
+    filter.customer.as_ref().is_none_or(|customer| lane.customer == *customer)
+        && filter.lanes.as_ref().is_none_or(|lanes| lanes.contains(lane))
+}
+
+/// What of a filter the entry decides by itself.
+fn fits(entry: &Entry, filter: &Filter, domain: u32) -> bool {
+    filter.held.is_none_or(|held| entry.held() == held)
+        && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)
+        && filter.delay_notified.is_none_or(|notified| entry.delay_notified == notified)
+        && filter.due_after.is_none_or(|after| entry.due > after)
+        && entry.domains & domain == domain
+        && filter.after.is_none_or(|after| entry.id > after)
+        && filter.arrived_before.is_none_or(|before| entry.id.arrived() < before)
+        && filter.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
 }
