@@ -190,6 +190,12 @@ impl Queue {
         }
     }
 
+    /// A route was switched, where it is known: ready once that is saved.
+    fn switched(&self, known: bool) -> Switched {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { inner.save_suspensions().await.map(|()| known) })
+    }
+
     /// The directory was replaced: routes and caps change from the next attempt on; routes suspended for their login that have a
     /// new one go on.
     pub fn reload(&self) {
@@ -241,15 +247,13 @@ impl Queue {
 impl RouteControl for Queue {
     fn suspend(&self, route: &RouteId, reason: &str) -> Switched {
         let known = self.0.routes().suspend(route, Cause::Operator, reason, Timestamp::now()).is_some();
-        let inner = Arc::clone(&self.0);
-        Box::pin(async move { inner.save_suspensions().await.map(|()| known) })
+        self.switched(known)
     }
 
     fn resume(&self, route: &RouteId) -> Switched {
         let known = self.0.routes().resume(route, Timestamp::now()).is_some();
         self.0.wake.notify_one();
-        let inner = Arc::clone(&self.0);
-        Box::pin(async move { inner.save_suspensions().await.map(|()| known) })
+        self.switched(known)
     }
 
     fn list(&self) -> Vec<RouteStatus> {

@@ -173,25 +173,15 @@ fn not_understood(path: &std::path::Path, why: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{Caps, Login, RouteKind, TlsPolicy};
+    use crate::route::Login;
+    use crate::test_customers;
 
     const SECRET: &str = "canary-7c1e";
 
     fn route(password: &str) -> Route {
-        Route {
-            id: RouteId::new("own-server.a"),
-            kind: RouteKind::OwnServer,
-            host: "mail.a.dk".into(),
-            port: 587,
-            tls: TlsPolicy::default(),
-            login: Some(Login {
-                username: "webcrm".into(),
-                secret: LoginSecret::Password(password.into()),
-                allow_plaintext: false,
-            }),
-            caps: Caps::default(),
-            message_size: 1 << 20,
-        }
+        let login =
+            Login { username: "webcrm".into(), secret: LoginSecret::Password(password.into()), allow_plaintext: false };
+        Route { login: Some(login), ..test_customers::route("own-server.a", "mail.a.dk") }
     }
 
     fn suspension(cause: Cause, fingerprint: Fingerprint) -> Suspension {

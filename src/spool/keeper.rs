@@ -60,17 +60,18 @@ impl Keeper {
 
     /// Runs until the committer is gone.
     pub fn run(mut self) {
+        let tick = TICK.min(self.shared.settings.guard_interval);
         let (mut looked, mut reclaimed) = (Instant::now(), Instant::now());
         self.make_spare();
         loop {
-            let pause = if self.freeing.is_empty() { TICK } else { PIECE_PAUSE };
-            match self.chores.recv_timeout(pause.min(self.shared.settings.guard_interval)) {
+            let pause = if self.freeing.is_empty() { tick } else { PIECE_PAUSE.min(tick) };
+            match self.chores.recv_timeout(pause) {
                 Ok(Chore::Seal(segment)) => self.seal(&segment),
                 Ok(Chore::MakeSpare) => self.make_spare(),
                 Err(RecvTimeoutError::Timeout) => self.free_piece(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if reclaimed.elapsed() >= TICK.min(self.shared.settings.guard_interval) {
+            if reclaimed.elapsed() >= tick {
                 reclaimed = Instant::now();
                 self.reclaim();
             }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postbud::submission::{ReasonLabels, ReplyLabels};
 
-use crate::support::{Client, Setup, tls};
+use crate::support::{Client, Server, Setup, tls};
 
 const MAIL: &str = "From: a@test.dk\n\nDav\n";
 
@@ -62,14 +62,19 @@ fn recipients_are_bounded() {
     assert_eq!(server.spool.only().envelope.recipients.len(), 2);
 }
 
-#[test]
-fn recipients_over_the_limit_do_not_cost_the_others_their_mail() {
-    let server = Setup::with(|l| {
+/// Forty recipients a message, and little patience with clients that get things wrong.
+fn strict_with_errors() -> Server {
+    Setup::with(|l| {
         l.recipients = 40;
         l.errors_per_connection = 3;
         l.commands_per_minute = 20;
     })
-    .start();
+    .start()
+}
+
+#[test]
+fn recipients_over_the_limit_do_not_cost_the_others_their_mail() {
+    let server = strict_with_errors();
     let mut client = server.logged_in();
     client.say("MAIL FROM:<a@test.dk>", "250");
     // RFC 5321 §4.5.3.1.10: the client sends the rest with another message, however many they are.
@@ -84,12 +89,7 @@ fn recipients_over_the_limit_do_not_cost_the_others_their_mail() {
 
 #[test]
 fn bad_addresses_in_a_list_do_not_cost_the_others_their_mail() {
-    let server = Setup::with(|l| {
-        l.recipients = 40;
-        l.errors_per_connection = 3;
-        l.commands_per_minute = 20;
-    })
-    .start();
+    let server = strict_with_errors();
     let mut client = server.logged_in();
     client.say("MAIL FROM:<a@test.dk>", "250");
     for n in 0..40 {
@@ -111,12 +111,7 @@ fn bad_addresses_in_a_list_do_not_cost_the_others_their_mail() {
 
 #[test]
 fn a_list_pipelined_behind_a_refused_mail_does_not_hide_why() {
-    let server = Setup::with(|l| {
-        l.recipients = 40;
-        l.errors_per_connection = 3;
-        l.commands_per_minute = 20;
-    })
-    .start();
+    let server = strict_with_errors();
     let mut client = server.logged_in();
     for (mail, reply) in [
         ("MAIL FROM:<a@test.dk> SIZE=99999999999\r\n", "552 5.3.4"),
