@@ -34,8 +34,8 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The most that is written before a sync.
 const BATCH: u64 = 16 << 20;
 /// Under load, the time between two syncs in which the next batch gathers. A sync costs some 100 µs of CPU and several sleeps,
-/// whatever it serves; with this, half as many serve the same mail. A whole millisecond saves little more, and whoever waits
-/// for a 250 at half of the highest rate waits half as long again.
+/// whatever it serves; with this, a quarter of them fall away with RSA, half without. A whole millisecond saves little more, and
+/// whoever waits for a 250 at half of the highest rate waits half as long again.
 const GATHER: Duration = Duration::from_micros(500);
 
 /// The thread's state.
