@@ -37,6 +37,9 @@ const BATCH: u64 = 16 << 20;
 /// whatever it serves; with this, a quarter of them fall away with RSA, half without. A whole millisecond saves little more, and
 /// whoever waits for a 250 at half of the highest rate waits half as long again.
 const GATHER: Duration = Duration::from_micros(500);
+/// What a file system reads before it overwrites a part of it.
+const BLOCK: u64 = 4096;
+const ZEROS: &[u8] = &[0; BLOCK as usize];
 
 /// The thread's state.
 pub(super) struct Committer {
@@ -48,14 +51,13 @@ pub(super) struct Committer {
     /// To be written, in order.
     line: VecDeque<Item>,
     failures: u32,
-    batches: u64,
     heads: Vec<u8>,
 }
 
 impl Committer {
     pub fn new(shared: Arc<Shared>, keeper: Sender<Chore>) -> Self {
         let (line, voids) = (VecDeque::new(), Vec::new());
-        Committer { shared, keeper, active: None, voids, line, failures: 0, batches: 0, heads: Vec::new() }
+        Committer { shared, keeper, active: None, voids, line, failures: 0, heads: Vec::new() }
     }
 
     /// Runs until the spool is stopped.
@@ -103,7 +105,7 @@ impl Committer {
         }
         let active = self.active.as_ref()?;
         let mut len = self.opening_len(active);
-        let reserve = if self.shared.has_spare() { 0 } else { self.shared.reserve() };
+        let reserve = self.reserve(active);
         let mut batch = Vec::with_capacity(self.line.len());
         while let Some(item) = self.line.front() {
             let item_len = frames_len(item);
@@ -118,20 +120,30 @@ impl Committer {
         Some((batch, len))
     }
 
-    /// Sees to it that the active segment has room for `len` octets: takes the next segment if not. Drafts leave some room for
-    /// settlements as long as there is no spare segment to continue in.
+    /// Sees to it that the active segment has room for `len` octets: takes the next segment if not, and makes it longer for what
+    /// is longer than a segment.
     fn make_room(&mut self, len: u64, is_draft: bool) -> io::Result<()> {
-        if let Some(active) = &self.active {
-            let reserve = if is_draft && !self.shared.has_spare() { self.shared.reserve() } else { 0 };
-            let is_new = active.end == super::frame::SEGMENT_HEAD as u64;
-            if is_new && reserve == 0 || active.end + self.opening_len(active) + len + reserve <= active.limit {
-                return Ok(());
-            }
+        let end = |this: &Self, active: &Writing| {
+            let reserve = if is_draft { this.reserve(active) } else { 0 };
+            active.end + this.opening_len(active) + len + reserve
+        };
+        if !self.active.as_ref().is_some_and(|active| active.is_new() || end(self, active) <= active.limit) {
+            self.turn_over()?;
         }
+        let active = self.active.as_ref().expect("there was one, or it was just taken");
+        let limit = end(self, active);
+        match &mut self.active {
+            Some(active) if limit > active.limit => active.grow(limit),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the next segment.
+    fn turn_over(&mut self) -> io::Result<()> {
         let next = self.shared.next_segment()?;
         self.shared.segments.add(&next, Stage::Active);
         if let Some(full) = self.active.replace(next) {
-            self.shared.segments.set_stage(full.number, Stage::Sealing, None);
+            self.shared.segments.set_stage(full.number, Stage::Sealing);
             // The keeper outlives the committer; were it gone, the segment would be scanned at the next start.
             let _ = self.keeper.send(Chore::Seal(Box::new(full)));
         }
@@ -139,19 +151,23 @@ impl Committer {
         Ok(())
     }
 
+    /// Room that drafts leave for settlements in the last segment there is.
+    fn reserve(&self, active: &Writing) -> u64 {
+        if self.shared.has_spare() { 0 } else { active.limit / 8 }
+    }
+
     /// What precedes the items of a batch.
     fn opening_len(&self, active: &Writing) -> u64 {
-        let voids = if active.end == super::frame::SEGMENT_HEAD as u64 { self.voids.len() as u64 } else { 0 };
+        let voids = if active.is_new() { self.voids.len() as u64 } else { 0 };
         HEAD as u64 + voids * (HEAD as u64 + 10)
     }
 
     /// One write, one sync.
     fn write(&mut self, batch: &[Item], len: u64) -> io::Result<()> {
         let active = self.active.as_mut().expect("make_room() left one");
-        self.batches += 1;
         self.heads.clear();
         let mut opening = Vec::new();
-        if active.end == super::frame::SEGMENT_HEAD as u64 {
+        if active.is_new() {
             for void in &self.voids {
                 let mut out = Writer::default();
                 out.number(void.segment.into());
@@ -160,9 +176,10 @@ impl Committer {
                 opening.extend_from_slice(&out.0);
             }
         }
-        let begins = Head::of(Kind::Batch, QueueId::from_u64(self.batches), &[]);
+        let mut at = active.end + (opening.len() + HEAD) as u64;
+        let end = at + batch.iter().map(frames_len).sum::<u64>();
+        let begins = Head::of(Kind::Batch, QueueId::from_u64(end), &[]);
         opening.extend_from_slice(&begins.encode(active.mark));
-        let mut at = active.end + opening.len() as u64;
         for item in batch {
             match item {
                 Item::Draft(message, _) | Item::Copy(message, _) => {
@@ -198,12 +215,15 @@ impl Committer {
                 Item::Barrier(_) => {}
             }
         }
-        debug_assert!(at - active.end <= len);
+        debug_assert!(at == end && end - active.end <= len);
+        // To the end of the block: of a block written in part the rest would have to be read first.
+        let rest = (end.next_multiple_of(BLOCK).min(active.limit)).saturating_sub(end);
+        slices.push(IoSlice::new(&ZEROS[..rest as usize]));
         let began = Instant::now();
         write_all_at(&active.file, &mut slices, active.end)?;
         rustix::fs::fdatasync(&active.file)?;
-        let written = at - active.end;
-        active.end = at;
+        let written = end - active.end;
+        active.end = end;
         let counters = &self.shared.settings.counters;
         counters.sync_seconds.observe(began.elapsed().as_secs_f64());
         counters.syncs.inc();
@@ -266,7 +286,7 @@ impl Committer {
         let why = match self.active.take() {
             Some(active) => {
                 self.voids.push(Place { segment: active.number, at: active.end as u32 });
-                self.shared.segments.set_stage(active.number, Stage::Closed, None);
+                self.shared.segments.close(active.number, None);
                 format!("segment {:08x}, offset {}: {error}", active.number, active.end)
             }
             None => error.to_string(),
@@ -296,7 +316,7 @@ impl Committer {
         self.line = kept;
         if is_full(error) && only_drafts {
             // Not a fault of the disk, and results can still be recorded: the guard says the rest.
-            self.shared.guard.set_spare(false);
+            self.shared.guard.set_spare(self.shared.has_spare());
             self.shared.look_at_space();
             return;
         }
@@ -350,7 +370,7 @@ impl Committer {
                     }
                 }
             }
-            self.shared.segments.set_stage(active.number, Stage::Sealing, None);
+            self.shared.segments.set_stage(active.number, Stage::Sealing);
             let _ = self.keeper.send(Chore::Seal(Box::new(active)));
         }
     }

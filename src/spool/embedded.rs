@@ -364,8 +364,8 @@ impl Spool for Embedded {
 
     fn stats(&self) -> Stats {
         let lanes = self.shared.index().stats();
-        let (_, disk_bytes) = self.shared.segments.disk_bytes();
-        Stats { lanes, disk_bytes, quarantined: self.shared.quarantined.load(Ordering::Relaxed) }
+        let quarantined = self.shared.quarantined.load(Ordering::Relaxed);
+        Stats { lanes, disk_bytes: self.shared.disk_bytes(), quarantined }
     }
 
     fn due(&self, now: Timestamp) -> (Vec<Lane>, Option<Timestamp>) {

@@ -6,13 +6,19 @@
 //! ```
 //!
 //! All numbers are little-endian. The mark is random for each segment and stands in the segment's file name too: behind
-//! damage, the reader looks for the next mark. A mail that contains a forged frame cannot know it.
+//! damage, the reader looks for the next mark. A mail that contains a forged frame cannot know it, and what the file held
+//! before as another segment has another.
 
 use crate::message::QueueId;
 
 /// The format this program writes, and the newest it reads. History: 1, the first; 2, a footer's lanes have the From domain
-/// (the frames are the same: the footer of an older segment is passed over, and the segment read whole).
-pub(super) const FORMAT: u32 = 2;
+/// (the frames are the same: the footer of an older segment is passed over, and the segment read whole); 3, a batch says where it
+/// ends, since what stands behind the last one may be older than the segment.
+pub(super) const FORMAT: u32 = 3;
+/// The first format with today's footers.
+pub(super) const FOOTERS: u32 = 2;
+/// The first format whose batches say where they end; before, there were zeros behind the last one.
+pub(super) const BATCH_ENDS: u32 = 3;
 /// Octets of a frame before its payload.
 pub(super) const HEAD: usize = 32;
 /// Octets of a segment before its first frame.
@@ -46,7 +52,7 @@ pub(super) enum Kind {
     Footer = 9,
     /// The program stopped in good order: no attempt was in flight.
     Clean = 10,
-    /// A batch begins: everything before it was synced.
+    /// A batch begins: everything before it was synced. In place of an id, the offset of its end.
     Batch = 11,
 }
 

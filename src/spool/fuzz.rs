@@ -4,7 +4,8 @@
 use std::io::{Seek, SeekFrom, Write};
 
 use super::frame::{Head, Kind, SEGMENT_HEAD, segment_head};
-use super::{footer, record, scan};
+use super::scan::{self, Reach};
+use super::{footer, record};
 use crate::message::QueueId;
 
 const MARK: u64 = 0x6b1d_05f2_93c4_7ae9;
@@ -42,18 +43,24 @@ pub fn segment(input: &[u8]) {
     let memory = rustix::fs::memfd_create("segment", rustix::fs::MemfdFlags::CLOEXEC).expect("a file can be made");
     let mut file = std::fs::File::from(memory);
     file.write_all(&octets).and_then(|()| file.seek(SeekFrom::Start(0))).expect("it can be written");
+    for reach in [Reach::Zeros, Reach::LastBatch] {
+        read_whole(&file, reach(octets.len() as u64), octets.len() as u64);
+    }
+    let _ = scan::voids(&file, MARK);
+}
+
+fn read_whole(file: &std::fs::File, reach: Reach, len: u64) {
     let mut notes = 0;
-    let found = scan::scan(&file, 1, MARK, octets.len() as u64, |_| notes += 1).expect("the disk is well");
-    assert!(found.end <= octets.len() as u64 && found.last_batch <= found.end.max(SEGMENT_HEAD as u64));
+    let found = scan::scan(file, 1, MARK, reach, |_| notes += 1).expect("the disk is well");
+    assert!(found.end <= len && found.last_batch <= found.end.max(SEGMENT_HEAD as u64));
     let mut before = 0;
     for stretch in &found.damage {
-        assert!(before <= stretch.start && stretch.start <= stretch.end && stretch.end <= octets.len() as u64);
+        assert!(before <= stretch.start && stretch.start <= stretch.end && stretch.end <= len);
         before = stretch.end;
     }
     let mut in_footer = 0;
     footer::read(&found.footer.encode(), |_| in_footer += 1).expect("a footer that was written can be read");
     assert_eq!(in_footer, notes);
-    let _ = scan::voids(&file, MARK);
 }
 
 const KINDS: [Kind; 11] = [

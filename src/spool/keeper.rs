@@ -2,36 +2,30 @@
 //! much is left, so that the committer only writes.
 //!
 //! Segments are deleted oldest first, each deletion synced before the next: a settlement must never vanish before the message
-//! it settles, or that message would be sent again. A file system that frees much at once (and tells the disk so) lets the
-//! committer's syncs wait for it: so a deleted segment's space is freed piece by piece. When more than half of the disk
-//! space in use is settled mail, the oldest segment's stragglers are copied forward (held mail, mail to a server that is
-//! down), so that one of them cannot keep everything behind it.
+//! it settles, or that message would be sent again. When more than half of the disk space in use is settled mail, the oldest
+//! segment's stragglers are copied forward (held mail, mail to a server that is down), so that one of them cannot keep
+//! everything behind it.
 
-use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::Notice;
+use super::blank::Blank;
 use super::inbox::Item;
 use super::prepared::Prepared;
 use super::read::{self, Unread};
-use super::segment::{Stage, Writing};
+use super::segment::{Afterlife, Stage, Writing};
 use super::shared::Shared;
+use super::stock::{PIECE_PAUSE, Stock};
 use crate::message::QueueId;
 
 /// How often space is given back.
 const TICK: Duration = Duration::from_millis(250);
-/// What is freed of a deleted segment at once, and the pause between two pieces: some 200 MB/s, where freeing 64 MB at once
-/// was measured to hold up syncs for 9–15 ms, and this for 1–2 ms.
-const PIECE: u64 = 2 << 20;
-const PIECE_PAUSE: Duration = Duration::from_millis(10);
-/// Deleted segments that wait to be freed. Beyond, the oldest is freed whole.
-const FREEING: usize = 8;
 /// Messages copied forward before the next sync is awaited.
 const COPY_MESSAGES: usize = 64;
 /// Entries looked at while the index is locked.
@@ -49,26 +43,28 @@ pub(super) enum Chore {
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     chores: Receiver<Chore>,
-    /// Deleted segments whose space is being freed, with the length they still have.
-    freeing: VecDeque<(File, u64)>,
+    stock: Stock,
 }
 
 impl Keeper {
     pub fn new(shared: Arc<Shared>, chores: Receiver<Chore>) -> Self {
-        Keeper { shared, chores, freeing: VecDeque::new() }
+        Keeper { shared, chores, stock: Stock::default() }
     }
 
     /// Runs until the committer is gone.
     pub fn run(mut self) {
         let tick = TICK.min(self.shared.settings.guard_interval);
         let (mut looked, mut reclaimed) = (Instant::now(), Instant::now());
-        self.make_spare();
+        self.order_spare();
         loop {
-            let pause = if self.freeing.is_empty() { tick } else { PIECE_PAUSE.min(tick) };
+            let pause = if self.stock.is_busy() { PIECE_PAUSE.min(tick) } else { tick };
             match self.chores.recv_timeout(pause) {
                 Ok(Chore::Seal(segment)) => self.seal(&segment),
-                Ok(Chore::MakeSpare) => self.make_spare(),
-                Err(RecvTimeoutError::Timeout) => self.free_piece(),
+                Ok(Chore::MakeSpare) => self.order_spare(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.fill_spare();
+                    self.stock.free_piece();
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if reclaimed.elapsed() >= tick {
@@ -77,11 +73,10 @@ impl Keeper {
             }
             if looked.elapsed() >= self.shared.settings.guard_interval {
                 looked = Instant::now();
-                if !self.shared.has_spare() {
-                    self.make_spare();
-                }
+                self.order_spare();
                 self.shared.look_at_space();
-                let disk_bytes = self.shared.segments.disk_bytes().1;
+                self.shared.stock_bytes.store(self.stock.bytes(), Ordering::Relaxed);
+                let disk_bytes = self.shared.disk_bytes();
                 self.shared.settings.counters.disk_bytes.set(i64::try_from(disk_bytes).unwrap_or(i64::MAX));
             }
         }
@@ -89,6 +84,7 @@ impl Keeper {
         if let Some(spare) = self.shared.drop_spare() {
             self.delete(spare);
         }
+        self.stock.clear();
         self.shared.closed();
     }
 
@@ -99,26 +95,41 @@ impl Keeper {
             let why = format!("segment {:08x} could not be closed: {error}", segment.number);
             self.shared.tell(Notice::Failed { why });
         }
-        self.shared.segments.set_stage(segment.number, Stage::Closed, len.ok());
+        self.shared.segments.close(segment.number, len.ok());
     }
 
-    fn make_spare(&mut self) {
-        let made = self.shared.make_spare().or_else(|error| {
-            // There may be room that is ours already: freed at once, whatever waits for it.
-            if self.freeing.is_empty() {
-                return Err(error);
-            }
-            self.freeing.clear();
-            self.shared.make_spare()
-        });
-        match made {
-            Ok(()) => self.shared.guard.set_spare(true),
-            Err(error) => {
-                tracing::warn!(%error, "the next segment cannot be made yet");
-                self.shared.guard.set_spare(false);
-                self.shared.look_at_space();
-            }
+    /// Sees to it that there will be a spare segment.
+    fn order_spare(&mut self) {
+        if self.shared.has_spare() {
+            return;
         }
+        let size = self.shared.spare_size();
+        let mut ordered = self.stock.order(&self.shared.dir, size);
+        // There may be room that is ours already.
+        if ordered.is_err() && self.stock.clear() {
+            ordered = self.stock.order(&self.shared.dir, size);
+        }
+        match ordered {
+            Ok(()) => self.fill_spare(),
+            Err(error) => self.no_spare(&error),
+        }
+    }
+
+    /// Goes on with the spare segment, if it is in the making.
+    fn fill_spare(&mut self) {
+        let made =
+            self.stock.fill_piece().and_then(|whole| whole.map(|blank| self.shared.make_spare(blank)).transpose());
+        match made {
+            Ok(Some(())) => self.shared.guard.set_spare(true),
+            Ok(None) => {}
+            Err(error) => self.no_spare(&error),
+        }
+    }
+
+    fn no_spare(&self, error: &io::Error) {
+        tracing::warn!(%error, "the next segment cannot be made yet");
+        self.shared.guard.set_spare(false);
+        self.shared.look_at_space();
     }
 
     fn reclaim(&mut self) {
@@ -135,7 +146,7 @@ impl Keeper {
 
     /// Deletes from the oldest on what nobody waits in.
     fn delete_settled(&mut self) {
-        while let Some((oldest, Stage::Closed)) = self.shared.segments.oldest() {
+        while let Some((oldest, Stage::Closed, _)) = self.shared.segments.oldest() {
             if self.shared.index().segment_use(oldest).live > 0 || !self.delete(oldest) {
                 return;
             }
@@ -144,51 +155,35 @@ impl Keeper {
 
     fn delete(&mut self, number: u32) -> bool {
         let Some(path) = self.shared.segments.path(number) else { return false };
-        let file = OpenOptions::new().write(true).open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let removed = match std::fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        match removed.and_then(|()| self.shared.dir.sync()) {
-            Ok(()) => {
-                let is_read = self.shared.segments.forget(number);
-                // Whoever still reads in it keeps it whole; the last to close it frees it.
-                if let (Ok((len, file)), false) = (file, is_read) {
-                    self.freeing.push_back((file, len));
-                }
-                true
-            }
+        let blank = match Blank::of_segment(&self.shared.dir, &path) {
+            Ok(blank) => blank,
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "a settled segment cannot be deleted; tried again later");
-                false
+                return false;
             }
+        };
+        match (self.shared.segments.forget(number), blank) {
+            (Afterlife::Sound, Some(blank)) if !self.shared.guard.is_full() => {
+                self.stock.put(blank, self.shared.spare_size());
+            }
+            (Afterlife::Sound | Afterlife::Unsound, Some(blank)) => self.stock.free(blank),
+            (Afterlife::Read, _) | (_, None) => {}
         }
-    }
-
-    /// Frees a piece of what was deleted: its name is gone for good, nobody reads in it.
-    fn free_piece(&mut self) {
-        if self.freeing.len() > FREEING {
-            self.freeing.pop_front();
-        }
-        let Some((file, len)) = self.freeing.front_mut() else { return };
-        *len = len.saturating_sub(PIECE);
-        if *len == 0 || file.set_len(*len).is_err() {
-            self.freeing.pop_front();
-        }
+        true
     }
 
     /// The oldest segment, if more than half of what is on disk is settled.
     fn worth_evacuating(&self) -> Option<u32> {
-        let (oldest, stage) = self.shared.segments.oldest()?;
+        let (oldest, stage, len) = self.shared.segments.oldest()?;
         let (closed, _) = self.shared.segments.disk_bytes();
         let (live, here) = {
             let index = self.shared.index();
             (index.live_bytes(), index.segment_use(oldest))
         };
         let size = self.shared.settings.segment_size;
-        // On a full disk only what surely fits into what is reserved.
-        let fits = !self.shared.guard.is_full() || here.live_bytes < self.shared.reserve();
-        (stage == Stage::Closed && closed > 2 * live + 2 * size && fits).then_some(oldest)
+        // On a full disk only what gives back much more than it takes: the rest of the room is for results.
+        let pays = !self.shared.guard.is_full() || here.live_bytes < len / 8;
+        (stage == Stage::Closed && closed > 2 * live + 2 * size && pays).then_some(oldest)
     }
 
     /// Copies what waits in a segment to the end of the log, with its present state.

@@ -13,7 +13,7 @@
 //!
 //! The embedded spool ([`Embedded`]) is a row of segments, each a row of frames with a length, a checksum and a mark to find
 //! the next frame by. A message is a message frame with its chunks; what happens to it later is a frame of its own, always
-//! behind it. Segments are filled, read and deleted in the order of their numbers.
+//! behind it. Segments are filled, read and deleted in the order of their numbers. The file of a deleted one becomes another.
 //!
 //! | a message is | put there by | a crash at that point leaves | the start does |
 //! |---|---|---|---|
@@ -27,13 +27,14 @@
 //! | settled | a settlement: a done frame | the done frame, or the message as it was until the next sync | forgets it, or takes it as it was |
 //! | held, released, expedited | an operator's call, answered after the sync | the frame | takes it so |
 //! | copied forward | the keeper, when most of the disk space is settled mail | two copies, the later one with the present state | the later one replaces the earlier |
-//! | in a deleted segment | the keeper, oldest segment first, once nobody waits in it | the segment, or not | reads it again: every message in it has its done frame or its copy behind it |
+//! | in a deleted segment | the keeper, oldest segment first, once nobody waits in it | the segment, or a file that is none any more | reads it again: every message in it has its done frame or its copy behind it; or removes the file |
 //! | unreadable | the disk | octets that do not match their checksum | copies them to `quarantine/`, names them in `quarantine/LIST`, in the log and by a [`Notice`]; goes on behind the next mark |
 //! | in doubt | the disk: a state or done frame of it is unreadable | its id, from the frame's head | holds it with that reason: some recipients may have it. Where even the id is unreadable, the message is taken as it was before |
 //!
 //! A segment's footer repeats the frames' meaning, so that a start need not read messages; a damaged footer costs time only.
 //! What a start reads from a footer is checked against its checksums when it is read for delivery.
 
+mod blank;
 mod committer;
 mod embedded;
 mod footer;
@@ -55,6 +56,7 @@ mod segment;
 pub mod settings;
 mod shared;
 mod sorted;
+mod stock;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

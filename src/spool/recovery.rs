@@ -9,11 +9,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::blank;
 use super::footer::{self, Note};
-use super::frame::{self, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
+use super::frame::{self, BATCH_ENDS, FOOTERS, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
 use super::index::{Index, Place, Put};
 use super::quarantine::{self, Stretch};
-use super::scan::{self, Scan};
+use super::scan::{self, Reach, Scan};
 use super::segment::{self, Dir, Segments};
 use super::settings::Settings;
 use super::shared::tell;
@@ -42,6 +43,7 @@ struct Found {
 /// Reads the spool in `dir`.
 pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error> {
     let failed = |what: &str, source| Error::Io { what: format!("{what} {}", dir.path.display()), source };
+    blank::remove_left(&dir.path).map_err(|source| failed("removing unused files in", source))?;
     let found = find(&dir.path).map_err(|source| failed("reading", source))?;
     refuse_newer(&found, &dir.path)?;
     let mut voids: HashMap<u32, u64> = HashMap::new();
@@ -71,7 +73,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
         let disk_len = match scanned {
             Some(scan) => {
                 start.watch |= !scan.damage.is_empty();
-                let len = close(segment, &scan, void.is_some() || segment.is_older());
+                let len = close(segment, &scan, void.is_some() || segment.has_old_footers());
                 let torn_from = if is_last && void.is_none() { scan.last_batch } else { u64::MAX };
                 damage.extend(scan.damage.into_iter().map(|stretch| (i, stretch.start >= torn_from, stretch)));
                 start.recovered.doubtful.extend(scan.doubtful);
@@ -79,7 +81,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
             }
             None => segment.len,
         };
-        start.recovered.segments.found(segment.number, segment.mark, disk_len);
+        start.recovered.segments.found(segment.number, segment.mark, disk_len, void.is_none());
     }
     for (i, torn, stretch) in damage {
         start
@@ -125,9 +127,9 @@ impl Found {
         self.len <= at || self.file.read_exact_at(&mut first, at).is_ok_and(|()| first == [0; HEAD])
     }
 
-    /// Written by an older program: no footer of this one's goes into it.
-    fn is_older(&self) -> bool {
-        self.format.is_some_and(|format| format < FORMAT)
+    /// Written by a program with other footers: no footer of this one's goes into it.
+    fn has_old_footers(&self) -> bool {
+        self.format.is_some_and(|format| format < FOOTERS)
     }
 
     /// The notes in the footer, if the segment was sealed and its footer is sound.
@@ -164,7 +166,7 @@ impl Start {
     /// Takes one segment's notes, from its footer or by a scan.
     fn read(&mut self, segment: &Found, void: Option<u64>) -> io::Result<Option<Scan>> {
         if void.is_none()
-            && !segment.is_older()
+            && !segment.has_old_footers()
             && let Some(notes) = segment.footer()?
         {
             let read = footer::read(&notes, |note| self.note(segment.number, note));
@@ -173,18 +175,18 @@ impl Start {
             }
             tracing::warn!(segment = segment.number, "a segment's index does not decode: reading the whole segment");
         }
-        let limit = void.unwrap_or(u64::MAX).min(segment.len);
         let mut trailer = [0; TRAILER];
         let trailer_at = segment.len.saturating_sub(TRAILER as u64);
         let sealed_at = match segment.file.read_exact_at(&mut trailer, trailer_at) {
-            Ok(()) => frame::footer_at(&trailer, segment.mark).unwrap_or(u64::MAX),
-            Err(_) => u64::MAX,
+            Ok(()) => frame::footer_at(&trailer, segment.mark),
+            Err(_) => None,
+        };
+        let reach = match (void, sealed_at) {
+            (None, None) if segment.format.is_none_or(|format| format >= BATCH_ENDS) => Reach::LastBatch(segment.len),
+            _ => Reach::Zeros(segment.len.min(void.unwrap_or(u64::MAX)).min(sealed_at.unwrap_or(u64::MAX))),
         };
         self.watch = true;
-        scan::scan(&segment.file, segment.number, segment.mark, limit.min(sealed_at), |note| {
-            self.note(segment.number, note);
-        })
-        .map(Some)
+        scan::scan(&segment.file, segment.number, segment.mark, reach, |note| self.note(segment.number, note)).map(Some)
     }
 
     fn note(&mut self, segment: u32, note: Note) {

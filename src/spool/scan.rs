@@ -27,6 +27,8 @@ pub(super) struct Scan {
     pub doubtful: Vec<QueueId>,
     /// Where the last batch begins: what is damaged from there on may never have been acknowledged.
     pub last_batch: u64,
+    /// Where it says that it ends.
+    batch_end: u64,
     /// Where writing ended.
     pub end: u64,
     /// All notes that were passed on.
@@ -46,7 +48,7 @@ struct Partial {
 enum Next {
     /// A frame at this offset.
     Frame(u64, Head),
-    /// No frame; zeros from this offset on.
+    /// No frame; what was written ends here.
     End(u64),
 }
 
@@ -54,16 +56,27 @@ struct Scanner<'a> {
     file: &'a File,
     mark: u64,
     number: u32,
+    reach: Reach,
     limit: u64,
     found: Scan,
     partial: Option<Partial>,
     damaged: Option<Stretch>,
 }
 
-/// Scans up to `limit`, passing on each note in order.
-pub(super) fn scan(file: &File, number: u32, mark: u64, limit: u64, mut each: impl FnMut(Note)) -> io::Result<Scan> {
+/// How far a segment may have been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To this offset; what was not written of it is zeros.
+    Zeros(u64),
+    /// To the end of the last batch, before this offset. What is behind it is older than the segment.
+    LastBatch(u64),
+}
+
+/// Scans a segment, passing on each note in order.
+pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: impl FnMut(Note)) -> io::Result<Scan> {
+    let (Reach::Zeros(limit) | Reach::LastBatch(limit)) = reach;
     let found = Scan { last_batch: SEGMENT_HEAD as u64, ..Scan::default() };
-    let mut scanner = Scanner { file, mark, number, limit, found, partial: None, damaged: None };
+    let mut scanner = Scanner { file, mark, number, reach, limit, found, partial: None, damaged: None };
     let mut pass_on = |scan: &mut Scan, note: Note| {
         scan.footer.push(&note);
         each(note);
@@ -135,7 +148,7 @@ impl Scanner<'_> {
         self.give_up_partial(at);
         self.finish_damage();
         match (head.kind, note(at, &head, &payload)) {
-            (Kind::Batch, _) => self.found.last_batch = at,
+            (Kind::Batch, _) => (self.found.last_batch, self.found.batch_end) = (at, head.id.as_u64()),
             (Kind::Footer | Kind::Void | Kind::Chunk, _) => {}
             (Kind::Message, Some((note, chunks))) => {
                 self.partial = Some(Partial { start: at, id: head.id, note, next: 0, missing: chunks });
@@ -198,7 +211,7 @@ impl Scanner<'_> {
         self.found.damage.extend(self.damaged.take());
     }
 
-    /// The next frame's head at or after `at`, or where the last octet that is not zero ends.
+    /// The next frame's head at or after `at`, or where what was written ends.
     fn next_head(&self, at: u64) -> io::Result<Next> {
         let mut first = [0; HEAD];
         let got = read_at(self.file, &mut first, at)?;
@@ -236,7 +249,11 @@ impl Scanner<'_> {
             let step = if from + (got as u64) < self.limit { got - (mark.len() - 1) } else { got };
             from += step as u64;
         }
-        Ok(Next::End(last_written))
+        let end = match self.reach {
+            Reach::Zeros(_) => last_written,
+            Reach::LastBatch(_) => last_written.min(self.found.batch_end.max(at)),
+        };
+        Ok(Next::End(end))
     }
 }
 

@@ -1,18 +1,16 @@
-//! Segment files: making them, filling them, finding the file of a segment to read from it.
+//! Segment files: filling them, closing them, finding the file of a segment to read from it.
 //!
-//! A segment is preallocated when it is made and its name is synced before anything in it is acknowledged. The next one is
-//! always made beforehand: so a change of segment costs nothing, and when the disk runs full there is room for settlements.
+//! A segment is made of a [`Blank`](blank::Blank). The next one is always made beforehand: so a change of segment costs nothing,
+//! and when the disk runs full there is room for settlements.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
-
+use super::blank;
 use super::footer::Footer;
 use super::frame::{self, Head, Kind, SEGMENT_HEAD};
 use crate::message::QueueId;
@@ -48,31 +46,32 @@ pub(super) struct Writing {
     pub file: Arc<File>,
     /// Where the next frame goes.
     pub end: u64,
-    /// What is reserved on disk.
+    /// The length of its file: up to here every block was written before.
     pub limit: u64,
     pub footer: Footer,
 }
 
 impl Writing {
-    /// Makes a segment: file, reserved space, header, name synced.
-    pub fn create(dir: &Dir, number: u32, size: u64) -> io::Result<Writing> {
-        let mark: u64 = rand::random();
-        let path = dir.path.join(frame::file_name(number, mark));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        let made = reserve(&file, size)
-            .and_then(|()| file.write_all_at(&frame::segment_head(number, mark), 0))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| dir.sync());
-        if let Err(error) = made {
-            // Nothing points to it; should this fail too, the next start finds a segment without frames and deletes it.
-            let _ = std::fs::remove_file(&path);
-            return Err(error);
-        }
-        let footer = Footer::default();
-        Ok(Writing { number, mark, file: Arc::new(file), end: SEGMENT_HEAD as u64, limit: size, footer })
+    /// A segment with nothing in it, whose file has `limit` octets.
+    pub fn new(number: u32, mark: u64, file: Arc<File>, limit: u64) -> Writing {
+        Writing { number, mark, file, end: SEGMENT_HEAD as u64, limit, footer: Footer::default() }
     }
 
-    /// Closes the segment: footer, trailer, reserved space given back, synced. Returns its length. The committer is done with it.
+    /// Whether nothing was written to it yet.
+    pub fn is_new(&self) -> bool {
+        self.end == SEGMENT_HEAD as u64
+    }
+
+    /// Makes it longer.
+    pub fn grow(&mut self, limit: u64) -> io::Result<()> {
+        blank::reserve(&self.file, self.limit, limit)?;
+        blank::fill(&self.file, self.limit, limit)?;
+        self.limit = self.limit.max(limit);
+        Ok(())
+    }
+
+    /// Closes the segment: footer, trailer, what is left of the file given back, synced. Returns its length. The committer is
+    /// done with it.
     pub fn seal(&self) -> io::Result<u64> {
         seal(&self.file, self.mark, self.end, &self.footer)
     }
@@ -92,14 +91,6 @@ pub(super) fn seal(file: &File, mark: u64, end: u64, footer: &Footer) -> io::Res
     Ok(len)
 }
 
-fn reserve(file: &File, size: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
-        // A file system that cannot reserve: the guard's `min_free` is the only headroom then.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(size),
-        other => other.map_err(io::Error::from),
-    }
-}
-
 /// What a segment is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -113,10 +104,23 @@ pub(super) enum Stage {
     Closed,
 }
 
+/// What a deleted segment's file is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterlife {
+    /// Another segment.
+    Sound,
+    /// Nothing: it could not be written once.
+    Unsound,
+    /// Somebody still reads in it: it stays whole, and the last to close it frees it.
+    Read,
+}
+
 struct Known {
     mark: u64,
     stage: Stage,
     disk_len: u64,
+    /// No write or sync failed in it: its file may become another segment.
+    sound: bool,
     file: Option<Arc<File>>,
     reading: Arc<Reading>,
 }
@@ -157,25 +161,33 @@ impl Segments {
     /// A segment that is written by this process.
     pub fn add(&self, writing: &Writing, stage: Stage) {
         let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::new(Reading));
-        let known = Known { mark: writing.mark, stage, disk_len: writing.limit, file, reading };
+        let known = Known { mark: writing.mark, stage, disk_len: writing.limit, sound: true, file, reading };
         self.table().known.insert(writing.number, known);
     }
 
     /// A segment found at the start.
-    pub fn found(&self, number: u32, mark: u64, disk_len: u64) {
-        let known = Known { mark, stage: Stage::Closed, disk_len, file: None, reading: Arc::new(Reading) };
+    pub fn found(&self, number: u32, mark: u64, disk_len: u64, sound: bool) {
+        let known = Known { mark, stage: Stage::Closed, disk_len, sound, file: None, reading: Arc::new(Reading) };
         self.table().known.insert(number, known);
     }
 
-    /// Notes a change of stage; a closed segment with its final length.
-    pub fn set_stage(&self, number: u32, stage: Stage, disk_len: Option<u64>) {
+    /// Notes a change of stage.
+    pub fn set_stage(&self, number: u32, stage: Stage) {
+        if let Some(known) = self.table().known.get_mut(&number) {
+            known.stage = stage;
+        }
+    }
+
+    /// Notes that a segment is never written to again; with its final length, or none where writing it failed.
+    pub fn close(&self, number: u32, disk_len: Option<u64>) {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return };
-        known.stage = stage;
-        if let Some(len) = disk_len {
-            known.disk_len = len;
+        known.stage = Stage::Closed;
+        match disk_len {
+            Some(len) => known.disk_len = len,
+            None => known.sound = false,
         }
-        if stage == Stage::Closed && known.file.is_some() {
+        if known.file.is_some() {
             table.remember_open(number);
         }
     }
@@ -194,9 +206,9 @@ impl Segments {
         Ok(Some(Source { file, mark, _reading }))
     }
 
-    /// The oldest segment and its stage.
-    pub fn oldest(&self) -> Option<(u32, Stage)> {
-        self.table().known.first_key_value().map(|(number, known)| (*number, known.stage))
+    /// The oldest segment, its stage and its length.
+    pub fn oldest(&self) -> Option<(u32, Stage, u64)> {
+        self.table().known.first_key_value().map(|(number, known)| (*number, known.stage, known.disk_len))
     }
 
     /// Where a segment's file is.
@@ -206,11 +218,15 @@ impl Segments {
         Some(self.dir.join(frame::file_name(number, known.mark)))
     }
 
-    /// Forgets a segment that was deleted. Returns whether somebody still reads in it; nobody begins to.
-    pub fn forget(&self, number: u32) -> bool {
+    /// Forgets a segment that was deleted. Says what may be done with its file; nobody begins to read in it.
+    pub fn forget(&self, number: u32) -> Afterlife {
         let mut table = self.table();
         table.open.retain(|open| *open != number);
-        table.known.remove(&number).is_some_and(|known| Arc::strong_count(&known.reading) > 1)
+        match table.known.remove(&number) {
+            Some(known) if Arc::strong_count(&known.reading) > 1 => Afterlife::Read,
+            Some(Known { sound: true, .. }) => Afterlife::Sound,
+            _ => Afterlife::Unsound,
+        }
     }
 
     /// Octets of closed segments, and of all.

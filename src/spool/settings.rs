@@ -21,7 +21,8 @@ pub struct Settings {
     pub min_free: u64,
     /// Inodes that stay free. The spool needs one for each `segment_size`.
     pub min_free_inodes: u64,
-    /// The size at which a segment is closed, in octets. Two of them are reserved on disk at any time. At most 1 GiB.
+    /// The size at which a segment is closed, in octets, once the spool holds as much; smaller before. Room for the next one is
+    /// written beforehand, and up to two settled ones are kept to be used again. At most 1 GiB.
     pub segment_size: u64,
     /// How long a settlement waits for a commit whose sync it can ride before it gets its own.
     pub settle_delay: Duration,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::blank::Blank;
 use super::footer::Note;
 use super::guard::Guard;
 use super::inbox::{Change, Inbox, Item};
@@ -14,6 +15,9 @@ use super::lock::Lock;
 use super::segment::{Dir, Segments, Stage, Writing};
 use super::{Error, Notice, Settings};
 use crate::message::QueueId;
+
+/// The smallest segment, unless smaller ones are asked for.
+const SMALLEST: u64 = 1 << 20;
 
 /// Whether results can be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub(super) struct Shared {
     pub changed: Arc<Notify>,
     /// Files in the quarantine.
     pub quarantined: AtomicU64,
+    /// Octets of the files that are no segments, or not yet.
+    pub stock_bytes: AtomicU64,
     index: Mutex<Index>,
     spare: Mutex<Option<Writing>>,
     spare_made: AtomicBool,
@@ -54,6 +60,7 @@ impl Shared {
             guard: Guard::default(),
             changed: Arc::default(),
             quarantined: AtomicU64::new(0),
+            stock_bytes: AtomicU64::new(0),
             index: Mutex::new(index),
             spare: Mutex::new(None),
             spare_made: AtomicBool::new(false),
@@ -69,34 +76,41 @@ impl Shared {
         self.index.lock().expect("nothing panics while it holds the index")
     }
 
-    /// Room that drafts leave for settlements in the last segment there is.
-    pub fn reserve(&self) -> u64 {
-        self.settings.segment_size / 8
-    }
-
     /// Whether the next segment is made already.
     pub fn has_spare(&self) -> bool {
         self.spare_made.load(Ordering::Relaxed)
     }
 
-    /// The next segment: the spare one, or a new one. Segments must be filled in the order of their numbers, since that is
-    /// the order in which a start reads them; so both are made under one lock.
+    /// The length of the next spare segment: as much as all the others have, so that a spool that holds little takes little,
+    /// and one under load soon has segments of the size that was set.
+    pub fn spare_size(&self) -> u64 {
+        self.segments.disk_bytes().1.clamp(self.smallest(), self.settings.segment_size)
+    }
+
+    fn smallest(&self) -> u64 {
+        SMALLEST.min(self.settings.segment_size)
+    }
+
+    /// The next segment: the spare one, or a small new one, since there is mail that waits for it. Segments must be filled in the
+    /// order of their numbers, since that is the order in which a start reads them; so both are made under one lock.
     pub fn next_segment(&self) -> io::Result<Writing> {
         let mut spare = self.spare();
-        let next = spare.take().map_or_else(|| self.create_segment(), Ok);
         self.spare_made.store(false, Ordering::Relaxed);
-        next
+        if let Some(spare) = spare.take() {
+            return Ok(spare);
+        }
+        let mut blank = Blank::new(&self.dir)?;
+        blank.fill(self.smallest())?;
+        self.make_segment(blank)
     }
 
     /// Makes the next segment beforehand.
-    pub fn make_spare(&self) -> io::Result<()> {
+    pub fn make_spare(&self, blank: Blank) -> io::Result<()> {
         let mut spare = self.spare();
-        if spare.is_none() {
-            let made = self.create_segment()?;
-            self.segments.add(&made, Stage::Spare);
-            *spare = Some(made);
-            self.spare_made.store(true, Ordering::Relaxed);
-        }
+        let made = self.make_segment(blank)?;
+        self.segments.add(&made, Stage::Spare);
+        self.spare_made.store(true, Ordering::Relaxed);
+        *spare = Some(made);
         Ok(())
     }
 
@@ -110,9 +124,8 @@ impl Shared {
         self.spare.lock().expect("nothing panics while it holds the spare segment")
     }
 
-    fn create_segment(&self) -> io::Result<Writing> {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Writing::create(&self.dir, number, self.settings.segment_size)
+    fn make_segment(&self, blank: Blank) -> io::Result<Writing> {
+        blank.into_segment(&self.dir, self.next_number.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Sets the health; returns what it was.
@@ -160,6 +173,11 @@ impl Shared {
 
     pub fn nothing_leased(&self) -> bool {
         self.index().leased() == 0
+    }
+
+    /// Octets on disk, of segments and of files for them.
+    pub fn disk_bytes(&self) -> u64 {
+        self.segments.disk_bytes().1 + self.stock_bytes.load(Ordering::Relaxed)
     }
 
     /// Log and operator.

@@ -1,9 +1,9 @@
 //! What damage and crashes leave, and what a start makes of it. Crashes are played by copying the directory while the spool
 //! is open: that is what a killed process leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +39,20 @@ fn written(dir: &Path) -> Vec<(PathBuf, u64)> {
         .collect();
     found.sort();
     found
+}
+
+/// Puts behind `end` what a file has there that was another segment before.
+fn make_used(path: &Path, end: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut older = vec![0; end as usize];
+    file.read_exact_at(&mut older, 0).unwrap();
+    // Sound frames, but under another segment's mark.
+    let mark: [u8; 8] = older[64..72].try_into().unwrap();
+    let all: Vec<usize> = memchr::memmem::find_iter(&older, &mark).collect();
+    all.iter().for_each(|at| older[*at] ^= 0xFF);
+    for n in 0..3 {
+        file.write_all_at(&older[64..], end + n * (end - 64)).unwrap();
+    }
 }
 
 fn flip(path: &Path, at: u64) {
@@ -115,8 +129,13 @@ async fn a_flipped_octet_costs_at_most_the_message_it_stands_in_and_that_one_is_
     spool.stop().await;
     let closed = dir.path().join("closed");
     copy_spool(dir.path(), &closed);
-    for (source, sealed) in [(crashed, false), (closed, true)] {
+    let used = dir.path().join("used");
+    copy_spool(&crashed, &used);
+    for (source, sealed) in [(crashed, false), (used, false), (closed, true)] {
         let (path, end) = written(&source).pop().unwrap();
+        if source.ends_with("used") {
+            make_used(&path, end);
+        }
         for step in 0..60 {
             let at = (step * 2_654_435_761 + 17) % end;
             let damaged = tempfile::tempdir().unwrap();
@@ -149,11 +168,14 @@ async fn a_write_cut_off_at_any_octet_leaves_everything_before_it() {
     for at in (before..end).step_by(11).chain([end - 1, end]) {
         let cut = tempfile::tempdir().unwrap();
         copy_spool(&crashed, cut.path());
-        // Half of the cuts look as a crash of the machine leaves them (shorter), half as a killed process does (zeros behind).
-        let file = fs::OpenOptions::new().write(true).open(cut.path().join(path.file_name().unwrap())).unwrap();
+        // What is behind the cut: nothing, zeros, or what the file held before as another segment.
+        let path = cut.path().join(path.file_name().unwrap());
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(at).unwrap();
-        if at % 2 == 0 {
-            file.set_len(1 << 20).unwrap();
+        match at % 3 {
+            0 => {}
+            1 => file.set_len(1 << 20).unwrap(),
+            _ => make_used(&path, at),
         }
         let again = reopen(cut.path());
         let found = again.sound_ids(&known).await;
@@ -218,7 +240,7 @@ async fn a_newer_spool_is_refused_and_left_alone() {
     bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     fs::write(&path, &bytes).unwrap();
     let refused = Embedded::open(settings(dir.path()));
-    assert!(matches!(refused, Err(Error::Newer { found: 9, known: 2, .. })));
+    assert!(matches!(refused, Err(Error::Newer { found: 9, known: 3, .. })));
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
@@ -239,12 +261,12 @@ async fn space_comes_back_although_a_held_message_sits_in_the_oldest_segment() {
         spool.settle(lease, result).await.unwrap();
     }
     for _ in 0..200 {
-        if spool.stats().disk_bytes < 320_000 {
+        if spool.stats().disk_bytes < 460_000 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(spool.stats().disk_bytes < 320_000, "{} octets for one message", spool.stats().disk_bytes);
+    assert!(spool.stats().disk_bytes < 460_000, "{} octets for one message", spool.stats().disk_bytes);
     let crashed = dir.path().join("crashed");
     copy_spool(dir.path(), &crashed);
     for (spool, name) in [(spool, "live"), (Embedded::open(Settings { dir: crashed, ..small }).unwrap(), "crashed")] {
@@ -257,6 +279,37 @@ async fn space_comes_back_although_a_held_message_sits_in_the_oldest_segment() {
         let lease = claim_all(&*spool, "x").await.pop().unwrap();
         assert_eq!(bytes_of(&lease).await, <[Vec<u8>; 2]>::from(content(7, 2000)).concat(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_settled_segments_file_is_used_again_and_what_it_held_is_not_taken_for_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Settings { segment_size: 64 << 10, ..settings(dir.path()) };
+    let spool = Embedded::open(small.clone()).unwrap();
+    let mut files: Vec<BTreeSet<u64>> = Vec::new();
+    for round in 0..12 {
+        for seed in 0..5 {
+            let _ = spool.commit(draft("x", &["a@b.dk"], round * 10 + seed, 10_000)).await.unwrap();
+        }
+        for lease in claim_all(&*spool, "x").await {
+            let result = delivered(&lease);
+            spool.settle(lease, result).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        files.push(fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().ino()).collect());
+    }
+    assert_eq!(files[10], files[11], "each segment is a file of its own");
+    let waiting = spool.commit(draft("x", &["a@b.dk"], 999, 10_000)).await.unwrap().id();
+    let crashed = dir.path().join("crashed");
+    copy_spool(dir.path(), &crashed);
+    fs::write(crashed.join("0123456789abcdef.blank"), b"left by a crash").unwrap();
+    let again = reopen(&crashed);
+    assert_eq!(again.sound_ids(&BTreeMap::from([(waiting, (999, 10_000))])).await, [waiting]);
+    assert!(again.notices.lock().unwrap().is_empty(), "{:?}", again.notices);
+    assert!(!crashed.join("0123456789abcdef.blank").exists());
+    spool.stop().await;
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(names.iter().all(|path| path.extension().is_none_or(|ext| ext != "blank")), "{names:?}");
 }
 
 #[tokio::test]

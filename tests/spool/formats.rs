@@ -45,3 +45,29 @@ async fn a_spool_of_format_1_is_read_whole_and_left_as_it_is() {
     drop(due);
     assert_eq!(claim_all(&*spool, "x").await.len(), 1);
 }
+
+/// A segment of format 2 as a killed process left it: messages 1 to 4, zeros behind them. Its batches do not say where they end.
+const FORMAT_2: (&str, &[u8]) =
+    ("00000001-54565239e843dd23.seg", include_bytes!("format-2/00000001-54565239e843dd23.seg"));
+
+#[tokio::test]
+async fn a_spool_of_format_2_that_a_crash_left_is_read_and_its_torn_end_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut torn = FORMAT_2.1.to_vec();
+    let end = torn.iter().rposition(|byte| *byte != 0).unwrap();
+    torn[end - 1000..].fill(0);
+    std::fs::write(dir.path().join(FORMAT_2.0), torn).unwrap();
+    for start in 0..2 {
+        let spool = Embedded::open(settings(dir.path())).unwrap();
+        let waiting = spool.seize(Filter::default(), 10).await.unwrap();
+        let seeds: Vec<&str> = waiting.iter().map(|lease| lease.record.message_id.as_str()).collect();
+        assert_eq!(seeds, ["1@test.dk", "2@test.dk", "3@test.dk"]);
+        for (lease, seed) in waiting.iter().zip(1..) {
+            assert_eq!(bytes_of(lease).await, <[Vec<u8>; 2]>::from(content(seed, 1500)).concat());
+        }
+        drop(waiting);
+        spool.stop().await;
+        let list = std::fs::read_to_string(dir.path().join("quarantine/LIST")).unwrap();
+        assert_eq!(list.matches(".torn").count(), 1, "start {start}: {list}");
+    }
+}
