@@ -1,7 +1,7 @@
-//! Blanks: files in the spool's directory that are to be segments. Every octet of one was written and synced before.
+//! Blanks: files in the spool's directory that are to be segments. Before one is, every octet of it was written and synced.
 //!
 //! So a commit overwrites, and its sync has only data to bring to disk: no block is given out, none is turned from reserved to
-//! written. That makes syncs quicker, and it makes them true. A sync that needs the journal of the file system believes what
+//! written (unless the file system writes every change elsewhere, as btrfs and ZFS do). That makes syncs quicker, and it makes them true. A sync that needs the journal of the file system believes what
 //! the journal says: ext4 of Linux 6.18 lets `fdatasync` into reserved blocks succeed while an error elsewhere turns the file
 //! system read-only, and after the repair those blocks read as zeros. Of 25 file systems made to do that under load, 3 had lost
 //! the last mail acknowledged; of 60 with written blocks, none.
@@ -41,19 +41,24 @@ impl Blank {
     }
 
     /// Deletes a segment, durably: its file loses its name, and what it holds is forgotten. `None` where nothing is left to use.
-    pub fn of_segment(dir: &Dir, segment: &Path) -> io::Result<Option<Blank>> {
-        let file = match OpenOptions::new().read(true).write(true).open(segment) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => Arc::new(other?),
+    pub fn delete_segment(dir: &Dir, segment: &Path) -> io::Result<Option<Blank>> {
+        let blank = match OpenOptions::new().read(true).write(true).open(segment) {
+            // Its name went before, but that may not have been durable.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+            Ok(file) => {
+                let (path, len) = (segment.with_extension(EXTENSION), file.metadata()?.len());
+                if fs::rename(segment, &path).is_ok() {
+                    Some(Blank { path, file: Arc::new(file), len })
+                } else {
+                    // A full disk may have no room for another name.
+                    fs::remove_file(segment)?;
+                    None
+                }
+            }
         };
-        let (path, len) = (segment.with_extension(EXTENSION), file.metadata()?.len());
-        let renamed = fs::rename(segment, &path);
-        if renamed.is_err() {
-            // A full disk may have no room for another name.
-            fs::remove_file(segment)?;
-        }
         dir.sync()?;
-        Ok(renamed.is_ok().then_some(Blank { path, file, len }))
+        Ok(blank)
     }
 
     /// What was written of it, in octets.
@@ -73,8 +78,9 @@ impl Blank {
         Ok(())
     }
 
-    /// Makes it a segment: its head, synced before its name, and that before anything in it is acknowledged.
-    pub fn into_segment(self, dir: &Dir, number: u32) -> io::Result<Writing> {
+    /// Makes it a segment of at most `limit` octets: its head, synced before its name, and that before anything in it is
+    /// acknowledged. Its file may be longer, by the footer of the segment it was before.
+    pub fn into_segment(self, dir: &Dir, number: u32, limit: u64) -> io::Result<Writing> {
         let mark: u64 = rand::random();
         let mut opening = [0; SEGMENT_HEAD + HEAD];
         // Zeros in place of the first frame: nothing was written to it.
@@ -88,7 +94,7 @@ impl Blank {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok(Writing::new(number, mark, Arc::clone(&self.file), self.len))
+        Ok(Writing::new(number, mark, Arc::clone(&self.file), self.len.min(limit)))
     }
 
     /// Takes its name away: the file and its length, for whoever frees its space.
@@ -108,8 +114,10 @@ impl Drop for Blank {
 pub(super) fn remove_left(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            fs::remove_file(path)?;
+        if path.extension().is_some_and(|extension| extension == EXTENSION)
+            && let Err(error) = fs::remove_file(&path)
+        {
+            tracing::warn!(%error, path = %path.display(), "what an earlier run left cannot be removed");
         }
     }
     Ok(())
@@ -117,7 +125,8 @@ pub(super) fn remove_left(dir: &Path) -> io::Result<()> {
 
 /// Sees to it that there is room from `from` to `to`.
 pub(super) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, to.saturating_sub(from)) {
+    let len = to.saturating_sub(from);
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, len)) {
         // Nothing to do, or a file system that cannot reserve: the zeros will tell.
         Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         other => other.map_err(io::Error::from),

@@ -85,7 +85,11 @@ impl Committer {
                 self.line.drain(..).for_each(|item| refuse(item, || Error::Stopped(error.clone())));
                 break;
             }
-            let Some((batch, len)) = self.next_batch() else { break };
+            let (batch, len) = match self.next_batch() {
+                Ok(batch) => batch,
+                Err(error) if self.no_room(&error) => continue,
+                Err(_) => break,
+            };
             if let Err(error) = self.write(&batch, len) {
                 self.failed(batch, &error);
                 break;
@@ -95,21 +99,18 @@ impl Committer {
         durable
     }
 
-    /// Takes as many items as fit the segment, with the room they need. `None` where there is no segment to write to.
-    fn next_batch(&mut self) -> Option<(Vec<Item>, u64)> {
-        let first = self.line.front()?;
-        let (first_len, is_draft) = (frames_len(first), matches!(first, Item::Draft(..) | Item::Copy(..)));
-        if let Err(error) = self.make_room(first_len, is_draft) {
-            self.no_room(&error);
-            return None;
-        }
-        let active = self.active.as_ref()?;
+    /// Takes as many items as fit the segment, with the room they need.
+    fn next_batch(&mut self) -> io::Result<(Vec<Item>, u64)> {
+        let (first_len, is_draft) =
+            self.line.front().map_or((0, false), |first| (frames_len(first), matches!(first, Item::Draft(..))));
+        self.make_room(first_len, is_draft)?;
+        let active = self.active.as_ref().expect("make_room() left one");
         let mut len = self.opening_len(active);
         let reserve = self.reserve(active);
         let mut batch = Vec::with_capacity(self.line.len());
         while let Some(item) = self.line.front() {
             let item_len = frames_len(item);
-            let kept = if matches!(item, Item::Draft(..) | Item::Copy(..)) { reserve } else { 0 };
+            let kept = if matches!(item, Item::Draft(..)) { reserve } else { 0 };
             let fits = active.end + len + item_len + kept <= active.limit && len + item_len <= BATCH;
             if !fits && !batch.is_empty() {
                 break;
@@ -117,7 +118,7 @@ impl Committer {
             len += item_len;
             batch.extend(self.line.pop_front());
         }
-        Some((batch, len))
+        Ok((batch, len))
     }
 
     /// Sees to it that the active segment has room for `len` octets: takes the next segment if not, and makes it longer for what
@@ -303,8 +304,21 @@ impl Committer {
         self.trouble(why, error);
     }
 
-    /// No segment can be made: drafts are refused, changes wait.
-    fn no_room(&mut self, error: &io::Error) {
+    /// There is no room for the first in the line. On a full disk it alone is refused, if it is a draft: shorter ones behind it
+    /// may have room. Else every draft is, and changes wait. Returns whether the rest of the line may be tried.
+    fn no_room(&mut self, error: &io::Error) -> bool {
+        if is_full(error)
+            && let Some(draft) = self.line.pop_front_if(|item| matches!(item, Item::Draft(..) | Item::Copy(..)))
+        {
+            // Not a fault of the disk, and results can still be recorded: the guard says the rest. It is full for everybody where
+            // a usual message finds no room.
+            if frames_len(&draft) < self.shared.smallest() {
+                self.shared.guard.set_spare(self.shared.has_spare());
+                self.shared.look_at_space();
+            }
+            self.refuse_for(draft, error);
+            return true;
+        }
         let mut kept = VecDeque::new();
         for item in std::mem::take(&mut self.line) {
             match item {
@@ -312,15 +326,9 @@ impl Committer {
                 other => self.refuse_for(other, error),
             }
         }
-        let only_drafts = kept.is_empty();
         self.line = kept;
-        if is_full(error) && only_drafts {
-            // Not a fault of the disk, and results can still be recorded: the guard says the rest.
-            self.shared.guard.set_spare(self.shared.has_spare());
-            self.shared.look_at_space();
-            return;
-        }
         self.trouble(format!("no segment can be made in {}: {error}", self.shared.dir.path.display()), error);
+        false
     }
 
     fn trouble(&mut self, why: String, error: &io::Error) {
@@ -342,6 +350,13 @@ impl Committer {
         });
     }
 
+    /// A batch of nothing but voids.
+    fn declare_voids(&mut self) -> io::Result<()> {
+        self.make_room(0, false)?;
+        let len = self.active.as_ref().map_or(0, |active| self.opening_len(active));
+        self.write(&[], len)
+    }
+
     /// The last words: nothing is in flight any more. Then the segment is sealed.
     fn finish(mut self) {
         if !self.line.is_empty() {
@@ -353,6 +368,11 @@ impl Committer {
                 results = lost,
                 "results could not be recorded before the stop: these attempts will be made again"
             );
+        }
+        if !self.voids.is_empty()
+            && let Err(error) = self.declare_voids()
+        {
+            tracing::warn!(%error, "that mail was refused after a failed write could not be recorded: it may come back");
         }
         let in_order = lost == 0 && self.shared.nothing_leased();
         if let Some(mut active) = self.active.take() {

@@ -82,7 +82,7 @@ fn failed_thread(name: &str, source: std::io::Error) -> Error {
 
 fn hold_doubtful(shared: &Shared, id: QueueId) {
     if shared.index().get(id).is_some() {
-        read::hold(shared, id, "a result cannot be read: some recipients may have it already".into());
+        read::hold(shared, id, recovery::DOUBTFUL.into());
         shared.tell(super::Notice::Doubtful { id });
     }
 }

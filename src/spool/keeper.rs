@@ -44,11 +44,13 @@ pub(super) struct Keeper {
     shared: Arc<Shared>,
     chores: Receiver<Chore>,
     stock: Stock,
+    /// The segment that trouble was last logged for.
+    complained: Option<u32>,
 }
 
 impl Keeper {
     pub fn new(shared: Arc<Shared>, chores: Receiver<Chore>) -> Self {
-        Keeper { shared, chores, stock: Stock::default() }
+        Keeper { shared, chores, stock: Stock::default(), complained: None }
     }
 
     /// Runs until the committer is gone.
@@ -75,6 +77,9 @@ impl Keeper {
                 looked = Instant::now();
                 self.order_spare();
                 self.shared.look_at_space();
+                if self.shared.guard.is_full() {
+                    self.stock.free_kept();
+                }
                 self.shared.stock_bytes.store(self.stock.bytes(), Ordering::Relaxed);
                 let disk_bytes = self.shared.disk_bytes();
                 self.shared.settings.counters.disk_bytes.set(i64::try_from(disk_bytes).unwrap_or(i64::MAX));
@@ -101,13 +106,16 @@ impl Keeper {
     /// Sees to it that there will be a spare segment.
     fn order_spare(&mut self) {
         if self.shared.has_spare() {
+            self.shared.guard.set_spare(true);
             return;
         }
-        let size = self.shared.spare_size();
-        let mut ordered = self.stock.order(&self.shared.dir, size);
-        // There may be room that is ours already.
+        let mut ordered = self.stock.order(&self.shared.dir, self.shared.spare_size());
+        // There may be room that is ours already, or for a short one.
         if ordered.is_err() && self.stock.clear() {
-            ordered = self.stock.order(&self.shared.dir, size);
+            ordered = self.stock.order(&self.shared.dir, self.shared.spare_size());
+        }
+        if ordered.is_err() {
+            ordered = self.stock.order(&self.shared.dir, self.shared.smallest());
         }
         match ordered {
             Ok(()) => self.fill_spare(),
@@ -139,8 +147,9 @@ impl Keeper {
         }
         if let Some(oldest) = self.worth_evacuating()
             && let Err(error) = self.evacuate(oldest)
+            && self.complained.replace(oldest) != Some(oldest)
         {
-            tracing::warn!(%error, segment = oldest, "stragglers could not be copied forward; tried again later");
+            tracing::warn!(%error, segment = oldest, "stragglers could not be copied forward; tried again until they can");
         }
     }
 
@@ -155,10 +164,12 @@ impl Keeper {
 
     fn delete(&mut self, number: u32) -> bool {
         let Some(path) = self.shared.segments.path(number) else { return false };
-        let blank = match Blank::of_segment(&self.shared.dir, &path) {
+        let blank = match Blank::delete_segment(&self.shared.dir, &path) {
             Ok(blank) => blank,
             Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "a settled segment cannot be deleted; tried again later");
+                if self.complained.replace(number) != Some(number) {
+                    tracing::warn!(%error, path = %path.display(), "a settled segment cannot be deleted; tried again until it can");
+                }
                 return false;
             }
         };
@@ -180,10 +191,9 @@ impl Keeper {
             let index = self.shared.index();
             (index.live_bytes(), index.segment_use(oldest))
         };
-        let size = self.shared.settings.segment_size;
         // On a full disk only what gives back much more than it takes: the rest of the room is for results.
         let pays = !self.shared.guard.is_full() || here.live_bytes < len / 8;
-        (stage == Stage::Closed && closed > 2 * live + 2 * size && pays).then_some(oldest)
+        (stage == Stage::Closed && closed > 2 * live + 2 * len && pays).then_some(oldest)
     }
 
     /// Copies what waits in a segment to the end of the log, with its present state.

@@ -18,8 +18,8 @@
 //! | a message is | put there by | a crash at that point leaves | the start does |
 //! |---|---|---|---|
 //! | absent | | nothing | nothing |
-//! | being written | the committer, before its sync | some of its frames, or all of them | all there: takes it as waiting (the client heard nothing or 451, and may send it again); else sets what there is aside as *torn*: nobody was told it was accepted |
-//! | refused after a failed write or sync | the committer | its frames may be whole | ignores it: the next segment begins by declaring that batch void; only a crash before that brings it back |
+//! | being written | the committer, before its sync | some of its frames, or all of them | all there: takes it as waiting (the client heard nothing or 451, and may send it again); else sets what can be told of it aside as *torn*: nobody was told it was accepted |
+//! | refused after a failed write or sync | the committer | its frames may be whole | ignores it: the next segment begins by declaring that batch void, at the latest at the stop; only a crash before that, or a disk that takes no more, brings it back |
 //! | waiting, never tried | a commit's sync | the message | takes it; due when the commit said the second attempt would be, since the first may have been under way. After a stop in good order at once |
 //! | leased, first attempt | a claim; in memory only | as before | as before: the attempt may be made twice |
 //! | leased, later attempt | a claim, once the next due time is synced | the message with that due time | waits until then: no tight loop |

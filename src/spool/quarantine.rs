@@ -1,7 +1,8 @@
 //! The quarantine: what cannot be read is copied here and never deleted by the program.
 //!
 //! `quarantine/` holds one file for each damaged stretch, its octets as they stood in the segment, and `LIST`, one line for
-//! each: time, file, the messages it belonged to as far as that can be told, and why.
+//! each: time, file, the messages it belonged to as far as that can be told, and why. The rest of a torn write may have octets
+//! of older mail in it, from the file's time as another segment.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -22,6 +22,9 @@ use super::{Error, Notice};
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
+/// Why a message is held of which a result was damaged.
+pub(super) const DOUBTFUL: &str = "a result cannot be read: some recipients may have it already";
+
 /// What a start found.
 pub(super) struct Recovered {
     pub index: Index,
@@ -43,9 +46,9 @@ struct Found {
 /// Reads the spool in `dir`.
 pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error> {
     let failed = |what: &str, source| Error::Io { what: format!("{what} {}", dir.path.display()), source };
-    blank::remove_left(&dir.path).map_err(|source| failed("removing unused files in", source))?;
     let found = find(&dir.path).map_err(|source| failed("reading", source))?;
     refuse_newer(&found, &dir.path)?;
+    blank::remove_left(&dir.path).map_err(|source| failed("reading", source))?;
     let mut voids: HashMap<u32, u64> = HashMap::new();
     for segment in &found {
         let declared = scan::voids(&segment.file, segment.mark).map_err(|source| failed("reading", source))?;
@@ -65,28 +68,34 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
         done_after_damage: HashSet::new(),
         watch: false,
     };
+    let mut scans = Vec::new();
     let mut damage = Vec::new();
     for (i, segment) in found.iter().enumerate() {
         let void = voids.get(&segment.number).copied();
         let is_last = found[i + 1..].iter().all(Found::is_empty);
-        let scanned = start.read(segment, void).map_err(|source| failed("reading a segment in", source))?;
-        let disk_len = match scanned {
-            Some(scan) => {
-                start.watch |= !scan.damage.is_empty();
-                let len = close(segment, &scan, void.is_some() || segment.has_old_footers());
-                let torn_from = if is_last && void.is_none() { scan.last_batch } else { u64::MAX };
-                damage.extend(scan.damage.into_iter().map(|stretch| (i, stretch.start >= torn_from, stretch)));
-                start.recovered.doubtful.extend(scan.doubtful);
-                len
-            }
-            None => segment.len,
-        };
-        start.recovered.segments.found(segment.number, segment.mark, disk_len, void.is_none());
+        let mut scanned = start.read(segment, void).map_err(|source| failed("reading a segment in", source))?;
+        if let Some(scan) = &mut scanned {
+            start.watch |= !scan.damage.is_empty();
+            let torn_from = if is_last && void.is_none() { scan.last_batch } else { u64::MAX };
+            let found = std::mem::take(&mut scan.damage).into_iter();
+            damage.extend(found.map(|stretch| (i, stretch.start >= torn_from, stretch)));
+            start.recovered.doubtful.extend(&scan.doubtful);
+        }
+        scans.push(scanned);
     }
     for (i, torn, stretch) in damage {
         start
             .set_aside(settings, dir, &found[i], torn, stretch)
             .map_err(|source| failed("setting aside in", source))?;
+    }
+    // Only now: a start that breaks off before finds the damage again.
+    for (segment, scan) in found.iter().zip(scans) {
+        let void = voids.contains_key(&segment.number);
+        let sealed = scan.map_or(Some(segment.len), |scan| close(segment, scan, void));
+        // Blocks that an older program reserved were perhaps never written.
+        let reusable = !void && sealed.is_some() && segment.format.is_some_and(|format| format >= BATCH_ENDS);
+        let disk_len = sealed.unwrap_or(segment.len);
+        start.recovered.segments.found(segment.number, segment.mark, disk_len, reusable);
     }
     start.greatest.observe();
     if start.clean {
@@ -243,14 +252,18 @@ impl Start {
     }
 }
 
-/// Writes the footer behind what was scanned. Not where a sync failed: that file is never written to again; nor into an older
-/// program's segment. Returns the length.
-fn close(segment: &Found, scan: &Scan, as_it_is: bool) -> u64 {
-    if as_it_is {
-        return segment.len;
+/// Writes the footer behind what was scanned, and that results are in doubt. Not where a sync failed: that file is never written
+/// to again; nor into an older program's segment. Returns the length where it is closed.
+fn close(segment: &Found, mut scan: Scan, void: bool) -> Option<u64> {
+    if void || segment.has_old_footers() {
+        return None;
     }
-    segment::seal(&segment.file, segment.mark, scan.end, &scan.footer).unwrap_or_else(|error| {
-        tracing::warn!(%error, segment = segment.number, "a segment cannot be closed; the next start scans it again");
-        segment.len
-    })
+    for id in scan.doubtful {
+        scan.footer.push(&Note::Hold { id, reason: DOUBTFUL.into() });
+    }
+    segment::seal(&segment.file, segment.mark, scan.end, &scan.footer)
+        .inspect_err(|error| {
+            tracing::warn!(%error, segment = segment.number, "a segment cannot be closed; the next start scans it again");
+        })
+        .ok()
 }

@@ -46,7 +46,7 @@ pub(super) struct Writing {
     pub file: Arc<File>,
     /// Where the next frame goes.
     pub end: u64,
-    /// The length of its file: up to here every block was written before.
+    /// Up to here every block of its file was written before.
     pub limit: u64,
     pub footer: Footer,
 }
@@ -62,12 +62,16 @@ impl Writing {
         self.end == SEGMENT_HEAD as u64
     }
 
-    /// Makes it longer.
+    /// Makes it longer, or leaves it as it is.
     pub fn grow(&mut self, limit: u64) -> io::Result<()> {
-        blank::reserve(&self.file, self.limit, limit)?;
-        blank::fill(&self.file, self.limit, limit)?;
-        self.limit = self.limit.max(limit);
-        Ok(())
+        let grown =
+            blank::reserve(&self.file, self.limit, limit).and_then(|()| blank::fill(&self.file, self.limit, limit));
+        match grown {
+            Ok(()) => self.limit = self.limit.max(limit),
+            // What a full disk gave of it is needed elsewhere.
+            Err(_) => drop(self.file.set_len(self.limit)),
+        }
+        grown
     }
 
     /// Closes the segment: footer, trailer, what is left of the file given back, synced. Returns its length. The committer is

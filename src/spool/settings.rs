@@ -19,7 +19,7 @@ pub struct Settings {
     pub dir: PathBuf,
     /// Octets that stay free: below this new mail is refused, queued mail still goes out.
     pub min_free: u64,
-    /// Inodes that stay free. The spool needs one for each `segment_size`.
+    /// Inodes that stay free. The spool needs one for each `segment_size`, under sudden load one for each MiB.
     pub min_free_inodes: u64,
     /// The size at which a segment is closed, in octets, once the spool holds as much; smaller before. Room for the next one is
     /// written beforehand, and up to two settled ones are kept to be used again. At most 1 GiB.

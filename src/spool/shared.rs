@@ -87,7 +87,8 @@ impl Shared {
         self.segments.disk_bytes().1.clamp(self.smallest(), self.settings.segment_size)
     }
 
-    fn smallest(&self) -> u64 {
+    /// The length of a segment that is made in a hurry, or on a disk that is nearly full.
+    pub fn smallest(&self) -> u64 {
         SMALLEST.min(self.settings.segment_size)
     }
 
@@ -125,7 +126,8 @@ impl Shared {
     }
 
     fn make_segment(&self, blank: Blank) -> io::Result<Writing> {
-        blank.into_segment(&self.dir, self.next_number.fetch_add(1, Ordering::Relaxed))
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        blank.into_segment(&self.dir, number, self.settings.segment_size)
     }
 
     /// Sets the health; returns what it was.

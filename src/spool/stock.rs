@@ -87,6 +87,13 @@ impl Stock {
         self.filling.is_some() || !self.freeing.is_empty()
     }
 
+    /// Frees what was kept for later: others need it more.
+    pub fn free_kept(&mut self) {
+        while let Some(blank) = self.blanks.pop() {
+            self.free(blank);
+        }
+    }
+
     /// Gives everything back at once, whatever waits for it. Returns whether there was anything.
     pub fn clear(&mut self) -> bool {
         let had = !self.blanks.is_empty() || self.is_busy();

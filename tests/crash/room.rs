@@ -96,6 +96,25 @@ async fn a_full_disk_refuses_new_mail_delivers_the_rest_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_message_too_long_for_a_full_disk_costs_the_others_nothing() {
+    let name = "a_message_too_long_for_a_full_disk_costs_the_others_nothing";
+    let memory = match Memory::make("size=4m") {
+        Ok(memory) => memory,
+        Err(reason) => return skip::skip(name, &reason),
+    };
+    let spool = Embedded::open(settings_of(&memory)).unwrap();
+    for seed in 0..20 {
+        let refused = spool.commit(draft("x", &["a@b.dk"], 100 + seed, 6 << 20));
+        let taken = spool.commit(draft("x", &["a@b.dk"], seed, 2_000));
+        let (refused, taken) = tokio::join!(refused, taken);
+        assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
+        assert!(taken.is_ok(), "{taken:?}");
+    }
+    spool.stop().await;
+    assert_eq!(Embedded::open(settings_of(&memory)).unwrap().stats().lanes[&lane("x")].records, 20);
+}
+
+#[tokio::test]
 async fn too_few_inodes_refuse_new_mail_deliver_the_rest_and_recover() {
     let name = "too_few_inodes_refuse_new_mail_deliver_the_rest_and_recover";
     for min_free_inodes in [0, 4] {

@@ -227,6 +227,29 @@ async fn a_damaged_body_is_found_when_it_is_read_and_set_aside() {
 }
 
 #[tokio::test]
+async fn a_start_that_breaks_off_does_not_forget_what_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, known, settled) = filled(dir.path()).await;
+    let crashed = dir.path().join("crashed");
+    copy_spool(dir.path(), &crashed);
+    drop(spool);
+    let (&damaged, &(seed, size)) =
+        known.iter().find(|(id, (_, size))| *size == 3000 && !settled.contains(id)).unwrap();
+    let (path, _) = written(&crashed).pop().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let body = content(seed, size).1;
+    let at = bytes.windows(body.len()).position(|window| window == body).unwrap();
+    flip(&path, at as u64);
+    // Nothing can be set aside.
+    fs::create_dir_all(crashed.join("quarantine/LIST")).unwrap();
+    assert!(Embedded::open(settings(&crashed)).is_err());
+    fs::remove_dir(crashed.join("quarantine/LIST")).unwrap();
+    let again = reopen(&crashed);
+    assert!(again.was_reported(damaged), "{:?}", again.notices);
+    assert_eq!(again.sound_ids(&known).await.len(), known.len() - settled.len() - 1);
+}
+
+#[tokio::test]
 async fn a_newer_spool_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
@@ -299,6 +322,19 @@ async fn a_settled_segments_file_is_used_again_and_what_it_held_is_not_taken_for
         files.push(fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().ino()).collect());
     }
     assert_eq!(files[10], files[11], "each segment is a file of its own");
+    // Small ones have the longest footers.
+    for seed in 0..2000 {
+        let _ = spool.commit(draft("x", &["a@b.dk"], 1000 + seed, 10)).await.unwrap();
+    }
+    while spool.stats().lanes.values().any(|lane| lane.records > 0) {
+        for lease in claim_all(&*spool, "x").await {
+            let result = delivered(&lease);
+            spool.settle(lease, result).await.unwrap();
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let longest = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).max();
+    assert!(longest < Some(80 << 10), "files grow from one use to the next: {longest:?}");
     let waiting = spool.commit(draft("x", &["a@b.dk"], 999, 10_000)).await.unwrap().id();
     let crashed = dir.path().join("crashed");
     copy_spool(dir.path(), &crashed);
@@ -333,8 +369,11 @@ async fn a_message_under_way_stays_readable_although_its_segment_was_given_back(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(!first_segment.exists(), "the message was not copied forward");
-    // Longer than it takes to free the whole segment piece by piece.
+    // Longer than it takes to free the whole segment piece by piece, and more mail than files are kept for.
     tokio::time::sleep(Duration::from_millis(200)).await;
+    for round in 0..250 {
+        let _ = spool.commit(draft("x", &["a@b.dk"], round, 100_000)).await.unwrap();
+    }
     assert_eq!(under_way.record.id, large);
     assert_eq!(bytes_of(&under_way).await, <[Vec<u8>; 2]>::from(content(7, 5_000_000)).concat());
 }
