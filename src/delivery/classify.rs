@@ -56,6 +56,8 @@ pub struct Context<'a> {
     pub egress: IpAddr,
     /// The login's name, where the route has a login.
     pub username: Option<&'a str>,
+    /// The server took another recipient of the same message.
+    pub took_another: bool,
 }
 
 /// What a reply means.
@@ -102,7 +104,15 @@ enum Signal {
 /// Says what a negative reply means.
 pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
     let text = reply.lines.join(" ").to_ascii_lowercase();
-    let signal = signal(phase, reply, &text, context);
+    let signal = match signal(phase, reply, &text, context) {
+        // A server that takes another recipient takes our mail: whatever it says, it says of this one.
+        Signal::TooBusy | Signal::Quota | Signal::WantsLogin | Signal::NoRelay | Signal::OutOfOrder
+            if phase == Phase::Rcpt && context.took_another =>
+        {
+            Signal::Plain
+        }
+        signal => signal,
+    };
     let permanent = reply.is_permanent();
     let advice = advice(signal, phase, reply, &text, context);
     let back_off = |at_least: Option<Duration>| Trouble::BackOff {
@@ -144,18 +154,23 @@ fn signal(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Sig
     if reply.code == 421 {
         return Signal::Closing;
     }
-    if says(&["sending quota", "sending limit", "submission quota", "daily limit", "daily quota", "daily user sending"])
-        || (code(2, 0) && says(&["limit", "quota exceeded"]))
-        || code(4, 5) && reply.is_permanent()
+    let to_one = phase == Phase::Rcpt;
+    // A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
+    let of_mailbox = to_one && subject(2) && !code(2, 0);
+    let of_sending =
+        ["sending quota", "sending limit", "submission quota", "daily limit", "daily quota", "daily user sending"];
+    let quota = says(&of_sending)
+        || (code(2, 0) && says(&["submission"]) && says(&["limit", "quota exceeded"]))
+        || (code(4, 5) && reply.is_permanent() && (!to_one || says(&["sending", "quota", "limit"])))
         || code(7, 232)
-        || code(7, 233)
-    {
+        || code(7, 233);
+    if quota && !of_mailbox {
         return Signal::Quota;
     }
-    if reply.is_transient() {
+    if reply.is_transient() && !of_mailbox {
         if reply.code == 432
             || code(3, 2)
-            || code(4, 2)
+            || (code(4, 2) && !to_one)
             || code(7, 28)
             || says(&[
                 "too many connections",
@@ -173,17 +188,18 @@ fn signal(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Sig
             return Signal::OutOfOrder;
         }
     }
-    if reply.code == 530
-        || code(7, 57)
-        || code(7, 30)
-        || (reply.is_permanent()
-            && says(&[
-                "authentication required",
-                "authentication is required",
-                "must authenticate",
-                "starttls command first",
-            ]))
-    {
+    // What such a text says of the final dot, or with these words, is about who may send to whom, or about SPF and DKIM.
+    let of_login = reply.is_permanent()
+        && phase != Phase::End
+        && !code(7, 133)
+        && says(&[
+            "authentication required",
+            "authentication is required",
+            "must authenticate",
+            "starttls command first",
+        ])
+        && !says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
+    if reply.code == 530 || code(7, 57) || code(7, 30) || of_login {
         return Signal::WantsLogin;
     }
     if reply.code == 503 {
@@ -310,6 +326,7 @@ mod tests {
             internal,
             egress: IpAddr::from([40, 74, 40, 57]),
             username: Some("webcrm"),
+            took_another: false,
         }
     }
 
@@ -390,6 +407,15 @@ mod tests {
             (Rcpt, "550 5.7.1 Authentication required", "dR!"),
             (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
             (Rcpt, "503 5.5.1 need MAIL", "ds-"),
+            // To a recipient about that recipient, although the words are a route's elsewhere.
+            (Rcpt, "552 5.2.2 mailbox daily quota full", "fr-"),
+            (Rcpt, "550 5.2.0 Message size exceeds recipient limit", "fr-"),
+            (Rcpt, "550 5.4.5 no", "fr-"),
+            (Rcpt, "450 4.2.1 recipient mailbox rate limit exceeded", "dr-"),
+            (Rcpt, "432 4.2.1 mailbox is busy", "dr-"),
+            (Rcpt, "450 4.4.2 recipient host timeout", "dr-"),
+            (Rcpt, "550 5.7.1 Sender authentication required SPF", "fr-"),
+            (Rcpt, "550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required", "fr-"),
             // DATA and the final dot.
             (Data, "554 5.5.1 no valid recipients", "fm-"),
             (Data, "451 4.7.1 try later", "dm-"),
@@ -406,11 +432,31 @@ mod tests {
             (End, "450 4.7.28 unusual rate of mail", "dRb"),
             (End, "554 5.2.0 STOREDRV.Submission.Exception: limit of recipients exceeded", "dRb"),
             (End, "550 5.7.60 SendAsDenied", "fm-"),
+            (End, "550 5.7.1 Email authentication is required for this sender (SPF/DKIM)", "fm-"),
+            (End, "530 5.7.57 Client not authenticated to send mail", "dR!"),
         ];
         let found: Vec<_> =
             table.iter().map(|(phase, text, _)| short(&classify(*phase, &reply(text), &context(false)))).collect();
         let wrong: Vec<_> = table.iter().zip(&found).filter(|((.., right), found)| right != found).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn what_is_said_to_one_recipient_beside_another_that_was_taken_is_about_that_one() {
+        let context = Context { took_another: true, ..context(false) };
+        for (text, right) in [
+            ("554 5.7.1 <x@other.dk>: Relay access denied", "fr-"),
+            ("550 5.7.1 Authentication required", "fr-"),
+            ("530 5.7.1 no", "fr-"),
+            ("554 5.2.0 Submission quota exceeded", "fr-"),
+            ("450 4.7.1 Error: rate limit exceeded", "dr-"),
+            ("452 4.3.1 disk full", "dr-"),
+            ("421 4.7.0 bye", "dsb"),
+        ] {
+            let class = classify(Rcpt, &reply(text), &context);
+            assert_eq!(short(&class), right, "{text}");
+        }
+        assert_eq!(short(&classify(End, &reply("452 4.3.1 disk full"), &context)), "dRb");
     }
 
     #[test]

@@ -361,6 +361,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             internal: false,
             egress: self.settings.egress.address,
             username: self.route.login.as_ref().map(|login| login.username.as_str()),
+            took_another: false,
         };
         let class = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());

@@ -170,7 +170,12 @@ impl Delivery {
         let internal = from.domain().zip(to.domain()).is_some_and(|(a, b)| a.is_within(b) || b.is_within(a));
         let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
         let egress = self.shared.settings.egress.address;
-        classify(phase, reply, &Context { kind: RouteKind::OwnServer, internal, egress, username: None }).advice
+        classify(
+            phase,
+            reply,
+            &Context { kind: RouteKind::OwnServer, internal, egress, username: None, took_another: false },
+        )
+        .advice
     }
 
     /// Whether the server takes mail for a stranger without a login. From here one sees only what it does for our address:

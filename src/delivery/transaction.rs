@@ -294,8 +294,7 @@ fn settle_flight(job: &Job<'_>, flight: Flight) -> Outcome {
         }
         return outcome;
     }
-    let any_accepted = !flight.accepted.is_empty();
-    settle_refused(&mut outcome, job, &flight.refused, any_accepted);
+    settle_refused(&mut outcome, job, &flight, true);
     // Without an answer to DATA (not sent) nobody was accepted.
     if let Some(reply) = flight.data {
         for index in flight.accepted {
@@ -305,11 +304,13 @@ fn settle_flight(job: &Job<'_>, flight: Flight) -> Outcome {
     outcome
 }
 
-fn settle_refused(outcome: &mut Outcome, job: &Job<'_>, refused: &[(usize, Reply)], any_accepted: bool) {
-    for (index, reply) in refused {
-        // The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10): these go in the next one, at once.
-        if !(any_accepted && is_too_many_recipients(reply)) {
-            add(outcome, job, *index, Phase::Rcpt, reply);
+/// `goes_on`: those for whom there was no room in this transaction go in the next one, at once.
+fn settle_refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, goes_on: bool) {
+    let took_another = !flight.accepted.is_empty();
+    for (index, reply) in &flight.refused {
+        // The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10).
+        if !(goes_on && took_another && is_too_many_recipients(reply)) {
+            judge(outcome, job, *index, Phase::Rcpt, reply, took_another);
         }
     }
 }
@@ -338,7 +339,7 @@ fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply) -> Outcome {
             add(&mut outcome, job, *index, Phase::End, reply);
         }
     }
-    settle_refused(&mut outcome, job, &flight.refused, true);
+    settle_refused(&mut outcome, job, &flight, true);
     outcome
 }
 
@@ -353,7 +354,7 @@ fn unknown(job: &Job<'_>, flight: Flight, reason: &str, timed_out: bool) -> Outc
         advice: None,
         unknown: true,
     }));
-    settle_refused(&mut outcome, job, &flight.refused, true);
+    settle_refused(&mut outcome, job, &flight, true);
     if timed_out {
         worsen(&mut outcome.trouble, Trouble::BackOff { reason: reason.to_owned(), at_least: None, advice: None });
     }
@@ -363,7 +364,7 @@ fn unknown(job: &Job<'_>, flight: Flight, reason: &str, timed_out: bool) -> Outc
 /// The connection broke before the final dot. Refusals that were heard stand; everybody else waits.
 fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
     let mut outcome = Outcome::default();
-    settle_refused(&mut outcome, job, &flight.refused, false);
+    settle_refused(&mut outcome, job, &flight, false);
     let told = flight.mail_refused.as_ref().map(|reply| (Phase::Mail, reply));
     let told =
         told.or(flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive()));
@@ -394,11 +395,17 @@ fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
 }
 
 fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
+    judge(outcome, job, index, phase, reply, false);
+}
+
+/// Adds a recipient's outcome, and what it says of the route.
+fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, took_another: bool) {
     let context = Context {
         kind: job.route.kind,
         internal: is_internal(job.from_domain, &job.envelope.recipients[index]),
         egress: job.egress,
         username: job.route.login.as_ref().map(|login| login.username.as_str()),
+        took_another,
     };
     let class = classify(phase, reply, &context);
     outcome.recipients.push(RecipientOutcome {
