@@ -6,6 +6,7 @@
 //! line, its variant in [`Command`] and its arm in [`Command::run`]. A test asks every command for an example in its help.
 
 use std::future::Future;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -113,7 +114,8 @@ pub fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("postbud: {error:#}");
+            // `eprintln!` would panic where standard error cannot be written, and change the exit code.
+            let _ = writeln!(std::io::stderr(), "postbud: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -162,7 +162,13 @@ fn start_log(format: LogFormat) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Colours are for people: a file or the journal gets plain text.
     let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        // It would say with `eprintln!`, which panics, that standard error cannot be written: a full disk under the log, or a
+        // reader that is gone, must not end deliveries. What happens to mail is in the event log.
+        .log_internal_errors(false);
     // An error means that a log was set up before, which only happens in tests.
     let _ = match format {
         LogFormat::Text => log.try_init(),

@@ -176,6 +176,34 @@ fn the_soft_limit_of_open_files_does_not_bound_the_connections() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let server = Capture::start();
+    let site = Site::new(&[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }]);
+    let relay = site.start_with_full_log();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mail = message("a@good.example", "b@example.net", "unlogged");
+    queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
+    server.wait_for(1, Duration::from_secs(20));
+    site.wait_for_event("delivered", |event| event["event"] == "delivered");
+    // The reload says something in the log.
+    relay.signal("HUP");
+    site.wait_for_event("reloaded", |event| event["event"] == "operator");
+    let listed = site.operate(&["queue", "list"]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    relay.stop();
+    assert_eq!(server.received().len(), 1);
+}
+
+#[test]
+fn a_start_that_fails_without_a_log_keeps_its_exit_code() {
+    let site = Site::new(&[]);
+    let relay = site.start();
+    let code = site.run_in_shell("run", "2>/dev/full").status.code();
+    assert_eq!(code, Some(1));
+    relay.stop();
+}
+
+#[test]
 fn pages_and_metrics_tell_what_happened() {
     let server = Capture::start();
     let site = Site::new(&[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }]);

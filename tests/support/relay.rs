@@ -140,6 +140,13 @@ impl Site {
         self.run(&all)
     }
 
+    /// Runs a command that takes `--config`, from a shell, with the shell's redirection at its end.
+    pub fn run_in_shell(&self, command: &str, redirection: &str) -> Output {
+        let script = format!("exec \"$0\" {command} --config \"$1\" {redirection}");
+        let (binary, config) = (env!("CARGO_BIN_EXE_postbud"), self.config());
+        Command::new("sh").args(["-c", &script, binary]).arg(config).output().expect("a shell")
+    }
+
     /// Starts the relay and waits until it greets.
     pub fn start(&self) -> Running {
         let running = self.start_unready();
@@ -154,8 +161,16 @@ impl Site {
 
     /// Starts the relay with a soft limit of open files, and waits until it greets.
     pub fn start_with_open_files(&self, soft: u32) -> Running {
-        let limited = format!("ulimit -Sn {soft} && exec \"$0\" \"$@\"");
-        let running = self.spawn(Command::new("sh").args(["-c", &limited, env!("CARGO_BIN_EXE_postbud")]));
+        self.start_from_shell(&format!("ulimit -Sn {soft} && exec \"$0\" \"$@\""))
+    }
+
+    /// Starts the relay with a standard error that takes nothing, and waits until it greets.
+    pub fn start_with_full_log(&self) -> Running {
+        self.start_from_shell("exec \"$0\" \"$@\" 2>/dev/full")
+    }
+
+    fn start_from_shell(&self, script: &str) -> Running {
+        let running = self.spawn(Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_postbud")]));
         running.wait_until_ready(self.smtp);
         running
     }
