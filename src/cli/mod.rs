@@ -110,7 +110,7 @@ pub struct ConfigFile {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    end_quietly_with_the_pipe();
+    end_where_output_cannot_be_written();
     match Cli::parse().command.run() {
         Ok(code) => code,
         Err(error) => {
@@ -121,16 +121,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// `postbud queue list | head -1` must not end in a panic's message: Rust ignores SIGPIPE, and `println!` panics where a write
-/// fails. Ends as the signal would have ended it.
-fn end_quietly_with_the_pipe() {
+/// `println!` panics where a write fails, but a reader that is gone or a full disk is no fault of the program. After
+/// `postbud queue list | head -1` it ends as SIGPIPE would have ended it, which Rust ignores; else it says what is wrong.
+fn end_where_output_cannot_be_written() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let said = panic.payload_as_str().unwrap_or_default();
-        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+        let Some(why) = said.strip_prefix("failed printing to stdout: ") else { return usual(panic) };
+        if why.contains("Broken pipe") {
             std::process::exit(128 + 13);
         }
-        usual(panic);
+        let _ = writeln!(std::io::stderr(), "postbud: cannot write the output: {why}");
+        std::process::exit(1);
     }));
 }
 

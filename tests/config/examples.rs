@@ -20,6 +20,19 @@ fn a_reader_that_goes_away_ends_a_command_without_a_panic() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_said_in_one_line_and_fails() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("the full device");
+    let completions = |stderr: std::process::Stdio| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_postbud"));
+        command.args(["completions", "bash"]).stdout(full()).stderr(stderr).output().expect("postbud runs")
+    };
+    let output = completions(std::process::Stdio::piped());
+    let said = "postbud: cannot write the output: No space left on device (os error 28)\n";
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), said));
+    assert_eq!(completions(full().into()).status.code(), Some(1), "nor can standard error be written");
+}
+
+#[test]
 fn the_examples_pass_once_their_keys_and_secrets_are_made() {
     let scratch = Scratch::new();
     let checked = scratch.postbud(&["check", "--config", "config/postbud.toml"]);
