@@ -208,6 +208,8 @@ impl Caller {
         let stopped = work.run_until_cancelled(async {
             loop {
                 let pause = self.step().await;
+                // After failures too: how far behind a dead webhook is, is what an operator wants to know.
+                self.measure().await;
                 tokio::time::sleep(pause).await;
             }
         });
@@ -227,7 +229,6 @@ impl Caller {
         self.position = chunk.start;
         let batch = Batch::cut(&chunk.lines, self.batch_events);
         if batch.octets == 0 {
-            self.measure().await;
             self.save_cursor(false).await;
             return self.settings.linger;
         }
@@ -245,7 +246,6 @@ impl Caller {
         let full = batch.octets < chunk.lines.len() || batch.events >= self.batch_events;
         self.batch_events = (self.batch_events * 2).min(self.settings.batch_events.max(1));
         self.save_cursor(false).await;
-        self.measure().await;
         if full { Duration::ZERO } else { self.settings.linger }
     }
 

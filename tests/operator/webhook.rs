@@ -144,6 +144,29 @@ async fn a_dead_webhook_hears_everything_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_dead_webhook_is_behind_is_measured_and_falls_to_nothing_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (listener, url) = listen().await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let log = dir.path().join("events.jsonl");
+    let (events, running) = start(dir.path(), &url, |settings| settings.log = Some(log.clone()));
+    let is_behind = |octets: u64| metrics(&events).contains(&format!("webhook_behind_bytes {octets}\n"));
+    events.emit(event(0));
+    wait_until("a call failed", || !metrics(&events).contains("webhook_failures_total 0\n")).await;
+    (1..20).for_each(|n| events.emit(event(n)));
+    let all_is_logged = || std::fs::read_to_string(&log).unwrap().contains("\"message_id\":\"19\"");
+    wait_until("all is in the log", all_is_logged).await;
+    let logged = std::fs::metadata(&log).unwrap().len();
+    wait_until("the whole log waits", || is_behind(logged)).await;
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move { Receiver::default().serve(listener).await });
+    wait_until("nothing waits", || is_behind(0)).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_rotates_away_before_a_dead_webhook_is_back_raises_an_alert_and_the_rest_arrives() {
     let dir = tempfile::tempdir().unwrap();
     let (listener, url) = listen().await;
