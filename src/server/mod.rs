@@ -256,7 +256,7 @@ impl Relay {
     /// with the ones they have.
     pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
         self.directory.store(Arc::new(new.directory));
-        self.submitters.store(Arc::new(new.submitters));
+        self.submitters.store(Arc::new(new.submitters.remembering(&self.submitters.load())));
         self.queue.reload();
         let old = self.onboarding.load_full();
         self.onboarding.store(Arc::new(onboarding::Settings {

@@ -1,15 +1,16 @@
 //! Who may log in, and how a password is checked.
 //!
 //! Hashes are Argon2id and take tens of milliseconds by design; webCRM logs in for every message. So a password that was
-//! verified once is remembered as an HMAC under a random key that lives only as long as this [`Submitters`]: a reload
-//! forgets everything. Nothing here tells an unknown name from a wrong password, by answer or by time.
+//! verified once is remembered as an HMAC under a random key that lives only as long as the process. A reload forgets it only
+//! where the password's hash has changed: else whoever has guessed wrongly often enough to be shut out would, with the next
+//! reload, shut out the right password from the same address. Nothing here tells an unknown name from a wrong password, by answer or by time.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::{Output, PasswordHash, PasswordHashString, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Output, PasswordHash, PasswordHashString, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::hmac;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -74,7 +75,12 @@ pub struct Credentials {
     pub password: Zeroizing<String>,
 }
 
-/// Everyone who may log in, and the passwords verified since the last reload.
+/// What Argon2 works in. It is kept from one check to the next: given back and taken anew, its 19 MiB lie in another place of
+/// the heap each time, and wrong logins alone were seen to grow the process to 600 MB.
+#[derive(Default)]
+pub struct Memory(Vec<Block>);
+
+/// Everyone who may log in, and the passwords that were verified.
 pub struct Submitters {
     by_name: HashMap<String, Entry>,
     /// What the password of an unknown name is checked against: hashes no password has, one for each submitter's cost.
@@ -126,11 +132,22 @@ impl Submitters {
         (entry.submitter.password_hash == submitter.password_hash).then(|| Arc::clone(&entry.submitter))
     }
 
+    /// Goes on remembering the passwords that were verified before a reload and have not changed.
+    #[must_use]
+    pub fn remembering(mut self, before: &Submitters) -> Self {
+        self.key = before.key.clone();
+        let verified = before.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let still_right =
+            verified.iter().filter_map(|(tag, submitter)| Some((*tag, self.current(submitter)?))).collect();
+        self.verified = Mutex::new(still_right);
+        self
+    }
+
     /// Checks a password. Takes tens of milliseconds whatever the name: call it on a blocking thread.
-    pub fn verify(&self, credentials: &Credentials) -> Option<Arc<Submitter>> {
+    pub fn verify(&self, credentials: &Credentials, memory: &mut Memory) -> Option<Arc<Submitter>> {
         let entry = self.by_name.get(credentials.username.as_str());
         let hash = entry.map_or_else(|| self.decoy_for(credentials), |entry| &entry.hash);
-        let matches = Argon2::default().verify_password(credentials.password.as_bytes(), &hash.password_hash()).is_ok();
+        let matches = is_password(credentials.password.as_bytes(), &hash.password_hash(), memory);
         let submitter = entry.filter(|_| matches).map(|entry| Arc::clone(&entry.submitter))?;
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.insert(self.tag(credentials), Arc::clone(&submitter));
@@ -156,6 +173,23 @@ impl fmt::Debug for Submitters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.by_name.keys()).finish()
     }
+}
+
+/// Whether a hash in PHC form is this password's. `false` also for one with parameters that Argon2 does not have.
+fn is_password(password: &[u8], hash: &PasswordHash<'_>, memory: &mut Memory) -> bool {
+    let mut salt = [0; Salt::MAX_LENGTH];
+    let (Some(expected), Some(Ok(salt))) = (hash.hash, hash.salt.map(|text| text.decode_b64(&mut salt))) else {
+        return false;
+    };
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from);
+    let (Ok(params), Ok(version)) = (Params::try_from(hash), version) else { return false };
+    memory.0.resize(memory.0.len().max(params.block_count()), Block::default());
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
+    let made = Output::init_with(expected.len(), |made| {
+        Ok(argon2.hash_password_into_with_memory(password, salt, made, &mut memory.0)?)
+    });
+    // Compared in constant time.
+    made.is_ok_and(|made| made == expected)
 }
 
 fn decoy(params: Params) -> PasswordHashString {
@@ -199,8 +233,9 @@ mod tests {
         let submitters = Submitters::new(vec![submitter("webcrm", "right")]).unwrap();
         let (right, wrong) = (credentials("webcrm", "right"), credentials("webcrm", "wrong"));
         assert!(submitters.remembered(&right).is_none());
-        assert!(submitters.verify(&wrong).is_none());
-        assert!(submitters.verify(&right).is_some());
+        let mut memory = Memory::default();
+        assert!(submitters.verify(&wrong, &mut memory).is_none());
+        assert!(submitters.verify(&right, &mut memory).is_some());
         assert!(submitters.remembered(&right).is_some());
         assert!(submitters.remembered(&wrong).is_none());
         // Name and password cannot trade octets.
@@ -208,9 +243,43 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_forgets_a_password_only_where_it_changed() {
+        let mut memory = Memory::default();
+        let before = Submitters::new(vec![submitter("same", "one"), submitter("changed", "two")]).unwrap();
+        for (name, password) in [("same", "one"), ("changed", "two")] {
+            assert!(before.verify(&credentials(name, password), &mut memory).is_some());
+        }
+        let after = Submitters::new(vec![submitter("same", "one"), submitter("changed", "three")]).unwrap();
+        let after = after.remembering(&before);
+        assert!(after.remembered(&credentials("same", "one")).is_some());
+        assert!(after.remembered(&credentials("changed", "two")).is_none());
+        assert!(after.verify(&credentials("changed", "two"), &mut memory).is_none());
+        assert!(after.verify(&credentials("changed", "three"), &mut memory).is_some());
+    }
+
+    #[test]
+    fn memory_that_was_used_before_changes_no_answer() {
+        let costly = Params::new(64, 2, 2, None).unwrap();
+        let salt = SaltString::encode_b64(b"another salt.").unwrap();
+        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, costly).hash_password(b"long", &salt).unwrap();
+        let other = Submitter { password_hash: hash.to_string(), ..submitter("other", "long") };
+        let submitters = Submitters::new(vec![submitter("webcrm", "right"), other]).unwrap();
+        let mut memory = Memory::default();
+        for _ in 0..3 {
+            for (name, password, is_right) in
+                [("webcrm", "right", true), ("other", "long", true), ("other", "right", false), ("webcrm", "", false)]
+            {
+                let found = submitters.verify(&credentials(name, password), &mut memory);
+                assert_eq!(found.is_some(), is_right, "{name} {password}");
+            }
+        }
+        assert_eq!(memory.0.len(), 64);
+    }
+
+    #[test]
     fn an_unknown_name_is_checked_against_a_hash_of_the_same_cost() {
         let submitters = Submitters::new(vec![submitter("webcrm", "right")]).unwrap();
-        assert!(submitters.verify(&credentials("nobody", "right")).is_none());
+        assert!(submitters.verify(&credentials("nobody", "right"), &mut Memory::default()).is_none());
         let real = submitters.by_name["webcrm"].hash.password_hash().params.to_string();
         let decoy = submitters.decoy_for(&credentials("nobody", "x"));
         assert_eq!(decoy.password_hash().params.to_string(), real);

@@ -11,6 +11,7 @@ use aws_lc_rs::digest;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::auth::Memory;
 use super::limits::counted_as;
 use super::{Credentials, Limits, Submitter, Submitters};
 
@@ -35,6 +36,8 @@ pub(super) enum Login {
 /// The checking of all connections.
 pub(super) struct Logins {
     turns: Arc<Semaphore>,
+    /// As many as were ever in use at once: no more than there are turns.
+    memories: Arc<Mutex<Vec<Memory>>>,
     addresses: Strikes<IpAddr>,
     /// By digest: a mistyped name may be a password.
     names: Strikes<[u8; 32]>,
@@ -49,6 +52,7 @@ impl Logins {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Logins {
             turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            memories: Arc::default(),
             addresses: Strikes::new(limits.login_window),
             names: Strikes::new(limits.login_window),
             delay: limits.login_delay,
@@ -79,9 +83,14 @@ impl Logins {
         }
         let name = digest::digest(&digest::SHA256, credentials.username.as_bytes());
         let name: [u8; 32] = name.as_ref().try_into().expect("SHA-256 has 32 octets");
+        let memories = Arc::clone(&self.memories);
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            submitters.verify(&credentials)
+            let kept = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = kept().pop().unwrap_or_default();
+            let submitter = submitters.verify(&credentials, &mut memory);
+            kept().push(memory);
+            submitter
         })
         .await;
         match checked {
