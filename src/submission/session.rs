@@ -435,6 +435,8 @@ fn not_obeyed(line: &[u8], reply: Reply) -> Next {
     if is_verb(line, "BDAT") {
         // How many octets follow, nobody knows: none of them may be obeyed.
         Next::Close("bdat", reply)
+    } else if is_verb(line, "DATA") {
+        Next::NoData(reply)
     } else {
         Next::Say(reply)
     }

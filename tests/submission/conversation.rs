@@ -199,6 +199,23 @@ fn content_behind_a_refused_data_is_never_obeyed() {
 }
 
 #[test]
+fn content_behind_a_malformed_data_is_never_obeyed() {
+    let server = Setup::default().start();
+    for (data, reply) in [("DATA \x01\r\n", "500 5.5.2"), ("DATA x\r\n", "501 5.5.4"), ("DATA\n", "500 5.5.2")] {
+        let mut client = server.logged_in();
+        client.send(format!(
+            "MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n{data}From: a@test.dk\r\n\r\nRSET\r\n\
+             MAIL FROM:<a@test.dk>\r\nRCPT TO:<c@example.com>\r\nDATA\r\nFrom: a@test.dk\r\n\r\n.\r\n"
+        ));
+        for start in ["250", "250", reply] {
+            client.hear(start);
+        }
+        client.closed();
+    }
+    assert!(server.spool.drafts().is_empty());
+}
+
+#[test]
 fn lines_that_are_no_lines_are_refused() {
     let server = Setup::default().start();
     let mut client = server.logged_in();
