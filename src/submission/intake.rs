@@ -335,7 +335,9 @@ pub(super) fn no_room(why: NoRoom) -> Refusal {
 }
 
 fn too_large(most: u64) -> Refusal {
-    let text = format!("the message is larger than the {most} octets that can be sent this way");
+    let text = format!(
+        "the message with what is added to its header is larger than the {most} octets that can be sent this way"
+    );
     Refusal::new(552, EnhancedCode(5, 3, 4), "size", text)
 }
 

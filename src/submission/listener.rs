@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
 use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -284,8 +284,14 @@ fn described(stream: &TlsStream<TcpStream>) -> Option<(&'static str, &'static st
         ProtocolVersion::TLSv1_3 => "TLSv1.3",
         _ => "TLSv1.2",
     };
-    let suite = connection.negotiated_cipher_suite()?.suite().as_str()?;
-    Some((version, suite.strip_prefix("TLS13_").map_or(suite, |_| suite)))
+    let suite = match connection.negotiated_cipher_suite()?.suite() {
+        // RFC 8446 §B.4; rustls has names of its own for these.
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str()?,
+    };
+    Some((version, suite))
 }
 
 /// Counts a connection while it is open.

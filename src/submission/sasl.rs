@@ -57,7 +57,7 @@ impl Exchange {
             return Step::Over(Reply::new(501, EnhancedCode(5, 7, 0), "authentication given up"));
         }
         let Some(text) = decoded(line) else {
-            return Step::Over(Reply::new(501, EnhancedCode(5, 5, 2), "not base64"));
+            return Step::Over(Reply::new(501, EnhancedCode(5, 5, 2), "not UTF-8 in base64"));
         };
         match self {
             Exchange::LoginName => Exchange::LoginPassword(text).ask(),

@@ -103,12 +103,12 @@ mod tests {
             peer: "10.0.0.5".parse().unwrap(),
             client: "WEBCRM-APP07".into(),
             extended: true,
-            tls: Some(("TLSv1.3", "TLS13_AES_256_GCM_SHA384")),
+            tls: Some(("TLSv1.3", "TLS_AES_256_GCM_SHA384")),
             authenticated: true,
         };
         assert_eq!(
             received(&trace),
-            "Received: by out.webcrm.com (postbud) with ESMTPSA\r\n\t(using TLSv1.3 with TLS13_AES_256_GCM_SHA384) \
+            "Received: by out.webcrm.com (postbud) with ESMTPSA\r\n\t(using TLSv1.3 with TLS_AES_256_GCM_SHA384) \
              id 00000000001;\r\n\tMon, 23 Nov 2026 18:24:00 +0000\r\n"
         );
         trace.peer = "203.0.113.9".parse().unwrap();
