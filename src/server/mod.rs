@@ -197,7 +197,9 @@ impl Relay {
         let web_address = match settings.web {
             None => None,
             Some(settings_of_web) => {
-                let readiness = web::Readiness::default().with("spool", spool_takes_mail(Arc::clone(&spool_counters)));
+                let readiness = web::Readiness::default()
+                    .with("relay", is_not_stopping(accepting.clone()))
+                    .with("spool", spool_takes_mail(Arc::clone(&spool_counters)));
                 let sources = web::Sources {
                     hostname: settings.hostname.to_string(),
                     registry: Arc::new(registry),
@@ -318,6 +320,13 @@ async fn open_spool(mut settings: spool::Settings, events: Events) -> Result<Arc
     }));
     let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
     Ok(opened.map_err(|panic| spool::Error::Stopped(panic.to_string()))??)
+}
+
+fn is_not_stopping(accepting: CancellationToken) -> impl Fn() -> Result<(), String> {
+    move || match accepting.is_cancelled() {
+        false => Ok(()),
+        true => Err("the relay is stopping and takes no new mail; send it elsewhere until the next start".into()),
+    }
 }
 
 fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {

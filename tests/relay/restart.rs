@@ -138,6 +138,25 @@ fn a_stop_takes_one_grace_whoever_does_not_come_to_an_end() {
 }
 
 #[test]
+fn a_relay_that_stops_is_not_ready_while_deliveries_end() {
+    let (site, relay, _server) = stuck("10m");
+    assert!(get(site.web, "/readyz").starts_with("HTTP/1.0 200"));
+    relay.signal("TERM");
+    let patience = Instant::now() + Duration::from_secs(20);
+    let page = loop {
+        let page = get(site.web, "/readyz");
+        if page.starts_with("HTTP/1.0 503") {
+            break page;
+        }
+        assert!(Instant::now() < patience, "{page}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(page.contains("the relay is stopping"), "{page}");
+    assert!(get(site.web, "/healthz").starts_with("HTTP/1.0 200"), "alive until it has stopped");
+    relay.kill();
+}
+
+#[test]
 fn a_second_signal_ends_the_relay_at_once_and_loses_nothing() {
     let (site, relay, _server) = stuck("10m");
     relay.signal("INT");
