@@ -115,10 +115,22 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // `eprintln!` would panic where standard error cannot be written, and change the exit code.
-            let _ = writeln!(std::io::stderr(), "postbud: {error:#}");
+            let _ = writeln!(std::io::stderr(), "postbud: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, each text once. The library's errors say their cause themselves, as the log needs it; what
+/// `anyhow` adds does not.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// `println!` panics where a write fails, but a reader that is gone or a full disk is no fault of the program. After
@@ -160,6 +172,15 @@ mod tests {
         for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
             visit(child, &format!("{path} {}", child.get_name()), seen);
         }
+    }
+
+    #[test]
+    fn every_cause_of_an_error_is_said_once() {
+        let taken = || std::io::Error::other("Address already in use");
+        let said_already = anyhow::Error::from(crate::server::StartError::Submission(taken())).context("run");
+        assert_eq!(with_causes(&said_already), "run: cannot take mail: Address already in use");
+        let not_said = anyhow::Error::from(taken()).context("cannot listen").context("run");
+        assert_eq!(with_causes(&not_said), "run: cannot listen: Address already in use");
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Args {
                     "\n{verified} of {} newsletters arrived with a signature that verifies.",
                     newsletters::COUNT
                 ),
-                Err(error) => println!("\nThe demo did not end well: {error:#}"),
+                Err(error) => println!("\nThe demo did not end well: {}", super::with_causes(error)),
             }
             if !self.once {
                 println!("\nThe relay stays up. Send it mail yourself, or look around; Ctrl-C ends it.");
