@@ -108,7 +108,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let spool = server::spool(&root.table("spool"), &state_dir);
     let events = server::events(&root.table("events"), &state_dir);
     let resolver = server::dns(&root.table("dns"));
-    let web = server::web(&root.table("web"));
+    let web = server::web(&root.table("web"), &listeners);
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
     let bounce = server::bounce(&root.table("bounce_mail"), our_name, limits.message_size, patience.retry.first);
     let onboarding_table = root.table("onboarding");

@@ -19,7 +19,7 @@ use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
 use crate::queue::{Patience, Schedule};
 use crate::route::{Preset, RouteId, RouteKind};
-use crate::submission::{Limits, MAX_HEADER_SIZE};
+use crate::submission::{Limits, ListenerSettings, MAX_HEADER_SIZE};
 use crate::{resolver, spool, web};
 
 const PROXY_PASSWORD: Source = Source {
@@ -304,7 +304,10 @@ fn webhook(table: &Table<'_>) -> Option<Webhook> {
     }
     let url = url?;
     if !["https", "http"].contains(&url.scheme()) {
-        table.mistake("webhook", "must be an https:// address");
+        table.mistake(
+            "webhook",
+            "must be an https:// address",
+        );
     } else if url.scheme() == "http"
         && !url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
     {
@@ -337,8 +340,18 @@ pub(super) fn dns(table: &Table<'_>) -> resolver::Settings {
 }
 
 /// `[web]`; nothing is served where it is absent.
-pub(super) fn web(table: &Table<'_>) -> Option<web::Settings> {
-    table.is_there().then(|| web::Settings { address: table.or("address", web::Settings::default().address) })
+pub(super) fn web(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<web::Settings> {
+    if !table.is_there() {
+        return None;
+    }
+    let address = table.or("address", web::Settings::default().address);
+    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+        table.mistake(
+            "address",
+            format!("a [[listener]] has {address} already; give the status pages a port of their own"),
+        );
+    }
+    Some(web::Settings { address })
 }
 
 /// `[bounces]`: how notifications by mail are written, and which way they go.
