@@ -306,7 +306,7 @@ fn webhook(table: &Table<'_>) -> Option<Webhook> {
     if !["https", "http"].contains(&url.scheme()) {
         table.mistake(
             "webhook",
-            "must be an https:// address",
+            "is no https:// or http:// address; write one like \"https://app.webcrm.com/hooks/mail\"",
         );
     } else if url.scheme() == "http"
         && !url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
