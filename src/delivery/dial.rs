@@ -257,10 +257,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             .await
             .map_err(|_| Failure::back_off(step, format!("no TLS within {} s", limit.as_secs_f32()), None))?;
         let (stream, info) = shaken.map_err(|error| match error {
-            TlsError::Certificate(refusal) => {
-                let reason = refusal.to_string();
-                Failure::back_off(step, reason.clone(), Some(&reason))
-            }
+            TlsError::Certificate(refusal) => Failure::back_off(step, refusal.reason, Some(&refusal.advice)),
             TlsError::Handshake(_) => {
                 Failure::back_off(step, error.to_string(), Some("check the route's port, TLS mode and minimum version"))
             }

@@ -15,9 +15,18 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// Why a certificate was refused, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal(String);
+pub struct Refusal {
+    /// What is wrong with it.
+    pub reason: String,
+    /// What a person can do.
+    pub advice: String,
+}
 
 impl Refusal {
+    fn new(reason: impl Into<String>, advice: impl Into<String>) -> Self {
+        Refusal { reason: reason.into(), advice: advice.into() }
+    }
+
     /// The refusal inside a handshake's error, if that is what it was.
     pub fn within(error: &Error) -> Option<Self> {
         match error {
@@ -33,7 +42,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}; {}", self.reason, self.advice)
     }
 }
 
@@ -98,11 +107,13 @@ impl ServerCertVerifier for Verifier {
         match &self.trust {
             Trust::Anyone => Ok(ServerCertVerified::assertion()),
             Trust::Pinned(pin) if fingerprint(end_entity) == *pin => Ok(ServerCertVerified::assertion()),
-            Trust::Pinned(_) => Err(Refusal(format!(
-                "the server's certificate is not the pinned one; its SHA-256 is {}. If the customer has renewed it, pin the \
-                 new one",
-                hex(&fingerprint(end_entity))
-            ))
+            Trust::Pinned(_) => Err(Refusal::new(
+                format!(
+                    "the server's certificate is not the pinned one; its SHA-256 is {}",
+                    hex(&fingerprint(end_entity))
+                ),
+                "if the customer has renewed it, pin the new one",
+            )
             .into_error()),
             Trust::Roots { verifier, own } => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
@@ -112,7 +123,7 @@ impl ServerCertVerifier for Verifier {
                     true => verify_known(end_entity, server_name, now),
                     false => Err(error),
                 })
-                .map_err(|error| Refusal(reason(&error, end_entity, server_name)).into_error()),
+                .map_err(|error| refusal(&error, end_entity, server_name).into_error()),
         }
     }
 
@@ -207,42 +218,44 @@ pub fn describe(certificate: &[u8]) -> Option<Described> {
     })
 }
 
-fn reason(error: &Error, certificate: &[u8], expected: &ServerName<'_>) -> String {
+fn refusal(error: &Error, certificate: &[u8], expected: &ServerName<'_>) -> Refusal {
+    const OTHER: &str = "the server needs another certificate";
     let expected = expected.to_str();
     let Some(cert) = describe(certificate) else {
-        return format!("the server's certificate cannot be read: {error}");
+        return Refusal::new(format!("the server's certificate cannot be read: {error}"), OTHER);
     };
     let pin = hex(&fingerprint(certificate));
-    let Error::InvalidCertificate(why) = error else { return error.to_string() };
+    let Error::InvalidCertificate(why) = error else { return Refusal::new(error.to_string(), OTHER) };
     match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("the server's certificate expired on {}", cert.not_after)
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet; is the clock right?".to_owned()
-        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Refusal::new(
+            format!("the server's certificate expired on {}", cert.not_after),
+            "the server's administrator must renew it",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Refusal::new(
+            "the server's certificate is not valid yet",
+            format!("is this machine's clock right? If it is, {OTHER}"),
+        ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let names = if cert.names.is_empty() {
                 format!("no name at all (subject {})", cert.subject)
             } else {
                 cert.names.join(", ")
             };
-            format!(
-                "the server's certificate is for {names}, not for {expected}. Use one of its names as host, or name it in \
-                 server_name"
+            Refusal::new(
+                format!("the server's certificate is for {names}, not for {expected}"),
+                "use one of its names as host, or name it in server_name",
             )
         }
         // What webpki says of a certificate that is its own CA comes as a text only.
-        _ if cert.self_signed => format!(
-            "the server's certificate is self-signed ({}). If it is the customer's, pin its SHA-256: {pin}",
-            cert.subject
+        _ if cert.self_signed => Refusal::new(
+            format!("the server's certificate is self-signed ({})", cert.subject),
+            format!("if it is the customer's, pin its SHA-256: {pin}"),
         ),
         // A bad signature is what an unknown authority of a known name looks like.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-            "the server's certificate comes from an authority that is not known here ({}). Put the authority's certificate \
-             into ca_file, or pin the server's SHA-256: {pin}",
-            cert.issuer
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Refusal::new(
+            format!("the server's certificate comes from an authority that is not known here ({})", cert.issuer),
+            format!("put the authority's certificate into ca_file, or pin the server's SHA-256: {pin}"),
         ),
-        _ => format!("the server's certificate is refused: {error}"),
+        _ => Refusal::new(format!("the server's certificate is refused: {error}"), OTHER),
     }
 }

@@ -55,13 +55,14 @@ fn delivered(outcome: &Outcome) {
     assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
 }
 
-/// The mail waits, the route backs off, and both say why.
+/// The mail waits, the route backs off, and both say why; the advice is not the reason once more.
 fn refused(outcome: &Outcome, hints: &[&str]) {
     assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "{outcome:?}");
-    let Some(Trouble::BackOff { reason, advice: Some(_), .. }) = &outcome.trouble else { panic!("{outcome:?}") };
+    let Some(Trouble::BackOff { reason, advice: Some(advice), .. }) = &outcome.trouble else { panic!("{outcome:?}") };
     for hint in hints {
-        assert!(reason.contains(hint), "{hint} is not in: {reason}");
+        assert!([reason, advice].iter().any(|text| text.contains(hint)), "{hint} is not in: {reason}. {advice}");
     }
+    assert!(!reason.contains(advice.as_str()) && !advice.contains(reason.as_str()), "{reason}. {advice}");
 }
 
 fn hex(der: &[u8]) -> String {
