@@ -10,7 +10,8 @@
 //!
 //! Pure: time comes in as `now`, and may jump. A clock that was set back takes all that was counted from the wrong time with
 //! it, so that nothing waits for that time to come again; the day goes on with its count. Slow start: after trouble one
-//! connection, then twice as many with every success.
+//! connection, then twice as many with every success. Where that soon brings trouble again, the server bears fewer than the cap
+//! says: for a while it is given half as many as it had when it complained.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// How long a server is given no more connections than it was seen to bear.
+const CEILING: Duration = Duration::from_secs(10 * 60);
 /// A minute as the server counts it, and the time that a message may take on its way there.
 const MINUTE: Duration = Duration::from_secs(62);
 /// `now` may lie this much before one seen earlier: its caller read the clock before another did.
@@ -37,6 +40,8 @@ pub struct Throttle {
     state: RouteState,
     /// Connections allowed while recovering; `None` once as many succeeded as the cap allows.
     slow_start: Option<u32>,
+    /// What slow start stops at, and until when.
+    ceiling: Option<(u32, Timestamp)>,
     pause: Duration,
     sent_last_minute: VecDeque<Timestamp>,
     day: u64,
@@ -58,6 +63,7 @@ impl Throttle {
             caps,
             state: RouteState::Ready,
             slow_start: None,
+            ceiling: None,
             pause: FIRST_PAUSE,
             sent_last_minute: (0..last_minute).map(|_| last_sent).collect(),
             day: memory.day,
@@ -100,7 +106,10 @@ impl Throttle {
     /// How many attempts may run at once at `now`.
     pub fn concurrency(&mut self, now: Timestamp) -> u32 {
         match self.state(now) {
-            RouteState::Ready => self.slow_start.unwrap_or(self.caps.concurrency).min(self.caps.concurrency),
+            RouteState::Ready => {
+                self.ceiling = self.ceiling.filter(|(_, until)| *until > now);
+                self.slow_start.unwrap_or(self.caps.concurrency).min(self.most())
+            }
             _ => 0,
         }
     }
@@ -163,7 +172,13 @@ impl Throttle {
     /// A message was taken by the server.
     pub fn succeeded(&mut self) {
         self.pause = FIRST_PAUSE;
-        self.slow_start = self.slow_start.map(|n| n.saturating_mul(2)).filter(|n| *n < self.caps.concurrency);
+        let most = self.most();
+        self.slow_start = self.slow_start.map(|n| n.saturating_mul(2).min(most)).filter(|n| *n < self.caps.concurrency);
+    }
+
+    /// The connections that it may have at best.
+    fn most(&self) -> u32 {
+        self.ceiling.map_or(self.caps.concurrency, |(most, _)| most.min(self.caps.concurrency))
     }
 
     /// The server asks for less. Pauses double with every trouble that no success came between; trouble heard by attempts that
@@ -175,6 +190,11 @@ impl Throttle {
         let news = self.pause == FIRST_PAUSE;
         let pause = self.pause.max(at_least.unwrap_or_default()).mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        let again = self.troubles.back().and_then(|(_, to)| *to).is_some_and(|to| now.since(to) < CEILING);
+        let had = self.slow_start.unwrap_or(self.most());
+        if again && had > 1 {
+            self.ceiling = Some((had / 2, now + CEILING));
+        }
         self.slow_start = Some(1);
         self.state = RouteState::Throttled { until: now + pause, reason: reason.to_owned() };
         self.begin_trouble(now);
@@ -228,6 +248,7 @@ impl Throttle {
             *from = (*from).min(now);
             *to = to.map(|to| to.min(now));
         }
+        self.ceiling = self.ceiling.map(|(most, until)| (most, until - back));
         match &mut self.state {
             RouteState::Throttled { until, .. } => *until = *until - back,
             RouteState::Suspended { since, .. } => *since = (*since).min(now),
@@ -304,6 +325,34 @@ mod tests {
         assert!(sent.windows(4).all(|w| w[3] - w[0] > 60), "{sent:?}");
         assert_eq!(sent.len(), 15);
         assert_eq!(throttle.next_change(at(299)), Some(at(248) + MINUTE));
+    }
+
+    #[test]
+    fn a_server_that_bears_less_than_the_cap_is_asked_for_more_only_now_and_then() {
+        let mut throttle = fresh(Caps { per_minute: None, per_day: None, ..caps() }, 0);
+        let (mut pauses, mut sent) = (0, 0);
+        for second in 0..3600 {
+            // It bears two connections; each delivers a message a second.
+            match throttle.concurrency(at(second)) {
+                0 => {}
+                n @ 1..=2 => (0..n).for_each(|_| {
+                    sent += 1;
+                    throttle.succeeded();
+                }),
+                _ => {
+                    throttle.back_off("421 too many connections", None, at(second), 0.0);
+                    pauses += 1;
+                }
+            }
+        }
+        assert!(pauses <= 16 && sent > 6_600, "{pauses} pauses, {sent} sent");
+        // One that bears more again gets it.
+        let mut later = 3600 + 700;
+        while throttle.concurrency(at(later)) < 8 {
+            throttle.succeeded();
+            later += 1;
+        }
+        assert!(later < 4320, "{later}");
     }
 
     #[test]
