@@ -121,7 +121,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let defaults = customer::Defaults {
         bulk,
         bounce_mail,
-        message_size: limits.message_size,
+        message_size: limits.message_size.saturating_add(crate::route::ADDED),
         signing: &signing,
         tiers: root.is_sound().then_some(&tiers),
     };

@@ -9,7 +9,7 @@ use super::reader::Table;
 use super::secret::{self, Source};
 use super::value::{ByteSize, HostName, Port};
 use crate::route::{
-    Caps, CapsOverride, Login, LoginSecret, Preset, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion,
+    ADDED, Caps, CapsOverride, Login, LoginSecret, Preset, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion,
 };
 
 const USERNAME: Source =
@@ -47,7 +47,7 @@ pub(super) fn route(table: &Table<'_>, usual: Usual) -> Option<Arc<Route>> {
     let login = login(table, mode, usual.login_required);
     let caps = caps(&table.table("limits"), usual.caps);
     let message_size = table.or("message_size", ByteSize(usual.message_size)).0;
-    if message_size == 0 {
+    if message_size <= ADDED {
         table.mistake("message_size", "nothing could be sent; write a size like \"25 MiB\"");
     }
     let route = Route { id: usual.id, kind: usual.kind, host: host?.0, port, tls, login, caps, message_size };

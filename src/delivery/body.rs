@@ -104,7 +104,7 @@ impl Transfer<'_> {
         let mut at = 0;
         for field in fields(header) {
             let raw = field.as_ref().map_or_else(|line| *line, |field| field.raw());
-            if field.is_ok_and(|field| is_for_mailjet(field.name())) {
+            if field.is_ok_and(|field| field.is_for_mailjet()) {
                 self.stuffer.stuff(&header[run..at], out)?;
                 run = at + raw.len();
             }
@@ -112,12 +112,6 @@ impl Transfer<'_> {
         }
         self.stuffer.stuff(&header[run..], out)
     }
-}
-
-/// Whether a field steers Mailjet (`X-MJ-…`, `X-Mailjet-…`).
-fn is_for_mailjet(name: &[u8]) -> bool {
-    let starts = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
-    starts(b"X-MJ-") || starts(b"X-Mailjet-")
 }
 
 #[cfg(test)]

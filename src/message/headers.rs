@@ -35,6 +35,12 @@ impl<'a> Field<'a> {
     pub fn is(&self, name: &str) -> bool {
         self.name().eq_ignore_ascii_case(name.as_bytes())
     }
+
+    /// Whether it steers Mailjet (`X-MJ-…`, `X-Mailjet-…`) and goes nowhere else.
+    pub fn is_for_mailjet(&self) -> bool {
+        let starts = |with: &[u8]| self.name().get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+        starts(b"X-MJ-") || starts(b"X-Mailjet-")
+    }
 }
 
 /// Splits a header block (fields with CRLF line ends, without the blank line) into fields. `Err` holds the first

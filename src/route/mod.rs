@@ -53,8 +53,19 @@ pub struct Route {
     pub login: Option<Login>,
     /// What the server bears.
     pub caps: Caps,
-    /// The largest message it takes, in octets.
+    /// The largest message it takes, in octets, with all that is added to it: more than [`ADDED`].
     pub message_size: u64,
+}
+
+/// What of a route's `message_size` is kept for the lines that go before a message: Received, signatures, Date, Message-ID. They are
+/// two or three KiB; a repeated field makes a signature longer each time.
+pub const ADDED: u64 = 16 << 10;
+
+impl Route {
+    /// The largest message that can be taken for it, in octets as its sender counts them.
+    pub fn carries(&self) -> u64 {
+        self.message_size.saturating_sub(ADDED)
+    }
 }
 
 /// Mailjet understands `X-MJ-*` and `X-Mailjet-*`; elsewhere these fields are cut.

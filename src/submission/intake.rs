@@ -14,8 +14,10 @@ use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
 use crate::dkim::{BodyHasher, Job};
 use crate::events::{Event, EventKind};
+use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Header, QueueId};
+use crate::message::{BodyKind, Envelope, Field, Header, QueueId};
+use crate::route::{Route, RouteKind};
 use crate::smtp::{EnhancedCode, Flaw, Reply, ReversePath};
 use crate::spool::{self, Draft, Durable, Kind, Lane};
 use crate::time::Timestamp;
@@ -32,6 +34,8 @@ pub(super) struct Intake {
     client_takes_utf8: bool,
     content: Vec<Vec<u8>>,
     len: u64,
+    /// What the client has sent, and may send.
+    sent: u64,
     most: u64,
     phase: Phase,
     /// Its part of the memory for all messages.
@@ -76,6 +80,7 @@ impl Intake {
             client_takes_utf8: mail.smtputf8,
             content: vec![first],
             len: 0,
+            sent: 0,
             most: limits.message_size,
             phase: Phase::Header { searched: 0 },
             share,
@@ -110,13 +115,15 @@ impl Intake {
         if self.is_refused() || text.is_empty() {
             return;
         }
-        self.len += text.len() as u64;
-        if self.len > self.most {
+        self.sent += text.len() as u64;
+        if self.sent > self.most {
             return self.refuse(too_large(self.most));
         }
-        if self.envelope.body == BodyKind::SevenBit && !text.is_ascii() {
-            self.envelope.body = BodyKind::EightBit;
-        }
+        self.take(text, context);
+    }
+
+    fn take(&mut self, text: &[u8], context: &Context) {
+        self.len += text.len() as u64;
         match &mut self.phase {
             Phase::Header { searched } => {
                 // The header stays in one chunk, however long that makes it until the bound is checked below.
@@ -130,6 +137,9 @@ impl Intake {
                 }
             }
             Phase::Body(body) => {
+                if self.envelope.body == BodyKind::SevenBit && !text.is_ascii() {
+                    self.envelope.body = BodyKind::EightBit;
+                }
                 body.hasher.update(text);
                 append(&mut self.content, text);
             }
@@ -153,9 +163,6 @@ impl Intake {
         let block = &first[..end];
         let bounds = Bounds { lines: context.limits.header_lines, received: context.limits.received };
         let header = scan::scan(block, bounds).map_err(|why| policy::bad_header(&why))?;
-        self.envelope.smtputf8 = (self.client_takes_utf8 && !block.is_ascii())
-            || self.envelope.recipients.iter().any(|r| r.address.needs_smtputf8())
-            || self.envelope.reverse_path.mailbox().is_some_and(|m| m.needs_smtputf8());
         let decision = policy::decide(
             &context.directory.load(),
             &context.standings,
@@ -168,12 +175,22 @@ impl Intake {
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
         let header_len = end - cut;
         self.len -= cut as u64;
-        self.most = self.most.min(decision.message_size);
-        if self.len > self.most {
+        self.most = self.most.min(decision.route.carries());
+        if self.sent > self.most {
             return Err(too_large(self.most));
         }
+        // Told of what leaves: a server that lacks an extension must not be asked for it for the sake of a field it never gets.
+        let (kept, body) = (&first[..header_len], &first[header_len + 2..]);
+        let in_ascii = is_ascii_on(decision.route.kind, kept);
+        let envelope = &mut self.envelope;
+        envelope.smtputf8 = (self.client_takes_utf8 && !in_ascii)
+            || envelope.recipients.iter().any(|r| r.address.needs_smtputf8())
+            || envelope.reverse_path.mailbox().is_some_and(|m| m.needs_smtputf8());
+        if !(in_ascii && body.is_ascii()) {
+            envelope.body = BodyKind::EightBit;
+        }
         let mut hasher = decision.signer.body_hasher();
-        hasher.update(&first[header_len + 2..]);
+        hasher.update(body);
         if first.len() > CHUNK {
             let rest = first.split_off(CHUNK);
             append(&mut self.content, &rest);
@@ -185,11 +202,11 @@ impl Intake {
     /// CRLF (BDAT only).
     pub(super) async fn finish(mut self, ends_with_line: bool, trace: &Trace, context: &Context) -> Reply {
         if !ends_with_line {
-            self.push(b"\r\n", context);
+            self.take(b"\r\n", context);
         }
         if let Phase::Header { .. } = self.phase {
             // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
-            self.push(b"\r\n", context);
+            self.take(b"\r\n", context);
             if let Phase::Header { .. } = self.phase {
                 let end = self.content[0].len() - 2;
                 self.header_read(end, context);
@@ -208,7 +225,7 @@ impl Intake {
     }
 
     async fn accept(self, trace: &Trace, context: &Context) -> Result<Durable, Refusal> {
-        let Intake { envelope, content, len, phase, share, most, .. } = self;
+        let Intake { envelope, content, len, phase, share, .. } = self;
         let Body { header, header_len, decision, hasher } = match phase {
             Phase::Body(body) => *body,
             Phase::Refused(refusal) => return Err(*refusal),
@@ -236,8 +253,8 @@ impl Intake {
         prefix.extend_from_slice(&signed.signatures);
         prefix.extend_from_slice(&signed.header[..added_len]);
         let size = len + prefix.len() as u64;
-        if size > most {
-            return Err(too_large(most));
+        if size > decision.route.message_size {
+            return Err(too_much_added(&decision.route));
         }
         let accepted = Accepted {
             message_id: message_id.clone(),
@@ -295,6 +312,12 @@ fn queued(receipt: &Durable) -> Reply {
     Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()))
 }
 
+/// Whether what goes out of a header over this kind of route is all ASCII.
+fn is_ascii_on(kind: RouteKind, header: &[u8]) -> bool {
+    let leaves = |field: &Field<'_>| kind == RouteKind::Mailjet || !field.is_for_mailjet();
+    header.is_ascii() || fields(header).flatten().filter(leaves).all(|field| field.raw().is_ascii())
+}
+
 /// Fills the last chunk, and begins new ones.
 fn append(content: &mut Vec<Vec<u8>>, mut text: &[u8]) {
     while !text.is_empty() {
@@ -335,9 +358,14 @@ pub(super) fn no_room(why: NoRoom) -> Refusal {
 }
 
 fn too_large(most: u64) -> Refusal {
-    let text = format!(
-        "the message with what is added to its header is larger than the {most} octets that can be sent this way"
-    );
+    let text = format!("the message is larger than the {most} octets that can be sent this way");
+    Refusal::new(552, EnhancedCode(5, 3, 4), "size", text)
+}
+
+/// Only a header with hundreds of fields that are signed comes here.
+fn too_much_added(route: &Route) -> Refusal {
+    let text =
+        format!("with its signatures the message is larger than the {} octets sent this way", route.message_size);
     Refusal::new(552, EnhancedCode(5, 3, 4), "size", text)
 }
 
@@ -362,7 +390,7 @@ pub(super) fn carries(reverse_path: &ReversePath, context: &Context) -> u64 {
     let directory = context.directory.load();
     let route = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()).and_then(|domain| {
         let customer = directory.by_domain(domain)?;
-        directory.route(customer, context.standings.get(domain)).map(|route| route.message_size)
+        directory.route(customer, context.standings.get(domain)).map(|route| route.carries())
     });
     route.unwrap_or(u64::MAX)
 }

@@ -45,7 +45,8 @@ pub struct Limits {
     pub minimum_rate: u64,
     /// See `minimum_rate`.
     pub minimum_rate_grace: Duration,
-    /// Octets of a message, header included; more hear 552 5.3.4. Routes may carry less.
+    /// Octets of a message as the client sends them (RFC 1870 §5: line ends count, stuffed dots and the final one do not), whatever
+    /// is cut or added here; more hear 552 5.3.4. Routes may carry less.
     pub message_size: u64,
     /// Octets of the header block, at most [`MAX_HEADER_SIZE`]; more hear 552 5.3.4.
     pub header_size: usize,

@@ -8,7 +8,7 @@ use super::public_mailboxes::is_public_mailbox;
 use crate::customer::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standings, Via};
 use crate::dkim::Signer;
 use crate::message::{Header, HeaderError, Urgency};
-use crate::route::RouteKind;
+use crate::route::{Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
 
 /// Who sends.
@@ -61,8 +61,8 @@ pub(super) struct Decision {
     pub(super) from_domain: Domain,
     pub(super) signer: Arc<Signer>,
     pub(super) urgency: Urgency,
-    /// What the route carries, in octets.
-    pub(super) message_size: u64,
+    /// The way it would go now. When it goes, it may be another.
+    pub(super) route: Arc<Route>,
     /// What the operator should know all the same.
     pub(super) warning: Option<String>,
 }
@@ -124,7 +124,7 @@ pub(super) fn decide(
         from_domain: from_domain.clone(),
         signer,
         urgency,
-        message_size: route.message_size,
+        route: Arc::clone(route),
         warning,
     })
 }

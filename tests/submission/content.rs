@@ -83,6 +83,29 @@ fn bcc_is_dropped_and_what_is_missing_is_added_and_signed() {
 }
 
 #[test]
+fn what_does_not_leave_needs_no_extension() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    let mut needs = |domain: &str, fields: &str, body: &str| {
+        client.say(&format!("MAIL FROM:<a@{domain}> SMTPUTF8"), "250");
+        client.say("RCPT TO:<kunde@example.com>", "250");
+        client.say("DATA", "354");
+        client.send(format!("From: a@{domain}\r\n{fields}\r\n{body}\r\n.\r\n"));
+        client.hear("250");
+        let envelope = server.spool.drafts().pop().unwrap().envelope.clone();
+        (envelope.body, envelope.smtputf8)
+    };
+    let (seven, eight) = ((BodyKind::SevenBit, false), (BodyKind::EightBit, true));
+    assert_eq!(needs("test.dk", "Bcc: S\u{f8}ren <x@y.dk>\r\n", "Hej"), seven);
+    assert_eq!(needs("test.dk", "Subject: S\u{f8}ren\r\nBcc: x@y.dk\r\n", "Hej"), eight);
+    assert_eq!(needs("test.dk", "Bcc: x@y.dk\r\n", "S\u{f8}ren"), (BodyKind::EightBit, false));
+    // What steers Mailjet goes to Mailjet only.
+    assert_eq!(needs("test.dk", "X-MJ-CustomID: S\u{f8}ren\r\n", "Hej"), eight);
+    assert_eq!(needs("own.dk", "X-MJ-CustomID: S\u{f8}ren\r\n", "Hej"), seven);
+    assert_eq!(needs("own.dk", "X-MJ-CustomID: 1\r\nX-Other: S\u{f8}ren\r\n", "Hej"), eight);
+}
+
+#[test]
 fn what_is_there_is_not_added_again() {
     let server = Setup::default().start();
     let mut client = server.logged_in();

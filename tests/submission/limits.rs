@@ -274,14 +274,14 @@ fn size_is_bounded_at_mail_and_at_the_end() {
     let server = setup.start();
     let mut client = server.logged_in();
     client.say("MAIL FROM:<a@own.dk> SIZE=100001", "552 5.3.4");
-    // The route of test.dk carries less.
+    // The route of test.dk carries less, and what is added must fit, too.
     client.say("MAIL FROM:<a@test.dk> SIZE=50001", "552 5.3.4");
     client.say("MAIL FROM:<a@own.dk> SIZE=100000", "250");
     client.say("RSET", "250");
     let body = format!("{}\n", "x".repeat(99));
     for (from, lines, reply) in [
-        ("a@test.dk", 400, "250"),
-        ("a@test.dk", 510, "552 5.3.4"),
+        ("a@test.dk", 330, "250"),
+        ("a@test.dk", 490, "552 5.3.4"),
         ("a@own.dk", 900, "250"),
         ("a@own.dk", 1100, "552 5.3.4"),
     ] {
@@ -292,6 +292,50 @@ fn size_is_bounded_at_mail_and_at_the_end() {
     // The message is read to its end and no memory is left behind.
     client.say("NOOP", "250");
     assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
+fn the_size_limit_is_what_the_client_sends_to_the_octet() {
+    const LIMIT: usize = 30_000;
+    // Stuffed dots are not counted, the field that is cut is, and what is added here is not.
+    let start = "From: a@DOMAIN\r\nBcc: b@example.com\r\n\r\n.dot\r\n";
+    for domain in ["test.dk", "own.dk"] {
+        let mut setup = Setup::with(|l| l.message_size = if domain == "own.dk" { LIMIT as u64 } else { 1 << 20 });
+        setup.tier_size = LIMIT as u64 + postbud::route::ADDED;
+        let server = setup.start();
+        let mut client = server.logged_in();
+        let begin = start.replace("DOMAIN", domain);
+        for (size, reply) in [(LIMIT - 1, "250 2.0.0"), (LIMIT, "250 2.0.0"), (LIMIT + 1, "552 5.3.4")] {
+            let lines = format!("{}\r\n", "x".repeat(98)).repeat((size - begin.len()) / 100 - 1);
+            let rest = size - begin.len() - lines.len();
+            for (by_data, ended) in [(true, true), (false, true), (false, false)] {
+                // Over BDAT the last line may have no end; the one it is given is not counted.
+                let last = format!("{}{}", "y".repeat(rest - 2), if ended { "\r\n" } else { "yy" });
+                let message = format!("{begin}{lines}{last}");
+                assert_eq!(message.len(), size);
+                for announced in [true, false] {
+                    let case = format!("{domain} {size} DATA {by_data} ended {ended} SIZE {announced}");
+                    let parameter = if announced { format!(" SIZE={size}") } else { String::new() };
+                    client.send(format!("MAIL FROM:<a@{domain}>{parameter}\r\n"));
+                    let heard = client.reply();
+                    if announced && size > LIMIT {
+                        assert!(heard.starts_with(reply), "{case}: {heard}");
+                        continue;
+                    }
+                    assert!(heard.starts_with("250"), "{case}: {heard}");
+                    client.say("RCPT TO:<b@example.com>", "250");
+                    if by_data {
+                        client.say("DATA", "354");
+                        client.send(format!("{}.\r\n", message.replace("\r\n.dot", "\r\n..dot")));
+                    } else {
+                        client.send(format!("BDAT {size} LAST\r\n{message}"));
+                    }
+                    let heard = client.reply();
+                    assert!(heard.starts_with(reply), "{case}: {heard}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
