@@ -39,6 +39,16 @@ pub enum HeaderError {
         /// Its beginning, in printable ASCII.
         text: String,
     },
+    /// White space to some readers and text to others: verifiers do not agree on what was signed.
+    #[error(
+        "header field {field} holds a {what}, which breaks its signature: take it out, or encode the text (RFC 2047)"
+    )]
+    Control {
+        /// The field's name.
+        field: String,
+        /// Which octet.
+        what: &'static str,
+    },
     /// No From.
     #[error("the message has no From field")]
     NoFrom,
@@ -89,6 +99,12 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
         line += memchr::memchr_iter(b'\n', raw).count();
         if line > bounds.lines + 1 {
             return Err(HeaderError::Lines(bounds.lines));
+        }
+        // RFC 6376 §2.8: white space is space and tab. OpenDKIM takes these for white space, too, dkimpy and Mail::DKIM do so at
+        // the ends of a value. Other controls are text to all of them.
+        if let Some(at) = memchr::memchr2(0x0b, 0x0c, raw) {
+            let what = if raw[at] == 0x0b { "vertical tab (octet 0x0B)" } else { "form feed (octet 0x0C)" };
+            return Err(HeaderError::Control { field: excerpt(field.name()), what });
         }
         if let Some(i) = ONCE.iter().position(|name| field.is(name)) {
             if once[i].replace(field.value()).is_some() {
@@ -235,6 +251,17 @@ mod tests {
         }
         assert_eq!(scanned("Subject: x\r\n"), Err(HeaderError::NoFrom));
         assert_eq!(scanned(""), Err(HeaderError::NoFrom));
+    }
+
+    #[test]
+    fn what_only_some_take_for_white_space_is_refused_by_its_name() {
+        for (control, what) in [('\x0b', "vertical tab"), ('\x0c', "form feed")] {
+            for value in [format!(" a{control}b"), format!("{control}"), format!(" a\r\n\t{control}b")] {
+                let refused = scanned(&format!("From: a@test.dk\r\nSubject:{value}\r\n")).unwrap_err().to_string();
+                assert!(refused.starts_with(&format!("header field Subject holds a {what} ")), "{refused}");
+            }
+        }
+        assert!(scanned("From: a@test.dk\r\nSubject: \x1b$B%F%9%H\x1b(B\t\x7f\x01\r\n").is_ok());
     }
 
     #[test]

@@ -72,6 +72,7 @@ fn generated() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         1 => "[!-~æøåÆØÅ €\t]{0,200}",
         1 => "([!-~]{1,30}\r\n[ \t]{1,4}){1,4}[!-~]{1,20}[ \t]{0,3}",
         1 => "[ \t]{0,5}",
+        1 => "[\x01-\x08\x0e-\x1f\x7f a]{0,20}",
     ];
     let name = prop_oneof![
         "(To|Cc|Reply-To|Date|Message-ID|MIME-Version|Content-Type|References|List-Id|X-Other|Sender)",
@@ -83,6 +84,7 @@ fn generated() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         3 => "[ -~]{0,78}",
         1 => "[!-~æøå\t ]{0,300}",
         1 => "[ \t]{0,6}",
+        1 => "[\x01-\x09\x0b\x0c\x0e-\x1f\x7f a]{0,20}",
         1 => Just(String::new()),
     ];
     (prop::collection::vec(field, 0..12), prop::collection::vec(line, 0..30)).prop_map(|(fields, lines)| {
