@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::smtp::{Mailbox, PathError};
+use crate::smtp::{Domain, Mailbox, PathError};
 
 /// Why a field does not hold exactly one address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -17,12 +17,17 @@ pub enum AddressError {
     /// A list.
     #[error("holds more than one address")]
     Several,
-    /// `name: a@test.dk;`
-    #[error("holds a group instead of an address")]
+    /// `name: a@test.dk;`, or such a name outside of quotes.
+    #[error(
+        "is not of the form \"Name\" <address>: a name with a colon or semicolon needs its quotes, and no group is taken"
+    )]
     Group,
     /// No `name <address>` and no `address`.
     #[error("is not of the form \"Name\" <address>")]
     Syntax,
+    /// A domain in a form that not everybody looks up as the same one.
+    #[error("has its domain in a form that others may take for another one; write it as {0}")]
+    Form(Domain),
     /// The address itself.
     #[error("{0}")]
     Address(PathError),
@@ -140,7 +145,14 @@ impl Cursor<'_> {
         if address.split_once("=?").is_some_and(|(_, rest)| rest.contains("?=")) {
             return Err(AddressError::Syntax);
         }
-        Mailbox::parse(address).map_err(AddressError::Address)
+        let mailbox = Mailbox::parse(address).map_err(AddressError::Address)?;
+        match mailbox.domain() {
+            // Whose key signs is decided by our reading; DMARC (RFC 9989) compares the verifier's with it.
+            Some(domain) if !address.rsplit('@').next().is_some_and(|text| domain.is_plainly(text)) => {
+                Err(AddressError::Form(domain.clone()))
+            }
+            _ => Ok(mailbox),
+        }
     }
 
     /// Nothing but space may follow.
@@ -193,7 +205,7 @@ mod tests {
             (b" <@evil.dk:a@test.dk>", AddressError::Syntax),
             (b" a @test.dk", AddressError::Syntax),
             (b" a@ test.dk", AddressError::Syntax),
-            (b" a@test.dk.(x)evil.dk", AddressError::Syntax),
+            (b" a@test.dk.(x)evil.dk", AddressError::Form(Domain::parse("test.dk").unwrap())),
             (b" \"a <a@test.dk>", AddressError::Syntax),
             (b" (a <a@test.dk>", AddressError::Syntax),
             (b" <a@test.dk", AddressError::Syntax),
@@ -207,6 +219,13 @@ mod tests {
             assert_eq!(single(value), Err(why), "{:?}", value.escape_ascii());
         }
         assert!(matches!(single(b" a..b@test.dk"), Err(AddressError::Address(_))));
+        for value in ["Firma :) <a@test.dk>", "A; B <a@test.dk>"] {
+            let why = single(value.as_bytes()).unwrap_err();
+            assert!(why.to_string().contains("colon or semicolon needs its quotes"), "{why}");
+        }
+        for value in ["a@bl\u{e5}b\u{c6}r.dk", "<a@test\u{3002}dk>", "X <a@test.dk.>", "a@stra\u{df}e.de"] {
+            assert!(matches!(single(value.as_bytes()), Err(AddressError::Form(_))), "{value}");
+        }
     }
 
     proptest! {

@@ -54,6 +54,14 @@ impl Domain {
         &self.0
     }
 
+    /// Whether every reader takes `text` for this name. Not so where it has to be mapped first (UTS 46: `Æ`, full-width letters,
+    /// `。` for a dot), where IDNA 2003 and 2008 read a letter in two ways (`ß`), and where it ends with a dot.
+    pub fn is_plainly(&self, text: &str) -> bool {
+        let mut written = text.split('.');
+        self.0.split('.').all(|label| written.next().is_some_and(|text| is_label(label, text)))
+            && written.next().is_none()
+    }
+
     /// Whether this is `parent` or a name below it.
     pub fn is_within(&self, parent: &Domain) -> bool {
         self == parent || self.0.strip_suffix(&*parent.0).is_some_and(|rest| rest.ends_with('.'))
@@ -69,6 +77,16 @@ impl fmt::Display for Domain {
 impl fmt::Debug for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Whether `text` is `label` itself or its U-label. The case of ASCII letters is the same to DNS.
+fn is_label(label: &str, text: &str) -> bool {
+    text.eq_ignore_ascii_case(label) || {
+        // UTS 46 §4: the deviation characters.
+        let is_read_in_two_ways = text.contains(['\u{df}', '\u{3c2}', '\u{200c}', '\u{200d}']);
+        let (unicode, sound) = idna::domain_to_unicode(label);
+        sound.is_ok() && !is_read_in_two_ways && unicode.eq_ignore_ascii_case(text)
     }
 }
 
@@ -218,6 +236,29 @@ mod tests {
             ["", ".", "a..b", "-a.dk", "a-.dk", "a b.dk", "a\r.dk", "x".repeat(64).as_str(), "[1.2.3.4]", "a@b.dk"]
         {
             assert!(Domain::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_readers_must_map_first_is_not_plain() {
+        for (text, plain) in [
+            ("Test.DK", true),
+            ("blåbær.dk", true),
+            ("Blåbær.DK", true),
+            ("XN--blbr-roah.dk", true),
+            ("mail.blåbær.xn--blbr-roah.dk", true),
+            ("BLÅBÆR.dk", false),
+            ("bla\u{30a}bær.dk", false),
+            ("ｔest.dk", false),
+            ("test\u{3002}dk", false),
+            ("te\u{ad}st.dk", false),
+            ("straße.de", false),
+            ("xn--strae-oqa.de", true),
+            ("test.dk.", false),
+        ] {
+            let domain = Domain::parse(text).unwrap();
+            assert_eq!(domain.is_plainly(text), plain, "{text} is {domain}");
+            assert!(domain.is_plainly(domain.as_str()));
         }
     }
 
