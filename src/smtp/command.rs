@@ -97,6 +97,8 @@ pub enum Refusal {
     Sender(PathError),
     /// The path of RCPT.
     Recipient(PathError),
+    /// The reserved recipient without a domain.
+    Postmaster,
 }
 
 impl Refusal {
@@ -119,6 +121,11 @@ impl Refusal {
             }
             Refusal::Sender(why) => Reply::new(501, EnhancedCode(5, 1, 7), format!("MAIL FROM: {why}")),
             Refusal::Recipient(why) => Reply::new(501, EnhancedCode(5, 1, 3), format!("RCPT TO: {why}")),
+            // RFC 5321 §4.5.1 has it delivered by servers that deliver. This one only sends, for those who log in.
+            Refusal::Postmaster => {
+                let text = "this relay has no mailboxes, its postmaster's neither: give the address with its domain";
+                Reply::new(550, EnhancedCode(5, 1, 1), text)
+            }
         }
     }
 }
@@ -204,8 +211,11 @@ fn number(digits: &str) -> Option<u64> {
     legal.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
+const MAIL: Refusal = Refusal::Syntax("MAIL FROM:<address> [parameters]");
+const RCPT: Refusal = Refusal::Syntax("RCPT TO:<address> [parameters]");
+
 fn mail(rest: &str) -> Result<Mail, Refusal> {
-    let (path, parameters) = path(rest, "FROM:").ok_or(Refusal::Syntax("MAIL FROM:<address> [parameters]"))?;
+    let (path, parameters) = path(rest, "FROM:").ok_or(MAIL)?;
     let path = match path {
         "" => ReversePath::Null,
         path => ReversePath::Mailbox(mailbox(path).map_err(Refusal::Sender)?),
@@ -242,14 +252,18 @@ fn mail(rest: &str) -> Result<Mail, Refusal> {
                 let legal = value.filter(|v| v.len() <= 500 && (*v == "<>" || dsn::is_xtext(v)));
                 set(&mut auth, legal, "AUTH")?;
             }
-            n => return Err(Refusal::Parameter(n.to_owned())),
+            n if is_keyword(n) => return Err(Refusal::Parameter(n.to_owned())),
+            _ => return Err(MAIL),
         }
     }
     Ok(mail)
 }
 
 fn rcpt(rest: &str) -> Result<Rcpt, Refusal> {
-    let (path, parameters) = path(rest, "TO:").ok_or(Refusal::Syntax("RCPT TO:<address> [parameters]"))?;
+    let (path, parameters) = path(rest, "TO:").ok_or(RCPT)?;
+    if path.eq_ignore_ascii_case("postmaster") {
+        return Err(Refusal::Postmaster);
+    }
     let address = mailbox(path).map_err(Refusal::Recipient)?;
     let mut rcpt = Rcpt { address, notify: None, orcpt: None };
     for (name, value) in Parameters(parameters) {
@@ -259,10 +273,16 @@ fn rcpt(rest: &str) -> Result<Rcpt, Refusal> {
                 let legal = value.filter(|v| v.len() <= 500 && dsn::is_orcpt(v));
                 set(&mut rcpt.orcpt, legal.map(str::to_owned), "ORCPT")?;
             }
-            n => return Err(Refusal::Parameter(n.to_owned())),
+            n if is_keyword(n) => return Err(Refusal::Parameter(n.to_owned())),
+            _ => return Err(RCPT),
         }
     }
     Ok(rcpt)
+}
+
+/// RFC 5321 §4.1.2: esmtp-keyword.
+fn is_keyword(name: &str) -> bool {
+    !name.starts_with('-') && !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// Takes a parameter's value once.
@@ -388,6 +408,8 @@ mod tests {
         ] {
             assert!(recipient(line).is_err(), "{line}");
         }
+        assert_eq!(recipient("RCPT TO:<Postmaster>"), Err(Refusal::Postmaster));
+        assert_eq!(recipient("RCPT TO:<a@test.dk> =x"), Err(RCPT));
         assert_eq!(Command::parse(b"MAIL FROM:<a@test.dk>\rRCPT"), Err(Refusal::Octets));
         assert_eq!(Command::parse(b"MAIL FROM:<\xe6@test.dk>"), Err(Refusal::Octets));
     }
@@ -407,6 +429,9 @@ mod tests {
             ("SMTPUTF8=1", Refusal::Value("SMTPUTF8")),
             ("XFOO=1", Refusal::Parameter("XFOO".into())),
             ("ENVID=a=b", Refusal::Value("ENVID")),
+            ("=x", MAIL),
+            ("-X=1", MAIL),
+            ("<b@test.dk>", MAIL),
         ] {
             let line = format!("MAIL FROM:<a@test.dk> {parameter}");
             assert_eq!(Command::parse(line.as_bytes()), Err(refusal), "{line}");
