@@ -38,12 +38,30 @@ pub(super) struct Logins {
     turns: Arc<Semaphore>,
     /// As many as were ever in use at once: no more than there are turns.
     memories: Arc<Mutex<Vec<Memory>>>,
-    addresses: Strikes<IpAddr>,
-    /// By digest: a mistyped name may be a password.
-    names: Strikes<[u8; 32]>,
+    strikes: Arc<Struck>,
     delay: Duration,
     longest: Duration,
     per_address: u32,
+}
+
+/// Who was wrong how often.
+struct Struck {
+    addresses: Strikes<IpAddr>,
+    /// By digest: a mistyped name may be a password.
+    names: Strikes<[u8; 32]>,
+}
+
+impl Struck {
+    /// Adds a wrong login; returns how many there are now.
+    fn strike(&self, peer: IpAddr, name: [u8; 32], now: Instant) -> u32 {
+        self.addresses.strike(peer, now).max(self.names.strike(name, now))
+    }
+
+    /// A login was right.
+    fn forget(&self, peer: &IpAddr, name: &[u8; 32]) {
+        self.addresses.forget(peer);
+        self.names.forget(name);
+    }
 }
 
 impl Logins {
@@ -53,8 +71,10 @@ impl Logins {
         Logins {
             turns: Arc::new(Semaphore::new((cores / 2).max(1))),
             memories: Arc::default(),
-            addresses: Strikes::new(limits.login_window),
-            names: Strikes::new(limits.login_window),
+            strikes: Arc::new(Struck {
+                addresses: Strikes::new(limits.login_window),
+                names: Strikes::new(limits.login_window),
+            }),
             delay: limits.login_delay,
             longest: limits.longest_login_delay,
             per_address: limits.login_failures_per_address,
@@ -64,43 +84,50 @@ impl Logins {
     /// Checks one login. A wrong one returns only after its delay, counted from the start, so that its length says nothing
     /// about what was compared.
     pub(super) async fn check(&self, submitters: Arc<Submitters>, credentials: Credentials, peer: IpAddr) -> Login {
-        // A right password is right however often others were wrong: nobody locks webCRM out by guessing at its name.
-        if let Some(submitter) = submitters.remembered(&credentials) {
-            return Login::Right { submitter, remembered: true };
-        }
         let start = Instant::now();
         let peer = counted_as(peer);
+        let name = digest::digest(&digest::SHA256, credentials.username.as_bytes());
+        let name: [u8; 32] = name.as_ref().try_into().expect("SHA-256 has 32 octets");
+        let from_memory = || {
+            let submitter = submitters.remembered(&credentials)?;
+            self.strikes.forget(&peer, &name);
+            Some(Login::Right { submitter, remembered: true })
+        };
+        // A right password is right however often others were wrong: nobody locks webCRM out by guessing at its name.
+        if let Some(right) = from_memory() {
+            return right;
+        }
         let Ok(Ok(turn)) = tokio::time::timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await else {
             return Login::Busy;
         };
         // Looked at only now: guesses made at once over many connections take their turns one after the other.
-        if self.addresses.count(&peer, start) >= self.per_address {
+        if self.strikes.addresses.count(&peer, start) >= self.per_address {
             return Login::Throttled;
         }
         // Meanwhile another connection may have had the same password verified.
-        if let Some(submitter) = submitters.remembered(&credentials) {
-            return Login::Right { submitter, remembered: true };
+        if let Some(right) = from_memory() {
+            return right;
         }
-        let name = digest::digest(&digest::SHA256, credentials.username.as_bytes());
-        let name: [u8; 32] = name.as_ref().try_into().expect("SHA-256 has 32 octets");
-        let memories = Arc::clone(&self.memories);
+        let (memories, struck) = (Arc::clone(&self.memories), Arc::clone(&self.strikes));
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let kept = || memories.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = kept().pop().unwrap_or_default();
             let submitter = submitters.verify(&credentials, &mut memory);
             kept().push(memory);
-            submitter
+            // Before the turn is given up: the next guess is counted against it.
+            match submitter {
+                Some(submitter) => {
+                    struck.forget(&peer, &name);
+                    Ok(submitter)
+                }
+                None => Err(struck.strike(peer, name, start)),
+            }
         })
         .await;
         match checked {
-            Ok(Some(submitter)) => {
-                self.names.forget(&name);
-                self.addresses.forget(&peer);
-                Login::Right { submitter, remembered: false }
-            }
-            Ok(None) => {
-                let strikes = self.addresses.strike(peer, start).max(self.names.strike(name, start));
+            Ok(Ok(submitter)) => Login::Right { submitter, remembered: false },
+            Ok(Err(strikes)) => {
                 tokio::time::sleep_until(start + delay(self.delay, self.longest, strikes)).await;
                 Login::Wrong
             }
@@ -154,6 +181,9 @@ impl<K: Eq + Hash + Clone> Strikes<K> {
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::{PasswordHasher, SaltString};
+    use argon2::{Algorithm, Argon2, Params, Version};
+
     use super::*;
 
     #[test]
@@ -190,5 +220,47 @@ mod tests {
             assert!(start.elapsed() >= Duration::from_secs(expected));
         }
         assert!(matches!(logins.check(submitters, guess(), peer).await, Login::Throttled));
+    }
+
+    /// Checks cost little here: who is unknown costs what somebody known does.
+    fn submitters() -> Arc<Submitters> {
+        let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
+        let cheap = Params::new(8, 1, 1, None).unwrap();
+        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap).hash_password(b"right", &salt).unwrap();
+        let (username, password_hash) = ("webcrm".to_owned(), hash.to_string());
+        let one = Submitter { username, password_hash, customers: crate::submission::Allowed::All, urgency: None };
+        Arc::new(Submitters::new(vec![one]).unwrap())
+    }
+
+    fn credentials(password: &str) -> Credentials {
+        Credentials { username: "webcrm".to_owned().into(), password: password.to_owned().into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_made_at_once_are_counted_one_by_one() {
+        let logins = Arc::new(Logins::new(&Limits { login_failures_per_address: 5, ..Limits::default() }));
+        let (submitters, peer): (_, IpAddr) = (submitters(), "192.0.2.1".parse().unwrap());
+        let guesses = (0..20).map(|n| {
+            let (logins, submitters) = (Arc::clone(&logins), Arc::clone(&submitters));
+            tokio::spawn(async move { logins.check(submitters, credentials(&format!("guess {n}")), peer).await })
+        });
+        let mut looked_at = 0;
+        for guess in guesses.collect::<Vec<_>>() {
+            looked_at += u32::from(matches!(guess.await.unwrap(), Login::Wrong));
+        }
+        assert_eq!(looked_at, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_login_forgets_the_wrong_ones_whether_its_password_is_remembered_or_not() {
+        let logins = Logins::new(&Limits { login_failures_per_address: 2, ..Limits::default() });
+        let (submitters, peer): (_, IpAddr) = (submitters(), "192.0.2.1".parse().unwrap());
+        let check = async |password: &str| logins.check(Arc::clone(&submitters), credentials(password), peer).await;
+        for expected in [false, true, true] {
+            let begun = Instant::now();
+            assert!(matches!(check("wrong").await, Login::Wrong));
+            assert_eq!(begun.elapsed().as_secs(), 1, "the delay of a first one");
+            assert!(matches!(check("right").await, Login::Right { remembered, .. } if remembered == expected));
+        }
     }
 }
