@@ -168,14 +168,24 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(raw)
 }
 
+/// What a segment is called. No other ever had this name: numbers begin anew in an empty spool, marks are random.
+pub(super) fn segment_name(number: u32, mark: u64) -> String {
+    format!("{number:08x}-{mark:016x}")
+}
+
 /// The name of a segment's file.
 pub(super) fn file_name(number: u32, mark: u64) -> String {
-    format!("{number:08x}-{mark:016x}.seg")
+    format!("{}.seg", segment_name(number, mark))
 }
 
 /// Number and mark from a file's name; `None` where it is no segment.
 pub(super) fn parse_file_name(name: &str) -> Option<(u32, u64)> {
-    let (number, mark) = name.strip_suffix(".seg")?.split_once('-')?;
+    parse_segment_name(name.strip_suffix(".seg")?)
+}
+
+/// Number and mark from a segment's name.
+pub(super) fn parse_segment_name(name: &str) -> Option<(u32, u64)> {
+    let (number, mark) = name.split_once('-')?;
     let is_hex = |text: &str, len| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit());
     (is_hex(number, 8) && is_hex(mark, 16)).then_some(())?;
     Some((u32::from_str_radix(number, 16).ok()?, u64::from_str_radix(mark, 16).ok()?))

@@ -1,14 +1,17 @@
 //! The quarantine: what cannot be read is copied here and never deleted by the program.
 //!
 //! `quarantine/` holds one file for each damaged stretch, its octets as they stood in the segment, and `LIST`, one line for
-//! each: time, file, the messages it belonged to as far as that can be told, and why. The rest of a torn write may have octets
-//! of older mail in it, from the file's time as another segment.
+//! each: time, file, the messages it belonged to as far as that can be told, and why. A file's name says whose octets these
+//! are and where they stood: `<message>-<segment's number>-<its mark>-<first octet>-<octet behind the last>`, then `.record`, or
+//! `.torn` for the rest of a write that a crash cut short. Such a rest may have octets of older mail in it, from the file's time
+//! as another segment.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::frame;
 use super::segment::Dir;
 use crate::message::QueueId;
 use crate::time::Timestamp;
@@ -16,12 +19,27 @@ use crate::time::Timestamp;
 /// A stretch of a segment.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
+    /// The number of its segment.
     pub segment: u32,
+    /// The mark of its segment.
+    pub mark: u64,
     pub start: u64,
     pub end: u64,
     /// Whose it was, as far as that can be told.
     pub ids: Vec<QueueId>,
     pub why: String,
+}
+
+const TORN: &str = "torn";
+const RECORD: &str = "record";
+
+impl Stretch {
+    /// What its copy is called, but for the extension.
+    fn name(&self) -> String {
+        let of = self.ids.first().map_or_else(|| "unknown".to_owned(), QueueId::to_string);
+        let segment = frame::segment_name(self.segment, self.mark);
+        format!("{of}-{segment}-{:08x}-{:08x}", self.start, self.end)
+    }
 }
 
 /// Makes the directory.
@@ -32,22 +50,26 @@ pub(super) fn prepare(spool: &Path) -> io::Result<()> {
 /// How many stretches of records were set aside since the spool was made.
 pub(super) fn count(spool: &Path) -> u64 {
     let entries = fs::read_dir(spool.join("quarantine")).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(b".record")).count() as u64
+    entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == RECORD)).count() as u64
 }
 
-/// Copies a stretch. `torn`: the rest of a write that a crash cut short. Returns the copy's path once it is durable, and
-/// whether it is new: a copy that is there already is not made again.
-pub(super) fn set_aside(spool: &Dir, source: &File, stretch: &Stretch, torn: bool) -> io::Result<(PathBuf, bool)> {
-    let dir = spool.path.join("quarantine");
-    let name = match stretch.ids.first() {
-        Some(id) => format!("{id}-{:08x}-{:08x}", stretch.segment, stretch.start),
-        None => format!("unknown-{:08x}-{:08x}", stretch.segment, stretch.start),
-    };
-    let name = format!("{name}.{}", if torn { "torn" } else { "record" });
-    let path = dir.join(&name);
-    if path.exists() {
-        return Ok((path, false));
+/// Whether this stretch was set aside before, and then whether it was the rest of a torn write: a segment that cannot be closed is
+/// scanned at each start, and only at the first one after the crash is it the last there is.
+pub(super) fn was_torn(spool: &Path, stretch: &Stretch) -> Option<bool> {
+    let path = spool.join("quarantine").join(stretch.name());
+    let is_there = |extension| path.with_added_extension(extension).exists();
+    if is_there(TORN) { Some(true) } else { is_there(RECORD).then_some(false) }
+}
+
+/// Copies a stretch. `torn`: the rest of a write that a crash cut short. Returns the copy's path once it is durable; `None` where
+/// it was set aside before.
+pub(super) fn set_aside(spool: &Dir, source: &File, stretch: &Stretch, torn: bool) -> io::Result<Option<PathBuf>> {
+    if was_torn(&spool.path, stretch).is_some() {
+        return Ok(None);
     }
+    let dir = spool.path.join("quarantine");
+    let name = format!("{}.{}", stretch.name(), if torn { TORN } else { RECORD });
+    let path = dir.join(&name);
     let partial = dir.join(format!("{name}.partial"));
     let mut copy = File::create(&partial)?;
     copy_readable(source, stretch.start, stretch.end, &mut copy)?;
@@ -59,7 +81,7 @@ pub(super) fn set_aside(spool: &Dir, source: &File, stretch: &Stretch, torn: boo
     list.sync_all()?;
     fs::rename(&partial, &path)?;
     File::open(&dir)?.sync_all()?;
-    Ok((path, true))
+    Ok(Some(path))
 }
 
 /// Copies what the disk gives; blocks it does not give become zeros.

@@ -332,16 +332,19 @@ pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
     let Some(entry) = shared.index().get(id).copied() else { return };
     let start = u64::from(entry.place.at);
     let end = start + u64::from(entry.disk_len);
-    let stretch = Stretch { segment: entry.place.segment, start, end, ids: vec![id], why: why.to_owned() };
-    let copied = match shared.segments.source(entry.place.segment) {
-        Ok(Some(source)) => quarantine::set_aside(&shared.dir, &source.file, &stretch, false),
+    let segment = entry.place.segment;
+    let copied = match shared.segments.source(segment) {
+        Ok(Some(Source { file, mark, .. })) => {
+            let stretch = Stretch { segment, mark, start, end, ids: vec![id], why: why.to_owned() };
+            quarantine::set_aside(&shared.dir, &file, &stretch, false)
+        }
         Ok(None) => return,
         Err(error) => Err(error),
     };
     match copied {
-        Ok((file, new)) => {
+        Ok(new) => {
             shared.drop_record(id);
-            if new {
+            if let Some(file) = new {
                 shared.quarantined.fetch_add(1, Ordering::Relaxed);
                 shared.settings.counters.quarantined.inc();
                 shared.tell(Notice::Quarantined { id: Some(id), file, why: why.to_owned() });

@@ -84,6 +84,7 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
         scans.push(scanned);
     }
     for (i, torn, stretch) in damage {
+        let torn = quarantine::was_torn(&dir.path, &stretch).unwrap_or(torn);
         start
             .set_aside(settings, dir, &found[i], torn, stretch)
             .map_err(|source| failed("setting aside in", source))?;
@@ -234,10 +235,7 @@ impl Start {
         if !stretch.ids.is_empty() && stretch.ids.iter().all(gone) {
             return Ok(());
         }
-        let (file, new) = quarantine::set_aside(dir, &segment.file, &stretch, torn)?;
-        if !new {
-            return Ok(());
-        }
+        let Some(file) = quarantine::set_aside(dir, &segment.file, &stretch, torn)? else { return Ok(()) };
         let Stretch { ids, why, .. } = stretch;
         if torn {
             tell(settings, Notice::Torn { file, why });

@@ -227,6 +227,37 @@ async fn a_damaged_body_is_found_when_it_is_read_and_set_aside() {
 }
 
 #[tokio::test]
+async fn what_is_set_aside_of_two_segments_with_one_number_is_kept_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let damaged = dir.path().join("damaged");
+    for times in 1..=2 {
+        let (spool, _, _) = filled(&dir.path().join(times.to_string())).await;
+        let source = dir.path().join(format!("crashed-{times}"));
+        copy_spool(&dir.path().join(times.to_string()), &source);
+        drop(spool);
+        let (path, _) = written(&source).pop().unwrap();
+        assert!(path.file_name().unwrap().to_str().unwrap().starts_with("00000001-"), "{path:?}");
+        // The head of the second batch: nobody's octets, and behind it there is another batch.
+        let bytes = fs::read(&path).unwrap();
+        let heads: Vec<usize> = memchr::memmem::find_iter(&bytes, &bytes[64..72]).collect();
+        let batch = heads.into_iter().filter(|at| *at > 64 && bytes[at + 16] == 11).min().unwrap();
+        flip(&path, batch as u64 + 16);
+        copy_spool(&source, &damaged);
+        let again = reopen(&damaged);
+        let said = again.notices.lock().unwrap().clone();
+        assert!(matches!(&said[..], [Notice::Quarantined { id: None, .. }]), "life {times}: {said:?}");
+        assert_eq!(again.spool.stats().quarantined, times);
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let from = format!("unknown-{stem}-{batch:08x}-{:08x}.record", batch + 32);
+        assert!(damaged.join("quarantine").join(&from).exists(), "{from}");
+        drop(again);
+        for (path, _) in written(&damaged) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_start_that_breaks_off_does_not_forget_what_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, known, settled) = filled(dir.path()).await;

@@ -1,11 +1,12 @@
 //! Spools that older programs left.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postbud::spool::{Embedded, Filter, RecipientState, Record, Spool};
+use postbud::spool::{Embedded, Filter, Notice, RecipientState, Record, Settings, Spool};
 use postbud::time::Timestamp;
 
-use crate::drafts::{content, lane, soon};
+use crate::drafts::{content, draft, lane, soon};
 use crate::promises::{bytes_of, claim_all, settings};
 
 /// A sealed segment of format 1, whose footer knows no From domains: message 1 deferred in part, 2 held, 3 settled, 4 untried.
@@ -44,6 +45,30 @@ async fn a_spool_of_format_1_is_read_whole_and_left_as_it_is() {
     assert_eq!(bytes_of(&due[0]).await, <[Vec<u8>; 2]>::from(content(4, 2500)).concat());
     drop(due);
     assert_eq!(claim_all(&*spool, "x").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_torn_write_in_a_segment_that_is_never_closed_is_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    // Its last frame is cut: the footer begins where the trailer says.
+    let whole = FORMAT_1.1;
+    let trailer = &whole[whole.len() - 32..];
+    let footer_at = u64::from_le_bytes(trailer[8..16].try_into().unwrap()) as usize;
+    std::fs::write(dir.path().join(FORMAT_1.0), &whole[..footer_at - 5]).unwrap();
+    for start in 0..3 {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let notices = Arc::clone(&heard);
+        let hear = move |notice| notices.lock().unwrap().push(notice);
+        let spool = Embedded::open(Settings { notices: Some(Arc::new(hear)), ..settings(dir.path()) }).unwrap();
+        // From now on there is a later segment.
+        let _ = spool.commit(draft("x", &["a@b.dk"], start, 100)).await.unwrap();
+        spool.stop().await;
+        let heard = heard.lock().unwrap();
+        let torn = heard.iter().filter(|notice| matches!(notice, Notice::Torn { .. })).count();
+        assert_eq!(torn, usize::from(start == 0), "start {start}: {heard:?}");
+        assert!(start == 0 || heard.is_empty(), "start {start}: {heard:?}");
+        assert_eq!(spool.stats().quarantined, 0, "it was never acknowledged");
+    }
 }
 
 /// A segment of format 2 as a killed process left it: messages 1 to 4, zeros behind them. Its batches do not say where they end.
