@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::committer::Committer;
-use super::footer::Note;
+use super::footer::{DOUBTFUL, Note};
 use super::inbox::{Change, Item, NOTES};
 use super::index::{Entry, Index, Wanted};
 use super::keeper::Keeper;
@@ -82,7 +82,7 @@ fn failed_thread(name: &str, source: std::io::Error) -> Error {
 
 fn hold_doubtful(shared: &Shared, id: QueueId) {
     if shared.index().get(id).is_some() {
-        read::hold(shared, id, recovery::DOUBTFUL.into());
+        read::hold(shared, id, DOUBTFUL.into());
         shared.tell(super::Notice::Doubtful { id });
     }
 }

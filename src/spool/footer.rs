@@ -28,7 +28,20 @@ pub(super) enum Note {
     Clean,
 }
 
+/// Why a message is held of which a result was damaged.
+pub(super) const DOUBTFUL: &str = "a result cannot be read: some recipients may have it already";
+
 impl Note {
+    /// Whether an unreadable result before this note matters no more: here stands all that is known of the message, or that it is
+    /// held for that result already.
+    pub fn ends_doubt(&self) -> bool {
+        match self {
+            Note::Put { .. } | Note::State { .. } | Note::Done { .. } => true,
+            Note::Hold { reason, .. } => **reason == *DOUBTFUL,
+            Note::Due { .. } | Note::Release { .. } | Note::Clean => false,
+        }
+    }
+
     /// Whose.
     pub fn id(&self) -> Option<QueueId> {
         match self {

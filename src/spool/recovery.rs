@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::blank;
-use super::footer::{self, Note};
+use super::footer::{self, DOUBTFUL, Note};
 use super::frame::{self, BATCH_ENDS, FOOTERS, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
 use super::index::{Index, Place, Put};
 use super::quarantine::{self, Stretch};
@@ -22,15 +22,12 @@ use super::{Error, Notice};
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// Why a message is held of which a result was damaged.
-pub(super) const DOUBTFUL: &str = "a result cannot be read: some recipients may have it already";
-
 /// What a start found.
 pub(super) struct Recovered {
     pub index: Index,
     pub segments: Segments,
     pub next_segment: u32,
-    /// Messages to be held, since a result of theirs cannot be read.
+    /// Messages to be held, since a result of theirs cannot be read and no later one says the same.
     pub doubtful: Vec<QueueId>,
 }
 
@@ -200,9 +197,12 @@ impl Start {
     }
 
     fn note(&mut self, segment: u32, note: Note) {
-        let index = &mut self.recovered.index;
         self.greatest = self.greatest.max(note.id().unwrap_or(self.greatest));
         self.clean = note == Note::Clean;
+        if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
+            self.recovered.doubtful.retain(|doubtful| *doubtful != id);
+        }
+        let index = &mut self.recovered.index;
         match note {
             Note::Put { id, at, disk_len, lane, domains, status } => {
                 let lane = index.intern(&lane);

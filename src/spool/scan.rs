@@ -23,7 +23,7 @@ const WINDOW: usize = 256 << 10;
 pub(super) struct Scan {
     /// What could not be read.
     pub damage: Vec<Stretch>,
-    /// Messages of which a result could not be read.
+    /// Messages of which a result could not be read, and none after it was.
     pub doubtful: Vec<QueueId>,
     /// Where the last batch begins: what is damaged from there on may never have been acknowledged.
     pub last_batch: u64,
@@ -79,6 +79,9 @@ pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: 
     let mut scanner = Scanner { file, mark, number, reach, limit, found, partial: None, damaged: None };
     let mut pass_on = |scan: &mut Scan, note: Note| {
         scan.footer.push(&note);
+        if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
+            scan.doubtful.retain(|doubtful| *doubtful != id);
+        }
         each(note);
     };
     let mut at = SEGMENT_HEAD as u64;
