@@ -242,6 +242,7 @@ fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, held: Held) -> Option<Lease
         Err(Error::Io { source, .. }) => {
             let reason = format!("the disk does not give it back: {source}");
             shared.tell(super::Notice::Failed { why: format!("message {id} is held: {reason}") });
+            read::note_failed(shared, &wanted, &source);
             read::hold(shared, id, reason);
             None
         }

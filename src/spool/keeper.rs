@@ -7,6 +7,7 @@
 //! everything behind it.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,6 +19,7 @@ use super::Notice;
 use super::blank::Blank;
 use super::inbox::Item;
 use super::prepared::Prepared;
+use super::quarantine;
 use super::read::{self, Unread};
 use super::segment::{Afterlife, Stage, Writing};
 use super::shared::Shared;
@@ -164,23 +166,41 @@ impl Keeper {
 
     fn delete(&mut self, number: u32) -> bool {
         let Some(path) = self.shared.segments.path(number) else { return false };
-        let blank = match Blank::delete_segment(&self.shared.dir, &path) {
-            Ok(blank) => blank,
-            Err(error) => {
-                if self.complained.replace(number) != Some(number) {
-                    tracing::warn!(%error, path = %path.display(), "a settled segment cannot be deleted; tried again until it can");
-                }
-                return false;
-            }
+        let deleted = match self.shared.segments.is_damaged(number) {
+            true => self.retire(number, &path),
+            false => self.reuse(number, &path),
         };
+        if let Err(error) = &deleted
+            && self.complained.replace(number) != Some(number)
+        {
+            tracing::warn!(%error, path = %path.display(), "a settled segment cannot be deleted; tried again until it can");
+        }
+        deleted.is_ok()
+    }
+
+    fn reuse(&mut self, number: u32, path: &Path) -> io::Result<()> {
+        let blank = Blank::delete_segment(&self.shared.dir, path)?;
         match (self.shared.segments.forget(number), blank) {
             (Afterlife::Sound, Some(blank)) if !self.shared.guard.is_full() => {
                 self.stock.put(blank, self.shared.spare_size());
             }
-            (Afterlife::Sound | Afterlife::Unsound, Some(blank)) => self.stock.free(blank),
+            // Damage that was found this moment: too late for its blocks, but no segment is made of them by this process.
+            (Afterlife::Sound | Afterlife::Unsound | Afterlife::Damaged(_), Some(blank)) => self.stock.free(blank),
             (Afterlife::Read, _) | (_, None) => {}
         }
-        true
+        Ok(())
+    }
+
+    /// Takes the file of a segment out of use in which something could not be read.
+    fn retire(&mut self, number: u32, path: &Path) -> io::Result<()> {
+        let retired = quarantine::retire(&self.shared.dir, path)?;
+        // Where somebody still reads in it, all of it is kept: that is rare.
+        if let Afterlife::Damaged(damaged) = self.shared.segments.forget(number)
+            && let Err(error) = quarantine::free_around(&retired, &damaged)
+        {
+            tracing::warn!(%error, path = %retired.display(), "what is sound of a retired segment cannot be given back");
+        }
+        Ok(())
     }
 
     /// The oldest segment, if more than half of what is on disk is settled.

@@ -13,7 +13,8 @@
 //!
 //! The embedded spool ([`Embedded`]) is a row of segments, each a row of frames with a length, a checksum and a mark to find
 //! the next frame by. A message is a message frame with its chunks; what happens to it later is a frame of its own, always
-//! behind it. Segments are filled, read and deleted in the order of their numbers. The file of a deleted one becomes another.
+//! behind it. Segments are filled, read and deleted in the order of their numbers. The file of a deleted one becomes another,
+//! unless something in it could not be read.
 //!
 //! | a message is | put there by | a crash at that point leaves | the start does |
 //! |---|---|---|---|

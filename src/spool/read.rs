@@ -12,7 +12,7 @@ use rustix::io::ReadWriteFlags;
 use super::footer::Note;
 use super::frame::{HEAD, Head, Kind};
 use super::inbox::Change;
-use super::index::{Place, Wanted};
+use super::index::{Entry, Place, Wanted};
 use super::quarantine::{self, Stretch};
 use super::record::{self, CHUNK, Meta, State, Status};
 use super::segment::Source;
@@ -333,6 +333,7 @@ pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
     let start = u64::from(entry.place.at);
     let end = start + u64::from(entry.disk_len);
     let segment = entry.place.segment;
+    shared.segments.note_damage(segment, start..end);
     let copied = match shared.segments.source(segment) {
         Ok(Some(Source { file, mark, .. })) => {
             let stretch = Stretch { segment, mark, start, end, ids: vec![id], why: why.to_owned() };
@@ -355,6 +356,18 @@ pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
             shared.tell(Notice::Failed { why: format!("message {id} is held: {reason}") });
             hold(shared, id, reason);
         }
+    }
+}
+
+/// Where the disk itself gave an error, nothing is to be written again once the message has gone.
+pub(super) fn note_failed(shared: &Shared, wanted: &Wanted, error: &io::Error) {
+    if error.raw_os_error() != Some(rustix::io::Errno::IO.raw_os_error()) {
+        return;
+    }
+    let Entry { place, state, disk_len, .. } = wanted.entry;
+    shared.segments.note_damage(place.segment, place.at.into()..u64::from(place.at) + u64::from(disk_len));
+    if let Some(Place { segment, at }) = state {
+        shared.segments.note_damage(segment, at.into()..u64::from(at) + HEAD as u64);
     }
 }
 

@@ -80,20 +80,26 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
         }
         scans.push(scanned);
     }
+    let mut unreadable = vec![Vec::new(); found.len()];
     for (i, torn, stretch) in damage {
         let torn = quarantine::was_torn(&dir.path, &stretch).unwrap_or(torn);
+        if !torn {
+            unreadable[i].push(stretch.start..stretch.end);
+        }
         start
             .set_aside(settings, dir, &found[i], torn, stretch)
             .map_err(|source| failed("setting aside in", source))?;
     }
+    let set_aside = quarantine::names(&dir.path).map_err(|source| failed("reading the quarantine in", source))?;
     // Only now: a start that breaks off before finds the damage again.
-    for (segment, scan) in found.iter().zip(scans) {
+    for ((segment, scan), mut unreadable) in found.iter().zip(scans).zip(unreadable) {
         let void = voids.contains_key(&segment.number);
         let sealed = scan.map_or(Some(segment.len), |scan| close(segment, scan, void));
         // Blocks that an older program reserved were perhaps never written.
         let reusable = !void && sealed.is_some() && segment.format.is_some_and(|format| format >= BATCH_ENDS);
         let disk_len = sealed.unwrap_or(segment.len);
-        start.recovered.segments.found(segment.number, segment.mark, disk_len, reusable);
+        unreadable.extend(quarantine::damaged_in(&set_aside, segment.number, segment.mark));
+        start.recovered.segments.found(segment.number, segment.mark, disk_len, reusable, unreadable);
     }
     start.greatest.observe();
     if start.clean {

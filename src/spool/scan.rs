@@ -205,7 +205,8 @@ impl Scanner<'_> {
                 self.finish_damage();
                 ids.dedup();
                 let (start, end) = (range.start, range.end);
-                self.damaged = Some(Stretch { segment: self.number, mark: self.mark, start, end, ids, why: why.to_owned() });
+                self.damaged =
+                    Some(Stretch { segment: self.number, mark: self.mark, start, end, ids, why: why.to_owned() });
             }
         }
     }

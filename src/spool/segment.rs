@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -109,12 +110,14 @@ pub(super) enum Stage {
 }
 
 /// What a deleted segment's file is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Afterlife {
     /// Another segment.
     Sound,
     /// Nothing: it could not be written once.
     Unsound,
+    /// Nothing, and no other file may have these stretches of it: they could not be read.
+    Damaged(Vec<Range<u64>>),
     /// Somebody still reads in it: it stays whole, and the last to close it frees it.
     Read,
 }
@@ -125,6 +128,8 @@ struct Known {
     disk_len: u64,
     /// No write or sync failed in it: its file may become another segment.
     sound: bool,
+    /// What of it could not be read.
+    damaged: Vec<Range<u64>>,
     file: Option<Arc<File>>,
     reading: Arc<Reading>,
 }
@@ -165,13 +170,22 @@ impl Segments {
     /// A segment that is written by this process.
     pub fn add(&self, writing: &Writing, stage: Stage) {
         let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::new(Reading));
-        let known = Known { mark: writing.mark, stage, disk_len: writing.limit, sound: true, file, reading };
+        let known = Known {
+            mark: writing.mark,
+            stage,
+            disk_len: writing.limit,
+            sound: true,
+            damaged: Vec::new(),
+            file,
+            reading,
+        };
         self.table().known.insert(writing.number, known);
     }
 
     /// A segment found at the start.
-    pub fn found(&self, number: u32, mark: u64, disk_len: u64, sound: bool) {
-        let known = Known { mark, stage: Stage::Closed, disk_len, sound, file: None, reading: Arc::new(Reading) };
+    pub fn found(&self, number: u32, mark: u64, disk_len: u64, sound: bool, damaged: Vec<Range<u64>>) {
+        let reading = Arc::new(Reading);
+        let known = Known { mark, stage: Stage::Closed, disk_len, sound, damaged, file: None, reading };
         self.table().known.insert(number, known);
     }
 
@@ -180,6 +194,20 @@ impl Segments {
         if let Some(known) = self.table().known.get_mut(&number) {
             known.stage = stage;
         }
+    }
+
+    /// Notes that a stretch of a segment cannot be read.
+    pub fn note_damage(&self, number: u32, stretch: Range<u64>) {
+        if let Some(known) = self.table().known.get_mut(&number)
+            && !known.damaged.contains(&stretch)
+        {
+            known.damaged.push(stretch);
+        }
+    }
+
+    /// Whether something in a segment cannot be read.
+    pub fn is_damaged(&self, number: u32) -> bool {
+        self.table().known.get(&number).is_some_and(|known| !known.damaged.is_empty())
     }
 
     /// Notes that a segment is never written to again; with its final length, or none where writing it failed.
@@ -228,6 +256,7 @@ impl Segments {
         table.open.retain(|open| *open != number);
         match table.known.remove(&number) {
             Some(known) if Arc::strong_count(&known.reading) > 1 => Afterlife::Read,
+            Some(Known { damaged, .. }) if !damaged.is_empty() => Afterlife::Damaged(damaged),
             Some(Known { sound: true, .. }) => Afterlife::Sound,
             _ => Afterlife::Unsound,
         }

@@ -257,6 +257,69 @@ async fn what_is_set_aside_of_two_segments_with_one_number_is_kept_apart() {
     }
 }
 
+/// A segment's file that had something unreadable in it, once nobody waits in it any more: what has become of it.
+async fn wait_until_retired(dir: &Path, segment: &Path, inode: u64) {
+    let retired = dir.join("quarantine").join(segment.with_extension("retired").file_name().unwrap());
+    for _ in 0..200 {
+        if !segment.exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!segment.exists(), "it is still a segment");
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        assert_ne!(entry.metadata().unwrap().ino(), inode, "{:?} is made of it", entry.path());
+    }
+    let kept = fs::metadata(&retired).unwrap();
+    assert_eq!(kept.ino(), inode, "its blocks are free for other files");
+    // The message of 2,000 octets, and no more of the segment of 64 KiB than is needed for it.
+    assert!((4096..=12 << 10).contains(&(kept.blocks() * 512)), "{} blocks", kept.blocks());
+}
+
+#[tokio::test]
+async fn a_file_with_something_unreadable_in_it_holds_no_other_mail() {
+    for found_by in ["a delivery", "a delivery before a restart", "a start"] {
+        let dir = tempfile::tempdir().unwrap();
+        let crashed = dir.path().join("crashed");
+        let small = Settings { segment_size: 64 << 10, ..settings(dir.path()) };
+        let mut spool = Embedded::open(small.clone()).unwrap();
+        for seed in 0..30 {
+            let _ = spool.commit(draft("x", &["a@b.dk"], seed, if seed == 5 { 2000 } else { 5000 })).await.unwrap();
+        }
+        let mut dir = dir.path().to_owned();
+        if found_by == "a start" {
+            copy_spool(&dir, &crashed);
+            spool.stop().await;
+            dir = crashed;
+        }
+        let (segment, _) = written(&dir).remove(0);
+        let (bytes, body) = (fs::read(&segment).unwrap(), content(5, 2000).1);
+        let at = bytes.windows(body.len()).position(|window| window == body).unwrap() as u64;
+        flip(&segment, at + 1000);
+        if found_by == "a start" {
+            // Not closed: all of it is read.
+            fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(bytes.len() as u64 - 40).unwrap();
+            spool = Embedded::open(Settings { dir: dir.clone(), ..small.clone() }).unwrap();
+        }
+        let inode = fs::metadata(&segment).unwrap().ino();
+        let late = soon() + Duration::from_secs(3600);
+        let mut leases = spool.claim(&lane("x"), late, 1000, &no_retry).await.unwrap();
+        assert_eq!(leases.len(), 29, "{found_by}");
+        if found_by == "a delivery before a restart" {
+            drop(leases);
+            spool.stop().await;
+            spool = Embedded::open(small.clone()).unwrap();
+            leases = claim_all(&*spool, "x").await;
+        }
+        for lease in leases {
+            let result = delivered(&lease);
+            spool.settle(lease, result).await.unwrap();
+        }
+        wait_until_retired(&dir, &segment, inode).await;
+        assert_eq!(spool.stats().quarantined, 1, "{found_by}");
+    }
+}
+
 /// The frames of a kind in a segment, first to last.
 fn frames_of(path: &Path, kind: u8) -> Vec<u64> {
     let bytes = fs::read(path).unwrap();
