@@ -11,6 +11,8 @@ mod script;
 #[path = "support/skip.rs"]
 mod skip;
 
+#[path = "delivery/addresses.rs"]
+mod addresses;
 #[path = "delivery/broken_servers.rs"]
 mod broken_servers;
 #[path = "delivery/egress.rs"]

@@ -1,16 +1,18 @@
 //! From nothing to a connection that takes MAIL: connect, greeting, EHLO, STARTTLS, EHLO again, AUTH.
 //!
-//! Whatever fails here concerns the route, never a message: mail waits. A step that fails says what a person can do.
+//! Whatever fails here concerns the route, never a message: mail waits. A step that fails says what a person can do. RFC 5321
+//! §5.1: where an address of the host fails, the next one is tried; not for a login that was refused, which is the account's.
 
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::addresses::Failed;
 use super::classify::{Context, Phase, classify};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
-use super::egress::{self, ConnectError};
+use super::egress::{self, ConnectError, Way};
 use super::outcome::Trouble;
 use super::sasl::{Exchange, Mechanism};
 use super::settings::Settings;
@@ -18,6 +20,10 @@ use super::tls::{TlsClient, TlsError};
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
 use crate::smtp::{Extensions, Reply};
+
+/// Addresses of a host that are tried for one connection. Others have their turn at the next one.
+const MOST_ADDRESSES: usize = 8;
+const CONNECT: &str = "connect";
 
 /// Why there is no connection to send over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,23 +34,42 @@ pub struct Failure {
     pub reason: String,
     /// What it means for the route.
     pub trouble: Trouble,
+    /// The host's other addresses would not do better: it is about the account, or about us.
+    pub everywhere: bool,
 }
 
 impl Failure {
     fn back_off(step: &'static str, reason: impl Into<String>, advice: Option<&str>) -> Self {
         let reason = reason.into();
         let advice = advice.map(str::to_owned);
-        Failure { step, trouble: Trouble::BackOff { reason: reason.clone(), at_least: None, advice }, reason }
+        let trouble = Trouble::BackOff { reason: reason.clone(), at_least: None, advice };
+        Failure { step, reason, trouble, everywhere: false }
     }
 
     fn wrong_address(step: &'static str, reason: impl Into<String>, advice: impl Into<String>) -> Self {
         let reason = reason.into();
         let trouble = Trouble::Suspend { cause: Cause::Address, reason: reason.clone(), advice: advice.into() };
-        Failure { step, trouble, reason }
+        Failure { step, reason, trouble, everywhere: true }
     }
 
     fn broken(phase: Phase, why: &Broken) -> Self {
-        Failure::back_off(phase.as_str(), format!("{why} (at {})", phase.as_str()), None)
+        // A server may hang up on a wrong login, and that must not be tried at all its addresses.
+        let everywhere = phase == Phase::Login;
+        Failure { everywhere, ..Failure::back_off(phase.as_str(), format!("{why} (at {})", phase.as_str()), None) }
+    }
+
+    /// One for all of a host's addresses: what a server said tells more than that another one was not there.
+    fn of_all(mut failures: Vec<Failure>, host: &str) -> Self {
+        let tried = failures.len();
+        let telling = failures.iter().position(|failure| failure.step != CONNECT).unwrap_or(0);
+        let mut failure = failures.swap_remove(telling);
+        if tried > 1 {
+            let others = format!("; {tried} addresses of {host} were tried, and none was of use");
+            let (Trouble::BackOff { reason, .. } | Trouble::Suspend { reason, .. }) = &mut failure.trouble;
+            reason.push_str(&others);
+            failure.reason.push_str(&others);
+        }
+        failure
     }
 
     /// What a person can do, where something is known.
@@ -62,7 +87,7 @@ pub trait TokenSource: Sync {
     fn token(&self, refused: bool) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
-/// One step that went well, for the probe.
+/// One step, for the probe.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// Which.
@@ -71,6 +96,8 @@ pub struct Step {
     pub took: Duration,
     /// What was found.
     pub found: String,
+    /// It failed, and with it this address of the host.
+    pub failed: bool,
 }
 
 /// Keeps steps where somebody wants them; costs nothing where nobody does.
@@ -91,7 +118,16 @@ impl Trace {
     /// A step that began at `begun` is done.
     pub fn done(&mut self, name: &'static str, begun: Instant, found: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.0 {
-            steps.push(Step { name, took: begun.elapsed(), found: found() });
+            steps.push(Step { name, took: begun.elapsed(), found: found(), failed: false });
+        }
+    }
+
+    /// An address of the host failed, after `begun`, and the next one is tried.
+    fn passed_over(&mut self, failure: &Failure, begun: Instant) {
+        if let Some(steps) = &mut self.0 {
+            let before: Duration = steps.iter().map(|step| step.took).sum();
+            let (name, found) = (failure.step, failure.reason.clone());
+            steps.push(Step { name, took: begun.elapsed().saturating_sub(before), found, failed: true });
         }
     }
 }
@@ -106,20 +142,54 @@ pub struct Dialler<'a, T> {
     pub tls: Option<&'a TlsClient>,
     /// Bearer tokens, where the route's login has them.
     pub tokens: &'a T,
+    /// The host's addresses that failed of late.
+    pub failed: &'a Failed,
     /// What is counted.
     pub counters: &'a Counters,
 }
 
 impl<T: TokenSource> Dialler<'_, T> {
-    /// Connects, up to the point where MAIL can be sent.
+    /// Connects, up to the point where MAIL can be sent: to the first of the host's addresses that gets us there.
     pub async fn dial(&self, trace: &mut Trace) -> Result<Connection, Failure> {
-        let mut dialled = self.dial_with(self.tls, trace).await;
-        if self.route.tls.mode == TlsMode::Opportunistic
-            && matches!(&dialled, Err(failure) if failure.step == Phase::StartTls.as_str())
-        {
-            // The handshake spoiled the connection; opportunistic means that mail may go without.
-            dialled = self.dial_with(None, trace).await;
+        let Route { host, port, .. } = self.route;
+        let mut ways = match egress::ways(self.settings, host, *port).await {
+            Ok(ways) => ways,
+            Err(error) => return self.counted(Err(unreachable(&error))),
+        };
+        let begun = Instant::now();
+        self.failed.last(&mut ways, Way::address, begun);
+        ways.truncate(MOST_ADDRESSES);
+        let mut failures: Vec<Failure> = Vec::new();
+        for way in ways {
+            if let Some(failure) = failures.last() {
+                if begun.elapsed() >= self.patience() {
+                    break;
+                }
+                trace.passed_over(failure, begun);
+            }
+            let failure = match self.counted(self.dial_way(way, trace).await) {
+                Ok(connection) => {
+                    way.address().inspect(|address| self.failed.forget(*address));
+                    return Ok(connection);
+                }
+                Err(failure) if failure.everywhere => return Err(failure),
+                Err(failure) => failure,
+            };
+            tracing::debug!(route = %self.route.id, address = ?way.address(), "{}", failure.reason);
+            way.address().inspect(|address| self.failed.note(*address, Instant::now()));
+            failures.push(failure);
         }
+        // `ways` are never none, and each gave a connection or a failure.
+        Err(Failure::of_all(failures, host))
+    }
+
+    /// No further address is begun after this long: twice what one that never greets takes.
+    fn patience(&self) -> Duration {
+        2 * (self.settings.timeouts.connect + self.settings.timeouts.greeting)
+    }
+
+    /// Counts a connection that was tried.
+    fn counted(&self, dialled: Result<Connection, Failure>) -> Result<Connection, Failure> {
         let result = dialled.as_ref().map_or_else(|failure| failure.step, |_| "established");
         let labels = ConnectionLabels { route: self.route.id.as_str().to_owned(), result };
         self.counters.connections.get_or_create(&labels).inc();
@@ -130,11 +200,22 @@ impl<T: TokenSource> Dialler<'_, T> {
         dialled
     }
 
-    async fn dial_with(&self, tls: Option<&TlsClient>, trace: &mut Trace) -> Result<Connection, Failure> {
+    async fn dial_way(&self, way: Way<'_>, trace: &mut Trace) -> Result<Connection, Failure> {
+        let dialled = self.dial_with(way, self.tls, trace).await;
+        if self.route.tls.mode == TlsMode::Opportunistic
+            && matches!(&dialled, Err(failure) if failure.step == Phase::StartTls.as_str())
+        {
+            // The handshake spoiled the connection; opportunistic means that mail may go without.
+            return self.dial_with(way, None, trace).await;
+        }
+        dialled
+    }
+
+    async fn dial_with(&self, way: Way<'_>, tls: Option<&TlsClient>, trace: &mut Trace) -> Result<Connection, Failure> {
         let begun = Instant::now();
-        let (stream, peer) = egress::connect(self.settings, &self.route.host, self.route.port)
-            .await
-            .map_err(|error| unreachable(&error))?;
+        let target = (self.route.host.as_str(), self.route.port);
+        let (stream, peer) =
+            egress::connect(way, target, self.settings.timeouts.connect).await.map_err(|error| unreachable(&error))?;
         trace.done("connect", begun, || {
             let from = stream.local_addr().map_or_else(|_| "?".to_owned(), |address| address.ip().to_string());
             format!("{peer} from {from}")
@@ -362,15 +443,14 @@ impl<T: TokenSource> Dialler<'_, T> {
         };
         let class = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());
-        match class.trouble {
-            Some(trouble) => Failure { step: phase.as_str(), reason, trouble },
-            None => Failure::back_off(phase.as_str(), reason, class.advice.as_deref()),
-        }
+        let trouble =
+            class.trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: class.advice });
+        let everywhere = phase == Phase::Login || matches!(trouble, Trouble::Suspend { .. });
+        Failure { step: phase.as_str(), reason, trouble, everywhere }
     }
 }
 
 fn unreachable(error: &ConnectError) -> Failure {
-    const STEP: &str = "connect";
     let advice = match error {
         ConnectError::EgressLost { .. } => Some(
             "mail waits: give this machine its egress address back, or correct egress.bind. Nothing leaves from another address",
@@ -381,5 +461,6 @@ fn unreachable(error: &ConnectError) -> Failure {
         ConnectError::Proxy { own_fault: true, .. } => Some("mail waits: check the SOCKS5 proxy (egress.proxy)"),
         ConnectError::Proxy { .. } | ConnectError::Resolve { .. } | ConnectError::Connect { .. } => None,
     };
-    Failure::back_off(STEP, error.to_string(), advice)
+    let everywhere = matches!(error, ConnectError::EgressLost { .. });
+    Failure { everywhere, ..Failure::back_off(CONNECT, error.to_string(), advice) }
 }

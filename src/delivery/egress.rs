@@ -53,7 +53,7 @@ pub enum ConnectError {
     /// Refused, unreachable or silent.
     #[error("cannot connect to {peer}: {reason}")]
     Connect {
-        /// The last address tried.
+        /// The address tried.
         peer: String,
         /// The errno, or that it took too long.
         reason: String,
@@ -80,38 +80,69 @@ pub fn check(path: &EgressPath) -> Result<(), EgressError> {
     }
 }
 
-/// Connects to the smarthost. Tries its addresses one after the other, `timeouts.connect` each.
-pub async fn connect(settings: &Settings, host: &str, port: u16) -> Result<(TcpStream, String), ConnectError> {
-    let connected = match &settings.egress.path {
-        EgressPath::Bind(local) => connect_bound(settings, *local, host, port).await?,
-        EgressPath::Socks5 { proxy, login } => {
-            let (proxy, login) = (*proxy, login.as_ref().map(|(user, password)| (user.as_str(), password.as_str())));
-            connect_through(proxy, login, (host, port), settings.timeouts.connect).await?
+/// One way to a smarthost.
+#[derive(Clone, Copy)]
+pub enum Way<'a> {
+    /// To this address of it, from ours.
+    Direct {
+        /// Ours.
+        local: IpAddr,
+        /// Its.
+        peer: SocketAddr,
+    },
+    /// Through the proxy, which resolves the name and picks an address by itself.
+    Proxy {
+        /// The proxy.
+        proxy: SocketAddr,
+        /// Name and password, where it wants them.
+        login: Option<(&'a str, &'a str)>,
+    },
+}
+
+impl Way<'_> {
+    /// The address that it leads to, where we know that.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Way::Direct { peer, .. } => Some(*peer),
+            Way::Proxy { .. } => None,
         }
+    }
+}
+
+/// The ways to the smarthost, in the order in which its name has them; never none.
+pub async fn ways<'a>(settings: &'a Settings, host: &str, port: u16) -> Result<Vec<Way<'a>>, ConnectError> {
+    let local = match &settings.egress.path {
+        EgressPath::Bind(local) => *local,
+        EgressPath::Socks5 { proxy, login } => {
+            let login = login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+            return Ok(vec![Way::Proxy { proxy: *proxy, login }]);
+        }
+    };
+    let addresses = resolve(settings, host, port).await?;
+    let reachable = addresses.into_iter().filter(|peer| peer.is_ipv4() == local.is_ipv4());
+    let ways: Vec<Way> = reachable.map(|peer| Way::Direct { local, peer }).collect();
+    if ways.is_empty() { Err(ConnectError::Family { host: host.to_owned(), local }) } else { Ok(ways) }
+}
+
+/// Connects to `target` within `limit`. Gives the other end for people, too.
+pub async fn connect(way: Way<'_>, target: (&str, u16), limit: Duration) -> Result<(TcpStream, String), ConnectError> {
+    let connected = match way {
+        Way::Direct { local, peer } => (connect_bound(local, peer, limit).await?, peer.to_string()),
+        Way::Proxy { proxy, login } => connect_through(proxy, login, target, limit).await?,
     };
     // Nagle's algorithm with the peer's delayed ACK costs 41 ms a message.
     let _ = connected.0.set_nodelay(true);
     Ok(connected)
 }
 
-async fn connect_bound(
-    settings: &Settings,
-    local: IpAddr,
-    host: &str,
-    port: u16,
-) -> Result<(TcpStream, String), ConnectError> {
-    let addresses = resolve(settings, host, port).await?;
-    let mut last = ConnectError::Family { host: host.to_owned(), local };
-    for peer in addresses.into_iter().filter(|peer| peer.is_ipv4() == local.is_ipv4()) {
-        let socket = bound_socket(local).map_err(|source| ConnectError::EgressLost { local, source })?;
-        let reason = match timeout(settings.timeouts.connect, socket.connect(peer)).await {
-            Ok(Ok(stream)) => return Ok((stream, peer.to_string())),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", settings.timeouts.connect.as_secs_f32()),
-        };
-        last = ConnectError::Connect { peer: peer.to_string(), reason };
-    }
-    Err(last)
+async fn connect_bound(local: IpAddr, peer: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let socket = bound_socket(local).map_err(|source| ConnectError::EgressLost { local, source })?;
+    let reason = match timeout(limit, socket.connect(peer)).await {
+        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", limit.as_secs_f32()),
+    };
+    Err(ConnectError::Connect { peer: peer.to_string(), reason })
 }
 
 fn bound_socket(local: IpAddr) -> io::Result<TcpSocket> {

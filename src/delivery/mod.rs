@@ -10,6 +10,7 @@
 //! clear unless the customer's file says so; a recipient counts as delivered only after the reply to the final dot; a
 //! connection that broke after the final dot is reported as unknown. Replies are bounded in octets, lines and time.
 
+mod addresses;
 mod body;
 mod classify;
 mod connection;

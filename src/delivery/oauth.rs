@@ -107,6 +107,7 @@ impl RouteTokens<'_> {
                     advice: "correct client_id, client_secret, scope or token_url in the customer's file and reload"
                         .into(),
                 },
+                everywhere: true,
             });
         }
         if !status.is_success() {
@@ -160,6 +161,7 @@ fn later(reason: String) -> Failure {
             advice: Some("the route logs in with OAuth tokens and gets none: check token_url and the network".into()),
         },
         reason,
+        everywhere: true,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as Turn, OnceCell};
 
+use super::addresses::Failed;
 use super::connection::Connection;
 use super::counters::Counters;
 use super::dial::{Dialler, Failure, Trace};
@@ -24,6 +25,7 @@ pub struct Pool {
     tls: OnceCell<Result<Option<TlsClient>, PolicyError>>,
     tokens: Tokens,
     logins: Logins,
+    failed: Failed,
 }
 
 /// Sees to it that a wrong password is tried once, not by all connections at once: until one login has succeeded, they
@@ -46,6 +48,7 @@ impl Pool {
             tls: OnceCell::new(),
             tokens: Tokens::default(),
             logins: Logins::default(),
+            failed: Failed::default(),
         }
     }
 
@@ -108,9 +111,11 @@ impl Pool {
                 at_least: None,
                 advice: Some("mend the file that the route names, and reload".to_owned()),
             },
+            everywhere: true,
         })?;
         let tokens = RouteTokens { tokens: &self.tokens, settings, route: &self.route };
-        let dialler = Dialler { settings, route: &self.route, tls: tls.as_ref(), tokens: &tokens, counters };
+        let (route, failed) = (&*self.route, &self.failed);
+        let dialler = Dialler { settings, route, tls: tls.as_ref(), tokens: &tokens, failed, counters };
         let dialled = dialler.dial(trace).await;
         match &dialled {
             Ok(_) => self.logins.proven.store(true, Ordering::Release),

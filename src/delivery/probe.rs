@@ -100,6 +100,8 @@ impl ProbeReport {
     }
 }
 
+const PASSED_OVER: &str = "the host's next address was tried: have this one mended, or taken out of the host's name";
+
 impl Delivery {
     /// Probes a route with this sender and recipient. Uses connections of its own, and a login where the route has one; a
     /// refused login is tried once.
@@ -121,7 +123,9 @@ impl Delivery {
         let steps = trace.steps();
         let took = steps.iter().map(|step| step.took).sum();
         for step in steps {
-            report.add(step.name, Finding::Ok, step.took, step.found, None);
+            let advice = step.failed.then(|| PASSED_OVER.to_owned());
+            let finding = if step.failed { Finding::Warning } else { Finding::Ok };
+            report.add(step.name, finding, step.took, step.found, advice);
         }
         let mut connection = match dialled {
             Ok(connection) => connection,

@@ -107,7 +107,12 @@ pub struct Server {
 impl Server {
     /// Plays one script for each connection, in this order; further connections are closed at once.
     pub async fn start(scripts: Vec<Vec<Step>>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::start_at("127.0.0.1:0".parse().unwrap(), scripts).await
+    }
+
+    /// The same at this address.
+    pub async fn start_at(address: SocketAddr, scripts: Vec<Vec<Step>>) -> Server {
+        let listener = TcpListener::bind(address).await.unwrap();
         let server =
             Server { address: listener.local_addr().unwrap(), heard: Arc::default(), failures: Arc::default() };
         let (heard, failures) = (Arc::clone(&server.heard), Arc::clone(&server.failures));
