@@ -21,6 +21,8 @@ mod egress;
 mod logins;
 #[path = "delivery/pools.rs"]
 mod pools;
+#[path = "delivery/probe.rs"]
+mod probe;
 #[path = "delivery/real_servers.rs"]
 mod real_servers;
 #[path = "delivery/tls.rs"]

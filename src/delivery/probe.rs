@@ -11,7 +11,7 @@ use super::connection::{Broken, Connection};
 use super::dial::{Failure, Trace};
 use super::pool::Pool;
 use super::verifier::{describe, fingerprint, hex};
-use super::{Delivery, egress};
+use super::{Delivery, Timeouts, egress};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{Mailbox, Reply};
 
@@ -150,10 +150,13 @@ impl Delivery {
         from: &Mailbox,
         to: &Mailbox,
     ) -> bool {
-        let limit = self.shared.settings.timeouts.handshake;
-        let dialogue =
-            [("MAIL", format!("MAIL FROM:<{from}>")), ("RCPT", format!("RCPT TO:<{to}>")), ("RSET", "RSET".to_owned())];
-        for (step, line) in dialogue {
+        let Timeouts { mail, rcpt, .. } = self.shared.settings.timeouts;
+        let dialogue = [
+            ("MAIL", format!("MAIL FROM:<{from}>"), mail),
+            ("RCPT", format!("RCPT TO:<{to}>"), rcpt),
+            ("RSET", "RSET".to_owned(), mail),
+        ];
+        for (step, line, limit) in dialogue {
             let begun = Instant::now();
             match connection.ask(&line, limit).await {
                 Ok(reply) if reply.code / 100 == 2 => {
@@ -205,10 +208,9 @@ impl Delivery {
         let pool = Pool::new(Arc::clone(&stranger));
         let (settings, counters) = (&self.shared.settings, &self.shared.counters);
         let Ok(mut connection) = pool.dial(settings, counters, &mut Trace::default()).await else { return };
-        let limit = settings.timeouts.handshake;
-        let mut answer = connection.ask(&format!("MAIL FROM:<{from}>"), limit).await;
+        let mut answer = connection.ask(&format!("MAIL FROM:<{from}>"), settings.timeouts.mail).await;
         if answer.as_ref().is_ok_and(|reply| reply.code / 100 == 2) {
-            answer = connection.ask(&format!("RCPT TO:<{to}>"), limit).await;
+            answer = connection.ask(&format!("RCPT TO:<{to}>"), settings.timeouts.rcpt).await;
         }
         let taken = answer.as_ref().is_ok_and(|reply| reply.code / 100 == 2);
         connection.quit(settings.timeouts.quit).await;
