@@ -159,6 +159,11 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
             "the login would cross the network in clear; use tls = \"required\", or say allow_plaintext_auth = true";
         table.mistake("tls", what);
     }
+    if has_username && mode == TlsMode::Opportunistic && !allow_plaintext {
+        let what = "with a login, whoever answers gets the password: opportunistic TLS takes any certificate; use \
+                    tls = \"required\", with ca_file or pinned_sha256 where no public authority vouches for the server";
+        table.warning("tls", what);
+    }
     Some(Login { username: username?, secret: password.or(token)?, allow_plaintext })
 }
 

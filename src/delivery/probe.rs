@@ -12,7 +12,7 @@ use super::dial::{Failure, Trace};
 use super::pool::Pool;
 use super::verifier::{describe, fingerprint, hex};
 use super::{Delivery, Timeouts, egress};
-use crate::route::{Route, RouteKind};
+use crate::route::{Route, RouteKind, TlsMode};
 use crate::smtp::{Mailbox, Reply};
 
 /// How well a step went.
@@ -261,6 +261,19 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
                 false => "have TLS switched on at the server".to_owned(),
             }),
         ),
+    }
+    let trusts_anyone = connection.tls.is_some() && route.tls.mode == TlsMode::Opportunistic;
+    if trusts_anyone && route.login.as_ref().is_some_and(|login| !login.allow_plaintext) {
+        report.add(
+            "login",
+            Finding::Warning,
+            Duration::ZERO,
+            "the password goes to whoever answers: opportunistic TLS takes any certificate",
+            Some(
+                "set tls = \"required\"; where no public authority vouches for the server, with ca_file or the pinned_sha256 above"
+                    .to_owned(),
+            ),
+        );
     }
     if route.login.is_none() && connection.extensions.auth.offered {
         let found = "the server offers a login, which this route does not use";

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::delivery::{Delivery, Finding, ProbeReport};
-use postbud::route::Route;
+use postbud::route::{Route, TlsMode, TlsPolicy};
 use postbud::smtp::Mailbox;
 
-use super::messages::{route, settings_from};
+use super::certs::self_signed;
+use super::messages::{delivery, login, route, settings_from};
 use super::script::{Server, Step, hear, hello, say};
 
 fn rehearsal() -> Vec<Step> {
@@ -29,4 +30,22 @@ async fn commands_have_the_time_that_a_delivery_gives_them() {
     settings.timeouts.mail = Duration::from_secs(10);
     let report = probe(&Delivery::new(settings).unwrap(), route(server.address)).await;
     assert!(report.steps.iter().any(|step| step.step == "MAIL" && step.finding == Finding::Ok), "{report}");
+}
+
+#[tokio::test]
+async fn a_login_over_tls_that_trusts_anyone_is_a_warning() {
+    let issued = self_signed(&["127.0.0.1"], false);
+    let script = [
+        hello(&["STARTTLS"]),
+        vec![hear("STARTTLS"), say("220 go"), Step::Tls(Box::new(issued))],
+        vec![hear("EHLO"), say("250-mail.test.dk\r\n250 AUTH PLAIN"), hear("AUTH"), say("235 ok")],
+        rehearsal(),
+    ]
+    .concat();
+    let server = Server::start(vec![script]).await;
+    let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
+    let report = probe(&delivery(), Route { tls, login: login("webcrm", "secret"), ..route(server.address) }).await;
+    let warning = report.steps.iter().find(|step| step.finding == Finding::Warning).expect("a warning");
+    assert_eq!(warning.step, "login", "{report}");
+    assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("tls = \"required\"")), "{report}");
 }
