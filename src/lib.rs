@@ -31,6 +31,7 @@ pub mod message;
 pub mod route;
 pub mod smtp;
 pub mod time;
+pub mod visible;
 
 // A message's way, one stage after the other.
 pub mod submission;

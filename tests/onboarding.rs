@@ -11,6 +11,8 @@ mod skip;
 mod checks;
 #[path = "onboarding/golden.rs"]
 mod golden;
+#[path = "onboarding/hostile.rs"]
+mod hostile;
 #[path = "onboarding/newcomer.rs"]
 mod newcomer;
 #[path = "onboarding/rig.rs"]

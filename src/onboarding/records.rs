@@ -20,6 +20,7 @@ use crate::dkim::record::render;
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
+use crate::visible::visible;
 
 /// All records of one domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -190,7 +191,7 @@ pub fn text(table: &Table, lang: Lang) -> String {
     let head = [Word::Need, Word::For, Word::Type, Word::Host, Word::Value].map(|word| lang.word(word).to_owned());
     let mut lines = vec![head];
     for row in &table.rows {
-        let mut value = row.value.clone();
+        let mut value = visible(&row.value).into_owned();
         if row.present {
             let _ = write!(value, "  ({})", lang.word(Word::AlreadyThere));
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::finding::Severity;
 use super::text::{Lang, Word};
 use super::verdict::Report;
+use crate::visible::visible;
 
 /// One domain's report, worst finding first in each check; with `explain`, how each verdict came about.
 pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
@@ -27,14 +28,14 @@ pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
             }
         }
         if explain {
-            check.steps.iter().for_each(|step| out.push_str(&format!("        {step}\n")));
+            check.steps.iter().for_each(|step| out.push_str(&format!("        {}\n", visible(step))));
         }
         if check.severity() >= Severity::Warning {
             for found in &check.found {
-                let _ = writeln!(out, "      {}: {found}", lang.word(Word::Found));
+                let _ = writeln!(out, "      {}: {}", lang.word(Word::Found), visible(found));
             }
             for expected in &check.expected {
-                let _ = writeln!(out, "      {}: {expected}", lang.word(Word::Expected));
+                let _ = writeln!(out, "      {}: {}", lang.word(Word::Expected), visible(expected));
             }
         }
     }

@@ -9,6 +9,7 @@ use super::message;
 use crate::cli::block_on;
 use crate::dkim::verify::{Keys, verify};
 use crate::resolver::{self, Dns};
+use crate::visible::visible;
 
 /// Verify the DKIM signatures of a message.
 ///
@@ -56,7 +57,9 @@ impl Args {
             for verdict in &verdicts {
                 let outcome =
                     verdict.outcome.as_ref().map_or_else(|reason| format!("broken: {reason}"), |()| "verified".into());
-                println!("{}\t{}\t{outcome}", verdict.domain, verdict.selector);
+                let [domain, selector, outcome] =
+                    [&verdict.domain, &verdict.selector, &outcome].map(|text| visible(text));
+                println!("{domain}\t{selector}\t{outcome}");
             }
             if verdicts.is_empty() {
                 eprintln!("the message has no DKIM signature");

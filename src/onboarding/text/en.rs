@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::Word;
 use super::txt_lines;
+use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
 use crate::onboarding::finding::{Finding, Item, Need, Provider};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
+use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
@@ -399,12 +400,12 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 row.role.map_or(why(row.item), role),
                 row.kind,
                 row.host,
-                row.value
+                visible(&row.value)
             );
             if let Some(url) = &row.alternative {
                 let _ = writeln!(body, "   Or, instead of the record: an empty text file at {url}");
             }
-            for text in row.notes.iter().map(note) {
+            for text in row.notes.iter().map(|note| Lang::En.note(note)) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }

@@ -16,6 +16,7 @@ use super::spf::merge::Note;
 use super::state::{Change, ChangeKind};
 use super::{Outcome, Settings};
 use crate::smtp::Domain;
+use crate::visible::visible;
 
 /// A language for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,10 +89,10 @@ impl Lang {
         }
     }
 
-    /// What a finding means and what to do.
+    /// What a finding means and what to do: a line each, whatever stands in the records it speaks of.
     pub fn finding(self, finding: &Finding) -> Text {
         let (what, next) = by_language!(self, finding(finding));
-        Text { what, next }
+        Text { what: visible(&what).into_owned(), next: visible(&next).into_owned() }
     }
 
     /// The name of what is checked.
@@ -119,9 +120,9 @@ impl Lang {
         by_language!(self, word(word))
     }
 
-    /// What else changes in a merged SPF record.
+    /// What else changes in a merged SPF record: one line.
     pub fn note(self, note: &Note) -> String {
-        by_language!(self, note(note))
+        visible(&by_language!(self, note(note))).into_owned()
     }
 
     /// The mail to a customer: subject and body.

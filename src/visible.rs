@@ -1,0 +1,63 @@
+//! What strangers wrote, shown to people: a TXT record, a header field, a server's answer. On a terminal, in a zone file and in
+//! a mail a control character is a command; here it is seen as what it is.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Longer than any record a customer is asked for; the rest of a stranger's is of no use to a person.
+const LONGEST: usize = 4096;
+
+/// One line of text in which every character is seen: controls (line ends among them) and those that turn the direction of
+/// writing or show nothing stand as `\u{1b}`. Very long texts are cut.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST && !text.chars().any(is_unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for c in text.chars() {
+        if shown.len() >= LONGEST {
+            shown.push('…');
+            break;
+        }
+        match is_unseen(c) {
+            true => {
+                let _ = write!(shown, "{}", c.escape_unicode());
+            }
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Unicode's controls, line and paragraph separators, and format characters that reorder or hide text (UTR #36 §2.1).
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_stays_as_it_is() {
+        for text in ["v=spf1 include:spf.webcrm.com -all", "Ærø \"x\" \\ 例", ""] {
+            assert!(matches!(visible(text), Cow::Borrowed(same) if same == text));
+        }
+    }
+
+    #[test]
+    fn nothing_a_terminal_obeys_is_left() {
+        assert_eq!(
+            visible("a\x1b[31m\r\nb\tc\u{9b}2J\u{202e}d\x7f"),
+            "a\\u{1b}[31m\\u{d}\\u{a}b\\u{9}c\\u{9b}2J\\u{202e}d\\u{7f}"
+        );
+    }
+
+    #[test]
+    fn a_very_long_text_is_cut() {
+        let shown = visible(&"æ".repeat(40_000)).into_owned();
+        assert!(shown.len() < LONGEST + 8 && shown.ends_with("æ…"));
+    }
+}
