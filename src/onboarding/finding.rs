@@ -122,8 +122,8 @@ pub enum Finding {
     SpfSyntax { domain: String, term: String, fault: &'static str },
     /// Terms after `all`.
     SpfAfterAll { domain: String, terms: Vec<String> },
-    /// `+all`.
-    SpfEverybody { domain: String },
+    /// `+all`, or a network of as good as all addresses.
+    SpfEverybody { domain: String, term: String },
     /// `ptr`.
     SpfPtr { domain: String },
     /// Leads back to itself.
@@ -134,10 +134,19 @@ pub enum Finding {
     SpfNearLookupLimit { count: u32 },
     /// More than two lookups of nothing.
     SpfTooManyVoidLookups { count: u32 },
+    /// The same behind what lets us send: only others meet it.
+    SpfManyVoidLookups { count: u32 },
     /// An `mx` of more than ten.
     SpfTooManyExchanges { domain: String },
     /// An included name has no record.
     SpfIncludeWithoutRecord { domain: String },
+    /// An included name has more than one.
+    SpfIncludeSeveral { domain: String, count: usize },
+    /// An included record cannot be used (`none`, `several`, `syntax`, `loop`), and stands behind what lets us send: only others
+    /// meet it.
+    SpfBeyondUs { domain: String, fault: &'static str },
+    /// What we tell customers to include does not let us send.
+    SpfOursBroken { include: String, ip: String },
     /// Ours is not in it.
     SpfIncludeMissing { include: String },
     /// Ours is in it, where it is never reached.
@@ -302,6 +311,8 @@ impl Finding {
             | F::SpfEverybody { .. }
             | F::SpfPtr { .. }
             | F::SpfNearLookupLimit { .. }
+            | F::SpfManyVoidLookups { .. }
+            | F::SpfBeyondUs { .. }
             | F::SpfTooManyExchanges { .. }
             | F::DmarcTag { .. }
             | F::DmarcObsolete { .. }
@@ -338,6 +349,8 @@ impl Finding {
             | F::SpfTooManyLookups { .. }
             | F::SpfTooManyVoidLookups { .. }
             | F::SpfIncludeWithoutRecord { .. }
+            | F::SpfIncludeSeveral { .. }
+            | F::SpfOursBroken { .. }
             | F::SpfIncludeMissing { .. }
             | F::SpfIncludeShadowed { .. }
             | F::SpfAddressOnly { .. }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::is_spf;
 use super::merge::{Merged, merge};
 use super::record::Record;
-use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
+use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customer::Via;
 use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Item, Need, Provider, Severity};
@@ -65,10 +65,20 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         return check;
     }
     let survey = walk(resolver, &query, Limits::survey()).await;
-    remarks(&mut check, domain, &received, &survey);
-
     let ip = settings.egress.to_string();
     let include = settings.spf_include.to_string();
+    // What stands behind our include is met by others only; a customer's own server is one of these.
+    let passes_before = received.verdict == Verdict::Pass && !own_server;
+    let included = survey.visited.contains(&include);
+    let ours = match received.verdict {
+        Verdict::Pass | Verdict::None => None,
+        _ if own_server || !included => None,
+        _ => Some(our_own(resolver, settings).await)
+            .filter(|walk| !matches!(walk.verdict, Verdict::Pass | Verdict::TempError)),
+    };
+    let others = ours.as_ref().map(|walk| walk.problems.as_slice()).unwrap_or_default();
+    remarks(&mut check, domain, &Seen { received: &received, survey: &survey, passes_before, others });
+
     if own_server {
         match received.verdict {
             Verdict::Pass => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
@@ -80,7 +90,6 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         }
         return check;
     }
-    let included = survey.visited.contains(&include);
     let shadow = shadow(&received, &survey, &include);
     match (received.verdict, included) {
         (Verdict::Pass, true) => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
@@ -92,6 +101,8 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         }
         (Verdict::Pass, false) => check.say(Finding::SpfAddressOnly { ip, include }),
         (Verdict::None, _) => {}
+        // Neither the customer's mistake nor the customer's to mend.
+        _ if ours.is_some() => check.say(Finding::SpfOursBroken { include, ip }),
         (verdict, _) => {
             match (shadow, included) {
                 (Some(by), _) => check.say(Finding::SpfIncludeShadowed { include, by }),
@@ -102,6 +113,13 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         }
     }
     check
+}
+
+/// What customers include, by itself.
+async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> Walk {
+    let domain = settings.spf_include.as_str();
+    let query = Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead: None };
+    walk(resolver, &query, Limits::receiver()).await
 }
 
 /// The domain's SPF records as published, sorted; `None` where DNS did not answer.
@@ -146,10 +164,33 @@ fn shadow(received: &Walk, survey: &Walk, include: &str) -> Option<String> {
     (before && survey.visited.contains(&include.to_owned())).then(|| matched.term.clone())
 }
 
-fn remarks(check: &mut Check, domain: &Domain, received: &Walk, survey: &Walk) {
+/// What was seen of a record.
+struct Seen<'a> {
+    /// As a receiver evaluates it.
+    received: &'a Walk,
+    /// To its end.
+    survey: &'a Walk,
+    /// What lets us send is reached before whatever `received` did not meet.
+    passes_before: bool,
+    /// Problems that are not the customer's.
+    others: &'a [Problem],
+}
+
+/// What is wrong on the way.
+fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
     let own = domain.as_str();
-    let on_the_way = |problem: &Problem| received.problems.contains(problem);
-    for problem in survey.problems.iter().chain(received.problems.iter().filter(|p| !survey.problems.contains(p))) {
+    let &Seen { received, survey, passes_before, others } = seen;
+    let is_loop = |problem: &&Problem| matches!(problem, Problem::Loop { .. });
+    let surveyed_loop = survey.problems.iter().any(|problem| is_loop(&problem));
+    let only_received = |problem: &&Problem| !survey.problems.contains(problem);
+    // A receiver goes round and round; the survey has named where the loop closes.
+    let more = received.problems.iter().filter(only_received).filter(|problem| !(surveyed_loop && is_loop(problem)));
+    for problem in survey.problems.iter().chain(more).filter(|problem| !others.contains(problem)) {
+        let met =
+            received.problems.contains(problem) || (is_loop(&problem) && received.problems.iter().any(|p| is_loop(&p)));
+        if passes_before && !met && beyond(check, problem) {
+            continue;
+        }
         match problem {
             Problem::NoRecord { domain, near_misses } if domain == own => {
                 check.say(Finding::SpfMissing { domain: domain.clone() });
@@ -159,7 +200,11 @@ fn remarks(check: &mut Check, domain: &Domain, received: &Walk, survey: &Walk) {
                 check.say(Finding::SpfIncludeWithoutRecord { domain: domain.clone() });
             }
             Problem::Several { domain, records } => {
-                check.say(Finding::SpfSeveral { domain: domain.clone(), count: records.len() });
+                let (domain, count) = (domain.clone(), records.len());
+                check.say(match domain == own {
+                    true => Finding::SpfSeveral { domain, count },
+                    false => Finding::SpfIncludeSeveral { domain, count },
+                });
             }
             Problem::Syntax { domain, faults } => {
                 faults.iter().for_each(|fault| check.say(Finding::spf_syntax(domain, fault)));
@@ -170,12 +215,15 @@ fn remarks(check: &mut Check, domain: &Domain, received: &Walk, survey: &Walk) {
             }
             Problem::Ptr { domain } if domain == own => check.say(Finding::SpfPtr { domain: domain.clone() }),
             Problem::AfterAll { .. } | Problem::Ptr { .. } => {}
-            Problem::EverybodyPasses { domain } => check.say(Finding::SpfEverybody { domain: domain.clone() }),
+            Problem::EverybodyPasses { domain, term } => {
+                check.say(Finding::SpfEverybody { domain: domain.clone(), term: term.clone() });
+            }
             Problem::Loop { domain } => check.say(Finding::SpfLoop { domain: domain.clone() }),
-            Problem::TooManyLookups if on_the_way(problem) => {
+            // In a loop the count says nothing.
+            Problem::TooManyLookups if met && !surveyed_loop => {
                 check.say(Finding::SpfTooManyLookups { count: survey.lookups });
             }
-            Problem::TooManyVoidLookups if on_the_way(problem) => {
+            Problem::TooManyVoidLookups if met => {
                 check.say(Finding::SpfTooManyVoidLookups { count: survey.void_lookups });
             }
             Problem::TooManyLookups | Problem::TooManyVoidLookups => {}
@@ -184,11 +232,29 @@ fn remarks(check: &mut Check, domain: &Domain, received: &Walk, survey: &Walk) {
             Problem::Unanswered(_) => {}
         }
     }
-    let too_many = received.problems.contains(&Problem::TooManyLookups);
-    if survey.lookups >= MANY_LOOKUPS && !too_many {
+    let too_many = |problem| received.problems.contains(&problem);
+    if survey.lookups >= MANY_LOOKUPS && !too_many(Problem::TooManyLookups) {
         check.say(Finding::SpfNearLookupLimit { count: survey.lookups });
     }
+    // A macro makes another name for each address: nothing there for ours is nothing wrong.
+    let has_macro = survey.steps.iter().any(|step| step.term.contains("%{"));
+    if survey.void_lookups > MOST_VOID_LOOKUPS && !too_many(Problem::TooManyVoidLookups) && !has_macro {
+        check.say(Finding::SpfManyVoidLookups { count: survey.void_lookups });
+    }
     debug_assert!(received.lookups <= MOST_LOOKUPS + 1);
+}
+
+/// Says of a broken record behind what lets us send that it is there; whether it was one.
+fn beyond(check: &mut Check, problem: &Problem) -> bool {
+    let (domain, fault) = match problem {
+        Problem::NoRecord { domain, .. } => (domain, "none"),
+        Problem::Several { domain, .. } => (domain, "several"),
+        Problem::Syntax { domain, .. } => (domain, "syntax"),
+        Problem::Loop { domain } => (domain, "loop"),
+        _ => return false,
+    };
+    check.say(Finding::SpfBeyondUs { domain: domain.clone(), fault });
+    true
 }
 
 #[cfg(test)]
@@ -270,6 +336,66 @@ mod tests {
             "test.dk TXT \"v=spf1 ip4:40.74.40.57 include:dead.dk -all\"\ndead.dk FAIL",
         ] {
             assert_eq!(run(zone, false).severity(), Severity::Unknown, "{zone}");
+        }
+    }
+
+    #[test]
+    fn what_is_broken_behind_our_include_is_no_fault_of_our_mail() {
+        let several = "x.dk TXT \"v=spf1 -all\"\nx.dk TXT \"v=spf1 ~all\"";
+        for (includes, zone, fault) in [
+            ("include:x.dk", "", "none"),
+            ("include:x.dk", several, "several"),
+            ("include:x.dk", "x.dk TXT \"v=spf1 ip4:1.2.3\"", "syntax"),
+            ("include:x.dk", "x.dk TXT \"v=spf1 include:test.dk -all\"", "loop"),
+        ] {
+            let ours_first = format!("test.dk TXT \"v=spf1 include:spf.webcrm.com {includes} -all\"\n{zone}");
+            let check = run(&ours_first, false);
+            assert_eq!(check.severity(), Severity::Warning, "{fault}: {:?}", check.findings);
+            let named = |f: &Finding| matches!(f, Finding::SpfBeyondUs { fault: found, .. } if *found == fault);
+            assert!(check.findings.iter().any(named), "{fault}: {:?}", check.findings);
+            assert_eq!(run(&ours_first, true).severity(), Severity::Fault, "an own server meets it: {fault}");
+            let ours_last = format!("test.dk TXT \"v=spf1 {includes} include:spf.webcrm.com -all\"\n{zone}");
+            assert_eq!(run(&ours_last, false).severity(), Severity::Fault, "{fault}");
+        }
+        let voids = record("v=spf1 include:spf.webcrm.com a:x1.dk a:x2.dk a:x3.dk -all");
+        assert_eq!(voids.findings[0], Finding::SpfManyVoidLookups { count: 3 });
+        assert_eq!(
+            record("v=spf1 include:spf.webcrm.com exists:%{i}.a.dk exists:%{i}.b.dk a:%{i}.c.dk -all").severity(),
+            Severity::Good
+        );
+    }
+
+    #[test]
+    fn a_loop_is_not_called_too_many_lookups() {
+        let check = run(
+            "test.dk TXT \"v=spf1 include:x.dk include:spf.webcrm.com -all\"\nx.dk TXT \"v=spf1 include:test.dk -all\"",
+            false,
+        );
+        let loops = check.findings.iter().filter(|f| matches!(f, Finding::SpfLoop { .. })).count();
+        assert_eq!(loops, 1, "{:?}", check.findings);
+        assert!(!check.findings.iter().any(|f| matches!(f, Finding::SpfTooManyLookups { .. })), "{:?}", check.findings);
+    }
+
+    #[test]
+    fn what_webcrm_has_to_mend_is_not_asked_of_the_customer() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let domain = Domain::parse("test.dk").unwrap();
+        let ours = Finding::SpfOursBroken { include: "spf.webcrm.com".into(), ip: "40.74.40.57".into() };
+        for zone in
+            ["", "spf.webcrm.com TXT \"v=spf1 ip4:192.0.2.1 -all\"", "spf.webcrm.com TXT \"v=spf1 ip4:oops -all\""]
+        {
+            let zone = format!(
+                "test.dk TXT \"v=spf1 mx include:spf.webcrm.com -all\"\ntest.dk MX 1 m.dk\nm.dk A 192.0.2.9\n{zone}"
+            );
+            let zone = FixedZone::parse(&zone).unwrap();
+            let via = Via::Mailjet { tier: None };
+            let check = runtime.block_on(check(&zone, &Settings::default(), &domain, &via, Need::Required));
+            assert_eq!(check.severity(), Severity::Fault);
+            assert!(check.findings.contains(&ours), "{:?}", check.findings);
+            let asked =
+                |f: &Finding| matches!(f, Finding::SpfIncludeWithoutRecord { .. } | Finding::SpfDoesNotPass { .. });
+            assert!(!check.findings.iter().any(asked), "{:?}", check.findings);
+            assert!(check.expected.is_empty(), "{:?}", check.expected);
         }
     }
 

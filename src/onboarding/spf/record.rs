@@ -80,7 +80,22 @@ impl Mechanism {
     pub fn costs_a_lookup(&self) -> bool {
         !matches!(self, Mechanism::All | Mechanism::Ip4(_) | Mechanism::Ip6(_))
     }
+
+    /// Whether it matches as good as any address.
+    pub fn is_everybody(&self) -> bool {
+        let shortest = match self {
+            Mechanism::All => 0,
+            Mechanism::Ip4(net) => net.prefix_len(),
+            Mechanism::Ip6(net) => net.prefix_len(),
+            Mechanism::A(target) | Mechanism::Mx(target) => target.v4.min(target.v6),
+            Mechanism::Include(_) | Mechanism::Ptr(_) | Mechanism::Exists(_) => return false,
+        };
+        shortest < SHORTEST_PREFIX
+    }
 }
+
+/// No organization has a network this large: half of the Internet, written twice, is everybody.
+const SHORTEST_PREFIX: u8 = 8;
 
 /// A name with prefix lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]

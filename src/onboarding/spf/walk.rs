@@ -138,10 +138,12 @@ pub enum Problem {
         /// Which.
         terms: Vec<String>,
     },
-    /// `+all`: everybody may send.
+    /// `+all`, or a network that is a large part of the Internet: everybody may send.
     EverybodyPasses {
         /// Where.
         domain: String,
+        /// What says so.
+        term: String,
     },
     /// `ptr` should not be used (§5.5).
     Ptr {
@@ -318,10 +320,12 @@ impl<'a> Walker<'a> {
         if record.directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
             self.problem(Problem::Ptr { domain: domain.clone() });
         }
-        let Some(all) = record.all() else { return };
-        if record.directives[all].qualifier == Qualifier::Pass {
-            self.problem(Problem::EverybodyPasses { domain: domain.clone() });
+        let all = record.all();
+        let counts = &record.directives[..all.map_or(record.directives.len(), |all| all + 1)];
+        if let Some(wide) = counts.iter().find(|d| d.qualifier == Qualifier::Pass && d.mechanism.is_everybody()) {
+            self.problem(Problem::EverybodyPasses { domain: domain.clone(), term: wide.text.clone() });
         }
+        let Some(all) = all else { return };
         let mut terms: Vec<String> = record.directives[all + 1..].iter().map(|d| d.text.clone()).collect();
         if record.redirect.is_some() {
             terms.extend(record.modifiers.iter().filter(|m| m.to_ascii_lowercase().starts_with("redirect=")).cloned());

@@ -84,9 +84,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("I SPF-recorden for {domain} tæller det, der står efter \"all\", aldrig: {}.", terms.join(" ")),
             "Flyt det foran \"all\", eller fjern det.".into(),
         ),
-        F::SpfEverybody { domain } => (
-            format!("SPF-recorden for {domain} slutter med +all: enhver kan sende som jer."),
-            "Erstat +all med ~all eller -all.".into(),
+        F::SpfEverybody { domain, term } => (
+            format!("SPF-recorden for {domain} har {term}: så kan stort set enhver sende som jer."),
+            "Lad den slutte med ~all eller -all, og nævn kun de servere, der sender for jer.".into(),
         ),
         F::SpfPtr { domain } => (
             format!("SPF-recorden for {domain} bruger ptr, som er langsomt, usikkert og ikke bør bruges."),
@@ -94,7 +94,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::SpfLoop { domain } => (
             format!("SPF-recorden for {domain} fører tilbage til sig selv."),
-            "Fjern den include eller redirect.".into(),
+            "Fjern den include eller redirect, der gør det.".into(),
         ),
         F::SpfTooManyLookups { count } => (
             format!("SPF kræver {count} DNS-opslag, og modtagerne stopper ved 10: så fejler recorden."),
@@ -106,15 +106,41 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::SpfTooManyVoidLookups { count } => (
             format!("SPF spørger efter {count} navne, der ikke findes, og modtagerne stopper efter 2."),
-            "Fjern det, hvis navne ikke findes.".into(),
+            "Fjern de led, hvis navne ikke findes.".into(),
+        ),
+        F::SpfManyVoidLookups { count } => (
+            format!(
+                "SPF kan spørge efter {count} navne, der ikke findes, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
+            ),
+            "Fjern de led, hvis navne ikke findes.".into(),
         ),
         F::SpfTooManyExchanges { domain } => (
             format!("{domain} har mere end 10 mailservere, og det er for mange til mx i SPF."),
             "Skriv deres adresser i stedet for mx.".into(),
         ),
         F::SpfIncludeWithoutRecord { domain } => (
-            format!("SPF inkluderer {domain}, som ingen SPF-record har: så afviser modtagerne hele recorden."),
-            format!("Fjern include:{domain}, eller ret stavemåden."),
+            format!("SPF henviser til {domain}, som ingen SPF-record har: så afviser modtagerne hele recorden."),
+            "Fjern den include eller redirect, eller ret stavemåden.".into(),
+        ),
+        F::SpfIncludeSeveral { domain, count } => (
+            format!("SPF henviser til {domain}, som har {count} SPF-records: så afviser modtagerne hele recorden."),
+            "Fjern den include eller redirect, eller bed dem, der driver domænet, om kun at have én.".into(),
+        ),
+        F::SpfBeyondUs { domain, fault } => (
+            format!(
+                "SPF henviser også til {domain}, {}: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke.",
+                match *fault {
+                    "none" => "som ingen SPF-record har",
+                    "several" => "som har flere SPF-records",
+                    "loop" => "der fører tilbage igen",
+                    _ => "hvis SPF-record har fejl",
+                }
+            ),
+            "Fjern den include eller redirect, eller få den rettet.".into(),
+        ),
+        F::SpfOursBroken { include, ip } => (
+            format!("SPF inkluderer {include}, som den skal, men {include} tillader ikke selv {ip}."),
+            "Det skal webCRM rette, ikke kunden.".into(),
         ),
         F::SpfIncludeMissing { include } => (
             format!("SPF inkluderer ikke {include}: mail fra webCRM er ikke tilladt."),
@@ -128,9 +154,15 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("SPF tillader {ip}, men ikke Mailjets adresser, som {include} indeholder."),
             format!("Tilføj include:{include} foran \"all\"."),
         ),
-        F::SpfDoesNotPass { ip, verdict } => {
-            (format!("SPF siger {verdict} for {ip}."), "Opret den viste record.".into())
-        }
+        F::SpfDoesNotPass { ip, verdict } => (
+            format!("SPF siger {verdict} for {ip}."),
+            // Where the record cannot be evaluated there may be none to show: only the customer knows what belongs there.
+            match *verdict {
+                "permerror" => "Recorden tæller igen, når det, der er nævnt her, er rettet.",
+                _ => "Opret den viste record.",
+            }
+            .into(),
+        ),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så kun mail til jeres egne folk kan lide under det."

@@ -84,9 +84,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("In the SPF record of {domain}, what stands after \"all\" never counts: {}.", terms.join(" ")),
             "Move it before \"all\", or remove it.".into(),
         ),
-        F::SpfEverybody { domain } => (
-            format!("The SPF record of {domain} ends in +all: anybody may send as you."),
-            "Replace +all by ~all or -all.".into(),
+        F::SpfEverybody { domain, term } => (
+            format!("The SPF record of {domain} has {term}: as good as anybody may send as you."),
+            "End it in ~all or -all, and name only the servers that send for you.".into(),
         ),
         F::SpfPtr { domain } => (
             format!("The SPF record of {domain} uses ptr, which is slow, unreliable and should not be used."),
@@ -107,13 +107,39 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("SPF asks for {count} names that do not exist, and receivers stop after 2."),
             "Remove terms whose names do not exist.".into(),
         ),
+        F::SpfManyVoidLookups { count } => (
+            format!(
+                "SPF can ask for {count} names that do not exist, and receivers stop after 2: mail from webCRM passes before that, your other mail may not."
+            ),
+            "Remove terms whose names do not exist.".into(),
+        ),
         F::SpfTooManyExchanges { domain } => (
             format!("{domain} has more than 10 mail exchangers, too many for mx in SPF."),
             "Write their addresses instead of mx.".into(),
         ),
         F::SpfIncludeWithoutRecord { domain } => (
-            format!("SPF includes {domain}, which has no SPF record: receivers then reject the whole record."),
-            format!("Remove include:{domain}, or correct its spelling."),
+            format!("SPF leads to {domain}, which has no SPF record: receivers then reject the whole record."),
+            "Remove that include or redirect, or correct its spelling.".into(),
+        ),
+        F::SpfIncludeSeveral { domain, count } => (
+            format!("SPF leads to {domain}, which has {count} SPF records: receivers then reject the whole record."),
+            "Remove that include or redirect, or ask whoever runs that domain to publish one record only.".into(),
+        ),
+        F::SpfBeyondUs { domain, fault } => (
+            format!(
+                "SPF also leads to {domain}, {}: mail from webCRM passes before that, your other mail may not.",
+                match *fault {
+                    "none" => "which has no SPF record",
+                    "several" => "which has several SPF records",
+                    "loop" => "from where it leads back to itself",
+                    _ => "whose SPF record has mistakes",
+                }
+            ),
+            "Remove that include or redirect, or have it mended.".into(),
+        ),
+        F::SpfOursBroken { include, ip } => (
+            format!("SPF includes {include} as it should, but {include} itself does not let {ip} send."),
+            "This is for webCRM to mend, not for the customer.".into(),
         ),
         F::SpfIncludeMissing { include } => (
             format!("SPF does not include {include}: mail from webCRM is not allowed."),
@@ -127,9 +153,15 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("SPF allows {ip}, but not Mailjet's addresses, which {include} holds."),
             format!("Add include:{include} before \"all\"."),
         ),
-        F::SpfDoesNotPass { ip, verdict } => {
-            (format!("SPF says {verdict} for {ip}."), "Publish the record shown.".into())
-        }
+        F::SpfDoesNotPass { ip, verdict } => (
+            format!("SPF says {verdict} for {ip}."),
+            // Where the record cannot be evaluated there may be none to show: only the customer knows what belongs there.
+            match *verdict {
+                "permerror" => "The record counts again when what is named here is mended.",
+                _ => "Publish the record shown.",
+            }
+            .into(),
+        ),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF does not allow {ip}. Mail leaves through your own server, so only mail to your own people can suffer from it."

@@ -30,18 +30,22 @@ fn samples() -> Vec<Finding> {
         F::SpfNearMiss { text: s("TEXT") },
         F::SpfSeveral { domain: d(), count: 3 },
         F::SpfAfterAll { domain: d(), terms: vec![s("TERM")] },
-        F::SpfEverybody { domain: d() },
+        F::SpfEverybody { domain: d(), term: s("TERM") },
         F::SpfPtr { domain: d() },
         F::SpfLoop { domain: d() },
         F::SpfTooManyLookups { count: 17 },
         F::SpfNearLookupLimit { count: 9 },
         F::SpfTooManyVoidLookups { count: 5 },
+        F::SpfManyVoidLookups { count: 5 },
         F::SpfTooManyExchanges { domain: d() },
         F::SpfIncludeWithoutRecord { domain: d() },
+        F::SpfIncludeSeveral { domain: d(), count: 3 },
+        F::SpfOursBroken { include: s("INCLUDE"), ip: s("192.0.2.1") },
         F::SpfIncludeMissing { include: s("INCLUDE") },
         F::SpfIncludeShadowed { include: s("INCLUDE"), by: s("BY") },
         F::SpfAddressOnly { ip: s("192.0.2.1"), include: s("INCLUDE") },
         F::SpfDoesNotPass { ip: s("192.0.2.1"), verdict: "softfail" },
+        F::SpfDoesNotPass { ip: s("192.0.2.1"), verdict: "permerror" },
         F::SpfWithoutUs { ip: s("192.0.2.1") },
         F::SpfUsable { lookups: 7 },
         F::DkimGood { host: h() },
@@ -78,6 +82,9 @@ fn samples() -> Vec<Finding> {
     ];
     for fault in ["address", "name", "twice", "character", "unknown"] {
         all.push(F::SpfSyntax { domain: d(), term: s("TERM"), fault });
+    }
+    for fault in ["none", "several", "syntax", "loop"] {
+        all.push(F::SpfBeyondUs { domain: d(), fault });
     }
     for role in ROLES {
         for shown in [Shown::Right, Shown::Missing, Shown::Other] {

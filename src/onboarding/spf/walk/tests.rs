@@ -184,16 +184,42 @@ fn a_survey_sees_everything_in_one_go() {
         survey.problems,
         [
             Problem::Ptr { domain: d("test.dk") },
-            Problem::EverybodyPasses { domain: d("test.dk") },
+            Problem::EverybodyPasses { domain: d("test.dk"), term: d("+all") },
             Problem::AfterAll { domain: d("test.dk"), terms: vec![d("a:x.dk")] },
             Problem::Syntax {
                 domain: d("test.dk"),
                 faults: vec![SyntaxError { term: d("ip4:1.2.3"), fault: super::super::record::Fault::Address }]
             },
             Problem::NoRecord { domain: d("none.dk"), near_misses: vec![] },
-            Problem::EverybodyPasses { domain: d("all.dk") },
+            Problem::EverybodyPasses { domain: d("all.dk"), term: d("+all") },
         ]
     );
+}
+
+#[test]
+fn a_network_of_everybody_is_found_where_it_counts() {
+    for (record, term) in [
+        ("v=spf1 ip4:0.0.0.0/0 -all", Some("ip4:0.0.0.0/0")),
+        ("v=spf1 ip4:128.0.0.0/1 ip4:0.0.0.0/1 -all", Some("ip4:128.0.0.0/1")),
+        ("v=spf1 +a/0 -all", Some("+a/0")),
+        ("v=spf1 mx//0 -all", Some("mx//0")),
+        ("v=spf1 ip6:2000::/3 ~all", Some("ip6:2000::/3")),
+        ("v=spf1 all", Some("all")),
+        ("v=spf1 -ip4:0.0.0.0/0", None),
+        ("v=spf1 ip4:10.0.0.0/8 a/24 -all", None),
+        ("v=spf1 -all ip4:0.0.0.0/0", None),
+    ] {
+        let zone = FixedZone::new();
+        zone.add_txt("test.dk", record);
+        let found =
+            run(&zone, "test.dk", "192.0.2.1", Limits::survey()).problems.into_iter().find_map(
+                |problem| match problem {
+                    Problem::EverybodyPasses { term, .. } => Some(term),
+                    _ => None,
+                },
+            );
+        assert_eq!(found.as_deref(), term, "{record}");
+    }
 }
 
 #[test]
