@@ -21,10 +21,21 @@ pub struct Record {
     pub testing: bool,
     /// `rua=`.
     pub reports: Vec<String>,
+    /// The tag without a usable policy because of which receivers act as if the policy were none (RFC 9989 §4.10.1).
+    pub fallback: Option<String>,
     /// Tags that RFC 9989 has removed.
     pub obsolete: Vec<String>,
     /// Parts that are no tag, or tags with a value that is none.
     pub unread: Vec<String>,
+}
+
+/// Why receivers cannot use a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// A policy is missing, or is none: the tag as written.
+    Policy(String),
+    /// A tag stands in it twice.
+    Twice(String),
 }
 
 /// What receivers shall do with mail that fails.
@@ -53,15 +64,24 @@ impl Policy {
     }
 }
 
-/// Whether a TXT value claims to be a DMARC record: `v=DMARC1` is its first tag (RFC 9989 §4.7).
+/// Whether a TXT value claims to be a DMARC record: `v=DMARC1` is its first tag, the value in this very case, the name in any
+/// (RFC 9989 §4.7, §4.8).
 pub fn is_dmarc(text: &str) -> bool {
     let first = text.split(';').next().unwrap_or_default();
-    first.split_once('=').is_some_and(|(tag, value)| tag.trim() == "v" && value.trim() == "DMARC1")
+    first.split_once('=').is_some_and(|(tag, value)| tag.trim().eq_ignore_ascii_case("v") && value.trim() == "DMARC1")
+}
+
+/// Whether a TXT value was meant to be a DMARC record and is none: quotes of a web form kept, a comma for a semicolon, small
+/// letters.
+fn looks_like_dmarc(text: &str) -> bool {
+    let squeezed: String = text.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    let squeezed = squeezed.to_ascii_lowercase();
+    !is_dmarc(text) && (squeezed.starts_with("vdmarc") || squeezed.starts_with("dmarc"))
 }
 
 impl Record {
-    /// Reads a record. `Err` names why receivers cannot use it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a record. `Err` says why receivers cannot use it.
+    pub fn parse(text: &str) -> Result<Self, Unusable> {
         let mut record = Record {
             policy: Policy::None,
             subdomain_policy: None,
@@ -69,43 +89,47 @@ impl Record {
             public_suffix: None,
             testing: false,
             reports: Vec::new(),
+            fallback: None,
             obsolete: Vec::new(),
             unread: Vec::new(),
         };
         let mut policy = None;
+        // The first tag that should name a policy and does not.
+        let mut without: Option<String> = None;
+        let mut tags = vec!["v".to_owned()];
         for part in text.split(';').skip(1).map(str::trim).filter(|part| !part.is_empty()) {
             let Some((tag, value)) = part.split_once('=') else {
                 record.unread.push(part.to_owned());
                 continue;
             };
             let (tag, value) = (tag.trim().to_ascii_lowercase(), value.trim());
+            // RFC 9989 §4.7 takes the syntax of RFC 6376 §3.2: a tag that comes twice makes the whole list invalid.
+            if tags.contains(&tag) {
+                return Err(Unusable::Twice(tag));
+            }
+            tags.push(tag.clone());
             let read = match tag.as_str() {
-                "p" => {
-                    policy = Some(value.to_owned());
+                "p" | "sp" | "np" => {
+                    match (Policy::parse(value), tag.as_str()) {
+                        (None, _) => without = without.or(Some(part.to_owned())),
+                        (found, "p") => policy = found,
+                        (found, "sp") => record.subdomain_policy = found,
+                        _ => {}
+                    }
                     true
                 }
-                "sp" | "np" => match (Policy::parse(value), tag.as_str()) {
-                    (Some(policy), "sp") => {
-                        record.subdomain_policy = Some(policy);
-                        true
-                    }
-                    (found, _) => found.is_some(),
-                },
                 "aspf" | "adkim" => {
                     record.strict_spf |= tag == "aspf" && value.eq_ignore_ascii_case("s");
                     ["r", "s"].iter().any(|v| value.eq_ignore_ascii_case(v))
                 }
                 "psd" => {
-                    record.public_suffix = match value {
-                        "y" => Some(true),
-                        "n" => Some(false),
-                        _ => None,
-                    };
-                    matches!(value, "y" | "n" | "u")
+                    let is = |letter| value.eq_ignore_ascii_case(letter);
+                    record.public_suffix = (is("y") || is("n")).then(|| is("y"));
+                    is("y") || is("n") || is("u")
                 }
                 "t" => {
-                    record.testing = value == "y";
-                    matches!(value, "y" | "n")
+                    record.testing = value.eq_ignore_ascii_case("y");
+                    record.testing || value.eq_ignore_ascii_case("n")
                 }
                 "rua" => {
                     record.reports = value.split(',').map(|uri| uri.trim().to_owned()).collect();
@@ -123,18 +147,16 @@ impl Record {
                 record.unread.push(part.to_owned());
             }
         }
-        record.policy = match (policy.as_deref().map(Policy::parse), policy) {
-            (Some(Some(policy)), _) => policy,
-            // RFC 9989 §4.7: without a usable p=, a record with a usable rua= counts as p=none, any other not at all.
-            (_, found) if record.reports.iter().any(|uri| destination(uri).is_some()) => {
-                if let Some(found) = found {
-                    record.unread.push(format!("p={found}"));
-                }
-                Policy::None
+        match (policy, without) {
+            (Some(policy), None) => record.policy = policy,
+            // RFC 9989 §4.10.1: without a usable p=, or with an sp= or np= that is none, a record with a usable rua= counts as
+            // p=none, any other not at all.
+            (_, without) if record.reports.iter().any(|uri| destination(uri).is_some()) => {
+                record.subdomain_policy = None;
+                record.fallback = Some(without.unwrap_or_else(|| "p=".to_owned()));
             }
-            (_, Some(found)) => return Err(format!("p={found}")),
-            (_, None) => return Err("p=".to_owned()),
-        };
+            (_, without) => return Err(Unusable::Policy(without.unwrap_or_else(|| "p=".to_owned()))),
+        }
         Ok(record)
     }
 }
@@ -148,9 +170,10 @@ fn destination(uri: &str) -> Option<Mailbox> {
 
 /// What one name has.
 enum At {
-    Nothing,
+    /// With what was probably meant to be a record.
+    Nothing(Vec<String>),
     One(String),
-    Several(usize),
+    Several(Vec<String>),
 }
 
 async fn at(resolver: &dyn Resolver, name: &str) -> Result<At, resolver::Error> {
@@ -160,16 +183,15 @@ async fn at(resolver: &dyn Resolver, name: &str) -> Result<At, resolver::Error> 
         Err(resolver::Error::Name(_)) => Vec::new(),
         texts => texts?,
     };
-    let mut records: Vec<String> = texts
-        .iter()
-        .map(|strings| String::from_utf8_lossy(&joined(strings)).into_owned())
-        .filter(|text| is_dmarc(text))
-        .collect();
+    let texts = texts.iter().map(|strings| String::from_utf8_lossy(&joined(strings)).into_owned());
+    let (mut records, rest): (Vec<String>, Vec<String>) = texts.partition(|text| is_dmarc(text));
+    // The answer's order is random; people compare what they read.
+    records.sort();
     Ok(match records.len() {
-        0 => At::Nothing,
+        0 => At::Nothing(rest.into_iter().filter(|text| looks_like_dmarc(text)).collect()),
         1 => At::One(records.remove(0)),
         // RFC 9989 §4.10: where there are several, none counts.
-        count => At::Several(count),
+        _ => At::Several(records),
     })
 }
 
@@ -249,9 +271,19 @@ pub async fn check(
     }
     // Where a policy applies, the record to begin with would be a step back.
     if check.severity() == Severity::Fault {
-        check.expected.push(format!("_dmarc.{domain} TXT \"{}\"", proposed(settings, domain)));
+        check.expected.push(format!("_dmarc.{domain} TXT \"{}\"", replacement(&check.found, settings, domain)));
     }
     check
+}
+
+/// The record to publish where those found do not count: of several the mildest, since none has counted until now; else the
+/// one to begin with.
+pub fn replacement(found: &[String], settings: &Settings, domain: &Domain) -> String {
+    let usable = found.iter().filter_map(|text| Some((Record::parse(text).ok()?.policy, text)));
+    match usable.min() {
+        Some((_, text)) if found.len() > 1 => text.clone(),
+        _ => proposed(settings, domain),
+    }
 }
 
 /// The record to begin with: it changes nothing for anybody's mail and brings reports.
@@ -270,8 +302,18 @@ async fn look(
 ) -> Result<(), resolver::Error> {
     let name = domain.as_str();
     let own_host = format!("_dmarc.{name}");
-    if let At::Several(count) = at(resolver, name).await? {
-        check.say(Finding::DmarcSeveral { host: own_host.clone(), count });
+    match at(resolver, name).await? {
+        At::Nothing(near_misses) => {
+            for text in near_misses {
+                check.say(Finding::DmarcNearMiss { host: own_host.clone(), text });
+            }
+        }
+        At::One(_) => {}
+        At::Several(records) => {
+            check.say(Finding::DmarcSeveral { host: own_host.clone(), count: records.len() });
+            check.found = records;
+            return Ok(());
+        }
     }
     let tree = tree(resolver, name).await?;
     let applies = tree
@@ -289,8 +331,12 @@ async fn look(
     check.found.push(text.clone());
     let record = match Record::parse(text) {
         Ok(record) => record,
-        Err(reason) => {
+        Err(Unusable::Policy(reason)) => {
             check.say(Finding::DmarcInvalid { host, reason });
+            return Ok(());
+        }
+        Err(Unusable::Twice(tag)) => {
+            check.say(Finding::DmarcTwice { host, tag });
             return Ok(());
         }
     };
@@ -305,6 +351,9 @@ async fn look(
     }
     if record.testing {
         check.say(Finding::DmarcTesting);
+    }
+    if let Some(tag) = record.fallback.clone() {
+        check.say(Finding::DmarcFallback { host: host.clone(), tag });
     }
     for tag in &record.obsolete {
         check.say(Finding::DmarcObsolete { tag: tag.clone() });
@@ -439,8 +488,41 @@ mod tests {
     fn several_records_count_as_none() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=none\"\n_dmarc.test.dk TXT \"v=DMARC1; p=reject\"";
         let findings = run(zone, "test.dk", Path::OwnServer, true);
-        assert!(findings.contains(&Finding::DmarcSeveral { host: "_dmarc.test.dk".into(), count: 2 }));
-        assert!(findings.contains(&Finding::DmarcMissing { host: "_dmarc.test.dk".into() }));
+        // To say besides that there is none, and to show a third one, would only confuse.
+        assert_eq!(findings, [Finding::DmarcSeveral { host: "_dmarc.test.dk".into(), count: 2 }]);
+    }
+
+    #[test]
+    fn of_several_records_the_mildest_is_to_be_kept() {
+        let domain = Domain::parse("test.dk").unwrap();
+        let keep = |found: &[&str]| {
+            let found: Vec<String> = found.iter().map(|text| (*text).to_owned()).collect();
+            replacement(&found, &Settings::default(), &domain)
+        };
+        let first = "v=DMARC1; p=none; rua=mailto:dmarc@test.dk";
+        assert_eq!(keep(&["v=DMARC1; p=reject", "v=DMARC1; p=quarantine"]), "v=DMARC1; p=quarantine");
+        assert_eq!(keep(&["v=DMARC1; p=reject", "v=DMARC1; p=maybe"]), "v=DMARC1; p=reject");
+        assert_eq!(keep(&["v=DMARC1; p=never", "v=DMARC1; p=maybe"]), first);
+        assert_eq!(keep(&["v=DMARC1; p=reject; p=none"]), first);
+        assert_eq!(keep(&[]), first);
+    }
+
+    #[test]
+    fn what_was_meant_to_be_a_record_is_named() {
+        for text in
+            ["v=DMARC1, p=none", "v=DMARC1 p=none", "v=dmarc1; p=none", "\"v=DMARC1; p=none\"", "DMARC1; p=none"]
+        {
+            let zone = FixedZone::new();
+            zone.add_txt("_dmarc.test.dk", text);
+            zone.add_txt("_dmarc.test.dk", "v=spf1 -all");
+            let domain = Domain::parse("test.dk").unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let check =
+                runtime.block_on(check(&zone, &Settings::default(), &domain, Path::OwnServer, true, Need::Optional));
+            let near = Finding::DmarcNearMiss { host: "_dmarc.test.dk".into(), text: text.into() };
+            assert!(check.findings.contains(&near), "{:?}", check.findings);
+            assert_eq!(check.findings.len(), 2, "{:?}", check.findings);
+        }
     }
 
     #[test]
@@ -483,9 +565,37 @@ mod tests {
 
     #[test]
     fn records_receivers_cannot_use_are_refused() {
-        assert_eq!(Record::parse("v=DMARC1; p=maybe"), Err("p=maybe".to_owned()));
-        assert_eq!(Record::parse("v=DMARC1"), Err("p=".to_owned()));
-        assert_eq!(Record::parse("v=DMARC1; p=maybe; rua=mailto:a@b.dk").unwrap().policy, Policy::None);
+        let policy = |tag: &str| Err(Unusable::Policy(tag.to_owned()));
+        for (text, refused) in [
+            ("v=DMARC1; p=maybe", policy("p=maybe")),
+            ("v=DMARC1", policy("p=")),
+            ("v=DMARC1; p=reject; sp=maybe", policy("sp=maybe")),
+            ("v=DMARC1; p=reject; np=maybe; rua=d@test.dk", policy("np=maybe")),
+            ("v=DMARC1; p=none; P=reject; rua=mailto:d@test.dk", Err(Unusable::Twice("p".to_owned()))),
+            ("v=DMARC1; v=DMARC1; p=none", Err(Unusable::Twice("v".to_owned()))),
+        ] {
+            assert_eq!(Record::parse(text), refused, "{text}");
+        }
+    }
+
+    #[test]
+    fn with_an_address_for_reports_an_unusable_policy_counts_as_none() {
+        for (text, tag) in [
+            ("v=DMARC1; p=maybe; rua=mailto:a@b.dk", "p=maybe"),
+            ("v=DMARC1; rua=mailto:a@b.dk", "p="),
+            ("v=DMARC1; p=reject; sp=maybe; rua=mailto:a@b.dk", "sp=maybe"),
+            ("v=DMARC1; p=reject; sp=reject; np=maybe; rua=mailto:a@b.dk", "np=maybe"),
+        ] {
+            let record = Record::parse(text).unwrap();
+            assert_eq!((record.policy, record.subdomain_policy), (Policy::None, None), "{text}");
+            assert_eq!(record.fallback.as_deref(), Some(tag), "{text}");
+        }
+        assert_eq!(Record::parse("V=DMARC1; P=Reject; SP=none; t=Y").unwrap().fallback, None);
+    }
+
+    #[test]
+    fn only_the_exact_version_is_dmarc() {
+        assert!(is_dmarc("V=DMARC1; p=none") && !is_dmarc("v=dmarc1; p=none"));
         assert!(!is_dmarc("v=DMARC1x; p=none") && !is_dmarc("p=none; v=DMARC1") && is_dmarc("v = DMARC1;p=none"));
     }
 

@@ -185,8 +185,14 @@ pub enum Finding {
     DmarcMissing { host: String },
     /// More than one: none counts.
     DmarcSeveral { host: String, count: usize },
+    /// A TXT value that was meant to be one.
+    DmarcNearMiss { host: String, text: String },
     /// Not a record receivers can use.
     DmarcInvalid { host: String, reason: String },
+    /// A tag stands in it twice: receivers cannot use it either.
+    DmarcTwice { host: String, tag: String },
+    /// No usable policy, but an address for reports: counts as p=none.
+    DmarcFallback { host: String, tag: String },
     /// A tag nobody reads, or with a value that is none.
     DmarcTag { host: String, tag: String },
     /// From a parent domain.
@@ -315,6 +321,8 @@ impl Finding {
             | F::SpfBeyondUs { .. }
             | F::SpfTooManyExchanges { .. }
             | F::DmarcTag { .. }
+            | F::DmarcNearMiss { .. }
+            | F::DmarcFallback { .. }
             | F::DmarcObsolete { .. }
             | F::DmarcNoReports { .. }
             | F::DmarcReportsRefused { .. }
@@ -363,6 +371,7 @@ impl Finding {
             | F::DmarcMissing { .. }
             | F::DmarcSeveral { .. }
             | F::DmarcInvalid { .. }
+            | F::DmarcTwice { .. }
             | F::ReturnPathMissing { .. }
             | F::ReturnPathWrong { .. }
             | F::ProbeFailed { .. } => Severity::Fault,

@@ -162,7 +162,7 @@ pub async fn table(
         let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
         let value = match check.severity() {
             Severity::Unknown => None,
-            Severity::Fault => Some(dmarc::proposed(settings, domain)),
+            Severity::Fault => Some(dmarc::replacement(&check.found, settings, domain)),
             // What applies already is the customer's own, and stays.
             _ if inherited => None,
             _ => check.found.first().cloned(),

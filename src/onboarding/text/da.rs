@@ -204,11 +204,23 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DmarcGood { host, policy } => (format!("Politikken på {host} er {policy}."), String::new()),
         F::DmarcMissing { host } => (format!("Der er ingen DMARC-record på {host}."), "Opret den viste record.".into()),
         F::DmarcSeveral { host, count } => {
-            (format!("Der er {count} DMARC-records på {host}; så regner modtagerne ingen af dem."), "Behold én.".into())
+            (format!("Der er {count} DMARC-records på {host}; så regner modtagerne ingen af dem."), "Behold kun den viste.".into())
         }
         F::DmarcInvalid { host, reason } => (
             format!("Modtagerne kan ikke bruge DMARC-recorden på {host}: {reason}"),
-            "Der skal stå p=none, p=quarantine eller p=reject. Ret den.".into(),
+            "Der skal stå p=none, p=quarantine eller p=reject, og det samme gælder sp= og np=, hvis de er der. Ret den.".into(),
+        ),
+        F::DmarcNearMiss { host, text } => (
+            format!("Denne TXT-record på {host} ligner DMARC, men er det ikke: {text}"),
+            "Den skal begynde med præcis v=DMARC1 og et semikolon, uden anførselstegn i værdien. Erstat den.".into(),
+        ),
+        F::DmarcTwice { host, tag } => (
+            format!("I DMARC-recorden på {host} står {tag}= to gange: så kan modtagerne ikke bruge recorden."),
+            "Behold kun den ene.".into(),
+        ),
+        F::DmarcFallback { host, tag } => (
+            format!("I DMARC-recorden på {host} nævner \"{tag}\" ingen politik: modtagerne gør, som om der stod p=none."),
+            "Skriv none, quarantine eller reject dér.".into(),
         ),
         F::DmarcTag { host, tag } => {
             (format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\"."), "Ret eller fjern det.".into())

@@ -206,11 +206,23 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (format!("There is no DMARC record at {host}."), "Publish the record shown.".into())
         }
         F::DmarcSeveral { host, count } => {
-            (format!("There are {count} DMARC records at {host}; receivers then count none."), "Keep one.".into())
+            (format!("There are {count} DMARC records at {host}; receivers then count none."), "Keep only the one shown.".into())
         }
         F::DmarcInvalid { host, reason } => (
             format!("Receivers cannot use the DMARC record at {host}: {reason}"),
-            "It needs p=none, p=quarantine or p=reject. Correct it.".into(),
+            "It needs p=none, p=quarantine or p=reject, and the same goes for sp= and np= where they are there. Correct it.".into(),
+        ),
+        F::DmarcNearMiss { host, text } => (
+            format!("This TXT record at {host} looks like DMARC and is not: {text}"),
+            "It must begin with exactly v=DMARC1 and a semicolon, without quotation marks in the value. Replace it.".into(),
+        ),
+        F::DmarcTwice { host, tag } => (
+            format!("In the DMARC record at {host}, {tag}= stands twice: receivers cannot use the record."),
+            "Keep one of the two.".into(),
+        ),
+        F::DmarcFallback { host, tag } => (
+            format!("In the DMARC record at {host}, \"{tag}\" names no policy: receivers act as if it were p=none."),
+            "Write none, quarantine or reject there.".into(),
         ),
         F::DmarcTag { host, tag } => {
             (format!("In the DMARC record at {host}, receivers ignore \"{tag}\"."), "Mend or remove it.".into())
