@@ -214,14 +214,17 @@ impl<'r> dyn Resolver + 'r {
             .collect())
     }
 
-    /// Addresses of both families, IPv4 first; an error only where neither family was answered.
+    /// Addresses of both families, IPv4 first; an error where none was found and a family was not answered.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
-        match tokio::join!(self.ipv4(name), self.ipv6(name)) {
+        let (v4, v6) = tokio::join!(self.ipv4(name), self.ipv6(name));
+        let v4 = v4.map(|found| found.into_iter().map(IpAddr::V4).collect::<Vec<_>>());
+        let v6 = v6.map(|found| found.into_iter().map(IpAddr::V6).collect::<Vec<_>>());
+        match (v4, v6) {
+            (Ok(v4), Ok(v6)) => Ok([v4, v6].concat()),
+            // One family alone is enough, if it has any: of the other nobody knows.
+            (Ok(found), Err(error)) | (Err(error), Ok(found)) if found.is_empty() => Err(error),
+            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
             (Err(error), Err(_)) => Err(error),
-            (v4, v6) => {
-                let v4 = v4.unwrap_or_default().into_iter().map(IpAddr::V4);
-                Ok(v4.chain(v6.unwrap_or_default().into_iter().map(IpAddr::V6)).collect())
-            }
         }
     }
 
@@ -286,6 +289,28 @@ mod tests {
             reverse_name("2001:db8::cb01".parse().unwrap()),
             "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
         );
+    }
+
+    /// Answers for one kind, fails for every other.
+    struct Half(Kind, Vec<Record>);
+
+    impl Resolver for Half {
+        fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
+            let failed = Error::Timeout { name: name.to_owned(), kind };
+            let answer = Answer { records: self.1.clone(), no_such_name: false };
+            Box::pin(std::future::ready(if kind == self.0 { Ok(answer) } else { Err(failed) }))
+        }
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_is_no_absence_of_addresses() {
+        for (kind, record) in
+            [(Kind::A, Record::A([192, 0, 2, 1].into())), (Kind::Aaaa, Record::Aaaa("2001:db8::1".parse().unwrap()))]
+        {
+            let addresses = async |half: Half| (&half as &dyn Resolver).addresses("mail.test.dk").await;
+            assert_eq!(addresses(Half(kind, vec![record])).await.unwrap().len(), 1);
+            assert!(addresses(Half(kind, Vec::new())).await.is_err(), "only {kind} was answered");
+        }
     }
 
     #[test]
