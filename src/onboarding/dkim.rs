@@ -113,6 +113,10 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
     let mut texts: Vec<String> = texts.iter().map(|strings| readable(&joined(strings))).collect();
     texts.sort();
     check.found.extend(texts.iter().cloned());
+    if !texts.iter().any(|text| is_meant_as_key(text)) {
+        // A wildcard answers for every name that is not there: its record is not to be replaced, the key is to be added.
+        texts.clear();
+    }
     match texts.len() {
         0 => {
             for wrong in [doubled(host, domain), host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)] {
@@ -133,6 +137,13 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
             None
         }
     }
+}
+
+/// Whether a TXT value is a key record, good or bad.
+fn is_meant_as_key(text: &str) -> bool {
+    let squeezed: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '=' | ';')).collect();
+    let squeezed = squeezed.to_ascii_lowercase();
+    squeezed.starts_with("v=dkim") || squeezed.split(';').any(|tag| tag.starts_with("p=") || tag.starts_with("k="))
 }
 
 fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
@@ -158,6 +169,21 @@ mod tests {
     use crate::onboarding::Severity;
     use crate::onboarding::rotation::Role;
     use crate::resolver::FixedZone;
+
+    #[tokio::test]
+    async fn what_a_wildcard_answers_is_not_taken_for_a_bad_key() {
+        let (domain, selector) = (Domain::parse("test.dk").unwrap(), Selector::parse("postbud1").unwrap());
+        let (key, host) = (SigningKey::from_ed25519_seed(&[1; 32]).unwrap(), "postbud1._domainkey.test.dk".to_owned());
+        let zone = FixedZone::new();
+        zone.add_txt(&host, "v=spf1 -all");
+        zone.add_txt(&host, "google-site-verification=k; x");
+        let mut check = Check::new(Item::Dkim, Need::Required);
+        one(&mut check, &zone, &domain, &selector, &key).await;
+        assert_eq!(check.findings, [Finding::DkimMissing { host: host.clone() }]);
+        for text in ["v=DKIM1", "\"v=DKIM1; p=AA\"", "k=rsa", " p = AAAA", "V=DKIM1\\; p=x", "v=dkim2;p="] {
+            assert!(is_meant_as_key(text), "{text}");
+        }
+    }
 
     #[tokio::test]
     async fn no_answer_about_a_key_that_does_not_sign_leaves_the_verdict_on_those_that_do() {

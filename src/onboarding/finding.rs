@@ -227,6 +227,8 @@ pub enum Finding {
     MxGood { host: String },
     /// Nothing there.
     MxMissing { domain: String },
+    /// None of its exchanges has an address.
+    MxUnreachable { host: String },
     /// "MX 0 .": takes no mail at all.
     MxNull { domain: String },
 
@@ -331,6 +333,7 @@ impl Finding {
             | F::DmarcSpfStrict { .. }
             | F::MxNull { .. }
             | F::MxMissing { .. }
+            | F::MxUnreachable { .. }
             | F::WrongHost { .. }
             | F::FileNotEmpty { .. }
             | F::FileAnywhere { .. }

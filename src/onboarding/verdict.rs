@@ -13,12 +13,14 @@ use super::{Settings, dkim, dmarc, providers, spf};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
 use crate::dkim::Selector;
 use crate::message::CustomerId;
-use crate::resolver::{Kind, Resolver, SharedResolver};
+use crate::resolver::{self, Kind, Resolver, SharedResolver};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
 /// Aliases followed; more is a loop.
 const LONGEST_CHAIN: usize = 8;
+/// Mail exchangers looked up; a domain may name any number.
+const MOST_EXCHANGES: usize = 10;
 
 /// What asks and knows what to expect. Cheap to clone.
 #[derive(Clone)]
@@ -257,7 +259,7 @@ async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, Strin
     match exchanges.first() {
         // RFC 7505.
         Some((_, host)) if host.is_empty() => check.say(Finding::MxNull { domain: domain.to_string() }),
-        Some((_, host)) => check.say(Finding::MxGood { host: host.clone() }),
+        Some(_) => check.say(reachable(resolver, &exchanges).await),
         // RFC 5321 §5.1: without MX, the address takes mail.
         None => match resolver.addresses(domain.as_str()).await {
             Ok(addresses) if !addresses.is_empty() => check.say(Finding::MxGood { host: domain.to_string() }),
@@ -266,6 +268,25 @@ async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, Strin
         },
     }
     (check, exchanges)
+}
+
+/// The first exchange that mail can be brought to.
+async fn reachable(resolver: &dyn Resolver, exchanges: &[(u16, String)]) -> Finding {
+    let mut unanswered = None;
+    for (_, host) in exchanges.iter().take(MOST_EXCHANGES) {
+        match resolver.addresses(host).await {
+            Ok(addresses) if addresses.iter().any(|address| !address.is_loopback() && !address.is_unspecified()) => {
+                return Finding::MxGood { host: host.clone() };
+            }
+            // A name that DNS cannot hold has no address.
+            Ok(_) | Err(resolver::Error::Name(_)) => {}
+            Err(error) => unanswered = Some(error),
+        }
+    }
+    match unanswered {
+        Some(error) => Finding::Unanswered { reason: error.to_string() },
+        None => Finding::MxUnreachable { host: exchanges.first().map(|(_, host)| host.clone()).unwrap_or_default() },
+    }
 }
 
 async fn return_path(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
@@ -344,6 +365,28 @@ mod tests {
         report.probed(Err(("550 5.7.60".to_owned(), "allow send-as".to_owned())));
         assert_eq!(report.outcome(), Outcome::Missing);
         assert_eq!(report.checks[0].findings.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn mail_is_reached_by_an_exchange_with_an_address() {
+        use crate::resolver::FixedZone;
+        let zone = "good.dk MX 5 gone.good.dk\ngood.dk MX 10 m.good.dk\nm.good.dk A 192.0.2.1\n\
+                    gone.dk MX 5 m.gone.dk\nnumber.dk MX 5 192.0.2.1\nlocal.dk MX 5 m.local.dk\nm.local.dk A 127.0.0.1\n\
+                    dead.dk MX 5 m.dead.example\ndead.example FAIL\nhost.dk A 192.0.2.1\nnull.dk MX 0 .";
+        let zone = FixedZone::parse(zone).unwrap();
+        for (name, severity, said) in [
+            ("good.dk", Severity::Good, "m.good.dk"),
+            ("gone.dk", Severity::Warning, "m.gone.dk"),
+            ("number.dk", Severity::Warning, "192.0.2.1"),
+            ("local.dk", Severity::Warning, "m.local.dk"),
+            ("dead.dk", Severity::Unknown, "m.dead.example"),
+            ("host.dk", Severity::Good, "host.dk"),
+            ("null.dk", Severity::Warning, "null.dk"),
+        ] {
+            let (check, _) = mx(&zone, &Domain::parse(name).unwrap()).await;
+            assert_eq!(check.severity(), severity, "{name}: {:?}", check.findings);
+            assert!(format!("{:?}", check.findings).contains(said), "{name}: {:?}", check.findings);
+        }
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::WrongHost { found_at, right_host } => (
             format!("Recorden står på {found_at}."),
             format!(
-                "Flyt den til {right_host}. Mange DNS-paneler tilføjer selv domænets navn: skriv så kun det, der står foran."
+                "Flyt den til {right_host}. Mange DNS-paneler tilføjer selv domænets navn: skriv så kun det, der står foran det."
             ),
         ),
         F::PublicProvider { domain } => (
@@ -250,7 +250,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Opret DKIM-nøglen først.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
-            (format!("Mailen er underskrevet som {domain} selv, så DMARC er opfyldt med DKIM."), String::new())
+            (format!("Mailen er underskrevet af {domain} selv, så DMARC er opfyldt gennem DKIM."), String::new())
         }
         F::DmarcSpfUnaligned { alias } => (
             format!("Uden {alias} bidrager SPF ikke til DMARC; DKIM bærer det alene."),
@@ -270,12 +270,17 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("{domain} kan ikke modtage mail: der er hverken MX-record eller adresse."),
             "Opret en MX-record. Mange modtagere afviser mail, der ikke kan besvares.".into(),
         ),
+        F::MxUnreachable { host } => (
+            format!("Svar og returmail når ingen: {host}, som MX-recorden peger på, har ingen adresse på internettet."),
+            "Ret MX-recorden, eller opret navnets adresse (A eller AAAA). En MX-record kan ikke selv pege på en IP-adresse."
+                .into(),
+        ),
         F::MxNull { domain } => (
             format!("{domain} siger, at det ikke modtager mail (MX 0 .)."),
             "Mange modtagere afviser mail, der ikke kan besvares. Opret en MX-record, eller send fra et andet domæne."
                 .into(),
         ),
-        F::ProbeGood { server, detail } => (format!("{server} tager mail fra os: {detail}."), String::new()),
+        F::ProbeGood { server, detail } => (format!("{server} tager imod mail fra os: {detail}."), String::new()),
         F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges: {reason}."), remedy.clone()),
         F::ProbeSkipped { server } => (
             format!("{server} blev ikke prøvet."),
@@ -395,8 +400,8 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::Why => "Hvorfor",
         Word::OrInstead => "eller i stedet en tom fil på",
         Word::Found => "fundet",
-        Word::Expected => "ventet",
-        Word::Next => "næste",
+        Word::Expected => "forventet",
+        Word::Next => "næste skridt",
         Word::AlreadyThere => "findes allerede",
         Word::PanelHint => {
             "Mange DNS-paneler føjer selv domænets navn til host: skriv så kun det, der står foran (@ eller ingenting for domænet selv)."

@@ -273,6 +273,11 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("{domain} cannot receive mail: it has no MX record and no address."),
             "Publish an MX record. Many receivers refuse mail that cannot be answered.".into(),
         ),
+        F::MxUnreachable { host } => (
+            format!("Answers and bounces reach nobody: {host}, which the MX record names, has no address on the Internet."),
+            "Correct the MX record, or publish the address (A or AAAA) of that name. An MX record cannot name an address itself."
+                .into(),
+        ),
         F::MxNull { domain } => (
             format!("{domain} says that it takes no mail (MX 0 .)."),
             "Many receivers refuse mail that cannot be answered. Publish an MX record, or send from another domain."

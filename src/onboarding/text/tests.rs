@@ -78,6 +78,7 @@ fn samples() -> Vec<Finding> {
         F::ReturnPathWrong { host: h(), found: s("FOUND") },
         F::MxGood { host: h() },
         F::MxMissing { domain: d() },
+        F::MxUnreachable { host: h() },
         F::MxNull { domain: d() },
         F::ProbeGood { server: s("SERVER"), detail: s("DETAIL") },
         F::ProbeFailed { server: s("SERVER"), reason: s("REASON"), remedy: s("REMEDY") },
