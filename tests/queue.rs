@@ -12,6 +12,8 @@ mod drafts;
 mod clock;
 #[path = "queue/crowded.rs"]
 mod crowded;
+#[path = "queue/doubts.rs"]
+mod doubts;
 #[path = "queue/overdue.rs"]
 mod overdue;
 #[path = "queue/rig.rs"]

@@ -106,6 +106,7 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
     let text = reply.lines.join(" ").to_ascii_lowercase();
     let signal = match signal(phase, reply, &text, context) {
         // A server that takes another recipient takes our mail: whatever it says, it says of this one.
+        Signal::TooBusy if phase == Phase::Rcpt && context.took_another && reply.code == 421 => Signal::Closing,
         Signal::TooBusy | Signal::Quota | Signal::WantsLogin | Signal::NoRelay | Signal::OutOfOrder
             if phase == Phase::Rcpt && context.took_another =>
         {
@@ -120,6 +121,8 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         at_least: at_least.or_else(|| pause_named_in(&text)),
         advice: advice.clone(),
     };
+    let doubt =
+        || Trouble::Doubt { reason: reply.to_string(), at_least: pause_named_in(&text), advice: advice.clone() };
     let suspend = |fallback: &str| Trouble::Suspend {
         cause: Cause::Login,
         reason: reply.to_string(),
@@ -132,13 +135,13 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         (Phase::Login, _) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
         (_, Signal::WantsLogin) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
         (_, Signal::Quota) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
-        (_, Signal::Closing) if !before_mail => (Verdict::Deferred, Scope::Session, Some(back_off(None))),
-        (_, Signal::TooBusy | Signal::OutOfOrder) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
+        (_, Signal::TooBusy) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
-        // A server that is there to relay and does not is set up wrongly: mail waits for that to be mended.
-        (_, Signal::NoRelay) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
-        (_, Signal::Sequence) => (Verdict::Deferred, Scope::Session, None),
+        // A server that is out of room may be so for this message's size only; one that is there to relay and does not is set
+        // up wrongly, for this recipient or for all: mail waits for that to be mended.
+        (_, Signal::OutOfOrder | Signal::NoRelay) => (Verdict::Deferred, Scope::Route, Some(doubt())),
+        (_, Signal::Closing | Signal::Sequence) => (Verdict::Deferred, Scope::Session, Some(doubt())),
         (Phase::Rcpt, _) => (by_code, Scope::Recipient, None),
         (_, Signal::InternalSpoof) => (by_code, Scope::Recipient, None),
         _ => (by_code, Scope::Message, None),
@@ -151,9 +154,6 @@ fn signal(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Sig
     let code = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| s == subject && d == detail);
     let subject = |subject| reply.enhanced.is_some_and(|EnhancedCode(_, s, _)| s == subject);
     let own_server = context.kind == RouteKind::OwnServer;
-    if reply.code == 421 {
-        return Signal::Closing;
-    }
     let to_one = phase == Phase::Rcpt;
     // A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
     let of_mailbox = to_one && subject(2) && !code(2, 0);
@@ -170,7 +170,7 @@ fn signal(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Sig
     if reply.is_transient() && !of_mailbox {
         if reply.code == 432
             || code(3, 2)
-            || (code(4, 2) && !to_one)
+            || (code(4, 2) && !to_one && reply.code != 421)
             || code(7, 28)
             || says(&[
                 "too many connections",
@@ -178,15 +178,19 @@ fn signal(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Sig
                 "rate limit",
                 "throttl",
                 "too many messages",
+                "message submission rate",
                 "too fast",
             ])
         {
             return Signal::TooBusy;
         }
         let full = reply.code == 452 && !code(5, 3) && !code(2, 2) && !says(&["too many recipients", "mailbox"]);
-        if code(3, 1) || (phase != Phase::Rcpt && (full || subject(3))) {
+        if reply.code != 421 && (code(3, 1) || (phase != Phase::Rcpt && (full || subject(3)))) {
             return Signal::OutOfOrder;
         }
+    }
+    if reply.code == 421 {
+        return Signal::Closing;
     }
     // What such a text says of the final dot, or with these words, is about who may send to whom, or about SPF and DKIM.
     let of_login = reply.is_permanent()
@@ -330,7 +334,7 @@ mod tests {
         }
     }
 
-    /// One letter each: verdict (f, d), scope (r, m, s, R), trouble (-, b, !).
+    /// One letter each: verdict (f, d), scope (r, m, s, R), trouble (-, b, ?, !).
     fn short(class: &Class) -> String {
         let verdict = if class.verdict == Verdict::Failed { 'f' } else { 'd' };
         let scope = match class.scope {
@@ -342,6 +346,7 @@ mod tests {
         let trouble = match class.trouble {
             None => '-',
             Some(Trouble::BackOff { .. }) => 'b',
+            Some(Trouble::Doubt { .. }) => '?',
             Some(Trouble::Suspend { .. }) => '!',
         };
         String::from_iter([verdict, scope, trouble])
@@ -372,10 +377,10 @@ mod tests {
             (Login, "432 4.3.2 Concurrent connections limit exceeded", "dRb"),
             (Login, "421 4.7.0 try later", "dRb"),
             // MAIL.
-            (Mail, "421 4.4.2 connection timed out", "dsb"),
+            (Mail, "421 4.4.2 connection timed out", "ds?"),
             (Mail, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", "dRb"),
-            (Mail, "452 4.3.1 Insufficient system resources", "dRb"),
-            (Mail, "451 4.3.0 queue file write error", "dRb"),
+            (Mail, "452 4.3.1 Insufficient system resources", "dR?"),
+            (Mail, "451 4.3.0 queue file write error", "dR?"),
             (Mail, "450 4.1.8 sender domain not found", "dm-"),
             (Mail, "530 5.7.0 Must issue a STARTTLS command first", "dR!"),
             (Mail, "530 5.7.57 Client not authenticated to send mail", "dR!"),
@@ -386,7 +391,7 @@ mod tests {
             (Mail, "553 5.7.1 <a@test.dk>: Sender address rejected: not owned by user x", "fm-"),
             (Mail, "550 5.1.8 bad sender", "fm-"),
             (Mail, "555 5.5.4 unknown parameter", "fm-"),
-            (Mail, "503 5.5.1 nested MAIL", "ds-"),
+            (Mail, "503 5.5.1 nested MAIL", "ds?"),
             // RCPT.
             (Rcpt, "550 5.1.1 no such user", "fr-"),
             (Rcpt, "550 no such user", "fr-"),
@@ -397,16 +402,16 @@ mod tests {
             (Rcpt, "450 4.2.0 greylisted", "dr-"),
             (Rcpt, "451 4.7.1 try later", "dr-"),
             (Rcpt, "451 4.3.0 lookup failed", "dr-"),
-            (Rcpt, "452 4.3.1 disk full", "dRb"),
+            (Rcpt, "452 4.3.1 disk full", "dR?"),
             (Rcpt, "450 4.7.1 Error: rate limit exceeded", "dRb"),
-            (Rcpt, "421 4.7.0 bye", "dsb"),
-            (Rcpt, "554 5.7.1 <x@other.dk>: Relay access denied", "dRb"),
-            (Rcpt, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dRb"),
-            (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied", "dRb"),
+            (Rcpt, "421 4.7.0 bye", "ds?"),
+            (Rcpt, "554 5.7.1 <x@other.dk>: Relay access denied", "dR?"),
+            (Rcpt, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dR?"),
+            (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied", "dR?"),
             (Rcpt, "550 5.7.1 blocked by policy", "fr-"),
             (Rcpt, "550 5.7.1 Authentication required", "dR!"),
             (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
-            (Rcpt, "503 5.5.1 need MAIL", "ds-"),
+            (Rcpt, "503 5.5.1 need MAIL", "ds?"),
             // To a recipient about that recipient, although the words are a route's elsewhere.
             (Rcpt, "552 5.2.2 mailbox daily quota full", "fr-"),
             (Rcpt, "550 5.2.0 Message size exceeds recipient limit", "fr-"),
@@ -419,16 +424,17 @@ mod tests {
             // DATA and the final dot.
             (Data, "554 5.5.1 no valid recipients", "fm-"),
             (Data, "451 4.7.1 try later", "dm-"),
-            (Data, "452 4.3.1 disk full", "dRb"),
-            (Data, "503 5.5.1 need RCPT", "ds-"),
+            (Data, "452 4.3.1 disk full", "dR?"),
+            (Data, "503 5.5.1 need RCPT", "ds?"),
             (End, "552 5.3.4 too big", "fm-"),
             (End, "554 5.6.0 cannot parse", "fm-"),
             (End, "550 5.7.1 spam", "fm-"),
             (End, "451 4.7.1 try later", "dm-"),
-            (End, "452 4.3.1 disk full", "dRb"),
-            (End, "421 4.4.2 shutting down", "dsb"),
+            (End, "452 4.3.1 disk full", "dR?"),
+            (End, "421 4.4.2 shutting down", "ds?"),
             (End, "432 4.3.2 too many", "dRb"),
-            (End, "421 4.7.28 unusual rate of mail", "dsb"),
+            (End, "421 4.7.28 unusual rate of mail", "dRb"),
+            (Mail, "421 4.4.2 Message submission rate for this client has exceeded the configured limit", "dRb"),
             (End, "450 4.7.28 unusual rate of mail", "dRb"),
             (End, "554 5.2.0 STOREDRV.Submission.Exception: limit of recipients exceeded", "dRb"),
             (End, "550 5.7.60 SendAsDenied", "fm-"),
@@ -451,12 +457,13 @@ mod tests {
             ("554 5.2.0 Submission quota exceeded", "fr-"),
             ("450 4.7.1 Error: rate limit exceeded", "dr-"),
             ("452 4.3.1 disk full", "dr-"),
-            ("421 4.7.0 bye", "dsb"),
+            ("421 4.7.0 bye", "ds?"),
         ] {
             let class = classify(Rcpt, &reply(text), &context);
             assert_eq!(short(&class), right, "{text}");
         }
-        assert_eq!(short(&classify(End, &reply("452 4.3.1 disk full"), &context)), "dRb");
+        assert_eq!(short(&classify(End, &reply("452 4.3.1 disk full"), &context)), "dR?");
+        assert_eq!(short(&classify(Rcpt, &reply("421 4.3.2 too many connections"), &context)), "ds?");
     }
 
     #[test]

@@ -65,8 +65,7 @@ impl Failure {
         let mut failure = failures.swap_remove(telling);
         if tried > 1 {
             let others = format!("; {tried} addresses of {host} were tried, and none was of use");
-            let (Trouble::BackOff { reason, .. } | Trouble::Suspend { reason, .. }) = &mut failure.trouble;
-            reason.push_str(&others);
+            failure.trouble.reason_mut().push_str(&others);
             failure.reason.push_str(&others);
         }
         failure
@@ -74,10 +73,7 @@ impl Failure {
 
     /// What a person can do, where something is known.
     pub fn advice(&self) -> Option<&str> {
-        match &self.trouble {
-            Trouble::BackOff { advice, .. } => advice.as_deref(),
-            Trouble::Suspend { advice, .. } => Some(advice),
-        }
+        self.trouble.advice()
     }
 }
 

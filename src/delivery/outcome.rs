@@ -70,6 +70,17 @@ pub enum Trouble {
         /// raise an alert with it.
         advice: Option<String>,
     },
+    /// Heard within one message's transaction, of a server that had taken the connection: a 421, a relay refused, a
+    /// connection that broke. It is of the route or of that message alone; once another message hears the like, it is the
+    /// route's.
+    Doubt {
+        /// What was heard.
+        reason: String,
+        /// The least pause, if known.
+        at_least: Option<Duration>,
+        /// What a person should do, if it is the route's.
+        advice: Option<String>,
+    },
     /// Trying again would do harm: wrong password, another address than expected, egress address lost, certificate refused.
     Suspend {
         /// The login or the address.
@@ -81,6 +92,23 @@ pub enum Trouble {
     },
 }
 
+impl Trouble {
+    /// What a person can do, where something is known.
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Trouble::BackOff { advice, .. } | Trouble::Doubt { advice, .. } => advice.as_deref(),
+            Trouble::Suspend { advice, .. } => Some(advice),
+        }
+    }
+
+    /// What was heard, to say more of it.
+    pub(super) fn reason_mut(&mut self) -> &mut String {
+        match self {
+            Trouble::BackOff { reason, .. } | Trouble::Doubt { reason, .. } | Trouble::Suspend { reason, .. } => reason,
+        }
+    }
+}
+
 /// What came of one attempt. Recipients that were not reached are absent and stay waiting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -88,6 +116,9 @@ pub struct Outcome {
     pub recipients: Vec<RecipientOutcome>,
     /// For the route.
     pub trouble: Option<Trouble>,
+    /// Recipients that the server took before it closed the connection at another one. Not reached; without that one they may
+    /// be, so they go in a transaction of their own at once.
+    pub again: Vec<usize>,
     /// The server takes DSN parameters (RFC 3461), so that reporting a success is its duty now.
     pub reports_success: bool,
     /// The spool could not give the message's bytes, with the reason: nothing was sent, the record is to be held.

@@ -205,11 +205,12 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
             let outcome = settle_end(job, flight, &reply);
             done(Outcome { reports_success: connection.extensions.dsn, ..outcome }, reply.code != 421)
         }
-        Ok(reply) => done(unknown(job, flight, &format!("{reply} is no answer to the end of a message"), false), false),
-        Err(why) => {
-            let timed_out = matches!(why, Broken::TimedOut(_));
-            done(unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str()), timed_out), false)
+        Ok(reply) => done(unknown(job, flight, &format!("{reply} is no answer to the end of a message")), false),
+        // All lines of a reply have the same code (RFC 5321 §4.2.1): how much text there is to it changes nothing.
+        Err(Broken::Malformed(ResponseError::TooLong { code })) if matches!(code / 100, 2 | 4 | 5) => {
+            done(settle_end(job, flight, &Reply::bare(code, "(with more text than any reply has)")), false)
         }
+        Err(why) => done(unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str())), false),
     }
 }
 
@@ -343,8 +344,14 @@ fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply) -> Outcome {
     outcome
 }
 
-/// The final dot was sent and nothing sensible came back.
-fn unknown(job: &Job<'_>, flight: Flight, reason: &str, timed_out: bool) -> Outcome {
+/// The final dot was sent and nothing sensible came back. Each further attempt may be a duplicate, so a server that does this to
+/// one message after the other is asked seldom, and a person is told.
+fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
+    let advice = Some(
+        "it may have taken the message all the same, and every further attempt may be a duplicate: see what the server, or what \
+         stands before it, does after the end of a message"
+            .to_owned(),
+    );
     let mut outcome = Outcome::default();
     outcome.recipients.extend(flight.accepted.iter().map(|index| RecipientOutcome {
         index: *index,
@@ -355,9 +362,7 @@ fn unknown(job: &Job<'_>, flight: Flight, reason: &str, timed_out: bool) -> Outc
         unknown: true,
     }));
     settle_refused(&mut outcome, job, &flight, true);
-    if timed_out {
-        worsen(&mut outcome.trouble, Trouble::BackOff { reason: reason.to_owned(), at_least: None, advice: None });
-    }
+    worsen(&mut outcome.trouble, Trouble::Doubt { reason: reason.to_owned(), at_least: None, advice });
     outcome
 }
 
@@ -365,33 +370,45 @@ fn unknown(job: &Job<'_>, flight: Flight, reason: &str, timed_out: bool) -> Outc
 fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
     let mut outcome = Outcome::default();
     settle_refused(&mut outcome, job, &flight, false);
+    let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
+    let answered = flight.accepted.len() + flight.refused.len();
+    let unanswered = job.recipients.get(answered).copied();
+    // It took some recipients and closed at another one: that one shall not keep the others from their mail.
+    if !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
+        if goodbye.is_none() {
+            outcome.recipients.extend(unanswered.map(|index| waits(index, why.to_string())));
+            worsen(&mut outcome.trouble, doubt(why));
+        }
+        outcome.again = flight.accepted;
+        return outcome;
+    }
     let told = flight.mail_refused.as_ref().map(|reply| (Phase::Mail, reply));
     let told =
         told.or(flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive()));
-    // A 421 to one recipient is the server's goodbye to all of them.
-    let told =
-        told.or(flight.refused.last().map(|(_, reply)| (Phase::Rcpt, reply)).filter(|(_, reply)| reply.code == 421));
+    // A 421 to one recipient, and none taken before, is the server's goodbye to all of them.
+    let told = told.or(goodbye.map(|reply| (Phase::Rcpt, reply)));
     for index in job.recipients {
         if flight.refused.iter().any(|(refused, _)| refused == index) {
             continue;
         }
         match told {
             Some((phase, reply)) => add(&mut outcome, job, *index, phase, reply),
-            None => outcome.recipients.push(RecipientOutcome {
-                index: *index,
-                verdict: Verdict::Deferred,
-                scope: Scope::Session,
-                reply: why.to_string(),
-                advice: None,
-                unknown: false,
-            }),
+            None => outcome.recipients.push(waits(*index, why.to_string())),
         }
     }
-    // A server that hangs, or talks no SMTP, does so to the next message too; one that merely closed may do better at once.
-    if told.is_none() && *why != Broken::Closed {
-        worsen(&mut outcome.trouble, Trouble::BackOff { reason: why.to_string(), at_least: None, advice: None });
+    if told.is_none() {
+        worsen(&mut outcome.trouble, doubt(why));
     }
     outcome
+}
+
+fn waits(index: usize, reply: String) -> RecipientOutcome {
+    let (verdict, scope) = (Verdict::Deferred, Scope::Session);
+    RecipientOutcome { index, verdict, scope, reply, advice: None, unknown: false }
+}
+
+fn doubt(why: &Broken) -> Trouble {
+    Trouble::Doubt { reason: why.to_string(), at_least: None, advice: None }
 }
 
 fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
@@ -428,8 +445,9 @@ fn is_internal(from: &Domain, recipient: &Recipient) -> bool {
 /// Keeps the graver of two troubles.
 fn worsen(trouble: &mut Option<Trouble>, found: Trouble) {
     let weight = |trouble: &Trouble| match trouble {
-        Trouble::BackOff { at_least, .. } => (0, *at_least),
-        Trouble::Suspend { .. } => (1, None),
+        Trouble::Doubt { at_least, .. } => (0, *at_least),
+        Trouble::BackOff { at_least, .. } => (1, *at_least),
+        Trouble::Suspend { .. } => (2, None),
     };
     if trouble.as_ref().is_none_or(|known| weight(known) < weight(&found)) {
         *trouble = Some(found);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::{Outcome, Scope, Trouble, Verdict};
-use crate::message::CustomerId;
+use crate::message::{CustomerId, QueueId};
 use crate::queue::forecast::last_leaves;
 use crate::queue::lanes::Lanes;
 use crate::queue::ledger::Memories;
@@ -133,9 +133,17 @@ impl Routes {
         self.routes.get_mut(id).map_or(0, |entry| entry.throttle.take(wanted, now)) as usize
     }
 
-    /// Takes note of what a transaction with `taken` recipients over `route` (as it was configured then) says about it. Gives
-    /// whether the trouble is news: the route carried mail until now.
-    pub fn report(&mut self, route: &Route, outcome: &Outcome, taken: usize, now: Timestamp, jitter: f64) -> bool {
+    /// Takes note of what a transaction of `message` with `taken` recipients over `route` (as it was configured then) says about
+    /// it. Gives whether the trouble is news: the route carried mail until now.
+    pub fn report(
+        &mut self,
+        route: &Route,
+        message: QueueId,
+        outcome: &Outcome,
+        taken: usize,
+        now: Timestamp,
+        jitter: f64,
+    ) -> bool {
         let Some(entry) = self.routes.get_mut(&route.id) else { return false };
         // No connection, no login, no greeting: the server has counted nobody.
         let heard = outcome.recipients.iter().filter(|r| r.scope != Scope::Route || r.verdict != Verdict::Deferred);
@@ -143,6 +151,9 @@ impl Routes {
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
         match &outcome.trouble {
             Some(Trouble::BackOff { reason, at_least, .. }) => entry.throttle.back_off(reason, *at_least, now, jitter),
+            Some(Trouble::Doubt { reason, at_least, .. }) => {
+                entry.throttle.doubt(message, reason, *at_least, now, jitter)
+            }
             // A login that a reload replaced while it was tried says nothing about the one there is now.
             Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
             Some(Trouble::Suspend { cause, reason, .. }) => {
@@ -313,6 +324,8 @@ mod tests {
     use crate::spool::Kind;
     use crate::test_customers;
 
+    const ONE: QueueId = QueueId::from_u64(1);
+
     fn route(concurrency: u32, per_day: Option<u32>, host: &str) -> Arc<Route> {
         Arc::new(Route {
             caps: Caps { concurrency, per_day, ..Caps::default() },
@@ -356,7 +369,7 @@ mod tests {
         routes.offer(lane("a"), &route, now());
         assert!(routes.enter(&route, now()));
         let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
-        routes.report(&route, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
+        routes.report(&route, ONE, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
         assert_eq!(routes.turn(&route.id, false, now()), None);
         let then = routes.next_change(now()).unwrap();
         assert_eq!(then, now() + Duration::from_secs(15));
@@ -403,7 +416,7 @@ mod tests {
             advice: None,
             unknown: false,
         };
-        routes.report(&route, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
+        routes.report(&route, ONE, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
         assert_eq!((routes.memories()[&route.id].day, routes.memories()[&route.id].recipients), (today, 96));
     }
 
@@ -423,7 +436,7 @@ mod tests {
             unknown: false,
         });
         let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
-        routes.report(&route, &outcome, 10, now(), 0.0);
+        routes.report(&route, ONE, &outcome, 10, now(), 0.0);
         assert_eq!(routes.memories()[&route.id].recipients, 0);
     }
 
@@ -487,9 +500,9 @@ mod tests {
         routes.reload([route(8, None, "mended")].into_iter(), now());
         let trouble = Trouble::Suspend { cause: Cause::Login, reason: "535".into(), advice: String::new() };
         let outcome = Outcome { trouble: Some(trouble), ..Outcome::default() };
-        assert!(!routes.report(&old, &outcome, 1, now(), 0.0));
+        assert!(!routes.report(&old, ONE, &outcome, 1, now(), 0.0));
         assert_eq!(routes.status(now())[0].state, RouteState::Ready);
-        assert!(routes.report(&route(8, None, "mended"), &outcome, 1, now(), 0.0));
+        assert!(routes.report(&route(8, None, "mended"), ONE, &outcome, 1, now(), 0.0));
         assert_eq!(routes.suspended().len(), 1);
     }
 

@@ -8,6 +8,10 @@
 //!     any ── Suspend ──► Suspended ── credentials changed, or by command ──► Ready (slow start)
 //! ```
 //!
+//! Trouble within one message's transaction may be that message's. It leaves the route in doubt, which goes on as before; the same
+//! from another message, with no success between, is a `BackOff`, whose pause stays short: the server takes connections, and mail
+//! that it would take waits behind the mail that it does not.
+//!
 //! Pure: time comes in as `now`, and may jump. A clock that was set back takes all that was counted from the wrong time with
 //! it, so that nothing waits for that time to come again; the day goes on with its count. Slow start: after trouble one
 //! connection, then twice as many with every success. Where that soon brings trouble again, the server bears fewer than the cap
@@ -16,6 +20,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::message::QueueId;
 use crate::queue::ledger::Memory;
 use crate::route::{Caps, Cause, RouteState};
 use crate::spool;
@@ -23,6 +28,8 @@ use crate::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// After trouble within transactions.
+const LONGEST_IN_DOUBT: Duration = Duration::from_secs(60);
 /// How long a server is given no more connections than it was seen to bear.
 const CEILING: Duration = Duration::from_secs(10 * 60);
 /// A minute as the server counts it, and the time that a message may take on its way there.
@@ -43,6 +50,8 @@ pub struct Throttle {
     /// What slow start stops at, and until when.
     ceiling: Option<(u32, Timestamp)>,
     pause: Duration,
+    /// The message that heard trouble since a message was taken.
+    doubted: Option<QueueId>,
     sent_last_minute: VecDeque<Timestamp>,
     day: u64,
     sent_today: u32,
@@ -65,6 +74,7 @@ impl Throttle {
             slow_start: None,
             ceiling: None,
             pause: FIRST_PAUSE,
+            doubted: None,
             sent_last_minute: (0..last_minute).map(|_| last_sent).collect(),
             day: memory.day,
             sent_today: memory.recipients,
@@ -172,6 +182,7 @@ impl Throttle {
     /// A message was taken by the server.
     pub fn succeeded(&mut self) {
         self.pause = FIRST_PAUSE;
+        self.doubted = None;
         let most = self.most();
         self.slow_start = self.slow_start.map(|n| n.saturating_mul(2).min(most)).filter(|n| *n < self.caps.concurrency);
     }
@@ -184,11 +195,42 @@ impl Throttle {
     /// The server asks for less. Pauses double with every trouble that no success came between; trouble heard by attempts that
     /// were under way when the pause began does not lengthen it. `jitter` in 0..1. Gives whether a success came between.
     pub fn back_off(&mut self, reason: &str, at_least: Option<Duration>, now: Timestamp, jitter: f64) -> bool {
+        self.back_off_for(LONGEST_PAUSE, reason, at_least, now, jitter)
+    }
+
+    /// A message heard trouble within its transaction: its own, until another one hears some and none was taken between. Gives
+    /// whether that makes it the route's, and news.
+    pub fn doubt(
+        &mut self,
+        message: QueueId,
+        reason: &str,
+        at_least: Option<Duration>,
+        now: Timestamp,
+        jitter: f64,
+    ) -> bool {
+        match self.doubted {
+            Some(first) if first != message => self.back_off_for(LONGEST_IN_DOUBT, reason, at_least, now, jitter),
+            _ => {
+                self.doubted = Some(message);
+                false
+            }
+        }
+    }
+
+    fn back_off_for(
+        &mut self,
+        longest: Duration,
+        reason: &str,
+        at_least: Option<Duration>,
+        now: Timestamp,
+        jitter: f64,
+    ) -> bool {
         if *self.state(now) != RouteState::Ready {
             return false;
         }
         let news = self.pause == FIRST_PAUSE;
-        let pause = self.pause.max(at_least.unwrap_or_default()).mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
+        let pause =
+            self.pause.min(longest).max(at_least.unwrap_or_default()).mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         let again = self.troubles.back().and_then(|(_, to)| *to).is_some_and(|to| now.since(to) < CEILING);
         let had = self.slow_start.unwrap_or(self.most());
@@ -399,6 +441,41 @@ mod tests {
         assert_eq!(grown, [2, 4, 8, 8]);
         throttle.back_off("421 busy", None, at(50), 0.0);
         assert_eq!(throttle.next_change(at(50)), Some(at(65)), "a success reset the pause");
+    }
+
+    #[test]
+    fn a_message_that_hears_421_again_and_again_stops_no_other() {
+        let mut throttle = fresh(Caps { per_minute: None, per_day: None, ..caps() }, 0);
+        let (poison, other) = (QueueId::from_u64(1), QueueId::from_u64(2));
+        for n in 0..20 {
+            assert!(!throttle.doubt(poison, "421 bye", None, at(n), 0.0));
+            assert_eq!(throttle.concurrency(at(n)), 8, "alone");
+        }
+        throttle.succeeded();
+        assert!(!throttle.doubt(other, "421 bye", None, at(20), 0.0), "one was taken between");
+        assert_eq!(throttle.concurrency(at(20)), 8);
+    }
+
+    #[test]
+    fn a_second_message_that_hears_421_makes_it_the_routes_with_short_pauses() {
+        let mut throttle = fresh(Caps { per_minute: None, per_day: None, ..caps() }, 0);
+        let doubt =
+            |throttle: &mut Throttle, message, now| throttle.doubt(QueueId::from_u64(message), "421", None, now, 0.0);
+        assert!(!doubt(&mut throttle, 1, at(0)));
+        assert!(doubt(&mut throttle, 2, at(0)), "news");
+        assert_eq!(throttle.concurrency(at(14)), 0);
+        let mut now = at(0);
+        for message in 3..20 {
+            let then = throttle.next_change(now).unwrap();
+            assert!(then.since(now) <= Duration::from_secs(60), "{:?}", then.since(now));
+            now = then;
+            assert!(!doubt(&mut throttle, message, now), "no second alert");
+            assert_eq!(throttle.concurrency(now), 0);
+        }
+        // A server that asks for more time gets it.
+        let then = throttle.next_change(now).unwrap();
+        throttle.doubt(QueueId::from_u64(99), "421 in 5 minutes", Some(Duration::from_secs(300)), then, 0.0);
+        assert_eq!(throttle.next_change(then), Some(then + Duration::from_secs(300)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bounce::Report;
-use crate::delivery::{Outcome, RecipientOutcome, Scope, Verdict};
+use crate::delivery::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::events::{Event, EventKind};
 use crate::message::Recipient;
 use crate::queue::retry::Schedule;
@@ -58,7 +58,8 @@ pub struct Decision {
 /// attempt; `jitter` is in 0..1.
 ///
 /// A failure of the route leaves the attempt count alone: the message has not been judged. Its next attempt is due at once,
-/// when the route lets it (the throttle decides).
+/// when the route lets it (the throttle decides). Where it is in doubt whether the failure is the route's, the message goes by the
+/// schedule, so that others are tried between.
 pub fn decide(
     record: &Record,
     route: &RouteId,
@@ -69,8 +70,10 @@ pub fn decide(
     jitter: f64,
 ) -> Decision {
     let expires_at = expires_at(record, &patience.retry) + own_waiting;
-    let counts = outcome.recipients.iter().any(|r| r.scope != Scope::Route || r.verdict != Verdict::Deferred);
-    let deferred = outcome.recipients.iter().any(|r| r.verdict == Verdict::Deferred && r.scope != Scope::Route);
+    let in_doubt = matches!(outcome.trouble, Some(Trouble::Doubt { .. }));
+    let of_message = |heard: &RecipientOutcome| heard.scope != Scope::Route || in_doubt;
+    let counts = outcome.recipients.iter().any(|heard| of_message(heard) || heard.verdict != Verdict::Deferred);
+    let deferred = outcome.recipients.iter().any(|heard| of_message(heard) && heard.verdict == Verdict::Deferred);
     let next = if deferred { patience.retry.next_attempt(record.attempts + 1, now, jitter) } else { now };
     let due = next.min(expires_at).max(now);
 
@@ -351,6 +354,18 @@ mod tests {
             after(DAY / 24, &record(), vec![heard(0, Verdict::Deferred, Scope::Route, "connection refused")]);
         assert!(!decision.settlement.counts);
         assert_eq!(decision.settlement.due, arrived() + DAY / 24);
+    }
+
+    #[test]
+    fn a_failure_that_may_be_the_messages_own_lets_others_go_first() {
+        let refused = heard(0, Verdict::Deferred, Scope::Route, "554 5.7.1 Relay access denied");
+        let reason = refused.reply.clone();
+        let trouble = Some(Trouble::Doubt { reason, at_least: None, advice: None });
+        let outcome = Outcome { recipients: vec![refused], trouble, ..Outcome::default() };
+        let route = RouteId::new("own-server.a");
+        let decision = decide(&record(), &route, &outcome, &Patience::default(), Duration::ZERO, arrived(), 0.5);
+        assert!(decision.settlement.counts);
+        assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(60));
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! A worker holds one slot of a route and takes turns on it: claim, attempt, decide, settle, until nothing is due there.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::bounce::{Action, Content, Report};
 use crate::customer::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::events::EventKind;
+use crate::message::QueueId;
 use crate::queue::Inner;
 use crate::queue::verdict::{self, Decision};
 use crate::route::{Route, RouteKind};
-use crate::spool::{Kind, Lane, Lease};
+use crate::spool::{Kind, Lane, Lease, Record};
 use crate::time::Timestamp;
+
+/// How often one attempt goes on without the recipient at which the server closed the connection.
+const MOST_AGAIN: u32 = 8;
 
 /// One of a route's slots; given back when dropped.
 pub(super) struct Slot {
@@ -131,31 +135,39 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let began = Timestamp::now();
     let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, began);
     let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
-    let mut waiting: Vec<usize> = lease.record.waiting().map(|(index, _)| index).collect();
+    let mut groups = VecDeque::from([in_turn(&lease.record)]);
+    let (mut tried, mut again) = (false, 0);
     let mut outcome = Outcome::default();
-    let mut tried = false;
     // On a stop the transaction under way ends; the ones after it are left to the next start.
-    while !waiting.is_empty() && outcome.trouble.is_none() && outcome.unreadable.is_none() && !inner.stop.is_cancelled()
-    {
-        let taken = inner.routes().take(&route.id, waiting.len(), Timestamp::now());
+    while outcome.trouble.is_none() && outcome.unreadable.is_none() && !inner.stop.is_cancelled() {
+        let Some(mut group) = groups.pop_front() else { break };
+        let taken = inner.routes().take(&route.id, group.len(), Timestamp::now());
         if taken == 0 {
             break;
         }
         tried = true;
-        let rest = waiting.split_off(taken);
+        groups.push_front(group.split_off(taken));
         inner.counters.attempts.inc();
-        let transaction = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &waiting, &extra_header);
-        let Some(part) = inner.cut.run_until_cancelled(transaction).await else {
+        let transaction = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &group, &extra_header);
+        let Some(mut part) = inner.cut.run_until_cancelled(transaction).await else {
             // Nobody knows what became of this one. What earlier ones brought is recorded.
             tried = !outcome.recipients.is_empty();
             break;
         };
-        report(inner, route, &part, taken).await;
+        report(inner, route, lease.record.id, &part, taken).await;
+        if !part.again.is_empty() && again < MOST_AGAIN {
+            again += 1;
+            let heard: HashSet<usize> = part.recipients.iter().map(|r| r.index).chain(part.again.clone()).collect();
+            group.retain(|index| !heard.contains(index));
+            groups.push_front(group);
+            groups.push_front(std::mem::take(&mut part.again));
+            part.trouble = part.trouble.filter(|trouble| !matches!(trouble, Trouble::Doubt { .. }));
+        }
+        groups.retain(|group| !group.is_empty());
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
         outcome.unreadable = part.unreadable;
         outcome.reports_success = part.reports_success;
-        waiting = rest;
     }
     if !tried {
         return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.
@@ -166,9 +178,20 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     apply(inner, lease, decision).await;
 }
 
+/// The recipients still waiting, each attempt beginning with another one: a server that closes the connection at the first of them
+/// keeps nobody else from being tried for long.
+fn in_turn(record: &Record) -> Vec<usize> {
+    let mut waiting: Vec<usize> = record.waiting().map(|(index, _)| index).collect();
+    if !waiting.is_empty() {
+        let first = record.attempts as usize % waiting.len();
+        waiting.rotate_left(first);
+    }
+    waiting
+}
+
 /// Tells the route what was heard. New trouble that a person must mend makes an alert.
-async fn report(inner: &Arc<Inner>, route: &Route, outcome: &Outcome, taken: usize) {
-    let is_news = inner.routes().report(route, outcome, taken, Timestamp::now(), rand::random());
+async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &Outcome, taken: usize) {
+    let is_news = inner.routes().report(route, message, outcome, taken, Timestamp::now(), rand::random());
     if !is_news {
         return;
     }
@@ -181,7 +204,9 @@ async fn report(inner: &Arc<Inner>, route: &Route, outcome: &Outcome, taken: usi
                 inner.alert(None, Some(&route.id), detail);
             }
         }
-        Some(Trouble::BackOff { reason, advice: Some(advice), .. }) => {
+        Some(
+            Trouble::BackOff { reason, advice: Some(advice), .. } | Trouble::Doubt { reason, advice: Some(advice), .. },
+        ) => {
             inner.alert(None, Some(&route.id), format!("route backs off: {reason}. {advice}"));
         }
         _ => {}

@@ -19,8 +19,11 @@ pub const MAX_LINE: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResponseError {
     /// More octets or lines than any reply has.
-    #[error("the server's reply is too long")]
-    TooLong,
+    #[error("the server's reply ({code}) is too long")]
+    TooLong {
+        /// The code that it begins with.
+        code: u16,
+    },
     /// Not three digits and a text.
     #[error("the server's reply is no SMTP reply: {0:?}")]
     NotAReply(String),
@@ -40,16 +43,18 @@ pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseErr
             // An unfinished line is looked at all the same: junk is told from a slow server at once.
             check_start(rest)?;
             let outgrown = rest.len() > MAX_LINE || received.len() > MAX_REPLY;
-            return if outgrown { Err(ResponseError::TooLong) } else { Ok(None) };
+            return if outgrown { Err(too_long(received)) } else { Ok(None) };
         };
         at += len + 1;
         if len > MAX_LINE || at > MAX_REPLY || lines.len() == MAX_LINES {
-            return Err(ResponseError::TooLong);
+            return Err(too_long(received));
         }
         let line = rest[..len].strip_suffix(b"\r").unwrap_or(&rest[..len]);
         check_start(line)?;
-        let Some(code) = line.get(..3) else { return Err(not_a_reply(line)) };
-        let code = code.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+        if line.len() < 3 {
+            return Err(not_a_reply(line));
+        }
+        let code = code(line);
         let mut text = printable(line.get(4..).unwrap_or_default());
         if let Some(found) = EnhancedCode::parse(&text) {
             enhanced = enhanced.or(Some(found));
@@ -73,6 +78,19 @@ fn check_start(line: &[u8]) -> Result<(), ResponseError> {
         _ => matches!(byte, b' ' | b'-' | b'\r'),
     });
     if legal { Ok(()) } else { Err(not_a_reply(line)) }
+}
+
+/// Each line has been checked, or the first one is itself too long.
+fn too_long(received: &[u8]) -> ResponseError {
+    match check_start(received) {
+        Ok(()) => ResponseError::TooLong { code: code(received) },
+        Err(not_a_reply) => not_a_reply,
+    }
+}
+
+/// The first three octets, where these are digits.
+fn code(line: &[u8]) -> u16 {
+    line.iter().take(3).fold(0, |sum, digit| sum * 10 + u16::from(digit.wrapping_sub(b'0')))
 }
 
 fn not_a_reply(line: &[u8]) -> ResponseError {
@@ -122,10 +140,11 @@ mod tests {
     #[test]
     fn replies_without_end_are_refused() {
         let line = [b"250 ".as_slice(), &[b'x'; MAX_LINE]].concat();
-        assert_eq!(take_reply(&line), Err(ResponseError::TooLong));
-        assert_eq!(take_reply("250-x\r\n".repeat(MAX_LINES + 1).as_bytes()), Err(ResponseError::TooLong));
+        let too_long = |code| Err(ResponseError::TooLong { code });
+        assert_eq!(take_reply(&line), too_long(250));
+        assert_eq!(take_reply("550-x\r\n".repeat(MAX_LINES + 1).as_bytes()), too_long(550));
         let long = format!("250-{}\r\n", "x".repeat(1000));
-        assert_eq!(take_reply(long.repeat(40).as_bytes()), Err(ResponseError::TooLong));
+        assert_eq!(take_reply(long.repeat(40).as_bytes()), too_long(250));
     }
 
     #[test]
