@@ -17,6 +17,8 @@ mod hostile;
 mod newcomer;
 #[path = "onboarding/rig.rs"]
 mod rig;
+#[path = "onboarding/rotation.rs"]
+mod rotation;
 #[path = "onboarding/spf.rs"]
 mod spf;
 #[path = "onboarding/web.rs"]

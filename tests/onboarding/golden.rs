@@ -110,7 +110,10 @@ fn every_output_reads_as_it_did() {
             Step::NotSeen { selector: text("postbud2") },
             Step::Overlap { until: NOW.to_string() },
             Step::Revoke { hosts: hosts(1) },
-            Step::Done { selector: text("postbud2"), old_file: text("keys/test.dk.pem") },
+            Step::StillQueued { customer: text("test-as") },
+            Step::QueueNotSeen,
+            Step::Done { selector: text("postbud2"), old_file: Some(text("keys/test.dk.pem")) },
+            Step::Done { selector: text("postbud2"), old_file: None },
         ]
         .iter()
         .map(|step| lang.rotation(step) + "\n\n")

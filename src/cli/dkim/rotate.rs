@@ -11,11 +11,11 @@ use clap::ValueEnum;
 use crate::cli::domain::{Desk, Language, customers_dir};
 use crate::cli::{ConfigFile, block_on, files};
 use crate::config;
-use crate::control::protocol::{Command, Signer};
+use crate::control::protocol::{Command, Selection, Signer};
 use crate::control::{self, CallError};
 use crate::customer::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
-use crate::dkim::{Selector, SigningKey};
+use crate::dkim::{KeyRecord, Selector, SigningKey};
 use crate::files::{Whole, folder};
 use crate::onboarding::Lang;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
@@ -211,6 +211,12 @@ impl Run<'_> {
                 Ok(ExitCode::SUCCESS)
             }
             Next::Revoke => {
+                if let Stage::Overlap { since, .. } = rotation.stage
+                    && let Some(step) = self.queued(Timestamp::from_millis(since), now)?
+                {
+                    self.say(&step);
+                    return Ok(ExitCode::FAILURE);
+                }
                 // Only now the table of records says so too.
                 rotation.stage = Stage::Revoking;
                 rotation.save(onboarding, &self.customer.id)?;
@@ -220,10 +226,40 @@ impl Run<'_> {
             Next::Finish => {
                 rotation.remove(onboarding, &self.customer.id)?;
                 let old_file = files::tidy(&self.resolve(&rotation.old.file)).display().to_string();
+                let old_file = (!self.signs_elsewhere(&rotation.old)).then_some(old_file);
                 self.say(&Step::Done { selector: rotation.new.selector, old_file });
                 Ok(ExitCode::SUCCESS)
             }
         }
+    }
+
+    /// What keeps the old key published: mail accepted before the new one was seen to sign. Held mail may wait for any time.
+    fn queued(&self, since: Timestamp, now: Timestamp) -> anyhow::Result<Option<Step>> {
+        let customer = self.customer.id.to_string();
+        let which = Selection {
+            customer: Some(customer.clone()),
+            older_than_secs: Some(now.since(since).as_secs()),
+            ..Selection::default()
+        };
+        let command = Command::List { which, limit: Some(1) };
+        match control::call(&self.desk.settings.state_dir, command, |_| {}, |_| {}) {
+            Ok(done) => Ok((done.count > 0).then_some(Step::StillQueued { customer })),
+            Err(CallError::NotRunning(_)) => Ok(Some(Step::QueueNotSeen)),
+            Err(error) => Err(error).context("cannot ask the running relay what waits in its queue"),
+        }
+    }
+
+    /// Whether any customer's mail is signed with this key: a file may serve several.
+    fn signs_elsewhere(&self, key: &Key) -> bool {
+        let record = KeyRecord::parse(&key.record);
+        let directory = &self.desk.settings.directory;
+        let signers = directory.customers().flat_map(|customer| customer.domains.values());
+        signers
+            .filter_map(|signing| match signing {
+                SigningDomain::Ready(signer) => Some(signer),
+                SigningDomain::Broken(_) => None,
+            })
+            .any(|signer| signer.profiles().any(|profile| profile.key.matches(&record)))
     }
 
     /// What the running relay signs with.
@@ -274,8 +310,18 @@ impl Run<'_> {
 
     /// Changes the customer's file, and changes it back where the configuration is not accepted.
     fn switch(&self, new: &Key) -> anyhow::Result<()> {
-        // A key that cannot be used would be accepted, and its mail deferred at the door.
-        SigningKey::from_file(&self.resolve(&new.file))?;
+        // A key that cannot be used would be accepted, and its mail deferred at the door; one that is not the published one
+        // would sign what nobody can verify.
+        let path = self.resolve(&new.file);
+        if !SigningKey::from_file(&path)?.0.matches(&KeyRecord::parse(&new.record)) {
+            bail!(
+                "{} is not the key that was published at {}: put that one back, or remove the rotation's file below {} and the \
+                 key to begin anew",
+                path.display(),
+                new.selector,
+                self.desk.settings.onboarding.state_dir.join("rotations").display()
+            );
+        }
         let changed = self.named.replaced(&self.text, &Selector::parse(&new.selector)?, &new.file);
         // DNS took its time to answer.
         unchanged(&self.file, &self.text)?;

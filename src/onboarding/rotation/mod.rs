@@ -9,7 +9,7 @@
 //!
 //! The time of the overlap counts from when the running relay was seen to sign with the new key: that the customer's file names
 //! it says nothing about a relay that was not reloaded. The clock alone revokes nothing: a run of the command that sees the old
-//! key out of use does.
+//! key out of use does, and only where the relay's queue has nothing left that this key signed: mail may be held for any time.
 //!
 //! A customer's keys sign for all its domains, so each step waits for every one of these; and each of its keys
 //! ([`KeyPlace`]) rotates by itself. A step is one run of the command, and any run may be repeated: what has to be on disk is
@@ -216,6 +216,13 @@ pub enum Step {
         /// When.
         until: String,
     },
+    /// Mail that the old key signed waits in the queue.
+    StillQueued {
+        /// Whose.
+        customer: String,
+    },
+    /// No relay runs, so nobody knows what waits.
+    QueueNotSeen,
     /// The old key is to be revoked.
     Revoke {
         /// Where: one host a domain.
@@ -225,8 +232,8 @@ pub enum Step {
     Done {
         /// What signs now.
         selector: String,
-        /// The file that is of no more use.
-        old_file: String,
+        /// The file that is of no more use; `None` where something else still signs with that key.
+        old_file: Option<String>,
     },
 }
 
@@ -276,10 +283,10 @@ pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Times
         Stage::Revoking => now,
     };
     match &view.unanswered {
+        // What signs now has to be there all the time.
+        None if !view.new_missing.is_empty() => Next::Wait,
         _ if now < until => Next::Keep(until),
         Some(reason) => Next::AskAgain(reason.clone()),
-        // Nobody is told to take the old key away where the new one has gone.
-        None if !view.new_missing.is_empty() => Next::Wait,
         None if !view.old_present.is_empty() => Next::Revoke,
         None => Next::Finish,
     }
@@ -349,6 +356,10 @@ impl Rotation {
             // The overlap is for mail that the old key signed: it has not begun, or begins anew.
             (InUse::Old, _) => self.switched(now),
             (InUse::New, Stage::Overlap { seen_new: false, .. }) => {
+                self.stage = Stage::Overlap { since, seen_new: true }
+            }
+            // The clock was wrong then, or is now: a time to come would never be over.
+            (InUse::New, Stage::Overlap { since: before, seen_new: true }) if before > since => {
                 self.stage = Stage::Overlap { since, seen_new: true }
             }
             _ => return false,
@@ -455,7 +466,17 @@ mod tests {
     fn the_old_key_is_not_revoked_where_the_new_one_has_gone() {
         let overlap = rotation(Stage::Overlap { since: 1000, seen_new: true });
         let view = View { new_missing: vec!["x".into()], old_present: vec!["y".into()], unanswered: None };
-        assert_eq!(advance(&overlap, &view, true, Timestamp::from_millis(101_000), OVERLAP), Next::Wait);
+        for now in [2000, 101_000] {
+            assert_eq!(advance(&overlap, &view, true, Timestamp::from_millis(now), OVERLAP), Next::Wait, "at {now}");
+        }
+    }
+
+    #[test]
+    fn an_overlap_that_begins_in_the_future_begins_anew() {
+        let mut rotation = rotation(Stage::Overlap { since: 1_000_000_000, seen_new: true });
+        assert!(!rotation.seen(InUse::Unseen, Timestamp::from_millis(1000)));
+        assert!(rotation.seen(InUse::New, Timestamp::from_millis(1000)));
+        assert_eq!(rotation.stage, Stage::Overlap { since: 1000, seen_new: true });
     }
 
     #[tokio::test]

@@ -551,10 +551,17 @@ pub(super) fn rotation(step: &Step) -> String {
             "Træk den gamle nøgle tilbage: erstat dens record med en tom.{}\nKør så kommandoen igen.",
             txt_lines(hosts, REVOKED)
         ),
-        Step::Done { selector, old_file } => {
+        Step::StillQueued { customer } => format!(
+            "Mail, der er underskrevet med den gamle nøgle, venter stadig i køen (`postbud queue list --customer {customer}`), måske tilbageholdt. Den gamle nøgle skal blive stående, til mailen er afsendt: kør kommandoen igen derefter."
+        ),
+        Step::QueueNotSeen => "Der kører ingen postbud her, så ingen ved, om mail underskrevet med den gamle nøgle stadig venter i køen. Den gamle nøgle skal blive stående. Start postbud, og kør kommandoen igen.".to_owned(),
+        Step::Done { selector, old_file: Some(old_file) } => {
             format!(
                 "Færdig: {selector} underskriver, og den gamle nøgle er trukket tilbage. Dens private nøgle kan slettes: {old_file}"
             )
         }
+        Step::Done { selector, old_file: None } => format!(
+            "Færdig: {selector} underskriver, og den gamle nøgle er trukket tilbage. Dens private nøgle underskriver stadig andre steder og skal beholdes."
+        ),
     }
 }

@@ -537,8 +537,15 @@ pub(super) fn rotation(step: &Step) -> String {
             "Revoke the old key: replace its record by an empty one.{}\nThen run this command again.",
             txt_lines(hosts, REVOKED)
         ),
-        Step::Done { selector, old_file } => {
+        Step::StillQueued { customer } => format!(
+            "Mail signed with the old key still waits in the queue (`postbud queue list --customer {customer}`), perhaps held. The old key must stay until it has left: run this command again then."
+        ),
+        Step::QueueNotSeen => "No relay runs here, so nobody knows whether mail signed with the old key still waits in the queue. The old key must stay. Start postbud, and run this command again.".to_owned(),
+        Step::Done { selector, old_file: Some(old_file) } => {
             format!("Done: {selector} signs, and the old key is revoked. Its private key can be deleted: {old_file}")
+        }
+        Step::Done { selector, old_file: None } => {
+            format!("Done: {selector} signs, and the old key is revoked. Its private key still signs elsewhere and must be kept.")
         }
     }
 }
