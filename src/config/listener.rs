@@ -31,19 +31,33 @@ pub(super) fn listeners(root: &Table<'_>) -> Vec<ListenerSettings> {
     if tables.is_empty() {
         root.mistake("listener", "is missing; write at least one [[listener]] with address = \"127.0.0.1:2525\"");
     }
-    let mut addresses = HashSet::new();
+    let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut listeners = Vec::new();
     for table in &tables {
         let listener = listener(table);
-        if let Some(address) = table.get::<SocketAddr>("address")
-            && address.port() != 0
-            && !addresses.insert(address)
-        {
-            table.mistake("address", format!("another [[listener]] has {address} already"));
+        if let Some(address) = table.get::<SocketAddr>("address") {
+            if let Some(other) = addresses.iter().find(|other| overlap(address, **other)) {
+                table.mistake("address", taken(address, *other));
+            }
+            addresses.push(address);
         }
         listeners.extend(listener);
     }
     listeners
+}
+
+/// Whether the system gives only one of two addresses to listen on: the same, or one is every address of the machine.
+/// `[::]` is every one of IPv4, too.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let wide = |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || wide(one, other) || wide(other, one))
+}
+
+fn taken(address: SocketAddr, other: SocketAddr) -> String {
+    match address == other {
+        true => format!("another [[listener]] has {address} already"),
+        false => format!("another [[listener]] has {other}, and only one of the two can have the port"),
+    }
 }
 
 fn listener(table: &Table<'_>) -> Option<ListenerSettings> {
@@ -187,4 +201,36 @@ fn customers(table: &Table<'_>) -> Option<Vec<String>> {
     }
     // Where the list cannot be read that has been noted, and these settings are never used.
     Some(table.get("customers").unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_which_the_system_gives_one_only_overlap() {
+        for (one, other, expected) in [
+            ("127.0.0.1:25", "127.0.0.1:25", true),
+            ("0.0.0.0:25", "127.0.0.1:25", true),
+            ("[::]:25", "127.0.0.1:25", true),
+            ("[::]:25", "0.0.0.0:25", true),
+            ("[::]:25", "[::1]:25", true),
+            ("0.0.0.0:25", "[::1]:25", false),
+            ("127.0.0.1:25", "127.0.0.1:26", false),
+            ("127.0.0.1:25", "127.0.0.2:25", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:25", "127.0.0.1:26", false),
+        ] {
+            let [one, other] = [one, other].map(|text| text.parse().unwrap());
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_system_agrees() {
+        // Sets SO_REUSEADDR, as our listeners do.
+        let listen = |address: &str| std::net::TcpListener::bind(address);
+        let all = listen("0.0.0.0:0").unwrap();
+        assert!(listen(&format!("127.0.0.1:{}", all.local_addr().unwrap().port())).is_err());
+    }
 }

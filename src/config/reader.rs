@@ -42,20 +42,32 @@ impl File {
         None
     }
 
-    /// The tree, with syntax errors noted: the first of each line, because one slip makes several. What such a tree says is
-    /// guessed, so nothing else is said about it.
+    /// The tree, with syntax errors noted: the first of each line, because one slip makes several, and of a table that is there
+    /// twice its header alone. What such a tree says is guessed, so nothing else is said about it.
     pub(super) fn parse<'a>(&'a self, notes: &'a Notes) -> Document<'a> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let mut lines = Vec::new();
         for error in &errors {
             let line = line_of(&self.text, error.span().unwrap_or_default().start);
-            if !lines.contains(&line) {
-                let what = error.message().lines().collect::<Vec<_>>().join("; ");
-                notes.mistake(&self.path, line, String::new(), what);
-                lines.push(line);
+            let is_twice = error.message() == "duplicate key";
+            let header = self.header_of(line);
+            if lines.contains(&line) || (is_twice && header.is_some_and(|header| lines.contains(&header))) {
+                continue;
             }
+            let what = match is_twice && header == Some(line) {
+                true => "this table is there already; write the keys of both into one".to_owned(),
+                false => error.message().lines().collect::<Vec<_>>().join("; "),
+            };
+            notes.mistake(&self.path, line, String::new(), what);
+            lines.push(line);
         }
         Document { file: self, notes, root, is_sound: errors.is_empty() }
+    }
+
+    /// The line of the table's header that `line` stands below, or is.
+    fn header_of(&self, line: usize) -> Option<usize> {
+        let above = self.text.lines().enumerate().take(line);
+        above.filter(|(_, text)| text.trim_start().starts_with('[')).last().map(|(at, _)| at + 1)
     }
 
     fn dir(&self) -> &Path {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::listener::overlap;
 use super::reader::{Table, not_one_of};
 use super::route::{Usual, route};
 use super::secret::{self, Source};
@@ -345,10 +346,10 @@ pub(super) fn web(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<w
         return None;
     }
     let address = table.or("address", web::Settings::default().address);
-    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+    if let Some(listener) = listeners.iter().find(|listener| overlap(listener.address, address)) {
         table.mistake(
             "address",
-            format!("a [[listener]] has {address} already; give the status pages a port of their own"),
+            format!("a [[listener]] has {} already; give the status pages a port of their own", listener.address),
         );
     }
     Some(web::Settings { address })
