@@ -75,7 +75,7 @@ impl Counts {
 
 fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
     for warning in &remarks.warnings {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     for mistake in &remarks.mistakes {
         println!("{mistake}");
@@ -89,7 +89,7 @@ fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
             plural(counts.tiers, "Mailjet tier"),
             plural(counts.own_servers, "own server"),
         ),
-        _ => eprintln!("{}", plural(remarks.mistakes.len(), "mistake")),
+        _ => say!("{}", plural(remarks.mistakes.len(), "mistake")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `postbud hash-password`: what a submitter's `password_hash` wants.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -8,6 +8,8 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, SaltString};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
+
+use super::said;
 
 /// Hash a submitter's password (Argon2id).
 ///
@@ -57,10 +59,9 @@ fn read_password() -> anyhow::Result<Zeroizing<String>> {
 }
 
 fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-    eprint!("{prompt}");
-    std::io::stderr().flush()?;
+    said(format_args!("{prompt}"));
     let line = read_line();
-    eprintln!();
+    say!("");
     line
 }
 

@@ -5,6 +5,9 @@
 //! output, everything said on the way to standard error, so that output can be piped. To add a command: its file, its `mod`
 //! line, its variant in [`Command`] and its arm in [`Command::run`]. A test asks every command for an example in its help.
 
+#![warn(clippy::print_stderr)]
+
+use std::fmt;
 use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,6 +16,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+
+/// A line on standard error. Where that cannot be written (a full disk under it, a reader that is gone) `eprintln!` would panic,
+/// and end a command halfway or change its exit code: what is said on the way is not what was asked for.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::said(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
 
 mod check;
 mod completions;
@@ -114,11 +125,15 @@ pub fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(code) => code,
         Err(error) => {
-            // `eprintln!` would panic where standard error cannot be written, and change the exit code.
-            let _ = writeln!(std::io::stderr(), "postbud: {}", with_causes(&error));
+            say!("postbud: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Text on standard error, as far as it can be written.
+fn said(text: fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_fmt(text);
 }
 
 /// An error and its causes, each text once. The library's errors say their cause themselves, as the log needs it; what
@@ -143,7 +158,7 @@ fn end_where_output_cannot_be_written() {
         if why.contains("Broken pipe") {
             std::process::exit(128 + 13);
         }
-        let _ = writeln!(std::io::stderr(), "postbud: cannot write the output: {why}");
+        say!("postbud: cannot write the output: {why}");
         std::process::exit(1);
     }));
 }

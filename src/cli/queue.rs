@@ -245,7 +245,7 @@ fn list(running: &Running, which: Selection, limit: u64, json: bool) -> anyhow::
         columns.print();
     }
     let more = if done.more { " shown; there are more, see --limit" } else { "" };
-    eprintln!("{}{more}", messages(done.count));
+    say!("{}{more}", messages(done.count));
     Ok(ExitCode::SUCCESS)
 }
 

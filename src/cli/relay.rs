@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ConfigFile;
+use super::{ConfigFile, said};
 use crate::control;
 use crate::control::protocol::{Command, Done};
 
@@ -33,13 +33,13 @@ impl Running {
         let mut told = false;
         let progress = |done: Done| {
             if terminal {
-                eprint!("\r{} messages {what} so far", done.count);
+                said(format_args!("\r{} messages {what} so far", done.count));
                 told = true;
             }
         };
         let done = control::call(&self.state_dir()?, command, |_| {}, progress);
         if told {
-            eprintln!();
+            say!("");
         }
         Ok(done?)
     }

@@ -33,6 +33,26 @@ fn output_that_cannot_be_written_is_said_in_one_line_and_fails() {
 }
 
 #[test]
+fn what_cannot_be_said_on_standard_error_ends_no_command() {
+    let scratch = Scratch::new();
+    scratch.write("config/broken.toml", "hostname = 1\n");
+    let silent = |arguments: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("the full device");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_postbud"));
+        let ended =
+            command.args(arguments).current_dir(scratch.path("")).stdin(std::process::Stdio::null()).stderr(full);
+        ended.output().expect("postbud runs").status.code()
+    };
+    assert_eq!(silent(&["dkim", "keygen", "--out", "keys/new.pem"]), Some(0));
+    assert_eq!(silent(&["check", "--config", "config/broken.toml"]), Some(1));
+    assert_eq!(
+        silent(&["customer", "add", "x", "--config", "config/postbud.toml"]),
+        Some(1),
+        "the question is not answered"
+    );
+}
+
+#[test]
 fn the_examples_pass_once_their_keys_and_secrets_are_made() {
     let scratch = Scratch::new();
     let checked = scratch.postbud(&["check", "--config", "config/postbud.toml"]);

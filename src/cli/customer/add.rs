@@ -1,7 +1,7 @@
 //! `postbud customer add`: a new customer's file and key, and what the customer has to publish.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use zeroize::Zeroizing;
 
 use crate::cli::domain::{Desk, Language, customers_dir};
-use crate::cli::{ConfigFile, block_on, files, hash_password};
+use crate::cli::{ConfigFile, block_on, files, hash_password, said};
 use crate::config;
 use crate::dkim::{Selector, SigningKey};
 use crate::message::CustomerId;
@@ -150,7 +150,7 @@ impl Args {
         written.0.push(file.clone());
         config::load(&self.config.path).context("with the new customer")?;
         for path in std::mem::take(&mut written.0) {
-            eprintln!("wrote {}", files::tidy(&path).display());
+            say!("wrote {}", files::tidy(&path).display());
         }
 
         block_on(async {
@@ -165,7 +165,7 @@ impl Args {
             anyhow::Ok(())
         })?;
         let records = format!("postbud domain records {} --mail", self.id);
-        eprintln!(
+        say!(
             "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published\n  \
              {:width$}   so that a running relay knows the customer",
             records,
@@ -333,14 +333,13 @@ fn given_or_asked(given: Option<String>, question: &str, flag: &str, usual: Opti
 /// answer is an error that names the flag.
 fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
     match usual {
-        Some(usual) if !usual.is_empty() => eprint!("{question} [{usual}]: "),
-        _ => eprint!("{question}: "),
+        Some(usual) if !usual.is_empty() => said(format_args!("{question} [{usual}]: ")),
+        _ => said(format_args!("{question}: ")),
     }
-    std::io::stderr().flush()?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
     if !std::io::stdin().is_terminal() {
-        eprintln!();
+        say!("");
     }
     match (line.trim(), usual) {
         ("", Some(usual)) => Ok(usual.to_owned()),

@@ -61,7 +61,7 @@ impl Args {
             Kind::Ed25519 => SigningKey::generate_ed25519()?,
         };
         files::write_secret(&self.out, key.to_pem()?.as_bytes())?;
-        eprintln!("{}: a new {} key with {} bits", self.out.display(), key.key_type(), key.bits());
+        say!("{}: a new {} key with {} bits", self.out.display(), key.key_type(), key.bits());
         if let Some((domain, selector)) = name {
             let record = render(&domain, &selector, &key)?;
             println!("{}\tTXT\t{}", record.name, record.value);

@@ -42,7 +42,7 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (key, warning) = SigningKey::from_file(&self.key)?;
         if let Some(warning) = warning {
-            eprintln!("postbud: {warning}");
+            say!("postbud: {warning}");
         }
         let profile = Profile::new(Domain::parse(&self.domain)?, Selector::parse(&self.selector)?, key);
         let signer = Signer::new(vec![profile])?;

@@ -62,7 +62,7 @@ impl Args {
                 println!("{domain}\t{selector}\t{outcome}");
             }
             if verdicts.is_empty() {
-                eprintln!("the message has no DKIM signature");
+                say!("the message has no DKIM signature");
             }
         }
         let good = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.outcome.is_ok());

@@ -82,7 +82,7 @@ impl Args {
             for one in &reports {
                 // The verdict stands whether or not it can be kept.
                 if let Err(error) = store.record(&CustomerId::new(&one.customer), one, &desk.settings.onboarding) {
-                    eprintln!("postbud: the verdict on {} was not kept: {error}", one.domain);
+                    say!("postbud: the verdict on {} was not kept: {error}", one.domain);
                 }
             }
             let worst = reports.iter().map(Report::outcome).max().unwrap_or(Outcome::Good);

@@ -64,10 +64,10 @@ impl Args {
             }
             for table in &tables {
                 for reason in &table.broken_keys {
-                    eprintln!("postbud: the key of {} cannot be used: {reason}", table.domain);
+                    say!("postbud: the key of {} cannot be used: {reason}", table.domain);
                 }
                 if let Some(reason) = &table.rotation_unreadable {
-                    eprintln!("postbud: records of a change of keys may be missing for {}: {reason}", table.domain);
+                    say!("postbud: records of a change of keys may be missing for {}: {reason}", table.domain);
                 }
             }
             let whole = |table: &records::Table| {
