@@ -58,15 +58,21 @@ fn main() -> anyhow::Result<()> {
 
 fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
     if options.suite {
+        let ticks = probe::Ticks::now();
         let (rows, outcomes) = suite::suite(bench, options)?;
-        let table = suite::table(&rows);
+        let stolen = ticks.stolen_since();
+        let mut table = suite::table(&rows);
+        table.push_str(&format!(
+            "\nOther guests of the same hardware had {:.1} % of the cores' time meanwhile.\n",
+            stolen * 100.0
+        ));
         println!("{table}");
         if let Some(name) = &options.readme {
             report::into_readme(name, &table)?;
         }
         return write_json(
             options,
-            &serde_json::json!({ "machine": report::machine(), "targets": rows, "runs": outcomes }),
+            &serde_json::json!({ "machine": report::machine(), "stolen": stolen, "targets": rows, "runs": outcomes }),
         );
     }
     if let Some(sweep) = options.sweep {

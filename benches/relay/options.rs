@@ -114,6 +114,9 @@ pub struct Options {
     /// Run every target of the project and print verdicts. Uses --messages for the length of each run.
     #[arg(long, conflicts_with_all = ["against", "sweep"])]
     pub suite: bool,
+    /// With --suite: how often everything but the watch over memory is measured; each target's median counts.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
     /// With --suite: how long memory is watched, in minutes.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub soak_minutes: f64,

@@ -1,5 +1,5 @@
 //! What the machine itself can do, measured in the same run: the raw RSA operation and the disk's own fdatasync. Every
-//! verdict is a ratio to these.
+//! verdict is a ratio to these. And what the machine was kept from doing, where it is a guest among others.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -32,6 +32,29 @@ fn median(rounds: usize, mut operation: impl FnMut()) -> f64 {
         .collect();
     times.sort_unstable();
     times[times.len() / 2] as f64 / 1_000.0
+}
+
+/// Ticks of all cores since the machine started.
+#[derive(Clone, Copy)]
+pub struct Ticks {
+    all: u64,
+    stolen: u64,
+}
+
+impl Ticks {
+    /// Up to now, from proc(5) /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+    pub fn now() -> Ticks {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+        let ticks: Vec<u64> = line.split_whitespace().take(8).map(|word| word.parse().unwrap_or(0)).collect();
+        Ticks { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or(0) }
+    }
+
+    /// The share of the cores' time since then in which something wanted to run and the hypervisor ran other guests.
+    pub fn stolen_since(self) -> f64 {
+        let now = Ticks::now();
+        (now.stolen - self.stolen) as f64 / (now.all - self.all).max(1) as f64
+    }
 }
 
 /// Quantiles of a duration, in microseconds.

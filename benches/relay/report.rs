@@ -53,6 +53,8 @@ pub struct Outcome {
     pub cores: usize,
     /// The disk's own fdatasync.
     pub fdatasync: Quantiles,
+    /// The share of the cores' time that other guests of the same hardware had.
+    pub stolen: f64,
     /// CPU of source and sink, microseconds a message.
     pub source_us: f64,
     /// See there.
@@ -96,6 +98,8 @@ pub struct Around {
     pub rsa: (f64, f64),
     /// The disk.
     pub fdatasync: Quantiles,
+    /// Of the cores' time, what other guests had.
+    pub stolen: f64,
 }
 
 impl Outcome {
@@ -142,6 +146,7 @@ impl Outcome {
             rsa_busy_us: around.rsa.1,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             fdatasync: around.fdatasync,
+            stolen: around.stolen,
             source_us: source.cpu_us as f64 / messages,
             sink_us: sink.cpu_us as f64 / messages,
             failures: source.failures.clone(),
@@ -178,6 +183,7 @@ impl Outcome {
             "raw RSA-2048",
             format!("{:.0} µs, {:.0} µs with all {} cores busy", self.rsa_us, self.rsa_busy_us, self.cores),
         );
+        row("stolen from the cores", format!("{:.1} %", self.stolen * 100.0));
         let n = b.accepted.max(1) as f64;
         if let (Some(relay), Some(cpu)) = (self.relay, self.cpu_us()) {
             row(

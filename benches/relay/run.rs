@@ -45,6 +45,7 @@ impl Bench {
     pub fn run(&self, options: &Options) -> anyhow::Result<Outcome> {
         let serial = self.runs.fetch_add(1, Ordering::Relaxed);
         let run = format!("{:x}x{serial}", std::process::id());
+        let ticks = probe::Ticks::now();
         let rsa = probe::rsa_us(self.scratch.rsa(), 400);
         let rsa_busy = self.rsa_on_all_cores();
         let disk = probe::fdatasync(&self.spool, 300).context("measuring fdatasync")?;
@@ -104,6 +105,7 @@ impl Bench {
             memory,
             rsa: ((rsa + probe::rsa_us(self.scratch.rsa(), 400)) / 2.0, rsa_busy),
             fdatasync: disk,
+            stolen: ticks.stolen_since(),
         };
         Ok(Outcome::new(around, &sent, &taken))
     }
