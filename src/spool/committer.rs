@@ -1,8 +1,7 @@
 //! The committer: one thread that takes everything that waits, writes it, syncs once and answers all.
 //!
-//! While one batch syncs the next one gathers. Whoever comes alone is synced at once; after a batch that served several, the
-//! next has a moment longer to gather ([`GATHER`]), since a sync costs a multiple of what a message does. A change that nobody
-//! waits for (a settlement) rides the next draft's sync, or gets its own after `settle_delay`.
+//! While one batch syncs the next one gathers, and under load a little longer ([`gather`](super::gather)). A change that
+//! nobody waits for (a settlement) rides the next draft's sync, or gets its own after `settle_delay`.
 //!
 //! When a write or a sync fails, the whole batch counts as not written: drafts are refused, changes go back to the front of
 //! the line. The segment is abandoned: never written to or synced again, since after a failed fsync the kernel calls the
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::footer::Note;
 use super::frame::{HEAD, Head, Kind};
+use super::gather::Served;
 use super::inbox::{Change, Item, Taken};
 use super::index::{Place, Put};
 use super::keeper::Chore;
@@ -33,10 +33,6 @@ const FAILURES: u32 = 3;
 const RETRY: Duration = Duration::from_millis(500);
 /// The most that is written before a sync.
 const BATCH: u64 = 16 << 20;
-/// Under load, the time between two syncs in which the next batch gathers. A sync costs some 100 µs of CPU and several sleeps,
-/// whatever it serves; with this, a quarter of them fall away with RSA, half without. A whole millisecond saves little more, and
-/// whoever waits for a 250 at half of the highest rate waits half as long again.
-const GATHER: Duration = Duration::from_micros(500);
 /// What a file system reads before it overwrites a part of it.
 const BLOCK: u64 = 4096;
 const ZEROS: &[u8] = &[0; BLOCK as usize];
@@ -67,19 +63,20 @@ impl Committer {
             let retry = (!self.line.is_empty()).then_some(RETRY);
             let Taken { items, stopping } = self.shared.inbox.take(self.shared.settings.settle_delay, retry);
             self.line.extend(items);
-            let answered = self.write_line();
+            let served = self.write_line();
             if stopping {
                 break self.finish();
             }
-            if answered > 1 {
-                std::thread::sleep(GATHER);
+            let pause = served.pause(Timestamp::now());
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
             }
         }
     }
 
-    /// Writes what is in the line, batch by batch, until it is empty or writing fails. Returns how many drafts it made durable.
-    fn write_line(&mut self) -> u64 {
-        let mut durable = 0;
+    /// Writes what is in the line, batch by batch, until it is empty or writing fails.
+    fn write_line(&mut self) -> Served {
+        let mut served = Served::default();
         while !self.line.is_empty() {
             if let Some(error) = self.shared.stopped() {
                 self.line.drain(..).for_each(|item| refuse(item, || Error::Stopped(error.clone())));
@@ -94,9 +91,9 @@ impl Committer {
                 self.failed(batch, &error);
                 break;
             }
-            durable += self.wrote(batch);
+            self.wrote(batch, &mut served);
         }
-        durable
+        served
     }
 
     /// Takes as many items as fit the segment, with the room they need.
@@ -232,12 +229,12 @@ impl Committer {
         Ok(())
     }
 
-    /// The batch is durable: the index learns of it, everyone is answered. Returns how many drafts it held.
-    fn wrote(&mut self, batch: Vec<Item>) -> u64 {
+    /// The batch is durable: the index learns of it, everyone is answered.
+    fn wrote(&mut self, batch: Vec<Item>, served: &mut Served) {
         let active = self.active.as_ref().expect("it was just written to");
         let segment = active.number;
         let mut at = active.end - batch.iter().map(frames_len).sum::<u64>();
-        let mut drafts = 0u64;
+        let before = served.count();
         let now = Timestamp::now();
         {
             let mut index = self.shared.index();
@@ -246,7 +243,7 @@ impl Committer {
                 at += frames_len(item);
                 match item {
                     Item::Draft(message, _) => {
-                        drafts += 1;
+                        served.add(message.id);
                         let lane = index.intern(&message.lane);
                         let (domains, status) = (message.domains, message.status.clone());
                         let put = Put { id: message.id, place, disk_len: message.disk_len(), lane, domains, status };
@@ -270,6 +267,7 @@ impl Committer {
                 Item::Note(_) => {}
             }
         }
+        let drafts = served.count() - before;
         if drafts > 0 {
             self.shared.settings.counters.commits.inc_by(drafts);
             self.shared.changed.notify_one();
@@ -279,7 +277,6 @@ impl Committer {
         if self.shared.set_health(Health::Sound) == Health::Troubled {
             self.shared.tell(Notice::Recovered);
         }
-        drafts
     }
 
     /// A write or sync failed: see the module's comment.

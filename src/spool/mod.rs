@@ -42,6 +42,7 @@ mod footer;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod gather;
 mod guard;
 mod inbox;
 mod index;

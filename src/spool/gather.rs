@@ -1,0 +1,90 @@
+//! How long the next batch gathers before it is written.
+//!
+//! A sync costs some 100 µs of CPU and several sleeps, whatever it serves. Whoever comes alone is synced at once. Once a batch
+//! served several, the next gathers for [`MOMENT`]; and where even the newest message has waited longer than that, for its
+//! signature mostly, for a share of its wait, which it hardly notices: the CPU saved lets all wait less.
+
+use std::time::Duration;
+
+use crate::message::QueueId;
+use crate::time::Timestamp;
+
+/// Where nobody has waited long: a whole millisecond saves little more, and whoever waits for a 250 at half of the highest rate
+/// waits half as long again.
+const MOMENT: Duration = Duration::from_micros(500);
+/// What is added to a wait, as its part.
+const SHARE: u32 = 8;
+/// The longest, so that the first to come after a crowd is not kept for it.
+const LONGEST: Duration = Duration::from_millis(5);
+
+/// The new messages that one round of writing made durable.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Served {
+    count: u64,
+    newest: Option<QueueId>,
+}
+
+impl Served {
+    pub fn add(&mut self, id: QueueId) {
+        self.count += 1;
+        self.newest = self.newest.max(Some(id));
+    }
+
+    pub fn count(self) -> u64 {
+        self.count
+    }
+
+    /// How long whoever comes next waits for company.
+    pub fn pause(self, now: Timestamp) -> Duration {
+        let wait = self.newest.map_or(Duration::ZERO, |newest| now.since(newest.arrived()));
+        let share = (wait / SHARE).min(LONGEST);
+        match self.count {
+            0 => Duration::ZERO,
+            1 if share <= MOMENT => Duration::ZERO,
+            _ => share.max(MOMENT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pause after messages that have waited for so many milliseconds.
+    fn after(waits: &[u64]) -> Duration {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let mut served = Served::default();
+        for &wait in waits {
+            served.add(QueueId::from_u64((now.as_millis() - wait) * 1000));
+        }
+        served.pause(now)
+    }
+
+    #[test]
+    fn nobody_and_whoever_is_alone_and_quick_make_nobody_wait() {
+        assert_eq!(after(&[]), Duration::ZERO);
+        assert_eq!(after(&[2]), Duration::ZERO);
+    }
+
+    #[test]
+    fn several_that_were_quick_give_the_next_a_moment() {
+        assert_eq!(after(&[1, 2]), MOMENT);
+    }
+
+    #[test]
+    fn the_one_that_waited_least_decides() {
+        assert_eq!(after(&[16]), Duration::from_millis(2));
+        assert_eq!(after(&[24, 900, 16]), Duration::from_millis(2));
+        assert_eq!(after(&[900, 1]), MOMENT);
+    }
+
+    #[test]
+    fn the_longest_wait_and_a_clock_set_back_have_their_bounds() {
+        assert_eq!(after(&[90_000, 80_000]), LONGEST);
+        let ahead = QueueId::from_u64(2_000_000);
+        let mut served = Served::default();
+        served.add(ahead);
+        served.add(ahead);
+        assert_eq!(served.pause(Timestamp::EPOCH), MOMENT);
+    }
+}
