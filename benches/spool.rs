@@ -132,7 +132,7 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
                     },
                     message_id: format!("{i}@test.dk"),
                     prefix: prefix.clone(),
-                    content: vec![content.clone()],
+                    content: vec![content.clone().into()],
                     header_len: 29,
                     retry_at: id.arrived() + Duration::from_secs(60),
                     held: None,

@@ -154,7 +154,7 @@ impl Notice {
             },
             message_id: self.message_id,
             prefix: signatures,
-            content: content.chunks(PIECE).map(<[u8]>::to_vec).collect(),
+            content: content.chunks(PIECE).map(|piece| piece.to_vec().into()).collect(),
             header_len,
             retry_at,
             held: None,

@@ -4,9 +4,11 @@ pub mod address;
 pub mod envelope;
 pub mod headers;
 pub mod id;
+pub mod piece;
 pub mod scan;
 
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
 pub use headers::Field;
 pub use id::QueueId;
+pub use piece::Piece;
 pub use scan::{Header, HeaderError};

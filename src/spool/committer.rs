@@ -261,7 +261,12 @@ impl Committer {
         for item in batch {
             // Whoever waited may have gone; the message is durable all the same.
             match item {
-                Item::Draft(message, reply) => drop(reply.send(Ok(Durable { id: message.id }))),
+                Item::Draft(message, reply) => {
+                    let id = message.id;
+                    // Before the answer: with it the room of this message in memory is another's.
+                    drop(message);
+                    let _ = reply.send(Ok(Durable { id }));
+                }
                 Item::Copy(_, reply) => drop(reply.send(true)),
                 Item::Barrier(reply) => drop(reply.send(Ok(()))),
                 Item::Note(_) => {}

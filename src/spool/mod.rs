@@ -69,7 +69,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::message::{CustomerId, Envelope, QueueId, Recipient, Urgency};
+use crate::message::{CustomerId, Envelope, Piece, QueueId, Recipient, Urgency};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -116,7 +116,7 @@ pub struct Draft {
     /// Header lines that go before the message: signatures, Received, added Date and Message-ID. CRLF line ends.
     pub prefix: Vec<u8>,
     /// The message as accepted: header (Bcc dropped), blank line, body; CRLF line ends, dots not stuffed.
-    pub content: Vec<Vec<u8>>,
+    pub content: Vec<Piece>,
     /// The last octet of the header block within `content` (where the blank line begins), so that a route may cut fields.
     pub header_len: u32,
     /// When the attempt after the first is due. Stored now, so that the first attempt needs no write before dialling.

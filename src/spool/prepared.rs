@@ -7,7 +7,7 @@ use super::footer::Note;
 use super::frame::{Head, Kind};
 use super::record::{self, Meta, State, Status, Writer};
 use super::{Draft, Lane};
-use crate::message::QueueId;
+use crate::message::{Piece, QueueId};
 
 /// The frames of one message, but for the mark of the segment they will stand in.
 pub(super) struct Prepared {
@@ -18,7 +18,7 @@ pub(super) struct Prepared {
     message: Head,
     payload: Vec<u8>,
     chunks: Vec<Head>,
-    content: Vec<Vec<u8>>,
+    content: Vec<Piece>,
     disk_len: u32,
 }
 
@@ -41,7 +41,7 @@ impl Prepared {
     }
 
     /// Encodes a message with its present state, to be copied forward.
-    pub fn copy(id: QueueId, meta: &Meta, state: &State, content: Vec<Vec<u8>>) -> Option<Prepared> {
+    pub fn copy(id: QueueId, meta: &Meta, state: &State, content: Vec<Piece>) -> Option<Prepared> {
         let mut out = Writer::default();
         record::write_message(&mut out, meta, state);
         let domains = record::domain_bits(&meta.envelope);
@@ -56,7 +56,7 @@ impl Prepared {
         domains: u32,
         status: Status,
         payload: Vec<u8>,
-        content: Vec<Vec<u8>>,
+        content: Vec<Piece>,
         first_chunk: u64,
         content_len: u64,
     ) -> Option<Prepared> {
@@ -111,7 +111,7 @@ impl Prepared {
 }
 
 /// The parts of `content` that make up its octets from `at` on.
-fn pieces(content: &[Vec<u8>], at: u64, len: u64) -> impl Iterator<Item = &[u8]> {
+fn pieces(content: &[Piece], at: u64, len: u64) -> impl Iterator<Item = &[u8]> {
     let (mut skip, mut left) = (at, len);
     content.iter().filter_map(move |piece| {
         let start = skip.min(piece.len() as u64);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn pieces_cross_the_borders_of_their_buffers() {
-        let content = vec![b"ab".to_vec(), Vec::new(), b"cde".to_vec(), b"f".to_vec()];
+        let content = [&b"ab"[..], b"", b"cde", b"f"].map(|piece| Piece::from(piece.to_vec()));
         let joined = |at, len| pieces(&content, at, len).flatten().copied().collect::<Vec<u8>>();
         assert_eq!(joined(0, 6), b"abcdef");
         assert_eq!(joined(1, 2), b"bc");

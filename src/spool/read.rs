@@ -18,7 +18,7 @@ use super::record::{self, CHUNK, Meta, State, Status};
 use super::segment::Source;
 use super::shared::Shared;
 use super::{Bytes, Error, Notice, Pending, ReadChunk, Record};
-use crate::message::QueueId;
+use crate::message::{Piece, QueueId};
 
 /// Messages up to this size are read in one piece.
 const SMALL: u32 = (CHUNK + (64 << 10)) as u32;
@@ -51,7 +51,7 @@ pub(super) enum Unread {
 pub(super) struct Message {
     pub meta: Meta,
     pub state: State,
-    pub content: Vec<Vec<u8>>,
+    pub content: Vec<Piece>,
 }
 
 /// A message without its content, or with it where it is small.
@@ -107,11 +107,11 @@ pub(super) fn header(shared: &Shared, wanted: &Wanted) -> Result<(Record, Vec<u8
 pub(super) fn whole(shared: &Shared, wanted: &Wanted) -> Result<Message, Unread> {
     let Front { meta, state, content, source, chunks_at } = front(shared, wanted, Patience::Wait, true)?;
     let content = match content {
-        Some(content) => vec![content],
+        Some(content) => vec![content.into()],
         None => (0..meta.chunks())
             .map(|i| {
                 let (start, len) = meta.chunk_range(i);
-                chunk(&source, wanted.entry.id, i, chunk_at(chunks_at, i, start), len)
+                chunk(&source, wanted.entry.id, i, chunk_at(chunks_at, i, start), len).map(Piece::from)
             })
             .collect::<Result<_, _>>()?,
     };

@@ -16,7 +16,7 @@ use crate::dkim::{BodyHasher, Job};
 use crate::events::{Event, EventKind};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, QueueId};
+use crate::message::{BodyKind, Envelope, Field, Header, Piece, QueueId};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{EnhancedCode, Flaw, Reply, ReversePath};
 use crate::spool::{self, Draft, Durable, Kind, Lane};
@@ -32,7 +32,10 @@ pub(super) struct Intake {
     identity: Identity,
     envelope: Envelope,
     client_takes_utf8: bool,
-    content: Vec<Vec<u8>>,
+    /// The first chunk of the content: the header lies in it.
+    first: Vec<u8>,
+    /// The others.
+    rest: Vec<Piece>,
     len: u64,
     /// What the client has sent, and may send.
     sent: u64,
@@ -78,7 +81,8 @@ impl Intake {
             identity,
             envelope,
             client_takes_utf8: mail.smtputf8,
-            content: vec![first],
+            first,
+            rest: Vec::new(),
             len: 0,
             sent: 0,
             most: limits.message_size,
@@ -104,7 +108,7 @@ impl Intake {
     /// Refuses the message; the first reason counts.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         if !self.is_refused() {
-            self.content = Vec::new();
+            (self.first, self.rest) = (Vec::new(), Vec::new());
             self.phase = Phase::Refused(Box::new(refusal));
             self.share.release();
         }
@@ -127,7 +131,7 @@ impl Intake {
         match &mut self.phase {
             Phase::Header { searched } => {
                 // The header stays in one chunk, however long that makes it until the bound is checked below.
-                let first = &mut self.content[0];
+                let first = &mut self.first;
                 first.extend_from_slice(text);
                 let from = std::mem::replace(searched, first.len());
                 match scan::end_of_header(first, from) {
@@ -141,7 +145,7 @@ impl Intake {
                     self.envelope.body = BodyKind::EightBit;
                 }
                 body.hasher.update(text);
-                append(&mut self.content, text);
+                append(&mut self.first, &mut self.rest, text);
             }
             Phase::Refused(_) => {}
         }
@@ -159,7 +163,7 @@ impl Intake {
     }
 
     fn begin_body(&mut self, end: usize, context: &Context) -> Result<Body, Refusal> {
-        let first = &mut self.content[0];
+        let first = &mut self.first;
         let block = &first[..end];
         let bounds = Bounds { lines: context.limits.header_lines, received: context.limits.received };
         let header = scan::scan(block, bounds).map_err(|why| policy::bad_header(&why))?;
@@ -193,7 +197,7 @@ impl Intake {
         hasher.update(body);
         if first.len() > CHUNK {
             let rest = first.split_off(CHUNK);
-            append(&mut self.content, &rest);
+            append(&mut self.first, &mut self.rest, &rest);
         }
         Ok(Body { header, header_len, decision, hasher })
     }
@@ -208,7 +212,7 @@ impl Intake {
             // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
             self.take(b"\r\n", context);
             if let Phase::Header { .. } = self.phase {
-                let end = self.content[0].len() - 2;
+                let end = self.first.len() - 2;
                 self.header_read(end, context);
             }
         }
@@ -225,7 +229,7 @@ impl Intake {
     }
 
     async fn accept(self, trace: &Trace, context: &Context) -> Result<Durable, Refusal> {
-        let Intake { envelope, content, len, phase, share, .. } = self;
+        let Intake { envelope, first, rest, len, phase, share, .. } = self;
         let Body { header, header_len, decision, hasher } = match phase {
             Phase::Body(body) => *body,
             Phase::Refused(refusal) => return Err(*refusal),
@@ -242,7 +246,7 @@ impl Intake {
             made
         });
         let added_len = added.len();
-        added.extend_from_slice(&content[0][..header_len]);
+        added.extend_from_slice(&first[..header_len]);
         let job = Job { signer: Arc::clone(&decision.signer), header: added, body: hasher.finish(), now };
         let signed = context.workers.sign(job).await.map_err(|why| {
             tracing::error!(domain = %decision.from_domain, %why, "message not signed");
@@ -268,7 +272,7 @@ impl Intake {
             envelope,
             message_id,
             prefix,
-            content,
+            content: [first.into()].into_iter().chain(rest).collect(),
             header_len: u32::try_from(header_len).expect("the header fits a chunk"),
             retry_at: now + context.first_retry,
             held: None,
@@ -319,16 +323,16 @@ fn is_ascii_on(kind: RouteKind, header: &[u8]) -> bool {
 }
 
 /// Fills the last chunk, and begins new ones.
-fn append(content: &mut Vec<Vec<u8>>, mut text: &[u8]) {
+fn append(first: &mut Vec<u8>, rest: &mut Vec<Piece>, text: &[u8]) {
+    let (head, mut text) = text.split_at(text.len().min(CHUNK - first.len()));
+    first.extend_from_slice(head);
+    if let Some(last) = rest.last_mut() {
+        text = last.fill(text);
+    }
     while !text.is_empty() {
-        let full = content.last().is_none_or(|last| last.len() >= CHUNK);
-        if full {
-            content.push(Vec::with_capacity(CHUNK.min(text.len().max(CHUNK / 4))));
-        }
-        let last = content.last_mut().expect("one was pushed");
-        let (head, rest) = text.split_at(text.len().min(CHUNK - last.len()));
-        last.extend_from_slice(head);
-        text = rest;
+        let mut next = Piece::apart(CHUNK);
+        text = next.fill(text);
+        rest.push(next);
     }
 }
 

@@ -1,4 +1,6 @@
-//! What an idle connection costs: one that is logged in and waits. The bound is the issue's: 10,000 of them in 200 MB plaintext
+//! What an idle connection costs, and what large messages leave behind.
+//!
+//! An idle connection is one that is logged in and waits. The bound is the issue's: 10,000 of them in 200 MB plaintext
 //! and 400 MB under TLS, so 20 KB and 40 KB each. The clients are another process.
 //!
 //! `POSTBUD_IDLE_CONNECTIONS=10000 cargo test --test submission memory -- --nocapture` holds as many as are asked for; each takes
@@ -7,9 +9,11 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use crate::intake_spool::Outcome;
 use crate::skip::skip;
-use crate::support::{PASSWORD, Setup, USERNAME, plain};
+use crate::support::{Client, PASSWORD, Setup, USERNAME, plain};
 
 const USUAL: usize = 400;
 
@@ -24,22 +28,73 @@ fn resident() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// Runs a test of this file in a process of its own, for other tests of this binary run in this one.
+fn alone(name: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("memory::{name}"), "--nocapture"])
+        .env("POSTBUD_MEASURE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn is_alone() -> bool {
+    std::env::var_os("POSTBUD_MEASURE").is_some()
+}
+
+#[test]
+fn large_messages_leave_no_memory_behind() {
+    if resident().is_none() {
+        return skip("submission::large_messages_leave_no_memory_behind", "needs /proc");
+    }
+    if !is_alone() {
+        alone("large_messages_leave_no_memory_behind");
+        return;
+    }
+    const EACH: usize = 8 << 20;
+    let server = Setup::default().start();
+    server.spool.end_with(Outcome::Full);
+    let body = format!("{}\r\n", "x".repeat(98)).repeat(EACH / 100);
+    let mut clients: Vec<_> = (0..16).map(|_| server.logged_in()).collect();
+    let before = resident().unwrap();
+    for round in 0..3 {
+        // All at once, so that what lies between their pieces is everybody's.
+        std::thread::scope(|scope| {
+            for client in &mut clients {
+                scope.spawn(|| {
+                    client.begin("a@test.dk");
+                    client.send("From: a@test.dk\r\n\r\n");
+                    client.send(&body);
+                });
+            }
+        });
+        let patience = Instant::now() + Duration::from_secs(30);
+        while server.counters.bytes_in_flight.get() < (16 * EACH - EACH / 2) as i64 {
+            assert!(Instant::now() < patience, "the messages are not taken in");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let held = resident().unwrap() - before;
+        clients.iter_mut().for_each(|client: &mut Client<TcpStream>| {
+            client.send(".\r\n");
+            client.hear("452 4.3.1");
+        });
+        let left = resident().unwrap().saturating_sub(before);
+        println!("{held} octets held, {left} left");
+        assert!(left < 2 * EACH as u64, "{left} octets left of {held} in round {round}");
+    }
+}
+
 #[test]
 fn idle_connections_hold_little_memory() {
-    // Other tests of this binary run in this process: a process of its own for the measurement.
-    if std::env::var_os("POSTBUD_MEASURE").is_some() {
+    if is_alone() {
         return measure();
     }
     if resident().is_none() || Command::new("python3").arg("--version").output().is_err() {
         return skip("submission::idle_connections_hold_little_memory", "needs /proc and python3");
     }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "memory::idle_connections_hold_little_memory", "--nocapture"])
-        .env("POSTBUD_MEASURE", "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let said = alone("idle_connections_hold_little_memory");
     said.lines().filter(|line| line.contains("an idle connection")).for_each(|line| println!("{line}"));
 }
 

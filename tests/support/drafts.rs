@@ -32,7 +32,7 @@ pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
         message_id: format!("{seed}@test.dk"),
         prefix: format!("X-Seed: {seed}\r\n").into_bytes(),
         header_len: header.len() as u32,
-        content: vec![header, body],
+        content: vec![header.into(), body.into()],
         retry_at: id.arrived() + Duration::from_secs(60),
         held: None,
     }

@@ -108,7 +108,7 @@ fn copy(draft: &Draft) -> Draft {
         envelope: draft.envelope.clone(),
         message_id: draft.message_id.clone(),
         prefix: draft.prefix.clone(),
-        content: draft.content.clone(),
+        content: draft.content.iter().map(|piece| piece.to_vec().into()).collect(),
         header_len: draft.header_len,
         retry_at: draft.retry_at,
         held: draft.held.clone(),
