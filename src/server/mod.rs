@@ -332,7 +332,7 @@ fn is_not_stopping(accepting: CancellationToken) -> impl Fn() -> Result<(), Stri
 fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
     move || match counters.full.get() {
         0 => Ok(()),
-        _ => Err("the spool's disk is too full for new mail; make room on it".into()),
+        _ => Err("the spool has no room for new mail; the log and the alert say of what there is too little".into()),
     }
 }
 

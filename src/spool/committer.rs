@@ -315,7 +315,7 @@ impl Committer {
             // Not a fault of the disk, and results can still be recorded: the guard says the rest. It is full for everybody where
             // a usual message finds no room.
             if frames_len(&draft) < self.shared.smallest() {
-                self.shared.guard.set_spare(self.shared.has_spare());
+                self.shared.guard.set_spare(if self.shared.has_spare() { Ok(()) } else { Err(error) });
                 self.shared.look_at_space();
             }
             self.refuse_for(draft, error);

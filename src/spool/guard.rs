@@ -1,6 +1,8 @@
 //! The guard: watches free space and inodes. Below the floor new mail is refused, queued mail still goes out.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::segment::Dir;
 use super::{Error, Notice, Settings};
@@ -9,8 +11,8 @@ use super::{Error, Notice, Settings};
 #[derive(Default)]
 pub(super) struct Guard {
     full: AtomicBool,
-    /// There is no spare segment and none can be made.
-    no_spare: AtomicBool,
+    /// Why there is no spare segment and none can be made.
+    no_spare: Mutex<Option<String>>,
     free: AtomicU64,
     inodes: AtomicU64,
 }
@@ -23,20 +25,45 @@ impl Guard {
 
     /// What the client's 452 is made of.
     pub fn error(&self, settings: &Settings) -> Error {
-        Error::Full {
-            free: self.free.load(Ordering::Relaxed),
-            inodes: self.inodes.load(Ordering::Relaxed),
-            min_free: settings.min_free,
+        Error::Full { lack: self.lack(settings) }
+    }
+
+    /// What there is too little of, and what to do about it.
+    fn lack(&self, settings: &Settings) -> String {
+        let (free, inodes) = (self.free.load(Ordering::Relaxed), self.inodes.load(Ordering::Relaxed));
+        let Settings { min_free, min_free_inodes, .. } = settings;
+        if free < *min_free {
+            return format!(
+                "{free} bytes are free on its disk, of which [spool] min_free keeps {min_free} free; make room there"
+            );
         }
+        if inodes < *min_free_inodes {
+            return format!(
+                "{inodes} inodes are free on its disk, of which [spool] min_free_inodes keeps {min_free_inodes} free; delete \
+                 files there"
+            );
+        }
+        match &*self.no_spare() {
+            Some(why) => format!(
+                "its next file cannot be made: {why}; make room for {} bytes on its disk, or mend what stands there (a quota, the \
+                 folder's rights)",
+                settings.segment_size
+            ),
+            None => "its disk has no room for a message of this size; make room there".to_owned(),
+        }
+    }
+
+    fn no_spare(&self) -> MutexGuard<'_, Option<String>> {
+        self.no_spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Whether a spare segment could be made, as far as known.
-    pub fn set_spare(&self, there: bool) {
-        self.no_spare.store(!there, Ordering::Relaxed);
+    /// A spare segment is there or in the making, as far as known; or why none can be made.
+    pub fn set_spare(&self, made: Result<(), &io::Error>) {
+        *self.no_spare() = made.err().map(ToString::to_string);
     }
 
     /// Looks. Returns what an operator must hear if the answer changed.
@@ -53,14 +80,34 @@ impl Guard {
         };
         self.free.store(free, Ordering::Relaxed);
         self.inodes.store(inodes, Ordering::Relaxed);
-        let full =
-            free < settings.min_free || inodes < settings.min_free_inodes || self.no_spare.load(Ordering::Relaxed);
+        let full = free < settings.min_free || inodes < settings.min_free_inodes || self.no_spare().is_some();
         let was = self.full.swap(full, Ordering::Relaxed);
         settings.counters.full.set(full.into());
         match (was, full) {
-            (false, true) => Some(Notice::Full { free, inodes }),
+            (false, true) => Some(Notice::Full { lack: self.lack(settings) }),
             (true, false) => Some(Notice::Roomy),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lacking_is_named_with_its_remedy() {
+        let guard = Guard::default();
+        let settings = Settings { min_free: 1000, min_free_inodes: 10, segment_size: 4096, ..Settings::default() };
+        let said = || guard.error(&settings).to_string();
+        assert!(said().contains("0 bytes are free") && said().contains("min_free keeps 1000"), "{}", said());
+        guard.free.store(5000, Ordering::Relaxed);
+        assert!(said().contains("0 inodes are free") && said().contains("min_free_inodes"), "{}", said());
+        guard.inodes.store(50, Ordering::Relaxed);
+        guard.set_spare(Err(&io::Error::from_raw_os_error(122)));
+        assert!(said().contains("next file cannot be made: Disk quota exceeded"), "{}", said());
+        assert!(said().contains("4096 bytes") && !said().contains("min_free"), "{}", said());
+        guard.set_spare(Ok(()));
+        assert!(said().contains("no room for a message of this size"), "{}", said());
     }
 }

@@ -108,7 +108,7 @@ impl Keeper {
     /// Sees to it that there will be a spare segment.
     fn order_spare(&mut self) {
         if self.shared.has_spare() {
-            self.shared.guard.set_spare(true);
+            self.shared.guard.set_spare(Ok(()));
             return;
         }
         let mut ordered = self.stock.order(&self.shared.dir, self.shared.spare_size());
@@ -130,7 +130,7 @@ impl Keeper {
         let made =
             self.stock.fill_piece().and_then(|whole| whole.map(|blank| self.shared.make_spare(blank)).transpose());
         match made {
-            Ok(Some(())) => self.shared.guard.set_spare(true),
+            Ok(Some(())) => self.shared.guard.set_spare(Ok(())),
             Ok(None) => {}
             Err(error) => self.no_spare(&error),
         }
@@ -138,7 +138,7 @@ impl Keeper {
 
     fn no_spare(&self, error: &io::Error) {
         tracing::warn!(%error, "the next segment cannot be made yet");
-        self.shared.guard.set_spare(false);
+        self.shared.guard.set_spare(Err(error));
         self.shared.look_at_space();
     }
 

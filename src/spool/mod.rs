@@ -364,15 +364,12 @@ pub struct Stats {
 /// What went wrong, by who must act.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Less space or fewer inodes than `min_free`: the operator makes room; the client tries again later (452 4.3.1).
-    #[error("the spool's disk is full: {free} bytes and {inodes} inodes free; needed are {min_free} bytes")]
+    /// Less space or fewer inodes than must stay free, or none for the next file: the operator makes room; the client tries again
+    /// later (452 4.3.1).
+    #[error("the spool has no room for new mail: {lack}")]
     Full {
-        /// Octets free for this program.
-        free: u64,
-        /// Inodes free.
-        inodes: u64,
-        /// Octets that must stay free.
-        min_free: u64,
+        /// What there is too little of, and what to do about it.
+        lack: String,
     },
     /// A write or sync failed. What was written is of unknown outcome; the client hears 451 4.3.0.
     #[error("{what}: {source}")]

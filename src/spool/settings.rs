@@ -75,10 +75,8 @@ pub enum Notice {
     },
     /// New mail is refused: too little space or too few inodes.
     Full {
-        /// Octets free.
-        free: u64,
-        /// Inodes free.
-        inodes: u64,
+        /// What there is too little of, and what to do about it.
+        lack: String,
     },
     /// New mail is taken again.
     Roomy,
@@ -115,8 +113,8 @@ impl fmt::Display for Notice {
                 f,
                 "a result of message {id} cannot be read: some recipients may have it already, so it is held; release or remove it"
             ),
-            Notice::Full { free, inodes } => {
-                write!(f, "the spool's disk is full ({free} bytes and {inodes} inodes free): new mail is refused")
+            Notice::Full { lack } => {
+                write!(f, "new mail is refused, because the spool has no room for it: {lack}")
             }
             Notice::Roomy => write!(f, "the spool's disk has room again: new mail is taken"),
             Notice::Failed { why } => write!(f, "the spool could not be written: {why}"),

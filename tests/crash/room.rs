@@ -51,6 +51,7 @@ async fn fill_and_drain(memory: &Memory, settings: Settings) {
         assert!(taken < 2000, "the disk never got full");
     };
     assert!(matches!(refused, Error::Full { .. }), "{refused}");
+    assert!(refused.to_string().contains("room"), "{refused}");
     assert!(taken > 5);
     let mut done = 0;
     while done < taken {

@@ -554,12 +554,15 @@ async fn without_room_new_mail_is_refused_and_queued_mail_goes_out() {
     let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
     spool.stop().await;
     drop(spool);
-    for full in [
-        Settings { min_free: u64::MAX, ..settings(dir.path()) },
-        Settings { min_free_inodes: u64::MAX, ..settings(dir.path()) },
+    for (full, key) in [
+        (Settings { min_free: u64::MAX, ..settings(dir.path()) }, "min_free keeps"),
+        (Settings { min_free_inodes: u64::MAX, ..settings(dir.path()) }, "min_free_inodes keeps"),
     ] {
         let spool = Embedded::open(full).unwrap();
         let refused = spool.commit(draft("x", &["a@b.dk"], 2, 100)).await;
+        if let Err(why) = &refused {
+            assert!(why.to_string().contains(key), "{why}");
+        }
         // File systems that make inodes as needed have no number of them to run out of.
         assert!(matches!(refused, Err(Error::Full { .. })) || refused.is_ok_and(|_| inodes_are_endless(dir.path())));
         let lease = claim_all(&*spool, "x").await.pop().unwrap();

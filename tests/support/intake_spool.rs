@@ -127,7 +127,7 @@ impl Spool for Handle {
             let _turn = spool.gate.acquire().await;
             match *spool.outcome.lock().unwrap() {
                 Outcome::Kept => {}
-                Outcome::Full => return Err(Error::Full { free: 1, inodes: 1, min_free: 2 }),
+                Outcome::Full => return Err(Error::Full { lack: "1 byte is free".into() }),
                 Outcome::Broken => {
                     let source = std::io::Error::from_raw_os_error(5);
                     return Err(Error::Io { what: "syncing segment 7 of /secret/path".to_owned(), source });
