@@ -35,9 +35,15 @@ enum QueueCommand {
     ///
     /// Filters add up: only messages that fit all of them are shown. A message whose recipients are partly done is listed with
     /// those that still wait.
+    ///
+    /// STATE is the message's own: waiting, deferred, held (by `queue hold`, or because it cannot be read), delivering. One that is
+    /// waiting or deferred while its customer or its route is suspended, or while it has no way out, is marked "stopped", with the
+    /// reason in place of the last reply (`stopped` in the JSON object): it is not held, so `queue release` does nothing for it; it
+    /// goes on once the customer's file or the route is mended or `postbud route resume` is given.
     #[command(after_long_help = "\
 Examples:
   postbud queue list
+  postbud queue list --state stopped
   postbud queue list --customer test-as --recipient-domain example.com
   postbud queue list --state held --older-than 2d
   postbud queue list --route mailjet.trusted --limit 0 --json | jq .id")]
@@ -178,10 +184,12 @@ enum State {
     Waiting,
     /// Tried without success, waiting for the next attempt.
     Deferred,
-    /// Kept until released.
+    /// Kept until released by `queue release`.
     Held,
     /// Being tried at this moment.
     Delivering,
+    /// Waiting or deferred, but not tried until a person acts: its customer or its route is suspended, or it has no way out.
+    Stopped,
 }
 
 impl From<Which> for Selection {
@@ -197,6 +205,7 @@ impl From<Which> for Selection {
                 State::Deferred => MessageState::Deferred,
                 State::Held => MessageState::Held,
                 State::Delivering => MessageState::Delivering,
+                State::Stopped => MessageState::Stopped,
             }),
             all: which.all,
         }
@@ -256,12 +265,15 @@ fn row(message: &Message) -> Vec<String> {
         (Some(to), 0 | 1) => to.address.clone(),
         (Some(to), count) => format!("{} and {} more", to.address, count - 1),
     };
-    let why = message.held.clone().or_else(|| first.and_then(|to| to.reply.clone()));
+    let state = message.state.as_str();
+    let state = if message.stopped.is_some() { format!("{state}, stopped") } else { state.to_owned() };
+    let why =
+        message.held.clone().or_else(|| message.stopped.clone()).or_else(|| first.and_then(|to| to.reply.clone()));
     vec![
         message.id.clone(),
         age(message.age_secs),
         octets(message.size),
-        message.state.as_str().into(),
+        state,
         message.attempts.to_string(),
         message.customer.clone(),
         message.route.clone().unwrap_or_else(|| "none".into()),
@@ -296,6 +308,9 @@ fn described(message: &Message) -> String {
     line("State", message.state.as_str());
     if let Some(reason) = &message.held {
         line("Held", reason);
+    }
+    if let Some(reason) = &message.stopped {
+        line("Stopped", reason);
     }
     line("Attempts", &format!("{}; the next is due {}", message.attempts, message.due));
     line("Signed for", &message.from_domain);
@@ -346,6 +361,9 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     let oldest = stats.oldest_secs.map(|secs| format!(", the oldest {} old", age(secs))).unwrap_or_default();
     println!("{} in the queue{oldest}", messages(stats.messages));
     println!("{} held, {} tried before, {} being delivered", stats.held, stats.deferred, stats.delivering);
+    if stats.stopped > 0 {
+        println!("{} stopped until a person acts: see `postbud queue list --state stopped`", stats.stopped);
+    }
     println!("{} of mail, {} on disk", octets(stats.bytes), octets(stats.disk_bytes));
     if stats.quarantined > 0 {
         println!("{} records set aside as unreadable: see the spool's quarantine folder", stats.quarantined);

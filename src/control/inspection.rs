@@ -1,5 +1,7 @@
 //! Commands that look: list, show, stats, routes.
 
+use std::collections::BTreeMap;
+
 use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Signer, Stats};
 use super::selection::Plan;
 use super::{Output, Relay};
@@ -16,6 +18,9 @@ use crate::time::Timestamp;
 const LISTED_RECIPIENTS: usize = 3;
 /// Events shown of a message.
 const HISTORY: usize = 200;
+
+/// Why routes are suspended, by route.
+pub(super) type Suspended = BTreeMap<RouteId, String>;
 
 impl Relay {
     pub(super) async fn list(
@@ -38,12 +43,13 @@ impl Relay {
                 Ok(None) => return Ok(Ok(done)),
                 Err(error) => return Ok(Err(error.into())),
             };
+            let suspended = self.suspended();
             for record in &page {
                 if done.count == limit {
                     return Ok(Ok(Done { more: true, ..done }));
                 }
                 let waiting = record.waiting().map(|(index, _)| recipient(record, index)).take(LISTED_RECIPIENTS);
-                out.item(&self.message(record, waiting.collect(), now)).await?;
+                out.item(&self.message(record, waiting.collect(), &suspended, now)).await?;
                 done.count += 1;
             }
         }
@@ -63,7 +69,7 @@ impl Relay {
             Err(error) => return Ok(Err(error.into())),
         };
         let all = (0..record.recipients.len()).map(|index| recipient(&record, index)).collect();
-        let mut message = self.message(&record, all, Timestamp::now());
+        let mut message = self.message(&record, all, &self.suspended(), Timestamp::now());
         message.header = Some(String::from_utf8_lossy(&header).into_owned());
         message.history = self.history(id).await;
         out.item(&message).await?;
@@ -92,7 +98,12 @@ impl Relay {
             oldest_secs: age(spool.lanes.values().filter_map(|lane| lane.oldest).min()),
             ..Stats::default()
         };
+        let suspended = self.suspended();
         for (lane, counts) in &spool.lanes {
+            let stopped = self.stopped(lane, &suspended);
+            if stopped.is_some() {
+                stats.stopped += counts.records.saturating_sub(counts.held + counts.leased);
+            }
             stats.messages += counts.records;
             stats.held += counts.held;
             stats.deferred += counts.deferred;
@@ -104,6 +115,7 @@ impl Relay {
                 urgency: urgency(lane.urgency).into(),
                 kind: kind(lane.kind).into(),
                 route: self.way_out(lane).map(|route| route.to_string()),
+                stopped,
                 messages: counts.records,
                 held: counts.held,
                 deferred: counts.deferred,
@@ -140,7 +152,8 @@ impl Relay {
         routes.map(item).collect()
     }
 
-    fn message(&self, record: &Record, recipients: Vec<Recipient>, now: Timestamp) -> Message {
+    fn message(&self, record: &Record, recipients: Vec<Recipient>, suspended: &Suspended, now: Timestamp) -> Message {
+        let is_free = !record.leased && record.held.is_none();
         Message {
             id: record.id.to_string(),
             message_id: record.message_id.clone(),
@@ -155,6 +168,7 @@ impl Relay {
             age_secs: now.since(record.id.arrived()).as_secs(),
             state: state(record),
             held: record.held.clone(),
+            stopped: is_free.then(|| self.stopped(&record.lane, suspended)).flatten(),
             attempts: record.attempts,
             // What is due at once was so when it came.
             due: record.due.max(record.id.arrived()).to_string(),
@@ -182,9 +196,30 @@ impl Relay {
 
     /// Where mail of a lane goes now.
     pub(super) fn way_out(&self, lane: &Lane) -> Option<RouteId> {
+        self.route_of(lane).ok()
+    }
+
+    /// Why nothing in a lane is tried until a person acts.
+    pub(super) fn stopped(&self, lane: &Lane, suspended: &Suspended) -> Option<String> {
+        match self.route_of(lane) {
+            Ok(route) => suspended.get(&route).map(|reason| format!("route {route} is suspended: {reason}")),
+            Err(no_way_out) => Some(no_way_out),
+        }
+    }
+
+    /// The routes that are suspended now.
+    pub(super) fn suspended(&self) -> Suspended {
+        let suspended = self.routes.list().into_iter().filter_map(|route| match route.state {
+            RouteState::Suspended { reason, .. } => Some((route.id, reason)),
+            _ => None,
+        });
+        suspended.collect()
+    }
+
+    fn route_of(&self, lane: &Lane) -> Result<RouteId, String> {
         let bounces = self.postmaster.settings.route.as_ref();
         let route = queue::way_out(&self.directory.load(), &self.standings, bounces, lane);
-        route.ok().map(|route| route.id.clone())
+        route.map(|route| route.id.clone())
     }
 }
 

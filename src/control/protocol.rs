@@ -140,6 +140,9 @@ pub enum MessageState {
     Held,
     /// Being tried at this moment.
     Delivering,
+    /// Waiting or deferred, and not tried until a person acts: its customer or its route is suspended, or it has no way out. For
+    /// selections; the message itself keeps its state and says why in `stopped`.
+    Stopped,
 }
 
 impl MessageState {
@@ -150,6 +153,7 @@ impl MessageState {
             MessageState::Deferred => "deferred",
             MessageState::Held => "held",
             MessageState::Delivering => "delivering",
+            MessageState::Stopped => "stopped",
         }
     }
 }
@@ -219,6 +223,10 @@ pub struct Message {
     pub state: MessageState,
     /// Why it is held.
     pub held: Option<String>,
+    /// Why it is not tried until a person acts, though it is not held: its customer or its route is suspended, or it has no way
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// Attempts that counted.
     pub attempts: u32,
     /// When the next is due, RFC 3339.
@@ -257,6 +265,9 @@ pub struct Stats {
     pub held: u64,
     /// Of these tried before.
     pub deferred: u64,
+    /// Of these neither held nor tried until a person acts.
+    #[serde(default)]
+    pub stopped: u64,
     /// Of these being delivered.
     pub delivering: u64,
     /// Octets of the messages.
@@ -284,6 +295,9 @@ pub struct LaneStats {
     pub kind: String,
     /// Where its mail goes now; absent where there is no way out.
     pub route: Option<String>,
+    /// Why nothing of it is tried until a person acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// Messages.
     pub messages: u64,
     /// Of these held.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Relay;
+use super::inspection::Suspended;
 use super::protocol::{MessageState, Refusal, Selection};
 use crate::message::{CustomerId, QueueId};
 use crate::route::RouteId;
@@ -23,6 +24,8 @@ pub(super) struct Plan {
     route: Option<RouteId>,
     /// And are being delivered, or not.
     delivering: Option<bool>,
+    /// And are not tried until a person acts.
+    stopped: bool,
     /// For bounce and remove: only recipients in this domain.
     pub(super) recipient_domain: Option<Domain>,
 }
@@ -63,6 +66,7 @@ impl Plan {
             Some(MessageState::Held) => (Some(true), None),
             Some(MessageState::Waiting) => (Some(false), Some(false)),
             Some(MessageState::Deferred) => (Some(false), Some(true)),
+            Some(MessageState::Stopped) => (Some(false), None),
             Some(MessageState::Delivering) | None => (None, None),
         };
         let base = Filter {
@@ -81,7 +85,8 @@ impl Plan {
         let ids = (!which.ids.is_empty()).then_some(ids?);
         let filter = Filter { ids: ids.map(Arc::new), ..base };
         let delivering = which.state.map(|state| state == MessageState::Delivering);
-        Ok(Plan { filter, route: which.route.as_deref().map(RouteId::new), delivering, recipient_domain })
+        let stopped = which.state == Some(MessageState::Stopped);
+        Ok(Plan { filter, route: which.route.as_deref().map(RouteId::new), delivering, stopped, recipient_domain })
     }
 
     /// The spool's filters, where these alone tell which records are meant: one batch each.
@@ -105,8 +110,9 @@ impl Plan {
         Pages { plan: self, after: None, ended: false }
     }
 
-    fn fits(&self, relay: &Relay, record: &Record) -> bool {
+    fn fits(&self, relay: &Relay, suspended: &Suspended, record: &Record) -> bool {
         self.delivering.is_none_or(|delivering| record.leased == delivering)
+            && (!self.stopped || relay.stopped(&record.lane, suspended).is_some())
             && self.route.as_ref().is_none_or(|route| relay.way_out(&record.lane).as_ref() == Some(route))
     }
 }
@@ -129,6 +135,7 @@ impl Pages<'_> {
         let last = page.last().map(|record| record.id).filter(|last| Some(*last) > self.after);
         self.ended = page.len() < PAGE || last.is_none();
         self.after = last;
-        Ok(Some(page.into_iter().filter(|record| self.plan.fits(relay, record)).collect()))
+        let suspended = relay.suspended();
+        Ok(Some(page.into_iter().filter(|record| self.plan.fits(relay, &suspended, record)).collect()))
     }
 }

@@ -174,6 +174,31 @@ async fn a_suspended_route_says_since_when_and_what_lifts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mail_behind_a_suspended_route_is_listed_as_stopped_with_the_reason() {
+    let fixture = Fixture::start();
+    fixture.queue("test-as", &["x@example.com"]).await;
+    let stopped = fixture.queue("mj", &["z@example.org"]).await;
+    let held = fixture.queue("mj", &["z@example.net"]).await;
+    call(&fixture, Command::Hold { which: one(held), reason: "why".into() }).await.unwrap();
+    let which = Selection { state: Some(MessageState::Stopped), ..Selection::default() };
+    assert!(list(&fixture, which.clone()).await.is_empty());
+    fixture.routes.set("mailjet.starter", suspended(Cause::Login, "535 no"));
+    let listed = list(&fixture, which).await;
+    let [message] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((message.id.clone(), message.state), (stopped.to_string(), MessageState::Waiting));
+    assert_eq!(message.stopped.as_deref(), Some("route mailjet.starter is suspended: 535 no"));
+    assert_eq!(list(&fixture, one(held)).await[0].stopped, None, "it is held");
+    let (items, _) = call(&fixture, Command::Stats).await.unwrap();
+    let stats: Stats = serde_json::from_value(items[0].clone()).unwrap();
+    assert_eq!((stats.stopped, stats.held), (1, 1));
+    let dir = fixture.state_dir().to_owned();
+    let run = move || postbud(&dir, &["queue", "list", "--state", "stopped"]);
+    let (ok, out, _) = tokio::task::spawn_blocking(run).await.unwrap();
+    assert!(ok && out.contains("waiting, stopped") && out.contains("is suspended: 535 no"), "{out}");
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hold_release_and_retry_change_when_a_message_is_due_and_say_so() {
     let fixture = Fixture::start();
     let id = fixture.queue("test-as", &["x@example.com"]).await;
