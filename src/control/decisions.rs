@@ -10,6 +10,7 @@ use super::{Output, Relay};
 use crate::bounce::{Action, Content, Report};
 use crate::events::{Event, EventKind};
 use crate::message::QueueId;
+use crate::queue::verdict::record_event;
 use crate::smtp::Domain;
 use crate::spool::{self, Filter, Lease, RecipientState, Record, Settlement};
 use crate::time::Timestamp;
@@ -236,13 +237,10 @@ impl Relay {
     fn given_up_event(&self, record: &Record, index: usize, verdict: &Verdict) -> Event {
         let kind = if verdict.told { EventKind::Bounced } else { EventKind::Operator };
         Event {
-            id: Some(record.id.to_string()),
-            message_id: Some(record.message_id.clone()),
-            customer: Some(record.lane.customer.to_string()),
             recipient: Some(record.envelope.recipients[index].address.to_string()),
             route: self.way_out(&record.lane).map(|route| route.to_string()),
             reply: Some(verdict.reply.clone()),
-            ..Event::new(kind, Timestamp::now())
+            ..record_event(kind, record, Timestamp::now())
         }
     }
 }

@@ -148,6 +148,9 @@ impl Drop for Running {
     }
 }
 
+/// The kind of mail that an event is about, where that is a notification of ours (a bounce, a delay notice), as `queue list` has it.
+pub const NOTIFICATION: &str = "bounce";
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -197,6 +200,9 @@ pub struct Event {
     pub at: Timestamp,
     /// What.
     pub event: EventKind,
+    /// [`NOTIFICATION`], where it is about one of the relay's own notifications and not about a customer's mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
     /// Queue id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -232,6 +238,7 @@ impl Event {
         Event {
             at,
             event,
+            kind: None,
             id: None,
             message_id: None,
             customer: None,

@@ -41,6 +41,7 @@ use crate::customer::{Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
 use crate::message::CustomerId;
+use crate::queue::leap::Leap;
 use crate::queue::ledger::Ledger;
 use crate::queue::routes::Routes;
 use crate::queue::suspensions::Store;
@@ -136,6 +137,7 @@ struct Inner {
     wake: Notify,
     counters: Counters,
     suspensions: Store,
+    leap: Mutex<Leap>,
     /// Milliseconds from `started`, so that a clock set back does not make the halt longer; 0 where there was none.
     halted_until: AtomicU64,
     started: Instant,
@@ -158,6 +160,7 @@ impl Queue {
             wake: Notify::new(),
             counters: Counters::default(),
             suspensions,
+            leap: Mutex::new(Leap::new(Timestamp::now())),
             halted_until: AtomicU64::new(0),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -285,6 +288,22 @@ impl Inner {
             detail: Some(detail),
             ..Event::new(EventKind::Alert, Timestamp::now())
         });
+    }
+
+    /// Whether mail may be told late or given up for its age: not while the clock has just leapt ahead. Says so when it does.
+    fn trusts_clock(&self, now: Timestamp) -> bool {
+        let (gained, trusted) = {
+            let mut leap = self.leap.lock().expect("no panic while the clock is looked at");
+            (leap.look(now, self.started.elapsed()), leap.is_trusted())
+        };
+        if let Some(gained) = gained {
+            let gained = Duration::from_secs(gained.as_secs());
+            let detail = format!(
+                "the clock leapt ahead by {gained:?}: was it set wrong? For an hour no mail is given up for its age"
+            );
+            self.alert(None, None, detail);
+        }
+        trusted
     }
 
     /// Results cannot be recorded, so nothing more is sent for a while.

@@ -1,13 +1,13 @@
 //! Mail that waits behind a route in trouble grows old without an attempt of its own. This task looks through it now and then:
 //! its sender hears once that it is late, and at its maximum age it is given up, with its bounce. It also mends the due times
-//! that a clock left which ran ahead and was set back; and while a clock has just leapt ahead, it gives nothing up.
+//! that a clock left which ran ahead and was set back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::message::QueueId;
-use crate::queue::leap::Leap;
+use crate::queue::verdict::Moment;
 use crate::queue::{Inner, verdict, worker};
 use crate::route::Route;
 use crate::spool::{Filter, Lane, LaneStats};
@@ -30,22 +30,14 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     let patience = &inner.settings.patience;
     let shortest = patience.delay_notice.min(patience.retry.give_up);
     let every = (shortest / 4).clamp(SWEEP_AT_MOST_EVERY, SWEEP_EVERY);
-    let mut leap = Leap::new(Timestamp::now());
     let (mut given_up_to, mut told_to) = (None, None);
-    let started = Instant::now();
     while tokio::time::timeout(every, inner.stop.cancelled()).await.is_err() {
         let now = Timestamp::now();
-        if let Some(gained) = leap.look(now, started.elapsed()) {
-            let gained = Duration::from_secs(gained.as_secs());
-            let detail = format!(
-                "the clock leapt ahead by {gained:?}: was it set wrong? For an hour no mail behind a route in trouble is given up"
-            );
-            inner.alert(None, None, detail);
-        }
+        let clock_trusted = inner.trusts_clock(now);
         let lanes = inner.parts.spool.stats().lanes;
         mend_due_times(&inner, &lanes, now).await;
         let troubled = behind_trouble(&inner, lanes, now);
-        if troubled.is_empty() || !leap.is_trusted() {
+        if troubled.is_empty() || !clock_trusted {
             continue;
         }
         let names = Arc::new(troubled.keys().cloned().collect());
@@ -102,7 +94,8 @@ async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, se
                 (trouble, routes.own_waiting(&route.id, lease.record.due, now))
             };
             let Some(why) = trouble else { continue };
-            if let Some(decision) = verdict::overdue(&lease.record, &route.id, &why, patience, own_waiting, now) {
+            let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
+            if let Some(decision) = verdict::overdue(&lease.record, &route.id, &why, patience, moment) {
                 worker::apply(inner, lease, decision).await;
                 in_vain = 0;
             }

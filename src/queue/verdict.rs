@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::bounce::Report;
 use crate::delivery::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-use crate::events::{Event, EventKind};
+use crate::events::{self, Event, EventKind};
 use crate::message::Recipient;
 use crate::queue::retry::Schedule;
 use crate::route::RouteId;
-use crate::spool::{RecipientState, Record, Settlement, kept_back};
+use crate::spool::{Kind, RecipientState, Record, Settlement, kept_back};
 use crate::time::Timestamp;
 
 /// How patient the queue is.
@@ -54,8 +54,18 @@ pub struct Decision {
     pub delayed: bool,
 }
 
-/// Decides what an attempt over `route` means for `record`. `own_waiting` is how long it waited for our own caps before the
-/// attempt; `jitter` is in 0..1.
+/// When something is decided, and how old that makes a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time.
+    pub now: Timestamp,
+    /// How long the message waited for our own caps until now, since it was due.
+    pub own_waiting: Duration,
+    /// Whether ages by the clock are to be believed: where it has just leapt ahead, no mail is late or too old.
+    pub clock_trusted: bool,
+}
+
+/// Decides what an attempt over `route` means for `record`. `jitter` is in 0..1.
 ///
 /// A failure of the route leaves the attempt count alone: the message has not been judged. Its next attempt is due at once,
 /// when the route lets it (the throttle decides). Where it is in doubt whether the failure is the route's, the message goes by the
@@ -65,17 +75,17 @@ pub fn decide(
     route: &RouteId,
     outcome: &Outcome,
     patience: &Patience,
-    own_waiting: Duration,
-    now: Timestamp,
+    moment: Moment,
     jitter: f64,
 ) -> Decision {
+    let Moment { now, own_waiting, clock_trusted } = moment;
     let expires_at = expires_at(record, &patience.retry) + own_waiting;
     let in_doubt = matches!(outcome.trouble, Some(Trouble::Doubt { .. }));
     let of_message = |heard: &RecipientOutcome| heard.scope != Scope::Route || in_doubt;
     let counts = outcome.recipients.iter().any(|heard| of_message(heard) || heard.verdict != Verdict::Deferred);
     let deferred = outcome.recipients.iter().any(|heard| of_message(heard) && heard.verdict == Verdict::Deferred);
     let next = if deferred { patience.retry.next_attempt(record.attempts + 1, now, jitter) } else { now };
-    let due = next.min(expires_at).max(now);
+    let due = if clock_trusted { next.min(expires_at).max(now) } else { next };
 
     let mut decision = Decision::new(Settlement {
         results: Vec::new(),
@@ -96,10 +106,10 @@ pub fn decide(
         let mut event = record_event(EventKind::Held, record, now);
         event.detail = Some(why.clone());
         decision.events.push(event);
-    } else if now >= expires_at {
+    } else if clock_trusted && now >= expires_at {
         decision.expire(record, route, now);
     } else {
-        decision.owe_delay_notice(record, route, None, patience, own_waiting, now);
+        decision.owe_delay_notice(record, route, None, patience, moment);
     }
     decision
 }
@@ -108,14 +118,8 @@ pub fn decide(
 /// (`why`): given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
 ///
 /// What an operator released or made due at once is not given up before that attempt was made.
-pub fn overdue(
-    record: &Record,
-    route: &RouteId,
-    why: &str,
-    patience: &Patience,
-    own_waiting: Duration,
-    now: Timestamp,
-) -> Option<Decision> {
+pub fn overdue(record: &Record, route: &RouteId, why: &str, patience: &Patience, moment: Moment) -> Option<Decision> {
+    let Moment { now, own_waiting, clock_trusted } = moment;
     let mut decision = Decision::new(Settlement {
         results: Vec::new(),
         due: record.due,
@@ -125,11 +129,12 @@ pub fn overdue(
         delay_notified: record.delay_notified,
         hold: None,
     });
-    if kept_back(record.due).is_none() && now >= expires_at(record, &patience.retry) + own_waiting {
+    let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
+    if is_too_old && kept_back(record.due).is_none() {
         decision.expire(record, route, now);
         return Some(decision);
     }
-    decision.owe_delay_notice(record, route, Some(why), patience, own_waiting, now);
+    decision.owe_delay_notice(record, route, Some(why), patience, moment);
     decision.delayed.then_some(decision)
 }
 
@@ -150,11 +155,10 @@ impl Decision {
         route: &RouteId,
         why: Option<&str>,
         patience: &Patience,
-        own_waiting: Duration,
-        now: Timestamp,
+        Moment { now, own_waiting, clock_trusted }: Moment,
     ) {
         let age = now.since(record.id.arrived()).saturating_sub(record.waited_for_caps + own_waiting);
-        if record.delay_notified || age < patience.delay_notice {
+        if record.delay_notified || !clock_trusted || age < patience.delay_notice {
             return;
         }
         let until = expires_at(record, &patience.retry) + own_waiting;
@@ -255,6 +259,7 @@ pub fn record_event(kind: EventKind, record: &Record, now: Timestamp) -> Event {
         id: Some(record.id.to_string()),
         message_id: Some(record.message_id.clone()),
         customer: Some(record.lane.customer.to_string()),
+        kind: (record.lane.kind == Kind::Bounce).then_some(events::NOTIFICATION),
         ..Event::new(kind, now)
     }
 }
@@ -264,7 +269,7 @@ mod tests {
     use super::*;
     use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Urgency};
     use crate::smtp::{Domain, Mailbox, ReversePath};
-    use crate::spool::{Kind, Lane};
+    use crate::spool::Lane;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -306,10 +311,14 @@ mod tests {
         RecipientOutcome { index, verdict, scope, reply: reply.into(), advice: None, unknown: false }
     }
 
+    fn at(age: Duration, own_waiting: Duration) -> Moment {
+        Moment { now: arrived() + age, own_waiting, clock_trusted: true }
+    }
+
     fn after(age: Duration, record: &Record, recipients: Vec<RecipientOutcome>) -> Decision {
         let outcome = Outcome { recipients, ..Outcome::default() };
         let route = RouteId::new("mailjet.starter");
-        decide(record, &route, &outcome, &Patience::default(), Duration::ZERO, arrived() + age, 0.5)
+        decide(record, &route, &outcome, &Patience::default(), at(age, Duration::ZERO), 0.5)
     }
 
     fn kinds(decision: &Decision) -> Vec<EventKind> {
@@ -341,7 +350,8 @@ mod tests {
         let delivered = |i| heard(i, Verdict::Delivered, Scope::Recipient, "250 ok");
         let mut outcome = Outcome { recipients: vec![delivered(0), delivered(1)], ..Outcome::default() };
         let decided = |outcome: &Outcome| {
-            decide(&record, &RouteId::new("r"), outcome, &Patience::default(), Duration::ZERO, arrived(), 0.5).relayed
+            decide(&record, &RouteId::new("r"), outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5)
+                .relayed
         };
         assert_eq!(decided(&outcome), [(0, "250 ok".to_owned())]);
         outcome.reports_success = true;
@@ -363,7 +373,8 @@ mod tests {
         let trouble = Some(Trouble::Doubt { reason, at_least: None, advice: None });
         let outcome = Outcome { recipients: vec![refused], trouble, ..Outcome::default() };
         let route = RouteId::new("own-server.a");
-        let decision = decide(&record(), &route, &outcome, &Patience::default(), Duration::ZERO, arrived(), 0.5);
+        let decision =
+            decide(&record(), &route, &outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5);
         assert!(decision.settlement.counts);
         assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(60));
     }
@@ -404,22 +415,34 @@ mod tests {
         let outcome =
             Outcome { recipients: vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")], ..Outcome::default() };
         let route = RouteId::new("r");
-        let decision = decide(&record, &route, &outcome, &Patience::default(), DAY, arrived() + 8 * DAY + DAY / 2, 0.5);
+        let decision = decide(&record, &route, &outcome, &Patience::default(), at(8 * DAY + DAY / 2, DAY), 0.5);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
+    }
+
+    #[test]
+    fn while_the_clock_has_just_leapt_ahead_an_attempt_makes_no_mail_late_or_too_old() {
+        let refused = heard(0, Verdict::Deferred, Scope::Recipient, "451");
+        let outcome = Outcome { recipients: vec![refused], ..Outcome::default() };
+        let leapt = Moment { clock_trusted: false, ..at(30 * DAY, Duration::ZERO) };
+        let decision = decide(&record(), &RouteId::new("r"), &outcome, &Patience::default(), leapt, 0.5);
+        assert_eq!(kinds(&decision), [EventKind::Deferred]);
+        assert_eq!(decision.settlement.due, leapt.now + Duration::from_secs(60), "and not at once again");
+        let why = "route r is suspended: 535";
+        assert!(overdue(&record(), &RouteId::new("r"), why, &Patience::default(), leapt).is_none());
     }
 
     #[test]
     fn a_message_whose_bytes_cannot_be_read_is_held_and_never_expires() {
         let outcome = Outcome { unreadable: Some("checksum".into()), ..Outcome::default() };
         let route = RouteId::new("r");
-        let decision = decide(&record(), &route, &outcome, &Patience::default(), DAY, arrived() + 9 * DAY, 0.5);
+        let decision = decide(&record(), &route, &outcome, &Patience::default(), at(9 * DAY, DAY), 0.5);
         assert_eq!(kinds(&decision), [EventKind::Held]);
         assert_eq!(decision.settlement.hold.as_deref(), Some("checksum"));
     }
 
     fn behind_trouble(age: Duration, record: &Record, own_waiting: Duration) -> Option<Decision> {
         let why = "route r is suspended: 535";
-        overdue(record, &RouteId::new("r"), why, &Patience::default(), own_waiting, arrived() + age)
+        overdue(record, &RouteId::new("r"), why, &Patience::default(), at(age, own_waiting))
     }
 
     #[test]
@@ -448,6 +471,15 @@ mod tests {
         assert!(behind_trouble(9 * DAY, &released, Duration::ZERO).is_none());
         let tried = after(9 * DAY, &released, vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")]);
         assert!(kinds(&tried).contains(&EventKind::Expired), "and after that attempt it is");
+    }
+
+    #[test]
+    fn events_of_our_own_notifications_are_marked() {
+        let refused = || vec![heard(0, Verdict::Failed, Scope::Recipient, "550 5.1.1 unknown")];
+        assert_eq!(after(Duration::ZERO, &record(), refused()).events[0].kind, None);
+        let mut notification = record();
+        notification.lane.kind = Kind::Bounce;
+        assert_eq!(after(Duration::ZERO, &notification, refused()).events[0].kind, Some("bounce"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::delivery::{Outcome, Trouble};
 use crate::events::EventKind;
 use crate::message::QueueId;
 use crate::queue::Inner;
-use crate::queue::verdict::{self, Decision};
+use crate::queue::verdict::{self, Decision, Moment};
 use crate::route::{Route, RouteKind};
 use crate::spool::{Kind, Lane, Lease, Record};
 use crate::time::Timestamp;
@@ -174,7 +174,8 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     }
     let now = Timestamp::now();
     let patience = &inner.settings.patience;
-    let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, own_waiting, now, rand::random());
+    let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
+    let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
     apply(inner, lease, decision).await;
 }
 
