@@ -17,6 +17,7 @@
 //! [`wanted`] says what has to stand in DNS meanwhile, for the table of records and the checks.
 
 mod customer_file;
+mod published;
 mod store;
 
 use std::time::Duration;
@@ -24,20 +25,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use customer_file::{Named, toml_string};
+pub use published::{REVOKED, Role, Shown, View, Wanted, look, wanted};
 pub use store::{Lock, lock, under_way};
 
 use crate::customer::KeyPlace;
-use crate::dkim::{KeyRecord, Selector, key_host};
-use crate::resolver::{self, Resolver, joined};
+use crate::dkim::{Selector, key_host};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
 const VERSION: u32 = 2;
 /// The versions that can be read. 1 did not know when the new key was seen to sign, nor that revoking is a stage.
 const READABLE: std::ops::RangeInclusive<u32> = 1..=VERSION;
-/// What revokes a key (RFC 6376 §3.6.1).
-pub const REVOKED: &str = "v=DKIM1; p=";
-
 /// A rotation under way, as it is kept on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,90 +86,6 @@ pub enum Stage {
     },
     /// Mail signed with the old key has arrived: the customer revokes it.
     Revoking,
-}
-
-/// What a key that does not sign is doing in DNS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Will sign.
-    Incoming,
-    /// Has signed; mail of it is under way.
-    Outgoing,
-    /// Has signed; its record is to be empty.
-    Revoked,
-}
-
-/// A record that a rotation wants in DNS, at every domain of the customer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Why.
-    pub role: Role,
-    /// Where.
-    pub selector: String,
-    /// What.
-    pub value: String,
-}
-
-/// What has to stand in DNS now besides the keys that sign, whose selectors are `signing`.
-pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
-    let mut all = Vec::new();
-    for Rotation { old, new, stage, .. } in rotations {
-        let outgoing = match stage {
-            Stage::Revoking => (Role::Revoked, REVOKED),
-            Stage::Publishing | Stage::Overlap { .. } => (Role::Outgoing, old.record.as_str()),
-        };
-        for (key, (role, value)) in [(new, (Role::Incoming, new.record.as_str())), (old, outgoing)] {
-            // What signs is published for that reason alone, whatever a file was changed to by hand.
-            if !signing.iter().any(|selector| selector.as_str() == key.selector) {
-                all.push(Wanted { role, selector: key.selector.clone(), value: value.to_owned() });
-            }
-        }
-    }
-    all
-}
-
-/// How DNS shows a record that is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shown {
-    /// As it should be.
-    Right,
-    /// Nothing there.
-    Missing,
-    /// Something else.
-    Other,
-}
-
-impl Wanted {
-    /// The host of the record at a domain.
-    pub fn host(&self, domain: &Domain) -> String {
-        key_host(&self.selector, domain)
-    }
-
-    /// Asks DNS.
-    pub async fn look(&self, resolver: &dyn Resolver, domain: &Domain) -> Result<Shown, resolver::Error> {
-        let records = key_records(resolver, &self.host(domain)).await?;
-        let wanted = KeyRecord::parse(&self.value);
-        Ok(match (self.role, &records[..]) {
-            // An empty p= and no record at all mean the same to receivers (RFC 6376 §3.6.1, §6.1.2).
-            (Role::Revoked, found) if found.iter().all(is_revoked) => Shown::Right,
-            (Role::Revoked, _) => Shown::Other,
-            (_, []) => Shown::Missing,
-            (_, [record]) if record.is_usable() && record.is_same_key(&wanted) => Shown::Right,
-            _ => Shown::Other,
-        })
-    }
-}
-
-/// No key: receivers verify nothing with it. A key that cannot be read does not count: a copy of it may be cached that can.
-fn is_revoked(record: &KeyRecord) -> bool {
-    record.findings.contains(&crate::dkim::record::Finding::Revoked)
-}
-
-async fn key_records(resolver: &dyn Resolver, host: &str) -> Result<Vec<KeyRecord>, resolver::Error> {
-    let texts = resolver.txt(host).await?;
-    Ok(texts.iter().map(|strings| KeyRecord::parse(&String::from_utf8_lossy(&joined(strings)))).collect())
 }
 
 /// What a run of the command tells.
@@ -237,17 +151,6 @@ pub enum Step {
     },
 }
 
-/// What DNS shows, over all domains of the customer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
-    /// Hosts where the new key is missing or another one.
-    pub new_missing: Vec<String>,
-    /// Hosts where the old key is not revoked.
-    pub old_present: Vec<String>,
-    /// A question was not answered.
-    pub unanswered: Option<String>,
-}
-
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -290,24 +193,6 @@ pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Times
         None if !view.old_present.is_empty() => Next::Revoke,
         None => Next::Finish,
     }
-}
-
-/// Asks DNS for both keys of a rotation at every domain.
-pub async fn look(resolver: &dyn Resolver, domains: impl Iterator<Item = &Domain>, rotation: &Rotation) -> View {
-    let new =
-        Wanted { role: Role::Incoming, selector: rotation.new.selector.clone(), value: rotation.new.record.clone() };
-    let old = Wanted { role: Role::Revoked, selector: rotation.old.selector.clone(), value: REVOKED.to_owned() };
-    let mut view = View::default();
-    for domain in domains {
-        for (wanted, not_right) in [(&new, &mut view.new_missing), (&old, &mut view.old_present)] {
-            match wanted.look(resolver, domain).await {
-                Ok(Shown::Right) => {}
-                Ok(_) => not_right.push(wanted.host(domain)),
-                Err(error) => view.unanswered = Some(error.to_string()),
-            }
-        }
-    }
-    view
 }
 
 /// What the running relay signs a customer's mail with.
@@ -382,7 +267,6 @@ pub fn next_selector(selector: &Selector, taken: &[Selector]) -> Option<Selector
 mod tests {
     use super::*;
     use crate::dkim::SigningKey;
-    use crate::resolver::{FixedZone, Kind};
 
     const OVERLAP: Duration = Duration::from_secs(100);
 
@@ -392,7 +276,7 @@ mod tests {
         Key { selector: selector.to_owned(), record, file: format!("../../keys/{selector}.pem") }
     }
 
-    fn rotation(stage: Stage) -> Rotation {
+    pub(super) fn rotation(stage: Stage) -> Rotation {
         let [old, new] = [1, 2].map(|seed| SigningKey::from_ed25519_seed(&[seed; 32]).unwrap());
         Rotation { stage, ..Rotation::new(KeyPlace::Main, key("postbud1", &old), key("postbud2", &new)) }
     }
@@ -477,63 +361,6 @@ mod tests {
         assert!(!rotation.seen(InUse::Unseen, Timestamp::from_millis(1000)));
         assert!(rotation.seen(InUse::New, Timestamp::from_millis(1000)));
         assert_eq!(rotation.stage, Stage::Overlap { since: 1000, seen_new: true });
-    }
-
-    #[tokio::test]
-    async fn a_view_tells_right_keys_from_wrong_and_revoked_from_present() {
-        let rotation = rotation(Stage::Publishing);
-        let domains = [Domain::parse("a.dk").unwrap(), Domain::parse("b.dk").unwrap()];
-        let zone = FixedZone::new();
-        zone.add_txt("postbud2._domainkey.a.dk", &rotation.new.record);
-        zone.add_txt("postbud1._domainkey.a.dk", "v=DKIM1; p=");
-        zone.add_txt("postbud1._domainkey.b.dk", &rotation.old.record);
-        let view = look(&zone, domains.iter(), &rotation).await;
-        assert_eq!(view.new_missing, ["postbud2._domainkey.b.dk"]);
-        assert_eq!(view.old_present, ["postbud1._domainkey.b.dk"]);
-        zone.add_txt("postbud2._domainkey.b.dk", &rotation.new.record);
-        zone.remove("postbud1._domainkey.b.dk", Kind::Txt);
-        assert_eq!(look(&zone, domains.iter(), &rotation).await, View::default());
-        zone.add_txt("postbud2._domainkey.b.dk", &rotation.old.record);
-        assert_eq!(
-            look(&zone, domains.iter(), &rotation).await.new_missing,
-            ["postbud2._domainkey.b.dk"],
-            "two records"
-        );
-        zone.fail("b.dk");
-        assert!(look(&zone, domains.iter(), &rotation).await.unanswered.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_damaged_record_does_not_count_as_revoked() {
-        let (rotation, zone, domain) = (rotation(Stage::Publishing), FixedZone::new(), Domain::parse("a.dk").unwrap());
-        zone.add_txt("postbud1._domainkey.a.dk", "v=DKIM1; k=ed25519; p=AAAA");
-        let view = look(&zone, std::iter::once(&domain), &rotation).await;
-        assert_eq!(view.old_present, ["postbud1._domainkey.a.dk"]);
-    }
-
-    #[test]
-    fn each_stage_wants_its_records() {
-        let selector = |text| Selector::parse(text).unwrap();
-        let (old, new) = (selector("postbud1"), selector("postbud2"));
-        let roles = |stage, signing: &[&Selector]| -> Vec<(Role, String)> {
-            let all = wanted(&[rotation(stage)], signing);
-            all.into_iter().map(|wanted| (wanted.role, wanted.selector)).collect()
-        };
-        assert_eq!(roles(Stage::Publishing, &[&old]), [(Role::Incoming, "postbud2".to_owned())]);
-        // The file was changed, the state was not: a crash between the two.
-        assert_eq!(roles(Stage::Publishing, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
-        for seen_new in [false, true] {
-            // However long ago: the relay that runs may sign with the old one again.
-            let overlap = Stage::Overlap { since: 0, seen_new };
-            assert_eq!(roles(overlap, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
-        }
-        assert_eq!(roles(Stage::Revoking, &[&new]), [(Role::Revoked, "postbud1".to_owned())]);
-        assert_eq!(wanted(&[rotation(Stage::Revoking)], &[&new])[0].value, "v=DKIM1; p=");
-        assert_eq!(
-            roles(Stage::Revoking, &[&old]),
-            [(Role::Incoming, "postbud2".to_owned())],
-            "what signs is not revoked"
-        );
     }
 
     #[test]
