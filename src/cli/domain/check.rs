@@ -111,11 +111,7 @@ async fn probe(desk: &Desk, customers: &[Arc<Customer>], reports: &mut [Report])
         let probed = delivery.probe(route, &postmaster, &postmaster).await;
         let failed = probed.steps.iter().find(|step| step.finding == delivery::Finding::Failed);
         report.probed(match failed {
-            Some(step) => {
-                let advice = step.advice.clone();
-                let advice = advice.unwrap_or_else(|| format!("postbud probe {}", report.customer));
-                Err((format!("{}: {}", step.step, step.found), advice))
-            }
+            Some(step) => Err((format!("{}: {}", step.step, step.found), step.advice.clone().unwrap_or_default())),
             None => {
                 let told = probed.steps.iter().filter(|step| matches!(&*step.step, "connect" | "tls" | "login"));
                 Ok(told.map(|step| step.found.as_str()).collect::<Vec<_>>().join("; "))

@@ -281,7 +281,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 .into(),
         ),
         F::ProbeGood { server, detail } => (format!("{server} tager imod mail fra os: {detail}."), String::new()),
-        F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges: {reason}."), remedy.clone()),
+        F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges: {reason}."), match remedy.is_empty() { true => "Se det trin for trin med `postbud probe`.".into(), false => remedy.clone() }),
         F::ProbeSkipped { server } => (
             format!("{server} blev ikke prøvet."),
             "Prøv den med `postbud domain check --probe` eller trin for trin med `postbud probe`.".into(),
@@ -361,7 +361,7 @@ pub(super) fn why(item: Item) -> &'static str {
         Item::Dkim => "Lader modtagerne efterprøve den underskrift, webCRM sætter på jeres mail.",
         Item::MailjetDkim => "Lader modtagerne efterprøve den underskrift, Mailjet tilføjer.",
         Item::Dmarc => {
-            "Siger, hvad modtagerne skal gøre med mail, der ikke er fra jer; begynder med kun at holde øje og giver rapporter."
+            "Siger, hvad modtagerne skal gøre med mail, der ikke er fra jer; begynder med kun at holde øje og giver rapporter. Der må kun være én."
         }
         Item::ReturnPath => {
             "Får også SPF til at tælle for DMARC, fordi returmail så går til et navn under jeres domæne."

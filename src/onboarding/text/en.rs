@@ -284,7 +284,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 .into(),
         ),
         F::ProbeGood { server, detail } => (format!("{server} takes mail from us: {detail}."), String::new()),
-        F::ProbeFailed { server, reason, remedy } => (format!("{server} cannot be used: {reason}."), remedy.clone()),
+        F::ProbeFailed { server, reason, remedy } => (format!("{server} cannot be used: {reason}."), match remedy.is_empty() { true => "See it step by step with `postbud probe`.".into(), false => remedy.clone() }),
         F::ProbeSkipped { server } => (
             format!("{server} was not tried."),
             "Try it with `postbud domain check --probe`, or step by step with `postbud probe`.".into(),
@@ -361,7 +361,7 @@ pub(super) fn why(item: Item) -> &'static str {
         Item::Dkim => "Lets receivers verify the signature that webCRM puts on your mail.",
         Item::MailjetDkim => "Lets receivers verify the signature that Mailjet adds.",
         Item::Dmarc => {
-            "Tells receivers what to do with mail that is not from you; begins by only watching and brings reports."
+            "Tells receivers what to do with mail that is not from you; begins by only watching and brings reports. There may be only one."
         }
         Item::ReturnPath => "Makes SPF count for DMARC as well, since bounces then return below your domain.",
         Item::Mx => "Answers must reach you.",

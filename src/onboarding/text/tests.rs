@@ -82,6 +82,7 @@ fn samples() -> Vec<Finding> {
         F::MxNull { domain: d() },
         F::ProbeGood { server: s("SERVER"), detail: s("DETAIL") },
         F::ProbeFailed { server: s("SERVER"), reason: s("REASON"), remedy: s("REMEDY") },
+        F::ProbeFailed { server: s("SERVER"), reason: s("REASON"), remedy: String::new() },
         F::ProbeSkipped { server: s("SERVER") },
     ];
     for fault in ["address", "name", "twice", "character", "unknown"] {
