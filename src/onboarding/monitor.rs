@@ -104,10 +104,13 @@ impl Monitor {
             Err(error) => tracing::error!("reading the verdicts broke off: {error}"),
         }
         let directory = self.directory.load_full();
+        // Jitter doubles an interval at most. What is due later than that was reckoned by a clock that was wrong.
+        let settings = &self.checker.settings;
+        let latest = now + settings.check_every.max(settings.check_every_while_incomplete).saturating_mul(2);
         let due: Vec<(Arc<Customer>, Domain)> = directory
             .customers()
             .flat_map(|customer| customer.domains.keys().map(move |domain| (Arc::clone(customer), domain.clone())))
-            .filter(|(_, domain)| self.due.get(domain).is_none_or(|due| *due <= now))
+            .filter(|(_, domain)| self.due.get(domain).is_none_or(|due| *due <= now || *due > latest))
             .collect();
         let count = due.len();
         let mut waiting = due.into_iter();
@@ -312,6 +315,21 @@ mod tests {
         rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
         rig.monitor.round(at(57)).await;
         assert!(spf(&rig));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_ahead_neither_stops_the_checks_nor_stretches_the_grace_time() {
+        let mut rig = rig();
+        let spf = |rig: &Rig| rig.standings.get(&domain()).has(Requirement::Spf);
+        rig.monitor.round(at(0)).await;
+        rig.zone.remove("test.dk", Kind::Txt);
+        rig.monitor.round(at(100_000)).await;
+        assert_eq!(rig.monitor.round(at(7)).await, 1, "due, whatever was reckoned then");
+        assert!(spf(&rig), "grace");
+        rig.monitor.round(at(54)).await;
+        assert!(spf(&rig), "grace");
+        rig.monitor.round(at(56)).await;
+        assert!(!spf(&rig));
     }
 
     #[tokio::test]

@@ -223,6 +223,11 @@ fn step(known: &mut Known, seen: Seen, now: u64, grace: Duration) -> Option<Chan
             known.vanished = Some(now);
             Some(ChangeKind::Vanished)
         }
+        // The clock was ahead when it vanished: a grace time that begins later would last until then.
+        (Seen::Missing, true, Some(vanished)) if vanished > now => {
+            known.vanished = Some(now);
+            None
+        }
         (Seen::Missing, true, Some(vanished))
             if Timestamp::from_millis(now).since(Timestamp::from_millis(vanished)) >= grace =>
         {
