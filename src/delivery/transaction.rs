@@ -60,6 +60,16 @@ enum Command {
     Data,
 }
 
+impl Command {
+    fn phase(self) -> Phase {
+        match self {
+            Command::Rset | Command::Mail => Phase::Mail,
+            Command::Rcpt(_) => Phase::Rcpt,
+            Command::Data => Phase::Data,
+        }
+    }
+}
+
 /// What the flight brought.
 #[derive(Default)]
 struct Flight {
@@ -140,6 +150,9 @@ async fn fly(
         if sent == begun {
             return Ok(());
         }
+        if connection.has_more() {
+            return Err(Broken::OutOfStep("one came before the command".to_owned()));
+        }
         connection.send(timeouts.data_block).await?;
         for command in &commands[begun..sent] {
             hear(connection, timeouts, flight, *command).await?;
@@ -161,6 +174,15 @@ async fn hear(
     };
     let reply = connection.reply(limit).await?;
     let closing = reply.code == 421;
+    let out_of_step = match command {
+        Command::Rset => false,
+        Command::Mail | Command::Rcpt(_) => reply.code / 100 == 3,
+        Command::Data => reply.is_positive() && reply.code != 354,
+    };
+    if out_of_step {
+        let phase = command.phase().as_str();
+        return Err(Broken::OutOfStep(format!("{reply} (at {phase})")));
+    }
     match command {
         // RFC 5321 §4.1.1.5: RSET is always answered with 250; anything else is another conversation.
         Command::Rset if reply.code != 250 => return Err(Broken::Closed),
@@ -373,8 +395,9 @@ fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
     let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
     let answered = flight.accepted.len() + flight.refused.len();
     let unanswered = job.recipients.get(answered).copied();
+    let in_step = !matches!(why, Broken::OutOfStep(_));
     // It took some recipients and closed at another one: that one shall not keep the others from their mail.
-    if !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
+    if in_step && !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
         if goodbye.is_none() {
             outcome.recipients.extend(unanswered.map(|index| waits(index, why.to_string())));
             worsen(&mut outcome.trouble, doubt(why));

@@ -181,6 +181,26 @@ async fn an_answer_before_the_content_is_not_taken_for_the_answer_to_it() {
 }
 
 #[tokio::test]
+async fn replies_that_do_not_fit_the_commands_are_named_and_deliver_nothing() {
+    let before_data = |rcpt: Vec<Step>| [vec![hear("MAIL"), say("250 ok"), hear("RCPT")], rcpt].concat();
+    let scripts = [
+        ("one too many", before_data(vec![say("250 ok\r\n250 ok"), Step::Hang])),
+        ("two too many, late", before_data(vec![say("250 ok"), hear("DATA"), say("250 ok\r\n354 go"), Step::Hang])),
+        ("one missing", before_data(vec![say("354 go"), Step::Hang])),
+    ];
+    for (what, script) in scripts {
+        let outcome = outcome_of([hello(&[]), script].concat()).await;
+        let [recipient] = outcome.recipients.as_slice() else { panic!("{what}: {outcome:?}") };
+        assert_eq!((recipient.verdict, recipient.unknown), (Verdict::Deferred, false), "{what}: {outcome:?}");
+        assert!(recipient.reply.contains("do not fit our commands"), "{what}: {outcome:?}");
+        assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{what}: {outcome:?}");
+    }
+    // With the answers to all its commands in its greeting.
+    let hasty = vec![say("220 x\r\n250 x\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken"), Step::Hang];
+    assert_eq!(outcome_of(hasty).await.recipients[0].verdict, Verdict::Deferred);
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_died_is_replaced_within_the_attempt() {
     let second = || [hello(&[]), takes_one()].concat();
     // Closed while waiting; closed at MAIL; 421 at MAIL; silent at MAIL; broken after RCPT.
