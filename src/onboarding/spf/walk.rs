@@ -5,6 +5,8 @@
 //! the whole record can cost at most ([`Limits::survey`]: nothing stops it, neither a match nor a limit of the RFC, only
 //! bounds of its own).
 
+mod found;
+
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
@@ -12,193 +14,16 @@ use std::pin::Pin;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::macros::{MacroString, Values};
-use super::record::{Directive, Mechanism, Qualifier, Record, SyntaxError, Target};
+use super::record::{Directive, Mechanism, Qualifier, Record, Target};
 use super::{is_spf, looks_like_spf};
 use crate::resolver::{self, Resolver, joined};
 
-/// What is asked: may `ip` send mail whose MAIL FROM is `local@domain`?
-#[derive(Clone, Debug)]
-pub struct Query<'a> {
-    /// The sending address.
-    pub ip: IpAddr,
-    /// Whose record is evaluated, and the sender's domain.
-    pub domain: &'a str,
-    /// The sender's local part.
-    pub local: &'a str,
-    /// The HELO name.
-    pub helo: &'a str,
-    /// A record to evaluate for `domain` in place of the published one: what would change if it were published.
-    pub instead: Option<&'a str>,
-}
+pub use found::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Step, Verdict, Walk};
 
-/// RFC 7208 §2.6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// No record.
-    None,
-    /// The record says nothing about the address.
-    Neutral,
-    /// It may send.
-    Pass,
-    /// It may not.
-    Fail,
-    /// It probably may not.
-    SoftFail,
-    /// DNS did not answer.
-    TempError,
-    /// The record cannot be evaluated.
-    PermError,
-}
-
-impl Verdict {
-    /// As Received-SPF writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::None => "none",
-            Verdict::Neutral => "neutral",
-            Verdict::Pass => "pass",
-            Verdict::Fail => "fail",
-            Verdict::SoftFail => "softfail",
-            Verdict::TempError => "temperror",
-            Verdict::PermError => "permerror",
-        }
-    }
-}
-
-impl From<Qualifier> for Verdict {
-    fn from(qualifier: Qualifier) -> Self {
-        match qualifier {
-            Qualifier::Pass => Verdict::Pass,
-            Qualifier::Fail => Verdict::Fail,
-            Qualifier::SoftFail => Verdict::SoftFail,
-            Qualifier::Neutral => Verdict::Neutral,
-        }
-    }
-}
-
-/// Where a walk ends at the latest.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    lookups: u32,
-    voids: u32,
-    stop_at_match: bool,
-}
-
-/// RFC 7208 §4.6.4.
-pub const MOST_LOOKUPS: u32 = 10;
-/// RFC 7208 §4.6.4.
-pub const MOST_VOID_LOOKUPS: u32 = 2;
 /// RFC 7208 §4.6.4: exchanges of one `mx`, names of one `ptr`.
 const MOST_NAMES: usize = 10;
-/// A survey goes no further, so that a hostile record costs us little.
-const SURVEY_LOOKUPS: u32 = 60;
 /// Records within records; a receiver's ten lookups bound it as well.
 const DEEPEST: usize = 20;
-
-impl Limits {
-    /// As a receiver evaluates.
-    pub fn receiver() -> Self {
-        Limits { lookups: MOST_LOOKUPS, voids: MOST_VOID_LOOKUPS, stop_at_match: true }
-    }
-
-    /// To the end of every record.
-    pub fn survey() -> Self {
-        Limits { lookups: SURVEY_LOOKUPS, voids: SURVEY_LOOKUPS, stop_at_match: false }
-    }
-}
-
-/// Something wrong on the way. `domain` is whose record it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// No record where one is needed.
-    NoRecord {
-        /// Where.
-        domain: String,
-        /// TXT values that were probably meant to be one.
-        near_misses: Vec<String>,
-    },
-    /// More than one record: none counts (§4.5).
-    Several {
-        /// Where.
-        domain: String,
-        /// All of them.
-        records: Vec<String>,
-    },
-    /// Terms that are not SPF.
-    Syntax {
-        /// Where.
-        domain: String,
-        /// Which.
-        faults: Vec<SyntaxError>,
-    },
-    /// Terms after `all` never count (§5.1).
-    AfterAll {
-        /// Where.
-        domain: String,
-        /// Which.
-        terms: Vec<String>,
-    },
-    /// `+all`, or a network that is a large part of the Internet: everybody may send.
-    EverybodyPasses {
-        /// Where.
-        domain: String,
-        /// What says so.
-        term: String,
-    },
-    /// `ptr` should not be used (§5.5).
-    Ptr {
-        /// Where.
-        domain: String,
-    },
-    /// A record that leads back to itself.
-    Loop {
-        /// Where.
-        domain: String,
-    },
-    /// More than ten lookups.
-    TooManyLookups,
-    /// More than two lookups of names that are not there.
-    TooManyVoidLookups,
-    /// An `mx` with more than ten exchanges.
-    TooManyExchanges {
-        /// Where.
-        domain: String,
-    },
-    /// DNS did not answer.
-    Unanswered(String),
-}
-
-/// One term that was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// 0 for the domain's own record.
-    pub depth: usize,
-    /// Whose record.
-    pub domain: String,
-    /// The term as written.
-    pub term: String,
-    /// Whether it matched.
-    pub matched: bool,
-}
-
-/// What a walk found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Walk {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The domain's own record, where there is exactly one.
-    pub record: Option<String>,
-    /// Terms that cost a lookup.
-    pub lookups: u32,
-    /// Lookups that found nothing.
-    pub void_lookups: u32,
-    /// Everything tried, in order.
-    pub steps: Vec<Step>,
-    /// Everything wrong.
-    pub problems: Vec<Problem>,
-    /// Names whose records were included or redirected to, in order.
-    pub visited: Vec<String>,
-}
 
 /// Walks.
 pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) -> Walk {

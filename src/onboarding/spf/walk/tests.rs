@@ -1,4 +1,5 @@
 use super::*;
+use crate::onboarding::spf::record::{Fault, SyntaxError};
 use crate::resolver::FixedZone;
 
 fn run(zone: &FixedZone, domain: &str, ip: &str, limits: Limits) -> Walk {
@@ -188,7 +189,7 @@ fn a_survey_sees_everything_in_one_go() {
             Problem::AfterAll { domain: d("test.dk"), terms: vec![d("a:x.dk")] },
             Problem::Syntax {
                 domain: d("test.dk"),
-                faults: vec![SyntaxError { term: d("ip4:1.2.3"), fault: super::super::record::Fault::Address }]
+                faults: vec![SyntaxError { term: d("ip4:1.2.3"), fault: Fault::Address }]
             },
             Problem::NoRecord { domain: d("none.dk"), near_misses: vec![] },
             Problem::EverybodyPasses { domain: d("all.dk"), term: d("+all") },
