@@ -162,6 +162,9 @@ impl FromText for Domain {
         if !domain.as_str().contains('.') {
             return Err(format!("\"{text}\" is not a full domain name like \"{text}.dk\""));
         }
+        if domain.as_str().parse::<std::net::Ipv4Addr>().is_ok() {
+            return Err(format!("\"{text}\" is an address, not a domain name like \"test.dk\""));
+        }
         Ok(domain)
     }
 }

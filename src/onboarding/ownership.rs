@@ -110,7 +110,8 @@ pub async fn check(
         }
         Err(error) => Some(error.to_string()),
     };
-    for found in check.found.clone() {
+    // A wildcard answers for every name: its SPF record or another service's proof is not to be replaced.
+    for found in check.found.iter().filter(|found| !found.contains([' ', '=', ';'])).cloned().collect::<Vec<_>>() {
         check.say(Finding::OwnershipWrongValue { host: challenge.host.clone(), found });
     }
     for (scheme, other) in [("http", "https"), ("https", "")] {
@@ -141,7 +142,7 @@ pub async fn check(
         check.say(Finding::Unanswered { reason });
         return check;
     }
-    if check.found.is_empty() {
+    if !check.findings.iter().any(|finding| matches!(finding, Finding::OwnershipWrongValue { .. })) {
         for host in misplaced(challenge, domain) {
             if resolver.txt(&host).await.is_ok_and(|texts| matches(&texts)) {
                 check.say(Finding::WrongHost { found_at: host, right_host: challenge.host.clone() });
@@ -228,6 +229,23 @@ mod tests {
         dead.0.add_txt(&challenge.host, &challenge.token);
         let check = super::check(&dead, &fetcher, &challenge, &domain, Need::Required).await;
         assert_eq!(check.severity(), Severity::Good, "{:?}", check.findings);
+    }
+
+    #[tokio::test]
+    async fn what_a_wildcard_answers_is_no_wrong_value() {
+        let (settings, secret, customer, domain) = parts();
+        let challenge = Challenge::new(&settings, &secret, &customer, &domain);
+        let (fetcher, zone) = (Fetcher::new(&settings), FixedZone::new());
+        let wrong = async |zone: &FixedZone| {
+            let check = check(zone, &fetcher, &challenge, &domain, Need::Required).await;
+            assert_eq!(check.severity(), Severity::Fault, "{:?}", check.findings);
+            check.findings.iter().filter(|f| matches!(f, Finding::OwnershipWrongValue { .. })).count()
+        };
+        zone.add_txt(&challenge.host, "v=spf1 -all");
+        zone.add_txt(&challenge.host, "google-site-verification=abc");
+        assert_eq!(wrong(&zone).await, 0);
+        zone.add_txt(&challenge.host, "b68ecbf07a1f5b307e60f73762b343b4");
+        assert_eq!(wrong(&zone).await, 1);
     }
 
     #[test]

@@ -118,6 +118,9 @@ fn from_nothing_to_verified_to_a_new_key() {
     assert_eq!(before.status.code(), Some(1), "{}", out(&before));
     assert!(out(&before).contains("Add include:spf.webcrm.com before \"all\"."), "{}", out(&before));
 
+    let by_domain = site.run(&["domain", "check", "test.dk"], "");
+    assert!(err(&by_domain).contains("it is a domain of the customer \"test-as\""), "{}", err(&by_domain));
+
     // The customer publishes exactly what the zone lines say; SPF replaces the old record, as they say too.
     let records = out(&site.run(&["domain", "records", "test-as", "--zone"], ""));
     site.knot.publish(&format!("{WORLD}{records}"));
@@ -417,6 +420,9 @@ fn a_customer_that_configuration_refuses_leaves_nothing() {
     assert_eq!(refused.status.code(), Some(1), "{}", err(&refused));
     assert!(err(&refused).contains("route.host"), "{}", err(&refused));
     assert!(!site.file("config/customers/bad.toml").exists() && !site.file("keys/bad.dk.pem").exists());
+    let address = site.run(&["customer", "add", "x", "--name", "X", "--domain", "192.0.2.1", "--via", "mailjet"], "");
+    assert!(err(&address).contains("is an address, not a domain name"), "{}", err(&address));
+    assert!(!site.file("config/customers/x.toml").exists() && !site.file("keys/192.0.2.1.pem").exists());
     let freemail = site.run(&["customer", "add", "x", "--name", "X", "--domain", "hotmail.dk", "--via", "mailjet"], "");
     assert!(err(&freemail).contains("public mailbox provider"), "{}", err(&freemail));
 }

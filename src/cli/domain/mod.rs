@@ -14,6 +14,7 @@ use crate::message::CustomerId;
 use crate::onboarding::{Checker, Lang};
 use crate::resolver::Dns;
 use crate::server::Settings;
+use crate::smtp::Domain;
 
 mod check;
 mod records;
@@ -88,8 +89,12 @@ impl Desk {
     }
 
     pub(in crate::cli) fn customer(&self, id: &str) -> anyhow::Result<Arc<Customer>> {
-        let found = self.settings.directory.get(&CustomerId::new(id)).cloned();
-        found.with_context(|| format!("there is no customer \"{id}\""))
+        let directory = &self.settings.directory;
+        let found = directory.get(&CustomerId::new(id)).cloned();
+        found.with_context(|| match Domain::parse(id).ok().and_then(|domain| directory.by_domain(&domain)) {
+            Some(owner) => format!("there is no customer \"{id}\": it is a domain of the customer \"{}\"", owner.id),
+            None => format!("there is no customer \"{id}\""),
+        })
     }
 }
 
