@@ -64,7 +64,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Den skal begynde med præcis v=spf1 og et mellemrum, uden anførselstegn i værdien. Erstat den.".into(),
         ),
         F::SpfSeveral { domain, count } => (
-            format!("{domain} har {count} SPF-records. Så regner modtagerne ingen af dem."),
+            format!("{domain} har {count} SPF-records. Så ser modtagerne bort fra dem alle."),
             "Erstat dem med én, den viste record.".into(),
         ),
         F::SpfSyntax { domain, term, fault } => (
@@ -204,7 +204,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DmarcGood { host, policy } => (format!("Politikken på {host} er {policy}."), String::new()),
         F::DmarcMissing { host } => (format!("Der er ingen DMARC-record på {host}."), "Opret den viste record.".into()),
         F::DmarcSeveral { host, count } => {
-            (format!("Der er {count} DMARC-records på {host}; så regner modtagerne ingen af dem."), "Behold kun den viste.".into())
+            (format!("Der er {count} DMARC-records på {host}; så ser modtagerne bort fra dem alle."), "Behold kun den viste.".into())
         }
         F::DmarcInvalid { host, reason } => (
             format!("Modtagerne kan ikke bruge DMARC-recorden på {host}: {reason}"),
@@ -418,7 +418,7 @@ pub(super) fn word(word: Word) -> &'static str {
 pub(super) fn note(note: &Note) -> String {
     match note {
         Note::Joined(count) => {
-            format!("{count} SPF-records er blevet til én: er der flere, regner modtagerne ingen af dem.")
+            format!("{count} SPF-records er blevet til én: er der flere, ser modtagerne bort fra dem alle.")
         }
         Note::Dropped(term) => {
             format!("\"{term}\" er udeladt: det er ikke SPF, og ét sådant led ødelægger hele recorden.")
