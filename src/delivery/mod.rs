@@ -23,6 +23,7 @@ mod pool;
 pub mod probe;
 mod sasl;
 pub mod settings;
+mod signal;
 mod tls;
 mod transaction;
 mod verifier;

@@ -1,0 +1,210 @@
+//! What a smarthost's negative reply is about, by its codes and, where servers have none for it, by its words.
+
+use std::net::IpAddr;
+
+use crate::route::RouteKind;
+use crate::smtp::{EnhancedCode, Reply};
+
+/// Where in the session a reply was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The 220, or what came instead.
+    Greeting,
+    /// After EHLO or HELO.
+    Hello,
+    /// After STARTTLS.
+    StartTls,
+    /// During AUTH.
+    Login,
+    /// After MAIL.
+    Mail,
+    /// After RCPT.
+    Rcpt,
+    /// After DATA, before the content.
+    Data,
+    /// After the final dot.
+    End,
+}
+
+impl Phase {
+    /// As messages name it: `while waiting for the reply to …`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Greeting => "greeting",
+            Phase::Hello => "EHLO",
+            Phase::StartTls => "STARTTLS",
+            Phase::Login => "AUTH",
+            Phase::Mail => "MAIL",
+            Phase::Rcpt => "RCPT",
+            Phase::Data => "DATA",
+            Phase::End => "final dot",
+        }
+    }
+}
+
+/// What one has to know besides the reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// What kind of server said it.
+    pub kind: RouteKind,
+    /// Sender's and recipient's domain are both the customer's.
+    pub internal: bool,
+    /// The address that customers have allow-listed.
+    pub egress: IpAddr,
+    /// The login's name, where the route has a login.
+    pub username: Option<&'a str>,
+    /// The server took another recipient of the same message.
+    pub took_another: bool,
+}
+
+/// What a negative reply is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// 421: the server closes the connection.
+    Closing,
+    /// Too much at once: connections, messages, speed.
+    TooBusy,
+    /// An allowance of the account is used up.
+    Quota,
+    /// It wants a login that it did not get, or does not take this kind of login any more.
+    WantsLogin,
+    /// It will not take mail for others from us.
+    NoRelay,
+    /// It protects its own domain against senders from outside, and takes us for one.
+    InternalSpoof,
+    /// We may not send as this sender.
+    SendAs,
+    /// Its disk is full, or it is out of order as a whole.
+    OutOfOrder,
+    /// It lost track of the session.
+    Sequence,
+    /// Nothing but what the code says.
+    Plain,
+}
+
+impl Signal {
+    /// What `reply` is about; `text` is all of its text in lower case.
+    pub fn of(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Self {
+        match by_codes_and_words(phase, reply, text, context) {
+            // A server that takes another recipient takes our mail: whatever it says, it says of this one.
+            Signal::TooBusy if phase == Phase::Rcpt && context.took_another && reply.code == 421 => Signal::Closing,
+            Signal::TooBusy | Signal::Quota | Signal::WantsLogin | Signal::NoRelay | Signal::OutOfOrder
+                if phase == Phase::Rcpt && context.took_another =>
+            {
+                Signal::Plain
+            }
+            signal => signal,
+        }
+    }
+}
+
+fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Signal {
+    let says = |hints: &[&str]| hints.iter().any(|hint| text.contains(hint));
+    let code = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| s == subject && d == detail);
+    let subject = |subject| reply.enhanced.is_some_and(|EnhancedCode(_, s, _)| s == subject);
+    let own_server = context.kind == RouteKind::OwnServer;
+    let to_one = phase == Phase::Rcpt;
+    // A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
+    let of_mailbox = to_one && subject(2) && !code(2, 0);
+    let of_sending =
+        ["sending quota", "sending limit", "submission quota", "daily limit", "daily quota", "daily user sending"];
+    let quota = says(&of_sending)
+        || (code(2, 0) && says(&["submission"]) && says(&["limit", "quota exceeded"]))
+        || (code(4, 5) && reply.is_permanent() && (!to_one || says(&["sending", "quota", "limit"])))
+        || code(7, 232)
+        || code(7, 233);
+    if quota && !of_mailbox {
+        return Signal::Quota;
+    }
+    if reply.is_transient() && !of_mailbox {
+        if reply.code == 432
+            || code(3, 2)
+            || (code(4, 2) && !to_one && reply.code != 421)
+            || code(7, 28)
+            || says(&[
+                "too many connections",
+                "too many concurrent",
+                "rate limit",
+                "throttl",
+                "too many messages",
+                "message submission rate",
+                "too fast",
+            ])
+        {
+            return Signal::TooBusy;
+        }
+        let full = reply.code == 452 && !code(5, 3) && !code(2, 2) && !says(&["too many recipients", "mailbox"]);
+        if reply.code != 421 && (code(3, 1) || (phase != Phase::Rcpt && (full || subject(3)))) {
+            return Signal::OutOfOrder;
+        }
+    }
+    if reply.code == 421 {
+        return Signal::Closing;
+    }
+    // What such a text says of the final dot, or with these words, is about who may send to whom, or about SPF and DKIM.
+    let of_login = reply.is_permanent()
+        && phase != Phase::End
+        && !code(7, 133)
+        && says(&[
+            "authentication required",
+            "authentication is required",
+            "must authenticate",
+            "starttls command first",
+        ])
+        && !says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
+    if reply.code == 530 || code(7, 57) || code(7, 30) || of_login {
+        return Signal::WantsLogin;
+    }
+    if reply.code == 503 {
+        return Signal::Sequence;
+    }
+    if own_server && context.internal && phase != Phase::Mail && says_internal_spoof(reply, &says, &code, &subject) {
+        return Signal::InternalSpoof;
+    }
+    if code(7, 60) || says(&["sendasdenied", "send as this sender", "not owned by user", "not allowed to send as"]) {
+        return Signal::SendAs;
+    }
+    let denied = [
+        "relay access denied",
+        "relaying denied",
+        "unable to relay",
+        "relay not permitted",
+        "not permitted to relay",
+        "relaying not allowed",
+        "relaying is not allowed",
+        "relay denied",
+    ];
+    if code(7, 64) || code(7, 54) || says(&denied) {
+        return Signal::NoRelay;
+    }
+    Signal::Plain
+}
+
+/// Whether a server that was offered its own domain's mail from outside takes us for a forger: by the codes that Exchange and
+/// Microsoft 365 use for it, or by what other servers write.
+fn says_internal_spoof(
+    reply: &Reply,
+    says: &dyn Fn(&[&str]) -> bool,
+    code: &dyn Fn(u16, u16) -> bool,
+    subject: &dyn Fn(u16) -> bool,
+) -> bool {
+    let hint = says(&[
+        "spoof",
+        "forged",
+        "impersonat",
+        "internal domain",
+        "own domain",
+        "local domain",
+        "local sender",
+        "sender address rejected",
+        "not authorized to send",
+        "not allowed to send",
+        "dmarc",
+        "spf",
+        "anonymous",
+        "relay",
+        "accepted domain",
+    ]);
+    let of_policy = code(7, 68) || code(7, 1) || code(7, 509) || code(7, 64) || (subject(7) && hint);
+    of_policy || (reply.enhanced.is_none() && reply.is_permanent() && hint)
+}
