@@ -77,6 +77,8 @@ struct Flight {
     accepted: Vec<usize>,
     refused: Vec<(usize, Reply)>,
     data: Option<Reply>,
+    /// What was sent last, of which an answer or its end is awaited.
+    sent: &'static str,
 }
 
 /// Runs one transaction. `reused` says that the connection has waited in the pool: then a server that closed it in the
@@ -172,6 +174,7 @@ async fn hear(
         Command::Rcpt(_) => timeouts.rcpt,
         Command::Data => timeouts.data_start,
     };
+    flight.sent = command.phase().as_str();
     let reply = connection.reply(limit).await?;
     let closing = reply.code == 421;
     let out_of_step = match command {
@@ -180,8 +183,7 @@ async fn hear(
         Command::Data => reply.is_positive() && reply.code != 354,
     };
     if out_of_step {
-        let phase = command.phase().as_str();
-        return Err(Broken::OutOfStep(format!("{reply} (at {phase})")));
+        return Err(Broken::OutOfStep(reply.to_string()));
     }
     match command {
         // RFC 5321 §4.1.1.5: RSET is always answered with 250; anything else is another conversation.
@@ -214,7 +216,7 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
             // The system did not take all of it, so the server has seen no final dot. It may have said why.
             let outcome = match connection.last_words().await.filter(|reply| !reply.is_positive()) {
                 Some(reply) => settle_end(job, flight, &reply),
-                None => broken_off(job, Flight { data: None, ..flight }, &why),
+                None => broken_off(job, Flight { data: None, sent: "content", ..flight }, &why),
             };
             return done(outcome, false);
         }
@@ -391,6 +393,7 @@ fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
 /// The connection broke before the final dot. Refusals that were heard stand; everybody else waits.
 fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
     let mut outcome = Outcome::default();
+    let reason = if flight.sent.is_empty() { why.to_string() } else { format!("{why} (at {})", flight.sent) };
     settle_refused(&mut outcome, job, &flight, false);
     let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
     let answered = flight.accepted.len() + flight.refused.len();
@@ -399,8 +402,8 @@ fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
     // It took some recipients and closed at another one: that one shall not keep the others from their mail.
     if in_step && !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
         if goodbye.is_none() {
-            outcome.recipients.extend(unanswered.map(|index| waits(index, why.to_string())));
-            worsen(&mut outcome.trouble, doubt(why));
+            outcome.recipients.extend(unanswered.map(|index| waits(index, reason.clone())));
+            worsen(&mut outcome.trouble, doubt(reason));
         }
         outcome.again = flight.accepted;
         return outcome;
@@ -416,11 +419,11 @@ fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
         }
         match told {
             Some((phase, reply)) => add(&mut outcome, job, *index, phase, reply),
-            None => outcome.recipients.push(waits(*index, why.to_string())),
+            None => outcome.recipients.push(waits(*index, reason.clone())),
         }
     }
     if told.is_none() {
-        worsen(&mut outcome.trouble, doubt(why));
+        worsen(&mut outcome.trouble, doubt(reason));
     }
     outcome
 }
@@ -430,8 +433,8 @@ fn waits(index: usize, reply: String) -> RecipientOutcome {
     RecipientOutcome { index, verdict, scope, reply, advice: None, unknown: false }
 }
 
-fn doubt(why: &Broken) -> Trouble {
-    Trouble::Doubt { reason: why.to_string(), at_least: None, advice: None }
+fn doubt(reason: String) -> Trouble {
+    Trouble::Doubt { reason, at_least: None, advice: None }
 }
 
 fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
