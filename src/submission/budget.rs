@@ -3,10 +3,11 @@
 //!
 //! Messages half read hold what the others wait for: fifty large ones at once would all stop short of their ends. So one
 //! message at a time may go over the limit to its end; the next has its turn when that one is done. The limit is thus passed
-//! by at most one message. The turn has to be used: a message that comes slowly while others wait for it is refused, and its
-//! memory is theirs.
+//! by at most one message. Memory has to be used: a message that has the turn, or holds memory while others wait for some,
+//! and comes too slowly is refused, and its memory is theirs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +18,9 @@ use tokio::time::Instant;
 const STEP: usize = 32 << 10;
 /// The least octets a second from the message that has the turn, once half the time that others wait for room has passed.
 const TURN_RATE: usize = 128 << 10;
+/// The least octets a second, over all of it, from a message that holds memory others wait for: with less the largest message would not
+/// come to its end in time anyway.
+pub(super) const SHORT_RATE: u64 = 16 << 10;
 /// How many times as long as others wait for room a turn lasts, whatever the rate.
 const TURN_LASTS: u32 = 6;
 
@@ -26,6 +30,8 @@ pub(super) struct Budget {
     /// The turn to go over the limit: one permit.
     turn: Arc<Semaphore>,
     wait: Duration,
+    /// Messages that wait for room now.
+    waiting: AtomicUsize,
     gauge: Gauge,
 }
 
@@ -41,12 +47,18 @@ pub(super) enum NoRoom {
 impl Budget {
     pub(super) fn new(bytes: u64, wait: Duration, gauge: Gauge) -> Self {
         let steps = usize::try_from(bytes / STEP as u64).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
-        Budget { steps: Arc::new(Semaphore::new(steps)), turn: Arc::new(Semaphore::new(1)), wait, gauge }
+        let (steps, turn) = (Arc::new(Semaphore::new(steps)), Arc::new(Semaphore::new(1)));
+        Budget { steps, turn, wait, waiting: AtomicUsize::new(0), gauge }
     }
 
     /// Nothing yet.
     pub(super) fn share(&self) -> Share {
         Share { steps: None, turn: None, gauge: self.gauge.clone() }
+    }
+
+    /// Whether others wait for what a message holds.
+    pub(super) fn is_short(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// When the message that holds `bytes` loses its turn unless more of it comes; `None` where it has none.
@@ -66,6 +78,7 @@ impl Budget {
             return if late { Err(NoRoom::SlowTurn) } else { Ok(()) };
         }
         let missing = u32::try_from(share.missing(bytes)).map_err(|_| NoRoom::Waited)?;
+        let _waiting = Waiting::new(&self.waiting);
         let room = Arc::clone(&self.steps).acquire_many_owned(missing);
         let turn = Arc::clone(&self.turn).acquire_owned();
         tokio::select! {
@@ -91,6 +104,22 @@ impl Budget {
             share.turn = None;
         }
         true
+    }
+}
+
+/// One more that waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(all: &'a AtomicUsize) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Waiting(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -153,9 +182,13 @@ mod tests {
         assert_eq!(gauge.get(), 2 * STEP as i64);
         budget.cover(&mut second, 1).await.expect("one may go over the limit");
         assert_eq!(budget.cover(&mut third, 1).await, Err(NoRoom::Waited));
-        let waiting = budget.cover(&mut third, 1);
+        assert!(!budget.is_short());
+        let mut waiting = Box::pin(budget.cover(&mut third, 1));
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut waiting).await.is_err());
+        assert!(budget.is_short());
         drop(first);
         waiting.await.unwrap();
+        assert!(!budget.is_short());
         drop((second, third));
         assert_eq!(gauge.get(), 0);
     }

@@ -61,7 +61,7 @@ pub struct Limits {
     pub bytes_in_flight: u64,
     /// How long a message waits for room in `bytes_in_flight`. The client is held back by TCP meanwhile. The one message that may
     /// go over the limit keeps that right for at most six times as long, and for as long as it comes quickly; then it hears 452
-    /// 4.3.1.
+    /// 4.3.1. So does any message of less than 16 KiB a second whose memory is waited for.
     pub bytes_in_flight_wait: Duration,
     /// How long the first wrong login waits for its 535; each further one of the same address or name twice as long.
     pub login_delay: Duration,

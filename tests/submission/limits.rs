@@ -513,6 +513,48 @@ fn a_slow_message_over_the_memory_limit_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_message_that_stands_still_keeps_no_memory_that_others_wait_for() {
+    let server = Setup::with(|l| {
+        l.bytes_in_flight = 64 << 10;
+        l.bytes_in_flight_wait = Duration::from_secs(30);
+        l.minimum_rate_grace = Duration::from_millis(100);
+    })
+    .start();
+    let content = format!("From: a@test.dk\r\n\r\n{}", format!("{}\r\n", "x".repeat(98)).repeat(400));
+    let begin = "MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n";
+    let in_chunks = format!("{begin}BDAT {}\r\n{content}", content.len());
+    let body = format!("{}\r\n", "x".repeat(98)).repeat(4000);
+    for (slow_content, starts, end) in [
+        (format!("{begin}DATA\r\n{content}"), ["250", "250", "354"], ".\r\n"),
+        (in_chunks.clone(), ["250", "250", "250 2.0.0"], "BDAT 0 LAST\r\n"),
+    ] {
+        let (mut slow, mut turn, mut other) = (server.logged_in(), server.logged_in(), server.logged_in());
+        slow.send(slow_content);
+        starts.iter().for_each(|start| drop(slow.hear(start)));
+        let patience = Instant::now() + Duration::from_secs(10);
+        while server.counters.bytes_in_flight.get() < 64 << 10 {
+            assert!(Instant::now() < patience, "the slow message is not taken in");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // As long as nobody waits nothing is asked of it; the second message goes over the limit, the third has to wait. The second
+        // has earned more time by what it brought.
+        turn.send(&in_chunks);
+        turn.send(format!("BDAT {}\r\n{}", body.len(), body));
+        ["250", "250", "250 2.0.0", "250 2.0.0"].iter().for_each(|start| drop(turn.hear(start)));
+        let begun = Instant::now();
+        other.send(&in_chunks);
+        ["250", "250", "250 2.0.0"].iter().for_each(|start| drop(other.hear(start)));
+        assert!(begun.elapsed() < Duration::from_secs(13), "it was the turn that came free");
+        slow.send(end);
+        assert!(slow.hear("452 4.3.1").contains("too slowly"));
+        for quick in [&mut other, &mut turn] {
+            quick.say("BDAT 0 LAST", "250 2.0.0 queued");
+        }
+        assert_eq!(server.counters.bytes_in_flight.get(), 0);
+    }
+}
+
+#[test]
 fn a_slow_message_goes_on_where_memory_came_free() {
     let server = Setup::with(|l| {
         l.bytes_in_flight = 64 << 10;

@@ -1,6 +1,7 @@
 //! The content of messages, over DATA and BDAT: from the socket through the reader into the intake, as memory and pace allow.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -9,17 +10,22 @@ use super::pace::Pace;
 use super::wire::Read;
 use super::{Broken, Connection};
 use crate::smtp::{DataReader, EnhancedCode, Reply};
-use crate::submission::budget::NoRoom;
+use crate::submission::budget::{NoRoom, SHORT_RATE};
 use crate::submission::intake::{self, Intake};
 use crate::submission::policy::Identity;
 use crate::submission::trace::Trace;
 use crate::submission::transaction::Transaction;
+
+/// How often a message that stands still is asked whether others wait for its memory.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A message that arrives in chunks.
 pub(super) struct Chunked {
     intake: Intake,
     reader: DataReader,
     pace: Pace,
+    /// When the next chunk is too late.
+    until: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -41,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if taken.end {
                 break;
             }
-            self.cover(&mut intake).await;
+            self.cover(&mut pace, &mut intake).await;
             self.wire.flush().await?;
             self.read_content(&pace, &mut intake).await?;
         }
@@ -56,7 +62,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let pace = Pace::new(transaction.started, limits);
             let intake = self.intake(transaction)?;
             let reader = DataReader::counted(limits.line_length);
-            self.chunked = Some(Box::new(Chunked { intake, reader, pace }));
+            let until = pace.deadline();
+            self.chunked = Some(Box::new(Chunked { intake, reader, pace, until }));
         }
         let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
         // Small chunks are read together with their commands: nothing below would look at the clock.
@@ -80,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if missing == 0 {
                 break;
             }
-            self.cover(&mut chunked.intake).await;
+            self.cover(&mut chunked.pace, &mut chunked.intake).await;
             self.wire.flush().await?;
             self.read_content(&chunked.pace, &mut chunked.intake).await?;
         }
@@ -90,10 +97,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.finish(chunked.intake, ends_with_line).await;
         }
         // A chunk that came in one piece is not accounted yet, and the message goes on being held.
-        self.cover(&mut chunked.intake).await;
+        self.cover(&mut chunked.pace, &mut chunked.intake).await;
         if chunked.intake.is_refused() {
             return self.finish(chunked.intake, true).await;
         }
+        chunked.until = self.content_until(&chunked.pace);
         self.chunked = Some(chunked);
         self.wire.say(&Reply::new(250, EnhancedCode(2, 0, 0), format!("{size} octets taken")));
         Ok(())
@@ -126,22 +134,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Between two chunks the message's own time runs on, for its memory is held.
     pub(super) fn chunk_due(&self) -> Option<Instant> {
-        let Chunked { intake, pace, .. } = &**self.chunked.as_ref()?;
-        let slow = self.content_until(pace);
-        Some(self.turn_ends(intake).map_or(slow, |turn| turn.min(slow)))
+        let Chunked { intake, pace, until, .. } = &**self.chunked.as_ref()?;
+        Some(self.look_at(intake, pace).map_or(*until, |look| look.min(*until)))
     }
 
-    /// What [`chunk_due`](Self::chunk_due) told of has passed. Who loses the turn is told with the next chunk.
+    /// What [`chunk_due`](Self::chunk_due) told of has passed. Who loses its memory is told with the next chunk.
     pub(super) fn chunk_late(&mut self, now: Instant) -> Result<(), Broken> {
-        match self.chunked.take() {
-            Some(mut chunked) if self.turn_ends(&chunked.intake).is_some_and(|turn| now >= turn) => {
-                self.end_turn(&mut chunked.intake);
-                self.chunked = Some(chunked);
-                Ok(())
-            }
-            Some(_) => Err(self.too_slow()),
-            None => Ok(()),
+        let Some(mut chunked) = self.chunked.take() else { return Ok(()) };
+        if now >= chunked.until {
+            return Err(self.too_slow());
         }
+        self.take_memory(&mut chunked.intake, &chunked.pace, now);
+        self.chunked = Some(chunked);
+        Ok(())
     }
 
     fn intake(&mut self, transaction: Transaction) -> Result<Intake, Broken> {
@@ -178,37 +183,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Waits for memory before more is read.
-    async fn cover(&self, intake: &mut Intake) {
-        let held = intake.held();
+    async fn cover(&self, pace: &mut Pace, intake: &mut Intake) {
+        let (held, since) = (intake.held(), Instant::now());
         if held > 0
             && let Err(why) = self.shared.budget.cover(&mut intake.share, held).await
         {
             intake.refuse(intake::no_room(why));
         }
+        pace.excuse(since.elapsed());
     }
 
-    /// The message's turn to go over the memory's limit is over. By now there may be room for it.
-    fn end_turn(&self, intake: &mut Intake) {
-        let held = intake.held();
-        if !self.shared.budget.cover_at_once(&mut intake.share, held) {
+    /// Takes the memory away from a message that is too slow for those who wait for it. One that had the turn to go over the limit
+    /// keeps it where by now there is room.
+    fn take_memory(&self, intake: &mut Intake, pace: &Pace, now: Instant) {
+        let (budget, held) = (&self.shared.budget, intake.held());
+        let turn_over = budget.turn_ends(&intake.share, held).is_some_and(|end| now >= end);
+        let too_slow = self.waited_for(intake, pace).is_some_and(|end| now >= end);
+        if too_slow || (turn_over && !budget.cover_at_once(&mut intake.share, held)) {
             intake.refuse(intake::no_room(NoRoom::SlowTurn));
         }
     }
 
-    /// Reads more of a message. One that loses its turn over the memory's limit is refused, and read on to nowhere.
+    /// Until when a message keeps memory that others wait for; `None` where nobody does.
+    fn waited_for(&self, intake: &Intake, pace: &Pace) -> Option<Instant> {
+        let short = intake.held() > 0 && self.shared.budget.is_short();
+        short.then(|| pace.earned_until(SHORT_RATE, &self.shared.context.limits))
+    }
+
+    /// When a message that stands still must be looked at again for the memory it holds; `None` where it holds none.
+    fn look_at(&self, intake: &Intake, pace: &Pace) -> Option<Instant> {
+        let held = intake.held();
+        let ends = [self.shared.budget.turn_ends(&intake.share, held), self.waited_for(intake, pace)];
+        let next = (held > 0).then(|| Instant::now() + LOOK);
+        ends.into_iter().flatten().chain(next).min()
+    }
+
+    /// Reads more of a message. One that loses its memory is refused, and read on to nowhere.
     async fn read_content(&mut self, pace: &Pace, intake: &mut Intake) -> Result<(), Broken> {
+        let slow = self.content_until(pace);
         loop {
-            let slow = self.content_until(pace);
+            let now = Instant::now();
             // A client that sends as fast as we read would never let the alarm ring.
-            if slow <= Instant::now() {
+            if now >= slow {
                 return Err(self.too_slow());
             }
-            let turn = self.turn_ends(intake);
-            match self.wire.read(turn.map_or(slow, |turn| turn.min(slow)), false).await? {
+            self.take_memory(intake, pace, now);
+            let look = self.look_at(intake, pace);
+            match self.wire.read(look.map_or(slow, |look| look.min(slow)), false).await? {
                 Read::Some => return Ok(()),
                 Read::Eof | Read::Stopping => return Err(Broken::Gone),
-                Read::Late if turn.is_some_and(|turn| turn < slow) => self.end_turn(intake),
-                Read::Late => return Err(self.too_slow()),
+                Read::Late => {}
             }
         }
     }
@@ -216,10 +240,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// How long more of a message is waited for.
     fn content_until(&self, pace: &Pace) -> Instant {
         pace.until(Instant::now(), &self.shared.context.limits)
-    }
-
-    fn turn_ends(&self, intake: &Intake) -> Option<Instant> {
-        self.shared.budget.turn_ends(&intake.share, intake.held())
     }
 
     pub(super) fn too_slow(&self) -> Broken {

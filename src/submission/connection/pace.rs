@@ -19,6 +19,11 @@ impl Pace {
         Pace { begun: Instant::now(), deadline: started + limits.transaction_timeout, octets: 0 }
     }
 
+    /// It was we who let it wait.
+    pub(super) fn excuse(&mut self, waited: Duration) {
+        self.begun += waited;
+    }
+
     /// When the whole message must be there.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
@@ -27,8 +32,12 @@ impl Pace {
     /// How long to wait for more: no longer than DATA may stand still, than the message may take, and than what has come so far
     /// has earned at the minimum rate.
     pub(super) fn until(&self, now: Instant, limits: &Limits) -> Instant {
-        let earned = Duration::from_secs(self.octets / limits.minimum_rate.max(1));
-        (now + limits.data_timeout).min(self.deadline).min(self.begun + limits.minimum_rate_grace + earned)
+        (now + limits.data_timeout).min(self.deadline).min(self.earned_until(limits.minimum_rate, limits))
+    }
+
+    /// What the octets so far have earned at a rate a second.
+    pub(super) fn earned_until(&self, rate: u64, limits: &Limits) -> Instant {
+        self.begun + limits.minimum_rate_grace + Duration::from_secs(self.octets / rate.max(1))
     }
 }
 
