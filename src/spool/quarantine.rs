@@ -200,12 +200,16 @@ mod tests {
 
     #[test]
     fn what_is_given_back_never_touches_a_block_with_damage() {
-        let of = |damaged: &[Range<u64>], len| around(damaged, len);
-        assert_eq!(of(&[], 100), [0..100]);
-        assert_eq!(of(&[64..100], 100), []);
-        assert_eq!(of(&[64..100], 10_000), [4096..10_000]);
-        assert_eq!(of(&[4096..8192], 10_000), [0..4096, 8192..10_000]);
-        assert_eq!(of(&[4095..8193], 20_000), [12_288..20_000]);
-        assert_eq!(of(&[9000..9001, 100..200, 150..5000], 20_000), [12_288..20_000]);
+        // Pairs of start and end: clippy takes a list of one range for a mistake.
+        let of = |damaged: &[(u64, u64)], len| -> Vec<(u64, u64)> {
+            let damaged: Vec<_> = damaged.iter().map(|&(start, end)| start..end).collect();
+            around(&damaged, len).into_iter().map(|sound| (sound.start, sound.end)).collect()
+        };
+        assert_eq!(of(&[], 100), [(0, 100)]);
+        assert_eq!(of(&[(64, 100)], 100), []);
+        assert_eq!(of(&[(64, 100)], 10_000), [(4096, 10_000)]);
+        assert_eq!(of(&[(4096, 8192)], 10_000), [(0, 4096), (8192, 10_000)]);
+        assert_eq!(of(&[(4095, 8193)], 20_000), [(12_288, 20_000)]);
+        assert_eq!(of(&[(9000, 9001), (100, 200), (150, 5000)], 20_000), [(12_288, 20_000)]);
     }
 }
