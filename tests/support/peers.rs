@@ -138,7 +138,7 @@ pub fn can_run(test: &str, program: &str) -> bool {
 
 /// Starts Postfix: takes mail for anybody (after the login, where one is set up) into one mailbox.
 pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
-    if !can_run(test, "/usr/sbin/postfix") {
+    if !can_run(test, "/usr/sbin/postfix") || (options.login && !can_run(test, "/usr/sbin/saslpasswd2")) {
         return None;
     }
     let dir = scratch();
@@ -221,6 +221,10 @@ pub fn unpacked(package: &str, program: &str) -> String {
 pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
     let program = unpacked("exim4-daemon-light", "usr/sbin/exim4");
     if !can_run(test, &program) {
+        return None;
+    }
+    if !Command::new("id").arg("Debian-exim").stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success() {
+        skip(test, "Exim's user Debian-exim is not there; tests/install-peers makes it");
         return None;
     }
     let dir = scratch();
