@@ -18,7 +18,7 @@ use super::scan::{self, Reach, Scan};
 use super::segment::{self, Dir, Segments};
 use super::settings::Settings;
 use super::shared::tell;
-use super::{Error, Notice};
+use super::{Error, Notice, is_bad_block};
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
@@ -73,7 +73,9 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
         let mut scanned = start.read(segment, void).map_err(|source| failed("reading a segment in", source))?;
         if let Some(scan) = &mut scanned {
             start.watch |= !scan.damage.is_empty();
-            let torn_from = if is_last && void.is_none() { scan.last_batch } else { u64::MAX };
+            // What the disk does not give says nothing of whether it was ever written.
+            let may_be_torn = is_last && void.is_none() && scan.not_given.is_none();
+            let torn_from = if may_be_torn { scan.last_batch } else { u64::MAX };
             let found = std::mem::take(&mut scan.damage).into_iter();
             damage.extend(found.map(|stretch| (i, stretch.start >= torn_from, stretch)));
             start.recovered.doubtful.extend(&scan.doubtful);
@@ -147,6 +149,16 @@ impl Found {
 
     /// The notes in the footer, if the segment was sealed and its footer is sound.
     fn footer(&self) -> io::Result<Option<Vec<u8>>> {
+        match self.read_footer() {
+            Err(error) if is_bad_block(&error) => {
+                tracing::warn!(segment = self.number, %error, "a segment's index cannot be read: reading the whole segment");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    fn read_footer(&self) -> io::Result<Option<Vec<u8>>> {
         let Some(trailer_at) = self.len.checked_sub(TRAILER as u64) else { return Ok(None) };
         let mut trailer = [0; TRAILER];
         self.file.read_exact_at(&mut trailer, trailer_at)?;
@@ -257,9 +269,10 @@ impl Start {
 }
 
 /// Writes the footer behind what was scanned, and that results are in doubt. Not where a sync failed: that file is never written
-/// to again; nor into an older program's segment. Returns the length where it is closed.
+/// to again; nor into an older program's segment; nor where the disk did not give something: it may do so at the next start, and
+/// that will look for it. Returns the length where it is closed.
 fn close(segment: &Found, mut scan: Scan, void: bool) -> Option<u64> {
-    if void || segment.has_old_footers() {
+    if void || segment.has_old_footers() || scan.not_given.is_some() {
         return None;
     }
     for id in scan.doubtful {

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use super::footer::{Footer, Note};
 use super::frame::{HEAD, Head, Kind, SEGMENT_HEAD};
 use super::index::Place;
+use super::is_bad_block;
 use super::quarantine::Stretch;
 use super::record::{self, Reader};
 use crate::message::QueueId;
@@ -31,6 +32,8 @@ pub(super) struct Scan {
     batch_end: u64,
     /// Where writing ended.
     pub end: u64,
+    /// Behind the last octet that the disk did not give, where there is one. It may give it another time.
+    pub not_given: Option<u64>,
     /// All notes that were passed on.
     pub footer: Footer,
 }
@@ -89,7 +92,9 @@ pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: 
         let next = scanner.next_head(at)?;
         let (Next::Frame(sound_at, _) | Next::End(sound_at)) = next;
         if sound_at > at {
-            scanner.damage(at..sound_at, None, "a frame's head does not match its checksum");
+            let given = scanner.not_given_behind(at).is_none();
+            let why = if given { "a frame's head does not match its checksum" } else { "the disk does not give it" };
+            scanner.damage(at..sound_at, None, why);
         }
         at = match next {
             Next::Frame(_, head) if head.kind == Kind::Footer => sound_at,
@@ -113,7 +118,7 @@ pub(super) fn voids(file: &File, mark: u64) -> io::Result<Vec<Place>> {
     let mut at = SEGMENT_HEAD as u64;
     loop {
         let mut bytes = [0; HEAD + 16];
-        let got = read_at(file, &mut bytes, at)?;
+        let (got, _) = read_at(file, &mut bytes, at)?;
         let Some(head) = Head::decode(&bytes[..got], mark).filter(|head| head.kind == Kind::Void) else {
             return Ok(found);
         };
@@ -133,7 +138,7 @@ impl Scanner<'_> {
         let mut payload = Vec::new();
         if end <= self.limit {
             payload.resize(head.len as usize, 0);
-            let got = read_at(self.file, &mut payload, at + HEAD as u64)?;
+            let got = self.read(&mut payload, at + HEAD as u64)?;
             payload.truncate(got);
         }
         if !head.fits(&payload) {
@@ -215,10 +220,21 @@ impl Scanner<'_> {
         self.found.damage.extend(self.damaged.take());
     }
 
+    fn read(&mut self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let (got, not_given) = read_at(self.file, buffer, at)?;
+        self.found.not_given = self.found.not_given.max(not_given);
+        Ok(got)
+    }
+
+    /// Where what the disk does not give ends, if any of it is behind `at`.
+    fn not_given_behind(&self, at: u64) -> Option<u64> {
+        self.found.not_given.filter(|end| *end > at)
+    }
+
     /// The next frame's head at or after `at`, or where what was written ends.
-    fn next_head(&self, at: u64) -> io::Result<Next> {
+    fn next_head(&mut self, at: u64) -> io::Result<Next> {
         let mut first = [0; HEAD];
-        let got = read_at(self.file, &mut first, at)?;
+        let got = self.read(&mut first, at)?;
         if at + HEAD as u64 <= self.limit
             && let Some(head) = Head::decode(&first[..got], self.mark)
         {
@@ -231,12 +247,12 @@ impl Scanner<'_> {
         let mut last_written = at;
         while from < self.limit {
             let want = window.len().min((self.limit - from) as usize);
-            let got = read_at(self.file, &mut window[..want], from)?;
+            let got = self.read(&mut window[..want], from)?;
             let bytes = &window[..got];
             for hit in finder.find_iter(bytes) {
                 let hit_at = from + hit as u64;
                 let mut head = [0; HEAD];
-                let got = read_at(self.file, &mut head, hit_at)?;
+                let got = self.read(&mut head, hit_at)?;
                 if hit_at + HEAD as u64 <= self.limit
                     && let Some(head) = Head::decode(&head[..got], self.mark)
                 {
@@ -257,7 +273,8 @@ impl Scanner<'_> {
             Reach::Zeros(_) => last_written,
             Reach::LastBatch(_) => last_written.min(self.found.batch_end.max(at)),
         };
-        Ok(Next::End(end))
+        // A batch of which the disk gives nothing is not a batch that nobody wrote.
+        Ok(Next::End(end.max(self.not_given_behind(at).unwrap_or(end))))
     }
 }
 
@@ -285,21 +302,23 @@ fn note(at: u64, head: &Head, payload: &[u8]) -> Option<(Note, u16)> {
     Some((note, 0))
 }
 
-/// Fills `buffer` as far as the file goes; what the disk does not give reads as zeros, thus as damage.
-fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-    let mut got = 0;
+/// Fills `buffer` as far as the file goes; what the disk does not give reads as zeros, thus as damage. Returns how much there was,
+/// and where the last of what the disk did not give ends.
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<(usize, Option<u64>)> {
+    let (mut got, mut not_given) = (0, None);
     while got < buffer.len() {
         match file.read_at(&mut buffer[got..], at + got as u64) {
             Ok(0) => break,
             Ok(n) => got += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            Err(error) if is_bad_block(&error) => {
                 let block = (4096 - (at + got as u64) % 4096).min((buffer.len() - got) as u64) as usize;
                 buffer[got..got + block].fill(0);
                 got += block;
+                not_given = Some(at + got as u64);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(got)
+    Ok((got, not_given))
 }

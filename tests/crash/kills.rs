@@ -83,3 +83,44 @@ async fn what_was_refused_after_a_failed_sync_does_not_come_back() {
         assert_legal(&check(dir.path(), &told).await, &format!("after failed syncs {when}"));
     }
 }
+
+/// What a process left behind, once more.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_disk_does_not_give_at_a_start_is_not_taken_for_nothing() {
+    if !has_strace() {
+        return skip::skip(
+            "what_the_disk_does_not_give_at_a_start_is_not_taken_for_nothing",
+            "strace does not work here",
+        );
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut driver = start(dir.path(), &[], 60.0);
+    std::thread::sleep(Duration::from_millis(200));
+    kill(&driver);
+    let mut log = Log::default();
+    log.add(&output(&mut driver));
+    let (mut told, mut whole) = (0, 0);
+    for from in 1..=rounds(16) {
+        let left = tempfile::tempdir().unwrap();
+        copy(dir.path(), left.path());
+        // A start and a stop, with nothing read any more from some moment on.
+        let inject = format!("inject=pread64:error=EIO:when={from}+");
+        let wrapper = ["strace", "-f", "-o", "/dev/null", "-e", "trace=pread64", "-e", &inject].map(String::from);
+        output(&mut start(left.path(), &wrapper, 0.0));
+        let set_aside = std::fs::read_dir(left.path().join("quarantine")).is_ok_and(|mut files| files.next().is_some());
+        let verdict = check(left.path(), &log).await;
+        told += u32::from(set_aside);
+        whole += u32::from(verdict.lost == 0);
+        assert!(verdict.lost == 0 || set_aside, "nobody was told, reads failed from number {from} on: {verdict:?}");
+    }
+    assert!(told > 0 && whole > 0, "the errors were nowhere met: told {told}, whole {whole}");
+}
