@@ -204,7 +204,8 @@ fn read_again<T>(
     Err(read::error(id, last))
 }
 
-/// Reads what was leased: at once what is cached, the rest on a blocking thread. What cannot be read is set aside or held.
+/// Reads what was leased: at once what is cached, the rest on a blocking thread. What the disk does not give is set aside or held;
+/// what fails for any other reason says nothing of a message, and gives all of them back.
 async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Held)>) -> Result<Vec<Lease>, Error> {
     let mut leases: Vec<Option<Lease>> = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();
@@ -224,13 +225,13 @@ async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Held)>) -> Resul
             later.into_iter().map(read_one).collect::<Vec<_>>()
         });
         for (place, lease) in read.await? {
-            leases[place] = lease;
+            leases[place] = lease?;
         }
     }
     Ok(leases.into_iter().flatten().collect())
 }
 
-fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, held: Held) -> Option<Lease> {
+fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, held: Held) -> Result<Option<Lease>, Error> {
     let (id, due) = (wanted.entry.id, wanted.entry.due);
     let read = read_again(shared, id, |_, now| {
         // The index says when it is due again should this attempt come to nothing; the caller wants when it was due.
@@ -238,16 +239,17 @@ fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, held: Held) -> Option<Lease
         read::lease(shared, &Wanted { entry, ..now.clone() }, Patience::Wait)
     });
     match read {
-        Ok((record, bytes)) => Some(Lease { record, bytes, guard: Box::new(held) }),
-        Err(Error::Io { source, .. }) => {
+        Ok((record, bytes)) => Ok(Some(Lease { record, bytes, guard: Box::new(held) })),
+        Err(Error::Io { source, .. }) if is_bad_block(&source) => {
             let reason = format!("the disk does not give it back: {source}");
             shared.tell(super::Notice::Failed { why: format!("message {id} is held: {reason}") });
-            read::note_failed(shared, &wanted, &source);
+            read::note_failed(shared, &wanted);
             read::hold(shared, id, reason);
-            None
+            Ok(None)
         }
+        Err(failed @ Error::Io { .. }) => Err(failed),
         // Set aside or settled: nothing to hand out.
-        Err(_) => None,
+        Err(_) => Ok(None),
     }
 }
 

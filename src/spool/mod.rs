@@ -429,7 +429,8 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Hands out up to `max` records of `lane` that are due at `now`, oldest due time first. For a record tried before,
     /// `retry_at(attempts so far + 1)` is saved durably before its lease is returned, so that a crash while dialling cannot make
-    /// a tight loop.
+    /// a tight loop. Records that the disk does not give are held or set aside; where they cannot be looked at for now (too many
+    /// open files), none is handed out, and the caller asks again later.
     fn claim(
         &self,
         lane: &Lane,

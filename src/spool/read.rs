@@ -360,10 +360,7 @@ pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
 }
 
 /// Where the disk itself gave an error, nothing is to be written again once the message has gone.
-pub(super) fn note_failed(shared: &Shared, wanted: &Wanted, error: &io::Error) {
-    if error.raw_os_error() != Some(rustix::io::Errno::IO.raw_os_error()) {
-        return;
-    }
+pub(super) fn note_failed(shared: &Shared, wanted: &Wanted) {
     let Entry { place, state, disk_len, .. } = wanted.entry;
     shared.segments.note_damage(place.segment, place.at.into()..u64::from(place.at) + u64::from(disk_len));
     if let Some(Place { segment, at }) = state {

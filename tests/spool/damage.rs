@@ -576,3 +576,26 @@ async fn without_room_new_mail_is_refused_and_queued_mail_goes_out() {
 fn inodes_are_endless(dir: &Path) -> bool {
     rustix::fs::statvfs(dir).is_ok_and(|seen| seen.f_files == 0)
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_for_now_puts_nothing_on_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for seed in 0..3 {
+        let _ = spool.commit(draft("x", &["a@b.dk"], seed, 1000)).await.unwrap();
+    }
+    spool.stop().await;
+    drop(spool);
+    let reopened = reopen(dir.path());
+    let [(segment, _)] = written(dir.path()).try_into().unwrap();
+    let aside = dir.path().join("aside");
+    fs::rename(&segment, &aside).unwrap();
+    // ELOOP, in place of EMFILE: either says nothing of what is in the file.
+    std::os::unix::fs::symlink(&segment, &segment).unwrap();
+    let error = reopened.spool.claim(&lane("x"), soon(), 10, &no_retry).await.err().unwrap();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    fs::remove_file(&segment).unwrap();
+    fs::rename(&aside, &segment).unwrap();
+    assert_eq!(claim_all(&*reopened.spool, "x").await.len(), 3);
+    assert!(reopened.notices.lock().unwrap().is_empty());
+}
