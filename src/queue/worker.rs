@@ -11,7 +11,7 @@ use crate::message::QueueId;
 use crate::queue::Inner;
 use crate::queue::verdict::{self, Decision, Moment};
 use crate::route::{Route, RouteKind};
-use crate::spool::{Kind, Lane, Lease, Record};
+use crate::spool::{Kind, Lane, Lease, Record, Settled};
 use crate::time::Timestamp;
 
 /// How often one attempt goes on without the recipient at which the server closed the connection.
@@ -220,10 +220,10 @@ pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) 
     if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
         notify(inner, &lease, &decision).await;
     }
-    if let Err(why) = inner.parts.spool.settle(lease, decision.settlement).await {
-        inner.halt(&why);
-        return;
-    }
+    let settled = match inner.parts.spool.settle(lease, decision.settlement).await {
+        Ok(settled) => settled,
+        Err(why) => return inner.halt(&why),
+    };
     for event in decision.events {
         let counters = &inner.counters;
         match event.event {
@@ -237,6 +237,9 @@ pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) 
             inner.alert(None, None, format!("message {} is held", event.id.as_deref().unwrap_or_default()));
         }
         inner.parts.events.emit(event);
+    }
+    if let Settled::InTrouble(why) = settled {
+        inner.halt(&why);
     }
 }
 

@@ -20,7 +20,8 @@ use super::record::{State, Status, domain_bit};
 use super::segment::Dir;
 use super::shared::Shared;
 use super::{
-    Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settings, Settlement, Spool, Stats, at_once, kept_back,
+    Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats, at_once,
+    is_bad_block, kept_back,
 };
 use super::{quarantine, recovery};
 use crate::message::QueueId;
@@ -315,7 +316,7 @@ impl Spool for Embedded {
         })
     }
 
-    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<Result<(), Error>> {
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<Result<Settled, Error>> {
         let Lease { mut record, mut guard, .. } = lease;
         if let Err(error) = self.shared.may_work() {
             return Box::pin(std::future::ready(Err(error)));
@@ -357,12 +358,13 @@ impl Spool for Embedded {
                 waiting_notes = self.shared.write(&mut index, vec![change]);
             }
         }
-        let recorded = self.shared.may_deliver();
-        if waiting_notes < NOTES || recorded.is_err() {
-            return Box::pin(std::future::ready(recorded));
+        let settled = |written: Result<(), Error>| Ok(written.map_or_else(Settled::InTrouble, |()| Settled::Soon));
+        let may_go_on = self.shared.may_deliver();
+        if waiting_notes < NOTES || may_go_on.is_err() {
+            return Box::pin(std::future::ready(settled(may_go_on)));
         }
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { shared.synced().await })
+        Box::pin(async move { settled(shared.synced().await) })
     }
 
     fn stats(&self) -> Stats {

@@ -287,6 +287,16 @@ pub struct Settlement {
     pub hold: Option<String>,
 }
 
+/// How a settlement was taken. Either way it stands, and can be told of.
+#[derive(Debug)]
+pub enum Settled {
+    /// It is written with the next sync.
+    Soon,
+    /// The spool cannot be written for now: it is written once that works again, and a crash before then has the attempt made once
+    /// more. The caller stops delivering: sending on would only make duplicates.
+    InTrouble(Error),
+}
+
 /// Which records are meant: those that fit everything given.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -439,9 +449,9 @@ pub trait Spool: Send + Sync + 'static {
         retry_at: &dyn Fn(u32) -> Timestamp,
     ) -> Pending<Result<Vec<Lease>, Error>>;
 
-    /// Records what came of an attempt. The write rides the next sync. An error here means that results cannot be recorded:
-    /// the caller stops delivering.
-    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<Result<(), Error>>;
+    /// Records what came of an attempt. The write rides the next sync. After an error nothing is recorded, and the lease is given
+    /// back.
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<Result<Settled, Error>>;
 
     /// Counts, from memory.
     fn stats(&self) -> Stats;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postbud::message::QueueId;
 use postbud::spool::{
-    Draft, Durable, Embedded, Error, Filter, Lane, Lease, Pending, Record, Settings, Settlement, Spool, Stats,
+    Draft, Durable, Embedded, Error, Filter, Lane, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats,
 };
 use postbud::time::Timestamp;
 use tokio::sync::{Notify, Semaphore};
@@ -151,8 +151,8 @@ impl Spool for Handle {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn settle(&self, _: Lease, _: Settlement) -> Pending<Result<(), Error>> {
-        Box::pin(async { Ok(()) })
+    fn settle(&self, _: Lease, _: Settlement) -> Pending<Result<Settled, Error>> {
+        Box::pin(async { Ok(Settled::Soon) })
     }
 
     fn stats(&self) -> Stats {
