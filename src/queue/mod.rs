@@ -126,9 +126,15 @@ impl Counters {
     }
 }
 
-/// The running queue. Cheap to clone.
+/// The queue. Cheap to clone.
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
+
+/// A queue that can be asked and told everything, and delivers nothing yet.
+pub struct Waiting {
+    queue: Queue,
+    ledger: Ledger,
+}
 
 struct Inner {
     settings: Settings,
@@ -147,9 +153,29 @@ struct Inner {
     tasks: TaskTracker,
 }
 
+impl Waiting {
+    /// The queue.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Starts delivering what the spool holds. Call it last: an attempt by a start that fails is a duplicate in the next one.
+    pub fn deliver(self) -> Queue {
+        let Waiting { queue, ledger } = self;
+        queue.reload();
+        queue.tell_of_suspensions();
+        let inner = &queue.0;
+        inner.tasks.spawn(dispatch(Arc::clone(inner)));
+        inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
+        inner.tasks.spawn(overdue::sweep(Arc::clone(inner)));
+        inner.tasks.spawn(foresee(Arc::clone(inner)));
+        queue
+    }
+}
+
 impl Queue {
-    /// Starts delivering what the spool holds. Errors where the daily counters or the suspensions cannot be read.
-    pub fn start(settings: Settings, parts: Parts) -> std::io::Result<Self> {
+    /// Reads what the last process left. Errors where the daily counters or the suspensions cannot be read.
+    pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
         let (ledger, memories) = Ledger::open(settings.ledger.clone())?;
         let (suspensions, suspended, fingerprints) = Store::open(settings.suspensions.clone())?;
         let routes = Routes::new(memories, suspended, fingerprints).with_at_most(settings.at_once);
@@ -167,14 +193,7 @@ impl Queue {
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
-        queue.reload();
-        queue.tell_of_suspensions();
-        let inner = &queue.0;
-        inner.tasks.spawn(dispatch(Arc::clone(inner)));
-        inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
-        inner.tasks.spawn(overdue::sweep(Arc::clone(inner)));
-        inner.tasks.spawn(foresee(Arc::clone(inner)));
-        Ok(queue)
+        Ok(Waiting { queue, ledger })
     }
 
     /// What is counted.
@@ -306,7 +325,7 @@ impl Inner {
         trusted
     }
 
-    /// Results cannot be recorded, so nothing more is sent for a while.
+    /// Results cannot be recorded, or mail cannot be read: nothing more is sent for a while.
     fn halt(&self, why: &crate::spool::Error) {
         let now = self.started.elapsed();
         let before = self.halted_until.swap(millis(now + HALT), Ordering::Relaxed);
@@ -315,7 +334,7 @@ impl Inner {
         if before != 0 && before + millis(HALT) > millis(now) {
             return;
         }
-        self.alert(None, None, format!("delivery stops for {HALT:?}, because the spool cannot record results: {why}"));
+        self.alert(None, None, format!("delivery stops for {HALT:?}: {why}"));
     }
 
     /// How long nothing is to be sent, if delivery stopped.

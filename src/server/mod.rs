@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -99,7 +100,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts every stage, the listeners last: the first client is greeted only when all else runs.
+    /// Makes every stage ready, then the listeners, and begins to deliver once nothing can fail any more: a start that fails has
+    /// tried no mail.
     pub async fn start(settings: Settings) -> Result<Relay, StartError> {
         make_state_dir(&settings.state_dir)?;
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
@@ -132,11 +134,12 @@ impl Relay {
             events: events.clone(),
             postmaster: postmaster.clone(),
         };
-        let queue = Queue::start(settings.queue, parts).map_err(|source| StartError::State {
+        let waiting = Queue::open(settings.queue, parts).map_err(|source| StartError::State {
             what: "cannot read what the queue keeps in",
             path: settings.state_dir.clone(),
             source,
         })?;
+        let queue = waiting.queue().clone();
 
         let stopping = CancellationToken::new();
         let background = TaskTracker::new();
@@ -182,9 +185,6 @@ impl Relay {
         let submission_counters = context.counters.clone();
         let certificates = settings.listeners.iter().filter_map(certificate).collect();
         let accepting = CancellationToken::new();
-        let submission =
-            Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
-
         let mut registry = metrics::registry();
         let stages = metrics::stages(&mut registry);
         submission_counters.register(stages);
@@ -194,23 +194,27 @@ impl Relay {
         events.counters().register(stages);
         onboarding_counters.register(stages);
         metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
-        let web_address = match settings.web {
+        let pages = match settings.web {
             None => None,
-            Some(settings_of_web) => {
-                let readiness = web::Readiness::default()
-                    .with("relay", is_not_stopping(accepting.clone()))
-                    .with("spool", spool_takes_mail(Arc::clone(&spool_counters)));
-                let sources = web::Sources {
-                    hostname: settings.hostname.to_string(),
-                    registry: Arc::new(registry),
-                    readiness,
-                    spool: Arc::clone(&spool),
-                    routes: Arc::new(queue.clone()),
-                    events: events.clone(),
-                };
-                Some(serve_pages(settings_of_web.address, sources, &background, stopping.clone()).await?)
-            }
+            Some(web) => Some(listen(web.address).await?),
         };
+        let web_address = pages.as_ref().map(|(address, _)| *address);
+        let submission =
+            Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
+        if let Some((_, listener)) = pages {
+            let sources = web::Sources {
+                hostname: settings.hostname.to_string(),
+                registry: Arc::new(registry),
+                readiness: web::Readiness::default()
+                    .with("relay", is_not_stopping(accepting.clone()))
+                    .with("spool", spool_takes_mail(spool_counters)),
+                spool: Arc::clone(&spool),
+                routes: Arc::new(queue.clone()),
+                events: events.clone(),
+            };
+            background.spawn(serve_pages(listener, sources, stopping.clone()));
+        }
+        let queue = waiting.deliver();
         Ok(Relay {
             directory,
             submitters,
@@ -336,20 +340,14 @@ fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), S
     }
 }
 
-async fn serve_pages(
-    address: SocketAddr,
-    sources: web::Sources,
-    background: &TaskTracker,
-    stopping: CancellationToken,
-) -> Result<SocketAddr, StartError> {
+async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
     let taken = |source| StartError::Listen { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
-    let bound = listener.local_addr().map_err(taken)?;
-    let pages = web::router(sources);
-    background.spawn(async move {
-        if let Err(error) = web::serve(listener, pages, stopping).await {
-            tracing::error!("the status pages ended: {error}");
-        }
-    });
-    Ok(bound)
+    let listener = TcpListener::bind(address).await.map_err(taken)?;
+    Ok((listener.local_addr().map_err(taken)?, listener))
+}
+
+async fn serve_pages(listener: TcpListener, sources: web::Sources, stopping: CancellationToken) {
+    if let Err(error) = web::serve(listener, web::router(sources), stopping).await {
+        tracing::error!("the status pages ended: {error}");
+    }
 }

@@ -137,7 +137,7 @@ impl Deliver for Arc<Embedded> {
             suspensions: folder.join("suspensions.json"),
             at_once: AT_ONCE,
         };
-        let queue = Queue::start(settings, parts).unwrap();
+        let queue = Queue::open(settings, parts).unwrap().deliver();
         Rig { spool: self, queue, directory, standings, log, running, workers }
     }
 }

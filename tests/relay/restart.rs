@@ -239,3 +239,37 @@ fn pages_and_metrics_tell_what_happened() {
     }
     relay.stop();
 }
+
+#[test]
+fn a_start_that_fails_has_tried_no_mail() {
+    let later = free_port();
+    let site = Site::with(
+        &[Customer { id: "good", domain: "good.example", route: plain_route(later) }],
+        "[retry]\nfirst = \"1s\"\n",
+    );
+    // The more there is to read, the longer a start takes.
+    let many: Vec<String> = (0..500).map(|n| format!("\"d{n}.example\"")).collect();
+    let customer = fs::read_to_string(site.customer_file("good")).unwrap();
+    let domains = format!("domains = [\"good.example\", {}]", many.join(", "));
+    fs::write(site.customer_file("good"), customer.replace("domains = [\"good.example\"]", &domains)).unwrap();
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    for n in 0..5 {
+        let mail = message("a@good.example", "b@example.net", &format!("n{n}"));
+        queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
+    }
+    relay.stop();
+
+    let server = Capture::scripted(&later.to_string(), Box::new(|_| None));
+    let taken = std::net::TcpListener::bind(site.smtp).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..3 {
+        assert_eq!(site.start_unready().wait(), Some(1));
+    }
+    assert_eq!(server.received().len(), 0);
+    drop(taken);
+    let relay = site.start();
+    let received = server.wait_for(5, Duration::from_secs(30));
+    assert!(subjects(&received).values().all(|count| *count == 1));
+    relay.stop();
+}
