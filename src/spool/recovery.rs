@@ -78,7 +78,9 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
             let torn_from = if may_be_torn { scan.last_batch } else { u64::MAX };
             let found = std::mem::take(&mut scan.damage).into_iter();
             damage.extend(found.map(|stretch| (i, stretch.start >= torn_from, stretch)));
-            start.recovered.doubtful.extend(&scan.doubtful);
+            // A result whose write the crash cut short is one that was not recorded: the attempt is made again.
+            scan.doubtful.retain(|(at, _)| *at < torn_from);
+            start.recovered.doubtful.extend(scan.doubtful.iter().map(|(_, id)| id));
         }
         scans.push(scanned);
     }
@@ -275,7 +277,7 @@ fn close(segment: &Found, mut scan: Scan, void: bool) -> Option<u64> {
     if void || segment.has_old_footers() || scan.not_given.is_some() {
         return None;
     }
-    for id in scan.doubtful {
+    for (_, id) in scan.doubtful {
         scan.footer.push(&Note::Hold { id, reason: DOUBTFUL.into() });
     }
     segment::seal(&segment.file, segment.mark, scan.end, &scan.footer)

@@ -24,8 +24,8 @@ const WINDOW: usize = 256 << 10;
 pub(super) struct Scan {
     /// What could not be read.
     pub damage: Vec<Stretch>,
-    /// Messages of which a result could not be read, and none after it was.
-    pub doubtful: Vec<QueueId>,
+    /// Messages of which a result could not be read, and none after it was; with where it stands.
+    pub doubtful: Vec<(u64, QueueId)>,
     /// Where the last batch begins: what is damaged from there on may never have been acknowledged.
     pub last_batch: u64,
     /// Where it says that it ends.
@@ -83,7 +83,7 @@ pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: 
     let mut pass_on = |scan: &mut Scan, note: Note| {
         scan.footer.push(&note);
         if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
-            scan.doubtful.retain(|doubtful| *doubtful != id);
+            scan.doubtful.retain(|(_, doubtful)| *doubtful != id);
         }
         each(note);
     };
@@ -143,8 +143,9 @@ impl Scanner<'_> {
         }
         if !head.fits(&payload) {
             let id = (head.id.as_u64() != 0).then_some(head.id);
-            if !matches!(head.kind, Kind::Message | Kind::Chunk | Kind::Batch | Kind::Void | Kind::Clean) {
-                self.found.doubtful.extend(id);
+            // Of what only says when it is tried or held, the time before it stands.
+            if matches!(head.kind, Kind::State | Kind::Done | Kind::Hold) {
+                self.found.doubtful.extend(id.map(|id| (at, id)));
             }
             self.damage(at..end.min(self.limit), id, "a frame does not match its checksum");
             return Ok(end.min(self.limit));

@@ -328,6 +328,7 @@ fn frames_of(path: &Path, kind: u8) -> Vec<u64> {
 }
 
 const STATE: u8 = 3;
+const DUE: u8 = 4;
 
 /// A segment that is never closed and so scanned at each start, with an unreadable state of a message in it.
 /// `later`: a readable one stands behind it.
@@ -393,6 +394,29 @@ async fn an_unreadable_result_with_a_later_one_behind_it_leaves_no_doubt() {
     assert_eq!(record.recipients[0], RecipientState::Delivered { reply: "250 first".into() });
     let notices = again.notices.lock().unwrap().clone();
     assert!(!notices.iter().any(|notice| matches!(notice, Notice::Doubtful { .. })), "{notices:?}");
+}
+
+#[tokio::test]
+async fn what_a_crash_tears_off_the_last_write_holds_no_message() {
+    for kind in [STATE, DUE] {
+        let (live, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let spool = open(live.path());
+        let id = spool.commit(draft("x", &["a@b.dk"], 1, 400)).await.unwrap().id();
+        let lease = claim_all(&*spool, "x").await.pop().unwrap();
+        let waiting = settlement(&lease, RecipientState::Waiting { last_reply: None }, Timestamp::EPOCH);
+        spool.settle(lease, waiting).await.unwrap();
+        spool.sync().await.unwrap();
+        let second = if kind == DUE { claim_all(&*spool, "x").await } else { Vec::new() };
+        copy_spool(live.path(), dir.path());
+        drop(second);
+        spool.stop().await;
+        let (path, _) = written(dir.path()).pop().unwrap();
+        flip(&path, *frames_of(&path, kind).last().unwrap() + 33);
+        let again = reopen(dir.path());
+        assert_eq!(again.spool.show(id).await.unwrap().0.held, None, "kind {kind}");
+        let notices = again.notices.lock().unwrap().clone();
+        assert!(matches!(notices.as_slice(), [Notice::Torn { .. }]), "kind {kind}: {notices:?}");
+    }
 }
 
 #[tokio::test]
