@@ -207,7 +207,9 @@ impl Relay {
                 registry: Arc::new(registry),
                 readiness: web::Readiness::default()
                     .with("relay", is_not_stopping(accepting.clone()))
-                    .with("spool", spool_takes_mail(spool_counters)),
+                    .with("spool", spool_takes_mail(Arc::clone(&spool_counters)))
+                    .with("spool", spool_works(Arc::clone(&spool_counters))),
+                health: web::Readiness::default().with("spool", spool_works(spool_counters)),
                 spool: Arc::clone(&spool),
                 routes: Arc::new(queue.clone()),
                 events: events.clone(),
@@ -319,7 +321,8 @@ fn make_state_dir(path: &std::path::Path) -> Result<(), StartError> {
 /// Recovery may read for seconds: it runs on a thread of its own.
 async fn open_spool(mut settings: spool::Settings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
     settings.notices = Some(Arc::new(move |notice: Notice| match notice {
-        Notice::Roomy | Notice::Recovered | Notice::Torn { .. } => tracing::info!("{notice}"),
+        // In the log already.
+        Notice::Roomy | Notice::Recovered | Notice::Torn { .. } => {}
         _ => events.alert(notice.to_string()),
     }));
     let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
@@ -337,6 +340,15 @@ fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), S
     move || match counters.full.get() {
         0 => Ok(()),
         _ => Err("the spool has no room for new mail; the log and the alert say of what there is too little".into()),
+    }
+}
+
+fn spool_works(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
+    move || {
+        match counters.stopped.get() {
+        0 => Ok(()),
+        _ => Err("the spool's disk failed time after time, and no mail is taken or delivered until a restart; the log says how".into()),
+    }
     }
 }
 

@@ -163,6 +163,7 @@ impl Shared {
     /// Takes no more work until a restart.
     pub fn stop_with(&self, why: String) {
         if self.stopped.set(why.clone()).is_ok() {
+            self.settings.counters.stopped.set(1);
             self.tell(Notice::Stopped { why });
         }
     }

@@ -53,8 +53,10 @@ pub struct Sources {
     pub hostname: String,
     /// For `/metrics`.
     pub registry: Arc<Registry>,
-    /// For `/readyz`.
+    /// For `/readyz`: whether mail is taken.
     pub readiness: Readiness,
+    /// For `/healthz`: whether anything is left that a restart would not mend.
+    pub health: Readiness,
     /// What waits.
     pub spool: Arc<dyn Spool>,
     /// Which way out.
@@ -78,9 +80,12 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
     axum::serve(Door::new(listener), router).with_graceful_shutdown(stopping.cancelled_owned()).await
 }
 
-/// The process answers: that is all it says.
-async fn healthz() -> &'static str {
-    "ok\n"
+/// 503 with the reason where only a restart helps; else the process answers, and that is all it says.
+async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {
+    match sources.health.reasons().first() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some((_, reason)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
 }
 
 /// 200 where mail is taken and can leave; 503 with the reasons where not.

@@ -30,6 +30,7 @@ impl Site {
             hostname: "out.webcrm.com".into(),
             registry: Arc::new(registry),
             readiness,
+            health: Readiness::default(),
             spool: fixture.spool.clone(),
             routes: fixture.routes.clone(),
             events: fixture.events.clone(),

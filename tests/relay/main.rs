@@ -1,7 +1,7 @@
 //! The main job, end to end: the real binary between a submitting client and a receiving server.
 
 mod crash;
-mod failed_sync;
+mod failing_disk;
 mod fairness;
 mod fidelity;
 mod mailjet;

@@ -1,0 +1,93 @@
+//! Syncs that fail in a running relay: what became of mail under way is told all the same, and whoever asks hears that only a restart
+//! helps.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::capture::Capture;
+use crate::support::client::{Client, message, queue_id};
+use crate::support::relay::{Customer, PASSWORD, Running, Site, USERNAME, get, plain_route};
+use crate::support::skip::skip;
+
+/// Attaches to the thread that makes mail durable; from then on every sync of its fails, until this is killed.
+fn fail_syncs(relay: &Running) -> Option<Child> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", relay.pid())).ok()?;
+    let thread = tasks
+        .flatten()
+        .map(|task| task.path())
+        .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "spool-commit"))?;
+    let mut strace = Command::new("strace")
+        .args(["-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO", "-p"])
+        .arg(thread.file_name()?)
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let tracer = format!("TracerPid:\t{}", strace.id());
+    let patience = Instant::now() + Duration::from_secs(5);
+    while !std::fs::read_to_string(thread.join("status")).ok()?.lines().any(|line| line == tracer) {
+        if Instant::now() > patience || strace.try_wait().ok()?.is_some() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Some(strace)
+}
+
+/// A site, its relay, and a client that is logged in; the server answers the final dot after a while.
+fn at_work(server: &Capture) -> (Site, Running, Client) {
+    server.answer_after(Duration::from_secs(3));
+    let site = Site::new(&[Customer { id: "good", domain: "good.example", route: plain_route(server.address) }]);
+    let relay = site.start();
+    let client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    (site, relay, client)
+}
+
+fn send(client: &mut Client, subject: &str) -> String {
+    let mail = message("a@good.example", "b@example.net", subject);
+    client.send("a@good.example", &["b@example.net"], &mail).unwrap()
+}
+
+#[test]
+fn what_ends_while_results_cannot_be_written_is_told() {
+    let server = Capture::start();
+    let (site, relay, mut client) = at_work(&server);
+    let ids: Vec<String> = (0..3).map(|n| queue_id(&send(&mut client, &format!("n{n}"))).to_owned()).collect();
+    while !get(site.web, "/metrics").contains("postbud_attempts_total 3") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let Some(mut strace) = fail_syncs(&relay) else {
+        return skip("what_ends_while_results_cannot_be_written_is_told", "strace cannot attach here");
+    };
+    let refused = send(&mut client, "refused");
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    assert!(refused.starts_with("451 "), "{refused}");
+    for id in &ids {
+        site.wait_for_event(&format!("{id} delivered"), |event| {
+            event["event"] == "delivered" && event["id"] == id.as_str()
+        });
+    }
+    relay.stop();
+}
+
+#[test]
+fn a_spool_that_has_given_up_is_neither_ready_nor_healthy() {
+    let server = Capture::start();
+    let (site, relay, mut client) = at_work(&server);
+    let Some(mut strace) = fail_syncs(&relay) else {
+        return skip("a_spool_that_has_given_up_is_neither_ready_nor_healthy", "strace cannot attach here");
+    };
+    assert!(get(site.web, "/readyz").starts_with("HTTP/1.0 200"));
+    for n in 0..3 {
+        let refused = send(&mut client, &format!("n{n}"));
+        assert!(refused.starts_with("451 "), "{refused}");
+    }
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    for page in ["/readyz", "/healthz"] {
+        let answer = get(site.web, page);
+        assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("until a restart"), "{answer}");
+    }
+    assert!(get(site.web, "/metrics").contains("postbud_spool_stopped 1"));
+    relay.kill();
+}
