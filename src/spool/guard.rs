@@ -32,15 +32,18 @@ impl Guard {
     fn lack(&self, settings: &Settings) -> String {
         let (free, inodes) = (self.free.load(Ordering::Relaxed), self.inodes.load(Ordering::Relaxed));
         let Settings { min_free, min_free_inodes, .. } = settings;
-        if free < *min_free {
+        if free < self.floor(*min_free) {
             return format!(
-                "{free} bytes are free on its disk, of which [spool] min_free keeps {min_free} free; make room there"
+                "{free} bytes are free on its disk, of which [spool] min_free keeps {min_free} free; make room there, mail is taken \
+                 again from {} on",
+                again(*min_free)
             );
         }
-        if inodes < *min_free_inodes {
+        if inodes < self.floor(*min_free_inodes) {
             return format!(
                 "{inodes} inodes are free on its disk, of which [spool] min_free_inodes keeps {min_free_inodes} free; delete \
-                 files there"
+                 files there, mail is taken again from {} on",
+                again(*min_free_inodes)
             );
         }
         match &*self.no_spare() {
@@ -59,6 +62,11 @@ impl Guard {
 
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// How much there must be, of which `least` stays free.
+    fn floor(&self, least: u64) -> u64 {
+        if self.is_full() { again(least) } else { least }
     }
 
     /// A spare segment is there or in the making, as far as known; or why none can be made.
@@ -80,7 +88,9 @@ impl Guard {
         };
         self.free.store(free, Ordering::Relaxed);
         self.inodes.store(inodes, Ordering::Relaxed);
-        let full = free < settings.min_free || inodes < settings.min_free_inodes || self.no_spare().is_some();
+        let full = free < self.floor(settings.min_free)
+            || inodes < self.floor(settings.min_free_inodes)
+            || self.no_spare().is_some();
         let was = self.full.swap(full, Ordering::Relaxed);
         settings.counters.full.set(full.into());
         match (was, full) {
@@ -91,9 +101,31 @@ impl Guard {
     }
 }
 
+/// How much there must be before a full spool takes mail again: at the floor itself each message that leaves would let one in, with
+/// an alert for every turn.
+fn again(least: u64) -> u64 {
+    least.saturating_add(least / 8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_spool_takes_mail_again_a_little_above_the_floor() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        let guard = Guard::default();
+        let with = |min_free| Settings { min_free, min_free_inodes: 0, ..Settings::default() };
+        assert!(guard.look(&dir, &with(0)).is_none());
+        let free = guard.free.load(Ordering::Relaxed);
+        assert!(matches!(guard.look(&dir, &with(u64::MAX / 2)), Some(Notice::Full { .. })));
+        // The floor is passed, but not by an eighth.
+        let just_above = with(free - free / 32);
+        assert!(guard.look(&dir, &just_above).is_none());
+        assert!(guard.error(&just_above).to_string().contains("mail is taken again from"));
+        assert!(matches!(guard.look(&dir, &with(free / 2)), Some(Notice::Roomy)));
+    }
 
     #[test]
     fn what_is_lacking_is_named_with_its_remedy() {
