@@ -42,6 +42,8 @@ struct Entry {
     throttle: Throttle,
     lanes: Lanes,
     running: u32,
+    /// No longer configured; it stays while attempts run.
+    gone: bool,
 }
 
 /// One turn: claim up to `most` due records of `lane`.
@@ -124,6 +126,10 @@ impl Routes {
         if let Some(entry) = self.routes.get_mut(id).filter(|entry| entry.running > 0) {
             entry.running -= 1;
             self.running -= 1;
+            if entry.gone && entry.running == 0 {
+                self.memories = self.memories();
+                self.routes.remove(id);
+            }
         }
     }
 
@@ -245,7 +251,10 @@ impl Routes {
         };
         let lifted =
             self.suspended.extract_if(.., |id, suspension| !stands(id, suspension)).map(|(id, _)| id).collect();
-        self.routes.retain(|id, entry| current.contains_key(id) || entry.running > 0);
+        self.routes.retain(|id, entry| {
+            entry.gone = !current.contains_key(id);
+            !entry.gone || entry.running > 0
+        });
         let fingerprints = self.fingerprints.clone();
         for (id, route) in current {
             let entry = self.entry(&route, now);
@@ -308,7 +317,7 @@ impl Routes {
             if let Some(one) = suspended.get(&route.id).filter(|one| one.stands(route, fingerprints)) {
                 throttle.suspend(one.cause, &one.reason, one.since, now);
             }
-            Entry { route: Arc::clone(route), throttle, lanes: Lanes::default(), running: 0 }
+            Entry { route: Arc::clone(route), throttle, lanes: Lanes::default(), running: 0, gone: false }
         })
     }
 }
@@ -387,6 +396,21 @@ mod tests {
         assert_eq!(routes.status(now())[0].state, RouteState::Ready);
         routes.reload(std::iter::empty(), now());
         assert!(routes.status(now()).is_empty());
+    }
+
+    #[test]
+    fn a_route_that_is_gone_leaves_with_its_last_attempt_and_its_day_is_remembered() {
+        let (mut routes, route) = (Routes::default(), route(8, Some(100), "h"));
+        routes.offer(lane("a"), &route, now());
+        assert!(routes.enter(&route, now()) && routes.enter(&route, now()));
+        assert_eq!(routes.take(&route.id, 7, now()), 7);
+        routes.reload(std::iter::empty(), now());
+        routes.leave(&route.id);
+        assert_eq!(routes.status(now())[0].in_flight, 1);
+        routes.leave(&route.id);
+        assert!(routes.status(now()).is_empty());
+        routes.reload([Arc::clone(&route)].into_iter(), now());
+        assert_eq!(routes.status(now())[0].sent_today, 7);
     }
 
     #[test]
