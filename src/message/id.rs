@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::time::Timestamp;
 
 /// Microseconds since the Unix epoch at which the id was made, pushed forward where two would be equal: ids are
-/// unique within a spool, sort by arrival, and tell when the message came.
+/// unique within a spool, sort by arrival, and tell when the message came. After a clock that was far ahead they begin again where it
+/// stands now, since mail that seems to come from the future would not grow old until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(u64);
 
@@ -16,19 +17,22 @@ pub struct QueueId(u64);
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const TEXT_LEN: usize = 11;
 
+/// A clock set back by less is followed by ids that are a little ahead of it.
+const FAR_AHEAD: u64 = 3600 * 1_000_000;
+
 static LAST: AtomicU64 = AtomicU64::new(0);
 
 impl QueueId {
-    /// A new id, greater than every id made or [observed](Self::observe) by this process before.
+    /// A new id, greater than every id made or [observed](Self::observe) by this process before, unless these are more than an
+    /// hour ahead of the clock. Such an id may have been given before the clock was set back: the spool refuses one that it holds.
     pub fn next() -> Self {
         let now = Timestamp::now().as_millis() * 1000;
-        let bump = |last: u64| Some(now.max(last + 1));
-        let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, bump).unwrap_or_default();
-        QueueId(now.max(last + 1))
+        let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last, now)));
+        QueueId(after(last.unwrap_or_default(), now))
     }
 
     /// Makes later ids greater than this one: the spool calls it with the greatest id it holds, so that a clock
-    /// set back cannot make an id twice.
+    /// set back a little cannot make an id twice.
     pub fn observe(self) {
         LAST.fetch_max(self.0, Ordering::Relaxed);
     }
@@ -47,6 +51,10 @@ impl QueueId {
     pub fn arrived(self) -> Timestamp {
         Timestamp::EPOCH + Duration::from_micros(self.0)
     }
+}
+
+fn after(last: u64, now: u64) -> u64 {
+    if last > now + FAR_AHEAD { now } else { now.max(last + 1) }
 }
 
 /// Eleven characters of Crockford's base 32.
@@ -86,6 +94,15 @@ impl FromStr for QueueId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_follow_a_clock_that_was_far_ahead_and_bear_with_one_set_back_a_little() {
+        let hour = FAR_AHEAD;
+        assert_eq!(after(10, 500), 500);
+        assert_eq!(after(500, 500), 501);
+        assert_eq!(after(500 + hour, 500), 501 + hour);
+        assert_eq!(after(501 + hour, 500), 500);
+    }
 
     #[test]
     fn ids_are_unique_ascending_and_round_trip() {

@@ -261,11 +261,12 @@ impl Spool for Embedded {
             return refuse(error);
         }
         let id = draft.id;
+        let no_good = |kind: std::io::ErrorKind| Error::Io { what: format!("message {id}"), source: kind.into() };
+        if self.shared.index().get(id).is_some() {
+            return refuse(no_good(std::io::ErrorKind::AlreadyExists));
+        }
         let Some(prepared) = Prepared::draft(draft) else {
-            return refuse(Error::Io {
-                what: format!("message {id}"),
-                source: std::io::ErrorKind::FileTooLarge.into(),
-            });
+            return refuse(no_good(std::io::ErrorKind::FileTooLarge));
         };
         let (reply, answer) = oneshot::channel();
         let stopped = || Error::Stopped("it is stopping".into());

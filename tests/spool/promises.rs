@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::spool::{Embedded, Error, Filter, Lease, RecipientState, Settings, Settlement, Spool};
+use postbud::spool::{Draft, Embedded, Error, Filter, Lease, RecipientState, Settings, Settlement, Spool};
 use postbud::time::Timestamp;
 
 use crate::drafts::{content, draft, lane, soon};
@@ -237,4 +237,14 @@ async fn a_search_by_age_finds_what_is_older_and_nothing_else() {
     let old = Filter { arrived_before: Some(ids[2].arrived()), ..Filter::default() };
     let found: Vec<_> = spool.list(old, 10).await.unwrap().iter().map(|record| record.id).collect();
     assert_eq!(found, ids[..2]);
+}
+
+#[tokio::test]
+async fn an_id_that_waits_already_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let id = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
+    let again = Draft { id, ..draft("x", &["a@b.dk"], 2, 100) };
+    assert!(matches!(spool.commit(again).await, Err(Error::Io { .. })));
+    assert_eq!(claim_all(&*spool, "x").await.len(), 1);
 }
