@@ -51,6 +51,8 @@ impl Embedded {
         let lock = Lock::take(&settings.dir)?;
         quarantine::prepare(&settings.dir).map_err(|source| failed("making the quarantine in", source))?;
         let dir = Dir::open(&settings.dir).map_err(|source| failed("opening", source))?;
+        // What is synced in a folder is lost with it, if its own name is not on disk.
+        dir.sync_with_parents().map_err(|source| failed("syncing", source))?;
         let recovered = recovery::recover(&settings, &dir)?;
         let set_aside = quarantine::count(&settings.dir);
         let shared =

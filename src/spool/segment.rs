@@ -35,6 +35,19 @@ impl Dir {
         self.handle.sync_all()
     }
 
+    /// The same, and its own name, and that of the folder it lies in: both may have been made just now. A folder that may not be
+    /// read was there before.
+    pub fn sync_with_parents(&self) -> io::Result<()> {
+        self.sync()?;
+        for parent in self.path.canonicalize()?.ancestors().skip(1).take(2) {
+            match File::open(parent) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                opened => opened?.sync_all()?,
+            }
+        }
+        Ok(())
+    }
+
     pub fn handle(&self) -> &File {
         &self.handle
     }
