@@ -10,8 +10,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Keys, Remarks};
 use crate::events::{Event, EventKind, Events};
-use crate::server::{Relay, Reload};
+use crate::server::{Relay, Reload, Settings};
 use crate::time::Timestamp;
+
+/// What may be open besides connections: segments of the spool, logs, sockets of listeners and of lookups.
+const OTHER_FILES: u64 = 256;
 
 /// Run the relay: take mail, sign it, keep it safe, deliver it.
 ///
@@ -52,9 +55,12 @@ impl Args {
     /// Runs until told to stop; fails where the relay could not keep its promises.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         start_log(self.log_format);
-        raise_open_files();
+        let open_files = raise_open_files();
         let path = self.config.path;
         let loaded = config::load(&path)?;
+        if let Some(files) = open_files {
+            warn_of_few(files, &loaded.settings);
+        }
         tell(&loaded.remarks);
         super::block_on(async move {
             let (mut stop, mut hang_up) = signals().context("cannot listen for signals")?;
@@ -176,12 +182,25 @@ fn start_log(format: LogFormat) {
     };
 }
 
-/// A connection is an open file: the usual soft limit of 1,024 would be the real limit on connections.
-fn raise_open_files() {
+/// A connection is an open file: the usual soft limit of 1,024 would be the real limit on connections. Gives how many there may be;
+/// `None` where there is no limit.
+fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!("the limit of open files cannot be raised: {error}");
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Clients that use up the open files keep mail from being read and delivered.
+fn warn_of_few(open_files: u64, settings: &Settings) {
+    let connections = settings.limits.connections as u64 + u64::from(settings.queue.at_once);
+    if open_files < connections + OTHER_FILES {
+        tracing::warn!(
+            "{open_files} files may be open at once, but {connections} connections are allowed ([limits] connections and \
+             [delivery] connections): raise the hard limit (LimitNOFILE=, ulimit -Hn), or allow fewer"
+        );
     }
 }

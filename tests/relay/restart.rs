@@ -273,3 +273,12 @@ fn a_start_that_fails_has_tried_no_mail() {
     assert!(subjects(&received).values().all(|count| *count == 1));
     relay.stop();
 }
+
+#[test]
+fn fewer_open_files_than_connections_are_named_at_the_start() {
+    let site = Site::new(&[]);
+    let relay = site.start_with_hard_limit_of_open_files(2_000);
+    let log = relay.log();
+    assert!(log.contains("2000 files may be open at once, but 21000 connections are allowed"), "{log}");
+    relay.stop();
+}

@@ -164,6 +164,11 @@ impl Site {
         self.start_from_shell(&format!("ulimit -Sn {soft} && exec \"$0\" \"$@\""))
     }
 
+    /// The same with a limit that it cannot raise.
+    pub fn start_with_hard_limit_of_open_files(&self, hard: u32) -> Running {
+        self.start_from_shell(&format!("ulimit -n {hard} && exec \"$0\" \"$@\""))
+    }
+
     /// Starts the relay with a standard error that takes nothing, and waits until it greets.
     pub fn start_with_full_log(&self) -> Running {
         self.start_from_shell("exec \"$0\" \"$@\" 2>/dev/full")
