@@ -94,15 +94,15 @@ impl Budget {
     }
 
     /// Whether there is room for `bytes` without waiting; `share` covers them then. A message that had the turn does not need
-    /// it any more: it is another's.
+    /// it any more: it is another's. Nothing need be missing for that: what was cut from a message made it smaller.
     pub(super) fn cover_at_once(&self, share: &mut Share, bytes: usize) -> bool {
         let missing = share.missing(bytes);
         if missing > 0 {
             let Ok(missing) = u32::try_from(missing) else { return false };
             let Ok(more) = Arc::clone(&self.steps).try_acquire_many_owned(missing) else { return false };
             share.add(more);
-            share.turn = None;
         }
+        share.turn = None;
         true
     }
 }
@@ -231,6 +231,19 @@ mod tests {
         drop(first);
         assert!(budget.cover_at_once(&mut slow, 1));
         assert_eq!((budget.turn_ends(&slow, 1), gauge.get()), (None, STEP as i64));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_became_smaller_gives_its_turn_back() {
+        let budget = Budget::new(2 * STEP as u64, Duration::from_secs(10), Gauge::default());
+        let (mut first, mut cut, mut next) = (budget.share(), budget.share(), budget.share());
+        budget.cover(&mut first, STEP).await.unwrap();
+        budget.cover(&mut cut, STEP).await.unwrap();
+        budget.cover(&mut cut, STEP + 1).await.expect("the turn");
+        // A long Bcc is cut once the header is whole.
+        assert!(budget.cover_at_once(&mut cut, STEP - 1));
+        assert_eq!(budget.turn_ends(&cut, STEP - 1), None);
+        budget.cover(&mut next, 1).await.expect("the turn is the next one's");
     }
 
     #[tokio::test(start_paused = true)]

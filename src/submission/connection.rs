@@ -171,10 +171,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let due = [Some(until), self.session.deadline().map(|(due, _)| due), self.chunk_due()];
             let due = due.into_iter().flatten().min().unwrap_or(until);
+            // A client that sends as fast as we read would never let the alarm ring.
             if Instant::now() >= due {
                 self.late(until)?;
-                continue;
             }
+            // In any case, though it may return at once: here Tokio lets this thread's other connections have their turn.
             match self.wire.read(due, true).await? {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),

@@ -588,6 +588,38 @@ fn a_slow_message_goes_on_where_memory_came_free() {
 }
 
 #[test]
+fn a_message_that_is_cut_while_it_has_the_turn_gives_it_back() {
+    let server = Setup::with(|l| {
+        l.bytes_in_flight = 64 << 10;
+        l.bytes_in_flight_wait = Duration::from_secs(2);
+    })
+    .start();
+    let (mut holder, mut cut, mut other) = (server.logged_in(), server.logged_in(), server.logged_in());
+    let chunk = |client: &mut Client<_>, text: &str| {
+        client.send(format!("BDAT {}\r\n{text}", text.len()));
+        client.hear("250 2.0.0");
+    };
+    for client in [&mut holder, &mut cut, &mut other] {
+        client.say("MAIL FROM:<a@test.dk>", "250");
+        client.say("RCPT TO:<b@example.com>", "250");
+    }
+    chunk(&mut holder, &format!("From: a@test.dk\r\n\r\n{}", "x\r\n".repeat(1000)));
+    // The second 32 KiB are this one's, then the turn; with its header whole it needs the turn no more.
+    let bcc = format!("Bcc: x@example.com{}\r\n", ",\r\n y@example.com".repeat(700));
+    chunk(&mut cut, &format!("From: a@test.dk\r\n{bcc}{}", format!("X: {}\r\n", "y".repeat(900)).repeat(20)));
+    chunk(&mut cut, &format!("X: {}\r\n", "y".repeat(900)).repeat(5));
+    chunk(&mut cut, "\r\nDav\r\n");
+    // A turn would be over by then.
+    std::thread::sleep(Duration::from_millis(1200));
+    cut.say("NOOP", "250");
+    chunk(&mut other, &format!("From: a@test.dk\r\n\r\n{}", "x\r\n".repeat(1000)));
+    for client in [&mut cut, &mut other, &mut holder] {
+        client.say("BDAT 0 LAST", "250 2.0.0 queued");
+    }
+    assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
 fn a_header_size_that_cannot_be_kept_is_refused_at_the_start() {
     let started = std::panic::catch_unwind(|| Setup::with(|l| l.header_size = 256_001).start());
     assert!(started.is_err(), "a limit would be another one than was asked for");
