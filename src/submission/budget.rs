@@ -68,14 +68,11 @@ impl Budget {
         Some(turn.since + (self.wait / 2 + earned).min(self.wait * TURN_LASTS))
     }
 
-    /// Makes sure that `share` covers `bytes`; waits for room where there is none.
+    /// Makes sure that `share` covers `bytes`; waits for room where there is none. Who has the turn needs none, and whether it
+    /// still has it is asked before more is waited for ([`turn_ends`](Self::turn_ends)): a message that is there is not too slow.
     pub(super) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
-        if self.cover_at_once(share, bytes) {
+        if self.cover_at_once(share, bytes) || share.turn.is_some() {
             return Ok(());
-        }
-        if share.turn.is_some() {
-            let late = self.turn_ends(share, bytes).is_some_and(|end| end <= Instant::now());
-            return if late { Err(NoRoom::SlowTurn) } else { Ok(()) };
         }
         let missing = u32::try_from(share.missing(bytes)).map_err(|_| NoRoom::Waited)?;
         let _waiting = Waiting::new(&self.waiting);
@@ -205,12 +202,11 @@ mod tests {
         assert_eq!(left(&slow, 1 + mib), Some(wait / 2 + Duration::from_secs(8)));
         assert_eq!(left(&slow, 100 * mib), Some(wait * 6));
         // 1 KiB/s: half the others' waiting time, and no more.
-        for second in 1..5 {
+        for second in 1..=5 {
             tokio::time::advance(Duration::from_secs(1)).await;
             budget.cover(&mut slow, 1 + (second << 10)).await.unwrap();
+            assert_eq!(left(&slow, 1 + (second << 10)), Some(Duration::from_secs(5 - second as u64)));
         }
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(budget.cover(&mut slow, 1 + (5 << 10)).await, Err(NoRoom::SlowTurn));
         slow.release();
         budget.cover(&mut next, 1).await.expect("the turn is the next one's");
         // With room again the turn goes back at once.

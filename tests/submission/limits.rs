@@ -469,6 +469,40 @@ fn chunks_that_come_whole_are_accounted_and_their_message_has_its_time() {
 }
 
 #[test]
+fn messages_that_come_whole_are_accounted_until_they_are_on_disk() {
+    let server = Setup::with(|l| {
+        l.bytes_in_flight = 64 << 10;
+        l.bytes_in_flight_wait = Duration::from_millis(200);
+    })
+    .start();
+    server.spool.hold_back();
+    let message = "From: a@test.dk\r\n\r\nDav\r\n";
+    let by_data = format!("DATA\r\n{message}.\r\n");
+    let by_chunk = format!("BDAT {} LAST\r\n{message}", message.len());
+    let mut clients: Vec<_> = (0..3).map(|_| server.logged_in()).collect();
+    for (client, content) in clients.iter_mut().zip([&by_data, &by_chunk, &by_chunk]) {
+        // In one write, so that nothing of the message is ever waited for.
+        client.send(format!("MAIL FROM:<a@test.dk>\r\nRCPT TO:<b@example.com>\r\n{content}"));
+    }
+    let patience = Instant::now() + Duration::from_secs(10);
+    while server.counters.bytes_in_flight.get() < 64 << 10 {
+        assert!(Instant::now() < patience, "the messages are not counted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The third goes over the limit, as one may. For the fourth there is no room before the disk takes something.
+    std::thread::sleep(Duration::from_millis(100));
+    let mut fourth = server.logged_in();
+    assert!(fourth.mail("a@test.dk", MAIL).starts_with("452 4.3.1"));
+    server.spool.let_go();
+    for (client, data) in clients.iter_mut().zip([true, false, false]) {
+        ["250", "250"].iter().chain(data.then_some(&"354")).for_each(|start| drop(client.hear(start)));
+        client.hear("250 2.0.0 queued");
+    }
+    assert!(fourth.mail("a@test.dk", MAIL).starts_with("250"));
+    assert_eq!(server.counters.bytes_in_flight.get(), 0);
+}
+
+#[test]
 fn a_slow_message_over_the_memory_limit_does_not_hold_up_the_others() {
     let server = Setup::with(|l| {
         l.bytes_in_flight = 64 << 10;
