@@ -248,7 +248,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // A wrong login is answered late: what was said before must not wait for it.
         self.wire.flush().await?;
         let shared = Arc::clone(&self.shared);
-        let checked = shared.logins.check(shared.submitters(), credentials, self.peer).await;
+        let check = shared.logins.check(shared.submitters(), credentials, self.peer);
+        // A stop does not wait for the checks of others, nor for a wrong login's delay.
+        let Some(checked) = shared.shutdown.run_until_cancelled(check).await else { return Err(self.stopping()) };
         let counters = &shared.context.counters;
         let refusal = match checked {
             Login::Right { submitter, remembered } => {
