@@ -165,7 +165,7 @@ impl Intake {
     fn begin_body(&mut self, end: usize, context: &Context) -> Result<Body, Refusal> {
         let first = &mut self.first;
         let block = &first[..end];
-        let bounds = Bounds { lines: context.limits.header_lines, received: context.limits.received };
+        let bounds = Bounds { fields: context.limits.header_fields, received: context.limits.received };
         let header = scan::scan(block, bounds).map_err(|why| policy::bad_header(&why))?;
         let decision = policy::decide(
             &context.directory.load(),

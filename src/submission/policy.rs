@@ -248,7 +248,7 @@ mod tests {
                 "" => ReversePath::Null,
                 address => ReversePath::Mailbox(Mailbox::parse(address).unwrap()),
             };
-            let bounds = crate::message::scan::Bounds { lines: 100, received: 10 };
+            let bounds = crate::message::scan::Bounds { fields: 100, received: 10 };
             let header = crate::message::scan::scan(header.as_bytes(), bounds).unwrap();
             decide(&directory, &self.standings, &[Requirement::Spf], &self.identity, &reverse_path, &header)
                 .map_err(|refusal| refusal.reply.to_string())

@@ -339,10 +339,10 @@ fn the_size_limit_is_what_the_client_sends_to_the_octet() {
 }
 
 #[test]
-fn header_size_lines_and_loops_are_bounded() {
+fn header_size_fields_and_loops_are_bounded() {
     let server = Setup::with(|l| {
         l.header_size = 5_000;
-        l.header_lines = 50;
+        l.header_fields = 50;
         l.received = 3;
     })
     .start();
@@ -362,6 +362,17 @@ fn header_size_lines_and_loops_are_bounded() {
     // Endless headers are not collected.
     let heard = client.mail("a@test.dk", &format!("From: a@test.dk\n{}", field.repeat(2_000)));
     assert!(heard.starts_with("552 5.3.4"), "{heard}");
+}
+
+#[test]
+fn a_to_that_names_as_many_recipients_as_are_offered_is_taken() {
+    let server = Setup::default().start();
+    let mut client = server.logged_in();
+    // As Python's EmailMessage folds them: a long name on one line, its address on the next.
+    let named = |n| format!("Firstname Middlename Lastname {n:04}\n <firstname.lastname{n:04}@example-company.dk>");
+    let to = (0..1000).map(named).collect::<Vec<_>>().join(",\n ");
+    let heard = client.mail("a@test.dk", &format!("From: a@test.dk\nTo: {to}\n\nDav\n"));
+    assert!(heard.starts_with("250"), "{heard}");
 }
 
 #[test]
