@@ -23,9 +23,8 @@ use tokio_util::sync::CancellationToken;
 use self::content::Chunked;
 use self::wire::{Read, Wire};
 use super::budget::Budget;
-use super::intake;
 use super::login::{Login, Logins};
-use super::policy::Identity;
+use super::policy::{self, Identity};
 use super::session::{Next, Overdue, Session};
 use super::{Context, Credentials, Submitters};
 use crate::smtp::{EnhancedCode, Refusal, Reply};
@@ -230,8 +229,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let next = match line.strip_suffix(b"\r") {
             Some(line) if line.len() > limit => self.session.no_line(line, &Refusal::TooLong, now),
             Some(line) => {
-                let context = &self.shared.context;
-                self.session.line(line, now, |path| intake::carries(path, context))
+                let Context { directory, standings, .. } = &self.shared.context;
+                self.session.line(line, now, |path| policy::carries(&directory.load(), standings, path))
             }
             // A lone LF is how one command is smuggled past whoever splits lines at CRLF only.
             None => self.session.no_line(line, &Refusal::Octets, now),

@@ -18,7 +18,7 @@ use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
 use crate::message::{BodyKind, Envelope, Field, Header, Piece, QueueId};
 use crate::route::{Route, RouteKind};
-use crate::smtp::{EnhancedCode, Flaw, Reply, ReversePath};
+use crate::smtp::{EnhancedCode, Flaw, Reply};
 use crate::spool::{self, Draft, Durable, Kind, Lane};
 use crate::time::Timestamp;
 
@@ -387,14 +387,4 @@ fn not_durable(why: &spool::Error) -> Refusal {
         }
         _ => Refusal::new(451, EnhancedCode(4, 3, 0), "spool", "mail cannot be stored at the moment; try again later"),
     }
-}
-
-/// How many octets mail with this reverse path can have, as far as the reverse path tells.
-pub(super) fn carries(reverse_path: &ReversePath, context: &Context) -> u64 {
-    let directory = context.directory.load();
-    let route = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()).and_then(|domain| {
-        let customer = directory.by_domain(domain)?;
-        directory.route(customer, context.standings.get(domain)).map(|route| route.carries())
-    });
-    route.unwrap_or(u64::MAX)
 }
