@@ -135,7 +135,10 @@ impl Intake {
                 first.extend_from_slice(text);
                 let from = std::mem::replace(searched, first.len());
                 match scan::end_of_header(first, from) {
-                    Some(end) => self.header_read(end, context),
+                    Some(end) => match self.begin_body(end, context) {
+                        Ok(body) => self.phase = Phase::Body(Box::new(body)),
+                        Err(refusal) => self.refuse(refusal),
+                    },
                     None if first.len() > context.limits.header_size => self.refuse(header_too_large(&context.limits)),
                     None => {}
                 }
@@ -152,17 +155,10 @@ impl Intake {
     }
 
     /// The header ends at `end` of the first chunk, where the blank line begins.
-    fn header_read(&mut self, end: usize, context: &Context) {
-        if end > context.limits.header_size {
-            return self.refuse(header_too_large(&context.limits));
-        }
-        match self.begin_body(end, context) {
-            Ok(body) => self.phase = Phase::Body(Box::new(body)),
-            Err(refusal) => self.refuse(refusal),
-        }
-    }
-
     fn begin_body(&mut self, end: usize, context: &Context) -> Result<Body, Refusal> {
+        if end > context.limits.header_size {
+            return Err(header_too_large(&context.limits));
+        }
         let first = &mut self.first;
         let block = &first[..end];
         let bounds = Bounds { fields: context.limits.header_fields, received: context.limits.received };
@@ -208,15 +204,11 @@ impl Intake {
         if !ends_with_line {
             self.take(b"\r\n", context);
         }
-        if let Phase::Header { .. } = self.phase {
-            // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
-            self.take(b"\r\n", context);
-            if let Phase::Header { .. } = self.phase {
-                let end = self.first.len() - 2;
-                self.header_read(end, context);
-            }
-        }
-        match self.accept(trace, context).await {
+        let accepted = match self.end(context) {
+            Ok(body) => self.accept(body, trace, context).await,
+            Err(refusal) => Err(refusal),
+        };
+        match accepted {
             Ok(durable) => queued(&durable),
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);
@@ -228,13 +220,24 @@ impl Intake {
         }
     }
 
-    async fn accept(self, trace: &Trace, context: &Context) -> Result<Durable, Refusal> {
-        let Intake { envelope, first, rest, len, phase, share, .. } = self;
-        let Body { header, header_len, decision, hasher } = match phase {
-            Phase::Body(body) => *body,
-            Phase::Refused(refusal) => return Err(*refusal),
-            Phase::Header { .. } => return Err(policy::bad_header(&crate::message::HeaderError::NoFrom)),
-        };
+    /// Takes what was found out about the whole message.
+    fn end(&mut self, context: &Context) -> Result<Body, Refusal> {
+        match std::mem::replace(&mut self.phase, Phase::Header { searched: 0 }) {
+            Phase::Header { .. } => {
+                // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
+                let end = self.first.len();
+                self.first.extend_from_slice(b"\r\n");
+                self.len += 2;
+                self.begin_body(end, context)
+            }
+            Phase::Body(body) => Ok(*body),
+            Phase::Refused(refusal) => Err(*refusal),
+        }
+    }
+
+    async fn accept(self, body: Body, trace: &Trace, context: &Context) -> Result<Durable, Refusal> {
+        let Intake { envelope, first, rest, len, share, .. } = self;
+        let Body { header, header_len, decision, hasher } = body;
         let (id, now) = (QueueId::next(), Timestamp::now());
         let mut added = Vec::new();
         if !header.has_date {
