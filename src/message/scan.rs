@@ -24,7 +24,8 @@ pub struct Header {
     pub bulk: bool,
     /// What X-Mailjet-Prio asks for.
     pub priority: Option<Urgency>,
-    /// Where fields stand that go no further, in order: Bcc, Resent-Bcc, and a Date or Message-ID that is empty and thus missing.
+    /// Where fields stand that go no further, in order: Bcc, Resent-Bcc, Return-Path (RFC 5321 §4.4: only the server that delivers
+    /// writes it), and a Date or Message-ID that is empty and thus missing.
     pub cut: Vec<Range<usize>>,
 }
 
@@ -88,6 +89,9 @@ const DATE: usize = 1;
 const MESSAGE_ID: usize = 5;
 const SENDER: usize = 7;
 
+/// Fields that are not for the recipients.
+const CUT: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
+
 /// Reads a header block: fields with CRLF line ends, without the blank line.
 pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let mut once: [Option<&[u8]>; ONCE.len()] = [None; ONCE.len()];
@@ -115,7 +119,7 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
             }
         } else if field.is("Received") {
             received += 1;
-        } else if field.is("Bcc") || field.is("Resent-Bcc") {
+        } else if CUT.iter().any(|name| field.is(name)) {
             cut.push(offset..offset + raw.len());
         } else if field.is("Precedence") {
             let value = word(&field);
@@ -212,6 +216,14 @@ mod tests {
         let mut bytes = block.as_bytes().to_vec();
         cut(&mut bytes, &header.cut);
         assert_eq!(String::from_utf8(bytes).unwrap(), block.replace("BCC: x@y.dk,\r\n z@y.dk\r\n", ""));
+    }
+
+    #[test]
+    fn what_is_not_for_the_recipients_is_cut() {
+        let block = "return-path: <x@evil.dk>\r\nFrom: a@test.dk\r\nReturn-Path:\r\n <y@evil.dk>\r\nResent-Bcc: x@y.dk\r\nX: y\r\n";
+        let mut bytes = block.as_bytes().to_vec();
+        cut(&mut bytes, &scanned(block).unwrap().cut);
+        assert_eq!(String::from_utf8(bytes).unwrap(), "From: a@test.dk\r\nX: y\r\n");
     }
 
     #[test]

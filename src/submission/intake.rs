@@ -2,8 +2,8 @@
 //! signed, made durable and answered.
 //!
 //! What is refused is remembered, its memory given back, and the rest of the message read to nowhere: the answer comes once,
-//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc and an empty
-//! Date or Message-ID are cut, and a missing last CRLF or blank line is added.
+//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc, Return-Path
+//! and an empty Date or Message-ID are cut, and a missing last CRLF or blank line is added.
 
 use std::sync::Arc;
 
