@@ -81,6 +81,8 @@ pub(super) struct Connection<S> {
     shared: Arc<Shared>,
     session: Session,
     chunked: Option<Box<Chunked>>,
+    /// Octets of a line without an end that are not kept.
+    dropped: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -92,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         session: Session,
     ) -> Self {
         let wire = Wire::new(stream, shared.context.limits.reply_timeout, &shared.shutdown);
-        Connection { wire, peer, tls, shared, session, chunked: None }
+        Connection { wire, peer, tls, shared, session, chunked: None, dropped: 0 }
     }
 
     /// Says hello. Not called after STARTTLS, where the client speaks first.
@@ -215,17 +217,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn next_line(&mut self) -> Result<Option<Next>, Broken> {
         let now = Instant::now();
         let pending = self.wire.pending();
+        let secret =
+            self.session.is_logging_in() || pending.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
+        let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
         let Some(len) = memchr::memchr(b'\n', pending) else {
-            if pending.len() > OVERLONG {
+            // No more than tells that it is too long: nobody has logged in yet.
+            self.dropped += self.wire.keep(limit + 2);
+            if self.wire.pending().len() + self.dropped > OVERLONG {
                 let reply = Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line");
                 return Err(self.close("line", reply));
             }
             return Ok(None);
         };
         let line = &pending[..len];
-        let secret =
-            self.session.is_logging_in() || line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
-        let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
+        self.dropped = 0;
         let next = match line.strip_suffix(b"\r") {
             Some(line) if line.len() > limit => self.session.no_line(line, &Refusal::TooLong, now),
             Some(line) => {

@@ -386,6 +386,36 @@ fn line_length_is_bounded() {
 }
 
 #[test]
+fn a_command_line_is_read_to_its_end_however_it_is_cut_and_not_for_ever() {
+    let server = Setup::default().start();
+    let mut client = server.connect();
+    client.say("EHLO x", "250");
+    let line = |len| "x".repeat(len);
+    for (pieces, reply) in [
+        (vec![line(4096), "\r\n".to_owned()], "500 5.5.1 command not recognized"),
+        (vec![line(4095), "\r".to_owned(), "\n".to_owned()], "500 5.5.1 command not recognized"),
+        (vec![line(4097), "\r\n".to_owned()], "500 5.5.2 this line is too long"),
+        (vec![line(50_000) + "\r", "\n".to_owned()], "500 5.5.2 this line is too long"),
+        (vec![line(5_000), line(5_000), line(5_000) + "\r\n"], "500 5.5.2 this line is too long"),
+        (vec![line(50_000), "\n".to_owned()], "500 5.5.2 a command holds printable characters"),
+        (vec![format!("AUTH PLAIN {}", line(12_000)), "\r\n".to_owned()], "501"),
+        (vec![format!("AUTH PLAIN {}", line(30_000)), "\r\n".to_owned()], "500 5.5.2 this line is too long"),
+    ] {
+        for piece in pieces {
+            client.send(piece);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        client.hear(reply);
+    }
+    for _ in 0..7 {
+        client.send(line(10_000));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    client.hear("421 4.5.2 there is no end to this line");
+    client.closed();
+}
+
+#[test]
 fn memory_is_shared_by_all_and_who_finds_none_hears_452() {
     let server = Setup::with(|l| {
         l.bytes_in_flight = 1 << 20;
