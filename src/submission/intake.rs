@@ -12,7 +12,7 @@ use super::policy::{self, Decision, Identity, Refusal};
 use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
-use crate::dkim::{BodyHasher, Job};
+use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{Event, EventKind};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
@@ -57,10 +57,15 @@ enum Phase {
 }
 
 struct Body {
+    checked: Checked,
+    hasher: BodyHasher,
+}
+
+/// What the header led to.
+struct Checked {
     header: Header,
     header_len: usize,
     decision: Decision,
-    hasher: BodyHasher,
 }
 
 impl Intake {
@@ -195,7 +200,7 @@ impl Intake {
             let rest = first.split_off(CHUNK);
             append(&mut self.first, &mut self.rest, &rest);
         }
-        Ok(Body { header, header_len, decision, hasher })
+        Ok(Body { checked: Checked { header, header_len, decision }, hasher })
     }
 
     /// Ends the message: signs it, makes it durable, and gives the answer. `ends_with_line` is false where the last line has no
@@ -205,7 +210,7 @@ impl Intake {
             self.take(b"\r\n", context);
         }
         let accepted = match self.end(context) {
-            Ok(body) => self.accept(body, trace, context).await,
+            Ok((checked, body)) => self.accept(checked, body, trace, context).await,
             Err(refusal) => Err(refusal),
         };
         match accepted {
@@ -221,23 +226,30 @@ impl Intake {
     }
 
     /// Takes what was found out about the whole message.
-    fn end(&mut self, context: &Context) -> Result<Body, Refusal> {
-        match std::mem::replace(&mut self.phase, Phase::Header { searched: 0 }) {
+    fn end(&mut self, context: &Context) -> Result<(Checked, BodyHash), Refusal> {
+        let Body { checked, hasher } = match std::mem::replace(&mut self.phase, Phase::Header { searched: 0 }) {
             Phase::Header { .. } => {
                 // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
                 let end = self.first.len();
                 self.first.extend_from_slice(b"\r\n");
                 self.len += 2;
-                self.begin_body(end, context)
+                self.begin_body(end, context)?
             }
-            Phase::Body(body) => Ok(*body),
-            Phase::Refused(refusal) => Err(*refusal),
-        }
+            Phase::Body(body) => *body,
+            Phase::Refused(refusal) => return Err(*refusal),
+        };
+        Ok((checked, hasher.finish()))
     }
 
-    async fn accept(self, body: Body, trace: &Trace, context: &Context) -> Result<Durable, Refusal> {
+    async fn accept(
+        self,
+        checked: Checked,
+        body: BodyHash,
+        trace: &Trace,
+        context: &Context,
+    ) -> Result<Durable, Refusal> {
         let Intake { envelope, first, rest, len, share, .. } = self;
-        let Body { header, header_len, decision, hasher } = body;
+        let Checked { header, header_len, decision } = checked;
         let (id, now) = (QueueId::next(), Timestamp::now());
         let mut added = Vec::new();
         if !header.has_date {
@@ -250,7 +262,7 @@ impl Intake {
         });
         let added_len = added.len();
         added.extend_from_slice(&first[..header_len]);
-        let job = Job { signer: Arc::clone(&decision.signer), header: added, body: hasher.finish(), now };
+        let job = Job { signer: Arc::clone(&decision.signer), header: added, body, now };
         let signed = context.workers.sign(job).await.map_err(|why| {
             tracing::error!(domain = %decision.from_domain, %why, "message not signed");
             policy::unsigned(&decision.from_domain, &why.to_string())
