@@ -139,7 +139,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let (mut tried, mut again) = (false, 0);
     let mut outcome = Outcome::default();
     // On a stop the transaction under way ends; the ones after it are left to the next start.
-    while outcome.trouble.is_none() && outcome.unreadable.is_none() && !inner.stop.is_cancelled() {
+    while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
         let Some(mut group) = groups.pop_front() else { break };
         let taken = inner.routes().take(&route.id, group.len(), Timestamp::now());
         if taken == 0 {
@@ -166,7 +166,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         groups.retain(|group| !group.is_empty());
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
-        outcome.unreadable = part.unreadable;
+        outcome.hold = part.hold;
         outcome.reports_success = part.reports_success;
     }
     if !tried {
