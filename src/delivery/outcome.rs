@@ -121,6 +121,6 @@ pub struct Outcome {
     pub again: Vec<usize>,
     /// The server takes DSN parameters (RFC 3461), so that reporting a success is its duty now.
     pub reports_success: bool,
-    /// Why the message is to be held, nothing of it sent: the spool could not give its bytes.
+    /// Why the message is to be held, nothing of it sent: the spool could not give its bytes, or its signatures have expired.
     pub hold: Option<String>,
 }
