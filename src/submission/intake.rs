@@ -188,6 +188,9 @@ impl Intake {
         let (kept, body) = (&first[..header_len], &first[header_len + 2..]);
         let in_ascii = is_ascii_on(decision.route.kind, kept);
         let envelope = &mut self.envelope;
+        // RFC 6532 §3 lets the header of a MIME part be in UTF-8, too, and only a reading of all the body would tell. It is not
+        // asked for: a body that is not ASCII is nearly always text, and would bounce off every server without SMTPUTF8. So such a
+        // server may get a file name's octets as they are, as it gets them from clients that never asked for SMTPUTF8.
         envelope.smtputf8 = (self.client_takes_utf8 && !in_ascii)
             || envelope.recipients.iter().any(|r| r.address.needs_smtputf8())
             || envelope.reverse_path.mailbox().is_some_and(|m| m.needs_smtputf8());
