@@ -1,6 +1,6 @@
 //! Customers: whose domains, whose key, which way out. Built by configuration, replaced as a whole by a reload.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -199,6 +199,7 @@ pub struct Tier {
 pub struct Directory {
     customers: BTreeMap<CustomerId, Arc<Customer>>,
     by_domain: HashMap<Domain, Arc<Customer>>,
+    bounce_domains: HashSet<Domain>,
     tiers: BTreeMap<String, Tier>,
 }
 
@@ -210,6 +211,7 @@ impl Directory {
             for domain in customer.domains.keys() {
                 directory.by_domain.insert(domain.clone(), Arc::clone(&customer));
             }
+            directory.bounce_domains.extend(customer.bounce_domains.iter().cloned());
             directory.customers.insert(customer.id.clone(), customer);
         }
         directory
@@ -218,6 +220,11 @@ impl Directory {
     /// The customer that owns a From domain (exact name).
     pub fn by_domain(&self, domain: &Domain) -> Option<&Arc<Customer>> {
         self.by_domain.get(domain)
+    }
+
+    /// Whether it is a bounce domain, of whichever customers: several may share one.
+    pub fn is_bounce_domain(&self, domain: &Domain) -> bool {
+        self.bounce_domains.contains(domain)
     }
 
     /// A customer by its id.

@@ -14,6 +14,8 @@ mod clock;
 mod crowded;
 #[path = "queue/doubts.rs"]
 mod doubts;
+#[path = "queue/expired.rs"]
+mod expired;
 #[path = "queue/overdue.rs"]
 mod overdue;
 #[path = "queue/rig.rs"]

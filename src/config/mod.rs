@@ -117,7 +117,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let mut onboarding = server::onboarding(&onboarding_table, &state_dir, address, patience.retry.give_up);
 
     let tiers = server::tiers(root);
-    let signing = signing::defaults(&root.table("dkim"));
+    let signing = signing::defaults(&root.table("dkim"), patience.retry.give_up);
     let defaults = customer::Defaults {
         bulk,
         bounce_mail,

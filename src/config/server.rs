@@ -147,7 +147,7 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
         minimum_rate_grace: table.or("minimum_rate_grace", usual.minimum_rate_grace),
         message_size: size(table, "message_size", usual.message_size),
         header_size: usize::try_from(size(table, "header_size", usual.header_size as u64)).unwrap_or(usize::MAX),
-        header_lines: table.number("header_lines", 1..=100_000, usual.header_lines),
+        header_fields: table.number("header_fields", 1..=100_000, usual.header_fields),
         line_length: table.number("line_length", 78..=1_000_000, usual.line_length),
         received: table.number("received", 1..=1000, usual.received),
         bytes_in_flight: size(table, "bytes_in_flight", usual.bytes_in_flight),

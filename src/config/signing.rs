@@ -29,14 +29,15 @@ struct Second {
     key: PathBuf,
 }
 
-/// Reads `[dkim]` of the server file.
-pub(super) fn defaults(table: &Table<'_>) -> SigningDefaults {
+/// Reads `[dkim]` of the server file. `give_up` is how long mail waits in the queue.
+pub(super) fn defaults(table: &Table<'_>, give_up: Duration) -> SigningDefaults {
     let both = [("simple", Canonicalization::Simple), ("relaxed", Canonicalization::Relaxed)];
     let header_canonicalization = table.choice("header_canonicalization", &both).unwrap_or_default();
     let body_canonicalization = table.choice("body_canonicalization", &both).unwrap_or_default();
     let expires = table.get::<Duration>("expires");
-    if expires.is_some_and(|after| after < Duration::from_secs(86_400)) {
-        let what = "is shorter than a day: mail that waits at the customer's server would arrive with a dead signature";
+    if expires.is_some_and(|after| after < give_up.saturating_add(Duration::from_secs(86_400))) {
+        let what = "should be a day longer than [retry] give_up: mail that waits in the queue for longer is held instead of \
+                    sent, and what waits at the customer's server arrives with a dead signature";
         table.warning("expires", what);
     }
     let headers = header_list(table);

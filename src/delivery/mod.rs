@@ -108,7 +108,7 @@ impl Delivery {
     ) -> Outcome {
         let outcome = match Body::open(bytes, extra_header, route.kind).await {
             Ok(body) => self.transact(route, record, &body, recipients).await,
-            Err(Unreadable(reason)) => Outcome { unreadable: Some(reason), ..Outcome::default() },
+            Err(Unreadable(reason)) => Outcome { hold: Some(reason), ..Outcome::default() },
         };
         self.shared.counters.count(route.id.as_str(), &outcome);
         outcome

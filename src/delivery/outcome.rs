@@ -121,6 +121,6 @@ pub struct Outcome {
     pub again: Vec<usize>,
     /// The server takes DSN parameters (RFC 3461), so that reporting a success is its duty now.
     pub reports_success: bool,
-    /// The spool could not give the message's bytes, with the reason: nothing was sent, the record is to be held.
-    pub unreadable: Option<String>,
+    /// Why the message is to be held, nothing of it sent: the spool could not give its bytes, or its signatures have expired.
+    pub hold: Option<String>,
 }

@@ -209,7 +209,7 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
             // Half a message must not look whole: the connection is dropped without a dot.
             Err(Unreadable(reason)) => {
                 connection.out.clear();
-                return done(Outcome { unreadable: Some(reason), ..Outcome::default() }, false);
+                return done(Outcome { hold: Some(reason), ..Outcome::default() }, false);
             }
         };
         if let Err(why) = connection.send(timeouts.data_block).await {

@@ -12,7 +12,7 @@ use super::canonical::{Body, Canonicalization, Sink};
 /// The length of a SHA-256 in base64.
 const HASH_LEN: usize = 44;
 
-/// Takes the body while it streams in.
+/// Takes the body while it streams in. It allocates nothing, and is of some size for that.
 pub struct BodyHasher {
     relaxed: Option<Stream>,
     simple: Option<Stream>,
@@ -30,10 +30,11 @@ impl BodyHasher {
     pub fn new(wanted: impl IntoIterator<Item = Canonicalization>) -> Self {
         let mut hasher = BodyHasher { relaxed: None, simple: None };
         for how in wanted {
-            match how {
-                Canonicalization::Relaxed => hasher.relaxed = Some(Stream::new(how)),
-                Canonicalization::Simple => hasher.simple = Some(Stream::new(how)),
-            }
+            let stream = match how {
+                Canonicalization::Relaxed => &mut hasher.relaxed,
+                Canonicalization::Simple => &mut hasher.simple,
+            };
+            stream.get_or_insert_with(|| Stream::new(how));
         }
         hasher
     }
@@ -64,33 +65,32 @@ impl BodyHash {
 
 struct Stream {
     body: Body,
-    hash: Context,
+    gathered: Gathered,
 }
 
 impl Stream {
     fn new(how: Canonicalization) -> Self {
-        Stream { body: Body::new(how), hash: Context::new(&SHA256) }
+        let gathered = Gathered { hash: Context::new(&SHA256), buffer: [0; GATHER], len: 0 };
+        Stream { body: Body::new(how), gathered }
     }
 
     fn update(&mut self, chunk: &[u8]) {
-        let mut gathered = Gathered::new(&mut self.hash);
-        self.body.update(chunk, &mut gathered);
-        gathered.flush();
+        self.body.update(chunk, &mut self.gathered);
     }
 
     fn finish(mut self) -> [u8; HASH_LEN] {
-        let mut gathered = Gathered::new(&mut self.hash);
-        self.body.finish(&mut gathered);
-        gathered.flush();
+        self.body.finish(&mut self.gathered);
+        self.gathered.flush();
         let mut text = [0; HASH_LEN];
-        BASE64.encode_slice(self.hash.finish(), &mut text).expect("32 octets are 44 characters");
+        BASE64.encode_slice(self.gathered.hash.finish(), &mut text).expect("32 octets are 44 characters");
         text
     }
 }
 
 /// Gathers short pieces, because a call of the hash costs as much as hashing tens of octets; long ones go straight through.
-struct Gathered<'a> {
-    hash: &'a mut Context,
+/// That goes on from one update to the next: a body of stuffed dots comes in millions of them, of a few octets each.
+struct Gathered {
+    hash: Context,
     buffer: [u8; GATHER],
     len: usize,
 }
@@ -101,19 +101,14 @@ const LONG: usize = 1024;
 /// What is copied at once.
 const BLOCK: usize = 32;
 
-impl<'a> Gathered<'a> {
-    #[inline(always)]
-    fn new(hash: &'a mut Context) -> Self {
-        Gathered { hash, buffer: [0; GATHER], len: 0 }
-    }
-
+impl Gathered {
     fn flush(&mut self) {
         self.hash.update(&self.buffer[..self.len]);
         self.len = 0;
     }
 }
 
-impl Sink for Gathered<'_> {
+impl Sink for Gathered {
     #[inline(always)]
     fn put(&mut self, octets: &[u8]) {
         if octets.len() >= LONG {
@@ -146,5 +141,28 @@ impl Sink for Gathered<'_> {
             }
         }
         self.put(&whole[part]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Canonicalization::{Relaxed, Simple};
+    use super::*;
+
+    #[test]
+    fn octets_that_come_one_by_one_are_gathered_and_hash_to_the_same() {
+        let body = "dav  igen\r\n.\r\n".repeat(GATHER);
+        let hash = |piece: usize| {
+            let mut hasher = BodyHasher::new([Relaxed, Simple]);
+            body.as_bytes().chunks(piece).for_each(|chunk| hasher.update(chunk));
+            hasher.finish()
+        };
+        let whole = hash(body.len());
+        for piece in [1, 7, LONG - 1, LONG, GATHER + 1] {
+            assert_eq!(hash(piece), whole, "{piece} at a time");
+        }
+        let mut stream = Stream::new(Relaxed);
+        ["a", "b\r\n", "c"].iter().for_each(|chunk| stream.update(chunk.as_bytes()));
+        assert_eq!(stream.gathered.len, 5, "no call of the hash for a few octets");
     }
 }

@@ -14,6 +14,7 @@
 pub mod body;
 pub mod canonical;
 mod der;
+mod expiry;
 mod fold;
 pub mod headers;
 pub mod key;
@@ -26,6 +27,7 @@ pub mod workers;
 
 pub use body::{BodyHash, BodyHasher};
 pub use canonical::Canonicalization;
+pub use expiry::expiry;
 pub use headers::HeaderList;
 pub use key::{KeyError, SigningKey};
 pub use record::KeyRecord;

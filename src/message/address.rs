@@ -22,6 +22,9 @@ pub enum AddressError {
         "is not of the form \"Name\" <address>: a name with a colon or semicolon needs its quotes, and no group is taken"
     )]
     Group,
+    /// A name with an `@` that no quotes hold together: Outlook writes `'a@test.dk' <a@test.dk>`.
+    #[error("is not of the form \"Name\" <address>: a name with an @ needs double quotes, or is left out")]
+    Name,
     /// No `name <address>` and no `address`.
     #[error("is not of the form \"Name\" <address>")]
     Syntax,
@@ -56,8 +59,8 @@ pub fn single(value: &[u8]) -> Result<Mailbox, AddressError> {
             // No angle brackets: what was read so far is the local part.
             Some(b'@') => {
                 cursor.pos = start;
-                let mailbox = cursor.address()?;
-                return cursor.ended().map(|()| mailbox);
+                let bare = cursor.address().and_then(|mailbox| cursor.ended().map(|()| mailbox));
+                return bare.map_err(|why| if cursor.opens_bracket() { AddressError::Name } else { why });
             }
             Some(b'"') => cursor.quoted()?,
             Some(b',') => return Err(AddressError::Several),
@@ -155,6 +158,11 @@ impl Cursor<'_> {
         }
     }
 
+    /// Whether angle brackets follow with no comma before them: what was taken for an address was meant as a name.
+    fn opens_bracket(&self) -> bool {
+        self.text[self.pos..].iter().find(|b| b",<".contains(b)) == Some(&b'<')
+    }
+
     /// Nothing but space may follow.
     fn ended(&mut self) -> Result<(), AddressError> {
         self.skip_space()?;
@@ -199,7 +207,10 @@ mod tests {
             (b" a, b@evil.dk", AddressError::Several),
             (b" a@test.dk,", AddressError::Several),
             (b" x: a@test.dk;", AddressError::Group),
-            (b" a@test.dk <b@evil.dk>", AddressError::Syntax),
+            (b" a@test.dk <b@evil.dk>", AddressError::Name),
+            (b" 'a@test.dk' <a@test.dk>", AddressError::Name),
+            (b" Hansen a@test.dk <a@test.dk>", AddressError::Name),
+            (b" a@test.dk, <b@evil.dk>", AddressError::Several),
             (b" <a@test.dk> <b@evil.dk>", AddressError::Syntax),
             (b" <a@test.dk> b@evil.dk", AddressError::Syntax),
             (b" <@evil.dk:a@test.dk>", AddressError::Syntax),
@@ -223,6 +234,7 @@ mod tests {
             let why = single(value.as_bytes()).unwrap_err();
             assert!(why.to_string().contains("colon or semicolon needs its quotes"), "{why}");
         }
+        assert!(single(b"\"'a@test.dk'\" <a@test.dk>").is_ok(), "with the quotes that are asked for");
         for value in ["a@bl\u{e5}b\u{c6}r.dk", "<a@test\u{3002}dk>", "X <a@test.dk.>", "a@stra\u{df}e.de"] {
             assert!(matches!(single(value.as_bytes()), Err(AddressError::Form(_))), "{value}");
         }

@@ -24,7 +24,8 @@ pub struct Header {
     pub bulk: bool,
     /// What X-Mailjet-Prio asks for.
     pub priority: Option<Urgency>,
-    /// Where fields stand that go no further, in order: Bcc, Resent-Bcc, and a Date or Message-ID that is empty and thus missing.
+    /// Where fields stand that go no further, in order: Bcc, Resent-Bcc, Return-Path (RFC 5321 §4.4: only the server that delivers
+    /// writes it), and a Date or Message-ID that is empty and thus missing.
     pub cut: Vec<Range<usize>>,
 }
 
@@ -64,9 +65,9 @@ pub enum HeaderError {
         #[source]
         why: AddressError,
     },
-    /// Too many lines.
-    #[error("the header has more than {0} lines")]
-    Lines(usize),
+    /// Too many fields.
+    #[error("the header has more than {0} fields")]
+    Fields(usize),
     /// Too many Received fields.
     #[error("the message has passed more than {0} servers: it goes in circles")]
     Loop(usize),
@@ -75,8 +76,8 @@ pub enum HeaderError {
 /// How much a header may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Lines.
-    pub lines: usize,
+    /// Fields. Of how many lines is not bounded: those of a long To are many, and cost no more than their octets.
+    pub fields: usize,
     /// Received fields.
     pub received: usize,
 }
@@ -88,18 +89,21 @@ const DATE: usize = 1;
 const MESSAGE_ID: usize = 5;
 const SENDER: usize = 7;
 
+/// Fields that are not for the recipients.
+const CUT: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
+
 /// Reads a header block: fields with CRLF line ends, without the blank line.
 pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let mut once: [Option<&[u8]>; ONCE.len()] = [None; ONCE.len()];
     let (mut bulk, mut priority, mut cut, mut received) = (false, None, Vec::new(), 0);
     let (mut line, mut offset) = (1, 0);
-    for field in fields(block) {
+    for (before, field) in fields(block).enumerate() {
         let field = field.map_err(|text| HeaderError::NotAField { line, text: excerpt(text) })?;
+        if before >= bounds.fields {
+            return Err(HeaderError::Fields(bounds.fields));
+        }
         let raw = field.raw();
         line += memchr::memchr_iter(b'\n', raw).count();
-        if line > bounds.lines + 1 {
-            return Err(HeaderError::Lines(bounds.lines));
-        }
         // RFC 6376 §2.8: white space is space and tab. OpenDKIM takes these for white space, too, dkimpy and Mail::DKIM do so at
         // the ends of a value. Other controls are text to all of them.
         if let Some(at) = memchr::memchr2(0x0b, 0x0c, raw) {
@@ -115,7 +119,7 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
             }
         } else if field.is("Received") {
             received += 1;
-        } else if field.is("Bcc") || field.is("Resent-Bcc") {
+        } else if CUT.iter().any(|name| field.is(name)) {
             cut.push(offset..offset + raw.len());
         } else if field.is("Precedence") {
             let value = word(&field);
@@ -194,7 +198,7 @@ pub fn end_of_header(text: &[u8], from: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { lines: 10, received: 2 };
+    const BOUNDS: Bounds = Bounds { fields: 10, received: 2 };
 
     fn scanned(block: &str) -> Result<Header, HeaderError> {
         scan(block.as_bytes(), BOUNDS)
@@ -212,6 +216,14 @@ mod tests {
         let mut bytes = block.as_bytes().to_vec();
         cut(&mut bytes, &header.cut);
         assert_eq!(String::from_utf8(bytes).unwrap(), block.replace("BCC: x@y.dk,\r\n z@y.dk\r\n", ""));
+    }
+
+    #[test]
+    fn what_is_not_for_the_recipients_is_cut() {
+        let block = "return-path: <x@evil.dk>\r\nFrom: a@test.dk\r\nReturn-Path:\r\n <y@evil.dk>\r\nResent-Bcc: x@y.dk\r\nX: y\r\n";
+        let mut bytes = block.as_bytes().to_vec();
+        cut(&mut bytes, &scanned(block).unwrap().cut);
+        assert_eq!(String::from_utf8(bytes).unwrap(), "From: a@test.dk\r\nX: y\r\n");
     }
 
     #[test]
@@ -266,9 +278,9 @@ mod tests {
 
     #[test]
     fn bounds_hold() {
-        let long = format!("From: a@test.dk\r\nX: a\r\n{}", " b\r\n".repeat(8));
-        assert!(scanned(&long).is_ok());
-        assert_eq!(scanned(&(long + " c\r\n")), Err(HeaderError::Lines(10)));
+        let many = format!("From: a@test.dk\r\nTo: a\r\n{}{}", " b\r\n".repeat(1000), "X: y\r\n".repeat(8));
+        assert!(scanned(&many).is_ok());
+        assert_eq!(scanned(&(many + "X: y\r\n")), Err(HeaderError::Fields(10)));
         let passed = format!("From: a@test.dk\r\n{}", "Received: x\r\n".repeat(3));
         assert_eq!(scanned(&passed), Err(HeaderError::Loop(2)));
     }

@@ -93,7 +93,7 @@ pub fn decide(
         counts,
         waited_for_caps: own_waiting,
         delay_notified: record.delay_notified,
-        hold: outcome.unreadable.clone(),
+        hold: outcome.hold.clone(),
     });
     for heard in &outcome.recipients {
         decision.apply(record, route, heard, now);
@@ -102,7 +102,7 @@ pub fn decide(
             decision.relayed.push((heard.index, heard.reply.clone()));
         }
     }
-    if let Some(why) = &outcome.unreadable {
+    if let Some(why) = &outcome.hold {
         let mut event = record_event(EventKind::Held, record, now);
         event.detail = Some(why.clone());
         decision.events.push(event);
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_message_whose_bytes_cannot_be_read_is_held_and_never_expires() {
-        let outcome = Outcome { unreadable: Some("checksum".into()), ..Outcome::default() };
+        let outcome = Outcome { hold: Some("checksum".into()), ..Outcome::default() };
         let route = RouteId::new("r");
         let decision = decide(&record(), &route, &outcome, &Patience::default(), at(9 * DAY, DAY), 0.5);
         assert_eq!(kinds(&decision), [EventKind::Held]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::bounce::{Action, Content, Report};
 use crate::customer::Customer;
 use crate::delivery::{Outcome, Trouble};
+use crate::dkim;
 use crate::events::EventKind;
 use crate::message::QueueId;
 use crate::queue::Inner;
@@ -136,10 +137,10 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, began);
     let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
     let mut groups = VecDeque::from([in_turn(&lease.record)]);
-    let (mut tried, mut again) = (false, 0);
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { hold: no_longer_signed(inner, &lease, began), ..Outcome::default() };
+    let (mut tried, mut again) = (outcome.hold.is_some(), 0);
     // On a stop the transaction under way ends; the ones after it are left to the next start.
-    while outcome.trouble.is_none() && outcome.unreadable.is_none() && !inner.stop.is_cancelled() {
+    while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
         let Some(mut group) = groups.pop_front() else { break };
         let taken = inner.routes().take(&route.id, group.len(), Timestamp::now());
         if taken == 0 {
@@ -166,7 +167,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         groups.retain(|group| !group.is_empty());
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
-        outcome.unreadable = part.unreadable;
+        outcome.hold = part.hold;
         outcome.reports_success = part.reports_success;
     }
     if !tried {
@@ -177,6 +178,17 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
     let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
     apply(inner, lease, decision).await;
+}
+
+/// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. A clock that has
+/// just leapt ahead does not tell.
+fn no_longer_signed(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
+    let expired = dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
+    let id = lease.record.id;
+    Some(format!(
+        "its DKIM signature expired at {expired} ([dkim] expires), and nothing is signed twice. Have it sent again, and end this one \
+         with `postbud queue bounce {id}` or `postbud queue remove {id}`"
+    ))
 }
 
 /// The recipients still waiting, each attempt beginning with another one: a server that closes the connection at the first of them
@@ -234,7 +246,8 @@ pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) 
             _ => 0,
         };
         if event.event == EventKind::Held {
-            inner.alert(None, None, format!("message {} is held", event.id.as_deref().unwrap_or_default()));
+            let (id, why) = (event.id.as_deref().unwrap_or_default(), event.detail.as_deref().unwrap_or_default());
+            inner.alert(None, None, format!("message {id} is held: {why}"));
         }
         inner.parts.events.emit(event);
     }

@@ -63,7 +63,7 @@ pub struct Mail {
     pub smtputf8: bool,
     /// RET (RFC 3461).
     pub ret: Option<Ret>,
-    /// ENVID, xtext kept.
+    /// ENVID, xtext kept; an empty one is none.
     pub envid: Option<String>,
 }
 
@@ -244,7 +244,7 @@ fn mail(rest: &str) -> Result<Mail, Refusal> {
             }
             n if n.eq_ignore_ascii_case("RET") => set(&mut mail.ret, value.and_then(Ret::parse), "RET")?,
             n if n.eq_ignore_ascii_case("ENVID") => {
-                let legal = value.filter(|v| (1..=100).contains(&v.len()) && dsn::is_xtext(v));
+                let legal = value.filter(|v| v.len() <= 100 && dsn::is_xtext(v));
                 set(&mut mail.envid, legal.map(str::to_owned), "ENVID")?;
             }
             // Whom the client says the mail is from (RFC 4954 §5). No other server is trusted to say so here: as with AUTH=<>.
@@ -256,6 +256,8 @@ fn mail(rest: &str) -> Result<Mail, Refusal> {
             _ => return Err(MAIL),
         }
     }
+    // RFC 3461 §4.4: xtext may be empty. Sent on, it would tell nobody anything.
+    mail.envid = mail.envid.filter(|envid| !envid.is_empty());
     Ok(mail)
 }
 
@@ -420,6 +422,8 @@ mod tests {
         let Ok(Command::Mail(mail)) = Command::parse(line) else { panic!() };
         assert_eq!((mail.size, mail.smtputf8, mail.ret), (Some(10), true, Some(Ret::Headers)));
         assert_eq!(mail.envid.as_deref(), Some("x+2By"));
+        let Ok(Command::Mail(mail)) = Command::parse(b"MAIL FROM:<a@test.dk> ENVID=") else { panic!() };
+        assert_eq!(mail.envid, None);
         for (parameter, refusal) in [
             ("SIZE=1 SIZE=2", Refusal::Value("SIZE")),
             ("SIZE=-1", Refusal::Value("SIZE")),
@@ -429,6 +433,8 @@ mod tests {
             ("SMTPUTF8=1", Refusal::Value("SMTPUTF8")),
             ("XFOO=1", Refusal::Parameter("XFOO".into())),
             ("ENVID=a=b", Refusal::Value("ENVID")),
+            ("ENVID", Refusal::Value("ENVID")),
+            ("ENVID= ENVID=a", Refusal::Value("ENVID")),
             ("=x", MAIL),
             ("-X=1", MAIL),
             ("<b@test.dk>", MAIL),

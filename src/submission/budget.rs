@@ -68,14 +68,11 @@ impl Budget {
         Some(turn.since + (self.wait / 2 + earned).min(self.wait * TURN_LASTS))
     }
 
-    /// Makes sure that `share` covers `bytes`; waits for room where there is none.
+    /// Makes sure that `share` covers `bytes`; waits for room where there is none. Who has the turn needs none, and whether it
+    /// still has it is asked before more is waited for ([`turn_ends`](Self::turn_ends)): a message that is there is not too slow.
     pub(super) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
-        if self.cover_at_once(share, bytes) {
+        if self.cover_at_once(share, bytes) || share.turn.is_some() {
             return Ok(());
-        }
-        if share.turn.is_some() {
-            let late = self.turn_ends(share, bytes).is_some_and(|end| end <= Instant::now());
-            return if late { Err(NoRoom::SlowTurn) } else { Ok(()) };
         }
         let missing = u32::try_from(share.missing(bytes)).map_err(|_| NoRoom::Waited)?;
         let _waiting = Waiting::new(&self.waiting);
@@ -94,15 +91,15 @@ impl Budget {
     }
 
     /// Whether there is room for `bytes` without waiting; `share` covers them then. A message that had the turn does not need
-    /// it any more: it is another's.
+    /// it any more: it is another's. Nothing need be missing for that: what was cut from a message made it smaller.
     pub(super) fn cover_at_once(&self, share: &mut Share, bytes: usize) -> bool {
         let missing = share.missing(bytes);
         if missing > 0 {
             let Ok(missing) = u32::try_from(missing) else { return false };
             let Ok(more) = Arc::clone(&self.steps).try_acquire_many_owned(missing) else { return false };
             share.add(more);
-            share.turn = None;
         }
+        share.turn = None;
         true
     }
 }
@@ -205,12 +202,11 @@ mod tests {
         assert_eq!(left(&slow, 1 + mib), Some(wait / 2 + Duration::from_secs(8)));
         assert_eq!(left(&slow, 100 * mib), Some(wait * 6));
         // 1 KiB/s: half the others' waiting time, and no more.
-        for second in 1..5 {
+        for second in 1..=5 {
             tokio::time::advance(Duration::from_secs(1)).await;
             budget.cover(&mut slow, 1 + (second << 10)).await.unwrap();
+            assert_eq!(left(&slow, 1 + (second << 10)), Some(Duration::from_secs(5 - second as u64)));
         }
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(budget.cover(&mut slow, 1 + (5 << 10)).await, Err(NoRoom::SlowTurn));
         slow.release();
         budget.cover(&mut next, 1).await.expect("the turn is the next one's");
         // With room again the turn goes back at once.
@@ -231,6 +227,19 @@ mod tests {
         drop(first);
         assert!(budget.cover_at_once(&mut slow, 1));
         assert_eq!((budget.turn_ends(&slow, 1), gauge.get()), (None, STEP as i64));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_became_smaller_gives_its_turn_back() {
+        let budget = Budget::new(2 * STEP as u64, Duration::from_secs(10), Gauge::default());
+        let (mut first, mut cut, mut next) = (budget.share(), budget.share(), budget.share());
+        budget.cover(&mut first, STEP).await.unwrap();
+        budget.cover(&mut cut, STEP).await.unwrap();
+        budget.cover(&mut cut, STEP + 1).await.expect("the turn");
+        // A long Bcc is cut once the header is whole.
+        assert!(budget.cover_at_once(&mut cut, STEP - 1));
+        assert_eq!(budget.turn_ends(&cut, STEP - 1), None);
+        budget.cover(&mut next, 1).await.expect("the turn is the next one's");
     }
 
     #[tokio::test(start_paused = true)]

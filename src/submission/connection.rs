@@ -23,9 +23,8 @@ use tokio_util::sync::CancellationToken;
 use self::content::Chunked;
 use self::wire::{Read, Wire};
 use super::budget::Budget;
-use super::intake;
 use super::login::{Login, Logins};
-use super::policy::Identity;
+use super::policy::{self, Identity};
 use super::session::{Next, Overdue, Session};
 use super::{Context, Credentials, Submitters};
 use crate::smtp::{EnhancedCode, Refusal, Reply};
@@ -82,6 +81,8 @@ pub(super) struct Connection<S> {
     shared: Arc<Shared>,
     session: Session,
     chunked: Option<Box<Chunked>>,
+    /// Octets of a line without an end that are not kept.
+    dropped: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -93,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         session: Session,
     ) -> Self {
         let wire = Wire::new(stream, shared.context.limits.reply_timeout, &shared.shutdown);
-        Connection { wire, peer, tls, shared, session, chunked: None }
+        Connection { wire, peer, tls, shared, session, chunked: None, dropped: 0 }
     }
 
     /// Says hello. Not called after STARTTLS, where the client speaks first.
@@ -171,10 +172,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let due = [Some(until), self.session.deadline().map(|(due, _)| due), self.chunk_due()];
             let due = due.into_iter().flatten().min().unwrap_or(until);
+            // A client that sends as fast as we read would never let the alarm ring.
             if Instant::now() >= due {
                 self.late(until)?;
-                continue;
             }
+            // In any case, though it may return at once: here Tokio lets this thread's other connections have their turn.
             match self.wire.read(due, true).await? {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
@@ -215,22 +217,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn next_line(&mut self) -> Result<Option<Next>, Broken> {
         let now = Instant::now();
         let pending = self.wire.pending();
+        let secret =
+            self.session.is_logging_in() || pending.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
+        let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
         let Some(len) = memchr::memchr(b'\n', pending) else {
-            if pending.len() > OVERLONG {
+            // No more than tells that it is too long: nobody has logged in yet.
+            self.dropped += self.wire.keep(limit + 2);
+            if self.wire.pending().len() + self.dropped > OVERLONG {
                 let reply = Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line");
                 return Err(self.close("line", reply));
             }
             return Ok(None);
         };
         let line = &pending[..len];
-        let secret =
-            self.session.is_logging_in() || line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
-        let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
+        self.dropped = 0;
         let next = match line.strip_suffix(b"\r") {
             Some(line) if line.len() > limit => self.session.no_line(line, &Refusal::TooLong, now),
             Some(line) => {
-                let context = &self.shared.context;
-                self.session.line(line, now, |path| intake::carries(path, context))
+                let Context { directory, standings, .. } = &self.shared.context;
+                self.session.line(line, now, |path| policy::carries(&directory.load(), standings, path))
             }
             // A lone LF is how one command is smuggled past whoever splits lines at CRLF only.
             None => self.session.no_line(line, &Refusal::Octets, now),
@@ -247,7 +252,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // A wrong login is answered late: what was said before must not wait for it.
         self.wire.flush().await?;
         let shared = Arc::clone(&self.shared);
-        let checked = shared.logins.check(shared.submitters(), credentials, self.peer).await;
+        let check = shared.logins.check(shared.submitters(), credentials, self.peer);
+        // A stop does not wait for the checks of others, nor for a wrong login's delay.
+        let Some(checked) = shared.shutdown.run_until_cancelled(check).await else { return Err(self.stopping()) };
         let counters = &shared.context.counters;
         let refusal = match checked {
             Login::Right { submitter, remembered } => {

@@ -2,8 +2,8 @@
 //! signed, made durable and answered.
 //!
 //! What is refused is remembered, its memory given back, and the rest of the message read to nowhere: the answer comes once,
-//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc and an empty
-//! Date or Message-ID are cut, and a missing last CRLF or blank line is added.
+//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc, Return-Path
+//! and an empty Date or Message-ID are cut, and a missing last CRLF or blank line is added.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use super::policy::{self, Decision, Identity, Refusal};
 use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
-use crate::dkim::{BodyHasher, Job};
+use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{Event, EventKind};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
 use crate::message::{BodyKind, Envelope, Field, Header, Piece, QueueId};
 use crate::route::{Route, RouteKind};
-use crate::smtp::{EnhancedCode, Flaw, Reply, ReversePath};
+use crate::smtp::{EnhancedCode, Flaw, Reply};
 use crate::spool::{self, Draft, Durable, Kind, Lane};
 use crate::time::Timestamp;
 
@@ -57,10 +57,15 @@ enum Phase {
 }
 
 struct Body {
+    checked: Checked,
+    hasher: BodyHasher,
+}
+
+/// What the header led to.
+struct Checked {
     header: Header,
     header_len: usize,
     decision: Decision,
-    hasher: BodyHasher,
 }
 
 impl Intake {
@@ -135,7 +140,10 @@ impl Intake {
                 first.extend_from_slice(text);
                 let from = std::mem::replace(searched, first.len());
                 match scan::end_of_header(first, from) {
-                    Some(end) => self.header_read(end, context),
+                    Some(end) => match self.begin_body(end, context) {
+                        Ok(body) => self.phase = Phase::Body(Box::new(body)),
+                        Err(refusal) => self.refuse(refusal),
+                    },
                     None if first.len() > context.limits.header_size => self.refuse(header_too_large(&context.limits)),
                     None => {}
                 }
@@ -152,20 +160,13 @@ impl Intake {
     }
 
     /// The header ends at `end` of the first chunk, where the blank line begins.
-    fn header_read(&mut self, end: usize, context: &Context) {
-        if end > context.limits.header_size {
-            return self.refuse(header_too_large(&context.limits));
-        }
-        match self.begin_body(end, context) {
-            Ok(body) => self.phase = Phase::Body(Box::new(body)),
-            Err(refusal) => self.refuse(refusal),
-        }
-    }
-
     fn begin_body(&mut self, end: usize, context: &Context) -> Result<Body, Refusal> {
+        if end > context.limits.header_size {
+            return Err(header_too_large(&context.limits));
+        }
         let first = &mut self.first;
         let block = &first[..end];
-        let bounds = Bounds { lines: context.limits.header_lines, received: context.limits.received };
+        let bounds = Bounds { fields: context.limits.header_fields, received: context.limits.received };
         let header = scan::scan(block, bounds).map_err(|why| policy::bad_header(&why))?;
         let decision = policy::decide(
             &context.directory.load(),
@@ -187,6 +188,9 @@ impl Intake {
         let (kept, body) = (&first[..header_len], &first[header_len + 2..]);
         let in_ascii = is_ascii_on(decision.route.kind, kept);
         let envelope = &mut self.envelope;
+        // RFC 6532 §3 lets the header of a MIME part be in UTF-8, too, and only a reading of all the body would tell. It is not
+        // asked for: a body that is not ASCII is nearly always text, and would bounce off every server without SMTPUTF8. So such a
+        // server may get a file name's octets as they are, as it gets them from clients that never asked for SMTPUTF8.
         envelope.smtputf8 = (self.client_takes_utf8 && !in_ascii)
             || envelope.recipients.iter().any(|r| r.address.needs_smtputf8())
             || envelope.reverse_path.mailbox().is_some_and(|m| m.needs_smtputf8());
@@ -199,7 +203,7 @@ impl Intake {
             let rest = first.split_off(CHUNK);
             append(&mut self.first, &mut self.rest, &rest);
         }
-        Ok(Body { header, header_len, decision, hasher })
+        Ok(Body { checked: Checked { header, header_len, decision }, hasher })
     }
 
     /// Ends the message: signs it, makes it durable, and gives the answer. `ends_with_line` is false where the last line has no
@@ -208,15 +212,11 @@ impl Intake {
         if !ends_with_line {
             self.take(b"\r\n", context);
         }
-        if let Phase::Header { .. } = self.phase {
-            // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
-            self.take(b"\r\n", context);
-            if let Phase::Header { .. } = self.phase {
-                let end = self.first.len() - 2;
-                self.header_read(end, context);
-            }
-        }
-        match self.accept(trace, context).await {
+        let accepted = match self.end(context) {
+            Ok((checked, body)) => self.accept(checked, body, trace, context).await,
+            Err(refusal) => Err(refusal),
+        };
+        match accepted {
             Ok(durable) => queued(&durable),
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);
@@ -228,13 +228,31 @@ impl Intake {
         }
     }
 
-    async fn accept(self, trace: &Trace, context: &Context) -> Result<Durable, Refusal> {
-        let Intake { envelope, first, rest, len, phase, share, .. } = self;
-        let Body { header, header_len, decision, hasher } = match phase {
+    /// Takes what was found out about the whole message.
+    fn end(&mut self, context: &Context) -> Result<(Checked, BodyHash), Refusal> {
+        let Body { checked, hasher } = match std::mem::replace(&mut self.phase, Phase::Header { searched: 0 }) {
+            Phase::Header { .. } => {
+                // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
+                let end = self.first.len();
+                self.first.extend_from_slice(b"\r\n");
+                self.len += 2;
+                self.begin_body(end, context)?
+            }
             Phase::Body(body) => *body,
             Phase::Refused(refusal) => return Err(*refusal),
-            Phase::Header { .. } => return Err(policy::bad_header(&crate::message::HeaderError::NoFrom)),
         };
+        Ok((checked, hasher.finish()))
+    }
+
+    async fn accept(
+        self,
+        checked: Checked,
+        body: BodyHash,
+        trace: &Trace,
+        context: &Context,
+    ) -> Result<Durable, Refusal> {
+        let Intake { envelope, first, rest, len, share, .. } = self;
+        let Checked { header, header_len, decision } = checked;
         let (id, now) = (QueueId::next(), Timestamp::now());
         let mut added = Vec::new();
         if !header.has_date {
@@ -247,7 +265,7 @@ impl Intake {
         });
         let added_len = added.len();
         added.extend_from_slice(&first[..header_len]);
-        let job = Job { signer: Arc::clone(&decision.signer), header: added, body: hasher.finish(), now };
+        let job = Job { signer: Arc::clone(&decision.signer), header: added, body, now };
         let signed = context.workers.sign(job).await.map_err(|why| {
             tracing::error!(domain = %decision.from_domain, %why, "message not signed");
             policy::unsigned(&decision.from_domain, &why.to_string())
@@ -387,14 +405,4 @@ fn not_durable(why: &spool::Error) -> Refusal {
         }
         _ => Refusal::new(451, EnhancedCode(4, 3, 0), "spool", "mail cannot be stored at the moment; try again later"),
     }
-}
-
-/// How many octets mail with this reverse path can have, as far as the reverse path tells.
-pub(super) fn carries(reverse_path: &ReversePath, context: &Context) -> u64 {
-    let directory = context.directory.load();
-    let route = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()).and_then(|domain| {
-        let customer = directory.by_domain(domain)?;
-        directory.route(customer, context.standings.get(domain)).map(|route| route.carries())
-    });
-    route.unwrap_or(u64::MAX)
 }

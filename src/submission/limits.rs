@@ -50,8 +50,9 @@ pub struct Limits {
     pub message_size: u64,
     /// Octets of the header block, at most [`MAX_HEADER_SIZE`]; more hear 552 5.3.4.
     pub header_size: usize,
-    /// Lines of the header block; more hear 550 5.6.0.
-    pub header_lines: usize,
+    /// Fields of the header block; more hear 550 5.6.0. Not lines: a To that names as many recipients as a message may have takes
+    /// more of them than there may be fields.
+    pub header_fields: usize,
     /// Octets of a line without its CRLF (RFC 5322 §2.1.1); more hear 550 5.6.0.
     pub line_length: usize,
     /// Received fields; more are a loop, 554 5.4.6 (RFC 5321 §6.3).
@@ -102,7 +103,7 @@ impl Default for Limits {
             minimum_rate_grace: Duration::from_secs(30),
             message_size: 25 << 20,
             header_size: MAX_HEADER_SIZE,
-            header_lines: 1_000,
+            header_fields: 1_000,
             line_length: 998,
             received: 50,
             bytes_in_flight: 256 << 20,

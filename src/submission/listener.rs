@@ -257,7 +257,9 @@ impl Listener {
     async fn shake_hands(&self, tls: &ServerTls, stream: TcpStream, peer: IpAddr) -> Option<TlsStream<TcpStream>> {
         let counters = &self.shared.context.counters;
         let handshake = TlsAcceptor::from(tls.config()).accept(stream);
-        match tokio::time::timeout(self.shared.context.limits.handshake_timeout, handshake).await {
+        let handshake = tokio::time::timeout(self.shared.context.limits.handshake_timeout, handshake);
+        // A stop does not wait for it. There is no way to say so: the client expects TLS.
+        match self.shared.shutdown.run_until_cancelled(handshake).await? {
             Ok(Ok(stream)) => {
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
                 counters.handshake(if resumed { "resumed" } else { "full" });

@@ -129,6 +129,21 @@ pub(super) fn decide(
     })
 }
 
+/// How many octets mail with this reverse path can have, as far as the reverse path tells: From decides the route, and may be in
+/// any domain of the customer ([`check_reverse_path`]).
+pub(super) fn carries(directory: &Directory, standings: &Standings, reverse_path: &ReversePath) -> u64 {
+    let Some(domain) = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()) else { return u64::MAX };
+    if directory.is_bounce_domain(domain) {
+        return u64::MAX;
+    }
+    let routes = directory
+        .by_domain(domain)
+        .into_iter()
+        .flat_map(|customer| customer.domains.keys().filter_map(|from| directory.route(customer, standings.get(from))));
+    // With no route at all it is refused for another reason, once From is known.
+    routes.map(|route| route.carries()).max().unwrap_or(u64::MAX)
+}
+
 /// The refusal of a message that cannot be signed: it waits at webCRM, and nothing leaves unsigned.
 pub(super) fn unsigned(from_domain: &Domain, why: &str) -> Refusal {
     let text = format!("the DKIM key of \"{from_domain}\" cannot be used at the moment; the operator is told");
@@ -206,7 +221,7 @@ mod tests {
     use super::*;
     use crate::customer::{Standing, Tier};
     use crate::message::CustomerId;
-    use crate::route::Route;
+    use crate::route::{ADDED, Route};
     use crate::submission::Allowed;
     use crate::test_customers::{self, domain, ed25519, mailjet};
 
@@ -218,6 +233,13 @@ mod tests {
         Customer {
             bounce_domains: vec![domain("bounce.webcrm.com")],
             ..test_customers::customer(id, domains.iter().map(|name| ed25519(name)), via)
+        }
+    }
+
+    fn path(mail_from: &str) -> ReversePath {
+        match mail_from {
+            "" => ReversePath::Null,
+            address => ReversePath::Mailbox(Mailbox::parse(address).unwrap()),
         }
     }
 
@@ -244,11 +266,8 @@ mod tests {
             let tier = Tier { route: route("mailjet.starter"), requires: self.tier_requires.clone() };
             let tiers = BTreeMap::from([("starter".to_owned(), tier)]);
             let directory = Directory::new(vec![self.mailjet.clone(), self.own.clone()], tiers);
-            let reverse_path = match mail_from {
-                "" => ReversePath::Null,
-                address => ReversePath::Mailbox(Mailbox::parse(address).unwrap()),
-            };
-            let bounds = crate::message::scan::Bounds { lines: 100, received: 10 };
+            let reverse_path = path(mail_from);
+            let bounds = crate::message::scan::Bounds { fields: 100, received: 10 };
             let header = crate::message::scan::scan(header.as_bytes(), bounds).unwrap();
             decide(&directory, &self.standings, &[Requirement::Spf], &self.identity, &reverse_path, &header)
                 .map_err(|refusal| refusal.reply.to_string())
@@ -331,5 +350,25 @@ mod tests {
         let mut world = World::new();
         world.tier_requires = vec![Requirement::Ownership];
         assert!(world.refusal("a@acme.dk", "From: a@acme.dk\r\n").contains("its ownership step"));
+    }
+    #[test]
+    fn a_reverse_path_bounds_the_size_by_the_largest_route_that_its_mail_could_take() {
+        let World { mailjet, mut own, standings, .. } = World::new();
+        own.bounce_domains.push(domain("gmail.com"));
+        let tier = |id: &str, message_size, requires: &[Requirement]| {
+            let route = Arc::new(Route { message_size, ..test_customers::route(id, "smarthost.test") });
+            (id.to_owned(), Tier { route, requires: requires.to_vec() })
+        };
+        let tiers = [tier("starter", 50_000, &[]), tier("trusted", 90_000, &[Requirement::Spf])];
+        let directory = Directory::new(vec![mailjet, own], BTreeMap::from(tiers));
+        let carries = |mail_from: &str| carries(&directory, &standings, &path(mail_from));
+        assert_eq!(carries("a@acme.dk"), 50_000 - ADDED);
+        // From may be in the other domain, whose tier takes more.
+        standings.replace(HashMap::from([(domain("news.acme.dk"), Standing::default().with(Requirement::Spf))]));
+        assert_eq!(carries("a@acme.dk"), 90_000 - ADDED);
+        // These tell nothing about From.
+        for mail_from in ["", "a@[192.0.2.1]", "x@bounce.webcrm.com", "a@gmail.com", "a@elsewhere.dk"] {
+            assert_eq!(carries(mail_from), u64::MAX, "{mail_from}");
+        }
     }
 }

@@ -283,7 +283,7 @@ async fn damaged_bytes_are_reported_and_never_ended_by_a_dot() {
     let damaged = message_of(&["x@test.net"], &["A: b\r\n\r\n", "smuggled\n.\nMAIL FROM:<x>\r\n"]);
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &damaged).await;
     assert!(outcome.recipients.is_empty());
-    assert!(outcome.unreadable.is_some(), "{outcome:?}");
+    assert!(outcome.hold.is_some(), "{outcome:?}");
 }
 
 #[tokio::test]

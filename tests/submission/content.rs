@@ -99,6 +99,10 @@ fn what_does_not_leave_needs_no_extension() {
     assert_eq!(needs("test.dk", "Bcc: S\u{f8}ren <x@y.dk>\r\n", "Hej"), seven);
     assert_eq!(needs("test.dk", "Subject: S\u{f8}ren\r\nBcc: x@y.dk\r\n", "Hej"), eight);
     assert_eq!(needs("test.dk", "Bcc: x@y.dk\r\n", "S\u{f8}ren"), (BodyKind::EightBit, false));
+    // The header of a part would need SMTPUTF8 by the letter; it passes for text.
+    let part = "--x\r\nContent-Disposition: attachment; filename=\"S\u{f8}ren.pdf\"\r\n\r\nHej\r\n--x--";
+    let multipart = "Content-Type: multipart/mixed; boundary=x\r\n";
+    assert_eq!(needs("test.dk", multipart, part), (BodyKind::EightBit, false));
     // What steers Mailjet goes to Mailjet only.
     assert_eq!(needs("test.dk", "X-MJ-CustomID: S\u{f8}ren\r\n", "Hej"), eight);
     assert_eq!(needs("own.dk", "X-MJ-CustomID: S\u{f8}ren\r\n", "Hej"), seven);

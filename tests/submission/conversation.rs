@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::intake_spool::{Outcome, text};
 use crate::support::{PASSWORD, Setup, USERNAME, base64, plain};
@@ -415,7 +416,7 @@ fn a_message_is_kept_though_the_client_is_gone() {
     let mut client = server.logged_in();
     client.begin("a@test.dk");
     client.send(format!("{}.\r\n", MAIL.replace('\n', "\r\n")));
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     drop(client);
     server.spool.let_go();
     server.spool.wait_for(1);
@@ -430,7 +431,7 @@ fn a_stop_says_421_between_messages_and_finishes_the_one_under_way() {
     read_away.send("BDAT 1000000 LAST\r\nFrom");
     busy.begin("a@test.dk");
     busy.send("From: a@test.dk\r\n");
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50));
     server.shutdown.cancel();
     idle.hear("421 4.3.2");
     idle.closed();
@@ -442,6 +443,30 @@ fn a_stop_says_421_between_messages_and_finishes_the_one_under_way() {
     drop((idle, busy));
     server.stop();
     assert!(std::net::TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_who_is_not_sending_mail() {
+    let server = Setup::with(|limits| {
+        limits.login_delay = Duration::from_secs(60);
+        limits.longest_login_delay = Duration::from_secs(60);
+        limits.handshake_timeout = Duration::from_secs(60);
+    })
+    .start();
+    let mut wrong = server.connect();
+    wrong.say("EHLO x", "250");
+    wrong.send(format!("AUTH PLAIN {}\r\n", plain(USERNAME, "wrong")));
+    let mut starting = server.connect();
+    starting.say("EHLO x", "250");
+    starting.say("STARTTLS", "220");
+    let implicit = std::net::TcpStream::connect(server.implicit).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    server.shutdown.cancel();
+    wrong.hear("421 4.3.2");
+    wrong.closed();
+    starting.closed();
+    server.stop();
+    drop(implicit);
 }
 
 /// Everything logged in this process.

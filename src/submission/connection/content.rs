@@ -44,10 +44,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Some(flaw) = reader.flaw() {
                 intake.refuse(intake::flawed(flaw, limits));
             }
+            // Also at its end: what came in one piece is held until it is signed and on disk, however long that takes.
+            self.cover(&mut pace, &mut intake).await;
             if taken.end {
                 break;
             }
-            self.cover(&mut pace, &mut intake).await;
             self.wire.flush().await?;
             self.read_content(&pace, &mut intake).await?;
         }
@@ -91,15 +92,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wire.flush().await?;
             self.read_content(&chunked.pace, &mut chunked.intake).await?;
         }
+        // A chunk that came in one piece is not accounted yet, and the message goes on being held.
+        self.cover(&mut chunked.pace, &mut chunked.intake).await;
         if last || chunked.intake.is_refused() {
             // RFC 3030 §2: after a refusal the chunks still to come are answered with 503.
             let ends_with_line = chunked.reader.is_at_line_start();
             return self.finish(chunked.intake, ends_with_line).await;
-        }
-        // A chunk that came in one piece is not accounted yet, and the message goes on being held.
-        self.cover(&mut chunked.pace, &mut chunked.intake).await;
-        if chunked.intake.is_refused() {
-            return self.finish(chunked.intake, true).await;
         }
         chunked.until = self.content_until(&chunked.pace);
         self.chunked = Some(chunked);

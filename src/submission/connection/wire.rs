@@ -67,6 +67,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.taken += len;
     }
 
+    /// Of what is pending keeps the first octets and the last one, which may be the CR of a line end: no more than `len` in all.
+    /// Returns how many octets are dropped.
+    pub(super) fn keep(&mut self, len: usize) -> usize {
+        let dropped = self.pending().len().saturating_sub(len);
+        let from = self.taken + len - 1;
+        if dropped > 0 {
+            let middle = from..from + dropped;
+            self.input[middle.clone()].zeroize();
+            self.input.drain(middle);
+        }
+        dropped
+    }
+
     /// Appends a reply to those that the next [`flush`](Self::flush) writes.
     pub(super) fn say(&mut self, reply: &Reply) {
         reply.write_to(&mut self.output);
@@ -76,9 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) async fn read(&mut self, until: Instant, idle: bool) -> io::Result<Read> {
         self.input.drain(..self.taken);
         self.taken = 0;
-        if self.input.is_empty() {
-            self.input = Vec::new();
-        }
+        // Who waits holds no more than what is pending, whatever came at once before.
+        self.input.shrink_to_fit();
         let Wire { stream, input, alarm, stopping, .. } = self;
         poll_fn(|cx| {
             // On the stack and only for as long as this poll takes: a connection that waits holds no buffer.

@@ -8,7 +8,7 @@ use postbud::message::address::single;
 use postbud::message::scan::{Bounds, cut, end_of_header, scan};
 use postbud::smtp::Mailbox;
 
-const BOUNDS: Bounds = Bounds { lines: 200, received: 20 };
+const BOUNDS: Bounds = Bounds { fields: 200, received: 20 };
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(mailbox) = single(input) {
