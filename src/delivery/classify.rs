@@ -53,9 +53,9 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         (_, Signal::TooBusy) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
-        // A server that is out of room may be so for this message's size only; one that is there to relay and does not is set
-        // up wrongly, for this recipient or for all: mail waits for that to be mended.
-        (_, Signal::OutOfOrder | Signal::NoRelay) => (Verdict::Deferred, Scope::Route, Some(doubt())),
+        // A server that is out of room may be so for this message's size only; one that is there to relay and does not, or wants
+        // another login, is set up wrongly, for this recipient or for all: mail waits for that to be mended.
+        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::MayWantLogin) => (Verdict::Deferred, Scope::Route, Some(doubt())),
         (_, Signal::Closing | Signal::Sequence) => (Verdict::Deferred, Scope::Session, Some(doubt())),
         (Phase::Rcpt, _) => (by_code, Scope::Recipient, None),
         (_, Signal::InternalSpoof) => (by_code, Scope::Recipient, None),
@@ -78,10 +78,15 @@ fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Con
             "the login {} was refused: correct the username and password in the customer's file and reload",
             context.username.map_or_else(String::new, |name| format!("\"{name}\""))
         ),
+        (_, Signal::MayWantLogin) if context.username.is_some() => {
+            "the server does not take our login for this: check that the account may send, and to this recipient (a distribution \
+             list may ask for senders that have logged in)"
+                .to_owned()
+        }
         (_, Signal::WantsLogin) if context.username.is_some() => {
             "the server does not take our login for this: check that the account may send".to_owned()
         }
-        (_, Signal::WantsLogin) => {
+        (_, Signal::WantsLogin | Signal::MayWantLogin) => {
             format!("the server wants a login, or must allow {egress} to send without one: set username and password, or add {egress} there")
         }
         (_, Signal::InternalSpoof) => format!(
@@ -216,7 +221,12 @@ mod tests {
             (Rcpt, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dR?"),
             (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied", "dR?"),
             (Rcpt, "550 5.7.1 blocked by policy", "fr-"),
-            (Rcpt, "550 5.7.1 Authentication required", "dR!"),
+            // Without a code for it, it may be this recipient's (hMailServer's distribution lists).
+            (Rcpt, "550 5.7.1 Authentication required", "dR?"),
+            (Rcpt, "550 SMTP authentication required.", "dR?"),
+            (Rcpt, "530 5.7.1 Authentication required", "dR!"),
+            (Rcpt, "550 5.7.57 Client not authenticated", "dR!"),
+            (Mail, "550 5.7.1 Authentication required", "dR!"),
             (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
             (Rcpt, "503 5.5.1 need MAIL", "ds?"),
             // To a recipient about that recipient, although the words are a route's elsewhere.

@@ -68,6 +68,8 @@ pub enum Signal {
     Quota,
     /// It wants a login that it did not get, or does not take this kind of login any more.
     WantsLogin,
+    /// At RCPT it speaks of a login and has no code for it: of ours, or of what this recipient (a distribution list) asks of senders.
+    MayWantLogin,
     /// It will not take mail for others from us.
     NoRelay,
     /// It protects its own domain against senders from outside, and takes us for one.
@@ -88,7 +90,12 @@ impl Signal {
         match by_codes_and_words(phase, reply, text, context) {
             // A server that takes another recipient takes our mail: whatever it says, it says of this one.
             Signal::TooBusy if phase == Phase::Rcpt && context.took_another && reply.code == 421 => Signal::Closing,
-            Signal::TooBusy | Signal::Quota | Signal::WantsLogin | Signal::NoRelay | Signal::OutOfOrder
+            Signal::TooBusy
+            | Signal::Quota
+            | Signal::WantsLogin
+            | Signal::MayWantLogin
+            | Signal::NoRelay
+            | Signal::OutOfOrder
                 if phase == Phase::Rcpt && context.took_another =>
             {
                 Signal::Plain
@@ -152,8 +159,11 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
             "starttls command first",
         ])
         && !says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
-    if reply.code == 530 || code(7, 57) || code(7, 30) || of_login {
+    if reply.code == 530 || code(7, 57) || code(7, 30) {
         return Signal::WantsLogin;
+    }
+    if of_login {
+        return if to_one { Signal::MayWantLogin } else { Signal::WantsLogin };
     }
     if reply.code == 503 {
         return Signal::Sequence;
