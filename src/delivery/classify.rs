@@ -55,7 +55,9 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // A server that is out of room may be so for this message's size only; one that is there to relay and does not, or wants
         // another login, is set up wrongly, for this recipient or for all: mail waits for that to be mended.
-        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::MayWantLogin) => (Verdict::Deferred, Scope::Route, Some(doubt())),
+        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::MayWantLogin) => {
+            (Verdict::Deferred, Scope::Route, Some(doubt()))
+        }
         (_, Signal::Closing | Signal::Sequence) => (Verdict::Deferred, Scope::Session, Some(doubt())),
         (Phase::Rcpt, _) => (by_code, Scope::Recipient, None),
         (_, Signal::InternalSpoof) => (by_code, Scope::Recipient, None),
