@@ -55,7 +55,7 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // A server that is out of room may be so for this message's size only; one that is there to relay and does not, or wants
         // another login, is set up wrongly, for this recipient or for all: mail waits for that to be mended.
-        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::MayWantLogin) => {
+        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::Barred | Signal::MayWantLogin) => {
             (Verdict::Deferred, Scope::Route, Some(doubt()))
         }
         (_, Signal::Closing | Signal::Sequence) => (Verdict::Deferred, Scope::Session, Some(doubt())),
@@ -97,6 +97,10 @@ fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Con
         ),
         (_, Signal::NoRelay) => format!(
             "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
+        ),
+        (_, Signal::Barred) => format!(
+            "the server takes no mail from {egress}: allow {egress} there (allow list, connector or mynetworks); if a block list has \
+             it, have it taken off; if it is our name (HELO), that must lead to {egress}"
         ),
         (_, Signal::SendAs) => {
             "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
@@ -222,6 +226,22 @@ mod tests {
             (Rcpt, "554 5.7.1 <x@other.dk>: Relay access denied", "dR?"),
             (Rcpt, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dR?"),
             (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied", "dR?"),
+            // We may not connect from there, said when a recipient is named: it is so for all of them.
+            (Rcpt, "554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dR?"),
+            (Rcpt, "554 5.7.1 Service unavailable; Client host [40.74.40.57] blocked using zen.spamhaus.org", "dR?"),
+            (Rcpt, "550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dR?"),
+            (Rcpt, "504 5.5.2 <out>: Helo command rejected: need fully-qualified hostname", "dR?"),
+            (Rcpt, "550 5.7.606 Access denied, banned sending IP [40.74.40.57]", "dR?"),
+            (Mail, "554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dR?"),
+            (Rcpt, "554 5.7.1 Service unavailable; Sender address [a@test.dk] blocked using dbl.spamhaus.org", "fr-"),
+            (End, "554 5.7.1 Blocked using a list of links", "fm-"),
+            // Google's relay, with a mailbox's code.
+            (
+                Rcpt,
+                "450 4.2.1 Peak SMTP relay limit exceeded for customer. For more about SMTP relay sending limits see https://x",
+                "dRb",
+            ),
+            (Rcpt, "550 5.7.1 Daily SMTP relay limit exceeded for customer", "dRb"),
             (Rcpt, "550 5.7.1 blocked by policy", "fr-"),
             // Without a code for it, it may be this recipient's (hMailServer's distribution lists).
             (Rcpt, "550 5.7.1 Authentication required", "dR?"),
@@ -273,6 +293,8 @@ mod tests {
             ("554 5.7.1 <x@other.dk>: Relay access denied", "fr-"),
             ("550 5.7.1 Authentication required", "fr-"),
             ("530 5.7.1 no", "fr-"),
+            ("554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "fr-"),
+            ("450 4.2.1 Peak SMTP relay limit exceeded for customer", "dr-"),
             ("554 5.2.0 Submission quota exceeded", "fr-"),
             ("450 4.7.1 Error: rate limit exceeded", "dr-"),
             ("452 4.3.1 disk full", "dr-"),
@@ -310,6 +332,11 @@ mod tests {
             let other = classify(phase, &reply(text), &context(false));
             assert!(!other.advice.is_some_and(|advice| advice.contains("its own domain")), "{text}");
         }
+        // What it says of our address is so for others' domains, too: none of its mail is bounced for that.
+        let barred =
+            classify(Rcpt, &reply("554 5.7.1 <x[40.74.40.57]>: Client host rejected: Access denied"), &context(true));
+        assert_eq!(short(&barred), "dR?");
+        assert!(barred.advice.is_some_and(|advice| advice.contains("allow 40.74.40.57 there")));
         let unknown = classify(Rcpt, &reply("550 5.1.1 no such user"), &context(true));
         assert_eq!(unknown.advice, None);
     }

@@ -72,6 +72,8 @@ pub enum Signal {
     MayWantLogin,
     /// It will not take mail for others from us.
     NoRelay,
+    /// It takes no mail from our address, whoever it is for; servers that say so at RCPT do it for every recipient.
+    Barred,
     /// It protects its own domain against senders from outside, and takes us for one.
     InternalSpoof,
     /// We may not send as this sender.
@@ -95,6 +97,7 @@ impl Signal {
             | Signal::WantsLogin
             | Signal::MayWantLogin
             | Signal::NoRelay
+            | Signal::Barred
             | Signal::OutOfOrder
                 if phase == Phase::Rcpt && context.took_another =>
             {
@@ -113,6 +116,10 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     let to_one = phase == Phase::Rcpt;
     // A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
     let of_mailbox = to_one && subject(2) && !code(2, 0);
+    // Google's, of all that its customer relays, although it has a mailbox's code.
+    if says(&["relay limit exceeded"]) {
+        return if reply.is_transient() { Signal::TooBusy } else { Signal::Quota };
+    }
     let of_sending =
         ["sending quota", "sending limit", "submission quota", "daily limit", "daily quota", "daily user sending"];
     let quota = says(&of_sending)
@@ -167,6 +174,17 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     }
     if reply.code == 503 {
         return Signal::Sequence;
+    }
+    // Of the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a block list is the content's.
+    let barred = says(&[
+        "client host rejected",
+        "helo command rejected",
+        "invalid credentials for relay",
+        "banned sending ip",
+        "blocked using",
+    ]);
+    if barred && phase != Phase::End && !says(&["sender address", "recipient address"]) {
+        return Signal::Barred;
     }
     if own_server && context.internal && phase != Phase::Mail && says_internal_spoof(reply, &says, &code, &subject) {
         return Signal::InternalSpoof;
