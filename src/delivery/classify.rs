@@ -113,11 +113,19 @@ fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Con
     })
 }
 
-/// `try again in 5 minutes`: how long the server asks us to wait, where it says so in a form that is surely meant so.
+/// `try again in 5 minutes`, `wait 30 seconds`: how long the server asks us to wait, where it says so in a form that is surely
+/// meant so (`3 connections in 60 seconds` is the window it counts in). Never longer than an allowance is waited for: a server that
+/// means more says it again.
 fn pause_named_in(text: &str) -> Option<Duration> {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ')' | '(')).collect();
-    words.windows(3).find_map(|three| {
-        let [before, number, unit] = three else { return None };
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ')' | '('));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    (0..words.len()).find_map(|at| {
+        let (before, [word, number, unit, ..]) = words.split_at(at) else { return None };
+        let asked = match *word {
+            "wait" => true,
+            "in" | "after" => before.last().is_some_and(|word| matches!(*word, "again" | "later" | "retry")),
+            _ => false,
+        };
         let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
         let unit = match *unit {
             "s" | "sec" | "secs" | "second" | "seconds" => 1,
@@ -125,7 +133,7 @@ fn pause_named_in(text: &str) -> Option<Duration> {
             "h" | "hour" | "hours" => 3600,
             _ => return None,
         };
-        matches!(*before, "in" | "after" | "wait").then(|| Duration::from_secs(number.saturating_mul(unit).min(86_400)))
+        asked.then(|| Duration::from_secs(number.saturating_mul(unit)).min(QUOTA_PAUSE))
     })
 }
 
@@ -354,10 +362,15 @@ mod tests {
         for (text, secs) in [
             ("451 4.3.2 try again in 5 minutes", Some(300)),
             ("432 4.3.2 wait 30 seconds.", Some(30)),
-            ("432 4.3.2 more than 3 connections in 60 seconds", Some(60)),
+            ("432 4.3.2 too fast; retry after 2 min", Some(120)),
+            ("432 4.3.2 try later, in 10 s", Some(10)),
+            // What it counts, not what it asks for.
+            ("432 4.3.2 more than 3 connections in 60 seconds", None),
+            ("450 4.7.1 Rate limit exceeded: 500 messages in 24 hours", None),
             ("432 4.3.2 limit of 3 connections", None),
             ("432 4.3.2 wait 99999999999999999999 hours", None),
-            ("432 4.3.2 wait 9999999999 hours", Some(86_400)),
+            ("432 4.3.2 wait 9999999999 hours", Some(3600)),
+            ("432 4.3.2 try again in 24 hours", Some(3600)),
         ] {
             match classify(Mail, &reply(text), &context(false)).trouble {
                 Some(Trouble::BackOff { at_least, .. }) => {
