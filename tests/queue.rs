@@ -14,6 +14,8 @@ mod clock;
 mod crowded;
 #[path = "queue/doubts.rs"]
 mod doubts;
+#[path = "queue/notices.rs"]
+mod notices;
 #[path = "queue/overdue.rs"]
 mod overdue;
 #[path = "queue/rig.rs"]

@@ -219,6 +219,7 @@ async fn hear(
 /// Sends the content. Some recipients are accepted, and the server waits for it.
 async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, flight: Flight) -> Ending {
     let mut content = job.body.transfer();
+    let dsn = connection.extensions.dsn;
     loop {
         connection.out.clear();
         let last = match content.fill(&mut connection.out).await {
@@ -232,7 +233,7 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         if let Err(why) = connection.send(timeouts.data_block).await {
             // The system did not take all of it, so the server has seen no final dot. It may have said why.
             let outcome = match connection.last_words().await.filter(|reply| !reply.is_positive()) {
-                Some(reply) => settle_end(job, flight, &reply),
+                Some(reply) => settle_end(job, flight, &reply, dsn),
                 None => broken_off(job, Flight { data: None, sent: "content", ..flight }, &why),
             };
             return done(outcome, false);
@@ -242,14 +243,11 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         }
     }
     match connection.reply(timeouts.data_end).await {
-        Ok(reply) if reply.code / 100 != 3 => {
-            let outcome = settle_end(job, flight, &reply);
-            done(Outcome { reports_success: connection.extensions.dsn, ..outcome }, reply.code != 421)
-        }
+        Ok(reply) if reply.code / 100 != 3 => done(settle_end(job, flight, &reply, dsn), reply.code != 421),
         Ok(reply) => done(unknown(job, flight, &format!("{reply} is no answer to the end of a message")), false),
         // All lines of a reply have the same code (RFC 5321 §4.2.1): how much text there is to it changes nothing.
         Err(Broken::Malformed(ResponseError::TooLong { code })) if matches!(code / 100, 2 | 4 | 5) => {
-            done(settle_end(job, flight, &Reply::bare(code, "(with more text than any reply has)")), false)
+            done(settle_end(job, flight, &Reply::bare(code, "(with more text than any reply has)"), dsn), false)
         }
         Err(why) => done(unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str())), false),
     }
@@ -363,8 +361,9 @@ fn is_too_many_recipients(reply: &Reply) -> bool {
     by_code || (matches!(reply.code, 452 | 552) && reply.enhanced.is_none() && says_so())
 }
 
-/// The server answered the final dot (or said early what it thinks of the message).
-fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply) -> Outcome {
+/// The server answered the final dot (or said early what it thinks of the message). `dsn`: it reports further, where that was
+/// asked for.
+fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcome {
     let mut outcome = Outcome::default();
     if reply.code / 100 == 2 {
         let text = reply.to_string();
@@ -376,6 +375,9 @@ fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply) -> Outcome {
             advice: None,
             unknown: false,
         }));
+        if dsn {
+            outcome.reported.extend(&flight.accepted);
+        }
     } else {
         for index in &flight.accepted {
             add(&mut outcome, job, *index, Phase::End, reply);

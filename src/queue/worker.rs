@@ -167,7 +167,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
         outcome.unreadable = part.unreadable;
-        outcome.reports_success = part.reports_success;
+        outcome.reported.extend(part.reported);
     }
     if !tried {
         return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.
