@@ -34,6 +34,17 @@ pub enum Action {
     Relayed,
 }
 
+impl Action {
+    /// As the status writes it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Action::Failed => "failed",
+            Action::Delayed { .. } => "delayed",
+            Action::Relayed => "relayed",
+        }
+    }
+}
+
 /// One recipient's part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -94,7 +105,8 @@ pub fn notification(
         return None;
     }
     let subject = original_subject(original.header);
-    let serial = format!("{}.{}", record.id, now.as_millis());
+    // Of one message several notifications may be written at once: some recipients failed, others are delayed.
+    let serial = format!("{}.{}.{}", record.id, now.as_millis(), action.as_str());
     let message_id = format!("{serial}@{}", settings.reporting_mta);
 
     let mut text = Vec::new();
@@ -239,12 +251,7 @@ fn delivery_status(
             format!("utf-8; {}", utf8_addr_xtext(&address))
         };
         status_field("Final-Recipient", &final_recipient, &mut out);
-        let action_name = match action {
-            Action::Failed => "failed",
-            Action::Delayed { .. } => "delayed",
-            Action::Relayed => "relayed",
-        };
-        status_field("Action", action_name, &mut out);
+        status_field("Action", action.as_str(), &mut out);
         status_field("Status", &status.to_string(), &mut out);
         if let Some(server) = &report.remote_mta {
             status_field("Remote-MTA", &format!("dns; {server}"), &mut out);
@@ -409,6 +416,7 @@ mod tests {
             ("silent@example.com", None),
         ]);
         let reports: Vec<_> = (0..5).map(|index| report(index, "550 5.1.1 no")).collect();
+        let mut ids = std::collections::BTreeSet::new();
         for (action, told) in [
             (Action::Failed, &["failure", "silent"][..]),
             (Action::Delayed { until: NOW }, &["delay", "silent"]),
@@ -416,6 +424,7 @@ mod tests {
         ] {
             let original = Original { header: HEADER, body: None };
             let notice = notification(&record, original, action, &reports, &Settings::default(), NOW).unwrap();
+            assert!(ids.insert(notice.message_id), "a Message-ID of its own, though at the same time");
             let body = String::from_utf8(notice.body).unwrap();
             let named: Vec<_> = ["never", "failure", "delay", "success", "silent"]
                 .into_iter()
