@@ -69,9 +69,15 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
 fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
     let egress = context.egress;
     let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
+    // RFC 4954 §6, RFC 3463 §3.8: not in clear.
+    let wants_tls = reply.is_permanent()
+        && (reply.code == 538 || is(7, 10) || is(7, 11) || text.contains("starttls command first"));
     let basic_is_off = is(7, 30) || is(7, 139) || text.contains("basic authentication") || text.contains("disabled");
     Some(match (phase, signal) {
-        (Phase::Login, _) if reply.is_permanent() && basic_is_off => {
+        (Phase::Login, _) | (_, Signal::WantsLogin | Signal::MayWantLogin) if wants_tls => {
+            "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
+        }
+        (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off => {
             "the server does not take passwords over SMTP (any more): give the route OAuth client credentials (XOAUTH2), or have \
              SMTP AUTH switched on for this mailbox"
                 .to_owned()
@@ -355,6 +361,17 @@ mod tests {
         assert!(wrong.advice.unwrap().contains("\"webcrm\""));
         let off = classify(Login, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
         assert!(off.advice.unwrap().contains("XOAUTH2"));
+        let off = classify(Mail, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
+        assert!(off.advice.unwrap().contains("XOAUTH2"), "said after a login that it took");
+        for (phase, text) in [
+            (Mail, "530 5.7.0 Must issue a STARTTLS command first"),
+            (Rcpt, "550 Must issue a STARTTLS command first"),
+            (Login, "538 5.7.11 Encryption required for requested authentication mechanism"),
+            (Login, "530 5.7.0 Must issue a STARTTLS command first"),
+        ] {
+            let advice = classify(phase, &reply(text), &context(false)).advice.unwrap();
+            assert!(advice.contains("tls = \"required\""), "{text}: {advice}");
+        }
     }
 
     #[test]
