@@ -4,8 +4,8 @@
 //! multipart/report; report-type=delivery-status        RFC 6522, RFC 3464
 //! ├─ text/plain                    plain words with the remedy
 //! ├─ message/delivery-status       one block for the message, one a recipient
-//! └─ text/rfc822-headers           the message's header; message/rfc822 with RET=FULL;
-//!                                  message/global-headers, message/global where the header is UTF-8 (RFC 6533)
+//! └─ text/rfc822-headers           the message's header; message/global-headers where it is UTF-8 (RFC 6533);
+//!                                  message/rfc822 of a failure with RET=FULL
 //! ```
 
 use super::mime::{header_text, is_seven_bit, quoted_printable, status_field, utf8_addr_xtext, xtext_decoded};
@@ -112,7 +112,7 @@ pub fn notification(
     let mut text = Vec::new();
     quoted_printable(words::text(record, &subject, action, &wanted, settings).as_bytes(), &mut text);
     let status = delivery_status(record, action, &wanted, settings, now);
-    let returned = Returned::new(record, original, settings);
+    let returned = Returned::new(record, original, action, settings);
     let boundary = boundary(&serial, &[&text, &status, &returned.content]);
     let body = multipart(&boundary, &text, &status, &returned);
 
@@ -132,9 +132,6 @@ pub fn notification(
     field("Auto-Submitted", "auto-replied");
     field("MIME-Version", "1.0");
     field("Content-Type", &format!("multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\""));
-    if returned.encoding == "8bit" {
-        field("Content-Transfer-Encoding", "8bit");
-    }
     Some(Notice {
         to: to.clone(),
         from_domain: record.lane.domain.clone(),
@@ -274,22 +271,23 @@ struct Returned {
 }
 
 impl Returned {
-    /// RET=FULL where it was asked for and fits (RFC 3461 §6.2 leaves a server free to return less); else the header.
-    fn new(record: &Record, original: Original<'_>, settings: &Settings) -> Self {
+    /// The message where a failure is told (RFC 3461 §4.3), RET=FULL was asked for, and it fits and is 7-bit: a notification has to
+    /// get back through servers that take nothing else, and a part that holds a message cannot be encoded (RFC 2046 §5.2.1). Else
+    /// the header; RFC 3461 §6.2 leaves a server free to return less.
+    fn new(record: &Record, original: Original<'_>, action: Action, settings: &Settings) -> Self {
         let header = original
             .header
             .strip_suffix(b"\r\n\r\n")
             .map_or(original.header, |_| &original.header[..original.header.len() - 2]);
-        let is_utf8 = !header.is_ascii() && std::str::from_utf8(header).is_ok();
-        if let Some(body) = original.body
-            && record.envelope.ret == Some(Ret::Full)
+        if let (Some(body), Some(Ret::Full), Action::Failed) = (original.body, record.envelope.ret, action)
             && (header.len() + body.len()) as u64 <= settings.full_limit
+            && is_seven_bit(header)
+            && is_seven_bit(body)
         {
             let content = [header, b"\r\n", body].concat();
-            let encoding = if is_seven_bit(&content) { "7bit" } else { "8bit" };
-            let media_type = if is_utf8 { "message/global" } else { "message/rfc822" };
-            return Returned { media_type, encoding, content };
+            return Returned { media_type: "message/rfc822", encoding: "7bit", content };
         }
+        let is_utf8 = !header.is_ascii() && std::str::from_utf8(header).is_ok();
         let header = whole_fields(header, HEADER_LIMIT);
         if is_seven_bit(header) {
             return Returned { media_type: "text/rfc822-headers", encoding: "7bit", content: header.to_vec() };
@@ -464,9 +462,17 @@ mod tests {
                 .contains("Content-Type: message/rfc822\r\n\r\nFrom: x@test.dk\r\nSubject: hej\r\n\r\nbody\r\n")
         );
         let small = Settings { full_limit: 10, ..Settings::default() };
-        let original = Original { header: HEADER, body: Some(b"body\r\n") };
-        let notice = notification(&record, original, Action::Failed, &[report(0, "550")], &small, NOW).unwrap();
-        assert!(String::from_utf8(notice.body).unwrap().contains("text/rfc822-headers"));
+        for (action, body, settings) in [
+            (Action::Failed, "body\r\n", &small),
+            (Action::Failed, "bl\u{e5}b\u{e6}r\r\n", &Settings::default()),
+            (Action::Delayed { until: NOW }, "body\r\n", &Settings::default()),
+        ] {
+            let original = Original { header: HEADER, body: Some(body.as_bytes()) };
+            let notice = notification(&record, original, action, &[report(0, "550")], settings, NOW).unwrap();
+            assert!(notice.body.is_ascii(), "{action:?}");
+            let text = String::from_utf8(notice.body).unwrap();
+            assert!(text.contains("text/rfc822-headers") && !text.contains(body), "{action:?}: {text}");
+        }
     }
 
     #[test]
