@@ -8,9 +8,10 @@
 //!                                  message/rfc822 of a failure with RET=FULL
 //! ```
 
-use super::mime::{header_text, is_seven_bit, quoted_printable, status_field, utf8_addr_xtext, xtext_decoded};
+use super::mime::{header_text, is_seven_bit, quoted_printable, status_field, xtext_decoded};
 use super::{Settings, words};
 use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency, headers::fields};
+use crate::smtp::dsn::{orcpt_in_ascii, utf8_addr_xtext};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, ReversePath};
 use crate::spool::{Draft, Kind, Lane, Record};
 use crate::time::Timestamp;
@@ -236,10 +237,8 @@ fn delivery_status(
     for (report, status) in reports {
         out.extend_from_slice(b"\r\n");
         let recipient = &record.envelope.recipients[report.index];
-        if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';'))
-            && let Some(address) = xtext_decoded(address)
-        {
-            status_field("Original-Recipient", &format!("{kind}; {address}"), &mut out);
+        if let Some(original) = recipient.orcpt.as_deref().and_then(original_recipient) {
+            status_field("Original-Recipient", &original, &mut out);
         }
         let address = recipient.address.to_string();
         let final_recipient = if address.is_ascii() {
@@ -261,6 +260,14 @@ fn delivery_status(
         }
     }
     out
+}
+
+/// The recipient as the sender named it (RFC 3461 §6.3, RFC 6533 §3); `None` where it hides what cannot stand there.
+fn original_recipient(orcpt: &str) -> Option<String> {
+    let in_ascii = (!orcpt.is_ascii()).then(|| orcpt_in_ascii(orcpt));
+    let (kind, address) = in_ascii.as_deref().unwrap_or(orcpt).split_once(';')?;
+    let address = if in_ascii.is_some() { address.to_owned() } else { xtext_decoded(address)? };
+    Some(format!("{kind}; {address}"))
 }
 
 /// The part that gives the message back.
@@ -473,6 +480,15 @@ mod tests {
             let text = String::from_utf8(notice.body).unwrap();
             assert!(text.contains("text/rfc822-headers") && !text.contains(body), "{action:?}: {text}");
         }
+    }
+
+    #[test]
+    fn the_original_recipient_is_named_in_ascii() {
+        let named = |orcpt| original_recipient(orcpt).unwrap_or_default();
+        assert_eq!(named("rfc822;user+40test.dk"), "rfc822; user@test.dk");
+        assert_eq!(named("utf-8;søren@blåbær.dk"), "utf-8; s\\x{F8}ren@bl\\x{E5}b\\x{E6}r.dk");
+        assert_eq!(named("utf-8;s\\x{F8}ren@test.dk"), "utf-8; s\\x{F8}ren@test.dk");
+        assert_eq!(named("rfc822;a+0Ab"), "");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use super::settings::Timeouts;
 use crate::message::{BodyKind, Envelope, Recipient, Ret};
 use crate::route::Route;
+use crate::smtp::dsn::orcpt_in_ascii;
 use crate::smtp::response::ResponseError;
 use crate::smtp::{Domain, EnhancedCode, Reply};
 
@@ -317,8 +318,10 @@ fn rcpt_line(recipient: &Recipient, dsn: bool, smtputf8: bool) -> String {
             let wishes: Vec<_> = wishes.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect();
             let _ = write!(line, " NOTIFY={}", if wishes.is_empty() { "NEVER".to_owned() } else { wishes.join(",") });
         }
-        // One in UTF-8 goes with SMTPUTF8 only (RFC 6533 §3), and is no reason to ask for that.
-        if let Some(orcpt) = recipient.orcpt.as_deref().filter(|orcpt| smtputf8 || orcpt.is_ascii()) {
+        // One in UTF-8 goes as it is with SMTPUTF8 only, and is no reason to ask for that (RFC 6533 §3).
+        let written = |orcpt: &String| if smtputf8 || orcpt.is_ascii() { orcpt.clone() } else { orcpt_in_ascii(orcpt) };
+        // RFC 3461 §4.2: 500 octets at most.
+        if let Some(orcpt) = recipient.orcpt.as_ref().map(written).filter(|orcpt| orcpt.len() <= 500) {
             let _ = write!(line, " ORCPT={orcpt}");
         }
     }

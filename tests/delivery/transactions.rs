@@ -225,9 +225,9 @@ async fn a_server_that_takes_dsn_parameters_reports_further_however_much_it_says
 }
 
 #[tokio::test]
-async fn an_original_recipient_in_utf8_goes_with_smtputf8_only() {
+async fn an_original_recipient_in_utf8_goes_in_ascii_where_smtputf8_is_not_asked_for() {
     for (smtputf8, rcpt) in [
-        (false, "RCPT TO:<x@test.net> NOTIFY=NEVER\r\n"),
+        (false, "RCPT TO:<x@test.net> NOTIFY=NEVER ORCPT=utf-8;s\\x{F8}ren@test.net\r\n"),
         (true, "RCPT TO:<x@test.net> NOTIFY=NEVER ORCPT=utf-8;s\u{f8}ren@test.net\r\n"),
     ] {
         let script = [hello(&["SMTPUTF8", "DSN"]), takes_one()].concat();
