@@ -8,6 +8,8 @@
 //!                                  message/rfc822 of a failure with RET=FULL
 //! ```
 
+use std::net::IpAddr;
+
 use super::mime::{header_text, is_seven_bit, quoted_printable, status_field, xtext_decoded};
 use super::{Settings, words};
 use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency, headers::fields};
@@ -55,7 +57,8 @@ pub struct Report {
     pub reply: String,
     /// The remedy in plain words, where one is known.
     pub advice: Option<String>,
-    /// The server that said so.
+    /// The server that it was offered to, by name or address: the customer's own or Mailjet, seldom the recipient's. Named where it
+    /// gave a reply.
     pub remote_mta: Option<String>,
     /// Given up because the message grew too old.
     pub expired: bool,
@@ -249,10 +252,11 @@ fn delivery_status(
         status_field("Final-Recipient", &final_recipient, &mut out);
         status_field("Action", action.as_str(), &mut out);
         status_field("Status", &status.to_string(), &mut out);
-        if let Some(server) = &report.remote_mta {
-            status_field("Remote-MTA", &format!("dns; {server}"), &mut out);
+        let heard = smtp_code(&report.reply).is_some();
+        if let Some(server) = report.remote_mta.as_deref().filter(|_| heard) {
+            status_field("Remote-MTA", &format!("dns; {}", mta_name(server)), &mut out);
         }
-        let kind = if smtp_code(&report.reply).is_some() { "smtp" } else { "X-Postbud" };
+        let kind = if heard { "smtp" } else { "X-Postbud" };
         status_field("Diagnostic-Code", &format!("{kind}; {}", report.reply), &mut out);
         status_field("Last-Attempt-Date", &now.rfc5322(), &mut out);
         if let Action::Delayed { until } = action {
@@ -260,6 +264,15 @@ fn delivery_status(
         }
     }
     out
+}
+
+/// A host as RFC 3464 §2.1.2 names an MTA: an address is written as a literal.
+fn mta_name(host: &str) -> String {
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(ip)) => format!("[{ip}]"),
+        Ok(IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
+        Err(_) => host.to_owned(),
+    }
 }
 
 /// The recipient as the sender named it (RFC 3461 §6.3, RFC 6533 §3); `None` where it hides what cannot stand there.
@@ -479,6 +492,23 @@ mod tests {
             assert!(notice.body.is_ascii(), "{action:?}");
             let text = String::from_utf8(notice.body).unwrap();
             assert!(text.contains("text/rfc822-headers") && !text.contains(body), "{action:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_named_where_it_gave_a_reply() {
+        let record = record(&[("a@example.com", None)]);
+        for (host, reply, named) in [
+            ("mail.test.dk", "550 5.1.1 no", Some("dns; mail.test.dk\r\n")),
+            ("192.0.2.1", "451 4.7.1 later", Some("dns; [192.0.2.1]\r\n")),
+            ("[2001:db8::1]", "550 no", Some("dns; [IPv6:2001:db8::1]\r\n")),
+            ("mail.test.dk", "cannot connect to mail.test.dk: refused", None),
+        ] {
+            let report = Report { remote_mta: Some(host.into()), ..report(0, reply) };
+            let body = String::from_utf8(failed(&record, &[report]).unwrap().body).unwrap();
+            let found = body.split_once("\r\nRemote-MTA: ").map(|(_, rest)| rest);
+            assert_eq!(found.is_some(), named.is_some(), "{body}");
+            assert!(found.zip(named).is_none_or(|(found, named)| found.starts_with(named)), "{body}");
         }
     }
 

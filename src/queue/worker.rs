@@ -176,7 +176,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let patience = &inner.settings.patience;
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
     let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
-    apply(inner, lease, decision).await;
+    apply(inner, route, lease, decision).await;
 }
 
 /// The recipients still waiting, each attempt beginning with another one: a server that closes the connection at the first of them
@@ -214,11 +214,11 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
     }
 }
 
-/// Records a decision and tells of it. A notification is durable before the failure it reports is recorded: a crash in
+/// Records a decision about mail for `route` and tells of it. A notification is durable before the failure it reports is recorded: a crash in
 /// between sends it twice, never not at all.
-pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
+pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decision: Decision) {
     if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
-        notify(inner, &lease, &decision).await;
+        notify(inner, route, &lease, &decision).await;
     }
     if let Err(why) = inner.parts.spool.settle(lease, decision.settlement).await {
         inner.halt(&why);
@@ -241,7 +241,7 @@ pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) 
 }
 
 /// Tells the sender by mail, where the customer wants that. What cannot be told is in the events all the same.
-async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
+async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Decision) {
     let record = &lease.record;
     let wanted = inner.parts.directory.load().get(&record.lane.customer).is_some_and(|customer| customer.bounce_mail);
     if !wanted || record.lane.kind == Kind::Bounce {
@@ -266,9 +266,12 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
     });
     let notices =
         [(Action::Failed, failed), (Action::Delayed { until }, delayed), (Action::Relayed, relayed.collect())];
-    for (action, reports) in notices {
+    for (action, mut reports) in notices {
         if reports.is_empty() {
             continue;
+        }
+        for report in &mut reports {
+            report.remote_mta = Some(route.host.clone());
         }
         let told = inner.parts.postmaster.notify(record, original, action, &reports, now).await;
         if let Err(why) = told {

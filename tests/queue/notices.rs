@@ -44,4 +44,5 @@ async fn a_success_that_the_server_reports_is_not_reported_again_for_the_sake_of
         postmaster.received().iter().map(|one| String::from_utf8_lossy(one.body()).into_owned()).collect();
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("Action: failed") && told[0].contains(UNKNOWN), "{told:#?}");
+    assert!(told[0].contains("\r\nRemote-MTA: dns; [127.0.0.1]\r\n"), "who said so: {told:#?}");
 }
