@@ -15,6 +15,7 @@ mod content;
 mod mime;
 mod postmaster;
 mod report;
+mod status;
 mod words;
 
 use std::sync::Arc;
