@@ -16,6 +16,8 @@ mod crowded;
 mod doubts;
 #[path = "queue/expired.rs"]
 mod expired;
+#[path = "queue/notices.rs"]
+mod notices;
 #[path = "queue/overdue.rs"]
 mod overdue;
 #[path = "queue/rig.rs"]

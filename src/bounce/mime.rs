@@ -112,19 +112,6 @@ pub(super) fn xtext_decoded(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// An address as utf-8-addr-xtext (RFC 6533 §3): readable where only ASCII may go.
-pub(super) fn utf8_addr_xtext(address: &str) -> String {
-    let mut out = String::new();
-    for c in address.chars() {
-        match c {
-            '+' | '=' | '\\' => out.push_str(&format!("\\x{{{:02X}}}", u32::from(c))),
-            '!'..='~' => out.push(c),
-            c => out.push_str(&format!("\\x{{{:02X}}}", u32::from(c))),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +169,5 @@ mod tests {
         for text in ["a+4", "a+zz", "a+0D+0A", "a+C3+A6", "æ"] {
             assert_eq!(xtext_decoded(text), None, "{text}");
         }
-        assert_eq!(utf8_addr_xtext("søren+x@test.dk"), "s\\x{F8}ren\\x{2B}x@test.dk");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Events are the default answer to webCRM. Where a customer or the server file asks for mail (`bounce_mail`), failures,
 //! delays and asked-for successes go to the envelope sender as a `multipart/report`: plain words with the remedy, the status
-//! for machines, and the message's header (RET=FULL: the message, up to a bound).
+//! for machines, and the message's header (of a failure with RET=FULL: the message, where it is 7-bit, up to a bound).
 //!
 //! * [`notification`] is pure: what to write, or nothing: for the null sender (RFC 5321 §4.5.5: no bounce of a bounce) and where
 //!   NOTIFY says so (RFC 3461 §4.1).
@@ -15,6 +15,7 @@ mod content;
 mod mime;
 mod postmaster;
 mod report;
+mod status;
 mod words;
 
 use std::sync::Arc;

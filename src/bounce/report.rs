@@ -4,11 +4,12 @@
 //! multipart/report; report-type=delivery-status        RFC 6522, RFC 3464
 //! ├─ text/plain                    plain words with the remedy
 //! ├─ message/delivery-status       one block for the message, one a recipient
-//! └─ text/rfc822-headers           the message's header; message/rfc822 with RET=FULL;
-//!                                  message/global-headers, message/global where the header is UTF-8 (RFC 6533)
+//! └─ text/rfc822-headers           the message's header; message/global-headers where it is UTF-8 (RFC 6533);
+//!                                  message/rfc822 of a failure with RET=FULL
 //! ```
 
-use super::mime::{header_text, is_seven_bit, quoted_printable, status_field, utf8_addr_xtext, xtext_decoded};
+use super::mime::{header_text, is_seven_bit, quoted_printable};
+use super::status::{delivery_status, status};
 use super::{Settings, words};
 use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency, headers::fields};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, ReversePath};
@@ -34,6 +35,17 @@ pub enum Action {
     Relayed,
 }
 
+impl Action {
+    /// As the status writes it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Action::Failed => "failed",
+            Action::Delayed { .. } => "delayed",
+            Action::Relayed => "relayed",
+        }
+    }
+}
+
 /// One recipient's part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -43,7 +55,8 @@ pub struct Report {
     pub reply: String,
     /// The remedy in plain words, where one is known.
     pub advice: Option<String>,
-    /// The server that said so.
+    /// The server that it was offered to, by name or address: the customer's own or Mailjet, seldom the recipient's. Named where it
+    /// gave a reply.
     pub remote_mta: Option<String>,
     /// Given up because the message grew too old.
     pub expired: bool,
@@ -94,13 +107,14 @@ pub fn notification(
         return None;
     }
     let subject = original_subject(original.header);
-    let serial = format!("{}.{}", record.id, now.as_millis());
+    // Of one message several notifications may be written at once: some recipients failed, others are delayed.
+    let serial = format!("{}.{}.{}", record.id, now.as_millis(), action.as_str());
     let message_id = format!("{serial}@{}", settings.reporting_mta);
 
     let mut text = Vec::new();
     quoted_printable(words::text(record, &subject, action, &wanted, settings).as_bytes(), &mut text);
     let status = delivery_status(record, action, &wanted, settings, now);
-    let returned = Returned::new(record, original, settings);
+    let returned = Returned::new(record, original, action, settings);
     let boundary = boundary(&serial, &[&text, &status, &returned.content]);
     let body = multipart(&boundary, &text, &status, &returned);
 
@@ -120,9 +134,6 @@ pub fn notification(
     field("Auto-Submitted", "auto-replied");
     field("MIME-Version", "1.0");
     field("Content-Type", &format!("multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\""));
-    if returned.encoding == "8bit" {
-        field("Content-Transfer-Encoding", "8bit");
-    }
     Some(Notice {
         to: to.clone(),
         from_domain: record.lane.domain.clone(),
@@ -172,34 +183,6 @@ fn is_wanted(recipient: &Recipient, action: Action) -> bool {
     }
 }
 
-/// The status code of a report: the server's own where its class fits what became of the recipient, else the nearest one of
-/// RFC 3463.
-fn status(report: &Report, action: Action) -> EnhancedCode {
-    let class = match action {
-        Action::Failed => 5,
-        Action::Delayed { .. } => 4,
-        Action::Relayed => 2,
-    };
-    if report.expired {
-        // X.4.7: delivery time expired.
-        return EnhancedCode(class, 4, 7);
-    }
-    let after_code = smtp_code(&report.reply).map_or(report.reply.as_str(), |_| report.reply[3..].trim_start());
-    match EnhancedCode::parse(after_code) {
-        Some(EnhancedCode(_, subject, detail)) => EnhancedCode(class, subject, detail),
-        // Nothing answered: X.4.1, no answer from host.
-        None if smtp_code(&report.reply).is_none() && class == 4 => EnhancedCode(class, 4, 1),
-        None => EnhancedCode(class, 0, 0),
-    }
-}
-
-/// The three digits a reply begins with; `None` where the text is not a server's reply.
-fn smtp_code(reply: &str) -> Option<u16> {
-    let code = reply.get(..3)?.parse().ok()?;
-    let ends = reply.as_bytes().get(3).is_none_or(|octet| matches!(octet, b' ' | b'-'));
-    (ends && (200..600).contains(&code)).then_some(code)
-}
-
 /// The original's subject, decoded, for people.
 fn original_subject(header: &[u8]) -> String {
     let subject = fields(header).flatten().find(|field| field.is("Subject"));
@@ -210,55 +193,6 @@ fn original_subject(header: &[u8]) -> String {
     parsed.unwrap_or_default()
 }
 
-fn delivery_status(
-    record: &Record,
-    action: Action,
-    reports: &[(&Report, EnhancedCode)],
-    settings: &Settings,
-    now: Timestamp,
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    if let Some(envid) = record.envelope.envid.as_deref().and_then(xtext_decoded) {
-        status_field("Original-Envelope-Id", &envid, &mut out);
-    }
-    status_field("Reporting-MTA", &format!("dns; {}", settings.reporting_mta), &mut out);
-    status_field("Arrival-Date", &record.id.arrived().rfc5322(), &mut out);
-    status_field("X-Postbud-Queue-ID", &record.id.to_string(), &mut out);
-    for (report, status) in reports {
-        out.extend_from_slice(b"\r\n");
-        let recipient = &record.envelope.recipients[report.index];
-        if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';'))
-            && let Some(address) = xtext_decoded(address)
-        {
-            status_field("Original-Recipient", &format!("{kind}; {address}"), &mut out);
-        }
-        let address = recipient.address.to_string();
-        let final_recipient = if address.is_ascii() {
-            format!("rfc822; {address}")
-        } else {
-            format!("utf-8; {}", utf8_addr_xtext(&address))
-        };
-        status_field("Final-Recipient", &final_recipient, &mut out);
-        let action_name = match action {
-            Action::Failed => "failed",
-            Action::Delayed { .. } => "delayed",
-            Action::Relayed => "relayed",
-        };
-        status_field("Action", action_name, &mut out);
-        status_field("Status", &status.to_string(), &mut out);
-        if let Some(server) = &report.remote_mta {
-            status_field("Remote-MTA", &format!("dns; {server}"), &mut out);
-        }
-        let kind = if smtp_code(&report.reply).is_some() { "smtp" } else { "X-Postbud" };
-        status_field("Diagnostic-Code", &format!("{kind}; {}", report.reply), &mut out);
-        status_field("Last-Attempt-Date", &now.rfc5322(), &mut out);
-        if let Action::Delayed { until } = action {
-            status_field("Will-Retry-Until", &until.rfc5322(), &mut out);
-        }
-    }
-    out
-}
-
 /// The part that gives the message back.
 struct Returned {
     media_type: &'static str,
@@ -267,22 +201,23 @@ struct Returned {
 }
 
 impl Returned {
-    /// RET=FULL where it was asked for and fits (RFC 3461 §6.2 leaves a server free to return less); else the header.
-    fn new(record: &Record, original: Original<'_>, settings: &Settings) -> Self {
+    /// The message where a failure is told (RFC 3461 §4.3), RET=FULL was asked for, and it fits and is 7-bit: a notification has to
+    /// get back through servers that take nothing else, and a part that holds a message cannot be encoded (RFC 2046 §5.2.1). Else
+    /// the header; RFC 3461 §6.2 leaves a server free to return less.
+    fn new(record: &Record, original: Original<'_>, action: Action, settings: &Settings) -> Self {
         let header = original
             .header
             .strip_suffix(b"\r\n\r\n")
             .map_or(original.header, |_| &original.header[..original.header.len() - 2]);
-        let is_utf8 = !header.is_ascii() && std::str::from_utf8(header).is_ok();
-        if let Some(body) = original.body
-            && record.envelope.ret == Some(Ret::Full)
+        if let (Some(body), Some(Ret::Full), Action::Failed) = (original.body, record.envelope.ret, action)
             && (header.len() + body.len()) as u64 <= settings.full_limit
+            && is_seven_bit(header)
+            && is_seven_bit(body)
         {
             let content = [header, b"\r\n", body].concat();
-            let encoding = if is_seven_bit(&content) { "7bit" } else { "8bit" };
-            let media_type = if is_utf8 { "message/global" } else { "message/rfc822" };
-            return Returned { media_type, encoding, content };
+            return Returned { media_type: "message/rfc822", encoding: "7bit", content };
         }
+        let is_utf8 = !header.is_ascii() && std::str::from_utf8(header).is_ok();
         let header = whole_fields(header, HEADER_LIMIT);
         if is_seven_bit(header) {
             return Returned { media_type: "text/rfc822-headers", encoding: "7bit", content: header.to_vec() };
@@ -409,6 +344,7 @@ mod tests {
             ("silent@example.com", None),
         ]);
         let reports: Vec<_> = (0..5).map(|index| report(index, "550 5.1.1 no")).collect();
+        let mut ids = std::collections::BTreeSet::new();
         for (action, told) in [
             (Action::Failed, &["failure", "silent"][..]),
             (Action::Delayed { until: NOW }, &["delay", "silent"]),
@@ -416,6 +352,7 @@ mod tests {
         ] {
             let original = Original { header: HEADER, body: None };
             let notice = notification(&record, original, action, &reports, &Settings::default(), NOW).unwrap();
+            assert!(ids.insert(notice.message_id), "a Message-ID of its own, though at the same time");
             let body = String::from_utf8(notice.body).unwrap();
             let named: Vec<_> = ["never", "failure", "delay", "success", "silent"]
                 .into_iter()
@@ -425,23 +362,6 @@ mod tests {
         }
         assert!(failed(&record, &[report(0, "550 no"), report(2, "550 no")]).is_none());
         assert!(failed(&record, &[report(9, "550 no")]).is_none(), "an index out of range reports nobody");
-    }
-
-    #[test]
-    fn the_status_has_the_class_of_what_became_of_the_recipient() {
-        let code = |reply: &str, action| status(&report(0, reply), action).to_string();
-        let delayed = Action::Delayed { until: NOW };
-        assert_eq!(code("550 5.1.1 no", Action::Failed), "5.1.1");
-        assert_eq!(code("550 no", Action::Failed), "5.0.0");
-        assert_eq!(code("450 4.2.2 full", Action::Failed), "5.2.2");
-        assert_eq!(code("connection refused", Action::Failed), "5.0.0");
-        assert_eq!(code("connection refused", delayed), "4.4.1");
-        assert_eq!(code("451 4.7.1 later", delayed), "4.7.1");
-        assert_eq!(code("250 2.0.0 ok", Action::Relayed), "2.0.0");
-        assert_eq!(code("55", Action::Failed), "5.0.0");
-        assert_eq!(code("5505.1.1", Action::Failed), "5.0.0");
-        let expired = Report { expired: true, ..report(0, "451 4.7.1 later") };
-        assert_eq!(status(&expired, Action::Failed).to_string(), "5.4.7");
     }
 
     #[test]
@@ -455,9 +375,34 @@ mod tests {
                 .contains("Content-Type: message/rfc822\r\n\r\nFrom: x@test.dk\r\nSubject: hej\r\n\r\nbody\r\n")
         );
         let small = Settings { full_limit: 10, ..Settings::default() };
-        let original = Original { header: HEADER, body: Some(b"body\r\n") };
-        let notice = notification(&record, original, Action::Failed, &[report(0, "550")], &small, NOW).unwrap();
-        assert!(String::from_utf8(notice.body).unwrap().contains("text/rfc822-headers"));
+        for (action, body, settings) in [
+            (Action::Failed, "body\r\n", &small),
+            (Action::Failed, "bl\u{e5}b\u{e6}r\r\n", &Settings::default()),
+            (Action::Delayed { until: NOW }, "body\r\n", &Settings::default()),
+        ] {
+            let original = Original { header: HEADER, body: Some(body.as_bytes()) };
+            let notice = notification(&record, original, action, &[report(0, "550")], settings, NOW).unwrap();
+            assert!(notice.body.is_ascii(), "{action:?}");
+            let text = String::from_utf8(notice.body).unwrap();
+            assert!(text.contains("text/rfc822-headers") && !text.contains(body), "{action:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_named_where_it_gave_a_reply() {
+        let record = record(&[("a@example.com", None)]);
+        for (host, reply, named) in [
+            ("mail.test.dk", "550 5.1.1 no", Some("dns; mail.test.dk\r\n")),
+            ("192.0.2.1", "451 4.7.1 later", Some("dns; [192.0.2.1]\r\n")),
+            ("[2001:db8::1]", "550 no", Some("dns; [IPv6:2001:db8::1]\r\n")),
+            ("mail.test.dk", "cannot connect to mail.test.dk: refused", None),
+        ] {
+            let report = Report { remote_mta: Some(host.into()), ..report(0, reply) };
+            let body = String::from_utf8(failed(&record, &[report]).unwrap().body).unwrap();
+            let found = body.split_once("\r\nRemote-MTA: ").map(|(_, rest)| rest);
+            assert_eq!(found.is_some(), named.is_some(), "{body}");
+            assert!(found.zip(named).is_none_or(|(found, named)| found.starts_with(named)), "{body}");
+        }
     }
 
     #[test]

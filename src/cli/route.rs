@@ -14,8 +14,8 @@ use crate::control::protocol::{Command, Route};
 /// password. Mail of a suspended route waits; nothing is lost, but its senders hear that it is late and, at its maximum age, that
 /// it was given up.
 ///
-/// A suspension outlives a restart. One by a refused login ends with a changed login (by a reload or a restart), one by an
-/// operator only with `postbud route resume`; the list says which.
+/// A suspension outlives a restart. One by a refused login ends with a changed login, server or TLS (by a reload or a restart), one
+/// by an operator only with `postbud route resume`; the list says which.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

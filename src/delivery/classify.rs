@@ -53,9 +53,11 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         (_, Signal::TooBusy) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
-        // A server that is out of room may be so for this message's size only; one that is there to relay and does not is set
-        // up wrongly, for this recipient or for all: mail waits for that to be mended.
-        (_, Signal::OutOfOrder | Signal::NoRelay) => (Verdict::Deferred, Scope::Route, Some(doubt())),
+        // A server that is out of room may be so for this message's size only; one that is there to relay and does not, or wants
+        // another login, is set up wrongly, for this recipient or for all: mail waits for that to be mended.
+        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::Barred | Signal::MayWantLogin) => {
+            (Verdict::Deferred, Scope::Route, Some(doubt()))
+        }
         (_, Signal::Closing | Signal::Sequence) => (Verdict::Deferred, Scope::Session, Some(doubt())),
         (Phase::Rcpt, _) => (by_code, Scope::Recipient, None),
         (_, Signal::InternalSpoof) => (by_code, Scope::Recipient, None),
@@ -67,9 +69,15 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
 fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
     let egress = context.egress;
     let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
+    // RFC 4954 §6, RFC 3463 §3.8: not in clear.
+    let wants_tls = reply.is_permanent()
+        && (reply.code == 538 || is(7, 10) || is(7, 11) || text.contains("starttls command first"));
     let basic_is_off = is(7, 30) || is(7, 139) || text.contains("basic authentication") || text.contains("disabled");
     Some(match (phase, signal) {
-        (Phase::Login, _) if reply.is_permanent() && basic_is_off => {
+        (Phase::Login, _) | (_, Signal::WantsLogin | Signal::MayWantLogin) if wants_tls => {
+            "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
+        }
+        (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off => {
             "the server does not take passwords over SMTP (any more): give the route OAuth client credentials (XOAUTH2), or have \
              SMTP AUTH switched on for this mailbox"
                 .to_owned()
@@ -78,10 +86,15 @@ fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Con
             "the login {} was refused: correct the username and password in the customer's file and reload",
             context.username.map_or_else(String::new, |name| format!("\"{name}\""))
         ),
+        (_, Signal::MayWantLogin) if context.username.is_some() => {
+            "the server does not take our login for this: check that the account may send, and to this recipient (a distribution \
+             list may ask for senders that have logged in)"
+                .to_owned()
+        }
         (_, Signal::WantsLogin) if context.username.is_some() => {
             "the server does not take our login for this: check that the account may send".to_owned()
         }
-        (_, Signal::WantsLogin) => {
+        (_, Signal::WantsLogin | Signal::MayWantLogin) => {
             format!("the server wants a login, or must allow {egress} to send without one: set username and password, or add {egress} there")
         }
         (_, Signal::InternalSpoof) => format!(
@@ -90,6 +103,10 @@ fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Con
         ),
         (_, Signal::NoRelay) => format!(
             "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
+        ),
+        (_, Signal::Barred) => format!(
+            "the server takes no mail from {egress}: allow {egress} there (allow list, connector or mynetworks); if a block list has \
+             it, have it taken off; if it is our name (HELO), that must lead to {egress}"
         ),
         (_, Signal::SendAs) => {
             "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
@@ -102,11 +119,19 @@ fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Con
     })
 }
 
-/// `try again in 5 minutes`: how long the server asks us to wait, where it says so in a form that is surely meant so.
+/// `try again in 5 minutes`, `wait 30 seconds`: how long the server asks us to wait, where it says so in a form that is surely
+/// meant so (`3 connections in 60 seconds` is the window it counts in). Never longer than an allowance is waited for: a server that
+/// means more says it again.
 fn pause_named_in(text: &str) -> Option<Duration> {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ')' | '(')).collect();
-    words.windows(3).find_map(|three| {
-        let [before, number, unit] = three else { return None };
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ')' | '('));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    (0..words.len()).find_map(|at| {
+        let (before, [word, number, unit, ..]) = words.split_at(at) else { return None };
+        let asked = match *word {
+            "wait" => true,
+            "in" | "after" => before.last().is_some_and(|word| matches!(*word, "again" | "later" | "retry")),
+            _ => false,
+        };
         let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
         let unit = match *unit {
             "s" | "sec" | "secs" | "second" | "seconds" => 1,
@@ -114,7 +139,7 @@ fn pause_named_in(text: &str) -> Option<Duration> {
             "h" | "hour" | "hours" => 3600,
             _ => return None,
         };
-        matches!(*before, "in" | "after" | "wait").then(|| Duration::from_secs(number.saturating_mul(unit).min(86_400)))
+        asked.then(|| Duration::from_secs(number.saturating_mul(unit)).min(QUOTA_PAUSE))
     })
 }
 
@@ -215,8 +240,29 @@ mod tests {
             (Rcpt, "554 5.7.1 <x@other.dk>: Relay access denied", "dR?"),
             (Rcpt, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dR?"),
             (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied", "dR?"),
+            // We may not connect from there, said when a recipient is named: it is so for all of them.
+            (Rcpt, "554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dR?"),
+            (Rcpt, "554 5.7.1 Service unavailable; Client host [40.74.40.57] blocked using zen.spamhaus.org", "dR?"),
+            (Rcpt, "550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dR?"),
+            (Rcpt, "504 5.5.2 <out>: Helo command rejected: need fully-qualified hostname", "dR?"),
+            (Rcpt, "550 5.7.606 Access denied, banned sending IP [40.74.40.57]", "dR?"),
+            (Mail, "554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dR?"),
+            (Rcpt, "554 5.7.1 Service unavailable; Sender address [a@test.dk] blocked using dbl.spamhaus.org", "fr-"),
+            (End, "554 5.7.1 Blocked using a list of links", "fm-"),
+            // Google's relay, with a mailbox's code.
+            (
+                Rcpt,
+                "450 4.2.1 Peak SMTP relay limit exceeded for customer. For more about SMTP relay sending limits see https://x",
+                "dRb",
+            ),
+            (Rcpt, "550 5.7.1 Daily SMTP relay limit exceeded for customer", "dRb"),
             (Rcpt, "550 5.7.1 blocked by policy", "fr-"),
-            (Rcpt, "550 5.7.1 Authentication required", "dR!"),
+            // Without a code for it, it may be this recipient's (hMailServer's distribution lists).
+            (Rcpt, "550 5.7.1 Authentication required", "dR?"),
+            (Rcpt, "550 SMTP authentication required.", "dR?"),
+            (Rcpt, "530 5.7.1 Authentication required", "dR!"),
+            (Rcpt, "550 5.7.57 Client not authenticated", "dR!"),
+            (Mail, "550 5.7.1 Authentication required", "dR!"),
             (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
             (Rcpt, "503 5.5.1 need MAIL", "ds?"),
             // To a recipient about that recipient, although the words are a route's elsewhere.
@@ -261,6 +307,8 @@ mod tests {
             ("554 5.7.1 <x@other.dk>: Relay access denied", "fr-"),
             ("550 5.7.1 Authentication required", "fr-"),
             ("530 5.7.1 no", "fr-"),
+            ("554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "fr-"),
+            ("450 4.2.1 Peak SMTP relay limit exceeded for customer", "dr-"),
             ("554 5.2.0 Submission quota exceeded", "fr-"),
             ("450 4.7.1 Error: rate limit exceeded", "dr-"),
             ("452 4.3.1 disk full", "dr-"),
@@ -298,6 +346,11 @@ mod tests {
             let other = classify(phase, &reply(text), &context(false));
             assert!(!other.advice.is_some_and(|advice| advice.contains("its own domain")), "{text}");
         }
+        // What it says of our address is so for others' domains, too: none of its mail is bounced for that.
+        let barred =
+            classify(Rcpt, &reply("554 5.7.1 <x[40.74.40.57]>: Client host rejected: Access denied"), &context(true));
+        assert_eq!(short(&barred), "dR?");
+        assert!(barred.advice.is_some_and(|advice| advice.contains("allow 40.74.40.57 there")));
         let unknown = classify(Rcpt, &reply("550 5.1.1 no such user"), &context(true));
         assert_eq!(unknown.advice, None);
     }
@@ -308,6 +361,17 @@ mod tests {
         assert!(wrong.advice.unwrap().contains("\"webcrm\""));
         let off = classify(Login, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
         assert!(off.advice.unwrap().contains("XOAUTH2"));
+        let off = classify(Mail, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
+        assert!(off.advice.unwrap().contains("XOAUTH2"), "said after a login that it took");
+        for (phase, text) in [
+            (Mail, "530 5.7.0 Must issue a STARTTLS command first"),
+            (Rcpt, "550 Must issue a STARTTLS command first"),
+            (Login, "538 5.7.11 Encryption required for requested authentication mechanism"),
+            (Login, "530 5.7.0 Must issue a STARTTLS command first"),
+        ] {
+            let advice = classify(phase, &reply(text), &context(false)).advice.unwrap();
+            assert!(advice.contains("tls = \"required\""), "{text}: {advice}");
+        }
     }
 
     #[test]
@@ -315,10 +379,15 @@ mod tests {
         for (text, secs) in [
             ("451 4.3.2 try again in 5 minutes", Some(300)),
             ("432 4.3.2 wait 30 seconds.", Some(30)),
-            ("432 4.3.2 more than 3 connections in 60 seconds", Some(60)),
+            ("432 4.3.2 too fast; retry after 2 min", Some(120)),
+            ("432 4.3.2 try later, in 10 s", Some(10)),
+            // What it counts, not what it asks for.
+            ("432 4.3.2 more than 3 connections in 60 seconds", None),
+            ("450 4.7.1 Rate limit exceeded: 500 messages in 24 hours", None),
             ("432 4.3.2 limit of 3 connections", None),
             ("432 4.3.2 wait 99999999999999999999 hours", None),
-            ("432 4.3.2 wait 9999999999 hours", Some(86_400)),
+            ("432 4.3.2 wait 9999999999 hours", Some(3600)),
+            ("432 4.3.2 try again in 24 hours", Some(3600)),
         ] {
             match classify(Mail, &reply(text), &context(false)).trouble {
                 Some(Trouble::BackOff { at_least, .. }) => {

@@ -222,11 +222,13 @@ impl<T: TokenSource> Dialler<'_, T> {
             _ => Connection::new(stream, peer, &self.counters.open),
         };
         self.greeting(&mut connection, trace).await?;
-        self.hello(&mut connection, trace).await?;
+        self.hello(&mut connection, Phase::Hello, trace).await?;
         if let (Some(tls), false) = (tls, implicit) {
             if connection.extensions.starttls {
                 connection = self.start_tls(tls, connection, trace).await?;
-                self.hello(&mut connection, trace).await?;
+                // With TLS 1.3 we are done before the server has seen our certificate, or that there is none: its refusal of the
+                // handshake comes in place of its answer (RFC 8446 §4.4.2.4).
+                self.hello(&mut connection, Phase::StartTls, trace).await?;
             } else if self.route.tls.mode == TlsMode::Required {
                 return Err(Failure::back_off(
                     Phase::StartTls.as_str(),
@@ -258,11 +260,12 @@ impl<T: TokenSource> Dialler<'_, T> {
         Ok(())
     }
 
-    async fn hello(&self, connection: &mut Connection, trace: &mut Trace) -> Result<(), Failure> {
+    /// Greets the server. `broken_at` is the step that has failed where the connection does not last until its answer.
+    async fn hello(&self, connection: &mut Connection, broken_at: Phase, trace: &mut Trace) -> Result<(), Failure> {
         let begun = Instant::now();
         let limit = self.settings.timeouts.handshake;
         let name = &self.settings.hostname;
-        let broken = |why: Broken| Failure::broken(Phase::Hello, &why);
+        let broken = |why: Broken| Failure::broken(broken_at, &why);
         let mut answer = connection.ask(&format!("EHLO {name}"), limit).await.map_err(broken)?;
         if answer.code == 250 {
             connection.extensions = Extensions::of(&answer);

@@ -3,6 +3,9 @@
 //! A bound IPv4 address passes over the smarthost's IPv6 addresses, and the other way round. The bind reserves no port
 //! (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one at connect, so the same local port serves many destinations. Where the
 //! address is gone from this machine, nothing is sent and the trouble says so.
+//!
+//! The kernel gives up no connection before delivery does: each wait of a session has a limit of its own, and a server that takes
+//! its time over the content may have closed its window meanwhile (RFC 5321 §4.5.3.2.5–6).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,8 +22,6 @@ use super::{EgressError, EgressPath, Settings};
 
 /// Azure forgets an idle flow after 4 minutes without telling anybody.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// Sent data that nobody acknowledges for this long: the peer is gone, whatever phase we are in.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -148,14 +149,13 @@ async fn connect_bound(local: IpAddr, peer: SocketAddr, limit: Duration) -> Resu
 fn bound_socket(local: IpAddr) -> io::Result<TcpSocket> {
     let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-    prepare(&SockRef::from(&socket))?;
+    keep_alive(&SockRef::from(&socket))?;
     socket.bind(SocketAddr::new(local, 0))?;
     Ok(socket)
 }
 
-fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2))?;
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+fn keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2))
 }
 
 /// What a host resolves to, for the probe.
@@ -200,7 +200,7 @@ async fn connect_through(
     let failed = |reason: String, own_fault| ConnectError::Proxy { proxy, reason, own_fault };
     let dialled = async {
         let stream = TcpStream::connect(proxy).await.map_err(|error| failed(error.to_string(), true))?;
-        let _ = prepare(&SockRef::from(&stream));
+        let _ = keep_alive(&SockRef::from(&stream));
         let through = match login {
             Some((user, password)) => {
                 Socks5Stream::connect_with_password_and_socket(stream, target, user, password).await
@@ -218,4 +218,21 @@ async fn connect_through(
         Ok((through.into_inner(), format!("{}:{} through {proxy}", target.0, target.1)))
     };
     timeout(limit, dialled).await.unwrap_or_else(|_| Err(failed("no answer in time".to_owned(), true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_kept_alive_and_no_wait_is_cut_short_by_the_kernel() {
+        let socket = bound_socket([127, 0, 0, 1].into()).unwrap();
+        let socket = SockRef::from(&socket);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            None,
+            "a closed window for 3 minutes is within RFC 5321's limits"
+        );
+    }
 }

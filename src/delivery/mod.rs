@@ -41,6 +41,7 @@ pub use probe::{Finding, ProbeReport, ProbeStep};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};
 
 use body::{Body, Unreadable};
+use connection::Broken;
 use dial::{Failure, Trace};
 use pool::{Pool, retire};
 use transaction::{Ending, Job};
@@ -117,13 +118,14 @@ impl Delivery {
     async fn transact(&self, route: &Arc<Route>, record: &Record, body: &Body<'_>, recipients: &[usize]) -> Outcome {
         let Shared { settings, counters, .. } = &*self.shared;
         let pool = self.shared.pool(route);
-        let job = Job {
+        let mut job = Job {
             route,
             envelope: &record.envelope,
             recipients,
             from_domain: &record.lane.domain,
             body,
             egress: settings.egress.address,
+            one_by_one: pool.goes_one_by_one(),
         };
         let mut kept = pool.take(settings.timeouts.quit).await;
         loop {
@@ -138,7 +140,15 @@ impl Delivery {
             match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
                 // Only a kept connection can be stale, and the next one is new: this ends.
                 Ending::Stale(why) => {
+                    if matches!(why, Broken::OutOfStep(_)) {
+                        pool.lost_step();
+                        job.one_by_one = true;
+                    }
                     tracing::debug!(route = %route.id, peer = connection.peer, %why, "a kept connection was dead");
+                }
+                Ending::OutOfStep(outcome) => {
+                    pool.lost_step();
+                    return outcome;
                 }
                 Ending::Done { outcome, usable } => {
                     connection.served += 1;

@@ -1,10 +1,11 @@
 //! Bearer tokens for XOAUTH2: OAuth 2.0 client credentials (RFC 6749 §4.4), kept until shortly before they expire.
 //!
 //! The token is fetched from the egress address too. A refusal by the token endpoint is like a refused password: the route
-//! is suspended. An endpoint that cannot be reached only makes mail wait.
+//! is suspended. An endpoint that cannot be reached, or that something else answers for, only makes mail wait.
 
 use std::time::{Duration, Instant};
 
+use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -17,6 +18,8 @@ use crate::route::{Cause, LoginSecret, Route};
 const MARGIN: Duration = Duration::from_secs(300);
 /// RFC 6749 §5.1: a server that does not say how long should have said so elsewhere; an hour is what all of them use.
 const USUAL_LIFETIME: u64 = 3600;
+/// No token is kept for longer, whatever the endpoint says of it.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
 const STEP: &str = "token";
 
 /// One route's token.
@@ -38,12 +41,23 @@ struct Granted {
     expires_in: Option<u64>,
 }
 
-#[derive(Default, Deserialize)]
+/// RFC 6749 §5.2.
+#[derive(Deserialize)]
 struct Denied {
-    #[serde(default)]
     error: String,
     #[serde(default)]
     error_description: String,
+}
+
+impl Denied {
+    /// The refusal in an answer. A proxy's page and a busy endpoint say nothing of the credentials.
+    fn within(status: StatusCode, text: &str) -> Option<Self> {
+        let for_now = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        let denied: Denied = serde_json::from_str(text).ok().filter(|_| status.is_client_error() && !for_now)?;
+        // Not of §5.2, but said all the same by endpoints that will do better later.
+        let later = matches!(denied.error.as_str(), "" | "temporarily_unavailable" | "server_error");
+        (!later).then_some(denied)
+    }
 }
 
 /// A route's tokens with what is needed to fetch them.
@@ -94,8 +108,7 @@ impl RouteTokens<'_> {
         let answer = asked.send().await.map_err(unreachable)?;
         let status = answer.status();
         let text = bounded_text(answer).await.map_err(unreachable)?;
-        if status.is_client_error() && status.as_u16() != 429 {
-            let denied: Denied = serde_json::from_str(&text).unwrap_or_default();
+        if let Some(denied) = Denied::within(status, &text) {
             let reason = format!("the token endpoint refused: {status} {} {}", denied.error, denied.error_description);
             let reason = reason.trim_end().replace(|c: char| c.is_control(), " ");
             return Err(Failure {
@@ -115,7 +128,7 @@ impl RouteTokens<'_> {
         }
         let granted: Granted = serde_json::from_str(&text)
             .map_err(|error| later(format!("the token endpoint's answer cannot be read: {error}")))?;
-        let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME));
+        let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME)).min(LONGEST_LIFETIME);
         // A token that lives shorter than the margin is used for half its life.
         let usable = lifetime.checked_sub(MARGIN).filter(|left| *left > MARGIN).unwrap_or(lifetime / 2);
         Ok(Kept { token: granted.access_token, renew_at: Instant::now() + usable })

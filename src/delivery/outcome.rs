@@ -119,8 +119,9 @@ pub struct Outcome {
     /// Recipients that the server took before it closed the connection at another one. Not reached; without that one they may
     /// be, so they go in a transaction of their own at once.
     pub again: Vec<usize>,
-    /// The server takes DSN parameters (RFC 3461), so that reporting a success is its duty now.
-    pub reports_success: bool,
+    /// Delivered recipients whose server takes DSN parameters: reporting their success is its duty now (RFC 3461 §5.2.2). Another
+    /// transaction may have gone to another server of the same host.
+    pub reported: Vec<usize>,
     /// Why the message is to be held, nothing of it sent: the spool could not give its bytes, or its signatures have expired.
     pub hold: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as Turn, OnceCell};
 
@@ -16,6 +16,10 @@ use super::settings::Settings;
 use super::tls::{PolicyError, TlsClient};
 use crate::route::Route;
 
+/// How long commands go one by one to a server whose replies did not fit them. A server that PIPELINING confuses would be out of
+/// step at each message; one that was so once shall not be slow for ever.
+const ONE_BY_ONE: Duration = Duration::from_secs(3600);
+
 /// The connections of one route, as it is configured now; a reload that changes the route makes a new pool.
 pub struct Pool {
     /// The route.
@@ -26,6 +30,7 @@ pub struct Pool {
     tokens: Tokens,
     logins: Logins,
     failed: Failed,
+    out_of_step: Mutex<Option<Instant>>,
 }
 
 /// Sees to it that a wrong password is tried once, not by all connections at once: until one login has succeeded, they
@@ -49,7 +54,18 @@ impl Pool {
             tokens: Tokens::default(),
             logins: Logins::default(),
             failed: Failed::default(),
+            out_of_step: Mutex::default(),
         }
+    }
+
+    /// The server's replies did not fit the commands of a transaction.
+    pub fn lost_step(&self) {
+        *lock(&self.out_of_step) = Some(Instant::now());
+    }
+
+    /// Whether commands go one by one, so that each reply can be of one command only.
+    pub fn goes_one_by_one(&self) -> bool {
+        lock(&self.out_of_step).is_some_and(|since| since.elapsed() < ONE_BY_ONE)
     }
 
     /// A kept connection that is still of use, the one used last first.

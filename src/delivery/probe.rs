@@ -12,7 +12,7 @@ use super::dial::{Failure, Trace};
 use super::pool::Pool;
 use super::verifier::{describe, fingerprint, hex};
 use super::{Delivery, Timeouts, egress};
-use crate::route::{Route, RouteKind, TlsMode};
+use crate::route::{Route, TlsMode};
 use crate::smtp::{Mailbox, Reply};
 
 /// How well a step went.
@@ -135,7 +135,7 @@ impl Delivery {
             }
         };
         report_protection(&mut report, &connection, route);
-        if self.rehearse(&mut report, &mut connection, from, to).await {
+        if self.rehearse(&mut report, route, &mut connection, from, to).await {
             connection.quit(settings.timeouts.quit).await;
             self.look_for_open_relay(&mut report, route, from, to).await;
         }
@@ -146,6 +146,7 @@ impl Delivery {
     async fn rehearse(
         &self,
         report: &mut ProbeReport,
+        route: &Route,
         connection: &mut Connection,
         from: &Mailbox,
         to: &Mailbox,
@@ -163,7 +164,7 @@ impl Delivery {
                     report.add(step, Finding::Ok, begun.elapsed(), format!("{line}: {reply}"), None);
                 }
                 answer => {
-                    let advice = answer.as_ref().ok().and_then(|reply| self.advice(step, reply, from, to));
+                    let advice = answer.as_ref().ok().and_then(|reply| self.advice(route, step, reply, from, to));
                     report.add(step, Finding::Failed, begun.elapsed(), told(&line, &answer), advice);
                     return false;
                 }
@@ -172,7 +173,7 @@ impl Delivery {
         true
     }
 
-    fn advice(&self, step: &str, reply: &Reply, from: &Mailbox, to: &Mailbox) -> Option<String> {
+    fn advice(&self, route: &Route, step: &str, reply: &Reply, from: &Mailbox, to: &Mailbox) -> Option<String> {
         use super::classify::{Context, Phase, classify};
         let internal = from.domain().zip(to.domain()).is_some_and(|(a, b)| a.is_within(b) || b.is_within(a));
         let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
@@ -180,7 +181,13 @@ impl Delivery {
         classify(
             phase,
             reply,
-            &Context { kind: RouteKind::OwnServer, internal, egress, username: None, took_another: false },
+            &Context {
+                kind: route.kind,
+                internal,
+                egress,
+                username: route.login.as_ref().map(|login| login.username.as_str()),
+                took_another: false,
+            },
         )
         .advice
     }

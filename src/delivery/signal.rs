@@ -68,8 +68,12 @@ pub enum Signal {
     Quota,
     /// It wants a login that it did not get, or does not take this kind of login any more.
     WantsLogin,
+    /// At RCPT it speaks of a login and has no code for it: of ours, or of what this recipient (a distribution list) asks of senders.
+    MayWantLogin,
     /// It will not take mail for others from us.
     NoRelay,
+    /// It takes no mail from our address, whoever it is for; servers that say so at RCPT do it for every recipient.
+    Barred,
     /// It protects its own domain against senders from outside, and takes us for one.
     InternalSpoof,
     /// We may not send as this sender.
@@ -88,7 +92,13 @@ impl Signal {
         match by_codes_and_words(phase, reply, text, context) {
             // A server that takes another recipient takes our mail: whatever it says, it says of this one.
             Signal::TooBusy if phase == Phase::Rcpt && context.took_another && reply.code == 421 => Signal::Closing,
-            Signal::TooBusy | Signal::Quota | Signal::WantsLogin | Signal::NoRelay | Signal::OutOfOrder
+            Signal::TooBusy
+            | Signal::Quota
+            | Signal::WantsLogin
+            | Signal::MayWantLogin
+            | Signal::NoRelay
+            | Signal::Barred
+            | Signal::OutOfOrder
                 if phase == Phase::Rcpt && context.took_another =>
             {
                 Signal::Plain
@@ -106,6 +116,10 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     let to_one = phase == Phase::Rcpt;
     // A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
     let of_mailbox = to_one && subject(2) && !code(2, 0);
+    // Google's, of all that its customer relays, although it has a mailbox's code.
+    if says(&["relay limit exceeded"]) {
+        return if reply.is_transient() { Signal::TooBusy } else { Signal::Quota };
+    }
     let of_sending =
         ["sending quota", "sending limit", "submission quota", "daily limit", "daily quota", "daily user sending"];
     let quota = says(&of_sending)
@@ -152,11 +166,25 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
             "starttls command first",
         ])
         && !says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
-    if reply.code == 530 || code(7, 57) || code(7, 30) || of_login {
+    if reply.code == 530 || code(7, 57) || code(7, 30) {
         return Signal::WantsLogin;
+    }
+    if of_login {
+        return if to_one { Signal::MayWantLogin } else { Signal::WantsLogin };
     }
     if reply.code == 503 {
         return Signal::Sequence;
+    }
+    // Of the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a block list is the content's.
+    let barred = says(&[
+        "client host rejected",
+        "helo command rejected",
+        "invalid credentials for relay",
+        "banned sending ip",
+        "blocked using",
+    ]);
+    if barred && phase != Phase::End && !says(&["sender address", "recipient address"]) {
+        return Signal::Barred;
     }
     if own_server && context.internal && phase != Phase::Mail && says_internal_spoof(reply, &says, &code, &subject) {
         return Signal::InternalSpoof;

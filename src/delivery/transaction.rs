@@ -2,12 +2,14 @@
 //! (RFC 2920); without, one by one.
 //!
 //! Promises: a recipient is delivered only after a 2xx to the final dot; a connection that breaks between the final dot
-//! and its reply is reported as unknown; what a server refuses for one recipient does not touch the others. A server
+//! and its reply is reported as unknown; what a server refuses for one recipient does not touch the others; where the replies
+//! do not fit the commands, nobody is refused by one that may have been for somebody else. A server
 //! that answers 354 although it refused every recipient gets an empty message, which RFC 2920 §3.1 tells us to send and
 //! RFC 5321 tells it to refuse.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::body::{Body, Unreadable};
 use super::classify::{Context, Phase, classify};
@@ -16,6 +18,7 @@ use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use super::settings::Timeouts;
 use crate::message::{BodyKind, Envelope, Recipient, Ret};
 use crate::route::Route;
+use crate::smtp::dsn::orcpt_in_ascii;
 use crate::smtp::response::ResponseError;
 use crate::smtp::{Domain, EnhancedCode, Reply};
 
@@ -37,6 +40,8 @@ pub struct Job<'a> {
     pub body: &'a Body<'a>,
     /// The address that customers have allow-listed.
     pub egress: IpAddr,
+    /// Each command waits for the answer to the one before, even where the server offers PIPELINING.
+    pub one_by_one: bool,
 }
 
 /// How a transaction ended.
@@ -48,6 +53,8 @@ pub enum Ending {
         /// The connection can serve again.
         usable: bool,
     },
+    /// The server's replies did not fit the commands, and the connection is of no more use. To send them one by one may help.
+    OutOfStep(Outcome),
     /// The connection turned out to be dead before the message was on its way. Nothing of it was accepted.
     Stale(Broken),
 }
@@ -79,6 +86,8 @@ struct Flight {
     data: Option<Reply>,
     /// What was sent last, of which an answer or its end is awaited.
     sent: &'static str,
+    /// No command was sent before the answer to the last one was there.
+    one_by_one: bool,
 }
 
 /// Runs one transaction. `reused` says that the connection has waited in the pool: then a server that closed it in the
@@ -95,7 +104,8 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
         if reused && flight.data.is_none() {
             return Ending::Stale(why);
         }
-        return done(broken_off(job, flight, &why), false);
+        let outcome = broken_off(job, flight, &why);
+        return if matches!(why, Broken::OutOfStep(_)) { Ending::OutOfStep(outcome) } else { done(outcome, false) };
     }
     let go = flight.data.as_ref().is_some_and(|reply| reply.code == 354);
     if flight.mail_refused.is_some() || flight.accepted.is_empty() {
@@ -111,11 +121,6 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     if !go {
         connection.reset_first = true;
         return done(settle_flight(job, flight), true);
-    }
-    // What stands behind the 354 before anything was sent would be taken for the answer to the final dot.
-    if connection.has_more() {
-        let why = Broken::Malformed(ResponseError::NotAReply("a reply to content that was not sent yet".to_owned()));
-        return done(broken_off(job, flight, &why), false);
     }
     transfer(connection, job, timeouts, flight).await
 }
@@ -134,7 +139,8 @@ async fn fly(
         .chain(job.recipients.iter().map(|index| Command::Rcpt(*index)))
         .chain([Command::Data])
         .collect();
-    let most = if connection.extensions.pipelining { FLIGHT } else { 1 };
+    flight.one_by_one = job.one_by_one || !connection.extensions.pipelining;
+    let most = if flight.one_by_one { 1 } else { FLIGHT };
     let mut sent = 0;
     while sent < commands.len() {
         let begun = sent;
@@ -152,15 +158,27 @@ async fn fly(
         if sent == begun {
             return Ok(());
         }
-        if connection.has_more() {
-            return Err(Broken::OutOfStep("one came before the command".to_owned()));
-        }
+        expect_silence(connection).await?;
         connection.send(timeouts.data_block).await?;
         for command in &commands[begun..sent] {
             hear(connection, timeouts, flight, *command).await?;
         }
     }
-    Ok(())
+    // One that stands behind the 354 would be taken for the answer to the final dot; behind a refusal of DATA it tells that this
+    // may have been a recipient's.
+    expect_silence(connection).await
+}
+
+/// All that was asked is answered, so nothing more may be there but a goodbye, which comes at any time (RFC 5321 §3.8).
+async fn expect_silence(connection: &mut Connection) -> Result<(), Broken> {
+    if !connection.has_more() {
+        return Ok(());
+    }
+    match connection.reply(Duration::ZERO).await {
+        Ok(reply) if reply.code == 421 => Err(Broken::Closed),
+        Ok(reply) => Err(Broken::OutOfStep(format!("{reply}, to no command"))),
+        Err(_) => Err(Broken::OutOfStep("one came before the command".to_owned())),
+    }
 }
 
 async fn hear(
@@ -202,6 +220,7 @@ async fn hear(
 /// Sends the content. Some recipients are accepted, and the server waits for it.
 async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, flight: Flight) -> Ending {
     let mut content = job.body.transfer();
+    let dsn = connection.extensions.dsn;
     loop {
         connection.out.clear();
         let last = match content.fill(&mut connection.out).await {
@@ -215,7 +234,7 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         if let Err(why) = connection.send(timeouts.data_block).await {
             // The system did not take all of it, so the server has seen no final dot. It may have said why.
             let outcome = match connection.last_words().await.filter(|reply| !reply.is_positive()) {
-                Some(reply) => settle_end(job, flight, &reply),
+                Some(reply) => settle_end(job, flight, &reply, dsn),
                 None => broken_off(job, Flight { data: None, sent: "content", ..flight }, &why),
             };
             return done(outcome, false);
@@ -225,14 +244,11 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         }
     }
     match connection.reply(timeouts.data_end).await {
-        Ok(reply) if reply.code / 100 != 3 => {
-            let outcome = settle_end(job, flight, &reply);
-            done(Outcome { reports_success: connection.extensions.dsn, ..outcome }, reply.code != 421)
-        }
+        Ok(reply) if reply.code / 100 != 3 => done(settle_end(job, flight, &reply, dsn), reply.code != 421),
         Ok(reply) => done(unknown(job, flight, &format!("{reply} is no answer to the end of a message")), false),
         // All lines of a reply have the same code (RFC 5321 §4.2.1): how much text there is to it changes nothing.
         Err(Broken::Malformed(ResponseError::TooLong { code })) if matches!(code / 100, 2 | 4 | 5) => {
-            done(settle_end(job, flight, &Reply::bare(code, "(with more text than any reply has)")), false)
+            done(settle_end(job, flight, &Reply::bare(code, "(with more text than any reply has)"), dsn), false)
         }
         Err(why) => done(unknown(job, flight, &format!("{why} (at {})", Phase::End.as_str())), false),
     }
@@ -302,8 +318,10 @@ fn rcpt_line(recipient: &Recipient, dsn: bool, smtputf8: bool) -> String {
             let wishes: Vec<_> = wishes.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect();
             let _ = write!(line, " NOTIFY={}", if wishes.is_empty() { "NEVER".to_owned() } else { wishes.join(",") });
         }
-        // One in UTF-8 goes with SMTPUTF8 only (RFC 6533 §3), and is no reason to ask for that.
-        if let Some(orcpt) = recipient.orcpt.as_deref().filter(|orcpt| smtputf8 || orcpt.is_ascii()) {
+        // One in UTF-8 goes as it is with SMTPUTF8 only, and is no reason to ask for that (RFC 6533 §3).
+        let written = |orcpt: &String| if smtputf8 || orcpt.is_ascii() { orcpt.clone() } else { orcpt_in_ascii(orcpt) };
+        // RFC 3461 §4.2: 500 octets at most.
+        if let Some(orcpt) = recipient.orcpt.as_ref().map(written).filter(|orcpt| orcpt.len() <= 500) {
             let _ = write!(line, " ORCPT={orcpt}");
         }
     }
@@ -346,8 +364,9 @@ fn is_too_many_recipients(reply: &Reply) -> bool {
     by_code || (matches!(reply.code, 452 | 552) && reply.enhanced.is_none() && says_so())
 }
 
-/// The server answered the final dot (or said early what it thinks of the message).
-fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply) -> Outcome {
+/// The server answered the final dot (or said early what it thinks of the message). `dsn`: it reports further, where that was
+/// asked for.
+fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcome {
     let mut outcome = Outcome::default();
     if reply.code / 100 == 2 {
         let text = reply.to_string();
@@ -359,6 +378,9 @@ fn settle_end(job: &Job<'_>, flight: Flight, reply: &Reply) -> Outcome {
             advice: None,
             unknown: false,
         }));
+        if dsn {
+            outcome.reported.extend(&flight.accepted);
+        }
     } else {
         for index in &flight.accepted {
             add(&mut outcome, job, *index, Phase::End, reply);
@@ -391,14 +413,20 @@ fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
 }
 
 /// The connection broke before the final dot. Refusals that were heard stand; everybody else waits.
-fn broken_off(job: &Job<'_>, flight: Flight, why: &Broken) -> Outcome {
+fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
     let mut outcome = Outcome::default();
     let reason = if flight.sent.is_empty() { why.to_string() } else { format!("{why} (at {})", flight.sent) };
+    let in_step = !matches!(why, Broken::OutOfStep(_));
+    if !in_step {
+        // In a flight a refusal may have been any recipient's. One by one the first of them was surely for the one asked about:
+        // it stands, so that each attempt has fewer to ask about.
+        flight.refused.truncate(usize::from(flight.one_by_one));
+        (flight.mail_refused, flight.data) = (None, None);
+    }
     settle_refused(&mut outcome, job, &flight, false);
     let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
     let answered = flight.accepted.len() + flight.refused.len();
     let unanswered = job.recipients.get(answered).copied();
-    let in_step = !matches!(why, Broken::OutOfStep(_));
     // It took some recipients and closed at another one: that one shall not keep the others from their mail.
     if in_step && !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
         if goodbye.is_none() {

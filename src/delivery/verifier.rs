@@ -13,6 +13,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::visible::visible;
+
 /// Why a certificate was refused, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -193,14 +195,15 @@ pub struct Described {
     pub self_signed: bool,
 }
 
-/// Reads a certificate for people; `None` where it cannot be read.
+/// Reads a certificate for people; `None` where it cannot be read. Whoever answers wrote it, so that what stands in it is shown as
+/// text.
 pub fn describe(certificate: &[u8]) -> Option<Described> {
     let (_, cert) = X509Certificate::from_der(certificate).ok()?;
     let mut names = Vec::new();
     if let Ok(Some(alternatives)) = cert.subject_alternative_name() {
         for name in &alternatives.value.general_names {
             match name {
-                GeneralName::DNSName(dns) => names.push((*dns).to_owned()),
+                GeneralName::DNSName(dns) => names.push(visible(dns).into_owned()),
                 GeneralName::IPAddress([a, b, c, d]) => names.push(format!("{a}.{b}.{c}.{d}")),
                 GeneralName::IPAddress(v6) => {
                     names.extend(<[u8; 16]>::try_from(*v6).ok().map(|o| std::net::Ipv6Addr::from(o).to_string()));
@@ -210,8 +213,8 @@ pub fn describe(certificate: &[u8]) -> Option<Described> {
         }
     }
     Some(Described {
-        subject: cert.subject().to_string(),
-        issuer: cert.issuer().to_string(),
+        subject: visible(&cert.subject().to_string()).into_owned(),
+        issuer: visible(&cert.issuer().to_string()).into_owned(),
         not_after: cert.validity().not_after.to_string(),
         names,
         self_signed: cert.subject() == cert.issuer(),
@@ -257,5 +260,25 @@ fn refusal(error: &Error, certificate: &[u8], expected: &ServerName<'_>) -> Refu
             format!("put the authority's certificate into ca_file, or pin the server's SHA-256: {pin}"),
         ),
         _ => Refusal::new(format!("the server's certificate is refused: {error}"), OTHER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_into_a_certificate_is_shown_as_text() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "a\x1b[31m\r\nb");
+        params.subject_alt_names.push(SanType::DnsName("c\x1b]0;d\x07".try_into().unwrap()));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let found = describe(certificate.der()).unwrap();
+        assert_eq!(found.names, ["c\\u{1b}]0;d\\u{7}"]);
+        for text in [found.subject, found.issuer] {
+            assert!(text.contains("a\\u{1b}[31m\\u{d}\\u{a}b"), "{text}");
+        }
     }
 }

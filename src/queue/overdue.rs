@@ -96,7 +96,7 @@ async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, se
             let Some(why) = trouble else { continue };
             let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
             if let Some(decision) = verdict::overdue(&lease.record, &route.id, &why, patience, moment) {
-                worker::apply(inner, lease, decision).await;
+                worker::apply(inner, route, lease, decision).await;
                 in_vain = 0;
             }
         }

@@ -98,7 +98,7 @@ pub fn decide(
     for heard in &outcome.recipients {
         decision.apply(record, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
-        if asked && heard.verdict == Verdict::Delivered && !outcome.reports_success {
+        if asked && heard.verdict == Verdict::Delivered && !outcome.reported.contains(&heard.index) {
             decision.relayed.push((heard.index, heard.reply.clone()));
         }
     }
@@ -346,15 +346,20 @@ mod tests {
     #[test]
     fn a_success_is_reported_where_it_was_asked_for_and_the_server_does_not_report() {
         let mut record = record();
-        record.envelope.recipients[0].notify = Some(Notify { success: true, ..Notify::NEVER });
+        for recipient in &mut record.envelope.recipients[..2] {
+            recipient.notify = Some(Notify { success: true, ..Notify::NEVER });
+        }
         let delivered = |i| heard(i, Verdict::Delivered, Scope::Recipient, "250 ok");
-        let mut outcome = Outcome { recipients: vec![delivered(0), delivered(1)], ..Outcome::default() };
+        let mut outcome = Outcome { recipients: vec![delivered(0), delivered(1), delivered(2)], ..Outcome::default() };
         let decided = |outcome: &Outcome| {
             decide(&record, &RouteId::new("r"), outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5)
                 .relayed
         };
-        assert_eq!(decided(&outcome), [(0, "250 ok".to_owned())]);
-        outcome.reports_success = true;
+        assert_eq!(decided(&outcome), [(0, "250 ok".to_owned()), (1, "250 ok".to_owned())]);
+        // Each transaction of an attempt has its own server.
+        outcome.reported = vec![0];
+        assert_eq!(decided(&outcome), [(1, "250 ok".to_owned())]);
+        outcome.reported.push(1);
         assert!(decided(&outcome).is_empty());
     }
 

@@ -168,7 +168,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         outcome.recipients.extend(part.recipients);
         outcome.trouble = part.trouble;
         outcome.hold = part.hold;
-        outcome.reports_success = part.reports_success;
+        outcome.reported.extend(part.reported);
     }
     if !tried {
         return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.
@@ -177,7 +177,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let patience = &inner.settings.patience;
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
     let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
-    apply(inner, lease, decision).await;
+    apply(inner, route, lease, decision).await;
 }
 
 /// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. A clock that has
@@ -226,11 +226,11 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
     }
 }
 
-/// Records a decision and tells of it. A notification is durable before the failure it reports is recorded: a crash in
+/// Records a decision about mail for `route` and tells of it. A notification is durable before the failure it reports is recorded: a crash in
 /// between sends it twice, never not at all.
-pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) {
+pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decision: Decision) {
     if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
-        notify(inner, &lease, &decision).await;
+        notify(inner, route, &lease, &decision).await;
     }
     let settled = match inner.parts.spool.settle(lease, decision.settlement).await {
         Ok(settled) => settled,
@@ -257,7 +257,7 @@ pub(super) async fn apply(inner: &Arc<Inner>, lease: Lease, decision: Decision) 
 }
 
 /// Tells the sender by mail, where the customer wants that. What cannot be told is in the events all the same.
-async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
+async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Decision) {
     let record = &lease.record;
     let wanted = inner.parts.directory.load().get(&record.lane.customer).is_some_and(|customer| customer.bounce_mail);
     if !wanted || record.lane.kind == Kind::Bounce {
@@ -282,9 +282,12 @@ async fn notify(inner: &Arc<Inner>, lease: &Lease, decision: &Decision) {
     });
     let notices =
         [(Action::Failed, failed), (Action::Delayed { until }, delayed), (Action::Relayed, relayed.collect())];
-    for (action, reports) in notices {
+    for (action, mut reports) in notices {
         if reports.is_empty() {
             continue;
+        }
+        for report in &mut reports {
+            report.remote_mta = Some(route.host.clone());
         }
         let told = inner.parts.postmaster.notify(record, original, action, &reports, now).await;
         if let Err(why) = told {

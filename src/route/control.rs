@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 pub enum Cause {
     /// An operator said so: stands until an operator takes it back.
     Operator,
-    /// The login was refused, or one is missing: trying it again would lock the account.
+    /// The login was refused, or one is missing, or TLS for it: trying it again would lock the account.
     Login,
     /// The server sees us under another address than customers have allowed.
     Address,
@@ -26,7 +26,7 @@ impl Cause {
     pub fn lifted_by(self) -> &'static str {
         match self {
             Cause::Operator => "`postbud route resume`",
-            Cause::Login => "a changed login or server in the configuration, or `postbud route resume`",
+            Cause::Login => "a changed login, server or TLS in the configuration, or `postbud route resume`",
             Cause::Address => "a restart, a changed server in the configuration, or `postbud route resume`",
         }
     }

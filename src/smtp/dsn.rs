@@ -1,5 +1,7 @@
 //! The parameters of delivery status notifications (RFC 3461) as MAIL and RCPT carry them.
 
+use std::fmt::Write as _;
+
 /// How much of the message a delivery status notification returns (RFC 3461 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ret {
@@ -83,6 +85,25 @@ pub fn is_orcpt(text: &str) -> bool {
         && (utf8 || is_xtext(address))
 }
 
+/// An address as utf-8-addr-xtext (RFC 6533 §3): readable where only ASCII may go.
+pub fn utf8_addr_xtext(address: &str) -> String {
+    let mut out = String::new();
+    for c in address.chars() {
+        match c {
+            '!'..='~' if !matches!(c, '+' | '=' | '\\') => out.push(c),
+            c => {
+                let _ = write!(out, "\\x{{{:02X}}}", u32::from(c));
+            }
+        }
+    }
+    out
+}
+
+/// The value of an ORCPT whose address is in UTF-8 as one for where only ASCII may go. What in it is written so already stays.
+pub fn orcpt_in_ascii(orcpt: &str) -> String {
+    orcpt.split("\\x{").map(utf8_addr_xtext).collect::<Vec<_>>().join("\\x{")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +125,8 @@ mod tests {
             assert_eq!(is_xtext(text), legal, "{text}");
         }
         assert!(is_orcpt("rfc822;user+40test.dk") && is_orcpt("utf-8;søren@test.dk"));
+        assert_eq!(utf8_addr_xtext("søren+x@test.dk"), "s\\x{F8}ren\\x{2B}x@test.dk");
+        assert_eq!(orcpt_in_ascii("utf-8;søren\\x{2B}æ\\@test.dk"), "utf-8;s\\x{F8}ren\\x{2B}\\x{E6}\\x{5C}@test.dk");
         assert!(!is_orcpt("rfc822;") && !is_orcpt("user@test.dk") && !is_orcpt(";a"));
     }
 }

@@ -203,6 +203,65 @@ async fn replies_that_do_not_fit_the_commands_are_named_and_deliver_nothing() {
     assert_eq!(outcome_of(hasty).await.recipients[0].verdict, Verdict::Deferred);
 }
 
+/// Says two replies to a recipient that it does not know, one after the other.
+const TWICE: &str = "550 5.1.1 no such user\r\n550 5.1.1 see https://help.test.net/";
+
+#[tokio::test]
+async fn replies_out_of_step_refuse_nobody_and_the_next_commands_go_one_by_one() {
+    let flight = |answers: &str| {
+        let heard = ["MAIL", "RCPT", "RCPT", "DATA"].map(hear).to_vec();
+        [hello(&["PIPELINING"]), heard, vec![say(answers), Step::Hang]].concat()
+    };
+    let unknown_first = flight(&format!("250 ok\r\n{TWICE}\r\n250 ok\r\n354 go"));
+    let unknown_last = flight(&format!("250 ok\r\n250 ok\r\n{TWICE}\r\n354 go"));
+    for (first, to) in [
+        (unknown_first, ["unknown@test.net", "x@test.net"]),
+        // What answers DATA was the second word on the recipient: it is not the message that was refused.
+        (unknown_last, ["x@test.net", "unknown@test.net"]),
+    ] {
+        let one_by_one = if to[0] == "x@test.net" {
+            vec![hear("MAIL"), say("250 ok"), hear("RCPT"), say("250 ok"), hear("RCPT"), say(TWICE), Step::Hang]
+        } else {
+            vec![hear("MAIL"), say("250 ok"), hear("RCPT"), say(TWICE), Step::Hang]
+        };
+        let server = Server::start(vec![
+            first,
+            [hello(&["PIPELINING"]), one_by_one].concat(),
+            [hello(&["PIPELINING"]), takes_one()].concat(),
+        ])
+        .await;
+        let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+        let outcome = attempt(&delivery, &route, &message(&to)).await;
+        assert_eq!(outcome.recipients.len(), 2, "{outcome:?}");
+        for recipient in &outcome.recipients {
+            let found = (recipient.verdict, recipient.scope);
+            assert_eq!(found, (Verdict::Deferred, Scope::Session), "{to:?}: {outcome:?}");
+            assert!(recipient.reply.contains("do not fit our commands"), "{outcome:?}");
+        }
+        assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{outcome:?}");
+        // One by one it is known whose refusal it is.
+        let mut outcome = attempt(&delivery, &route, &message(&to)).await;
+        outcome.recipients.sort_by_key(|recipient| recipient.index);
+        for (to, recipient) in to.iter().zip(&outcome.recipients) {
+            let right = if *to == "x@test.net" { Verdict::Deferred } else { Verdict::Failed };
+            assert_eq!(recipient.verdict, right, "{to}: {outcome:?}");
+        }
+        let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_that_nobody_asked_for_is_not_out_of_step() {
+    let heard = ["MAIL", "RCPT", "RCPT", "DATA"].map(hear).to_vec();
+    let answers = "250 ok\r\n550 5.1.1 no such user\r\n250 ok\r\n554 5.6.0 no\r\n421 4.7.0 bye";
+    let script = [hello(&["PIPELINING"]), heard, vec![say(answers), Step::Hang]].concat();
+    let server = Server::start(vec![script]).await;
+    let outcome =
+        attempt(&delivery(), &Arc::new(route(server.address)), &message(&["unknown@test.net", "x@test.net"])).await;
+    assert!(outcome.recipients.iter().all(|recipient| recipient.verdict == Verdict::Failed), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn a_kept_connection_that_died_is_replaced_within_the_attempt() {
     let second = || [hello(&[]), takes_one()].concat();

@@ -109,8 +109,19 @@ async fn a_server_without_a_login_makes_mail_wait() {
     assert!(reason.contains("offers no login"));
 }
 
-/// A token endpoint that gives `token-1`, `token-2`, …, or this status; counts how often it was asked.
+const INVALID_CLIENT: &str = r#"{"error":"invalid_client","error_description":"AADSTS7000215: bad secret"}"#;
+
+/// A token endpoint that gives `token-1`, `token-2`, …, or a refusal with this status; keeps what it was asked.
 async fn token_endpoint(status: &'static str) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    let granted = r#"{"access_token":"token-N","expires_in":3600,"token_type":"Bearer"}"#;
+    token_endpoint_saying(status, if status == "200 OK" { granted } else { INVALID_CLIENT }).await
+}
+
+/// One that answers with this status and body, the number of the request in place of `N`.
+async fn token_endpoint_saying(
+    status: &'static str,
+    body: &'static str,
+) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/tenant/oauth2/v2.0/token", listener.local_addr().unwrap());
     let asked: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
@@ -128,12 +139,7 @@ async fn token_endpoint(status: &'static str) -> (String, Arc<std::sync::Mutex<V
                 log.push(String::from_utf8_lossy(&request).into_owned());
                 log.len()
             };
-            let body = match status {
-                "200 OK" => {
-                    format!("{{\"access_token\":\"token-{number}\",\"expires_in\":3600,\"token_type\":\"Bearer\"}}")
-                }
-                _ => "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000215: bad secret\"}".to_owned(),
-            };
+            let body = body.replace("-N", &format!("-{number}"));
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
         }
@@ -214,4 +220,33 @@ async fn a_refusing_token_endpoint_suspends_and_a_broken_one_only_waits() {
         }
         assert!(!format!("{outcome:?}").contains("s3cr"), "no secret in what operators see");
     }
+}
+
+#[tokio::test]
+async fn what_answers_in_place_of_the_token_endpoint_says_nothing_of_the_credentials() {
+    for (status, body) in [
+        ("408 Request Timeout", INVALID_CLIENT),
+        ("403 Forbidden", "<html>this site is blocked</html>"),
+        ("404 Not Found", "<html>no such page</html>"),
+        ("403 Forbidden", r#"{"error":{"code":403,"message":"quota"}}"#),
+        ("400 Bad Request", r#"{"error":"temporarily_unavailable"}"#),
+    ] {
+        let (url, _) = token_endpoint_saying(status, body).await;
+        let server = Server::start(vec![hello(&["AUTH XOAUTH2"])]).await;
+        let outcome = attempt(&delivery(), &with_tokens(&server, url), &message(&["x@test.net"])).await;
+        assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred);
+        let Some(Trouble::BackOff { reason, advice: Some(advice), .. }) = &outcome.trouble else {
+            panic!("{status} {body}: {outcome:?}")
+        };
+        assert!(reason.contains(status) && advice.contains("token_url"), "{reason}. {advice}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_lives_for_ever_is_used_all_the_same() {
+    let eternal = r#"{"access_token":"token-N","expires_in":9223372036854775807,"token_type":"Bearer"}"#;
+    let (url, _) = token_endpoint_saying("200 OK", eternal).await;
+    let accepts = [hello(&["AUTH XOAUTH2"]), vec![hear("AUTH XOAUTH2"), say("235 ok")], takes_one()].concat();
+    let server = Server::start(vec![accepts]).await;
+    delivers(&delivery(), &with_tokens(&server, url)).await;
 }

@@ -49,3 +49,17 @@ async fn a_login_over_tls_that_trusts_anyone_is_a_warning() {
     assert_eq!(warning.step, "login", "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("tls = \"required\"")), "{report}");
 }
+
+#[tokio::test]
+async fn advice_knows_the_login_that_the_route_has() {
+    let wants_login = [
+        hello(&["AUTH PLAIN"]),
+        vec![hear("AUTH"), say("235 ok"), hear("MAIL"), say("530 5.7.57 Client not authenticated to send mail")],
+    ];
+    let server = Server::start(vec![wants_login.concat()]).await;
+    let mut login = login("webcrm", "secret");
+    login.as_mut().unwrap().allow_plaintext = true;
+    let report = probe(&delivery(), Route { login, ..route(server.address) }).await;
+    let advice = report.steps.last().unwrap().advice.as_deref().expect("advice");
+    assert!(advice.contains("does not take our login"), "{report}");
+}

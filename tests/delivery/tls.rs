@@ -165,6 +165,13 @@ async fn opportunistic_tls_takes_any_certificate_and_goes_without_where_it_must(
     let broken = [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), say("500 what?")]];
     let broken = Server::start(vec![broken.concat(), [hello(&["STARTTLS"]), takes_one()].concat()]).await;
     delivered(&attempt_at(&broken, policy()).await);
+    // It wants a certificate of ours, and with TLS 1.3 says so only after the handshake.
+    let (issued, clients) = (self_signed(&["127.0.0.1"], false), Authority::new());
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let asking = starttls_with(Step::TlsAs(tls_as(&issued, versions, Some(&clients))));
+        let asking = Server::start(vec![asking, [hello(&["STARTTLS"]), takes_one()].concat()]).await;
+        delivered(&attempt_at(&asking, policy()).await);
+    }
 }
 
 #[tokio::test]

@@ -206,12 +206,28 @@ async fn what_the_server_offers_is_used() {
     envelope.recipients[1].notify = Some(Notify::NEVER);
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
     assert!(outcome.recipients.iter().all(|r| r.verdict == Verdict::Delivered), "{outcome:?}, {:?}", server.heard());
+    assert_eq!(outcome.reported, [0, 1], "with DSN the server reports a success itself");
 }
 
 #[tokio::test]
-async fn an_original_recipient_in_utf8_goes_with_smtputf8_only() {
+async fn a_server_that_takes_dsn_parameters_reports_further_however_much_it_says() {
+    for (extensions, reported) in [(&["DSN"][..], &[0][..]), (&[], &[])] {
+        for answer in [say("250 ok"), Step::SayForEver(b"250-and so on\r\n".to_vec())] {
+            let mut script = [hello(extensions), takes_one()].concat();
+            script.pop();
+            script.push(answer);
+            let server = Server::start(vec![script]).await;
+            let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
+            assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+            assert_eq!(outcome.reported, reported, "{extensions:?}: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_original_recipient_in_utf8_goes_in_ascii_where_smtputf8_is_not_asked_for() {
     for (smtputf8, rcpt) in [
-        (false, "RCPT TO:<x@test.net> NOTIFY=NEVER\r\n"),
+        (false, "RCPT TO:<x@test.net> NOTIFY=NEVER ORCPT=utf-8;s\\x{F8}ren@test.net\r\n"),
         (true, "RCPT TO:<x@test.net> NOTIFY=NEVER ORCPT=utf-8;s\u{f8}ren@test.net\r\n"),
     ] {
         let script = [hello(&["SMTPUTF8", "DSN"]), takes_one()].concat();

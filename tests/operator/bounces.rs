@@ -92,7 +92,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "returned-in-full",
-            make(&full, HEADER, Some("Kære kunde\r\n".as_bytes()), Action::Failed, &unknown(), Language::English),
+            make(&full, HEADER, Some(b"Hej kunde\r\n"), Action::Failed, &unknown(), Language::English),
         ),
         ("international", make(&international, utf8_header, None, Action::Failed, &unknown(), Language::English)),
     ]

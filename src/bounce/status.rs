@@ -1,0 +1,137 @@
+//! The status for machines, `message/delivery-status` (RFC 3464).
+
+use std::net::IpAddr;
+
+use super::Settings;
+use super::mime::{status_field, xtext_decoded};
+use super::report::{Action, Report};
+use crate::smtp::EnhancedCode;
+use crate::smtp::dsn::{orcpt_in_ascii, utf8_addr_xtext};
+use crate::spool::Record;
+use crate::time::Timestamp;
+
+/// Writes it: one block for the message, one a recipient.
+pub(super) fn delivery_status(
+    record: &Record,
+    action: Action,
+    reports: &[(&Report, EnhancedCode)],
+    settings: &Settings,
+    now: Timestamp,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(envid) = record.envelope.envid.as_deref().and_then(xtext_decoded) {
+        status_field("Original-Envelope-Id", &envid, &mut out);
+    }
+    status_field("Reporting-MTA", &format!("dns; {}", settings.reporting_mta), &mut out);
+    status_field("Arrival-Date", &record.id.arrived().rfc5322(), &mut out);
+    status_field("X-Postbud-Queue-ID", &record.id.to_string(), &mut out);
+    for (report, status) in reports {
+        out.extend_from_slice(b"\r\n");
+        let recipient = &record.envelope.recipients[report.index];
+        if let Some(original) = recipient.orcpt.as_deref().and_then(original_recipient) {
+            status_field("Original-Recipient", &original, &mut out);
+        }
+        let address = recipient.address.to_string();
+        let final_recipient = if address.is_ascii() {
+            format!("rfc822; {address}")
+        } else {
+            format!("utf-8; {}", utf8_addr_xtext(&address))
+        };
+        status_field("Final-Recipient", &final_recipient, &mut out);
+        status_field("Action", action.as_str(), &mut out);
+        status_field("Status", &status.to_string(), &mut out);
+        let heard = smtp_code(&report.reply).is_some();
+        if let Some(server) = report.remote_mta.as_deref().filter(|_| heard) {
+            status_field("Remote-MTA", &format!("dns; {}", mta_name(server)), &mut out);
+        }
+        let kind = if heard { "smtp" } else { "X-Postbud" };
+        status_field("Diagnostic-Code", &format!("{kind}; {}", report.reply), &mut out);
+        status_field("Last-Attempt-Date", &now.rfc5322(), &mut out);
+        if let Action::Delayed { until } = action {
+            status_field("Will-Retry-Until", &until.rfc5322(), &mut out);
+        }
+    }
+    out
+}
+
+/// A host as RFC 3464 §2.1.2 names an MTA: an address is written as a literal.
+fn mta_name(host: &str) -> String {
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(ip)) => format!("[{ip}]"),
+        Ok(IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
+        Err(_) => host.to_owned(),
+    }
+}
+
+/// The recipient as the sender named it (RFC 3461 §6.3, RFC 6533 §3); `None` where it hides what cannot stand there.
+fn original_recipient(orcpt: &str) -> Option<String> {
+    let in_ascii = (!orcpt.is_ascii()).then(|| orcpt_in_ascii(orcpt));
+    let (kind, address) = in_ascii.as_deref().unwrap_or(orcpt).split_once(';')?;
+    let address = if in_ascii.is_some() { address.to_owned() } else { xtext_decoded(address)? };
+    Some(format!("{kind}; {address}"))
+}
+
+/// The status code of a report: the server's own where its class fits what became of the recipient, else the nearest one of
+/// RFC 3463.
+pub(super) fn status(report: &Report, action: Action) -> EnhancedCode {
+    let class = match action {
+        Action::Failed => 5,
+        Action::Delayed { .. } => 4,
+        Action::Relayed => 2,
+    };
+    if report.expired {
+        // X.4.7: delivery time expired.
+        return EnhancedCode(class, 4, 7);
+    }
+    let after_code = smtp_code(&report.reply).map_or(report.reply.as_str(), |_| report.reply[3..].trim_start());
+    match EnhancedCode::parse(after_code) {
+        Some(EnhancedCode(_, subject, detail)) => EnhancedCode(class, subject, detail),
+        // Nothing answered: X.4.1, no answer from host.
+        None if smtp_code(&report.reply).is_none() && class == 4 => EnhancedCode(class, 4, 1),
+        None => EnhancedCode(class, 0, 0),
+    }
+}
+
+/// The three digits a reply begins with; `None` where the text is not a server's reply.
+fn smtp_code(reply: &str) -> Option<u16> {
+    let code = reply.get(..3)?.parse().ok()?;
+    let ends = reply.as_bytes().get(3).is_none_or(|octet| matches!(octet, b' ' | b'-'));
+    (ends && (200..600).contains(&code)).then_some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
+
+    fn report(index: usize, reply: &str) -> Report {
+        Report { index, reply: reply.into(), advice: None, remote_mta: None, expired: false }
+    }
+
+    #[test]
+    fn the_status_has_the_class_of_what_became_of_the_recipient() {
+        let code = |reply: &str, action| status(&report(0, reply), action).to_string();
+        let delayed = Action::Delayed { until: NOW };
+        assert_eq!(code("550 5.1.1 no", Action::Failed), "5.1.1");
+        assert_eq!(code("550 no", Action::Failed), "5.0.0");
+        assert_eq!(code("450 4.2.2 full", Action::Failed), "5.2.2");
+        assert_eq!(code("connection refused", Action::Failed), "5.0.0");
+        assert_eq!(code("connection refused", delayed), "4.4.1");
+        assert_eq!(code("451 4.7.1 later", delayed), "4.7.1");
+        assert_eq!(code("250 2.0.0 ok", Action::Relayed), "2.0.0");
+        assert_eq!(code("55", Action::Failed), "5.0.0");
+        assert_eq!(code("5505.1.1", Action::Failed), "5.0.0");
+        let expired = Report { expired: true, ..report(0, "451 4.7.1 later") };
+        assert_eq!(status(&expired, Action::Failed).to_string(), "5.4.7");
+    }
+
+    #[test]
+    fn the_original_recipient_is_named_in_ascii() {
+        let named = |orcpt| original_recipient(orcpt).unwrap_or_default();
+        assert_eq!(named("rfc822;user+40test.dk"), "rfc822; user@test.dk");
+        assert_eq!(named("utf-8;søren@blåbær.dk"), "utf-8; s\\x{F8}ren@bl\\x{E5}b\\x{E6}r.dk");
+        assert_eq!(named("utf-8;s\\x{F8}ren@test.dk"), "utf-8; s\\x{F8}ren@test.dk");
+        assert_eq!(named("rfc822;a+0Ab"), "");
+    }
+}
