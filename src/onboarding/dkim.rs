@@ -60,11 +60,15 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
         Err(error) => return check.say(Finding::DkimKeyUnusable { reason: error.to_string() }),
     };
     let expected = format!("{host} TXT \"{value}\"");
-    let Some(published) = published(check, resolver, domain, &host).await else {
-        return check.expected.push(expected);
+    let record = match published(check, resolver, domain, &host).await {
+        Published::One(record) => record,
+        nothing => {
+            if nothing == Published::Missing {
+                check.say(Finding::DkimMissing { host });
+            }
+            return check.expected.push(expected);
+        }
     };
-    let record = KeyRecord::parse(&published);
-    flaws(check, &host, &record);
     if record.findings.iter().any(|flaw| *flaw != crate::dkim::record::Finding::NoVersion) || !key.matches(&record) {
         check.expected.push(expected);
     }
@@ -79,35 +83,55 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
     }
 }
 
-/// Checks Mailjet's key: the value that Mailjet's console shows, where it is configured; else only that a key is there.
+/// Checks Mailjet's key: the value that Mailjet's console shows, where it is configured; else only that a key is there that
+/// receivers can use, and who has to get the value.
 pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
     let host = key_host(&settings.mailjet_selector, domain);
-    let expected = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref());
-    if let Some(value) = expected {
-        check.expected.push(format!("{host} TXT \"{value}\""));
-    }
-    let Some(published) = published(&mut check, resolver, domain, &host).await else { return check };
-    let record = KeyRecord::parse(&published);
-    flaws(&mut check, &host, &record);
-    if record.public_key.is_empty() {
+    let published = published(&mut check, resolver, domain, &host).await;
+    let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref()) else {
+        let domain = domain.to_string();
+        match published {
+            Published::Unknown => {}
+            Published::One(record) if record.is_usable() => check.say(Finding::MailjetKeyUnset { host, domain }),
+            _ => check.say(Finding::MailjetKeyMissing { host, domain }),
+        }
         return check;
-    }
-    match expected.map(KeyRecord::parse) {
-        Some(ours) if ours.public_key != record.public_key => check.say(Finding::DkimMismatch { host }),
-        _ if record.is_usable() => check.say(Finding::DkimGood { host }),
+    };
+    check.expected.push(format!("{host} TXT \"{value}\""));
+    match published {
+        Published::Missing => check.say(Finding::DkimMissing { host }),
+        Published::One(record) if record.public_key.is_empty() => {}
+        Published::One(record) if record.public_key != KeyRecord::parse(value).public_key => {
+            check.say(Finding::DkimMismatch { host });
+        }
+        Published::One(record) if record.is_usable() => check.say(Finding::DkimGood { host }),
         _ => {}
     }
     check
 }
 
-/// The one record at `host`; says what is wrong where there is not exactly one.
-async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Option<String> {
+/// What stands at a key's host.
+#[derive(Debug, PartialEq, Eq)]
+enum Published {
+    /// One record; its flaws are said.
+    One(KeyRecord),
+    /// Several, as is said: receivers take any.
+    Several,
+    /// None; whether it stands elsewhere is said.
+    Missing,
+    /// The name server did not answer, as is said.
+    Unknown,
+}
+
+/// The record at `host`; says what is wrong with it, or that there is not exactly one. What to do where there is none is the
+/// caller's to say.
+async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Published {
     let texts = match resolver.txt(host).await {
         Ok(texts) => texts,
         Err(error) => {
             check.say(Finding::Unanswered { reason: error.to_string() });
-            return None;
+            return Published::Unknown;
         }
     };
     let mut texts: Vec<String> = texts.iter().map(|strings| readable(&joined(strings))).collect();
@@ -117,8 +141,8 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
         // A wildcard answers for every name that is not there: its record is not to be replaced, the key is to be added.
         texts.clear();
     }
-    match texts.len() {
-        0 => {
+    match &texts[..] {
+        [] => {
             for wrong in [doubled(host, domain), host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)] {
                 let there = resolver.txt(&wrong).await.is_ok_and(|texts| {
                     texts.iter().any(|strings| !KeyRecord::parse(&readable(&joined(strings))).public_key.is_empty())
@@ -127,14 +151,17 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
                     check.say(Finding::WrongHost { found_at: wrong, right_host: host.to_owned() });
                 }
             }
-            check.say(Finding::DkimMissing { host: host.to_owned() });
-            None
+            Published::Missing
         }
-        1 => texts.pop(),
+        [one] => {
+            let record = KeyRecord::parse(one);
+            flaws(check, host, &record);
+            Published::One(record)
+        }
         // RFC 6376 §3.6.2.2: the result is undefined, and receivers take any.
-        count => {
-            check.say(Finding::DkimSeveral { host: host.to_owned(), count });
-            None
+        several => {
+            check.say(Finding::DkimSeveral { host: host.to_owned(), count: several.len() });
+            Published::Several
         }
     }
 }

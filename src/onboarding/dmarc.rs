@@ -256,7 +256,17 @@ pub enum Path {
     OwnServer,
 }
 
-/// Checks the policy that applies to the domain. `dkim_works`: our signature verifies.
+impl Path {
+    /// The check of the key whose signature receivers find on our mail.
+    fn key(self) -> Item {
+        match self {
+            Path::Mailjet { .. } => Item::MailjetDkim,
+            Path::OwnServer => Item::Dkim,
+        }
+    }
+}
+
+/// Checks the policy that applies to the domain. `dkim_works`: the signature that receivers find on our mail verifies.
 pub async fn check(
     resolver: &dyn Resolver,
     settings: &Settings,
@@ -363,10 +373,12 @@ async fn look(
     }
     reports(check, resolver, &record, at, &host).await?;
 
-    // Our d= is the From domain itself, so the signature aligns in strict mode too (RFC 9989 §4.4.1).
+    // Our d= is the From domain itself, and Mailjet's too, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
     match dkim_works {
         true => check.say(Finding::DmarcDkimAligned { domain: name.to_owned() }),
-        false if policy > Policy::None => check.say(Finding::DmarcWithoutDkim { policy: policy.as_str().to_owned() }),
+        false if policy > Policy::None => {
+            check.say(Finding::DmarcWithoutDkim { policy: policy.as_str().to_owned(), key: path.key() });
+        }
         false => {}
     }
     if let Path::Mailjet { alias } = path {
@@ -557,7 +569,7 @@ mod tests {
     fn a_policy_that_hits_our_own_mail_is_named() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; aspf=s; rua=mailto:d@test.dk\"";
         let findings = run(zone, "test.dk", Path::Mailjet { alias: true }, false);
-        assert!(findings.contains(&Finding::DmarcWithoutDkim { policy: "reject".into() }));
+        assert!(findings.contains(&Finding::DmarcWithoutDkim { policy: "reject".into(), key: Item::MailjetDkim }));
         assert!(findings.contains(&Finding::DmarcSpfStrict { alias: "bnc3.test.dk".into() }));
         let findings = run(zone, "test.dk", Path::Mailjet { alias: false }, true);
         assert!(findings.contains(&Finding::DmarcSpfUnaligned { alias: "bnc3.test.dk".into() }));

@@ -178,6 +178,10 @@ pub enum Finding {
     DkimRotationUnreadable { reason: String },
     /// Our private key cannot be used.
     DkimKeyUnusable { reason: String },
+    /// No key of Mailjet's that can be used, and its value is not configured, so that nobody can be told it.
+    MailjetKeyMissing { host: String, domain: String },
+    /// A key that can be used; its value is not configured, so that nobody knows whether it is Mailjet's.
+    MailjetKeyUnset { host: String, domain: String },
 
     /// A policy applies.
     DmarcGood { host: String, policy: String },
@@ -207,8 +211,8 @@ pub enum Finding {
     DmarcMonitoring,
     /// t=y.
     DmarcTesting,
-    /// Policy stands, our key does not: receivers act on it against our mail.
-    DmarcWithoutDkim { policy: String },
+    /// Policy stands, the key that counts does not: receivers act on it against our mail.
+    DmarcWithoutDkim { policy: String, key: Item },
     /// Our signature aligns.
     DmarcDkimAligned { domain: String },
     /// SPF adds nothing to DMARC without the alias.
@@ -312,6 +316,7 @@ impl Finding {
             | F::InternalMail { .. }
             | F::ProbeSkipped { .. }
             | F::SpfWithoutUs { .. }
+            | F::MailjetKeyUnset { .. }
             | F::FileNotThere { .. } => Severity::Hint,
 
             F::SpfNearMiss { .. }
@@ -371,6 +376,7 @@ impl Finding {
             | F::DkimMismatch { .. }
             | F::DkimFlaw { .. }
             | F::DkimKeyUnusable { .. }
+            | F::MailjetKeyMissing { .. }
             | F::DmarcMissing { .. }
             | F::DmarcSeveral { .. }
             | F::DmarcInvalid { .. }

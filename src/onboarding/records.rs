@@ -35,6 +35,9 @@ pub struct Table {
     pub unknown: bool,
     /// Keys that cannot be published, with the reason: for the operator.
     pub broken_keys: Vec<String>,
+    /// Where Mailjet's key belongs, of which nobody has configured the value: for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailjet_key_unset: Option<String>,
     /// Why nobody knows which records a change of keys wants: for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_unreadable: Option<String>,
@@ -154,9 +157,16 @@ pub async fn table(
         })),
         Err(reason) => rotation_unreadable = Some(reason),
     }
-    if !own_server && let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.clone()) {
+    let mut mailjet_key_unset = None;
+    if let Some(check) = report.check(Item::MailjetDkim) {
         let host = key_host(&settings.mailjet_selector, domain);
-        rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value));
+        let configured = settings.mailjet.get(domain).and_then(|records| records.dkim.clone());
+        let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
+        // A key that stands there and can be used is Mailjet's as far as anybody knows.
+        match configured.or_else(|| check.found.first().filter(|_| unset).cloned()) {
+            Some(value) => rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)),
+            None => mailjet_key_unset = Some(host),
+        }
     }
     if let Some(check) = report.check(Item::Dmarc) {
         let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
@@ -178,7 +188,8 @@ pub async fn table(
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
     let egress = settings.egress.to_string();
-    Table { domain: domain.to_string(), egress, rows, unknown, broken_keys, rotation_unreadable }
+    let domain = domain.to_string();
+    Table { domain, egress, rows, unknown, broken_keys, mailjet_key_unset, rotation_unreadable }
 }
 
 /// Why the record is wanted.
@@ -226,6 +237,9 @@ pub fn text(table: &Table, lang: Lang) -> String {
             let _ = writeln!(out, "  {}", lang.note(note));
         }
     }
+    if let Some(host) = &table.mailjet_key_unset {
+        let _ = writeln!(out, "{}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
+    }
     if table.unknown {
         let _ = writeln!(out, "{}", lang.word(Word::Unknown));
     }
@@ -247,6 +261,9 @@ pub fn zone(table: &Table, lang: Lang) -> String {
             _ => quoted(&row.value),
         };
         let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
+    }
+    if let Some(host) = &table.mailjet_key_unset {
+        let _ = writeln!(out, "; {}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
     }
     if table.unknown {
         let _ = writeln!(out, "; {}", lang.word(Word::Unknown));

@@ -210,17 +210,23 @@ impl Checker {
             dkim::check(resolver, domain, signing, &wanted, need(Requirement::Dkim)),
             mx(resolver, domain),
         );
-        let alias = if own_server { None } else { Some(return_path(resolver, &self.settings, domain).await) };
-        let path = match &alias {
-            None => dmarc::Path::OwnServer,
-            Some(alias) => dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good },
+        let mailjet = match own_server {
+            true => None,
+            false => Some(tokio::join!(
+                dkim::mailjet(resolver, &self.settings, domain),
+                return_path(resolver, &self.settings, domain),
+            )),
         };
-        let dkim_works = dkim.severity() <= Severity::Warning;
+        // Mailjet rewrites what our signature covers: behind it only its own verifies, and DMARC rests on that one.
+        let (path, key) = match &mailjet {
+            None => (dmarc::Path::OwnServer, &dkim),
+            Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good }, key),
+        };
+        let dkim_works = key.severity() <= Severity::Warning;
         let dmarc = dmarc::check(resolver, &self.settings, domain, path, dkim_works, need(Requirement::Dmarc)).await;
+        let (mailjets_key, alias) = mailjet.unzip();
         let mut checks = vec![from_domain(domain), ownership, spf, dkim];
-        if self.settings.mailjet.get(domain).is_some_and(|records| records.dkim.is_some()) && !own_server {
-            checks.push(dkim::mailjet(resolver, &self.settings, domain).await);
-        }
+        checks.extend(mailjets_key);
         checks.push(dmarc);
         checks.extend(alias);
         checks.push(mx);

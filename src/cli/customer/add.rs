@@ -165,6 +165,12 @@ impl Args {
             anyhow::Ok(())
         })?;
         let records = format!("postbud domain records {} --mail", self.id);
+        if answers.own_server.is_none() {
+            say!(
+                "\nFirst enter what Mailjet's console shows for each domain, [mailjet.\"…\"] in {}.",
+                files::tidy(&file).display()
+            );
+        }
         say!(
             "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published\n  \
              {:width$}   so that a running relay knows the customer",
@@ -290,7 +296,7 @@ impl Args {
             for domain in &answers.domains {
                 let _ = write!(
                     text,
-                    "\n# What Mailjet's console shows for {domain}: `postbud domain records` passes it on.\n\
+                    "\n# What Mailjet's console shows for {domain}: `postbud domain records` passes it on. DMARC rests on the key.\n\
                      # [mailjet.\"{domain}\"]\n\
                      # ownership = \"…\"   # the token: 32 characters\n\
                      # dkim = \"…\"        # the value of the key record, k=rsa; p=…\n"

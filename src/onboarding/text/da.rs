@@ -201,6 +201,18 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DkimKeyUnusable { reason } => {
             (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
         }
+        F::MailjetKeyMissing { host, domain } => (
+            format!("Der er ingen brugbar nøgle på {host}: den underskrift, Mailjet tilføjer, kan ikke efterprøves, og bag Mailjet kan ingen anden."),
+            format!(
+                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så viser `postbud domain records` den record, der skal oprettes."
+            ),
+        ),
+        F::MailjetKeyUnset { host, domain } => (
+            format!("Der er en brugbar nøgle på {host}. Om den er Mailjets, vides ikke: værdien står ikke i konfigurationen."),
+            format!(
+                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så bliver de to sammenlignet."
+            ),
+        ),
         F::DmarcGood { host, policy } => (format!("Politikken på {host} er {policy}."), String::new()),
         F::DmarcMissing { host } => (format!("Der er ingen DMARC-record på {host}."), "Opret den viste record.".into()),
         F::DmarcSeveral { host, count } => {
@@ -243,11 +255,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "t=y: modtagerne bruger politikken ét trin mildere.".into(),
             "Fjern t=y, når I er færdige med at prøve.".into(),
         ),
-        F::DmarcWithoutDkim { policy } => (
+        F::DmarcWithoutDkim { policy, key } => (
             format!(
-                "Politikken er {policy}, og vores DKIM-nøgle er ikke i orden: modtagerne bruger den mod mail fra webCRM."
+                "Politikken er {policy}, og {} er ikke i orden: modtagerne bruger politikken mod mail fra webCRM.",
+                item(*key)
             ),
-            "Opret DKIM-nøglen først.".into(),
+            "Få den nøgle i orden først.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mailen er underskrevet af {domain} selv, så DMARC er opfyldt gennem DKIM."), String::new())
@@ -434,6 +447,10 @@ pub(super) fn note(note: &Note) -> String {
     }
 }
 
+pub(super) fn to_come(host: &str) -> String {
+    format!("Der skal også en nøgle på {host}. webCRM får dens værdi fra Mailjet og sender den derefter.")
+}
+
 pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
     let domains: Vec<&str> = tables.iter().map(|table| table.domain.as_str()).collect();
     let subject = format!("DNS-records til mail fra webCRM: {}", domains.join(", "));
@@ -462,10 +479,13 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Bemærk: {text}");
             }
         }
+        if let Some(host) = &table.mailjet_key_unset {
+            let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
+        }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.rows.iter().all(|row| row.present) {
+        if table.rows.iter().all(|row| row.present) && table.mailjet_key_unset.is_none() {
             let _ = write!(body, "\nAlt er allerede oprettet. Mange tak.\n");
         }
     }

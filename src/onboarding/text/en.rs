@@ -201,6 +201,18 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Our own key cannot be used: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
+        F::MailjetKeyMissing { host, domain } => (
+            format!("There is no usable key at {host}: the signature that Mailjet adds does not verify, and behind Mailjet no other does."),
+            format!(
+                "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then `postbud domain records` shows the record to publish."
+            ),
+        ),
+        F::MailjetKeyUnset { host, domain } => (
+            format!("There is a usable key at {host}. Whether it is Mailjet's is not known: the value is not in the configuration."),
+            format!(
+                "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then the two are compared."
+            ),
+        ),
         F::DmarcGood { host, policy } => (format!("The policy at {host} is {policy}."), String::new()),
         F::DmarcMissing { host } => {
             (format!("There is no DMARC record at {host}."), "Publish the record shown.".into())
@@ -246,11 +258,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DmarcTesting => {
             ("t=y: receivers apply the policy one step milder.".into(), "Remove t=y when you are done testing.".into())
         }
-        F::DmarcWithoutDkim { policy } => (
+        F::DmarcWithoutDkim { policy, key } => (
             format!(
-                "The policy is {policy}, and our DKIM key is not in order: receivers act against mail from webCRM."
+                "The policy is {policy}, and {} is not in order: receivers act against mail from webCRM.",
+                item(*key)
             ),
-            "Publish the DKIM key first.".into(),
+            "Put that key in order first.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mail is signed as {domain} itself, so DMARC passes by DKIM."), String::new())
@@ -430,6 +443,10 @@ pub(super) fn note(note: &Note) -> String {
     }
 }
 
+pub(super) fn to_come(host: &str) -> String {
+    format!("A key record at {host} is needed as well. webCRM gets its value from Mailjet and sends it then.")
+}
+
 pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
     let domains: Vec<&str> = tables.iter().map(|table| table.domain.as_str()).collect();
     let subject = format!("DNS records for mail from webCRM: {}", domains.join(", "));
@@ -458,10 +475,13 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }
+        if let Some(host) = &table.mailjet_key_unset {
+            let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
+        }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.rows.iter().all(|row| row.present) {
+        if table.rows.iter().all(|row| row.present) && table.mailjet_key_unset.is_none() {
             let _ = write!(body, "\nEverything is published already. Thank you.\n");
         }
     }

@@ -125,6 +125,11 @@ impl Lang {
         visible(&by_language!(self, note(note))).into_owned()
     }
 
+    /// A record that is needed besides and has no value yet.
+    pub fn to_come(self, host: &str) -> String {
+        by_language!(self, to_come(host))
+    }
+
     /// The mail to a customer: subject and body.
     pub fn mail(self, customer: &str, tables: &[Table]) -> (String, String) {
         by_language!(self, mail(customer, tables))

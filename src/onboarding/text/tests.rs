@@ -53,6 +53,8 @@ fn samples() -> Vec<Finding> {
         F::DkimSeveral { host: h(), count: 3 },
         F::DkimMismatch { host: h() },
         F::DkimKeyUnusable { reason: s("REASON") },
+        F::MailjetKeyMissing { host: h(), domain: d() },
+        F::MailjetKeyUnset { host: h(), domain: d() },
         F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
         F::DkimRotationUnreadable { reason: s("REASON") },
         F::DmarcGood { host: h(), policy: s("quarantine") },
@@ -69,7 +71,7 @@ fn samples() -> Vec<Finding> {
         F::DmarcReportsRefused { destination: s("DEST"), host: h() },
         F::DmarcMonitoring,
         F::DmarcTesting,
-        F::DmarcWithoutDkim { policy: s("reject") },
+        F::DmarcWithoutDkim { policy: s("reject"), key: Item::MailjetDkim },
         F::DmarcDkimAligned { domain: d() },
         F::DmarcSpfUnaligned { alias: s("ALIAS") },
         F::DmarcSpfStrict { alias: s("ALIAS") },
@@ -135,7 +137,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown"].contains(&name.as_str()) {
+            if ["code", "flaw", "fault", "provider", "role", "shown", "key"].contains(&name.as_str()) {
                 continue;
             }
             for text in [&da, &en] {
