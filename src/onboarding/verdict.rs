@@ -60,6 +60,17 @@ pub enum Seen {
     Unknown,
 }
 
+impl From<Severity> for Seen {
+    /// What works counts, also where something about it is to be mended.
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Good | Severity::Hint | Severity::Warning => Seen::Verified,
+            Severity::Unknown => Seen::Unknown,
+            Severity::Fault => Seen::Missing,
+        }
+    }
+}
+
 impl Seen {
     /// As metrics write it.
     pub fn as_str(self) -> &'static str {
@@ -99,11 +110,7 @@ impl Report {
             Requirement::Dkim => Item::Dkim,
             Requirement::Dmarc => Item::Dmarc,
         };
-        match self.check(item).map(Check::severity) {
-            Some(Severity::Good | Severity::Hint | Severity::Warning) => Seen::Verified,
-            Some(Severity::Unknown) | None => Seen::Unknown,
-            Some(Severity::Fault) => Seen::Missing,
-        }
+        self.check(item).map_or(Seen::Unknown, |check| check.severity().into())
     }
 
     /// Takes in what a probe of the own server said: what was found, or what is wrong and the remedy.
@@ -222,8 +229,8 @@ impl Checker {
             None => (dmarc::Path::OwnServer, &dkim),
             Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good }, key),
         };
-        let dkim_works = key.severity() <= Severity::Warning;
-        let dmarc = dmarc::check(resolver, &self.settings, domain, path, dkim_works, need(Requirement::Dmarc)).await;
+        let key = Seen::from(key.severity());
+        let dmarc = dmarc::check(resolver, &self.settings, domain, path, key, need(Requirement::Dmarc)).await;
         let (mailjets_key, alias) = mailjet.unzip();
         let mut checks = vec![from_domain(domain), ownership, spf, dkim];
         checks.extend(mailjets_key);
