@@ -63,6 +63,7 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
     for text in &published {
         let (record, faults) = Record::parse_leniently(text);
         notes.extend(faults.into_iter().map(|fault| Note::Dropped(fault.term)));
+        let ends_in_all = record.all().is_some();
         let end = record.all().unwrap_or(record.directives.len());
         if let Some(last) = record.directives.get(end) {
             // Of two records the milder one wins: nothing that passed may fail.
@@ -81,7 +82,8 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
         for modifier in record.modifiers {
             let is = |modifier: &str, name: &str| modifier.to_ascii_lowercase().starts_with(name);
             let is_redirect = is(&modifier, "redirect=");
-            if is_redirect && all.is_some() {
+            // Its own `all` makes it dead (RFC 7208 §6.1), not that of another record.
+            if is_redirect && ends_in_all {
                 notes.push(Note::Dead(modifier));
             } else if modifiers.iter().any(|known| known.eq_ignore_ascii_case(&modifier)) {
             } else if is(&modifier, "exp=") && modifiers.iter().any(|known| is(known, "exp=")) {
@@ -267,6 +269,16 @@ mod tests {
                 vec!["v=spf1 a redirect=x.dk", "v=spf1 mx -all"],
                 "v=spf1 a mx include:x.dk include:spf.webcrm.com -all",
                 vec![Note::Joined(2)],
+            ),
+            (
+                vec!["v=spf1 a -all", "v=spf1 mx redirect=x.dk"],
+                "v=spf1 a mx include:x.dk include:spf.webcrm.com -all",
+                vec![Note::Joined(2)],
+            ),
+            (
+                vec!["v=spf1 a -all redirect=x.dk"],
+                "v=spf1 a include:spf.webcrm.com -all",
+                vec![Note::Dead(note("redirect=x.dk"))],
             ),
             (vec![], "v=spf1 mx include:spf.webcrm.com ~all", vec![Note::Guessed(vec![note("mx")])]),
         ] {
