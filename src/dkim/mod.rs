@@ -27,7 +27,7 @@ pub mod workers;
 pub use body::{BodyHash, BodyHasher};
 pub use canonical::Canonicalization;
 pub use headers::HeaderList;
-pub use key::{KeyError, SigningKey};
+pub use key::{KeyError, KeyType, SigningKey};
 pub use record::KeyRecord;
 pub use selector::{Selector, key_host};
 pub use signer::{Profile, SignError, Signer};

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::finding::{Check, DkimFlaw, Finding, Item, Need};
+use super::finding::{Check, DkimFlaw, Finding, Item, Need, Severity};
 use super::rotation::{Shown, Wanted};
 use super::{Settings, doubled};
 use crate::customer::SigningDomain;
-use crate::dkim::{KeyRecord, Selector, SigningKey, key_host};
+use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
@@ -21,11 +21,7 @@ pub async fn check(
     let mut check = Check::new(Item::Dkim, need);
     match signing {
         SigningDomain::Broken(reason) => check.say(Finding::DkimKeyUnusable { reason: reason.clone() }),
-        SigningDomain::Ready(signer) => {
-            for profile in signer.profiles_of(domain) {
-                one(&mut check, resolver, domain, &profile.selector, &profile.key).await;
-            }
-        }
+        SigningDomain::Ready(signer) => all(&mut check, resolver, domain, signer).await,
     }
     match wanted {
         Ok(wanted) => {
@@ -36,6 +32,26 @@ pub async fn check(
         Err(reason) => check.say(Finding::DkimRotationUnreadable { reason: reason.clone() }),
     }
     check
+}
+
+/// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): where the RSA key is
+/// good, nothing about the second one keeps mail from passing.
+async fn all(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, signer: &Signer) {
+    let mut places = Vec::new();
+    for profile in signer.profiles_of(domain) {
+        let mut place = Check::new(check.item, check.need);
+        one(&mut place, resolver, domain, &profile.selector, &profile.key).await;
+        places.push((profile.key.key_type(), place));
+    }
+    let first_works = places.iter().any(|(kind, place)| *kind == KeyType::Rsa && place.severity() <= Severity::Warning);
+    for (kind, place) in places {
+        check.found.extend(place.found);
+        check.expected.extend(place.expected);
+        for finding in place.findings {
+            let counts = kind == KeyType::Rsa || !first_works || finding.severity() <= Severity::Warning;
+            check.say(if counts { finding } else { Finding::DkimSecond { said: Box::new(finding) } });
+        }
+    }
 }
 
 /// Checks a key that does not sign. None of this makes the domain's mail fail now, so it is a warning at the most.
@@ -193,7 +209,7 @@ fn readable(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onboarding::Severity;
+    use crate::dkim::Profile;
     use crate::onboarding::rotation::Role;
     use crate::resolver::FixedZone;
 
@@ -210,6 +226,27 @@ mod tests {
         for text in ["v=DKIM1", "\"v=DKIM1; p=AA\"", "k=rsa", " p = AAAA", "V=DKIM1\\; p=x", "v=dkim2;p="] {
             assert!(is_meant_as_key(text), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_second_key_that_is_not_there_breaks_nothing_while_the_first_one_is() {
+        let domain = Domain::parse("test.dk").unwrap();
+        let (rsa, second) = (SigningKey::generate_rsa(2048).unwrap(), SigningKey::generate_ed25519().unwrap());
+        let selector = |text| Selector::parse(text).unwrap();
+        let record = crate::dkim::record::render(&domain, &selector("one"), &rsa).unwrap();
+        let profiles = [("one", rsa), ("two", second)].map(|(at, key)| Profile::new(domain.clone(), selector(at), key));
+        let signing = SigningDomain::Ready(Signer::new(profiles.into()).unwrap().into());
+        let zone = FixedZone::new();
+        let look = async || check(&zone, &domain, &signing, &Ok(Vec::new()), Need::Required).await;
+        assert_eq!(look().await.severity(), Severity::Fault, "neither is there");
+        zone.add_txt(&record.name, &record.value);
+        let found = look().await;
+        let missing = Finding::DkimMissing { host: "two._domainkey.test.dk".to_owned() };
+        assert!(found.findings.contains(&Finding::DkimSecond { said: Box::new(missing) }), "{:?}", found.findings);
+        assert_eq!(found.severity(), Severity::Warning);
+        assert!(found.expected[0].starts_with("two._domainkey.test.dk TXT"), "{:?}", found.expected);
+        zone.fail("two._domainkey.test.dk");
+        assert_eq!(look().await.severity(), Severity::Warning, "what carries the mail is known");
     }
 
     #[tokio::test]

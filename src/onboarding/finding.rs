@@ -176,6 +176,8 @@ pub enum Finding {
     DkimRotatingUnanswered { host: String, reason: String },
     /// What is known of a change of keys cannot be read.
     DkimRotationUnreadable { reason: String },
+    /// Something is wrong with the key of the second signature, while the first one verifies.
+    DkimSecond { said: Box<Finding> },
     /// Our private key cannot be used.
     DkimKeyUnusable { reason: String },
     /// No key of Mailjet's that can be used, and its value is not configured, so that nobody can be told it.
@@ -347,6 +349,7 @@ impl Finding {
             | F::DkimRotating { .. }
             | F::DkimRotatingUnanswered { .. }
             | F::DkimRotationUnreadable { .. }
+            | F::DkimSecond { .. }
             | F::OwnershipWrongValue { .. } => Severity::Warning,
 
             F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {

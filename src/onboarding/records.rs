@@ -15,8 +15,8 @@ use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
 use super::{dmarc, spf};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
-use crate::dkim::key_host;
 use crate::dkim::record::render;
+use crate::dkim::{KeyType, key_host};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -137,7 +137,12 @@ pub async fn table(
                     Ok(record) => {
                         let present =
                             keys.iter().any(|f| matches!(f, Finding::DkimGood { host } if *host == record.name));
-                        let row = row(Item::Dkim, need(Requirement::Dkim), "TXT", record.name, record.value);
+                        let need = match profile.key.key_type() {
+                            // A second signature: mail passes without it.
+                            KeyType::Ed25519 if signer.profiles_of(domain).count() > 1 => Need::Recommended,
+                            _ => need(Requirement::Dkim),
+                        };
+                        let row = row(Item::Dkim, need, "TXT", record.name, record.value);
                         rows.push(Row { present, ..row });
                     }
                     Err(error) => broken_keys.push(error.to_string()),

@@ -198,6 +198,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Tilstanden af et nøgleskift kan ikke læses: {reason}."),
             "Det skal webCRM rette, ikke kunden.".into(),
         ),
+        F::DkimSecond { said } => {
+            let (what, next) = self::finding(said);
+            (format!("Den anden underskrift (Ed25519): {what} Den første (RSA) er i orden, og det er nok."), next)
+        }
         F::DkimKeyUnusable { reason } => {
             (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
         }

@@ -197,6 +197,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("The state of a change of keys cannot be read: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
+        F::DkimSecond { said } => {
+            let (what, next) = self::finding(said);
+            (format!("The second signature (Ed25519): {what} The first one (RSA) is in order, which is enough."), next)
+        }
         F::DkimKeyUnusable { reason } => (
             format!("Our own key cannot be used: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),

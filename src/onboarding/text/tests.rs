@@ -53,6 +53,7 @@ fn samples() -> Vec<Finding> {
         F::DkimSeveral { host: h(), count: 3 },
         F::DkimMismatch { host: h() },
         F::DkimKeyUnusable { reason: s("REASON") },
+        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }) },
         F::MailjetKeyMissing { host: h(), domain: d() },
         F::MailjetKeyUnset { host: h(), domain: d() },
         F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
@@ -137,7 +138,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown", "key"].contains(&name.as_str()) {
+            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said"].contains(&name.as_str()) {
                 continue;
             }
             for text in [&da, &en] {
