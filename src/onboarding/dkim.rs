@@ -6,6 +6,7 @@ use super::finding::{Check, DkimFlaw, Finding, Item, Need, Severity};
 use super::rotation::{Shown, Wanted};
 use super::{Settings, doubled};
 use crate::customer::SigningDomain;
+use crate::dkim::record::Finding as Flaw;
 use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
@@ -77,7 +78,10 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
     };
     let expected = format!("{host} TXT \"{value}\"");
     let record = match published(check, resolver, domain, &host).await {
-        Published::One(record) => record,
+        Published::One(record) => {
+            flaws(check, &host, &record);
+            record
+        }
         nothing => {
             if nothing == Published::Missing {
                 check.say(Finding::DkimMissing { host });
@@ -85,7 +89,7 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
             return check.expected.push(expected);
         }
     };
-    if record.findings.iter().any(|flaw| *flaw != crate::dkim::record::Finding::NoVersion) || !key.matches(&record) {
+    if record.findings.iter().any(|flaw| *flaw != Flaw::NoVersion) || !key.matches(&record) {
         check.expected.push(expected);
     }
     if record.public_key.is_empty() {
@@ -105,11 +109,16 @@ pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
     let host = key_host(&settings.mailjet_selector, domain);
     let published = published(&mut check, resolver, domain, &host).await;
+    if let Published::One(record) = &published {
+        mailjets_flaws(&mut check, &host, record);
+    }
     let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref()) else {
         let domain = domain.to_string();
         match published {
             Published::Unknown => {}
-            Published::One(record) if record.is_usable() => check.say(Finding::MailjetKeyUnset { host, domain }),
+            Published::One(record) if record.is_usable_for_others() => {
+                check.say(Finding::MailjetKeyUnset { host, domain })
+            }
             _ => check.say(Finding::MailjetKeyMissing { host, domain }),
         }
         return check;
@@ -121,7 +130,7 @@ pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
         Published::One(record) if record.public_key != KeyRecord::parse(value).public_key => {
             check.say(Finding::DkimMismatch { host });
         }
-        Published::One(record) if record.is_usable() => check.say(Finding::DkimGood { host }),
+        Published::One(record) if record.is_usable_for_others() => check.say(Finding::DkimGood { host }),
         _ => {}
     }
     check
@@ -130,7 +139,7 @@ pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
 /// What stands at a key's host.
 #[derive(Debug, PartialEq, Eq)]
 enum Published {
-    /// One record; its flaws are said.
+    /// One record; its flaws are the caller's to say.
     One(KeyRecord),
     /// Several, as is said: receivers take any.
     Several,
@@ -140,8 +149,8 @@ enum Published {
     Unknown,
 }
 
-/// The record at `host`; says what is wrong with it, or that there is not exactly one. What to do where there is none is the
-/// caller's to say.
+/// The record at `host`; says what is wrong where there is not exactly one. What to do where there is none is the caller's to
+/// say.
 async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Published {
     let texts = match resolver.txt(host).await {
         Ok(texts) => texts,
@@ -169,11 +178,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
             }
             Published::Missing
         }
-        [one] => {
-            let record = KeyRecord::parse(one);
-            flaws(check, host, &record);
-            Published::One(record)
-        }
+        [one] => Published::One(KeyRecord::parse(one)),
         // RFC 6376 §3.6.2.2: the result is undefined, and receivers take any.
         several => {
             check.say(Finding::DkimSeveral { host: host.to_owned(), count: several.len() });
@@ -195,6 +200,18 @@ fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     }
 }
 
+/// A short key of Mailjet's is nothing that the customer can mend, and receivers accept it.
+fn mailjets_flaws(check: &mut Check, host: &str, record: &KeyRecord) {
+    for flaw in &record.findings {
+        check.say(match flaw {
+            Flaw::Weak(bits) if !flaw.is_fatal_to_others() => {
+                Finding::MailjetKeyShort { host: host.to_owned(), bits: *bits }
+            }
+            flaw => Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) },
+        });
+    }
+}
+
 /// Octets that are not UTF-8 as `\xNN`: a record is what it is, and shown as such.
 fn readable(octets: &[u8]) -> String {
     octets.utf8_chunks().fold(String::new(), |mut text, chunk| {
@@ -210,6 +227,7 @@ fn readable(octets: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::dkim::Profile;
+    use crate::onboarding::MailjetRecords;
     use crate::onboarding::rotation::Role;
     use crate::resolver::FixedZone;
 
@@ -247,6 +265,22 @@ mod tests {
         assert!(found.expected[0].starts_with("two._domainkey.test.dk TXT"), "{:?}", found.expected);
         zone.fail("two._domainkey.test.dk");
         assert_eq!(look().await.severity(), Severity::Warning, "what carries the mail is known");
+    }
+
+    #[tokio::test]
+    async fn a_short_key_of_mailjets_is_only_worth_knowing() {
+        const SHORT: &str = "k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYtIxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB";
+        let domain = Domain::parse("test.dk").unwrap();
+        let host = "mailjet._domainkey.test.dk".to_owned();
+        let zone = FixedZone::new();
+        zone.add_txt(&host, SHORT);
+        let mut settings = Settings::default();
+        for configured in [None, Some(SHORT.to_owned())] {
+            settings.mailjet.insert(domain.clone(), MailjetRecords { dkim: configured, ..MailjetRecords::default() });
+            let found = mailjet(&zone, &settings, &domain).await;
+            assert_eq!(found.severity(), Severity::Hint, "{:?}", found.findings);
+            assert!(found.findings.contains(&Finding::MailjetKeyShort { host: host.clone(), bits: 1024 }));
+        }
     }
 
     #[tokio::test]

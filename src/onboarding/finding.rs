@@ -182,6 +182,8 @@ pub enum Finding {
     DkimKeyUnusable { reason: String },
     /// No key of Mailjet's that can be used, and its value is not configured, so that nobody can be told it.
     MailjetKeyMissing { host: String, domain: String },
+    /// Fewer bits than ours have, and as many as receivers accept.
+    MailjetKeyShort { host: String, bits: usize },
     /// A key that can be used; its value is not configured, so that nobody knows whether it is Mailjet's.
     MailjetKeyUnset { host: String, domain: String },
 
@@ -319,6 +321,7 @@ impl Finding {
             | F::ProbeSkipped { .. }
             | F::SpfWithoutUs { .. }
             | F::MailjetKeyUnset { .. }
+            | F::MailjetKeyShort { .. }
             | F::FileNotThere { .. } => Severity::Hint,
 
             F::SpfNearMiss { .. }

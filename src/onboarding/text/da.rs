@@ -211,6 +211,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så viser `postbud domain records` den record, der skal oprettes."
             ),
         ),
+        F::MailjetKeyShort { host, bits } => (
+            format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
+            "Det skal webCRM bede Mailjet om; kunden skal ikke rette noget.".into(),
+        ),
         F::MailjetKeyUnset { host, domain } => (
             format!("Der er en brugbar nøgle på {host}. Om den er Mailjets, vides ikke: værdien står ikke i konfigurationen."),
             format!(

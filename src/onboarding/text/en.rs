@@ -211,6 +211,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then `postbud domain records` shows the record to publish."
             ),
         ),
+        F::MailjetKeyShort { host, bits } => (
+            format!("Mailjet's key at {host} has {bits} bits: receivers accept it, and 2048 are better."),
+            "This is for webCRM to ask of Mailjet, not for the customer to mend.".into(),
+        ),
         F::MailjetKeyUnset { host, domain } => (
             format!("There is a usable key at {host}. Whether it is Mailjet's is not known: the value is not in the configuration."),
             format!(

@@ -55,6 +55,7 @@ fn samples() -> Vec<Finding> {
         F::DkimKeyUnusable { reason: s("REASON") },
         F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }) },
         F::MailjetKeyMissing { host: h(), domain: d() },
+        F::MailjetKeyShort { host: h(), bits: 1024 },
         F::MailjetKeyUnset { host: h(), domain: d() },
         F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
         F::DkimRotationUnreadable { reason: s("REASON") },
