@@ -8,12 +8,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::dmarc;
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
+use super::spf::proposal::proposal;
 use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
-use super::{dmarc, spf};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, key_host};
@@ -115,11 +116,14 @@ pub async fn table(
     });
 
     let resolver: &dyn Resolver = &*checker.resolver;
-    let spf_works = report.check(Item::Spf).is_some_and(|check| check.severity() <= Severity::Hint);
+    let proposal = match report.check(Item::Spf) {
+        Some(check) => proposal(resolver, settings, domain, &customer.via, check).await,
+        None => None,
+    };
     let mut unknown = false;
-    match spf::check::proposal(resolver, settings, domain, &customer.via).await {
+    match proposal {
         // An own server's record that works needs nothing from us.
-        Some(_) if own_server && spf_works => {}
+        Some(merged) if own_server && !merged.changed => {}
         Some(merged) => rows.push(Row {
             present: !merged.changed,
             notes: merged.notes,

@@ -1,14 +1,12 @@
 //! SPF as a customer hears about it: the two walks, put into findings, and the record to publish instead.
 
-use std::net::IpAddr;
-
 use super::is_spf;
-use super::merge::{Merged, merge};
+use super::proposal::proposal;
 use super::record::Record;
 use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customer::Via;
 use crate::onboarding::Settings;
-use crate::onboarding::finding::{Check, Finding, Item, Need, Provider, Severity};
+use crate::onboarding::finding::{Check, Finding, Item, Need};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
@@ -19,33 +17,12 @@ const MANY_LOOKUPS: u32 = 9;
 /// and never ours: there our include is only of use for internal mail.
 pub async fn check(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, via: &Via, need: Need) -> Check {
     let mut check = look(resolver, settings, domain, matches!(via, Via::OwnServer(_)), need).await;
-    if check.severity() > Severity::Hint
-        && let Some(merged) = proposal(resolver, settings, domain, via).await
+    if let Some(merged) = proposal(resolver, settings, domain, via, &check).await
         && merged.changed
     {
         check.expected.push(format!("{domain} TXT \"{}\"", merged.record));
     }
     check
-}
-
-/// The record to publish, built on what the domain publishes now; `None` where DNS did not answer.
-pub async fn proposal(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, via: &Via) -> Option<Merged> {
-    let published = published(resolver, domain).await?;
-    let mut own: Vec<String> = Vec::new();
-    if published.is_empty() {
-        let exchanges = resolver.mx(domain.as_str()).await.ok()?;
-        if exchanges.iter().any(|(_, host)| !host.is_empty()) {
-            own.extend(Provider::of(&exchanges).spf_terms().iter().map(|term| (*term).to_owned()));
-        }
-        if let Via::OwnServer(route) = via {
-            own.push(match route.host.parse() {
-                Ok(IpAddr::V4(ip)) => format!("ip4:{ip}"),
-                Ok(IpAddr::V6(ip)) => format!("ip6:{ip}"),
-                Err(_) => format!("a:{}", route.host),
-            });
-        }
-    }
-    Some(merge(&published, &settings.spf_include, &own))
 }
 
 async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own_server: bool, need: Need) -> Check {
@@ -123,7 +100,7 @@ async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> Walk {
 }
 
 /// The domain's SPF records as published, sorted; `None` where DNS did not answer.
-pub async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<String>> {
+async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<String>> {
     let texts = resolver.txt(domain.as_str()).await.ok()?;
     let mut records: Vec<String> = texts
         .iter()
@@ -260,6 +237,7 @@ fn beyond(check: &mut Check, problem: &Problem) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onboarding::Severity;
     use crate::resolver::FixedZone;
 
     const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\

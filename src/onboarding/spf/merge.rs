@@ -18,6 +18,13 @@ pub struct Merged {
     pub notes: Vec<Note>,
 }
 
+impl Merged {
+    /// The published record as it is.
+    pub fn unchanged(record: String) -> Self {
+        Merged { record, changed: false, notes: Vec::new() }
+    }
+}
+
 /// Why a part of the published record is not in the proposal, or something is that was not asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -37,23 +44,23 @@ pub enum Note {
     Ptr,
 }
 
-/// Merges. `published` are the domain's TXT values that begin with `v=spf1`, in any order; `own` are terms for the domain's
-/// own mail servers, used only where nothing is published.
-pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
+/// Merges. `published` are the domain's TXT values that begin with `v=spf1`, in any order; `include` is what the record shall
+/// have besides, if anything; `own` are terms for the domain's own mail servers, used only where nothing is published.
+pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> Merged {
     let mut notes = Vec::new();
-    let is_ours = |d: &Directive| matches!(&d.mechanism, Mechanism::Include(name) if names(name, include));
-    let text_of_ours = format!("include:{include}");
+    let is_ours = |d: &Directive| matches!((&d.mechanism, include), (Mechanism::Include(name), Some(include)) if names(name, include));
     let mut published: Vec<&String> = published.iter().filter(|text| is_spf(text.as_bytes())).collect();
     published.sort();
     if published.len() > 1 {
         notes.push(Note::Joined(published.len()));
     }
     if published.is_empty() {
-        let terms: String = own.iter().map(|term| format!("{term} ")).collect();
+        let ours = include.map(|include| format!("include:{include}"));
+        let terms: String = own.iter().chain(&ours).map(|term| format!("{term} ")).collect();
         if !own.is_empty() {
             notes.push(Note::Guessed(own.to_vec()));
         }
-        return Merged { record: format!("v=spf1 {terms}{text_of_ours} ~all"), changed: true, notes };
+        return Merged { record: format!("v=spf1 {terms}~all"), changed: true, notes };
     }
 
     let mut directives: Vec<Directive> = Vec::new();
@@ -122,11 +129,12 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
         // Once is enough: each costs a lookup.
         let mut seen = false;
         directives.retain(|d| !is_ours(d) || (d.qualifier == Qualifier::Pass && !std::mem::replace(&mut seen, true)));
-    } else {
+    } else if let Some(include) = include {
         directives.retain(|d| !is_ours(d));
         let at = directives.iter().position(|d| d.qualifier != Qualifier::Pass).unwrap_or(directives.len());
         // The mechanism itself is not looked at again; the text is what gets published.
-        directives.insert(at, Directive { qualifier: Qualifier::Pass, mechanism: Mechanism::All, text: text_of_ours });
+        let text = format!("include:{include}");
+        directives.insert(at, Directive { qualifier: Qualifier::Pass, mechanism: Mechanism::All, text });
     }
     let end = match all {
         Some(Qualifier::Pass) => {
@@ -183,7 +191,7 @@ mod tests {
 
     fn merged(published: &[&str]) -> Merged {
         let published: Vec<String> = published.iter().map(|t| (*t).to_owned()).collect();
-        merge(&published, &Domain::parse("spf.webcrm.com").unwrap(), &["mx".to_owned()])
+        merge(&published, Some(&Domain::parse("spf.webcrm.com").unwrap()), &["mx".to_owned()])
     }
 
     #[test]

@@ -1,0 +1,105 @@
+//! The SPF record to publish, after what the check of the published one found: both tell the customer the same.
+
+use std::net::IpAddr;
+
+use super::merge::{Merged, merge};
+use crate::customer::Via;
+use crate::onboarding::Settings;
+use crate::onboarding::finding::{Check, Finding, Provider, Severity};
+use crate::resolver::Resolver;
+use crate::smtp::Domain;
+
+/// The record to publish, built on what `check` found; `None` where DNS did not answer. A record that works is left as it is.
+pub async fn proposal(
+    resolver: &dyn Resolver,
+    settings: &Settings,
+    domain: &Domain,
+    via: &Via,
+    check: &Check,
+) -> Option<Merged> {
+    let published = &check.found;
+    if check.severity() <= Severity::Hint {
+        return published.first().map(|record| Merged::unchanged(record.clone()));
+    }
+    let own = match published.is_empty() {
+        true => own_servers(resolver, domain, via, check).await?,
+        false => Vec::new(),
+    };
+    // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
+    let is_reached = check.findings.iter().any(|finding| matches!(finding, Finding::SpfPasses { .. }));
+    let include = (!is_reached).then_some(&settings.spf_include);
+    Some(merge(published, include, &own))
+}
+
+/// A guess at what sends for the domain, where it has no record; `None` where nobody knows that it has none.
+async fn own_servers(resolver: &dyn Resolver, domain: &Domain, via: &Via, check: &Check) -> Option<Vec<String>> {
+    if !check.findings.iter().any(|finding| matches!(finding, Finding::SpfMissing { .. })) {
+        return None;
+    }
+    let exchanges = resolver.mx(domain.as_str()).await.ok()?;
+    let mut own: Vec<String> = Vec::new();
+    if exchanges.iter().any(|(_, host)| !host.is_empty()) {
+        own.extend(Provider::of(&exchanges).spf_terms().iter().map(|term| (*term).to_owned()));
+    }
+    if let Via::OwnServer(route) = via {
+        own.push(match route.host.parse() {
+            Ok(IpAddr::V4(ip)) => format!("ip4:{ip}"),
+            Ok(IpAddr::V6(ip)) => format!("ip6:{ip}"),
+            Err(_) => format!("a:{}", route.host),
+        });
+    }
+    Some(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::check;
+    use super::*;
+    use crate::onboarding::Need;
+    use crate::resolver::FixedZone;
+    use crate::test_customers;
+
+    const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\
+                        spf.mailjet.com TXT \"v=spf1 ip4:87.253.232.0/21 -all\"\n";
+
+    fn run(zone: &str, via: &Via) -> (Check, Option<Merged>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let zone = FixedZone::parse(&format!("{OURS}{zone}")).unwrap();
+        let (settings, domain) = (Settings::default(), Domain::parse("test.dk").unwrap());
+        runtime.block_on(async {
+            let check = check(&zone, &settings, &domain, via, Need::Required).await;
+            let proposal = proposal(&zone, &settings, &domain, via, &check).await;
+            (check, proposal)
+        })
+    }
+
+    fn mailjet(zone: &str) -> (Check, Merged) {
+        let (check, proposal) = run(zone, &test_customers::mailjet());
+        (check, proposal.expect("DNS answers"))
+    }
+
+    #[test]
+    fn a_record_that_reaches_our_include_by_another_one_is_left_as_it_is() {
+        for (record, other) in [
+            ("v=spf1 redirect=_spf.test.dk", "v=spf1 include:spf.webcrm.com -all"),
+            ("v=spf1 mx include:_spf.test.dk -all", "v=spf1 include:spf.webcrm.com ~all"),
+        ] {
+            let zone = format!(
+                "test.dk TXT \"{record}\"\n_spf.test.dk TXT \"{other}\"\ntest.dk MX 1 m.test.dk\nm.test.dk A 192.0.2.9"
+            );
+            let (check, proposal) = mailjet(&zone);
+            assert_eq!(check.severity(), Severity::Good, "{:?}", check.findings);
+            assert_eq!(proposal, Merged::unchanged(record.to_owned()));
+        }
+        let zone = "test.dk TXT \"v=spf1 include:_spf.test.dk -all a\"\n_spf.test.dk TXT \"v=spf1 include:spf.webcrm.com ~all\"";
+        let (check, proposal) = mailjet(zone);
+        assert_eq!(check.severity(), Severity::Warning, "{:?}", check.findings);
+        assert_eq!(proposal.record, "v=spf1 include:_spf.test.dk -all", "only what is to be mended");
+        assert_eq!(check.expected, ["test.dk TXT \"v=spf1 include:_spf.test.dk -all\""]);
+    }
+
+    #[test]
+    fn nothing_is_guessed_where_nobody_knows_that_there_is_no_record() {
+        assert_eq!(run("test.dk FAIL", &test_customers::mailjet()).1, None);
+    }
+}
