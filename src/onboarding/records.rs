@@ -65,6 +65,9 @@ pub struct Row {
     pub alternative: Option<String>,
     /// Published already.
     pub present: bool,
+    /// Mail goes through the customer's own server, which is then what SPF speaks of.
+    #[serde(skip)]
+    pub own_server: bool,
     /// A key that does not sign: why its record is wanted all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
@@ -102,6 +105,7 @@ pub async fn table(
             value,
             alternative: None,
             present: in_order(item),
+            own_server,
             role: None,
             notes: Vec::new(),
         }
@@ -203,7 +207,7 @@ pub async fn table(
 
 /// Why the record is wanted.
 fn why(row: &Row, lang: Lang) -> &'static str {
-    row.role.map_or_else(|| lang.why(row.item), |role| lang.role(role))
+    row.role.map_or_else(|| lang.why(row.item, row.own_server), |role| lang.role(role))
 }
 
 /// Aligned text.

@@ -9,10 +9,11 @@ use crate::time::Timestamp;
 
 /// Print everything a customer has to publish in DNS.
 ///
-/// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now, our
-/// DKIM key, Mailjet's own records as the customer's file has them from Mailjet's console, a DMARC policy to begin with, and
-/// the return-path alias. What is published already is marked. Where DNS does not answer, SPF and DMARC are left out: a
-/// record that forgets the customer's other senders would stop their mail.
+/// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now (for
+/// an own server only where it is missing or broken, and without us), our DKIM key, Mailjet's own records as the customer's
+/// file has them from Mailjet's console, a DMARC policy to begin with, and the return-path alias. What is published already
+/// is marked. Where DNS does not answer, SPF and DMARC are left out: a record that forgets the customer's other senders
+/// would stop their mail.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -10,6 +10,9 @@ use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
 /// The record to publish, built on what `check` found; `None` where DNS did not answer. A record that works is left as it is.
+///
+/// An own server's mail shows receivers that server's address: our include would be of no use, and would let Mailjet send as the
+/// customer besides. There only what is missing or broken is proposed.
 pub async fn proposal(
     resolver: &dyn Resolver,
     settings: &Settings,
@@ -18,8 +21,13 @@ pub async fn proposal(
     check: &Check,
 ) -> Option<Merged> {
     let published = &check.found;
-    if check.severity() <= Severity::Hint {
-        return published.first().map(|record| Merged::unchanged(record.clone()));
+    let own_server = matches!(via, Via::OwnServer(_));
+    match check.severity() {
+        Severity::Unknown if own_server => return None,
+        severity if severity <= Severity::Hint || (own_server && severity == Severity::Warning) => {
+            return published.first().map(|record| Merged::unchanged(record.clone()));
+        }
+        _ => {}
     }
     let own = match published.is_empty() {
         true => own_servers(resolver, domain, via, check).await?,
@@ -27,7 +35,7 @@ pub async fn proposal(
     };
     // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
     let is_reached = check.findings.iter().any(|finding| matches!(finding, Finding::SpfPasses { .. }));
-    let include = (!is_reached).then_some(&settings.spf_include);
+    let include = (!is_reached && !own_server).then_some(&settings.spf_include);
     Some(merge(published, include, &own))
 }
 
@@ -96,6 +104,23 @@ mod tests {
         assert_eq!(check.severity(), Severity::Warning, "{:?}", check.findings);
         assert_eq!(proposal.record, "v=spf1 include:_spf.test.dk -all", "only what is to be mended");
         assert_eq!(check.expected, ["test.dk TXT \"v=spf1 include:_spf.test.dk -all\""]);
+    }
+
+    #[test]
+    fn an_own_servers_record_is_proposed_without_us_and_only_where_it_does_not_work() {
+        let via = Via::OwnServer(test_customers::route("own-server.test", "mail.test.dk").into());
+        for (zone, severity, proposed) in [
+            ("", Severity::Fault, Some("v=spf1 a:mail.test.dk ~all")),
+            ("test.dk TXT \"v=spf1 ip4:1.2.3 a -all\"", Severity::Fault, Some("v=spf1 a -all")),
+            ("test.dk TXT \"v=spf1 a ptr -all\"\ntest.dk A 192.0.2.9", Severity::Warning, None),
+            ("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9", Severity::Hint, None),
+        ] {
+            let (check, proposal) = run(zone, &via);
+            assert_eq!(check.severity(), severity, "{zone}: {:?}", check.findings);
+            let proposal = proposal.expect("DNS answers");
+            assert_eq!(proposal.changed.then_some(proposal.record.as_str()), proposed, "{zone}");
+            assert_eq!(check.expected.is_empty(), proposed.is_none(), "{zone}: {:?}", check.expected);
+        }
     }
 
     #[test]

@@ -372,10 +372,13 @@ pub(super) fn item(item: Item) -> &'static str {
     }
 }
 
-pub(super) fn why(item: Item) -> &'static str {
+pub(super) fn why(item: Item, own_server: bool) -> &'static str {
     match item {
         Item::FromDomain => "Masse-e-mails kræver jeres eget domæne.",
         Item::Ownership => "Beviser, at domænet er jeres.",
+        Item::Spf if own_server => {
+            "Nævner de servere, der sender for domænet, også jeres egen. Den erstatter den SPF-record, I har: der må kun være én."
+        }
         Item::Spf => {
             "Lader webCRM og Mailjet sende for domænet. Den erstatter den SPF-record, I har: der må kun være én."
         }
@@ -475,7 +478,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item), role),
+                row.role.map_or(why(row.item, row.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)

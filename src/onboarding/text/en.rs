@@ -372,10 +372,13 @@ pub(super) fn item(item: Item) -> &'static str {
     }
 }
 
-pub(super) fn why(item: Item) -> &'static str {
+pub(super) fn why(item: Item, own_server: bool) -> &'static str {
     match item {
         Item::FromDomain => "Bulk mail needs a domain of your own.",
         Item::Ownership => "Proves that the domain is yours.",
+        Item::Spf if own_server => {
+            "Names the servers that send for the domain, your own among them. It replaces the SPF record you have: there may be only one."
+        }
         Item::Spf => {
             "Lets webCRM and Mailjet send for the domain. It replaces the SPF record you have: there may be only one."
         }
@@ -471,7 +474,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item), role),
+                row.role.map_or(why(row.item, row.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)

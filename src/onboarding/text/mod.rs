@@ -100,9 +100,9 @@ impl Lang {
         by_language!(self, item(item))
     }
 
-    /// Why a record is wanted.
-    pub fn why(self, item: Item) -> &'static str {
-        by_language!(self, why(item))
+    /// Why a record is wanted; of a customer whose mail goes through an own server, or through Mailjet.
+    pub fn why(self, item: Item, own_server: bool) -> &'static str {
+        by_language!(self, why(item, own_server))
     }
 
     /// How much it is needed.
