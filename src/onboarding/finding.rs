@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
+use super::spf::proposal::Obstacle;
 use super::spf::record::Fault;
 
 /// What is checked.
@@ -153,6 +154,8 @@ pub enum Finding {
     SpfIncludeShadowed { include: String, by: String },
     /// The address passes by its number, Mailjet's do not.
     SpfAddressOnly { ip: String, include: String },
+    /// The record to publish would not work.
+    SpfProposalFails { obstacle: Obstacle },
     /// The verdict is not pass.
     SpfDoesNotPass { ip: String, verdict: &'static str },
     /// The customer's own server sends; only internal mail sees our address.
@@ -332,6 +335,7 @@ impl Finding {
             | F::SpfManyVoidLookups { .. }
             | F::SpfBeyondUs { .. }
             | F::SpfTooManyExchanges { .. }
+            | F::SpfProposalFails { .. }
             | F::DmarcTag { .. }
             | F::DmarcNearMiss { .. }
             | F::DmarcFallback { .. }

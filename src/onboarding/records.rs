@@ -127,9 +127,9 @@ pub async fn table(
     let mut unknown = false;
     match proposal {
         // An own server's record that works needs nothing from us.
-        Some(merged) if own_server && !merged.changed => {}
+        Some(merged) if own_server && merged.is_in_order() => {}
         Some(merged) => rows.push(Row {
-            present: !merged.changed,
+            present: merged.is_in_order(),
             notes: merged.notes,
             ..row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record)
         }),

@@ -3,6 +3,7 @@
 //! Nothing that passes today stops passing, and nothing new passes but us; except where the published record is so broken
 //! that receivers reject it, and there each change is named.
 
+use super::proposal::Obstacle;
 use super::record::{Directive, Mechanism, Qualifier, Record};
 use super::{is_spf, macros::MacroString};
 use crate::smtp::Domain;
@@ -23,6 +24,11 @@ impl Merged {
     pub fn unchanged(record: String) -> Self {
         Merged { record, changed: false, notes: Vec::new() }
     }
+
+    /// Whether it is published as it is, and works.
+    pub fn is_in_order(&self) -> bool {
+        !self.changed && !self.notes.iter().any(|note| matches!(note, Note::Obstacle(_)))
+    }
 }
 
 /// Why a part of the published record is not in the proposal, or something is that was not asked for.
@@ -42,6 +48,8 @@ pub enum Note {
     Guessed(Vec<String>),
     /// `ptr` is kept, and should be replaced by addresses.
     Ptr,
+    /// Published like this it would not work: what has to be mended first.
+    Obstacle(Obstacle),
 }
 
 /// Merges. `published` are the domain's TXT values that begin with `v=spf1`, in any order; `include` is what the record shall

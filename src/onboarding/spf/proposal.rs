@@ -2,12 +2,49 @@
 
 use std::net::IpAddr;
 
-use super::merge::{Merged, merge};
+use serde::Serialize;
+
+use super::merge::{Merged, Note, merge};
+use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customer::Via;
 use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Provider, Severity};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
+
+/// Why receivers could not use a record once it is published: something that is in it today and that nobody but the customer can
+/// take out. It comes first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Obstacle {
+    /// More than ten lookups.
+    Lookups {
+        /// How many.
+        count: u32,
+    },
+    /// More than two names without an address.
+    Voids {
+        /// How many.
+        count: u32,
+    },
+    /// An `mx` with more than ten exchanges.
+    Exchanges {
+        /// Whose.
+        domain: String,
+    },
+    /// An included record, or one that is redirected to, cannot be used.
+    Included {
+        /// Which.
+        domain: String,
+        /// `none`, `several`, `syntax` or `loop`.
+        fault: &'static str,
+    },
+    /// What we tell customers to include does not let us send.
+    Ours {
+        /// Which.
+        include: String,
+    },
+}
 
 /// The record to publish, built on what `check` found; `None` where DNS did not answer. A record that works is left as it is.
 ///
@@ -36,7 +73,57 @@ pub async fn proposal(
     // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
     let is_reached = check.findings.iter().any(|finding| matches!(finding, Finding::SpfPasses { .. }));
     let include = (!is_reached && !own_server).then_some(&settings.spf_include);
-    Some(merge(published, include, &own))
+    let mut merged = merge(published, include, &own);
+    // A record that stays as it is stops no mail of ours unless the check says so.
+    if merged.changed || check.severity() == Severity::Fault {
+        let found = obstacles(resolver, settings, domain, &merged.record).await;
+        merged.notes.extend(found.into_iter().map(Note::Obstacle));
+    }
+    Some(merged)
+}
+
+/// What would keep a record from working if it were published.
+async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, record: &str) -> Vec<Obstacle> {
+    let query = |domain, instead| Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead };
+    let query_of = query(domain.as_str(), Some(record));
+    let received = walk(resolver, &query_of, Limits::receiver()).await;
+    let survey = walk(resolver, &query_of, Limits::survey()).await;
+    let mut found = Vec::new();
+    let include = settings.spf_include.to_string();
+    let mut others: Vec<Problem> = Vec::new();
+    if survey.visited.contains(&include) {
+        let (ours, verdict) = our_own(resolver, settings).await;
+        others = ours.problems;
+        if !matches!(verdict, Verdict::Pass | Verdict::TempError) {
+            found.push(Obstacle::Ours { include });
+        }
+    }
+    for problem in survey.problems.iter().filter(|problem| !others.contains(problem)) {
+        if let Some((domain, fault)) = problem.of_included() {
+            found.push(Obstacle::Included { domain: domain.to_owned(), fault });
+        }
+    }
+    for problem in &received.problems {
+        match problem {
+            Problem::TooManyExchanges { domain } => found.push(Obstacle::Exchanges { domain: domain.clone() }),
+            Problem::TooManyVoidLookups => found.push(Obstacle::Voids { count: survey.void_lookups }),
+            _ => {}
+        }
+    }
+    // In a loop the count says nothing.
+    let loops = survey.problems.iter().any(|problem| matches!(problem, Problem::Loop { .. }));
+    if survey.lookups > MOST_LOOKUPS && !loops {
+        found.push(Obstacle::Lookups { count: survey.lookups });
+    }
+    found
+}
+
+/// What customers include, by itself, to its end; and the verdict on our address.
+pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, Verdict) {
+    let domain = settings.spf_include.as_str();
+    let query = Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead: None };
+    let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
+    (walk(resolver, &query, Limits::survey()).await, verdict)
 }
 
 /// A guess at what sends for the domain, where it has no record; `None` where nobody knows that it has none.
@@ -121,6 +208,45 @@ mod tests {
             assert_eq!(proposal.changed.then_some(proposal.record.as_str()), proposed, "{zone}");
             assert_eq!(check.expected.is_empty(), proposed.is_none(), "{zone}: {:?}", check.expected);
         }
+    }
+
+    #[test]
+    fn what_would_keep_the_record_from_working_is_said_with_it() {
+        // Nine lookups today; ours and Mailjet's make eleven.
+        let nine: String = (1..=9).map(|i| format!(" a:a{i}.dk")).collect();
+        let addresses: String = (1..=9).map(|i| format!("a{i}.dk A 192.0.2.{i}\n")).collect();
+        let included = |domain: &str, fault| Obstacle::Included { domain: domain.to_owned(), fault };
+        for (zone, obstacle) in [
+            (format!("test.dk TXT \"v=spf1{nine} -all\"\n{addresses}"), Obstacle::Lookups { count: 11 }),
+            ("test.dk TXT \"v=spf1 include:gone.dk -all\"".to_owned(), included("gone.dk", "none")),
+            (
+                "test.dk TXT \"v=spf1 include:x.dk -all\"\ntest.dk TXT \"v=spf1 a -all\"\nx.dk TXT \"v=spf1 ip4:1.2 -all\""
+                    .to_owned(),
+                included("x.dk", "syntax"),
+            ),
+            (
+                "test.dk TXT \"v=spf1 a:x1.dk a:x2.dk a:x3.dk -all\"".to_owned(),
+                Obstacle::Voids { count: 3 },
+            ),
+        ] {
+            let (check, proposal) = mailjet(&zone);
+            assert!(proposal.changed);
+            assert!(proposal.notes.contains(&Note::Obstacle(obstacle.clone())), "{zone}: {:?}", proposal.notes);
+            assert!(check.findings.contains(&Finding::SpfProposalFails { obstacle }), "{zone}: {:?}", check.findings);
+        }
+        let (check, proposal) = mailjet("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9");
+        assert_eq!(proposal.notes, []);
+        assert!(!check.findings.iter().any(|f| matches!(f, Finding::SpfProposalFails { .. })), "{:?}", check.findings);
+    }
+
+    #[test]
+    fn an_include_of_ours_that_does_not_work_is_not_asked_for_without_a_word() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let zone = FixedZone::parse("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9").unwrap();
+        let domain = Domain::parse("test.dk").unwrap();
+        let found =
+            runtime.block_on(obstacles(&zone, &Settings::default(), &domain, "v=spf1 a include:spf.webcrm.com -all"));
+        assert_eq!(found, [Obstacle::Ours { include: "spf.webcrm.com".to_owned() }]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::onboarding::finding::{Finding, Item, Need, Provider};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
+use crate::onboarding::spf::proposal::Obstacle;
 use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
@@ -129,12 +130,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfBeyondUs { domain, fault } => (
             format!(
                 "SPF henviser også til {domain}, {}: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke.",
-                match *fault {
-                    "none" => "som ingen SPF-record har",
-                    "several" => "som har flere SPF-records",
-                    "loop" => "der fører tilbage igen",
-                    _ => "hvis SPF-record har fejl",
-                }
+                included(fault)
             ),
             "Fjern den include eller redirect, eller få den rettet.".into(),
         ),
@@ -163,6 +159,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så kun mail til jeres egne folk kan lide under det."
@@ -325,6 +322,47 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     (what, next)
 }
 
+fn included(fault: &str) -> &'static str {
+    match fault {
+        "none" => "som ingen SPF-record har",
+        "several" => "som har flere SPF-records",
+        "loop" => "der fører tilbage igen",
+        _ => "hvis SPF-record har fejl",
+    }
+}
+
+/// What keeps an SPF record from working that is to be published, and what to do first.
+fn obstacle(obstacle: &Obstacle) -> (String, String) {
+    match obstacle {
+        Obstacle::Lookups { count } => (
+            format!(
+                "Den record, der skal oprettes, kræver {count} DNS-opslag, og modtagerne stopper ved 10: den ville fejle."
+            ),
+            "Fjern først includes, der ikke bruges mere, eller skriv adresser i stedet.".into(),
+        ),
+        Obstacle::Voids { count } => (
+            format!(
+                "Den record, der skal oprettes, spørger efter {count} navne uden adresse, og modtagerne stopper efter 2: den ville fejle."
+            ),
+            "Fjern først de led, hvis navne ingen adresse har.".into(),
+        ),
+        Obstacle::Exchanges { domain } => (
+            format!(
+                "Den record, der skal oprettes, har mx for {domain}, som har mere end 10 mailservere: den ville fejle."
+            ),
+            "Skriv først deres adresser i stedet for mx.".into(),
+        ),
+        Obstacle::Included { domain, fault } => (
+            format!("Den record, der skal oprettes, henviser til {domain}, {}: den ville fejle.", included(fault)),
+            "Fjern først den include eller redirect, eller få den rettet.".into(),
+        ),
+        Obstacle::Ours { include } => (
+            format!("Den record, der skal oprettes, inkluderer {include}, som ikke selv tillader os at sende lige nu."),
+            "Det skal webCRM rette, ikke kunden; opret recorden derefter.".into(),
+        ),
+    }
+}
+
 fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
     match flaw {
         Flaw::NoVersion => ("v=DKIM1 mangler, hvilket er tilladt.".into(), ""),
@@ -454,6 +492,10 @@ pub(super) fn note(note: &Note) -> String {
             "Domænet har ingen SPF-record i dag. \"{}\" står for jeres egne mailservere: kontrollér, at det dækker dem alle.",
             terms.join(" ")
         ),
+        Note::Obstacle(found) => {
+            let (what, next) = obstacle(found);
+            format!("{what} {next}")
+        }
         Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
     }
 }

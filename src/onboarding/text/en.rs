@@ -10,6 +10,7 @@ use crate::onboarding::finding::{Finding, Item, Need, Provider};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
+use crate::onboarding::spf::proposal::Obstacle;
 use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
@@ -128,12 +129,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfBeyondUs { domain, fault } => (
             format!(
                 "SPF also leads to {domain}, {}: mail from webCRM passes before that, your other mail may not.",
-                match *fault {
-                    "none" => "which has no SPF record",
-                    "several" => "which has several SPF records",
-                    "loop" => "from where it leads back to itself",
-                    _ => "whose SPF record has mistakes",
-                }
+                included(fault)
             ),
             "Remove that include or redirect, or have it mended.".into(),
         ),
@@ -162,6 +158,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF does not allow {ip}. Mail leaves through your own server, so only mail to your own people can suffer from it."
@@ -328,6 +325,45 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     (what, next)
 }
 
+fn included(fault: &str) -> &'static str {
+    match fault {
+        "none" => "which has no SPF record",
+        "several" => "which has several SPF records",
+        "loop" => "from where it leads back to itself",
+        _ => "whose SPF record has mistakes",
+    }
+}
+
+/// What keeps an SPF record from working that is to be published, and what to do first.
+fn obstacle(obstacle: &Obstacle) -> (String, String) {
+    match obstacle {
+        Obstacle::Lookups { count } => (
+            format!("The record to publish needs {count} DNS lookups, and receivers stop at 10: it would fail."),
+            "First remove includes that are not used any more, or write addresses in their place.".into(),
+        ),
+        Obstacle::Voids { count } => (
+            format!(
+                "The record to publish asks for {count} names without an address, and receivers stop after 2: it would fail."
+            ),
+            "First remove terms whose names have no address.".into(),
+        ),
+        Obstacle::Exchanges { domain } => (
+            format!(
+                "The record to publish has an mx for {domain}, which has more than 10 mail exchangers: it would fail."
+            ),
+            "First write their addresses instead of mx.".into(),
+        ),
+        Obstacle::Included { domain, fault } => (
+            format!("The record to publish leads to {domain}, {}: it would fail.", included(fault)),
+            "First remove that include or redirect, or have it mended.".into(),
+        ),
+        Obstacle::Ours { include } => (
+            format!("The record to publish includes {include}, which does not let us send at present."),
+            "This is for webCRM to mend, not for the customer; publish the record afterwards.".into(),
+        ),
+    }
+}
+
 fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
     match flaw {
         Flaw::NoVersion => ("v=DKIM1 is missing, which is allowed.".into(), ""),
@@ -450,6 +486,10 @@ pub(super) fn note(note: &Note) -> String {
             "The domain has no SPF record today. \"{}\" stands for your own mail servers: check that it covers all of them.",
             terms.join(" ")
         ),
+        Note::Obstacle(found) => {
+            let (what, next) = obstacle(found);
+            format!("{what} {next}")
+        }
         Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::finding::{DkimFlaw, Provider};
 use crate::onboarding::rotation::Shown;
+use crate::onboarding::spf::proposal::Obstacle;
 
 const ROLES: [Role; 3] = [Role::Incoming, Role::Outgoing, Role::Revoked];
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
@@ -95,6 +96,9 @@ fn samples() -> Vec<Finding> {
     for fault in ["none", "several", "syntax", "loop"] {
         all.push(F::SpfBeyondUs { domain: d(), fault });
     }
+    for obstacle in obstacles() {
+        all.push(F::SpfProposalFails { obstacle });
+    }
     for role in ROLES {
         for shown in [Shown::Right, Shown::Missing, Shown::Other] {
             all.push(F::DkimRotating { host: h(), role, shown });
@@ -125,6 +129,29 @@ fn samples() -> Vec<Finding> {
     all
 }
 
+fn obstacles() -> Vec<Obstacle> {
+    let (count, domain) = (17, || "domain.example".to_owned());
+    let included = ["none", "several", "syntax", "loop"].map(|fault| Obstacle::Included { domain: domain(), fault });
+    let mut all = vec![
+        Obstacle::Lookups { count },
+        Obstacle::Voids { count },
+        Obstacle::Exchanges { domain: domain() },
+        Obstacle::Ours { include: domain() },
+    ];
+    all.extend(included);
+    all
+}
+
+#[test]
+fn what_is_to_be_done_before_a_record_is_published_names_what_it_speaks_of() {
+    for obstacle in obstacles() {
+        for lang in BOTH {
+            let note = lang.note(&Note::Obstacle(obstacle.clone()));
+            assert!(note.contains("17") || note.contains("domain.example"), "{note}");
+        }
+    }
+}
+
 #[test]
 fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
     for finding in samples() {
@@ -139,7 +166,9 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said"].contains(&name.as_str()) {
+            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "obstacle"]
+                .contains(&name.as_str())
+            {
                 continue;
             }
             for text in [&da, &en] {
@@ -177,7 +206,10 @@ fn words_and_names_are_there_in_both_languages() {
             Note::AddedAll,
             Note::Guessed(vec!["TERM".into()]),
             Note::Ptr,
-        ] {
+        ]
+        .into_iter()
+        .chain(obstacles().into_iter().map(Note::Obstacle))
+        {
             assert!(!lang.note(&note).is_empty());
         }
         for outcome in [Outcome::Good, Outcome::Recommendations, Outcome::Unknown, Outcome::Missing] {
