@@ -48,6 +48,8 @@ pub enum Note {
     Guessed(Vec<String>),
     /// `ptr` is kept, and should be replaced by addresses.
     Ptr,
+    /// The record was no record for the quotation marks, backslashes or blanks around it.
+    Unquoted,
     /// Published like this it would not work: what has to be mended first.
     Obstacle(Obstacle),
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::is_spf;
 use super::merge::{Merged, Note, merge};
 use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customer::Via;
@@ -66,14 +67,23 @@ pub async fn proposal(
         }
         _ => {}
     }
-    let own = match published.is_empty() {
+    let meant = if published.is_empty() { meant(check) } else { None };
+    let own = match published.is_empty() && meant.is_none() {
         true => own_servers(resolver, domain, via, check).await?,
         false => Vec::new(),
     };
     // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
     let is_reached = check.findings.iter().any(|finding| matches!(finding, Finding::SpfPasses { .. }));
     let include = (!is_reached && !own_server).then_some(&settings.spf_include);
-    let mut merged = merge(published, include, &own);
+    let mut merged = match meant {
+        Some(meant) => {
+            let mut merged = merge(&[meant], include, &own);
+            merged.notes.push(Note::Unquoted);
+            // As it stands there it counts for none.
+            Merged { changed: true, ..merged }
+        }
+        None => merge(published, include, &own),
+    };
     // A record that stays as it is stops no mail of ours unless the check says so.
     if merged.changed || check.severity() == Severity::Fault {
         let found = obstacles(resolver, settings, domain, &merged.record).await;
@@ -124,6 +134,19 @@ pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Wa
     let query = Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead: None };
     let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
     (walk(resolver, &query, Limits::survey()).await, verdict)
+}
+
+/// The record that the domain would have, were it not for what a DNS panel or a copied zone line put around it: quotation
+/// marks, backslashes, blanks. `None` where several values might be meant.
+fn meant(check: &Check) -> Option<String> {
+    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\\' | '\'' | '“' | '”');
+    let mut records = check.findings.iter().filter_map(|finding| {
+        let Finding::SpfNearMiss { text } = finding else { return None };
+        let inside = text.trim_matches(around);
+        // What is left inside stands between terms: nobody knows which.
+        (is_spf(inside.as_bytes()) && !inside.contains(['"', '\\'])).then(|| inside.to_owned())
+    });
+    records.next().filter(|_| records.next().is_none())
 }
 
 /// A guess at what sends for the domain, where it has no record; `None` where nobody knows that it has none.
@@ -247,6 +270,38 @@ mod tests {
         let found =
             runtime.block_on(obstacles(&zone, &Settings::default(), &domain, "v=spf1 a include:spf.webcrm.com -all"));
         assert_eq!(found, [Obstacle::Ours { include: "spf.webcrm.com".to_owned() }]);
+    }
+
+    #[test]
+    fn a_record_in_quotation_marks_keeps_the_customers_senders() {
+        let run = |texts: &[&str]| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let zone =
+                FixedZone::parse(&format!("{OURS}test.dk MX 1 m.dk\nm.dk A 192.0.2.9\na.dk TXT \"v=spf1 -all\""))
+                    .unwrap();
+            texts.iter().for_each(|text| zone.add_txt("test.dk", text));
+            let (settings, domain) = (Settings::default(), Domain::parse("test.dk").unwrap());
+            runtime.block_on(async {
+                let via = test_customers::mailjet();
+                let check = check(&zone, &settings, &domain, &via, Need::Required).await;
+                proposal(&zone, &settings, &domain, &via, &check).await.unwrap()
+            })
+        };
+        for text in [
+            "\"v=spf1 include:a.dk -all\"",
+            "\\\"v=spf1 include:a.dk -all\\\" ",
+            " v=spf1 include:a.dk -all",
+            "“v=spf1 include:a.dk -all”",
+        ] {
+            let record = "v=spf1 include:a.dk include:spf.webcrm.com -all".to_owned();
+            assert_eq!(run(&[text]), Merged { record, changed: true, notes: vec![Note::Unquoted] }, "{text}");
+        }
+        let whole = run(&["\"v=spf1 include:spf.webcrm.com -all\""]);
+        assert!(whole.changed && whole.record == "v=spf1 include:spf.webcrm.com -all", "{whole:?}");
+        for unclear in [&["\"v=spf1 -all\"", "\"v=spf1 a -all\""][..], &["\"v=spf1 a\" \"-all\""], &["v=spf10 a -all"]]
+        {
+            assert_eq!(run(unclear).notes, [Note::Guessed(vec!["mx".to_owned()])], "{unclear:?}");
+        }
     }
 
     #[test]

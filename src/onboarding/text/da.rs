@@ -496,6 +496,7 @@ pub(super) fn note(note: &Note) -> String {
             let (what, next) = obstacle(found);
             format!("{what} {next}")
         }
+        Note::Unquoted => "Taget fra den TXT-record, der skulle være SPF, uden det, der står om den: anførselstegn, omvendte skråstreger eller mellemrum. Erstat den.".to_owned(),
         Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
     }
 }

@@ -490,6 +490,7 @@ pub(super) fn note(note: &Note) -> String {
             let (what, next) = obstacle(found);
             format!("{what} {next}")
         }
+        Note::Unquoted => "Taken from the TXT record that was meant to be SPF, without what stands around it: quotation marks, backslashes or blanks. Replace that one.".to_owned(),
         Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
     }
 }

@@ -206,6 +206,7 @@ fn words_and_names_are_there_in_both_languages() {
             Note::AddedAll,
             Note::Guessed(vec!["TERM".into()]),
             Note::Ptr,
+            Note::Unquoted,
         ]
         .into_iter()
         .chain(obstacles().into_iter().map(Note::Obstacle))
