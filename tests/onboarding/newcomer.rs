@@ -438,6 +438,10 @@ fn a_customer_that_configuration_refuses_leaves_nothing() {
     let address = site.run(&["customer", "add", "x", "--name", "X", "--domain", "192.0.2.1", "--via", "mailjet"], "");
     assert!(err(&address).contains("is an address, not a domain name"), "{}", err(&address));
     assert!(!site.file("config/customers/x.toml").exists() && !site.file("keys/192.0.2.1.pem").exists());
+    let unasked = site.run(&["customer", "add", "x", "--name", "X", "--domain", "x.dk"], "");
+    assert_eq!(unasked.status.code(), Some(1), "{}", out(&unasked));
+    assert!(err(&unasked).contains("no answer; give --via"), "{}", err(&unasked));
+    assert!(!site.file("config/customers/x.toml").exists() && !site.file("keys/x.dk.pem").exists());
     let freemail = site.run(&["customer", "add", "x", "--name", "X", "--domain", "hotmail.dk", "--via", "mailjet"], "");
     assert!(err(&freemail).contains("public mailbox provider"), "{}", err(&freemail));
 }

@@ -336,16 +336,19 @@ fn given_or_asked(given: Option<String>, question: &str, flag: &str, usual: Opti
 }
 
 /// Asks on standard error and reads a line from standard input. `usual` is what an empty line means; without it, an empty
-/// answer is an error that names the flag.
+/// answer is an error that names the flag, as the end of the input always is: nobody has seen the question.
 fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
     match usual {
         Some(usual) if !usual.is_empty() => said(format_args!("{question} [{usual}]: ")),
         _ => said(format_args!("{question}: ")),
     }
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    let read = std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
     if !std::io::stdin().is_terminal() {
         say!("");
+    }
+    if read == 0 {
+        bail!("{question}: no answer; give {flag}");
     }
     match (line.trim(), usual) {
         ("", Some(usual)) => Ok(usual.to_owned()),
