@@ -102,7 +102,7 @@ pub enum Finding {
     OwnershipWrongValue { host: String, found: String },
     /// The file is there with something in it.
     FileNotEmpty { url: String },
-    /// The web server answers any name with an empty page, so the file proves nothing.
+    /// The web server has a page of any name, so the file proves nothing.
     FileAnywhere { url: String },
     /// The file's address, or a redirect's, is private.
     FileAddressRefused { url: String },

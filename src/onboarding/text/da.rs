@@ -44,7 +44,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::FileNotEmpty { url } => (format!("{url} findes, men er ikke tom."), "Erstat den med en tom fil.".into()),
         F::FileAnywhere { url } => (
-            format!("Webserveren svarer med en tom side på ethvert navn, så {url} beviser ikke noget."),
+            format!("Webserveren svarer med en side på ethvert navn, så {url} beviser ikke noget."),
             "Brug TXT-recorden.".into(),
         ),
         F::FileAddressRefused { url } => (

@@ -44,7 +44,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::FileNotEmpty { url } => (format!("{url} is there and not empty."), "Replace it with an empty file.".into()),
         F::FileAnywhere { url } => (
-            format!("The web server has an empty page of any name, so {url} proves nothing."),
+            format!("The web server has a page of any name, so {url} proves nothing."),
             "Use the TXT record.".into(),
         ),
         F::FileAddressRefused { url } => (
