@@ -133,7 +133,7 @@ pub enum Finding {
     SpfTooManyLookups { count: u32 },
     /// Close to ten.
     SpfNearLookupLimit { count: u32 },
-    /// More than two lookups of nothing.
+    /// More than two lookups that found no address.
     SpfTooManyVoidLookups { count: u32 },
     /// The same behind what lets us send: only others meet it.
     SpfManyVoidLookups { count: u32 },

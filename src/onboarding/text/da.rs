@@ -106,14 +106,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Fjern includes, der ikke bruges mere.".into(),
         ),
         F::SpfTooManyVoidLookups { count } => (
-            format!("SPF spørger efter {count} navne, der ikke findes, og modtagerne stopper efter 2."),
-            "Fjern de led, hvis navne ikke findes.".into(),
+            format!("SPF spørger efter {count} navne uden adresse, og modtagerne stopper efter 2."),
+            "Fjern de led, hvis navne ingen adresse har.".into(),
         ),
         F::SpfManyVoidLookups { count } => (
             format!(
-                "SPF kan spørge efter {count} navne, der ikke findes, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
+                "SPF kan spørge efter {count} navne uden adresse, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
             ),
-            "Fjern de led, hvis navne ikke findes.".into(),
+            "Fjern de led, hvis navne ingen adresse har.".into(),
         ),
         F::SpfTooManyExchanges { domain } => (
             format!("{domain} har mere end 10 mailservere, og det er for mange til mx i SPF."),
@@ -546,7 +546,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
     let _ = write!(
         body,
         "\n{}\n{}\n\nBliver mail fra webCRM til jeres egne folk afvist, så tillad {} på jeres mailserver.\n\nVi tjekker selv \
-         recordsene flere gange om dagen; I behøver ikke skrive tilbage, når de er oprettet.\n\nVenlig hilsen\nwebCRM\n",
+         recordene flere gange om dagen; I behøver ikke skrive tilbage, når de er oprettet.\n\nVenlig hilsen\nwebCRM\n",
         word(Word::PanelHint),
         word(Word::OneLineHint),
         tables.first().map(|table| table.egress.as_str()).unwrap_or_default()

@@ -105,14 +105,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Remove includes that are not used any more.".into(),
         ),
         F::SpfTooManyVoidLookups { count } => (
-            format!("SPF asks for {count} names that do not exist, and receivers stop after 2."),
-            "Remove terms whose names do not exist.".into(),
+            format!("SPF asks for {count} names without an address, and receivers stop after 2."),
+            "Remove terms whose names have no address.".into(),
         ),
         F::SpfManyVoidLookups { count } => (
             format!(
-                "SPF can ask for {count} names that do not exist, and receivers stop after 2: mail from webCRM passes before that, your other mail may not."
+                "SPF can ask for {count} names without an address, and receivers stop after 2: mail from webCRM passes before that, your other mail may not."
             ),
-            "Remove terms whose names do not exist.".into(),
+            "Remove terms whose names have no address.".into(),
         ),
         F::SpfTooManyExchanges { domain } => (
             format!("{domain} has more than 10 mail exchangers, too many for mx in SPF."),
