@@ -12,7 +12,7 @@ use super::files;
 
 /// Make certificates for development: a CA and a server certificate signed by it.
 ///
-/// Writes ca.pem, server.pem (certificate and CA) and server.key (0600) into a directory. ECDSA P-256; the CA's own key is
+/// Writes ca.pem, server.pem (certificate and CA) and server.key (0600) into a directory, for its owner. ECDSA P-256; the CA's own key is
 /// thrown away, so nothing else can be signed with it. Not for production: there, use certificates that webCRM's servers
 /// trust already. Files that are there already are never overwritten.
 #[derive(Debug, clap::Args)]

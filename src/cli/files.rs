@@ -8,18 +8,18 @@ use anyhow::Context;
 
 use crate::files::{self, Whole};
 
-/// Writes a private key or another secret: mode 0600, and an error where the file exists.
+/// Writes a private key or another secret: mode 0600, of the owner of its folder, and an error where the file exists.
 pub(crate) fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write_new(path, content, 0o600, None)
 }
 
-/// The same for the owner of `like`, who has to be able to read it: where root writes, that is somebody else. Folders that are
-/// made for it are that owner's too.
+/// The same for the owner of `like`, who has to be able to read it, whoever the folder belongs to. Folders that are made for it
+/// are that owner's too.
 pub(crate) fn write_secret_for(like: &Path, path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write_new(path, content, 0o600, Some(like))
 }
 
-/// Writes a file that anyone may read, whatever the shell's umask; an error where it exists.
+/// Writes a file that anyone may read, whatever the shell's umask, of the owner of its folder; an error where it exists.
 pub(crate) fn write_public(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write_new(path, content, 0o644, None)
 }
@@ -27,9 +27,9 @@ pub(crate) fn write_public(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> anyhow::Result<()> {
     let like = like.filter(|like| like.exists());
     let dir = files::folder(path);
-    let made = like.map_or_else(|| std::fs::create_dir_all(dir), |like| files::make_dir_for(like, dir));
+    let made = like.map_or_else(|| files::make_dir(dir), |like| files::make_dir_for(like, dir));
     made.with_context(|| format!("cannot make {}", dir.display()))?;
-    match Whole::write(dir, content, mode, like).and_then(|file| file.name(path)) {
+    match Whole::write(dir, content, mode, Some(like.unwrap_or(dir))).and_then(|file| file.name(path)) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             anyhow::bail!("{} is already there and is never overwritten; move it away first", path.display())
         }
@@ -47,6 +47,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn what_root_writes_belongs_to_the_owner_of_its_folder() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let dir = tempfile::tempdir().unwrap();
+        // Only root can give files away.
+        if dir.path().metadata().unwrap().uid() != 0 {
+            return;
+        }
+        chown(dir.path(), Some(12_345), Some(54_321)).unwrap();
+        let [secret, public] = ["test.pem", "certs/ca.pem"].map(|name| dir.path().join(name));
+        write_secret(&secret, b"x").unwrap();
+        write_public(&public, b"x").unwrap();
+        for path in [&secret, &public, files::folder(&public)] {
+            let found = path.metadata().unwrap();
+            assert_eq!((found.uid(), found.gid()), (12_345, 54_321), "{}", path.display());
+        }
+    }
 
     #[test]
     fn a_secret_is_only_its_owners_and_is_never_overwritten() {

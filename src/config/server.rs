@@ -429,13 +429,16 @@ pub(super) fn onboarding(
     }
 }
 
-/// A DNS label or several.
+/// A DNS label or several, to stand before a domain's name: without a dot at the end, which would make two of it.
 fn label(table: &Table<'_>, key: &'static str, usual: String) -> String {
     let found = table.or(key, usual);
-    if crate::smtp::Domain::parse(&found).is_err() {
-        table.mistake(key, format!("\"{found}\" cannot stand before a domain's name"));
+    match crate::smtp::Domain::parse(&found) {
+        Ok(label) => label.to_string(),
+        Err(_) => {
+            table.mistake(key, format!("\"{found}\" cannot stand before a domain's name"));
+            found
+        }
     }
-    found
 }
 
 /// `state_dir`, which must not be something else than a folder.

@@ -29,7 +29,7 @@ pub use body::{BodyHash, BodyHasher};
 pub use canonical::Canonicalization;
 pub use expiry::expiry;
 pub use headers::HeaderList;
-pub use key::{KeyError, SigningKey};
+pub use key::{KeyError, KeyType, SigningKey};
 pub use record::KeyRecord;
 pub use selector::{Selector, key_host};
 pub use signer::{Profile, SignError, Signer};

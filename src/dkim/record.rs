@@ -20,6 +20,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// RFC 8301 §3.2: verifiers consider no signature valid whose RSA key is shorter.
+const SHORTEST_VERIFIED: usize = 1024;
+
 /// A published record, as far as it could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRecord {
@@ -90,6 +93,15 @@ impl Finding {
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Finding::NoVersion | Finding::Testing | Finding::Strict)
     }
+
+    /// The same for signatures of somebody else, whose key may be shorter than ours has to be: verifiers accept 1024 bits
+    /// (RFC 8301 §3.2).
+    pub fn is_fatal_to_others(&self) -> bool {
+        match self {
+            Finding::Weak(bits) => *bits < SHORTEST_VERIFIED,
+            other => other.is_fatal(),
+        }
+    }
 }
 
 impl KeyRecord {
@@ -134,9 +146,14 @@ impl KeyRecord {
         record
     }
 
-    /// Whether receivers can verify signatures with it.
+    /// Whether receivers can verify our signatures with it.
     pub fn is_usable(&self) -> bool {
         !self.findings.iter().any(Finding::is_fatal)
+    }
+
+    /// Whether receivers can verify somebody else's signatures with it.
+    pub fn is_usable_for_others(&self) -> bool {
+        !self.findings.iter().any(Finding::is_fatal_to_others)
     }
 
     /// Whether both publish the same key, however it is written: RSA as SubjectPublicKeyInfo or bare.
@@ -317,5 +334,7 @@ mod tests {
             assert_eq!(finding.is_fatal(), fatal, "{text}");
             assert_eq!(parsed.is_usable(), !fatal, "{text}: {:?}", parsed.findings);
         }
+        assert!(KeyRecord::parse(&format!("v=DKIM1; p={weak}")).is_usable_for_others());
+        assert!(Finding::Weak(1023).is_fatal_to_others() && Finding::Revoked.is_fatal_to_others());
     }
 }

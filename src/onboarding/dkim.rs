@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::finding::{Check, DkimFlaw, Finding, Item, Need};
+use super::finding::{Check, DkimFlaw, Finding, Item, Need, Severity};
 use super::rotation::{Shown, Wanted};
 use super::{Settings, doubled};
 use crate::customer::SigningDomain;
-use crate::dkim::{KeyRecord, Selector, SigningKey, key_host};
+use crate::dkim::record::Finding as Flaw;
+use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
@@ -21,11 +22,7 @@ pub async fn check(
     let mut check = Check::new(Item::Dkim, need);
     match signing {
         SigningDomain::Broken(reason) => check.say(Finding::DkimKeyUnusable { reason: reason.clone() }),
-        SigningDomain::Ready(signer) => {
-            for profile in signer.profiles_of(domain) {
-                one(&mut check, resolver, domain, &profile.selector, &profile.key).await;
-            }
-        }
+        SigningDomain::Ready(signer) => all(&mut check, resolver, domain, signer).await,
     }
     match wanted {
         Ok(wanted) => {
@@ -36,6 +33,26 @@ pub async fn check(
         Err(reason) => check.say(Finding::DkimRotationUnreadable { reason: reason.clone() }),
     }
     check
+}
+
+/// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): where the RSA key is
+/// good, nothing about the second one keeps mail from passing.
+async fn all(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, signer: &Signer) {
+    let mut places = Vec::new();
+    for profile in signer.profiles_of(domain) {
+        let mut place = Check::new(check.item, check.need);
+        one(&mut place, resolver, domain, &profile.selector, &profile.key).await;
+        places.push((profile.key.key_type(), place));
+    }
+    let first_works = places.iter().any(|(kind, place)| *kind == KeyType::Rsa && place.severity() <= Severity::Warning);
+    for (kind, place) in places {
+        check.found.extend(place.found);
+        check.expected.extend(place.expected);
+        for finding in place.findings {
+            let counts = kind == KeyType::Rsa || !first_works || finding.severity() <= Severity::Warning;
+            check.say(if counts { finding } else { Finding::DkimSecond { said: Box::new(finding) } });
+        }
+    }
 }
 
 /// Checks a key that does not sign. None of this makes the domain's mail fail now, so it is a warning at the most.
@@ -60,12 +77,19 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
         Err(error) => return check.say(Finding::DkimKeyUnusable { reason: error.to_string() }),
     };
     let expected = format!("{host} TXT \"{value}\"");
-    let Some(published) = published(check, resolver, domain, &host).await else {
-        return check.expected.push(expected);
+    let record = match published(check, resolver, domain, &host).await {
+        Published::One(record) => {
+            flaws(check, &host, &record);
+            record
+        }
+        nothing => {
+            if nothing == Published::Missing {
+                check.say(Finding::DkimMissing { host });
+            }
+            return check.expected.push(expected);
+        }
     };
-    let record = KeyRecord::parse(&published);
-    flaws(check, &host, &record);
-    if record.findings.iter().any(|flaw| *flaw != crate::dkim::record::Finding::NoVersion) || !key.matches(&record) {
+    if record.findings.iter().any(|flaw| *flaw != Flaw::NoVersion) || !key.matches(&record) {
         check.expected.push(expected);
     }
     if record.public_key.is_empty() {
@@ -79,35 +103,60 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
     }
 }
 
-/// Checks Mailjet's key: the value that Mailjet's console shows, where it is configured; else only that a key is there.
+/// Checks Mailjet's key: the value that Mailjet's console shows, where it is configured; else only that a key is there that
+/// receivers can use, and who has to get the value.
 pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
     let host = key_host(&settings.mailjet_selector, domain);
-    let expected = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref());
-    if let Some(value) = expected {
-        check.expected.push(format!("{host} TXT \"{value}\""));
+    let published = published(&mut check, resolver, domain, &host).await;
+    if let Published::One(record) = &published {
+        mailjets_flaws(&mut check, &host, record);
     }
-    let Some(published) = published(&mut check, resolver, domain, &host).await else { return check };
-    let record = KeyRecord::parse(&published);
-    flaws(&mut check, &host, &record);
-    if record.public_key.is_empty() {
+    let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref()) else {
+        let domain = domain.to_string();
+        match published {
+            Published::Unknown => {}
+            Published::One(record) if record.is_usable_for_others() => {
+                check.say(Finding::MailjetKeyUnset { host, domain })
+            }
+            _ => check.say(Finding::MailjetKeyMissing { host, domain }),
+        }
         return check;
-    }
-    match expected.map(KeyRecord::parse) {
-        Some(ours) if ours.public_key != record.public_key => check.say(Finding::DkimMismatch { host }),
-        _ if record.is_usable() => check.say(Finding::DkimGood { host }),
+    };
+    check.expected.push(format!("{host} TXT \"{value}\""));
+    match published {
+        Published::Missing => check.say(Finding::DkimMissing { host }),
+        Published::One(record) if record.public_key.is_empty() => {}
+        Published::One(record) if record.public_key != KeyRecord::parse(value).public_key => {
+            check.say(Finding::DkimMismatch { host });
+        }
+        Published::One(record) if record.is_usable_for_others() => check.say(Finding::DkimGood { host }),
         _ => {}
     }
     check
 }
 
-/// The one record at `host`; says what is wrong where there is not exactly one.
-async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Option<String> {
+/// What stands at a key's host.
+#[derive(Debug, PartialEq, Eq)]
+enum Published {
+    /// One record; its flaws are the caller's to say.
+    One(KeyRecord),
+    /// Several, as is said: receivers take any.
+    Several,
+    /// None; whether it stands elsewhere is said.
+    Missing,
+    /// The name server did not answer, as is said.
+    Unknown,
+}
+
+/// The record at `host`; says what is wrong where there is not exactly one. What to do where there is none is the caller's to
+/// say.
+async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Published {
     let texts = match resolver.txt(host).await {
         Ok(texts) => texts,
         Err(error) => {
             check.say(Finding::Unanswered { reason: error.to_string() });
-            return None;
+            return Published::Unknown;
         }
     };
     let mut texts: Vec<String> = texts.iter().map(|strings| readable(&joined(strings))).collect();
@@ -117,8 +166,8 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
         // A wildcard answers for every name that is not there: its record is not to be replaced, the key is to be added.
         texts.clear();
     }
-    match texts.len() {
-        0 => {
+    match &texts[..] {
+        [] => {
             for wrong in [doubled(host, domain), host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)] {
                 let there = resolver.txt(&wrong).await.is_ok_and(|texts| {
                     texts.iter().any(|strings| !KeyRecord::parse(&readable(&joined(strings))).public_key.is_empty())
@@ -127,14 +176,13 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
                     check.say(Finding::WrongHost { found_at: wrong, right_host: host.to_owned() });
                 }
             }
-            check.say(Finding::DkimMissing { host: host.to_owned() });
-            None
+            Published::Missing
         }
-        1 => texts.pop(),
+        [one] => Published::One(KeyRecord::parse(one)),
         // RFC 6376 §3.6.2.2: the result is undefined, and receivers take any.
-        count => {
-            check.say(Finding::DkimSeveral { host: host.to_owned(), count });
-            None
+        several => {
+            check.say(Finding::DkimSeveral { host: host.to_owned(), count: several.len() });
+            Published::Several
         }
     }
 }
@@ -152,6 +200,18 @@ fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     }
 }
 
+/// A short key of Mailjet's is nothing that the customer can mend, and receivers accept it.
+fn mailjets_flaws(check: &mut Check, host: &str, record: &KeyRecord) {
+    for flaw in &record.findings {
+        check.say(match flaw {
+            Flaw::Weak(bits) if !flaw.is_fatal_to_others() => {
+                Finding::MailjetKeyShort { host: host.to_owned(), bits: *bits }
+            }
+            flaw => Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) },
+        });
+    }
+}
+
 /// Octets that are not UTF-8 as `\xNN`: a record is what it is, and shown as such.
 fn readable(octets: &[u8]) -> String {
     octets.utf8_chunks().fold(String::new(), |mut text, chunk| {
@@ -166,7 +226,8 @@ fn readable(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onboarding::Severity;
+    use crate::dkim::Profile;
+    use crate::onboarding::MailjetRecords;
     use crate::onboarding::rotation::Role;
     use crate::resolver::FixedZone;
 
@@ -182,6 +243,43 @@ mod tests {
         assert_eq!(check.findings, [Finding::DkimMissing { host: host.clone() }]);
         for text in ["v=DKIM1", "\"v=DKIM1; p=AA\"", "k=rsa", " p = AAAA", "V=DKIM1\\; p=x", "v=dkim2;p="] {
             assert!(is_meant_as_key(text), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_key_that_is_not_there_breaks_nothing_while_the_first_one_is() {
+        let domain = Domain::parse("test.dk").unwrap();
+        let (rsa, second) = (SigningKey::generate_rsa(2048).unwrap(), SigningKey::generate_ed25519().unwrap());
+        let selector = |text| Selector::parse(text).unwrap();
+        let record = crate::dkim::record::render(&domain, &selector("one"), &rsa).unwrap();
+        let profiles = [("one", rsa), ("two", second)].map(|(at, key)| Profile::new(domain.clone(), selector(at), key));
+        let signing = SigningDomain::Ready(Signer::new(profiles.into()).unwrap().into());
+        let zone = FixedZone::new();
+        let look = async || check(&zone, &domain, &signing, &Ok(Vec::new()), Need::Required).await;
+        assert_eq!(look().await.severity(), Severity::Fault, "neither is there");
+        zone.add_txt(&record.name, &record.value);
+        let found = look().await;
+        let missing = Finding::DkimMissing { host: "two._domainkey.test.dk".to_owned() };
+        assert!(found.findings.contains(&Finding::DkimSecond { said: Box::new(missing) }), "{:?}", found.findings);
+        assert_eq!(found.severity(), Severity::Warning);
+        assert!(found.expected[0].starts_with("two._domainkey.test.dk TXT"), "{:?}", found.expected);
+        zone.fail("two._domainkey.test.dk");
+        assert_eq!(look().await.severity(), Severity::Warning, "what carries the mail is known");
+    }
+
+    #[tokio::test]
+    async fn a_short_key_of_mailjets_is_only_worth_knowing() {
+        const SHORT: &str = "k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYtIxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB";
+        let domain = Domain::parse("test.dk").unwrap();
+        let host = "mailjet._domainkey.test.dk".to_owned();
+        let zone = FixedZone::new();
+        zone.add_txt(&host, SHORT);
+        let mut settings = Settings::default();
+        for configured in [None, Some(SHORT.to_owned())] {
+            settings.mailjet.insert(domain.clone(), MailjetRecords { dkim: configured, ..MailjetRecords::default() });
+            let found = mailjet(&zone, &settings, &domain).await;
+            assert_eq!(found.severity(), Severity::Hint, "{:?}", found.findings);
+            assert!(found.findings.contains(&Finding::MailjetKeyShort { host: host.clone(), bits: 1024 }));
         }
     }
 

@@ -2,7 +2,7 @@
 //! reports go anywhere.
 
 use super::finding::{Check, Finding, Item, Need, Severity};
-use super::{Settings, doubled};
+use super::{Seen, Settings, doubled};
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::{Domain, Mailbox};
 
@@ -256,17 +256,28 @@ pub enum Path {
     OwnServer,
 }
 
-/// Checks the policy that applies to the domain. `dkim_works`: our signature verifies.
+impl Path {
+    /// The check of the key whose signature receivers find on our mail.
+    fn key(self) -> Item {
+        match self {
+            Path::Mailjet { .. } => Item::MailjetDkim,
+            Path::OwnServer => Item::Dkim,
+        }
+    }
+}
+
+/// Checks the policy that applies to the domain. `dkim`: how the key was seen whose signature receivers find
+/// on our mail.
 pub async fn check(
     resolver: &dyn Resolver,
     settings: &Settings,
     domain: &Domain,
     path: Path,
-    dkim_works: bool,
+    dkim: Seen,
     need: Need,
 ) -> Check {
     let mut check = Check::new(Item::Dmarc, need);
-    if let Err(error) = look(&mut check, resolver, settings, domain, path, dkim_works).await {
+    if let Err(error) = look(&mut check, resolver, settings, domain, path, dkim).await {
         check.say(Finding::Unanswered { reason: error.to_string() });
     }
     // Where a policy applies, the record to begin with would be a step back.
@@ -298,7 +309,7 @@ async fn look(
     settings: &Settings,
     domain: &Domain,
     path: Path,
-    dkim_works: bool,
+    dkim: Seen,
 ) -> Result<(), resolver::Error> {
     let name = domain.as_str();
     let own_host = format!("_dmarc.{name}");
@@ -363,11 +374,13 @@ async fn look(
     }
     reports(check, resolver, &record, at, &host).await?;
 
-    // Our d= is the From domain itself, so the signature aligns in strict mode too (RFC 9989 §4.4.1).
-    match dkim_works {
-        true => check.say(Finding::DmarcDkimAligned { domain: name.to_owned() }),
-        false if policy > Policy::None => check.say(Finding::DmarcWithoutDkim { policy: policy.as_str().to_owned() }),
-        false => {}
+    // Our d= is the From domain itself, and Mailjet's too, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
+    match dkim {
+        Seen::Verified => check.say(Finding::DmarcDkimAligned { domain: name.to_owned() }),
+        Seen::Missing if policy > Policy::None => {
+            check.say(Finding::DmarcWithoutDkim { policy: policy.as_str().to_owned(), key: path.key() });
+        }
+        Seen::Missing | Seen::Unknown => {}
     }
     if let Path::Mailjet { alias } = path {
         let name_of_alias = format!("{}.{domain}", settings.return_path_label);
@@ -434,11 +447,11 @@ mod tests {
     use super::*;
     use crate::resolver::FixedZone;
 
-    fn run(zone: &str, domain: &str, path: Path, dkim_works: bool) -> Vec<Finding> {
+    fn run(zone: &str, domain: &str, path: Path, dkim: Seen) -> Vec<Finding> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let zone = FixedZone::parse(zone).unwrap();
         let domain = Domain::parse(domain).unwrap();
-        runtime.block_on(check(&zone, &Settings::default(), &domain, path, dkim_works, Need::Optional)).findings
+        runtime.block_on(check(&zone, &Settings::default(), &domain, path, dkim, Need::Optional)).findings
     }
 
     #[test]
@@ -464,7 +477,7 @@ mod tests {
     #[test]
     fn a_subdomain_inherits_the_organizations_subdomain_policy() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; sp=quarantine; rua=mailto:d@test.dk\"";
-        let findings = run(zone, "nyt.test.dk", Path::OwnServer, true);
+        let findings = run(zone, "nyt.test.dk", Path::OwnServer, Seen::Verified);
         assert!(findings.contains(&Finding::DmarcGood { host: "_dmarc.test.dk".into(), policy: "quarantine".into() }));
         assert!(findings.contains(&Finding::DmarcInherited { host: "_dmarc.test.dk".into() }));
     }
@@ -487,7 +500,7 @@ mod tests {
     #[test]
     fn several_records_count_as_none() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=none\"\n_dmarc.test.dk TXT \"v=DMARC1; p=reject\"";
-        let findings = run(zone, "test.dk", Path::OwnServer, true);
+        let findings = run(zone, "test.dk", Path::OwnServer, Seen::Verified);
         // To say besides that there is none, and to show a third one, would only confuse.
         assert_eq!(findings, [Finding::DmarcSeveral { host: "_dmarc.test.dk".into(), count: 2 }]);
     }
@@ -517,8 +530,14 @@ mod tests {
             zone.add_txt("_dmarc.test.dk", "v=spf1 -all");
             let domain = Domain::parse("test.dk").unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let check =
-                runtime.block_on(check(&zone, &Settings::default(), &domain, Path::OwnServer, true, Need::Optional));
+            let check = runtime.block_on(check(
+                &zone,
+                &Settings::default(),
+                &domain,
+                Path::OwnServer,
+                Seen::Verified,
+                Need::Optional,
+            ));
             let near = Finding::DmarcNearMiss { host: "_dmarc.test.dk".into(), text: text.into() };
             assert!(check.findings.contains(&near), "{:?}", check.findings);
             assert_eq!(check.findings.len(), 2, "{:?}", check.findings);
@@ -529,7 +548,7 @@ mod tests {
     fn reports_to_another_organization_need_its_consent() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=none; rua=mailto:a@reports.test.dk, mailto:b@agrees.com!10m,mailto:c@silent.com,https://x\"\n\
                     test.dk._report._dmarc.agrees.com TXT \"v=DMARC1;\"";
-        let findings = run(zone, "test.dk", Path::OwnServer, true);
+        let findings = run(zone, "test.dk", Path::OwnServer, Seen::Verified);
         let refused = |destination: &str, host: &str| Finding::DmarcReportsRefused {
             destination: destination.into(),
             host: host.into(),
@@ -547,7 +566,7 @@ mod tests {
     #[test]
     fn wrong_hosts_are_found() {
         for at in ["dmarc.test.dk", "_dmarc.test.dk.test.dk", "test.dk"] {
-            let findings = run(&format!("{at} TXT \"v=DMARC1; p=none\""), "test.dk", Path::OwnServer, true);
+            let findings = run(&format!("{at} TXT \"v=DMARC1; p=none\""), "test.dk", Path::OwnServer, Seen::Verified);
             let wrong = Finding::WrongHost { found_at: at.into(), right_host: "_dmarc.test.dk".into() };
             assert!(findings.contains(&wrong), "{findings:?}");
         }
@@ -556,11 +575,18 @@ mod tests {
     #[test]
     fn a_policy_that_hits_our_own_mail_is_named() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; aspf=s; rua=mailto:d@test.dk\"";
-        let findings = run(zone, "test.dk", Path::Mailjet { alias: true }, false);
-        assert!(findings.contains(&Finding::DmarcWithoutDkim { policy: "reject".into() }));
+        let findings = run(zone, "test.dk", Path::Mailjet { alias: true }, Seen::Missing);
+        assert!(findings.contains(&Finding::DmarcWithoutDkim { policy: "reject".into(), key: Item::MailjetDkim }));
         assert!(findings.contains(&Finding::DmarcSpfStrict { alias: "bnc3.test.dk".into() }));
-        let findings = run(zone, "test.dk", Path::Mailjet { alias: false }, true);
+        let findings = run(zone, "test.dk", Path::Mailjet { alias: false }, Seen::Verified);
         assert!(findings.contains(&Finding::DmarcSpfUnaligned { alias: "bnc3.test.dk".into() }));
+    }
+
+    #[test]
+    fn of_a_key_that_nobody_could_ask_for_nothing_is_said() {
+        let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; rua=mailto:d@test.dk\"";
+        let findings = run(zone, "test.dk", Path::OwnServer, Seen::Unknown);
+        assert_eq!(findings, [Finding::DmarcGood { host: "_dmarc.test.dk".into(), policy: "reject".into() }]);
     }
 
     #[test]
@@ -601,7 +627,7 @@ mod tests {
 
     #[test]
     fn a_dead_name_server_is_no_missing_record() {
-        let findings = run("test.dk FAIL", "test.dk", Path::OwnServer, true);
+        let findings = run("test.dk FAIL", "test.dk", Path::OwnServer, Seen::Verified);
         assert!(matches!(&findings[..], [Finding::Unanswered { .. }]), "{findings:?}");
     }
 }

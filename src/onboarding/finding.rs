@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
+use super::spf::proposal::Obstacle;
 use super::spf::record::Fault;
 
 /// What is checked.
@@ -101,7 +102,7 @@ pub enum Finding {
     OwnershipWrongValue { host: String, found: String },
     /// The file is there with something in it.
     FileNotEmpty { url: String },
-    /// The web server answers any name with an empty page, so the file proves nothing.
+    /// The web server has a page of any name, so the file proves nothing.
     FileAnywhere { url: String },
     /// The file's address, or a redirect's, is private.
     FileAddressRefused { url: String },
@@ -132,7 +133,7 @@ pub enum Finding {
     SpfTooManyLookups { count: u32 },
     /// Close to ten.
     SpfNearLookupLimit { count: u32 },
-    /// More than two lookups of nothing.
+    /// More than two lookups that found no address.
     SpfTooManyVoidLookups { count: u32 },
     /// The same behind what lets us send: only others meet it.
     SpfManyVoidLookups { count: u32 },
@@ -153,6 +154,8 @@ pub enum Finding {
     SpfIncludeShadowed { include: String, by: String },
     /// The address passes by its number, Mailjet's do not.
     SpfAddressOnly { ip: String, include: String },
+    /// The record to publish would not work.
+    SpfProposalFails { obstacle: Obstacle },
     /// The verdict is not pass.
     SpfDoesNotPass { ip: String, verdict: &'static str },
     /// The customer's own server sends; only internal mail sees our address.
@@ -176,8 +179,16 @@ pub enum Finding {
     DkimRotatingUnanswered { host: String, reason: String },
     /// What is known of a change of keys cannot be read.
     DkimRotationUnreadable { reason: String },
+    /// Something is wrong with the key of the second signature, while the first one verifies.
+    DkimSecond { said: Box<Finding> },
     /// Our private key cannot be used.
     DkimKeyUnusable { reason: String },
+    /// No key of Mailjet's that can be used, and its value is not configured, so that nobody can be told it.
+    MailjetKeyMissing { host: String, domain: String },
+    /// Fewer bits than ours have, and as many as receivers accept.
+    MailjetKeyShort { host: String, bits: usize },
+    /// A key that can be used; its value is not configured, so that nobody knows whether it is Mailjet's.
+    MailjetKeyUnset { host: String, domain: String },
 
     /// A policy applies.
     DmarcGood { host: String, policy: String },
@@ -207,8 +218,8 @@ pub enum Finding {
     DmarcMonitoring,
     /// t=y.
     DmarcTesting,
-    /// Policy stands, our key does not: receivers act on it against our mail.
-    DmarcWithoutDkim { policy: String },
+    /// Policy stands, the key that counts does not: receivers act on it against our mail.
+    DmarcWithoutDkim { policy: String, key: Item },
     /// Our signature aligns.
     DmarcDkimAligned { domain: String },
     /// SPF adds nothing to DMARC without the alias.
@@ -312,6 +323,8 @@ impl Finding {
             | F::InternalMail { .. }
             | F::ProbeSkipped { .. }
             | F::SpfWithoutUs { .. }
+            | F::MailjetKeyUnset { .. }
+            | F::MailjetKeyShort { .. }
             | F::FileNotThere { .. } => Severity::Hint,
 
             F::SpfNearMiss { .. }
@@ -322,6 +335,7 @@ impl Finding {
             | F::SpfManyVoidLookups { .. }
             | F::SpfBeyondUs { .. }
             | F::SpfTooManyExchanges { .. }
+            | F::SpfProposalFails { .. }
             | F::DmarcTag { .. }
             | F::DmarcNearMiss { .. }
             | F::DmarcFallback { .. }
@@ -342,6 +356,7 @@ impl Finding {
             | F::DkimRotating { .. }
             | F::DkimRotatingUnanswered { .. }
             | F::DkimRotationUnreadable { .. }
+            | F::DkimSecond { .. }
             | F::OwnershipWrongValue { .. } => Severity::Warning,
 
             F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {
@@ -371,6 +386,7 @@ impl Finding {
             | F::DkimMismatch { .. }
             | F::DkimFlaw { .. }
             | F::DkimKeyUnusable { .. }
+            | F::MailjetKeyMissing { .. }
             | F::DmarcMissing { .. }
             | F::DmarcSeveral { .. }
             | F::DmarcInvalid { .. }

@@ -38,12 +38,19 @@ pub struct Monitor {
     store: Store,
     counters: Counters,
     settings: Arc<ArcSwap<Settings>>,
-    due: HashMap<Domain, Timestamp>,
-    known: HashMap<Domain, Standing>,
+    watched: HashMap<Domain, Watched>,
     /// As they stand on disk.
     states: HashMap<Domain, DomainState>,
     /// Files that an alert has named already.
     unreadable: HashSet<String>,
+}
+
+/// A domain that was checked.
+struct Watched {
+    /// Whose it was then: with another one it starts over.
+    owner: CustomerId,
+    due: Timestamp,
+    standing: Standing,
 }
 
 impl Monitor {
@@ -59,8 +66,7 @@ impl Monitor {
             events,
             store,
             counters: Counters::default(),
-            due: HashMap::new(),
-            known: HashMap::new(),
+            watched: HashMap::new(),
             states: HashMap::new(),
             unreadable: HashSet::new(),
         };
@@ -85,7 +91,7 @@ impl Monitor {
             let now = Timestamp::now();
             let round = async {
                 self.round(now).await;
-                let next = self.due.values().min().copied().unwrap_or(Timestamp::NEVER);
+                let next = self.watched.values().map(|watched| watched.due).min().unwrap_or(Timestamp::NEVER);
                 tokio::time::sleep(next.since(Timestamp::now()).min(LONGEST_SLEEP)).await;
             };
             tokio::select! {
@@ -110,7 +116,7 @@ impl Monitor {
         let due: Vec<(Arc<Customer>, Domain)> = directory
             .customers()
             .flat_map(|customer| customer.domains.keys().map(move |domain| (Arc::clone(customer), domain.clone())))
-            .filter(|(_, domain)| self.due.get(domain).is_none_or(|due| *due <= now || *due > latest))
+            .filter(|(_, domain)| self.watched.get(domain).is_none_or(|it| it.due <= now || it.due > latest))
             .collect();
         let count = due.len();
         let mut waiting = due.into_iter();
@@ -149,11 +155,10 @@ impl Monitor {
         directory.customers().flat_map(of).collect()
     }
 
-    /// Forgets domains that are gone and takes in what the disk says: `postbud domain check` writes there too.
+    /// Forgets domains that are gone or have moved to another customer, and takes in what the disk says: `postbud domain check` writes there too.
     fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
         let directory = self.directory.load();
-        self.due.retain(|domain, _| directory.by_domain(domain).is_some());
-        self.known.retain(|domain, _| directory.by_domain(domain).is_some());
+        self.watched.retain(|domain, it| directory.by_domain(domain).is_some_and(|customer| customer.id == it.owner));
         let unreadable: HashSet<String> = errors.iter().map(ToString::to_string).collect();
         for error in unreadable.difference(&self.unreadable) {
             self.events.alert(format!("a verdict cannot be read: {error}"));
@@ -161,12 +166,15 @@ impl Monitor {
         self.unreadable = unreadable;
         self.counters.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
         for (domain, state) in &states {
-            self.known.insert(domain.clone(), state.standing());
-            let next = || state.next_check(&self.checker.settings, at_random());
-            self.due.entry(domain.clone()).or_insert_with(next);
+            let new = || Watched {
+                owner: CustomerId::new(&state.customer),
+                due: state.next_check(&self.checker.settings, at_random()),
+                standing: Standing::default(),
+            };
+            self.watched.entry(domain.clone()).or_insert_with(new).standing = state.standing();
         }
         self.states = states;
-        self.standings.replace(self.known.clone());
+        self.publish();
         self.show();
     }
 
@@ -184,34 +192,36 @@ impl Monitor {
         };
         match result {
             Ok((state, changes)) => {
-                self.due.insert(report.domain.clone(), {
-                    // A round without any answer is no check: come back at the slow pace's share, not at once.
-                    let next = state.next_check(&settings, at_random());
-                    next.max(
-                        report.checked_at
-                            + jittered(settings.check_every_while_incomplete, settings.jitter, at_random()),
-                    )
-                });
-                self.publish(&report.domain, state.standing());
+                // A round without any answer is no check: come back at the slow pace's share, not at once.
+                let soonest =
+                    report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
+                let due = state.next_check(&settings, at_random()).max(soonest);
+                self.watch(customer, &report.domain, due, state.standing());
                 self.states.insert(report.domain.clone(), state);
                 changes.iter().for_each(|change| self.tell(customer, report, change));
             }
             Err(error) => {
                 self.counters.unkept.inc();
                 self.alert(customer, report, format!("the verdict on {} cannot be kept: {error}", report.domain));
-                self.due.insert(report.domain.clone(), report.checked_at + settings.check_every_while_incomplete);
-                let known = self.known.get(&report.domain).copied().unwrap_or_default();
+                let due = report.checked_at + settings.check_every_while_incomplete;
+                let known = self.watched.get(&report.domain).filter(|it| it.owner == customer.id);
+                let known = known.map(|it| it.standing).unwrap_or_default();
                 // What was verified stays so: nobody can say how long it has been away.
                 let seen = Requirement::ALL.into_iter().filter(|r| report.standing().has(*r));
-                self.publish(&report.domain, seen.fold(known, Standing::with));
+                self.watch(customer, &report.domain, due, seen.fold(known, Standing::with));
             }
         }
     }
 
-    fn publish(&mut self, domain: &Domain, standing: Standing) {
-        if self.known.insert(domain.clone(), standing) != Some(standing) {
-            self.standings.replace(self.known.clone());
+    fn watch(&mut self, customer: &Customer, domain: &Domain, due: Timestamp, standing: Standing) {
+        let before = self.watched.insert(domain.clone(), Watched { owner: customer.id.clone(), due, standing });
+        if before.map(|it| it.standing) != Some(standing) {
+            self.publish();
         }
+    }
+
+    fn publish(&self) {
+        self.standings.replace(self.watched.iter().map(|(domain, it)| (domain.clone(), it.standing)).collect());
     }
 
     fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
@@ -260,8 +270,12 @@ mod tests {
     }
 
     fn directory() -> Directory {
+        directory_of("test-as")
+    }
+
+    fn directory_of(customer: &str) -> Directory {
         let broken = (domain(), SigningDomain::Broken("none".to_owned()));
-        let customer = test_customers::customer("test-as", [broken], test_customers::mailjet());
+        let customer = test_customers::customer(customer, [broken], test_customers::mailjet());
         Directory::new(vec![customer], BTreeMap::new())
     }
 
@@ -354,7 +368,7 @@ mod tests {
         let again =
             Monitor::new(rig.monitor.checker.clone(), Arc::clone(&rig.directory), standings.clone(), Events::default());
         assert!(standings.get(&domain()).has(Requirement::Spf));
-        assert!(again.due.contains_key(&domain()));
+        assert!(again.watched.contains_key(&domain()));
     }
 
     #[tokio::test]
@@ -399,6 +413,18 @@ mod tests {
         rig.directory.store(Arc::new(Directory::default()));
         assert_eq!(rig.monitor.round(at(1000)).await, 0);
         assert!(!rig.standings.get(&domain()).has(Requirement::Spf));
+    }
+
+    #[tokio::test]
+    async fn a_domain_that_moves_to_another_customer_starts_over() {
+        let mut rig = rig();
+        rig.monitor.round(at(0)).await;
+        assert!(rig.standings.get(&domain()).has(Requirement::Spf));
+        rig.directory.store(Arc::new(directory_of("other")));
+        rig.zone.fail("test.dk");
+        let soon = at(0) + Duration::from_secs(60);
+        assert_eq!(rig.monitor.round(soon).await, 1, "due at once");
+        assert!(!rig.standings.get(&domain()).has(Requirement::Spf), "what its last customer had proven");
     }
 
     #[tokio::test]

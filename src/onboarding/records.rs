@@ -8,15 +8,16 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::dmarc;
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
+use super::spf::proposal::proposal;
 use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
-use super::{dmarc, spf};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
-use crate::dkim::key_host;
 use crate::dkim::record::render;
+use crate::dkim::{KeyType, key_host};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -35,6 +36,9 @@ pub struct Table {
     pub unknown: bool,
     /// Keys that cannot be published, with the reason: for the operator.
     pub broken_keys: Vec<String>,
+    /// Where Mailjet's key belongs, of which nobody has configured the value: for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailjet_key_unset: Option<String>,
     /// Why nobody knows which records a change of keys wants: for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_unreadable: Option<String>,
@@ -61,6 +65,9 @@ pub struct Row {
     pub alternative: Option<String>,
     /// Published already.
     pub present: bool,
+    /// Mail goes through the customer's own server, which is then what SPF speaks of.
+    #[serde(skip)]
+    pub own_server: bool,
     /// A key that does not sign: why its record is wanted all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
@@ -98,6 +105,7 @@ pub async fn table(
             value,
             alternative: None,
             present: in_order(item),
+            own_server,
             role: None,
             notes: Vec::new(),
         }
@@ -112,13 +120,16 @@ pub async fn table(
     });
 
     let resolver: &dyn Resolver = &*checker.resolver;
-    let spf_works = report.check(Item::Spf).is_some_and(|check| check.severity() <= Severity::Hint);
+    let proposal = match report.check(Item::Spf) {
+        Some(check) => proposal(resolver, settings, domain, &customer.via, check).await,
+        None => None,
+    };
     let mut unknown = false;
-    match spf::check::proposal(resolver, settings, domain, &customer.via).await {
+    match proposal {
         // An own server's record that works needs nothing from us.
-        Some(_) if own_server && spf_works => {}
+        Some(merged) if own_server && merged.is_in_order() => {}
         Some(merged) => rows.push(Row {
-            present: !merged.changed,
+            present: merged.is_in_order(),
             notes: merged.notes,
             ..row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record)
         }),
@@ -134,7 +145,12 @@ pub async fn table(
                     Ok(record) => {
                         let present =
                             keys.iter().any(|f| matches!(f, Finding::DkimGood { host } if *host == record.name));
-                        let row = row(Item::Dkim, need(Requirement::Dkim), "TXT", record.name, record.value);
+                        let need = match profile.key.key_type() {
+                            // A second signature: mail passes without it.
+                            KeyType::Ed25519 if signer.profiles_of(domain).count() > 1 => Need::Recommended,
+                            _ => need(Requirement::Dkim),
+                        };
+                        let row = row(Item::Dkim, need, "TXT", record.name, record.value);
                         rows.push(Row { present, ..row });
                     }
                     Err(error) => broken_keys.push(error.to_string()),
@@ -154,9 +170,16 @@ pub async fn table(
         })),
         Err(reason) => rotation_unreadable = Some(reason),
     }
-    if !own_server && let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.clone()) {
+    let mut mailjet_key_unset = None;
+    if let Some(check) = report.check(Item::MailjetDkim) {
         let host = key_host(&settings.mailjet_selector, domain);
-        rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value));
+        let configured = settings.mailjet.get(domain).and_then(|records| records.dkim.clone());
+        let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
+        // A key that stands there and can be used is Mailjet's as far as anybody knows.
+        match configured.or_else(|| check.found.first().filter(|_| unset).cloned()) {
+            Some(value) => rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)),
+            None => mailjet_key_unset = Some(host),
+        }
     }
     if let Some(check) = report.check(Item::Dmarc) {
         let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
@@ -178,12 +201,13 @@ pub async fn table(
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
     let egress = settings.egress.to_string();
-    Table { domain: domain.to_string(), egress, rows, unknown, broken_keys, rotation_unreadable }
+    let domain = domain.to_string();
+    Table { domain, egress, rows, unknown, broken_keys, mailjet_key_unset, rotation_unreadable }
 }
 
 /// Why the record is wanted.
 fn why(row: &Row, lang: Lang) -> &'static str {
-    row.role.map_or_else(|| lang.why(row.item), |role| lang.role(role))
+    row.role.map_or_else(|| lang.why(row.item, row.own_server), |role| lang.role(role))
 }
 
 /// Aligned text.
@@ -226,6 +250,9 @@ pub fn text(table: &Table, lang: Lang) -> String {
             let _ = writeln!(out, "  {}", lang.note(note));
         }
     }
+    if let Some(host) = &table.mailjet_key_unset {
+        let _ = writeln!(out, "{}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
+    }
     if table.unknown {
         let _ = writeln!(out, "{}", lang.word(Word::Unknown));
     }
@@ -247,6 +274,9 @@ pub fn zone(table: &Table, lang: Lang) -> String {
             _ => quoted(&row.value),
         };
         let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
+    }
+    if let Some(host) = &table.mailjet_key_unset {
+        let _ = writeln!(out, "; {}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
     }
     if table.unknown {
         let _ = writeln!(out, "; {}", lang.word(Word::Unknown));

@@ -60,6 +60,17 @@ pub enum Seen {
     Unknown,
 }
 
+impl From<Severity> for Seen {
+    /// What works counts, also where something about it is to be mended.
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Good | Severity::Hint | Severity::Warning => Seen::Verified,
+            Severity::Unknown => Seen::Unknown,
+            Severity::Fault => Seen::Missing,
+        }
+    }
+}
+
 impl Seen {
     /// As metrics write it.
     pub fn as_str(self) -> &'static str {
@@ -99,11 +110,7 @@ impl Report {
             Requirement::Dkim => Item::Dkim,
             Requirement::Dmarc => Item::Dmarc,
         };
-        match self.check(item).map(Check::severity) {
-            Some(Severity::Good | Severity::Hint | Severity::Warning) => Seen::Verified,
-            Some(Severity::Unknown) | None => Seen::Unknown,
-            Some(Severity::Fault) => Seen::Missing,
-        }
+        self.check(item).map_or(Seen::Unknown, |check| check.severity().into())
     }
 
     /// Takes in what a probe of the own server said: what was found, or what is wrong and the remedy.
@@ -210,17 +217,23 @@ impl Checker {
             dkim::check(resolver, domain, signing, &wanted, need(Requirement::Dkim)),
             mx(resolver, domain),
         );
-        let alias = if own_server { None } else { Some(return_path(resolver, &self.settings, domain).await) };
-        let path = match &alias {
-            None => dmarc::Path::OwnServer,
-            Some(alias) => dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good },
+        let mailjet = match own_server {
+            true => None,
+            false => Some(tokio::join!(
+                dkim::mailjet(resolver, &self.settings, domain),
+                return_path(resolver, &self.settings, domain),
+            )),
         };
-        let dkim_works = dkim.severity() <= Severity::Warning;
-        let dmarc = dmarc::check(resolver, &self.settings, domain, path, dkim_works, need(Requirement::Dmarc)).await;
+        // Mailjet rewrites what our signature covers: behind it only its own verifies, and DMARC rests on that one.
+        let (path, key) = match &mailjet {
+            None => (dmarc::Path::OwnServer, &dkim),
+            Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good }, key),
+        };
+        let key = Seen::from(key.severity());
+        let dmarc = dmarc::check(resolver, &self.settings, domain, path, key, need(Requirement::Dmarc)).await;
+        let (mailjets_key, alias) = mailjet.unzip();
         let mut checks = vec![from_domain(domain), ownership, spf, dkim];
-        if self.settings.mailjet.get(domain).is_some_and(|records| records.dkim.is_some()) && !own_server {
-            checks.push(dkim::mailjet(resolver, &self.settings, domain).await);
-        }
+        checks.extend(mailjets_key);
         checks.push(dmarc);
         checks.extend(alias);
         checks.push(mx);

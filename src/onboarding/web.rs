@@ -4,6 +4,8 @@
 //! the looked-up address only: neither a redirect nor a second DNS answer can point us at our own network. Redirects stay in
 //! the domain and are few, bodies are read to their first octet, no proxy is used, and one deadline covers it all.
 
+use std::error::Error as _;
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ pub enum Fetched {
     Empty,
     /// It has content.
     NotEmpty,
-    /// The server has an empty file of any name.
+    /// The server answers the like of any name.
     Anything,
 }
 
@@ -143,8 +145,8 @@ impl Fetcher {
     }
 }
 
-/// Whether the file at `url` exists and is empty. A server that has an empty file of a name nobody can have put there proves
-/// nothing.
+/// Whether the file at `url` exists and is empty. A server that answers the same of a name nobody can have put there proves
+/// nothing; one that has a page of any name cannot tell whether the file is there.
 pub async fn empty_file(
     fetcher: &Fetcher,
     resolver: &dyn Resolver,
@@ -152,16 +154,15 @@ pub async fn empty_file(
     domain: &Domain,
 ) -> Result<Fetched, FetchError> {
     let work = async {
-        if !fetcher.is_empty(resolver, url, domain).await? {
-            return Ok(Fetched::NotEmpty);
-        }
+        let is_empty = fetcher.is_empty(resolver, url, domain).await?;
         let nobodys =
             format!("{}/{:032x}.txt", url.rsplit_once('/').map_or(url, |(dir, _)| dir), rand::random::<u128>());
-        match fetcher.is_empty(resolver, &nobodys, domain).await {
-            Ok(true) => Ok(Fetched::Anything),
+        match (is_empty, fetcher.is_empty(resolver, &nobodys, domain).await) {
+            (true, Ok(true)) | (false, Ok(_)) => Ok(Fetched::Anything),
             // Nothing answered this time: the first answer must not count for more than it would have.
-            Err(FetchError::Unanswered(reason)) => Err(FetchError::Unanswered(reason)),
-            _ => Ok(Fetched::Empty),
+            (true, Err(FetchError::Unanswered(reason))) => Err(FetchError::Unanswered(reason)),
+            (true, _) => Ok(Fetched::Empty),
+            (false, _) => Ok(Fetched::NotEmpty),
         }
     };
     let late = || FetchError::NotThere(format!("no answer within {} s", fetcher.timeout.as_secs()));
@@ -170,7 +171,14 @@ pub async fn empty_file(
 
 /// The library's error with its causes: the outermost alone says only "error sending request".
 fn reason(error: reqwest::Error) -> FetchError {
-    FetchError::NotThere(error.without_url().to_string().chars().take(200).collect())
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let _ = write!(text, ": {deeper}");
+        cause = deeper.source();
+    }
+    FetchError::NotThere(text.chars().take(300).collect())
 }
 
 /// Whether an address belongs to the public Internet (RFC 6890 and the registries it founded).

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::scratch::{Scratch, project};
+use crate::skip::skip;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -74,6 +75,29 @@ fn a_clean_clone_lacks_nothing_but_its_keys_and_secrets() {
     for mistake in found["mistakes"].as_array().expect("a list") {
         let what = mistake["what"].as_str().expect("a text");
         assert!(what.contains("No such file"), "{mistake}");
+    }
+}
+
+#[test]
+fn systemd_takes_the_unit_and_leaves_the_relay_time_to_stop() {
+    let unit = fs::read_to_string(project().join("config/postbud.service")).expect("the unit");
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
+    assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
+    let stop: u64 = value("TimeoutStopSec").trim_end_matches('s').parse().expect("seconds");
+    let example = fs::read_to_string(project().join("config/postbud.toml")).expect("the example");
+    let grace = example.lines().find_map(|line| line.strip_prefix("# shutdown_grace = \"")).expect("its default");
+    assert!(stop > grace.trim_end_matches("s\"").parse().expect("seconds"), "{stop} s for {grace}");
+
+    // The program is looked for where the unit says.
+    let scratch = Scratch::new();
+    scratch.write("postbud.service", &unit.replace("/usr/local/bin/postbud", env!("CARGO_BIN_EXE_postbud")));
+    let mut verify = std::process::Command::new("systemd-analyze");
+    match verify.args(["verify", "--man=no"]).arg(scratch.path("postbud.service")).output() {
+        Ok(verified) => {
+            let said = text(&verified.stderr);
+            assert!(verified.status.success() && !said.contains("postbud.service"), "{said}");
+        }
+        Err(_) => skip("systemd_takes_the_unit_and_leaves_the_relay_time_to_stop", "systemd-analyze is not installed"),
     }
 }
 

@@ -34,6 +34,15 @@ fn a_byte_order_mark_and_dos_line_ends_change_nothing() {
 }
 
 #[test]
+fn a_dot_at_the_end_of_a_label_does_not_stand_before_a_domains_name() {
+    let scratch = Scratch::new();
+    let written = "ownership_label = \"_proof.\"\nreturn_path_label = \"BNC3.\"";
+    replace(&scratch, "config/postbud.toml", "# ownership_label = \"_postbud-challenge\"", written);
+    let read = postbud::config::load(&scratch.path("config/postbud.toml")).expect("it is right").settings.onboarding;
+    assert_eq!((read.ownership_label.as_str(), read.return_path_label.as_str()), ("_proof", "bnc3"));
+}
+
+#[test]
 fn a_pipe_or_folder_in_a_files_place_is_named_and_not_waited_for() {
     let scratch = Scratch::new();
     let pipe = |name: &str| {

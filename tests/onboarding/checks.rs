@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::customer::Requirement;
-use postbud::onboarding::{Finding, Item, MailjetRecords, Outcome, Report, Seen, Settings};
-use postbud::resolver::{self, Dns};
+use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Outcome, Report, Seen, Settings, records};
+use postbud::resolver::{self, Dns, FixedZone};
 use postbud::time::Timestamp;
 
 use crate::knot::Knot;
@@ -82,6 +82,42 @@ fn a_domain_in_order_is_verified_in_everything() {
     }
     assert!(codes(report, Item::ReturnPath).contains("return-path-good"));
     assert!(codes(report, Item::MailjetDkim).contains("dkim-good"));
+}
+
+#[tokio::test]
+async fn behind_mailjet_dmarc_rests_on_mailjets_key_also_where_nobody_has_configured_it() {
+    let zone = Arc::new(FixedZone::parse("bnc3.good.dk CNAME bnc3.mailjet.com").unwrap());
+    for (host, value) in [
+        ("good.dk", "v=spf1 ip4:40.74.40.57 include:spf.webcrm.com -all"),
+        ("spf.webcrm.com", "v=spf1 ip4:40.74.40.57 -all"),
+        ("postbud1._domainkey.good.dk", &key_record("good.dk")),
+        ("_dmarc.good.dk", "v=DMARC1; p=reject; rua=mailto:dmarc@good.dk"),
+    ] {
+        zone.add_txt(host, value);
+    }
+    let customer = customer("test-as", "Test A/S", &["good.dk"], mailjet());
+    let directory = directory(vec![customer.clone()]);
+    let checker = checker(settings(), zone.clone());
+    let (domain, now) = (domain("good.dk"), Timestamp::now());
+
+    let report = checker.check(&directory, &customer, &domain, now).await;
+    assert!(codes(&report, Item::Dkim).contains("dkim-good"), "{report:#?}");
+    assert!(codes(&report, Item::MailjetDkim).contains("mailjet-key-missing"), "{report:#?}");
+    let dmarc = codes(&report, Item::Dmarc);
+    assert!(dmarc.contains("dmarc-without-dkim") && !dmarc.contains("dmarc-dkim-aligned"), "{dmarc:?}");
+    let table = records::table(&checker, &directory, &customer, &domain, now).await;
+    assert_eq!(table.mailjet_key_unset.as_deref(), Some("mailjet._domainkey.good.dk"));
+    for text in [records::text(&table, Lang::En), records::zone(&table, Lang::Da), Lang::Da.mail("x", &[table]).1] {
+        assert!(text.contains("mailjet._domainkey.good.dk"), "{text}");
+    }
+
+    zone.add_txt("mailjet._domainkey.good.dk", &key_record("good.dk"));
+    let report = checker.check(&directory, &customer, &domain, now).await;
+    assert!(codes(&report, Item::MailjetDkim).contains("mailjet-key-unset"), "{report:#?}");
+    assert!(codes(&report, Item::Dmarc).contains("dmarc-dkim-aligned"), "{report:#?}");
+    let table = records::table(&checker, &directory, &customer, &domain, now).await;
+    assert!(table.mailjet_key_unset.is_none());
+    assert!(table.rows.iter().any(|row| row.item == Item::MailjetDkim && row.present), "{table:#?}");
 }
 
 /// What is published below `case.dk`, and the finding that must name it.

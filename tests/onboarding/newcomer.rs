@@ -74,6 +74,14 @@ impl Site {
         Command::new(env!("CARGO_BIN_EXE_postbud")).args(arguments).current_dir(self.dir.path()).output().unwrap()
     }
 
+    /// Enters Mailjet's key for each domain in a customer's file, as its console shows it.
+    fn enter_mailjets_keys(&self, customer: &str, domains: &[&str]) {
+        let value = crate::rig::key_record(domains[0]).replace("v=DKIM1; ", "");
+        let path = self.file(&format!("config/customers/{customer}.toml"));
+        let tables = domains.iter().map(|domain| format!("\n[mailjet.\"{domain}\"]\ndkim = \"{value}\"\n"));
+        fs::write(&path, fs::read_to_string(&path).unwrap() + &tables.collect::<String>()).unwrap();
+    }
+
     pub fn file(&self, path: &str) -> std::path::PathBuf {
         self.dir.path().join(path)
     }
@@ -120,6 +128,11 @@ fn from_nothing_to_verified_to_a_new_key() {
 
     let by_domain = site.run(&["domain", "check", "test.dk"], "");
     assert!(err(&by_domain).contains("it is a domain of the customer \"test-as\""), "{}", err(&by_domain));
+
+    let without = site.run(&["domain", "records", "test-as", "--zone"], "");
+    assert_eq!(without.status.code(), Some(1), "not all there is to publish");
+    assert!(err(&without).contains("dkim in [mailjet.\"test.dk\"]"), "{}", err(&without));
+    site.enter_mailjets_keys("test-as", &["test.dk"]);
 
     // The customer publishes exactly what the zone lines say; SPF replaces the old record, as they say too.
     let records = out(&site.run(&["domain", "records", "test-as", "--zone"], ""));
@@ -207,6 +220,8 @@ fn every_key_changes_at_every_domain_with_nothing_but_the_table_of_records() {
     let two_keys =
         "selector = \"postbud1\"\ned25519_selector = \"postbud2\"\ned25519_private_key = \"../../keys/second.pem\"";
     fs::write(&file, fs::read_to_string(&file).unwrap().replace("selector = \"postbud1\"", two_keys)).unwrap();
+
+    site.enter_mailjets_keys("nordlys", &["fjord.dk", "nordlys.dk"]);
 
     let records = |site: &Site| out(&site.run(&["domain", "records", "nordlys", "--zone"], ""));
     let check = |site: &Site| site.run(&["domain", "check", "nordlys"], "");
@@ -423,6 +438,10 @@ fn a_customer_that_configuration_refuses_leaves_nothing() {
     let address = site.run(&["customer", "add", "x", "--name", "X", "--domain", "192.0.2.1", "--via", "mailjet"], "");
     assert!(err(&address).contains("is an address, not a domain name"), "{}", err(&address));
     assert!(!site.file("config/customers/x.toml").exists() && !site.file("keys/192.0.2.1.pem").exists());
+    let unasked = site.run(&["customer", "add", "x", "--name", "X", "--domain", "x.dk"], "");
+    assert_eq!(unasked.status.code(), Some(1), "{}", out(&unasked));
+    assert!(err(&unasked).contains("no answer; give --via"), "{}", err(&unasked));
+    assert!(!site.file("config/customers/x.toml").exists() && !site.file("keys/x.dk.pem").exists());
     let freemail = site.run(&["customer", "add", "x", "--name", "X", "--domain", "hotmail.dk", "--via", "mailjet"], "");
     assert!(err(&freemail).contains("public mailbox provider"), "{}", err(&freemail));
 }

@@ -27,7 +27,10 @@ async fn answer(uri: Uri, headers: axum::http::HeaderMap) -> Response {
     match host.as_str() {
         "empty.dk" | "www.redirects.dk" if is_file => ().into_response(),
         "www.redirects.dk" | "empty.dk" => StatusCode::NOT_FOUND.into_response(),
-        "full.dk" => "hello".into_response(),
+        "full.dk" if is_file => "hello".into_response(),
+        "pages.dk" => "<html>What you look for is not here.</html>".into_response(),
+        "proven-among-pages.dk" if is_file => ().into_response(),
+        "proven-among-pages.dk" => "<html>What you look for is not here.</html>".into_response(),
         "anything.dk" => ().into_response(),
         "redirects.dk" => to(format!("http://www.redirects.dk{path}")),
         "leaves.dk" => to(format!("http://empty.dk{path}")),
@@ -76,6 +79,8 @@ async fn only_an_empty_file_that_the_domain_itself_serves_proves_it() {
     for name in [
         "empty.dk",
         "full.dk",
+        "pages.dk",
+        "proven-among-pages.dk",
         "anything.dk",
         "redirects.dk",
         "www.redirects.dk",
@@ -95,6 +100,8 @@ async fn only_an_empty_file_that_the_domain_itself_serves_proves_it() {
         ("empty.dk", "ownership-by-file"),
         ("redirects.dk", "ownership-by-file"),
         ("full.dk", "file-not-empty"),
+        ("pages.dk", "file-anywhere"),
+        ("proven-among-pages.dk", "ownership-by-file"),
         ("anything.dk", "file-anywhere"),
         ("leaves.dk", "file-redirect-refused"),
         ("file.dk", "file-redirect-refused"),
@@ -113,6 +120,16 @@ async fn only_an_empty_file_that_the_domain_itself_serves_proves_it() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_a_web_server_was_not_reached_is_said_to_the_bottom() {
+    let zone = FixedZone::new();
+    zone.add("refuses.dk", postbud::resolver::Record::A([127, 0, 0, 1].into()));
+    let found = findings("refuses.dk", &zone, 1, true).await;
+    let refused =
+        |f: &Finding| matches!(f, Finding::FileNotThere { reason, .. } if reason.contains("Connection refused"));
+    assert!(found.iter().any(refused), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -165,6 +165,12 @@ impl Args {
             anyhow::Ok(())
         })?;
         let records = format!("postbud domain records {} --mail", self.id);
+        if answers.own_server.is_none() {
+            say!(
+                "\nFirst enter what Mailjet's console shows for each domain, [mailjet.\"…\"] in {}.",
+                files::tidy(&file).display()
+            );
+        }
         say!(
             "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published\n  \
              {:width$}   so that a running relay knows the customer",
@@ -290,7 +296,7 @@ impl Args {
             for domain in &answers.domains {
                 let _ = write!(
                     text,
-                    "\n# What Mailjet's console shows for {domain}: `postbud domain records` passes it on.\n\
+                    "\n# What Mailjet's console shows for {domain}: `postbud domain records` passes it on. DMARC rests on the key.\n\
                      # [mailjet.\"{domain}\"]\n\
                      # ownership = \"…\"   # the token: 32 characters\n\
                      # dkim = \"…\"        # the value of the key record, k=rsa; p=…\n"
@@ -330,16 +336,19 @@ fn given_or_asked(given: Option<String>, question: &str, flag: &str, usual: Opti
 }
 
 /// Asks on standard error and reads a line from standard input. `usual` is what an empty line means; without it, an empty
-/// answer is an error that names the flag.
+/// answer is an error that names the flag, as the end of the input always is: nobody has seen the question.
 fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
     match usual {
         Some(usual) if !usual.is_empty() => said(format_args!("{question} [{usual}]: ")),
         _ => said(format_args!("{question}: ")),
     }
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    let read = std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
     if !std::io::stdin().is_terminal() {
         say!("");
+    }
+    if read == 0 {
+        bail!("{question}: no answer; give {flag}");
     }
     match (line.trim(), usual) {
         ("", Some(usual)) => Ok(usual.to_owned()),

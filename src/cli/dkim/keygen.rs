@@ -12,8 +12,9 @@ use crate::smtp::Domain;
 
 /// Make a private key to sign with.
 ///
-/// Writes a PEM file that only its owner can read (0600). A file that is there already is never overwritten: a key that was
-/// published and is lost cannot be made again. With --domain and --selector the record to publish is printed too.
+/// Writes a PEM file that only its owner can read (0600); where root writes it, that is the owner of its folder. A file that
+/// is there already is never overwritten: a key that was published and is lost cannot be made again. With --domain and
+/// --selector the record to publish is printed too.
 ///
 /// RSA with 2048 bits is what every receiver verifies, and fits DNS. Ed25519 is for a second signature only: Gmail,
 /// Microsoft and Yahoo do not verify it.

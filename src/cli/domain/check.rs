@@ -22,9 +22,9 @@ const AT_ONCE: usize = 8;
 /// Check what a customer has published, now.
 ///
 /// Says of each requirement what was found, what was expected and the next step: ownership (TXT record or empty file), SPF
-/// (evaluated in full, with its lookups counted), DKIM (the published key is the one we sign with), DMARC (policy, alignment,
-/// reports), the return path, MX. The result is kept, so that a running relay uses it at its next look: a domain that has
-/// just been verified need not wait.
+/// (evaluated in full, with its lookups counted), DKIM (the published key is the one we sign with, and Mailjet's is there),
+/// DMARC (policy, alignment, reports), the return path, MX. The result is kept, so that a running relay uses it at its next
+/// look: a domain that has just been verified need not wait.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

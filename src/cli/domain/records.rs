@@ -9,10 +9,11 @@ use crate::time::Timestamp;
 
 /// Print everything a customer has to publish in DNS.
 ///
-/// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now, our
-/// DKIM key, Mailjet's own records where they are configured, a DMARC policy to begin with, and the return-path alias. What
-/// is published already is marked. Where DNS does not answer, SPF and DMARC are left out: a record that forgets the
-/// customer's other senders would stop their mail.
+/// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now (for
+/// an own server only where it is missing or broken, and without us), our DKIM key, Mailjet's own records as the customer's
+/// file has them from Mailjet's console, a DMARC policy to begin with, and the return-path alias. What is published already
+/// is marked. Where DNS does not answer, SPF and DMARC are left out: a record that forgets the customer's other senders
+/// would stop their mail.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -20,7 +21,8 @@ Examples:
   postbud domain records test-as --mail --lang da | mail -s 'DNS' it@test.dk
   postbud domain records test-as --zone >> test.dk.zone
 
-Exit codes: 0 all there is to publish was printed; 1 something could not be: DNS did not answer, or a key cannot be used.")]
+Exit codes: 0 all there is to publish was printed; 1 something could not be: DNS did not answer, a key cannot be used, or
+the value of Mailjet's key is not in the customer's file.")]
 pub(super) struct Args {
     /// The customer: the name of its file.
     customer: String,
@@ -66,12 +68,22 @@ impl Args {
                 for reason in &table.broken_keys {
                     say!("postbud: the key of {} cannot be used: {reason}", table.domain);
                 }
+                if table.mailjet_key_unset.is_some() {
+                    say!(
+                        "postbud: Mailjet's key for {0} is not in the table: take its value from Mailjet's console and enter \
+                         it in the customer's file, dkim in [mailjet.\"{0}\"]",
+                        table.domain
+                    );
+                }
                 if let Some(reason) = &table.rotation_unreadable {
                     say!("postbud: records of a change of keys may be missing for {}: {reason}", table.domain);
                 }
             }
             let whole = |table: &records::Table| {
-                !table.unknown && table.broken_keys.is_empty() && table.rotation_unreadable.is_none()
+                !table.unknown
+                    && table.broken_keys.is_empty()
+                    && table.mailjet_key_unset.is_none()
+                    && table.rotation_unreadable.is_none()
             };
             let whole = tables.iter().all(whole);
             Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })

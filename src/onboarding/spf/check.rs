@@ -1,51 +1,34 @@
 //! SPF as a customer hears about it: the two walks, put into findings, and the record to publish instead.
 
-use std::net::IpAddr;
-
 use super::is_spf;
-use super::merge::{Merged, merge};
+use super::merge::Note;
+use super::proposal::{our_own, proposal};
 use super::record::Record;
 use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customer::Via;
 use crate::onboarding::Settings;
-use crate::onboarding::finding::{Check, Finding, Item, Need, Provider, Severity};
+use crate::onboarding::finding::{Check, Finding, Item, Need};
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
-/// From this many lookups on, one more include of somebody else's breaks the record.
+/// From this many lookups on, ours included, one more include of somebody else's breaks the record.
 const MANY_LOOKUPS: u32 = 9;
 
 /// Checks the domain's SPF. Mail that leaves through the customer's own server shows other receivers that server's address
 /// and never ours: there our include is only of use for internal mail.
 pub async fn check(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, via: &Via, need: Need) -> Check {
     let mut check = look(resolver, settings, domain, matches!(via, Via::OwnServer(_)), need).await;
-    if check.severity() > Severity::Hint
-        && let Some(merged) = proposal(resolver, settings, domain, via).await
+    if let Some(merged) = proposal(resolver, settings, domain, via, &check).await
         && merged.changed
     {
         check.expected.push(format!("{domain} TXT \"{}\"", merged.record));
+        for note in merged.notes {
+            if let Note::Obstacle(obstacle) = note {
+                check.say(Finding::SpfProposalFails { obstacle });
+            }
+        }
     }
     check
-}
-
-/// The record to publish, built on what the domain publishes now; `None` where DNS did not answer.
-pub async fn proposal(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, via: &Via) -> Option<Merged> {
-    let published = published(resolver, domain).await?;
-    let mut own: Vec<String> = Vec::new();
-    if published.is_empty() {
-        let exchanges = resolver.mx(domain.as_str()).await.ok()?;
-        if exchanges.iter().any(|(_, host)| !host.is_empty()) {
-            own.extend(Provider::of(&exchanges).spf_terms().iter().map(|term| (*term).to_owned()));
-        }
-        if let Via::OwnServer(route) = via {
-            own.push(match route.host.parse() {
-                Ok(IpAddr::V4(ip)) => format!("ip4:{ip}"),
-                Ok(IpAddr::V6(ip)) => format!("ip6:{ip}"),
-                Err(_) => format!("a:{}", route.host),
-            });
-        }
-    }
-    Some(merge(&published, &settings.spf_include, &own))
 }
 
 async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own_server: bool, need: Need) -> Check {
@@ -71,13 +54,21 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     let passes_before = received.verdict == Verdict::Pass && !own_server;
     let included = survey.visited.contains(&include);
     let ours = match received.verdict {
-        Verdict::Pass | Verdict::None => None,
-        _ if own_server || !included => None,
-        _ => Some(our_own(resolver, settings).await)
-            .filter(|walk| !matches!(walk.verdict, Verdict::Pass | Verdict::TempError)),
+        Verdict::None => None,
+        _ if own_server => None,
+        Verdict::Pass if included => None,
+        _ => Some(our_own(resolver, settings).await),
     };
-    let others = ours.as_ref().map(|walk| walk.problems.as_slice()).unwrap_or_default();
-    remarks(&mut check, domain, &Seen { received: &received, survey: &survey, passes_before, others });
+    let (broken, to_come) = match &ours {
+        Some((walk, verdict)) if included => {
+            (Some(walk).filter(|_| !matches!(verdict, Verdict::Pass | Verdict::TempError)), 0)
+        }
+        // The include itself is a lookup, too.
+        Some((walk, _)) => (None, walk.lookups + 1),
+        None => (None, 0),
+    };
+    let others = broken.map(|walk| walk.problems.as_slice()).unwrap_or_default();
+    remarks(&mut check, domain, &Seen { received: &received, survey: &survey, passes_before, others, to_come });
 
     if own_server {
         match received.verdict {
@@ -102,7 +93,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         (Verdict::Pass, false) => check.say(Finding::SpfAddressOnly { ip, include }),
         (Verdict::None, _) => {}
         // Neither the customer's mistake nor the customer's to mend.
-        _ if ours.is_some() => check.say(Finding::SpfOursBroken { include, ip }),
+        _ if broken.is_some() => check.say(Finding::SpfOursBroken { include, ip }),
         (verdict, _) => {
             match (shadow, included) {
                 (Some(by), _) => check.say(Finding::SpfIncludeShadowed { include, by }),
@@ -115,15 +106,8 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     check
 }
 
-/// What customers include, by itself.
-async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> Walk {
-    let domain = settings.spf_include.as_str();
-    let query = Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead: None };
-    walk(resolver, &query, Limits::receiver()).await
-}
-
 /// The domain's SPF records as published, sorted; `None` where DNS did not answer.
-pub async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<String>> {
+async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<String>> {
     let texts = resolver.txt(domain.as_str()).await.ok()?;
     let mut records: Vec<String> = texts
         .iter()
@@ -174,12 +158,14 @@ struct Seen<'a> {
     passes_before: bool,
     /// Problems that are not the customer's.
     others: &'a [Problem],
+    /// Lookups of our include, where it is still to be added.
+    to_come: u32,
 }
 
 /// What is wrong on the way.
 fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
     let own = domain.as_str();
-    let &Seen { received, survey, passes_before, others } = seen;
+    let &Seen { received, survey, passes_before, others, to_come } = seen;
     let is_loop = |problem: &&Problem| matches!(problem, Problem::Loop { .. });
     let surveyed_loop = survey.problems.iter().any(|problem| is_loop(&problem));
     let only_received = |problem: &&Problem| !survey.problems.contains(problem);
@@ -233,8 +219,11 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
         }
     }
     let too_many = |problem| received.problems.contains(&problem);
-    if survey.lookups >= MANY_LOOKUPS && !too_many(Problem::TooManyLookups) {
-        check.say(Finding::SpfNearLookupLimit { count: survey.lookups });
+    let count = survey.lookups + to_come;
+    // What would go over the limit with ours is said of the record to publish.
+    let told_there = to_come > 0 && count > MOST_LOOKUPS;
+    if count >= MANY_LOOKUPS && !told_there && !too_many(Problem::TooManyLookups) {
+        check.say(Finding::SpfNearLookupLimit { count });
     }
     // A macro makes another name for each address: nothing there for ours is nothing wrong.
     let has_macro = survey.steps.iter().any(|step| step.term.contains("%{"));
@@ -246,20 +235,15 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
 
 /// Says of a broken record behind what lets us send that it is there; whether it was one.
 fn beyond(check: &mut Check, problem: &Problem) -> bool {
-    let (domain, fault) = match problem {
-        Problem::NoRecord { domain, .. } => (domain, "none"),
-        Problem::Several { domain, .. } => (domain, "several"),
-        Problem::Syntax { domain, .. } => (domain, "syntax"),
-        Problem::Loop { domain } => (domain, "loop"),
-        _ => return false,
-    };
-    check.say(Finding::SpfBeyondUs { domain: domain.clone(), fault });
+    let Some((domain, fault)) = problem.of_included() else { return false };
+    check.say(Finding::SpfBeyondUs { domain: domain.to_owned(), fault });
     true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onboarding::Severity;
     use crate::resolver::FixedZone;
 
     const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\
@@ -397,6 +381,20 @@ mod tests {
             assert!(!check.findings.iter().any(asked), "{:?}", check.findings);
             assert!(check.expected.is_empty(), "{:?}", check.expected);
         }
+    }
+
+    #[test]
+    fn lookups_that_our_include_will_cost_are_counted() {
+        let near = |names: u32| {
+            let terms: String = (0..names).map(|i| format!(" a:a{i}.dk")).collect();
+            let addresses: String = (0..names).map(|i| format!("a{i}.dk A 192.0.2.{i}\n")).collect();
+            let zone = format!("test.dk TXT \"v=spf1{terms} -all\"\n{addresses}");
+            let count = |f: &Finding| if let Finding::SpfNearLookupLimit { count } = f { Some(*count) } else { None };
+            [false, true].map(|own_server| run(&zone, own_server).findings.iter().find_map(count))
+        };
+        assert_eq!(near(6), [None, None]);
+        assert_eq!(near(7), [Some(9), None], "ours and Mailjet's");
+        assert_eq!(near(9), [None, Some(9)], "over the limit with ours");
     }
 
     #[test]

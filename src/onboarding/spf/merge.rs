@@ -3,6 +3,7 @@
 //! Nothing that passes today stops passing, and nothing new passes but us; except where the published record is so broken
 //! that receivers reject it, and there each change is named.
 
+use super::proposal::Obstacle;
 use super::record::{Directive, Mechanism, Qualifier, Record};
 use super::{is_spf, macros::MacroString};
 use crate::smtp::Domain;
@@ -16,6 +17,18 @@ pub struct Merged {
     pub changed: bool,
     /// What else changes besides the include.
     pub notes: Vec<Note>,
+}
+
+impl Merged {
+    /// The published record as it is.
+    pub fn unchanged(record: String) -> Self {
+        Merged { record, changed: false, notes: Vec::new() }
+    }
+
+    /// Whether it is published as it is, and works.
+    pub fn is_in_order(&self) -> bool {
+        !self.changed && !self.notes.iter().any(|note| matches!(note, Note::Obstacle(_)))
+    }
 }
 
 /// Why a part of the published record is not in the proposal, or something is that was not asked for.
@@ -35,25 +48,29 @@ pub enum Note {
     Guessed(Vec<String>),
     /// `ptr` is kept, and should be replaced by addresses.
     Ptr,
+    /// The record was no record for the quotation marks, backslashes or blanks around it.
+    Unquoted,
+    /// Published like this it would not work: what has to be mended first.
+    Obstacle(Obstacle),
 }
 
-/// Merges. `published` are the domain's TXT values that begin with `v=spf1`, in any order; `own` are terms for the domain's
-/// own mail servers, used only where nothing is published.
-pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
+/// Merges. `published` are the domain's TXT values that begin with `v=spf1`, in any order; `include` is what the record shall
+/// have besides, if anything; `own` are terms for the domain's own mail servers, used only where nothing is published.
+pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> Merged {
     let mut notes = Vec::new();
-    let is_ours = |d: &Directive| matches!(&d.mechanism, Mechanism::Include(name) if names(name, include));
-    let text_of_ours = format!("include:{include}");
+    let is_ours = |d: &Directive| matches!((&d.mechanism, include), (Mechanism::Include(name), Some(include)) if names(name, include));
     let mut published: Vec<&String> = published.iter().filter(|text| is_spf(text.as_bytes())).collect();
     published.sort();
     if published.len() > 1 {
         notes.push(Note::Joined(published.len()));
     }
     if published.is_empty() {
-        let terms: String = own.iter().map(|term| format!("{term} ")).collect();
+        let ours = include.map(|include| format!("include:{include}"));
+        let terms: String = own.iter().chain(&ours).map(|term| format!("{term} ")).collect();
         if !own.is_empty() {
             notes.push(Note::Guessed(own.to_vec()));
         }
-        return Merged { record: format!("v=spf1 {terms}{text_of_ours} ~all"), changed: true, notes };
+        return Merged { record: format!("v=spf1 {terms}~all"), changed: true, notes };
     }
 
     let mut directives: Vec<Directive> = Vec::new();
@@ -63,6 +80,7 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
     for text in &published {
         let (record, faults) = Record::parse_leniently(text);
         notes.extend(faults.into_iter().map(|fault| Note::Dropped(fault.term)));
+        let ends_in_all = record.all().is_some();
         let end = record.all().unwrap_or(record.directives.len());
         if let Some(last) = record.directives.get(end) {
             // Of two records the milder one wins: nothing that passed may fail.
@@ -81,7 +99,8 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
         for modifier in record.modifiers {
             let is = |modifier: &str, name: &str| modifier.to_ascii_lowercase().starts_with(name);
             let is_redirect = is(&modifier, "redirect=");
-            if is_redirect && all.is_some() {
+            // Its own `all` makes it dead (RFC 7208 §6.1), not that of another record.
+            if is_redirect && ends_in_all {
                 notes.push(Note::Dead(modifier));
             } else if modifiers.iter().any(|known| known.eq_ignore_ascii_case(&modifier)) {
             } else if is(&modifier, "exp=") && modifiers.iter().any(|known| is(known, "exp=")) {
@@ -120,11 +139,12 @@ pub fn merge(published: &[String], include: &Domain, own: &[String]) -> Merged {
         // Once is enough: each costs a lookup.
         let mut seen = false;
         directives.retain(|d| !is_ours(d) || (d.qualifier == Qualifier::Pass && !std::mem::replace(&mut seen, true)));
-    } else {
+    } else if let Some(include) = include {
         directives.retain(|d| !is_ours(d));
         let at = directives.iter().position(|d| d.qualifier != Qualifier::Pass).unwrap_or(directives.len());
         // The mechanism itself is not looked at again; the text is what gets published.
-        directives.insert(at, Directive { qualifier: Qualifier::Pass, mechanism: Mechanism::All, text: text_of_ours });
+        let text = format!("include:{include}");
+        directives.insert(at, Directive { qualifier: Qualifier::Pass, mechanism: Mechanism::All, text });
     }
     let end = match all {
         Some(Qualifier::Pass) => {
@@ -181,7 +201,7 @@ mod tests {
 
     fn merged(published: &[&str]) -> Merged {
         let published: Vec<String> = published.iter().map(|t| (*t).to_owned()).collect();
-        merge(&published, &Domain::parse("spf.webcrm.com").unwrap(), &["mx".to_owned()])
+        merge(&published, Some(&Domain::parse("spf.webcrm.com").unwrap()), &["mx".to_owned()])
     }
 
     #[test]
@@ -267,6 +287,16 @@ mod tests {
                 vec!["v=spf1 a redirect=x.dk", "v=spf1 mx -all"],
                 "v=spf1 a mx include:x.dk include:spf.webcrm.com -all",
                 vec![Note::Joined(2)],
+            ),
+            (
+                vec!["v=spf1 a -all", "v=spf1 mx redirect=x.dk"],
+                "v=spf1 a mx include:x.dk include:spf.webcrm.com -all",
+                vec![Note::Joined(2)],
+            ),
+            (
+                vec!["v=spf1 a -all redirect=x.dk"],
+                "v=spf1 a include:spf.webcrm.com -all",
+                vec![Note::Dead(note("redirect=x.dk"))],
             ),
             (vec![], "v=spf1 mx include:spf.webcrm.com ~all", vec![Note::Guessed(vec![note("mx")])]),
         ] {

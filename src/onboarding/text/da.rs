@@ -10,6 +10,7 @@ use crate::onboarding::finding::{Finding, Item, Need, Provider};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
+use crate::onboarding::spf::proposal::Obstacle;
 use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
@@ -43,7 +44,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::FileNotEmpty { url } => (format!("{url} findes, men er ikke tom."), "Erstat den med en tom fil.".into()),
         F::FileAnywhere { url } => (
-            format!("Webserveren svarer med en tom side på ethvert navn, så {url} beviser ikke noget."),
+            format!("Webserveren svarer med en side på ethvert navn, så {url} beviser ikke noget."),
             "Brug TXT-recorden.".into(),
         ),
         F::FileAddressRefused { url } => (
@@ -105,14 +106,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Fjern includes, der ikke bruges mere.".into(),
         ),
         F::SpfTooManyVoidLookups { count } => (
-            format!("SPF spørger efter {count} navne, der ikke findes, og modtagerne stopper efter 2."),
-            "Fjern de led, hvis navne ikke findes.".into(),
+            format!("SPF spørger efter {count} navne uden adresse, og modtagerne stopper efter 2."),
+            "Fjern de led, hvis navne ingen adresse har.".into(),
         ),
         F::SpfManyVoidLookups { count } => (
             format!(
-                "SPF kan spørge efter {count} navne, der ikke findes, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
+                "SPF kan spørge efter {count} navne uden adresse, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
             ),
-            "Fjern de led, hvis navne ikke findes.".into(),
+            "Fjern de led, hvis navne ingen adresse har.".into(),
         ),
         F::SpfTooManyExchanges { domain } => (
             format!("{domain} har mere end 10 mailservere, og det er for mange til mx i SPF."),
@@ -129,12 +130,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfBeyondUs { domain, fault } => (
             format!(
                 "SPF henviser også til {domain}, {}: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke.",
-                match *fault {
-                    "none" => "som ingen SPF-record har",
-                    "several" => "som har flere SPF-records",
-                    "loop" => "der fører tilbage igen",
-                    _ => "hvis SPF-record har fejl",
-                }
+                included(fault)
             ),
             "Fjern den include eller redirect, eller få den rettet.".into(),
         ),
@@ -163,6 +159,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så kun mail til jeres egne folk kan lide under det."
@@ -198,9 +195,29 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Tilstanden af et nøgleskift kan ikke læses: {reason}."),
             "Det skal webCRM rette, ikke kunden.".into(),
         ),
+        F::DkimSecond { said } => {
+            let (what, next) = self::finding(said);
+            (format!("Den anden underskrift (Ed25519): {what} Den første (RSA) er i orden, og det er nok."), next)
+        }
         F::DkimKeyUnusable { reason } => {
             (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
         }
+        F::MailjetKeyMissing { host, domain } => (
+            format!("Der er ingen brugbar nøgle på {host}: den underskrift, Mailjet tilføjer, kan ikke efterprøves, og bag Mailjet kan ingen anden."),
+            format!(
+                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så viser `postbud domain records` den record, der skal oprettes."
+            ),
+        ),
+        F::MailjetKeyShort { host, bits } => (
+            format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
+            "Det skal webCRM bede Mailjet om; kunden skal ikke rette noget.".into(),
+        ),
+        F::MailjetKeyUnset { host, domain } => (
+            format!("Der er en brugbar nøgle på {host}. Om den er Mailjets, vides ikke: værdien står ikke i konfigurationen."),
+            format!(
+                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så bliver de to sammenlignet."
+            ),
+        ),
         F::DmarcGood { host, policy } => (format!("Politikken på {host} er {policy}."), String::new()),
         F::DmarcMissing { host } => (format!("Der er ingen DMARC-record på {host}."), "Opret den viste record.".into()),
         F::DmarcSeveral { host, count } => {
@@ -243,11 +260,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "t=y: modtagerne bruger politikken ét trin mildere.".into(),
             "Fjern t=y, når I er færdige med at prøve.".into(),
         ),
-        F::DmarcWithoutDkim { policy } => (
+        F::DmarcWithoutDkim { policy, key } => (
             format!(
-                "Politikken er {policy}, og vores DKIM-nøgle er ikke i orden: modtagerne bruger den mod mail fra webCRM."
+                "Politikken er {policy}, og {} er ikke i orden: modtagerne bruger politikken mod mail fra webCRM.",
+                item(*key)
             ),
-            "Opret DKIM-nøglen først.".into(),
+            "Få den nøgle i orden først.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mailen er underskrevet af {domain} selv, så DMARC er opfyldt gennem DKIM."), String::new())
@@ -304,6 +322,47 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     (what, next)
 }
 
+fn included(fault: &str) -> &'static str {
+    match fault {
+        "none" => "som ingen SPF-record har",
+        "several" => "som har flere SPF-records",
+        "loop" => "der fører tilbage igen",
+        _ => "hvis SPF-record har fejl",
+    }
+}
+
+/// What keeps an SPF record from working that is to be published, and what to do first.
+fn obstacle(obstacle: &Obstacle) -> (String, String) {
+    match obstacle {
+        Obstacle::Lookups { count } => (
+            format!(
+                "Den record, der skal oprettes, kræver {count} DNS-opslag, og modtagerne stopper ved 10: den ville fejle."
+            ),
+            "Fjern først includes, der ikke bruges mere, eller skriv adresser i stedet.".into(),
+        ),
+        Obstacle::Voids { count } => (
+            format!(
+                "Den record, der skal oprettes, spørger efter {count} navne uden adresse, og modtagerne stopper efter 2: den ville fejle."
+            ),
+            "Fjern først de led, hvis navne ingen adresse har.".into(),
+        ),
+        Obstacle::Exchanges { domain } => (
+            format!(
+                "Den record, der skal oprettes, har mx for {domain}, som har mere end 10 mailservere: den ville fejle."
+            ),
+            "Skriv først deres adresser i stedet for mx.".into(),
+        ),
+        Obstacle::Included { domain, fault } => (
+            format!("Den record, der skal oprettes, henviser til {domain}, {}: den ville fejle.", included(fault)),
+            "Fjern først den include eller redirect, eller få den rettet.".into(),
+        ),
+        Obstacle::Ours { include } => (
+            format!("Den record, der skal oprettes, inkluderer {include}, som ikke selv tillader os at sende lige nu."),
+            "Det skal webCRM rette, ikke kunden; opret recorden derefter.".into(),
+        ),
+    }
+}
+
 fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
     match flaw {
         Flaw::NoVersion => ("v=DKIM1 mangler, hvilket er tilladt.".into(), ""),
@@ -351,10 +410,13 @@ pub(super) fn item(item: Item) -> &'static str {
     }
 }
 
-pub(super) fn why(item: Item) -> &'static str {
+pub(super) fn why(item: Item, own_server: bool) -> &'static str {
     match item {
         Item::FromDomain => "Masse-e-mails kræver jeres eget domæne.",
         Item::Ownership => "Beviser, at domænet er jeres.",
+        Item::Spf if own_server => {
+            "Nævner de servere, der sender for domænet, også jeres egen. Den erstatter den SPF-record, I har: der må kun være én."
+        }
         Item::Spf => {
             "Lader webCRM og Mailjet sende for domænet. Den erstatter den SPF-record, I har: der må kun være én."
         }
@@ -430,8 +492,17 @@ pub(super) fn note(note: &Note) -> String {
             "Domænet har ingen SPF-record i dag. \"{}\" står for jeres egne mailservere: kontrollér, at det dækker dem alle.",
             terms.join(" ")
         ),
+        Note::Obstacle(found) => {
+            let (what, next) = obstacle(found);
+            format!("{what} {next}")
+        }
+        Note::Unquoted => "Taget fra den TXT-record, der skulle være SPF, uden det, der står om den: anførselstegn, omvendte skråstreger eller mellemrum. Erstat den.".to_owned(),
         Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
     }
+}
+
+pub(super) fn to_come(host: &str) -> String {
+    format!("Der skal også en nøgle på {host}. webCRM får dens værdi fra Mailjet og sender den derefter.")
 }
 
 pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
@@ -450,7 +521,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item), role),
+                row.role.map_or(why(row.item, row.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)
@@ -462,17 +533,20 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Bemærk: {text}");
             }
         }
+        if let Some(host) = &table.mailjet_key_unset {
+            let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
+        }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.rows.iter().all(|row| row.present) {
+        if table.rows.iter().all(|row| row.present) && table.mailjet_key_unset.is_none() {
             let _ = write!(body, "\nAlt er allerede oprettet. Mange tak.\n");
         }
     }
     let _ = write!(
         body,
         "\n{}\n{}\n\nBliver mail fra webCRM til jeres egne folk afvist, så tillad {} på jeres mailserver.\n\nVi tjekker selv \
-         recordsene flere gange om dagen; I behøver ikke skrive tilbage, når de er oprettet.\n\nVenlig hilsen\nwebCRM\n",
+         recordene flere gange om dagen; I behøver ikke skrive tilbage, når de er oprettet.\n\nVenlig hilsen\nwebCRM\n",
         word(Word::PanelHint),
         word(Word::OneLineHint),
         tables.first().map(|table| table.egress.as_str()).unwrap_or_default()

@@ -10,6 +10,7 @@ use crate::onboarding::finding::{Finding, Item, Need, Provider};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
+use crate::onboarding::spf::proposal::Obstacle;
 use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
@@ -43,7 +44,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::FileNotEmpty { url } => (format!("{url} is there and not empty."), "Replace it with an empty file.".into()),
         F::FileAnywhere { url } => (
-            format!("The web server has an empty page of any name, so {url} proves nothing."),
+            format!("The web server has a page of any name, so {url} proves nothing."),
             "Use the TXT record.".into(),
         ),
         F::FileAddressRefused { url } => (
@@ -104,14 +105,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Remove includes that are not used any more.".into(),
         ),
         F::SpfTooManyVoidLookups { count } => (
-            format!("SPF asks for {count} names that do not exist, and receivers stop after 2."),
-            "Remove terms whose names do not exist.".into(),
+            format!("SPF asks for {count} names without an address, and receivers stop after 2."),
+            "Remove terms whose names have no address.".into(),
         ),
         F::SpfManyVoidLookups { count } => (
             format!(
-                "SPF can ask for {count} names that do not exist, and receivers stop after 2: mail from webCRM passes before that, your other mail may not."
+                "SPF can ask for {count} names without an address, and receivers stop after 2: mail from webCRM passes before that, your other mail may not."
             ),
-            "Remove terms whose names do not exist.".into(),
+            "Remove terms whose names have no address.".into(),
         ),
         F::SpfTooManyExchanges { domain } => (
             format!("{domain} has more than 10 mail exchangers, too many for mx in SPF."),
@@ -128,12 +129,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfBeyondUs { domain, fault } => (
             format!(
                 "SPF also leads to {domain}, {}: mail from webCRM passes before that, your other mail may not.",
-                match *fault {
-                    "none" => "which has no SPF record",
-                    "several" => "which has several SPF records",
-                    "loop" => "from where it leads back to itself",
-                    _ => "whose SPF record has mistakes",
-                }
+                included(fault)
             ),
             "Remove that include or redirect, or have it mended.".into(),
         ),
@@ -162,6 +158,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF does not allow {ip}. Mail leaves through your own server, so only mail to your own people can suffer from it."
@@ -197,9 +194,29 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("The state of a change of keys cannot be read: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
+        F::DkimSecond { said } => {
+            let (what, next) = self::finding(said);
+            (format!("The second signature (Ed25519): {what} The first one (RSA) is in order, which is enough."), next)
+        }
         F::DkimKeyUnusable { reason } => (
             format!("Our own key cannot be used: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
+        ),
+        F::MailjetKeyMissing { host, domain } => (
+            format!("There is no usable key at {host}: the signature that Mailjet adds does not verify, and behind Mailjet no other does."),
+            format!(
+                "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then `postbud domain records` shows the record to publish."
+            ),
+        ),
+        F::MailjetKeyShort { host, bits } => (
+            format!("Mailjet's key at {host} has {bits} bits: receivers accept it, and 2048 are better."),
+            "This is for webCRM to ask of Mailjet, not for the customer to mend.".into(),
+        ),
+        F::MailjetKeyUnset { host, domain } => (
+            format!("There is a usable key at {host}. Whether it is Mailjet's is not known: the value is not in the configuration."),
+            format!(
+                "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then the two are compared."
+            ),
         ),
         F::DmarcGood { host, policy } => (format!("The policy at {host} is {policy}."), String::new()),
         F::DmarcMissing { host } => {
@@ -246,11 +263,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DmarcTesting => {
             ("t=y: receivers apply the policy one step milder.".into(), "Remove t=y when you are done testing.".into())
         }
-        F::DmarcWithoutDkim { policy } => (
+        F::DmarcWithoutDkim { policy, key } => (
             format!(
-                "The policy is {policy}, and our DKIM key is not in order: receivers act against mail from webCRM."
+                "The policy is {policy}, and {} is not in order: receivers act against mail from webCRM.",
+                item(*key)
             ),
-            "Publish the DKIM key first.".into(),
+            "Put that key in order first.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mail is signed as {domain} itself, so DMARC passes by DKIM."), String::new())
@@ -307,6 +325,45 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     (what, next)
 }
 
+fn included(fault: &str) -> &'static str {
+    match fault {
+        "none" => "which has no SPF record",
+        "several" => "which has several SPF records",
+        "loop" => "from where it leads back to itself",
+        _ => "whose SPF record has mistakes",
+    }
+}
+
+/// What keeps an SPF record from working that is to be published, and what to do first.
+fn obstacle(obstacle: &Obstacle) -> (String, String) {
+    match obstacle {
+        Obstacle::Lookups { count } => (
+            format!("The record to publish needs {count} DNS lookups, and receivers stop at 10: it would fail."),
+            "First remove includes that are not used any more, or write addresses in their place.".into(),
+        ),
+        Obstacle::Voids { count } => (
+            format!(
+                "The record to publish asks for {count} names without an address, and receivers stop after 2: it would fail."
+            ),
+            "First remove terms whose names have no address.".into(),
+        ),
+        Obstacle::Exchanges { domain } => (
+            format!(
+                "The record to publish has an mx for {domain}, which has more than 10 mail exchangers: it would fail."
+            ),
+            "First write their addresses instead of mx.".into(),
+        ),
+        Obstacle::Included { domain, fault } => (
+            format!("The record to publish leads to {domain}, {}: it would fail.", included(fault)),
+            "First remove that include or redirect, or have it mended.".into(),
+        ),
+        Obstacle::Ours { include } => (
+            format!("The record to publish includes {include}, which does not let us send at present."),
+            "This is for webCRM to mend, not for the customer; publish the record afterwards.".into(),
+        ),
+    }
+}
+
 fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
     match flaw {
         Flaw::NoVersion => ("v=DKIM1 is missing, which is allowed.".into(), ""),
@@ -351,10 +408,13 @@ pub(super) fn item(item: Item) -> &'static str {
     }
 }
 
-pub(super) fn why(item: Item) -> &'static str {
+pub(super) fn why(item: Item, own_server: bool) -> &'static str {
     match item {
         Item::FromDomain => "Bulk mail needs a domain of your own.",
         Item::Ownership => "Proves that the domain is yours.",
+        Item::Spf if own_server => {
+            "Names the servers that send for the domain, your own among them. It replaces the SPF record you have: there may be only one."
+        }
         Item::Spf => {
             "Lets webCRM and Mailjet send for the domain. It replaces the SPF record you have: there may be only one."
         }
@@ -426,8 +486,17 @@ pub(super) fn note(note: &Note) -> String {
             "The domain has no SPF record today. \"{}\" stands for your own mail servers: check that it covers all of them.",
             terms.join(" ")
         ),
+        Note::Obstacle(found) => {
+            let (what, next) = obstacle(found);
+            format!("{what} {next}")
+        }
+        Note::Unquoted => "Taken from the TXT record that was meant to be SPF, without what stands around it: quotation marks, backslashes or blanks. Replace that one.".to_owned(),
         Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
     }
+}
+
+pub(super) fn to_come(host: &str) -> String {
+    format!("A key record at {host} is needed as well. webCRM gets its value from Mailjet and sends it then.")
 }
 
 pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
@@ -446,7 +515,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item), role),
+                row.role.map_or(why(row.item, row.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)
@@ -458,10 +527,13 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }
+        if let Some(host) = &table.mailjet_key_unset {
+            let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
+        }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.rows.iter().all(|row| row.present) {
+        if table.rows.iter().all(|row| row.present) && table.mailjet_key_unset.is_none() {
             let _ = write!(body, "\nEverything is published already. Thank you.\n");
         }
     }

@@ -100,9 +100,9 @@ impl Lang {
         by_language!(self, item(item))
     }
 
-    /// Why a record is wanted.
-    pub fn why(self, item: Item) -> &'static str {
-        by_language!(self, why(item))
+    /// Why a record is wanted; of a customer whose mail goes through an own server, or through Mailjet.
+    pub fn why(self, item: Item, own_server: bool) -> &'static str {
+        by_language!(self, why(item, own_server))
     }
 
     /// How much it is needed.
@@ -123,6 +123,11 @@ impl Lang {
     /// What else changes in a merged SPF record: one line.
     pub fn note(self, note: &Note) -> String {
         visible(&by_language!(self, note(note))).into_owned()
+    }
+
+    /// A record that is needed besides and has no value yet.
+    pub fn to_come(self, host: &str) -> String {
+        by_language!(self, to_come(host))
     }
 
     /// The mail to a customer: subject and body.

@@ -2,6 +2,7 @@ use super::*;
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::finding::{DkimFlaw, Provider};
 use crate::onboarding::rotation::Shown;
+use crate::onboarding::spf::proposal::Obstacle;
 
 const ROLES: [Role; 3] = [Role::Incoming, Role::Outgoing, Role::Revoked];
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
@@ -53,6 +54,10 @@ fn samples() -> Vec<Finding> {
         F::DkimSeveral { host: h(), count: 3 },
         F::DkimMismatch { host: h() },
         F::DkimKeyUnusable { reason: s("REASON") },
+        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }) },
+        F::MailjetKeyMissing { host: h(), domain: d() },
+        F::MailjetKeyShort { host: h(), bits: 1024 },
+        F::MailjetKeyUnset { host: h(), domain: d() },
         F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
         F::DkimRotationUnreadable { reason: s("REASON") },
         F::DmarcGood { host: h(), policy: s("quarantine") },
@@ -69,7 +74,7 @@ fn samples() -> Vec<Finding> {
         F::DmarcReportsRefused { destination: s("DEST"), host: h() },
         F::DmarcMonitoring,
         F::DmarcTesting,
-        F::DmarcWithoutDkim { policy: s("reject") },
+        F::DmarcWithoutDkim { policy: s("reject"), key: Item::MailjetDkim },
         F::DmarcDkimAligned { domain: d() },
         F::DmarcSpfUnaligned { alias: s("ALIAS") },
         F::DmarcSpfStrict { alias: s("ALIAS") },
@@ -90,6 +95,9 @@ fn samples() -> Vec<Finding> {
     }
     for fault in ["none", "several", "syntax", "loop"] {
         all.push(F::SpfBeyondUs { domain: d(), fault });
+    }
+    for obstacle in obstacles() {
+        all.push(F::SpfProposalFails { obstacle });
     }
     for role in ROLES {
         for shown in [Shown::Right, Shown::Missing, Shown::Other] {
@@ -121,6 +129,29 @@ fn samples() -> Vec<Finding> {
     all
 }
 
+fn obstacles() -> Vec<Obstacle> {
+    let (count, domain) = (17, || "domain.example".to_owned());
+    let included = ["none", "several", "syntax", "loop"].map(|fault| Obstacle::Included { domain: domain(), fault });
+    let mut all = vec![
+        Obstacle::Lookups { count },
+        Obstacle::Voids { count },
+        Obstacle::Exchanges { domain: domain() },
+        Obstacle::Ours { include: domain() },
+    ];
+    all.extend(included);
+    all
+}
+
+#[test]
+fn what_is_to_be_done_before_a_record_is_published_names_what_it_speaks_of() {
+    for obstacle in obstacles() {
+        for lang in BOTH {
+            let note = lang.note(&Note::Obstacle(obstacle.clone()));
+            assert!(note.contains("17") || note.contains("domain.example"), "{note}");
+        }
+    }
+}
+
 #[test]
 fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
     for finding in samples() {
@@ -135,7 +166,9 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown"].contains(&name.as_str()) {
+            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "obstacle"]
+                .contains(&name.as_str())
+            {
                 continue;
             }
             for text in [&da, &en] {
@@ -159,7 +192,8 @@ fn what_is_bad_has_a_next_step() {
 fn words_and_names_are_there_in_both_languages() {
     for lang in BOTH {
         for item in Item::ALL {
-            assert!(!lang.item(item).is_empty() && lang.why(item).ends_with('.'));
+            assert!(!lang.item(item).is_empty());
+            assert!([false, true].iter().all(|own_server| lang.why(item, *own_server).ends_with('.')));
         }
         for role in ROLES {
             assert!(lang.role(role).ends_with('.'));
@@ -172,7 +206,11 @@ fn words_and_names_are_there_in_both_languages() {
             Note::AddedAll,
             Note::Guessed(vec!["TERM".into()]),
             Note::Ptr,
-        ] {
+            Note::Unquoted,
+        ]
+        .into_iter()
+        .chain(obstacles().into_iter().map(Note::Obstacle))
+        {
             assert!(!lang.note(&note).is_empty());
         }
         for outcome in [Outcome::Good, Outcome::Recommendations, Outcome::Unknown, Outcome::Missing] {

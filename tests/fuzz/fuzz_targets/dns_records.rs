@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let include = Domain::parse("spf.webcrm.com").expect("a name");
     let published: Vec<String> = texts.into_iter().filter(|text| is_spf(text.as_bytes())).collect();
-    let merged = merge(&published, &include, &["mx".to_owned()]);
+    let merged = merge(&published, Some(&include), &["mx".to_owned()]);
     let record = Record::parse(&merged.record).unwrap_or_else(|faults| panic!("{}: {faults:?}", merged.record));
     let is_ours = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(include.as_str());
     let ours = |d: &&Directive| matches!(&d.mechanism, Mechanism::Include(name) if name.literal().is_some_and(is_ours));

@@ -152,6 +152,19 @@ pub enum Problem {
     Unanswered(String),
 }
 
+impl Problem {
+    /// A record that cannot be used, as a domain and `none`, `several`, `syntax` or `loop`.
+    pub(in crate::onboarding::spf) fn of_included(&self) -> Option<(&str, &'static str)> {
+        match self {
+            Problem::NoRecord { domain, .. } => Some((domain, "none")),
+            Problem::Several { domain, .. } => Some((domain, "several")),
+            Problem::Syntax { domain, .. } => Some((domain, "syntax")),
+            Problem::Loop { domain } => Some((domain, "loop")),
+            _ => None,
+        }
+    }
+}
+
 /// One term that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

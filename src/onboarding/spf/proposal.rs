@@ -1,0 +1,311 @@
+//! The SPF record to publish, after what the check of the published one found: both tell the customer the same.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::is_spf;
+use super::merge::{Merged, Note, merge};
+use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
+use crate::customer::Via;
+use crate::onboarding::Settings;
+use crate::onboarding::finding::{Check, Finding, Provider, Severity};
+use crate::resolver::Resolver;
+use crate::smtp::Domain;
+
+/// Why receivers could not use a record once it is published: something that is in it today and that nobody but the customer can
+/// take out. It comes first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Obstacle {
+    /// More than ten lookups.
+    Lookups {
+        /// How many.
+        count: u32,
+    },
+    /// More than two names without an address.
+    Voids {
+        /// How many.
+        count: u32,
+    },
+    /// An `mx` with more than ten exchanges.
+    Exchanges {
+        /// Whose.
+        domain: String,
+    },
+    /// An included record, or one that is redirected to, cannot be used.
+    Included {
+        /// Which.
+        domain: String,
+        /// `none`, `several`, `syntax` or `loop`.
+        fault: &'static str,
+    },
+    /// What we tell customers to include does not let us send.
+    Ours {
+        /// Which.
+        include: String,
+    },
+}
+
+/// The record to publish, built on what `check` found; `None` where DNS did not answer. A record that works is left as it is.
+///
+/// An own server's mail shows receivers that server's address: our include would be of no use, and would let Mailjet send as the
+/// customer besides. There only what is missing or broken is proposed.
+pub async fn proposal(
+    resolver: &dyn Resolver,
+    settings: &Settings,
+    domain: &Domain,
+    via: &Via,
+    check: &Check,
+) -> Option<Merged> {
+    let published = &check.found;
+    let own_server = matches!(via, Via::OwnServer(_));
+    match check.severity() {
+        Severity::Unknown if own_server => return None,
+        severity if severity <= Severity::Hint || (own_server && severity == Severity::Warning) => {
+            return published.first().map(|record| Merged::unchanged(record.clone()));
+        }
+        _ => {}
+    }
+    let meant = if published.is_empty() { meant(check) } else { None };
+    let own = match published.is_empty() && meant.is_none() {
+        true => own_servers(resolver, domain, via, check).await?,
+        false => Vec::new(),
+    };
+    // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
+    let is_reached = check.findings.iter().any(|finding| matches!(finding, Finding::SpfPasses { .. }));
+    let include = (!is_reached && !own_server).then_some(&settings.spf_include);
+    let mut merged = match meant {
+        Some(meant) => {
+            let mut merged = merge(&[meant], include, &own);
+            merged.notes.push(Note::Unquoted);
+            // As it stands there it counts for none.
+            Merged { changed: true, ..merged }
+        }
+        None => merge(published, include, &own),
+    };
+    // A record that stays as it is stops no mail of ours unless the check says so.
+    if merged.changed || check.severity() == Severity::Fault {
+        let found = obstacles(resolver, settings, domain, &merged.record).await;
+        merged.notes.extend(found.into_iter().map(Note::Obstacle));
+    }
+    Some(merged)
+}
+
+/// What would keep a record from working if it were published.
+async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, record: &str) -> Vec<Obstacle> {
+    let query = |domain, instead| Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead };
+    let query_of = query(domain.as_str(), Some(record));
+    let received = walk(resolver, &query_of, Limits::receiver()).await;
+    let survey = walk(resolver, &query_of, Limits::survey()).await;
+    let mut found = Vec::new();
+    let include = settings.spf_include.to_string();
+    let mut others: Vec<Problem> = Vec::new();
+    if survey.visited.contains(&include) {
+        let (ours, verdict) = our_own(resolver, settings).await;
+        others = ours.problems;
+        if !matches!(verdict, Verdict::Pass | Verdict::TempError) {
+            found.push(Obstacle::Ours { include });
+        }
+    }
+    for problem in survey.problems.iter().filter(|problem| !others.contains(problem)) {
+        if let Some((domain, fault)) = problem.of_included() {
+            found.push(Obstacle::Included { domain: domain.to_owned(), fault });
+        }
+    }
+    for problem in &received.problems {
+        match problem {
+            Problem::TooManyExchanges { domain } => found.push(Obstacle::Exchanges { domain: domain.clone() }),
+            Problem::TooManyVoidLookups => found.push(Obstacle::Voids { count: survey.void_lookups }),
+            _ => {}
+        }
+    }
+    // In a loop the count says nothing.
+    let loops = survey.problems.iter().any(|problem| matches!(problem, Problem::Loop { .. }));
+    if survey.lookups > MOST_LOOKUPS && !loops {
+        found.push(Obstacle::Lookups { count: survey.lookups });
+    }
+    found
+}
+
+/// What customers include, by itself, to its end; and the verdict on our address.
+pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, Verdict) {
+    let domain = settings.spf_include.as_str();
+    let query = Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead: None };
+    let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
+    (walk(resolver, &query, Limits::survey()).await, verdict)
+}
+
+/// The record that the domain would have, were it not for what a DNS panel or a copied zone line put around it: quotation
+/// marks, backslashes, blanks. `None` where several values might be meant.
+fn meant(check: &Check) -> Option<String> {
+    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\\' | '\'' | '“' | '”');
+    let mut records = check.findings.iter().filter_map(|finding| {
+        let Finding::SpfNearMiss { text } = finding else { return None };
+        let inside = text.trim_matches(around);
+        // What is left inside stands between terms: nobody knows which.
+        (is_spf(inside.as_bytes()) && !inside.contains(['"', '\\'])).then(|| inside.to_owned())
+    });
+    records.next().filter(|_| records.next().is_none())
+}
+
+/// A guess at what sends for the domain, where it has no record; `None` where nobody knows that it has none.
+async fn own_servers(resolver: &dyn Resolver, domain: &Domain, via: &Via, check: &Check) -> Option<Vec<String>> {
+    if !check.findings.iter().any(|finding| matches!(finding, Finding::SpfMissing { .. })) {
+        return None;
+    }
+    let exchanges = resolver.mx(domain.as_str()).await.ok()?;
+    let mut own: Vec<String> = Vec::new();
+    if exchanges.iter().any(|(_, host)| !host.is_empty()) {
+        own.extend(Provider::of(&exchanges).spf_terms().iter().map(|term| (*term).to_owned()));
+    }
+    if let Via::OwnServer(route) = via {
+        own.push(match route.host.parse() {
+            Ok(IpAddr::V4(ip)) => format!("ip4:{ip}"),
+            Ok(IpAddr::V6(ip)) => format!("ip6:{ip}"),
+            Err(_) => format!("a:{}", route.host),
+        });
+    }
+    Some(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::check;
+    use super::*;
+    use crate::onboarding::Need;
+    use crate::resolver::FixedZone;
+    use crate::test_customers;
+
+    const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\
+                        spf.mailjet.com TXT \"v=spf1 ip4:87.253.232.0/21 -all\"\n";
+
+    fn run(zone: &str, via: &Via) -> (Check, Option<Merged>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let zone = FixedZone::parse(&format!("{OURS}{zone}")).unwrap();
+        let (settings, domain) = (Settings::default(), Domain::parse("test.dk").unwrap());
+        runtime.block_on(async {
+            let check = check(&zone, &settings, &domain, via, Need::Required).await;
+            let proposal = proposal(&zone, &settings, &domain, via, &check).await;
+            (check, proposal)
+        })
+    }
+
+    fn mailjet(zone: &str) -> (Check, Merged) {
+        let (check, proposal) = run(zone, &test_customers::mailjet());
+        (check, proposal.expect("DNS answers"))
+    }
+
+    #[test]
+    fn a_record_that_reaches_our_include_by_another_one_is_left_as_it_is() {
+        for (record, other) in [
+            ("v=spf1 redirect=_spf.test.dk", "v=spf1 include:spf.webcrm.com -all"),
+            ("v=spf1 mx include:_spf.test.dk -all", "v=spf1 include:spf.webcrm.com ~all"),
+        ] {
+            let zone = format!(
+                "test.dk TXT \"{record}\"\n_spf.test.dk TXT \"{other}\"\ntest.dk MX 1 m.test.dk\nm.test.dk A 192.0.2.9"
+            );
+            let (check, proposal) = mailjet(&zone);
+            assert_eq!(check.severity(), Severity::Good, "{:?}", check.findings);
+            assert_eq!(proposal, Merged::unchanged(record.to_owned()));
+        }
+        let zone = "test.dk TXT \"v=spf1 include:_spf.test.dk -all a\"\n_spf.test.dk TXT \"v=spf1 include:spf.webcrm.com ~all\"";
+        let (check, proposal) = mailjet(zone);
+        assert_eq!(check.severity(), Severity::Warning, "{:?}", check.findings);
+        assert_eq!(proposal.record, "v=spf1 include:_spf.test.dk -all", "only what is to be mended");
+        assert_eq!(check.expected, ["test.dk TXT \"v=spf1 include:_spf.test.dk -all\""]);
+    }
+
+    #[test]
+    fn an_own_servers_record_is_proposed_without_us_and_only_where_it_does_not_work() {
+        let via = Via::OwnServer(test_customers::route("own-server.test", "mail.test.dk").into());
+        for (zone, severity, proposed) in [
+            ("", Severity::Fault, Some("v=spf1 a:mail.test.dk ~all")),
+            ("test.dk TXT \"v=spf1 ip4:1.2.3 a -all\"", Severity::Fault, Some("v=spf1 a -all")),
+            ("test.dk TXT \"v=spf1 a ptr -all\"\ntest.dk A 192.0.2.9", Severity::Warning, None),
+            ("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9", Severity::Hint, None),
+        ] {
+            let (check, proposal) = run(zone, &via);
+            assert_eq!(check.severity(), severity, "{zone}: {:?}", check.findings);
+            let proposal = proposal.expect("DNS answers");
+            assert_eq!(proposal.changed.then_some(proposal.record.as_str()), proposed, "{zone}");
+            assert_eq!(check.expected.is_empty(), proposed.is_none(), "{zone}: {:?}", check.expected);
+        }
+    }
+
+    #[test]
+    fn what_would_keep_the_record_from_working_is_said_with_it() {
+        // Nine lookups today; ours and Mailjet's make eleven.
+        let nine: String = (1..=9).map(|i| format!(" a:a{i}.dk")).collect();
+        let addresses: String = (1..=9).map(|i| format!("a{i}.dk A 192.0.2.{i}\n")).collect();
+        let included = |domain: &str, fault| Obstacle::Included { domain: domain.to_owned(), fault };
+        for (zone, obstacle) in [
+            (format!("test.dk TXT \"v=spf1{nine} -all\"\n{addresses}"), Obstacle::Lookups { count: 11 }),
+            ("test.dk TXT \"v=spf1 include:gone.dk -all\"".to_owned(), included("gone.dk", "none")),
+            (
+                "test.dk TXT \"v=spf1 include:x.dk -all\"\ntest.dk TXT \"v=spf1 a -all\"\nx.dk TXT \"v=spf1 ip4:1.2 -all\""
+                    .to_owned(),
+                included("x.dk", "syntax"),
+            ),
+            (
+                "test.dk TXT \"v=spf1 a:x1.dk a:x2.dk a:x3.dk -all\"".to_owned(),
+                Obstacle::Voids { count: 3 },
+            ),
+        ] {
+            let (check, proposal) = mailjet(&zone);
+            assert!(proposal.changed);
+            assert!(proposal.notes.contains(&Note::Obstacle(obstacle.clone())), "{zone}: {:?}", proposal.notes);
+            assert!(check.findings.contains(&Finding::SpfProposalFails { obstacle }), "{zone}: {:?}", check.findings);
+        }
+        let (check, proposal) = mailjet("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9");
+        assert_eq!(proposal.notes, []);
+        assert!(!check.findings.iter().any(|f| matches!(f, Finding::SpfProposalFails { .. })), "{:?}", check.findings);
+    }
+
+    #[test]
+    fn an_include_of_ours_that_does_not_work_is_not_asked_for_without_a_word() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let zone = FixedZone::parse("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9").unwrap();
+        let domain = Domain::parse("test.dk").unwrap();
+        let found =
+            runtime.block_on(obstacles(&zone, &Settings::default(), &domain, "v=spf1 a include:spf.webcrm.com -all"));
+        assert_eq!(found, [Obstacle::Ours { include: "spf.webcrm.com".to_owned() }]);
+    }
+
+    #[test]
+    fn a_record_in_quotation_marks_keeps_the_customers_senders() {
+        let run = |texts: &[&str]| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let zone =
+                FixedZone::parse(&format!("{OURS}test.dk MX 1 m.dk\nm.dk A 192.0.2.9\na.dk TXT \"v=spf1 -all\""))
+                    .unwrap();
+            texts.iter().for_each(|text| zone.add_txt("test.dk", text));
+            let (settings, domain) = (Settings::default(), Domain::parse("test.dk").unwrap());
+            runtime.block_on(async {
+                let via = test_customers::mailjet();
+                let check = check(&zone, &settings, &domain, &via, Need::Required).await;
+                proposal(&zone, &settings, &domain, &via, &check).await.unwrap()
+            })
+        };
+        for text in [
+            "\"v=spf1 include:a.dk -all\"",
+            "\\\"v=spf1 include:a.dk -all\\\" ",
+            " v=spf1 include:a.dk -all",
+            "“v=spf1 include:a.dk -all”",
+        ] {
+            let record = "v=spf1 include:a.dk include:spf.webcrm.com -all".to_owned();
+            assert_eq!(run(&[text]), Merged { record, changed: true, notes: vec![Note::Unquoted] }, "{text}");
+        }
+        let whole = run(&["\"v=spf1 include:spf.webcrm.com -all\""]);
+        assert!(whole.changed && whole.record == "v=spf1 include:spf.webcrm.com -all", "{whole:?}");
+        for unclear in [&["\"v=spf1 -all\"", "\"v=spf1 a -all\""][..], &["\"v=spf1 a\" \"-all\""], &["v=spf10 a -all"]]
+        {
+            assert_eq!(run(unclear).notes, [Note::Guessed(vec!["mx".to_owned()])], "{unclear:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_guessed_where_nobody_knows_that_there_is_no_record() {
+        assert_eq!(run("test.dk FAIL", &test_customers::mailjet()).1, None);
+    }
+}
