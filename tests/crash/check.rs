@@ -43,9 +43,7 @@ impl Log {
                 _ => {}
             }
         }
-        if !self.ended {
-            self.in_flight += unsure;
-        }
+        self.in_flight += unsure;
     }
 }
 
