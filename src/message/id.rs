@@ -53,6 +53,7 @@ impl QueueId {
     }
 }
 
+/// The id that follows `last` at `now`, both in microseconds.
 fn after(last: u64, now: u64) -> u64 {
     if last > now + FAR_AHEAD { now } else { now.max(last + 1) }
 }

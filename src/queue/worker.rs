@@ -226,8 +226,8 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
     }
 }
 
-/// Records a decision about mail for `route` and tells of it. A notification is durable before the failure it reports is recorded: a crash in
-/// between sends it twice, never not at all.
+/// Records a decision about mail for `route` and tells of it. A notification is durable before the failure it reports is recorded: a
+/// crash in between sends it twice, never not at all.
 pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decision: Decision) {
     if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
         notify(inner, route, &lease, &decision).await;
