@@ -294,16 +294,10 @@ impl Committer {
             }
             None => error.to_string(),
         };
-        let mut kept = VecDeque::new();
-        for item in batch {
-            match item {
-                Item::Note(_) => kept.push_back(item),
-                other => self.refuse_for(other, error),
-            }
-        }
-        kept.append(&mut self.line);
-        self.line = kept;
         self.trouble(why, error);
+        let mut line = self.refuse_but_changes(batch, error);
+        line.append(&mut self.line);
+        self.line = line;
     }
 
     /// There is no room for the first in the line. On a full disk it alone is refused, if it is a draft: shorter ones behind it
@@ -321,18 +315,13 @@ impl Committer {
             self.refuse_for(draft, error);
             return true;
         }
-        let mut kept = VecDeque::new();
-        for item in std::mem::take(&mut self.line) {
-            match item {
-                Item::Note(_) => kept.push_back(item),
-                other => self.refuse_for(other, error),
-            }
-        }
-        self.line = kept;
         self.trouble(format!("no segment can be made in {}: {error}", self.shared.dir.path.display()), error);
+        let line = std::mem::take(&mut self.line);
+        self.line = self.refuse_but_changes(line, error);
         false
     }
 
+    /// Counts and tells. Comes before the refusals: who has one finds the state that explains it.
     fn trouble(&mut self, why: String, error: &io::Error) {
         self.shared.settings.counters.failures.inc();
         if !is_full(error) && error.kind() != io::ErrorKind::ReadOnlyFilesystem {
@@ -343,6 +332,14 @@ impl Committer {
         } else if self.shared.set_health(Health::Troubled) == Health::Sound {
             self.shared.tell(Notice::Failed { why });
         }
+    }
+
+    /// Refuses what somebody waits for. Returns the changes, in order: they are tried again.
+    fn refuse_but_changes(&self, items: impl IntoIterator<Item = Item>, error: &io::Error) -> VecDeque<Item> {
+        let (changes, others): (VecDeque<_>, VecDeque<_>) =
+            items.into_iter().partition(|item| matches!(item, Item::Note(_)));
+        others.into_iter().for_each(|item| self.refuse_for(item, error));
+        changes
     }
 
     fn refuse_for(&self, item: Item, error: &io::Error) {
