@@ -12,7 +12,6 @@ use toml::Spanned;
 use toml::de::DeValue;
 use url::Url;
 
-use super::reader::kind;
 use crate::smtp::{Domain, Mailbox};
 
 /// Why a value cannot be used, and where it stands in its file.
@@ -55,6 +54,19 @@ fn shown(value: &DeValue<'_>) -> String {
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(flag) => flag.to_string(),
         other => kind(other).to_owned(),
+    }
+}
+
+/// A value's type, for people.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
 

@@ -1,26 +1,21 @@
 //! Commands that look: list, show, stats, routes.
 
-use std::collections::BTreeMap;
-
 use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Signer, Stats};
 use super::selection::Plan;
+use super::way_out::Suspended;
 use super::{Output, Relay};
 use crate::customer::SigningDomain;
 use crate::events;
 use crate::message::{CustomerId, QueueId, Urgency};
-use crate::queue;
-use crate::route::{RouteId, RouteState};
+use crate::route::RouteState;
 use crate::smtp::Domain;
-use crate::spool::{Kind, Lane, RecipientState, Record};
+use crate::spool::{Kind, RecipientState, Record};
 use crate::time::Timestamp;
 
 /// Recipients shown of a message in a list.
 const LISTED_RECIPIENTS: usize = 3;
 /// Events shown of a message.
 const HISTORY: usize = 200;
-
-/// Why routes are suspended, by route.
-pub(super) type Suspended = BTreeMap<RouteId, String>;
 
 impl Relay {
     pub(super) async fn list(
@@ -192,34 +187,6 @@ impl Relay {
             }
             Err(_) => Vec::new(),
         }
-    }
-
-    /// Where mail of a lane goes now.
-    pub(super) fn way_out(&self, lane: &Lane) -> Option<RouteId> {
-        self.route_of(lane).ok()
-    }
-
-    /// Why nothing in a lane is tried until a person acts.
-    pub(super) fn stopped(&self, lane: &Lane, suspended: &Suspended) -> Option<String> {
-        match self.route_of(lane) {
-            Ok(route) => suspended.get(&route).map(|reason| format!("route {route} is suspended: {reason}")),
-            Err(no_way_out) => Some(no_way_out),
-        }
-    }
-
-    /// The routes that are suspended now.
-    pub(super) fn suspended(&self) -> Suspended {
-        let suspended = self.routes.list().into_iter().filter_map(|route| match route.state {
-            RouteState::Suspended { reason, .. } => Some((route.id, reason)),
-            _ => None,
-        });
-        suspended.collect()
-    }
-
-    fn route_of(&self, lane: &Lane) -> Result<RouteId, String> {
-        let bounces = self.postmaster.settings.route.as_ref();
-        let route = queue::way_out(&self.directory.load(), &self.standings, bounces, lane);
-        route.map(|route| route.id.clone())
     }
 }
 

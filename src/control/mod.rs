@@ -18,6 +18,7 @@ mod inspection;
 pub mod protocol;
 mod selection;
 mod socket;
+mod way_out;
 
 use std::future::Future;
 use std::sync::Arc;

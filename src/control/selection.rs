@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Relay;
-use super::inspection::Suspended;
 use super::protocol::{MessageState, Refusal, Selection};
+use super::way_out::Suspended;
 use crate::message::{CustomerId, QueueId};
 use crate::route::RouteId;
 use crate::smtp::Domain;
