@@ -1,4 +1,4 @@
-//! For `tests/fuzz` only (`cfg(fuzzing)`): the readers of the spool's octets, which nothing outside of the spool sees, under
+//! For `tests/fuzz` only (feature `fuzzing`): the readers of the spool's octets, which nothing outside of the spool sees, under
 //! checksums that are right. Random octets would never come past these.
 
 use std::io::{Seek, SeekFrom, Write};

@@ -40,7 +40,7 @@ mod committer;
 mod embedded;
 mod footer;
 mod frame;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod gather;
 mod guard;

@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     let is_ours = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(include.as_str());
     let ours = |d: &&Directive| matches!(&d.mechanism, Mechanism::Include(name) if name.literal().is_some_and(is_ours));
     assert_eq!(record.directives.iter().filter(ours).count(), 1, "{}", merged.record);
-    let again = merge(std::slice::from_ref(&merged.record), &include, &[]);
+    let again = merge(std::slice::from_ref(&merged.record), Some(&include), &[]);
     assert_eq!(again.record, merged.record);
     assert!(!again.changed);
 });
