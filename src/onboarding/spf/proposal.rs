@@ -61,7 +61,8 @@ pub async fn proposal(
     let published = &check.found;
     let own_server = matches!(via, Via::OwnServer(_));
     match check.severity() {
-        Severity::Unknown if own_server => return None,
+        // What did not answer may be what lets us in, or lead to more lookups than receivers make.
+        Severity::Unknown => return None,
         severity if severity <= Severity::Hint || (own_server && severity == Severity::Warning) => {
             return published.first().map(|record| Merged::unchanged(record.clone()));
         }
@@ -301,6 +302,16 @@ mod tests {
         for unclear in [&["\"v=spf1 -all\"", "\"v=spf1 a -all\""][..], &["\"v=spf1 a\" \"-all\""], &["v=spf10 a -all"]]
         {
             assert_eq!(run(unclear).notes, [Note::Guessed(vec!["mx".to_owned()])], "{unclear:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_proposed_while_a_part_of_the_record_is_not_known() {
+        for record in ["v=spf1 redirect=_spf.test.dk", "v=spf1 ip4:40.74.40.57 include:_spf.test.dk -all"] {
+            let zone = format!("test.dk TXT \"{record}\"\n_spf.test.dk FAIL");
+            let (check, proposal) = run(&zone, &test_customers::mailjet());
+            assert_eq!(check.severity(), Severity::Unknown, "{record}: {:?}", check.findings);
+            assert_eq!((check.expected, proposal), (Vec::new(), None), "{record}");
         }
     }
 
