@@ -35,8 +35,8 @@ pub async fn check(
     check
 }
 
-/// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): where the RSA key is
-/// good, nothing about the second one keeps mail from passing.
+/// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): only where the RSA key
+/// is known to fail does mail rest on the second one.
 async fn all(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, signer: &Signer) {
     let mut places = Vec::new();
     for profile in signer.profiles_of(domain) {
@@ -44,13 +44,18 @@ async fn all(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, signer
         one(&mut place, resolver, domain, &profile.selector, &profile.key).await;
         places.push((profile.key.key_type(), place));
     }
-    let first_works = places.iter().any(|(kind, place)| *kind == KeyType::Rsa && place.severity() <= Severity::Warning);
+    let first = places.iter().filter(|(kind, _)| *kind == KeyType::Rsa).map(|(_, place)| place.severity()).min();
+    let rests_on_second = first.is_none_or(|severity| severity == Severity::Fault);
+    let first_known = first != Some(Severity::Unknown);
     for (kind, place) in places {
         check.found.extend(place.found);
         check.expected.extend(place.expected);
         for finding in place.findings {
-            let counts = kind == KeyType::Rsa || !first_works || finding.severity() <= Severity::Warning;
-            check.say(if counts { finding } else { Finding::DkimSecond { said: Box::new(finding) } });
+            let counts = kind == KeyType::Rsa || rests_on_second || finding.severity() <= Severity::Warning;
+            check.say(match counts {
+                true => finding,
+                false => Finding::DkimSecond { said: Box::new(finding), first_known },
+            });
         }
     }
 }
@@ -260,9 +265,15 @@ mod tests {
         zone.add_txt(&record.name, &record.value);
         let found = look().await;
         let missing = Finding::DkimMissing { host: "two._domainkey.test.dk".to_owned() };
-        assert!(found.findings.contains(&Finding::DkimSecond { said: Box::new(missing) }), "{:?}", found.findings);
+        let second = |first_known| Finding::DkimSecond { said: Box::new(missing.clone()), first_known };
+        assert!(found.findings.contains(&second(true)), "{:?}", found.findings);
         assert_eq!(found.severity(), Severity::Warning);
         assert!(found.expected[0].starts_with("two._domainkey.test.dk TXT"), "{:?}", found.expected);
+        zone.fail("one._domainkey.test.dk");
+        let found = look().await;
+        assert_eq!(found.severity(), Severity::Unknown, "{:?}", found.findings);
+        assert!(found.findings.contains(&second(false)), "{:?}", found.findings);
+        zone.heal("one._domainkey.test.dk");
         zone.fail("two._domainkey.test.dk");
         assert_eq!(look().await.severity(), Severity::Warning, "what carries the mail is known");
     }

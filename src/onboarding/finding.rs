@@ -179,8 +179,8 @@ pub enum Finding {
     DkimRotatingUnanswered { host: String, reason: String },
     /// What is known of a change of keys cannot be read.
     DkimRotationUnreadable { reason: String },
-    /// Something is wrong with the key of the second signature, while the first one verifies.
-    DkimSecond { said: Box<Finding> },
+    /// Something is wrong with the key of the second signature, while the first one verifies, or nobody knows whether it does.
+    DkimSecond { said: Box<Finding>, first_known: bool },
     /// Our private key cannot be used.
     DkimKeyUnusable { reason: String },
     /// No key of Mailjet's that can be used, and its value is not configured, so that nobody can be told it.

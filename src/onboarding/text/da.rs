@@ -195,9 +195,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Tilstanden af et nøgleskift kan ikke læses: {reason}."),
             "Det skal webCRM rette, ikke kunden.".into(),
         ),
-        F::DkimSecond { said } => {
+        F::DkimSecond { said, first_known } => {
             let (what, next) = self::finding(said);
-            (format!("Den anden underskrift (Ed25519): {what} Den første (RSA) er i orden, og det er nok."), next)
+            let first = match first_known {
+                true => "Den første (RSA) er i orden, og det er nok.",
+                false => "Den første (RSA), som er nok, kunne ikke tjekkes.",
+            };
+            (format!("Den anden underskrift (Ed25519): {what} {first}"), next)
         }
         F::DkimKeyUnusable { reason } => {
             (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())

@@ -194,9 +194,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("The state of a change of keys cannot be read: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
-        F::DkimSecond { said } => {
+        F::DkimSecond { said, first_known } => {
             let (what, next) = self::finding(said);
-            (format!("The second signature (Ed25519): {what} The first one (RSA) is in order, which is enough."), next)
+            let first = match first_known {
+                true => "The first one (RSA) is in order, which is enough.",
+                false => "The first one (RSA), which is enough, could not be checked.",
+            };
+            (format!("The second signature (Ed25519): {what} {first}"), next)
         }
         F::DkimKeyUnusable { reason } => (
             format!("Our own key cannot be used: {reason}."),

@@ -54,7 +54,8 @@ fn samples() -> Vec<Finding> {
         F::DkimSeveral { host: h(), count: 3 },
         F::DkimMismatch { host: h() },
         F::DkimKeyUnusable { reason: s("REASON") },
-        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }) },
+        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }), first_known: true },
+        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }), first_known: false },
         F::MailjetKeyMissing { host: h(), domain: d() },
         F::MailjetKeyShort { host: h(), bits: 1024 },
         F::MailjetKeyUnset { host: h(), domain: d() },
@@ -166,7 +167,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "obstacle"]
+            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "first_known", "obstacle"]
                 .contains(&name.as_str())
             {
                 continue;
