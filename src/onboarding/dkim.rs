@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::finding::{Check, DkimFlaw, Finding, Item, Need, Severity};
 use super::rotation::{Shown, Wanted};
-use super::{Settings, doubled};
+use super::{Seen, Settings, doubled};
 use crate::customer::SigningDomain;
 use crate::dkim::record::Finding as Flaw;
 use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
@@ -139,6 +139,14 @@ pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
         _ => {}
     }
     check
+}
+
+/// How the key was seen, as far as DMARC may rest on it: one that nobody can compare may be anybody's.
+pub fn seen(check: &Check) -> Seen {
+    match check.findings.iter().any(|finding| matches!(finding, Finding::MailjetKeyUnset { .. })) {
+        true => Seen::Unknown,
+        false => check.severity().into(),
+    }
 }
 
 /// What stands at a key's host.

@@ -2,7 +2,7 @@
 //!
 //! SPF is built on what the domain publishes now, and a DMARC policy that applies already is never replaced by the milder one
 //! to begin with. Where DNS does not answer, both are left out rather than guessed: a record that forgets the customer's
-//! other senders stops their mail.
+//! other senders stops their mail. So is a key of Mailjet's whose value nobody has configured.
 
 use std::fmt::Write as _;
 
@@ -36,9 +36,12 @@ pub struct Table {
     pub unknown: bool,
     /// Keys that cannot be published, with the reason: for the operator.
     pub broken_keys: Vec<String>,
-    /// Where Mailjet's key belongs, of which nobody has configured the value: for the operator.
+    /// Where Mailjet's key belongs, of which nobody has configured the value, whatever stands there: for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailjet_key_unset: Option<String>,
+    /// The same where it is known that no usable key stands there: the customer hears that it is needed as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailjet_key_to_come: Option<String>,
     /// Why nobody knows which records a change of keys wants: for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_unreadable: Option<String>,
@@ -170,16 +173,20 @@ pub async fn table(
         })),
         Err(reason) => rotation_unreadable = Some(reason),
     }
-    let mut mailjet_key_unset = None;
+    let (mut mailjet_key_unset, mut mailjet_key_to_come) = (None, None);
     if let Some(check) = report.check(Item::MailjetDkim) {
         let host = key_host(&settings.mailjet_selector, domain);
         let configured = settings.mailjet.get(domain).and_then(|records| records.dkim.clone());
-        let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
-        // A key that stands there and can be used is Mailjet's as far as anybody knows.
-        match configured.or_else(|| check.found.first().filter(|_| unset).cloned()) {
-            Some(value) => rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)),
-            None => mailjet_key_unset = Some(host),
+        if configured.is_none() {
+            let missing = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyMissing { .. }));
+            mailjet_key_to_come = missing.then(|| host.clone());
+            mailjet_key_unset = Some(host.clone());
+            unknown |= check.severity() == Severity::Unknown;
         }
+        // A key that stands there and can be used may be Mailjet's: the customer is not asked for another one.
+        let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
+        let value = configured.or_else(|| check.found.first().filter(|_| unset).cloned());
+        rows.extend(value.map(|value| row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)));
     }
     if let Some(check) = report.check(Item::Dmarc) {
         let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
@@ -202,7 +209,16 @@ pub async fn table(
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
     let egress = settings.egress.to_string();
     let domain = domain.to_string();
-    Table { domain, egress, rows, unknown, broken_keys, mailjet_key_unset, rotation_unreadable }
+    Table {
+        domain,
+        egress,
+        rows,
+        unknown,
+        broken_keys,
+        mailjet_key_unset,
+        mailjet_key_to_come,
+        rotation_unreadable,
+    }
 }
 
 /// Why the record is wanted.
@@ -250,7 +266,7 @@ pub fn text(table: &Table, lang: Lang) -> String {
             let _ = writeln!(out, "  {}", lang.note(note));
         }
     }
-    if let Some(host) = &table.mailjet_key_unset {
+    if let Some(host) = &table.mailjet_key_to_come {
         let _ = writeln!(out, "{}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
     }
     if table.unknown {
@@ -275,7 +291,7 @@ pub fn zone(table: &Table, lang: Lang) -> String {
         };
         let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
     }
-    if let Some(host) = &table.mailjet_key_unset {
+    if let Some(host) = &table.mailjet_key_to_come {
         let _ = writeln!(out, "; {}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
     }
     if table.unknown {

@@ -229,7 +229,7 @@ impl Checker {
             None => (dmarc::Path::OwnServer, &dkim),
             Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good }, key),
         };
-        let key = Seen::from(key.severity());
+        let key = dkim::seen(key);
         let dmarc = dmarc::check(resolver, &self.settings, domain, path, key, need(Requirement::Dmarc)).await;
         let (mailjets_key, alias) = mailjet.unzip();
         let mut checks = vec![from_domain(domain), ownership, spf, dkim];

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::customer::Requirement;
-use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Outcome, Report, Seen, Settings, records};
+use postbud::onboarding::records::{self, Table};
+use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Outcome, Report, Seen, Settings};
 use postbud::resolver::{self, Dns, FixedZone};
 use postbud::time::Timestamp;
 
@@ -107,17 +108,32 @@ async fn behind_mailjet_dmarc_rests_on_mailjets_key_also_where_nobody_has_config
     assert!(dmarc.contains("dmarc-without-dkim") && !dmarc.contains("dmarc-dkim-aligned"), "{dmarc:?}");
     let table = records::table(&checker, &directory, &customer, &domain, now).await;
     assert_eq!(table.mailjet_key_unset.as_deref(), Some("mailjet._domainkey.good.dk"));
-    for text in [records::text(&table, Lang::En), records::zone(&table, Lang::Da), Lang::Da.mail("x", &[table]).1] {
+    for text in texts(&table) {
         assert!(text.contains("mailjet._domainkey.good.dk"), "{text}");
     }
 
+    zone.fail("mailjet._domainkey.good.dk");
+    let table = records::table(&checker, &directory, &customer, &domain, now).await;
+    assert!(table.unknown && table.mailjet_key_unset.is_some(), "{table:#?}");
+    for text in texts(&table) {
+        assert!(!text.contains("mailjet._domainkey.good.dk"), "nobody knows whether it is missing: {text}");
+    }
+
+    zone.heal("mailjet._domainkey.good.dk");
     zone.add_txt("mailjet._domainkey.good.dk", &key_record("good.dk"));
     let report = checker.check(&directory, &customer, &domain, now).await;
     assert!(codes(&report, Item::MailjetDkim).contains("mailjet-key-unset"), "{report:#?}");
-    assert!(codes(&report, Item::Dmarc).contains("dmarc-dkim-aligned"), "{report:#?}");
+    let dmarc = codes(&report, Item::Dmarc);
+    assert!(!dmarc.contains("dmarc-dkim-aligned") && !dmarc.contains("dmarc-without-dkim"), "whose is it? {dmarc:?}");
     let table = records::table(&checker, &directory, &customer, &domain, now).await;
-    assert!(table.mailjet_key_unset.is_none());
+    assert!(table.mailjet_key_unset.is_some() && !table.unknown, "the operator has to compare it: {table:#?}");
+    assert_eq!(table.mailjet_key_to_come, None, "the customer has nothing to do");
     assert!(table.rows.iter().any(|row| row.item == Item::MailjetDkim && row.present), "{table:#?}");
+}
+
+fn texts(table: &Table) -> [String; 3] {
+    let mail = Lang::Da.mail("x", std::slice::from_ref(table)).1;
+    [records::text(table, Lang::En), records::zone(table, Lang::Da), mail]
 }
 
 /// What is published below `case.dk`, and the finding that must name it.

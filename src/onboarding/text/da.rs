@@ -476,7 +476,7 @@ pub(super) fn word(word: Word) -> &'static str {
             "Hver værdi er én linje uden anførselstegn. Tager et panel kun 255 tegn pr. streng, så del den uden at tilføje et mellemrum."
         }
         Word::Unknown => {
-            "Navneserveren svarede ikke, så SPF og DMARC er udeladt, hvor de bygger på det, der står nu: alt andet kunne standse jeres øvrige mail. Prøv igen senere."
+            "Navneserveren svarede ikke, så det, der bygger på de records, der står nu (som SPF og DMARC), er udeladt: alt andet kunne standse jeres øvrige mail. Prøv igen senere."
         }
     }
 }
@@ -537,7 +537,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Bemærk: {text}");
             }
         }
-        if let Some(host) = &table.mailjet_key_unset {
+        if let Some(host) = &table.mailjet_key_to_come {
             let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
         }
         if table.unknown {

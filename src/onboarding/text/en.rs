@@ -472,7 +472,7 @@ pub(super) fn word(word: Word) -> &'static str {
             "Each value is one line, without quotation marks. Where a panel takes only 255 characters a string, split it without adding a space."
         }
         Word::Unknown => {
-            "The name server did not answer, so SPF and DMARC are left out where they build on today's records: anything else could stop your other mail. Try again later."
+            "The name server did not answer, so what builds on today's records (as SPF and DMARC do) is left out: anything else could stop your other mail. Try again later."
         }
     }
 }
@@ -531,7 +531,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }
-        if let Some(host) = &table.mailjet_key_unset {
+        if let Some(host) = &table.mailjet_key_to_come {
             let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
         }
         if table.unknown {
