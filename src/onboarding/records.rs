@@ -79,6 +79,16 @@ pub struct Row {
     pub notes: Vec<Note>,
 }
 
+impl Table {
+    /// Whether all there is to publish is in it.
+    pub fn is_whole(&self) -> bool {
+        !self.unknown
+            && self.broken_keys.is_empty()
+            && self.mailjet_key_unset.is_none()
+            && self.rotation_unreadable.is_none()
+    }
+}
+
 /// Builds the table of one domain; asks DNS what is published now.
 pub async fn table(
     checker: &Checker,
@@ -326,6 +336,34 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_customer_is_thanked_for_all_of_it_only_where_all_of_it_is_known() {
+        let whole = Table {
+            domain: "test.dk".to_owned(),
+            egress: "40.74.40.57".to_owned(),
+            rows: Vec::new(),
+            unknown: false,
+            broken_keys: Vec::new(),
+            mailjet_key_unset: None,
+            mailjet_key_to_come: None,
+            rotation_unreadable: None,
+        };
+        let thanks = |table: &Table| {
+            let mail = |lang: Lang| lang.mail("Test A/S", std::slice::from_ref(table)).1;
+            (mail(Lang::Da).contains("allerede oprettet"), mail(Lang::En).contains("published already"))
+        };
+        assert_eq!(thanks(&whole), (true, true));
+        for table in [
+            Table { unknown: true, ..whole.clone() },
+            Table { broken_keys: vec!["no such file".to_owned()], ..whole.clone() },
+            Table { mailjet_key_unset: Some("mailjet._domainkey.test.dk".to_owned()), ..whole.clone() },
+            Table { rotation_unreadable: Some("no such file".to_owned()), ..whole.clone() },
+        ] {
+            assert_eq!(thanks(&table), (false, false), "{table:?}");
+            assert!(!table.is_whole(), "the exit code says so");
+        }
+    }
 
     #[test]
     fn long_and_strange_values_reach_a_zone_file_whole() {

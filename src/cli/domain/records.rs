@@ -84,13 +84,7 @@ impl Args {
                     say!("postbud: records of a change of keys may be missing for {}: {reason}", table.domain);
                 }
             }
-            let whole = |table: &records::Table| {
-                !table.unknown
-                    && table.broken_keys.is_empty()
-                    && table.mailjet_key_unset.is_none()
-                    && table.rotation_unreadable.is_none()
-            };
-            let whole = tables.iter().all(whole);
+            let whole = tables.iter().all(Table::is_whole);
             Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         })
     }

@@ -537,7 +537,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.rows.iter().all(|row| row.present) && table.mailjet_key_unset.is_none() {
+        if table.is_whole() && table.rows.iter().all(|row| row.present) {
             let _ = write!(body, "\nEverything is published already. Thank you.\n");
         }
     }
