@@ -219,16 +219,7 @@ pub async fn table(
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
     let egress = settings.egress.to_string();
     let domain = domain.to_string();
-    Table {
-        domain,
-        egress,
-        rows,
-        unknown,
-        broken_keys,
-        mailjet_key_unset,
-        mailjet_key_to_come,
-        rotation_unreadable,
-    }
+    Table { domain, egress, rows, unknown, broken_keys, mailjet_key_unset, mailjet_key_to_come, rotation_unreadable }
 }
 
 /// Why the record is wanted.

@@ -6,7 +6,7 @@ use super::txt_lines;
 use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
-use crate::onboarding::finding::{Finding, Item, Need, Provider};
+use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
@@ -206,14 +206,17 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DkimKeyUnusable { reason } => {
             (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
         }
-        F::MailjetKeyMissing { host, domain } => (
-            format!("Der er ingen brugbar nøgle på {host}: den underskrift, Mailjet tilføjer, kan ikke efterprøves, og bag Mailjet kan ingen anden."),
+        F::MailjetKeyMissing { host, domain, why } => (
+            format!("{} Den underskrift, Mailjet tilføjer, kan ikke efterprøves, og bag Mailjet kan ingen anden.", no_key(host, why)),
             format!(
                 "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så viser `postbud domain records` den record, der skal oprettes."
             ),
         ),
         F::MailjetKeyShort { host, bits } => (
-            format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
+            match finding.severity() {
+                Severity::Fault => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager ingen med færre end 1024."),
+                _ => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
+            },
             "Det skal webCRM bede Mailjet om; kunden skal ikke rette noget.".into(),
         ),
         F::MailjetKeyUnset { host, domain } => (
@@ -364,6 +367,17 @@ fn obstacle(obstacle: &Obstacle) -> (String, String) {
             format!("Den record, der skal oprettes, inkluderer {include}, som ikke selv tillader os at sende lige nu."),
             "Det skal webCRM rette, ikke kunden; opret recorden derefter.".into(),
         ),
+    }
+}
+
+fn no_key(host: &str, why: &NoKey) -> String {
+    match why {
+        NoKey::Missing => format!("Der er ingen nøgle på {host}."),
+        NoKey::Several { count } => format!("Der er {count} records på {host}; modtagerne tager en hvilken som helst."),
+        NoKey::Flawed { flaws } => {
+            let flaws: String = flaws.iter().map(|flaw| format!(" {}", dkim_flaw(&flaw.0).0)).collect();
+            format!("Der er ingen brugbar nøgle på {host}:{flaws}")
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::txt_lines;
 use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
-use crate::onboarding::finding::{Finding, Item, Need, Provider};
+use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
@@ -206,14 +206,17 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Our own key cannot be used: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
-        F::MailjetKeyMissing { host, domain } => (
-            format!("There is no usable key at {host}: the signature that Mailjet adds does not verify, and behind Mailjet no other does."),
+        F::MailjetKeyMissing { host, domain, why } => (
+            format!("{} The signature that Mailjet adds does not verify, and behind Mailjet no other does.", no_key(host, why)),
             format!(
                 "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then `postbud domain records` shows the record to publish."
             ),
         ),
         F::MailjetKeyShort { host, bits } => (
-            format!("Mailjet's key at {host} has {bits} bits: receivers accept it, and 2048 are better."),
+            match finding.severity() {
+                Severity::Fault => format!("Mailjet's key at {host} has {bits} bits: receivers accept none with fewer than 1024."),
+                _ => format!("Mailjet's key at {host} has {bits} bits: receivers accept it, and 2048 are better."),
+            },
             "This is for webCRM to ask of Mailjet, not for the customer to mend.".into(),
         ),
         F::MailjetKeyUnset { host, domain } => (
@@ -365,6 +368,17 @@ fn obstacle(obstacle: &Obstacle) -> (String, String) {
             format!("The record to publish includes {include}, which does not let us send at present."),
             "This is for webCRM to mend, not for the customer; publish the record afterwards.".into(),
         ),
+    }
+}
+
+fn no_key(host: &str, why: &NoKey) -> String {
+    match why {
+        NoKey::Missing => format!("There is no key at {host}."),
+        NoKey::Several { count } => format!("There are {count} records at {host}; receivers take any of them."),
+        NoKey::Flawed { flaws } => {
+            let flaws: String = flaws.iter().map(|flaw| format!(" {}", dkim_flaw(&flaw.0).0)).collect();
+            format!("There is no usable key at {host}:{flaws}")
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::dkim::record::Finding as Flaw;
-use crate::onboarding::finding::{DkimFlaw, Provider};
+use crate::onboarding::finding::{DkimFlaw, NoKey, Provider};
 use crate::onboarding::rotation::Shown;
 use crate::onboarding::spf::proposal::Obstacle;
 
@@ -56,8 +56,11 @@ fn samples() -> Vec<Finding> {
         F::DkimKeyUnusable { reason: s("REASON") },
         F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }), first_known: true },
         F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }), first_known: false },
-        F::MailjetKeyMissing { host: h(), domain: d() },
+        F::MailjetKeyMissing { host: h(), domain: d(), why: NoKey::Missing },
+        F::MailjetKeyMissing { host: h(), domain: d(), why: NoKey::Several { count: 3 } },
+        F::MailjetKeyMissing { host: h(), domain: d(), why: NoKey::Flawed { flaws: vec![DkimFlaw(Flaw::Revoked)] } },
         F::MailjetKeyShort { host: h(), bits: 1024 },
+        F::MailjetKeyShort { host: h(), bits: 512 },
         F::MailjetKeyUnset { host: h(), domain: d() },
         F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
         F::DkimRotationUnreadable { reason: s("REASON") },
@@ -167,7 +170,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "first_known", "obstacle"]
+            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "first_known", "why", "obstacle"]
                 .contains(&name.as_str())
             {
                 continue;
