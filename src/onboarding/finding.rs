@@ -220,6 +220,8 @@ pub enum Finding {
     DmarcTesting,
     /// Policy stands, the key that counts does not: receivers act on it against our mail.
     DmarcWithoutDkim { policy: String, key: Item },
+    /// The same, but the return path passes and aligns: SPF carries DMARC alone, and does not outlive a forwarding.
+    DmarcOnSpfAlone { policy: String, key: Item },
     /// Our signature aligns.
     DmarcDkimAligned { domain: String },
     /// SPF adds nothing to DMARC without the alias.
@@ -361,6 +363,7 @@ impl Finding {
             | F::DmarcReportsRefused { .. }
             | F::DmarcTesting
             | F::DmarcWithoutDkim { .. }
+            | F::DmarcOnSpfAlone { .. }
             | F::DmarcSpfStrict { .. }
             | F::MxNull { .. }
             | F::MxMissing { .. }

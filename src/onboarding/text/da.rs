@@ -274,6 +274,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             ),
             "Få den nøgle i orden først.".into(),
         ),
+        F::DmarcOnSpfAlone { policy, key } => (
+            format!(
+                "Politikken er {policy}, og {} er ikke i orden: kun SPF bærer DMARC, så mail fra webCRM, der videresendes, fejler.",
+                item(*key)
+            ),
+            "Få den nøgle i orden.".into(),
+        ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mailen er underskrevet af {domain} selv, så DMARC er opfyldt gennem DKIM."), String::new())
         }

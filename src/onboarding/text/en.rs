@@ -277,6 +277,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             ),
             "Put that key in order first.".into(),
         ),
+        F::DmarcOnSpfAlone { policy, key } => (
+            format!(
+                "The policy is {policy}, and {} is not in order: only SPF carries DMARC, so mail from webCRM that is forwarded fails.",
+                item(*key)
+            ),
+            "Put that key in order.".into(),
+        ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mail is signed as {domain} itself, so DMARC passes by DKIM."), String::new())
         }

@@ -79,6 +79,7 @@ fn samples() -> Vec<Finding> {
         F::DmarcMonitoring,
         F::DmarcTesting,
         F::DmarcWithoutDkim { policy: s("reject"), key: Item::MailjetDkim },
+        F::DmarcOnSpfAlone { policy: s("reject"), key: Item::MailjetDkim },
         F::DmarcDkimAligned { domain: d() },
         F::DmarcSpfUnaligned { alias: s("ALIAS") },
         F::DmarcSpfStrict { alias: s("ALIAS") },
