@@ -12,13 +12,12 @@ use super::dmarc;
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
-use super::spf::proposal::proposal;
+use super::spf::proposal::{Obstacle, Proposal};
 use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, key_host};
-use crate::resolver::Resolver;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 use crate::visible::visible;
@@ -30,6 +29,9 @@ pub struct Table {
     pub domain: String,
     /// The address that internal mail comes from.
     pub egress: String,
+    /// Mail goes through the customer's own server, which is then what SPF speaks of.
+    #[serde(skip)]
+    pub own_server: bool,
     /// In the order to publish.
     pub rows: Vec<Row>,
     /// DNS did not answer, so what builds on today's records is not in the table.
@@ -68,15 +70,23 @@ pub struct Row {
     pub alternative: Option<String>,
     /// Published already.
     pub present: bool,
-    /// Mail goes through the customer's own server, which is then what SPF speaks of.
-    #[serde(skip)]
-    pub own_server: bool,
     /// A key that does not sign: why its record is wanted all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
     /// What else to know.
     #[serde(skip)]
     pub notes: Vec<Note>,
+    /// What keeps receivers from using it.
+    #[serde(skip)]
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Row {
+    /// What else to know, and what is to be mended first: a line each.
+    pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
+        let notes = self.notes.iter().map(move |note| lang.note(note));
+        notes.chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle)))
+    }
 }
 
 impl Table {
@@ -100,7 +110,7 @@ pub async fn table(
     let settings = &checker.settings;
     let needs = needs(settings, directory, customer);
     let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
-    let report = checker.check(directory, customer, domain, now).await;
+    let (report, proposal) = checker.check_and_propose(directory, customer, domain, now).await;
     let in_order = |item| report.check(item).is_some_and(|check| check.severity() <= Severity::Warning);
     let own_server = matches!(customer.via, Via::OwnServer(_));
     let row = |item, need, kind, host: String, value: String| {
@@ -118,9 +128,9 @@ pub async fn table(
             value,
             alternative: None,
             present: in_order(item),
-            own_server,
             role: None,
             notes: Vec::new(),
+            obstacles: Vec::new(),
         }
     };
 
@@ -132,21 +142,14 @@ pub async fn table(
         ..row(Item::Ownership, need(Requirement::Ownership), "TXT", host, token)
     });
 
-    let resolver: &dyn Resolver = &*checker.resolver;
-    let proposal = match report.check(Item::Spf) {
-        Some(check) => proposal(resolver, settings, domain, &customer.via, check).await,
-        None => None,
-    };
-    let mut unknown = false;
-    match proposal {
+    let mut unknown = proposal.is_none();
+    if let Some(Proposal { merged, obstacles }) = proposal {
+        let present = !merged.changed && obstacles.is_empty();
+        let row = row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record);
         // An own server's record that works needs nothing from us.
-        Some(merged) if own_server && merged.is_in_order() => {}
-        Some(merged) => rows.push(Row {
-            present: merged.is_in_order(),
-            notes: merged.notes,
-            ..row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record)
-        }),
-        None => unknown = true,
+        if !(own_server && present) {
+            rows.push(Row { present, notes: merged.notes, obstacles, ..row });
+        }
     }
 
     let (mut broken_keys, mut rotation_unreadable) = (Vec::new(), None);
@@ -219,12 +222,22 @@ pub async fn table(
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
     let egress = settings.egress.to_string();
     let domain = domain.to_string();
-    Table { domain, egress, rows, unknown, broken_keys, mailjet_key_unset, mailjet_key_to_come, rotation_unreadable }
+    Table {
+        domain,
+        egress,
+        own_server,
+        rows,
+        unknown,
+        broken_keys,
+        mailjet_key_unset,
+        mailjet_key_to_come,
+        rotation_unreadable,
+    }
 }
 
 /// Why the record is wanted.
-fn why(row: &Row, lang: Lang) -> &'static str {
-    row.role.map_or_else(|| lang.why(row.item, row.own_server), |role| lang.role(role))
+fn why(table: &Table, row: &Row, lang: Lang) -> &'static str {
+    row.role.map_or_else(|| lang.why(row.item, table.own_server), |role| lang.role(role))
 }
 
 /// Aligned text.
@@ -259,12 +272,12 @@ pub fn text(table: &Table, lang: Lang) -> String {
     }
     out.push('\n');
     for row in &table.rows {
-        let _ = writeln!(out, "{}: {}", lang.item(row.item), why(row, lang));
+        let _ = writeln!(out, "{}: {}", lang.item(row.item), why(table, row, lang));
         if let Some(url) = &row.alternative {
             let _ = writeln!(out, "  {} {url}", lang.word(Word::OrInstead));
         }
-        for note in &row.notes {
-            let _ = writeln!(out, "  {}", lang.note(note));
+        for text in row.remarks(lang) {
+            let _ = writeln!(out, "  {text}");
         }
     }
     if let Some(host) = &table.mailjet_key_to_come {
@@ -281,9 +294,9 @@ pub fn text(table: &Table, lang: Lang) -> String {
 pub fn zone(table: &Table, lang: Lang) -> String {
     let mut out = format!("; {}: {}\n", table.domain, lang.word(Word::Records));
     for row in &table.rows {
-        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), why(row, lang));
-        for note in &row.notes {
-            let _ = writeln!(out, "; {}", lang.note(note));
+        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), why(table, row, lang));
+        for text in row.remarks(lang) {
+            let _ = writeln!(out, "; {text}");
         }
         let comment = if row.present { "; " } else { "" };
         let data = match row.kind {
@@ -333,6 +346,7 @@ mod tests {
         let whole = Table {
             domain: "test.dk".to_owned(),
             egress: "40.74.40.57".to_owned(),
+            own_server: false,
             rows: Vec::new(),
             unknown: false,
             broken_keys: Vec::new(),

@@ -1,13 +1,13 @@
 //! Every kind of record, right and wrong, as a real DNS server answers it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postbud::customer::Requirement;
 use postbud::onboarding::records::{self, Table};
 use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Outcome, Report, Seen, Settings};
-use postbud::resolver::{self, Dns, FixedZone};
+use postbud::resolver::{self, Dns, FixedZone, Kind, Lookup, Resolver};
 use postbud::time::Timestamp;
 
 use crate::knot::Knot;
@@ -129,6 +129,36 @@ async fn behind_mailjet_dmarc_rests_on_mailjets_key_also_where_nobody_has_config
     assert!(table.mailjet_key_unset.is_some() && !table.unknown, "the operator has to compare it: {table:#?}");
     assert_eq!(table.mailjet_key_to_come, None, "the customer has nothing to do");
     assert!(table.rows.iter().any(|row| row.item == Item::MailjetDkim && row.present), "{table:#?}");
+}
+
+/// Counts what is asked.
+struct Counting {
+    zone: FixedZone,
+    asked: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Resolver for Counting {
+    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
+        *self.asked.lock().unwrap().entry(format!("{kind} {name}")).or_default() += 1;
+        self.zone.query(name, kind)
+    }
+}
+
+#[tokio::test]
+async fn the_records_to_publish_go_by_the_same_look_at_dns_as_the_check() {
+    let zone = "good.dk TXT \"v=spf1 include:x.dk -all\"\nx.dk TXT \"v=spf1 ip4:192.0.2.1 -all\"\n\
+                spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"";
+    let resolver = Arc::new(Counting { zone: FixedZone::parse(zone).unwrap(), asked: Mutex::default() });
+    let asked = || std::mem::take(&mut *resolver.asked.lock().unwrap());
+    let customer = customer("test-as", "Test A/S", &["good.dk"], mailjet());
+    let directory = directory(vec![customer.clone()]);
+    let checker = checker(settings(), resolver.clone());
+    let (domain, now) = (domain("good.dk"), Timestamp::now());
+    checker.check(&directory, &customer, &domain, now).await;
+    let by_check = asked();
+    let table = records::table(&checker, &directory, &customer, &domain, now).await;
+    assert!(table.rows.iter().any(|row| row.value == "v=spf1 include:x.dk include:spf.webcrm.com -all"), "{table:#?}");
+    assert_eq!(asked(), by_check);
 }
 
 fn texts(table: &Table) -> [String; 3] {

@@ -346,7 +346,7 @@ fn included(fault: &str) -> &'static str {
 }
 
 /// What keeps an SPF record from working that is to be published, and what to do first.
-fn obstacle(obstacle: &Obstacle) -> (String, String) {
+pub(super) fn obstacle(obstacle: &Obstacle) -> (String, String) {
     match obstacle {
         Obstacle::Lookups { count } => (
             format!(
@@ -517,10 +517,6 @@ pub(super) fn note(note: &Note) -> String {
             "Domænet har ingen SPF-record i dag. \"{}\" står for jeres egne mailservere: kontrollér, at det dækker dem alle.",
             terms.join(" ")
         ),
-        Note::Obstacle(found) => {
-            let (what, next) = obstacle(found);
-            format!("{what} {next}")
-        }
         Note::Unquoted => "Taget fra den TXT-record, der skulle være SPF, uden det, der står om den: anførselstegn, omvendte skråstreger eller mellemrum. Erstat den.".to_owned(),
         Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
     }
@@ -546,7 +542,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item, row.own_server), role),
+                row.role.map_or(why(row.item, table.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)
@@ -554,7 +550,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
             if let Some(url) = &row.alternative {
                 let _ = writeln!(body, "   Eller i stedet for recorden: en tom tekstfil på {url}");
             }
-            for text in row.notes.iter().map(|note| Lang::Da.note(note)) {
+            for text in row.remarks(Lang::Da) {
                 let _ = writeln!(body, "   Bemærk: {text}");
             }
         }

@@ -349,7 +349,7 @@ fn included(fault: &str) -> &'static str {
 }
 
 /// What keeps an SPF record from working that is to be published, and what to do first.
-fn obstacle(obstacle: &Obstacle) -> (String, String) {
+pub(super) fn obstacle(obstacle: &Obstacle) -> (String, String) {
     match obstacle {
         Obstacle::Lookups { count } => (
             format!("The record to publish needs {count} DNS lookups, and receivers stop at 10: it would fail."),
@@ -511,10 +511,6 @@ pub(super) fn note(note: &Note) -> String {
             "The domain has no SPF record today. \"{}\" stands for your own mail servers: check that it covers all of them.",
             terms.join(" ")
         ),
-        Note::Obstacle(found) => {
-            let (what, next) = obstacle(found);
-            format!("{what} {next}")
-        }
         Note::Unquoted => "Taken from the TXT record that was meant to be SPF, without what stands around it: quotation marks, backslashes or blanks. Replace that one.".to_owned(),
         Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
     }
@@ -540,7 +536,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item, row.own_server), role),
+                row.role.map_or(why(row.item, table.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)
@@ -548,7 +544,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
             if let Some(url) = &row.alternative {
                 let _ = writeln!(body, "   Or, instead of the record: an empty text file at {url}");
             }
-            for text in row.notes.iter().map(|note| Lang::En.note(note)) {
+            for text in row.remarks(Lang::En) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }
