@@ -76,16 +76,16 @@ pub struct Row {
     /// What else to know.
     #[serde(skip)]
     pub notes: Vec<Note>,
-    /// What keeps receivers from using it.
+    /// What keeps receivers from using it: to be mended before it is published, or in it where it is present.
     #[serde(skip)]
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Row {
-    /// What else to know, and what is to be mended first: a line each.
+    /// What else to know, and what is to be mended: a line each.
     pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
         let notes = self.notes.iter().map(move |note| lang.note(note));
-        notes.chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle)))
+        notes.chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
     }
 }
 
@@ -96,6 +96,11 @@ impl Table {
             && self.broken_keys.is_empty()
             && self.mailjet_key_unset.is_none()
             && self.rotation_unreadable.is_none()
+    }
+
+    /// Whether the customer has nothing left to do, as far as is known of all of it.
+    pub fn is_done(&self) -> bool {
+        self.is_whole() && self.rows.iter().all(|row| row.present && row.obstacles.is_empty())
     }
 }
 
@@ -144,10 +149,10 @@ pub async fn table(
 
     let mut unknown = proposal.is_none();
     if let Some(Proposal { merged, obstacles }) = proposal {
-        let present = !merged.changed && obstacles.is_empty();
+        let present = !merged.changed;
         let row = row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record);
         // An own server's record that works needs nothing from us.
-        if !(own_server && present) {
+        if !(own_server && present && obstacles.is_empty()) {
             rows.push(Row { present, notes: merged.notes, obstacles, ..row });
         }
     }

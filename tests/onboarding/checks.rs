@@ -161,6 +161,29 @@ async fn the_records_to_publish_go_by_the_same_look_at_dns_as_the_check() {
     assert_eq!(asked(), by_check);
 }
 
+#[tokio::test]
+async fn nobody_is_asked_to_publish_the_spf_record_that_stands_there() {
+    for (record, ours, to_mend) in [
+        ("v=spf1 include:spf.webcrm.com -all", "v=spf1 -all", None),
+        ("v=spf1 include:gone.dk include:spf.webcrm.com -all", "v=spf1 ip4:40.74.40.57 -all", Some("gone.dk")),
+    ] {
+        let zone = format!("good.dk TXT \"{record}\"\nspf.webcrm.com TXT \"{ours}\"");
+        let customer = customer("test-as", "Test A/S", &["good.dk"], mailjet());
+        let directory = directory(vec![customer.clone()]);
+        let checker = checker(settings(), Arc::new(FixedZone::parse(&zone).unwrap()));
+        let table = records::table(&checker, &directory, &customer, &domain("good.dk"), Timestamp::now()).await;
+        let row = table.rows.iter().find(|row| row.item == Item::Spf).expect("a row for SPF");
+        assert!(row.present && !table.is_done(), "{row:?}");
+        let [text, zone, mail] = texts(&table);
+        assert!(zone.contains(&format!("\n; good.dk. 3600 IN TXT \"{record}\"")), "{zone}");
+        assert!(!mail.contains(record), "{mail}");
+        for text in [text, zone, mail] {
+            assert_eq!(text.contains("gone.dk, "), to_mend.is_some(), "{text}");
+            assert!(!text.contains("spf.webcrm.com,"), "webCRM's own to mend: {text}");
+        }
+    }
+}
+
 fn texts(table: &Table) -> [String; 3] {
     let mail = Lang::Da.mail("x", std::slice::from_ref(table)).1;
     [records::text(table, Lang::En), records::zone(table, Lang::Da), mail]

@@ -18,7 +18,7 @@ use crate::smtp::Domain;
 pub struct Proposal {
     /// The record, and how it differs from what is published.
     pub merged: Merged,
-    /// Why receivers could not use it.
+    /// Why receivers could not use it; where it stays as it is, only what the customer can mend.
     pub obstacles: Vec<Obstacle>,
 }
 
@@ -96,10 +96,12 @@ pub async fn proposal(
         None => merge(published, include, &own),
     };
     // A record that stays as it is stops no mail of ours unless the check says so.
-    let obstacles = match merged.changed || check.severity() == Severity::Fault {
+    let mut obstacles = match merged.changed || check.severity() == Severity::Fault {
         true => obstacles(resolver, settings, domain, &merged.record).await,
         false => Vec::new(),
     };
+    // With nothing to publish, nothing waits for it either; that ours is broken, the check says.
+    obstacles.retain(|obstacle| merged.changed || !matches!(obstacle, Obstacle::Ours { .. }));
     Some(Proposal { merged, obstacles })
 }
 

@@ -159,7 +159,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
-        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle, false),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så kun mail til jeres egne folk kan lide under det."
@@ -345,34 +345,36 @@ fn included(fault: &str) -> &'static str {
     }
 }
 
-/// What keeps an SPF record from working that is to be published, and what to do first.
-pub(super) fn obstacle(obstacle: &Obstacle) -> (String, String) {
+/// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
+pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
+    let (record, fails, first) = match present {
+        true => ("Den record, I har,", "den fejler", ""),
+        false => ("Den record, der skal oprettes,", "den ville fejle", " først"),
+    };
     match obstacle {
         Obstacle::Lookups { count } => (
-            format!(
-                "Den record, der skal oprettes, kræver {count} DNS-opslag, og modtagerne stopper ved 10: den ville fejle."
-            ),
-            "Fjern først includes, der ikke bruges mere, eller skriv adresser i stedet.".into(),
+            format!("{record} kræver {count} DNS-opslag, og modtagerne stopper ved 10: {fails}."),
+            format!("Fjern{first} includes, der ikke bruges mere, eller skriv adresser i stedet."),
         ),
         Obstacle::Voids { count } => (
-            format!(
-                "Den record, der skal oprettes, spørger efter {count} navne uden adresse, og modtagerne stopper efter 2: den ville fejle."
-            ),
-            "Fjern først de led, hvis navne ingen adresse har.".into(),
+            format!("{record} spørger efter {count} navne uden adresse, og modtagerne stopper efter 2: {fails}."),
+            format!("Fjern{first} de led, hvis navne ingen adresse har."),
         ),
         Obstacle::Exchanges { domain } => (
-            format!(
-                "Den record, der skal oprettes, har mx for {domain}, som har mere end 10 mailservere: den ville fejle."
-            ),
-            "Skriv først deres adresser i stedet for mx.".into(),
+            format!("{record} har mx for {domain}, som har mere end 10 mailservere: {fails}."),
+            format!("Skriv{first} deres adresser i stedet for mx."),
         ),
         Obstacle::Included { domain, fault } => (
-            format!("Den record, der skal oprettes, henviser til {domain}, {}: den ville fejle.", included(fault)),
-            "Fjern først den include eller redirect, eller få den rettet.".into(),
+            format!("{record} henviser til {domain}, {}: {fails}.", included(fault)),
+            format!("Fjern{first} den include eller redirect, eller få den rettet."),
         ),
         Obstacle::Ours { include } => (
-            format!("Den record, der skal oprettes, inkluderer {include}, som ikke selv tillader os at sende lige nu."),
-            "Det skal webCRM rette, ikke kunden; opret recorden derefter.".into(),
+            format!("{record} inkluderer {include}, som ikke selv tillader os at sende lige nu."),
+            match present {
+                true => "Det skal webCRM rette, ikke kunden.",
+                false => "Det skal webCRM rette, ikke kunden; opret recorden derefter.",
+            }
+            .into(),
         ),
     }
 }
@@ -554,13 +556,19 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Bemærk: {text}");
             }
         }
+        for row in table.rows.iter().filter(|row| row.present && !row.obstacles.is_empty()) {
+            let _ = write!(body, "\n{}: der er noget at rette i den record, I har på {}.\n", item(row.item), row.host);
+            for text in row.remarks(Lang::Da) {
+                let _ = writeln!(body, "   {text}");
+            }
+        }
         if let Some(host) = &table.mailjet_key_to_come {
             let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
         }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.is_whole() && table.rows.iter().all(|row| row.present) {
+        if table.is_done() {
             let _ = write!(body, "\nAlt er allerede oprettet. Mange tak.\n");
         }
     }

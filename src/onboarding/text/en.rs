@@ -158,7 +158,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
-        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle, false),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF does not allow {ip}. Mail leaves through your own server, so only mail to your own people can suffer from it."
@@ -348,32 +348,36 @@ fn included(fault: &str) -> &'static str {
     }
 }
 
-/// What keeps an SPF record from working that is to be published, and what to do first.
-pub(super) fn obstacle(obstacle: &Obstacle) -> (String, String) {
+/// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
+pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
+    let (record, fails, remove, write) = match present {
+        true => ("The record you have", "it fails", "Remove", "Write"),
+        false => ("The record to publish", "it would fail", "First remove", "First write"),
+    };
     match obstacle {
         Obstacle::Lookups { count } => (
-            format!("The record to publish needs {count} DNS lookups, and receivers stop at 10: it would fail."),
-            "First remove includes that are not used any more, or write addresses in their place.".into(),
+            format!("{record} needs {count} DNS lookups, and receivers stop at 10: {fails}."),
+            format!("{remove} includes that are not used any more, or write addresses in their place."),
         ),
         Obstacle::Voids { count } => (
-            format!(
-                "The record to publish asks for {count} names without an address, and receivers stop after 2: it would fail."
-            ),
-            "First remove terms whose names have no address.".into(),
+            format!("{record} asks for {count} names without an address, and receivers stop after 2: {fails}."),
+            format!("{remove} terms whose names have no address."),
         ),
         Obstacle::Exchanges { domain } => (
-            format!(
-                "The record to publish has an mx for {domain}, which has more than 10 mail exchangers: it would fail."
-            ),
-            "First write their addresses instead of mx.".into(),
+            format!("{record} has an mx for {domain}, which has more than 10 mail exchangers: {fails}."),
+            format!("{write} their addresses instead of mx."),
         ),
         Obstacle::Included { domain, fault } => (
-            format!("The record to publish leads to {domain}, {}: it would fail.", included(fault)),
-            "First remove that include or redirect, or have it mended.".into(),
+            format!("{record} leads to {domain}, {}: {fails}.", included(fault)),
+            format!("{remove} that include or redirect, or have it mended."),
         ),
         Obstacle::Ours { include } => (
-            format!("The record to publish includes {include}, which does not let us send at present."),
-            "This is for webCRM to mend, not for the customer; publish the record afterwards.".into(),
+            format!("{record} includes {include}, which does not let us send at present."),
+            match present {
+                true => "This is for webCRM to mend, not for the customer.",
+                false => "This is for webCRM to mend, not for the customer; publish the record afterwards.",
+            }
+            .into(),
         ),
     }
 }
@@ -548,13 +552,24 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }
+        for row in table.rows.iter().filter(|row| row.present && !row.obstacles.is_empty()) {
+            let _ = write!(
+                body,
+                "\n{}: something is to be mended in the record you have at {}.\n",
+                item(row.item),
+                row.host
+            );
+            for text in row.remarks(Lang::En) {
+                let _ = writeln!(body, "   {text}");
+            }
+        }
         if let Some(host) = &table.mailjet_key_to_come {
             let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
         }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.is_whole() && table.rows.iter().all(|row| row.present) {
+        if table.is_done() {
             let _ = write!(body, "\nEverything is published already. Thank you.\n");
         }
     }

@@ -126,9 +126,9 @@ impl Lang {
         visible(&by_language!(self, note(note))).into_owned()
     }
 
-    /// What keeps an SPF record from working, and what to do first: one line.
-    pub fn obstacle(self, obstacle: &Obstacle) -> String {
-        let (what, next) = by_language!(self, obstacle(obstacle));
+    /// What keeps an SPF record from working that is `present`, or is to be published, and what to do: one line.
+    pub fn obstacle(self, obstacle: &Obstacle, present: bool) -> String {
+        let (what, next) = by_language!(self, obstacle(obstacle, present));
         visible(&format!("{what} {next}")).into_owned()
     }
 

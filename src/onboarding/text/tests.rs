@@ -151,8 +151,11 @@ fn obstacles() -> Vec<Obstacle> {
 fn what_is_to_be_done_before_a_record_is_published_names_what_it_speaks_of() {
     for obstacle in obstacles() {
         for lang in BOTH {
-            let note = lang.obstacle(&obstacle);
-            assert!(note.contains("17") || note.contains("domain.example"), "{note}");
+            let [to_come, there] = [false, true].map(|present| lang.obstacle(&obstacle, present));
+            assert_ne!(to_come, there);
+            for note in [to_come, there] {
+                assert!(note.contains("17") || note.contains("domain.example"), "{note}");
+            }
         }
     }
 }
