@@ -3,7 +3,7 @@
 //!
 //! A domain is due at the time its state says (see [`DomainState::next_check`](super::state::DomainState::next_check)); a few
 //! are checked at once. Settings that a reload replaces ([`Monitor::settings`]) hold from the next round on.
-//! If results cannot be kept, an alert says so and the standing as seen is used all the same.
+//! If results cannot be kept, an alert says so and the standing as seen is used all the same, until a later one is kept.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -51,6 +51,8 @@ struct Watched {
     owner: CustomerId,
     due: Timestamp,
     standing: Standing,
+    /// When it was last checked, where that could not be kept: what the disk says from before then is older.
+    unkept: Option<Timestamp>,
 }
 
 impl Monitor {
@@ -171,8 +173,12 @@ impl Monitor {
                 owner: CustomerId::new(&state.customer),
                 due: state.next_check(&self.checker.settings, at_random()),
                 standing: Standing::default(),
+                unkept: None,
             };
-            self.watched.entry(domain.clone()).or_insert_with(new).standing = state.standing();
+            let known = self.watched.entry(domain.clone()).or_insert_with(new);
+            if known.unkept.is_none_or(|at| at.as_millis() < state.last_checked) {
+                (known.standing, known.unkept) = (state.standing(), None);
+            }
         }
         self.states = states;
         self.publish();
@@ -197,7 +203,7 @@ impl Monitor {
                 let soonest =
                     report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
                 let due = state.next_check(&settings, at_random()).max(soonest);
-                self.watch(customer, &report.domain, due, state.standing());
+                self.watch(customer, &report.domain, due, state.standing(), None);
                 self.states.insert(report.domain.clone(), state);
                 changes.iter().for_each(|change| self.tell(customer, report, change));
             }
@@ -209,13 +215,22 @@ impl Monitor {
                 let known = known.map(|it| it.standing).unwrap_or_default();
                 // What was verified stays so: nobody can say how long it has been away.
                 let seen = Requirement::ALL.into_iter().filter(|r| report.standing().has(*r));
-                self.watch(customer, &report.domain, due, seen.fold(known, Standing::with));
+                let standing = seen.fold(known, Standing::with);
+                self.watch(customer, &report.domain, due, standing, Some(report.checked_at));
             }
         }
     }
 
-    fn watch(&mut self, customer: &Customer, domain: &Domain, due: Timestamp, standing: Standing) {
-        let before = self.watched.insert(domain.clone(), Watched { owner: customer.id.clone(), due, standing });
+    fn watch(
+        &mut self,
+        customer: &Customer,
+        domain: &Domain,
+        due: Timestamp,
+        standing: Standing,
+        unkept: Option<Timestamp>,
+    ) {
+        let watched = Watched { owner: customer.id.clone(), due, standing, unkept };
+        let before = self.watched.insert(domain.clone(), watched);
         if before.map(|it| it.standing) != Some(standing) {
             self.publish();
         }
@@ -358,6 +373,33 @@ mod tests {
         assert!(rig.standings.get(&domain()).has(Requirement::Spf));
         assert!(rig.events.recent_alerts().is_empty());
         assert_eq!(rig.monitor.round(at(1000) + Duration::from_secs(60)).await, 0, "a dead server is not hammered");
+    }
+
+    #[tokio::test]
+    async fn a_standing_that_cannot_be_kept_holds_until_a_later_one_is() {
+        let mut rig = rig();
+        let spf = |rig: &Rig| rig.standings.get(&domain()).has(Requirement::Spf);
+        rig.zone.remove("test.dk", Kind::Txt);
+        rig.monitor.round(at(0)).await;
+        assert!(!spf(&rig));
+        // Nobody locks a folder. A mode would not do: root writes whatever it is.
+        let lock = rig._dir.path().join("domains/.lock");
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::create_dir(&lock).unwrap();
+        rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+        rig.monitor.round(at(7)).await;
+        assert_eq!(rig.monitor.counters().unkept.get(), 1);
+        assert!(spf(&rig), "as seen");
+        assert_eq!(rig.monitor.round(at(7) + Duration::from_secs(30)).await, 0, "not due");
+        assert!(spf(&rig), "what the disk says is older");
+        std::fs::remove_dir(&lock).unwrap();
+        rig.zone.remove("test.dk", Kind::Txt);
+        let checker = rig.monitor.checker.clone();
+        let customer = rig.directory.load().by_domain(&domain()).unwrap().clone();
+        let report = checker.check(&rig.directory.load(), &customer, &domain(), at(8)).await;
+        rig.monitor.store.record(&customer.id, &report, &checker.settings).unwrap();
+        rig.monitor.round(at(8) + Duration::from_secs(30)).await;
+        assert!(!spf(&rig), "what `domain check` kept is newer");
     }
 
     #[tokio::test]
