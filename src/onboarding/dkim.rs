@@ -142,7 +142,8 @@ fn compare(check: &mut Check, host: String, published: Published, value: &str) {
     }
 }
 
-/// Whatever is wrong with a key whose value nobody here knows, the customer cannot mend it: the one next step is to get the value.
+/// Whatever is wrong with a key whose value nobody here knows, the customer cannot mend it: the one next step is to get the
+/// value.
 fn without_value(check: &mut Check, host: String, domain: &Domain, published: Published) {
     let domain = domain.to_string();
     let why = match published {

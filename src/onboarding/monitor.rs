@@ -170,8 +170,8 @@ impl Monitor {
         directory.customers().flat_map(of).collect()
     }
 
-    /// Forgets domains that are gone or have moved to another customer, and takes in what the disk says: `postbud domain check` writes
-    /// there too.
+    /// Forgets domains that are gone or have moved to another customer, and takes in what the disk says: `postbud domain
+    /// check` writes there too.
     fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
         let directory = self.directory.load();
         self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
