@@ -73,6 +73,7 @@ pub fn single(value: &[u8]) -> Result<Mailbox, AddressError> {
 
 struct Cursor<'a> {
     text: &'a [u8],
+    /// Never past the end of `text`.
     pos: usize,
 }
 
@@ -88,7 +89,10 @@ impl Cursor<'_> {
             match b {
                 b'(' => depth += 1,
                 b')' if depth > 0 => depth -= 1,
-                b'\\' if depth > 0 => self.pos += 1,
+                b'\\' if depth > 0 => {
+                    self.quoted_pair();
+                    continue;
+                }
                 b' ' | b'\t' | b'\r' | b'\n' => {}
                 _ if depth > 0 => {}
                 _ => return Ok(()),
@@ -107,10 +111,15 @@ impl Cursor<'_> {
                     self.pos += 1;
                     return Ok(());
                 }
-                Some(b'\\') => self.pos += 2,
+                Some(b'\\') => self.quoted_pair(),
                 Some(_) => self.pos += 1,
             }
         }
+    }
+
+    /// A backslash and what it quotes (RFC 5322 §3.2.1); at the end of the text there may be nothing to quote.
+    fn quoted_pair(&mut self) {
+        self.pos = (self.pos + 2).min(self.text.len());
     }
 
     /// Atoms and dots in a row; at least one octet.
@@ -219,6 +228,8 @@ mod tests {
             (b" a@test.dk.(x)evil.dk", AddressError::Form(Domain::parse("test.dk").unwrap())),
             (b" \"a <a@test.dk>", AddressError::Syntax),
             (b" (a <a@test.dk>", AddressError::Syntax),
+            (b" a@test.dk (\\", AddressError::Syntax),
+            (b" \"a\\", AddressError::Syntax),
             (b" <a@test.dk", AddressError::Syntax),
             (b" <>", AddressError::Syntax),
             (b" just a name", AddressError::Syntax),

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::finding::{Check, DkimFlaw, Finding, Item, Need, Severity};
+use super::finding::{Check, DkimFlaw, Finding, Item, Need, NoKey, Severity};
 use super::rotation::{Shown, Wanted};
-use super::{Settings, doubled};
+use super::{Seen, Settings, doubled};
 use crate::customer::SigningDomain;
 use crate::dkim::record::Finding as Flaw;
 use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
@@ -35,8 +35,8 @@ pub async fn check(
     check
 }
 
-/// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): where the RSA key is
-/// good, nothing about the second one keeps mail from passing.
+/// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): only where the RSA key
+/// is known to fail does mail rest on the second one.
 async fn all(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, signer: &Signer) {
     let mut places = Vec::new();
     for profile in signer.profiles_of(domain) {
@@ -44,13 +44,18 @@ async fn all(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, signer
         one(&mut place, resolver, domain, &profile.selector, &profile.key).await;
         places.push((profile.key.key_type(), place));
     }
-    let first_works = places.iter().any(|(kind, place)| *kind == KeyType::Rsa && place.severity() <= Severity::Warning);
+    let first = places.iter().filter(|(kind, _)| *kind == KeyType::Rsa).map(|(_, place)| place.severity()).min();
+    let rests_on_second = first.is_none_or(|severity| severity == Severity::Fault);
+    let first_known = first != Some(Severity::Unknown);
     for (kind, place) in places {
         check.found.extend(place.found);
         check.expected.extend(place.expected);
         for finding in place.findings {
-            let counts = kind == KeyType::Rsa || !first_works || finding.severity() <= Severity::Warning;
-            check.say(if counts { finding } else { Finding::DkimSecond { said: Box::new(finding) } });
+            let counts = kind == KeyType::Rsa || rests_on_second || finding.severity() <= Severity::Warning;
+            check.say(match counts {
+                true => finding,
+                false => Finding::DkimSecond { said: Box::new(finding), first_known },
+            });
         }
     }
 }
@@ -83,8 +88,10 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
             record
         }
         nothing => {
-            if nothing == Published::Missing {
-                check.say(Finding::DkimMissing { host });
+            match nothing {
+                Published::Missing => check.say(Finding::DkimMissing { host }),
+                Published::Several(count) => check.say(Finding::DkimSeveral { host, count }),
+                Published::One(_) | Published::Unknown => {}
             }
             return check.expected.push(expected);
         }
@@ -109,31 +116,58 @@ pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
     let host = key_host(&settings.mailjet_selector, domain);
     let published = published(&mut check, resolver, domain, &host).await;
-    if let Published::One(record) = &published {
-        mailjets_flaws(&mut check, &host, record);
+    match settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref()) {
+        Some(value) => compare(&mut check, host, published, value),
+        None => without_value(&mut check, host, domain, published),
     }
-    let Some(value) = settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref()) else {
-        let domain = domain.to_string();
-        match published {
-            Published::Unknown => {}
-            Published::One(record) if record.is_usable_for_others() => {
-                check.say(Finding::MailjetKeyUnset { host, domain })
-            }
-            _ => check.say(Finding::MailjetKeyMissing { host, domain }),
-        }
-        return check;
-    };
+    check
+}
+
+fn compare(check: &mut Check, host: String, published: Published, value: &str) {
     check.expected.push(format!("{host} TXT \"{value}\""));
     match published {
         Published::Missing => check.say(Finding::DkimMissing { host }),
-        Published::One(record) if record.public_key.is_empty() => {}
-        Published::One(record) if record.public_key != KeyRecord::parse(value).public_key => {
-            check.say(Finding::DkimMismatch { host });
+        Published::Several(count) => check.say(Finding::DkimSeveral { host, count }),
+        Published::Unknown => {}
+        Published::One(record) => {
+            mailjets_flaws(check, &host, &record);
+            if record.public_key.is_empty() {
+                // Already said, and nothing to compare.
+            } else if record.public_key != KeyRecord::parse(value).public_key {
+                check.say(Finding::DkimMismatch { host });
+            } else if record.is_usable_for_others() {
+                check.say(Finding::DkimGood { host });
+            }
         }
-        Published::One(record) if record.is_usable_for_others() => check.say(Finding::DkimGood { host }),
-        _ => {}
     }
-    check
+}
+
+/// Whatever is wrong with a key whose value nobody here knows, the customer cannot mend it: the one next step is to get the
+/// value.
+fn without_value(check: &mut Check, host: String, domain: &Domain, published: Published) {
+    let domain = domain.to_string();
+    let why = match published {
+        Published::Unknown => return,
+        Published::One(record) if record.is_usable_for_others() => {
+            mailjets_flaws(check, &host, &record);
+            return check.say(Finding::MailjetKeyUnset { host, domain });
+        }
+        Published::Missing => NoKey::Missing,
+        Published::Several(count) => NoKey::Several { count },
+        Published::One(record) => {
+            let fatal = record.findings.into_iter().filter(Flaw::is_fatal_to_others);
+            NoKey::Flawed { flaws: fatal.map(DkimFlaw).collect() }
+        }
+    };
+    check.say(Finding::MailjetKeyMissing { host, domain, why });
+}
+
+/// How the key was seen, as far as DMARC may rest on it: one that nobody can compare may be anybody's.
+pub fn seen(check: &Check) -> Seen {
+    match check.findings.iter().any(|finding| matches!(finding, Finding::MailjetKeyUnset { .. })) {
+        true => Seen::Unknown,
+        false => check.severity().into(),
+    }
 }
 
 /// What stands at a key's host.
@@ -141,16 +175,15 @@ pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
 enum Published {
     /// One record; its flaws are the caller's to say.
     One(KeyRecord),
-    /// Several, as is said: receivers take any.
-    Several,
-    /// None; whether it stands elsewhere is said.
+    /// So many: receivers take any.
+    Several(usize),
+    /// None. Whether it stands elsewhere is said.
     Missing,
     /// The name server did not answer, as is said.
     Unknown,
 }
 
-/// The record at `host`; says what is wrong where there is not exactly one. What to do where there is none is the caller's to
-/// say.
+/// The record at `host`; says where a missing one stands instead, and why it is not known. What to do is the caller's to say.
 async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Published {
     let texts = match resolver.txt(host).await {
         Ok(texts) => texts,
@@ -180,10 +213,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
         }
         [one] => Published::One(KeyRecord::parse(one)),
         // RFC 6376 §3.6.2.2: the result is undefined, and receivers take any.
-        several => {
-            check.say(Finding::DkimSeveral { host: host.to_owned(), count: several.len() });
-            Published::Several
-        }
+        several => Published::Several(several.len()),
     }
 }
 
@@ -200,13 +230,11 @@ fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     }
 }
 
-/// A short key of Mailjet's is nothing that the customer can mend, and receivers accept it.
+/// A short key of Mailjet's is nothing that the customer can mend.
 fn mailjets_flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     for flaw in &record.findings {
         check.say(match flaw {
-            Flaw::Weak(bits) if !flaw.is_fatal_to_others() => {
-                Finding::MailjetKeyShort { host: host.to_owned(), bits: *bits }
-            }
+            Flaw::Weak(bits) => Finding::MailjetKeyShort { host: host.to_owned(), bits: *bits },
             flaw => Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) },
         });
     }
@@ -260,9 +288,15 @@ mod tests {
         zone.add_txt(&record.name, &record.value);
         let found = look().await;
         let missing = Finding::DkimMissing { host: "two._domainkey.test.dk".to_owned() };
-        assert!(found.findings.contains(&Finding::DkimSecond { said: Box::new(missing) }), "{:?}", found.findings);
+        let second = |first_known| Finding::DkimSecond { said: Box::new(missing.clone()), first_known };
+        assert!(found.findings.contains(&second(true)), "{:?}", found.findings);
         assert_eq!(found.severity(), Severity::Warning);
         assert!(found.expected[0].starts_with("two._domainkey.test.dk TXT"), "{:?}", found.expected);
+        zone.fail("one._domainkey.test.dk");
+        let found = look().await;
+        assert_eq!(found.severity(), Severity::Unknown, "{:?}", found.findings);
+        assert!(found.findings.contains(&second(false)), "{:?}", found.findings);
+        zone.heal("one._domainkey.test.dk");
         zone.fail("two._domainkey.test.dk");
         assert_eq!(look().await.severity(), Severity::Warning, "what carries the mail is known");
     }
@@ -280,6 +314,37 @@ mod tests {
             let found = mailjet(&zone, &settings, &domain).await;
             assert_eq!(found.severity(), Severity::Hint, "{:?}", found.findings);
             assert!(found.findings.contains(&Finding::MailjetKeyShort { host: host.clone(), bits: 1024 }));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_to_publish_a_value_of_mailjets_that_is_not_shown() {
+        use crate::onboarding::Lang;
+        const OF_512_BITS: &str = "v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK+QULqwLTV+h2gnf6flCljRVsLKzvZtUW+4eO/NudOSOMYTzmd06wGoyuLhM+aqqsxpOaHBoIOdmgO0+NZBp68CAwEAAQ==";
+        let domain = Domain::parse("test.dk").unwrap();
+        let good = SigningKey::generate_rsa(2048).unwrap();
+        let good = crate::dkim::record::render(&domain, &Selector::parse("mailjet").unwrap(), &good).unwrap().value;
+        let missing = |why| Finding::MailjetKeyMissing {
+            host: "mailjet._domainkey.test.dk".to_owned(),
+            domain: "test.dk".to_owned(),
+            why,
+        };
+        let flawed = |flaw| NoKey::Flawed { flaws: vec![DkimFlaw(flaw)] };
+        for (published, why) in [
+            (vec![], NoKey::Missing),
+            (vec!["v=DKIM1; p=".to_owned()], flawed(Flaw::Revoked)),
+            (vec![good.replace("DKIM1", "DKIM2")], flawed(Flaw::Version("DKIM2".to_owned()))),
+            (vec![format!("{good}; k=rsa")], flawed(Flaw::Duplicate("k".to_owned()))),
+            (vec![OF_512_BITS.to_owned()], flawed(Flaw::Weak(512))),
+            (vec![good.clone(), "v=DKIM1; p=".to_owned()], NoKey::Several { count: 2 }),
+        ] {
+            let zone = FixedZone::new();
+            published.iter().for_each(|text| zone.add_txt("mailjet._domainkey.test.dk", text));
+            let found = mailjet(&zone, &Settings::default(), &domain).await;
+            assert_eq!((&found.findings[..], found.expected.len()), (&[missing(why)][..], 0), "{published:?}");
+            for (lang, shown) in [(Lang::En, "shown"), (Lang::Da, "viste")] {
+                assert!(!lang.finding(&found.findings[0]).next.contains(shown), "{published:?}");
+            }
         }
     }
 

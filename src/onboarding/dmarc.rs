@@ -375,10 +375,15 @@ async fn look(
     reports(check, resolver, &record, at, &host).await?;
 
     // Our d= is the From domain itself, and Mailjet's too, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
+    let spf_aligns = path == Path::Mailjet { alias: true } && !record.strict_spf;
     match dkim {
         Seen::Verified => check.say(Finding::DmarcDkimAligned { domain: name.to_owned() }),
         Seen::Missing if policy > Policy::None => {
-            check.say(Finding::DmarcWithoutDkim { policy: policy.as_str().to_owned(), key: path.key() });
+            let (policy, key) = (policy.as_str().to_owned(), path.key());
+            check.say(match spf_aligns {
+                true => Finding::DmarcOnSpfAlone { policy, key },
+                false => Finding::DmarcWithoutDkim { policy, key },
+            });
         }
         Seen::Missing | Seen::Unknown => {}
     }
@@ -580,6 +585,20 @@ mod tests {
         assert!(findings.contains(&Finding::DmarcSpfStrict { alias: "bnc3.test.dk".into() }));
         let findings = run(zone, "test.dk", Path::Mailjet { alias: false }, Seen::Verified);
         assert!(findings.contains(&Finding::DmarcSpfUnaligned { alias: "bnc3.test.dk".into() }));
+    }
+
+    #[test]
+    fn a_policy_hits_only_what_is_forwarded_where_spf_aligns() {
+        let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; rua=mailto:d@test.dk\"";
+        let (policy, key) = (|| "reject".to_owned(), Item::MailjetDkim);
+        for (alias, said) in [
+            (true, Finding::DmarcOnSpfAlone { policy: policy(), key }),
+            (false, Finding::DmarcWithoutDkim { policy: policy(), key }),
+        ] {
+            let findings = run(zone, "test.dk", Path::Mailjet { alias }, Seen::Missing);
+            let hits = |f: &&Finding| matches!(f, Finding::DmarcOnSpfAlone { .. } | Finding::DmarcWithoutDkim { .. });
+            assert_eq!(findings.iter().filter(hits).collect::<Vec<_>>(), [&said]);
+        }
     }
 
     #[test]

@@ -179,13 +179,13 @@ pub enum Finding {
     DkimRotatingUnanswered { host: String, reason: String },
     /// What is known of a change of keys cannot be read.
     DkimRotationUnreadable { reason: String },
-    /// Something is wrong with the key of the second signature, while the first one verifies.
-    DkimSecond { said: Box<Finding> },
+    /// Something is wrong with the key of the second signature, while the first one verifies, or nobody knows whether it does.
+    DkimSecond { said: Box<Finding>, first_known: bool },
     /// Our private key cannot be used.
     DkimKeyUnusable { reason: String },
     /// No key of Mailjet's that can be used, and its value is not configured, so that nobody can be told it.
-    MailjetKeyMissing { host: String, domain: String },
-    /// Fewer bits than ours have, and as many as receivers accept.
+    MailjetKeyMissing { host: String, domain: String, why: NoKey },
+    /// Fewer bits than ours have; with fewer than 1024 receivers do not accept it.
     MailjetKeyShort { host: String, bits: usize },
     /// A key that can be used; its value is not configured, so that nobody knows whether it is Mailjet's.
     MailjetKeyUnset { host: String, domain: String },
@@ -220,6 +220,8 @@ pub enum Finding {
     DmarcTesting,
     /// Policy stands, the key that counts does not: receivers act on it against our mail.
     DmarcWithoutDkim { policy: String, key: Item },
+    /// The same, but the return path passes and aligns: SPF carries DMARC alone, and does not outlive a forwarding.
+    DmarcOnSpfAlone { policy: String, key: Item },
     /// Our signature aligns.
     DmarcDkimAligned { domain: String },
     /// SPF adds nothing to DMARC without the alias.
@@ -252,6 +254,24 @@ pub enum Finding {
 
     /// Mail to the customer's own people comes from outside.
     InternalMail { ip: String, provider: Provider },
+}
+
+/// Why a host has no key that receivers can use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum NoKey {
+    /// Nothing there.
+    Missing,
+    /// More than one.
+    Several {
+        /// How many.
+        count: usize,
+    },
+    /// One that is no good.
+    Flawed {
+        /// What is wrong with it.
+        flaws: Vec<DkimFlaw>,
+    },
 }
 
 /// Something about a key record itself, as [`crate::dkim::record::Finding`] has it.
@@ -324,7 +344,6 @@ impl Finding {
             | F::ProbeSkipped { .. }
             | F::SpfWithoutUs { .. }
             | F::MailjetKeyUnset { .. }
-            | F::MailjetKeyShort { .. }
             | F::FileNotThere { .. } => Severity::Hint,
 
             F::SpfNearMiss { .. }
@@ -344,6 +363,7 @@ impl Finding {
             | F::DmarcReportsRefused { .. }
             | F::DmarcTesting
             | F::DmarcWithoutDkim { .. }
+            | F::DmarcOnSpfAlone { .. }
             | F::DmarcSpfStrict { .. }
             | F::MxNull { .. }
             | F::MxMissing { .. }
@@ -363,6 +383,11 @@ impl Finding {
                 crate::dkim::record::Finding::Testing => Severity::Warning,
                 _ => Severity::Hint,
             },
+
+            F::MailjetKeyShort { bits, .. } if crate::dkim::record::Finding::Weak(*bits).is_fatal_to_others() => {
+                Severity::Fault
+            }
+            F::MailjetKeyShort { .. } => Severity::Hint,
 
             F::Unanswered { .. } => Severity::Unknown,
 

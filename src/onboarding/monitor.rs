@@ -2,14 +2,16 @@
 //! the tier and the bulk policy, an alert where something that worked is gone.
 //!
 //! A domain is due at the time its state says (see [`DomainState::next_check`](super::state::DomainState::next_check)); a few
-//! are checked at once. Settings that a reload replaces ([`Monitor::settings`]) hold from the next round on.
-//! If results cannot be kept, an alert says so and the standing as seen is used all the same.
+//! are checked at once. A reload ([`Monitor::settings`]) ends the standing of a domain that is another customer's now, and begins
+//! the next round; its settings hold from then on.
+//! If results cannot be kept, an alert says so and the standing as seen is used all the same, until a later one is kept.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +28,7 @@ use crate::time::Timestamp;
 
 /// Checked at the same time.
 const AT_ONCE: usize = 4;
-/// How long the monitor sleeps at most, so that it hears of a reload.
+/// How long the monitor sleeps at most, so that it sees what `postbud domain check` has kept.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// The task.
@@ -37,7 +39,8 @@ pub struct Monitor {
     events: Events,
     store: Store,
     counters: Counters,
-    settings: Arc<ArcSwap<Settings>>,
+    settings: watch::Sender<Arc<Settings>>,
+    reloaded: watch::Receiver<Arc<Settings>>,
     watched: HashMap<Domain, Watched>,
     /// As they stand on disk.
     states: HashMap<Domain, DomainState>,
@@ -51,6 +54,8 @@ struct Watched {
     owner: CustomerId,
     due: Timestamp,
     standing: Standing,
+    /// When it was last checked, where that could not be kept: what the disk says from before then is older.
+    unkept: Option<Timestamp>,
 }
 
 impl Monitor {
@@ -58,8 +63,10 @@ impl Monitor {
     /// back to the start.
     pub fn new(checker: Checker, directory: Arc<ArcSwap<Directory>>, standings: Standings, events: Events) -> Self {
         let store = Store::new(&checker.settings);
+        let (settings, reloaded) = watch::channel(Arc::clone(&checker.settings));
         let mut monitor = Monitor {
-            settings: Arc::new(ArcSwap::new(Arc::clone(&checker.settings))),
+            settings,
+            reloaded,
             checker,
             directory,
             standings,
@@ -80,9 +87,9 @@ impl Monitor {
         &self.counters
     }
 
-    /// Where a reload puts new settings. The folder they name must be the same.
-    pub fn settings(&self) -> Arc<ArcSwap<Settings>> {
-        Arc::clone(&self.settings)
+    /// Where a reload puts new settings, once the directory is replaced. The folder they name must be the same.
+    pub fn settings(&self) -> watch::Sender<Arc<Settings>> {
+        self.settings.clone()
     }
 
     /// Runs until `stop`. A check under way is dropped: it has changed nothing.
@@ -92,7 +99,10 @@ impl Monitor {
             let round = async {
                 self.round(now).await;
                 let next = self.watched.values().map(|watched| watched.due).min().unwrap_or(Timestamp::NEVER);
-                tokio::time::sleep(next.since(Timestamp::now()).min(LONGEST_SLEEP)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(next.since(Timestamp::now()).min(LONGEST_SLEEP)) => {}
+                    _ = self.reloaded.changed() => {}
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -103,7 +113,7 @@ impl Monitor {
 
     /// Checks every domain that is due at `now`; gives how many.
     pub async fn round(&mut self, now: Timestamp) -> usize {
-        self.checker.settings = self.settings.load_full();
+        self.checker.settings = Arc::clone(&self.reloaded.borrow_and_update());
         let (store, domains) = (self.store.clone(), self.domains());
         match tokio::task::spawn_blocking(move || store.load_all(&domains)).await {
             Ok(read) => self.absorb(read),
@@ -121,6 +131,8 @@ impl Monitor {
         let count = due.len();
         let mut waiting = due.into_iter();
         let mut running = JoinSet::new();
+        // A reader of its own: the reload that comes now is still to begin the next round.
+        let mut reloaded = self.reloaded.clone();
         loop {
             while running.len() < AT_ONCE
                 && let Some((customer, domain)) = waiting.next()
@@ -131,10 +143,13 @@ impl Monitor {
                     (customer, report)
                 });
             }
-            match running.join_next().await {
-                None => break,
-                Some(Ok((customer, report))) => self.take(&customer, &report).await,
-                Some(Err(error)) => tracing::error!("a domain check broke off: {error}"),
+            tokio::select! {
+                joined = running.join_next() => match joined {
+                    None => break,
+                    Some(Ok((customer, report))) => self.take(&customer, &report).await,
+                    Some(Err(error)) => tracing::error!("a domain check broke off: {error}"),
+                },
+                _ = reloaded.changed() => self.publish(),
             }
         }
         self.show();
@@ -155,11 +170,11 @@ impl Monitor {
         directory.customers().flat_map(of).collect()
     }
 
-    /// Forgets domains that are gone or have moved to another customer, and takes in what the disk says: `postbud domain check` writes
-    /// there too.
+    /// Forgets domains that are gone or have moved to another customer, and takes in what the disk says: `postbud domain
+    /// check` writes there too.
     fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
         let directory = self.directory.load();
-        self.watched.retain(|domain, it| directory.by_domain(domain).is_some_and(|customer| customer.id == it.owner));
+        self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
         let unreadable: HashSet<String> = errors.iter().map(ToString::to_string).collect();
         for error in unreadable.difference(&self.unreadable) {
             self.events.alert(format!("a verdict cannot be read: {error}"));
@@ -167,12 +182,20 @@ impl Monitor {
         self.unreadable = unreadable;
         self.counters.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
         for (domain, state) in &states {
+            let owner = CustomerId::new(&state.customer);
+            if !is_owner(&directory, &owner, domain) {
+                continue;
+            }
             let new = || Watched {
-                owner: CustomerId::new(&state.customer),
+                owner,
                 due: state.next_check(&self.checker.settings, at_random()),
                 standing: Standing::default(),
+                unkept: None,
             };
-            self.watched.entry(domain.clone()).or_insert_with(new).standing = state.standing();
+            let known = self.watched.entry(domain.clone()).or_insert_with(new);
+            if known.unkept.is_none_or(|at| at.as_millis() < state.last_checked) {
+                (known.standing, known.unkept) = (state.standing(), None);
+            }
         }
         self.states = states;
         self.publish();
@@ -180,6 +203,10 @@ impl Monitor {
     }
 
     async fn take(&mut self, customer: &Arc<Customer>, report: &Report) {
+        // A reload came in between: what is said of its last customer is nothing to keep.
+        if !is_owner(&self.directory.load(), &customer.id, &report.domain) {
+            return;
+        }
         self.counters.check(report);
         let settings = Arc::clone(&self.checker.settings);
         let (store, id, kept) = (self.store.clone(), customer.id.clone(), report.clone());
@@ -197,7 +224,7 @@ impl Monitor {
                 let soonest =
                     report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
                 let due = state.next_check(&settings, at_random()).max(soonest);
-                self.watch(customer, &report.domain, due, state.standing());
+                self.watch(customer, &report.domain, due, state.standing(), None);
                 self.states.insert(report.domain.clone(), state);
                 changes.iter().for_each(|change| self.tell(customer, report, change));
             }
@@ -209,20 +236,31 @@ impl Monitor {
                 let known = known.map(|it| it.standing).unwrap_or_default();
                 // What was verified stays so: nobody can say how long it has been away.
                 let seen = Requirement::ALL.into_iter().filter(|r| report.standing().has(*r));
-                self.watch(customer, &report.domain, due, seen.fold(known, Standing::with));
+                let standing = seen.fold(known, Standing::with);
+                self.watch(customer, &report.domain, due, standing, Some(report.checked_at));
             }
         }
     }
 
-    fn watch(&mut self, customer: &Customer, domain: &Domain, due: Timestamp, standing: Standing) {
-        let before = self.watched.insert(domain.clone(), Watched { owner: customer.id.clone(), due, standing });
+    fn watch(
+        &mut self,
+        customer: &Customer,
+        domain: &Domain,
+        due: Timestamp,
+        standing: Standing,
+        unkept: Option<Timestamp>,
+    ) {
+        let watched = Watched { owner: customer.id.clone(), due, standing, unkept };
+        let before = self.watched.insert(domain.clone(), watched);
         if before.map(|it| it.standing) != Some(standing) {
             self.publish();
         }
     }
 
     fn publish(&self) {
-        self.standings.replace(self.watched.iter().map(|(domain, it)| (domain.clone(), it.standing)).collect());
+        let directory = self.directory.load();
+        let watched = self.watched.iter().filter(|(domain, it)| is_owner(&directory, &it.owner, domain));
+        self.standings.replace(watched.map(|(domain, it)| (domain.clone(), it.standing)).collect());
     }
 
     fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
@@ -241,6 +279,10 @@ impl Monitor {
             ..Event::new(EventKind::Alert, report.checked_at)
         });
     }
+}
+
+fn is_owner(directory: &Directory, customer: &CustomerId, domain: &Domain) -> bool {
+    directory.by_domain(domain).is_some_and(|owner| owner.id == *customer)
 }
 
 /// From -1 to 1.
@@ -361,6 +403,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_standing_that_cannot_be_kept_holds_until_a_later_one_is() {
+        let mut rig = rig();
+        let spf = |rig: &Rig| rig.standings.get(&domain()).has(Requirement::Spf);
+        rig.zone.remove("test.dk", Kind::Txt);
+        rig.monitor.round(at(0)).await;
+        assert!(!spf(&rig));
+        // Nobody locks a folder. A mode would not do: root writes whatever it is.
+        let lock = rig._dir.path().join("domains/.lock");
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::create_dir(&lock).unwrap();
+        rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+        rig.monitor.round(at(7)).await;
+        assert_eq!(rig.monitor.counters().unkept.get(), 1);
+        assert!(spf(&rig), "as seen");
+        assert_eq!(rig.monitor.round(at(7) + Duration::from_secs(30)).await, 0, "not due");
+        assert!(spf(&rig), "what the disk says is older");
+        std::fs::remove_dir(&lock).unwrap();
+        rig.zone.remove("test.dk", Kind::Txt);
+        let checker = rig.monitor.checker.clone();
+        let customer = rig.directory.load().by_domain(&domain()).unwrap().clone();
+        let report = checker.check(&rig.directory.load(), &customer, &domain(), at(8)).await;
+        rig.monitor.store.record(&customer.id, &report, &checker.settings).unwrap();
+        rig.monitor.round(at(8) + Duration::from_secs(30)).await;
+        assert!(!spf(&rig), "what `domain check` kept is newer");
+    }
+
+    #[tokio::test]
     async fn a_restart_begins_with_what_was_known() {
         let mut rig = rig();
         rig.monitor.round(at(0)).await;
@@ -400,8 +469,8 @@ mod tests {
         let mut rig = rig();
         rig.monitor.round(at(0)).await;
         let settings = rig.monitor.settings();
-        let other = Settings { spf_include: Domain::parse("spf.other.dk").unwrap(), ..(**settings.load()).clone() };
-        settings.store(Arc::new(other));
+        let other = Settings { spf_include: Domain::parse("spf.other.dk").unwrap(), ..(**settings.borrow()).clone() };
+        settings.send_replace(Arc::new(other));
         rig.monitor.round(at(7)).await;
         let faults = &rig.monitor.states[&domain()].requirements["spf"].faults;
         assert_eq!(faults, &["spf-address-only"]);
@@ -426,6 +495,40 @@ mod tests {
         let soon = at(0) + Duration::from_secs(60);
         assert_eq!(rig.monitor.round(soon).await, 1, "due at once");
         assert!(!rig.standings.get(&domain()).has(Requirement::Spf), "what its last customer had proven");
+    }
+
+    #[tokio::test]
+    async fn a_check_under_way_gives_a_domain_that_moved_nothing() {
+        let mut rig = rig();
+        rig.monitor.round(at(0)).await;
+        let (checker, before) = (rig.monitor.checker.clone(), rig.directory.load_full());
+        let customer = Arc::clone(before.by_domain(&domain()).unwrap());
+        let report = checker.check(&before, &customer, &domain(), at(7)).await;
+        rig.directory.store(Arc::new(directory_of("other")));
+        rig.monitor.take(&customer, &report).await;
+        assert_eq!(rig.monitor.counters().checks.get(), 1);
+        rig.monitor.publish();
+        assert!(!rig.standings.get(&domain()).has(Requirement::Spf), "what its last customer had proven");
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_heard_of_at_once() {
+        let Rig { zone, monitor, standings, directory, _dir, .. } = rig();
+        let (settings, stop) = (monitor.settings(), CancellationToken::new());
+        let running = tokio::spawn(monitor.run(stop.clone()));
+        let becomes = async |verified| {
+            while standings.get(&domain()).has(Requirement::Spf) != verified {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let soon = LONGEST_SLEEP / 2;
+        tokio::time::timeout(soon, becomes(true)).await.expect("the first round");
+        zone.fail("test.dk");
+        directory.store(Arc::new(directory_of("other")));
+        settings.send_modify(|_| {});
+        tokio::time::timeout(soon, becomes(false)).await.expect("sooner than it would wake up");
+        stop.cancel();
+        running.await.unwrap();
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! SPF is built on what the domain publishes now, and a DMARC policy that applies already is never replaced by the milder one
 //! to begin with. Where DNS does not answer, both are left out rather than guessed: a record that forgets the customer's
-//! other senders stops their mail.
+//! other senders stops their mail. So is a key of Mailjet's whose value nobody has configured.
 
 use std::fmt::Write as _;
 
@@ -12,13 +12,12 @@ use super::dmarc;
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
-use super::spf::proposal::proposal;
+use super::spf::proposal::{Obstacle, Proposal};
 use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, key_host};
-use crate::resolver::Resolver;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 use crate::visible::visible;
@@ -30,15 +29,21 @@ pub struct Table {
     pub domain: String,
     /// The address that internal mail comes from.
     pub egress: String,
+    /// Mail goes through the customer's own server, which is then what SPF speaks of.
+    #[serde(skip)]
+    pub own_server: bool,
     /// In the order to publish.
     pub rows: Vec<Row>,
     /// DNS did not answer, so what builds on today's records is not in the table.
     pub unknown: bool,
     /// Keys that cannot be published, with the reason: for the operator.
     pub broken_keys: Vec<String>,
-    /// Where Mailjet's key belongs, of which nobody has configured the value: for the operator.
+    /// Where Mailjet's key belongs, of which nobody has configured the value, whatever stands there: for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailjet_key_unset: Option<String>,
+    /// The same where it is known that no usable key stands there: the customer hears that it is needed as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailjet_key_to_come: Option<String>,
     /// Why nobody knows which records a change of keys wants: for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_unreadable: Option<String>,
@@ -65,15 +70,38 @@ pub struct Row {
     pub alternative: Option<String>,
     /// Published already.
     pub present: bool,
-    /// Mail goes through the customer's own server, which is then what SPF speaks of.
-    #[serde(skip)]
-    pub own_server: bool,
     /// A key that does not sign: why its record is wanted all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
     /// What else to know.
     #[serde(skip)]
     pub notes: Vec<Note>,
+    /// What keeps receivers from using it: to be mended before it is published, or in it where it is present.
+    #[serde(skip)]
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Row {
+    /// What else to know, and what is to be mended: a line each.
+    pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
+        let notes = self.notes.iter().map(move |note| lang.note(note));
+        notes.chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
+    }
+}
+
+impl Table {
+    /// Whether all there is to publish is in it.
+    pub fn is_whole(&self) -> bool {
+        !self.unknown
+            && self.broken_keys.is_empty()
+            && self.mailjet_key_unset.is_none()
+            && self.rotation_unreadable.is_none()
+    }
+
+    /// Whether the customer has nothing left to do, as far as is known of all of it.
+    pub fn is_done(&self) -> bool {
+        self.is_whole() && self.rows.iter().all(|row| row.present && row.obstacles.is_empty())
+    }
 }
 
 /// Builds the table of one domain; asks DNS what is published now.
@@ -87,7 +115,7 @@ pub async fn table(
     let settings = &checker.settings;
     let needs = needs(settings, directory, customer);
     let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
-    let report = checker.check(directory, customer, domain, now).await;
+    let (report, proposal) = checker.check_and_propose(directory, customer, domain, now).await;
     let in_order = |item| report.check(item).is_some_and(|check| check.severity() <= Severity::Warning);
     let own_server = matches!(customer.via, Via::OwnServer(_));
     let row = |item, need, kind, host: String, value: String| {
@@ -105,9 +133,9 @@ pub async fn table(
             value,
             alternative: None,
             present: in_order(item),
-            own_server,
             role: None,
             notes: Vec::new(),
+            obstacles: Vec::new(),
         }
     };
 
@@ -119,21 +147,14 @@ pub async fn table(
         ..row(Item::Ownership, need(Requirement::Ownership), "TXT", host, token)
     });
 
-    let resolver: &dyn Resolver = &*checker.resolver;
-    let proposal = match report.check(Item::Spf) {
-        Some(check) => proposal(resolver, settings, domain, &customer.via, check).await,
-        None => None,
-    };
-    let mut unknown = false;
-    match proposal {
+    let mut unknown = proposal.is_none();
+    if let Some(Proposal { merged, obstacles }) = proposal {
+        let present = !merged.changed;
+        let row = row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record);
         // An own server's record that works needs nothing from us.
-        Some(merged) if own_server && merged.is_in_order() => {}
-        Some(merged) => rows.push(Row {
-            present: merged.is_in_order(),
-            notes: merged.notes,
-            ..row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record)
-        }),
-        None => unknown = true,
+        if !(own_server && present && obstacles.is_empty()) {
+            rows.push(Row { present, notes: merged.notes, obstacles, ..row });
+        }
     }
 
     let (mut broken_keys, mut rotation_unreadable) = (Vec::new(), None);
@@ -170,16 +191,20 @@ pub async fn table(
         })),
         Err(reason) => rotation_unreadable = Some(reason),
     }
-    let mut mailjet_key_unset = None;
+    let (mut mailjet_key_unset, mut mailjet_key_to_come) = (None, None);
     if let Some(check) = report.check(Item::MailjetDkim) {
         let host = key_host(&settings.mailjet_selector, domain);
         let configured = settings.mailjet.get(domain).and_then(|records| records.dkim.clone());
-        let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
-        // A key that stands there and can be used is Mailjet's as far as anybody knows.
-        match configured.or_else(|| check.found.first().filter(|_| unset).cloned()) {
-            Some(value) => rows.push(row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)),
-            None => mailjet_key_unset = Some(host),
+        if configured.is_none() {
+            let missing = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyMissing { .. }));
+            mailjet_key_to_come = missing.then(|| host.clone());
+            mailjet_key_unset = Some(host.clone());
+            unknown |= check.severity() == Severity::Unknown;
         }
+        // A key that stands there and can be used may be Mailjet's: the customer is not asked for another one.
+        let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
+        let value = configured.or_else(|| check.found.first().filter(|_| unset).cloned());
+        rows.extend(value.map(|value| row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)));
     }
     if let Some(check) = report.check(Item::Dmarc) {
         let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
@@ -202,12 +227,22 @@ pub async fn table(
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
     let egress = settings.egress.to_string();
     let domain = domain.to_string();
-    Table { domain, egress, rows, unknown, broken_keys, mailjet_key_unset, rotation_unreadable }
+    Table {
+        domain,
+        egress,
+        own_server,
+        rows,
+        unknown,
+        broken_keys,
+        mailjet_key_unset,
+        mailjet_key_to_come,
+        rotation_unreadable,
+    }
 }
 
 /// Why the record is wanted.
-fn why(row: &Row, lang: Lang) -> &'static str {
-    row.role.map_or_else(|| lang.why(row.item, row.own_server), |role| lang.role(role))
+fn why(table: &Table, row: &Row, lang: Lang) -> &'static str {
+    row.role.map_or_else(|| lang.why(row.item, table.own_server), |role| lang.role(role))
 }
 
 /// Aligned text.
@@ -242,15 +277,15 @@ pub fn text(table: &Table, lang: Lang) -> String {
     }
     out.push('\n');
     for row in &table.rows {
-        let _ = writeln!(out, "{}: {}", lang.item(row.item), why(row, lang));
+        let _ = writeln!(out, "{}: {}", lang.item(row.item), why(table, row, lang));
         if let Some(url) = &row.alternative {
             let _ = writeln!(out, "  {} {url}", lang.word(Word::OrInstead));
         }
-        for note in &row.notes {
-            let _ = writeln!(out, "  {}", lang.note(note));
+        for text in row.remarks(lang) {
+            let _ = writeln!(out, "  {text}");
         }
     }
-    if let Some(host) = &table.mailjet_key_unset {
+    if let Some(host) = &table.mailjet_key_to_come {
         let _ = writeln!(out, "{}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
     }
     if table.unknown {
@@ -264,9 +299,9 @@ pub fn text(table: &Table, lang: Lang) -> String {
 pub fn zone(table: &Table, lang: Lang) -> String {
     let mut out = format!("; {}: {}\n", table.domain, lang.word(Word::Records));
     for row in &table.rows {
-        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), why(row, lang));
-        for note in &row.notes {
-            let _ = writeln!(out, "; {}", lang.note(note));
+        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), why(table, row, lang));
+        for text in row.remarks(lang) {
+            let _ = writeln!(out, "; {text}");
         }
         let comment = if row.present { "; " } else { "" };
         let data = match row.kind {
@@ -275,7 +310,7 @@ pub fn zone(table: &Table, lang: Lang) -> String {
         };
         let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
     }
-    if let Some(host) = &table.mailjet_key_unset {
+    if let Some(host) = &table.mailjet_key_to_come {
         let _ = writeln!(out, "; {}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
     }
     if table.unknown {
@@ -310,6 +345,35 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_customer_is_thanked_for_all_of_it_only_where_all_of_it_is_known() {
+        let whole = Table {
+            domain: "test.dk".to_owned(),
+            egress: "40.74.40.57".to_owned(),
+            own_server: false,
+            rows: Vec::new(),
+            unknown: false,
+            broken_keys: Vec::new(),
+            mailjet_key_unset: None,
+            mailjet_key_to_come: None,
+            rotation_unreadable: None,
+        };
+        let thanks = |table: &Table| {
+            let mail = |lang: Lang| lang.mail("Test A/S", std::slice::from_ref(table)).1;
+            (mail(Lang::Da).contains("allerede oprettet"), mail(Lang::En).contains("published already"))
+        };
+        assert_eq!(thanks(&whole), (true, true));
+        for table in [
+            Table { unknown: true, ..whole.clone() },
+            Table { broken_keys: vec!["no such file".to_owned()], ..whole.clone() },
+            Table { mailjet_key_unset: Some("mailjet._domainkey.test.dk".to_owned()), ..whole.clone() },
+            Table { rotation_unreadable: Some("no such file".to_owned()), ..whole.clone() },
+        ] {
+            assert_eq!(thanks(&table), (false, false), "{table:?}");
+            assert!(!table.is_whole(), "the exit code says so");
+        }
+    }
 
     #[test]
     fn long_and_strange_values_reach_a_zone_file_whole() {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::finding::{Check, Finding, Item, Need, Provider, Severity};
 use super::ownership::{self, Challenge, Secret};
 use super::rotation::{self, Wanted};
+use super::spf::proposal::Proposal;
 use super::web::Fetcher;
 use super::{Settings, dkim, dmarc, providers, spf};
 use crate::customer::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
@@ -202,6 +203,17 @@ impl Checker {
     /// Checks all that can be seen from outside. The own server is not probed here: a probe opens connections and may log
     /// in, which is for a person to ask for.
     pub async fn check(&self, directory: &Directory, customer: &Customer, domain: &Domain, now: Timestamp) -> Report {
+        self.check_and_propose(directory, customer, domain, now).await.0
+    }
+
+    /// The same, with the SPF record to publish: both go by one look at DNS.
+    pub(super) async fn check_and_propose(
+        &self,
+        directory: &Directory,
+        customer: &Customer,
+        domain: &Domain,
+        now: Timestamp,
+    ) -> (Report, Option<Proposal>) {
         let needs = needs(&self.settings, directory, customer);
         let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
         let resolver: &dyn Resolver = &*self.resolver;
@@ -211,7 +223,7 @@ impl Checker {
         let challenge = self.challenge(&customer.id, domain);
         let fetcher = Fetcher::new(&self.settings);
         let wanted = self.wanted(customer, domain).await;
-        let (ownership, spf, dkim, (mx, exchanges)) = tokio::join!(
+        let (ownership, (spf, proposal), dkim, (mx, exchanges)) = tokio::join!(
             ownership::check(resolver, &fetcher, &challenge, domain, need(Requirement::Ownership)),
             spf::check::check(resolver, &self.settings, domain, &customer.via, need(Requirement::Spf)),
             dkim::check(resolver, domain, signing, &wanted, need(Requirement::Dkim)),
@@ -229,7 +241,7 @@ impl Checker {
             None => (dmarc::Path::OwnServer, &dkim),
             Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good }, key),
         };
-        let key = Seen::from(key.severity());
+        let key = dkim::seen(key);
         let dmarc = dmarc::check(resolver, &self.settings, domain, path, key, need(Requirement::Dmarc)).await;
         let (mailjets_key, alias) = mailjet.unzip();
         let mut checks = vec![from_domain(domain), ownership, spf, dkim];
@@ -246,7 +258,8 @@ impl Checker {
         let ip = self.settings.egress.to_string();
         internal.say(Finding::InternalMail { ip, provider: Provider::of(&exchanges) });
         checks.push(internal);
-        Report { customer: customer.id.to_string(), domain: domain.clone(), checked_at: now, checks }
+        let report = Report { customer: customer.id.to_string(), domain: domain.clone(), checked_at: now, checks };
+        (report, proposal)
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -82,7 +83,7 @@ pub struct Relay {
     directory: Arc<ArcSwap<Directory>>,
     submitters: Arc<ArcSwap<Submitters>>,
     certificates: Vec<ServerTls>,
-    onboarding: Arc<ArcSwap<onboarding::Settings>>,
+    onboarding: watch::Sender<Arc<onboarding::Settings>>,
     webhook_secret: Option<events::Secret>,
     standings: Standings,
     events: Events,
@@ -266,8 +267,8 @@ impl Relay {
         self.directory.store(Arc::new(new.directory));
         self.submitters.store(Arc::new(new.submitters.remembering(&self.submitters.load())));
         self.queue.reload();
-        let old = self.onboarding.load_full();
-        self.onboarding.store(Arc::new(onboarding::Settings {
+        let old = Arc::clone(&self.onboarding.borrow());
+        self.onboarding.send_replace(Arc::new(onboarding::Settings {
             state_dir: old.state_dir.clone(),
             egress: old.egress,
             bulk_requires: old.bulk_requires.clone(),

@@ -351,6 +351,7 @@ mod tests {
         world.tier_requires = vec![Requirement::Ownership];
         assert!(world.refusal("a@acme.dk", "From: a@acme.dk\r\n").contains("its ownership step"));
     }
+
     #[test]
     fn a_reverse_path_bounds_the_size_by_the_largest_route_that_its_mail_could_take() {
         let World { mailjet, mut own, standings, .. } = World::new();

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{Desk, Language};
 use crate::cli::{ConfigFile, block_on};
+use crate::onboarding::Item;
 use crate::onboarding::records::{self, Table};
 use crate::time::Timestamp;
 
@@ -12,8 +13,8 @@ use crate::time::Timestamp;
 /// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now (for
 /// an own server only where it is missing or broken, and without us), our DKIM key, Mailjet's own records as the customer's
 /// file has them from Mailjet's console, a DMARC policy to begin with, and the return-path alias. What is published already
-/// is marked. Where DNS does not answer, SPF and DMARC are left out: a record that forgets the customer's other senders
-/// would stop their mail.
+/// is marked. Where DNS does not answer, SPF and DMARC are left out (a record that forgets the customer's other senders would
+/// stop their mail), and a key of Mailjet's whose value is not in the customer's file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -68,10 +69,14 @@ impl Args {
                 for reason in &table.broken_keys {
                     say!("postbud: the key of {} cannot be used: {reason}", table.domain);
                 }
-                if table.mailjet_key_unset.is_some() {
+                if let Some(host) = &table.mailjet_key_unset {
+                    let what = match table.rows.iter().any(|row| row.item == Item::MailjetDkim) {
+                        true => format!("nobody knows whether the key at {host} is Mailjet's"),
+                        false => format!("Mailjet's key at {host} is not in the table"),
+                    };
                     say!(
-                        "postbud: Mailjet's key for {0} is not in the table: take its value from Mailjet's console and enter \
-                         it in the customer's file, dkim in [mailjet.\"{0}\"]",
+                        "postbud: {what}: take its value from Mailjet's console and enter it in the customer's file, dkim in \
+                         [mailjet.\"{}\"]",
                         table.domain
                     );
                 }
@@ -79,13 +84,7 @@ impl Args {
                     say!("postbud: records of a change of keys may be missing for {}: {reason}", table.domain);
                 }
             }
-            let whole = |table: &records::Table| {
-                !table.unknown
-                    && table.broken_keys.is_empty()
-                    && table.mailjet_key_unset.is_none()
-                    && table.rotation_unreadable.is_none()
-            };
-            let whole = tables.iter().all(whole);
+            let whole = tables.iter().all(Table::is_whole);
             Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         })
     }

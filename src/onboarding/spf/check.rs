@@ -1,8 +1,7 @@
 //! SPF as a customer hears about it: the two walks, put into findings, and the record to publish instead.
 
 use super::is_spf;
-use super::merge::Note;
-use super::proposal::{our_own, proposal};
+use super::proposal::{Proposal, our_own, proposal};
 use super::record::Record;
 use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customer::Via;
@@ -14,33 +13,30 @@ use crate::smtp::Domain;
 /// From this many lookups on, ours included, one more include of somebody else's breaks the record.
 const MANY_LOOKUPS: u32 = 9;
 
-/// Checks the domain's SPF. Mail that leaves through the customer's own server shows other receivers that server's address
-/// and never ours: there our include is only of use for internal mail.
-pub async fn check(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, via: &Via, need: Need) -> Check {
+/// Checks the domain's SPF; gives besides the record to publish, as [`proposal`] has it. Mail that leaves through the customer's
+/// own server shows other receivers that server's address and never ours: there our include is only of use for internal mail.
+pub async fn check(
+    resolver: &dyn Resolver,
+    settings: &Settings,
+    domain: &Domain,
+    via: &Via,
+    need: Need,
+) -> (Check, Option<Proposal>) {
     let mut check = look(resolver, settings, domain, matches!(via, Via::OwnServer(_)), need).await;
-    if let Some(merged) = proposal(resolver, settings, domain, via, &check).await
-        && merged.changed
-    {
+    let proposal = proposal(resolver, settings, domain, via, &check).await;
+    if let Some(Proposal { merged, obstacles }) = proposal.as_ref().filter(|proposal| proposal.merged.changed) {
         check.expected.push(format!("{domain} TXT \"{}\"", merged.record));
-        for note in merged.notes {
-            if let Note::Obstacle(obstacle) = note {
-                check.say(Finding::SpfProposalFails { obstacle });
-            }
+        for obstacle in obstacles {
+            check.say(Finding::SpfProposalFails { obstacle: obstacle.clone() });
         }
     }
-    check
+    (check, proposal)
 }
 
 async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own_server: bool, need: Need) -> Check {
     let mut check = Check::new(Item::Spf, need);
     check.found = published(resolver, domain).await.unwrap_or_default();
-    let query = Query {
-        ip: settings.egress,
-        domain: domain.as_str(),
-        local: "postmaster",
-        helo: domain.as_str(),
-        instead: None,
-    };
+    let query = Query::of_domain(settings.egress, domain.as_str());
     let received = walk(resolver, &query, Limits::receiver()).await;
     check.steps = steps(&received);
     if let Some(Problem::Unanswered(reason)) = unanswered(&received) {
@@ -266,7 +262,7 @@ mod tests {
         let zone = FixedZone::parse(&format!("{OURS}test.dk TXT \"v=spf1 mx -all\"")).unwrap();
         let domain = Domain::parse("test.dk").unwrap();
         let via = Via::Mailjet { tier: None };
-        let check = runtime.block_on(check(&zone, &Settings::default(), &domain, &via, Need::Required));
+        let (check, _) = runtime.block_on(check(&zone, &Settings::default(), &domain, &via, Need::Required));
         assert_eq!(check.expected, ["test.dk TXT \"v=spf1 mx include:spf.webcrm.com -all\""]);
     }
 
@@ -373,7 +369,7 @@ mod tests {
             );
             let zone = FixedZone::parse(&zone).unwrap();
             let via = Via::Mailjet { tier: None };
-            let check = runtime.block_on(check(&zone, &Settings::default(), &domain, &via, Need::Required));
+            let (check, _) = runtime.block_on(check(&zone, &Settings::default(), &domain, &via, Need::Required));
             assert_eq!(check.severity(), Severity::Fault);
             assert!(check.findings.contains(&ours), "{:?}", check.findings);
             let asked =

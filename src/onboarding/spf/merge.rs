@@ -1,14 +1,13 @@
-//! The record a customer should publish: what is there now, with webCRM's include before the final `all`.
+//! The record a customer should publish: what is there now, with webCRM's include before the final `all` where it is wanted.
 //!
 //! Nothing that passes today stops passing, and nothing new passes but us; except where the published record is so broken
 //! that receivers reject it, and there each change is named.
 
-use super::proposal::Obstacle;
 use super::record::{Directive, Mechanism, Qualifier, Record};
 use super::{is_spf, macros::MacroString};
 use crate::smtp::Domain;
 
-/// The proposal.
+/// The record, and how it differs from what is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// The record to publish, as the only one.
@@ -24,14 +23,9 @@ impl Merged {
     pub fn unchanged(record: String) -> Self {
         Merged { record, changed: false, notes: Vec::new() }
     }
-
-    /// Whether it is published as it is, and works.
-    pub fn is_in_order(&self) -> bool {
-        !self.changed && !self.notes.iter().any(|note| matches!(note, Note::Obstacle(_)))
-    }
 }
 
-/// Why a part of the published record is not in the proposal, or something is that was not asked for.
+/// Why a part of the published record is not in the merged one, or something is that was not asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// Several records became one.
@@ -50,8 +44,6 @@ pub enum Note {
     Ptr,
     /// The record was no record for the quotation marks, backslashes or blanks around it.
     Unquoted,
-    /// Published like this it would not work: what has to be mended first.
-    Obstacle(Obstacle),
 }
 
 /// Merges. `published` are the domain's TXT values that begin with `v=spf1`, in any order; `include` is what the record shall

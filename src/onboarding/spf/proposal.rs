@@ -13,6 +13,15 @@ use crate::onboarding::finding::{Check, Finding, Provider, Severity};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
+/// The record to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// The record, and how it differs from what is published.
+    pub merged: Merged,
+    /// Why receivers could not use it; where it stays as it is, only what the customer can mend.
+    pub obstacles: Vec<Obstacle>,
+}
+
 /// Why receivers could not use a record once it is published: something that is in it today and that nobody but the customer can
 /// take out. It comes first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,13 +66,15 @@ pub async fn proposal(
     domain: &Domain,
     via: &Via,
     check: &Check,
-) -> Option<Merged> {
+) -> Option<Proposal> {
     let published = &check.found;
     let own_server = matches!(via, Via::OwnServer(_));
     match check.severity() {
-        Severity::Unknown if own_server => return None,
+        // What did not answer may be what lets us in, or lead to more lookups than receivers make.
+        Severity::Unknown => return None,
         severity if severity <= Severity::Hint || (own_server && severity == Severity::Warning) => {
-            return published.first().map(|record| Merged::unchanged(record.clone()));
+            let merged = Merged::unchanged(published.first()?.clone());
+            return Some(Proposal { merged, obstacles: Vec::new() });
         }
         _ => {}
     }
@@ -75,7 +86,7 @@ pub async fn proposal(
     // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
     let is_reached = check.findings.iter().any(|finding| matches!(finding, Finding::SpfPasses { .. }));
     let include = (!is_reached && !own_server).then_some(&settings.spf_include);
-    let mut merged = match meant {
+    let merged = match meant {
         Some(meant) => {
             let mut merged = merge(&[meant], include, &own);
             merged.notes.push(Note::Unquoted);
@@ -85,19 +96,20 @@ pub async fn proposal(
         None => merge(published, include, &own),
     };
     // A record that stays as it is stops no mail of ours unless the check says so.
-    if merged.changed || check.severity() == Severity::Fault {
-        let found = obstacles(resolver, settings, domain, &merged.record).await;
-        merged.notes.extend(found.into_iter().map(Note::Obstacle));
-    }
-    Some(merged)
+    let mut obstacles = match merged.changed || check.severity() == Severity::Fault {
+        true => obstacles(resolver, settings, domain, &merged.record).await,
+        false => Vec::new(),
+    };
+    // With nothing to publish, nothing waits for it either; that ours is broken, the check says.
+    obstacles.retain(|obstacle| merged.changed || !matches!(obstacle, Obstacle::Ours { .. }));
+    Some(Proposal { merged, obstacles })
 }
 
 /// What would keep a record from working if it were published.
 async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, record: &str) -> Vec<Obstacle> {
-    let query = |domain, instead| Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead };
-    let query_of = query(domain.as_str(), Some(record));
-    let received = walk(resolver, &query_of, Limits::receiver()).await;
-    let survey = walk(resolver, &query_of, Limits::survey()).await;
+    let query = Query { instead: Some(record), ..Query::of_domain(settings.egress, domain.as_str()) };
+    let received = walk(resolver, &query, Limits::receiver()).await;
+    let survey = walk(resolver, &query, Limits::survey()).await;
     let mut found = Vec::new();
     let include = settings.spf_include.to_string();
     let mut others: Vec<Problem> = Vec::new();
@@ -130,8 +142,7 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
 
 /// What customers include, by itself, to its end; and the verdict on our address.
 pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, Verdict) {
-    let domain = settings.spf_include.as_str();
-    let query = Query { ip: settings.egress, domain, local: "postmaster", helo: domain, instead: None };
+    let query = Query::of_domain(settings.egress, settings.spf_include.as_str());
     let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
     (walk(resolver, &query, Limits::survey()).await, verdict)
 }
@@ -180,18 +191,14 @@ mod tests {
     const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all\"\n\
                         spf.mailjet.com TXT \"v=spf1 ip4:87.253.232.0/21 -all\"\n";
 
-    fn run(zone: &str, via: &Via) -> (Check, Option<Merged>) {
+    fn run(zone: &str, via: &Via) -> (Check, Option<Proposal>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let zone = FixedZone::parse(&format!("{OURS}{zone}")).unwrap();
         let (settings, domain) = (Settings::default(), Domain::parse("test.dk").unwrap());
-        runtime.block_on(async {
-            let check = check(&zone, &settings, &domain, via, Need::Required).await;
-            let proposal = proposal(&zone, &settings, &domain, via, &check).await;
-            (check, proposal)
-        })
+        runtime.block_on(check(&zone, &settings, &domain, via, Need::Required))
     }
 
-    fn mailjet(zone: &str) -> (Check, Merged) {
+    fn mailjet(zone: &str) -> (Check, Proposal) {
         let (check, proposal) = run(zone, &test_customers::mailjet());
         (check, proposal.expect("DNS answers"))
     }
@@ -207,12 +214,12 @@ mod tests {
             );
             let (check, proposal) = mailjet(&zone);
             assert_eq!(check.severity(), Severity::Good, "{:?}", check.findings);
-            assert_eq!(proposal, Merged::unchanged(record.to_owned()));
+            assert_eq!(proposal.merged, Merged::unchanged(record.to_owned()));
         }
         let zone = "test.dk TXT \"v=spf1 include:_spf.test.dk -all a\"\n_spf.test.dk TXT \"v=spf1 include:spf.webcrm.com ~all\"";
         let (check, proposal) = mailjet(zone);
         assert_eq!(check.severity(), Severity::Warning, "{:?}", check.findings);
-        assert_eq!(proposal.record, "v=spf1 include:_spf.test.dk -all", "only what is to be mended");
+        assert_eq!(proposal.merged.record, "v=spf1 include:_spf.test.dk -all", "only what is to be mended");
         assert_eq!(check.expected, ["test.dk TXT \"v=spf1 include:_spf.test.dk -all\""]);
     }
 
@@ -227,8 +234,8 @@ mod tests {
         ] {
             let (check, proposal) = run(zone, &via);
             assert_eq!(check.severity(), severity, "{zone}: {:?}", check.findings);
-            let proposal = proposal.expect("DNS answers");
-            assert_eq!(proposal.changed.then_some(proposal.record.as_str()), proposed, "{zone}");
+            let merged = proposal.expect("DNS answers").merged;
+            assert_eq!(merged.changed.then_some(merged.record.as_str()), proposed, "{zone}");
             assert_eq!(check.expected.is_empty(), proposed.is_none(), "{zone}: {:?}", check.expected);
         }
     }
@@ -253,12 +260,12 @@ mod tests {
             ),
         ] {
             let (check, proposal) = mailjet(&zone);
-            assert!(proposal.changed);
-            assert!(proposal.notes.contains(&Note::Obstacle(obstacle.clone())), "{zone}: {:?}", proposal.notes);
+            assert!(proposal.merged.changed);
+            assert!(proposal.obstacles.contains(&obstacle), "{zone}: {:?}", proposal.obstacles);
             assert!(check.findings.contains(&Finding::SpfProposalFails { obstacle }), "{zone}: {:?}", check.findings);
         }
         let (check, proposal) = mailjet("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9");
-        assert_eq!(proposal.notes, []);
+        assert_eq!((proposal.merged.notes, proposal.obstacles), (vec![], vec![]));
         assert!(!check.findings.iter().any(|f| matches!(f, Finding::SpfProposalFails { .. })), "{:?}", check.findings);
     }
 
@@ -281,11 +288,8 @@ mod tests {
                     .unwrap();
             texts.iter().for_each(|text| zone.add_txt("test.dk", text));
             let (settings, domain) = (Settings::default(), Domain::parse("test.dk").unwrap());
-            runtime.block_on(async {
-                let via = test_customers::mailjet();
-                let check = check(&zone, &settings, &domain, &via, Need::Required).await;
-                proposal(&zone, &settings, &domain, &via, &check).await.unwrap()
-            })
+            let via = test_customers::mailjet();
+            runtime.block_on(check(&zone, &settings, &domain, &via, Need::Required)).1.unwrap().merged
         };
         for text in [
             "\"v=spf1 include:a.dk -all\"",
@@ -301,6 +305,16 @@ mod tests {
         for unclear in [&["\"v=spf1 -all\"", "\"v=spf1 a -all\""][..], &["\"v=spf1 a\" \"-all\""], &["v=spf10 a -all"]]
         {
             assert_eq!(run(unclear).notes, [Note::Guessed(vec!["mx".to_owned()])], "{unclear:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_proposed_while_a_part_of_the_record_is_not_known() {
+        for record in ["v=spf1 redirect=_spf.test.dk", "v=spf1 ip4:40.74.40.57 include:_spf.test.dk -all"] {
+            let zone = format!("test.dk TXT \"{record}\"\n_spf.test.dk FAIL");
+            let (check, proposal) = run(&zone, &test_customers::mailjet());
+            assert_eq!(check.severity(), Severity::Unknown, "{record}: {:?}", check.findings);
+            assert_eq!((check.expected, proposal), (Vec::new(), None), "{record}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::txt_lines;
 use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
-use crate::onboarding::finding::{Finding, Item, Need, Provider};
+use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
@@ -159,7 +159,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
-        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle, false),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så kun mail til jeres egne folk kan lide under det."
@@ -195,21 +195,28 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Tilstanden af et nøgleskift kan ikke læses: {reason}."),
             "Det skal webCRM rette, ikke kunden.".into(),
         ),
-        F::DkimSecond { said } => {
+        F::DkimSecond { said, first_known } => {
             let (what, next) = self::finding(said);
-            (format!("Den anden underskrift (Ed25519): {what} Den første (RSA) er i orden, og det er nok."), next)
+            let first = match first_known {
+                true => "Den første (RSA) er i orden, og det er nok.",
+                false => "Den første (RSA), som er nok, kunne ikke tjekkes.",
+            };
+            (format!("Den anden underskrift (Ed25519): {what} {first}"), next)
         }
         F::DkimKeyUnusable { reason } => {
             (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
         }
-        F::MailjetKeyMissing { host, domain } => (
-            format!("Der er ingen brugbar nøgle på {host}: den underskrift, Mailjet tilføjer, kan ikke efterprøves, og bag Mailjet kan ingen anden."),
+        F::MailjetKeyMissing { host, domain, why } => (
+            format!("{} Den underskrift, Mailjet tilføjer, kan ikke efterprøves, og bag Mailjet kan ingen anden.", no_key(host, why)),
             format!(
                 "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så viser `postbud domain records` den record, der skal oprettes."
             ),
         ),
         F::MailjetKeyShort { host, bits } => (
-            format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
+            match finding.severity() {
+                Severity::Fault => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager ingen med færre end 1024."),
+                _ => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
+            },
             "Det skal webCRM bede Mailjet om; kunden skal ikke rette noget.".into(),
         ),
         F::MailjetKeyUnset { host, domain } => (
@@ -266,6 +273,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 item(*key)
             ),
             "Få den nøgle i orden først.".into(),
+        ),
+        F::DmarcOnSpfAlone { policy, key } => (
+            format!(
+                "Politikken er {policy}, og {} er ikke i orden: kun SPF bærer DMARC, så mail fra webCRM, der videresendes, fejler.",
+                item(*key)
+            ),
+            "Få den nøgle i orden.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mailen er underskrevet af {domain} selv, så DMARC er opfyldt gennem DKIM."), String::new())
@@ -331,35 +345,48 @@ fn included(fault: &str) -> &'static str {
     }
 }
 
-/// What keeps an SPF record from working that is to be published, and what to do first.
-fn obstacle(obstacle: &Obstacle) -> (String, String) {
+/// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
+pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
+    let (record, fails, first) = match present {
+        true => ("Den record, I har,", "den fejler", ""),
+        false => ("Den record, der skal oprettes,", "den ville fejle", " først"),
+    };
     match obstacle {
         Obstacle::Lookups { count } => (
-            format!(
-                "Den record, der skal oprettes, kræver {count} DNS-opslag, og modtagerne stopper ved 10: den ville fejle."
-            ),
-            "Fjern først includes, der ikke bruges mere, eller skriv adresser i stedet.".into(),
+            format!("{record} kræver {count} DNS-opslag, og modtagerne stopper ved 10: {fails}."),
+            format!("Fjern{first} includes, der ikke bruges mere, eller skriv adresser i stedet."),
         ),
         Obstacle::Voids { count } => (
-            format!(
-                "Den record, der skal oprettes, spørger efter {count} navne uden adresse, og modtagerne stopper efter 2: den ville fejle."
-            ),
-            "Fjern først de led, hvis navne ingen adresse har.".into(),
+            format!("{record} spørger efter {count} navne uden adresse, og modtagerne stopper efter 2: {fails}."),
+            format!("Fjern{first} de led, hvis navne ingen adresse har."),
         ),
         Obstacle::Exchanges { domain } => (
-            format!(
-                "Den record, der skal oprettes, har mx for {domain}, som har mere end 10 mailservere: den ville fejle."
-            ),
-            "Skriv først deres adresser i stedet for mx.".into(),
+            format!("{record} har mx for {domain}, som har mere end 10 mailservere: {fails}."),
+            format!("Skriv{first} deres adresser i stedet for mx."),
         ),
         Obstacle::Included { domain, fault } => (
-            format!("Den record, der skal oprettes, henviser til {domain}, {}: den ville fejle.", included(fault)),
-            "Fjern først den include eller redirect, eller få den rettet.".into(),
+            format!("{record} henviser til {domain}, {}: {fails}.", included(fault)),
+            format!("Fjern{first} den include eller redirect, eller få den rettet."),
         ),
         Obstacle::Ours { include } => (
-            format!("Den record, der skal oprettes, inkluderer {include}, som ikke selv tillader os at sende lige nu."),
-            "Det skal webCRM rette, ikke kunden; opret recorden derefter.".into(),
+            format!("{record} inkluderer {include}, som ikke selv tillader os at sende lige nu."),
+            match present {
+                true => "Det skal webCRM rette, ikke kunden.",
+                false => "Det skal webCRM rette, ikke kunden; opret recorden derefter.",
+            }
+            .into(),
         ),
+    }
+}
+
+fn no_key(host: &str, why: &NoKey) -> String {
+    match why {
+        NoKey::Missing => format!("Der er ingen nøgle på {host}."),
+        NoKey::Several { count } => format!("Der er {count} records på {host}; modtagerne tager en hvilken som helst."),
+        NoKey::Flawed { flaws } => {
+            let flaws: String = flaws.iter().map(|flaw| format!(" {}", dkim_flaw(&flaw.0).0)).collect();
+            format!("Der er ingen brugbar nøgle på {host}:{flaws}")
+        }
     }
 }
 
@@ -472,7 +499,7 @@ pub(super) fn word(word: Word) -> &'static str {
             "Hver værdi er én linje uden anførselstegn. Tager et panel kun 255 tegn pr. streng, så del den uden at tilføje et mellemrum."
         }
         Word::Unknown => {
-            "Navneserveren svarede ikke, så SPF og DMARC er udeladt, hvor de bygger på det, der står nu: alt andet kunne standse jeres øvrige mail. Prøv igen senere."
+            "Navneserveren svarede ikke, så det, der bygger på de records, der står nu (som SPF og DMARC), er udeladt: alt andet kunne standse jeres øvrige mail. Prøv igen senere."
         }
     }
 }
@@ -492,10 +519,6 @@ pub(super) fn note(note: &Note) -> String {
             "Domænet har ingen SPF-record i dag. \"{}\" står for jeres egne mailservere: kontrollér, at det dækker dem alle.",
             terms.join(" ")
         ),
-        Note::Obstacle(found) => {
-            let (what, next) = obstacle(found);
-            format!("{what} {next}")
-        }
         Note::Unquoted => "Taget fra den TXT-record, der skulle være SPF, uden det, der står om den: anførselstegn, omvendte skråstreger eller mellemrum. Erstat den.".to_owned(),
         Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
     }
@@ -521,7 +544,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item, row.own_server), role),
+                row.role.map_or(why(row.item, table.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)
@@ -529,17 +552,23 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
             if let Some(url) = &row.alternative {
                 let _ = writeln!(body, "   Eller i stedet for recorden: en tom tekstfil på {url}");
             }
-            for text in row.notes.iter().map(|note| Lang::Da.note(note)) {
+            for text in row.remarks(Lang::Da) {
                 let _ = writeln!(body, "   Bemærk: {text}");
             }
         }
-        if let Some(host) = &table.mailjet_key_unset {
+        for row in table.rows.iter().filter(|row| row.present && !row.obstacles.is_empty()) {
+            let _ = write!(body, "\n{}: der er noget at rette i den record, I har på {}.\n", item(row.item), row.host);
+            for text in row.remarks(Lang::Da) {
+                let _ = writeln!(body, "   {text}");
+            }
+        }
+        if let Some(host) = &table.mailjet_key_to_come {
             let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
         }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.rows.iter().all(|row| row.present) && table.mailjet_key_unset.is_none() {
+        if table.is_done() {
             let _ = write!(body, "\nAlt er allerede oprettet. Mange tak.\n");
         }
     }

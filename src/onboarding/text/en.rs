@@ -6,7 +6,7 @@ use super::txt_lines;
 use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
-use crate::onboarding::finding::{Finding, Item, Need, Provider};
+use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
@@ -158,7 +158,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             }
             .into(),
         ),
-        F::SpfProposalFails { obstacle } => self::obstacle(obstacle),
+        F::SpfProposalFails { obstacle } => self::obstacle(obstacle, false),
         F::SpfWithoutUs { ip } => (
             format!(
                 "SPF does not allow {ip}. Mail leaves through your own server, so only mail to your own people can suffer from it."
@@ -194,22 +194,29 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("The state of a change of keys cannot be read: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
-        F::DkimSecond { said } => {
+        F::DkimSecond { said, first_known } => {
             let (what, next) = self::finding(said);
-            (format!("The second signature (Ed25519): {what} The first one (RSA) is in order, which is enough."), next)
+            let first = match first_known {
+                true => "The first one (RSA) is in order, which is enough.",
+                false => "The first one (RSA), which is enough, could not be checked.",
+            };
+            (format!("The second signature (Ed25519): {what} {first}"), next)
         }
         F::DkimKeyUnusable { reason } => (
             format!("Our own key cannot be used: {reason}."),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
-        F::MailjetKeyMissing { host, domain } => (
-            format!("There is no usable key at {host}: the signature that Mailjet adds does not verify, and behind Mailjet no other does."),
+        F::MailjetKeyMissing { host, domain, why } => (
+            format!("{} The signature that Mailjet adds does not verify, and behind Mailjet no other does.", no_key(host, why)),
             format!(
                 "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then `postbud domain records` shows the record to publish."
             ),
         ),
         F::MailjetKeyShort { host, bits } => (
-            format!("Mailjet's key at {host} has {bits} bits: receivers accept it, and 2048 are better."),
+            match finding.severity() {
+                Severity::Fault => format!("Mailjet's key at {host} has {bits} bits: receivers accept none with fewer than 1024."),
+                _ => format!("Mailjet's key at {host} has {bits} bits: receivers accept it, and 2048 are better."),
+            },
             "This is for webCRM to ask of Mailjet, not for the customer to mend.".into(),
         ),
         F::MailjetKeyUnset { host, domain } => (
@@ -269,6 +276,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 item(*key)
             ),
             "Put that key in order first.".into(),
+        ),
+        F::DmarcOnSpfAlone { policy, key } => (
+            format!(
+                "The policy is {policy}, and {} is not in order: only SPF carries DMARC, so mail from webCRM that is forwarded fails.",
+                item(*key)
+            ),
+            "Put that key in order.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
             (format!("Mail is signed as {domain} itself, so DMARC passes by DKIM."), String::new())
@@ -334,33 +348,48 @@ fn included(fault: &str) -> &'static str {
     }
 }
 
-/// What keeps an SPF record from working that is to be published, and what to do first.
-fn obstacle(obstacle: &Obstacle) -> (String, String) {
+/// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
+pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
+    let (record, fails, remove, write) = match present {
+        true => ("The record you have", "it fails", "Remove", "Write"),
+        false => ("The record to publish", "it would fail", "First remove", "First write"),
+    };
     match obstacle {
         Obstacle::Lookups { count } => (
-            format!("The record to publish needs {count} DNS lookups, and receivers stop at 10: it would fail."),
-            "First remove includes that are not used any more, or write addresses in their place.".into(),
+            format!("{record} needs {count} DNS lookups, and receivers stop at 10: {fails}."),
+            format!("{remove} includes that are not used any more, or write addresses in their place."),
         ),
         Obstacle::Voids { count } => (
-            format!(
-                "The record to publish asks for {count} names without an address, and receivers stop after 2: it would fail."
-            ),
-            "First remove terms whose names have no address.".into(),
+            format!("{record} asks for {count} names without an address, and receivers stop after 2: {fails}."),
+            format!("{remove} terms whose names have no address."),
         ),
         Obstacle::Exchanges { domain } => (
-            format!(
-                "The record to publish has an mx for {domain}, which has more than 10 mail exchangers: it would fail."
-            ),
-            "First write their addresses instead of mx.".into(),
+            format!("{record} has an mx for {domain}, which has more than 10 mail exchangers: {fails}."),
+            format!("{write} their addresses instead of mx."),
         ),
         Obstacle::Included { domain, fault } => (
-            format!("The record to publish leads to {domain}, {}: it would fail.", included(fault)),
-            "First remove that include or redirect, or have it mended.".into(),
+            format!("{record} leads to {domain}, {}: {fails}.", included(fault)),
+            format!("{remove} that include or redirect, or have it mended."),
         ),
         Obstacle::Ours { include } => (
-            format!("The record to publish includes {include}, which does not let us send at present."),
-            "This is for webCRM to mend, not for the customer; publish the record afterwards.".into(),
+            format!("{record} includes {include}, which does not let us send at present."),
+            match present {
+                true => "This is for webCRM to mend, not for the customer.",
+                false => "This is for webCRM to mend, not for the customer; publish the record afterwards.",
+            }
+            .into(),
         ),
+    }
+}
+
+fn no_key(host: &str, why: &NoKey) -> String {
+    match why {
+        NoKey::Missing => format!("There is no key at {host}."),
+        NoKey::Several { count } => format!("There are {count} records at {host}; receivers take any of them."),
+        NoKey::Flawed { flaws } => {
+            let flaws: String = flaws.iter().map(|flaw| format!(" {}", dkim_flaw(&flaw.0).0)).collect();
+            format!("There is no usable key at {host}:{flaws}")
+        }
     }
 }
 
@@ -468,7 +497,7 @@ pub(super) fn word(word: Word) -> &'static str {
             "Each value is one line, without quotation marks. Where a panel takes only 255 characters a string, split it without adding a space."
         }
         Word::Unknown => {
-            "The name server did not answer, so SPF and DMARC are left out where they build on today's records: anything else could stop your other mail. Try again later."
+            "The name server did not answer, so what builds on today's records (as SPF and DMARC do) is left out: anything else could stop your other mail. Try again later."
         }
     }
 }
@@ -486,10 +515,6 @@ pub(super) fn note(note: &Note) -> String {
             "The domain has no SPF record today. \"{}\" stands for your own mail servers: check that it covers all of them.",
             terms.join(" ")
         ),
-        Note::Obstacle(found) => {
-            let (what, next) = obstacle(found);
-            format!("{what} {next}")
-        }
         Note::Unquoted => "Taken from the TXT record that was meant to be SPF, without what stands around it: quotation marks, backslashes or blanks. Replace that one.".to_owned(),
         Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
     }
@@ -515,7 +540,7 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
                 at + 1,
                 item(row.item),
                 need(row.need),
-                row.role.map_or(why(row.item, row.own_server), role),
+                row.role.map_or(why(row.item, table.own_server), role),
                 row.kind,
                 row.host,
                 visible(&row.value)
@@ -523,17 +548,28 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
             if let Some(url) = &row.alternative {
                 let _ = writeln!(body, "   Or, instead of the record: an empty text file at {url}");
             }
-            for text in row.notes.iter().map(|note| Lang::En.note(note)) {
+            for text in row.remarks(Lang::En) {
                 let _ = writeln!(body, "   Note: {text}");
             }
         }
-        if let Some(host) = &table.mailjet_key_unset {
+        for row in table.rows.iter().filter(|row| row.present && !row.obstacles.is_empty()) {
+            let _ = write!(
+                body,
+                "\n{}: something is to be mended in the record you have at {}.\n",
+                item(row.item),
+                row.host
+            );
+            for text in row.remarks(Lang::En) {
+                let _ = writeln!(body, "   {text}");
+            }
+        }
+        if let Some(host) = &table.mailjet_key_to_come {
             let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
         }
         if table.unknown {
             let _ = write!(body, "\n{}\n", word(Word::Unknown));
         }
-        if table.rows.iter().all(|row| row.present) && table.mailjet_key_unset.is_none() {
+        if table.is_done() {
             let _ = write!(body, "\nEverything is published already. Thank you.\n");
         }
     }

@@ -13,6 +13,7 @@ use super::finding::{Finding, Item, Need};
 use super::records::Table;
 use super::rotation::{Role, Step};
 use super::spf::merge::Note;
+use super::spf::proposal::Obstacle;
 use super::state::{Change, ChangeKind};
 use super::{Outcome, Settings};
 use crate::smtp::Domain;
@@ -120,9 +121,15 @@ impl Lang {
         by_language!(self, word(word))
     }
 
-    /// What else changes in a merged SPF record: one line.
+    /// What changes in a merged SPF record besides the include, or was guessed: one line.
     pub fn note(self, note: &Note) -> String {
         visible(&by_language!(self, note(note))).into_owned()
+    }
+
+    /// What keeps an SPF record from working that is `present`, or is to be published, and what to do: one line.
+    pub fn obstacle(self, obstacle: &Obstacle, present: bool) -> String {
+        let (what, next) = by_language!(self, obstacle(obstacle, present));
+        visible(&format!("{what} {next}")).into_owned()
     }
 
     /// A record that is needed besides and has no value yet.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::dkim::record::Finding as Flaw;
-use crate::onboarding::finding::{DkimFlaw, Provider};
+use crate::onboarding::finding::{DkimFlaw, NoKey, Provider};
 use crate::onboarding::rotation::Shown;
 use crate::onboarding::spf::proposal::Obstacle;
 
@@ -54,9 +54,13 @@ fn samples() -> Vec<Finding> {
         F::DkimSeveral { host: h(), count: 3 },
         F::DkimMismatch { host: h() },
         F::DkimKeyUnusable { reason: s("REASON") },
-        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }) },
-        F::MailjetKeyMissing { host: h(), domain: d() },
+        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }), first_known: true },
+        F::DkimSecond { said: Box::new(F::DkimMissing { host: h() }), first_known: false },
+        F::MailjetKeyMissing { host: h(), domain: d(), why: NoKey::Missing },
+        F::MailjetKeyMissing { host: h(), domain: d(), why: NoKey::Several { count: 3 } },
+        F::MailjetKeyMissing { host: h(), domain: d(), why: NoKey::Flawed { flaws: vec![DkimFlaw(Flaw::Revoked)] } },
         F::MailjetKeyShort { host: h(), bits: 1024 },
+        F::MailjetKeyShort { host: h(), bits: 512 },
         F::MailjetKeyUnset { host: h(), domain: d() },
         F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
         F::DkimRotationUnreadable { reason: s("REASON") },
@@ -75,6 +79,7 @@ fn samples() -> Vec<Finding> {
         F::DmarcMonitoring,
         F::DmarcTesting,
         F::DmarcWithoutDkim { policy: s("reject"), key: Item::MailjetDkim },
+        F::DmarcOnSpfAlone { policy: s("reject"), key: Item::MailjetDkim },
         F::DmarcDkimAligned { domain: d() },
         F::DmarcSpfUnaligned { alias: s("ALIAS") },
         F::DmarcSpfStrict { alias: s("ALIAS") },
@@ -146,8 +151,11 @@ fn obstacles() -> Vec<Obstacle> {
 fn what_is_to_be_done_before_a_record_is_published_names_what_it_speaks_of() {
     for obstacle in obstacles() {
         for lang in BOTH {
-            let note = lang.note(&Note::Obstacle(obstacle.clone()));
-            assert!(note.contains("17") || note.contains("domain.example"), "{note}");
+            let [to_come, there] = [false, true].map(|present| lang.obstacle(&obstacle, present));
+            assert_ne!(to_come, there);
+            for note in [to_come, there] {
+                assert!(note.contains("17") || note.contains("domain.example"), "{note}");
+            }
         }
     }
 }
@@ -166,7 +174,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "obstacle"]
+            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "first_known", "why", "obstacle"]
                 .contains(&name.as_str())
             {
                 continue;
@@ -207,10 +215,7 @@ fn words_and_names_are_there_in_both_languages() {
             Note::Guessed(vec!["TERM".into()]),
             Note::Ptr,
             Note::Unquoted,
-        ]
-        .into_iter()
-        .chain(obstacles().into_iter().map(Note::Obstacle))
-        {
+        ] {
             assert!(!lang.note(&note).is_empty());
         }
         for outcome in [Outcome::Good, Outcome::Recommendations, Outcome::Unknown, Outcome::Missing] {

@@ -19,6 +19,13 @@ pub struct Query<'a> {
     pub instead: Option<&'a str>,
 }
 
+impl<'a> Query<'a> {
+    /// May `ip` send for `domain`, as far as that depends on neither a sender nor a server?
+    pub fn of_domain(ip: IpAddr, domain: &'a str) -> Self {
+        Query { ip, domain, local: "postmaster", helo: domain, instead: None }
+    }
+}
+
 /// RFC 7208 §2.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
