@@ -1,0 +1,10 @@
+//! DMARC: the policy that applies to a domain (`tree`), whether our mail aligns with it, and whether its reports go anywhere
+//! (`check`).
+
+mod check;
+mod record;
+mod tree;
+
+pub use check::{Path, check, proposed, replacement};
+pub use record::{Policy, Record, Unusable, is_dmarc};
+pub use tree::organization;
