@@ -16,7 +16,6 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::der;
-use super::record::KeyRecord;
 use crate::files;
 
 /// The fewest bits of RSA that are signed with (RFC 8301 §3.2 asks verifiers for 1024; nobody should sign with it).
@@ -237,19 +236,6 @@ impl SigningKey {
             Kind::Rsa { bits, .. } => *bits,
             Kind::Ed25519(_) => 256,
         }
-    }
-
-    /// Whether a published record is this key's: what mail signed with it is checked against.
-    pub fn matches(&self, record: &KeyRecord) -> bool {
-        record.key_type == Some(self.key_type())
-            && match &self.0 {
-                Kind::Rsa { pair, .. } => {
-                    // The record may hold SubjectPublicKeyInfo or the bare RSAPublicKey (RFC 6376 §3.6.1 errata 3017).
-                    let ours = pair.public_key().as_ref();
-                    der::rsa_public_key(&record.public_key).is_some_and(|theirs| theirs == ours)
-                }
-                Kind::Ed25519(pair) => record.public_key == pair.public_key().as_ref(),
-            }
     }
 
     /// `a=` of the signature.

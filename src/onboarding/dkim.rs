@@ -96,14 +96,14 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
             return check.expected.push(expected);
         }
     };
-    if record.findings.iter().any(|flaw| *flaw != Flaw::NoVersion) || !key.matches(&record) {
+    if record.findings.iter().any(|flaw| *flaw != Flaw::NoVersion) || !record.is_of(key) {
         check.expected.push(expected);
     }
     if record.public_key.is_empty() {
         // Revoked, missing or unreadable: already said, and nothing to compare.
         return;
     }
-    match key.matches(&record) {
+    match record.is_of(key) {
         true if record.is_usable() => check.say(Finding::DkimGood { host }),
         true => {}
         false => check.say(Finding::DkimMismatch { host }),

@@ -37,8 +37,8 @@ fn signed(signature: &str) -> Vec<u8> {
 #[test]
 fn the_key_is_the_rfcs() {
     let key = SigningKey::from_ed25519_seed(&BASE64.decode(SEED).unwrap().try_into().unwrap()).unwrap();
-    assert!(key.matches(&KeyRecord::parse(ED25519_RECORD)));
-    assert!(!key.matches(&KeyRecord::parse(RSA_RECORD)));
+    assert!(KeyRecord::parse(ED25519_RECORD).is_of(&key));
+    assert!(!KeyRecord::parse(RSA_RECORD).is_of(&key));
 }
 
 #[test]

@@ -259,7 +259,7 @@ impl Run<'_> {
                 SigningDomain::Ready(signer) => Some(signer),
                 SigningDomain::Broken(_) => None,
             })
-            .any(|signer| signer.profiles().any(|profile| profile.key.matches(&record)))
+            .any(|signer| signer.profiles().any(|profile| record.is_of(&profile.key)))
     }
 
     /// What the running relay signs with.
@@ -313,7 +313,7 @@ impl Run<'_> {
         // A key that cannot be used would be accepted, and its mail deferred at the door; one that is not the published one
         // would sign what nobody can verify.
         let path = self.resolve(&new.file);
-        if !SigningKey::from_file(&path)?.0.matches(&KeyRecord::parse(&new.record)) {
+        if !KeyRecord::parse(&new.record).is_of(&SigningKey::from_file(&path)?.0) {
             bail!(
                 "{} is not the key that was published at {}: put that one back, or remove the rotation's file below {} and the \
                  key to begin anew",
