@@ -3,7 +3,7 @@
 //! Each command is an `Args` (clap) with `run(self) -> anyhow::Result<ExitCode>`: `SUCCESS` when done, `FAILURE` when the answer
 //! is no. An error is printed with its causes on standard error and exits 1; clap exits 2 itself. Results go to standard
 //! output, everything said on the way to standard error, so that output can be piped. To add a command: its file, its `mod`
-//! line, its variant in [`Command`] and its arm in [`Command::run`]. A test asks every command for an example in its help.
+//! line, its variant in `Command` and its arm in `Command::run`. A test asks every command for an example in its help.
 
 #![warn(clippy::print_stderr)]
 

@@ -3,7 +3,7 @@
 //! Each route has two rings of customers, one an urgency. A turn takes the front customer of the single ring, or of the bulk
 //! ring where no single mail waits, and puts it back at the end. So a customer with a million newsletters delays another's mail
 //! by one turn of each waiting customer, never by its own backlog; and a customer with many domains gets no more turns than
-//! one with a single one: its lanes share its turns. Every [`BULK_TURN`]th turn goes to bulk first, so that bulk is delayed by
+//! one with a single one: its lanes share its turns. Every `BULK_TURN`th turn goes to bulk first, so that bulk is delayed by
 //! single mail but never starved.
 
 use std::collections::{HashMap, VecDeque};

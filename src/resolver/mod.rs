@@ -2,7 +2,7 @@
 //! and the demo.
 //!
 //! An absence is an answer: a name without the record, and a name that does not exist, come back as an [`Answer`] with no
-//! records. An [`Error`] means only that the question was not answered, so whoever asks cannot take a dead name server for a
+//! records. An [`Error`](enum@Error) means only that the question was not answered, so whoever asks cannot take a dead name server for a
 //! missing record.
 
 pub mod dns;

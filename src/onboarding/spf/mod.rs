@@ -1,7 +1,7 @@
 //! SPF (RFC 7208): what a domain publishes, whether it lets us send, why, and how it reads with us added.
 //!
 //! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed ([`record`]) and walked
-//! ([`walk`]) here; mail-auth's verdict checks ours in the tests.
+//! ([`walk`](mod@walk)) here; mail-auth's verdict checks ours in the tests.
 
 pub mod check;
 pub mod macros;
