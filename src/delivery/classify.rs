@@ -45,22 +45,30 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
     };
     let by_code = if permanent { Verdict::Failed } else { Verdict::Deferred };
     let before_mail = matches!(phase, Phase::Greeting | Phase::Hello | Phase::StartTls | Phase::Login);
-    let (verdict, scope, trouble) = match (phase, signal) {
+    let (verdict, scope, trouble) = match (phase, signal, context.fallback) {
+        // Its wish is known; what it lacks is a handshake that did not come about this time, and may at the next connection.
+        (_, Signal::WantsTls, Some(fallback)) => {
+            let reason = format!("{reply}, and TLS failed before: {}", fallback.reason);
+            (Verdict::Deferred, Scope::Route, Some(Trouble::BackOff { reason, at_least: None, advice: advice.clone() }))
+        }
         // A refused login must not be tried again: it would lock the account. What is refused for the moment may be.
-        (Phase::Login, _) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
-        (_, Signal::WantsLogin) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
-        (_, Signal::Quota) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
-        (_, Signal::TooBusy) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
+        (Phase::Login, ..) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
+        // A code for it makes it the connection's; without one it may be this recipient's.
+        (Phase::Rcpt, Signal::WantsTls, _) if reply.code != 530 => (Verdict::Deferred, Scope::Route, Some(doubt())),
+        (_, Signal::WantsTls, _) => (Verdict::Deferred, Scope::Route, Some(suspend("switch TLS on"))),
+        (_, Signal::WantsLogin, _) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
+        (_, Signal::Quota, _) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
+        (_, Signal::TooBusy, _) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // A server that is out of room may be so for this message's size only; one that is there to relay and does not, or wants
         // another login, is set up wrongly, for this recipient or for all: mail waits for that to be mended.
-        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::Barred | Signal::MayWantLogin) => {
+        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::Barred | Signal::MayWantLogin, _) => {
             (Verdict::Deferred, Scope::Route, Some(doubt()))
         }
-        (_, Signal::Closing | Signal::Sequence) => (Verdict::Deferred, Scope::Session, Some(doubt())),
-        (Phase::Rcpt, _) => (by_code, Scope::Recipient, None),
-        (_, Signal::InternalSpoof) => (by_code, Scope::Recipient, None),
+        (_, Signal::Closing | Signal::Sequence, _) => (Verdict::Deferred, Scope::Session, Some(doubt())),
+        (Phase::Rcpt, ..) => (by_code, Scope::Recipient, None),
+        (_, Signal::InternalSpoof, _) => (by_code, Scope::Recipient, None),
         _ => (by_code, Scope::Message, None),
     };
     Class { verdict, scope, trouble, advice }
@@ -69,12 +77,10 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
 fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
     let egress = context.egress;
     let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
-    // RFC 4954 §6, RFC 3463 §3.8: not in clear.
-    let wants_tls = reply.is_permanent()
-        && (reply.code == 538 || is(7, 10) || is(7, 11) || text.contains("starttls command first"));
     let basic_is_off = is(7, 30) || is(7, 139) || text.contains("basic authentication") || text.contains("disabled");
     Some(match (phase, signal) {
-        (Phase::Login, _) | (_, Signal::WantsLogin | Signal::MayWantLogin) if wants_tls => {
+        (_, Signal::WantsTls) if context.fallback.is_some() => return context.fallback.and_then(|f| f.advice.clone()),
+        (_, Signal::WantsTls) => {
             "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
         }
         (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off => {
@@ -149,6 +155,7 @@ mod tests {
 
     use super::Phase::*;
     use super::*;
+    use crate::delivery::tls::Fallback;
     use crate::route::RouteKind;
     use crate::smtp::response::take_reply;
 
@@ -162,6 +169,7 @@ mod tests {
             internal,
             egress: IpAddr::from([40, 74, 40, 57]),
             username: Some("webcrm"),
+            fallback: None,
             took_another: false,
         }
     }
@@ -215,6 +223,7 @@ mod tests {
             (Mail, "451 4.3.0 queue file write error", "dR?"),
             (Mail, "450 4.1.8 sender domain not found", "dm-"),
             (Mail, "530 5.7.0 Must issue a STARTTLS command first", "dR!"),
+            (Rcpt, "550 5.7.10 Encryption needed", "dR?"),
             (Mail, "530 5.7.57 Client not authenticated to send mail", "dR!"),
             (Mail, "550 5.7.30 Basic authentication is not supported", "dR!"),
             (Mail, "550 5.4.5 Daily user sending quota exceeded", "dRb"),
@@ -371,6 +380,31 @@ mod tests {
         ] {
             let advice = classify(phase, &reply(text), &context(false)).advice.unwrap();
             assert!(advice.contains("tls = \"required\""), "{text}: {advice}");
+        }
+    }
+
+    #[test]
+    fn a_wish_for_tls_after_a_failed_handshake_is_no_reason_to_suspend() {
+        let fallback =
+            Fallback { reason: "no TLS within 30 s".to_owned(), advice: Some("look at the handshake".to_owned()) };
+        let context = Context { fallback: Some(&fallback), ..context(false) };
+        for (phase, text, right) in [
+            (Mail, "530 5.7.0 Must issue a STARTTLS command first", "dRb"),
+            (Mail, "530 5.7.57 Client not authenticated to send mail", "dRb"),
+            (Rcpt, "550 Must issue a STARTTLS command first", "dRb"),
+            (Rcpt, "550 5.7.10 Encryption needed", "dRb"),
+            (Login, "538 5.7.11 Encryption required for requested authentication mechanism", "dRb"),
+            (Login, "530 5.7.0 Must issue a STARTTLS command first", "dRb"),
+            // It was shown the password all the same, and did not take it.
+            (Login, "535 5.7.8 authentication credentials invalid", "dR!"),
+            (Mail, "550 5.1.8 bad sender", "fm-"),
+        ] {
+            let class = classify(phase, &reply(text), &context);
+            assert_eq!(short(&class), right, "{text}");
+            if let Some(Trouble::BackOff { reason, advice, .. }) = class.trouble {
+                assert!(reason.contains(&fallback.reason), "{reason}");
+                assert_eq!(advice, fallback.advice);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
-use super::tls::{TlsInfo, about_our_certificate};
+use super::tls::{Fallback, TlsInfo, about_our_certificate};
 use crate::smtp::response::{ResponseError, take_reply};
 use crate::smtp::{Extensions, Reply};
 
@@ -84,6 +84,8 @@ pub struct Connection {
     pub peer: String,
     /// What TLS agreed on; `None` without TLS.
     pub tls: Option<TlsInfo>,
+    /// Why it has no TLS, where it was to have it.
+    pub fallback: Option<Fallback>,
     /// Transactions made.
     pub served: u32,
     /// When it was last used.
@@ -105,6 +107,7 @@ impl Connection {
             extensions: Extensions::default(),
             peer,
             tls: None,
+            fallback: None,
             served: 0,
             used: Instant::now(),
             reset_first: false,
@@ -205,6 +208,7 @@ impl Connection {
             extensions: Extensions::default(),
             peer,
             tls: Some(info),
+            fallback: None,
             served: 0,
             used: Instant::now(),
             reset_first: false,

@@ -16,7 +16,7 @@ use super::egress::{self, ConnectError, Way};
 use super::outcome::Trouble;
 use super::sasl::{Exchange, Mechanism};
 use super::settings::Settings;
-use super::tls::{TlsClient, TlsError};
+use super::tls::{Fallback, TlsClient, TlsError};
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
 use crate::smtp::{Extensions, Reply};
@@ -197,17 +197,26 @@ impl<T: TokenSource> Dialler<'_, T> {
     }
 
     async fn dial_way(&self, way: Way<'_>, trace: &mut Trace) -> Result<Connection, Failure> {
-        let dialled = self.dial_with(way, self.tls, trace).await;
-        if self.route.tls.mode == TlsMode::Opportunistic
-            && matches!(&dialled, Err(failure) if failure.step == Phase::StartTls.as_str())
-        {
+        match self.dial_with(way, Ok(self.tls), trace).await {
             // The handshake spoiled the connection; opportunistic means that mail may go without.
-            return self.dial_with(way, None, trace).await;
+            Err(failure)
+                if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.as_str() =>
+            {
+                let advice = failure.advice().map(str::to_owned);
+                self.dial_with(way, Err(Fallback { reason: failure.reason, advice }), trace).await
+            }
+            dialled => dialled,
         }
-        dialled
     }
 
-    async fn dial_with(&self, way: Way<'_>, tls: Option<&TlsClient>, trace: &mut Trace) -> Result<Connection, Failure> {
+    /// With TLS as the route wants it, or without it, because it failed.
+    async fn dial_with(
+        &self,
+        way: Way<'_>,
+        tls: Result<Option<&TlsClient>, Fallback>,
+        trace: &mut Trace,
+    ) -> Result<Connection, Failure> {
+        let (tls, fallback) = tls.map_or_else(|fallback| (None, Some(fallback)), |tls| (tls, None));
         let begun = Instant::now();
         let target = (self.route.host.as_str(), self.route.port);
         let (stream, peer) =
@@ -221,6 +230,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             Some(tls) if implicit => self.handshake(tls, stream, peer, trace).await?,
             _ => Connection::new(stream, peer, &self.counters.open),
         };
+        connection.fallback = fallback;
         self.greeting(&mut connection, trace).await?;
         self.hello(&mut connection, Phase::Hello, trace).await?;
         if let (Some(tls), false) = (tls, implicit) {
@@ -254,7 +264,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             .await
             .map_err(|why| Failure::broken(Phase::Greeting, &why))?;
         if greeting.code != 220 {
-            return Err(self.refused(Phase::Greeting, &greeting));
+            return Err(self.refused(connection, Phase::Greeting, &greeting));
         }
         trace.done("greeting", begun, || greeting.to_string());
         Ok(())
@@ -275,7 +285,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             answer = connection.ask(&format!("HELO {name}"), limit).await.map_err(broken)?;
         }
         if answer.code != 250 {
-            return Err(self.refused(Phase::Hello, &answer));
+            return Err(self.refused(connection, Phase::Hello, &answer));
         }
         if let (Some(expected), Some(seen)) = (self.settings.egress.expect_seen_as, address_seen(&answer))
             && expected.to_canonical() != seen
@@ -308,7 +318,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             .await
             .map_err(|why| Failure::broken(Phase::StartTls, &why))?;
         if answer.code != 220 {
-            return Err(self.refused(Phase::StartTls, &answer));
+            return Err(self.refused(&connection, Phase::StartTls, &answer));
         }
         // What comes behind the 220 in clear was put there by somebody else, to be taken for the server's word inside TLS.
         if connection.has_more() {
@@ -410,11 +420,13 @@ impl<T: TokenSource> Dialler<'_, T> {
                 }
                 // Not understood, or not this mechanism: nothing was counted as a wrong password.
                 500 | 502 | 504 => last = Some(answer),
-                _ => return Err(self.refused(Phase::Login, &answer)),
+                _ => return Err(self.refused(connection, Phase::Login, &answer)),
             }
         }
-        Err(last
-            .map_or_else(|| Failure::back_off(step, "no login", None), |answer| self.refused(Phase::Login, &answer)))
+        Err(last.map_or_else(
+            || Failure::back_off(step, "no login", None),
+            |answer| self.refused(connection, Phase::Login, &answer),
+        ))
     }
 
     async fn exchange(&self, connection: &mut Connection, mut exchange: Exchange<'_>) -> Result<Reply, Failure> {
@@ -432,12 +444,13 @@ impl<T: TokenSource> Dialler<'_, T> {
         Ok(answer)
     }
 
-    fn refused(&self, phase: Phase, reply: &Reply) -> Failure {
+    fn refused(&self, connection: &Connection, phase: Phase, reply: &Reply) -> Failure {
         let context = Context {
             kind: self.route.kind,
             internal: false,
             egress: self.settings.egress.address,
             username: self.route.login.as_ref().map(|login| login.username.as_str()),
+            fallback: connection.fallback.as_ref(),
             took_another: false,
         };
         let class = classify(phase, reply, &context);

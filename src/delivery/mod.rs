@@ -126,6 +126,7 @@ impl Delivery {
             body,
             egress: settings.egress.address,
             one_by_one: pool.goes_one_by_one(),
+            fallback: None,
         };
         let mut kept = pool.take(settings.timeouts.quit).await;
         loop {
@@ -137,6 +138,7 @@ impl Delivery {
                     Err(failure) => return not_connected(recipients, failure),
                 },
             };
+            job.fallback.clone_from(&connection.fallback);
             match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
                 // Only a kept connection can be stale, and the next one is new: this ends.
                 Ending::Stale(why) => {
@@ -155,7 +157,13 @@ impl Delivery {
                     if reused {
                         counters.reused.inc();
                     }
-                    if usable && !matches!(outcome.trouble, Some(Trouble::Suspend { .. })) {
+                    // Where trouble came of having no TLS, the next connection is to try for it again.
+                    let of_use = match outcome.trouble {
+                        Some(Trouble::Suspend { .. }) => false,
+                        Some(_) => connection.fallback.is_none(),
+                        None => true,
+                    };
+                    if usable && of_use {
                         pool.put(connection, settings.timeouts.quit);
                     }
                     return outcome;

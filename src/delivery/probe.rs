@@ -164,7 +164,8 @@ impl Delivery {
                     report.add(step, Finding::Ok, begun.elapsed(), format!("{line}: {reply}"), None);
                 }
                 answer => {
-                    let advice = answer.as_ref().ok().and_then(|reply| self.advice(route, step, reply, from, to));
+                    let advice =
+                        answer.as_ref().ok().and_then(|reply| self.advice((route, connection), step, reply, from, to));
                     report.add(step, Finding::Failed, begun.elapsed(), told(&line, &answer), advice);
                     return false;
                 }
@@ -173,7 +174,14 @@ impl Delivery {
         true
     }
 
-    fn advice(&self, route: &Route, step: &str, reply: &Reply, from: &Mailbox, to: &Mailbox) -> Option<String> {
+    fn advice(
+        &self,
+        (route, connection): (&Route, &Connection),
+        step: &str,
+        reply: &Reply,
+        from: &Mailbox,
+        to: &Mailbox,
+    ) -> Option<String> {
         use super::classify::{Context, Phase, classify};
         let internal = from.domain().zip(to.domain()).is_some_and(|(a, b)| a.is_within(b) || b.is_within(a));
         let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
@@ -186,6 +194,7 @@ impl Delivery {
                 internal,
                 egress,
                 username: route.login.as_ref().map(|login| login.username.as_str()),
+                fallback: connection.fallback.as_ref(),
                 took_another: false,
             },
         )

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::tls::Fallback;
 use crate::route::RouteKind;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -53,6 +54,8 @@ pub struct Context<'a> {
     pub egress: IpAddr,
     /// The login's name, where the route has a login.
     pub username: Option<&'a str>,
+    /// Why the connection has no TLS, where it was to have it.
+    pub fallback: Option<&'a Fallback>,
     /// The server took another recipient of the same message.
     pub took_another: bool,
 }
@@ -66,6 +69,8 @@ pub enum Signal {
     TooBusy,
     /// An allowance of the account is used up.
     Quota,
+    /// It does nothing of this without TLS.
+    WantsTls,
     /// It wants a login that it did not get, or does not take this kind of login any more.
     WantsLogin,
     /// At RCPT it speaks of a login and has no code for it: of ours, or of what this recipient (a distribution list) asks of senders.
@@ -94,6 +99,7 @@ impl Signal {
             Signal::TooBusy if phase == Phase::Rcpt && context.took_another && reply.code == 421 => Signal::Closing,
             Signal::TooBusy
             | Signal::Quota
+            | Signal::WantsTls
             | Signal::WantsLogin
             | Signal::MayWantLogin
             | Signal::NoRelay
@@ -159,13 +165,17 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     let of_login = reply.is_permanent()
         && phase != Phase::End
         && !code(7, 133)
-        && says(&[
-            "authentication required",
-            "authentication is required",
-            "must authenticate",
-            "starttls command first",
-        ])
+        && says(&["authentication required", "authentication is required", "must authenticate"])
         && !says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
+    // RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. Where our TLS failed, a server that keeps its logins for TLS says 530, too.
+    let wants_tls = reply.code == 538
+        || code(7, 10)
+        || code(7, 11)
+        || says(&["starttls command first"])
+        || (reply.code == 530 && context.fallback.is_some());
+    if wants_tls && reply.is_permanent() && phase != Phase::End {
+        return Signal::WantsTls;
+    }
     if reply.code == 530 || code(7, 57) || code(7, 30) {
         return Signal::WantsLogin;
     }

@@ -42,6 +42,15 @@ pub struct TlsInfo {
     pub certificate: Vec<u8>,
 }
 
+/// Why a connection goes without TLS although its route has it where it can be had: the handshake before it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// What went wrong.
+    pub reason: String,
+    /// What a person can do, where something is known.
+    pub advice: Option<String>,
+}
+
 /// TLS for one route. Sessions are resumed among its connections.
 pub struct TlsClient {
     connector: TlsConnector,

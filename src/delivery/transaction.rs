@@ -16,6 +16,7 @@ use super::classify::{Context, Phase, classify};
 use super::connection::{Broken, Connection};
 use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use super::settings::Timeouts;
+use super::tls::Fallback;
 use crate::message::{BodyKind, Envelope, Recipient, Ret};
 use crate::route::Route;
 use crate::smtp::dsn::orcpt_in_ascii;
@@ -42,6 +43,8 @@ pub struct Job<'a> {
     pub egress: IpAddr,
     /// Each command waits for the answer to the one before, even where the server offers PIPELINING.
     pub one_by_one: bool,
+    /// Why the connection has no TLS, where it was to have it.
+    pub fallback: Option<Fallback>,
 }
 
 /// How a transaction ended.
@@ -476,6 +479,7 @@ fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply
         internal: is_internal(job.from_domain, &job.envelope.recipients[index]),
         egress: job.egress,
         username: job.route.login.as_ref().map(|login| login.username.as_str()),
+        fallback: job.fallback.as_ref(),
         took_another,
     };
     let class = classify(phase, reply, &context);
