@@ -92,9 +92,13 @@ pub struct Step {
     pub took: Duration,
     /// What was found.
     pub found: String,
-    /// It failed, and with it this address of the host.
-    pub failed: bool,
+    /// What to do, where it failed and the connection was made another way.
+    pub advice: Option<String>,
 }
+
+/// Why a failed step was not the end, and what to do about it.
+const PASSED_OVER: &str = "the host's next address was tried: have this one mended, or taken out of the host's name";
+const IN_CLEAR: &str = "mail goes in clear meanwhile: find out what keeps TLS from working at the server";
 
 /// Keeps steps where somebody wants them; costs nothing where nobody does.
 #[derive(Default)]
@@ -114,17 +118,22 @@ impl Trace {
     /// A step that began at `begun` is done.
     pub fn done(&mut self, name: &'static str, begun: Instant, found: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.0 {
-            steps.push(Step { name, took: begun.elapsed(), found: found(), failed: false });
+            steps.push(Step { name, took: begun.elapsed(), found: found(), advice: None });
         }
     }
 
-    /// An address of the host failed, after `begun`, and the next one is tried.
-    fn passed_over(&mut self, failure: &Failure, begun: Instant) {
+    /// What was begun at `begun`, with `before` steps done by then, failed, and another way is tried.
+    fn failed(&mut self, failure: &Failure, begun: Instant, before: usize, advice: &str) {
         if let Some(steps) = &mut self.0 {
-            let before: Duration = steps.iter().map(|step| step.took).sum();
+            let done: Duration = steps[before..].iter().map(|step| step.took).sum();
             let (name, found) = (failure.step, failure.reason.clone());
-            steps.push(Step { name, took: begun.elapsed().saturating_sub(before), found, failed: true });
+            let took = begun.elapsed().saturating_sub(done);
+            steps.push(Step { name, took, found, advice: Some(advice.to_owned()) });
         }
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -161,7 +170,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 if begun.elapsed() >= self.patience() {
                     break;
                 }
-                trace.passed_over(failure, begun);
+                trace.failed(failure, begun, 0, PASSED_OVER);
             }
             let failure = match self.counted(self.dial_way(way, trace).await) {
                 Ok(connection) => {
@@ -197,12 +206,15 @@ impl<T: TokenSource> Dialler<'_, T> {
     }
 
     async fn dial_way(&self, way: Way<'_>, trace: &mut Trace) -> Result<Connection, Failure> {
+        let (begun, before) = (Instant::now(), trace.len());
         match self.dial_with(way, Ok(self.tls), trace).await {
             // The handshake spoiled the connection; opportunistic means that mail may go without.
             Err(failure)
                 if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.as_str() =>
             {
+                tracing::warn!(route = %self.route.id, address = ?way.address(), "mail goes in clear: {}", failure.reason);
                 let advice = failure.advice().map(str::to_owned);
+                trace.failed(&failure, begun, before, advice.as_deref().unwrap_or(IN_CLEAR));
                 self.dial_with(way, Err(Fallback { reason: failure.reason, advice }), trace).await
             }
             dialled => dialled,
@@ -361,6 +373,10 @@ impl<T: TokenSource> Dialler<'_, T> {
         let step = Phase::Login.as_str();
         let encrypted = connection.tls.is_some();
         if !encrypted && !login.allow_plaintext {
+            if let Some(Fallback { reason, advice }) = &connection.fallback {
+                let reason = format!("there is no TLS, and the password is not sent in clear; {reason}");
+                return Err(Failure::back_off(step, reason, advice.as_deref()));
+            }
             return Err(Failure::back_off(
                 step,
                 "the connection has no TLS, and the password is not sent in clear",

@@ -100,8 +100,6 @@ impl ProbeReport {
     }
 }
 
-const PASSED_OVER: &str = "the host's next address was tried: have this one mended, or taken out of the host's name";
-
 impl Delivery {
     /// Probes a route with this sender and recipient. Uses connections of its own, and a login where the route has one; a
     /// refused login is tried once.
@@ -123,9 +121,8 @@ impl Delivery {
         let steps = trace.steps();
         let took = steps.iter().map(|step| step.took).sum();
         for step in steps {
-            let advice = step.failed.then(|| PASSED_OVER.to_owned());
-            let finding = if step.failed { Finding::Warning } else { Finding::Ok };
-            report.add(step.name, finding, step.took, step.found, advice);
+            let finding = if step.advice.is_some() { Finding::Warning } else { Finding::Ok };
+            report.add(step.name, finding, step.took, step.found, step.advice);
         }
         let mut connection = match dialled {
             Ok(connection) => connection,
@@ -267,6 +264,8 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
             };
             report.add("certificate", Finding::Ok, Duration::ZERO, found, None);
         }
+        // Said of the handshake that failed.
+        None if connection.fallback.is_some() => {}
         None => report.add(
             "tls",
             Finding::Warning,

@@ -51,6 +51,20 @@ async fn a_login_over_tls_that_trusts_anyone_is_a_warning() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_failed_is_told_and_required_tls_is_not_advised() {
+    let broken = [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), say("500 what?")]];
+    let server = Server::start(vec![broken.concat(), [hello(&["STARTTLS"]), rehearsal()].concat()]).await;
+    let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
+    let report = probe(&delivery(), Route { tls, ..route(server.address) }).await;
+    let warnings: Vec<_> = report.steps.iter().filter(|step| step.finding == Finding::Warning).collect();
+    let [warning] = warnings.as_slice() else { panic!("{report}") };
+    assert!(warning.found.contains("is not TLS"), "{report}");
+    assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("minimum version")), "{report}");
+    assert!(!report.to_string().contains("required"), "{report}");
+    assert_eq!(report.verdict, Finding::Warning);
+}
+
+#[tokio::test]
 async fn advice_knows_the_login_that_the_route_has() {
     let wants_login = [
         hello(&["AUTH PLAIN"]),

@@ -230,6 +230,16 @@ async fn a_password_is_not_sent_in_clear() {
 }
 
 #[tokio::test]
+async fn a_password_that_waits_for_tls_says_why_there_is_none() {
+    let broken = [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), say("500 what?")]];
+    let server = Server::start(vec![broken.concat(), hello(&["STARTTLS", "AUTH PLAIN"])]).await;
+    let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
+    let route = Route { tls, login: login("webcrm", "secret"), ..route(server.address) };
+    let outcome = attempt(&delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
+    refused(&outcome, &["not sent in clear", "is not TLS", "minimum version"]);
+}
+
+#[tokio::test]
 async fn a_server_that_asks_for_our_certificate_gets_it() {
     let case = Case::new();
     let clients = Authority::new();
