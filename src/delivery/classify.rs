@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::outcome::{Scope, Trouble, Verdict};
 use super::signal::Signal;
-pub use super::signal::{Context, Phase};
+pub use super::signal::{Context, Phase, Taken};
 use crate::route::Cause;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -46,6 +46,18 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
     let by_code = if permanent { Verdict::Failed } else { Verdict::Deferred };
     let before_mail = matches!(phase, Phase::Greeting | Phase::Hello | Phase::StartTls | Phase::Login);
     let (verdict, scope, trouble) = match (phase, signal, context.fallback) {
+        // It took others, so the route is in order; this one waits for the allowance to be renewed, or for somebody to act. Where
+        // that concerns all mail, the next message hears it of its first recipient.
+        (
+            Phase::Rcpt,
+            Signal::Quota
+            | Signal::WantsTls
+            | Signal::WantsLogin
+            | Signal::MayWantLogin
+            | Signal::NoRelay
+            | Signal::Barred,
+            _,
+        ) if context.taken != Taken::Nobody => (Verdict::Deferred, Scope::Recipient, None),
         // Its wish is known; what it lacks is a handshake that did not come about this time, and may at the next connection.
         (_, Signal::WantsTls, Some(fallback)) => {
             let reason = format!("{reply}, and TLS failed before: {}", fallback.reason);
@@ -170,7 +182,7 @@ mod tests {
             egress: IpAddr::from([40, 74, 40, 57]),
             username: Some("webcrm"),
             fallback: None,
-            took_another: false,
+            taken: Taken::Nobody,
         }
     }
 
@@ -311,14 +323,17 @@ mod tests {
 
     #[test]
     fn what_is_said_to_one_recipient_beside_another_that_was_taken_is_about_that_one() {
-        let context = Context { took_another: true, ..context(false) };
+        let context = Context { taken: Taken::Others, ..context(false) };
         for (text, right) in [
             ("554 5.7.1 <x@other.dk>: Relay access denied", "fr-"),
             ("550 5.7.1 Authentication required", "fr-"),
             ("530 5.7.1 no", "fr-"),
             ("554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "fr-"),
             ("450 4.2.1 Peak SMTP relay limit exceeded for customer", "dr-"),
-            ("554 5.2.0 Submission quota exceeded", "fr-"),
+            // What is left of an allowance is enough for some.
+            ("554 5.2.0 Submission quota exceeded", "dr-"),
+            ("550 5.4.5 Daily SMTP relay limit exceeded for customer", "dr-"),
+            ("550 5.4.5 no", "fr-"),
             ("450 4.7.1 Error: rate limit exceeded", "dr-"),
             ("452 4.3.1 disk full", "dr-"),
             ("421 4.7.0 bye", "ds?"),
@@ -328,6 +343,25 @@ mod tests {
         }
         assert_eq!(short(&classify(End, &reply("452 4.3.1 disk full"), &context)), "dR?");
         assert_eq!(short(&classify(Rcpt, &reply("421 4.3.2 too many connections"), &context)), "ds?");
+    }
+
+    #[test]
+    fn a_server_that_takes_colleagues_only_is_not_set_up_to_relay() {
+        for (text, outside, colleague) in [
+            ("554 5.7.1 <x@other.dk>: Relay access denied", "dr-", "fr-"),
+            ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dr-", "fr-"),
+            ("550 5.7.1 Authentication required", "dr-", "fr-"),
+            ("530 5.7.1 no", "dr-", "fr-"),
+            ("550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dr-", "fr-"),
+            ("550 5.1.1 no such user", "fr-", "fr-"),
+        ] {
+            for (internal, right) in [(false, outside), (true, colleague)] {
+                let context = Context { taken: Taken::Internal, kind: RouteKind::Mailjet, ..context(internal) };
+                let class = classify(Rcpt, &reply(text), &context);
+                assert_eq!(short(&class), right, "{text}");
+                assert_eq!(class.advice.is_some(), right == "dr-", "{text}");
+            }
+        }
     }
 
     #[test]

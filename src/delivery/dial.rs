@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::addresses::Failed;
-use super::classify::{Context, Phase, classify};
+use super::classify::{Context, Phase, Taken, classify};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
 use super::egress::{self, ConnectError, Way};
@@ -467,7 +467,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             egress: self.settings.egress.address,
             username: self.route.login.as_ref().map(|login| login.username.as_str()),
             fallback: connection.fallback.as_ref(),
-            took_another: false,
+            taken: Taken::Nobody,
         };
         let class = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());

@@ -179,7 +179,7 @@ impl Delivery {
         from: &Mailbox,
         to: &Mailbox,
     ) -> Option<String> {
-        use super::classify::{Context, Phase, classify};
+        use super::classify::{Context, Phase, Taken, classify};
         let internal = from.domain().zip(to.domain()).is_some_and(|(a, b)| a.is_within(b) || b.is_within(a));
         let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
         let egress = self.shared.settings.egress.address;
@@ -192,7 +192,7 @@ impl Delivery {
                 egress,
                 username: route.login.as_ref().map(|login| login.username.as_str()),
                 fallback: connection.fallback.as_ref(),
-                took_another: false,
+                taken: Taken::Nobody,
             },
         )
         .advice

@@ -56,8 +56,19 @@ pub struct Context<'a> {
     pub username: Option<&'a str>,
     /// Why the connection has no TLS, where it was to have it.
     pub fallback: Option<&'a Fallback>,
-    /// The server took another recipient of the same message.
-    pub took_another: bool,
+    /// Whom else it took in this transaction.
+    pub taken: Taken,
+}
+
+/// The recipients of the same message that a server took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// None.
+    Nobody,
+    /// Only such as have their mailboxes in the sender's own domain: it may not relay for us.
+    Internal,
+    /// Others, too.
+    Others,
 }
 
 /// What a negative reply is about.
@@ -94,18 +105,18 @@ pub enum Signal {
 impl Signal {
     /// What `reply` is about; `text` is all of its text in lower case.
     pub fn of(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Self {
-        match by_codes_and_words(phase, reply, text, context) {
-            // A server that takes another recipient takes our mail: whatever it says, it says of this one.
-            Signal::TooBusy if phase == Phase::Rcpt && context.took_another && reply.code == 421 => Signal::Closing,
-            Signal::TooBusy
-            | Signal::Quota
-            | Signal::WantsTls
-            | Signal::WantsLogin
-            | Signal::MayWantLogin
-            | Signal::NoRelay
-            | Signal::Barred
-            | Signal::OutOfOrder
-                if phase == Phase::Rcpt && context.took_another =>
+        let signal = by_codes_and_words(phase, reply, text, context);
+        if phase != Phase::Rcpt || context.taken == Taken::Nobody {
+            return signal;
+        }
+        // A server that takes another recipient takes our mail: what it says, it says of this one. But allowances count
+        // recipients, and one that takes its own domain's mail only, and not what goes further, is not set up for us yet.
+        let only_its_own = context.taken == Taken::Internal && !context.internal;
+        match signal {
+            Signal::TooBusy if reply.code == 421 => Signal::Closing,
+            Signal::TooBusy | Signal::OutOfOrder => Signal::Plain,
+            Signal::WantsTls | Signal::WantsLogin | Signal::MayWantLogin | Signal::NoRelay | Signal::Barred
+                if !only_its_own =>
             {
                 Signal::Plain
             }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::body::{Body, Unreadable};
-use super::classify::{Context, Phase, classify};
+use super::classify::{Context, Phase, Taken, classify};
 use super::connection::{Broken, Connection};
 use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use super::settings::Timeouts;
@@ -352,11 +352,16 @@ fn settle_flight(job: &Job<'_>, flight: Flight) -> Outcome {
 
 /// `goes_on`: those for whom there was no room in this transaction go in the next one, at once.
 fn settle_refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, goes_on: bool) {
-    let took_another = !flight.accepted.is_empty();
+    let internal = |index: &usize| is_internal(job.from_domain, &job.envelope.recipients[*index]);
+    let taken = match flight.accepted.as_slice() {
+        [] => Taken::Nobody,
+        accepted if accepted.iter().all(internal) => Taken::Internal,
+        _ => Taken::Others,
+    };
     for (index, reply) in &flight.refused {
         // The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10).
-        if !(goes_on && took_another && is_too_many_recipients(reply)) {
-            judge(outcome, job, *index, Phase::Rcpt, reply, took_another);
+        if !(goes_on && taken != Taken::Nobody && is_too_many_recipients(reply)) {
+            judge(outcome, job, *index, Phase::Rcpt, reply, taken);
         }
     }
 }
@@ -469,18 +474,18 @@ fn doubt(reason: String) -> Trouble {
 }
 
 fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
-    judge(outcome, job, index, phase, reply, false);
+    judge(outcome, job, index, phase, reply, Taken::Nobody);
 }
 
 /// Adds a recipient's outcome, and what it says of the route.
-fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, took_another: bool) {
+fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, taken: Taken) {
     let context = Context {
         kind: job.route.kind,
         internal: is_internal(job.from_domain, &job.envelope.recipients[index]),
         egress: job.egress,
         username: job.route.login.as_ref().map(|login| login.username.as_str()),
         fallback: job.fallback.as_ref(),
-        took_another,
+        taken,
     };
     let class = classify(phase, reply, &context);
     outcome.recipients.push(RecipientOutcome {

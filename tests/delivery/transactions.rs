@@ -136,6 +136,30 @@ async fn recipients_beyond_the_servers_limit_stay_waiting_for_the_next_transacti
 }
 
 #[tokio::test]
+async fn what_a_used_up_quota_or_a_relay_for_colleagues_only_leaves_behind_waits() {
+    for (taken, refused, refusal) in [
+        ("x@test.net", "y@test.net", "550 5.4.5 Daily SMTP relay limit exceeded for customer"),
+        ("colleague@test.dk", "y@test.net", "554 5.7.1 <y@test.net>: Relay access denied"),
+    ] {
+        let script = vec![
+            hear("MAIL"),
+            hear("RCPT"),
+            hear("RCPT"),
+            hear("DATA"),
+            say(&format!("250 ok\r\n250 ok\r\n{refusal}\r\n354 go")),
+            Step::HearContent,
+            say("250 2.0.0 queued"),
+        ];
+        let server = Server::start(vec![[hello(&["PIPELINING"]), script].concat()]).await;
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&[taken, refused])).await;
+        let right = [(0, Verdict::Delivered, Scope::Recipient), (1, Verdict::Deferred, Scope::Recipient)];
+        assert_eq!(results(&outcome), right, "{refusal}");
+        assert_eq!(outcome.trouble, None);
+        server.heard();
+    }
+}
+
+#[tokio::test]
 async fn five_hundred_recipients_go_in_flights_that_cannot_deadlock() {
     let to: Vec<String> =
         (0..500).map(|i| format!("recipient-with-a-long-name-{i:04}@a-long-domain-name.test.net")).collect();
