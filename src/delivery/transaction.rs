@@ -425,6 +425,10 @@ fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
     let mut outcome = Outcome::default();
     let reason = if flight.sent.is_empty() { why.to_string() } else { format!("{why} (at {})", flight.sent) };
     let in_step = !matches!(why, Broken::OutOfStep(_));
+    if in_step && flight.mail_refused.is_some() {
+        // What it said after that, and why it hung up, follows from it.
+        return settle_flight(job, flight);
+    }
     if !in_step {
         // In a flight a refusal may have been any recipient's. One by one the first of them was surely for the one asked about:
         // it stands, so that each attempt has fewer to ask about.
@@ -444,9 +448,7 @@ fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
         outcome.again = flight.accepted;
         return outcome;
     }
-    let told = flight.mail_refused.as_ref().map(|reply| (Phase::Mail, reply));
-    let told =
-        told.or(flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive()));
+    let told = flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive());
     // A 421 to one recipient, and none taken before, is the server's goodbye to all of them.
     let told = told.or(goodbye.map(|reply| (Phase::Rcpt, reply)));
     for index in job.recipients {

@@ -104,6 +104,21 @@ async fn a_refused_sender_concerns_the_message_and_the_connection_serves_on() {
 }
 
 #[tokio::test]
+async fn a_refused_sender_stays_so_where_the_server_then_hangs_up() {
+    let flight = vec![hear("MAIL"), hear("RCPT"), hear("RCPT"), hear("DATA")];
+    for last in ["503 5.5.1 x\r\n421 4.7.0 too many errors", "503 5.5.1 x", "421 4.7.0 too many errors"] {
+        let answers = vec![say(&format!("550 5.1.8 bad sender\r\n{last}"))];
+        let server = Server::start(vec![[hello(&["PIPELINING"]), flight.clone(), answers].concat()]).await;
+        let to = ["x@test.net", "y@test.net"];
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
+        let failed = |index| (index, Verdict::Failed, Scope::Message);
+        assert_eq!(results(&outcome), [failed(0), failed(1)], "{last}");
+        assert!(outcome.recipients.iter().all(|r| r.reply == "550 5.1.8 bad sender"), "{outcome:?}");
+        assert_eq!(outcome.trouble, None, "{last}");
+    }
+}
+
+#[tokio::test]
 async fn without_pipelining_nothing_is_said_after_a_refused_sender() {
     let script = [hello(&[]), vec![hear("MAIL"), say("451 4.1.8 later")], takes_one()].concat();
     let server = Server::start(vec![script]).await;
