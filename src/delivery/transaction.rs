@@ -21,7 +21,7 @@ use crate::message::{BodyKind, Envelope, Recipient, Ret};
 use crate::route::Route;
 use crate::smtp::dsn::orcpt_in_ascii;
 use crate::smtp::response::ResponseError;
-use crate::smtp::{Domain, EnhancedCode, Reply};
+use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply};
 
 /// Octets of commands in flight before replies are read: less than any socket buffer, so that neither side waits for the
 /// other to read (RFC 2920 §3.1).
@@ -45,6 +45,14 @@ pub struct Job<'a> {
     pub one_by_one: bool,
     /// Why the connection has no TLS, where it was to have it.
     pub fallback: Option<Fallback>,
+}
+
+impl Job<'_> {
+    /// Whether the message itself asks for SMTPUTF8 (RFC 6531 §3.4), whoever it is for.
+    fn needs_smtputf8(&self) -> bool {
+        let sender = self.envelope.reverse_path.mailbox();
+        sender.is_some_and(Mailbox::needs_smtputf8) || !self.body.header_is_ascii()
+    }
 }
 
 /// How a transaction ended.
@@ -91,18 +99,49 @@ struct Flight {
     sent: &'static str,
     /// No command was sent before the answer to the last one was there.
     one_by_one: bool,
+    /// The server is asked for SMTPUTF8.
+    smtputf8: bool,
 }
 
 /// Runs one transaction. `reused` says that the connection has waited in the pool: then a server that closed it in the
 /// meantime is no news about the message.
 pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, reused: bool) -> Ending {
-    if let Some(reason) = lacks(connection, job) {
-        return done(
-            Outcome { recipients: for_all(job, &reason, Verdict::Failed, Scope::Message), ..Outcome::default() },
-            true,
-        );
+    let fail = |recipients: &[usize], reason: &str, scope| -> Vec<RecipientOutcome> {
+        recipients.iter().map(|index| fails(*index, reason.to_owned(), scope)).collect()
+    };
+    let of_message = job.envelope.smtputf8 && job.needs_smtputf8();
+    if let Some(reason) = lacks(connection, job, of_message) {
+        let recipients = fail(job.recipients, &reason, Scope::Message);
+        return done(Outcome { recipients, ..Outcome::default() }, true);
     }
-    let mut flight = Flight::default();
+    let needs_utf8 = |index: &usize| job.envelope.recipients[*index].address.needs_smtputf8();
+    let (in_utf8, in_ascii): (Vec<usize>, Vec<usize>) = job.recipients.iter().partition(|index| needs_utf8(index));
+    if in_utf8.is_empty() || connection.extensions.smtputf8 {
+        return transact(connection, job, timeouts, reused, of_message || !in_utf8.is_empty()).await;
+    }
+    // One such address keeps nobody else from their mail.
+    let refused =
+        fail(&in_utf8, "553 5.6.7 the address is not ASCII, and the server does not offer SMTPUTF8", Scope::Recipient);
+    if in_ascii.is_empty() {
+        return done(Outcome { recipients: refused, ..Outcome::default() }, true);
+    }
+    let job = Job { recipients: &in_ascii, fallback: job.fallback.clone(), ..*job };
+    let mut ending = transact(connection, &job, timeouts, reused, false).await;
+    if let Ending::Done { outcome, .. } | Ending::OutOfStep(outcome) = &mut ending {
+        outcome.recipients.extend(refused);
+    }
+    ending
+}
+
+/// Runs it for recipients who can have the message from this server.
+async fn transact(
+    connection: &mut Connection,
+    job: &Job<'_>,
+    timeouts: &Timeouts,
+    reused: bool,
+    smtputf8: bool,
+) -> Ending {
+    let mut flight = Flight { smtputf8, ..Flight::default() };
     if let Err(why) = fly(connection, job, timeouts, &mut flight).await {
         if reused && flight.data.is_none() {
             return Ending::Stale(why);
@@ -155,7 +194,7 @@ async fn fly(
             if pointless {
                 break;
             }
-            write_command(connection, job, commands[sent]);
+            write_command(connection, job, flight.smtputf8, commands[sent]);
             sent += 1;
         }
         if sent == begun {
@@ -262,16 +301,16 @@ fn done(outcome: Outcome, usable: bool) -> Ending {
 }
 
 /// What the message needs and the server lacks; found out before anything is sent.
-fn lacks(connection: &Connection, job: &Job<'_>) -> Option<String> {
+fn lacks(connection: &Connection, job: &Job<'_>, smtputf8: bool) -> Option<String> {
     let offers = &connection.extensions;
     let size = job.body.size();
     let limit = offers.size_limit.into_iter().chain([job.route.message_size]).min().unwrap_or(u64::MAX);
     if size > limit {
         return Some(format!("552 5.3.4 the message has {size} octets, the server takes at most {limit}"));
     }
-    if job.envelope.smtputf8 && !offers.smtputf8 {
+    if smtputf8 && !offers.smtputf8 {
         return Some(
-            "553 5.6.7 an address or header of the message is not ASCII, and the server does not offer SMTPUTF8".into(),
+            "553 5.6.7 the sender's address or the header is not ASCII, and the server does not offer SMTPUTF8".into(),
         );
     }
     if job.envelope.body == BodyKind::EightBit && !offers.eight_bit_mime {
@@ -280,7 +319,7 @@ fn lacks(connection: &Connection, job: &Job<'_>) -> Option<String> {
     None
 }
 
-fn write_command(connection: &mut Connection, job: &Job<'_>, command: Command) {
+fn write_command(connection: &mut Connection, job: &Job<'_>, smtputf8: bool, command: Command) {
     let offers = &connection.extensions;
     let line = match command {
         Command::Rset => "RSET".to_owned(),
@@ -292,7 +331,7 @@ fn write_command(connection: &mut Connection, job: &Job<'_>, command: Command) {
             if job.envelope.body == BodyKind::EightBit {
                 line.push_str(" BODY=8BITMIME");
             }
-            if job.envelope.smtputf8 {
+            if smtputf8 {
                 line.push_str(" SMTPUTF8");
             }
             if offers.dsn {
@@ -307,7 +346,7 @@ fn write_command(connection: &mut Connection, job: &Job<'_>, command: Command) {
             }
             line
         }
-        Command::Rcpt(index) => rcpt_line(&job.envelope.recipients[index], offers.dsn, job.envelope.smtputf8),
+        Command::Rcpt(index) => rcpt_line(&job.envelope.recipients[index], offers.dsn, smtputf8),
         Command::Data => "DATA".to_owned(),
     };
     connection.command(&line);
@@ -471,6 +510,10 @@ fn waits(index: usize, reply: String) -> RecipientOutcome {
     RecipientOutcome { index, verdict, scope, reply, advice: None, unknown: false }
 }
 
+fn fails(index: usize, reply: String, scope: Scope) -> RecipientOutcome {
+    RecipientOutcome { index, verdict: Verdict::Failed, scope, reply, advice: None, unknown: false }
+}
+
 fn doubt(reason: String) -> Trouble {
     Trouble::Doubt { reason, at_least: None, advice: None }
 }
@@ -517,16 +560,4 @@ fn worsen(trouble: &mut Option<Trouble>, found: Trouble) {
     if trouble.as_ref().is_none_or(|known| weight(known) < weight(&found)) {
         *trouble = Some(found);
     }
-}
-
-fn for_all(job: &Job<'_>, reason: &str, verdict: Verdict, scope: Scope) -> Vec<RecipientOutcome> {
-    let outcome = |index: &usize| RecipientOutcome {
-        index: *index,
-        verdict,
-        scope,
-        reply: reason.to_owned(),
-        advice: None,
-        unknown: false,
-    };
-    job.recipients.iter().map(outcome).collect()
 }

@@ -211,11 +211,38 @@ async fn what_the_server_lacks_bounces_before_anything_is_sent() {
     utf8.record.envelope.smtputf8 = true;
     let utf8 = attempt(&delivery, &route, &utf8).await;
     assert!(utf8.recipients[0].reply.contains("5.6.7"), "{utf8:?}");
-    for outcome in [too_large, eight_bit, utf8] {
+    let mut in_header = message_of(&["x@test.net"], &["Subject: \u{e5}\r\n\r\n"]);
+    in_header.record.envelope.smtputf8 = true;
+    let in_header = attempt(&delivery, &route, &in_header).await;
+    assert!(in_header.recipients[0].reply.contains("5.6.7"), "{in_header:?}");
+    assert_eq!(results(&utf8), [(0, Verdict::Failed, Scope::Recipient)]);
+    for outcome in [too_large, eight_bit, in_header] {
         assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
     }
     delivery.shutdown().await;
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_address_outside_ascii_keeps_nobody_else_from_their_mail() {
+    let to = ["s\u{f8}ren@test.net", "x@test.net"];
+    let in_utf8 = |header: &str| {
+        let mut message = message_of(&to, &[header, "\r\nhi\r\n"]);
+        message.record.envelope.smtputf8 = true;
+        message
+    };
+    let server = Server::start(vec![[hello(&[]), takes_one(), takes_one()].concat()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    // The field for Mailjet does not leave over this route.
+    for header in ["A: b\r\n", "X-MJ-CustomID: \u{f8}\r\nA: b\r\n"] {
+        let outcome = attempt(&delivery, &route, &in_utf8(header)).await;
+        let right = [(0, Verdict::Failed, Scope::Recipient), (1, Verdict::Delivered, Scope::Recipient)];
+        assert_eq!(results(&outcome), right, "{header:?}");
+        let refused = outcome.recipients.iter().find(|r| r.index == 0).unwrap();
+        assert!(refused.reply.contains("5.6.7"), "{outcome:?}");
+    }
+    let heard = server.heard().concat();
+    assert_eq!(heard.iter().filter(|line| line.as_str() == "MAIL FROM:<bounce@test.dk>").count(), 2, "{heard:?}");
 }
 
 #[tokio::test]
@@ -271,7 +298,8 @@ async fn an_original_recipient_in_utf8_goes_in_ascii_where_smtputf8_is_not_asked
     ] {
         let script = [hello(&["SMTPUTF8", "DSN"]), takes_one()].concat();
         let server = Server::start(vec![script]).await;
-        let mut message = message(&["x@test.net"]);
+        let subject = if smtputf8 { "Subject: \u{e5}\r\n\r\n" } else { "Subject: a\r\n\r\n" };
+        let mut message = message_of(&["x@test.net"], &[subject]);
         message.record.envelope.smtputf8 = smtputf8;
         message.record.envelope.recipients[0].notify = Some(Notify::NEVER);
         message.record.envelope.recipients[0].orcpt = Some("utf-8;s\u{f8}ren@test.net".to_owned());
