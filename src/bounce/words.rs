@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn report(reply: &str, expired: bool) -> Report {
-        Report { index: 0, reply: reply.into(), advice: None, remote_mta: None, expired }
+        Report { index: 0, reply: reply.into(), advice: None, attempt: None, expired }
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     }
     // One such address keeps nobody else from their mail.
     let refused =
-        fail(&in_utf8, "553 5.6.7 the address is not ASCII, and the server does not offer SMTPUTF8", Scope::Recipient);
+        fail(&in_utf8, "5.6.7 the address is not ASCII, and the server does not offer SMTPUTF8", Scope::Recipient);
     if in_ascii.is_empty() {
         return done(Outcome { recipients: refused, ..Outcome::default() }, true);
     }
@@ -300,21 +300,27 @@ fn done(outcome: Outcome, usable: bool) -> Ending {
     Ending::Done { outcome, usable }
 }
 
-/// What the message needs and the server lacks; found out before anything is sent.
+/// What the message needs and the server lacks, after its status; found out before anything is sent.
 fn lacks(connection: &Connection, job: &Job<'_>, smtputf8: bool) -> Option<String> {
     let offers = &connection.extensions;
     let size = job.body.size();
-    let limit = offers.size_limit.into_iter().chain([job.route.message_size]).min().unwrap_or(u64::MAX);
-    if size > limit {
-        return Some(format!("552 5.3.4 the message has {size} octets, the server takes at most {limit}"));
+    let of_server = offers.size_limit.unwrap_or(u64::MAX);
+    if size > of_server {
+        return Some(format!("5.3.4 the message has {size} octets, and the server takes at most {of_server}"));
+    }
+    let of_route = job.route.message_size;
+    if size > of_route {
+        return Some(format!(
+            "5.3.4 the message has {size} octets, and its route (message_size) takes at most {of_route}"
+        ));
     }
     if smtputf8 && !offers.smtputf8 {
         return Some(
-            "553 5.6.7 the sender's address or the header is not ASCII, and the server does not offer SMTPUTF8".into(),
+            "5.6.7 the sender's address or the header is not ASCII, and the server does not offer SMTPUTF8".into(),
         );
     }
     if job.envelope.body == BodyKind::EightBit && !offers.eight_bit_mime {
-        return Some("554 5.6.3 the message has 8-bit content, and the server does not offer 8BITMIME".into());
+        return Some("5.6.3 the message has 8-bit content, and the server does not offer 8BITMIME".into());
     }
     None
 }

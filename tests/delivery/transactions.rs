@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use postbud::delivery::{Outcome, Scope, Trouble, Verdict};
 use postbud::message::{BodyKind, Notify, Ret};
+use postbud::route::Route;
 
 use super::messages::{attempt, delivery, message, message_of, route};
 use super::script::{Server, Step, hear, hello, say, takes_one};
@@ -199,10 +200,14 @@ async fn five_hundred_recipients_go_in_flights_that_cannot_deadlock() {
 #[tokio::test]
 async fn what_the_server_lacks_bounces_before_anything_is_sent() {
     let plain = || [hello(&["SIZE 60"]), vec![hear("QUIT")]].concat();
-    let server = Server::start(vec![plain()]).await;
+    let server = Server::start(vec![plain(), [hello(&["SIZE"]), vec![hear("QUIT")]].concat()]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     let too_large = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-    assert!(too_large.recipients[0].reply.starts_with("552 5.3.4 the message has"), "{too_large:?}");
+    let says = |outcome: &Outcome, limit: &str| {
+        let reply = &outcome.recipients[0].reply;
+        assert!(reply.starts_with("5.3.4 the message has") && reply.ends_with(limit), "{outcome:?}");
+    };
+    says(&too_large, "the server takes at most 60");
     let mut eight_bit = message_of(&["x@test.net"], &["A: b\r\n\r\n\u{e5}\r\n"]);
     eight_bit.record.envelope.body = BodyKind::EightBit;
     let eight_bit = attempt(&delivery, &route, &eight_bit).await;
@@ -219,8 +224,10 @@ async fn what_the_server_lacks_bounces_before_anything_is_sent() {
     for outcome in [too_large, eight_bit, in_header] {
         assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
     }
+    let small = Arc::new(Route { message_size: 50, ..Route::clone(&route) });
+    says(&attempt(&delivery, &small, &message(&["x@test.net"])).await, "its route (message_size) takes at most 50");
     delivery.shutdown().await;
-    assert_eq!(server.connections(), 1);
+    assert_eq!(server.connections(), 2);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
-use postbud::bounce::{Action, Language, Notice, Original, Report, Settings, notification};
+use postbud::bounce::{Action, Attempt, Language, Notice, Original, Report, Settings, notification};
 use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Ret, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
 use postbud::spool::{Kind, Lane, RecipientState, Record};
@@ -52,7 +52,8 @@ fn record(to: &[&str]) -> Record {
 }
 
 fn report(index: usize, reply: &str) -> Report {
-    Report { index, reply: reply.into(), advice: None, remote_mta: None, expired: false }
+    let attempt = Some(Attempt { at: NOW, server: "mx.example.com".into() });
+    Report { index, reply: reply.into(), advice: None, attempt, expired: false }
 }
 
 fn settings(language: Language) -> Settings {
@@ -71,10 +72,9 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     };
     let refused = Report {
         advice: Some("Allow 40.74.40.57 in the connector of example.com".into()),
-        remote_mta: Some("mx.example.com".into()),
         ..report(0, "550 5.7.1 refused by policy")
     };
-    let expired = Report { expired: true, ..report(1, "451 4.7.1 greylisted") };
+    let expired = Report { expired: true, attempt: None, ..report(1, "451 4.7.1 greylisted") };
     let two = record(&["kunde@example.com", "anden@example.org"]);
     let one = record(&["kunde@example.com"]);
     let mut full = record(&["kunde@example.com"]);
