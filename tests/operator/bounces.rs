@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 use postbud::bounce::{Action, Attempt, Language, Notice, Original, Report, Settings, notification};
-use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Ret, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
 use postbud::spool::{Kind, Lane, RecipientState, Record};
 use postbud::time::Timestamp;
@@ -79,6 +79,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let one = record(&["kunde@example.com"]);
     let mut full = record(&["kunde@example.com"]);
     full.envelope.ret = Some(Ret::Full);
+    let mut asked = record(&["kunde@example.com"]);
+    asked.envelope.recipients[0].notify = Some(Notify { success: true, ..Notify::NEVER });
     let international = record(&["søren@blåbær.dk"]);
     let utf8_header = "From: x@test.dk\r\nSubject: blåbær\r\n".as_bytes();
     let until = NOW + Duration::from_secs(4 * 86_400);
@@ -90,6 +92,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
             "delayed-english",
             make(&one, HEADER, None, Action::Delayed { until }, &[report(0, "connection refused")], Language::English),
         ),
+        ("relayed-both", make(&asked, HEADER, None, Action::Relayed, &[report(0, "250 2.0.0 queued")], Language::Both)),
         (
             "returned-in-full",
             make(&full, HEADER, Some(b"Hej kunde\r\n"), Action::Failed, &unknown(), Language::English),
@@ -180,6 +183,7 @@ fn python_reads_the_status_of_every_recipient() {
         let expected = match name {
             "failed-both" => ["rfc822; kunde@example.com", "failed", "5.7.1", "smtp; 550 5.7.1 refused by policy"],
             "delayed-english" => ["rfc822; kunde@example.com", "delayed", "4.4.1", "X-Postbud; connection refused"],
+            "relayed-both" => ["rfc822; kunde@example.com", "relayed", "2.0.0", "smtp; 250 2.0.0 queued"],
             "international" => {
                 [r"utf-8; s\x{F8}ren@xn--blbr-roah.dk", "failed", "5.1.1", "smtp; 550 5.1.1 no such user"]
             }
