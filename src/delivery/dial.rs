@@ -479,16 +479,6 @@ impl<T: TokenSource> Dialler<'_, T> {
 }
 
 fn unreachable(error: &ConnectError) -> Failure {
-    let advice = match error {
-        ConnectError::EgressLost { .. } => Some(
-            "mail waits: give this machine its egress address back, or correct egress.bind. Nothing leaves from another address",
-        ),
-        ConnectError::Family { .. } => {
-            Some("the host needs an address of our egress address's family (A for IPv4, AAAA for IPv6)")
-        }
-        ConnectError::Proxy { own_fault: true, .. } => Some("mail waits: check the SOCKS5 proxy (egress.proxy)"),
-        ConnectError::Proxy { .. } | ConnectError::Resolve { .. } | ConnectError::Connect { .. } => None,
-    };
     let everywhere = matches!(error, ConnectError::EgressLost { .. });
-    Failure { everywhere, ..Failure::back_off(CONNECT, error.to_string(), advice) }
+    Failure { everywhere, ..Failure::back_off(CONNECT, error.to_string(), error.advice()) }
 }

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_socks::tcp::Socks5Stream;
 
 use super::{EgressError, EgressPath, Settings};
+use crate::resolver::{self, Resolver};
 
 /// Azure forgets an idle flow after 4 minutes without telling anybody.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -71,6 +72,23 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// What a person can do, where something is known.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            ConnectError::EgressLost { .. } => Some(
+                "mail waits: give this machine its egress address back, or correct egress.bind. Nothing leaves from another \
+                 address",
+            ),
+            ConnectError::Family { .. } => {
+                Some("the host needs an address of our egress address's family (A for IPv4, AAAA for IPv6)")
+            }
+            ConnectError::Proxy { own_fault: true, .. } => Some("mail waits: check the SOCKS5 proxy (egress.proxy)"),
+            ConnectError::Proxy { .. } | ConnectError::Resolve { .. } | ConnectError::Connect { .. } => None,
+        }
+    }
+}
+
 /// Whether the egress address can be used from here; asked once, at start.
 pub fn check(path: &EgressPath) -> Result<(), EgressError> {
     match path {
@@ -119,10 +137,8 @@ pub async fn ways<'a>(settings: &'a Settings, host: &str, port: u16) -> Result<V
             return Ok(vec![Way::Proxy { proxy: *proxy, login }]);
         }
     };
-    let addresses = resolve(settings, host, port).await?;
-    let reachable = addresses.into_iter().filter(|peer| peer.is_ipv4() == local.is_ipv4());
-    let ways: Vec<Way> = reachable.map(|peer| Way::Direct { local, peer }).collect();
-    if ways.is_empty() { Err(ConnectError::Family { host: host.to_owned(), local }) } else { Ok(ways) }
+    let reachable = resolve(settings, host, port, local).await?;
+    Ok(reachable.into_iter().map(|peer| Way::Direct { local, peer }).collect())
 }
 
 /// Connects to `target` within `limit`. Gives the other end for people, too.
@@ -161,34 +177,54 @@ fn keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
 /// What a host resolves to, for the probe.
 pub async fn resolve_for_people(settings: &Settings, host: &str, port: u16) -> Result<String, ConnectError> {
     match &settings.egress.path {
-        EgressPath::Bind(_) => {
-            let found = resolve(settings, host, port).await?;
+        EgressPath::Bind(local) => {
+            let found = resolve(settings, host, port, *local).await?;
             Ok(found.iter().map(|peer| peer.ip().to_string()).collect::<Vec<_>>().join(", "))
         }
         EgressPath::Socks5 { proxy, .. } => Ok(format!("left to the proxy {proxy}")),
     }
 }
 
-async fn resolve(settings: &Settings, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
+/// The host's addresses that can be reached from `local`; never none.
+async fn resolve(settings: &Settings, host: &str, port: u16, local: IpAddr) -> Result<Vec<SocketAddr>, ConnectError> {
     let refused = |reason: String| ConnectError::Resolve { host: host.to_owned(), reason };
-    let addresses: Vec<SocketAddr> = match &settings.resolver {
-        None => timeout(settings.timeouts.connect, tokio::net::lookup_host((host, port)))
+    let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let found: Vec<IpAddr> = match (literal, &settings.resolver) {
+        (Ok(ip), _) => vec![ip],
+        (_, None) => timeout(settings.timeouts.connect, tokio::net::lookup_host((host, port)))
             .await
             .map_err(|_| refused("no answer in time".to_owned()))?
             .map_err(|error| refused(error.to_string()))?
+            .map(|peer| peer.ip())
             .collect(),
-        Some(dns) => {
-            let mut found = settings.hosts.addresses(host).await;
-            if found.is_empty() {
-                found = dns.addresses(host).await.map_err(|error| refused(error.to_string()))?;
-            }
-            found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
-        }
+        (_, Some(dns)) => match settings.hosts.addresses(host).await {
+            found if found.is_empty() => ask(&**dns, host, local).await?,
+            found => found,
+        },
     };
-    if addresses.is_empty() { Err(refused("the name has no address".to_owned())) } else { Ok(addresses) }
+    if found.is_empty() {
+        return Err(refused("the name has no address".to_owned()));
+    }
+    let reachable = found.into_iter().filter(|ip| ip.is_ipv4() == local.is_ipv4());
+    let reachable: Vec<SocketAddr> = reachable.map(|ip| SocketAddr::new(ip, port)).collect();
+    if reachable.is_empty() { Err(ConnectError::Family { host: host.to_owned(), local }) } else { Ok(reachable) }
+}
+
+/// Asks for addresses of our own family: what is wrong with the other one's lookup concerns no connection. Only where there are none
+/// is the other family asked for, to tell a host of that family from a name that has no address.
+async fn ask(dns: &dyn Resolver, host: &str, local: IpAddr) -> Result<Vec<IpAddr>, ConnectError> {
+    let of_family = async |v4: bool| -> Result<Vec<IpAddr>, resolver::Error> {
+        Ok(match v4 {
+            true => dns.ipv4(host).await?.into_iter().map(IpAddr::V4).collect(),
+            false => dns.ipv6(host).await?.into_iter().map(IpAddr::V6).collect(),
+        })
+    };
+    let ours = of_family(local.is_ipv4()).await;
+    let ours = ours.map_err(|error| ConnectError::Resolve { host: host.to_owned(), reason: error.to_string() })?;
+    if !ours.is_empty() {
+        return Ok(ours);
+    }
+    of_family(!local.is_ipv4()).await.map_err(|_| ConnectError::Family { host: host.to_owned(), local })
 }
 
 async fn connect_through(

@@ -110,7 +110,8 @@ impl Delivery {
         match egress::resolve_for_people(settings, &route.host, route.port).await {
             Ok(found) => report.add("resolve", Finding::Ok, begun.elapsed(), found, None),
             Err(error) => {
-                report.add("resolve", Finding::Failed, begun.elapsed(), error.to_string(), None);
+                let advice = error.advice().map(str::to_owned);
+                report.add("resolve", Finding::Failed, begun.elapsed(), error.to_string(), advice);
                 return report;
             }
         }
