@@ -122,12 +122,22 @@ fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Con
         (_, Signal::NoRelay) => format!(
             "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
         ),
+        (_, Signal::Barred) if is(7, 750) => {
+            "Microsoft 365 takes no more mail from domains that its tenant has not registered: have the sender's domain added there \
+             as an accepted domain, or the connector mended"
+                .to_owned()
+        }
         (_, Signal::Barred) => format!(
             "the server takes no mail from {egress}: allow {egress} there (allow list, connector or mynetworks); if a block list has \
              it, have it taken off; if it is our name (HELO), that must lead to {egress}"
         ),
         (_, Signal::SendAs) => {
             "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
+        }
+        (_, Signal::Quota) if is(7, 705) => {
+            "Microsoft 365 blocks all that the tenant sends, for too much bulk or spam: its administrator has to find the cause and \
+             ask Microsoft to lift the block"
+                .to_owned()
         }
         (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
         (Phase::Greeting | Phase::Hello, _) if reply.is_permanent() => {
@@ -286,6 +296,15 @@ mod tests {
             (Mail, "550 5.7.1 Authentication required", "dR!"),
             (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
             (Rcpt, "503 5.5.1 need MAIL", "ds?"),
+            // Microsoft 365's blocks of a whole tenant.
+            (End, "550 5.7.705 Access denied, tenant has exceeded threshold", "dRb"),
+            (Mail, "550 5.7.705 Access denied, tenant has exceeded threshold", "dRb"),
+            (Rcpt, "550 5.7.708 Access denied, traffic not accepted from this IP", "dR?"),
+            (End, "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP", "dR?"),
+            (End, "550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains", "dR?"),
+            (Rcpt, "451 4.7.500 Server busy. Please try again later from [40.74.40.57]", "dRb"),
+            (End, "451 4.7.500 Server busy", "dRb"),
+            (Mail, "421 4.7.500 Server busy", "dRb"),
             // To a recipient about that recipient, although the words are a route's elsewhere.
             (Rcpt, "552 5.2.2 mailbox daily quota full", "fr-"),
             (Rcpt, "550 5.2.0 Message size exceeds recipient limit", "fr-"),

@@ -143,7 +143,8 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
         || (code(2, 0) && says(&["submission"]) && says(&["limit", "quota exceeded"]))
         || (code(4, 5) && reply.is_permanent() && (!to_one || says(&["sending", "quota", "limit"])))
         || code(7, 232)
-        || code(7, 233);
+        || code(7, 233)
+        || code(7, 705);
     if quota && !of_mailbox {
         return Signal::Quota;
     }
@@ -152,6 +153,7 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
             || code(3, 2)
             || (code(4, 2) && !to_one && reply.code != 421)
             || code(7, 28)
+            || code(7, 500)
             || says(&[
                 "too many connections",
                 "too many concurrent",
@@ -195,6 +197,10 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     }
     if reply.code == 503 {
         return Signal::Sequence;
+    }
+    // Microsoft 365, of all that its tenant sends, and at any point: traffic from this address, or from domains not registered there.
+    if code(7, 708) || code(7, 750) {
+        return Signal::Barred;
     }
     // Of the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a block list is the content's.
     let barred = says(&[
