@@ -4,7 +4,7 @@
 //! (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one at connect, so the same local port serves many destinations. Where the
 //! address is gone from this machine, nothing is sent and the trouble says so.
 //!
-//! The kernel gives up no connection before delivery does: each wait of a session has a limit of its own, and a server that takes
+//! The kernel gives up no connection before delivery does, by its ordinary limits: each wait of a session has a limit of its own, and a server that takes
 //! its time over the content may have closed its window meanwhile (RFC 5321 §4.5.3.2.5–6).
 
 use std::io;
@@ -23,6 +23,9 @@ use crate::resolver::{self, Resolver};
 
 /// Azure forgets an idle flow after 4 minutes without telling anybody.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// So many probes without an answer, half of `KEEPALIVE` apart, end a connection: after 11 minutes, when the longest wait (10 minutes
+/// for the answer to the final dot) is over.
+const UNANSWERED: u32 = 20;
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -171,7 +174,8 @@ fn bound_socket(local: IpAddr) -> io::Result<TcpSocket> {
 }
 
 fn keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2))
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2).with_retries(UNANSWERED);
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// What a host resolves to, for the probe.
@@ -258,6 +262,7 @@ async fn connect_through(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Timeouts;
     use super::*;
 
     #[tokio::test]
@@ -265,6 +270,8 @@ mod tests {
         let socket = bound_socket([127, 0, 0, 1].into()).unwrap();
         let socket = SockRef::from(&socket);
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        let probes = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert!(KEEPALIVE + probes > Timeouts::default().data_end);
         assert_eq!(
             socket.tcp_user_timeout().unwrap(),
             None,
