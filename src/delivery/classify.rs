@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::outcome::{Scope, Trouble, Verdict};
 use super::signal::Signal;
 pub use super::signal::{Context, Phase, Taken};
-use crate::route::Cause;
+use crate::route::{Cause, LoginSecret};
 use crate::smtp::{EnhancedCode, Reply};
 
 /// What a reply means.
@@ -89,28 +89,36 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
 fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
     let egress = context.egress;
     let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
-    let basic_is_off = is(7, 30) || is(7, 139) || text.contains("basic authentication") || text.contains("disabled");
+    let by_token = context.login.is_some_and(|login| matches!(login.secret, LoginSecret::ClientCredentials { .. }));
+    // Microsoft's 5.7.139 is also that of a wrong password.
+    let basic_is_off = is(7, 30)
+        || text.contains("basic authentication")
+        || text.contains("smtpclientauthentication is disabled")
+        || (is(7, 139) && !text.contains("credentials were incorrect"));
+    let username = || context.login.map_or_else(String::new, |login| format!("\"{}\"", login.username));
     Some(match (phase, signal) {
         (_, Signal::WantsTls) if context.fallback.is_some() => return context.fallback.and_then(|f| f.advice.clone()),
         (_, Signal::WantsTls) => {
             "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
         }
-        (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off => {
+        (Phase::Login, _) if reply.is_permanent() && by_token => format!(
+            "the application's token was refused for {}: check that an administrator has consented to the application's right to send \
+             (SMTP.SendAsApp), that it has access to the mailbox, and that SMTP AUTH is switched on there",
+            username()
+        ),
+        (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off && !by_token => {
             "the server does not take passwords over SMTP (any more): give the route OAuth client credentials (XOAUTH2), or have \
              SMTP AUTH switched on for this mailbox"
                 .to_owned()
         }
         (Phase::Login, _) if reply.is_permanent() => format!(
             "the login {} was refused: correct the username and password in the customer's file and reload",
-            context.username.map_or_else(String::new, |name| format!("\"{name}\""))
+            username()
         ),
-        (_, Signal::MayWantLogin) if context.username.is_some() => {
+        (_, Signal::WantsLogin | Signal::MayWantLogin) if context.login.is_some() => {
             "the server does not take our login for this: check that the account may send, and to this recipient (a distribution \
              list may ask for senders that have logged in)"
                 .to_owned()
-        }
-        (_, Signal::WantsLogin) if context.username.is_some() => {
-            "the server does not take our login for this: check that the account may send".to_owned()
         }
         (_, Signal::WantsLogin | Signal::MayWantLogin) => {
             format!("the server wants a login, or must allow {egress} to send without one: set username and password, or add {egress} there")
@@ -174,15 +182,25 @@ fn pause_named_in(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::LazyLock;
 
     use super::Phase::*;
     use super::*;
     use crate::delivery::tls::Fallback;
-    use crate::route::RouteKind;
+    use crate::route::{Login, RouteKind};
     use crate::smtp::response::take_reply;
 
     fn reply(text: &str) -> Reply {
         take_reply(format!("{text}\r\n").as_bytes()).unwrap().unwrap().0
+    }
+
+    fn by_password() -> &'static Login {
+        static LOGIN: LazyLock<Login> = LazyLock::new(|| Login {
+            username: "webcrm".to_owned(),
+            secret: LoginSecret::Password("secret".to_owned()),
+            allow_plaintext: false,
+        });
+        &LOGIN
     }
 
     fn context(internal: bool) -> Context<'static> {
@@ -190,7 +208,7 @@ mod tests {
             kind: RouteKind::OwnServer,
             internal,
             egress: IpAddr::from([40, 74, 40, 57]),
-            username: Some("webcrm"),
+            login: Some(by_password()),
             fallback: None,
             taken: Taken::Nobody,
         }
@@ -423,6 +441,27 @@ mod tests {
         assert!(wrong.advice.unwrap().contains("\"webcrm\""));
         let off = classify(Login, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
         assert!(off.advice.unwrap().contains("XOAUTH2"));
+        for (text, hint) in [
+            ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant", "XOAUTH2"),
+            ("535 5.7.139 Authentication unsuccessful, the user credentials were incorrect", "\"webcrm\""),
+            ("535 5.7.8 your account is disabled", "\"webcrm\""),
+        ] {
+            let advice = classify(Login, &reply(text), &context(false)).advice.unwrap();
+            assert!(advice.contains(hint), "{text}: {advice}");
+            let login = crate::route::Login {
+                secret: LoginSecret::ClientCredentials {
+                    token_url: "https://login.test/token".to_owned(),
+                    client_id: "app".to_owned(),
+                    client_secret: "secret".to_owned(),
+                    scope: "smtp".to_owned(),
+                },
+                ..by_password().clone()
+            };
+            let advice =
+                classify(Login, &reply(text), &Context { login: Some(&login), ..context(false) }).advice.unwrap();
+            assert!(advice.contains("consented") && advice.contains("\"webcrm\""), "{text}: {advice}");
+            assert!(!advice.contains("XOAUTH2") && !advice.contains("password"), "{text}: {advice}");
+        }
         let off = classify(Mail, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
         assert!(off.advice.unwrap().contains("XOAUTH2"), "said after a login that it took");
         for (phase, text) in [

@@ -465,7 +465,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             kind: self.route.kind,
             internal: false,
             egress: self.settings.egress.address,
-            username: self.route.login.as_ref().map(|login| login.username.as_str()),
+            login: self.route.login.as_ref(),
             fallback: connection.fallback.as_ref(),
             taken: Taken::Nobody,
         };

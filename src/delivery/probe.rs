@@ -191,7 +191,7 @@ impl Delivery {
                 kind: route.kind,
                 internal,
                 egress,
-                username: route.login.as_ref().map(|login| login.username.as_str()),
+                login: route.login.as_ref(),
                 fallback: connection.fallback.as_ref(),
                 taken: Taken::Nobody,
             },

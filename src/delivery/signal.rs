@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::tls::Fallback;
-use crate::route::RouteKind;
+use crate::route::{Login, RouteKind};
 use crate::smtp::{EnhancedCode, Reply};
 
 /// Where in the session a reply was heard.
@@ -52,8 +52,8 @@ pub struct Context<'a> {
     pub internal: bool,
     /// The address that customers have allow-listed.
     pub egress: IpAddr,
-    /// The login's name, where the route has a login.
-    pub username: Option<&'a str>,
+    /// The route's login, where it has one.
+    pub login: Option<&'a Login>,
     /// Why the connection has no TLS, where it was to have it.
     pub fallback: Option<&'a Fallback>,
     /// Whom else it took in this transaction.

@@ -534,7 +534,7 @@ fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply
         kind: job.route.kind,
         internal: is_internal(job.from_domain, &job.envelope.recipients[index]),
         egress: job.egress,
-        username: job.route.login.as_ref().map(|login| login.username.as_str()),
+        login: job.route.login.as_ref(),
         fallback: job.fallback.as_ref(),
         taken,
     };
