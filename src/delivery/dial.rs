@@ -55,7 +55,7 @@ impl Failure {
     fn broken(phase: Phase, why: &Broken) -> Self {
         // A server may hang up on a wrong login, and that must not be tried at all its addresses.
         let everywhere = phase == Phase::Login;
-        Failure { everywhere, ..Failure::back_off(phase.as_str(), format!("{why} (at {})", phase.as_str()), None) }
+        Failure { everywhere, ..Failure::back_off(phase.step(), format!("{why} (at {})", phase.as_str()), None) }
     }
 
     /// One for all of a host's addresses: what a server said tells more than that another one was not there.
@@ -209,9 +209,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         let (begun, before) = (Instant::now(), trace.len());
         match self.dial_with(way, Ok(self.tls), trace).await {
             // The handshake spoiled the connection; opportunistic means that mail may go without.
-            Err(failure)
-                if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.as_str() =>
-            {
+            Err(failure) if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.step() => {
                 tracing::warn!(route = %self.route.id, address = ?way.address(), "mail goes in clear: {}", failure.reason);
                 let advice = failure.advice().map(str::to_owned);
                 trace.failed(&failure, begun, before, advice.as_deref().unwrap_or(IN_CLEAR));
@@ -233,7 +231,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         let target = (self.route.host.as_str(), self.route.port);
         let (stream, peer) =
             egress::connect(way, target, self.settings.timeouts.connect).await.map_err(|error| unreachable(&error))?;
-        trace.done("connect", begun, || {
+        trace.done(CONNECT, begun, || {
             let from = stream.local_addr().map_or_else(|_| "?".to_owned(), |address| address.ip().to_string());
             format!("{peer} from {from}")
         });
@@ -253,7 +251,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 self.hello(&mut connection, Phase::StartTls, trace).await?;
             } else if self.route.tls.mode == TlsMode::Required {
                 return Err(Failure::back_off(
-                    Phase::StartTls.as_str(),
+                    Phase::StartTls.step(),
                     "the server offers no STARTTLS, which this route requires",
                     Some(
                         "switch TLS on at the server; if it never had it, set tls = \"opportunistic\" for this route; if it had \
@@ -278,7 +276,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         if greeting.code != 220 {
             return Err(self.refused(connection, Phase::Greeting, &greeting));
         }
-        trace.done("greeting", begun, || greeting.to_string());
+        trace.done(Phase::Greeting.step(), begun, || greeting.to_string());
         Ok(())
     }
 
@@ -303,7 +301,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             && expected.to_canonical() != seen
         {
             return Err(Failure::wrong_address(
-                Phase::Hello.as_str(),
+                Phase::Hello.step(),
                 format!("the server sees us as {seen}, not as {expected}"),
                 format!(
                     "mail would leave from an address that customers have not allowed: make sure that connections from here \
@@ -311,7 +309,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 ),
             ));
         }
-        trace.done("hello", begun, || match connection.extensions.offered.as_slice() {
+        trace.done(Phase::Hello.step(), begun, || match connection.extensions.offered.as_slice() {
             [] => format!("{answer} (no extensions)"),
             offered => offered.join(", "),
         });
@@ -324,7 +322,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         mut connection: Connection,
         trace: &mut Trace,
     ) -> Result<Connection, Failure> {
-        let step = Phase::StartTls.as_str();
+        let step = Phase::StartTls.step();
         let answer = connection
             .ask("STARTTLS", self.settings.timeouts.handshake)
             .await
@@ -353,7 +351,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         trace: &mut Trace,
     ) -> Result<Connection, Failure> {
         let begun = Instant::now();
-        let step = Phase::StartTls.as_str();
+        let step = Phase::StartTls.step();
         let limit = self.settings.timeouts.handshake;
         let shaken = timeout(limit, tls.handshake(stream))
             .await
@@ -364,13 +362,13 @@ impl<T: TokenSource> Dialler<'_, T> {
                 Failure::back_off(step, error.to_string(), Some("check the route's port, TLS mode and minimum version"))
             }
         })?;
-        trace.done("tls", begun, || format!("{} {}", info.version, info.cipher));
+        trace.done(Phase::StartTls.step(), begun, || format!("{} {}", info.version, info.cipher));
         Ok(Connection::encrypted(stream, info, peer, &self.counters.open))
     }
 
     async fn log_in(&self, connection: &mut Connection, login: &Login, trace: &mut Trace) -> Result<(), Failure> {
         let begun = Instant::now();
-        let step = Phase::Login.as_str();
+        let step = Phase::Login.step();
         let encrypted = connection.tls.is_some();
         if !encrypted && !login.allow_plaintext {
             if let Some(Fallback { reason, advice }) = &connection.fallback {
@@ -431,7 +429,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             };
             match answer.code {
                 235 => {
-                    trace.done("login", begun, || format!("{} as {}", mechanism.as_str(), login.username));
+                    trace.done(Phase::Login.step(), begun, || format!("{} as {}", mechanism.as_str(), login.username));
                     return Ok(());
                 }
                 // Not understood, or not this mechanism: nothing was counted as a wrong password.
@@ -474,7 +472,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         let trouble =
             class.trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: class.advice });
         let everywhere = phase == Phase::Login || matches!(trouble, Trouble::Suspend { .. });
-        Failure { step: phase.as_str(), reason, trouble, everywhere }
+        Failure { step: phase.step(), reason, trouble, everywhere }
     }
 }
 

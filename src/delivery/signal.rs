@@ -28,7 +28,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// As messages name it: `while waiting for the reply to …`.
+    /// As messages name it: `no answer within 1 s (at EHLO)`.
     pub fn as_str(self) -> &'static str {
         match self {
             Phase::Greeting => "greeting",
@@ -39,6 +39,16 @@ impl Phase {
             Phase::Rcpt => "RCPT",
             Phase::Data => "DATA",
             Phase::End => "final dot",
+        }
+    }
+
+    /// As the probe and the counters name the step, whether it went well or not.
+    pub fn step(self) -> &'static str {
+        match self {
+            Phase::Hello => "hello",
+            Phase::StartTls => "tls",
+            Phase::Login => "login",
+            Phase::Greeting | Phase::Mail | Phase::Rcpt | Phase::Data | Phase::End => self.as_str(),
         }
     }
 }
