@@ -219,7 +219,7 @@ async fn expect_silence(connection: &mut Connection) -> Result<(), Broken> {
     match connection.reply(Duration::ZERO).await {
         Ok(reply) if reply.code == 421 => Err(Broken::Closed),
         Ok(reply) => Err(Broken::OutOfStep(format!("{reply}, to no command"))),
-        Err(_) => Err(Broken::OutOfStep("one came before the command".to_owned())),
+        Err(_) => Err(Broken::OutOfStep("octets that none of them asked for".to_owned())),
     }
 }
 
