@@ -3,7 +3,7 @@
 //! ```text
 //! attempt ─► pool ─► connection (egress, greeting, EHLO, STARTTLS, AUTH) ─► transaction (MAIL, RCPT…, DATA, body, dot)
 //!                                                                              │
-//!                                    outcome ◄── classify (reply → verdict, scope, trouble, advice)
+//!         outcome ◄── settle (by recipient) ◄── classify (reply → verdict, scope, trouble, advice)
 //! ```
 //!
 //! Promises: every connection leaves from the configured address or not at all; a password never crosses the network in
@@ -23,6 +23,7 @@ mod pool;
 pub mod probe;
 mod sasl;
 pub mod settings;
+mod settle;
 mod signal;
 mod tls;
 mod transaction;
