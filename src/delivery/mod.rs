@@ -11,6 +11,7 @@
 //! connection that broke after the final dot is reported as unknown. Replies are bounded in octets, lines and time.
 
 mod addresses;
+mod advice;
 mod body;
 mod classify;
 mod connection;
