@@ -430,6 +430,12 @@ mod tests {
                 assert_eq!(advice, fallback.advice);
             }
         }
+        let context = Context { taken: Taken::Others, ..context };
+        assert_eq!(
+            short(&classify(Rcpt, &reply("550 5.7.10 Encryption needed"), &context)),
+            "dr-",
+            "for this one only"
+        );
     }
 
     #[test]

@@ -123,6 +123,8 @@ impl Signal {
         // recipients, and one that takes its own domain's mail only, and not what goes further, is not set up for us yet.
         let only_its_own = context.taken == Taken::Internal && !context.internal;
         match signal {
+            // Perhaps it wants TLS for this one only, but that it had none is our connection's.
+            Signal::WantsTls if context.fallback.is_some() => signal,
             Signal::TooBusy if reply.code == 421 => Signal::Closing,
             Signal::TooBusy | Signal::OutOfOrder => Signal::Plain,
             Signal::WantsTls | Signal::WantsLogin | Signal::MayWantLogin | Signal::NoRelay | Signal::Barred
@@ -208,7 +210,8 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     if reply.code == 503 {
         return Signal::Sequence;
     }
-    // Microsoft 365, of all that its tenant sends, and at any point: traffic from this address, or from domains not registered there.
+    // Microsoft 365, of all that its tenant sends, and at any point: traffic from this address, or from domains not
+    // registered there.
     if code(7, 708) || code(7, 750) {
         return Signal::Barred;
     }
