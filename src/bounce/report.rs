@@ -66,8 +66,8 @@ pub struct Report {
 pub struct Attempt {
     /// When.
     pub at: Timestamp,
-    /// The server that the message was offered to, by name or address: the customer's own or Mailjet, seldom the recipient's. Named
-    /// where it gave a reply.
+    /// The server that the message was offered to, by name or address: the customer's own or Mailjet, seldom the recipient's.
+    /// Named where it gave a reply.
     pub server: String,
 }
 

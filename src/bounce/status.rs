@@ -92,8 +92,8 @@ pub(super) fn status(report: &Report, action: Action) -> EnhancedCode {
     }
 }
 
-/// The three digits a reply begins with; `None` where the text is not a server's reply. What we say ourselves begins with none, at
-/// most with a status (`5.3.4 …`).
+/// The three digits a reply begins with; `None` where the text is not a server's reply. What we say ourselves begins with
+/// none, at most with a status (`5.3.4 …`).
 pub(super) fn smtp_code(reply: &str) -> Option<u16> {
     let code = reply.get(..3)?.parse().ok()?;
     let ends = reply.as_bytes().get(3).is_none_or(|octet| matches!(octet, b' ' | b'-'));

@@ -21,8 +21,8 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
             "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
         }
         (Phase::Login, _) if reply.is_permanent() && by_token => format!(
-            "the application's token was refused for {}: check that an administrator has consented to the application's right to send \
-             (SMTP.SendAsApp), that it has access to the mailbox, and that SMTP AUTH is switched on there",
+            "the application's token was refused for {}: check that an administrator has consented to the application's right \
+             to send (SMTP.SendAsApp), that it has access to the mailbox, and that SMTP AUTH is switched on there",
             username()
         ),
         (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off && !by_token => {
@@ -50,8 +50,8 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
             "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
         ),
         (_, Signal::Barred) if is(7, 750) => {
-            "Microsoft 365 takes no more mail from domains that its tenant has not registered: have the sender's domain added there \
-             as an accepted domain, or the connector mended"
+            "Microsoft 365 takes no more mail from domains that its tenant has not registered: have the sender's domain added \
+             there as an accepted domain, or the connector mended"
                 .to_owned()
         }
         (_, Signal::Barred) => format!(
@@ -62,8 +62,8 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
             "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
         }
         (_, Signal::Quota) if is(7, 705) => {
-            "Microsoft 365 blocks all that the tenant sends, for too much bulk or spam: its administrator has to find the cause and \
-             ask Microsoft to lift the block"
+            "Microsoft 365 blocks all that the tenant sends, for too much bulk or spam: its administrator has to find the cause \
+             and ask Microsoft to lift the block"
                 .to_owned()
         }
         (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),

@@ -35,8 +35,8 @@ pub enum Broken {
     /// The network failed.
     #[error("connection lost: {0}")]
     Lost(String),
-    /// A reply that no command can have had, or a piece of something: one too many was sent, or one is missing. From here on nobody
-    /// knows what answers what.
+    /// A reply that no command can have had, or a piece of something: one too many was sent, or one is missing. From here on
+    /// nobody knows what answers what.
     #[error("the server's replies do not fit our commands: {0}")]
     OutOfStep(String),
     /// What was heard is no SMTP.

@@ -4,8 +4,8 @@
 //! (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one at connect, so the same local port serves many destinations. Where the
 //! address is gone from this machine, nothing is sent and the trouble says so.
 //!
-//! The kernel gives up no connection before delivery does, by its ordinary limits: each wait of a session has a limit of its own, and a server that takes
-//! its time over the content may have closed its window meanwhile (RFC 5321 §4.5.3.2.5–6).
+//! The kernel gives up no connection before delivery does, by its ordinary limits: each wait of a session has a limit of its
+//! own, and a server that takes its time over the content may have closed its window meanwhile (RFC 5321 §4.5.3.2.5–6).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,8 +23,8 @@ use crate::resolver::{self, Resolver};
 
 /// Azure forgets an idle flow after 4 minutes without telling anybody.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// So many probes without an answer, half of `KEEPALIVE` apart, end a connection: after 11 minutes, when the longest wait (10 minutes
-/// for the answer to the final dot) is over.
+/// So many probes without an answer, half of `KEEPALIVE` apart, end a connection: after 11 minutes, when the longest wait (10
+/// minutes for the answer to the final dot) is over.
 const UNANSWERED: u32 = 20;
 
 /// Why there is no connection.
@@ -214,8 +214,8 @@ async fn resolve(settings: &Settings, host: &str, port: u16, local: IpAddr) -> R
     if reachable.is_empty() { Err(ConnectError::Family { host: host.to_owned(), local }) } else { Ok(reachable) }
 }
 
-/// Asks for addresses of our own family: what is wrong with the other one's lookup concerns no connection. Only where there are none
-/// is the other family asked for, to tell a host of that family from a name that has no address.
+/// Asks for addresses of our own family: what is wrong with the other one's lookup concerns no connection. Only where there
+/// are none is the other family asked for, to tell a host of that family from a name that has no address.
 async fn ask(dns: &dyn Resolver, host: &str, local: IpAddr) -> Result<Vec<IpAddr>, ConnectError> {
     let of_family = async |v4: bool| -> Result<Vec<IpAddr>, resolver::Error> {
         Ok(match v4 {

@@ -60,8 +60,8 @@ pub struct RecipientOutcome {
 /// What the attempt says about the route itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// No mail of the route goes now, and later may: back off, at least this long where the server said so (too many connections, a
-    /// quota, no connection, no TLS, our own address lost).
+    /// No mail of the route goes now, and later may: back off, at least this long where the server said so (too many
+    /// connections, a quota, no connection, no TLS, our own address lost).
     BackOff {
         /// What was heard.
         reason: String,

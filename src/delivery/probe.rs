@@ -30,8 +30,8 @@ pub enum Finding {
 /// One step.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProbeStep {
-    /// `resolve`, `connect`, `greeting`, `hello`, `tls`, `certificate`, `login`, `MAIL`, `RCPT`, `RSET`, `open relay`; where they fail,
-    /// `policy` (the files that the route's TLS names) and `token` (the login's, from its provider).
+    /// `resolve`, `connect`, `greeting`, `hello`, `tls`, `certificate`, `login`, `MAIL`, `RCPT`, `RSET`, `open relay`; where
+    /// they fail, `policy` (the files that the route's TLS names) and `token` (the login's, from its provider).
     pub step: String,
     /// How it went.
     pub finding: Finding,

@@ -1,7 +1,8 @@
 //! From what a transaction heard to what becomes of each recipient. No I/O.
 //!
-//! Promises: what a server refuses for one recipient does not touch the others; where the replies do not fit the commands, nobody is
-//! refused by one that may have been for somebody else; where nothing sensible answers the final dot, the outcome is unknown.
+//! Promises: what a server refuses for one recipient does not touch the others; where the replies do not fit the commands,
+//! nobody is refused by one that may have been for somebody else; where nothing sensible answers the final dot, the outcome
+//! is unknown.
 
 use super::classify::{Context, Phase, Taken, classify};
 use super::connection::Broken;

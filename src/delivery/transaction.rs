@@ -1,9 +1,10 @@
 //! One transaction: MAIL, RCPT…, DATA, the content, the final dot. With PIPELINING the commands go in one flight
 //! (RFC 2920); without, one by one.
 //!
-//! Promises: a recipient is delivered only after a 2xx to the final dot; a connection that breaks between the final dot
-//! and its reply is reported as unknown. What the replies mean for each recipient is [`settle`]'s. A server that answers 354 although
-//! it refused every recipient gets an empty message, which RFC 2920 §3.1 tells us to send and RFC 5321 tells it to refuse.
+//! Promises: a recipient is delivered only after a 2xx to the final dot; a connection that breaks between the final dot and
+//! its reply is reported as unknown. What the replies mean for each recipient is [`settle`]'s. A server that answers 354
+//! although it refused every recipient gets an empty message, which RFC 2920 §3.1 tells us to send and RFC 5321 tells it to
+//! refuse.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
