@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use content::Content;
 pub use postmaster::{Error, Postmaster};
-pub use report::{Action, Notice, Original, Report, notification};
+pub use report::{Action, Attempt, Notice, Original, Report, notification};
 
 use crate::route::{Route, RouteKind};
 

@@ -55,11 +55,20 @@ pub struct Report {
     pub reply: String,
     /// The remedy in plain words, where one is known.
     pub advice: Option<String>,
-    /// The server that it was offered to, by name or address: the customer's own or Mailjet, seldom the recipient's. Named where it
-    /// gave a reply.
-    pub remote_mta: Option<String>,
+    /// The attempt that brought this; `None` where it is from an earlier one, or none was made.
+    pub attempt: Option<Attempt>,
     /// Given up because the message grew too old.
     pub expired: bool,
+}
+
+/// One attempt at delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When.
+    pub at: Timestamp,
+    /// The server that the message was offered to, by name or address: the customer's own or Mailjet, seldom the recipient's.
+    /// Named where it gave a reply.
+    pub server: String,
 }
 
 /// The message a notification is about.
@@ -113,7 +122,7 @@ pub fn notification(
 
     let mut text = Vec::new();
     quoted_printable(words::text(record, &subject, action, &wanted, settings).as_bytes(), &mut text);
-    let status = delivery_status(record, action, &wanted, settings, now);
+    let status = delivery_status(record, action, &wanted, settings);
     let returned = Returned::new(record, original, action, settings);
     let boundary = boundary(&serial, &[&text, &status, &returned.content]);
     let body = multipart(&boundary, &text, &status, &returned);
@@ -315,7 +324,7 @@ mod tests {
     }
 
     fn report(index: usize, reply: &str) -> Report {
-        Report { index, reply: reply.into(), advice: None, remote_mta: None, expired: false }
+        Report { index, reply: reply.into(), advice: None, attempt: None, expired: false }
     }
 
     const HEADER: &[u8] = b"From: x@test.dk\r\nSubject: hej\r\n";
@@ -397,12 +406,28 @@ mod tests {
             ("[2001:db8::1]", "550 no", Some("dns; [IPv6:2001:db8::1]\r\n")),
             ("mail.test.dk", "cannot connect to mail.test.dk: refused", None),
         ] {
-            let report = Report { remote_mta: Some(host.into()), ..report(0, reply) };
+            let report = Report { attempt: Some(Attempt { at: NOW, server: host.into() }), ..report(0, reply) };
             let body = String::from_utf8(failed(&record, &[report]).unwrap().body).unwrap();
             let found = body.split_once("\r\nRemote-MTA: ").map(|(_, rest)| rest);
             assert_eq!(found.is_some(), named.is_some(), "{body}");
             assert!(found.zip(named).is_none_or(|(found, named)| found.starts_with(named)), "{body}");
         }
+    }
+
+    #[test]
+    fn what_no_attempt_brought_names_no_time_and_what_no_server_said_is_not_its_diagnosis() {
+        let record = record(&[("a@example.com", None)]);
+        let body = |reply: &str, attempt| {
+            let report = Report { attempt, ..report(0, reply) };
+            String::from_utf8(failed(&record, &[report]).unwrap().body).unwrap()
+        };
+        let old = body("451 4.7.1 later", None);
+        assert!(old.contains("\r\nDiagnostic-Code: smtp; 451 4.7.1 later\r\n"), "{old}");
+        assert!(!old.contains("Last-Attempt-Date") && !old.contains("Remote-MTA"), "{old}");
+        let attempt = Attempt { at: NOW, server: "mail.test.dk".into() };
+        let own = body("5.3.4 the message has 9 octets, the server takes at most 5", Some(attempt));
+        assert!(own.contains("\r\nStatus: 5.3.4\r\nDiagnostic-Code: X-Postbud; 5.3.4 the message"), "{own}");
+        assert!(own.contains("\r\nLast-Attempt-Date: ") && !own.contains("Remote-MTA"), "{own}");
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::report::{Action, Report};
 use crate::smtp::EnhancedCode;
 use crate::smtp::dsn::{orcpt_in_ascii, utf8_addr_xtext};
 use crate::spool::Record;
-use crate::time::Timestamp;
 
 /// Writes it: one block for the message, one a recipient.
 pub(super) fn delivery_status(
@@ -16,7 +15,6 @@ pub(super) fn delivery_status(
     action: Action,
     reports: &[(&Report, EnhancedCode)],
     settings: &Settings,
-    now: Timestamp,
 ) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(envid) = record.envelope.envid.as_deref().and_then(xtext_decoded) {
@@ -41,12 +39,14 @@ pub(super) fn delivery_status(
         status_field("Action", action.as_str(), &mut out);
         status_field("Status", &status.to_string(), &mut out);
         let heard = smtp_code(&report.reply).is_some();
-        if let Some(server) = report.remote_mta.as_deref().filter(|_| heard) {
-            status_field("Remote-MTA", &format!("dns; {}", mta_name(server)), &mut out);
+        if let Some(attempt) = report.attempt.as_ref().filter(|_| heard) {
+            status_field("Remote-MTA", &format!("dns; {}", mta_name(&attempt.server)), &mut out);
         }
         let kind = if heard { "smtp" } else { "X-Postbud" };
         status_field("Diagnostic-Code", &format!("{kind}; {}", report.reply), &mut out);
-        status_field("Last-Attempt-Date", &now.rfc5322(), &mut out);
+        if let Some(attempt) = &report.attempt {
+            status_field("Last-Attempt-Date", &attempt.at.rfc5322(), &mut out);
+        }
         if let Action::Delayed { until } = action {
             status_field("Will-Retry-Until", &until.rfc5322(), &mut out);
         }
@@ -92,8 +92,9 @@ pub(super) fn status(report: &Report, action: Action) -> EnhancedCode {
     }
 }
 
-/// The three digits a reply begins with; `None` where the text is not a server's reply.
-fn smtp_code(reply: &str) -> Option<u16> {
+/// The three digits a reply begins with; `None` where the text is not a server's reply. What we say ourselves begins with
+/// none, at most with a status (`5.3.4 …`).
+pub(super) fn smtp_code(reply: &str) -> Option<u16> {
     let code = reply.get(..3)?.parse().ok()?;
     let ends = reply.as_bytes().get(3).is_none_or(|octet| matches!(octet, b' ' | b'-'));
     (ends && (200..600).contains(&code)).then_some(code)
@@ -102,11 +103,12 @@ fn smtp_code(reply: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
 
     fn report(index: usize, reply: &str) -> Report {
-        Report { index, reply: reply.into(), advice: None, remote_mta: None, expired: false }
+        Report { index, reply: reply.into(), advice: None, attempt: None, expired: false }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The words of a notification, in Danish and English: what happened, what the server said, and what a person can do.
 
 use super::report::{Action, Report};
+use super::status::smtp_code;
 use super::{Language, Settings};
 use crate::smtp::EnhancedCode;
 use crate::spool::Record;
@@ -21,12 +22,12 @@ pub(super) fn subject(language: Language, action: Action, original: &str) -> Str
     let danish = match action {
         Action::Failed => "Ikke leveret",
         Action::Delayed { .. } => "Forsinket",
-        Action::Relayed => "Afleveret",
+        Action::Relayed => "Sendt videre",
     };
     let english = match action {
         Action::Failed => "Not delivered",
         Action::Delayed { .. } => "Delayed",
-        Action::Relayed => "Delivered",
+        Action::Relayed => "Handed on",
     };
     let what = match language {
         Language::Danish => danish.to_owned(),
@@ -63,7 +64,9 @@ fn danish(record: &Record, subject: &str, action: Action, reports: &[(&Report, E
             "Din mail er ikke leveret endnu. Du behøver ikke gøre noget: den bliver forsøgt sendt igen indtil {}.\n",
             until.rfc5322()
         ),
-        Action::Relayed => "Modtagerens mailserver har taget imod din mail.\n".to_owned(),
+        Action::Relayed => {
+            "Din mail er givet videre til den næste mailserver, som ikke melder tilbage, om den når frem.\n".to_owned()
+        }
     };
     for (report, status) in reports.iter().take(DESCRIBED) {
         text.push_str(&format!("\n  {}\n", recipient(record, report)));
@@ -93,7 +96,9 @@ fn english(record: &Record, subject: &str, action: Action, reports: &[(&Report, 
             "Your mail has not been delivered yet. You need not do anything: it is tried again until {}.\n",
             until.rfc5322()
         ),
-        Action::Relayed => "The recipient's mail server has taken your mail.\n".to_owned(),
+        Action::Relayed => {
+            "Your mail was handed on to the next mail server, which does not report whether it arrives.\n".to_owned()
+        }
     };
     for (report, status) in reports.iter().take(DESCRIBED) {
         text.push_str(&format!("\n  {}\n", recipient(record, report)));
@@ -119,13 +124,22 @@ fn recipient(record: &Record, report: &Report) -> String {
 
 /// What the sender can do, in Danish and in English, by the subject and detail of the status (RFC 3463 §3).
 fn remedy(report: &Report, status: EnhancedCode) -> (&'static str, &'static str) {
-    if report.expired {
-        return (
-            "Modtagerens server tog ikke imod mailen i den tid, den blev forsøgt sendt. Prøv igen senere, eller kontakt modtageren på anden vis.",
-            "The recipient's server did not take the mail in all the time it was tried. Try again later, or reach the recipient another way.",
-        );
-    }
+    let of_server = smtp_code(&report.reply).is_some();
     match (status.1, status.2) {
+        // No server was heard: refused connections, no route, a login that stands still.
+        (4, 1 | 7) if !of_server => (
+            "Mailserveren, som mailen skulle sendes gennem, kunne ikke bruges. Intet tyder på, at adressen er forkert. Kontakt den mailansvarlige, hvis det bliver ved.",
+            "The mail server that the mail leaves through could not be used. Nothing suggests that the address is wrong. Ask whoever runs your mail if it goes on.",
+        ),
+        _ if report.expired => (
+            "Mailen kunne ikke afleveres i al den tid, den blev forsøgt sendt; svaret ovenfor er det sidste. Prøv igen senere, eller kontakt modtageren på anden vis.",
+            "The mail could not be handed over in all the time it was tried; the answer above is the last one. Try again later, or reach the recipient another way.",
+        ),
+        // RFC 3463 §3.2: of the sender's address.
+        (1, 7 | 8) => (
+            "Serveren godtager ikke din egen adresse som afsender. Der er ikke noget galt med modtagerens adresse. Bed den mailansvarlige hos jer se på svaret ovenfor.",
+            "The server does not accept your own address as the sender's. Nothing is wrong with the recipient's. Ask whoever runs your mail to look at the answer above.",
+        ),
         (1, _) => (
             "Adressen findes ikke hos modtageren. Kontrollér stavemåden, og ret eller slet adressen i webCRM.",
             "The recipient's server does not know this address. Check its spelling, and correct or remove it in webCRM.",
@@ -138,7 +152,7 @@ fn remedy(report: &Report, status: EnhancedCode) -> (&'static str, &'static str)
             "Modtagerens postkasse er lukket. Ret eller slet adressen i webCRM.",
             "The recipient's mailbox is closed. Correct or remove the address in webCRM.",
         ),
-        (2 | 3, 3 | 4) => (
+        (2, 3) | (3, 4) => (
             "Mailen er for stor for modtageren. Send den uden bilag eller med et link i stedet.",
             "The mail is too large for the recipient. Send it without its attachment, or with a link instead.",
         ),
@@ -172,20 +186,29 @@ fn shortened(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn report(reply: &str, expired: bool) -> Report {
-        Report { index: 0, reply: reply.into(), advice: None, remote_mta: None, expired }
+        Report { index: 0, reply: reply.into(), advice: None, attempt: None, expired }
     }
 
     #[test]
     fn every_kind_of_failure_has_a_remedy_of_its_own() {
-        let remedies: std::collections::BTreeSet<_> = [(1, 1), (2, 1), (2, 2), (2, 3), (4, 4), (6, 0), (7, 1), (0, 0)]
-            .into_iter()
-            .map(|(subject, detail)| remedy(&report("550", false), EnhancedCode(5, subject, detail)).1)
-            .chain([remedy(&report("451", true), EnhancedCode(5, 4, 7)).1])
-            .collect();
-        assert_eq!(remedies.len(), 9);
+        let of_server = |subject, detail| remedy(&report("550", false), EnhancedCode(5, subject, detail));
+        let kinds = [(1, 1), (1, 8), (2, 1), (2, 2), (2, 3), (4, 4), (6, 0), (7, 1), (0, 0)];
+        let mut remedies: Vec<_> = kinds.into_iter().map(|(subject, detail)| of_server(subject, detail)).collect();
+        let ours = remedy(&report("cannot connect to mail.test.dk", false), EnhancedCode(4, 4, 1));
+        remedies.extend([ours, remedy(&report("451", true), EnhancedCode(5, 4, 7))]);
+        assert_eq!(remedies.iter().map(|(danish, _)| danish).collect::<BTreeSet<_>>().len(), 11);
+        assert_eq!(remedies.iter().map(|(_, english)| english).collect::<BTreeSet<_>>().len(), 11);
+        // The same thing by another code.
+        assert_eq!(of_server(1, 7), of_server(1, 8));
+        assert_eq!(of_server(3, 4), of_server(2, 3));
+        assert_eq!([of_server(2, 4), of_server(3, 3)], [of_server(0, 0); 2], "not about the size");
+        assert_eq!(remedy(&report("the route carried no mail in all this time", true), EnhancedCode(5, 4, 7)), ours);
+        assert_ne!(of_server(4, 1), ours);
     }
 
     #[test]

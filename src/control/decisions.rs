@@ -215,7 +215,7 @@ impl Relay {
             index: *index,
             reply: verdict.reply.clone(),
             advice: None,
-            remote_mta: None,
+            attempt: None,
             expired: false,
         };
         let reports: Vec<Report> = given_up.iter().map(report).collect();

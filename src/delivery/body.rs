@@ -3,7 +3,7 @@
 //! Nothing is rewritten. On the way to a customer's own server the fields meant for Mailjet are left out; they are never
 //! signed. The header lies wholly in the first chunk.
 
-use crate::message::headers::fields;
+use crate::message::headers::{Field, fields};
 use crate::route::RouteKind;
 use crate::smtp::{BareLineEnd, DotStuffer};
 use crate::spool::Bytes;
@@ -54,6 +54,16 @@ impl<'a> Body<'a> {
     /// Octets to be sent, stuffed dots not counted, as SIZE wants them (RFC 1870 §6; an upper bound where fields are cut).
     pub fn size(&self) -> u64 {
         (self.extra.len() + self.bytes.prefix.len()) as u64 + self.bytes.content_len
+    }
+
+    /// Whether the header that leaves is in ASCII.
+    pub fn header_is_ascii(&self) -> bool {
+        let header = &self.first[..self.bytes.header_len as usize];
+        let left_out = |field: &Field<'_>| self.kind == RouteKind::OwnServer && field.is_for_mailjet();
+        let in_ascii = |field: Result<Field<'_>, &[u8]>| {
+            field.map_or_else(<[u8]>::is_ascii, |field| left_out(&field) || field.raw().is_ascii())
+        };
+        self.bytes.prefix.is_ascii() && (header.is_ascii() || fields(header).all(in_ascii))
     }
 
     /// The start of the transfer.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use super::advice::advice;
 use super::outcome::{Scope, Trouble, Verdict};
 use super::signal::Signal;
-pub use super::signal::{Context, Phase};
+pub use super::signal::{Context, Phase, Taken};
 use crate::route::Cause;
-use crate::smtp::{EnhancedCode, Reply};
+use crate::smtp::Reply;
 
 /// What a reply means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,78 +46,45 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
     };
     let by_code = if permanent { Verdict::Failed } else { Verdict::Deferred };
     let before_mail = matches!(phase, Phase::Greeting | Phase::Hello | Phase::StartTls | Phase::Login);
-    let (verdict, scope, trouble) = match (phase, signal) {
+    let (verdict, scope, trouble) = match (phase, signal, context.fallback) {
+        // It took others, so the route is in order; this one waits for the allowance to be renewed, or for somebody to act. Where
+        // that concerns all mail, the next message hears it of its first recipient.
+        (
+            Phase::Rcpt,
+            Signal::Quota
+            | Signal::WantsTls
+            | Signal::WantsLogin
+            | Signal::MayWantLogin
+            | Signal::NoRelay
+            | Signal::Barred,
+            _,
+        ) if context.taken != Taken::Nobody => (Verdict::Deferred, Scope::Recipient, None),
+        // Its wish is known; what it lacks is a handshake that did not come about this time, and may at the next connection.
+        (_, Signal::WantsTls, Some(fallback)) => {
+            let reason = format!("{reply}, and TLS failed before: {}", fallback.reason);
+            (Verdict::Deferred, Scope::Route, Some(Trouble::BackOff { reason, at_least: None, advice: advice.clone() }))
+        }
         // A refused login must not be tried again: it would lock the account. What is refused for the moment may be.
-        (Phase::Login, _) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
-        (_, Signal::WantsLogin) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
-        (_, Signal::Quota) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
-        (_, Signal::TooBusy) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
+        (Phase::Login, ..) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
+        // A code for it makes it the connection's; without one it may be this recipient's.
+        (Phase::Rcpt, Signal::WantsTls, _) if reply.code != 530 => (Verdict::Deferred, Scope::Route, Some(doubt())),
+        (_, Signal::WantsTls, _) => (Verdict::Deferred, Scope::Route, Some(suspend("switch TLS on"))),
+        (_, Signal::WantsLogin, _) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
+        (_, Signal::Quota, _) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
+        (_, Signal::TooBusy, _) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // A server that is out of room may be so for this message's size only; one that is there to relay and does not, or wants
         // another login, is set up wrongly, for this recipient or for all: mail waits for that to be mended.
-        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::Barred | Signal::MayWantLogin) => {
+        (_, Signal::OutOfOrder | Signal::NoRelay | Signal::Barred | Signal::MayWantLogin, _) => {
             (Verdict::Deferred, Scope::Route, Some(doubt()))
         }
-        (_, Signal::Closing | Signal::Sequence) => (Verdict::Deferred, Scope::Session, Some(doubt())),
-        (Phase::Rcpt, _) => (by_code, Scope::Recipient, None),
-        (_, Signal::InternalSpoof) => (by_code, Scope::Recipient, None),
+        (_, Signal::Closing | Signal::Sequence, _) => (Verdict::Deferred, Scope::Session, Some(doubt())),
+        (Phase::Rcpt, ..) => (by_code, Scope::Recipient, None),
+        (_, Signal::InternalSpoof, _) => (by_code, Scope::Recipient, None),
         _ => (by_code, Scope::Message, None),
     };
     Class { verdict, scope, trouble, advice }
-}
-
-fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
-    let egress = context.egress;
-    let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
-    // RFC 4954 §6, RFC 3463 §3.8: not in clear.
-    let wants_tls = reply.is_permanent()
-        && (reply.code == 538 || is(7, 10) || is(7, 11) || text.contains("starttls command first"));
-    let basic_is_off = is(7, 30) || is(7, 139) || text.contains("basic authentication") || text.contains("disabled");
-    Some(match (phase, signal) {
-        (Phase::Login, _) | (_, Signal::WantsLogin | Signal::MayWantLogin) if wants_tls => {
-            "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
-        }
-        (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off => {
-            "the server does not take passwords over SMTP (any more): give the route OAuth client credentials (XOAUTH2), or have \
-             SMTP AUTH switched on for this mailbox"
-                .to_owned()
-        }
-        (Phase::Login, _) if reply.is_permanent() => format!(
-            "the login {} was refused: correct the username and password in the customer's file and reload",
-            context.username.map_or_else(String::new, |name| format!("\"{name}\""))
-        ),
-        (_, Signal::MayWantLogin) if context.username.is_some() => {
-            "the server does not take our login for this: check that the account may send, and to this recipient (a distribution \
-             list may ask for senders that have logged in)"
-                .to_owned()
-        }
-        (_, Signal::WantsLogin) if context.username.is_some() => {
-            "the server does not take our login for this: check that the account may send".to_owned()
-        }
-        (_, Signal::WantsLogin | Signal::MayWantLogin) => {
-            format!("the server wants a login, or must allow {egress} to send without one: set username and password, or add {egress} there")
-        }
-        (_, Signal::InternalSpoof) => format!(
-            "the server takes mail from its own domain to its own domain for forged when it comes from outside: allow {egress} there \
-             (inbound connector, IP allow list, or mynetworks)"
-        ),
-        (_, Signal::NoRelay) => format!(
-            "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
-        ),
-        (_, Signal::Barred) => format!(
-            "the server takes no mail from {egress}: allow {egress} there (allow list, connector or mynetworks); if a block list has \
-             it, have it taken off; if it is our name (HELO), that must lead to {egress}"
-        ),
-        (_, Signal::SendAs) => {
-            "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
-        }
-        (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
-        (Phase::Greeting | Phase::Hello, _) if reply.is_permanent() => {
-            format!("the server refuses our connection: allow {egress} there")
-        }
-        _ => return None,
-    })
 }
 
 /// `try again in 5 minutes`, `wait 30 seconds`: how long the server asks us to wait, where it says so in a form that is surely
@@ -146,14 +114,25 @@ fn pause_named_in(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::LazyLock;
 
     use super::Phase::*;
     use super::*;
-    use crate::route::RouteKind;
+    use crate::delivery::tls::Fallback;
+    use crate::route::{Login, LoginSecret, RouteKind};
     use crate::smtp::response::take_reply;
 
     fn reply(text: &str) -> Reply {
         take_reply(format!("{text}\r\n").as_bytes()).unwrap().unwrap().0
+    }
+
+    fn by_password() -> &'static Login {
+        static LOGIN: LazyLock<Login> = LazyLock::new(|| Login {
+            username: "webcrm".to_owned(),
+            secret: LoginSecret::Password("secret".to_owned()),
+            allow_plaintext: false,
+        });
+        &LOGIN
     }
 
     fn context(internal: bool) -> Context<'static> {
@@ -161,8 +140,9 @@ mod tests {
             kind: RouteKind::OwnServer,
             internal,
             egress: IpAddr::from([40, 74, 40, 57]),
-            username: Some("webcrm"),
-            took_another: false,
+            login: Some(by_password()),
+            fallback: None,
+            taken: Taken::Nobody,
         }
     }
 
@@ -215,6 +195,7 @@ mod tests {
             (Mail, "451 4.3.0 queue file write error", "dR?"),
             (Mail, "450 4.1.8 sender domain not found", "dm-"),
             (Mail, "530 5.7.0 Must issue a STARTTLS command first", "dR!"),
+            (Rcpt, "550 5.7.10 Encryption needed", "dR?"),
             (Mail, "530 5.7.57 Client not authenticated to send mail", "dR!"),
             (Mail, "550 5.7.30 Basic authentication is not supported", "dR!"),
             (Mail, "550 5.4.5 Daily user sending quota exceeded", "dRb"),
@@ -265,6 +246,15 @@ mod tests {
             (Mail, "550 5.7.1 Authentication required", "dR!"),
             (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
             (Rcpt, "503 5.5.1 need MAIL", "ds?"),
+            // Microsoft 365's blocks of a whole tenant.
+            (End, "550 5.7.705 Access denied, tenant has exceeded threshold", "dRb"),
+            (Mail, "550 5.7.705 Access denied, tenant has exceeded threshold", "dRb"),
+            (Rcpt, "550 5.7.708 Access denied, traffic not accepted from this IP", "dR?"),
+            (End, "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP", "dR?"),
+            (End, "550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains", "dR?"),
+            (Rcpt, "451 4.7.500 Server busy. Please try again later from [40.74.40.57]", "dRb"),
+            (End, "451 4.7.500 Server busy", "dRb"),
+            (Mail, "421 4.7.500 Server busy", "dRb"),
             // To a recipient about that recipient, although the words are a route's elsewhere.
             (Rcpt, "552 5.2.2 mailbox daily quota full", "fr-"),
             (Rcpt, "550 5.2.0 Message size exceeds recipient limit", "fr-"),
@@ -302,14 +292,17 @@ mod tests {
 
     #[test]
     fn what_is_said_to_one_recipient_beside_another_that_was_taken_is_about_that_one() {
-        let context = Context { took_another: true, ..context(false) };
+        let context = Context { taken: Taken::Others, ..context(false) };
         for (text, right) in [
             ("554 5.7.1 <x@other.dk>: Relay access denied", "fr-"),
             ("550 5.7.1 Authentication required", "fr-"),
             ("530 5.7.1 no", "fr-"),
             ("554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "fr-"),
             ("450 4.2.1 Peak SMTP relay limit exceeded for customer", "dr-"),
-            ("554 5.2.0 Submission quota exceeded", "fr-"),
+            // What is left of an allowance is enough for some.
+            ("554 5.2.0 Submission quota exceeded", "dr-"),
+            ("550 5.4.5 Daily SMTP relay limit exceeded for customer", "dr-"),
+            ("550 5.4.5 no", "fr-"),
             ("450 4.7.1 Error: rate limit exceeded", "dr-"),
             ("452 4.3.1 disk full", "dr-"),
             ("421 4.7.0 bye", "ds?"),
@@ -319,6 +312,25 @@ mod tests {
         }
         assert_eq!(short(&classify(End, &reply("452 4.3.1 disk full"), &context)), "dR?");
         assert_eq!(short(&classify(Rcpt, &reply("421 4.3.2 too many connections"), &context)), "ds?");
+    }
+
+    #[test]
+    fn a_server_that_takes_colleagues_only_is_not_set_up_to_relay() {
+        for (text, outside, colleague) in [
+            ("554 5.7.1 <x@other.dk>: Relay access denied", "dr-", "fr-"),
+            ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dr-", "fr-"),
+            ("550 5.7.1 Authentication required", "dr-", "fr-"),
+            ("530 5.7.1 no", "dr-", "fr-"),
+            ("550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dr-", "fr-"),
+            ("550 5.1.1 no such user", "fr-", "fr-"),
+        ] {
+            for (internal, right) in [(false, outside), (true, colleague)] {
+                let context = Context { taken: Taken::Internal, kind: RouteKind::Mailjet, ..context(internal) };
+                let class = classify(Rcpt, &reply(text), &context);
+                assert_eq!(short(&class), right, "{text}");
+                assert_eq!(class.advice.is_some(), right == "dr-", "{text}");
+            }
+        }
     }
 
     #[test]
@@ -361,6 +373,27 @@ mod tests {
         assert!(wrong.advice.unwrap().contains("\"webcrm\""));
         let off = classify(Login, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
         assert!(off.advice.unwrap().contains("XOAUTH2"));
+        for (text, hint) in [
+            ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant", "XOAUTH2"),
+            ("535 5.7.139 Authentication unsuccessful, the user credentials were incorrect", "\"webcrm\""),
+            ("535 5.7.8 your account is disabled", "\"webcrm\""),
+        ] {
+            let advice = classify(Login, &reply(text), &context(false)).advice.unwrap();
+            assert!(advice.contains(hint), "{text}: {advice}");
+            let login = crate::route::Login {
+                secret: LoginSecret::ClientCredentials {
+                    token_url: "https://login.test/token".to_owned(),
+                    client_id: "app".to_owned(),
+                    client_secret: "secret".to_owned(),
+                    scope: "smtp".to_owned(),
+                },
+                ..by_password().clone()
+            };
+            let advice =
+                classify(Login, &reply(text), &Context { login: Some(&login), ..context(false) }).advice.unwrap();
+            assert!(advice.contains("consented") && advice.contains("\"webcrm\""), "{text}: {advice}");
+            assert!(!advice.contains("XOAUTH2") && !advice.contains("password"), "{text}: {advice}");
+        }
         let off = classify(Mail, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
         assert!(off.advice.unwrap().contains("XOAUTH2"), "said after a login that it took");
         for (phase, text) in [
@@ -372,6 +405,37 @@ mod tests {
             let advice = classify(phase, &reply(text), &context(false)).advice.unwrap();
             assert!(advice.contains("tls = \"required\""), "{text}: {advice}");
         }
+    }
+
+    #[test]
+    fn a_wish_for_tls_after_a_failed_handshake_is_no_reason_to_suspend() {
+        let fallback =
+            Fallback { reason: "no TLS within 30 s".to_owned(), advice: Some("look at the handshake".to_owned()) };
+        let context = Context { fallback: Some(&fallback), ..context(false) };
+        for (phase, text, right) in [
+            (Mail, "530 5.7.0 Must issue a STARTTLS command first", "dRb"),
+            (Mail, "530 5.7.57 Client not authenticated to send mail", "dRb"),
+            (Rcpt, "550 Must issue a STARTTLS command first", "dRb"),
+            (Rcpt, "550 5.7.10 Encryption needed", "dRb"),
+            (Login, "538 5.7.11 Encryption required for requested authentication mechanism", "dRb"),
+            (Login, "530 5.7.0 Must issue a STARTTLS command first", "dRb"),
+            // It was shown the password all the same, and did not take it.
+            (Login, "535 5.7.8 authentication credentials invalid", "dR!"),
+            (Mail, "550 5.1.8 bad sender", "fm-"),
+        ] {
+            let class = classify(phase, &reply(text), &context);
+            assert_eq!(short(&class), right, "{text}");
+            if let Some(Trouble::BackOff { reason, advice, .. }) = class.trouble {
+                assert!(reason.contains(&fallback.reason), "{reason}");
+                assert_eq!(advice, fallback.advice);
+            }
+        }
+        let context = Context { taken: Taken::Others, ..context };
+        assert_eq!(
+            short(&classify(Rcpt, &reply("550 5.7.10 Encryption needed"), &context)),
+            "dr-",
+            "for this one only"
+        );
     }
 
     #[test]

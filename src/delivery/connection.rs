@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
-use super::tls::{TlsInfo, about_our_certificate};
+use super::tls::{Fallback, TlsInfo, about_our_certificate};
 use crate::smtp::response::{ResponseError, take_reply};
 use crate::smtp::{Extensions, Reply};
 
@@ -35,7 +35,8 @@ pub enum Broken {
     /// The network failed.
     #[error("connection lost: {0}")]
     Lost(String),
-    /// A reply that no command can have had: one too many was sent, or one is missing. From here on nobody knows what answers what.
+    /// A reply that no command can have had, or a piece of something: one too many was sent, or one is missing. From here on
+    /// nobody knows what answers what.
     #[error("the server's replies do not fit our commands: {0}")]
     OutOfStep(String),
     /// What was heard is no SMTP.
@@ -84,6 +85,8 @@ pub struct Connection {
     pub peer: String,
     /// What TLS agreed on; `None` without TLS.
     pub tls: Option<TlsInfo>,
+    /// Why it has no TLS, where it was to have it.
+    pub fallback: Option<Fallback>,
     /// Transactions made.
     pub served: u32,
     /// When it was last used.
@@ -105,6 +108,7 @@ impl Connection {
             extensions: Extensions::default(),
             peer,
             tls: None,
+            fallback: None,
             served: 0,
             used: Instant::now(),
             reset_first: false,
@@ -205,6 +209,7 @@ impl Connection {
             extensions: Extensions::default(),
             peer,
             tls: Some(info),
+            fallback: None,
             served: 0,
             used: Instant::now(),
             reset_first: false,

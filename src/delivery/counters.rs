@@ -24,7 +24,7 @@ pub struct OutcomeLabels {
 pub struct ConnectionLabels {
     /// The route.
     pub route: String,
-    /// `established`, or the phase it failed in.
+    /// `established`, or the step it failed in, by the probe's names.
     pub result: &'static str,
 }
 

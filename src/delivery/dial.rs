@@ -9,14 +9,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::addresses::Failed;
-use super::classify::{Context, Phase, classify};
+use super::classify::{Context, Phase, Taken, classify};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
 use super::egress::{self, ConnectError, Way};
 use super::outcome::Trouble;
 use super::sasl::{Exchange, Mechanism};
 use super::settings::Settings;
-use super::tls::{TlsClient, TlsError};
+use super::tls::{Fallback, TlsClient, TlsError};
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
 use crate::smtp::{Extensions, Reply};
@@ -55,7 +55,7 @@ impl Failure {
     fn broken(phase: Phase, why: &Broken) -> Self {
         // A server may hang up on a wrong login, and that must not be tried at all its addresses.
         let everywhere = phase == Phase::Login;
-        Failure { everywhere, ..Failure::back_off(phase.as_str(), format!("{why} (at {})", phase.as_str()), None) }
+        Failure { everywhere, ..Failure::back_off(phase.step(), format!("{why} (at {})", phase.as_str()), None) }
     }
 
     /// One for all of a host's addresses: what a server said tells more than that another one was not there.
@@ -92,9 +92,13 @@ pub struct Step {
     pub took: Duration,
     /// What was found.
     pub found: String,
-    /// It failed, and with it this address of the host.
-    pub failed: bool,
+    /// What to do, where it failed and the connection was made another way.
+    pub advice: Option<String>,
 }
+
+/// Why a failed step was not the end, and what to do about it.
+const PASSED_OVER: &str = "the host's next address was tried: have this one mended, or taken out of the host's name";
+const IN_CLEAR: &str = "mail goes in clear meanwhile: find out what keeps TLS from working at the server";
 
 /// Keeps steps where somebody wants them; costs nothing where nobody does.
 #[derive(Default)]
@@ -114,17 +118,22 @@ impl Trace {
     /// A step that began at `begun` is done.
     pub fn done(&mut self, name: &'static str, begun: Instant, found: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.0 {
-            steps.push(Step { name, took: begun.elapsed(), found: found(), failed: false });
+            steps.push(Step { name, took: begun.elapsed(), found: found(), advice: None });
         }
     }
 
-    /// An address of the host failed, after `begun`, and the next one is tried.
-    fn passed_over(&mut self, failure: &Failure, begun: Instant) {
+    /// What was begun at `begun`, with `before` steps done by then, failed, and another way is tried.
+    fn failed(&mut self, failure: &Failure, begun: Instant, before: usize, advice: &str) {
         if let Some(steps) = &mut self.0 {
-            let before: Duration = steps.iter().map(|step| step.took).sum();
+            let done: Duration = steps[before..].iter().map(|step| step.took).sum();
             let (name, found) = (failure.step, failure.reason.clone());
-            steps.push(Step { name, took: begun.elapsed().saturating_sub(before), found, failed: true });
+            let took = begun.elapsed().saturating_sub(done);
+            steps.push(Step { name, took, found, advice: Some(advice.to_owned()) });
         }
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -161,7 +170,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 if begun.elapsed() >= self.patience() {
                     break;
                 }
-                trace.passed_over(failure, begun);
+                trace.failed(failure, begun, 0, PASSED_OVER);
             }
             let failure = match self.counted(self.dial_way(way, trace).await) {
                 Ok(connection) => {
@@ -197,22 +206,32 @@ impl<T: TokenSource> Dialler<'_, T> {
     }
 
     async fn dial_way(&self, way: Way<'_>, trace: &mut Trace) -> Result<Connection, Failure> {
-        let dialled = self.dial_with(way, self.tls, trace).await;
-        if self.route.tls.mode == TlsMode::Opportunistic
-            && matches!(&dialled, Err(failure) if failure.step == Phase::StartTls.as_str())
-        {
+        let (begun, before) = (Instant::now(), trace.len());
+        match self.dial_with(way, Ok(self.tls), trace).await {
             // The handshake spoiled the connection; opportunistic means that mail may go without.
-            return self.dial_with(way, None, trace).await;
+            Err(failure) if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.step() => {
+                tracing::warn!(route = %self.route.id, address = ?way.address(), "mail goes in clear: {}", failure.reason);
+                let advice = failure.advice().map(str::to_owned);
+                trace.failed(&failure, begun, before, advice.as_deref().unwrap_or(IN_CLEAR));
+                self.dial_with(way, Err(Fallback { reason: failure.reason, advice }), trace).await
+            }
+            dialled => dialled,
         }
-        dialled
     }
 
-    async fn dial_with(&self, way: Way<'_>, tls: Option<&TlsClient>, trace: &mut Trace) -> Result<Connection, Failure> {
+    /// With TLS as the route wants it, or without it, because it failed.
+    async fn dial_with(
+        &self,
+        way: Way<'_>,
+        tls: Result<Option<&TlsClient>, Fallback>,
+        trace: &mut Trace,
+    ) -> Result<Connection, Failure> {
+        let (tls, fallback) = tls.map_or_else(|fallback| (None, Some(fallback)), |tls| (tls, None));
         let begun = Instant::now();
         let target = (self.route.host.as_str(), self.route.port);
         let (stream, peer) =
             egress::connect(way, target, self.settings.timeouts.connect).await.map_err(|error| unreachable(&error))?;
-        trace.done("connect", begun, || {
+        trace.done(CONNECT, begun, || {
             let from = stream.local_addr().map_or_else(|_| "?".to_owned(), |address| address.ip().to_string());
             format!("{peer} from {from}")
         });
@@ -221,6 +240,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             Some(tls) if implicit => self.handshake(tls, stream, peer, trace).await?,
             _ => Connection::new(stream, peer, &self.counters.open),
         };
+        connection.fallback = fallback;
         self.greeting(&mut connection, trace).await?;
         self.hello(&mut connection, Phase::Hello, trace).await?;
         if let (Some(tls), false) = (tls, implicit) {
@@ -231,7 +251,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 self.hello(&mut connection, Phase::StartTls, trace).await?;
             } else if self.route.tls.mode == TlsMode::Required {
                 return Err(Failure::back_off(
-                    Phase::StartTls.as_str(),
+                    Phase::StartTls.step(),
                     "the server offers no STARTTLS, which this route requires",
                     Some(
                         "switch TLS on at the server; if it never had it, set tls = \"opportunistic\" for this route; if it had \
@@ -254,9 +274,9 @@ impl<T: TokenSource> Dialler<'_, T> {
             .await
             .map_err(|why| Failure::broken(Phase::Greeting, &why))?;
         if greeting.code != 220 {
-            return Err(self.refused(Phase::Greeting, &greeting));
+            return Err(self.refused(connection, Phase::Greeting, &greeting));
         }
-        trace.done("greeting", begun, || greeting.to_string());
+        trace.done(Phase::Greeting.step(), begun, || greeting.to_string());
         Ok(())
     }
 
@@ -275,13 +295,13 @@ impl<T: TokenSource> Dialler<'_, T> {
             answer = connection.ask(&format!("HELO {name}"), limit).await.map_err(broken)?;
         }
         if answer.code != 250 {
-            return Err(self.refused(Phase::Hello, &answer));
+            return Err(self.refused(connection, Phase::Hello, &answer));
         }
         if let (Some(expected), Some(seen)) = (self.settings.egress.expect_seen_as, address_seen(&answer))
             && expected.to_canonical() != seen
         {
             return Err(Failure::wrong_address(
-                Phase::Hello.as_str(),
+                Phase::Hello.step(),
                 format!("the server sees us as {seen}, not as {expected}"),
                 format!(
                     "mail would leave from an address that customers have not allowed: make sure that connections from here \
@@ -289,7 +309,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 ),
             ));
         }
-        trace.done("hello", begun, || match connection.extensions.offered.as_slice() {
+        trace.done(Phase::Hello.step(), begun, || match connection.extensions.offered.as_slice() {
             [] => format!("{answer} (no extensions)"),
             offered => offered.join(", "),
         });
@@ -302,13 +322,13 @@ impl<T: TokenSource> Dialler<'_, T> {
         mut connection: Connection,
         trace: &mut Trace,
     ) -> Result<Connection, Failure> {
-        let step = Phase::StartTls.as_str();
+        let step = Phase::StartTls.step();
         let answer = connection
             .ask("STARTTLS", self.settings.timeouts.handshake)
             .await
             .map_err(|why| Failure::broken(Phase::StartTls, &why))?;
         if answer.code != 220 {
-            return Err(self.refused(Phase::StartTls, &answer));
+            return Err(self.refused(&connection, Phase::StartTls, &answer));
         }
         // What comes behind the 220 in clear was put there by somebody else, to be taken for the server's word inside TLS.
         if connection.has_more() {
@@ -331,7 +351,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         trace: &mut Trace,
     ) -> Result<Connection, Failure> {
         let begun = Instant::now();
-        let step = Phase::StartTls.as_str();
+        let step = Phase::StartTls.step();
         let limit = self.settings.timeouts.handshake;
         let shaken = timeout(limit, tls.handshake(stream))
             .await
@@ -342,15 +362,19 @@ impl<T: TokenSource> Dialler<'_, T> {
                 Failure::back_off(step, error.to_string(), Some("check the route's port, TLS mode and minimum version"))
             }
         })?;
-        trace.done("tls", begun, || format!("{} {}", info.version, info.cipher));
+        trace.done(Phase::StartTls.step(), begun, || format!("{} {}", info.version, info.cipher));
         Ok(Connection::encrypted(stream, info, peer, &self.counters.open))
     }
 
     async fn log_in(&self, connection: &mut Connection, login: &Login, trace: &mut Trace) -> Result<(), Failure> {
         let begun = Instant::now();
-        let step = Phase::Login.as_str();
+        let step = Phase::Login.step();
         let encrypted = connection.tls.is_some();
         if !encrypted && !login.allow_plaintext {
+            if let Some(Fallback { reason, advice }) = &connection.fallback {
+                let reason = format!("there is no TLS, and the password is not sent in clear; {reason}");
+                return Err(Failure::back_off(step, reason, advice.as_deref()));
+            }
             return Err(Failure::back_off(
                 step,
                 "the connection has no TLS, and the password is not sent in clear",
@@ -405,16 +429,18 @@ impl<T: TokenSource> Dialler<'_, T> {
             };
             match answer.code {
                 235 => {
-                    trace.done("login", begun, || format!("{} as {}", mechanism.as_str(), login.username));
+                    trace.done(Phase::Login.step(), begun, || format!("{} as {}", mechanism.as_str(), login.username));
                     return Ok(());
                 }
                 // Not understood, or not this mechanism: nothing was counted as a wrong password.
                 500 | 502 | 504 => last = Some(answer),
-                _ => return Err(self.refused(Phase::Login, &answer)),
+                _ => return Err(self.refused(connection, Phase::Login, &answer)),
             }
         }
-        Err(last
-            .map_or_else(|| Failure::back_off(step, "no login", None), |answer| self.refused(Phase::Login, &answer)))
+        Err(last.map_or_else(
+            || Failure::back_off(step, "no login", None),
+            |answer| self.refused(connection, Phase::Login, &answer),
+        ))
     }
 
     async fn exchange(&self, connection: &mut Connection, mut exchange: Exchange<'_>) -> Result<Reply, Failure> {
@@ -432,34 +458,25 @@ impl<T: TokenSource> Dialler<'_, T> {
         Ok(answer)
     }
 
-    fn refused(&self, phase: Phase, reply: &Reply) -> Failure {
+    fn refused(&self, connection: &Connection, phase: Phase, reply: &Reply) -> Failure {
         let context = Context {
             kind: self.route.kind,
             internal: false,
             egress: self.settings.egress.address,
-            username: self.route.login.as_ref().map(|login| login.username.as_str()),
-            took_another: false,
+            login: self.route.login.as_ref(),
+            fallback: connection.fallback.as_ref(),
+            taken: Taken::Nobody,
         };
         let class = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());
         let trouble =
             class.trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: class.advice });
         let everywhere = phase == Phase::Login || matches!(trouble, Trouble::Suspend { .. });
-        Failure { step: phase.as_str(), reason, trouble, everywhere }
+        Failure { step: phase.step(), reason, trouble, everywhere }
     }
 }
 
 fn unreachable(error: &ConnectError) -> Failure {
-    let advice = match error {
-        ConnectError::EgressLost { .. } => Some(
-            "mail waits: give this machine its egress address back, or correct egress.bind. Nothing leaves from another address",
-        ),
-        ConnectError::Family { .. } => {
-            Some("the host needs an address of our egress address's family (A for IPv4, AAAA for IPv6)")
-        }
-        ConnectError::Proxy { own_fault: true, .. } => Some("mail waits: check the SOCKS5 proxy (egress.proxy)"),
-        ConnectError::Proxy { .. } | ConnectError::Resolve { .. } | ConnectError::Connect { .. } => None,
-    };
     let everywhere = matches!(error, ConnectError::EgressLost { .. });
-    Failure { everywhere, ..Failure::back_off(CONNECT, error.to_string(), advice) }
+    Failure { everywhere, ..Failure::back_off(CONNECT, error.to_string(), error.advice()) }
 }

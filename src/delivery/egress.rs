@@ -4,8 +4,8 @@
 //! (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one at connect, so the same local port serves many destinations. Where the
 //! address is gone from this machine, nothing is sent and the trouble says so.
 //!
-//! The kernel gives up no connection before delivery does: each wait of a session has a limit of its own, and a server that takes
-//! its time over the content may have closed its window meanwhile (RFC 5321 §4.5.3.2.5–6).
+//! The kernel gives up no connection before delivery does, by its ordinary limits: each wait of a session has a limit of its
+//! own, and a server that takes its time over the content may have closed its window meanwhile (RFC 5321 §4.5.3.2.5–6).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,9 +19,13 @@ use tokio::time::timeout;
 use tokio_socks::tcp::Socks5Stream;
 
 use super::{EgressError, EgressPath, Settings};
+use crate::resolver::{self, Resolver};
 
 /// Azure forgets an idle flow after 4 minutes without telling anybody.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// So many probes without an answer, half of `KEEPALIVE` apart, end a connection: after 11 minutes, when the longest wait (10
+/// minutes for the answer to the final dot) is over.
+const UNANSWERED: u32 = 20;
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -69,6 +73,23 @@ pub enum ConnectError {
         /// The proxy itself failed, not the connection behind it.
         own_fault: bool,
     },
+}
+
+impl ConnectError {
+    /// What a person can do, where something is known.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            ConnectError::EgressLost { .. } => Some(
+                "mail waits: give this machine its egress address back, or correct egress.bind. Nothing leaves from another \
+                 address",
+            ),
+            ConnectError::Family { .. } => {
+                Some("the host needs an address of our egress address's family (A for IPv4, AAAA for IPv6)")
+            }
+            ConnectError::Proxy { own_fault: true, .. } => Some("mail waits: check the SOCKS5 proxy (egress.proxy)"),
+            ConnectError::Proxy { .. } | ConnectError::Resolve { .. } | ConnectError::Connect { .. } => None,
+        }
+    }
 }
 
 /// Whether the egress address can be used from here; asked once, at start.
@@ -119,10 +140,8 @@ pub async fn ways<'a>(settings: &'a Settings, host: &str, port: u16) -> Result<V
             return Ok(vec![Way::Proxy { proxy: *proxy, login }]);
         }
     };
-    let addresses = resolve(settings, host, port).await?;
-    let reachable = addresses.into_iter().filter(|peer| peer.is_ipv4() == local.is_ipv4());
-    let ways: Vec<Way> = reachable.map(|peer| Way::Direct { local, peer }).collect();
-    if ways.is_empty() { Err(ConnectError::Family { host: host.to_owned(), local }) } else { Ok(ways) }
+    let reachable = resolve(settings, host, port, local).await?;
+    Ok(reachable.into_iter().map(|peer| Way::Direct { local, peer }).collect())
 }
 
 /// Connects to `target` within `limit`. Gives the other end for people, too.
@@ -155,40 +174,61 @@ fn bound_socket(local: IpAddr) -> io::Result<TcpSocket> {
 }
 
 fn keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2))
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2).with_retries(UNANSWERED);
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// What a host resolves to, for the probe.
 pub async fn resolve_for_people(settings: &Settings, host: &str, port: u16) -> Result<String, ConnectError> {
     match &settings.egress.path {
-        EgressPath::Bind(_) => {
-            let found = resolve(settings, host, port).await?;
+        EgressPath::Bind(local) => {
+            let found = resolve(settings, host, port, *local).await?;
             Ok(found.iter().map(|peer| peer.ip().to_string()).collect::<Vec<_>>().join(", "))
         }
         EgressPath::Socks5 { proxy, .. } => Ok(format!("left to the proxy {proxy}")),
     }
 }
 
-async fn resolve(settings: &Settings, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
+/// The host's addresses that can be reached from `local`; never none.
+async fn resolve(settings: &Settings, host: &str, port: u16, local: IpAddr) -> Result<Vec<SocketAddr>, ConnectError> {
     let refused = |reason: String| ConnectError::Resolve { host: host.to_owned(), reason };
-    let addresses: Vec<SocketAddr> = match &settings.resolver {
-        None => timeout(settings.timeouts.connect, tokio::net::lookup_host((host, port)))
+    let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let found: Vec<IpAddr> = match (literal, &settings.resolver) {
+        (Ok(ip), _) => vec![ip],
+        (_, None) => timeout(settings.timeouts.connect, tokio::net::lookup_host((host, port)))
             .await
             .map_err(|_| refused("no answer in time".to_owned()))?
             .map_err(|error| refused(error.to_string()))?
+            .map(|peer| peer.ip())
             .collect(),
-        Some(dns) => {
-            let mut found = settings.hosts.addresses(host).await;
-            if found.is_empty() {
-                found = dns.addresses(host).await.map_err(|error| refused(error.to_string()))?;
-            }
-            found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
-        }
+        (_, Some(dns)) => match settings.hosts.addresses(host).await {
+            found if found.is_empty() => ask(&**dns, host, local).await?,
+            found => found,
+        },
     };
-    if addresses.is_empty() { Err(refused("the name has no address".to_owned())) } else { Ok(addresses) }
+    if found.is_empty() {
+        return Err(refused("the name has no address".to_owned()));
+    }
+    let reachable = found.into_iter().filter(|ip| ip.is_ipv4() == local.is_ipv4());
+    let reachable: Vec<SocketAddr> = reachable.map(|ip| SocketAddr::new(ip, port)).collect();
+    if reachable.is_empty() { Err(ConnectError::Family { host: host.to_owned(), local }) } else { Ok(reachable) }
+}
+
+/// Asks for addresses of our own family: what is wrong with the other one's lookup concerns no connection. Only where there
+/// are none is the other family asked for, to tell a host of that family from a name that has no address.
+async fn ask(dns: &dyn Resolver, host: &str, local: IpAddr) -> Result<Vec<IpAddr>, ConnectError> {
+    let of_family = async |v4: bool| -> Result<Vec<IpAddr>, resolver::Error> {
+        Ok(match v4 {
+            true => dns.ipv4(host).await?.into_iter().map(IpAddr::V4).collect(),
+            false => dns.ipv6(host).await?.into_iter().map(IpAddr::V6).collect(),
+        })
+    };
+    let ours = of_family(local.is_ipv4()).await;
+    let ours = ours.map_err(|error| ConnectError::Resolve { host: host.to_owned(), reason: error.to_string() })?;
+    if !ours.is_empty() {
+        return Ok(ours);
+    }
+    of_family(!local.is_ipv4()).await.map_err(|_| ConnectError::Family { host: host.to_owned(), local })
 }
 
 async fn connect_through(
@@ -222,6 +262,7 @@ async fn connect_through(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Timeouts;
     use super::*;
 
     #[tokio::test]
@@ -229,6 +270,8 @@ mod tests {
         let socket = bound_socket([127, 0, 0, 1].into()).unwrap();
         let socket = SockRef::from(&socket);
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        let probes = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert!(KEEPALIVE + probes > Timeouts::default().data_end);
         assert_eq!(
             socket.tcp_user_timeout().unwrap(),
             None,

@@ -3,7 +3,7 @@
 //! ```text
 //! attempt ─► pool ─► connection (egress, greeting, EHLO, STARTTLS, AUTH) ─► transaction (MAIL, RCPT…, DATA, body, dot)
 //!                                                                              │
-//!                                    outcome ◄── classify (reply → verdict, scope, trouble, advice)
+//!         outcome ◄── settle (by recipient) ◄── classify (reply → verdict, scope, trouble, advice)
 //! ```
 //!
 //! Promises: every connection leaves from the configured address or not at all; a password never crosses the network in
@@ -11,6 +11,7 @@
 //! connection that broke after the final dot is reported as unknown. Replies are bounded in octets, lines and time.
 
 mod addresses;
+mod advice;
 mod body;
 mod classify;
 mod connection;
@@ -23,6 +24,7 @@ mod pool;
 pub mod probe;
 mod sasl;
 pub mod settings;
+mod settle;
 mod signal;
 mod tls;
 mod transaction;
@@ -126,6 +128,7 @@ impl Delivery {
             body,
             egress: settings.egress.address,
             one_by_one: pool.goes_one_by_one(),
+            fallback: None,
         };
         let mut kept = pool.take(settings.timeouts.quit).await;
         loop {
@@ -137,6 +140,7 @@ impl Delivery {
                     Err(failure) => return not_connected(recipients, failure),
                 },
             };
+            job.fallback.clone_from(&connection.fallback);
             match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
                 // Only a kept connection can be stale, and the next one is new: this ends.
                 Ending::Stale(why) => {
@@ -155,7 +159,13 @@ impl Delivery {
                     if reused {
                         counters.reused.inc();
                     }
-                    if usable && !matches!(outcome.trouble, Some(Trouble::Suspend { .. })) {
+                    // Where trouble came of having no TLS, the next connection is to try for it again.
+                    let of_use = match outcome.trouble {
+                        Some(Trouble::Suspend { .. }) => false,
+                        Some(_) => connection.fallback.is_none(),
+                        None => true,
+                    };
+                    if usable && of_use {
                         pool.put(connection, settings.timeouts.quit);
                     }
                     return outcome;

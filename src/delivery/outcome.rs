@@ -60,7 +60,8 @@ pub struct RecipientOutcome {
 /// What the attempt says about the route itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The server asks for less: back off, at least this long where it said so (421, 432 4.3.2, 4.4.2, connect refused, timeout).
+    /// No mail of the route goes now, and later may: back off, at least this long where the server said so (too many
+    /// connections, a quota, no connection, no TLS, our own address lost).
     BackOff {
         /// What was heard.
         reason: String,
@@ -81,7 +82,8 @@ pub enum Trouble {
         /// What a person should do, if it is the route's.
         advice: Option<String>,
     },
-    /// Trying again would do harm: wrong password, another address than expected, egress address lost, certificate refused.
+    /// Trying again would do harm, or needs a person first: a login that is refused or asked for, mail that leaves from another
+    /// address than customers have allowed.
     Suspend {
         /// The login or the address.
         cause: Cause,

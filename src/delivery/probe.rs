@@ -30,7 +30,8 @@ pub enum Finding {
 /// One step.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProbeStep {
-    /// `resolve`, `connect`, `greeting`, `hello`, `tls`, `certificate`, `login`, `MAIL`, `RCPT`, `RSET`, `open relay`.
+    /// `resolve`, `connect`, `greeting`, `hello`, `tls`, `certificate`, `login`, `MAIL`, `RCPT`, `RSET`, `open relay`; where
+    /// they fail, `policy` (the files that the route's TLS names) and `token` (the login's, from its provider).
     pub step: String,
     /// How it went.
     pub finding: Finding,
@@ -100,8 +101,6 @@ impl ProbeReport {
     }
 }
 
-const PASSED_OVER: &str = "the host's next address was tried: have this one mended, or taken out of the host's name";
-
 impl Delivery {
     /// Probes a route with this sender and recipient. Uses connections of its own, and a login where the route has one; a
     /// refused login is tried once.
@@ -112,7 +111,8 @@ impl Delivery {
         match egress::resolve_for_people(settings, &route.host, route.port).await {
             Ok(found) => report.add("resolve", Finding::Ok, begun.elapsed(), found, None),
             Err(error) => {
-                report.add("resolve", Finding::Failed, begun.elapsed(), error.to_string(), None);
+                let advice = error.advice().map(str::to_owned);
+                report.add("resolve", Finding::Failed, begun.elapsed(), error.to_string(), advice);
                 return report;
             }
         }
@@ -123,9 +123,8 @@ impl Delivery {
         let steps = trace.steps();
         let took = steps.iter().map(|step| step.took).sum();
         for step in steps {
-            let advice = step.failed.then(|| PASSED_OVER.to_owned());
-            let finding = if step.failed { Finding::Warning } else { Finding::Ok };
-            report.add(step.name, finding, step.took, step.found, advice);
+            let finding = if step.advice.is_some() { Finding::Warning } else { Finding::Ok };
+            report.add(step.name, finding, step.took, step.found, step.advice);
         }
         let mut connection = match dialled {
             Ok(connection) => connection,
@@ -164,7 +163,8 @@ impl Delivery {
                     report.add(step, Finding::Ok, begun.elapsed(), format!("{line}: {reply}"), None);
                 }
                 answer => {
-                    let advice = answer.as_ref().ok().and_then(|reply| self.advice(route, step, reply, from, to));
+                    let advice =
+                        answer.as_ref().ok().and_then(|reply| self.advice((route, connection), step, reply, from, to));
                     report.add(step, Finding::Failed, begun.elapsed(), told(&line, &answer), advice);
                     return false;
                 }
@@ -173,8 +173,15 @@ impl Delivery {
         true
     }
 
-    fn advice(&self, route: &Route, step: &str, reply: &Reply, from: &Mailbox, to: &Mailbox) -> Option<String> {
-        use super::classify::{Context, Phase, classify};
+    fn advice(
+        &self,
+        (route, connection): (&Route, &Connection),
+        step: &str,
+        reply: &Reply,
+        from: &Mailbox,
+        to: &Mailbox,
+    ) -> Option<String> {
+        use super::classify::{Context, Phase, Taken, classify};
         let internal = from.domain().zip(to.domain()).is_some_and(|(a, b)| a.is_within(b) || b.is_within(a));
         let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
         let egress = self.shared.settings.egress.address;
@@ -185,8 +192,9 @@ impl Delivery {
                 kind: route.kind,
                 internal,
                 egress,
-                username: route.login.as_ref().map(|login| login.username.as_str()),
-                took_another: false,
+                login: route.login.as_ref(),
+                fallback: connection.fallback.as_ref(),
+                taken: Taken::Nobody,
             },
         )
         .advice
@@ -258,6 +266,8 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
             };
             report.add("certificate", Finding::Ok, Duration::ZERO, found, None);
         }
+        // Said of the handshake that failed.
+        None if connection.fallback.is_some() => {}
         None => report.add(
             "tls",
             Finding::Warning,

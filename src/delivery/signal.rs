@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::route::RouteKind;
+use super::tls::Fallback;
+use crate::route::{Login, RouteKind};
 use crate::smtp::{EnhancedCode, Reply};
 
 /// Where in the session a reply was heard.
@@ -27,7 +28,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// As messages name it: `while waiting for the reply to …`.
+    /// As messages name it: `no answer within 1 s (at EHLO)`.
     pub fn as_str(self) -> &'static str {
         match self {
             Phase::Greeting => "greeting",
@@ -38,6 +39,16 @@ impl Phase {
             Phase::Rcpt => "RCPT",
             Phase::Data => "DATA",
             Phase::End => "final dot",
+        }
+    }
+
+    /// As the probe and the counters name the step, whether it went well or not.
+    pub fn step(self) -> &'static str {
+        match self {
+            Phase::Hello => "hello",
+            Phase::StartTls => "tls",
+            Phase::Login => "login",
+            Phase::Greeting | Phase::Mail | Phase::Rcpt | Phase::Data | Phase::End => self.as_str(),
         }
     }
 }
@@ -51,10 +62,23 @@ pub struct Context<'a> {
     pub internal: bool,
     /// The address that customers have allow-listed.
     pub egress: IpAddr,
-    /// The login's name, where the route has a login.
-    pub username: Option<&'a str>,
-    /// The server took another recipient of the same message.
-    pub took_another: bool,
+    /// The route's login, where it has one.
+    pub login: Option<&'a Login>,
+    /// Why the connection has no TLS, where it was to have it.
+    pub fallback: Option<&'a Fallback>,
+    /// Whom else it took in this transaction.
+    pub taken: Taken,
+}
+
+/// The recipients of the same message that a server took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// None.
+    Nobody,
+    /// Only such as have their mailboxes in the sender's own domain: it may not relay for us.
+    Internal,
+    /// Others, too.
+    Others,
 }
 
 /// What a negative reply is about.
@@ -66,6 +90,8 @@ pub enum Signal {
     TooBusy,
     /// An allowance of the account is used up.
     Quota,
+    /// It does nothing of this without TLS.
+    WantsTls,
     /// It wants a login that it did not get, or does not take this kind of login any more.
     WantsLogin,
     /// At RCPT it speaks of a login and has no code for it: of ours, or of what this recipient (a distribution list) asks of senders.
@@ -89,17 +115,20 @@ pub enum Signal {
 impl Signal {
     /// What `reply` is about; `text` is all of its text in lower case.
     pub fn of(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Self {
-        match by_codes_and_words(phase, reply, text, context) {
-            // A server that takes another recipient takes our mail: whatever it says, it says of this one.
-            Signal::TooBusy if phase == Phase::Rcpt && context.took_another && reply.code == 421 => Signal::Closing,
-            Signal::TooBusy
-            | Signal::Quota
-            | Signal::WantsLogin
-            | Signal::MayWantLogin
-            | Signal::NoRelay
-            | Signal::Barred
-            | Signal::OutOfOrder
-                if phase == Phase::Rcpt && context.took_another =>
+        let signal = by_codes_and_words(phase, reply, text, context);
+        if phase != Phase::Rcpt || context.taken == Taken::Nobody {
+            return signal;
+        }
+        // A server that takes another recipient takes our mail: what it says, it says of this one. But allowances count
+        // recipients, and one that takes its own domain's mail only, and not what goes further, is not set up for us yet.
+        let only_its_own = context.taken == Taken::Internal && !context.internal;
+        match signal {
+            // Perhaps it wants TLS for this one only, but that it had none is our connection's.
+            Signal::WantsTls if context.fallback.is_some() => signal,
+            Signal::TooBusy if reply.code == 421 => Signal::Closing,
+            Signal::TooBusy | Signal::OutOfOrder => Signal::Plain,
+            Signal::WantsTls | Signal::WantsLogin | Signal::MayWantLogin | Signal::NoRelay | Signal::Barred
+                if !only_its_own =>
             {
                 Signal::Plain
             }
@@ -126,7 +155,8 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
         || (code(2, 0) && says(&["submission"]) && says(&["limit", "quota exceeded"]))
         || (code(4, 5) && reply.is_permanent() && (!to_one || says(&["sending", "quota", "limit"])))
         || code(7, 232)
-        || code(7, 233);
+        || code(7, 233)
+        || code(7, 705);
     if quota && !of_mailbox {
         return Signal::Quota;
     }
@@ -135,6 +165,7 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
             || code(3, 2)
             || (code(4, 2) && !to_one && reply.code != 421)
             || code(7, 28)
+            || code(7, 500)
             || says(&[
                 "too many connections",
                 "too many concurrent",
@@ -159,13 +190,17 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     let of_login = reply.is_permanent()
         && phase != Phase::End
         && !code(7, 133)
-        && says(&[
-            "authentication required",
-            "authentication is required",
-            "must authenticate",
-            "starttls command first",
-        ])
+        && says(&["authentication required", "authentication is required", "must authenticate"])
         && !says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
+    // RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. Where our TLS failed, a server that keeps its logins for TLS says 530, too.
+    let wants_tls = reply.code == 538
+        || code(7, 10)
+        || code(7, 11)
+        || says(&["starttls command first"])
+        || (reply.code == 530 && context.fallback.is_some());
+    if wants_tls && reply.is_permanent() && phase != Phase::End {
+        return Signal::WantsTls;
+    }
     if reply.code == 530 || code(7, 57) || code(7, 30) {
         return Signal::WantsLogin;
     }
@@ -174,6 +209,11 @@ fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context
     }
     if reply.code == 503 {
         return Signal::Sequence;
+    }
+    // Microsoft 365, of all that its tenant sends, and at any point: traffic from this address, or from domains not
+    // registered there.
+    if code(7, 708) || code(7, 750) {
+        return Signal::Barred;
     }
     // Of the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a block list is the content's.
     let barred = says(&[

@@ -42,6 +42,15 @@ pub struct TlsInfo {
     pub certificate: Vec<u8>,
 }
 
+/// Why a connection goes without TLS although its route has it where it can be had: the handshake before it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// What went wrong.
+    pub reason: String,
+    /// What a person can do, where something is known.
+    pub advice: Option<String>,
+}
+
 /// TLS for one route. Sessions are resumed among its connections.
 pub struct TlsClient {
     connector: TlsConnector,
@@ -59,11 +68,11 @@ impl TlsClient {
         let name = ServerName::try_from(name.clone())
             .map_err(|_| PolicyError(format!("\"{name}\" is no name that a certificate can have")))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let trust = match (policy.pinned_sha256, policy.mode) {
-            (Some(pin), _) => Trust::Pinned(pin),
-            // Opportunistic TLS is against eavesdroppers only; a named CA is a wish to be taken seriously even so.
-            (None, TlsMode::Opportunistic) if policy.ca_file.is_none() => Trust::Anyone,
-            (None, _) => {
+        let trust = match (policy.mode, policy.pinned_sha256) {
+            // Against eavesdroppers only: the configuration takes no CA and no pin beside it.
+            (TlsMode::Opportunistic, _) => Trust::Anyone,
+            (_, Some(pin)) => Trust::Pinned(pin),
+            (_, None) => {
                 let own = policy.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
                 Trust::roots(&system_roots(), own, &provider).map_err(PolicyError)?
             }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::bounce::Report;
 use crate::delivery::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::events::{self, Event, EventKind};
 use crate::message::Recipient;
@@ -26,13 +25,15 @@ impl Default for Patience {
     }
 }
 
-/// A recipient that will never be tried again.
+/// What the sender is told of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Told {
     /// Index in the envelope.
     pub index: usize,
     /// The last reply heard, or the reason.
     pub reply: String,
+    /// This attempt brought it; not an earlier one, perhaps over another route, and not the want of one.
+    pub heard_now: bool,
     /// The remedy, where one is known.
     pub advice: Option<String>,
     /// Given up for its age, not for the reply.
@@ -46,10 +47,10 @@ pub struct Decision {
     pub settlement: Settlement,
     /// For machines, in the recipients' order.
     pub events: Vec<Event>,
-    /// To be told to the sender.
-    pub failures: Vec<Failure>,
-    /// Taken by a server that does not report further, for senders that asked for a report: index and reply.
-    pub relayed: Vec<(usize, String)>,
+    /// Recipients that will never be tried again.
+    pub failures: Vec<Told>,
+    /// Recipients taken by a server that does not report further, for senders that asked for a report.
+    pub relayed: Vec<Told>,
     /// The sender is owed a delay notice.
     pub delayed: bool,
 }
@@ -99,7 +100,7 @@ pub fn decide(
         decision.apply(record, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
         if asked && heard.verdict == Verdict::Delivered && !outcome.reported.contains(&heard.index) {
-            decision.relayed.push((heard.index, heard.reply.clone()));
+            decision.relayed.push(Told::heard_now(heard));
         }
     }
     if let Some(why) = &outcome.hold {
@@ -165,7 +166,7 @@ impl Decision {
         let waiting = still_waiting(record, self);
         self.delayed = !waiting.is_empty();
         self.settlement.delay_notified = self.delayed;
-        for Report { index, reply, .. } in waiting {
+        for Told { index, reply, .. } in waiting {
             let mut event = recipient_event(EventKind::Delayed, record, route, index, now);
             event.reply = Some(reply);
             let why = why.map(|why| format!("{why}; ")).unwrap_or_default();
@@ -182,8 +183,7 @@ impl Decision {
             Verdict::Failed => (RecipientState::Failed { reply }, EventKind::Bounced),
         };
         if heard.verdict == Verdict::Failed {
-            let (index, reply, advice) = (heard.index, heard.reply.clone(), heard.advice.clone());
-            self.failures.push(Failure { index, reply, advice, expired: false });
+            self.failures.push(Told::heard_now(heard));
         }
         let mut event = recipient_event(kind, record, route, heard.index, now);
         event.reply = Some(heard.reply.clone());
@@ -202,8 +202,9 @@ impl Decision {
         let given_up: Vec<usize> =
             record.waiting().map(|(index, _)| index).filter(|index| self.leaves_waiting(*index)).collect();
         for index in given_up {
-            let heard_now = self.settlement.results.iter().position(|(i, _)| *i == index);
-            let last = match heard_now.map(|at| self.settlement.results.remove(at).1) {
+            let result = self.settlement.results.iter().position(|(i, _)| *i == index);
+            let heard_now = result.is_some();
+            let last = match result.map(|at| self.settlement.results.remove(at).1) {
                 Some(RecipientState::Waiting { last_reply }) => last_reply,
                 _ => match &record.recipients[index] {
                     RecipientState::Waiting { last_reply } => last_reply.clone(),
@@ -215,7 +216,7 @@ impl Decision {
             event.reply = Some(reply.clone());
             self.events.push(event);
             self.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
-            self.failures.push(Failure { index, reply, advice: None, expired: true });
+            self.failures.push(Told { index, reply, heard_now, advice: None, expired: true });
         }
     }
 
@@ -226,21 +227,22 @@ impl Decision {
 }
 
 /// The recipients that a delay notice is about: those still owed an attempt, with the last reply heard.
-pub fn still_waiting(record: &Record, decision: &Decision) -> Vec<Report> {
+pub fn still_waiting(record: &Record, decision: &Decision) -> Vec<Told> {
     let report = |(index, _): (usize, &Recipient)| {
         let results = &decision.settlement.results;
-        let state = results.iter().find(|(i, _)| *i == index).map_or(&record.recipients[index], |(_, state)| state);
+        let result = results.iter().find(|(i, _)| *i == index).map(|(_, state)| state);
+        let (state, heard_now) = (result.unwrap_or(&record.recipients[index]), result.is_some());
         let RecipientState::Waiting { last_reply } = state else { return None };
         let reply = last_reply.clone().unwrap_or_else(|| "not tried yet".into());
-        Some(Report { index, reply, advice: None, remote_mta: None, expired: false })
+        Some(Told { index, reply, heard_now, advice: None, expired: false })
     };
     record.waiting().filter_map(report).collect()
 }
 
-impl From<&Failure> for Report {
-    fn from(failure: &Failure) -> Self {
-        let Failure { index, reply, advice, expired } = failure.clone();
-        Report { index, reply, advice, remote_mta: None, expired }
+impl Told {
+    fn heard_now(heard: &RecipientOutcome) -> Self {
+        let (index, reply, advice) = (heard.index, heard.reply.clone(), heard.advice.clone());
+        Told { index, reply, heard_now: true, advice, expired: false }
     }
 }
 
@@ -355,10 +357,11 @@ mod tests {
             decide(&record, &RouteId::new("r"), outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5)
                 .relayed
         };
-        assert_eq!(decided(&outcome), [(0, "250 ok".to_owned()), (1, "250 ok".to_owned())]);
+        let told = |index| Told::heard_now(&delivered(index));
+        assert_eq!(decided(&outcome), [told(0), told(1)]);
         // Each transaction of an attempt has its own server.
         outcome.reported = vec![0];
-        assert_eq!(decided(&outcome), [(1, "250 ok".to_owned())]);
+        assert_eq!(decided(&outcome), [told(1)]);
         outcome.reported.push(1);
         assert!(decided(&outcome).is_empty());
     }
@@ -406,6 +409,8 @@ mod tests {
         );
         assert_eq!(decision.failures.iter().map(|f| (f.index, f.expired)).collect::<Vec<_>>(), [(0, true), (2, true)]);
         assert_eq!(decision.failures[0].reply, "451 try later");
+        let heard_now: Vec<bool> = decision.failures.iter().map(|f| f.heard_now).collect();
+        assert_eq!(heard_now, [true, false], "the other one was not reached");
         assert_eq!(decision.settlement.results.len(), 3);
         assert!(decision.settlement.results.iter().all(|(_, state)| !state.is_waiting()));
     }
@@ -468,6 +473,7 @@ mod tests {
         let decision = behind_trouble(5 * DAY, &told, Duration::ZERO).unwrap();
         assert_eq!(kinds(&decision), [EventKind::Expired; 3]);
         assert_eq!(decision.failures.len(), 3);
+        assert!(decision.failures.iter().all(|f| !f.heard_now), "no attempt was made");
     }
 
     #[test]

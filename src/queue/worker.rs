@@ -3,14 +3,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::bounce::{Action, Content, Report};
+use crate::bounce::{Action, Attempt, Content, Report};
 use crate::customer::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::dkim;
 use crate::events::EventKind;
 use crate::message::QueueId;
 use crate::queue::Inner;
-use crate::queue::verdict::{self, Decision, Moment};
+use crate::queue::verdict::{self, Decision, Moment, Told};
 use crate::route::{Route, RouteKind};
 use crate::spool::{Kind, Lane, Lease, Record, Settled};
 use crate::time::Timestamp;
@@ -266,29 +266,29 @@ async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Dec
     let Ok(content) = Content::read(&lease.bytes).await else { return };
     let original = content.original();
     let now = Timestamp::now();
-    let failed: Vec<Report> = decision.failures.iter().map(Report::from).collect();
     let until = verdict::expires_at(record, &inner.settings.patience.retry);
-    let delayed: Vec<Report> = if decision.delayed && bounces_leave(inner, &record.lane, now) {
+    let delayed = if decision.delayed && bounces_leave(inner, &record.lane, now) {
         verdict::still_waiting(record, decision)
     } else {
         Vec::new()
     };
-    let relayed = decision.relayed.iter().map(|(index, reply)| Report {
-        index: *index,
-        reply: reply.clone(),
-        advice: None,
-        remote_mta: None,
-        expired: false,
-    });
-    let notices =
-        [(Action::Failed, failed), (Action::Delayed { until }, delayed), (Action::Relayed, relayed.collect())];
-    for (action, mut reports) in notices {
-        if reports.is_empty() {
+    let report = |told: &Told| Report {
+        index: told.index,
+        reply: told.reply.clone(),
+        advice: told.advice.clone(),
+        attempt: told.heard_now.then(|| Attempt { at: now, server: route.host.clone() }),
+        expired: told.expired,
+    };
+    let notices = [
+        (Action::Failed, &decision.failures),
+        (Action::Delayed { until }, &delayed),
+        (Action::Relayed, &decision.relayed),
+    ];
+    for (action, told) in notices {
+        if told.is_empty() {
             continue;
         }
-        for report in &mut reports {
-            report.remote_mta = Some(route.host.clone());
-        }
+        let reports: Vec<Report> = told.iter().map(report).collect();
         let told = inner.parts.postmaster.notify(record, original, action, &reports, now).await;
         if let Err(why) = told {
             inner.alert(Some(&record.lane.customer), None, format!("the sender of {} is not told: {why}", record.id));

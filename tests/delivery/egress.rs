@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::delivery::{Delivery, Egress, EgressError, EgressPath, Settings, Trouble, Verdict};
-use postbud::resolver::{FixedZone, HostsFile, Kind, Record};
+use postbud::resolver::{Answer, FixedZone, HostsFile, Kind, Lookup, Record, Resolver};
 use postbud::route::{Caps, Cause, Route};
 
 use super::messages::{attempt, delivery, message, patient_delivery, route, settings_from};
@@ -127,6 +127,45 @@ async fn addresses_of_the_other_family_are_passed_over() {
     let outcome = attempt(&delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
     assert!(outcome.recipients[0].reply.contains("no address of the family"), "{outcome:?}");
     assert_eq!(server.connections(), 0);
+}
+
+/// Answers for IPv4 and IPv6 as it is told; `None` never answers, an error is a dead name server's.
+struct Families(Option<Result<Vec<Record>, ()>>, Option<Result<Vec<Record>, ()>>);
+
+impl Resolver for Families {
+    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
+        let told = if kind == Kind::A { &self.0 } else { &self.1 };
+        Box::pin(async move {
+            match told {
+                None => std::future::pending().await,
+                Some(Err(())) => Err(postbud::resolver::Error::Timeout { name: name.to_owned(), kind }),
+                Some(Ok(records)) => Ok(Answer { records: records.clone(), no_such_name: false }),
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn only_addresses_of_our_own_family_are_asked_for() {
+    let v4 = || Some(Ok(vec![Record::A([127, 0, 0, 1].into())]));
+    let v6 = || Some(Ok(vec![Record::Aaaa("::1".parse().unwrap())]));
+    let server = Server::start(vec![[hello(&[]), takes_one()].concat()]).await;
+    let route = Arc::new(Route { host: "mail.kunde.test".to_owned(), ..route(server.address) });
+    for (families, heard, advised) in [
+        (Families(v4(), None), "250 2.0.0 queued", false),
+        (Families(Some(Err(())), v6()), "cannot resolve mail.kunde.test", false),
+        (Families(Some(Ok(vec![])), v6()), "no address of the family", true),
+        (Families(Some(Ok(vec![])), Some(Err(()))), "no address of the family", true),
+        (Families(Some(Ok(vec![])), Some(Ok(vec![]))), "the name has no address", false),
+    ] {
+        let settings = Settings { resolver: Some(Arc::new(families)), ..settings_from([127, 0, 0, 1].into()) };
+        let delivery = Delivery::new(settings).unwrap();
+        let message = message(&["x@test.net"]);
+        let attempted = tokio::time::timeout(Duration::from_secs(10), attempt(&delivery, &route, &message));
+        let outcome = attempted.await.unwrap_or_else(|_| panic!("{heard} is not heard"));
+        assert!(outcome.recipients[0].reply.contains(heard), "{heard}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].advice.is_some(), advised, "{outcome:?}");
+    }
 }
 
 #[tokio::test]

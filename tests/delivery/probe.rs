@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use postbud::delivery::{Delivery, Finding, ProbeReport};
 use postbud::route::{Route, TlsMode, TlsPolicy};
 use postbud::smtp::Mailbox;
@@ -48,6 +49,52 @@ async fn a_login_over_tls_that_trusts_anyone_is_a_warning() {
     let warning = report.steps.iter().find(|step| step.finding == Finding::Warning).expect("a warning");
     assert_eq!(warning.step, "login", "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("tls = \"required\"")), "{report}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_failed_is_told_and_required_tls_is_not_advised() {
+    let broken = [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), say("500 what?")]];
+    let server = Server::start(vec![broken.concat(), [hello(&["STARTTLS"]), rehearsal()].concat()]).await;
+    let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
+    let report = probe(&delivery(), Route { tls, ..route(server.address) }).await;
+    let warnings: Vec<_> = report.steps.iter().filter(|step| step.finding == Finding::Warning).collect();
+    let [warning] = warnings.as_slice() else { panic!("{report}") };
+    assert!(warning.found.contains("is not TLS"), "{report}");
+    assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("minimum version")), "{report}");
+    assert!(!report.to_string().contains("required"), "{report}");
+    assert_eq!(report.verdict, Finding::Warning);
+}
+
+#[tokio::test]
+async fn a_step_has_one_name_whether_it_goes_well_or_not() {
+    let issued = self_signed(&["127.0.0.1"], false);
+    let pin = digest(&SHA256, &issued.der).as_ref().try_into().unwrap();
+    let tls = TlsPolicy { mode: TlsMode::Required, pinned_sha256: Some(pin), ..TlsPolicy::default() };
+    let script = [
+        vec![say("220 mail.test.dk"), hear("EHLO"), say("250-mail.test.dk\r\n250-STARTTLS\r\n250 AUTH PLAIN")],
+        vec![hear("STARTTLS"), say("220 go"), Step::Tls(Box::new(issued))],
+        vec![hear("EHLO"), say("250-mail.test.dk\r\n250 AUTH PLAIN"), hear("AUTH"), say("235 ok")],
+        rehearsal(),
+    ]
+    .concat();
+    let probed = async |script: Vec<Step>| {
+        let server = Server::start(vec![script]).await;
+        let tls = tls.clone();
+        probe(&delivery(), Route { tls, login: login("webcrm", "secret"), ..route(server.address) }).await
+    };
+    let report = probed(script.clone()).await;
+    let names: Vec<_> = report.steps.iter().map(|step| step.step.as_str()).collect();
+    let all = ["resolve", "connect", "greeting", "hello", "tls", "hello", "login", "certificate"];
+    assert_eq!(names, [&all[..], &["MAIL", "RCPT", "RSET"]].concat(), "{report}");
+    // The server says no, at each answer in turn.
+    let answers: Vec<usize> = (0..script.len()).filter(|at| matches!(script[*at], Step::Say(_))).collect();
+    let steps = ["greeting", "hello", "tls", "hello", "login", "MAIL", "RCPT", "RSET"];
+    for (at, step) in answers.into_iter().zip(steps) {
+        let refusing = [&script[..at], &[say("421 4.7.0 no")]].concat();
+        let report = probed(refusing).await;
+        let last = report.steps.last().unwrap();
+        assert_eq!((last.step.as_str(), last.finding), (step, Finding::Failed), "{report}");
+    }
 }
 
 #[tokio::test]

@@ -175,6 +175,27 @@ async fn opportunistic_tls_takes_any_certificate_and_goes_without_where_it_must(
 }
 
 #[tokio::test]
+async fn a_handshake_that_failed_once_where_the_server_wants_tls_makes_the_route_wait_and_not_a_person_act() {
+    let issued = self_signed(&["127.0.0.1"], false);
+    let wants_tls = "530 5.7.0 Must issue a STARTTLS command first";
+    let server = Server::start(vec![
+        [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), Step::Reset]].concat(),
+        [hello(&["STARTTLS"]), vec![hear("MAIL"), say(wants_tls), hear("QUIT"), say("221 bye")]].concat(),
+        starttls(issued),
+    ])
+    .await;
+    let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
+    let route = Arc::new(Route { tls, host: "127.0.0.1".to_owned(), ..route(server.address) });
+    let delivery = delivery();
+    let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
+    assert_eq!(outcome.recipients[0].reply, wants_tls);
+    refused(&outcome, &[wants_tls, "the TLS handshake failed", "minimum version"]);
+    // The one in clear is not kept.
+    delivered(&attempt(&delivery, &route, &message(&["x@test.net"])).await);
+    assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test]
 async fn implicit_tls_speaks_tls_first() {
     let case = Case::new();
     let issued = case.authority.issue(&["127.0.0.1"]);
@@ -206,6 +227,16 @@ async fn a_password_is_not_sent_in_clear() {
         refused(&outcome, &["no TLS"]);
         assert!(!server.heard().concat().iter().any(|line| line.starts_with("AUTH")));
     }
+}
+
+#[tokio::test]
+async fn a_password_that_waits_for_tls_says_why_there_is_none() {
+    let broken = [hello(&["STARTTLS"]), vec![hear("STARTTLS"), say("220 go"), Step::HearSome(10), say("500 what?")]];
+    let server = Server::start(vec![broken.concat(), hello(&["STARTTLS", "AUTH PLAIN"])]).await;
+    let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
+    let route = Route { tls, login: login("webcrm", "secret"), ..route(server.address) };
+    let outcome = attempt(&delivery(), &Arc::new(route), &message(&["x@test.net"])).await;
+    refused(&outcome, &["not sent in clear", "is not TLS", "minimum version"]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use postbud::delivery::{Outcome, Scope, Trouble, Verdict};
 use postbud::message::{BodyKind, Notify, Ret};
+use postbud::route::Route;
 
 use super::messages::{attempt, delivery, message, message_of, route};
 use super::script::{Server, Step, hear, hello, say, takes_one};
@@ -104,6 +105,21 @@ async fn a_refused_sender_concerns_the_message_and_the_connection_serves_on() {
 }
 
 #[tokio::test]
+async fn a_refused_sender_stays_so_where_the_server_then_hangs_up() {
+    let flight = vec![hear("MAIL"), hear("RCPT"), hear("RCPT"), hear("DATA")];
+    for last in ["503 5.5.1 x\r\n421 4.7.0 too many errors", "503 5.5.1 x", "421 4.7.0 too many errors"] {
+        let answers = vec![say(&format!("550 5.1.8 bad sender\r\n{last}"))];
+        let server = Server::start(vec![[hello(&["PIPELINING"]), flight.clone(), answers].concat()]).await;
+        let to = ["x@test.net", "y@test.net"];
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
+        let failed = |index| (index, Verdict::Failed, Scope::Message);
+        assert_eq!(results(&outcome), [failed(0), failed(1)], "{last}");
+        assert!(outcome.recipients.iter().all(|r| r.reply == "550 5.1.8 bad sender"), "{outcome:?}");
+        assert_eq!(outcome.trouble, None, "{last}");
+    }
+}
+
+#[tokio::test]
 async fn without_pipelining_nothing_is_said_after_a_refused_sender() {
     let script = [hello(&[]), vec![hear("MAIL"), say("451 4.1.8 later")], takes_one()].concat();
     let server = Server::start(vec![script]).await;
@@ -136,6 +152,30 @@ async fn recipients_beyond_the_servers_limit_stay_waiting_for_the_next_transacti
 }
 
 #[tokio::test]
+async fn what_a_used_up_quota_or_a_relay_for_colleagues_only_leaves_behind_waits() {
+    for (taken, refused, refusal) in [
+        ("x@test.net", "y@test.net", "550 5.4.5 Daily SMTP relay limit exceeded for customer"),
+        ("colleague@test.dk", "y@test.net", "554 5.7.1 <y@test.net>: Relay access denied"),
+    ] {
+        let script = vec![
+            hear("MAIL"),
+            hear("RCPT"),
+            hear("RCPT"),
+            hear("DATA"),
+            say(&format!("250 ok\r\n250 ok\r\n{refusal}\r\n354 go")),
+            Step::HearContent,
+            say("250 2.0.0 queued"),
+        ];
+        let server = Server::start(vec![[hello(&["PIPELINING"]), script].concat()]).await;
+        let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&[taken, refused])).await;
+        let right = [(0, Verdict::Delivered, Scope::Recipient), (1, Verdict::Deferred, Scope::Recipient)];
+        assert_eq!(results(&outcome), right, "{refusal}");
+        assert_eq!(outcome.trouble, None);
+        server.heard();
+    }
+}
+
+#[tokio::test]
 async fn five_hundred_recipients_go_in_flights_that_cannot_deadlock() {
     let to: Vec<String> =
         (0..500).map(|i| format!("recipient-with-a-long-name-{i:04}@a-long-domain-name.test.net")).collect();
@@ -160,10 +200,14 @@ async fn five_hundred_recipients_go_in_flights_that_cannot_deadlock() {
 #[tokio::test]
 async fn what_the_server_lacks_bounces_before_anything_is_sent() {
     let plain = || [hello(&["SIZE 60"]), vec![hear("QUIT")]].concat();
-    let server = Server::start(vec![plain()]).await;
+    let server = Server::start(vec![plain(), [hello(&["SIZE"]), vec![hear("QUIT")]].concat()]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     let too_large = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-    assert!(too_large.recipients[0].reply.starts_with("552 5.3.4 the message has"), "{too_large:?}");
+    let says = |outcome: &Outcome, limit: &str| {
+        let reply = &outcome.recipients[0].reply;
+        assert!(reply.starts_with("5.3.4 the message has") && reply.ends_with(limit), "{outcome:?}");
+    };
+    says(&too_large, "the server takes at most 60");
     let mut eight_bit = message_of(&["x@test.net"], &["A: b\r\n\r\n\u{e5}\r\n"]);
     eight_bit.record.envelope.body = BodyKind::EightBit;
     let eight_bit = attempt(&delivery, &route, &eight_bit).await;
@@ -172,11 +216,40 @@ async fn what_the_server_lacks_bounces_before_anything_is_sent() {
     utf8.record.envelope.smtputf8 = true;
     let utf8 = attempt(&delivery, &route, &utf8).await;
     assert!(utf8.recipients[0].reply.contains("5.6.7"), "{utf8:?}");
-    for outcome in [too_large, eight_bit, utf8] {
+    let mut in_header = message_of(&["x@test.net"], &["Subject: \u{e5}\r\n\r\n"]);
+    in_header.record.envelope.smtputf8 = true;
+    let in_header = attempt(&delivery, &route, &in_header).await;
+    assert!(in_header.recipients[0].reply.contains("5.6.7"), "{in_header:?}");
+    assert_eq!(results(&utf8), [(0, Verdict::Failed, Scope::Recipient)]);
+    for outcome in [too_large, eight_bit, in_header] {
         assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
     }
+    let small = Arc::new(Route { message_size: 50, ..Route::clone(&route) });
+    says(&attempt(&delivery, &small, &message(&["x@test.net"])).await, "its route (message_size) takes at most 50");
     delivery.shutdown().await;
-    assert_eq!(server.connections(), 1);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_address_outside_ascii_keeps_nobody_else_from_their_mail() {
+    let to = ["s\u{f8}ren@test.net", "x@test.net"];
+    let in_utf8 = |header: &str| {
+        let mut message = message_of(&to, &[header, "\r\nhi\r\n"]);
+        message.record.envelope.smtputf8 = true;
+        message
+    };
+    let server = Server::start(vec![[hello(&[]), takes_one(), takes_one()].concat()]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    // The field for Mailjet does not leave over this route.
+    for header in ["A: b\r\n", "X-MJ-CustomID: \u{f8}\r\nA: b\r\n"] {
+        let outcome = attempt(&delivery, &route, &in_utf8(header)).await;
+        let right = [(0, Verdict::Failed, Scope::Recipient), (1, Verdict::Delivered, Scope::Recipient)];
+        assert_eq!(results(&outcome), right, "{header:?}");
+        let refused = outcome.recipients.iter().find(|r| r.index == 0).unwrap();
+        assert!(refused.reply.contains("5.6.7"), "{outcome:?}");
+    }
+    let heard = server.heard().concat();
+    assert_eq!(heard.iter().filter(|line| line.as_str() == "MAIL FROM:<bounce@test.dk>").count(), 2, "{heard:?}");
 }
 
 #[tokio::test]
@@ -232,7 +305,8 @@ async fn an_original_recipient_in_utf8_goes_in_ascii_where_smtputf8_is_not_asked
     ] {
         let script = [hello(&["SMTPUTF8", "DSN"]), takes_one()].concat();
         let server = Server::start(vec![script]).await;
-        let mut message = message(&["x@test.net"]);
+        let subject = if smtputf8 { "Subject: \u{e5}\r\n\r\n" } else { "Subject: a\r\n\r\n" };
+        let mut message = message_of(&["x@test.net"], &[subject]);
         message.record.envelope.smtputf8 = smtputf8;
         message.record.envelope.recipients[0].notify = Some(Notify::NEVER);
         message.record.envelope.recipients[0].orcpt = Some("utf-8;s\u{f8}ren@test.net".to_owned());

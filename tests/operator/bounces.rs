@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
-use postbud::bounce::{Action, Language, Notice, Original, Report, Settings, notification};
-use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Ret, Urgency};
+use postbud::bounce::{Action, Attempt, Language, Notice, Original, Report, Settings, notification};
+use postbud::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
 use postbud::spool::{Kind, Lane, RecipientState, Record};
 use postbud::time::Timestamp;
@@ -52,7 +52,8 @@ fn record(to: &[&str]) -> Record {
 }
 
 fn report(index: usize, reply: &str) -> Report {
-    Report { index, reply: reply.into(), advice: None, remote_mta: None, expired: false }
+    let attempt = Some(Attempt { at: NOW, server: "mx.example.com".into() });
+    Report { index, reply: reply.into(), advice: None, attempt, expired: false }
 }
 
 fn settings(language: Language) -> Settings {
@@ -71,14 +72,15 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     };
     let refused = Report {
         advice: Some("Allow 40.74.40.57 in the connector of example.com".into()),
-        remote_mta: Some("mx.example.com".into()),
         ..report(0, "550 5.7.1 refused by policy")
     };
-    let expired = Report { expired: true, ..report(1, "451 4.7.1 greylisted") };
+    let expired = Report { expired: true, attempt: None, ..report(1, "451 4.7.1 greylisted") };
     let two = record(&["kunde@example.com", "anden@example.org"]);
     let one = record(&["kunde@example.com"]);
     let mut full = record(&["kunde@example.com"]);
     full.envelope.ret = Some(Ret::Full);
+    let mut asked = record(&["kunde@example.com"]);
+    asked.envelope.recipients[0].notify = Some(Notify { success: true, ..Notify::NEVER });
     let international = record(&["søren@blåbær.dk"]);
     let utf8_header = "From: x@test.dk\r\nSubject: blåbær\r\n".as_bytes();
     let until = NOW + Duration::from_secs(4 * 86_400);
@@ -90,6 +92,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
             "delayed-english",
             make(&one, HEADER, None, Action::Delayed { until }, &[report(0, "connection refused")], Language::English),
         ),
+        ("relayed-both", make(&asked, HEADER, None, Action::Relayed, &[report(0, "250 2.0.0 queued")], Language::Both)),
         (
             "returned-in-full",
             make(&full, HEADER, Some(b"Hej kunde\r\n"), Action::Failed, &unknown(), Language::English),
@@ -180,6 +183,7 @@ fn python_reads_the_status_of_every_recipient() {
         let expected = match name {
             "failed-both" => ["rfc822; kunde@example.com", "failed", "5.7.1", "smtp; 550 5.7.1 refused by policy"],
             "delayed-english" => ["rfc822; kunde@example.com", "delayed", "4.4.1", "X-Postbud; connection refused"],
+            "relayed-both" => ["rfc822; kunde@example.com", "relayed", "2.0.0", "smtp; 250 2.0.0 queued"],
             "international" => {
                 [r"utf-8; s\x{F8}ren@xn--blbr-roah.dk", "failed", "5.1.1", "smtp; 550 5.1.1 no such user"]
             }

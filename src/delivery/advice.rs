@@ -1,0 +1,75 @@
+//! What a person can do about a smarthost's negative reply, in plain words.
+
+use super::signal::{Context, Phase, Signal};
+use crate::route::LoginSecret;
+use crate::smtp::{EnhancedCode, Reply};
+
+/// The remedy, where one is known; `text` is all of the reply's text in lower case.
+pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
+    let egress = context.egress;
+    let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
+    let by_token = context.login.is_some_and(|login| matches!(login.secret, LoginSecret::ClientCredentials { .. }));
+    // Microsoft's 5.7.139 is also that of a wrong password.
+    let basic_is_off = is(7, 30)
+        || text.contains("basic authentication")
+        || text.contains("smtpclientauthentication is disabled")
+        || (is(7, 139) && !text.contains("credentials were incorrect"));
+    let username = || context.login.map_or_else(String::new, |login| format!("\"{}\"", login.username));
+    Some(match (phase, signal) {
+        (_, Signal::WantsTls) if context.fallback.is_some() => return context.fallback.and_then(|f| f.advice.clone()),
+        (_, Signal::WantsTls) => {
+            "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
+        }
+        (Phase::Login, _) if reply.is_permanent() && by_token => format!(
+            "the application's token was refused for {}: check that an administrator has consented to the application's right \
+             to send (SMTP.SendAsApp), that it has access to the mailbox, and that SMTP AUTH is switched on there",
+            username()
+        ),
+        (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off && !by_token => {
+            "the server does not take passwords over SMTP (any more): give the route OAuth client credentials (XOAUTH2), or have \
+             SMTP AUTH switched on for this mailbox"
+                .to_owned()
+        }
+        (Phase::Login, _) if reply.is_permanent() => format!(
+            "the login {} was refused: correct the username and password in the customer's file and reload",
+            username()
+        ),
+        (_, Signal::WantsLogin | Signal::MayWantLogin) if context.login.is_some() => {
+            "the server does not take our login for this: check that the account may send, and to this recipient (a distribution \
+             list may ask for senders that have logged in)"
+                .to_owned()
+        }
+        (_, Signal::WantsLogin | Signal::MayWantLogin) => format!(
+            "the server wants a login, or must allow {egress} to send without one: set username and password, or add {egress} there"
+        ),
+        (_, Signal::InternalSpoof) => format!(
+            "the server takes mail from its own domain to its own domain for forged when it comes from outside: allow {egress} there \
+             (inbound connector, IP allow list, or mynetworks)"
+        ),
+        (_, Signal::NoRelay) => format!(
+            "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
+        ),
+        (_, Signal::Barred) if is(7, 750) => {
+            "Microsoft 365 takes no more mail from domains that its tenant has not registered: have the sender's domain added \
+             there as an accepted domain, or the connector mended"
+                .to_owned()
+        }
+        (_, Signal::Barred) => format!(
+            "the server takes no mail from {egress}: allow {egress} there (allow list, connector or mynetworks); if a block list has \
+             it, have it taken off; if it is our name (HELO), that must lead to {egress}"
+        ),
+        (_, Signal::SendAs) => {
+            "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
+        }
+        (_, Signal::Quota) if is(7, 705) => {
+            "Microsoft 365 blocks all that the tenant sends, for too much bulk or spam: its administrator has to find the cause \
+             and ask Microsoft to lift the block"
+                .to_owned()
+        }
+        (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
+        (Phase::Greeting | Phase::Hello, _) if reply.is_permanent() => {
+            format!("the server refuses our connection: allow {egress} there")
+        }
+        _ => return None,
+    })
+}

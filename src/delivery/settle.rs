@@ -1,0 +1,233 @@
+//! From what a transaction heard to what becomes of each recipient. No I/O.
+//!
+//! Promises: what a server refuses for one recipient does not touch the others; where the replies do not fit the commands,
+//! nobody is refused by one that may have been for somebody else; where nothing sensible answers the final dot, the outcome
+//! is unknown.
+
+use super::classify::{Context, Phase, Taken, classify};
+use super::connection::Broken;
+use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+use super::transaction::Job;
+use crate::message::Recipient;
+use crate::smtp::{Domain, EnhancedCode, Reply};
+
+/// What the flight brought.
+#[derive(Default)]
+pub struct Flight {
+    /// The refusal of MAIL.
+    pub mail_refused: Option<Reply>,
+    /// Recipients that were taken, by index.
+    pub accepted: Vec<usize>,
+    /// Recipients that were not.
+    pub refused: Vec<(usize, Reply)>,
+    /// The answer to DATA.
+    pub data: Option<Reply>,
+    /// What was sent last, of which an answer or its end is awaited.
+    pub sent: &'static str,
+    /// No command was sent before the answer to the last one was there.
+    pub one_by_one: bool,
+    /// The server is asked for SMTPUTF8.
+    pub smtputf8: bool,
+}
+
+/// The server cannot have the message for these, which was found out before anything was sent.
+pub fn failed(recipients: &[usize], reason: &str, scope: Scope) -> Vec<RecipientOutcome> {
+    let (verdict, reply) = (Verdict::Failed, reason.to_owned());
+    let outcome = |index: &usize| RecipientOutcome {
+        index: *index,
+        verdict,
+        scope,
+        reply: reply.clone(),
+        advice: None,
+        unknown: false,
+    };
+    recipients.iter().map(outcome).collect()
+}
+
+/// The transaction ended before any content was sent, for reasons that the server gave.
+pub fn before_content(job: &Job<'_>, flight: Flight) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Some(reply) = &flight.mail_refused {
+        for index in job.recipients {
+            add(&mut outcome, job, *index, Phase::Mail, reply);
+        }
+        return outcome;
+    }
+    refused(&mut outcome, job, &flight, true);
+    // Without an answer to DATA (not sent) nobody was accepted.
+    if let Some(reply) = flight.data {
+        for index in flight.accepted {
+            add(&mut outcome, job, index, Phase::Data, &reply);
+        }
+    }
+    outcome
+}
+
+/// `goes_on`: those for whom there was no room in this transaction go in the next one, at once.
+fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, goes_on: bool) {
+    let internal = |index: &usize| is_internal(job.from_domain, &job.envelope.recipients[*index]);
+    let taken = match flight.accepted.as_slice() {
+        [] => Taken::Nobody,
+        accepted if accepted.iter().all(internal) => Taken::Internal,
+        _ => Taken::Others,
+    };
+    for (index, reply) in &flight.refused {
+        // The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10).
+        if !(goes_on && taken != Taken::Nobody && is_too_many_recipients(reply)) {
+            judge(outcome, job, *index, Phase::Rcpt, reply, taken);
+        }
+    }
+}
+
+fn is_too_many_recipients(reply: &Reply) -> bool {
+    let by_code = matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3)));
+    let says_so = || reply.lines.iter().any(|line| line.to_ascii_lowercase().contains("too many recipients"));
+    by_code || (matches!(reply.code, 452 | 552) && reply.enhanced.is_none() && says_so())
+}
+
+/// The server answered the final dot (or said early what it thinks of the message). `dsn`: it reports further, where that was
+/// asked for.
+pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcome {
+    let mut outcome = Outcome::default();
+    if reply.code / 100 == 2 {
+        let text = reply.to_string();
+        outcome.recipients.extend(flight.accepted.iter().map(|index| RecipientOutcome {
+            index: *index,
+            verdict: Verdict::Delivered,
+            scope: Scope::Recipient,
+            reply: text.clone(),
+            advice: None,
+            unknown: false,
+        }));
+        if dsn {
+            outcome.reported.extend(&flight.accepted);
+        }
+    } else {
+        for index in &flight.accepted {
+            add(&mut outcome, job, *index, Phase::End, reply);
+        }
+    }
+    refused(&mut outcome, job, &flight, true);
+    outcome
+}
+
+/// The final dot was sent and nothing sensible came back. Each further attempt may be a duplicate, so a server that does this to
+/// one message after the other is asked seldom, and a person is told.
+pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
+    let advice = Some(
+        "it may have taken the message all the same, and every further attempt may be a duplicate: see what the server, or what \
+         stands before it, does after the end of a message"
+            .to_owned(),
+    );
+    let mut outcome = Outcome::default();
+    outcome.recipients.extend(flight.accepted.iter().map(|index| RecipientOutcome {
+        index: *index,
+        verdict: Verdict::Deferred,
+        scope: Scope::Session,
+        reply: reason.to_owned(),
+        advice: None,
+        unknown: true,
+    }));
+    refused(&mut outcome, job, &flight, true);
+    worsen(&mut outcome.trouble, Trouble::Doubt { reason: reason.to_owned(), at_least: None, advice });
+    outcome
+}
+
+/// The connection broke before the final dot. Refusals that were heard stand; everybody else waits.
+pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
+    let mut outcome = Outcome::default();
+    let reason = if flight.sent.is_empty() { why.to_string() } else { format!("{why} (at {})", flight.sent) };
+    let in_step = !matches!(why, Broken::OutOfStep(_));
+    if in_step && flight.mail_refused.is_some() {
+        // What it said after that, and why it hung up, follows from it.
+        return before_content(job, flight);
+    }
+    if !in_step {
+        // In a flight a refusal may have been any recipient's. One by one the first of them was surely for the one asked about:
+        // it stands, so that each attempt has fewer to ask about.
+        flight.refused.truncate(usize::from(flight.one_by_one));
+        (flight.mail_refused, flight.data) = (None, None);
+    }
+    refused(&mut outcome, job, &flight, false);
+    let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
+    let answered = flight.accepted.len() + flight.refused.len();
+    let unanswered = job.recipients.get(answered).copied();
+    // It took some recipients and closed at another one: that one shall not keep the others from their mail.
+    if in_step && !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
+        if goodbye.is_none() {
+            outcome.recipients.extend(unanswered.map(|index| waits(index, reason.clone())));
+            worsen(&mut outcome.trouble, doubt(reason));
+        }
+        outcome.again = flight.accepted;
+        return outcome;
+    }
+    let told = flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive());
+    // A 421 to one recipient, and none taken before, is the server's goodbye to all of them.
+    let told = told.or(goodbye.map(|reply| (Phase::Rcpt, reply)));
+    for index in job.recipients {
+        if flight.refused.iter().any(|(refused, _)| refused == index) {
+            continue;
+        }
+        match told {
+            Some((phase, reply)) => add(&mut outcome, job, *index, phase, reply),
+            None => outcome.recipients.push(waits(*index, reason.clone())),
+        }
+    }
+    if told.is_none() {
+        worsen(&mut outcome.trouble, doubt(reason));
+    }
+    outcome
+}
+
+fn waits(index: usize, reply: String) -> RecipientOutcome {
+    let (verdict, scope) = (Verdict::Deferred, Scope::Session);
+    RecipientOutcome { index, verdict, scope, reply, advice: None, unknown: false }
+}
+
+fn doubt(reason: String) -> Trouble {
+    Trouble::Doubt { reason, at_least: None, advice: None }
+}
+
+fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
+    judge(outcome, job, index, phase, reply, Taken::Nobody);
+}
+
+/// Adds a recipient's outcome, and what it says of the route.
+fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, taken: Taken) {
+    let context = Context {
+        kind: job.route.kind,
+        internal: is_internal(job.from_domain, &job.envelope.recipients[index]),
+        egress: job.egress,
+        login: job.route.login.as_ref(),
+        fallback: job.fallback.as_ref(),
+        taken,
+    };
+    let class = classify(phase, reply, &context);
+    outcome.recipients.push(RecipientOutcome {
+        index,
+        verdict: class.verdict,
+        scope: class.scope,
+        reply: reply.to_string(),
+        advice: class.advice,
+        unknown: false,
+    });
+    if let Some(trouble) = class.trouble {
+        worsen(&mut outcome.trouble, trouble);
+    }
+}
+
+fn is_internal(from: &Domain, recipient: &Recipient) -> bool {
+    recipient.address.domain().is_some_and(|to| to.is_within(from) || from.is_within(to))
+}
+
+/// Keeps the graver of two troubles.
+fn worsen(trouble: &mut Option<Trouble>, found: Trouble) {
+    let weight = |trouble: &Trouble| match trouble {
+        Trouble::Doubt { at_least, .. } => (0, *at_least),
+        Trouble::BackOff { at_least, .. } => (1, *at_least),
+        Trouble::Suspend { .. } => (2, None),
+    };
+    if trouble.as_ref().is_none_or(|known| weight(known) < weight(&found)) {
+        *trouble = Some(found);
+    }
+}
