@@ -4,7 +4,7 @@
 //! delays and asked-for successes go to the envelope sender as a `multipart/report`: plain words with the remedy, the status
 //! for machines, and the message's header (of a failure with RET=FULL: the message, where it is 7-bit, up to a bound).
 //!
-//! * [`notification`] is pure: what to write, or nothing: for the null sender (RFC 5321 §4.5.5: no bounce of a bounce) and where
+//! * [`notification()`] is pure: what to write, or nothing: for the null sender (RFC 5321 §4.5.5: no bounce of a bounce) and where
 //!   NOTIFY says so (RFC 3461 §4.1).
 //! * [`Postmaster`] signs it with the customer's key and commits it to the spool with [`Kind::Bounce`](crate::spool::Kind). It is
 //!   From an address in the customer's domain, so it has the customer's signature and passes DMARC.
@@ -13,6 +13,7 @@
 
 mod content;
 mod mime;
+mod notification;
 mod postmaster;
 mod report;
 mod status;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use content::Content;
+pub use notification::{Notice, Original, notification};
 pub use postmaster::{Error, Postmaster};
-pub use report::{Action, Attempt, Notice, Original, Report, notification};
+pub use report::{Action, Attempt, Report};
 
 use crate::route::{Route, RouteKind};
 
