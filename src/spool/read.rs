@@ -368,6 +368,24 @@ pub(super) fn note_failed(shared: &Shared, wanted: &Wanted) {
     }
 }
 
+/// Holds a message whose place in the spool cannot be read. Told once an hour for each segment: a file that is gone has thousands.
+pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
+    let (id, segment) = (entry.id, entry.place.segment);
+    tracing::error!(%id, segment, %error, "a message cannot be read and is held");
+    if shared.segments.is_news(segment) {
+        let path = shared.segments.path(segment).unwrap_or_default();
+        let why = format!(
+            "message {id} cannot be read from {}: {error}. It is held, as is all other mail there that cannot be read; once that is \
+             mended, release it with `postbud queue release`",
+            path.display()
+        );
+        shared.tell(Notice::Unreadable { why });
+    }
+    if !shared.index().get(id).is_some_and(Entry::held) {
+        hold(shared, id, format!("it cannot be read from the spool: {error}"));
+    }
+}
+
 /// Holds a message that cannot be delivered for now.
 pub(super) fn hold(shared: &Shared, id: QueueId, reason: String) {
     let reason: Arc<str> = reason.into();

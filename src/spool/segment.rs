@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::blank;
 use super::footer::Footer;
@@ -18,6 +19,8 @@ use crate::message::QueueId;
 
 /// How many segment files stay open for reading.
 const OPEN_FILES: usize = 64;
+/// How long nobody is told again that something in a segment cannot be read.
+const TELL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The spool's directory.
 pub(super) struct Dir {
@@ -143,6 +146,8 @@ struct Known {
     sound: bool,
     /// What of it could not be read.
     damaged: Vec<Range<u64>>,
+    /// When it was last told that something in it cannot be read.
+    told: Option<Instant>,
     file: Option<Arc<File>>,
     reading: Arc<Reading>,
 }
@@ -189,6 +194,7 @@ impl Segments {
             disk_len: writing.limit,
             sound: true,
             damaged: Vec::new(),
+            told: None,
             file,
             reading,
         };
@@ -198,7 +204,7 @@ impl Segments {
     /// A segment found at the start.
     pub fn found(&self, number: u32, mark: u64, disk_len: u64, sound: bool, damaged: Vec<Range<u64>>) {
         let reading = Arc::new(Reading);
-        let known = Known { mark, stage: Stage::Closed, disk_len, sound, damaged, file: None, reading };
+        let known = Known { mark, stage: Stage::Closed, disk_len, sound, damaged, told: None, file: None, reading };
         self.table().known.insert(number, known);
     }
 
@@ -216,6 +222,17 @@ impl Segments {
         {
             known.damaged.push(stretch);
         }
+    }
+
+    /// Whether it was not told within the last hour that something in a segment cannot be read; it is now.
+    pub fn is_news(&self, number: u32) -> bool {
+        let mut table = self.table();
+        let Some(known) = table.known.get_mut(&number) else { return true };
+        let is_news = known.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN);
+        if is_news {
+            known.told = Some(Instant::now());
+        }
+        is_news
     }
 
     /// Whether something in a segment cannot be read.

@@ -73,6 +73,11 @@ pub enum Notice {
         /// The message.
         id: QueueId,
     },
+    /// Something in a segment cannot be read, and nothing says that it is lost.
+    Unreadable {
+        /// What, where, the errno, and what becomes of it.
+        why: String,
+    },
     /// New mail is refused: too little space or too few inodes.
     Full {
         /// What there is too little of, and what to do about it.
@@ -113,6 +118,7 @@ impl fmt::Display for Notice {
                 f,
                 "a result of message {id} cannot be read: some recipients may have it already, so it is held; release or remove it"
             ),
+            Notice::Unreadable { why } => write!(f, "{why}"),
             Notice::Full { lack } => {
                 write!(f, "new mail is refused, because the spool has no room for it: {lack}")
             }
