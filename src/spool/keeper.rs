@@ -4,7 +4,8 @@
 //! Segments are deleted oldest first, each deletion synced before the next: a settlement must never vanish before the message
 //! it settles, or that message would be sent again. When more than half of the disk space in use is settled mail, the oldest
 //! segment's stragglers are copied forward (held mail, mail to a server that is down), so that one of them cannot keep
-//! everything behind it.
+//! everything behind it. Deletion stops at a segment of which the disk did not give something at the start: it may hold mail that
+//! the next start finds.
 
 use std::io;
 use std::path::Path;
@@ -158,10 +159,16 @@ impl Keeper {
     /// Deletes from the oldest on what nobody waits in.
     fn delete_settled(&mut self) {
         while let Some((oldest, Stage::Closed, _)) = self.shared.segments.oldest() {
-            if self.shared.index().segment_use(oldest).live > 0 || !self.delete(oldest) {
+            if self.shared.index().segment_use(oldest).live > 0 || self.is_kept(oldest) || !self.delete(oldest) {
                 return;
             }
         }
+    }
+
+    /// Whether a segment is to stay for the next start, and with it all behind it, where its mail's settlements are. Not where
+    /// there is no room: by then a start is long overdue, and without room nothing new is taken.
+    fn is_kept(&self, number: u32) -> bool {
+        self.shared.segments.awaits_start(number) && !self.shared.guard.is_full()
     }
 
     fn delete(&mut self, number: u32) -> bool {
@@ -213,7 +220,8 @@ impl Keeper {
         };
         // On a full disk only what gives back much more than it takes: the rest of the room is for results.
         let pays = !self.shared.guard.is_full() || here.live_bytes < len / 8;
-        (stage == Stage::Closed && closed > 2 * live + 2 * len && pays).then_some(oldest)
+        let is_due = stage == Stage::Closed && closed > 2 * live + 2 * len;
+        (is_due && pays && !self.is_kept(oldest)).then_some(oldest)
     }
 
     /// Copies what waits in a segment to the end of the log, with its present state.

@@ -29,7 +29,7 @@
 //! | held, released, expedited | an operator's call, answered after the sync | the frame | takes it so |
 //! | copied forward | the keeper, when most of the disk space is settled mail | two copies, the later one with the present state | the later one replaces the earlier |
 //! | in a deleted segment | the keeper, oldest segment first, once nobody waits in it | the segment, or a file that is none any more | reads it again: every message in it has its done frame or its copy behind it; or removes the file |
-//! | unreadable | the disk | octets that do not match their checksum, or that it does not give | copies them to `quarantine/`, names them in `quarantine/LIST`, in the log and by a [`Notice`]; goes on behind the next mark. A segment of which the disk did not give something is read again at the next start, when it may |
+//! | unreadable | the disk | octets that do not match their checksum, or that it does not give | copies them to `quarantine/`, names them in `quarantine/LIST`, in the log and by a [`Notice`]; goes on behind the next mark. A segment of which the disk did not give something for the first time stays until the next start, however little waits in it, and is read again then (on a full disk it goes) |
 //! | in doubt | the disk: a state, done or hold frame of it is unreadable, and it is not of the last write | its id, from the frame's head | holds it with that reason: some recipients may have it. Where even the id is unreadable, the message is taken as it was before |
 //!
 //! A segment's footer repeats the frames' meaning, so that a start need not read messages; a damaged footer costs time only.

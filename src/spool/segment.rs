@@ -146,10 +146,24 @@ struct Known {
     sound: bool,
     /// What of it could not be read.
     damaged: Vec<Range<u64>>,
+    /// The next start looks for more in it.
+    awaits_start: bool,
     /// When it was last told that something in it cannot be read.
     told: Option<Instant>,
     file: Option<Arc<File>>,
     reading: Arc<Reading>,
+}
+
+/// A segment as a start found it.
+pub(super) struct FoundSegment {
+    pub mark: u64,
+    pub disk_len: u64,
+    /// Its file may become another segment.
+    pub sound: bool,
+    /// What of it could not be read, at this start or before.
+    pub damaged: Vec<Range<u64>>,
+    /// The disk did not give something of it for the first time: the next start looks for it again.
+    pub awaits_start: bool,
 }
 
 /// Held by everyone who reads in a segment: while there is another holder than the table, its file stays whole.
@@ -194,6 +208,7 @@ impl Segments {
             disk_len: writing.limit,
             sound: true,
             damaged: Vec::new(),
+            awaits_start: false,
             told: None,
             file,
             reading,
@@ -202,10 +217,16 @@ impl Segments {
     }
 
     /// A segment found at the start.
-    pub fn found(&self, number: u32, mark: u64, disk_len: u64, sound: bool, damaged: Vec<Range<u64>>) {
-        let reading = Arc::new(Reading);
-        let known = Known { mark, stage: Stage::Closed, disk_len, sound, damaged, told: None, file: None, reading };
+    pub fn found(&self, number: u32, found: FoundSegment) {
+        let FoundSegment { mark, disk_len, sound, damaged, awaits_start } = found;
+        let (stage, reading) = (Stage::Closed, Arc::new(Reading));
+        let known = Known { mark, stage, disk_len, sound, damaged, awaits_start, told: None, file: None, reading };
         self.table().known.insert(number, known);
+    }
+
+    /// Whether the next start looks for more in a segment than this one found.
+    pub fn awaits_start(&self, number: u32) -> bool {
+        self.table().known.get(&number).is_some_and(|known| known.awaits_start)
     }
 
     /// Notes a change of stage.
