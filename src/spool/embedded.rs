@@ -21,7 +21,7 @@ use super::segment::Dir;
 use super::shared::Shared;
 use super::{
     Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats, at_once,
-    is_bad_block, is_short_of_means, kept_back,
+    is_short_of_means, kept_back,
 };
 use super::{quarantine, recovery};
 use crate::message::QueueId;
@@ -265,9 +265,6 @@ fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, held: Held) -> Result<Optio
         Ok((record, bytes)) => Ok(Some(Lease { record, bytes, guard: Box::new(held) })),
         Err(failed @ Error::Io { .. }) if is_short_of_means(&failed) => Err(failed),
         Err(Error::Io { source, .. }) => {
-            if is_bad_block(&source) {
-                read::note_failed(shared, &wanted);
-            }
             read::hold_unread(shared, &wanted.entry, &source);
             Ok(None)
         }

@@ -19,9 +19,10 @@ use tokio::sync::oneshot;
 use super::Notice;
 use super::blank::Blank;
 use super::inbox::Item;
+use super::index::Entry;
 use super::prepared::Prepared;
 use super::quarantine;
-use super::read::{self, Unread};
+use super::read::{self, Message, Unread};
 use super::segment::{Afterlife, Stage, Writing};
 use super::shared::Shared;
 use super::stock::{PIECE_PAUSE, Stock};
@@ -224,14 +225,22 @@ impl Keeper {
         (is_due && pays && !self.is_kept(oldest)).then_some(oldest)
     }
 
-    /// Copies what waits in a segment to the end of the log, with its present state.
+    /// Copies what waits in a segment to the end of the log, with its present state. An error where some of it cannot be read or
+    /// written now.
     fn evacuate(&self, segment: u32) -> io::Result<()> {
         let mut from = Some(QueueId::from_u64(0));
+        let mut failed = None;
         while let Some(start) = from {
             let (ids, next) = self.shared.index().in_segment(segment, start, LOOK);
             from = next;
             for batch in ids.chunks(COPY_MESSAGES) {
-                let answers: Vec<_> = batch.iter().filter_map(|id| self.copy(*id, segment)).collect();
+                let mut answers = Vec::with_capacity(batch.len());
+                for id in batch {
+                    match self.copy(*id, segment) {
+                        Ok(answer) => answers.extend(answer),
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
+                }
                 for answer in answers {
                     if !answer.blocking_recv().unwrap_or(false) {
                         return Err(io::Error::other("the copy could not be written"));
@@ -240,28 +249,28 @@ impl Keeper {
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Sends one message on its way forward. `None` where it needs no copy or cannot be copied now.
-    fn copy(&self, id: QueueId, segment: u32) -> Option<oneshot::Receiver<bool>> {
-        let wanted = self.shared.index().wanted(id)?;
-        let before = wanted.entry;
-        if before.place.segment != segment {
-            return None;
+    fn copy(&self, id: QueueId, segment: u32) -> io::Result<Option<oneshot::Receiver<bool>>> {
+        let Some(wanted) = self.shared.index().wanted(id) else { return Ok(None) };
+        if wanted.entry.place.segment != segment {
+            return Ok(None);
         }
-        let message = match read::whole(&self.shared, &wanted) {
-            Ok(message) => message,
+        match read::whole(&self.shared, &wanted) {
+            Ok(message) => Ok(self.send_copy(&wanted.entry, message)),
             Err(Unread::Damaged(why)) => {
                 read::quarantine(&self.shared, id, &why);
-                return None;
+                Ok(None)
             }
-            Err(Unread::Failed(error)) => {
-                tracing::warn!(%id, %error, "a straggler cannot be read");
-                return None;
-            }
-            Err(Unread::NotYet | Unread::Gone) => return None,
-        };
+            Err(Unread::Failed(error)) => Err(error),
+            Err(Unread::NotYet | Unread::Gone) => Ok(None),
+        }
+    }
+
+    fn send_copy(&self, before: &Entry, message: Message) -> Option<oneshot::Receiver<bool>> {
+        let id = before.id;
         let index = self.shared.index();
         let now = index.get(id)?;
         // Whatever changed since belongs before the copy: next time.

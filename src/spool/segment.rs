@@ -144,8 +144,6 @@ struct Known {
     disk_len: u64,
     /// No write or sync failed in it: its file may become another segment.
     sound: bool,
-    /// What of it could not be read.
-    damaged: Vec<Range<u64>>,
     /// The next start looks for more in it.
     awaits_start: bool,
     /// When it was last told that something in it cannot be read.
@@ -167,7 +165,24 @@ pub(super) struct FoundSegment {
 }
 
 /// Held by everyone who reads in a segment: while there is another holder than the table, its file stays whole.
-struct Reading;
+#[derive(Default)]
+struct Reading {
+    /// What of it could not be read.
+    damaged: Mutex<Vec<Range<u64>>>,
+}
+
+impl Reading {
+    fn damaged(&self) -> MutexGuard<'_, Vec<Range<u64>>> {
+        self.damaged.lock().expect("nothing panics while it holds the damage")
+    }
+
+    fn note_damage(&self, stretch: Range<u64>) {
+        let mut damaged = self.damaged();
+        if !damaged.contains(&stretch) {
+            damaged.push(stretch);
+        }
+    }
+}
 
 /// All segments, and the files of those read lately.
 pub(super) struct Segments {
@@ -187,7 +202,14 @@ struct Table {
 pub(super) struct Source {
     pub file: Arc<File>,
     pub mark: u64,
-    _reading: Arc<Reading>,
+    reading: Arc<Reading>,
+}
+
+impl Source {
+    /// Notes that a stretch of it cannot be read.
+    pub fn note_damage(&self, stretch: Range<u64>) {
+        self.reading.note_damage(stretch);
+    }
 }
 
 impl Segments {
@@ -201,13 +223,12 @@ impl Segments {
 
     /// A segment that is written by this process.
     pub fn add(&self, writing: &Writing, stage: Stage) {
-        let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::new(Reading));
+        let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::default());
         let known = Known {
             mark: writing.mark,
             stage,
             disk_len: writing.limit,
             sound: true,
-            damaged: Vec::new(),
             awaits_start: false,
             told: None,
             file,
@@ -219,8 +240,8 @@ impl Segments {
     /// A segment found at the start.
     pub fn found(&self, number: u32, found: FoundSegment) {
         let FoundSegment { mark, disk_len, sound, damaged, awaits_start } = found;
-        let (stage, reading) = (Stage::Closed, Arc::new(Reading));
-        let known = Known { mark, stage, disk_len, sound, damaged, awaits_start, told: None, file: None, reading };
+        let (stage, reading) = (Stage::Closed, Arc::new(Reading { damaged: Mutex::new(damaged) }));
+        let known = Known { mark, stage, disk_len, sound, awaits_start, told: None, file: None, reading };
         self.table().known.insert(number, known);
     }
 
@@ -238,10 +259,8 @@ impl Segments {
 
     /// Notes that a stretch of a segment cannot be read.
     pub fn note_damage(&self, number: u32, stretch: Range<u64>) {
-        if let Some(known) = self.table().known.get_mut(&number)
-            && !known.damaged.contains(&stretch)
-        {
-            known.damaged.push(stretch);
+        if let Some(known) = self.table().known.get(&number) {
+            known.reading.note_damage(stretch);
         }
     }
 
@@ -258,7 +277,7 @@ impl Segments {
 
     /// Whether something in a segment cannot be read.
     pub fn is_damaged(&self, number: u32) -> bool {
-        self.table().known.get(&number).is_some_and(|known| !known.damaged.is_empty())
+        self.table().known.get(&number).is_some_and(|known| !known.reading.damaged().is_empty())
     }
 
     /// Notes that a segment is never written to again; with its final length, or none where writing it failed.
@@ -279,14 +298,14 @@ impl Segments {
     pub fn source(&self, number: u32) -> io::Result<Option<Source>> {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return Ok(None) };
-        let (mark, _reading) = (known.mark, Arc::clone(&known.reading));
+        let (mark, reading) = (known.mark, Arc::clone(&known.reading));
         if let Some(file) = &known.file {
-            return Ok(Some(Source { file: Arc::clone(file), mark, _reading }));
+            return Ok(Some(Source { file: Arc::clone(file), mark, reading }));
         }
         let file = Arc::new(File::open(self.dir.join(frame::file_name(number, mark)))?);
         known.file = Some(Arc::clone(&file));
         table.remember_open(number);
-        Ok(Some(Source { file, mark, _reading }))
+        Ok(Some(Source { file, mark, reading }))
     }
 
     /// The oldest segment, its stage and its length.
@@ -307,7 +326,7 @@ impl Segments {
         table.open.retain(|open| *open != number);
         match table.known.remove(&number) {
             Some(known) if Arc::strong_count(&known.reading) > 1 => Afterlife::Read,
-            Some(Known { damaged, .. }) if !damaged.is_empty() => Afterlife::Damaged(damaged),
+            Some(known) if !known.reading.damaged().is_empty() => Afterlife::Damaged(known.reading.damaged().clone()),
             Some(Known { sound: true, .. }) => Afterlife::Sound,
             _ => Afterlife::Unsound,
         }
