@@ -11,6 +11,7 @@
 //! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates.
 
 pub mod forecast;
+mod holds;
 pub mod lanes;
 mod leap;
 pub mod ledger;
@@ -41,6 +42,7 @@ use crate::customer::{Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
 use crate::message::CustomerId;
+use crate::queue::holds::Holds;
 use crate::queue::leap::Leap;
 use crate::queue::ledger::Ledger;
 use crate::queue::routes::Routes;
@@ -144,6 +146,7 @@ struct Inner {
     counters: Counters,
     suspensions: Store,
     leap: Mutex<Leap>,
+    holds: Mutex<Holds>,
     /// Milliseconds from `started`, so that a clock set back does not make the halt longer; 0 where there was none.
     halted_until: AtomicU64,
     started: Instant,
@@ -187,6 +190,7 @@ impl Queue {
             counters: Counters::default(),
             suspensions,
             leap: Mutex::new(Leap::new(Timestamp::now())),
+            holds: Mutex::default(),
             halted_until: AtomicU64::new(0),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -307,6 +311,25 @@ impl Inner {
             detail: Some(detail),
             ..Event::new(EventKind::Alert, Timestamp::now())
         });
+    }
+
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().expect("no panic while the holds are locked")
+    }
+
+    /// Tells of a message that is held; of many with one reason, of the first.
+    fn tell_of_hold(&self, customer: &CustomerId, id: &str, why: &str) {
+        if self.holds().is_news(customer, why, self.started.elapsed()) {
+            self.alert(Some(customer), None, format!("message {id} is held: {why}"));
+        }
+    }
+
+    /// Tells how many more there were.
+    fn tell_of_more_holds(&self) {
+        let over = self.holds().over(self.started.elapsed());
+        for holds::More { customer, reason, count } in over {
+            self.alert(Some(&customer), None, format!("{count} more messages were held within an hour: {reason}"));
+        }
     }
 
     /// Whether mail may be told late or given up for its age: not while the clock has just leapt ahead. Says so when it does.

@@ -181,14 +181,14 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
 }
 
 /// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. A clock that has
-/// just leapt ahead does not tell.
+/// just leapt ahead does not tell. The same words for all such messages: the spool keeps each reason once.
 fn no_longer_signed(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
-    let expired = dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
-    let id = lease.record.id;
-    Some(format!(
-        "its DKIM signature expired at {expired} ([dkim] expires), and nothing is signed twice. Have it sent again, and end this one \
-         with `postbud queue bounce {id}` or `postbud queue remove {id}`"
-    ))
+    dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
+    let remedy = match lease.record.lane.kind {
+        Kind::Mail => "have it sent again, and end this one with `postbud queue bounce` or `postbud queue remove`",
+        Kind::Bounce => "nobody can send this notification again; end it with `postbud queue remove`",
+    };
+    Some(format!("its DKIM signature expired ([dkim] expires), and nothing is signed twice: {remedy}"))
 }
 
 /// The recipients still waiting, each attempt beginning with another one: a server that closes the connection at the first of them
@@ -232,6 +232,7 @@ pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decis
     if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
         notify(inner, route, &lease, &decision).await;
     }
+    let customer = lease.record.lane.customer.clone();
     let settled = match inner.parts.spool.settle(lease, decision.settlement).await {
         Ok(settled) => settled,
         Err(why) => return inner.halt(&why),
@@ -247,7 +248,7 @@ pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decis
         };
         if event.event == EventKind::Held {
             let (id, why) = (event.id.as_deref().unwrap_or_default(), event.detail.as_deref().unwrap_or_default());
-            inner.alert(None, None, format!("message {id} is held: {why}"));
+            inner.tell_of_hold(&customer, id, why);
         }
         inner.parts.events.emit(event);
     }
