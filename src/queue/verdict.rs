@@ -116,10 +116,8 @@ pub fn decide(
 
 /// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble
 /// (`why`): given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
-///
-/// What an operator released or made due at once is not given up before that attempt was made.
 pub fn overdue(record: &Record, route: &RouteId, why: &str, patience: &Patience, moment: Moment) -> Option<Decision> {
-    let Moment { now, own_waiting, clock_trusted } = moment;
+    let now = moment.now;
     let mut decision = Decision::new(Settlement {
         results: Vec::new(),
         due: record.due,
@@ -129,13 +127,19 @@ pub fn overdue(record: &Record, route: &RouteId, why: &str, patience: &Patience,
         delay_notified: record.delay_notified,
         hold: None,
     });
-    let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
-    if is_too_old && kept_back(record.due).is_none() {
+    if is_given_up(record, patience, moment) {
         decision.expire(record, route, now);
         return Some(decision);
     }
     decision.owe_delay_notice(record, route, Some(why), patience, moment);
     decision.delayed.then_some(decision)
+}
+
+/// Whether a record is given up for its age without another attempt. What an operator released or made due at once gets one.
+pub fn is_given_up(record: &Record, patience: &Patience, moment: Moment) -> bool {
+    let Moment { now, own_waiting, clock_trusted } = moment;
+    let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
+    is_too_old && kept_back(record.due).is_none()
 }
 
 /// The instant at which a record is given up, not counting the time that it waits for our own caps from now on.

@@ -137,8 +137,16 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, began);
     let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
     let mut groups = VecDeque::from([in_turn(&lease.record)]);
-    let mut outcome = Outcome { hold: no_longer_signed(inner, &lease, began), ..Outcome::default() };
-    let (mut tried, mut again) = (outcome.hold.is_some(), 0);
+    let patience = &inner.settings.patience;
+    let mut outcome = Outcome::default();
+    let unsigned = no_longer_signed(inner, &lease, began);
+    let (mut tried, mut again) = (unsigned.is_some(), 0);
+    if unsigned.is_some() {
+        groups.clear();
+        // Too old besides: it is given up, and its sender hears of it. Held it would lie there untold.
+        let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock(began) };
+        outcome.hold = unsigned.filter(|_| !verdict::is_given_up(&lease.record, patience, moment));
+    }
     // On a stop the transaction under way ends; the ones after it are left to the next start.
     while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
         let Some(mut group) = groups.pop_front() else { break };
@@ -174,7 +182,6 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.
     }
     let now = Timestamp::now();
-    let patience = &inner.settings.patience;
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
     let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
     apply(inner, route, lease, decision).await;

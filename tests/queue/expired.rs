@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use postbud::queue::Patience;
-use postbud::spool::{Draft, Filter, Spool};
+use postbud::queue::{Patience, Schedule};
+use postbud::spool::{Draft, Filter, Kind, Spool};
 use postbud::time::Timestamp;
 
 use crate::capture::Capture;
@@ -62,4 +62,21 @@ async fn many_messages_whose_signature_has_expired_make_one_alert_and_have_one_r
     assert_eq!(reasons.len(), 1, "{reasons:?}");
     let events = rig.stop().await;
     assert_eq!(of_kind(&events, "alert").len(), 1, "{events:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_whose_signature_has_expired_is_given_up_in_time_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = |line: &str| line.starts_with("RCPT").then(|| "451 4.2.1 not now".to_owned());
+    let server = Capture::scripted("127.0.0.1:0", Box::new(script));
+    let directory = own_server(route("own-server.x", server.address));
+    let (never, give_up) = (Duration::from_secs(3600), Duration::from_secs(3));
+    let retry = Schedule { first: never, factor: 1.0, longest: never, give_up };
+    let rig = Rig::start(folder.path(), directory, Patience { retry, delay_notice: never }, None).await;
+    let _ = rig.spool.commit(signed(1, Timestamp::now() + Duration::from_secs(2))).await.unwrap();
+    let events = rig.wait_for_events("it is given up", |events| !of_kind(events, "expired").is_empty()).await;
+    assert_eq!(of_kind(&events, "expired")[0]["reply"], "451 4.2.1 not now");
+    assert!(of_kind(&events, "held").is_empty(), "{events:#?}");
+    assert!(rig.records().await.iter().any(|record| record.lane.kind == Kind::Bounce), "its sender is told");
+    rig.stop().await;
 }
