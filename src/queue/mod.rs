@@ -165,7 +165,6 @@ impl Waiting {
     /// Starts delivering what the spool holds. Call it last: an attempt by a start that fails is a duplicate in the next one.
     pub fn deliver(self) -> Queue {
         let Waiting { queue, ledger } = self;
-        queue.reload();
         queue.tell_of_suspensions();
         let inner = &queue.0;
         inner.tasks.spawn(dispatch(Arc::clone(inner)));
@@ -177,7 +176,7 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Reads what the last process left. Errors where the daily counters or the suspensions cannot be read.
+    /// Reads what the last process left, and takes the routes there are. Errors where the daily counters or the suspensions cannot be read.
     pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
         let (ledger, memories) = Ledger::open(settings.ledger.clone())?;
         let (suspensions, suspended, fingerprints) = Store::open(settings.suspensions.clone())?;
@@ -197,6 +196,8 @@ impl Queue {
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
+        // Before anybody asks: what is told of a route that is not known yet would be refused, or lost.
+        queue.reload();
         Ok(Waiting { queue, ledger })
     }
 
