@@ -210,6 +210,7 @@ impl Relay {
                 readiness: web::Readiness::default()
                     .with("relay", is_not_stopping(accepting.clone()))
                     .with("spool", spool_takes_mail(Arc::clone(&spool_counters)))
+                    .with("spool", spool_is_written(Arc::clone(&spool_counters)))
                     .with("spool", spool_works(Arc::clone(&spool_counters))),
                 health: web::Readiness::default().with("spool", spool_works(spool_counters)),
                 spool: Arc::clone(&spool),
@@ -359,12 +360,20 @@ fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), S
     }
 }
 
-fn spool_works(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
-    move || {
-        match counters.stopped.get() {
+fn spool_is_written(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
+    move || match counters.troubled.get() {
         0 => Ok(()),
-        _ => Err("the spool's disk failed time after time, and no mail is taken or delivered until a restart; the log says how".into()),
+        _ => {
+            Err("the spool cannot be written for now: no mail is taken or delivered; the log and the alert say why"
+                .into())
+        }
     }
+}
+
+fn spool_works(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
+    move || match counters.stopped.get() {
+        0 => Ok(()),
+        _ => Err("the spool has given up: no mail is taken or delivered until a restart; the alert says why".into()),
     }
 }
 

@@ -105,3 +105,25 @@ fn a_spool_that_has_given_up_is_neither_ready_nor_healthy_and_ends_the_relay() {
     assert!(send(&mut client, "again").starts_with("250 "));
     relay.stop();
 }
+
+#[test]
+fn while_nothing_can_be_written_the_relay_is_not_ready_and_finds_out_by_itself_when_it_can_be() {
+    let name = "while_nothing_can_be_written_the_relay_is_not_ready_and_finds_out_by_itself_when_it_can_be";
+    let server = Capture::start();
+    let (site, relay, mut client) = at_work(&server);
+    let Some(mut strace) = fail_syncs(&relay) else { return skip(name, "strace cannot attach here") };
+    assert!(send(&mut client, "refused").starts_with("451 "));
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    let answer = get(site.web, "/readyz");
+    assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("cannot be written for now"), "{answer}");
+    assert!(get(site.web, "/healthz").starts_with("HTTP/1.0 200"));
+    // No mail comes, as the relay is not ready.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !get(site.web, "/readyz").starts_with("HTTP/1.0 200") {
+        assert!(Instant::now() < patience, "{}", get(site.web, "/readyz"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(get(site.web, "/metrics").contains("postbud_spool_troubled 0"));
+    relay.stop();
+}
