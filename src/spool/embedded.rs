@@ -90,6 +90,8 @@ fn hold_doubtful(shared: &Shared, id: QueueId) {
     }
 }
 
+/// For a message that was on hold, however briefly: it [was kept back](super::is_released).
+const LEAST_KEPT_BACK: Duration = Duration::from_millis(1);
 /// A lease that a panic dropped comes back after this long.
 const AFTER_PANIC: Duration = Duration::from_secs(300);
 
@@ -450,7 +452,7 @@ impl Spool for Embedded {
                 return None;
             }
             let kept_back = kept_back(entry.due).unwrap_or_else(|| now.since(entry.due));
-            let due = at_once(kept_back);
+            let due = at_once(kept_back.max(LEAST_KEPT_BACK));
             index.release(entry.id, due);
             Some(Note::Release { id: entry.id, due })
         })
@@ -462,8 +464,8 @@ impl Spool for Embedded {
             if entry.held() || entry.leased {
                 return None;
             }
-            // What was due already waited for our own caps.
-            let due = at_once(kept_back(entry.due).unwrap_or_else(|| now.since(entry.due)));
+            // What is due already has waited since then, for our own caps or for a server's trouble: the queue tells them apart.
+            let due = if entry.due <= now { entry.due } else { at_once(Duration::ZERO) };
             index.set_due(entry.id, due);
             Some(Note::Due { id: entry.id, due })
         })

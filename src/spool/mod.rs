@@ -172,6 +172,11 @@ pub fn at_once(kept_back: Duration) -> Timestamp {
     (Timestamp::EPOCH + kept_back).min(EARLIEST_REAL)
 }
 
+/// Whether this is the due time of a record that an operator released: it is owed an attempt, however old it is.
+pub fn is_released(due: Timestamp) -> bool {
+    kept_back(due).is_some_and(|time| !time.is_zero())
+}
+
 /// For a due time that [`at_once`] made, how long the record was kept back.
 pub fn kept_back(due: Timestamp) -> Option<Duration> {
     (due <= EARLIEST_REAL).then(|| due.since(Timestamp::EPOCH))
@@ -483,7 +488,7 @@ pub trait Spool: Send + Sync + 'static {
     /// before does not make them older. Returns how many.
     fn release(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
-    /// Makes matching records [due at once](at_once), with one sync. Returns how many.
+    /// Makes matching records [due at once](at_once), with one sync; what is due already stays due since then. Returns how many.
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
     /// Leases matching records whether due or not, held or not, so that an operator's decision can be settled on them. Leaves out
