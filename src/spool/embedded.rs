@@ -52,7 +52,9 @@ impl Embedded {
         quarantine::prepare(&settings.dir).map_err(|source| failed("making the quarantine in", source))?;
         let dir = Dir::open(&settings.dir).map_err(|source| failed("opening", source))?;
         // What is synced in a folder is lost with it, if its own name is not on disk.
-        dir.sync_with_parents().map_err(|source| failed("syncing", source))?;
+        dir.sync().map_err(|source| failed("syncing", source))?;
+        dir.sync_parents()
+            .map_err(|(path, source)| Error::Io { what: format!("syncing {}", path.display()), source })?;
         let recovered = recovery::recover(&settings, &dir)?;
         let set_aside = quarantine::count(&settings.dir);
         let shared =

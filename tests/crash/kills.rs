@@ -140,3 +140,21 @@ async fn what_the_disk_gives_at_no_start_keeps_no_space_for_ever() {
     output(&mut start(dir.path(), &wrapper.map(String::from), 0.0));
     assert!(retired() > 0, "it was read at two starts");
 }
+
+#[tokio::test]
+async fn a_folder_above_the_spool_that_knows_no_sync_stops_no_start_and_a_failing_one_does() {
+    let name = "a_folder_above_the_spool_that_knows_no_sync_stops_no_start_and_a_failing_one_does";
+    if !has_strace() {
+        return skip::skip(name, "strace does not work here");
+    }
+    for (fault, opens) in [("error=EINVAL", true), ("error=EIO", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        // The first is that of the spool's own folder.
+        let inject = format!("inject=fsync:{fault}:when=2..3");
+        let wrapper = ["strace", "-f", "-o", "/dev/null", "-e", "trace=fsync", "-e", &inject].map(String::from);
+        let said = output(&mut start(dir.path(), &wrapper, 0.0));
+        assert_eq!(said.contains("\nE\n"), opens, "{fault}: {said}");
+        let above = dir.path().parent().unwrap().canonicalize().unwrap();
+        assert_eq!(said.contains(&format!("syncing {}:", above.display())), !opens, "{fault}: {said}");
+    }
+}
