@@ -174,10 +174,18 @@ impl Keeper {
 
     fn delete(&mut self, number: u32) -> bool {
         let Some(path) = self.shared.segments.path(number) else { return false };
+        let is_given_up = self.shared.segments.awaits_start(number);
         let deleted = match self.shared.segments.is_damaged(number) {
             true => self.retire(number, &path),
             false => self.reuse(number, &path),
         };
+        if is_given_up && deleted.is_ok() {
+            let why = format!(
+                "the disk is full: {} is given up, of which the disk did not give something at the start. No later start reads it again",
+                path.display()
+            );
+            self.shared.tell(Notice::Unreadable { why });
+        }
         if let Err(error) = &deleted
             && self.complained.replace(number) != Some(number)
         {
