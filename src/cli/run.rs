@@ -23,8 +23,8 @@ const OTHER_FILES: u64 = 256;
 /// after the grace is tried again, and may have arrived already. A second signal ends the relay at once, like a crash and as
 /// safely, with exit code 1.
 ///
-/// A spool that has given up on its disk (syncs that fail time after time) ends the relay too, in the same order and with exit code
-/// 1: only a start reads what is on the disk, so let systemd or Docker restart it on failure.
+/// A spool that has given up on its disk (syncs that fail time after time) ends the relay too, in the same order and with exit
+/// code 1: only a start reads what is on the disk, so let systemd or Docker restart it on failure.
 ///
 /// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers, how domains are checked, certificates, passwords
 /// and the webhook's secret are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named

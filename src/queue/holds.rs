@@ -1,5 +1,5 @@
-//! Which holds an operator hears of one by one: the first of a customer's for a reason. The others of that hour are counted, and told
-//! together when it is over: a hundred thousand messages may be held for one reason within a minute. Pure.
+//! Which holds an operator hears of one by one: the first of a customer's for a reason. The others of that hour are counted, and
+//! told together when it is over: a hundred thousand messages may be held for one reason within a minute. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

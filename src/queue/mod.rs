@@ -8,8 +8,8 @@
 //! must not forget of a route stands in two small files: its counters and troubles ([`ledger`]), and whether it is suspended
 //! ([`suspensions`]).
 //!
-//! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates. So it does where no
-//! mail can be read for want of open files or memory.
+//! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates. So it does where
+//! no mail can be read for want of open files or memory.
 
 pub mod forecast;
 mod holds;
@@ -178,7 +178,8 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Reads what the last process left, and takes the routes there are. Errors where the daily counters or the suspensions cannot be read.
+    /// Reads what the last process left, and takes the routes there are. Errors where the daily counters or the suspensions
+    /// cannot be read.
     pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
         let (ledger, memories) = Ledger::open(settings.ledger.clone())?;
         let (suspensions, suspended, fingerprints) = Store::open(settings.suspensions.clone())?;
@@ -404,8 +405,8 @@ impl Inner {
 fn remedy(why: &spool::Error) -> &'static str {
     match why {
         why if spool::is_short_of_means(why) => {
-            "Mail cannot be read: give the process more open files (LimitNOFILE=, ulimit -n) or memory, or allow it fewer [limits] \
-             connections and [delivery] connections"
+            "Mail cannot be read: give the process more open files (LimitNOFILE=, ulimit -n) or memory, or allow it fewer \
+             [limits] connections and [delivery] connections"
         }
         spool::Error::Stopped(_) => "A restart reads what is on disk",
         _ => "Results cannot be recorded: see to the spool's disk",

@@ -283,7 +283,8 @@ impl Relay {
         self.certificates.iter().filter_map(|certificate| certificate.reload().err()).collect()
     }
 
-    /// Ends once the spool has given up on its disk: only a restart reads what is on it. The caller [stops](Self::stop) what is left.
+    /// Ends once the spool has given up on its disk: only a restart reads what is on it. The caller [stops](Self::stop) what is
+    /// left.
     pub async fn gave_up(&self) {
         self.gave_up.cancelled().await;
     }

@@ -31,8 +31,8 @@ use crate::time::Timestamp;
 const FAILURES: u32 = 3;
 /// How long to wait before changes that could not be written are tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// After a failure with nothing left to be written, how long until it is tried whether the disk takes anything again. Delivery waits
-/// for that, and whoever sends mail here only while it can be written.
+/// After a failure with nothing left to be written, how long until it is tried whether the disk takes anything again. Delivery
+/// waits for that, and whoever sends mail here only while it can be written.
 const PROBE: Duration = Duration::from_secs(5);
 /// The room that is looked for then: what a usual message takes.
 const USUAL: u64 = 64 << 10;

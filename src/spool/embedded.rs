@@ -227,8 +227,8 @@ impl Read {
     }
 }
 
-/// Reads what was leased: at once what is cached, the rest on a blocking thread. What is not there to be read is set aside or held;
-/// where it is the process or the system that lacks something, that says nothing of a message, and gives it back.
+/// Reads what was leased: at once what is cached, the rest on a blocking thread. What is not there to be read is set aside or
+/// held; where it is the process or the system that lacks something, that says nothing of a message, and gives it back.
 async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Held)>) -> Result<Read, Error> {
     let mut leases: Vec<Option<Lease>> = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();

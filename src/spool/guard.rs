@@ -56,15 +56,15 @@ impl Guard {
         let was_full = self.is_full();
         if was_full && free < again(*min_free) {
             return format!(
-                "it was full, and {free} bytes are free on its disk: mail is taken again from {} on (an eighth more than [spool] \
-                 min_free)",
+                "it was full, and {free} bytes are free on its disk: mail is taken again from {} on (an eighth more than \
+                 [spool] min_free)",
                 again(*min_free)
             );
         }
         if was_full && inodes < again(*min_free_inodes) {
             return format!(
-                "it was full, and {inodes} inodes are free on its disk: mail is taken again from {} on (an eighth more than [spool] \
-                 min_free_inodes)",
+                "it was full, and {inodes} inodes are free on its disk: mail is taken again from {} on (an eighth more than \
+                 [spool] min_free_inodes)",
                 again(*min_free_inodes)
             );
         }

@@ -181,7 +181,7 @@ impl Keeper {
         };
         if is_given_up && deleted.is_ok() {
             let why = format!(
-                "the disk is full: {} is given up, of which the disk did not give something at the start. No later start reads it again",
+                "the disk is full: {} is given up, of which it did not give something. No later start reads it again",
                 path.display()
             );
             self.shared.tell(Notice::Unreadable { why });

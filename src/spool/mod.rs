@@ -437,8 +437,8 @@ fn is_bad_block(error: &std::io::Error) -> bool {
     [Errno::IO, Errno::BADMSG, Errno::UCLEAN].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
 }
 
-/// Whether something failed because the process or the system had too little of something (open files, memory), so that every other
-/// call would fail likewise, and this one succeed another time. Any other error is about the file that it was met in.
+/// Whether something failed because the process or the system had too little of something (open files, memory), so that every
+/// other call would fail likewise, and this one succeed another time. Any other error is about the file that it was met in.
 pub fn is_short_of_means(error: &Error) -> bool {
     use rustix::io::Errno;
     let Error::Io { source, .. } = error else { return false };

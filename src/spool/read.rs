@@ -249,8 +249,8 @@ fn chunk_at(chunks_at: u64, index: usize, start: u64) -> u64 {
     chunks_at + start + (index * HEAD) as u64
 }
 
-/// Fills `buffer` as far as the file goes. Where the disk itself gives an error, nothing is to be written again once the mail there has
-/// gone: that is noted, whoever reads.
+/// Fills `buffer` as far as the file goes. Where the disk itself gives an error, nothing is to be written again once the mail
+/// there has gone: that is noted, whoever reads.
 fn read_at(source: &Source, buffer: &mut [u8], at: u64, patience: Patience) -> Result<usize, Unread> {
     let mut got = 0;
     while got < buffer.len() {
@@ -364,7 +364,8 @@ pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
     }
 }
 
-/// Holds a message whose place in the spool cannot be read. Told once an hour for each segment: a file that is gone has thousands.
+/// Holds a message whose place in the spool cannot be read. Told once an hour for each segment: a file that is gone has
+/// thousands.
 pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
     let (id, segment) = (entry.id, entry.place.segment);
     tracing::error!(%id, segment, %error, "a message cannot be read and is held");

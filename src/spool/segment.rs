@@ -38,8 +38,8 @@ impl Dir {
         self.handle.sync_all()
     }
 
-    /// The same for its own name and that of the folder it lies in: both may have been made just now. A folder that may not be read,
-    /// or lies in a file system that is not written to, was there before. An error names the folder.
+    /// The same for its own name and that of the folder it lies in: both may have been made just now. A folder that may not be
+    /// read, or lies in a file system that is not written to, was there before. An error names the folder.
     pub fn sync_parents(&self) -> Result<(), (PathBuf, io::Error)> {
         let path = self.path.canonicalize().map_err(|error| (self.path.clone(), error))?;
         for parent in path.ancestors().skip(1).take(2) {
@@ -58,7 +58,8 @@ impl Dir {
     }
 }
 
-/// Whether the sync of a folder says that there is nothing to be made durable. Some file systems (autofs, squashfs, 9p) say EINVAL.
+/// Whether the sync of a folder says that there is nothing to be made durable. Some file systems (autofs, squashfs, 9p) say
+/// EINVAL.
 fn has_nothing_to_sync(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem)
