@@ -1,5 +1,5 @@
 # docker build -t postbud .
-# docker run -v ./config:/etc/postbud:ro -v postbud-state:/var/lib/postbud -p 2525:2525 postbud
+# docker run --restart unless-stopped -v ./config:/etc/postbud:ro -v postbud-state:/var/lib/postbud -p 2525:2525 postbud
 #
 # In the configuration: state_dir = "/var/lib/postbud", listeners on 0.0.0.0 with allow_from, [web] address = "127.0.0.1:8025"
 # (the health check asks there; 0.0.0.0 where metrics are scraped from outside). Keys and secrets below the configuration must be

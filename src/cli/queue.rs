@@ -101,8 +101,8 @@ Examples:
     },
     /// Try messages again at once instead of at their time.
     ///
-    /// They get that attempt however old they are; one that fails for now and is past its maximum age ([retry] give_up) is given
-    /// up then. Held messages stay held.
+    /// Those that are due already keep their place in line. Where their route is in trouble they wait for it and grow older as
+    /// always: past its maximum age ([retry] give_up) a message is given up. Held messages stay held.
     #[command(after_long_help = "\
 Examples:
   postbud queue retry 1K3V9ZQ5W4H

@@ -23,6 +23,9 @@ const OTHER_FILES: u64 = 256;
 /// after the grace is tried again, and may have arrived already. A second signal ends the relay at once, like a crash and as
 /// safely, with exit code 1.
 ///
+/// A spool that has given up on its disk (syncs that fail time after time) ends the relay too, in the same order and with exit
+/// code 1: only a start reads what is on the disk, so let systemd or Docker restart it on failure.
+///
 /// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers, how domains are checked, certificates, passwords
 /// and the webhook's secret are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named
 /// in the log: keys of the server file, and files whose contents have changed.
@@ -78,12 +81,13 @@ impl Args {
                 tracing::info!(%address, "status pages and metrics");
             }
             let mut keys = loaded.keys;
-            loop {
+            let gave_up = loop {
                 tokio::select! {
-                    () = stop.told() => break,
+                    () = stop.told() => break false,
+                    () = relay.gave_up() => break true,
                     _ = hang_up.recv() => keys = reload(&relay, &path, keys),
                 }
-            }
+            };
             tracing::info!("stopping; a second signal does not wait for deliveries under way");
             tokio::select! {
                 () = relay.stop() => {}
@@ -93,6 +97,11 @@ impl Args {
                     std::process::exit(1);
                 }
             }
+            // Whoever started the relay starts it again after a failure, and only a start reads what is on the disk.
+            anyhow::ensure!(
+                !gave_up,
+                "the spool gave up on its disk, and the alert says why; a restart reads what is on it"
+            );
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         })

@@ -36,8 +36,9 @@ pub(super) fn defaults(table: &Table<'_>, give_up: Duration) -> SigningDefaults 
     let body_canonicalization = table.choice("body_canonicalization", &both).unwrap_or_default();
     let expires = table.get::<Duration>("expires");
     if expires.is_some_and(|after| after < give_up.saturating_add(Duration::from_secs(86_400))) {
-        let what = "should be a day longer than [retry] give_up: mail that waits in the queue for longer is held instead of \
-                    sent, and what waits at the customer's server arrives with a dead signature";
+        let what = "should be a day longer than [retry] give_up, and longer still where mail waits for caps, on hold or for a \
+                    suspended customer, which give_up does not count: mail that waits for longer is held instead of sent, and \
+                    what waits at the customer's server arrives with a dead signature";
         table.warning("expires", what);
     }
     let headers = header_list(table);

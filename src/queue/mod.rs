@@ -8,9 +8,11 @@
 //! must not forget of a route stands in two small files: its counters and troubles ([`ledger`]), and whether it is suspended
 //! ([`suspensions`]).
 //!
-//! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates.
+//! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates. So it does where
+//! no mail can be read for want of open files or memory.
 
 pub mod forecast;
+mod holds;
 pub mod lanes;
 mod leap;
 pub mod ledger;
@@ -41,12 +43,13 @@ use crate::customer::{Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
 use crate::message::CustomerId;
+use crate::queue::holds::Holds;
 use crate::queue::leap::Leap;
 use crate::queue::ledger::Ledger;
 use crate::queue::routes::Routes;
 use crate::queue::suspensions::Store;
 use crate::route::{Cause, Route, RouteControl, RouteId, RouteState, RouteStatus, Switched};
-use crate::spool::{Lane, Spool};
+use crate::spool::{self, Lane, Spool};
 use crate::time::Timestamp;
 
 pub use retry::Schedule;
@@ -61,7 +64,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Looks at the spool take a tenth of one core's time at most, once they are long enough to matter.
 const WORTH_A_REST: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_millis(500);
-/// Results could not be recorded: nothing is sent for this long.
+/// Results could not be recorded, or mail not be read for want of means: nothing is sent for this long.
 const HALT: Duration = Duration::from_secs(30);
 /// On a stop, how long recording results may take once no attempt is under way any more.
 const LAST_RESULTS: Duration = Duration::from_secs(2);
@@ -110,7 +113,7 @@ pub struct Counters {
     pub expired: Counter,
     /// Transactions begun.
     pub attempts: Counter,
-    /// Times that delivery stopped because results could not be recorded.
+    /// Times that delivery stopped because results could not be recorded, or mail could not be read for want of means.
     pub halts: Counter,
 }
 
@@ -122,7 +125,8 @@ impl Counters {
         registry.register("recipients_bounced", "Recipients refused for good", self.bounced.clone());
         registry.register("recipients_expired", "Recipients given up for their age", self.expired.clone());
         registry.register("attempts", "Transactions begun", self.attempts.clone());
-        registry.register("delivery_halts", "Stops because results could not be recorded", self.halts.clone());
+        let halts = "Stops because results could not be recorded, or mail not be read for want of open files or memory";
+        registry.register("delivery_halts", halts, self.halts.clone());
     }
 }
 
@@ -144,6 +148,7 @@ struct Inner {
     counters: Counters,
     suspensions: Store,
     leap: Mutex<Leap>,
+    holds: Mutex<Holds>,
     /// Milliseconds from `started`, so that a clock set back does not make the halt longer; 0 where there was none.
     halted_until: AtomicU64,
     started: Instant,
@@ -162,7 +167,6 @@ impl Waiting {
     /// Starts delivering what the spool holds. Call it last: an attempt by a start that fails is a duplicate in the next one.
     pub fn deliver(self) -> Queue {
         let Waiting { queue, ledger } = self;
-        queue.reload();
         queue.tell_of_suspensions();
         let inner = &queue.0;
         inner.tasks.spawn(dispatch(Arc::clone(inner)));
@@ -174,7 +178,8 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Reads what the last process left. Errors where the daily counters or the suspensions cannot be read.
+    /// Reads what the last process left, and takes the routes there are. Errors where the daily counters or the suspensions
+    /// cannot be read.
     pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
         let (ledger, memories) = Ledger::open(settings.ledger.clone())?;
         let (suspensions, suspended, fingerprints) = Store::open(settings.suspensions.clone())?;
@@ -187,12 +192,15 @@ impl Queue {
             counters: Counters::default(),
             suspensions,
             leap: Mutex::new(Leap::new(Timestamp::now())),
+            holds: Mutex::default(),
             halted_until: AtomicU64::new(0),
             started: Instant::now(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
+        // Before anybody asks: what is told of a route that is not known yet would be refused, or lost.
+        queue.reload();
         Ok(Waiting { queue, ledger })
     }
 
@@ -234,7 +242,7 @@ impl Queue {
         for route in &lifted {
             self.0.parts.events.emit(Event {
                 route: Some(route.to_string()),
-                detail: Some("goes on: its login or server was changed".into()),
+                detail: Some("goes on: its login, server or TLS was changed".into()),
                 ..Event::new(EventKind::Operator, Timestamp::now())
             });
         }
@@ -309,6 +317,25 @@ impl Inner {
         });
     }
 
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().expect("no panic while the holds are locked")
+    }
+
+    /// Tells of a message that is held; of many with one reason, of the first.
+    fn tell_of_hold(&self, customer: &CustomerId, id: &str, why: &str) {
+        if self.holds().is_news(customer, why, self.started.elapsed()) {
+            self.alert(Some(customer), None, format!("message {id} is held: {why}"));
+        }
+    }
+
+    /// Tells how many more there were.
+    fn tell_of_more_holds(&self) {
+        let over = self.holds().over(self.started.elapsed());
+        for holds::More { customer, reason, count } in over {
+            self.alert(Some(&customer), None, format!("{count} more messages were held within an hour: {reason}"));
+        }
+    }
+
     /// Whether mail may be told late or given up for its age: not while the clock has just leapt ahead. Says so when it does.
     fn trusts_clock(&self, now: Timestamp) -> bool {
         let (gained, trusted) = {
@@ -325,8 +352,8 @@ impl Inner {
         trusted
     }
 
-    /// Results cannot be recorded, or mail cannot be read: nothing more is sent for a while.
-    fn halt(&self, why: &crate::spool::Error) {
+    /// Results cannot be recorded, or no mail can be read for want of means: nothing more is sent for a while.
+    fn halt(&self, why: &spool::Error) {
         let now = self.started.elapsed();
         let before = self.halted_until.swap(millis(now + HALT), Ordering::Relaxed);
         self.counters.halts.inc();
@@ -334,7 +361,7 @@ impl Inner {
         if before != 0 && before + millis(HALT) > millis(now) {
             return;
         }
-        self.alert(None, None, format!("delivery stops for {HALT:?}: {why}"));
+        self.alert(None, None, format!("delivery stops for {HALT:?} at a time: {why}. {}", remedy(why)));
     }
 
     /// How long nothing is to be sent, if delivery stopped.
@@ -371,6 +398,18 @@ impl Inner {
             self.alert(Some(&customer), None, format!("its queued mail is kept: {reason}"));
         }
         [next_due, next_change].into_iter().flatten().fold(now + LONGEST_SLEEP, Timestamp::min)
+    }
+}
+
+/// What an operator does where delivery stops.
+fn remedy(why: &spool::Error) -> &'static str {
+    match why {
+        why if spool::is_short_of_means(why) => {
+            "Mail cannot be read: give the process more open files (LimitNOFILE=, ulimit -n) or memory, or allow it fewer \
+             [limits] connections and [delivery] connections"
+        }
+        spool::Error::Stopped(_) => "A restart reads what is on disk",
+        _ => "Results cannot be recorded: see to the spool's disk",
     }
 }
 
@@ -449,4 +488,16 @@ fn describe_caps(route: &Route) -> String {
     let minute = route.caps.per_minute.map(|cap| format!("{cap} messages a minute"));
     let day = route.caps.per_day.map(|cap| format!("{cap} recipients a day"));
     minute.into_iter().chain(day).collect::<Vec<_>>().join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_about_a_stop_says_what_to_do() {
+        let of = |errno: rustix::io::Errno| remedy(&spool::Error::Io { what: "reading".into(), source: errno.into() });
+        assert!(of(rustix::io::Errno::MFILE).contains("LimitNOFILE="));
+        assert!(of(rustix::io::Errno::IO).contains("the spool's disk"));
+    }
 }

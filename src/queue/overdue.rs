@@ -32,6 +32,7 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     let every = (shortest / 4).clamp(SWEEP_AT_MOST_EVERY, SWEEP_EVERY);
     let (mut given_up_to, mut told_to) = (None, None);
     while tokio::time::timeout(every, inner.stop.cancelled()).await.is_err() {
+        inner.tell_of_more_holds();
         let now = Timestamp::now();
         let clock_trusted = inner.trusts_clock(now);
         let lanes = inner.parts.spool.stats().lanes;

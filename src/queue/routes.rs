@@ -228,8 +228,9 @@ impl Routes {
 
     /// Resumes a route. `None` if there is no such route, else whether it was not running.
     pub fn resume(&mut self, id: &RouteId, now: Timestamp) -> Option<bool> {
+        let news = self.routes.get_mut(id)?.throttle.resume(now);
         self.suspended.remove(id);
-        self.routes.get_mut(id).map(|entry| entry.throttle.resume(now))
+        Some(news)
     }
 
     /// The suspensions that outlive the process.
@@ -513,6 +514,11 @@ mod tests {
         routes.reload(std::iter::empty(), now());
         routes.reload([route(8, None, "h")].into_iter(), now());
         assert!(is_suspended(&mut routes), "by a while without a configuration");
+        assert_eq!(routes.resume(&RouteId::new("h2"), now()), None);
+        routes.reload(std::iter::empty(), now());
+        assert_eq!(routes.resume(&old.id, now()), None, "there is none now");
+        routes.reload([route(8, None, "h")].into_iter(), now());
+        assert!(is_suspended(&mut routes), "what was refused changes nothing");
         assert_eq!(routes.resume(&old.id, now()), Some(true));
         assert!(after_restart(&routes).suspended().is_empty());
     }

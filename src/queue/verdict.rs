@@ -7,7 +7,7 @@ use crate::events::{self, Event, EventKind};
 use crate::message::Recipient;
 use crate::queue::retry::Schedule;
 use crate::route::RouteId;
-use crate::spool::{Kind, RecipientState, Record, Settlement, kept_back};
+use crate::spool::{Kind, RecipientState, Record, Settlement, is_released};
 use crate::time::Timestamp;
 
 /// How patient the queue is.
@@ -117,10 +117,8 @@ pub fn decide(
 
 /// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble
 /// (`why`): given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
-///
-/// What an operator released or made due at once is not given up before that attempt was made.
 pub fn overdue(record: &Record, route: &RouteId, why: &str, patience: &Patience, moment: Moment) -> Option<Decision> {
-    let Moment { now, own_waiting, clock_trusted } = moment;
+    let now = moment.now;
     let mut decision = Decision::new(Settlement {
         results: Vec::new(),
         due: record.due,
@@ -130,13 +128,19 @@ pub fn overdue(record: &Record, route: &RouteId, why: &str, patience: &Patience,
         delay_notified: record.delay_notified,
         hold: None,
     });
-    let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
-    if is_too_old && kept_back(record.due).is_none() {
+    if is_given_up(record, patience, moment) {
         decision.expire(record, route, now);
         return Some(decision);
     }
     decision.owe_delay_notice(record, route, Some(why), patience, moment);
     decision.delayed.then_some(decision)
+}
+
+/// Whether a record is given up for its age without another attempt. What an operator released gets one.
+pub fn is_given_up(record: &Record, patience: &Patience, moment: Moment) -> bool {
+    let Moment { now, own_waiting, clock_trusted } = moment;
+    let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
+    is_too_old && !is_released(record.due)
 }
 
 /// The instant at which a record is given up, not counting the time that it waits for our own caps from now on.
@@ -271,7 +275,7 @@ mod tests {
     use super::*;
     use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Urgency};
     use crate::smtp::{Domain, Mailbox, ReversePath};
-    use crate::spool::Lane;
+    use crate::spool::{Lane, at_once};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -478,10 +482,19 @@ mod tests {
 
     #[test]
     fn what_an_operator_released_is_not_given_up_before_it_was_tried() {
-        let released = Record { due: Timestamp::EPOCH, delay_notified: true, ..record() };
+        let released = Record { due: at_once(Duration::from_millis(1)), delay_notified: true, ..record() };
         assert!(behind_trouble(9 * DAY, &released, Duration::ZERO).is_none());
         let tried = after(9 * DAY, &released, vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")]);
         assert!(kinds(&tried).contains(&EventKind::Expired), "and after that attempt it is");
+    }
+
+    #[test]
+    fn what_an_operator_made_due_at_once_grows_old_behind_a_route_in_trouble() {
+        let retried = Record { due: at_once(Duration::ZERO), ..record() };
+        let told = behind_trouble(DAY / 6, &retried, Duration::ZERO).unwrap();
+        assert_eq!(kinds(&told), [EventKind::Delayed; 3]);
+        let given_up = behind_trouble(5 * DAY, &retried, Duration::ZERO).unwrap();
+        assert_eq!(kinds(&given_up), [EventKind::Expired; 3]);
     }
 
     #[test]

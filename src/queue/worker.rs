@@ -137,8 +137,16 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, began);
     let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
     let mut groups = VecDeque::from([in_turn(&lease.record)]);
-    let mut outcome = Outcome { hold: no_longer_signed(inner, &lease, began), ..Outcome::default() };
-    let (mut tried, mut again) = (outcome.hold.is_some(), 0);
+    let patience = &inner.settings.patience;
+    let mut outcome = Outcome::default();
+    let unsigned = no_longer_signed(inner, &lease, began);
+    let (mut tried, mut again) = (unsigned.is_some(), 0);
+    if unsigned.is_some() {
+        groups.clear();
+        // Too old besides: it is given up, and its sender hears of it. Held it would lie there untold.
+        let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock(began) };
+        outcome.hold = unsigned.filter(|_| !verdict::is_given_up(&lease.record, patience, moment));
+    }
     // On a stop the transaction under way ends; the ones after it are left to the next start.
     while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
         let Some(mut group) = groups.pop_front() else { break };
@@ -174,21 +182,20 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.
     }
     let now = Timestamp::now();
-    let patience = &inner.settings.patience;
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
     let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
     apply(inner, route, lease, decision).await;
 }
 
 /// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. A clock that has
-/// just leapt ahead does not tell.
+/// just leapt ahead does not tell. The same words for all such messages: the spool keeps each reason once.
 fn no_longer_signed(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
-    let expired = dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
-    let id = lease.record.id;
-    Some(format!(
-        "its DKIM signature expired at {expired} ([dkim] expires), and nothing is signed twice. Have it sent again, and end this one \
-         with `postbud queue bounce {id}` or `postbud queue remove {id}`"
-    ))
+    dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
+    let remedy = match lease.record.lane.kind {
+        Kind::Mail => "have it sent again, and end this one with `postbud queue bounce` or `postbud queue remove`",
+        Kind::Bounce => "nobody can send this notification again; end it with `postbud queue remove`",
+    };
+    Some(format!("its DKIM signature expired ([dkim] expires), and nothing is signed twice: {remedy}"))
 }
 
 /// The recipients still waiting, each attempt beginning with another one: a server that closes the connection at the first of them
@@ -232,6 +239,7 @@ pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decis
     if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
         notify(inner, route, &lease, &decision).await;
     }
+    let customer = lease.record.lane.customer.clone();
     let settled = match inner.parts.spool.settle(lease, decision.settlement).await {
         Ok(settled) => settled,
         Err(why) => return inner.halt(&why),
@@ -247,7 +255,7 @@ pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decis
         };
         if event.event == EventKind::Held {
             let (id, why) = (event.id.as_deref().unwrap_or_default(), event.detail.as_deref().unwrap_or_default());
-            inner.alert(None, None, format!("message {id} is held: {why}"));
+            inner.tell_of_hold(&customer, id, why);
         }
         inner.parts.events.emit(event);
     }

@@ -98,6 +98,7 @@ pub struct Relay {
     background: TaskTracker,
     running_events: events::Running,
     shutdown_grace: Duration,
+    gave_up: CancellationToken,
 }
 
 impl Relay {
@@ -108,7 +109,8 @@ impl Relay {
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, running_events) = Events::start(settings.events)?;
         let spool_counters = Arc::clone(&settings.spool.counters);
-        let spool = open_spool(settings.spool, events.clone()).await?;
+        let gave_up = CancellationToken::new();
+        let spool = open_spool(settings.spool, events.clone(), gave_up.clone()).await?;
         let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
         let directory = Arc::new(ArcSwap::from_pointee(settings.directory));
         let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));
@@ -209,6 +211,7 @@ impl Relay {
                 readiness: web::Readiness::default()
                     .with("relay", is_not_stopping(accepting.clone()))
                     .with("spool", spool_takes_mail(Arc::clone(&spool_counters)))
+                    .with("spool", spool_is_written(Arc::clone(&spool_counters)))
                     .with("spool", spool_works(Arc::clone(&spool_counters))),
                 health: web::Readiness::default().with("spool", spool_works(spool_counters)),
                 spool: Arc::clone(&spool),
@@ -237,6 +240,7 @@ impl Relay {
             background,
             running_events,
             shutdown_grace: settings.shutdown_grace,
+            gave_up,
         })
     }
 
@@ -280,6 +284,12 @@ impl Relay {
         self.certificates.iter().filter_map(|certificate| certificate.reload().err()).collect()
     }
 
+    /// Ends once the spool has given up on its disk: only a restart reads what is on it. The caller [stops](Self::stop) what is
+    /// left.
+    pub async fn gave_up(&self) {
+        self.gave_up.cancelled().await;
+    }
+
     /// Stops in order: no new mail and no new attempts, then what holds the results. Messages on their way in and attempts under
     /// way share one grace to end in. A message that is not in by then is not acknowledged, an attempt that has not ended is
     /// dropped: its mail stays queued.
@@ -320,11 +330,19 @@ fn make_state_dir(path: &std::path::Path) -> Result<(), StartError> {
 }
 
 /// Recovery may read for seconds: it runs on a thread of its own.
-async fn open_spool(mut settings: spool::Settings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
-    settings.notices = Some(Arc::new(move |notice: Notice| match notice {
-        // In the log already.
-        Notice::Roomy | Notice::Recovered | Notice::Torn { .. } => {}
-        _ => events.alert(notice.to_string()),
+async fn open_spool(
+    mut settings: spool::Settings,
+    events: Events,
+    gave_up: CancellationToken,
+) -> Result<Arc<dyn Spool>, StartError> {
+    settings.notices = Some(Arc::new(move |notice: Notice| {
+        // The others are in the log already.
+        if !matches!(notice, Notice::Roomy | Notice::Recovered | Notice::Torn { .. }) {
+            events.alert(notice.to_string());
+        }
+        if matches!(notice, Notice::Stopped { .. }) {
+            gave_up.cancel();
+        }
     }));
     let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
     Ok(opened.map_err(|panic| spool::Error::Stopped(panic.to_string()))??)
@@ -344,12 +362,20 @@ fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), S
     }
 }
 
-fn spool_works(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
-    move || {
-        match counters.stopped.get() {
+fn spool_is_written(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
+    move || match counters.troubled.get() {
         0 => Ok(()),
-        _ => Err("the spool's disk failed time after time, and no mail is taken or delivered until a restart; the log says how".into()),
+        _ => {
+            Err("the spool cannot be written for now: no mail is taken or delivered; the log and the alert say why"
+                .into())
+        }
     }
+}
+
+fn spool_works(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
+    move || match counters.stopped.get() {
+        0 => Ok(()),
+        _ => Err("the spool has given up: no mail is taken or delivered until a restart; the alert says why".into()),
     }
 }
 

@@ -31,6 +31,11 @@ use crate::time::Timestamp;
 const FAILURES: u32 = 3;
 /// How long to wait before changes that could not be written are tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// After a failure with nothing left to be written, how long until it is tried whether the disk takes anything again. Delivery
+/// waits for that, and whoever sends mail here only while it can be written.
+const PROBE: Duration = Duration::from_secs(5);
+/// The room that is looked for then: what a usual message takes.
+const USUAL: u64 = 64 << 10;
 /// The most that is written before a sync.
 const BATCH: u64 = 16 << 20;
 /// What a file system reads before it overwrites a part of it.
@@ -60,9 +65,15 @@ impl Committer {
     pub fn run(mut self) {
         let _answers = AnswersAll(Arc::clone(&self.shared));
         loop {
-            let retry = (!self.line.is_empty()).then_some(RETRY);
+            let retry = match self.line.is_empty() {
+                true => self.is_to_probe().then_some(PROBE),
+                false => Some(RETRY),
+            };
             let Taken { items, stopping } = self.shared.inbox.take(self.shared.settings.settle_delay, retry);
             self.line.extend(items);
+            if self.line.is_empty() && !stopping && self.is_to_probe() {
+                self.probe();
+            }
             let served = self.write_line();
             if stopping {
                 break self.finish();
@@ -71,6 +82,21 @@ impl Committer {
             if !pause.is_zero() {
                 std::thread::sleep(pause);
             }
+        }
+    }
+
+    fn is_to_probe(&self) -> bool {
+        self.shared.is_troubled() && self.shared.stopped().is_none()
+    }
+
+    /// Writes nothing but what failed so far, to see whether that works again.
+    fn probe(&mut self) {
+        if let Err(error) = self.make_room(USUAL.min(self.shared.smallest() / 4), true) {
+            self.no_segment(&error);
+        } else if let Err(error) = self.declare_voids() {
+            self.failed(Vec::new(), &error);
+        } else {
+            self.wrote(Vec::new(), &mut Served::default());
         }
     }
 
@@ -315,10 +341,14 @@ impl Committer {
             self.refuse_for(draft, error);
             return true;
         }
-        self.trouble(format!("no segment can be made in {}: {error}", self.shared.dir.path.display()), error);
+        self.no_segment(error);
         let line = std::mem::take(&mut self.line);
         self.line = self.refuse_but_changes(line, error);
         false
+    }
+
+    fn no_segment(&mut self, error: &io::Error) {
+        self.trouble(format!("no segment can be made in {}: {error}", self.shared.dir.path.display()), error);
     }
 
     /// Counts and tells. Comes before the refusals: who has one finds the state that explains it.

@@ -21,7 +21,7 @@ use super::segment::Dir;
 use super::shared::Shared;
 use super::{
     Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats, at_once,
-    is_bad_block, kept_back,
+    is_short_of_means, kept_back,
 };
 use super::{quarantine, recovery};
 use crate::message::QueueId;
@@ -52,7 +52,9 @@ impl Embedded {
         quarantine::prepare(&settings.dir).map_err(|source| failed("making the quarantine in", source))?;
         let dir = Dir::open(&settings.dir).map_err(|source| failed("opening", source))?;
         // What is synced in a folder is lost with it, if its own name is not on disk.
-        dir.sync_with_parents().map_err(|source| failed("syncing", source))?;
+        dir.sync().map_err(|source| failed("syncing", source))?;
+        dir.sync_parents()
+            .map_err(|(path, source)| Error::Io { what: format!("syncing {}", path.display()), source })?;
         let recovered = recovery::recover(&settings, &dir)?;
         let set_aside = quarantine::count(&settings.dir);
         let shared =
@@ -90,6 +92,8 @@ fn hold_doubtful(shared: &Shared, id: QueueId) {
     }
 }
 
+/// For a message that was on hold, however briefly: it [was kept back](super::is_released).
+const LEAST_KEPT_BACK: Duration = Duration::from_millis(1);
 /// A lease that a panic dropped comes back after this long.
 const AFTER_PANIC: Duration = Duration::from_secs(300);
 
@@ -207,9 +211,25 @@ fn read_again<T>(
     Err(read::error(id, last))
 }
 
-/// Reads what was leased: at once what is cached, the rest on a blocking thread. What the disk does not give is set aside or held;
-/// what fails for any other reason says nothing of a message, and gives all of them back.
-async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Held)>) -> Result<Vec<Lease>, Error> {
+/// What was read of what was leased, and why some was not that may be read another time.
+struct Read {
+    leases: Vec<Lease>,
+    failed: Option<Error>,
+}
+
+impl Read {
+    /// One that cannot be read for now is no reason to keep the others back.
+    fn any(self) -> Result<Vec<Lease>, Error> {
+        match self.failed {
+            Some(error) if self.leases.is_empty() => Err(error),
+            _ => Ok(self.leases),
+        }
+    }
+}
+
+/// Reads what was leased: at once what is cached, the rest on a blocking thread. What is not there to be read is set aside or
+/// held; where it is the process or the system that lacks something, that says nothing of a message, and gives it back.
+async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Held)>) -> Result<Read, Error> {
     let mut leases: Vec<Option<Lease>> = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();
     for (wanted, held) in wanted {
@@ -221,6 +241,7 @@ async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Held)>) -> Resul
             }
         }
     }
+    let mut failed = None;
     if !later.is_empty() {
         let shared = Arc::clone(shared);
         let read = blocking(move || {
@@ -228,10 +249,13 @@ async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Held)>) -> Resul
             later.into_iter().map(read_one).collect::<Vec<_>>()
         });
         for (place, lease) in read.await? {
-            leases[place] = lease?;
+            match lease {
+                Ok(lease) => leases[place] = lease,
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
     }
-    Ok(leases.into_iter().flatten().collect())
+    Ok(Read { leases: leases.into_iter().flatten().collect(), failed })
 }
 
 fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, held: Held) -> Result<Option<Lease>, Error> {
@@ -243,14 +267,11 @@ fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, held: Held) -> Result<Optio
     });
     match read {
         Ok((record, bytes)) => Ok(Some(Lease { record, bytes, guard: Box::new(held) })),
-        Err(Error::Io { source, .. }) if is_bad_block(&source) => {
-            let reason = format!("the disk does not give it back: {source}");
-            shared.tell(super::Notice::Failed { why: format!("message {id} is held: {reason}") });
-            read::note_failed(shared, &wanted);
-            read::hold(shared, id, reason);
+        Err(failed @ Error::Io { .. }) if is_short_of_means(&failed) => Err(failed),
+        Err(Error::Io { source, .. }) => {
+            read::hold_unread(shared, &wanted.entry, &source);
             Ok(None)
         }
-        Err(failed @ Error::Io { .. }) => Err(failed),
         // Set aside or settled: nothing to hand out.
         Err(_) => Ok(None),
     }
@@ -315,7 +336,7 @@ impl Spool for Embedded {
             if must_sync {
                 shared.synced().await?;
             }
-            read_leases(&shared, claimed).await
+            read_leases(&shared, claimed).await?.any()
         })
     }
 
@@ -400,7 +421,9 @@ impl Spool for Embedded {
                         }
                         // Settled or set aside since, or not in that domain.
                         Ok(_) | Err(Error::Unknown(_) | Error::Corrupt { .. }) => {}
-                        Err(error) => return Err(error),
+                        Err(error) if is_short_of_means(&error) => return Err(error),
+                        // It is on hold, or will be once it is due.
+                        Err(error) => tracing::warn!(id = %entry.id, %error, "a message is not listed"),
                     }
                 }
             }
@@ -431,7 +454,7 @@ impl Spool for Embedded {
                 return None;
             }
             let kept_back = kept_back(entry.due).unwrap_or_else(|| now.since(entry.due));
-            let due = at_once(kept_back);
+            let due = at_once(kept_back.max(LEAST_KEPT_BACK));
             index.release(entry.id, due);
             Some(Note::Release { id: entry.id, due })
         })
@@ -443,8 +466,8 @@ impl Spool for Embedded {
             if entry.held() || entry.leased {
                 return None;
             }
-            // What was due already waited for our own caps.
-            let due = at_once(kept_back(entry.due).unwrap_or_else(|| now.since(entry.due)));
+            // What is due already has waited since then, for our own caps or for a server's trouble: the queue tells them apart.
+            let due = if entry.due <= now { entry.due } else { at_once(Duration::ZERO) };
             index.set_due(entry.id, due);
             Some(Note::Due { id: entry.id, due })
         })
@@ -456,10 +479,10 @@ impl Spool for Embedded {
         Box::pin(async move {
             found?;
             let bits = filter.recipient_domain.as_ref().map_or(0, domain_bit);
-            let mut leases = Vec::new();
+            let mut all = Read { leases: Vec::new(), failed: None };
             let mut from = Some(filter.first());
-            while let Some(start) = from.filter(|_| leases.len() < limit) {
-                let most = enough(&filter, limit - leases.len());
+            while let Some(start) = from.filter(|_| all.leases.len() < limit) {
+                let most = enough(&filter, limit - all.leases.len());
                 let (found, next) = shared.index().select(&filter, bits, start, LOOK, most);
                 from = next;
                 let found = in_domain(&shared, &filter, found).await?;
@@ -473,11 +496,13 @@ impl Spool for Embedded {
                         index.lease(id);
                         Some((index.wanted(id)?, held(&shared, &entry)))
                     };
-                    found.into_iter().filter_map(&mut seize).take(limit - leases.len()).collect()
+                    found.into_iter().filter_map(&mut seize).take(limit - all.leases.len()).collect()
                 };
-                leases.extend(read_leases(&shared, seized).await?);
+                let Read { leases, failed } = read_leases(&shared, seized).await?;
+                all.leases.extend(leases);
+                all.failed = all.failed.or(failed);
             }
-            Ok(leases)
+            all.any()
         })
     }
 

@@ -28,32 +28,47 @@ impl Guard {
         Error::Full { lack: self.lack(settings) }
     }
 
-    /// What there is too little of, and what to do about it.
+    /// What there is too little of, and what to do about it: what lacks now before what only has not come back far enough.
     fn lack(&self, settings: &Settings) -> String {
         let (free, inodes) = (self.free.load(Ordering::Relaxed), self.inodes.load(Ordering::Relaxed));
         let Settings { min_free, min_free_inodes, .. } = settings;
-        if free < self.floor(*min_free) {
+        if free < *min_free {
             return format!(
                 "{free} bytes are free on its disk, of which [spool] min_free keeps {min_free} free; make room there, mail is taken \
                  again from {} on",
                 again(*min_free)
             );
         }
-        if inodes < self.floor(*min_free_inodes) {
+        if inodes < *min_free_inodes {
             return format!(
                 "{inodes} inodes are free on its disk, of which [spool] min_free_inodes keeps {min_free_inodes} free; delete \
                  files there, mail is taken again from {} on",
                 again(*min_free_inodes)
             );
         }
-        match &*self.no_spare() {
-            Some(why) => format!(
+        if let Some(why) = &*self.no_spare() {
+            return format!(
                 "its next file cannot be made: {why}; make room for {} bytes on its disk, or mend what stands there (a quota, the \
                  folder's rights)",
                 settings.segment_size
-            ),
-            None => "its disk has no room for a message of this size; make room there".to_owned(),
+            );
         }
+        let was_full = self.is_full();
+        if was_full && free < again(*min_free) {
+            return format!(
+                "it was full, and {free} bytes are free on its disk: mail is taken again from {} on (an eighth more than \
+                 [spool] min_free)",
+                again(*min_free)
+            );
+        }
+        if was_full && inodes < again(*min_free_inodes) {
+            return format!(
+                "it was full, and {inodes} inodes are free on its disk: mail is taken again from {} on (an eighth more than \
+                 [spool] min_free_inodes)",
+                again(*min_free_inodes)
+            );
+        }
+        "its disk has no room for a message of this size; make room there".to_owned()
     }
 
     fn no_spare(&self) -> MutexGuard<'_, Option<String>> {
@@ -125,6 +140,23 @@ mod tests {
         assert!(guard.look(&dir, &just_above).is_none());
         assert!(guard.error(&just_above).to_string().contains("mail is taken again from"));
         assert!(matches!(guard.look(&dir, &with(free / 2)), Some(Notice::Roomy)));
+    }
+
+    #[test]
+    fn what_lacks_now_is_named_before_what_has_not_come_back_far_enough() {
+        let guard = Guard { full: AtomicBool::new(true), ..Guard::default() };
+        let settings = Settings { min_free: 1000, min_free_inodes: 10, ..Settings::default() };
+        let said = || guard.error(&settings).to_string();
+        guard.free.store(1050, Ordering::Relaxed);
+        assert!(said().contains("0 inodes are free"), "{}", said());
+        guard.inodes.store(50, Ordering::Relaxed);
+        guard.set_spare(Err(&io::Error::from_raw_os_error(122)));
+        assert!(said().contains("Disk quota exceeded"), "{}", said());
+        guard.set_spare(Ok(()));
+        assert!(said().contains("it was full, and 1050 bytes") && said().contains("from 1125 on"), "{}", said());
+        guard.free.store(2000, Ordering::Relaxed);
+        guard.inodes.store(10, Ordering::Relaxed);
+        assert!(said().contains("it was full, and 10 inodes") && said().contains("from 11 on"), "{}", said());
     }
 
     #[test]

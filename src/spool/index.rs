@@ -4,11 +4,13 @@
 //! It is pure: the committer, recovery and the port's calls change it under one lock, in the order in which their frames
 //! are written.
 
+mod reasons;
 mod select;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use self::reasons::Reasons;
 use super::record::{State, Status};
 use super::sorted::Sorted;
 use super::{Lane, LaneStats};
@@ -130,8 +132,7 @@ pub(super) struct Index {
     numbers: HashMap<Lane, LaneNo>,
     /// The lanes with claimable records by their first due time.
     heads: BTreeSet<(Timestamp, LaneNo)>,
-    reasons: Vec<Arc<str>>,
-    reason_numbers: HashMap<Arc<str>, u16>,
+    reasons: Reasons,
     /// States that are on their way to the disk.
     unwritten: HashMap<QueueId, Arc<State>>,
     segments: BTreeMap<u32, Use>,
@@ -189,7 +190,7 @@ impl Index {
 
     /// Why an entry is held.
     pub fn hold_reason(&self, entry: &Entry) -> Option<Arc<str>> {
-        entry.hold.checked_sub(1).map(|i| Arc::clone(&self.reasons[usize::from(i)]))
+        self.reasons.words(entry.hold)
     }
 
     /// A message that is on disk. One with the same id is replaced: it was copied forward. `taken` is when this process took it;
@@ -385,6 +386,7 @@ impl Index {
     fn enter(&mut self, entry: &Entry) {
         let lane = &mut self.lanes[entry.lane as usize];
         count(&mut lane.stats, entry, u64::wrapping_add);
+        self.reasons.enter(entry.hold);
         lane.oldest_from = Some(lane.oldest_from.map_or(entry.id, |oldest| oldest.min(entry.id)));
         if !entry.leased && !entry.held() {
             lane.due.insert((entry.due, entry.id));
@@ -399,6 +401,7 @@ impl Index {
     fn leave(&mut self, entry: &Entry) {
         let lane = &mut self.lanes[entry.lane as usize];
         count(&mut lane.stats, entry, u64::wrapping_sub);
+        self.reasons.leave(entry.hold);
         if lane.stats.records == 0 {
             lane.oldest_from = None;
         }
@@ -431,22 +434,8 @@ impl Index {
         lane.head = head;
     }
 
-    /// Reasons are few: an operator's words, "customer removed". After 65,000 different ones the last stands for all others.
     fn reason(&mut self, reason: Option<&Arc<str>>) -> u16 {
-        let Some(reason) = reason else { return 0 };
-        if let Some(number) = self.reason_numbers.get(reason) {
-            return *number;
-        }
-        if self.reasons.len() == usize::from(u16::MAX) - 1 {
-            self.reasons.push("held (see the log for why)".into());
-        }
-        if self.reasons.len() == usize::from(u16::MAX) {
-            return u16::MAX;
-        }
-        self.reasons.push(Arc::clone(reason));
-        let number = self.reasons.len() as u16;
-        self.reason_numbers.insert(Arc::clone(reason), number);
-        number
+        reason.map_or(0, |words| self.reasons.number(words))
     }
 }
 

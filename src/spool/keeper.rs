@@ -4,7 +4,8 @@
 //! Segments are deleted oldest first, each deletion synced before the next: a settlement must never vanish before the message
 //! it settles, or that message would be sent again. When more than half of the disk space in use is settled mail, the oldest
 //! segment's stragglers are copied forward (held mail, mail to a server that is down), so that one of them cannot keep
-//! everything behind it.
+//! everything behind it. Deletion stops at a segment of which the disk did not give something at the start: it may hold mail that
+//! the next start finds.
 
 use std::io;
 use std::path::Path;
@@ -18,9 +19,10 @@ use tokio::sync::oneshot;
 use super::Notice;
 use super::blank::Blank;
 use super::inbox::Item;
+use super::index::Entry;
 use super::prepared::Prepared;
 use super::quarantine;
-use super::read::{self, Unread};
+use super::read::{self, Message, Unread};
 use super::segment::{Afterlife, Stage, Writing};
 use super::shared::Shared;
 use super::stock::{PIECE_PAUSE, Stock};
@@ -158,18 +160,32 @@ impl Keeper {
     /// Deletes from the oldest on what nobody waits in.
     fn delete_settled(&mut self) {
         while let Some((oldest, Stage::Closed, _)) = self.shared.segments.oldest() {
-            if self.shared.index().segment_use(oldest).live > 0 || !self.delete(oldest) {
+            if self.shared.index().segment_use(oldest).live > 0 || self.is_kept(oldest) || !self.delete(oldest) {
                 return;
             }
         }
     }
 
+    /// Whether a segment is to stay for the next start, and with it all behind it, where its mail's settlements are. Not where
+    /// there is no room: by then a start is long overdue, and without room nothing new is taken.
+    fn is_kept(&self, number: u32) -> bool {
+        self.shared.segments.awaits_start(number) && !self.shared.guard.is_full()
+    }
+
     fn delete(&mut self, number: u32) -> bool {
         let Some(path) = self.shared.segments.path(number) else { return false };
+        let is_given_up = self.shared.segments.awaits_start(number);
         let deleted = match self.shared.segments.is_damaged(number) {
             true => self.retire(number, &path),
             false => self.reuse(number, &path),
         };
+        if is_given_up && deleted.is_ok() {
+            let why = format!(
+                "the disk is full: {} is given up, of which it did not give something. No later start reads it again",
+                path.display()
+            );
+            self.shared.tell(Notice::Unreadable { why });
+        }
         if let Err(error) = &deleted
             && self.complained.replace(number) != Some(number)
         {
@@ -213,17 +229,26 @@ impl Keeper {
         };
         // On a full disk only what gives back much more than it takes: the rest of the room is for results.
         let pays = !self.shared.guard.is_full() || here.live_bytes < len / 8;
-        (stage == Stage::Closed && closed > 2 * live + 2 * len && pays).then_some(oldest)
+        let is_due = stage == Stage::Closed && closed > 2 * live + 2 * len;
+        (is_due && pays && !self.is_kept(oldest)).then_some(oldest)
     }
 
-    /// Copies what waits in a segment to the end of the log, with its present state.
+    /// Copies what waits in a segment to the end of the log, with its present state. An error where some of it cannot be read or
+    /// written now.
     fn evacuate(&self, segment: u32) -> io::Result<()> {
         let mut from = Some(QueueId::from_u64(0));
+        let mut failed = None;
         while let Some(start) = from {
             let (ids, next) = self.shared.index().in_segment(segment, start, LOOK);
             from = next;
             for batch in ids.chunks(COPY_MESSAGES) {
-                let answers: Vec<_> = batch.iter().filter_map(|id| self.copy(*id, segment)).collect();
+                let mut answers = Vec::with_capacity(batch.len());
+                for id in batch {
+                    match self.copy(*id, segment) {
+                        Ok(answer) => answers.extend(answer),
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
+                }
                 for answer in answers {
                     if !answer.blocking_recv().unwrap_or(false) {
                         return Err(io::Error::other("the copy could not be written"));
@@ -232,28 +257,28 @@ impl Keeper {
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Sends one message on its way forward. `None` where it needs no copy or cannot be copied now.
-    fn copy(&self, id: QueueId, segment: u32) -> Option<oneshot::Receiver<bool>> {
-        let wanted = self.shared.index().wanted(id)?;
-        let before = wanted.entry;
-        if before.place.segment != segment {
-            return None;
+    fn copy(&self, id: QueueId, segment: u32) -> io::Result<Option<oneshot::Receiver<bool>>> {
+        let Some(wanted) = self.shared.index().wanted(id) else { return Ok(None) };
+        if wanted.entry.place.segment != segment {
+            return Ok(None);
         }
-        let message = match read::whole(&self.shared, &wanted) {
-            Ok(message) => message,
+        match read::whole(&self.shared, &wanted) {
+            Ok(message) => Ok(self.send_copy(&wanted.entry, message)),
             Err(Unread::Damaged(why)) => {
                 read::quarantine(&self.shared, id, &why);
-                return None;
+                Ok(None)
             }
-            Err(Unread::Failed(error)) => {
-                tracing::warn!(%id, %error, "a straggler cannot be read");
-                return None;
-            }
-            Err(Unread::NotYet | Unread::Gone) => return None,
-        };
+            Err(Unread::Failed(error)) => Err(error),
+            Err(Unread::NotYet | Unread::Gone) => Ok(None),
+        }
+    }
+
+    fn send_copy(&self, before: &Entry, message: Message) -> Option<oneshot::Receiver<bool>> {
+        let id = before.id;
         let index = self.shared.index();
         let now = index.get(id)?;
         // Whatever changed since belongs before the copy: next time.

@@ -29,7 +29,7 @@
 //! | held, released, expedited | an operator's call, answered after the sync | the frame | takes it so |
 //! | copied forward | the keeper, when most of the disk space is settled mail | two copies, the later one with the present state | the later one replaces the earlier |
 //! | in a deleted segment | the keeper, oldest segment first, once nobody waits in it | the segment, or a file that is none any more | reads it again: every message in it has its done frame or its copy behind it; or removes the file |
-//! | unreadable | the disk | octets that do not match their checksum, or that it does not give | copies them to `quarantine/`, names them in `quarantine/LIST`, in the log and by a [`Notice`]; goes on behind the next mark. A segment of which the disk did not give something is read again at the next start, when it may |
+//! | unreadable | the disk | octets that do not match their checksum, or that it does not give | copies them to `quarantine/`, names them in `quarantine/LIST`, in the log and by a [`Notice`]; goes on behind the next mark. A segment of which the disk did not give something for the first time stays until the next start, however little waits in it, and is read again then (on a full disk it goes) |
 //! | in doubt | the disk: a state, done or hold frame of it is unreadable, and it is not of the last write | its id, from the frame's head | holds it with that reason: some recipients may have it. Where even the id is unreadable, the message is taken as it was before |
 //!
 //! A segment's footer repeats the frames' meaning, so that a start need not read messages; a damaged footer costs time only.
@@ -170,6 +170,11 @@ impl RecipientState {
 /// not to be tried for the operator's sake (on hold), since that must not make it older.
 pub fn at_once(kept_back: Duration) -> Timestamp {
     (Timestamp::EPOCH + kept_back).min(EARLIEST_REAL)
+}
+
+/// Whether this is the due time of a record that an operator released: it is owed an attempt, however old it is.
+pub fn is_released(due: Timestamp) -> bool {
+    kept_back(due).is_some_and(|time| !time.is_zero())
 }
 
 /// For a due time that [`at_once`] made, how long the record was kept back.
@@ -426,10 +431,19 @@ pub enum Error {
     Stopped(String),
 }
 
-/// Whether the disk says that it cannot give these octets. What else a read may fail of (too many open files, no memory) says
-/// nothing of what is on the disk.
+/// Whether the disk, or a file system with checksums of its own, says that it cannot give these octets.
 fn is_bad_block(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    use rustix::io::Errno;
+    [Errno::IO, Errno::BADMSG, Errno::UCLEAN].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
+}
+
+/// Whether something failed because the process or the system had too little of something (open files, memory), so that every
+/// other call would fail likewise, and this one succeed another time. Any other error is about the file that it was met in.
+pub fn is_short_of_means(error: &Error) -> bool {
+    use rustix::io::Errno;
+    let Error::Io { source, .. } = error else { return false };
+    let means = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    means.map(|errno| Some(errno.raw_os_error())).contains(&source.raw_os_error())
 }
 
 /// The port. All methods may be called from any thread and none blocks an async worker for long.
@@ -439,8 +453,8 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Hands out up to `max` records of `lane` that are due at `now`, oldest due time first. For a record tried before,
     /// `retry_at(attempts so far + 1)` is saved durably before its lease is returned, so that a crash while dialling cannot make
-    /// a tight loop. Records that the disk does not give are held or set aside; where they cannot be looked at for now (too many
-    /// open files), none is handed out, and the caller asks again later.
+    /// a tight loop. Records that cannot be read are held or set aside, and the others handed out. Where that is for want of
+    /// means (too many open files) they stay as they are; an error where that leaves none, and the caller asks again later.
     fn claim(
         &self,
         lane: &Lane,
@@ -460,7 +474,7 @@ pub trait Spool: Send + Sync + 'static {
     /// at whenever it is woken: cheap, O(lanes due).
     fn due(&self, now: Timestamp) -> (Vec<Lane>, Option<Timestamp>);
 
-    /// Records that match, oldest first, at most `limit`.
+    /// Records that match, oldest first, at most `limit`. Leaves out, and logs, what cannot be read.
     fn list(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Record>, Error>>;
 
     /// One record and its header block (prefix first), for `queue show`.
@@ -474,10 +488,11 @@ pub trait Spool: Send + Sync + 'static {
     /// before does not make them older. Returns how many.
     fn release(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
-    /// Makes matching records [due at once](at_once), with one sync. Returns how many.
+    /// Makes matching records [due at once](at_once), with one sync; what is due already stays due since then. Returns how many.
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>>;
 
-    /// Leases matching records whether due or not, held or not, so that an operator's decision can be settled on them.
+    /// Leases matching records whether due or not, held or not, so that an operator's decision can be settled on them. Leaves out
+    /// what cannot be read, as [`claim`](Self::claim) does.
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>>;
 
     /// Waits until everything that was settled so far is durable.

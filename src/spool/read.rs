@@ -1,7 +1,6 @@
 //! Reading messages back. Every octet is checked against its checksum before it is handed out: what does not match is set
 //! aside, never sent.
 
-use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use super::quarantine::{self, Stretch};
 use super::record::{self, CHUNK, Meta, State, Status};
 use super::segment::Source;
 use super::shared::Shared;
-use super::{Bytes, Error, Notice, Pending, ReadChunk, Record};
+use super::{Bytes, Error, Notice, Pending, ReadChunk, Record, is_bad_block};
 use crate::message::{Piece, QueueId};
 
 /// Messages up to this size are read in one piece.
@@ -203,7 +202,7 @@ fn frame(
     patience: Patience,
 ) -> Result<(Head, Vec<u8>), Unread> {
     let mut bytes = vec![0; first.max(HEAD)];
-    let got = read_at(&source.file, &mut bytes, at, patience)?;
+    let got = read_at(source, &mut bytes, at, patience)?;
     bytes.truncate(got);
     let head = Head::decode(&bytes, source.mark)
         .filter(|head| head.kind == kind && head.id == id)
@@ -213,7 +212,7 @@ fn frame(
         let have = bytes.len();
         // The length is covered by the head's checksum.
         bytes.resize(len, 0);
-        let got = read_at(&source.file, &mut bytes[have..], at + have as u64, patience)?;
+        let got = read_at(source, &mut bytes[have..], at + have as u64, patience)?;
         bytes.truncate(have + got);
     }
     match bytes.get(HEAD..len) {
@@ -225,7 +224,7 @@ fn frame(
 /// Reads one chunk's payload.
 fn chunk(source: &Source, id: QueueId, index: usize, at: u64, len: u64) -> Result<Vec<u8>, Unread> {
     let mut bytes = vec![0; HEAD + len as usize];
-    let got = read_at(&source.file, &mut bytes, at, Patience::Wait)?;
+    let got = read_at(source, &mut bytes, at, Patience::Wait)?;
     check_chunk(bytes.get(..got), source, id, index, len)?;
     bytes.drain(..HEAD);
     Ok(bytes)
@@ -250,16 +249,17 @@ fn chunk_at(chunks_at: u64, index: usize, start: u64) -> u64 {
     chunks_at + start + (index * HEAD) as u64
 }
 
-/// Fills `buffer` as far as the file goes.
-fn read_at(file: &File, buffer: &mut [u8], at: u64, patience: Patience) -> Result<usize, Unread> {
+/// Fills `buffer` as far as the file goes. Where the disk itself gives an error, nothing is to be written again once the mail
+/// there has gone: that is noted, whoever reads.
+fn read_at(source: &Source, buffer: &mut [u8], at: u64, patience: Patience) -> Result<usize, Unread> {
     let mut got = 0;
     while got < buffer.len() {
         let (rest, from) = (&mut buffer[got..], at + got as u64);
         let read = match patience {
-            Patience::Wait => file.read_at(rest, from),
+            Patience::Wait => source.file.read_at(rest, from),
             // EAGAIN: not cached. EOPNOTSUPP: a file system that cannot tell.
             Patience::Never => {
-                match rustix::io::preadv2(file, &mut [IoSliceMut::new(rest)], from, ReadWriteFlags::NOWAIT) {
+                match rustix::io::preadv2(&source.file, &mut [IoSliceMut::new(rest)], from, ReadWriteFlags::NOWAIT) {
                     Ok(n) => Ok(n),
                     Err(_) => return Err(Unread::NotYet),
                 }
@@ -269,7 +269,12 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64, patience: Patience) -> Resul
             Ok(0) => break,
             Ok(n) => got += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Unread::Failed(error)),
+            Err(error) => {
+                if is_bad_block(&error) {
+                    source.note_damage(from..at + buffer.len() as u64);
+                }
+                return Err(Unread::Failed(error));
+            }
         }
     }
     Ok(got)
@@ -359,12 +364,22 @@ pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
     }
 }
 
-/// Where the disk itself gave an error, nothing is to be written again once the message has gone.
-pub(super) fn note_failed(shared: &Shared, wanted: &Wanted) {
-    let Entry { place, state, disk_len, .. } = wanted.entry;
-    shared.segments.note_damage(place.segment, place.at.into()..u64::from(place.at) + u64::from(disk_len));
-    if let Some(Place { segment, at }) = state {
-        shared.segments.note_damage(segment, at.into()..u64::from(at) + HEAD as u64);
+/// Holds a message whose place in the spool cannot be read. Told once an hour for each segment: a file that is gone has
+/// thousands.
+pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
+    let (id, segment) = (entry.id, entry.place.segment);
+    tracing::error!(%id, segment, %error, "a message cannot be read and is held");
+    if shared.segments.is_news(segment) {
+        let path = shared.segments.path(segment).unwrap_or_default();
+        let why = format!(
+            "message {id} cannot be read from {}: {error}. It is held, as is all other mail there that cannot be read; once that is \
+             mended, release it with `postbud queue release`",
+            path.display()
+        );
+        shared.tell(Notice::Unreadable { why });
+    }
+    if !shared.index().get(id).is_some_and(Entry::held) {
+        hold(shared, id, format!("it cannot be read from the spool: {error}"));
     }
 }
 
@@ -375,5 +390,30 @@ pub(super) fn hold(shared: &Shared, id: QueueId, reason: String) {
     if index.get(id).is_some() {
         index.hold(id, &reason);
         shared.write(&mut index, vec![Change::new(Note::Hold { id, reason }, None)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::frame;
+    use crate::spool::segment::{Afterlife, FoundSegment, Segments};
+
+    #[test]
+    fn what_the_disk_does_not_give_of_a_message_under_way_is_noted_in_its_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::new(dir.path());
+        let found = FoundSegment { mark: 7, disk_len: 1 << 20, sound: true, damaged: Vec::new(), awaits_start: false };
+        segments.found(1, found);
+        // Gives EIO where nothing is mapped, as the disk does for a bad block.
+        std::os::unix::fs::symlink("/proc/self/mem", dir.path().join(frame::file_name(1, 7))).unwrap();
+        let source = segments.source(1).unwrap().unwrap();
+        assert!(!segments.is_damaged(1));
+        let read = chunk(&source, QueueId::from_u64(1), 1, 64, 1000);
+        assert!(matches!(read, Err(Unread::Failed(_))), "{read:?}");
+        drop(source);
+        assert!(segments.is_damaged(1));
+        let Afterlife::Damaged(damaged) = segments.forget(1) else { panic!("it counts as sound") };
+        assert_eq!((damaged[0].start, damaged[0].end), (64, 64 + 1000 + HEAD as u64));
     }
 }

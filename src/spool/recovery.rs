@@ -15,7 +15,7 @@ use super::frame::{self, BATCH_ENDS, FOOTERS, FORMAT, HEAD, Head, Kind, SEGMENT_
 use super::index::{Index, Place, Put};
 use super::quarantine::{self, Stretch};
 use super::scan::{self, Reach, Scan};
-use super::segment::{self, Dir, Segments};
+use super::segment::{self, Dir, FoundSegment, Segments};
 use super::settings::Settings;
 use super::shared::tell;
 use super::{Error, Notice, is_bad_block};
@@ -85,25 +85,31 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, Error
         scans.push(scanned);
     }
     let mut unreadable = vec![Vec::new(); found.len()];
+    let mut news = vec![false; found.len()];
     for (i, torn, stretch) in damage {
         let torn = quarantine::was_torn(&dir.path, &stretch).unwrap_or(torn);
         if !torn {
             unreadable[i].push(stretch.start..stretch.end);
         }
-        start
+        news[i] |= start
             .set_aside(settings, dir, &found[i], torn, stretch)
             .map_err(|source| failed("setting aside in", source))?;
     }
     let set_aside = quarantine::names(&dir.path).map_err(|source| failed("reading the quarantine in", source))?;
     // Only now: a start that breaks off before finds the damage again.
-    for ((segment, scan), mut unreadable) in found.iter().zip(scans).zip(unreadable) {
+    for (((segment, scan), mut damaged), news) in found.iter().zip(scans).zip(unreadable).zip(news) {
+        let awaits_start = news && scan.as_ref().is_some_and(|scan| scan.not_given.is_some());
+        if awaits_start {
+            tell_of_not_given(settings, segment);
+        }
         let void = voids.contains_key(&segment.number);
         let sealed = scan.map_or(Some(segment.len), |scan| close(segment, scan, void));
         // Blocks that an older program reserved were perhaps never written.
-        let reusable = !void && sealed.is_some() && segment.format.is_some_and(|format| format >= BATCH_ENDS);
+        let sound = !void && sealed.is_some() && segment.format.is_some_and(|format| format >= BATCH_ENDS);
         let disk_len = sealed.unwrap_or(segment.len);
-        unreadable.extend(quarantine::damaged_in(&set_aside, segment.number, segment.mark));
-        start.recovered.segments.found(segment.number, segment.mark, disk_len, reusable, unreadable);
+        damaged.extend(quarantine::damaged_in(&set_aside, segment.number, segment.mark));
+        let known = FoundSegment { mark: segment.mark, disk_len, sound, damaged, awaits_start };
+        start.recovered.segments.found(segment.number, known);
     }
     start.greatest.observe();
     if start.clean {
@@ -242,7 +248,7 @@ impl Start {
         }
     }
 
-    /// Copies a damaged stretch to the quarantine, unless all its messages were settled since.
+    /// Copies a damaged stretch to the quarantine, unless all its messages were settled since. Gives whether that is news.
     fn set_aside(
         &mut self,
         settings: &Settings,
@@ -250,24 +256,33 @@ impl Start {
         segment: &Found,
         torn: bool,
         stretch: Stretch,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let gone = |id: &QueueId| self.done_after_damage.contains(id);
         if !stretch.ids.is_empty() && stretch.ids.iter().all(gone) {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(file) = quarantine::set_aside(dir, &segment.file, &stretch, torn)? else { return Ok(()) };
+        let Some(file) = quarantine::set_aside(dir, &segment.file, &stretch, torn)? else { return Ok(false) };
         let Stretch { ids, why, .. } = stretch;
         if torn {
             tell(settings, Notice::Torn { file, why });
-            return Ok(());
+            return Ok(true);
         }
         let ids = if ids.is_empty() { vec![None] } else { ids.into_iter().map(Some).collect() };
         for id in ids {
             settings.counters.quarantined.inc();
             tell(settings, Notice::Quarantined { id, file: file.clone(), why: why.clone() });
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+fn tell_of_not_given(settings: &Settings, segment: &Found) {
+    let name = frame::file_name(segment.number, segment.mark);
+    let why = format!(
+        "the disk did not give all of {name}. The next start reads it again: restart once the disk is sound, and the mail that it \
+         gives then is delivered. Until then no space is given back from that file on, but where the disk runs full"
+    );
+    tell(settings, Notice::Unreadable { why });
 }
 
 /// Writes the footer behind what was scanned, and that results are in doubt. Not where a sync failed: that file is never written

@@ -232,13 +232,19 @@ impl Scanner<'_> {
         self.found.not_given.filter(|end| *end > at)
     }
 
+    /// The head at `at`, if there is one. Behind the limit nothing is read: what the disk does not give there is nobody's.
+    fn head(&mut self, at: u64) -> io::Result<Option<Head>> {
+        if at + HEAD as u64 > self.limit {
+            return Ok(None);
+        }
+        let mut head = [0; HEAD];
+        let got = self.read(&mut head, at)?;
+        Ok(Head::decode(&head[..got], self.mark))
+    }
+
     /// The next frame's head at or after `at`, or where what was written ends.
     fn next_head(&mut self, at: u64) -> io::Result<Next> {
-        let mut first = [0; HEAD];
-        let got = self.read(&mut first, at)?;
-        if at + HEAD as u64 <= self.limit
-            && let Some(head) = Head::decode(&first[..got], self.mark)
-        {
+        if let Some(head) = self.head(at)? {
             return Ok(Next::Frame(at, head));
         }
         let mark = self.mark.to_le_bytes();
@@ -252,11 +258,7 @@ impl Scanner<'_> {
             let bytes = &window[..got];
             for hit in finder.find_iter(bytes) {
                 let hit_at = from + hit as u64;
-                let mut head = [0; HEAD];
-                let got = self.read(&mut head, hit_at)?;
-                if hit_at + HEAD as u64 <= self.limit
-                    && let Some(head) = Head::decode(&head[..got], self.mark)
-                {
+                if let Some(head) = self.head(hit_at)? {
                     return Ok(Next::Frame(hit_at, head));
                 }
             }
@@ -322,4 +324,18 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<(usize, Option
         }
     }
     Ok((got, not_given))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_does_not_give_behind_the_last_frame_is_not_looked_for() {
+        // Gives EIO where nothing is mapped, as the disk does for a bad block: here that of the footer.
+        let file = File::open("/proc/self/mem").unwrap();
+        let end = SEGMENT_HEAD as u64;
+        let found = scan(&file, 1, 7, Reach::Zeros(end), |_| ()).unwrap();
+        assert_eq!((found.end, found.not_given, found.damage.len()), (end, None, 0));
+    }
 }

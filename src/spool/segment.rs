@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::blank;
 use super::footer::Footer;
@@ -18,6 +19,8 @@ use crate::message::QueueId;
 
 /// How many segment files stay open for reading.
 const OPEN_FILES: usize = 64;
+/// How long nobody is told again that something in a segment cannot be read.
+const TELL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The spool's directory.
 pub(super) struct Dir {
@@ -35,14 +38,16 @@ impl Dir {
         self.handle.sync_all()
     }
 
-    /// The same, and its own name, and that of the folder it lies in: both may have been made just now. A folder that may not be
-    /// read was there before.
-    pub fn sync_with_parents(&self) -> io::Result<()> {
-        self.sync()?;
-        for parent in self.path.canonicalize()?.ancestors().skip(1).take(2) {
-            match File::open(parent) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-                opened => opened?.sync_all()?,
+    /// The same for its own name and that of the folder it lies in: both may have been made just now. A folder that may not be
+    /// read, or lies in a file system that is not written to, was there before. An error names the folder.
+    pub fn sync_parents(&self) -> Result<(), (PathBuf, io::Error)> {
+        let path = self.path.canonicalize().map_err(|error| (self.path.clone(), error))?;
+        for parent in path.ancestors().skip(1).take(2) {
+            match File::open(parent).and_then(|parent| parent.sync_all()) {
+                Err(error) if has_nothing_to_sync(&error) => {
+                    tracing::debug!(%error, path = %parent.display(), "a folder above the spool is not synced");
+                }
+                synced => synced.map_err(|error| (parent.to_owned(), error))?,
             }
         }
         Ok(())
@@ -51,6 +56,13 @@ impl Dir {
     pub fn handle(&self) -> &File {
         &self.handle
     }
+}
+
+/// Whether the sync of a folder says that there is nothing to be made durable. Some file systems (autofs, squashfs, 9p) say
+/// EINVAL.
+fn has_nothing_to_sync(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// A segment that is being filled.
@@ -141,14 +153,45 @@ struct Known {
     disk_len: u64,
     /// No write or sync failed in it: its file may become another segment.
     sound: bool,
-    /// What of it could not be read.
-    damaged: Vec<Range<u64>>,
+    /// The next start looks for more in it.
+    awaits_start: bool,
+    /// When it was last told that something in it cannot be read.
+    told: Option<Instant>,
     file: Option<Arc<File>>,
     reading: Arc<Reading>,
 }
 
+/// A segment as a start found it.
+pub(super) struct FoundSegment {
+    pub mark: u64,
+    pub disk_len: u64,
+    /// Its file may become another segment.
+    pub sound: bool,
+    /// What of it could not be read, at this start or before.
+    pub damaged: Vec<Range<u64>>,
+    /// The disk did not give something of it for the first time: the next start looks for it again.
+    pub awaits_start: bool,
+}
+
 /// Held by everyone who reads in a segment: while there is another holder than the table, its file stays whole.
-struct Reading;
+#[derive(Default)]
+struct Reading {
+    /// What of it could not be read.
+    damaged: Mutex<Vec<Range<u64>>>,
+}
+
+impl Reading {
+    fn damaged(&self) -> MutexGuard<'_, Vec<Range<u64>>> {
+        self.damaged.lock().expect("nothing panics while it holds the damage")
+    }
+
+    fn note_damage(&self, stretch: Range<u64>) {
+        let mut damaged = self.damaged();
+        if !damaged.contains(&stretch) {
+            damaged.push(stretch);
+        }
+    }
+}
 
 /// All segments, and the files of those read lately.
 pub(super) struct Segments {
@@ -168,7 +211,14 @@ struct Table {
 pub(super) struct Source {
     pub file: Arc<File>,
     pub mark: u64,
-    _reading: Arc<Reading>,
+    reading: Arc<Reading>,
+}
+
+impl Source {
+    /// Notes that a stretch of it cannot be read.
+    pub fn note_damage(&self, stretch: Range<u64>) {
+        self.reading.note_damage(stretch);
+    }
 }
 
 impl Segments {
@@ -182,13 +232,14 @@ impl Segments {
 
     /// A segment that is written by this process.
     pub fn add(&self, writing: &Writing, stage: Stage) {
-        let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::new(Reading));
+        let (file, reading) = (Some(Arc::clone(&writing.file)), Arc::default());
         let known = Known {
             mark: writing.mark,
             stage,
             disk_len: writing.limit,
             sound: true,
-            damaged: Vec::new(),
+            awaits_start: false,
+            told: None,
             file,
             reading,
         };
@@ -196,10 +247,16 @@ impl Segments {
     }
 
     /// A segment found at the start.
-    pub fn found(&self, number: u32, mark: u64, disk_len: u64, sound: bool, damaged: Vec<Range<u64>>) {
-        let reading = Arc::new(Reading);
-        let known = Known { mark, stage: Stage::Closed, disk_len, sound, damaged, file: None, reading };
+    pub fn found(&self, number: u32, found: FoundSegment) {
+        let FoundSegment { mark, disk_len, sound, damaged, awaits_start } = found;
+        let (stage, reading) = (Stage::Closed, Arc::new(Reading { damaged: Mutex::new(damaged) }));
+        let known = Known { mark, stage, disk_len, sound, awaits_start, told: None, file: None, reading };
         self.table().known.insert(number, known);
+    }
+
+    /// Whether the next start looks for more in a segment than this one found.
+    pub fn awaits_start(&self, number: u32) -> bool {
+        self.table().known.get(&number).is_some_and(|known| known.awaits_start)
     }
 
     /// Notes a change of stage.
@@ -211,16 +268,25 @@ impl Segments {
 
     /// Notes that a stretch of a segment cannot be read.
     pub fn note_damage(&self, number: u32, stretch: Range<u64>) {
-        if let Some(known) = self.table().known.get_mut(&number)
-            && !known.damaged.contains(&stretch)
-        {
-            known.damaged.push(stretch);
+        if let Some(known) = self.table().known.get(&number) {
+            known.reading.note_damage(stretch);
         }
+    }
+
+    /// Whether it was not told within the last hour that something in a segment cannot be read; it is now.
+    pub fn is_news(&self, number: u32) -> bool {
+        let mut table = self.table();
+        let Some(known) = table.known.get_mut(&number) else { return true };
+        let is_news = known.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN);
+        if is_news {
+            known.told = Some(Instant::now());
+        }
+        is_news
     }
 
     /// Whether something in a segment cannot be read.
     pub fn is_damaged(&self, number: u32) -> bool {
-        self.table().known.get(&number).is_some_and(|known| !known.damaged.is_empty())
+        self.table().known.get(&number).is_some_and(|known| !known.reading.damaged().is_empty())
     }
 
     /// Notes that a segment is never written to again; with its final length, or none where writing it failed.
@@ -241,14 +307,14 @@ impl Segments {
     pub fn source(&self, number: u32) -> io::Result<Option<Source>> {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return Ok(None) };
-        let (mark, _reading) = (known.mark, Arc::clone(&known.reading));
+        let (mark, reading) = (known.mark, Arc::clone(&known.reading));
         if let Some(file) = &known.file {
-            return Ok(Some(Source { file: Arc::clone(file), mark, _reading }));
+            return Ok(Some(Source { file: Arc::clone(file), mark, reading }));
         }
         let file = Arc::new(File::open(self.dir.join(frame::file_name(number, mark)))?);
         known.file = Some(Arc::clone(&file));
         table.remember_open(number);
-        Ok(Some(Source { file, mark, _reading }))
+        Ok(Some(Source { file, mark, reading }))
     }
 
     /// The oldest segment, its stage and its length.
@@ -269,7 +335,7 @@ impl Segments {
         table.open.retain(|open| *open != number);
         match table.known.remove(&number) {
             Some(known) if Arc::strong_count(&known.reading) > 1 => Afterlife::Read,
-            Some(Known { damaged, .. }) if !damaged.is_empty() => Afterlife::Damaged(damaged),
+            Some(known) if !known.reading.damaged().is_empty() => Afterlife::Damaged(known.reading.damaged().clone()),
             Some(Known { sound: true, .. }) => Afterlife::Sound,
             _ => Afterlife::Unsound,
         }
@@ -295,5 +361,19 @@ impl Table {
         {
             known.file = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_for_its_kind_was_there_before() {
+        let is_fine = |errno: Errno| has_nothing_to_sync(&errno.into());
+        assert!([Errno::INVAL, Errno::ROFS, Errno::ACCESS, Errno::PERM].map(is_fine).iter().all(|fine| *fine));
+        assert!(![Errno::IO, Errno::NOSPC, Errno::NOENT].map(is_fine).iter().any(|fine| *fine));
     }
 }

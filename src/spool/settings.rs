@@ -73,6 +73,11 @@ pub enum Notice {
         /// The message.
         id: QueueId,
     },
+    /// Something in a segment cannot be read, and nothing says that it is lost.
+    Unreadable {
+        /// What, where, the errno, and what becomes of it.
+        why: String,
+    },
     /// New mail is refused: too little space or too few inodes.
     Full {
         /// What there is too little of, and what to do about it.
@@ -113,6 +118,7 @@ impl fmt::Display for Notice {
                 f,
                 "a result of message {id} cannot be read: some recipients may have it already, so it is held; release or remove it"
             ),
+            Notice::Unreadable { why } => write!(f, "{why}"),
             Notice::Full { lack } => {
                 write!(f, "new mail is refused, because the spool has no room for it: {lack}")
             }
@@ -147,6 +153,8 @@ pub struct Counters {
     pub quarantined: Counter,
     /// 1 while new mail is refused for want of space.
     pub full: Gauge,
+    /// 1 while results cannot be written.
+    pub troubled: Gauge,
     /// 1 once no more work is taken until a restart: its disk failed time after time.
     pub stopped: Gauge,
     /// Records copied forward so that their segment could be given back.
@@ -166,6 +174,7 @@ impl Default for Counters {
             disk_bytes: Gauge::default(),
             quarantined: Counter::default(),
             full: Gauge::default(),
+            troubled: Gauge::default(),
             stopped: Gauge::default(),
             copied: Counter::default(),
         }
@@ -185,6 +194,8 @@ impl Counters {
         all.register_with_unit("disk", "Octets on disk", Unit::Bytes, self.disk_bytes.clone());
         all.register("quarantined", "Records set aside as unreadable", self.quarantined.clone());
         all.register("full", "1 while new mail is refused for want of space", self.full.clone());
+        let troubled = "1 while results cannot be written, and nothing is delivered";
+        all.register("troubled", troubled, self.troubled.clone());
         all.register("stopped", "1 once no mail is taken or delivered until a restart", self.stopped.clone());
         all.register("copied", "Records copied forward to give their segment back", self.copied.clone());
     }

@@ -132,18 +132,24 @@ impl Shared {
 
     /// Sets the health; returns what it was.
     pub fn set_health(&self, health: Health) -> Health {
+        self.settings.counters.troubled.set(health as i64);
         match self.health.swap(health as u8, Ordering::Relaxed) {
             0 => Health::Sound,
             _ => Health::Troubled,
         }
     }
 
+    /// Whether the last write failed and nothing was written since.
+    pub fn is_troubled(&self) -> bool {
+        self.health.load(Ordering::Relaxed) == Health::Troubled as u8
+    }
+
     /// Refuses while results cannot be recorded: sending on would only make duplicates.
     pub fn may_deliver(&self) -> Result<(), Error> {
         self.may_work()?;
-        match self.health.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            _ => Err(Error::Io {
+        match self.is_troubled() {
+            false => Ok(()),
+            true => Err(Error::Io {
                 what: "recording results in the spool".into(),
                 source: io::Error::other("the last write failed; it is being tried again"),
             }),

@@ -69,7 +69,10 @@ fn driver() {
 }
 
 async fn drive(dir: &Path, time: Duration) {
-    let Ok(spool) = Embedded::open(settings(dir)) else { return say("X cannot open") };
+    let spool = match Embedded::open(settings(dir)) {
+        Ok(spool) => spool,
+        Err(error) => return say(&format!("X {error}")),
+    };
     let until = Instant::now() + time;
     let base = Timestamp::now().as_millis() * 1_000_000;
     let mut tasks = Vec::new();

@@ -102,10 +102,31 @@ impl Rig {
 pub trait Deliver {
     /// Starts a queue on this spool.
     fn deliver(self, folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig;
+
+    /// The same, up to the moment before.
+    fn opened(
+        self,
+        folder: &Path,
+        directory: Directory,
+        patience: Patience,
+        bounces: Option<Arc<Route>>,
+    ) -> (Rig, queue::Waiting);
 }
 
 impl Deliver for Arc<Embedded> {
     fn deliver(self, folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig {
+        let (rig, waiting) = self.opened(folder, directory, patience, bounces);
+        waiting.deliver();
+        rig
+    }
+
+    fn opened(
+        self,
+        folder: &Path,
+        directory: Directory,
+        patience: Patience,
+        bounces: Option<Arc<Route>>,
+    ) -> (Rig, queue::Waiting) {
         let log = folder.join("events.jsonl");
         let settings =
             events::Settings { log: Some(log.clone()), state_dir: folder.to_owned(), ..events::Settings::default() };
@@ -137,8 +158,9 @@ impl Deliver for Arc<Embedded> {
             suspensions: folder.join("suspensions.json"),
             at_once: AT_ONCE,
         };
-        let queue = Queue::open(settings, parts).unwrap().deliver();
-        Rig { spool: self, queue, directory, standings, log, running, workers }
+        let waiting = Queue::open(settings, parts).unwrap();
+        let queue = waiting.queue().clone();
+        (Rig { spool: self, queue, directory, standings, log, running, workers }, waiting)
     }
 }
 

@@ -11,7 +11,7 @@ use postbud::route::{Cause, RouteControl, RouteId, RouteState};
 
 use crate::capture::Capture;
 use crate::drafts::lane;
-use crate::rig::{Rig, of_kind, own_server, with_login};
+use crate::rig::{Deliver, Rig, of_kind, own_server, with_login};
 
 const ROUTE: &str = "own-server.x";
 
@@ -99,6 +99,28 @@ async fn what_an_operator_suspended_stays_so_over_a_restart_with_another_login_u
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((cause(&rig), asked.load(Ordering::SeqCst)), (Some(Cause::Operator), 0));
     assert!(rig.queue.resume(&route).await.unwrap());
+    server.wait_for(1, Duration::from_secs(20));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_delivers_nothing_yet_knows_its_routes_and_does_what_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, asked) = server("right");
+    let directory = || own_server(with_login(ROUTE, server.address, "right"));
+    let id = RouteId::new(ROUTE);
+    let (rig, waiting) = Rig::stopped(folder.path()).opened(folder.path(), directory(), Patience::default(), None);
+    assert_eq!(rig.queue.list().len(), 1);
+    assert!(rig.queue.suspend(&id, "moving").await.unwrap());
+    rig.commit(lane("x"), 1).await;
+    waiting.deliver();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((cause(&rig), asked.load(Ordering::SeqCst)), (Some(Cause::Operator), 0));
+    rig.stop().await;
+    let (rig, waiting) = Rig::stopped(folder.path()).opened(folder.path(), directory(), Patience::default(), None);
+    assert_eq!(cause(&rig), Some(Cause::Operator), "by the last process");
+    assert!(rig.queue.resume(&id).await.unwrap());
+    waiting.deliver();
     server.wait_for(1, Duration::from_secs(20));
     rig.stop().await;
 }

@@ -71,23 +71,59 @@ fn what_ends_while_results_cannot_be_written_is_told() {
 }
 
 #[test]
-fn a_spool_that_has_given_up_is_neither_ready_nor_healthy() {
+fn a_spool_that_has_given_up_is_neither_ready_nor_healthy_and_ends_the_relay() {
+    let name = "a_spool_that_has_given_up_is_neither_ready_nor_healthy_and_ends_the_relay";
     let server = Capture::start();
     let (site, relay, mut client) = at_work(&server);
-    let Some(mut strace) = fail_syncs(&relay) else {
-        return skip("a_spool_that_has_given_up_is_neither_ready_nor_healthy", "strace cannot attach here");
-    };
+    // Its delivery is under way for a while.
+    assert!(send(&mut client, "taken").starts_with("250 "));
+    while !get(site.web, "/metrics").contains("postbud_attempts_total 1") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let Some(mut strace) = fail_syncs(&relay) else { return skip(name, "strace cannot attach here") };
     assert!(get(site.web, "/readyz").starts_with("HTTP/1.0 200"));
     for n in 0..3 {
+        // One connection each: a relay that is ending says good-bye to those who come back.
+        let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
         let refused = send(&mut client, &format!("n{n}"));
         assert!(refused.starts_with("451 "), "{refused}");
     }
-    strace.kill().unwrap();
-    strace.wait().unwrap();
     for page in ["/readyz", "/healthz"] {
         let answer = get(site.web, page);
         assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("until a restart"), "{answer}");
     }
     assert!(get(site.web, "/metrics").contains("postbud_spool_stopped 1"));
-    relay.kill();
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    let began = Instant::now();
+    assert_eq!(relay.wait(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(server.received().len(), 1, "what was under way ended");
+    // Started again on a sound disk it takes mail.
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    assert!(send(&mut client, "again").starts_with("250 "));
+    relay.stop();
+}
+
+#[test]
+fn while_nothing_can_be_written_the_relay_is_not_ready_and_finds_out_by_itself_when_it_can_be() {
+    let name = "while_nothing_can_be_written_the_relay_is_not_ready_and_finds_out_by_itself_when_it_can_be";
+    let server = Capture::start();
+    let (site, relay, mut client) = at_work(&server);
+    let Some(mut strace) = fail_syncs(&relay) else { return skip(name, "strace cannot attach here") };
+    assert!(send(&mut client, "refused").starts_with("451 "));
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    let answer = get(site.web, "/readyz");
+    assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("cannot be written for now"), "{answer}");
+    assert!(get(site.web, "/healthz").starts_with("HTTP/1.0 200"));
+    // No mail comes, as the relay is not ready.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !get(site.web, "/readyz").starts_with("HTTP/1.0 200") {
+        assert!(Instant::now() < patience, "{}", get(site.web, "/readyz"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(get(site.web, "/metrics").contains("postbud_spool_troubled 0"));
+    relay.stop();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::spool::{Draft, Embedded, Error, Filter, Lease, RecipientState, Settings, Settlement, Spool};
+use postbud::spool::{self, Draft, Embedded, Error, Filter, Lease, RecipientState, Settings, Settlement, Spool};
 use postbud::time::Timestamp;
 
 use crate::drafts::{content, draft, lane, soon};
@@ -182,6 +182,31 @@ async fn operators_hold_release_expedite_and_seize() {
     assert_eq!(spool.due(soon()).0, [lane("x"), lane("y")]);
     assert_eq!(spool.list(Filter::default(), 1).await.unwrap()[0].id, a);
     assert_eq!(spool.stats().lanes[&lane("y")].oldest, Some(b));
+}
+
+#[tokio::test]
+async fn what_is_made_due_at_once_was_not_kept_back_and_what_is_released_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let due_already = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
+    let before = spool.show(due_already).await.unwrap().0.due;
+    let _ = spool.commit(draft("y", &["a@b.dk"], 2, 100)).await.unwrap();
+    let lease = claim_all(&*spool, "y").await.pop().unwrap();
+    let (id, late) = (lease.record.id, soon() + Duration::from_secs(1000));
+    let later = settlement(&lease, RecipientState::Waiting { last_reply: None }, late);
+    spool.settle(lease, later).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(spool.expedite(Filter::default()).await.unwrap(), 2);
+    let due = |id| {
+        let shown = spool.show(id);
+        async { shown.await.unwrap().0.due }
+    };
+    assert_eq!(due(due_already).await, before, "the queue says what it has waited for since");
+    assert_eq!(spool::kept_back(due(id).await), Some(Duration::ZERO));
+    assert!(!spool::is_released(due(id).await));
+    spool.hold(Filter::one(id), "why".into()).await.unwrap();
+    spool.release(Filter::one(id)).await.unwrap();
+    assert!(spool::is_released(due(id).await));
 }
 
 #[tokio::test]

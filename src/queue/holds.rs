@@ -1,0 +1,87 @@
+//! Which holds an operator hears of one by one: the first of a customer's for a reason. The others of that hour are counted, and
+//! told together when it is over: a hundred thousand messages may be held for one reason within a minute. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::message::CustomerId;
+
+const TOLD_FOR: Duration = Duration::from_secs(3600);
+
+/// What was told lately. Time is counted by a clock that nobody sets.
+#[derive(Debug, Default)]
+pub(super) struct Holds(BTreeMap<(CustomerId, String), Told>);
+
+#[derive(Debug)]
+struct Told {
+    until: Duration,
+    /// Held since, and not told.
+    more: u64,
+}
+
+/// Messages that were held in an hour that is over, the one told at its beginning not counted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct More {
+    pub customer: CustomerId,
+    pub reason: String,
+    pub count: u64,
+}
+
+impl Holds {
+    /// Takes note of a message that is held. Gives whether it is to be told.
+    pub fn is_news(&mut self, customer: &CustomerId, reason: &str, now: Duration) -> bool {
+        match self.0.get_mut(&(customer.clone(), reason.to_owned())) {
+            Some(told) => {
+                told.more += 1;
+                false
+            }
+            None => {
+                let told = Told { until: now + TOLD_FOR, more: 0 };
+                self.0.insert((customer.clone(), reason.to_owned()), told);
+                true
+            }
+        }
+    }
+
+    /// What was held in the hours that are over. Where that was something, the next hour begins; else the next one held is news.
+    pub fn over(&mut self, now: Duration) -> Vec<More> {
+        let mut over = Vec::new();
+        self.0.retain(|(customer, reason), told| {
+            if told.until > now {
+                return true;
+            }
+            let count = std::mem::take(&mut told.more);
+            told.until = now + TOLD_FOR;
+            if count > 0 {
+                over.push(More { customer: customer.clone(), reason: reason.clone(), count });
+            }
+            count > 0
+        });
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_told_at_once_and_the_others_counted_by_the_hour() {
+        let (mut holds, x, y) = (Holds::default(), CustomerId::new("x"), CustomerId::new("y"));
+        let at = Duration::from_secs;
+        assert!(holds.is_news(&x, "expired", at(0)));
+        for second in 1..1000 {
+            assert!(!holds.is_news(&x, "expired", at(second)));
+        }
+        assert!(holds.is_news(&y, "expired", at(5)), "another customer's");
+        assert!(holds.is_news(&x, "unreadable", at(5)), "another reason");
+        assert_eq!(holds.over(at(3599)), []);
+        let more = More { customer: x.clone(), reason: "expired".into(), count: 999 };
+        assert_eq!(holds.over(at(3600)), [more]);
+        assert!(!holds.is_news(&x, "expired", at(3700)));
+        assert_eq!(holds.over(at(7200)).len(), 1);
+        assert_eq!(holds.over(at(10_800)), []);
+        assert!(holds.is_news(&x, "expired", at(10_801)));
+        assert!(holds.is_news(&y, "expired", at(10_801)));
+    }
+}
