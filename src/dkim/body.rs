@@ -95,9 +95,9 @@ struct Gathered {
     len: usize,
 }
 
-const GATHER: usize = 4096;
+const GATHER: usize = 1024;
 /// Pieces from this length on are hashed where they lie.
-const LONG: usize = 1024;
+const LONG: usize = 512;
 /// What is copied at once.
 const BLOCK: usize = 32;
 
