@@ -119,9 +119,6 @@ fn work(jobs: &Receiver<Order>, places: &Semaphore, sign: SignFn) {
             // Fails only when the caller has gone away meanwhile.
             let _ = answer.send(guarded(sign, job));
         }
-        // Whoever waits for this core goes first, and for one signature, not for as many as a thread's turn holds: a task that
-        // reads a socket or answers a client needs it for some 20 µs.
-        thread::yield_now();
     }
 }
 
