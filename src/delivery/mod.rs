@@ -18,6 +18,7 @@ mod connection;
 mod counters;
 mod dial;
 mod egress;
+mod job;
 mod oauth;
 pub mod outcome;
 mod pool;
@@ -45,8 +46,9 @@ pub use settings::{Egress, EgressPath, Settings, Timeouts};
 use body::{Body, Unreadable};
 use connection::Broken;
 use dial::{Failure, Trace};
+use job::Job;
 use pool::{Pool, retire};
-use transaction::{Ending, Job};
+use transaction::Ending;
 
 use crate::route::{Route, RouteId};
 use crate::spool::{Bytes, Record};

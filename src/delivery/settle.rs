@@ -6,8 +6,8 @@
 
 use super::classify::{Context, Phase, Taken, classify};
 use super::connection::Broken;
+use super::job::Job;
 use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-use super::transaction::Job;
 use crate::message::Recipient;
 use crate::smtp::{Domain, EnhancedCode, Reply};
 

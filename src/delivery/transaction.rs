@@ -7,53 +7,23 @@
 //! refuse.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::body::{Body, Unreadable};
+use super::body::Unreadable;
 use super::classify::Phase;
 use super::connection::{Broken, Connection};
+use super::job::Job;
 use super::outcome::{Outcome, Scope};
 use super::settings::Timeouts;
 use super::settle::{self, Flight};
-use super::tls::Fallback;
-use crate::message::{BodyKind, Envelope, Recipient, Ret};
-use crate::route::Route;
+use crate::message::{BodyKind, Recipient, Ret};
+use crate::smtp::Reply;
 use crate::smtp::dsn::orcpt_in_ascii;
 use crate::smtp::response::ResponseError;
-use crate::smtp::{Domain, Mailbox, Reply};
 
 /// Octets of commands in flight before replies are read: less than any socket buffer, so that neither side waits for the
 /// other to read (RFC 2920 §3.1).
 const FLIGHT: usize = 16 * 1024;
-
-/// What is to be sent to whom.
-pub struct Job<'a> {
-    /// Where to.
-    pub route: &'a Route,
-    /// The envelope.
-    pub envelope: &'a Envelope,
-    /// Which of its recipients.
-    pub recipients: &'a [usize],
-    /// The From domain.
-    pub from_domain: &'a Domain,
-    /// The message.
-    pub body: &'a Body<'a>,
-    /// The address that customers have allow-listed.
-    pub egress: IpAddr,
-    /// Each command waits for the answer to the one before, even where the server offers PIPELINING.
-    pub one_by_one: bool,
-    /// Why the connection has no TLS, where it was to have it.
-    pub fallback: Option<Fallback>,
-}
-
-impl Job<'_> {
-    /// Whether the message itself asks for SMTPUTF8 (RFC 6531 §3.4), whoever it is for.
-    fn needs_smtputf8(&self) -> bool {
-        let sender = self.envelope.reverse_path.mailbox();
-        sender.is_some_and(Mailbox::needs_smtputf8) || !self.body.header_is_ascii()
-    }
-}
 
 /// How a transaction ended.
 pub enum Ending {

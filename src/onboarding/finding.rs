@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
-use super::spf::proposal::Obstacle;
+use super::spf::obstacle::Obstacle;
 use super::spf::record::Fault;
 
 /// What is checked.

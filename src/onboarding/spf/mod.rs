@@ -6,6 +6,7 @@
 pub mod check;
 pub mod macros;
 pub mod merge;
+pub mod obstacle;
 pub mod proposal;
 pub mod record;
 pub mod walk;

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
-
 use super::is_spf;
 use super::merge::{Merged, Note, merge};
+use super::obstacle::Obstacle;
 use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customer::Via;
 use crate::onboarding::Settings;
@@ -20,40 +19,6 @@ pub struct Proposal {
     pub merged: Merged,
     /// Why receivers could not use it; where it stays as it is, only what the customer can mend.
     pub obstacles: Vec<Obstacle>,
-}
-
-/// Why receivers could not use a record once it is published: something that is in it today and that nobody but the customer can
-/// take out. It comes first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
-pub enum Obstacle {
-    /// More than ten lookups.
-    Lookups {
-        /// How many.
-        count: u32,
-    },
-    /// More than two names without an address.
-    Voids {
-        /// How many.
-        count: u32,
-    },
-    /// An `mx` with more than ten exchanges.
-    Exchanges {
-        /// Whose.
-        domain: String,
-    },
-    /// An included record, or one that is redirected to, cannot be used.
-    Included {
-        /// Which.
-        domain: String,
-        /// `none`, `several`, `syntax` or `loop`.
-        fault: &'static str,
-    },
-    /// What we tell customers to include does not let us send.
-    Ours {
-        /// Which.
-        include: String,
-    },
 }
 
 /// The record to publish, built on what `check` found; `None` where DNS did not answer. A record that works is left as it is.

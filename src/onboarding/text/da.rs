@@ -10,7 +10,7 @@ use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity}
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
-use crate::onboarding::spf::proposal::Obstacle;
+use crate::onboarding::spf::obstacle::Obstacle;
 use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {

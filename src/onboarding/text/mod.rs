@@ -13,7 +13,7 @@ use super::finding::{Finding, Item, Need};
 use super::records::Table;
 use super::rotation::{Role, Step};
 use super::spf::merge::Note;
-use super::spf::proposal::Obstacle;
+use super::spf::obstacle::Obstacle;
 use super::state::{Change, ChangeKind};
 use super::{Outcome, Settings};
 use crate::smtp::Domain;

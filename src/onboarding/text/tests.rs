@@ -2,7 +2,7 @@ use super::*;
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::finding::{DkimFlaw, NoKey, Provider};
 use crate::onboarding::rotation::Shown;
-use crate::onboarding::spf::proposal::Obstacle;
+use crate::onboarding::spf::obstacle::Obstacle;
 
 const ROLES: [Role; 3] = [Role::Incoming, Role::Outgoing, Role::Revoked];
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
