@@ -99,9 +99,13 @@ impl Rig {
 }
 
 /// What can be delivered from.
-pub trait Deliver {
+pub trait Deliver: Sized {
     /// Starts a queue on this spool.
-    fn deliver(self, folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig;
+    fn deliver(self, folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig {
+        let (rig, waiting) = self.opened(folder, directory, patience, bounces);
+        waiting.deliver();
+        rig
+    }
 
     /// The same, up to the moment before.
     fn opened(
@@ -114,12 +118,6 @@ pub trait Deliver {
 }
 
 impl Deliver for Arc<Embedded> {
-    fn deliver(self, folder: &Path, directory: Directory, patience: Patience, bounces: Option<Arc<Route>>) -> Rig {
-        let (rig, waiting) = self.opened(folder, directory, patience, bounces);
-        waiting.deliver();
-        rig
-    }
-
     fn opened(
         self,
         folder: &Path,
