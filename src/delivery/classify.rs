@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::advice::advice;
 use super::outcome::{Scope, Trouble, Verdict};
 use super::signal::Signal;
-pub use super::signal::{Context, Phase, Taken};
+pub use super::signal::{Context, Phase, Taken, is_internal};
 use crate::route::Cause;
 use crate::smtp::Reply;
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::addresses::Failed;
-use super::classify::{Context, Phase, Taken, classify};
+use super::classify::{Context, Phase, classify};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
 use super::egress::{self, ConnectError, Way};
@@ -459,14 +459,7 @@ impl<T: TokenSource> Dialler<'_, T> {
     }
 
     fn refused(&self, connection: &Connection, phase: Phase, reply: &Reply) -> Failure {
-        let context = Context {
-            kind: self.route.kind,
-            internal: false,
-            egress: self.settings.egress.address,
-            login: self.route.login.as_ref(),
-            fallback: connection.fallback.as_ref(),
-            taken: Taken::Nobody,
-        };
+        let context = Context::of(self.route, self.settings.egress.address, connection.fallback.as_ref());
         let class = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());
         let trouble =

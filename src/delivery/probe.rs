@@ -164,7 +164,7 @@ impl Delivery {
                 }
                 answer => {
                     let advice =
-                        answer.as_ref().ok().and_then(|reply| self.advice((route, connection), step, reply, from, to));
+                        answer.as_ref().ok().and_then(|reply| self.advice(route, connection, step, reply, from, to));
                     report.add(step, Finding::Failed, begun.elapsed(), told(&line, &answer), advice);
                     return false;
                 }
@@ -175,29 +175,19 @@ impl Delivery {
 
     fn advice(
         &self,
-        (route, connection): (&Route, &Connection),
+        route: &Route,
+        connection: &Connection,
         step: &str,
         reply: &Reply,
         from: &Mailbox,
         to: &Mailbox,
     ) -> Option<String> {
-        use super::classify::{Context, Phase, Taken, classify};
-        let internal = from.domain().zip(to.domain()).is_some_and(|(a, b)| a.is_within(b) || b.is_within(a));
+        use super::classify::{Context, Phase, classify, is_internal};
+        let internal = from.domain().zip(to.domain()).is_some_and(|(from, to)| is_internal(from, to));
         let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
         let egress = self.shared.settings.egress.address;
-        classify(
-            phase,
-            reply,
-            &Context {
-                kind: route.kind,
-                internal,
-                egress,
-                login: route.login.as_ref(),
-                fallback: connection.fallback.as_ref(),
-                taken: Taken::Nobody,
-            },
-        )
-        .advice
+        let context = Context { internal, ..Context::of(route, egress, connection.fallback.as_ref()) };
+        classify(phase, reply, &context).advice
     }
 
     /// Whether the server takes mail for a stranger without a login. From here one sees only what it does for our address:

@@ -4,12 +4,11 @@
 //! nobody is refused by one that may have been for somebody else; where nothing sensible answers the final dot, the outcome
 //! is unknown.
 
-use super::classify::{Context, Phase, Taken, classify};
+use super::classify::{Context, Phase, Taken, classify, is_internal};
 use super::connection::Broken;
 use super::job::Job;
 use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-use crate::message::Recipient;
-use crate::smtp::{Domain, EnhancedCode, Reply};
+use crate::smtp::{EnhancedCode, Reply};
 
 /// What the flight brought.
 #[derive(Default)]
@@ -65,7 +64,7 @@ pub fn before_content(job: &Job<'_>, flight: Flight) -> Outcome {
 
 /// `goes_on`: those for whom there was no room in this transaction go in the next one, at once.
 fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, goes_on: bool) {
-    let internal = |index: &usize| is_internal(job.from_domain, &job.envelope.recipients[*index]);
+    let internal = |index: &usize| stays_internal(job, *index);
     let taken = match flight.accepted.as_slice() {
         [] => Taken::Nobody,
         accepted if accepted.iter().all(internal) => Taken::Internal,
@@ -194,14 +193,8 @@ fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: 
 
 /// Adds a recipient's outcome, and what it says of the route.
 fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, taken: Taken) {
-    let context = Context {
-        kind: job.route.kind,
-        internal: is_internal(job.from_domain, &job.envelope.recipients[index]),
-        egress: job.egress,
-        login: job.route.login.as_ref(),
-        fallback: job.fallback.as_ref(),
-        taken,
-    };
+    let internal = stays_internal(job, index);
+    let context = Context { internal, taken, ..Context::of(job.route, job.egress, job.fallback.as_ref()) };
     let class = classify(phase, reply, &context);
     outcome.recipients.push(RecipientOutcome {
         index,
@@ -216,8 +209,8 @@ fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply
     }
 }
 
-fn is_internal(from: &Domain, recipient: &Recipient) -> bool {
-    recipient.address.domain().is_some_and(|to| to.is_within(from) || from.is_within(to))
+fn stays_internal(job: &Job<'_>, index: usize) -> bool {
+    job.envelope.recipients[index].address.domain().is_some_and(|to| is_internal(job.from_domain, to))
 }
 
 /// Keeps the graver of two troubles.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::tls::Fallback;
-use crate::route::{Login, RouteKind};
-use crate::smtp::{EnhancedCode, Reply};
+use crate::route::{Login, Route, RouteKind};
+use crate::smtp::{Domain, EnhancedCode, Reply};
 
 /// Where in the session a reply was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,19 @@ pub struct Context<'a> {
     pub fallback: Option<&'a Fallback>,
     /// Whom else it took in this transaction.
     pub taken: Taken,
+}
+
+impl<'a> Context<'a> {
+    /// Of a reply that concerns no recipient, or the first one.
+    pub fn of(route: &'a Route, egress: IpAddr, fallback: Option<&'a Fallback>) -> Self {
+        let (kind, login) = (route.kind, route.login.as_ref());
+        Context { kind, internal: false, egress, login, fallback, taken: Taken::Nobody }
+    }
+}
+
+/// Whether mail between two domains stays with one customer.
+pub fn is_internal(from: &Domain, to: &Domain) -> bool {
+    to.is_within(from) || from.is_within(to)
 }
 
 /// The recipients of the same message that a server took.

@@ -20,7 +20,7 @@ pub(super) struct Guard {
 impl Guard {
     /// Refuses while there is too little room.
     pub fn admit(&self, settings: &Settings) -> Result<(), Error> {
-        if self.full.load(Ordering::Relaxed) { Err(self.error(settings)) } else { Ok(()) }
+        if self.is_full() { Err(self.error(settings)) } else { Ok(()) }
     }
 
     /// What the client's 452 is made of.
