@@ -16,6 +16,7 @@ use super::egress::{self, ConnectError, Way};
 use super::outcome::Trouble;
 use super::sasl::{Exchange, Mechanism};
 use super::settings::Settings;
+use super::step::Step;
 use super::tls::{Fallback, TlsClient, TlsError};
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
@@ -23,13 +24,12 @@ use crate::smtp::{Extensions, Reply};
 
 /// Addresses of a host that are tried for one connection. Others have their turn at the next one.
 const MOST_ADDRESSES: usize = 8;
-const CONNECT: &str = "connect";
 
 /// Why there is no connection to send over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The step that failed, for counters and the probe.
-    pub step: &'static str,
+    pub step: Step,
     /// What was heard, or what broke.
     pub reason: String,
     /// What it means for the route.
@@ -39,14 +39,14 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn back_off(step: &'static str, reason: impl Into<String>, advice: Option<&str>) -> Self {
+    fn back_off(step: Step, reason: impl Into<String>, advice: Option<&str>) -> Self {
         let reason = reason.into();
         let advice = advice.map(str::to_owned);
         let trouble = Trouble::BackOff { reason: reason.clone(), at_least: None, advice };
         Failure { step, reason, trouble, everywhere: false }
     }
 
-    fn wrong_address(step: &'static str, reason: impl Into<String>, advice: impl Into<String>) -> Self {
+    fn wrong_address(step: Step, reason: impl Into<String>, advice: impl Into<String>) -> Self {
         let reason = reason.into();
         let trouble = Trouble::Suspend { cause: Cause::Address, reason: reason.clone(), advice: advice.into() };
         Failure { step, reason, trouble, everywhere: true }
@@ -61,7 +61,7 @@ impl Failure {
     /// One for all of a host's addresses: what a server said tells more than that another one was not there.
     fn of_all(mut failures: Vec<Failure>, host: &str) -> Self {
         let tried = failures.len();
-        let telling = failures.iter().position(|failure| failure.step != CONNECT).unwrap_or(0);
+        let telling = failures.iter().position(|failure| failure.step != Step::Connect).unwrap_or(0);
         let mut failure = failures.swap_remove(telling);
         if tried > 1 {
             let others = format!("; {tried} addresses of {host} were tried, and none was of use");
@@ -83,11 +83,11 @@ pub trait TokenSource: Sync {
     fn token(&self, refused: bool) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
-/// One step, for the probe.
+/// A step that was taken, for the probe.
 #[derive(Clone, Debug)]
-pub struct Step {
-    /// Which.
-    pub name: &'static str,
+pub struct Taken {
+    /// The step.
+    pub step: Step,
     /// How long it took.
     pub took: Duration,
     /// What was found.
@@ -102,7 +102,7 @@ const IN_CLEAR: &str = "mail goes in clear meanwhile: find out what keeps TLS fr
 
 /// Keeps steps where somebody wants them; costs nothing where nobody does.
 #[derive(Default)]
-pub struct Trace(Option<Vec<Step>>);
+pub struct Trace(Option<Vec<Taken>>);
 
 impl Trace {
     /// Keeps every step.
@@ -111,14 +111,14 @@ impl Trace {
     }
 
     /// The steps so far.
-    pub fn steps(self) -> Vec<Step> {
+    pub fn steps(self) -> Vec<Taken> {
         self.0.unwrap_or_default()
     }
 
     /// A step that began at `begun` is done.
-    pub fn done(&mut self, name: &'static str, begun: Instant, found: impl FnOnce() -> String) {
+    pub fn done(&mut self, step: Step, begun: Instant, found: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.0 {
-            steps.push(Step { name, took: begun.elapsed(), found: found(), advice: None });
+            steps.push(Taken { step, took: begun.elapsed(), found: found(), advice: None });
         }
     }
 
@@ -126,9 +126,9 @@ impl Trace {
     fn failed(&mut self, failure: &Failure, begun: Instant, before: usize, advice: &str) {
         if let Some(steps) = &mut self.0 {
             let done: Duration = steps[before..].iter().map(|step| step.took).sum();
-            let (name, found) = (failure.step, failure.reason.clone());
+            let (step, found) = (failure.step, failure.reason.clone());
             let took = begun.elapsed().saturating_sub(done);
-            steps.push(Step { name, took, found, advice: Some(advice.to_owned()) });
+            steps.push(Taken { step, took, found, advice: Some(advice.to_owned()) });
         }
     }
 
@@ -195,7 +195,7 @@ impl<T: TokenSource> Dialler<'_, T> {
 
     /// Counts a connection that was tried.
     fn counted(&self, dialled: Result<Connection, Failure>) -> Result<Connection, Failure> {
-        let result = dialled.as_ref().map_or_else(|failure| failure.step, |_| "established");
+        let result = dialled.as_ref().map_or_else(|failure| failure.step.as_str(), |_| "established");
         let labels = ConnectionLabels { route: self.route.id.as_str().to_owned(), result };
         self.counters.connections.get_or_create(&labels).inc();
         if let Ok(connection) = &dialled {
@@ -231,7 +231,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         let target = (self.route.host.as_str(), self.route.port);
         let (stream, peer) =
             egress::connect(way, target, self.settings.timeouts.connect).await.map_err(|error| unreachable(&error))?;
-        trace.done(CONNECT, begun, || {
+        trace.done(Step::Connect, begun, || {
             let from = stream.local_addr().map_or_else(|_| "?".to_owned(), |address| address.ip().to_string());
             format!("{peer} from {from}")
         });
@@ -471,5 +471,5 @@ impl<T: TokenSource> Dialler<'_, T> {
 
 fn unreachable(error: &ConnectError) -> Failure {
     let everywhere = matches!(error, ConnectError::EgressLost { .. });
-    Failure { everywhere, ..Failure::back_off(CONNECT, error.to_string(), error.advice()) }
+    Failure { everywhere, ..Failure::back_off(Step::Connect, error.to_string(), error.advice()) }
 }

@@ -27,6 +27,7 @@ mod sasl;
 pub mod settings;
 mod settle;
 mod signal;
+mod step;
 mod tls;
 mod transaction;
 mod verifier;
@@ -42,6 +43,7 @@ pub use counters::Counters;
 pub use outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 pub use probe::{Finding, ProbeReport, ProbeStep};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};
+pub use step::Step;
 
 use body::{Body, Unreadable};
 use connection::Broken;

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::dial::{Failure, TokenSource};
 use super::outcome::Trouble;
 use super::settings::{EgressPath, Settings};
+use super::step::Step;
 use crate::route::{Cause, LoginSecret, Route};
 
 /// Tokens are renewed this long before they expire, so that none expires between here and the server.
@@ -20,7 +21,6 @@ const MARGIN: Duration = Duration::from_secs(300);
 const USUAL_LIFETIME: u64 = 3600;
 /// No token is kept for longer, whatever the endpoint says of it.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
-const STEP: &str = "token";
 
 /// One route's token.
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl RouteTokens<'_> {
             let reason = format!("the token endpoint refused: {status} {} {}", denied.error, denied.error_description);
             let reason = reason.trim_end().replace(|c: char| c.is_control(), " ");
             return Err(Failure {
-                step: STEP,
+                step: Step::Token,
                 reason: reason.clone(),
                 trouble: Trouble::Suspend {
                     cause: Cause::Login,
@@ -167,7 +167,7 @@ fn client(settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
 
 fn later(reason: String) -> Failure {
     Failure {
-        step: STEP,
+        step: Step::Token,
         trouble: Trouble::BackOff {
             reason: reason.clone(),
             at_least: None,

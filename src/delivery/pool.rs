@@ -13,6 +13,7 @@ use super::dial::{Dialler, Failure, Trace};
 use super::oauth::{RouteTokens, Tokens};
 use super::outcome::Trouble;
 use super::settings::Settings;
+use super::step::Step;
 use super::tls::{PolicyError, TlsClient};
 use crate::route::Route;
 
@@ -120,7 +121,7 @@ impl Pool {
         trace: &mut Trace,
     ) -> Result<Connection, Failure> {
         let tls = self.tls().await.as_ref().map_err(|error| Failure {
-            step: "policy",
+            step: Step::Policy,
             reason: error.to_string(),
             trouble: Trouble::BackOff {
                 reason: error.to_string(),

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::classify::{Context, Phase, classify, is_internal};
 use super::connection::{Broken, Connection};
 use super::dial::{Failure, Trace};
 use super::pool::Pool;
+use super::step::Step;
 use super::verifier::{describe, fingerprint, hex};
 use super::{Delivery, Timeouts, egress};
 use crate::route::{Route, TlsMode};
@@ -30,9 +32,8 @@ pub enum Finding {
 /// One step.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProbeStep {
-    /// `resolve`, `connect`, `greeting`, `hello`, `tls`, `certificate`, `login`, `MAIL`, `RCPT`, `RSET`, `open relay`; where
-    /// they fail, `policy` (the files that the route's TLS names) and `token` (the login's, from its provider).
-    pub step: String,
+    /// What was tried.
+    pub step: Step,
     /// How it went.
     pub finding: Finding,
     /// How long it took, in milliseconds.
@@ -89,10 +90,10 @@ impl ProbeReport {
         }
     }
 
-    fn add(&mut self, step: &str, finding: Finding, took: Duration, found: impl Into<String>, advice: Option<String>) {
+    fn add(&mut self, step: Step, finding: Finding, took: Duration, found: impl Into<String>, advice: Option<String>) {
         self.verdict = self.verdict.max(finding);
         let took_ms = (took.as_secs_f64() * 1e4).round() / 10.0;
-        self.steps.push(ProbeStep { step: step.to_owned(), finding, took_ms, found: found.into(), advice });
+        self.steps.push(ProbeStep { step, finding, took_ms, found: found.into(), advice });
     }
 
     fn add_failure(&mut self, failure: &Failure, took: Duration) {
@@ -109,10 +110,10 @@ impl Delivery {
         let mut report = ProbeReport::new(route);
         let begun = Instant::now();
         match egress::resolve_for_people(settings, &route.host, route.port).await {
-            Ok(found) => report.add("resolve", Finding::Ok, begun.elapsed(), found, None),
+            Ok(found) => report.add(Step::Resolve, Finding::Ok, begun.elapsed(), found, None),
             Err(error) => {
                 let advice = error.advice().map(str::to_owned);
-                report.add("resolve", Finding::Failed, begun.elapsed(), error.to_string(), advice);
+                report.add(Step::Resolve, Finding::Failed, begun.elapsed(), error.to_string(), advice);
                 return report;
             }
         }
@@ -124,7 +125,7 @@ impl Delivery {
         let took = steps.iter().map(|step| step.took).sum();
         for step in steps {
             let finding = if step.advice.is_some() { Finding::Warning } else { Finding::Ok };
-            report.add(step.name, finding, step.took, step.found, step.advice);
+            report.add(step.step, finding, step.took, step.found, step.advice);
         }
         let mut connection = match dialled {
             Ok(connection) => connection,
@@ -152,9 +153,9 @@ impl Delivery {
     ) -> bool {
         let Timeouts { mail, rcpt, .. } = self.shared.settings.timeouts;
         let dialogue = [
-            ("MAIL", format!("MAIL FROM:<{from}>"), mail),
-            ("RCPT", format!("RCPT TO:<{to}>"), rcpt),
-            ("RSET", "RSET".to_owned(), mail),
+            (Step::Mail, format!("MAIL FROM:<{from}>"), mail),
+            (Step::Rcpt, format!("RCPT TO:<{to}>"), rcpt),
+            (Step::Rset, "RSET".to_owned(), mail),
         ];
         for (step, line, limit) in dialogue {
             let begun = Instant::now();
@@ -177,14 +178,18 @@ impl Delivery {
         &self,
         route: &Route,
         connection: &Connection,
-        step: &str,
+        step: Step,
         reply: &Reply,
         from: &Mailbox,
         to: &Mailbox,
     ) -> Option<String> {
-        use super::classify::{Context, Phase, classify, is_internal};
         let internal = from.domain().zip(to.domain()).is_some_and(|(from, to)| is_internal(from, to));
-        let phase = if step == "MAIL" { Phase::Mail } else { Phase::Rcpt };
+        // A server that refuses RSET says nothing about the recipient, and no phase of a delivery ends with it.
+        let phase = match step {
+            Step::Mail => Phase::Mail,
+            Step::Rcpt => Phase::Rcpt,
+            _ => return None,
+        };
         let egress = self.shared.settings.egress.address;
         let context = Context { internal, ..Context::of(route, egress, connection.fallback.as_ref()) };
         classify(phase, reply, &context).advice
@@ -201,7 +206,7 @@ impl Delivery {
         let begun = Instant::now();
         if route.login.is_none() {
             report.add(
-                "open relay",
+                Step::OpenRelay,
                 Finding::Warning,
                 begun.elapsed(),
                 "the server takes mail to others from us without a login",
@@ -221,7 +226,7 @@ impl Delivery {
         connection.quit(settings.timeouts.quit).await;
         if taken {
             report.add(
-                "open relay",
+                Step::OpenRelay,
                 Finding::Warning,
                 begun.elapsed(),
                 "the server takes mail to others even without a login",
@@ -231,7 +236,7 @@ impl Delivery {
             );
         } else {
             report.add(
-                "open relay",
+                Step::OpenRelay,
                 Finding::Ok,
                 begun.elapsed(),
                 "without a login the server refuses mail to others",
@@ -254,12 +259,12 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
                 ),
                 None => format!("cannot be read; SHA-256 {pin}"),
             };
-            report.add("certificate", Finding::Ok, Duration::ZERO, found, None);
+            report.add(Step::Certificate, Finding::Ok, Duration::ZERO, found, None);
         }
         // Said of the handshake that failed.
         None if connection.fallback.is_some() => {}
         None => report.add(
-            "tls",
+            Step::Tls,
             Finding::Warning,
             Duration::ZERO,
             "the connection is not encrypted",
@@ -272,7 +277,7 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
     let trusts_anyone = connection.tls.is_some() && route.tls.mode == TlsMode::Opportunistic;
     if trusts_anyone && route.login.as_ref().is_some_and(|login| !login.allow_plaintext) {
         report.add(
-            "login",
+            Step::Login,
             Finding::Warning,
             Duration::ZERO,
             "the password goes to whoever answers: opportunistic TLS takes any certificate",
@@ -284,7 +289,7 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
     }
     if route.login.is_none() && connection.extensions.auth.offered {
         let found = "the server offers a login, which this route does not use";
-        report.add("login", Finding::Ok, Duration::ZERO, found, None);
+        report.add(Step::Login, Finding::Ok, Duration::ZERO, found, None);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::step::Step;
 use super::tls::Fallback;
 use crate::route::{Login, Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Reply};
@@ -42,13 +43,17 @@ impl Phase {
         }
     }
 
-    /// As the probe and the counters name the step, whether it went well or not.
-    pub fn step(self) -> &'static str {
+    /// The step that the probe and the counters name, whether it went well or not.
+    pub fn step(self) -> Step {
         match self {
-            Phase::Hello => "hello",
-            Phase::StartTls => "tls",
-            Phase::Login => "login",
-            Phase::Greeting | Phase::Mail | Phase::Rcpt | Phase::Data | Phase::End => self.as_str(),
+            Phase::Greeting => Step::Greeting,
+            Phase::Hello => Step::Hello,
+            Phase::StartTls => Step::Tls,
+            Phase::Login => Step::Login,
+            Phase::Mail => Step::Mail,
+            Phase::Rcpt => Step::Rcpt,
+            Phase::Data => Step::Data,
+            Phase::End => Step::End,
         }
     }
 }

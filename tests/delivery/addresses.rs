@@ -151,7 +151,7 @@ async fn the_probe_warns_of_an_address_that_fails() {
     let mailbox = |text| Mailbox::parse(text).unwrap();
     let report = pair.delivery.probe(&Arc::new(pair.route.clone()), &mailbox("a@test.dk"), &mailbox("b@test.dk")).await;
     let warning = report.steps.iter().find(|step| step.finding == Finding::Warning).expect("a warning");
-    assert_eq!(warning.step, "greeting", "{report}");
+    assert_eq!(warning.step.as_str(), "greeting", "{report}");
     assert!(warning.found.contains("554 5.7.1 no service here"), "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("next address")), "{report}");
     assert_eq!(report.verdict, Finding::Warning, "{report}");

@@ -30,7 +30,7 @@ async fn commands_have_the_time_that_a_delivery_gives_them() {
     settings.timeouts.handshake = Duration::from_millis(300);
     settings.timeouts.mail = Duration::from_secs(10);
     let report = probe(&Delivery::new(settings).unwrap(), route(server.address)).await;
-    assert!(report.steps.iter().any(|step| step.step == "MAIL" && step.finding == Finding::Ok), "{report}");
+    assert!(report.steps.iter().any(|step| step.step.as_str() == "MAIL" && step.finding == Finding::Ok), "{report}");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_login_over_tls_that_trusts_anyone_is_a_warning() {
     let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
     let report = probe(&delivery(), Route { tls, login: login("webcrm", "secret"), ..route(server.address) }).await;
     let warning = report.steps.iter().find(|step| step.finding == Finding::Warning).expect("a warning");
-    assert_eq!(warning.step, "login", "{report}");
+    assert_eq!(warning.step.as_str(), "login", "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("tls = \"required\"")), "{report}");
 }
 

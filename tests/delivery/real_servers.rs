@@ -179,7 +179,7 @@ async fn the_probe_walks_every_step_and_sends_nothing() {
     let wrong = delivery.probe(&Arc::new(route_to(&postfix, TlsMode::Required, login("x", "wrong"))), &from, &to).await;
     assert_eq!(wrong.verdict, Finding::Failed);
     let last = wrong.steps.last().unwrap();
-    assert_eq!(last.step, "login", "{wrong}");
+    assert_eq!(last.step.as_str(), "login", "{wrong}");
     assert!(last.advice.as_deref().unwrap().contains("username and password"), "{wrong}");
     assert!(postfix.mails().is_empty(), "nothing was sent");
 }

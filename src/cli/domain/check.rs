@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::{Desk, Language};
 use crate::cli::{ConfigFile, block_on};
 use crate::customer::{Customer, Via};
-use crate::delivery::{self, Delivery};
+use crate::delivery::{self, Delivery, Step};
 use crate::message::CustomerId;
 use crate::onboarding::{Outcome, Report, Store, report};
 use crate::smtp::Mailbox;
@@ -113,7 +113,8 @@ async fn probe(desk: &Desk, customers: &[Arc<Customer>], reports: &mut [Report])
         report.probed(match failed {
             Some(step) => Err((format!("{}: {}", step.step, step.found), step.advice.clone().unwrap_or_default())),
             None => {
-                let told = probed.steps.iter().filter(|step| matches!(&*step.step, "connect" | "tls" | "login"));
+                let told =
+                    probed.steps.iter().filter(|step| matches!(step.step, Step::Connect | Step::Tls | Step::Login));
                 Ok(told.map(|step| step.found.as_str()).collect::<Vec<_>>().join("; "))
             }
         });
