@@ -11,8 +11,8 @@ use serde::Serialize;
 pub struct Mistake {
     /// The file, as the operator named it.
     pub file: PathBuf,
-    /// The line, counted from 1; 0 where the file as a whole is meant.
-    pub line: usize,
+    /// The line, counted from 1; `None` where the file as a whole is meant.
+    pub line: Option<usize>,
     /// The key with its tables, `route.port`; empty where the file as a whole is meant.
     pub key: String,
     /// What is wrong and what would be right.
@@ -23,8 +23,8 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
-        if self.line > 0 {
-            write!(f, ":{}", self.line)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
         }
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
@@ -60,16 +60,16 @@ pub(super) struct Contents {
 }
 
 impl Notes {
-    pub(super) fn mistake(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
-        self.0.borrow_mut().mistakes.push(Mistake { file: file.to_owned(), line, key, what: what.into() });
+    pub(super) fn mistake(&self, file: &Path, line: impl Into<Option<usize>>, key: String, what: impl Into<String>) {
+        self.0.borrow_mut().mistakes.push(Mistake { file: file.to_owned(), line: line.into(), key, what: what.into() });
     }
 
-    pub(super) fn broken(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
-        self.0.borrow_mut().broken.push(Mistake { file: file.to_owned(), line, key, what: what.into() });
+    pub(super) fn broken(&self, file: &Path, line: impl Into<Option<usize>>, key: String, what: impl Into<String>) {
+        self.0.borrow_mut().broken.push(Mistake { file: file.to_owned(), line: line.into(), key, what: what.into() });
     }
 
-    pub(super) fn warning(&self, file: &Path, line: usize, key: String, what: impl Into<String>) {
-        self.0.borrow_mut().warnings.push(Mistake { file: file.to_owned(), line, key, what: what.into() });
+    pub(super) fn warning(&self, file: &Path, line: impl Into<Option<usize>>, key: String, what: impl Into<String>) {
+        self.0.borrow_mut().warnings.push(Mistake { file: file.to_owned(), line: line.into(), key, what: what.into() });
     }
 
     pub(super) fn contents(&self, file: &Path, key: String, octets: &[u8]) {

@@ -33,10 +33,10 @@ pub use mistake::{Mistake, Remarks};
 pub use change::Keys;
 
 use crate::customer::{BulkPolicy, Directory};
-use crate::queue;
 use crate::server::Settings;
 use crate::smtp::Domain;
 use crate::submission::{ListenerAuth, Submitters};
+use crate::{dkim, queue};
 use mistake::Notes;
 use reader::{File, Table};
 
@@ -86,7 +86,10 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let hostname: Option<Domain> = root.require("hostname", "\"out.webcrm.com\"");
     let state_dir = server::state_dir(root);
-    let signer_threads = root.number("signer_threads", 0..=1024, 0);
+    let signer_threads = match root.number("signer_threads", 0..=1024, 0) {
+        0 => dkim::one_a_core(),
+        threads => threads,
+    };
     let shutdown_grace = root.or("shutdown_grace", Duration::from_secs(30));
     let bounce_mail = customer::bounces(root).unwrap_or(false);
 
@@ -180,7 +183,7 @@ fn read_customers(root: &Table<'_>, defaults: &customer::Defaults<'_>, notes: &N
     for path in &paths {
         let end = path.extension().unwrap_or_default();
         if end != "toml" && end.eq_ignore_ascii_case("toml") {
-            notes.warning(path, 0, String::new(), "is left alone: a customer's file ends in .toml, in lower case");
+            notes.warning(path, None, String::new(), "is left alone: a customer's file ends in .toml, in lower case");
         }
     }
     let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
@@ -193,7 +196,7 @@ fn read_customers(root: &Table<'_>, defaults: &customer::Defaults<'_>, notes: &N
         let Some(id) = customer::id(&path) else {
             let what =
                 "a customer's file is named after its id, in lower case letters, digits and hyphens, like test-as.toml";
-            notes.mistake(&path, 0, String::new(), what);
+            notes.mistake(&path, None, String::new(), what);
             continue;
         };
         let Some(file) = File::read(&path, notes) else { continue };

@@ -27,7 +27,7 @@ impl File {
     /// Reads it; `None`, noted, where that fails.
     pub(super) fn read(path: &Path, notes: &Notes) -> Option<File> {
         if let Err(what) = files::is_plain(path) {
-            notes.mistake(path, 0, String::new(), what);
+            notes.mistake(path, None, String::new(), what);
             return None;
         }
         match std::fs::read(path).map(String::from_utf8) {
@@ -37,7 +37,7 @@ impl File {
                 let line = error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count() + 1;
                 notes.mistake(path, line, String::new(), "is not UTF-8 text; save it as UTF-8");
             }
-            Err(error) => notes.mistake(path, 0, String::new(), format!("cannot be read: {error}")),
+            Err(error) => notes.mistake(path, None, String::new(), format!("cannot be read: {error}")),
         }
         None
     }

@@ -33,4 +33,4 @@ pub use key::{KeyError, KeyType, SigningKey};
 pub use record::KeyRecord;
 pub use selector::{Selector, key_host};
 pub use signer::{Profile, SignError, Signer};
-pub use workers::{Job, Signed, Workers};
+pub use workers::{Job, Signed, Workers, one_a_core};

@@ -58,21 +58,22 @@ enum Order {
 type Answer = Result<Signed, SignError>;
 type SignFn = fn(Job) -> Answer;
 
+/// One signer thread for each core that this process may use.
+pub fn one_a_core() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 impl Workers {
-    /// Starts `threads` signer threads (0: one a core) with room for `queue_len` waiting messages. Errors when
+    /// Starts `threads` signer threads, at least one, with room for `queue_len` waiting messages. Errors when
     /// the system gives no thread.
     pub fn start(threads: usize, queue_len: usize) -> std::io::Result<Self> {
         Self::start_with(threads, queue_len, sign)
     }
 
     fn start_with(threads: usize, queue_len: usize, sign: SignFn) -> std::io::Result<Self> {
-        let count = match threads {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            count => count,
-        };
         let (queue, jobs) = crossbeam_channel::unbounded();
         let places = Arc::new(Semaphore::new(queue_len.max(1)));
-        let threads = (0..count)
+        let threads = (0..threads.max(1))
             .map(|n| {
                 let (jobs, places) = (jobs.clone(), Arc::clone(&places));
                 thread::Builder::new().name(format!("signer-{n}")).spawn(move || work(&jobs, &places, sign))

@@ -27,11 +27,10 @@ mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
@@ -149,8 +148,8 @@ struct Inner {
     suspensions: Store,
     leap: Mutex<Leap>,
     holds: Mutex<Holds>,
-    /// Milliseconds from `started`, so that a clock set back does not make the halt longer; 0 where there was none.
-    halted_until: AtomicU64,
+    /// How long nothing is sent, where delivery has stopped.
+    halted_until: ArcSwapOption<Instant>,
     started: Instant,
     stop: CancellationToken,
     /// Attempts under way are dropped.
@@ -193,7 +192,7 @@ impl Queue {
             suspensions,
             leap: Mutex::new(Leap::new(Timestamp::now())),
             holds: Mutex::default(),
-            halted_until: AtomicU64::new(0),
+            halted_until: ArcSwapOption::empty(),
             started: Instant::now(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -354,11 +353,11 @@ impl Inner {
 
     /// Results cannot be recorded, or no mail can be read for want of means: nothing more is sent for a while.
     fn halt(&self, why: &spool::Error) {
-        let now = self.started.elapsed();
-        let before = self.halted_until.swap(millis(now + HALT), Ordering::Relaxed);
+        let now = Instant::now();
+        let before = self.halted_until.swap(Some(Arc::new(now + HALT)));
         self.counters.halts.inc();
         // Every worker comes here at once, and again at every end of the pause while the trouble lasts: one alert.
-        if before != 0 && before + millis(HALT) > millis(now) {
+        if before.is_some_and(|until| *until + HALT > now) {
             return;
         }
         self.alert(None, None, format!("delivery stops for {HALT:?} at a time: {why}. {}", remedy(why)));
@@ -366,11 +365,9 @@ impl Inner {
 
     /// How long nothing is to be sent, if delivery stopped.
     fn halt_left(&self) -> Option<Duration> {
-        let until = self.halted_until.load(Ordering::Relaxed);
-        if until == 0 {
-            return None;
-        }
-        Duration::from_millis(until).checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())
+        let until = self.halted_until.load();
+        let until = until.as_deref()?;
+        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
     /// Puts lanes with due mail in line and starts workers where a route has room. Gives when to look again.
@@ -411,10 +408,6 @@ fn remedy(why: &spool::Error) -> &'static str {
         spool::Error::Stopped(_) => "A restart reads what is on disk",
         _ => "Results cannot be recorded: see to the spool's disk",
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Looks at the spool whenever something may have become due.

@@ -27,8 +27,8 @@ pub struct Routes {
     /// Of all routes, those that are not configured now included.
     suspended: Suspended,
     fingerprints: Fingerprints,
-    /// Attempts at once over all routes; 0 where nobody said how many.
-    most: u32,
+    /// Attempts at once over all routes; `None` is unlimited.
+    most: Option<u32>,
     running: u32,
     /// The route that got a slot last, so that the next one is another's.
     last_started: Option<RouteId>,
@@ -66,7 +66,7 @@ impl Routes {
     /// Bounds the attempts at once over all routes: each takes a port of the one egress address, a file and memory.
     #[must_use]
     pub fn with_at_most(self, most: u32) -> Self {
-        Routes { most, ..self }
+        Routes { most: Some(most), ..self }
     }
 
     /// Puts `lane` in line for `route`; a lane whose customer changed routes leaves the old line at its next turn.
@@ -118,7 +118,7 @@ impl Routes {
 
     /// Slots that all routes together have left.
     fn left(&self) -> u32 {
-        if self.most == 0 { u32::MAX } else { self.most.saturating_sub(self.running) }
+        self.most.map_or(u32::MAX, |most| most.saturating_sub(self.running))
     }
 
     /// Gives a slot back.

@@ -24,7 +24,7 @@ pub struct Settings {
     pub directory: Directory,
     /// What a From domain must have verified before bulk mail of it is taken.
     pub bulk_requires: Vec<Requirement>,
-    /// Threads that sign; 0: one a core.
+    /// Threads that sign.
     pub signer_threads: usize,
     /// The way out.
     pub egress: delivery::Egress,

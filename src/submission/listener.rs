@@ -119,6 +119,25 @@ struct Door {
     inside: Mutex<(usize, HashMap<IpAddr, usize>)>,
 }
 
+/// The limit that a connection would go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// Connections of everybody.
+    All,
+    /// Connections from one address.
+    FromAddress,
+}
+
+impl Full {
+    /// The reason as metrics label it: the limit's key in `[limits]`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Full::All => "connections",
+            Full::FromAddress => "connections_per_address",
+        }
+    }
+}
+
 /// A place inside; given back when dropped.
 struct Place {
     door: Arc<Door>,
@@ -126,15 +145,15 @@ struct Place {
 }
 
 impl Door {
-    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Place, &'static str> {
+    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Place, Full> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, by_address) = &mut *inside;
         if *all >= most {
-            return Err("connections");
+            return Err(Full::All);
         }
         let here = by_address.entry(peer).or_default();
         if *here >= most_per_address {
-            return Err("connections_per_address");
+            return Err(Full::FromAddress);
         }
         *here += 1;
         *all += 1;
@@ -194,12 +213,13 @@ impl Listener {
         }
         let place = match self.door.enter(counted_as(peer), limits.connections, limits.connections_per_address) {
             Ok(place) => place,
-            Err(reason) => {
-                context.counters.refuse_connection(reason);
-                return match reason {
-                    "connections" => self.turn_away(&stream, 421, EnhancedCode(4, 3, 2), "too many connections"),
-                    _ => self.turn_away(&stream, 421, EnhancedCode(4, 7, 0), "too many connections from this address"),
+            Err(full) => {
+                context.counters.refuse_connection(full.as_str());
+                let (enhanced, text) = match full {
+                    Full::All => (EnhancedCode(4, 3, 2), "too many connections"),
+                    Full::FromAddress => (EnhancedCode(4, 7, 0), "too many connections from this address"),
                 };
+                return self.turn_away(&stream, 421, enhanced, text);
             }
         };
         context.counters.connections.inc();
@@ -321,9 +341,9 @@ mod tests {
         let door = Arc::new(Door::default());
         let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let first = door.enter(a, 2, 1).ok().unwrap();
-        assert_eq!(door.enter(a, 2, 1).err(), Some("connections_per_address"));
+        assert_eq!(door.enter(a, 2, 1).err(), Some(Full::FromAddress));
         let second = door.enter(b, 2, 1).ok().unwrap();
-        assert_eq!(door.enter(b, 2, 2).err(), Some("connections"));
+        assert_eq!(door.enter(b, 2, 2).err(), Some(Full::All));
         drop((first, second));
         let inside = door.inside.lock().unwrap();
         assert_eq!((inside.0, inside.1.len()), (0, 0));
