@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::{
-    Counters, Draft, Embedded, Filter, Kind, Lane, RecipientState, Settings, Settlement, Spool, Stats,
-};
+use postbud::spool::{Counters, Draft, Embedded, Filter, RecipientState, Settings, Settlement, Spool, Stats};
 use postbud::time::Timestamp;
 
 const SENDERS: usize = 32;
@@ -120,7 +118,7 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
                         customer: CustomerId::new(&format!("c{}", i % 50)),
                         domain: Domain::parse("test.dk").expect("a domain"),
                         urgency: Urgency::Bulk,
-                        kind: Kind::Mail,
+                        kind: MailKind::Mail,
                     },
                     envelope: Envelope {
                         reverse_path: ReversePath::Null,

@@ -26,9 +26,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-use crate::message::Urgency;
+use crate::message::{Lane, MailKind, Urgency};
 use crate::route::{RouteControl, RouteState};
-use crate::spool::{Kind, Lane, Spool};
+use crate::spool::Spool;
 use crate::time::Timestamp;
 
 /// A registry that reports the process.
@@ -181,8 +181,8 @@ fn labels(lane: &Lane) -> LaneLabels {
             Urgency::Bulk => "bulk",
         },
         kind: match lane.kind {
-            Kind::Mail => "mail",
-            Kind::Bounce => "bounce",
+            MailKind::Mail => "mail",
+            MailKind::Bounce => "bounce",
         },
     }
 }

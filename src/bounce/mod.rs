@@ -6,8 +6,8 @@
 //!
 //! * [`notification()`] is pure: what to write, or nothing: for the null sender (RFC 5321 §4.5.5: no bounce of a bounce) and where
 //!   NOTIFY says so (RFC 3461 §4.1).
-//! * [`Postmaster`] signs it with the customer's key and commits it to the spool with [`Kind::Bounce`](crate::spool::Kind). It is
-//!   From an address in the customer's domain, so it has the customer's signature and passes DMARC.
+//! * [`Postmaster`] signs it with the customer's key and commits it to the spool as [`MailKind::Bounce`](crate::message::MailKind).
+//!   It is From an address in the customer's domain, so it has the customer's signature and passes DMARC.
 //! * A notification has the null reverse path (RFC 3464 §2). Mailjet and Microsoft 365 refuse that: on such a route, unless
 //!   a route for bounces is configured, the failure stays an event and nothing is mailed.
 

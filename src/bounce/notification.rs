@@ -12,9 +12,11 @@ use super::mime::{header_text, is_seven_bit, quoted_printable};
 use super::report::{Action, Report};
 use super::status::{delivery_status, status};
 use super::{Settings, words};
-use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency, headers::fields};
+use crate::message::{
+    BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Recipient, Ret, Urgency, headers::fields,
+};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, ReversePath};
-use crate::spool::{Draft, Kind, Lane, Record};
+use crate::spool::{Draft, Record};
 use crate::time::Timestamp;
 
 /// No more of a message's header is returned.
@@ -114,7 +116,7 @@ impl Notice {
         content.extend_from_slice(&self.body);
         Draft {
             id,
-            lane: Lane { customer, domain: self.from_domain, urgency: Urgency::Single, kind: Kind::Bounce },
+            lane: Lane { customer, domain: self.from_domain, urgency: Urgency::Single, kind: MailKind::Bounce },
             envelope: Envelope {
                 reverse_path: ReversePath::Null,
                 recipients: vec![Recipient { notify: Some(Notify::NEVER), ..Recipient::new(self.to) }],
@@ -253,7 +255,7 @@ mod tests {
                 customer: CustomerId::new("test-as"),
                 domain: Domain::parse("test.dk").unwrap(),
                 urgency: Urgency::Single,
-                kind: Kind::Mail,
+                kind: MailKind::Mail,
             },
             recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
             envelope: Envelope {
@@ -415,7 +417,7 @@ mod tests {
         assert_eq!(draft.envelope.reverse_path, ReversePath::Null);
         assert_eq!(draft.envelope.recipients[0].address.to_string(), "nyhedsbrev@test.dk");
         assert_eq!(draft.envelope.recipients[0].notify, Some(Notify::NEVER));
-        assert_eq!(draft.lane.kind, Kind::Bounce);
+        assert_eq!(draft.lane.kind, MailKind::Bounce);
         let content = draft.content.concat();
         assert_eq!(content[..draft.header_len as usize], header);
         assert_eq!(content[draft.header_len as usize..][..2], *b"\r\n");

@@ -6,10 +6,10 @@ use super::way_out::Suspended;
 use super::{Output, Relay};
 use crate::customer::SigningDomain;
 use crate::events;
-use crate::message::{CustomerId, QueueId, Urgency};
+use crate::message::{CustomerId, MailKind, QueueId, Urgency};
 use crate::route::RouteState;
 use crate::smtp::Domain;
-use crate::spool::{Kind, RecipientState, Record};
+use crate::spool::{RecipientState, Record};
 use crate::time::Timestamp;
 
 /// Recipients shown of a message in a list.
@@ -218,9 +218,9 @@ fn urgency(urgency: Urgency) -> &'static str {
     }
 }
 
-fn kind(kind: Kind) -> &'static str {
+fn kind(kind: MailKind) -> &'static str {
     match kind {
-        Kind::Mail => "mail",
-        Kind::Bounce => "bounce",
+        MailKind::Mail => "mail",
+        MailKind::Bounce => "bounce",
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Relay;
+use crate::message::Lane;
 use crate::queue;
 use crate::route::{RouteId, RouteState};
-use crate::spool::Lane;
 
 /// Why routes are suspended, by route.
 pub(super) type Suspended = BTreeMap<RouteId, String>;

@@ -1,14 +1,16 @@
-//! What a message is made of: its envelope, its header fields, and the identifiers the relay gives it.
+//! What a message is made of: its envelope, its header fields, the identifiers the relay gives it, and the lane it waits in.
 
 pub mod address;
 pub mod envelope;
 pub mod headers;
 pub mod id;
+pub mod lane;
 pub mod piece;
 pub mod scan;
 
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
 pub use headers::Field;
 pub use id::QueueId;
+pub use lane::{Lane, MailKind};
 pub use piece::Piece;
 pub use scan::{Header, HeaderError};

@@ -8,8 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::message::{CustomerId, Urgency};
-use crate::spool::Lane;
+use crate::message::{CustomerId, Lane, Urgency};
 
 const BULK_TURN: u32 = 16;
 
@@ -110,8 +109,8 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::MailKind;
     use crate::smtp::Domain;
-    use crate::spool::Kind;
 
     fn lane(customer: &str, urgency: Urgency) -> Lane {
         lane_of(customer, "test.dk", urgency)
@@ -119,7 +118,7 @@ mod tests {
 
     fn lane_of(customer: &str, domain: &str, urgency: Urgency) -> Lane {
         let domain = Domain::parse(domain).unwrap();
-        Lane { customer: CustomerId::new(customer), domain, urgency, kind: Kind::Mail }
+        Lane { customer: CustomerId::new(customer), domain, urgency, kind: MailKind::Mail }
     }
 
     #[test]

@@ -41,14 +41,14 @@ use crate::bounce::Postmaster;
 use crate::customer::{Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
-use crate::message::CustomerId;
+use crate::message::{CustomerId, Lane};
 use crate::queue::holds::Holds;
 use crate::queue::leap::Leap;
 use crate::queue::ledger::Ledger;
 use crate::queue::routes::Routes;
 use crate::queue::suspensions::Store;
 use crate::route::{Cause, Route, RouteControl, RouteId, RouteState, RouteStatus, Switched};
-use crate::spool::{self, Lane, Spool};
+use crate::spool::{self, Spool};
 use crate::time::Timestamp;
 
 pub use retry::Schedule;

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::QueueId;
+use crate::message::{Lane, QueueId};
 use crate::queue::verdict::Moment;
 use crate::queue::{Inner, verdict, worker};
 use crate::route::Route;
-use crate::spool::{Filter, Lane, LaneStats};
+use crate::spool::{Filter, LaneStats};
 use crate::time::Timestamp;
 
 /// How often, where the patience configured is not shorter than usual.

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::{Outcome, Scope, Trouble, Verdict};
-use crate::message::{CustomerId, QueueId};
+use crate::message::{CustomerId, Lane, QueueId};
 use crate::queue::forecast::last_leaves;
 use crate::queue::lanes::Lanes;
 use crate::queue::ledger::Memories;
 use crate::queue::suspensions::{Fingerprints, Suspended, Suspension};
 use crate::queue::throttle::Throttle;
 use crate::route::{Cause, Route, RouteId, RouteState, RouteStatus};
-use crate::spool::Lane;
 use crate::time::Timestamp;
 
 /// The routes in use, and the customers whose mail has no way out.
@@ -327,11 +326,10 @@ impl Routes {
 mod tests {
     use super::*;
     use crate::delivery::RecipientOutcome;
-    use crate::message::Urgency;
+    use crate::message::{MailKind, Urgency};
     use crate::queue::ledger::Memory;
     use crate::route::{Caps, TlsMode, TlsPolicy};
     use crate::smtp::Domain;
-    use crate::spool::Kind;
     use crate::test_customers;
 
     const ONE: QueueId = QueueId::from_u64(1);
@@ -345,7 +343,7 @@ mod tests {
 
     fn lane(customer: &str) -> Lane {
         let domain = Domain::parse("test.dk").unwrap();
-        Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Bulk, kind: Kind::Mail }
+        Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Bulk, kind: MailKind::Mail }
     }
 
     fn remembering(id: &RouteId, memory: Memory) -> Routes {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::delivery::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::events::{self, Event, EventKind};
-use crate::message::Recipient;
+use crate::message::{MailKind, Recipient};
 use crate::queue::retry::Schedule;
 use crate::route::RouteId;
-use crate::spool::{Kind, RecipientState, Record, Settlement, is_released};
+use crate::spool::{RecipientState, Record, Settlement, is_released};
 use crate::time::Timestamp;
 
 /// How patient the queue is.
@@ -265,7 +265,7 @@ pub fn record_event(kind: EventKind, record: &Record, now: Timestamp) -> Event {
         id: Some(record.id.to_string()),
         message_id: Some(record.message_id.clone()),
         customer: Some(record.lane.customer.to_string()),
-        kind: (record.lane.kind == Kind::Bounce).then_some(events::NOTIFICATION),
+        kind: (record.lane.kind == MailKind::Bounce).then_some(events::NOTIFICATION),
         ..Event::new(kind, now)
     }
 }
@@ -273,9 +273,9 @@ pub fn record_event(kind: EventKind, record: &Record, now: Timestamp) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Urgency};
+    use crate::message::{BodyKind, CustomerId, Envelope, Lane, Notify, QueueId, Urgency};
     use crate::smtp::{Domain, Mailbox, ReversePath};
-    use crate::spool::{Lane, at_once};
+    use crate::spool::at_once;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -291,7 +291,7 @@ mod tests {
                 customer: CustomerId::new("test-as"),
                 domain: Domain::parse("test.dk").unwrap(),
                 urgency: Urgency::Single,
-                kind: Kind::Mail,
+                kind: MailKind::Mail,
             },
             envelope: Envelope {
                 reverse_path: ReversePath::Mailbox(Mailbox::parse("a@test.dk").unwrap()),
@@ -502,7 +502,7 @@ mod tests {
         let refused = || vec![heard(0, Verdict::Failed, Scope::Recipient, "550 5.1.1 unknown")];
         assert_eq!(after(Duration::ZERO, &record(), refused()).events[0].kind, None);
         let mut notification = record();
-        notification.lane.kind = Kind::Bounce;
+        notification.lane.kind = MailKind::Bounce;
         assert_eq!(after(Duration::ZERO, &notification, refused()).events[0].kind, Some("bounce"));
     }
 

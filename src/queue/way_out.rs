@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::customer::{Customer, Directory, Standings};
+use crate::message::{Lane, MailKind};
 use crate::route::Route;
-use crate::spool::{Kind, Lane};
 
 /// The way out of a lane, or for people why there is none: then its mail is kept. `bounces` is the route that bounces have of
 /// their own, where they have one.
@@ -19,7 +19,7 @@ pub fn way_out(
     if let Some(reason) = &customer.suspended {
         return Err(format!("customer {id} is suspended: {reason}"));
     }
-    if lane.kind == Kind::Bounce
+    if lane.kind == MailKind::Bounce
         && let Some(route) = bounces
     {
         return Ok(Arc::clone(route));

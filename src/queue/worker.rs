@@ -8,11 +8,11 @@ use crate::customer::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::dkim;
 use crate::events::EventKind;
-use crate::message::QueueId;
+use crate::message::{Lane, MailKind, QueueId};
 use crate::queue::Inner;
 use crate::queue::verdict::{self, Decision, Moment, Told};
 use crate::route::{Route, RouteKind};
-use crate::spool::{Kind, Lane, Lease, Record, Settled};
+use crate::spool::{Lease, Record, Settled};
 use crate::time::Timestamp;
 
 /// How often one attempt goes on without the recipient at which the server closed the connection.
@@ -192,8 +192,8 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
 fn no_longer_signed(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
     dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
     let remedy = match lease.record.lane.kind {
-        Kind::Mail => "have it sent again, and end this one with `postbud queue bounce` or `postbud queue remove`",
-        Kind::Bounce => "nobody can send this notification again; end it with `postbud queue remove`",
+        MailKind::Mail => "have it sent again, and end this one with `postbud queue bounce` or `postbud queue remove`",
+        MailKind::Bounce => "nobody can send this notification again; end it with `postbud queue remove`",
     };
     Some(format!("its DKIM signature expired ([dkim] expires), and nothing is signed twice: {remedy}"))
 }
@@ -268,7 +268,7 @@ pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decis
 async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Decision) {
     let record = &lease.record;
     let wanted = inner.parts.directory.load().get(&record.lane.customer).is_some_and(|customer| customer.bounce_mail);
-    if !wanted || record.lane.kind == Kind::Bounce {
+    if !wanted || record.lane.kind == MailKind::Bounce {
         return;
     }
     let Ok(content) = Content::read(&lease.bytes).await else { return };
@@ -307,7 +307,7 @@ async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Dec
 /// Whether a notification would leave now. A delay notice behind the trouble that it tells of comes too late for anybody, and a
 /// million of them would double the queue: there the event has to do.
 fn bounces_leave(inner: &Arc<Inner>, lane: &Lane, now: Timestamp) -> bool {
-    let lane = Lane { kind: Kind::Bounce, ..lane.clone() };
+    let lane = Lane { kind: MailKind::Bounce, ..lane.clone() };
     let way_out = inner.way_out(&inner.parts.directory.load(), &lane);
     way_out.is_ok_and(|route| inner.routes().trouble(&route.id, now).is_none())
 }

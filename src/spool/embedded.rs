@@ -20,11 +20,11 @@ use super::record::{State, Status, domain_bit};
 use super::segment::Dir;
 use super::shared::Shared;
 use super::{
-    Draft, Durable, Error, Filter, Lane, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats, at_once,
+    Draft, Durable, Error, Filter, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats, at_once,
     is_short_of_means, kept_back,
 };
 use super::{quarantine, recovery};
-use crate::message::QueueId;
+use crate::message::{Lane, QueueId};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 

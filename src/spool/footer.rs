@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Lane;
 use super::record::{Damaged, Reader, Status, Writer};
-use crate::message::QueueId;
+use crate::message::{Lane, QueueId};
 use crate::time::Timestamp;
 
 /// One change of the index.
@@ -153,14 +152,13 @@ pub(super) fn read(payload: &[u8], mut each: impl FnMut(Note)) -> Result<(), Dam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{CustomerId, Urgency};
+    use crate::message::{CustomerId, MailKind, Urgency};
     use crate::smtp::Domain;
-    use crate::spool::Kind;
 
     #[test]
     fn notes_come_back_in_order() {
         let domain = Domain::parse("x.dk").unwrap();
-        let lane = Lane { customer: CustomerId::new("x"), domain, urgency: Urgency::Bulk, kind: Kind::Mail };
+        let lane = Lane { customer: CustomerId::new("x"), domain, urgency: Urgency::Bulk, kind: MailKind::Mail };
         let status =
             Status { attempts: 2, due: Timestamp::NEVER, delay_notified: false, untried: true, hold: Some("x".into()) };
         let id = QueueId::from_u64(u64::MAX);

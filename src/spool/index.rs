@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use self::reasons::Reasons;
+use super::LaneStats;
 use super::record::{State, Status};
 use super::sorted::Sorted;
-use super::{Lane, LaneStats};
-use crate::message::QueueId;
+use crate::message::{Lane, QueueId};
 use crate::time::Timestamp;
 
 /// A lane's number within this process.
@@ -454,13 +454,12 @@ fn short(attempts: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{CustomerId, Urgency};
+    use crate::message::{CustomerId, MailKind, Urgency};
     use crate::smtp::Domain;
-    use crate::spool::Kind;
 
     fn lane(customer: &str) -> Lane {
         let domain = Domain::parse("test.dk").unwrap();
-        Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: Kind::Mail }
+        Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: MailKind::Mail }
     }
 
     const TAKEN: Timestamp = Timestamp::from_millis(1 << 40);

@@ -69,7 +69,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::message::{CustomerId, Envelope, Piece, QueueId, Recipient, Urgency};
+use crate::message::{CustomerId, Envelope, Lane, Piece, QueueId, Recipient};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -78,30 +78,6 @@ pub use settings::{Counters, Notice, Settings};
 
 /// A future as the port returns it.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// What kind of mail a record is; bounces may take another route than the customer's mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Accepted from a submitter.
-    Mail,
-    /// A delivery status notification made here.
-    Bounce,
-}
-
-/// Where a record waits. The route is not part of it but follows from it, by the customer's configuration and by what the domain
-/// has verified at the next attempt: all mail of a lane goes the same way, and mail of domains in different tiers never waits in
-/// one line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lane {
-    /// Whose mail.
-    pub customer: CustomerId,
-    /// The From domain, whose key signed.
-    pub domain: Domain,
-    /// Single before bulk.
-    pub urgency: Urgency,
-    /// Mail or bounce.
-    pub kind: Kind,
-}
 
 /// A message ready to be made durable.
 pub struct Draft {

@@ -3,11 +3,11 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use super::Draft;
 use super::footer::Note;
 use super::frame::{Head, Kind};
 use super::record::{self, Meta, State, Status, Writer};
-use super::{Draft, Lane};
-use crate::message::{Piece, QueueId};
+use crate::message::{Lane, Piece, QueueId};
 
 /// The frames of one message, but for the mark of the segment they will stand in.
 pub(super) struct Prepared {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Draft, Kind as MailKind, Lane, RecipientState};
-use crate::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency};
+use super::{Draft, RecipientState};
+use crate::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Recipient, Ret, Urgency};
 use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::time::Timestamp;
 

@@ -16,10 +16,10 @@ use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{Event, EventKind};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Piece, QueueId};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, QueueId};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{EnhancedCode, Flaw, Reply};
-use crate::spool::{self, Draft, Durable, Kind, Lane};
+use crate::spool::{self, Draft, Durable};
 use crate::time::Timestamp;
 
 /// The size of a chunk of content, but for the last.
@@ -286,7 +286,7 @@ impl Intake {
         let customer = customer.id.clone();
         let draft = Draft {
             id,
-            lane: Lane { customer: customer.clone(), domain: from_domain, urgency, kind: Kind::Mail },
+            lane: Lane { customer: customer.clone(), domain: from_domain, urgency, kind: MailKind::Mail },
             envelope,
             message_id,
             prefix,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 use postbud::bounce::{Action, Attempt, Language, Notice, Original, Report, Settings, notification};
-use postbud::message::{BodyKind, CustomerId, Envelope, Notify, QueueId, Recipient, Ret, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Recipient, Ret, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::{Kind, Lane, RecipientState, Record};
+use postbud::spool::{RecipientState, Record};
 use postbud::time::Timestamp;
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ fn record(to: &[&str]) -> Record {
             customer: CustomerId::new("test-as"),
             domain: Domain::parse("test.dk").unwrap(),
             urgency: Urgency::Bulk,
-            kind: Kind::Mail,
+            kind: MailKind::Mail,
         },
         recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
         envelope: Envelope {

@@ -7,9 +7,9 @@ use std::process::Command as Process;
 use postbud::control::protocol::{Command, Done, Message, MessageState, Route, Selection, Stats};
 use postbud::control::{self, CallError};
 use postbud::events::{Event, EventKind};
-use postbud::message::QueueId;
+use postbud::message::{MailKind, QueueId};
 use postbud::route::Cause;
-use postbud::spool::{Kind, Spool};
+use postbud::spool::Spool;
 use postbud::time::Timestamp;
 use serde_json::Value;
 
@@ -234,7 +234,7 @@ async fn bounce_tells_the_sender_by_signed_mail_where_the_route_takes_the_null_s
     let left = fixture.records().await;
     assert_eq!(left.len(), 1, "Mailjet takes no null sender: that bounce stays an event");
     let notice = &left[0];
-    assert_eq!((notice.lane.kind, notice.lane.customer.as_str()), (Kind::Bounce, "test-as"));
+    assert_eq!((notice.lane.kind, notice.lane.customer.as_str()), (MailKind::Bounce, "test-as"));
     assert_eq!(notice.envelope.reverse_path.to_string(), "");
     assert_eq!(notice.envelope.recipients[0].address.to_string(), "sender@test.dk");
     let (_, header) = fixture.spool.show(notice.id).await.unwrap();

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use postbud::message::MailKind;
 use postbud::queue::{Patience, Schedule};
-use postbud::spool::{Draft, Filter, Kind, Spool};
+use postbud::spool::{Draft, Filter, Spool};
 use postbud::time::Timestamp;
 
 use crate::capture::Capture;
@@ -77,6 +78,6 @@ async fn mail_whose_signature_has_expired_is_given_up_in_time_all_the_same() {
     let events = rig.wait_for_events("it is given up", |events| !of_kind(events, "expired").is_empty()).await;
     assert_eq!(of_kind(&events, "expired")[0]["reply"], "451 4.2.1 not now");
     assert!(of_kind(&events, "held").is_empty(), "{events:#?}");
-    assert!(rig.records().await.iter().any(|record| record.lane.kind == Kind::Bounce), "its sender is told");
+    assert!(rig.records().await.iter().any(|record| record.lane.kind == MailKind::Bounce), "its sender is told");
     rig.stop().await;
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use postbud::message::{Lane, MailKind};
 use postbud::route::{RouteControl, RouteId};
-use postbud::spool::{Filter, Kind, Lane, Spool};
+use postbud::spool::{Filter, Spool};
 
 use crate::capture::Capture;
 use crate::drafts::lane;
@@ -37,7 +38,7 @@ async fn mail_behind_a_dead_server_is_announced_once_and_then_given_up_by_event_
         subjects.push(header.contains("delayed") || header.contains("forsinket"));
         assert_eq!(one.from, "<>");
     }
-    assert!(rig.records().await.iter().all(|record| record.lane.kind == Kind::Bounce));
+    assert!(rig.records().await.iter().all(|record| record.lane.kind == MailKind::Bounce));
     rig.stop().await;
     assert_eq!(postmaster.received().len(), 2 * ids.len());
 }
@@ -49,7 +50,7 @@ async fn a_bounce_behind_a_dead_bounce_route_is_given_up_too_and_makes_no_other(
     let bounces = route("bounces", nobody()).into();
     let rig =
         Rig::start(folder.path(), own_server(route("own-server.x", server.address)), impatient(), Some(bounces)).await;
-    let bounce = Lane { kind: Kind::Bounce, ..lane("x") };
+    let bounce = Lane { kind: MailKind::Bounce, ..lane("x") };
     for seed in 0..6 {
         rig.commit(bounce.clone(), seed).await;
     }
@@ -101,7 +102,7 @@ async fn a_released_message_is_no_older_than_before_and_gets_its_attempt() {
     let events = rig.events();
     let given_up = of_kind(&events, "expired");
     assert!(given_up.iter().all(|event| event["id"] != id.to_string()), "it is owed an attempt: {given_up:#?}");
-    let notices = rig.records().await.iter().filter(|record| record.lane.kind == Kind::Bounce).count();
+    let notices = rig.records().await.iter().filter(|record| record.lane.kind == MailKind::Bounce).count();
     assert_eq!(notices, 1, "the other's failure; a delay notice would only wait for the same route");
     assert!(rig.queue.resume(&own).await.unwrap());
     let tried = |events: &[_]| of_kind(events, "deferred").iter().any(|event| event["id"] == id.to_string());

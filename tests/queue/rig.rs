@@ -12,11 +12,11 @@ use postbud::customer::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
 use postbud::delivery::{self, Delivery, Egress};
 use postbud::dkim::Workers;
 use postbud::events::{self, Events};
-use postbud::message::QueueId;
+use postbud::message::{Lane, QueueId};
 use postbud::queue::{self, Patience, Queue, Schedule};
 use postbud::route::{Caps, Login, LoginSecret, Route, TlsMode, TlsPolicy};
 use postbud::smtp::Domain;
-use postbud::spool::{self, Embedded, Filter, Lane, Record, Spool};
+use postbud::spool::{self, Embedded, Filter, Record, Spool};
 use serde_json::Value;
 
 use crate::customers;

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use postbud::message::Urgency;
+use postbud::message::{Lane, Urgency};
 use postbud::smtp::Domain;
-use postbud::spool::Lane;
 
 use crate::scale;
 use crate::support::capture::{Capture, Received};

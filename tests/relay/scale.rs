@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postbud::spool::{Draft, Embedded, Lane, Settings, Spool};
+use postbud::message::Lane;
+use postbud::spool::{Draft, Embedded, Settings, Spool};
 
 use crate::support::capture::Capture;
 use crate::support::drafts::{draft, lane};

@@ -1,16 +1,16 @@
 //! Drafts for spool tests: small messages whose content is a function of their number, so that any reader can check them.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::{Draft, Kind, Lane};
+use postbud::spool::Draft;
 use postbud::time::Timestamp;
 use std::time::Duration;
 
 /// The lane of a customer's single mail.
 pub fn lane(customer: &str) -> Lane {
     let domain = Domain::parse("test.dk").unwrap();
-    Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: Kind::Mail }
+    Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: MailKind::Mail }
 }
 
 /// A message from `customer` to `to`, with a body of `size` octets that follows from `seed`.

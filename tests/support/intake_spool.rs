@@ -5,9 +5,9 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use postbud::message::QueueId;
+use postbud::message::{Lane, QueueId};
 use postbud::spool::{
-    Draft, Durable, Embedded, Error, Filter, Lane, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats,
+    Draft, Durable, Embedded, Error, Filter, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats,
 };
 use postbud::time::Timestamp;
 use tokio::sync::{Notify, Semaphore};

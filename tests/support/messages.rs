@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::delivery::{Delivery, Egress, Outcome, Settings, Timeouts};
-use postbud::message::{BodyKind, CustomerId, Envelope, QueueId, Recipient, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
 use postbud::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::{Bytes, Error, Kind, Lane, Pending, ReadChunk, RecipientState, Record};
+use postbud::spool::{Bytes, Error, Pending, ReadChunk, RecipientState, Record};
 use postbud::time::Timestamp;
 
 /// A message in memory.
@@ -48,7 +48,7 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
             customer: CustomerId::new("test-as"),
             domain: Domain::parse("test.dk").unwrap(),
             urgency: Urgency::Single,
-            kind: Kind::Mail,
+            kind: MailKind::Mail,
         },
         recipients: vec![RecipientState::Waiting { last_reply: None }; recipients.len()],
         envelope: Envelope {

@@ -1,9 +1,9 @@
 //! Which entries are meant: what of a filter can be told without the disk, a bounded number of entries at a time, since the
 //! index is locked meanwhile.
 
-use super::super::{Filter, Lane};
+use super::super::Filter;
 use super::{Entry, Index};
-use crate::message::QueueId;
+use crate::message::{Lane, QueueId};
 
 impl Index {
     /// Looks at up to `look` entries from an id on, and returns up to `most` that may match, and where to go on. What stands only
