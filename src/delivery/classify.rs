@@ -4,30 +4,17 @@
 use std::time::Duration;
 
 use super::advice::advice;
-use super::outcome::{Scope, Trouble, Verdict};
+use super::outcome::{Class, Scope, Trouble, Verdict};
 use super::signal::Signal;
 pub use super::signal::{Context, Phase, Taken, is_internal};
 use crate::route::Cause;
 use crate::smtp::Reply;
 
-/// What a reply means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class {
-    /// What to do about the recipients it concerns.
-    pub verdict: Verdict,
-    /// How far it reaches.
-    pub scope: Scope,
-    /// What it says about the route.
-    pub trouble: Option<Trouble>,
-    /// The remedy, in plain words.
-    pub advice: Option<String>,
-}
-
 /// A day's or an hour's allowance is used up: asking again sooner is of no use.
 const QUOTA_PAUSE: Duration = Duration::from_secs(3600);
 
-/// Says what a negative reply means.
-pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
+/// Says what a negative reply means for the recipients it concerns, and for the route.
+pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, Option<Trouble>) {
     let text = reply.lines.join(" ").to_ascii_lowercase();
     let signal = Signal::of(phase, reply, &text, context);
     let permanent = reply.is_permanent();
@@ -84,7 +71,7 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> Class {
         (_, Signal::InternalSpoof, _) => (by_code, Scope::Recipient, None),
         _ => (by_code, Scope::Message, None),
     };
-    Class { verdict, scope, trouble, advice }
+    (Class { advice, ..Class::new(verdict, scope, reply.to_string()) }, trouble)
 }
 
 /// `try again in 5 minutes`, `wait 30 seconds`: how long the server asks us to wait, where it says so in a form that is surely
@@ -147,7 +134,7 @@ mod tests {
     }
 
     /// One letter each: verdict (f, d), scope (r, m, s, R), trouble (-, b, ?, !).
-    fn short(class: &Class) -> String {
+    fn short((class, trouble): &(Class, Option<Trouble>)) -> String {
         let verdict = if class.verdict == Verdict::Failed { 'f' } else { 'd' };
         let scope = match class.scope {
             Scope::Recipient => 'r',
@@ -155,7 +142,7 @@ mod tests {
             Scope::Session => 's',
             Scope::Route => 'R',
         };
-        let trouble = match class.trouble {
+        let trouble = match trouble {
             None => '-',
             Some(Trouble::BackOff { .. }) => 'b',
             Some(Trouble::Doubt { .. }) => '?',
@@ -328,7 +315,7 @@ mod tests {
                 let context = Context { taken: Taken::Internal, kind: RouteKind::Mailjet, ..context(internal) };
                 let class = classify(Rcpt, &reply(text), &context);
                 assert_eq!(short(&class), right, "{text}");
-                assert_eq!(class.advice.is_some(), right == "dr-", "{text}");
+                assert_eq!(class.0.advice.is_some(), right == "dr-", "{text}");
             }
         }
     }
@@ -347,38 +334,38 @@ mod tests {
             (End, "554 mail from our own domain: forged"),
             (Rcpt, "450 4.7.1 spf check: not allowed to send"),
         ] {
-            let class = classify(phase, &reply(text), &context(true));
+            let (class, trouble) = classify(phase, &reply(text), &context(true));
             assert!(
                 class.advice.as_deref().is_some_and(|a| a.contains("40.74.40.57") && a.contains("its own domain")),
                 "{text}"
             );
             let permanent = text.starts_with('5');
             assert_eq!(class.verdict, if permanent { Verdict::Failed } else { Verdict::Deferred }, "{text}");
-            assert_eq!((class.scope, class.trouble), (Scope::Recipient, None), "{text}");
+            assert_eq!((class.scope, trouble), (Scope::Recipient, None), "{text}");
             let other = classify(phase, &reply(text), &context(false));
-            assert!(!other.advice.is_some_and(|advice| advice.contains("its own domain")), "{text}");
+            assert!(!other.0.advice.is_some_and(|advice| advice.contains("its own domain")), "{text}");
         }
         // What it says of our address is so for others' domains, too: none of its mail is bounced for that.
         let barred =
             classify(Rcpt, &reply("554 5.7.1 <x[40.74.40.57]>: Client host rejected: Access denied"), &context(true));
         assert_eq!(short(&barred), "dR?");
-        assert!(barred.advice.is_some_and(|advice| advice.contains("allow 40.74.40.57 there")));
+        assert!(barred.0.advice.is_some_and(|advice| advice.contains("allow 40.74.40.57 there")));
         let unknown = classify(Rcpt, &reply("550 5.1.1 no such user"), &context(true));
-        assert_eq!(unknown.advice, None);
+        assert_eq!(unknown.0.advice, None);
     }
 
     #[test]
     fn a_refused_login_says_what_to_change() {
         let wrong = classify(Login, &reply("535 5.7.8 no"), &context(false));
-        assert!(wrong.advice.unwrap().contains("\"webcrm\""));
+        assert!(wrong.0.advice.unwrap().contains("\"webcrm\""));
         let off = classify(Login, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
-        assert!(off.advice.unwrap().contains("XOAUTH2"));
+        assert!(off.0.advice.unwrap().contains("XOAUTH2"));
         for (text, hint) in [
             ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant", "XOAUTH2"),
             ("535 5.7.139 Authentication unsuccessful, the user credentials were incorrect", "\"webcrm\""),
             ("535 5.7.8 your account is disabled", "\"webcrm\""),
         ] {
-            let advice = classify(Login, &reply(text), &context(false)).advice.unwrap();
+            let advice = classify(Login, &reply(text), &context(false)).0.advice.unwrap();
             assert!(advice.contains(hint), "{text}: {advice}");
             let login = crate::route::Login {
                 secret: LoginSecret::ClientCredentials {
@@ -390,19 +377,19 @@ mod tests {
                 ..by_password().clone()
             };
             let advice =
-                classify(Login, &reply(text), &Context { login: Some(&login), ..context(false) }).advice.unwrap();
+                classify(Login, &reply(text), &Context { login: Some(&login), ..context(false) }).0.advice.unwrap();
             assert!(advice.contains("consented") && advice.contains("\"webcrm\""), "{text}: {advice}");
             assert!(!advice.contains("XOAUTH2") && !advice.contains("password"), "{text}: {advice}");
         }
         let off = classify(Mail, &reply("550 5.7.30 Basic authentication is not supported"), &context(false));
-        assert!(off.advice.unwrap().contains("XOAUTH2"), "said after a login that it took");
+        assert!(off.0.advice.unwrap().contains("XOAUTH2"), "said after a login that it took");
         for (phase, text) in [
             (Mail, "530 5.7.0 Must issue a STARTTLS command first"),
             (Rcpt, "550 Must issue a STARTTLS command first"),
             (Login, "538 5.7.11 Encryption required for requested authentication mechanism"),
             (Login, "530 5.7.0 Must issue a STARTTLS command first"),
         ] {
-            let advice = classify(phase, &reply(text), &context(false)).advice.unwrap();
+            let advice = classify(phase, &reply(text), &context(false)).0.advice.unwrap();
             assert!(advice.contains("tls = \"required\""), "{text}: {advice}");
         }
     }
@@ -425,7 +412,7 @@ mod tests {
         ] {
             let class = classify(phase, &reply(text), &context);
             assert_eq!(short(&class), right, "{text}");
-            if let Some(Trouble::BackOff { reason, advice, .. }) = class.trouble {
+            if let Some(Trouble::BackOff { reason, advice, .. }) = class.1 {
                 assert!(reason.contains(&fallback.reason), "{reason}");
                 assert_eq!(advice, fallback.advice);
             }
@@ -453,14 +440,14 @@ mod tests {
             ("432 4.3.2 wait 9999999999 hours", Some(3600)),
             ("432 4.3.2 try again in 24 hours", Some(3600)),
         ] {
-            match classify(Mail, &reply(text), &context(false)).trouble {
+            match classify(Mail, &reply(text), &context(false)).1 {
                 Some(Trouble::BackOff { at_least, .. }) => {
                     assert_eq!(at_least, secs.map(Duration::from_secs), "{text}")
                 }
                 other => panic!("{text}: {other:?}"),
             }
         }
-        match classify(Mail, &reply("550 5.4.5 Daily user sending quota exceeded"), &context(false)).trouble {
+        match classify(Mail, &reply("550 5.4.5 Daily user sending quota exceeded"), &context(false)).1 {
             Some(Trouble::BackOff { at_least, .. }) => assert_eq!(at_least, Some(QUOTA_PAUSE)),
             other => panic!("{other:?}"),
         }

@@ -67,15 +67,15 @@ impl Counters {
         for recipient in &outcome.recipients {
             let labels = OutcomeLabels {
                 route: route.to_owned(),
-                verdict: match recipient.verdict {
+                verdict: match recipient.class.verdict {
                     Verdict::Delivered => "delivered",
                     Verdict::Deferred => "deferred",
                     Verdict::Failed => "failed",
                 },
-                scope: recipient.scope.as_str(),
+                scope: recipient.class.scope.as_str(),
             };
             self.outcomes.get_or_create(&labels).inc();
-            if recipient.unknown {
+            if recipient.class.unknown {
                 self.unknown.inc();
             }
         }

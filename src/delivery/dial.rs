@@ -460,10 +460,10 @@ impl<T: TokenSource> Dialler<'_, T> {
 
     fn refused(&self, connection: &Connection, phase: Phase, reply: &Reply) -> Failure {
         let context = Context::of(self.route, self.settings.egress.address, connection.fallback.as_ref());
-        let class = classify(phase, reply, &context);
+        let (class, trouble) = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());
         let trouble =
-            class.trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: class.advice });
+            trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: class.advice });
         let everywhere = phase == Phase::Login || matches!(trouble, Trouble::Suspend { .. });
         Failure { step: phase.step(), reason, trouble, everywhere }
     }

@@ -40,7 +40,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 pub use counters::Counters;
-pub use outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+pub use outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 pub use probe::{Finding, ProbeReport, ProbeStep};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};
 pub use step::Step;
@@ -247,17 +247,7 @@ async fn sweep(shared: std::sync::Weak<Shared>) {
 /// No connection: every recipient waits, and the route has trouble.
 fn not_connected(recipients: &[usize], failure: Failure) -> Outcome {
     let advice = failure.advice().map(str::to_owned);
-    let outcome = |index: &usize| RecipientOutcome {
-        index: *index,
-        verdict: Verdict::Deferred,
-        scope: Scope::Route,
-        reply: failure.reason.clone(),
-        advice: advice.clone(),
-        unknown: false,
-    };
-    Outcome {
-        recipients: recipients.iter().map(outcome).collect(),
-        trouble: Some(failure.trouble.clone()),
-        ..Outcome::default()
-    }
+    let class = Class { advice, ..Class::new(Verdict::Deferred, Scope::Route, failure.reason) };
+    let recipients = recipients.iter().map(|index| class.clone().of(*index)).collect();
+    Outcome { recipients, trouble: Some(failure.trouble), ..Outcome::default() }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::route::Cause;
 
-/// How far a failure reaches, as Postfix and DESIGN's failure scopes have it.
+/// How far a failure reaches, from the smallest to the widest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// This recipient (550 5.1.1).
@@ -40,11 +40,9 @@ pub enum Verdict {
     Failed,
 }
 
-/// One recipient's part.
+/// What a reply, or the want of one, means for the recipients it concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecipientOutcome {
-    /// Index in the envelope.
-    pub index: usize,
+pub struct Class {
     /// What to do.
     pub verdict: Verdict,
     /// How far it reaches.
@@ -53,8 +51,29 @@ pub struct RecipientOutcome {
     pub reply: String,
     /// The remedy in plain words, where one is known (internal-spoof protection, certificate, login).
     pub advice: Option<String>,
-    /// The final dot was sent and no reply was heard: the smarthost may have taken it.
+    /// The final dot was sent and no reply was heard: the smarthost may have taken the message.
     pub unknown: bool,
+}
+
+impl Class {
+    /// A class without advice, of an outcome that is known.
+    pub fn new(verdict: Verdict, scope: Scope, reply: impl Into<String>) -> Self {
+        Class { verdict, scope, reply: reply.into(), advice: None, unknown: false }
+    }
+
+    /// The outcome of the recipient at this index of the envelope.
+    pub fn of(self, index: usize) -> RecipientOutcome {
+        RecipientOutcome { index, class: self }
+    }
+}
+
+/// What came of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientOutcome {
+    /// Index in the envelope.
+    pub index: usize,
+    /// What was heard, and what it means.
+    pub class: Class,
 }
 
 /// What the attempt says about the route itself.

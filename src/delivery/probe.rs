@@ -192,7 +192,7 @@ impl Delivery {
         };
         let egress = self.shared.settings.egress.address;
         let context = Context { internal, ..Context::of(route, egress, connection.fallback.as_ref()) };
-        classify(phase, reply, &context).advice
+        classify(phase, reply, &context).0.advice
     }
 
     /// Whether the server takes mail for a stranger without a login. From here one sees only what it does for our address:

@@ -7,7 +7,7 @@
 use super::classify::{Context, Phase, Taken, classify, is_internal};
 use super::connection::Broken;
 use super::job::Job;
-use super::outcome::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+use super::outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::smtp::{EnhancedCode, Reply};
 
 /// What the flight brought.
@@ -31,16 +31,7 @@ pub struct Flight {
 
 /// The server cannot have the message for these, which was found out before anything was sent.
 pub fn failed(recipients: &[usize], reason: &str, scope: Scope) -> Vec<RecipientOutcome> {
-    let (verdict, reply) = (Verdict::Failed, reason.to_owned());
-    let outcome = |index: &usize| RecipientOutcome {
-        index: *index,
-        verdict,
-        scope,
-        reply: reply.clone(),
-        advice: None,
-        unknown: false,
-    };
-    recipients.iter().map(outcome).collect()
+    recipients.iter().map(|index| Class::new(Verdict::Failed, scope, reason).of(*index)).collect()
 }
 
 /// The transaction ended before any content was sent, for reasons that the server gave.
@@ -89,15 +80,8 @@ fn is_too_many_recipients(reply: &Reply) -> bool {
 pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcome {
     let mut outcome = Outcome::default();
     if reply.code / 100 == 2 {
-        let text = reply.to_string();
-        outcome.recipients.extend(flight.accepted.iter().map(|index| RecipientOutcome {
-            index: *index,
-            verdict: Verdict::Delivered,
-            scope: Scope::Recipient,
-            reply: text.clone(),
-            advice: None,
-            unknown: false,
-        }));
+        let taken = Class::new(Verdict::Delivered, Scope::Recipient, reply.to_string());
+        outcome.recipients.extend(flight.accepted.iter().map(|index| taken.clone().of(*index)));
         if dsn {
             outcome.reported.extend(&flight.accepted);
         }
@@ -119,14 +103,8 @@ pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
             .to_owned(),
     );
     let mut outcome = Outcome::default();
-    outcome.recipients.extend(flight.accepted.iter().map(|index| RecipientOutcome {
-        index: *index,
-        verdict: Verdict::Deferred,
-        scope: Scope::Session,
-        reply: reason.to_owned(),
-        advice: None,
-        unknown: true,
-    }));
+    let class = Class { unknown: true, ..Class::new(Verdict::Deferred, Scope::Session, reason) };
+    outcome.recipients.extend(flight.accepted.iter().map(|index| class.clone().of(*index)));
     refused(&mut outcome, job, &flight, true);
     worsen(&mut outcome.trouble, Trouble::Doubt { reason: reason.to_owned(), at_least: None, advice });
     outcome
@@ -179,8 +157,7 @@ pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
 }
 
 fn waits(index: usize, reply: String) -> RecipientOutcome {
-    let (verdict, scope) = (Verdict::Deferred, Scope::Session);
-    RecipientOutcome { index, verdict, scope, reply, advice: None, unknown: false }
+    Class::new(Verdict::Deferred, Scope::Session, reply).of(index)
 }
 
 fn doubt(reason: String) -> Trouble {
@@ -195,16 +172,9 @@ fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: 
 fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, taken: Taken) {
     let internal = stays_internal(job, index);
     let context = Context { internal, taken, ..Context::of(job.route, job.egress, job.fallback.as_ref()) };
-    let class = classify(phase, reply, &context);
-    outcome.recipients.push(RecipientOutcome {
-        index,
-        verdict: class.verdict,
-        scope: class.scope,
-        reply: reply.to_string(),
-        advice: class.advice,
-        unknown: false,
-    });
-    if let Some(trouble) = class.trouble {
+    let (class, trouble) = classify(phase, reply, &context);
+    outcome.recipients.push(class.of(index));
+    if let Some(trouble) = trouble {
         worsen(&mut outcome.trouble, trouble);
     }
 }

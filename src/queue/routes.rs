@@ -151,7 +151,8 @@ impl Routes {
     ) -> bool {
         let Some(entry) = self.routes.get_mut(&route.id) else { return false };
         // No connection, no login, no greeting: the server has counted nobody.
-        let heard = outcome.recipients.iter().filter(|r| r.scope != Scope::Route || r.verdict != Verdict::Deferred);
+        let heard =
+            outcome.recipients.iter().filter(|r| r.class.scope != Scope::Route || r.class.verdict != Verdict::Deferred);
         let unheard = taken.saturating_sub(heard.count());
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
         match &outcome.trouble {
@@ -166,7 +167,7 @@ impl Routes {
                 self.suspend(&route.id, cause, &reason, now).unwrap_or_default()
             }
             None => {
-                if outcome.recipients.iter().any(|r| r.verdict == Verdict::Delivered) {
+                if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Delivered) {
                     entry.throttle.succeeded();
                 }
                 false
@@ -325,7 +326,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::RecipientOutcome;
+    use crate::delivery::Class;
     use crate::message::{MailKind, Urgency};
     use crate::queue::ledger::Memory;
     use crate::route::{Caps, TlsMode, TlsPolicy};
@@ -431,14 +432,7 @@ mod tests {
         let mut routes = remembering(&route.id, Memory { day: today, recipients: 95, ..Memory::default() });
         routes.offer(lane("a"), &route, now());
         assert_eq!(routes.take(&route.id, 10, now()), 5);
-        let heard = RecipientOutcome {
-            index: 0,
-            verdict: Verdict::Delivered,
-            scope: Scope::Recipient,
-            reply: "250".into(),
-            advice: None,
-            unknown: false,
-        };
+        let heard = Class::new(Verdict::Delivered, Scope::Recipient, "250").of(0);
         routes.report(&route, ONE, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
         assert_eq!((routes.memories()[&route.id].day, routes.memories()[&route.id].recipients), (today, 96));
     }
@@ -450,14 +444,8 @@ mod tests {
         routes.offer(lane("a"), &route, now());
         assert_eq!(routes.take(&route.id, 10, now()), 10);
         assert!(!routes.enter(&route, now()), "the day's cap is used up");
-        let recipients = (0..10).map(|index| RecipientOutcome {
-            index,
-            verdict: Verdict::Deferred,
-            scope: Scope::Route,
-            reply: "connection refused".into(),
-            advice: None,
-            unknown: false,
-        });
+        let recipients =
+            (0..10).map(|index| Class::new(Verdict::Deferred, Scope::Route, "connection refused").of(index));
         let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
         routes.report(&route, ONE, &outcome, 10, now(), 0.0);
         assert_eq!(routes.memories()[&route.id].recipients, 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::{Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+use crate::delivery::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::events::{self, Event, EventKind};
 use crate::message::{MailKind, Recipient};
 use crate::queue::retry::Schedule;
@@ -82,9 +82,10 @@ pub fn decide(
     let Moment { now, own_waiting, clock_trusted } = moment;
     let expires_at = expires_at(record, &patience.retry) + own_waiting;
     let in_doubt = matches!(outcome.trouble, Some(Trouble::Doubt { .. }));
-    let of_message = |heard: &RecipientOutcome| heard.scope != Scope::Route || in_doubt;
-    let counts = outcome.recipients.iter().any(|heard| of_message(heard) || heard.verdict != Verdict::Deferred);
-    let deferred = outcome.recipients.iter().any(|heard| of_message(heard) && heard.verdict == Verdict::Deferred);
+    let of_message = |class: &Class| class.scope != Scope::Route || in_doubt;
+    let mut classes = outcome.recipients.iter().map(|heard| &heard.class);
+    let deferred = classes.clone().any(|class| of_message(class) && class.verdict == Verdict::Deferred);
+    let counts = classes.any(|class| of_message(class) || class.verdict != Verdict::Deferred);
     let next = if deferred { patience.retry.next_attempt(record.attempts + 1, now, jitter) } else { now };
     let due = if clock_trusted { next.min(expires_at).max(now) } else { next };
 
@@ -99,7 +100,7 @@ pub fn decide(
     for heard in &outcome.recipients {
         decision.apply(record, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
-        if asked && heard.verdict == Verdict::Delivered && !outcome.reported.contains(&heard.index) {
+        if asked && heard.class.verdict == Verdict::Delivered && !outcome.reported.contains(&heard.index) {
             decision.relayed.push(Told::heard_now(heard));
         }
     }
@@ -180,25 +181,26 @@ impl Decision {
     }
 
     fn apply(&mut self, record: &Record, route: &RouteId, heard: &RecipientOutcome, now: Timestamp) {
-        let reply = heard.reply.clone();
-        let (state, kind) = match heard.verdict {
+        let RecipientOutcome { index, class } = heard;
+        let reply = class.reply.clone();
+        let (state, kind) = match class.verdict {
             Verdict::Delivered => (RecipientState::Delivered { reply }, EventKind::Delivered),
             Verdict::Deferred => (RecipientState::Waiting { last_reply: Some(reply) }, EventKind::Deferred),
             Verdict::Failed => (RecipientState::Failed { reply }, EventKind::Bounced),
         };
-        if heard.verdict == Verdict::Failed {
+        if class.verdict == Verdict::Failed {
             self.failures.push(Told::heard_now(heard));
         }
-        let mut event = recipient_event(kind, record, route, heard.index, now);
-        event.reply = Some(heard.reply.clone());
-        event.scope = (heard.verdict != Verdict::Delivered).then(|| heard.scope.as_str());
-        event.next_attempt = (heard.verdict == Verdict::Deferred).then(|| self.settlement.due.to_string());
-        event.detail = heard.advice.clone().or_else(|| {
-            heard
+        let mut event = recipient_event(kind, record, route, *index, now);
+        event.reply = Some(class.reply.clone());
+        event.scope = (class.verdict != Verdict::Delivered).then(|| class.scope.as_str());
+        event.next_attempt = (class.verdict == Verdict::Deferred).then(|| self.settlement.due.to_string());
+        event.detail = class.advice.clone().or_else(|| {
+            class
                 .unknown
                 .then(|| "the connection broke after the whole message was sent: the server may have taken it".into())
         });
-        self.settlement.results.push((heard.index, state));
+        self.settlement.results.push((*index, state));
         self.events.push(event);
     }
 
@@ -245,7 +247,7 @@ pub fn still_waiting(record: &Record, decision: &Decision) -> Vec<Told> {
 
 impl Told {
     fn heard_now(heard: &RecipientOutcome) -> Self {
-        let (index, reply, advice) = (heard.index, heard.reply.clone(), heard.advice.clone());
+        let (index, reply, advice) = (heard.index, heard.class.reply.clone(), heard.class.advice.clone());
         Told { index, reply, heard_now: true, advice, expired: false }
     }
 }
@@ -314,7 +316,7 @@ mod tests {
     }
 
     fn heard(index: usize, verdict: Verdict, scope: Scope, reply: &str) -> RecipientOutcome {
-        RecipientOutcome { index, verdict, scope, reply: reply.into(), advice: None, unknown: false }
+        Class::new(verdict, scope, reply).of(index)
     }
 
     fn at(age: Duration, own_waiting: Duration) -> Moment {
@@ -381,7 +383,7 @@ mod tests {
     #[test]
     fn a_failure_that_may_be_the_messages_own_lets_others_go_first() {
         let refused = heard(0, Verdict::Deferred, Scope::Route, "554 5.7.1 Relay access denied");
-        let reason = refused.reply.clone();
+        let reason = refused.class.reply.clone();
         let trouble = Some(Trouble::Doubt { reason, at_least: None, advice: None });
         let outcome = Outcome { recipients: vec![refused], trouble, ..Outcome::default() };
         let route = RouteId::new("own-server.a");

@@ -50,10 +50,10 @@ async fn bounded(delivery: &Delivery, route: &Arc<Route>) -> Outcome {
 
 fn waits(outcome: &Outcome, nth: usize) {
     let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
-    assert_eq!(recipient.verdict, Verdict::Deferred, "{}: {outcome:?}", ANSWERS[nth]);
-    assert_eq!(recipient.unknown, nth == LAST, "{}: {outcome:?}", ANSWERS[nth]);
+    assert_eq!(recipient.class.verdict, Verdict::Deferred, "{}: {outcome:?}", ANSWERS[nth]);
+    assert_eq!(recipient.class.unknown, nth == LAST, "{}: {outcome:?}", ANSWERS[nth]);
     let scope = if nth < 2 { Scope::Route } else { Scope::Session };
-    assert_eq!(recipient.scope, scope, "{}: {outcome:?}", ANSWERS[nth]);
+    assert_eq!(recipient.class.scope, scope, "{}: {outcome:?}", ANSWERS[nth]);
     // Within the transaction it may be the message's own.
     let trouble = outcome.trouble.as_ref().unwrap_or_else(|| panic!("{}: {outcome:?}", ANSWERS[nth]));
     assert_eq!(matches!(trouble, Trouble::BackOff { .. }), nth < 2, "{}: {outcome:?}", ANSWERS[nth]);
@@ -79,7 +79,7 @@ async fn silence_at_any_point_ends_in_time_and_slows_the_route() {
         let (nth, outcome) = ended.unwrap();
         waits(&outcome, nth);
         let said = format!("no answer within 1 s (at {})", ANSWERS[nth]);
-        assert!(outcome.recipients[0].reply.contains(&said), "{outcome:?}");
+        assert!(outcome.recipients[0].class.reply.contains(&said), "{outcome:?}");
     }
 }
 
@@ -90,7 +90,7 @@ async fn a_reply_that_comes_byte_by_byte_is_heard_and_one_that_never_ends_is_cut
         .flat_map(|byte| [Step::Say(vec![*byte]), Step::Pause(Duration::from_millis(5))])
         .collect();
     let outcome = outcome_of(broken_at(LAST, &slow)).await;
-    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered);
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered);
     let drip: Vec<Step> = (0..40).flat_map(|_| [say("250-more"), Step::Pause(Duration::from_millis(100))]).collect();
     waits(&outcome_of(broken_at(LAST, &drip)).await, LAST);
 }
@@ -110,8 +110,8 @@ async fn endless_replies_and_junk_are_refused_at_any_point() {
             let outcome = outcome_of(broken_at(nth, &[Step::SayForEver(text.to_vec())])).await;
             if nth == LAST && text.starts_with(b"250") {
                 // Its code was heard, and with it that the message was taken: sending it again would make a duplicate.
-                assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
-                assert!(outcome.recipients[0].reply.starts_with("250"), "{outcome:?}");
+                assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+                assert!(outcome.recipients[0].class.reply.starts_with("250"), "{outcome:?}");
             } else {
                 waits(&outcome, nth);
             }
@@ -129,8 +129,8 @@ async fn a_server_that_closes_at_one_recipient_leaves_those_it_took_for_another_
         let to = ["a@test.net", "b@test.net", "poison@test.net", "c@test.net"];
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
         let [poison] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
-        assert_eq!((poison.index, poison.verdict, poison.scope), (2, Verdict::Deferred, Scope::Session));
-        assert_eq!(poison.reply, reply);
+        assert_eq!((poison.index, poison.class.verdict, poison.class.scope), (2, Verdict::Deferred, Scope::Session));
+        assert_eq!(poison.class.reply, reply);
         assert_eq!(outcome.again, [0, 1]);
         assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{outcome:?}");
     }
@@ -147,10 +147,10 @@ async fn a_refusal_at_any_point_is_heard() {
             }
             let outcome = outcome_of(broken_at(nth, &other)).await;
             let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
-            assert!(recipient.reply.starts_with(reply), "{}: {outcome:?}", point);
+            assert!(recipient.class.reply.starts_with(reply), "{}: {outcome:?}", point);
             let bounces = permanent && nth >= 2;
-            assert_eq!(recipient.verdict == Verdict::Failed, bounces, "{}: {outcome:?}", point);
-            assert!(!recipient.unknown, "an answer was heard: {outcome:?}");
+            assert_eq!(recipient.class.verdict == Verdict::Failed, bounces, "{}: {outcome:?}", point);
+            assert!(!recipient.class.unknown, "an answer was heard: {outcome:?}");
         }
     }
 }
@@ -161,9 +161,9 @@ async fn answers_nobody_asked_for_do_not_shift_the_conversation() {
     let babbler = [hello(&[]), takes_one(), vec![say("250 2.0.0 again"), Step::Hang]].concat();
     let server = Server::start(vec![babbler, [hello(&[]), takes_one()].concat()]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].verdict, Verdict::Delivered);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].verdict, Verdict::Delivered);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
     assert_eq!(server.connections(), 2);
 }
 
@@ -177,7 +177,7 @@ async fn an_answer_before_the_content_is_not_taken_for_the_answer_to_it() {
     ];
     let outcome = outcome_of(hasty.concat()).await;
     assert_eq!(
-        (outcome.recipients[0].verdict, outcome.recipients[0].unknown),
+        (outcome.recipients[0].class.verdict, outcome.recipients[0].class.unknown),
         (Verdict::Deferred, false),
         "{outcome:?}"
     );
@@ -194,13 +194,17 @@ async fn replies_that_do_not_fit_the_commands_are_named_and_deliver_nothing() {
     for (what, script) in scripts {
         let outcome = outcome_of([hello(&[]), script].concat()).await;
         let [recipient] = outcome.recipients.as_slice() else { panic!("{what}: {outcome:?}") };
-        assert_eq!((recipient.verdict, recipient.unknown), (Verdict::Deferred, false), "{what}: {outcome:?}");
-        assert!(recipient.reply.contains("do not fit our commands"), "{what}: {outcome:?}");
+        assert_eq!(
+            (recipient.class.verdict, recipient.class.unknown),
+            (Verdict::Deferred, false),
+            "{what}: {outcome:?}"
+        );
+        assert!(recipient.class.reply.contains("do not fit our commands"), "{what}: {outcome:?}");
         assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{what}: {outcome:?}");
     }
     // With the answers to all its commands in its greeting.
     let hasty = vec![say("220 x\r\n250 x\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken"), Step::Hang];
-    assert_eq!(outcome_of(hasty).await.recipients[0].verdict, Verdict::Deferred);
+    assert_eq!(outcome_of(hasty).await.recipients[0].class.verdict, Verdict::Deferred);
 }
 
 /// Says two replies to a recipient that it does not know, one after the other.
@@ -234,9 +238,9 @@ async fn replies_out_of_step_refuse_nobody_and_the_next_commands_go_one_by_one()
         let outcome = attempt(&delivery, &route, &message(&to)).await;
         assert_eq!(outcome.recipients.len(), 2, "{outcome:?}");
         for recipient in &outcome.recipients {
-            let found = (recipient.verdict, recipient.scope);
+            let found = (recipient.class.verdict, recipient.class.scope);
             assert_eq!(found, (Verdict::Deferred, Scope::Session), "{to:?}: {outcome:?}");
-            assert!(recipient.reply.contains("do not fit our commands"), "{outcome:?}");
+            assert!(recipient.class.reply.contains("do not fit our commands"), "{outcome:?}");
         }
         assert!(matches!(outcome.trouble, Some(Trouble::Doubt { .. })), "{outcome:?}");
         // One by one it is known whose refusal it is.
@@ -244,10 +248,10 @@ async fn replies_out_of_step_refuse_nobody_and_the_next_commands_go_one_by_one()
         outcome.recipients.sort_by_key(|recipient| recipient.index);
         for (to, recipient) in to.iter().zip(&outcome.recipients) {
             let right = if *to == "x@test.net" { Verdict::Deferred } else { Verdict::Failed };
-            assert_eq!(recipient.verdict, right, "{to}: {outcome:?}");
+            assert_eq!(recipient.class.verdict, right, "{to}: {outcome:?}");
         }
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
     }
 }
 
@@ -259,7 +263,7 @@ async fn a_goodbye_that_nobody_asked_for_is_not_out_of_step() {
     let server = Server::start(vec![script]).await;
     let outcome =
         attempt(&delivery(), &Arc::new(route(server.address)), &message(&["unknown@test.net", "x@test.net"])).await;
-    assert!(outcome.recipients.iter().all(|recipient| recipient.verdict == Verdict::Failed), "{outcome:?}");
+    assert!(outcome.recipients.iter().all(|recipient| recipient.class.verdict == Verdict::Failed), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -278,7 +282,7 @@ async fn a_kept_connection_that_died_is_replaced_within_the_attempt() {
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         for _ in 0..2 {
             let outcome = bounded(&delivery, &route).await;
-            assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "death {i}: {outcome:?}");
+            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "death {i}: {outcome:?}");
             assert_eq!(outcome.trouble, None, "death {i}");
         }
         assert_eq!(server.connections(), 2, "death {i}");
@@ -291,7 +295,7 @@ async fn a_kept_connection_that_breaks_after_the_dot_is_not_tried_again() {
     dies.pop();
     let server = Server::start(vec![dies]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].verdict, Verdict::Delivered);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
     waits(&bounded(&delivery, &route).await, LAST);
     assert_eq!(server.connections(), 1);
     assert_eq!(delivery.counters().unknown.get(), 1);
@@ -319,8 +323,8 @@ async fn a_server_that_refuses_in_the_middle_of_a_large_message_is_heard() {
     ];
     let server = Server::start(vec![script.concat()]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
-    assert_eq!(outcome.recipients[0].verdict, Verdict::Failed, "{outcome:?}");
-    assert!(outcome.recipients[0].reply.contains("too large for us"));
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Failed, "{outcome:?}");
+    assert!(outcome.recipients[0].class.reply.contains("too large for us"));
 }
 
 #[tokio::test]
@@ -350,5 +354,5 @@ async fn nobody_listening_makes_mail_wait_and_slows_the_route() {
     let address = super::peers::free_port("127.0.0.1");
     let outcome = bounded(&delivery(), &Arc::new(route(address))).await;
     waits(&outcome, 0);
-    assert!(outcome.recipients[0].reply.contains("refused"), "{outcome:?}");
+    assert!(outcome.recipients[0].class.reply.contains("refused"), "{outcome:?}");
 }

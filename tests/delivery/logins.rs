@@ -45,7 +45,7 @@ async fn each_mechanism_logs_in() {
     ];
     for (offer, dialogue) in [("AUTH PLAIN", plain), ("AUTH=LOGIN NTLM", login), ("AUTH CRAM-MD5 PLAIN", cram)] {
         let outcome = outcome_of(vec![hello(&[offer]), dialogue, takes_one()]).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{offer}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{offer}: {outcome:?}");
     }
 }
 
@@ -57,7 +57,7 @@ async fn a_mechanism_that_is_not_understood_gives_way_to_the_next() {
         takes_one(),
     ])
     .await;
-    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_refused_login_suspends_the_route_and_no_other_mechanism_is_tried() {
         ["535 5.7.8 wrong", "535 5.7.139 SMTP AUTH is disabled", "550 5.7.30 Basic authentication is not supported"]
     {
         let outcome = outcome_of(vec![hello(&["AUTH PLAIN LOGIN"]), vec![hear("AUTH PLAIN"), say(reply)]]).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred, "mail waits: {outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "mail waits: {outcome:?}");
         let Some(Trouble::Suspend { cause: Cause::Login, reason, advice }) = &outcome.trouble else {
             panic!("{outcome:?}")
         };
@@ -165,7 +165,7 @@ fn bearer(token: &str) -> String {
 
 async fn delivers(delivery: &Delivery, route: &Arc<Route>) {
     let outcome = attempt(delivery, route, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
 }
 
 #[tokio::test]
@@ -213,10 +213,10 @@ async fn a_refusing_token_endpoint_suspends_and_a_broken_one_only_waits() {
         let (url, _) = token_endpoint(status).await;
         let server = Server::start(vec![hello(&["AUTH XOAUTH2"])]).await;
         let outcome = attempt(&delivery(), &with_tokens(&server, url), &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred);
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred);
         assert_eq!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), suspends, "{status}: {outcome:?}");
         if suspends {
-            assert!(outcome.recipients[0].reply.contains("AADSTS7000215"), "{outcome:?}");
+            assert!(outcome.recipients[0].class.reply.contains("AADSTS7000215"), "{outcome:?}");
         }
         assert!(!format!("{outcome:?}").contains("s3cr"), "no secret in what operators see");
     }
@@ -234,7 +234,7 @@ async fn what_answers_in_place_of_the_token_endpoint_says_nothing_of_the_credent
         let (url, _) = token_endpoint_saying(status, body).await;
         let server = Server::start(vec![hello(&["AUTH XOAUTH2"])]).await;
         let outcome = attempt(&delivery(), &with_tokens(&server, url), &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Deferred);
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred);
         let Some(Trouble::BackOff { reason, advice: Some(advice), .. }) = &outcome.trouble else {
             panic!("{status} {body}: {outcome:?}")
         };

@@ -29,7 +29,11 @@ async fn postfix_takes_mail_after_starttls_and_login() {
     let (delivery, route) = (patient_delivery(), Arc::new(route_to(&postfix, TlsMode::Required, postfix_login())));
     for _ in 0..3 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net", "y@test.net"])).await;
-        assert!(outcome.recipients.iter().all(|r| r.verdict == Verdict::Delivered), "{outcome:?}\n{}", postfix.log());
+        assert!(
+            outcome.recipients.iter().all(|r| r.class.verdict == Verdict::Delivered),
+            "{outcome:?}\n{}",
+            postfix.log()
+        );
     }
     let mails = postfix.wait_for_mails(6);
     assert!(
@@ -53,7 +57,12 @@ async fn postfix_takes_every_mechanism_and_a_wrong_password_suspends() {
         known.allow_plaintext = clear;
         let good = Arc::new(route_to(&postfix, mode, Some(known)));
         let outcome = attempt(&patient_delivery(), &good, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{mechanisms}: {outcome:?}\n{}", postfix.log());
+        assert_eq!(
+            outcome.recipients[0].class.verdict,
+            Verdict::Delivered,
+            "{mechanisms}: {outcome:?}\n{}",
+            postfix.log()
+        );
         let mut wrong = login(&format!("{USERNAME}@{REALM}"), "wrong").unwrap();
         wrong.allow_plaintext = clear;
         let bad = Arc::new(route_to(&postfix, mode, Some(wrong)));
@@ -71,7 +80,7 @@ async fn a_large_message_arrives_as_it_was() {
     parts.extend(chunks.iter().map(String::as_str));
     let route = Arc::new(route_to(&postfix, TlsMode::Required, postfix_login()));
     let outcome = attempt(&patient_delivery(), &route, &message_of(&["x@test.net"], &parts)).await;
-    assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
     let mail = postfix.wait_for_mails(1).remove(0);
     let body = mail.split_once("\n\n").unwrap().1;
     assert!(body == chunks.concat().replace("\r\n", "\n"), "the body was changed");
@@ -86,7 +95,12 @@ async fn exim_takes_mail_after_starttls_and_login() {
         let delivery = patient_delivery();
         for _ in 0..2 {
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-            assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{mechanisms}: {outcome:?}\n{}", exim.log());
+            assert_eq!(
+                outcome.recipients[0].class.verdict,
+                Verdict::Delivered,
+                "{mechanisms}: {outcome:?}\n{}",
+                exim.log()
+            );
         }
         let mails = exim.wait_for_mails(2);
         assert!(
@@ -113,7 +127,7 @@ async fn dovecot_takes_mail_after_starttls_and_login_and_hands_it_on() {
         for _ in 0..2 {
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
             let log = dovecot.log();
-            assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{mechanisms}: {outcome:?}\n{log}");
+            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{mechanisms}: {outcome:?}\n{log}");
         }
         let mails = behind.wait_for_mails(sent);
         assert!(
@@ -135,7 +149,7 @@ async fn a_server_that_knows_only_auth_login_takes_mail() {
     let delivery = patient_delivery();
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].verdict, Verdict::Delivered, "{outcome:?}\n{}", server.log());
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}\n{}", server.log());
     }
     let mails = server.wait_for_mails(2);
     assert!(
