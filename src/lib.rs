@@ -25,7 +25,7 @@ mod test_customers;
 mod test_lookalikes;
 
 // What everything below speaks.
-pub mod customer;
+pub mod customers;
 pub mod files;
 pub mod message;
 pub mod route;

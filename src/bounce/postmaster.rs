@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 
 use super::{Action, Original, Report, Settings, notification, takes_null_sender};
-use crate::customer::{Customer, Directory, SigningDomain, Standings};
+use crate::customers::{Customer, Directory, SigningDomain, Standings};
 use crate::dkim::{Job, SignError, Workers};
 use crate::message::QueueId;
 use crate::spool::{self, Record, Spool};

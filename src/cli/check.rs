@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::ConfigFile;
 use crate::config::{self, Loaded, Refused, Remarks};
-use crate::customer::Via;
+use crate::customers::Via;
 
 /// Find every mistake in the configuration.
 ///

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::ConfigFile;
 use crate::config;
-use crate::customer::Via;
+use crate::customers::Via;
 use crate::delivery::{self, Delivery, Finding};
 use crate::message::CustomerId;
 use crate::resolver::Dns;

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::reader::Table;
 use super::route::{Usual, route};
 use super::signing::{self, SigningDefaults};
-use crate::customer::{BulkPolicy, Customer, Tier, Via};
+use crate::customers::{BulkPolicy, Customer, Tier, Via};
 use crate::dkim::KeyRecord;
 use crate::message::CustomerId;
 use crate::onboarding::settings::MailjetRecords;

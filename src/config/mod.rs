@@ -8,7 +8,7 @@
 //!
 //! [`load`] finds every mistake in one go. Mistakes stop a start, and a reload keeps what ran. A single customer's unusable
 //! DKIM key is the exception: the relay starts, and that customer's mail is deferred at the door
-//! ([`SigningDomain::Broken`](crate::customer::SigningDomain)).
+//! ([`SigningDomain::Broken`](crate::customers::SigningDomain)).
 
 mod change;
 mod customer;
@@ -32,7 +32,7 @@ pub use mistake::{Mistake, Remarks};
 
 pub use change::Keys;
 
-use crate::customer::{BulkPolicy, Directory};
+use crate::customers::{BulkPolicy, Directory};
 use crate::server::Settings;
 use crate::smtp::Domain;
 use crate::submission::{ListenerAuth, Submitters};

@@ -13,7 +13,7 @@ use super::route::{Usual, route};
 use super::secret::{self, Source};
 use super::value::{ByteSize, Port};
 use crate::bounce::{self, Language};
-use crate::customer::{Requirement, Tier};
+use crate::customers::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
 use crate::events::{self, Secret, Webhook};
 use crate::onboarding::settings as onboarding;

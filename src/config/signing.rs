@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reader::Table;
-use crate::customer::{KeyPlace, SigningDomain};
+use crate::customers::{KeyPlace, SigningDomain};
 use crate::dkim::{Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
 use crate::smtp::Domain;
 

@@ -10,7 +10,7 @@ use super::{Output, Relay};
 use crate::bounce::{Action, Content, Report};
 use crate::events::{Event, EventKind};
 use crate::message::QueueId;
-use crate::queue::verdict::record_event;
+use crate::queue::decide::record_event;
 use crate::smtp::Domain;
 use crate::spool::{self, Filter, Lease, RecipientState, Record, Settlement};
 use crate::time::Timestamp;

@@ -4,7 +4,7 @@ use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal
 use super::selection::Plan;
 use super::way_out::Suspended;
 use super::{Output, Relay};
-use crate::customer::SigningDomain;
+use crate::customers::SigningDomain;
 use crate::events;
 use crate::message::{CustomerId, MailKind, QueueId, Urgency};
 use crate::route::RouteState;

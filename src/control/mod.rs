@@ -29,7 +29,7 @@ pub use client::{CallError, call};
 pub use socket::{Listener, SOCKET, bind, serve, socket_path};
 
 use crate::bounce::Postmaster;
-use crate::customer::{Directory, Standings};
+use crate::customers::{Directory, Standings};
 use crate::events::{Event, EventKind, Events};
 use crate::route::{RouteControl, RouteId};
 use crate::spool::{self, Spool};

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use super::finding::Finding;
 use super::state::{Change, DomainState};
 use super::verdict::Report;
-use crate::customer::Requirement;
+use crate::customers::Requirement;
 use crate::smtp::Domain;
 
 /// What one check saw of a requirement.

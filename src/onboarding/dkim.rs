@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::finding::{Check, DkimFlaw, Finding, Item, Need, NoKey, Severity};
 use super::rotation::{Shown, Wanted};
 use super::{Seen, Settings, doubled};
-use crate::customer::SigningDomain;
+use crate::customers::SigningDomain;
 use crate::dkim::record::Finding as Flaw;
 use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
 use crate::resolver::{Resolver, joined};

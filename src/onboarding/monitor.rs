@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::state::{Change, DomainState, StateError, Store, jittered};
 use super::text;
 use super::verdict::{Checker, Report};
-use crate::customer::{Customer, Directory, Requirement, Standing, Standings};
+use crate::customers::{Customer, Directory, Requirement, Standing, Standings};
 use crate::events::{Event, EventKind, Events};
 use crate::message::CustomerId;
 use crate::smtp::Domain;
@@ -295,7 +295,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::customer::SigningDomain;
+    use crate::customers::SigningDomain;
     use crate::onboarding::{Secret, Settings};
     use crate::resolver::{FixedZone, Kind, SharedResolver};
     use crate::test_customers;

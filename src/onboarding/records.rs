@@ -16,7 +16,7 @@ use super::spf::obstacle::Obstacle;
 use super::spf::proposal::Proposal;
 use super::text::{Lang, Word};
 use super::verdict::{Checker, needs};
-use crate::customer::{Customer, Directory, Requirement, SigningDomain, Via};
+use crate::customers::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, key_host};
 use crate::smtp::Domain;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::text::Lang;
-use crate::customer::Requirement;
+use crate::customers::Requirement;
 use crate::smtp::{Domain, Mailbox};
 
 /// Everything the checks, the tables and the monitor need to know about this installation.

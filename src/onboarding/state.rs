@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::finding::Severity;
 use super::verdict::{Report, Seen};
 use super::{Item, Settings};
-use crate::customer::{Requirement, Standing};
+use crate::customers::{Requirement, Standing};
 use crate::files;
 use crate::message::CustomerId;
 use crate::smtp::Domain;

@@ -11,7 +11,7 @@ use super::rotation::{self, Wanted};
 use super::spf::proposal::Proposal;
 use super::web::Fetcher;
 use super::{Settings, dkim, dmarc, providers, spf};
-use crate::customer::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
+use crate::customers::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
 use crate::dkim::Selector;
 use crate::message::CustomerId;
 use crate::resolver::{self, Kind, Resolver, SharedResolver};

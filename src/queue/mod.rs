@@ -1,27 +1,22 @@
 //! The queue: decides what is tried when, over which route, and what becomes of the result. It alone applies outcomes.
 //!
 //! The spool holds records and their due times; the queue looks at it whenever it is woken, puts lanes with due mail in
-//! line ([`lanes`]), starts as many workers as the routes bear ([`routes`], [`throttle`]), and each worker takes a turn:
-//! claim, one attempt, decide ([`verdict`]), settle. A wake-up is a hint; the due time on disk is the truth.
+//! line ([`schedule::lanes`]), starts as many workers as the routes bear ([`schedule::routes`], [`schedule::throttle`]), and each worker takes a turn:
+//! claim, one attempt, decide ([`decide`]), settle. A wake-up is a hint; the due time on disk is the truth.
 //!
 //! Mail behind a route in trouble gets no turn: a sweep tells its senders that it is late and gives it up in time. What a restart
-//! must not forget of a route stands in two small files: its counters and troubles ([`ledger`]), and whether it is suspended
-//! ([`suspensions`]).
+//! must not forget of a route stands in two small files: its counters and troubles ([`schedule::throttle_state`]), and whether it is suspended
+//! ([`schedule::suspensions`]).
 //!
 //! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates. So it does where
 //! no mail can be read for want of open files or memory.
 
-pub mod forecast;
+mod ageing;
+mod clock;
+pub(crate) mod decide;
 mod holds;
-pub mod lanes;
-mod leap;
-pub mod ledger;
-mod overdue;
-pub mod retry;
-pub mod routes;
-pub mod suspensions;
-pub mod throttle;
-pub mod verdict;
+mod retry;
+mod schedule;
 mod way_out;
 mod worker;
 
@@ -38,21 +33,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bounce::Postmaster;
-use crate::customer::{Directory, Standings, Via};
+use crate::customers::{Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events};
 use crate::message::{CustomerId, Lane};
+use crate::queue::clock::Leap;
 use crate::queue::holds::Holds;
-use crate::queue::leap::Leap;
-use crate::queue::ledger::Ledger;
-use crate::queue::routes::Routes;
-use crate::queue::suspensions::Store;
+use crate::queue::schedule::routes::Routes;
+use crate::queue::schedule::suspensions::Store;
+use crate::queue::schedule::throttle_state::Ledger;
 use crate::route::{Cause, Route, RouteControl, RouteId, RouteState, RouteStatus, Switched};
 use crate::spool::{self, Spool};
 use crate::time::Timestamp;
 
+pub use decide::Patience;
 pub use retry::Schedule;
-pub use verdict::Patience;
 pub use way_out::way_out;
 
 /// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one
@@ -170,7 +165,7 @@ impl Waiting {
         let inner = &queue.0;
         inner.tasks.spawn(dispatch(Arc::clone(inner)));
         inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
-        inner.tasks.spawn(overdue::sweep(Arc::clone(inner)));
+        inner.tasks.spawn(ageing::sweep(Arc::clone(inner)));
         inner.tasks.spawn(foresee(Arc::clone(inner)));
         queue
     }

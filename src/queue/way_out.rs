@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::customer::{Customer, Directory, Standings};
+use crate::customers::{Customer, Directory, Standings};
 use crate::message::{Lane, MailKind};
 use crate::route::Route;
 

@@ -4,13 +4,13 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::bounce::{Action, Attempt, Content, Report};
-use crate::customer::Customer;
+use crate::customers::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::dkim;
 use crate::events::EventKind;
 use crate::message::{Lane, MailKind, QueueId};
 use crate::queue::Inner;
-use crate::queue::verdict::{self, Decision, Moment, Told};
+use crate::queue::decide::{self, Decision, Moment, Told};
 use crate::route::{Route, RouteKind};
 use crate::spool::{Lease, Record, Settled};
 use crate::time::Timestamp;
@@ -25,7 +25,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// For a caller that has [entered](super::routes::Routes::enter) the route.
+    /// For a caller that has [entered](super::schedule::routes::Routes::enter) the route.
     pub(super) fn new(inner: &Arc<Inner>, route: Arc<Route>) -> Self {
         Slot { inner: Arc::clone(inner), route }
     }
@@ -145,7 +145,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         groups.clear();
         // Too old besides: it is given up, and its sender hears of it. Held it would lie there untold.
         let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock(began) };
-        outcome.hold = unsigned.filter(|_| !verdict::is_given_up(&lease.record, patience, moment));
+        outcome.hold = unsigned.filter(|_| !decide::is_given_up(&lease.record, patience, moment));
     }
     // On a stop the transaction under way ends; the ones after it are left to the next start.
     while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
@@ -183,7 +183,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     }
     let now = Timestamp::now();
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
-    let decision = verdict::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
+    let decision = decide::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
     apply(inner, route, lease, decision).await;
 }
 
@@ -274,9 +274,9 @@ async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Dec
     let Ok(content) = Content::read(&lease.bytes).await else { return };
     let original = content.original();
     let now = Timestamp::now();
-    let until = verdict::expires_at(record, &inner.settings.patience.retry);
+    let until = decide::expires_at(record, &inner.settings.patience.retry);
     let delayed = if decision.delayed && bounces_leave(inner, &record.lane, now) {
-        verdict::still_waiting(record, decision)
+        decide::still_waiting(record, decision)
     } else {
         Vec::new()
     };

@@ -1,6 +1,6 @@
 //! Routes: which smarthost takes a customer's mail, with which login, and within which caps.
 //!
-//! A route is a value; what happens to it over time (throttled, suspended) lives in `queue::throttle`, what is connected
+//! A route is a value; what happens to it over time (throttled, suspended) lives in `queue::schedule::throttle`, what is connected
 //! to it lives in `delivery::pool`.
 
 mod control;

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 pub use settings::{Reload, Settings};
 
 use crate::bounce::Postmaster;
-use crate::customer::{Directory, Standings};
+use crate::customers::{Directory, Standings};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events};
 use crate::onboarding::{Checker, Monitor};

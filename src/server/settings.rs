@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::customer::{Directory, Requirement};
+use crate::customers::{Directory, Requirement};
 use crate::smtp::Domain;
 use crate::submission::{Limits, ListenerSettings, Submitters};
 use crate::{bounce, delivery, events, onboarding, queue, resolver, spool, web};

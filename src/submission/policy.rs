@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Submitter;
 use super::public_mailboxes::is_public_mailbox;
-use crate::customer::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standings, Via};
+use crate::customers::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standings, Via};
 use crate::dkim::Signer;
 use crate::message::{Header, HeaderError, Urgency};
 use crate::route::{Route, RouteKind};
@@ -219,7 +219,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet, HashMap};
 
     use super::*;
-    use crate::customer::{Standing, Tier};
+    use crate::customers::{Standing, Tier};
     use crate::message::CustomerId;
     use crate::route::{ADDED, Route};
     use crate::submission::Allowed;

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::{Alerts, Counters, Limits, ServerTls, Submitters};
-use crate::customer::{Directory, Requirement, Standings};
+use crate::customers::{Directory, Requirement, Standings};
 use crate::events::Events;
 use crate::smtp::Domain;
 use crate::{dkim, spool};

@@ -47,7 +47,7 @@ fn a_broken_key_of_one_customer_is_a_mistake_to_check_but_does_not_stop_the_othe
     let ready = |domain: &str| {
         let domain = postbud::smtp::Domain::parse(domain).expect("a domain");
         let customer = loaded.settings.directory.by_domain(&domain).expect("a customer");
-        matches!(customer.domains[&domain], postbud::customer::SigningDomain::Ready(_))
+        matches!(customer.domains[&domain], postbud::customers::SigningDomain::Ready(_))
     };
     assert!(!ready("test.dk"));
     assert!(ready("egenserver.dk") && ready("nyt.egenserver.dk"));

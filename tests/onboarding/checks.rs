@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postbud::customer::Requirement;
+use postbud::customers::Requirement;
 use postbud::onboarding::records::{self, Table};
 use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Outcome, Report, Seen, Settings};
 use postbud::resolver::{self, Dns, FixedZone, Kind, Lookup, Resolver};

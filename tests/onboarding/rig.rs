@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postbud::customer::{Customer, Directory, Requirement, Tier, Via};
+use postbud::customers::{Customer, Directory, Requirement, Tier, Via};
 use postbud::dkim::{Selector, SigningKey};
 use postbud::onboarding::{Checker, Secret, Settings};
 use postbud::resolver::SharedResolver;

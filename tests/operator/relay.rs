@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use postbud::bounce::{self, Postmaster};
 use postbud::control::{self, Relay};
-use postbud::customer::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
+use postbud::customers::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
 use postbud::message::QueueId;

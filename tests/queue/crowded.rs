@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use postbud::customer::{Directory, Via};
+use postbud::customers::{Directory, Via};
 use postbud::queue::Patience;
 use postbud::spool::{Draft, Spool};
 

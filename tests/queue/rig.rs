@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use postbud::bounce::{self, Postmaster};
-use postbud::customer::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
+use postbud::customers::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
 use postbud::delivery::{self, Delivery, Egress};
 use postbud::dkim::Workers;
 use postbud::events::{self, Events};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::customer::{Directory, Requirement, Standing, Tier, Via};
+use postbud::customers::{Directory, Requirement, Standing, Tier, Via};
 use postbud::queue::Patience;
 use postbud::route::{RouteControl, RouteId};
 use postbud::smtp::Domain;

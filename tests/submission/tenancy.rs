@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postbud::customer::{BulkPolicy, Directory, SigningDomain};
+use postbud::customers::{BulkPolicy, Directory, SigningDomain};
 use postbud::message::Urgency;
 
 use crate::support::{OTHER_PASSWORD, OTHER_USERNAME, Setup, domain, plain};

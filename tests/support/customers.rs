@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use postbud::customer::{BulkPolicy, Customer, SigningDomain, Via};
+use postbud::customers::{BulkPolicy, Customer, SigningDomain, Via};
 use postbud::dkim::{Profile, Selector, Signer, SigningKey};
 use postbud::message::CustomerId;
 use postbud::route::{Caps, Route, RouteId, RouteKind, TlsPolicy};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use argon2::password_hash::{PasswordHasher, SaltString};
-use postbud::customer::{Customer, Directory, Requirement, SigningDomain, Standing, Standings, Tier, Via};
+use postbud::customers::{Customer, Directory, Requirement, SigningDomain, Standing, Standings, Tier, Via};
 use postbud::dkim::{SigningKey, Workers};
 use postbud::events::Events;
 use postbud::message::CustomerId;

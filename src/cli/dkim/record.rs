@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::ConfigFile;
 use crate::config;
-use crate::customer::SigningDomain;
+use crate::customers::SigningDomain;
 use crate::dkim::record::{TxtRecord, render};
 use crate::dkim::{Selector, SigningKey};
 use crate::message::CustomerId;

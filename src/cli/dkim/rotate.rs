@@ -13,7 +13,7 @@ use crate::cli::{ConfigFile, block_on, files};
 use crate::config;
 use crate::control::protocol::{Command, Selection, Signer};
 use crate::control::{self, CallError};
-use crate::customer::{Customer, KeyPlace, SigningDomain};
+use crate::customers::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{KeyRecord, Selector, SigningKey};
 use crate::files::{Whole, folder};

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{Desk, Language};
 use crate::cli::{ConfigFile, block_on};
-use crate::customer::{Customer, Via};
+use crate::customers::{Customer, Via};
 use crate::delivery::{self, Delivery, Step};
 use crate::message::CustomerId;
 use crate::onboarding::{Outcome, Report, Store, report};

@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::ConfigFile;
 use crate::config;
-use crate::customer::Customer;
+use crate::customers::Customer;
 use crate::message::CustomerId;
 use crate::onboarding::{Checker, Lang};
 use crate::resolver::Dns;

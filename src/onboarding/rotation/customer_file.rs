@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::customer::KeyPlace;
+use crate::customers::KeyPlace;
 use crate::dkim::Selector;
 
 /// What a place of a customer's file names, as it is written there.

@@ -28,7 +28,7 @@ pub use customer_file::{Named, toml_string};
 pub use published::{REVOKED, Role, Shown, View, Wanted, look, wanted};
 pub use store::{Lock, lock, under_way};
 
-use crate::customer::KeyPlace;
+use crate::customers::KeyPlace;
 use crate::dkim::{Selector, key_host};
 use crate::smtp::Domain;
 use crate::time::Timestamp;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{READABLE, Rotation, VERSION};
-use crate::customer::KeyPlace;
+use crate::customers::KeyPlace;
 use crate::files;
 use crate::message::CustomerId;
 use crate::onboarding::Settings;

@@ -4,7 +4,7 @@ use super::is_spf;
 use super::proposal::{Proposal, our_own, proposal};
 use super::record::Record;
 use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Verdict, Walk, walk};
-use crate::customer::Via;
+use crate::customers::Via;
 use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Item, Need};
 use crate::resolver::{Resolver, joined};

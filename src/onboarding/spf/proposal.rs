@@ -6,7 +6,7 @@ use super::is_spf;
 use super::merge::{Merged, Note, merge};
 use super::obstacle::Obstacle;
 use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
-use crate::customer::Via;
+use crate::customers::Via;
 use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Provider, Severity};
 use crate::resolver::Resolver;

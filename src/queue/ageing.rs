@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::{Lane, QueueId};
-use crate::queue::verdict::Moment;
-use crate::queue::{Inner, verdict, worker};
+use crate::queue::decide::Moment;
+use crate::queue::{Inner, decide, worker};
 use crate::route::Route;
 use crate::spool::{Filter, LaneStats};
 use crate::time::Timestamp;
@@ -96,7 +96,7 @@ async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, se
             };
             let Some(why) = trouble else { continue };
             let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
-            if let Some(decision) = verdict::overdue(&lease.record, &route.id, &why, patience, moment) {
+            if let Some(decision) = decide::overdue(&lease.record, &route.id, &why, patience, moment) {
                 worker::apply(inner, route, lease, decision).await;
                 in_vain = 0;
             }

@@ -20,8 +20,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::throttle_state::Memory;
 use crate::message::QueueId;
-use crate::queue::ledger::Memory;
 use crate::route::{Caps, Cause, RouteState};
 use crate::spool;
 use crate::time::Timestamp;

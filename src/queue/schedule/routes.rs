@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::forecast::last_leaves;
+use super::lanes::Lanes;
+use super::suspensions::{Fingerprints, Suspended, Suspension};
+use super::throttle::Throttle;
+use super::throttle_state::Memories;
 use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::{CustomerId, Lane, QueueId};
-use crate::queue::forecast::last_leaves;
-use crate::queue::lanes::Lanes;
-use crate::queue::ledger::Memories;
-use crate::queue::suspensions::{Fingerprints, Suspended, Suspension};
-use crate::queue::throttle::Throttle;
 use crate::route::{Cause, Route, RouteId, RouteState, RouteStatus};
 use crate::time::Timestamp;
 
@@ -325,10 +325,10 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::throttle_state::Memory;
     use super::*;
     use crate::delivery::Class;
     use crate::message::{MailKind, Urgency};
-    use crate::queue::ledger::Memory;
     use crate::route::{Caps, TlsMode, TlsPolicy};
     use crate::smtp::Domain;
     use crate::test_customers;
