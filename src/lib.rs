@@ -54,6 +54,8 @@ pub mod onboarding;
 
 pub mod resolver;
 
+pub mod http_client;
+
 // What operators see and command.
 pub mod control;
 pub mod metrics;

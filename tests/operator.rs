@@ -4,6 +4,8 @@
 mod customers;
 #[path = "support/drafts.rs"]
 mod drafts;
+#[path = "support/proxies.rs"]
+mod proxies;
 #[path = "support/skip.rs"]
 mod skip;
 

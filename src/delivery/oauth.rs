@@ -13,6 +13,7 @@ use super::dial::{Failure, TokenSource};
 use super::outcome::Trouble;
 use super::settings::{EgressPath, Settings};
 use super::step::Step;
+use crate::http_client;
 use crate::route::{Cause, LoginSecret, Route};
 
 /// Tokens are renewed this long before they expire, so that none expires between here and the server.
@@ -148,11 +149,8 @@ async fn bounded_text(mut answer: reqwest::Response) -> Result<String, reqwest::
 }
 
 fn client(settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
-    let builder = reqwest::Client::builder()
-        .timeout(settings.timeouts.handshake)
-        .connect_timeout(settings.timeouts.connect)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy();
+    let builder =
+        http_client::builder().timeout(settings.timeouts.handshake).connect_timeout(settings.timeouts.connect);
     match &settings.egress.path {
         EgressPath::Bind(local) => builder.local_address(*local).build(),
         EgressPath::Socks5 { proxy, login } => {

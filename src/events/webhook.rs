@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 use super::journal::{Chunk, Journal, Position};
 use super::{Error, Events};
 use crate::files;
+use crate::http_client;
 use crate::time::Timestamp;
 
 /// The cursor's name in the state folder.
@@ -181,12 +182,7 @@ impl Caller {
             }
             Err(error) => return Err(refused("reading the webhook's cursor")(error)),
         };
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("postbud/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(settings.timeout)
-            .build()
-            .map_err(Error::Client)?;
+        let client = http_client::builder().timeout(settings.timeout).build().map_err(Error::Client)?;
         let batch_events = settings.batch_events.max(1);
         Ok(Caller {
             settings,

@@ -114,6 +114,13 @@ async fn every_event_arrives_signed_and_in_order_though_calls_fail() {
     running.stop().await;
 }
 
+#[test]
+fn events_are_posted_without_the_environments_proxies() {
+    crate::proxies::passes_without_the_environments_proxies(
+        "webhook::every_event_arrives_signed_and_in_order_though_calls_fail",
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_webhook_hears_everything_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
