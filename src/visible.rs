@@ -30,7 +30,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// Unicode's controls, line and paragraph separators, and format characters that reorder or hide text (UTR #36 §2.1).
-fn is_unseen(c: char) -> bool {
+pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

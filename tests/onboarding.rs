@@ -4,11 +4,15 @@
 mod customers;
 #[path = "support/knot.rs"]
 mod knot;
+#[path = "support/proxies.rs"]
+mod proxies;
 #[path = "support/skip.rs"]
 mod skip;
 
 #[path = "onboarding/checks.rs"]
 mod checks;
+#[path = "onboarding/fetch.rs"]
+mod fetch;
 #[path = "onboarding/golden.rs"]
 mod golden;
 #[path = "onboarding/hostile.rs"]
@@ -21,5 +25,3 @@ mod rig;
 mod rotation;
 #[path = "onboarding/spf.rs"]
 mod spf;
-#[path = "onboarding/web.rs"]
-mod web;

@@ -70,7 +70,7 @@ async fn rotating(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, w
             }
             check.say(Finding::DkimRotating { host, role: wanted.role, shown });
         }
-        Err(error) => check.say(Finding::DkimRotatingUnanswered { host, reason: error.to_string() }),
+        Err(error) => check.say(Finding::DkimRotatingUnanswered { host, reason: error }),
     }
 }
 
@@ -188,7 +188,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
     let texts = match resolver.txt(host).await {
         Ok(texts) => texts,
         Err(error) => {
-            check.say(Finding::Unanswered { reason: error.to_string() });
+            check.say(Finding::Unanswered { reason: error });
             return Published::Unknown;
         }
     };

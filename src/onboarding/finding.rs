@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
+use super::fetch::NotThere;
 use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
 use super::spf::obstacle::Obstacle;
 use super::spf::record::Fault;
+use crate::resolver;
 
 /// What is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -82,8 +84,8 @@ pub enum Severity {
 #[serde(tag = "code", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 #[allow(missing_docs, reason = "the fields are names, values and counts that each variant's sentence says")]
 pub enum Finding {
-    /// A name server did not answer.
-    Unanswered { reason: String },
+    /// DNS did not answer.
+    Unanswered { reason: resolver::Error },
     /// The record stands at the wrong host: the zone's name twice, an underscore or a dot missing.
     WrongHost { found_at: String, right_host: String },
 
@@ -109,7 +111,7 @@ pub enum Finding {
     /// Redirects lead out of the domain, or there are too many.
     FileRedirectRefused { url: String },
     /// The web server says that there is no file, or nothing at all.
-    FileNotThere { url: String, reason: String },
+    FileNotThere { url: String, reason: NotThere },
 
     /// The address passes.
     SpfPasses { ip: String, lookups: u32 },
@@ -176,7 +178,7 @@ pub enum Finding {
     /// A key that does not sign, while keys are changed.
     DkimRotating { host: String, role: Role, shown: Shown },
     /// No answer about a key that does not sign: what signs is known all the same.
-    DkimRotatingUnanswered { host: String, reason: String },
+    DkimRotatingUnanswered { host: String, reason: resolver::Error },
     /// What is known of a change of keys cannot be read.
     DkimRotationUnreadable { reason: String },
     /// Something is wrong with the key of the second signature, while the first one verifies, or nobody knows whether it does.
@@ -419,6 +421,18 @@ impl Finding {
             | F::ReturnPathMissing { .. }
             | F::ReturnPathWrong { .. }
             | F::ProbeFailed { .. } => Severity::Fault,
+        }
+    }
+
+    /// What the resolver, the HTTP library, a key or the disk said itself, in English: for operators. The languages say the same
+    /// in words of their own.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Finding::Unanswered { reason } | Finding::DkimRotatingUnanswered { reason, .. } => Some(reason.to_string()),
+            Finding::FileNotThere { reason, .. } => Some(reason.to_string()),
+            Finding::DkimKeyUnusable { reason } | Finding::DkimRotationUnreadable { reason } => Some(reason.clone()),
+            Finding::DkimSecond { said, .. } => said.detail(),
+            _ => None,
         }
     }
 

@@ -13,6 +13,7 @@
 pub mod counters;
 pub mod dkim;
 pub mod dmarc;
+pub mod fetch;
 pub mod finding;
 pub mod monitor;
 pub mod ownership;
@@ -25,7 +26,6 @@ pub mod spf;
 pub mod state;
 pub mod text;
 pub mod verdict;
-pub mod web;
 
 pub use counters::Counters;
 pub use finding::{Check, Finding, Item, Need, Severity};

@@ -10,13 +10,14 @@ use std::path::Path;
 
 use aws_lc_rs::hmac;
 
+use super::fetch::{FetchError, Fetched, Fetcher};
 use super::finding::{Check, Finding, Item, Need};
-use super::web::{self, FetchError, Fetched, Fetcher};
 use super::{Settings, doubled};
 use crate::files::{self, Whole};
 use crate::message::CustomerId;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
+use crate::visible::is_unseen;
 
 /// The secret that tokens come from.
 pub struct Secret(hmac::Key);
@@ -84,6 +85,19 @@ impl Challenge {
         let url = format!("http://{domain}/{token}.txt");
         Challenge { host, token, url, by_mailjet }
     }
+
+    /// Whether a TXT value is the token. The token cannot be guessed, so what stands around it weakens no proof.
+    fn is_met_by(&self, value: &str) -> bool {
+        bare(value).eq_ignore_ascii_case(&self.token)
+    }
+
+    /// Whether a TXT value that is not the token was meant to be it. A wildcard answers for every name: its SPF record or
+    /// another service's proof is not to be replaced.
+    fn is_meant_by(&self, value: &str) -> bool {
+        let squeezed: String = value.chars().filter(|c| c.is_alphanumeric()).collect();
+        let holds_token = squeezed.to_ascii_lowercase().contains(&self.token.to_ascii_lowercase());
+        holds_token || !bare(value).contains([' ', '=', ';'])
+    }
 }
 
 /// Checks both ways; one is enough.
@@ -96,46 +110,39 @@ pub async fn check(
 ) -> Check {
     let mut check = Check::new(Item::Ownership, need);
     check.expected = vec![format!("{} TXT \"{}\"", challenge.host, challenge.token), challenge.url.clone()];
-    let matches = |texts: &[Vec<Vec<u8>>]| {
-        texts.iter().any(|strings| joined(strings).trim_ascii().eq_ignore_ascii_case(challenge.token.as_bytes()))
-    };
+    let matches = |texts: &[Vec<Vec<u8>>]| texts.iter().any(|strings| challenge.is_met_by(&text(strings)));
     let mut unanswered = match resolver.txt(&challenge.host).await {
         Ok(texts) => {
-            check.found.extend(texts.iter().map(|strings| String::from_utf8_lossy(&joined(strings)).into_owned()));
+            check.found.extend(texts.iter().map(|strings| text(strings)));
             if matches(&texts) {
                 check.say(Finding::OwnershipByTxt { host: challenge.host.clone() });
                 return check;
             }
             None
         }
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some(error),
     };
-    // A wildcard answers for every name: its SPF record or another service's proof is not to be replaced.
-    for found in check.found.iter().filter(|found| !found.contains([' ', '=', ';'])).cloned().collect::<Vec<_>>() {
+    for found in check.found.iter().filter(|found| challenge.is_meant_by(found)).cloned().collect::<Vec<_>>() {
         check.say(Finding::OwnershipWrongValue { host: challenge.host.clone(), found });
     }
-    for (scheme, other) in [("http", "https"), ("https", "")] {
+    for scheme in ["http", "https"] {
         let url = challenge.url.replacen("http", scheme, 1);
-        let trouble = match web::empty_file(fetcher, resolver, &url, domain).await {
+        match fetcher.empty_file(resolver, &url, domain).await {
             Ok(Fetched::Empty) => {
                 check.findings.clear();
                 check.say(Finding::OwnershipByFile { url });
                 return check;
             }
-            Ok(Fetched::NotEmpty) => Some(Finding::FileNotEmpty { url }),
-            Ok(Fetched::Anything) => Some(Finding::FileAnywhere { url }),
+            Ok(Fetched::NotEmpty) => check.say(Finding::FileNotEmpty { url }),
+            Ok(Fetched::Anything) => check.say(Finding::FileAnywhere { url }),
             // Whether the file is there is not known, and the TXT record's absence alone proves nothing.
-            Err(FetchError::Unanswered(reason)) => {
-                unanswered.get_or_insert(reason);
-                None
+            Err(FetchError::Unanswered(error)) => {
+                unanswered.get_or_insert(error);
             }
-            Err(error) => error.finding(url),
-        };
-        // What plain HTTP says is told only if HTTPS says nothing worse.
-        if let Some(trouble) = trouble
-            && (other.is_empty() || !matches!(trouble, Finding::FileNotThere { .. }))
-        {
-            check.say(trouble);
+            Err(error) => {
+                let trouble = error.finding(url).filter(|trouble| !repeats(&check, trouble));
+                trouble.into_iter().for_each(|trouble| check.say(trouble));
+            }
         }
     }
     if let Some(reason) = unanswered {
@@ -155,6 +162,28 @@ pub async fn check(
         url: challenge.url.clone(),
     });
     check
+}
+
+/// A TXT value as text.
+fn text(strings: &[Vec<u8>]) -> String {
+    String::from_utf8_lossy(&joined(strings)).into_owned()
+}
+
+/// A value without what DNS panels, mail programs and text editors leave around it: quotation marks, backslashes, and spaces of
+/// every kind, seen or not.
+fn bare(value: &str) -> &str {
+    const QUOTES: &str = "\"'`\u{b4}\\\u{ab}\u{bb}\u{2018}\u{2019}\u{201a}\u{201b}\u{201c}\u{201d}\u{201e}\u{201f}\u{2039}\u{203a}\u{ff02}\u{ff07}";
+    let around = |c: char| c.is_whitespace() || is_unseen(c) || QUOTES.contains(c) || c == char::REPLACEMENT_CHARACTER;
+    value.trim_matches(around)
+}
+
+/// Whether the same was said of the other scheme: one reason is enough.
+fn repeats(check: &Check, trouble: &Finding) -> bool {
+    let Finding::FileNotThere { reason, .. } = trouble else { return false };
+    check
+        .findings
+        .iter()
+        .any(|said| matches!(said, Finding::FileNotThere { reason: other, .. } if other.is_like(reason)))
 }
 
 /// Where the record lands by common mistakes: the zone's name twice, at the domain itself, or as the guide prints Mailjet's
@@ -246,6 +275,68 @@ mod tests {
         assert_eq!(wrong(&zone).await, 0);
         zone.add_txt(&challenge.host, "b68ecbf07a1f5b307e60f73762b343b4");
         assert_eq!(wrong(&zone).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_accepted_with_what_panels_leave_around_it_and_named_where_it_is_torn() {
+        let (settings, secret, customer, domain) = parts();
+        let challenge = Challenge::new(&settings, &secret, &customer, &domain);
+        let fetcher = Fetcher::new(&settings);
+        let said = async |strings: Vec<Vec<u8>>| {
+            let zone = FixedZone::new();
+            zone.add(&challenge.host, resolver::Record::Txt(strings));
+            check(&zone, &fetcher, &challenge, &domain, Need::Required).await.findings
+        };
+        let proven = [Finding::OwnershipByTxt { host: challenge.host.clone() }];
+        for around in [
+            "T",
+            " T ",
+            "\tT\r\n",
+            "\"T\"",
+            "'T'",
+            "`T`",
+            "\\\"T\\\"",
+            "\"\"T\"\"",
+            "\u{201c}T\u{201d}",
+            "\u{201d}T\u{201d}",
+            "\u{201e}T\u{201c}",
+            "\u{2018}T\u{2019}",
+            "\u{ab}T\u{bb}",
+            "\u{bb}T\u{ab}",
+            "\u{ff02}T\u{ff02}",
+            "T\u{a0}",
+            "\u{a0}T",
+            "\u{a0}\"T\"\u{a0}",
+            "T\u{202f}",
+            "T\u{3000}",
+            "T\u{200b}",
+            "\u{feff}T",
+            "T\u{2060}",
+            "\" T \"",
+        ] {
+            for token in [challenge.token.clone(), challenge.token.to_uppercase()] {
+                let value = around.replace('T', &token);
+                assert_eq!(said(vec![value.clone().into_bytes()]).await, proven, "{value:?}");
+            }
+        }
+        let latin1 = [challenge.token.as_bytes(), b"\xa0"].concat();
+        assert_eq!(said(vec![latin1]).await, proven);
+        let (start, end) = challenge.token.split_at(10);
+        assert_eq!(said(vec![start.into(), end.into()]).await, proven, "two strings are one value");
+        for torn in [
+            format!("{start} {end}"),
+            format!("{start}\u{a0}{end}"),
+            format!("\"{start}\" \"{end}\""),
+            format!("{}.txt", challenge.token),
+            format!("value={}", challenge.token),
+            format!("{} TXT {}", challenge.host, challenge.token),
+            format!("{};", challenge.token),
+            start.to_owned(),
+        ] {
+            let found = said(vec![torn.clone().into_bytes()]).await;
+            let wrong = Finding::OwnershipWrongValue { host: challenge.host.clone(), found: torn.clone() };
+            assert!(found.contains(&wrong), "{torn}: {found:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::text::{Lang, Word};
 use super::verdict::Report;
 use crate::visible::visible;
 
-/// One domain's report, worst finding first in each check; with `explain`, how each verdict came about.
+/// One domain's report, worst finding first in each check; with `explain`, how each verdict came about and what
+/// libraries said.
 pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
     let mut out = format!("{} ({})\n", report.domain, report.customer);
     for check in &report.checks {
@@ -23,6 +24,9 @@ pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
         for finding in &check.findings {
             let text = lang.finding(finding);
             let _ = writeln!(out, "      {}", text.what);
+            if let Some(detail) = finding.detail().filter(|_| explain) {
+                let _ = writeln!(out, "        {}", visible(&detail));
+            }
             if !text.next.is_empty() {
                 let _ = writeln!(out, "      {}: {}", lang.word(Word::Next), text.next);
             }

@@ -357,13 +357,14 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::onboarding::finding::{Check, Finding, Need};
+    use crate::resolver;
 
     fn report(at_secs: u64, spf: Seen) -> Report {
         let mut check = Check::new(Item::Spf, Need::Required);
         check.say(match spf {
             Seen::Verified => Finding::SpfPasses { ip: "40.74.40.57".into(), lookups: 1 },
             Seen::Missing => Finding::SpfMissing { domain: "test.dk".into() },
-            Seen::Unknown => Finding::Unanswered { reason: "SERVFAIL".into() },
+            Seen::Unknown => Finding::Unanswered { reason: resolver::Error::Name("x".into()) },
         });
         Report {
             customer: "test-as".into(),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::fetch::Fetcher;
 use super::finding::{Check, Finding, Item, Need, Provider, Severity};
 use super::ownership::{self, Challenge, Secret};
 use super::rotation::{self, Wanted};
 use super::spf::proposal::Proposal;
-use super::web::Fetcher;
 use super::{Settings, dkim, dmarc, providers, spf};
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
 use crate::dkim::Selector;
@@ -277,7 +277,7 @@ async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, Strin
     let exchanges = match resolver.mx(domain.as_str()).await {
         Ok(exchanges) => exchanges,
         Err(error) => {
-            check.say(Finding::Unanswered { reason: error.to_string() });
+            check.say(Finding::Unanswered { reason: error });
             return (check, Vec::new());
         }
     };
@@ -290,7 +290,7 @@ async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, Strin
         None => match resolver.addresses(domain.as_str()).await {
             Ok(addresses) if !addresses.is_empty() => check.say(Finding::MxGood { host: domain.to_string() }),
             Ok(_) => check.say(Finding::MxMissing { domain: domain.to_string() }),
-            Err(error) => check.say(Finding::Unanswered { reason: error.to_string() }),
+            Err(error) => check.say(Finding::Unanswered { reason: error }),
         },
     }
     (check, exchanges)
@@ -310,7 +310,7 @@ async fn reachable(resolver: &dyn Resolver, exchanges: &[(u16, String)]) -> Find
         }
     }
     match unanswered {
-        Some(error) => Finding::Unanswered { reason: error.to_string() },
+        Some(error) => Finding::Unanswered { reason: error },
         None => Finding::MxUnreachable { host: exchanges.first().map(|(_, host)| host.clone()).unwrap_or_default() },
     }
 }
@@ -335,7 +335,7 @@ async fn return_path(resolver: &dyn Resolver, settings: &Settings, domain: &Doma
             }
             Ok(None) => break,
             Err(error) => {
-                check.say(Finding::Unanswered { reason: error.to_string() });
+                check.say(Finding::Unanswered { reason: error });
                 return check;
             }
         }
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn the_outcome_is_the_worst_by_need_and_severity() {
         let fault = || Finding::DkimMissing { host: "x".to_owned() };
-        let unanswered = || Finding::Unanswered { reason: "x".to_owned() };
+        let unanswered = || Finding::Unanswered { reason: resolver::Error::Name("x".to_owned()) };
         for (need, finding, outcome) in [
             (Need::Required, fault(), Outcome::Missing),
             (Need::Recommended, fault(), Outcome::Recommendations),

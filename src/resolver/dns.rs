@@ -90,8 +90,11 @@ impl Dns {
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
                 ResponseCode::NXDomain => Ok(Answer { records: Vec::new(), no_such_name: true }),
                 ResponseCode::NoError => Ok(Answer::default()),
-                code => Err(Error::Failed { name: name.to_owned(), kind, reason: code.to_string() }),
+                code => Err(Error::Refused { name: name.to_owned(), kind, code: mnemonic(code) }),
             },
+            Err(NetError::Dns(DnsError::ResponseCode(code))) => {
+                Err(Error::Refused { name: name.to_owned(), kind, code: mnemonic(code) })
+            }
             Err(NetError::Timeout) => Err(timeout()),
             Err(error) => Err(Error::Failed { name: name.to_owned(), kind, reason: error.to_string() }),
         }
@@ -101,6 +104,18 @@ impl Dns {
 impl Resolver for Dns {
     fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
         Box::pin(self.ask(name, kind))
+    }
+}
+
+/// A response code's name in IANA's registry, as `dig` prints it.
+fn mnemonic(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        ResponseCode::NotAuth => "NOTAUTH".to_owned(),
+        code => format!("RCODE {}", u16::from(code)),
     }
 }
 

@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 pub use dns::Dns;
@@ -140,7 +141,17 @@ pub enum Error {
         /// What was asked for.
         kind: Kind,
     },
-    /// A server answered with an error (SERVFAIL, REFUSED, …) or could not be reached.
+    /// A server answered with an error.
+    #[error("the name server answers {code} to {kind} {name}")]
+    Refused {
+        /// What was asked.
+        name: String,
+        /// What was asked for.
+        kind: Kind,
+        /// The response code as RFC 1035 and its successors name it: SERVFAIL, REFUSED, …
+        code: String,
+    },
+    /// No server could be reached, or what it answered is of no use.
     #[error("cannot look up {kind} {name}: {reason}")]
     Failed {
         /// What was asked.
@@ -153,6 +164,12 @@ pub enum Error {
     /// No DNS name: over 253 octets, an empty label, or a label over 63. It can be in no zone.
     #[error("\"{0}\" is not a DNS name")]
     Name(String),
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
 }
 
 /// A lookup under way.

@@ -104,7 +104,7 @@ impl FixedZone {
         let mut at = normal(name)?;
         for _ in 0..LONGEST_CHAIN {
             if content.failing.iter().any(|dead| at == *dead || at.ends_with(&format!(".{dead}"))) {
-                return Err(Error::Failed { name: at, kind, reason: "SERVFAIL".to_owned() });
+                return Err(Error::Refused { name: at, kind, code: "SERVFAIL".to_owned() });
             }
             let Some(records) = content.records.get(&at) else {
                 let below = format!(".{at}");

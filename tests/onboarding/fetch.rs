@@ -8,8 +8,8 @@ use axum::Router;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use postbud::message::CustomerId;
+use postbud::onboarding::fetch::{Fetcher, NotThere};
 use postbud::onboarding::finding::Need;
-use postbud::onboarding::web::Fetcher;
 use postbud::onboarding::{Challenge, Finding, Secret, Settings, ownership};
 use postbud::resolver::FixedZone;
 use tokio::net::TcpListener;
@@ -27,6 +27,8 @@ async fn answer(uri: Uri, headers: axum::http::HeaderMap) -> Response {
     match host.as_str() {
         "empty.dk" | "www.redirects.dk" if is_file => ().into_response(),
         "www.redirects.dk" | "empty.dk" => StatusCode::NOT_FOUND.into_response(),
+        "mark.dk" if is_file => "\u{feff}\r\n".into_response(),
+        "mark.dk" => StatusCode::NOT_FOUND.into_response(),
         "full.dk" if is_file => "hello".into_response(),
         "pages.dk" => "<html>What you look for is not here.</html>".into_response(),
         "proven-among-pages.dk" if is_file => ().into_response(),
@@ -78,6 +80,7 @@ async fn only_an_empty_file_that_the_domain_itself_serves_proves_it() {
     let zone = Arc::new(FixedZone::new());
     for name in [
         "empty.dk",
+        "mark.dk",
         "full.dk",
         "pages.dk",
         "proven-among-pages.dk",
@@ -98,6 +101,7 @@ async fn only_an_empty_file_that_the_domain_itself_serves_proves_it() {
     let mut wrong = Vec::new();
     for (name, expected) in [
         ("empty.dk", "ownership-by-file"),
+        ("mark.dk", "ownership-by-file"),
         ("redirects.dk", "ownership-by-file"),
         ("full.dk", "file-not-empty"),
         ("pages.dk", "file-anywhere"),
@@ -122,14 +126,77 @@ async fn only_an_empty_file_that_the_domain_itself_serves_proves_it() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn the_file_is_fetched_without_the_environments_proxies() {
+    crate::proxies::passes_without_the_environments_proxies(
+        "fetch::only_an_empty_file_that_the_domain_itself_serves_proves_it",
+    );
+}
+
+/// Why the file was not fetched, by URL.
+fn reasons(found: &[Finding]) -> Vec<(&str, &NotThere)> {
+    found
+        .iter()
+        .filter_map(|f| match f {
+            Finding::FileNotThere { url, reason } => Some((url.as_str(), reason)),
+            _ => None,
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn why_a_web_server_was_not_reached_is_said_to_the_bottom() {
     let zone = FixedZone::new();
     zone.add("refuses.dk", postbud::resolver::Record::A([127, 0, 0, 1].into()));
     let found = findings("refuses.dk", &zone, 1, true).await;
-    let refused =
-        |f: &Finding| matches!(f, Finding::FileNotThere { reason, .. } if reason.contains("Connection refused"));
-    assert!(found.iter().any(refused), "{found:?}");
+    let [(url, reason)] = &reasons(&found)[..] else { panic!("the same reason twice: {found:?}") };
+    assert!(url.starts_with("http://") && matches!(reason, NotThere::Refused { .. }), "{found:?}");
+    assert!(reason.to_string().contains("Connection refused"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_http_and_https_fail_differently_both_reasons_are_said() {
+    let address = serve().await;
+    let zone = FixedZone::new();
+    zone.add("absent.dk", postbud::resolver::Record::A([127, 0, 0, 1].into()));
+    let found = findings("absent.dk", &zone, address.port(), true).await;
+    let mut said = reasons(&found);
+    said.sort_by_key(|(url, _)| *url);
+    let [(http, NotThere::Status(404)), (https, NotThere::Refused { .. })] = &said[..] else { panic!("{found:?}") };
+    assert!(http.starts_with("http://") && https.starts_with("https://"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_web_server_without_tls_or_with_a_strangers_certificate_is_named_so() {
+    use rustls::pki_types::PrivateKeyDer;
+    let zone = FixedZone::new();
+    zone.add("a.dk", postbud::resolver::Record::A([127, 0, 0, 1].into()));
+    let https = async |port: u16| {
+        let settings = Settings { http_allow_private: true, http_port: 1, https_port: port, ..Settings::default() };
+        let fetcher = Fetcher::new(&settings);
+        fetcher.empty_file(&zone, "https://a.dk/x.txt", &domain("a.dk")).await.unwrap_err().to_string()
+    };
+    let plain = serve().await;
+    assert!(https(plain.port()).await.starts_with("TLS: "), "{}", https(plain.port()).await);
+
+    let made = rcgen::generate_simple_self_signed(vec!["a.dk".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let (listener, acceptor) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), tokio_rustls::TlsAcceptor::from(Arc::new(config)));
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let said = https(port).await;
+    assert!(said.starts_with("certificate: "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

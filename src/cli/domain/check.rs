@@ -51,7 +51,7 @@ pub(super) struct Args {
     /// Try customers' own servers too, as `postbud probe` does: opens a connection and logs in, sends nothing.
     #[arg(long)]
     probe: bool,
-    /// Show how SPF is evaluated, term by term.
+    /// Show how SPF is evaluated, term by term, and what the resolver and the HTTP library said.
     #[arg(long, conflicts_with = "json")]
     explain: bool,
     #[command(flatten)]

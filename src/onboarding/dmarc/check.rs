@@ -41,7 +41,7 @@ pub async fn check(
 ) -> Check {
     let mut check = Check::new(Item::Dmarc, need);
     if let Err(error) = look(&mut check, resolver, settings, domain, path, dkim).await {
-        check.say(Finding::Unanswered { reason: error.to_string() });
+        check.say(Finding::Unanswered { reason: error });
     }
     // Where a policy applies, the record to begin with would be a step back.
     if check.severity() == Severity::Fault {

@@ -30,6 +30,7 @@ pub use store::{Lock, lock, under_way};
 
 use crate::customers::KeyPlace;
 use crate::dkim::{Selector, key_host};
+use crate::resolver;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -106,7 +107,7 @@ pub enum Step {
     /// DNS did not answer.
     Unanswered {
         /// Why.
-        reason: String,
+        reason: resolver::Error,
     },
     /// The customer's file was changed.
     Switched {
@@ -157,7 +158,7 @@ pub enum Next {
     /// The new key has to be seen first.
     Wait,
     /// Nothing is known.
-    AskAgain(String),
+    AskAgain(resolver::Error),
     /// Let the new key sign.
     Switch,
     /// Keep both: the new key was not seen to sign.
@@ -281,6 +282,10 @@ mod tests {
         Rotation { stage, ..Rotation::new(KeyPlace::Main, key("postbud1", &old), key("postbud2", &new)) }
     }
 
+    fn silent() -> resolver::Error {
+        resolver::Error::Timeout { name: "postbud2._domainkey.test.dk".to_owned(), kind: resolver::Kind::Txt }
+    }
+
     #[test]
     fn the_new_key_signs_only_when_dns_shows_it_everywhere() {
         let now = Timestamp::from_millis(5000);
@@ -288,8 +293,8 @@ mod tests {
         let next = |view: &View, already| advance(&publishing, view, already, now, OVERLAP);
         let missing = View { new_missing: vec!["x".into()], ..View::default() };
         assert_eq!(next(&missing, false), Next::Wait);
-        let dead = View { unanswered: Some("dead".into()), ..View::default() };
-        assert_eq!(next(&dead, false), Next::AskAgain("dead".into()));
+        let dead = View { unanswered: Some(silent()), ..View::default() };
+        assert_eq!(next(&dead, false), Next::AskAgain(silent()));
         assert_eq!(next(&View::default(), false), Next::Switch);
         assert_eq!(next(&missing, true), Next::Switch, "the file was changed already: say so and go on");
     }
@@ -302,7 +307,7 @@ mod tests {
         assert_eq!(next(&present, 100), Next::Keep(Timestamp::from_millis(101_000)));
         assert_eq!(next(&View::default(), 100), Next::Keep(Timestamp::from_millis(101_000)));
         assert_eq!(next(&present, 101), Next::Revoke);
-        assert_eq!(next(&View { unanswered: Some("dead".into()), ..present }, 101), Next::AskAgain("dead".into()));
+        assert_eq!(next(&View { unanswered: Some(silent()), ..present }, 101), Next::AskAgain(silent()));
         assert_eq!(next(&View::default(), 101), Next::Finish);
     }
 

@@ -102,7 +102,7 @@ pub struct View {
     /// Hosts where the old key is not revoked.
     pub old_present: Vec<String>,
     /// A question was not answered.
-    pub unanswered: Option<String>,
+    pub unanswered: Option<resolver::Error>,
 }
 
 /// Asks DNS for both keys of a rotation at every domain.
@@ -116,7 +116,7 @@ pub async fn look(resolver: &dyn Resolver, domains: impl Iterator<Item = &Domain
             match wanted.look(resolver, domain).await {
                 Ok(Shown::Right) => {}
                 Ok(_) => not_right.push(wanted.host(domain)),
-                Err(error) => view.unanswered = Some(error.to_string()),
+                Err(error) => view.unanswered = Some(error),
             }
         }
     }

@@ -337,7 +337,7 @@ impl<'a> Walker<'a> {
     }
 
     fn unanswered<T>(&mut self, error: &resolver::Error) -> Outcome<T> {
-        self.problem(Problem::Unanswered(error.to_string()));
+        self.problem(Problem::Unanswered(error.clone()));
         Err(Verdict::TempError)
     }
 

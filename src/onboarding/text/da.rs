@@ -6,22 +6,23 @@ use super::txt_lines;
 use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
+use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 use crate::onboarding::spf::obstacle::Obstacle;
+use crate::resolver;
 use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
     let (what, next): (String, String) = match finding {
-        F::Unanswered { reason } => (
-            format!("Navneserveren svarede ikke: {reason}."),
-            "Det betyder ikke, at noget er forkert. Tjek igen senere.".into(),
-        ),
+        F::Unanswered { reason } => {
+            (unanswered(reason), "Det betyder ikke, at noget er forkert hos jer. Tjek igen senere.".into())
+        }
         F::WrongHost { found_at, right_host } => (
-            format!("Recorden står på {found_at}."),
+            format!("Recorden er oprettet på {found_at}."),
             format!(
                 "Flyt den til {right_host}. Mange DNS-paneler tilføjer selv domænets navn: skriv så kun det, der står foran det."
             ),
@@ -31,10 +32,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Send fra jeres eget domæne.".into(),
         ),
         F::OwnDomain { domain } => (format!("{domain} er jeres eget domæne."), String::new()),
-        F::OwnershipByTxt { host } => (format!("Bevist med TXT-recorden på {host}."), String::new()),
-        F::OwnershipByFile { url } => (format!("Bevist med filen {url}."), String::new()),
+        F::OwnershipByTxt { host } => (format!("Ejerskabet er bevist med TXT-recorden på {host}."), String::new()),
+        F::OwnershipByFile { url } => (format!("Ejerskabet er bevist med filen {url}."), String::new()),
         F::OwnershipMissing { host, value, url } => (
-            "Intet beviser endnu, at domænet er jeres.".into(),
+            "Der er endnu intet bevis for, at domænet er jeres.".into(),
             format!(
                 "Opret en TXT-record på {host} med værdien {value}, eller læg en tom fil på {url}. En af de to er nok."
             ),
@@ -44,7 +45,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::FileNotEmpty { url } => (format!("{url} findes, men er ikke tom."), "Erstat den med en tom fil.".into()),
         F::FileAnywhere { url } => (
-            format!("Webserveren svarer med en side på ethvert navn, så {url} beviser ikke noget."),
+            format!("Webserveren svarer med en side, uanset hvilken fil der spørges efter, så {url} beviser intet."),
             "Brug TXT-recorden.".into(),
         ),
         F::FileAddressRefused { url } => (
@@ -55,7 +56,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("{url} viderestiller ud af domænet eller for mange gange."),
             "Læg filen dér, hvor viderestillingen begynder, eller brug TXT-recorden.".into(),
         ),
-        F::FileNotThere { url, reason } => (format!("{url} findes ikke: {reason}."), String::new()),
+        F::FileNotThere { url, reason } => (format!("Filen {url} kunne ikke hentes: {}.", not_there(reason)), String::new()),
         F::SpfPasses { ip, lookups } => {
             (format!("{ip} må sende for domænet ({lookups} af 10 DNS-opslag)."), String::new())
         }
@@ -74,9 +75,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 match *fault {
                     "address" => "har ingen gyldig IP-adresse",
                     "name" => "har intet gyldigt domænenavn",
-                    "twice" => "står der to gange",
+                    "twice" => "står to gange",
                     "character" => "har et tegn, der ikke er almindelig ASCII",
-                    _ => "er ikke noget, SPF kender",
+                    _ => "findes ikke i SPF",
                 }
             ),
             "Ret eller fjern det.".into(),
@@ -90,7 +91,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Lad den slutte med ~all eller -all, og nævn kun de servere, der sender for jer.".into(),
         ),
         F::SpfPtr { domain } => (
-            format!("SPF-recorden for {domain} bruger ptr, som er langsomt, usikkert og ikke bør bruges."),
+            format!("SPF-recorden for {domain} bruger ptr, som er langsomt og upålideligt og ikke bør bruges."),
             "Erstat ptr med adresser (ip4:, a:).".into(),
         ),
         F::SpfLoop { domain } => (
@@ -106,12 +107,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Fjern includes, der ikke bruges mere.".into(),
         ),
         F::SpfTooManyVoidLookups { count } => (
-            format!("SPF spørger efter {count} navne uden adresse, og modtagerne stopper efter 2."),
+            format!("SPF slår {count} navne op, der ingen adresse har, og modtagerne stopper efter 2."),
             "Fjern de led, hvis navne ingen adresse har.".into(),
         ),
         F::SpfManyVoidLookups { count } => (
             format!(
-                "SPF kan spørge efter {count} navne uden adresse, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
+                "SPF kan slå {count} navne op, der ingen adresse har, og modtagerne stopper efter 2: mail fra webCRM er godkendt inden da, men det er jeres øvrige mail måske ikke."
             ),
             "Fjern de led, hvis navne ingen adresse har.".into(),
         ),
@@ -136,7 +137,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
         F::SpfOursBroken { include, ip } => (
             format!("SPF inkluderer {include}, som den skal, men {include} tillader ikke selv {ip}."),
-            "Det skal webCRM rette, ikke kunden.".into(),
+            "Det er webCRM, der skal rette det; I behøver ikke gøre noget.".into(),
         ),
         F::SpfIncludeMissing { include } => (
             format!("SPF inkluderer ikke {include}: mail fra webCRM er ikke tilladt."),
@@ -147,7 +148,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Flyt include:{include} foran {by}."),
         ),
         F::SpfAddressOnly { ip, include } => (
-            format!("SPF tillader {ip}, men ikke Mailjets adresser, som {include} indeholder."),
+            format!("SPF tillader {ip}, men ikke Mailjets adresser, som står i {include}."),
             format!("Tilføj include:{include} foran \"all\"."),
         ),
         F::SpfDoesNotPass { ip, verdict } => (
@@ -162,9 +163,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfProposalFails { obstacle } => self::obstacle(obstacle, false),
         F::SpfWithoutUs { ip } => (
             format!(
-                "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så kun mail til jeres egne folk kan lide under det."
+                "SPF tillader ikke {ip}. Mailen går gennem jeres egen server, så det kan kun gå ud over mail til jeres egne medarbejdere."
             ),
-            "Bliver den mail afvist, så tillad adressen dér.".into(),
+            "Tillad adressen på den server, der tager imod den mail, hvis den bliver afvist.".into(),
         ),
         F::SpfUsable { lookups } => {
             (format!("Recorden kan bruges (op til {lookups} af 10 DNS-opslag)."), String::new())
@@ -176,7 +177,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Behold kun den viste record.".into(),
         ),
         F::DkimMismatch { host } => (
-            format!("På {host} står en anden nøgle end den, der underskriver."),
+            format!("På {host} ligger en anden nøgle end den, der signerer."),
             "Erstat den med den viste record.".into(),
         ),
         F::DkimFlaw { host, flaw } => {
@@ -188,28 +189,28 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (what, next.to_owned())
         }
         F::DkimRotatingUnanswered { host, reason } => (
-            format!("Navneserveren svarede ikke for {host}, en nøgle, der ikke underskriver: {reason}."),
-            "Det betyder ikke, at noget er forkert. Tjek igen senere.".into(),
+            format!("Nøglen på {host}, som ikke signerer lige nu, kunne ikke tjekkes. {}", unanswered(reason)),
+            "Det betyder ikke, at noget er forkert hos jer. Tjek igen senere.".into(),
         ),
-        F::DkimRotationUnreadable { reason } => (
-            format!("Tilstanden af et nøgleskift kan ikke læses: {reason}."),
-            "Det skal webCRM rette, ikke kunden.".into(),
+        F::DkimRotationUnreadable { .. } => (
+            "Det vides ikke, hvor langt et nøgleskift er kommet.".into(),
+            "Det er webCRM, der skal rette det; I behøver ikke gøre noget.".into(),
         ),
         F::DkimSecond { said, first_known } => {
             let (what, next) = self::finding(said);
             let first = match first_known {
-                true => "Den første (RSA) er i orden, og det er nok.",
+                true => "Den første (RSA) er i orden, og den er nok.",
                 false => "Den første (RSA), som er nok, kunne ikke tjekkes.",
             };
-            (format!("Den anden underskrift (Ed25519): {what} {first}"), next)
+            (format!("Den anden signatur (Ed25519): {what} {first}"), next)
         }
-        F::DkimKeyUnusable { reason } => {
-            (format!("Vores egen nøgle kan ikke bruges: {reason}."), "Det skal webCRM rette, ikke kunden.".into())
+        F::DkimKeyUnusable { .. } => {
+            ("Vores egen nøgle kan ikke bruges.".into(), "Det er webCRM, der skal rette det; I behøver ikke gøre noget.".into())
         }
         F::MailjetKeyMissing { host, domain, why } => (
-            format!("{} Den underskrift, Mailjet tilføjer, kan ikke efterprøves, og bag Mailjet kan ingen anden.", no_key(host, why)),
+            format!("{} Så kan modtagerne ikke kontrollere Mailjets signatur, og webCRMs egen er ikke gyldig efter turen gennem Mailjet.", no_key(host, why)),
             format!(
-                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så viser `postbud domain records` den record, der skal oprettes."
+                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil (dkim i [mailjet.\"{domain}\"]): så viser `postbud domain records` den record, der skal oprettes."
             ),
         ),
         F::MailjetKeyShort { host, bits } => (
@@ -217,12 +218,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 Severity::Fault => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager ingen med færre end 1024."),
                 _ => format!("Mailjets nøgle på {host} har {bits} bit: modtagerne godtager den, men 2048 er bedre."),
             },
-            "Det skal webCRM bede Mailjet om; kunden skal ikke rette noget.".into(),
+            "Det er webCRM, der skal bede Mailjet om en ny; I behøver ikke gøre noget.".into(),
         ),
         F::MailjetKeyUnset { host, domain } => (
-            format!("Der er en brugbar nøgle på {host}. Om den er Mailjets, vides ikke: værdien står ikke i konfigurationen."),
+            format!("Der er en brugbar nøgle på {host}. Det vides ikke, om den er Mailjets: værdien står ikke i konfigurationen."),
             format!(
-                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil, dkim i [mailjet.\"{domain}\"]: så bliver de to sammenlignet."
+                "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil (dkim i [mailjet.\"{domain}\"]): så bliver de to sammenlignet."
             ),
         ),
         F::DmarcGood { host, policy } => (format!("Politikken på {host} er {policy}."), String::new()),
@@ -260,36 +261,36 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("{destination} skal oprette en TXT-record på {host} med værdien v=DMARC1;"),
         ),
         F::DmarcMonitoring => (
-            "Politikken holder kun øje (none). Sådan begynder man.".into(),
-            "Når rapporterne i nogle uger kun har vist jeres egen mail, så gå videre til p=quarantine.".into(),
+            "Politikken overvåger kun (none). Sådan begynder man.".into(),
+            "Gå videre til p=quarantine, når rapporterne i nogle uger kun har vist jeres egen mail.".into(),
         ),
         F::DmarcTesting => (
             "t=y: modtagerne bruger politikken ét trin mildere.".into(),
-            "Fjern t=y, når I er færdige med at prøve.".into(),
+            "Fjern t=y, når I er færdige med at afprøve den.".into(),
         ),
         F::DmarcWithoutDkim { policy, key } => (
             format!(
-                "Politikken er {policy}, og {} er ikke i orden: modtagerne bruger politikken mod mail fra webCRM.",
+                "Politikken er {policy}, og {} er ikke i orden: så rammer politikken mail fra webCRM.",
                 item(*key)
             ),
-            "Få den nøgle i orden først.".into(),
+            "Ret først nøglen.".into(),
         ),
         F::DmarcOnSpfAlone { policy, key } => (
             format!(
-                "Politikken er {policy}, og {} er ikke i orden: kun SPF bærer DMARC, så mail fra webCRM, der videresendes, fejler.",
+                "Politikken er {policy}, og {} er ikke i orden: DMARC hviler alene på SPF, så mail fra webCRM, der bliver videresendt, rammes af politikken.",
                 item(*key)
             ),
-            "Få den nøgle i orden.".into(),
+            "Ret nøglen.".into(),
         ),
         F::DmarcDkimAligned { domain } => {
-            (format!("Mailen er underskrevet af {domain} selv, så DMARC er opfyldt gennem DKIM."), String::new())
+            (format!("Mailen er signeret med {domain} selv, så DMARC er opfyldt gennem DKIM."), String::new())
         }
         F::DmarcSpfUnaligned { alias } => (
-            format!("Uden {alias} bidrager SPF ikke til DMARC; DKIM bærer det alene."),
+            format!("Uden {alias} tæller SPF ikke med i DMARC, som så hviler alene på DKIM."),
             format!("Opret også aliasset {alias}."),
         ),
         F::DmarcSpfStrict { alias } => (
-            format!("aspf=s kræver præcis samme domæne, og returmail går til {alias}: SPF passer ikke."),
+            format!("aspf=s kræver præcis samme domæne, men returmail går til {alias}: så tæller SPF ikke med i DMARC."),
             "Fjern aspf=s.".into(),
         ),
         F::ReturnPathGood { host } => (format!("{host} peger på Mailjet."), String::new()),
@@ -297,13 +298,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (format!("{host} findes ikke."), format!("Opret en CNAME på {host} til {target}."))
         }
         F::ReturnPathWrong { host, found } => (format!("{host} peger på {found}."), "Ret den.".into()),
-        F::MxGood { host } => (format!("Svar og returmail når {host}."), String::new()),
+        F::MxGood { host } => (format!("Svar og returmail kommer frem til {host}."), String::new()),
         F::MxMissing { domain } => (
             format!("{domain} kan ikke modtage mail: der er hverken MX-record eller adresse."),
             "Opret en MX-record. Mange modtagere afviser mail, der ikke kan besvares.".into(),
         ),
         F::MxUnreachable { host } => (
-            format!("Svar og returmail når ingen: {host}, som MX-recorden peger på, har ingen adresse på internettet."),
+            format!("Svar og returmail kommer ikke frem: {host}, som MX-recorden peger på, har ingen adresse på internettet."),
             "Ret MX-recorden, eller opret navnets adresse (A eller AAAA). En MX-record kan ikke selv pege på en IP-adresse."
                 .into(),
         ),
@@ -312,14 +313,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Mange modtagere afviser mail, der ikke kan besvares. Opret en MX-record, eller send fra et andet domæne."
                 .into(),
         ),
-        F::ProbeGood { server, detail } => (format!("{server} tager imod mail fra os: {detail}."), String::new()),
-        F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges: {reason}."), match remedy.is_empty() { true => "Se det trin for trin med `postbud probe`.".into(), false => remedy.clone() }),
+        F::ProbeGood { server, detail } => (format!("{server} tager imod mail fra webCRM. Prøven siger på engelsk: \"{detail}\"."), String::new()),
+        F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges. Prøven siger på engelsk: \"{reason}\"."), match remedy.is_empty() { true => "Se det trin for trin med `postbud probe`.".into(), false => format!("Prøven råder på engelsk: \"{remedy}\".") }),
         F::ProbeSkipped { server } => (
             format!("{server} blev ikke prøvet."),
             "Prøv den med `postbud domain check --probe` eller trin for trin med `postbud probe`.".into(),
         ),
         F::InternalMail { ip, provider } => (
-            format!("Mail fra webCRM til jeres egne folk kommer udefra, fra {ip}, i jeres eget domænes navn."),
+            format!("Mail fra webCRM til jeres egne medarbejdere kommer udefra, fra {ip}, i jeres eget domænes navn."),
             match provider {
                 Provider::Microsoft365 => format!(
                     "Bliver den afvist (550 5.7.68, 5.7.1): tillad {ip} i Microsoft 365 med en indgående connector eller på listen over tilladte IP-adresser."
@@ -334,6 +335,32 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         ),
     };
     (what, next)
+}
+
+/// Why DNS gave no answer. What the resolver says itself is English, and for operators.
+fn unanswered(error: &resolver::Error) -> String {
+    use resolver::Error as E;
+    match error {
+        E::Timeout { name, kind } => format!("Navneserveren svarede ikke, da {kind}-records for {name} blev slået op."),
+        E::Refused { name, kind, code } => {
+            format!("Navneserveren svarede med fejlen {code}, da {kind}-records for {name} blev slået op.")
+        }
+        E::Failed { name, kind, .. } => format!("{kind}-records for {name} kunne ikke slås op."),
+        E::Name(name) => format!("\"{name}\" kan ikke være et navn i DNS."),
+    }
+}
+
+fn not_there(reason: &NotThere) -> String {
+    match reason {
+        NotThere::Status(404) => "webserveren har ingen sådan fil (HTTP 404)".into(),
+        NotThere::Status(code) => format!("webserveren svarede HTTP {code}"),
+        NotThere::Refused { .. } => "webserveren tager ikke imod forbindelser".into(),
+        NotThere::NoConnection { .. } => "der kunne ikke oprettes forbindelse til webserveren".into(),
+        NotThere::Certificate { .. } => "webserverens certifikat er ikke gyldigt".into(),
+        NotThere::Tls { .. } => "der kunne ikke oprettes en krypteret forbindelse (TLS) til webserveren".into(),
+        NotThere::NoHttp { .. } => "webserveren gav ikke noget gyldigt HTTP-svar".into(),
+        NotThere::Late { secs } => format!("webserveren svarede ikke inden for {secs} sekunder"),
+    }
 }
 
 fn included(fault: &str) -> &'static str {
@@ -357,7 +384,7 @@ pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
             format!("Fjern{first} includes, der ikke bruges mere, eller skriv adresser i stedet."),
         ),
         Obstacle::Voids { count } => (
-            format!("{record} spørger efter {count} navne uden adresse, og modtagerne stopper efter 2: {fails}."),
+            format!("{record} slår {count} navne op, der ingen adresse har, og modtagerne stopper efter 2: {fails}."),
             format!("Fjern{first} de led, hvis navne ingen adresse har."),
         ),
         Obstacle::Exchanges { domain } => (
@@ -371,8 +398,8 @@ pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
         Obstacle::Ours { include } => (
             format!("{record} inkluderer {include}, som ikke selv tillader os at sende lige nu."),
             match present {
-                true => "Det skal webCRM rette, ikke kunden.",
-                false => "Det skal webCRM rette, ikke kunden; opret recorden derefter.",
+                true => "Det er webCRM, der skal rette det; I behøver ikke gøre noget.",
+                false => "Det er webCRM, der skal rette det; opret recorden derefter.",
             }
             .into(),
         ),
@@ -382,7 +409,7 @@ pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
 fn no_key(host: &str, why: &NoKey) -> String {
     match why {
         NoKey::Missing => format!("Der er ingen nøgle på {host}."),
-        NoKey::Several { count } => format!("Der er {count} records på {host}; modtagerne tager en hvilken som helst."),
+        NoKey::Several { count } => format!("Der er {count} records på {host}; modtagerne tager en tilfældig af dem."),
         NoKey::Flawed { flaws } => {
             let flaws: String = flaws.iter().map(|flaw| format!(" {}", dkim_flaw(&flaw.0).0)).collect();
             format!("Der er ingen brugbar nøgle på {host}:{flaws}")
@@ -392,8 +419,10 @@ fn no_key(host: &str, why: &NoKey) -> String {
 
 fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
     match flaw {
-        Flaw::NoVersion => ("v=DKIM1 mangler, hvilket er tilladt.".into(), ""),
-        Flaw::Version(found) => (format!("v={found} er ikke DKIM1 i begyndelsen."), "Erstat den med den viste record."),
+        Flaw::NoVersion => ("v=DKIM1 mangler, men det er tilladt.".into(), ""),
+        Flaw::Version(found) => {
+            (format!("v={found} er ikke v=DKIM1, som recorden skal begynde med."), "Erstat den med den viste record.")
+        }
         Flaw::NoKey => ("p= mangler.".into(), "Erstat den med den viste record."),
         Flaw::Revoked => ("p= er tom: nøglen er trukket tilbage.".into(), "Erstat den med den viste record."),
         Flaw::NotBase64(c) => (
@@ -401,20 +430,20 @@ fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
             "Kopiér værdien igen, som én streng uden mellemrum.",
         ),
         Flaw::Truncated => (
-            "p= er skåret af eller beskadiget.".into(),
+            "p= er afkortet eller beskadiget.".into(),
             "Kopiér hele værdien igen. Et panel, der kun tager 255 tegn, skal have den i to strenge uden mellemrum imellem.",
         ),
         Flaw::KeyType(k) => {
-            (format!("k={k} er en slags nøgle, modtagerne ikke kender."), "Erstat den med den viste record.")
+            (format!("k={k} er en nøgletype, som modtagerne ikke kender."), "Erstat den med den viste record.")
         }
         Flaw::Weak(bits) => {
-            (format!("RSA med {bits} bit er for svagt."), "Der skal en nøgle på 2048 bit til under en ny selector.")
+            (format!("RSA med {bits} bit er for svag."), "Der skal bruges en nøgle på 2048 bit med en ny selector.")
         }
         Flaw::Hash(h) => (format!("h={h} tillader ikke sha256."), "Fjern h=."),
         Flaw::Service(s) => (format!("s={s} tillader ikke mail."), "Fjern s=."),
-        Flaw::Testing => ("t=y siger, at DKIM kun prøves.".into(), "Fjern t=y."),
-        Flaw::Strict => ("t=s er sat, og det passer til vores underskrifter.".into(), ""),
-        Flaw::Duplicate(tag) => (format!("{tag}= står der to gange."), "Erstat den med den viste record."),
+        Flaw::Testing => ("t=y siger, at DKIM kun bliver afprøvet.".into(), "Fjern t=y."),
+        Flaw::Strict => ("t=s er sat, og det passer til vores signaturer.".into(), ""),
+        Flaw::Duplicate(tag) => (format!("{tag}= står to gange."), "Erstat den med den viste record."),
         Flaw::Syntax(text) => (format!("\"{text}\" er ikke tag=værdi."), "Erstat den med den viste record."),
         Flaw::Quoting(c) => {
             (format!("{c} er blevet en del af værdien."), "Skriv værdien uden anførselstegn og omvendte skråstreger.")
@@ -447,17 +476,17 @@ pub(super) fn why(item: Item, own_server: bool) -> &'static str {
         Item::Spf => {
             "Lader webCRM og Mailjet sende for domænet. Den erstatter den SPF-record, I har: der må kun være én."
         }
-        Item::Dkim => "Lader modtagerne efterprøve den underskrift, webCRM sætter på jeres mail.",
-        Item::MailjetDkim => "Lader modtagerne efterprøve den underskrift, Mailjet tilføjer.",
+        Item::Dkim => "Lader modtagerne kontrollere den signatur, webCRM sætter på jeres mail.",
+        Item::MailjetDkim => "Lader modtagerne kontrollere den signatur, Mailjet tilføjer.",
         Item::Dmarc => {
-            "Siger, hvad modtagerne skal gøre med mail, der ikke er fra jer; begynder med kun at holde øje og giver rapporter. Der må kun være én."
+            "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med kun at overvåge og giver jer rapporter. Der må kun være én."
         }
         Item::ReturnPath => {
-            "Får også SPF til at tælle for DMARC, fordi returmail så går til et navn under jeres domæne."
+            "Får også SPF til at tælle med i DMARC, fordi returmail så går til et navn under jeres domæne."
         }
-        Item::Mx => "Svar skal kunne nå jer.",
+        Item::Mx => "Svar skal kunne komme frem til jer.",
         Item::OwnServer => "Tager imod mailen.",
-        Item::InternalMail => "Lader webCRM skrive til jeres egne folk.",
+        Item::InternalMail => "Lader webCRM sende til jeres egne medarbejdere.",
     }
 }
 
@@ -472,9 +501,9 @@ pub(super) fn need(need: Need) -> &'static str {
 pub(super) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Good => "Alt er i orden.",
-        Outcome::Recommendations => "Alt påkrævet er i orden; noget anbefalet mangler.",
-        Outcome::Unknown => "Ikke alt kunne tjekkes: en navneserver svarede ikke. Tjek igen senere.",
-        Outcome::Missing => "Noget påkrævet mangler eller er forkert.",
+        Outcome::Recommendations => "Alt det påkrævede er i orden; noget af det anbefalede mangler.",
+        Outcome::Unknown => "Ikke alt kunne tjekkes, fordi noget ikke kunne slås op i DNS. Tjek igen senere.",
+        Outcome::Missing => "Noget af det påkrævede mangler eller er forkert.",
     }
 }
 
@@ -499,7 +528,7 @@ pub(super) fn word(word: Word) -> &'static str {
             "Hver værdi er én linje uden anførselstegn. Tager et panel kun 255 tegn pr. streng, så del den uden at tilføje et mellemrum."
         }
         Word::Unknown => {
-            "Navneserveren svarede ikke, så det, der bygger på de records, der står nu (som SPF og DMARC), er udeladt: alt andet kunne standse jeres øvrige mail. Prøv igen senere."
+            "Ikke alt kunne slås op i DNS. De records, der bygger på dem, I har nu (som SPF og DMARC), er derfor udeladt: et gæt kunne standse jeres øvrige mail. Prøv igen senere."
         }
     }
 }
@@ -507,7 +536,7 @@ pub(super) fn word(word: Word) -> &'static str {
 pub(super) fn note(note: &Note) -> String {
     match note {
         Note::Joined(count) => {
-            format!("{count} SPF-records er blevet til én: er der flere, ser modtagerne bort fra dem alle.")
+            format!("{count} SPF-records er blevet til én: hvis der er flere, ser modtagerne bort fra dem alle.")
         }
         Note::Dropped(term) => {
             format!("\"{term}\" er udeladt: det er ikke SPF, og ét sådant led ødelægger hele recorden.")
@@ -525,7 +554,7 @@ pub(super) fn note(note: &Note) -> String {
 }
 
 pub(super) fn to_come(host: &str) -> String {
-    format!("Der skal også en nøgle på {host}. webCRM får dens værdi fra Mailjet og sender den derefter.")
+    format!("Der skal også oprettes en nøgle på {host}. webCRM får værdien fra Mailjet og sender den til jer.")
 }
 
 pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
@@ -585,11 +614,11 @@ pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
 
 pub(super) fn role(role: Role) -> &'static str {
     match role {
-        Role::Incoming => "Den nøgle, der skal underskrive fremover. Den, der underskriver nu, bliver stående.",
+        Role::Incoming => "Den nøgle, der skal signere fremover. Lad den, der signerer nu, blive stående.",
         Role::Outgoing => {
-            "Den nøgle, der underskrev før. Den skal blive stående: mail underskrevet med den er stadig undervejs."
+            "Den nøgle, der signerede før. Lad den blive stående: mail, der er signeret med den, er stadig undervejs."
         }
-        Role::Revoked => "Trækker den nøgle tilbage, der underskrev før: den tomme record erstatter dens record.",
+        Role::Revoked => "Trækker den nøgle tilbage, der signerede før: den tomme record erstatter nøglens record.",
     }
 }
 
@@ -597,28 +626,28 @@ fn rotating(host: &str, role: Role, shown: Shown) -> (String, &'static str) {
     let replace = "Erstat den med den viste record.";
     match (role, shown) {
         (Role::Incoming, Shown::Right) => {
-            (format!("Den nye nøgle på {host} er oprettet; den underskriver ikke endnu."), "")
+            (format!("Den nye nøgle på {host} er oprettet; den signerer ikke endnu."), "")
         }
         (Role::Incoming, Shown::Missing) => (
-            format!("En ny nøgle skal oprettes på {host}; den, der underskriver nu, bliver stående."),
+            format!("Der skal oprettes en ny nøgle på {host}; lad den, der signerer nu, blive stående."),
             "Opret den viste record.",
         ),
-        (Role::Incoming, Shown::Other) => (format!("På {host} står noget andet end den nye nøgle."), replace),
+        (Role::Incoming, Shown::Other) => (format!("På {host} ligger der noget andet end den nye nøgle."), replace),
         (Role::Outgoing, Shown::Right) => {
-            (format!("Den nøgle, der underskrev før, står stadig på {host}, som den skal."), "")
+            (format!("Den nøgle, der signerede før, ligger stadig på {host}, som den skal."), "")
         }
         (Role::Outgoing, Shown::Missing) => (
             format!(
-                "Den nøgle, der underskrev før, er væk fra {host}, og mail underskrevet med den er stadig undervejs."
+                "Den nøgle, der signerede før, er væk fra {host}, men mail, der er signeret med den, er stadig undervejs."
             ),
             "Opret den viste record igen, indtil I bliver bedt om at trække den tilbage.",
         ),
         (Role::Outgoing, Shown::Other) => {
-            (format!("På {host} står noget andet end den nøgle, der underskrev før."), replace)
+            (format!("På {host} ligger der noget andet end den nøgle, der signerede før."), replace)
         }
-        (Role::Revoked, Shown::Right) => (format!("Den nøgle, der underskrev før, er trukket tilbage på {host}."), ""),
+        (Role::Revoked, Shown::Right) => (format!("Den nøgle, der signerede før, er trukket tilbage på {host}."), ""),
         (Role::Revoked, Shown::Missing | Shown::Other) => (
-            format!("Den nøgle, der underskrev før, er ikke trukket tilbage på {host}."),
+            format!("Den nøgle, der signerede før, er ikke trukket tilbage på {host}."),
             "Erstat den med den viste, tomme record.",
         ),
     }
@@ -628,7 +657,7 @@ pub(super) fn rotation(step: &Step) -> String {
     match step {
         Step::Publish { hosts, value } => {
             format!(
-                "Opret den nye nøgle. Den gamle bliver stående.{}\nKør så kommandoen igen.",
+                "Opret den nye nøgle. Lad den gamle blive stående.{}\nKør så kommandoen igen.",
                 txt_lines(hosts, value)
             )
         }
@@ -636,35 +665,35 @@ pub(super) fn rotation(step: &Step) -> String {
             format!("Den nye nøgle er ikke i DNS endnu: {}. Kør kommandoen igen, når den er.", hosts.join(", "))
         }
         Step::Unanswered { reason } => {
-            format!("Navneserveren svarede ikke: {reason}. Intet er ændret; kør kommandoen igen senere.")
+            format!("{} Intet er ændret; kør kommandoen igen senere.", unanswered(reason))
         }
         Step::Switched { selector, file } => format!(
-            "Den nye nøgle er i DNS: {file} underskriver nu med selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så det sker, og kør kommandoen igen: tiden, hvor begge nøgler står sammen, regnes fra det øjeblik, hvor den ser den kørende postbud underskrive med den nye."
+            "Den nye nøgle er i DNS: {file} vælger nu selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så den signerer med den nye nøgle, og kør kommandoen igen: den tid, hvor begge nøgler skal være oprettet, regnes fra det øjeblik, hvor kommandoen ser, at den kørende postbud signerer med den nye."
         ),
         Step::StillSigning { selector } => format!(
-            "Den postbud, der kører, underskriver stadig med {selector}: genindlæs den (`systemctl reload postbud`), og kør kommandoen igen. Indtil da skal den gamle nøgle blive stående, og tiden, hvor begge står sammen, begynder ikke."
+            "Den postbud, der kører, signerer stadig med {selector}: genindlæs den (`systemctl reload postbud`), og kør kommandoen igen. Indtil da skal den gamle nøgle blive stående, og den tid, hvor begge skal være oprettet, begynder ikke."
         ),
         Step::NotSeen { selector } => format!(
-            "Intet viser, at mail underskrives med {selector}: der kører ingen postbud her, eller den kan ikke bruge nøglen (`postbud check`). Den gamle nøgle skal blive stående, og tiden, hvor begge står sammen, begynder ikke. Start postbud, eller genindlæs den, og kør kommandoen igen."
+            "Intet viser, at mail bliver signeret med {selector}: der kører ingen postbud her, eller den kan ikke bruge nøglen (`postbud check`). Den gamle nøgle skal blive stående, og den tid, hvor begge skal være oprettet, begynder ikke. Start eller genindlæs postbud, og kør kommandoen igen."
         ),
         Step::Overlap { until } => format!(
-            "Den gamle og den nye nøgle står sammen indtil {until}: mail, der er underskrevet med den gamle, er stadig undervejs. Kør kommandoen igen derefter."
+            "Både den gamle og den nye nøgle skal være oprettet indtil {until}: mail, der er signeret med den gamle, er stadig undervejs. Kør kommandoen igen derefter."
         ),
         Step::Revoke { hosts } => format!(
-            "Træk den gamle nøgle tilbage: erstat dens record med en tom.{}\nKør så kommandoen igen.",
+            "Træk den gamle nøgle tilbage: erstat nøglens record med en tom.{}\nKør så kommandoen igen.",
             txt_lines(hosts, REVOKED)
         ),
         Step::StillQueued { customer } => format!(
-            "Mail, der er underskrevet med den gamle nøgle, venter stadig i køen (`postbud queue list --customer {customer}`), måske tilbageholdt. Den gamle nøgle skal blive stående, til mailen er afsendt: kør kommandoen igen derefter."
+            "Mail, der er signeret med den gamle nøgle, venter stadig i køen og er måske tilbageholdt (`postbud queue list --customer {customer}`). Den gamle nøgle skal blive stående, til mailen er afsendt: kør kommandoen igen derefter."
         ),
-        Step::QueueNotSeen => "Der kører ingen postbud her, så ingen ved, om mail underskrevet med den gamle nøgle stadig venter i køen. Den gamle nøgle skal blive stående. Start postbud, og kør kommandoen igen.".to_owned(),
+        Step::QueueNotSeen => "Der kører ingen postbud her, så det vides ikke, om mail, der er signeret med den gamle nøgle, stadig venter i køen. Den gamle nøgle skal blive stående. Start postbud, og kør kommandoen igen.".to_owned(),
         Step::Done { selector, old_file: Some(old_file) } => {
             format!(
-                "Færdig: {selector} underskriver, og den gamle nøgle er trukket tilbage. Dens private nøgle kan slettes: {old_file}"
+                "Færdig: {selector} signerer, og den gamle nøgle er trukket tilbage. Dens private nøgle kan slettes: {old_file}"
             )
         }
         Step::Done { selector, old_file: None } => format!(
-            "Færdig: {selector} underskriver, og den gamle nøgle er trukket tilbage. Dens private nøgle underskriver stadig andre steder og skal beholdes."
+            "Færdig: {selector} signerer, og den gamle nøgle er trukket tilbage. Dens private nøgle signerer stadig andre steder og skal beholdes."
         ),
     }
 }

@@ -6,20 +6,19 @@ use super::txt_lines;
 use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
+use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
 use crate::onboarding::records::Table;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 use crate::onboarding::spf::obstacle::Obstacle;
+use crate::resolver;
 use crate::visible::visible;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
     let (what, next): (String, String) = match finding {
-        F::Unanswered { reason } => (
-            format!("The name server did not answer: {reason}."),
-            "Nothing is known to be wrong. Check again later.".into(),
-        ),
+        F::Unanswered { reason } => (unanswered(reason), "Nothing is known to be wrong. Check again later.".into()),
         F::WrongHost { found_at, right_host } => (
             format!("The record stands at {found_at}."),
             format!(
@@ -44,7 +43,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         }
         F::FileNotEmpty { url } => (format!("{url} is there and not empty."), "Replace it with an empty file.".into()),
         F::FileAnywhere { url } => (
-            format!("The web server has a page of any name, so {url} proves nothing."),
+            format!("The web server answers with a page whatever file is asked for, so {url} proves nothing."),
             "Use the TXT record.".into(),
         ),
         F::FileAddressRefused { url } => (
@@ -55,7 +54,7 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("{url} redirects out of the domain, or too often."),
             "Put the file where the redirect starts, or use the TXT record.".into(),
         ),
-        F::FileNotThere { url, reason } => (format!("{url} is not there: {reason}."), String::new()),
+        F::FileNotThere { url, reason } => (format!("The file {url} could not be fetched: {}.", not_there(reason)), String::new()),
         F::SpfPasses { ip, lookups } => {
             (format!("{ip} may send for the domain ({lookups} of 10 DNS lookups)."), String::new())
         }
@@ -187,11 +186,11 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (what, next.to_owned())
         }
         F::DkimRotatingUnanswered { host, reason } => (
-            format!("The name server did not answer for {host}, a key that does not sign: {reason}."),
+            format!("The key at {host}, which does not sign now, could not be checked. {}", unanswered(reason)),
             "Nothing is known to be wrong. Check again later.".into(),
         ),
-        F::DkimRotationUnreadable { reason } => (
-            format!("The state of a change of keys cannot be read: {reason}."),
+        F::DkimRotationUnreadable { .. } => (
+            "It is not known how far a change of keys has come.".into(),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
         F::DkimSecond { said, first_known } => {
@@ -202,8 +201,8 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             };
             (format!("The second signature (Ed25519): {what} {first}"), next)
         }
-        F::DkimKeyUnusable { reason } => (
-            format!("Our own key cannot be used: {reason}."),
+        F::DkimKeyUnusable { .. } => (
+            "Our own key cannot be used.".into(),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
         F::MailjetKeyMissing { host, domain, why } => (
@@ -339,6 +338,32 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     (what, next)
 }
 
+/// Why DNS gave no answer. What the resolver says itself is for operators.
+fn unanswered(error: &resolver::Error) -> String {
+    use resolver::Error as E;
+    match error {
+        E::Timeout { name, kind } => format!("The name server did not answer when asked for {kind} records of {name}."),
+        E::Refused { name, kind, code } => {
+            format!("The name server answered with the error {code} when asked for {kind} records of {name}.")
+        }
+        E::Failed { name, kind, .. } => format!("The {kind} records of {name} could not be looked up."),
+        E::Name(name) => format!("\"{name}\" cannot be a name in DNS."),
+    }
+}
+
+fn not_there(reason: &NotThere) -> String {
+    match reason {
+        NotThere::Status(404) => "the web server has no such file (HTTP 404)".into(),
+        NotThere::Status(code) => format!("the web server answered HTTP {code}"),
+        NotThere::Refused { .. } => "the web server takes no connections".into(),
+        NotThere::NoConnection { .. } => "no connection to the web server could be made".into(),
+        NotThere::Certificate { .. } => "the web server's certificate is not valid".into(),
+        NotThere::Tls { .. } => "no encrypted connection (TLS) to the web server could be made".into(),
+        NotThere::NoHttp { .. } => "the web server gave no valid HTTP answer".into(),
+        NotThere::Late { secs } => format!("the web server did not answer within {secs} seconds"),
+    }
+}
+
 fn included(fault: &str) -> &'static str {
     match fault {
         "none" => "which has no SPF record",
@@ -471,7 +496,9 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Good => "Everything is in order.",
         Outcome::Recommendations => "Everything required is in order; something recommended is open.",
-        Outcome::Unknown => "Not everything could be checked: a name server did not answer. Check again later.",
+        Outcome::Unknown => {
+            "Not everything could be checked, because something could not be looked up in DNS. Check again later."
+        }
         Outcome::Missing => "Something required is missing or broken.",
     }
 }
@@ -497,7 +524,7 @@ pub(super) fn word(word: Word) -> &'static str {
             "Each value is one line, without quotation marks. Where a panel takes only 255 characters a string, split it without adding a space."
         }
         Word::Unknown => {
-            "The name server did not answer, so what builds on today's records (as SPF and DMARC do) is left out: anything else could stop your other mail. Try again later."
+            "Not everything could be looked up in DNS. The records that build on those you have now (as SPF and DMARC do) are therefore left out: a guess could stop your other mail. Try again later."
         }
     }
 }
@@ -627,7 +654,7 @@ pub(super) fn rotation(step: &Step) -> String {
             format!("The new key is not in DNS yet: {}. Run this command again when it is.", hosts.join(", "))
         }
         Step::Unanswered { reason } => {
-            format!("The name server did not answer: {reason}. Nothing was changed; run this command again later.")
+            format!("{} Nothing was changed; run this command again later.", unanswered(reason))
         }
         Step::Switched { selector, file } => format!(
             "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does, and run this command again: the time for which both keys stay published counts from when it sees the running relay sign with the new one."

@@ -1,8 +1,10 @@
 use super::*;
 use crate::dkim::record::Finding as Flaw;
+use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{DkimFlaw, NoKey, Provider};
 use crate::onboarding::rotation::Shown;
 use crate::onboarding::spf::obstacle::Obstacle;
+use crate::resolver;
 
 const ROLES: [Role; 3] = [Role::Incoming, Role::Outgoing, Role::Revoked];
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
@@ -13,7 +15,7 @@ fn samples() -> Vec<Finding> {
     let s = |text: &str| text.to_owned();
     let (h, d, u) = (|| s("host.example"), || s("domain.example"), || s("http://u.example/x"));
     let mut all = vec![
-        F::Unanswered { reason: s("REASON") },
+        F::Unanswered { reason: unanswered()[0].clone() },
         F::WrongHost { found_at: s("FOUND"), right_host: h() },
         F::PublicProvider { domain: d() },
         F::OwnDomain { domain: d() },
@@ -25,7 +27,7 @@ fn samples() -> Vec<Finding> {
         F::FileAnywhere { url: u() },
         F::FileAddressRefused { url: u() },
         F::FileRedirectRefused { url: u() },
-        F::FileNotThere { url: u(), reason: s("REASON") },
+        F::FileNotThere { url: u(), reason: NotThere::Status(404) },
         F::SpfPasses { ip: s("192.0.2.1"), lookups: 7 },
         F::SpfMissing { domain: d() },
         F::SpfNearMiss { text: s("TEXT") },
@@ -62,7 +64,7 @@ fn samples() -> Vec<Finding> {
         F::MailjetKeyShort { host: h(), bits: 1024 },
         F::MailjetKeyShort { host: h(), bits: 512 },
         F::MailjetKeyUnset { host: h(), domain: d() },
-        F::DkimRotatingUnanswered { host: h(), reason: s("REASON") },
+        F::DkimRotatingUnanswered { host: h(), reason: unanswered()[0].clone() },
         F::DkimRotationUnreadable { reason: s("REASON") },
         F::DmarcGood { host: h(), policy: s("quarantine") },
         F::DmarcMissing { host: h() },
@@ -134,6 +136,86 @@ fn samples() -> Vec<Finding> {
     all
 }
 
+/// Every way in which DNS gives no answer.
+fn unanswered() -> [resolver::Error; 4] {
+    use resolver::{Error, Kind};
+    let name = || "name.example".to_owned();
+    [
+        Error::Timeout { name: name(), kind: Kind::Txt },
+        Error::Refused { name: name(), kind: Kind::Txt, code: "SERVFAIL".to_owned() },
+        Error::Failed { name: name(), kind: Kind::Txt, reason: "DETAIL".to_owned() },
+        Error::Name(name()),
+    ]
+}
+
+/// Every way in which a web server does not give the file.
+fn not_there() -> [NotThere; 8] {
+    let detail = || "DETAIL".to_owned();
+    [
+        NotThere::Status(404),
+        NotThere::Status(503),
+        NotThere::Refused { detail: detail() },
+        NotThere::NoConnection { detail: detail() },
+        NotThere::Certificate { detail: detail() },
+        NotThere::Tls { detail: detail() },
+        NotThere::NoHttp { detail: detail() },
+        NotThere::Late { secs: 10 },
+    ]
+}
+
+/// Every failure of a resolver or a web server, each with whether it means that nothing answered.
+fn failures() -> Vec<(Finding, bool)> {
+    use Finding as F;
+    let (host, url) = (|| "host.example".to_owned(), || "http://u.example/x".to_owned());
+    let mut all = Vec::new();
+    for reason in unanswered() {
+        let silent = matches!(reason, resolver::Error::Timeout { .. });
+        all.push((F::DkimRotatingUnanswered { host: host(), reason: reason.clone() }, silent));
+        all.push((F::Unanswered { reason }, silent));
+    }
+    for reason in not_there() {
+        let silent = matches!(reason, NotThere::Late { .. });
+        all.push((F::FileNotThere { url: url(), reason }, silent));
+    }
+    all.push((F::DkimKeyUnusable { reason: "DETAIL".to_owned() }, false));
+    all.push((F::DkimRotationUnreadable { reason: "DETAIL".to_owned() }, false));
+    all
+}
+
+#[test]
+fn failures_are_said_in_the_readers_language_and_only_silence_is_no_answer() {
+    let mut said = std::collections::BTreeSet::new();
+    for (finding, silent) in failures() {
+        let detail = finding.detail().expect("operators see what the library said");
+        for (lang, no_answer) in [(Lang::Da, "svarede ikke"), (Lang::En, "did not answer")] {
+            let Text { what, next } = lang.finding(&finding);
+            assert_eq!(what.contains(no_answer), silent, "{what}");
+            for english in ["DETAIL", "no answer to", "cannot look up", "connection refused", "answers SERVFAIL"] {
+                assert!(!format!("{what} {next}").contains(english), "{english} in {what}");
+            }
+            assert!(said.insert(what.clone()), "said of two failures: {what}");
+        }
+        assert!(serde_json::to_string(&finding).unwrap().contains(&serde_json::to_string(&detail).unwrap()));
+    }
+    for reason in unanswered() {
+        let step = Step::Unanswered { reason };
+        assert!(BOTH.iter().all(|lang| lang.rotation(&step).contains("name.example")), "{step:?}");
+    }
+}
+
+#[test]
+fn danish_says_signatur_and_afkortet() {
+    let findings = samples().into_iter().map(|finding| Lang::Da.finding(&finding));
+    let findings = findings.flat_map(|text| [text.what, text.next]);
+    let roles = ROLES.iter().map(|role| Lang::Da.role(*role).to_owned());
+    let reasons = Item::ALL.iter().map(|item| Lang::Da.why(*item, false).to_owned());
+    for text in findings.chain(roles).chain(reasons) {
+        for word in ["underskr", "skåret", "efterprøv", "egne folk"] {
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+    }
+}
+
 fn obstacles() -> Vec<Obstacle> {
     let (count, domain) = (17, || "domain.example".to_owned());
     let included = ["none", "several", "syntax", "loop"].map(|fault| Obstacle::Included { domain: domain(), fault });
@@ -174,8 +256,22 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
-            if ["code", "flaw", "fault", "provider", "role", "shown", "key", "said", "first_known", "why", "obstacle"]
-                .contains(&name.as_str())
+            // Reasons have a test of their own.
+            if [
+                "code",
+                "flaw",
+                "fault",
+                "provider",
+                "role",
+                "shown",
+                "key",
+                "said",
+                "first_known",
+                "why",
+                "obstacle",
+                "reason",
+            ]
+            .contains(&name.as_str())
             {
                 continue;
             }

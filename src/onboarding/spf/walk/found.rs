@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::onboarding::spf::record::{Qualifier, SyntaxError};
+use crate::resolver;
 
 /// What is asked: may `ip` send mail whose MAIL FROM is `local@domain`?
 #[derive(Clone, Debug)]
@@ -156,7 +157,7 @@ pub enum Problem {
         domain: String,
     },
     /// DNS did not answer.
-    Unanswered(String),
+    Unanswered(resolver::Error),
 }
 
 impl Problem {

@@ -1,0 +1,120 @@
+//! Why the ownership file was not fetched, in forms that each language puts into words.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+use crate::onboarding::Finding;
+use crate::resolver;
+
+/// Why a file was not fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FetchError {
+    /// The host has an address that is not public. Nothing was connected to.
+    #[error("{0} is not a public address")]
+    Private(std::net::IpAddr),
+    /// Redirects lead out of the domain, to something that is not a web address, or are too many.
+    #[error("redirected to {0}")]
+    Redirect(String),
+    /// DNS did not say where the web server is.
+    #[error("{0}")]
+    Unanswered(resolver::Error),
+    /// The name has no address: nobody meant to use the file.
+    #[error("no web server")]
+    NoServer,
+    /// The web server has no such file, or there was no HTTP answer.
+    #[error("{0}")]
+    NotThere(NotThere),
+}
+
+/// Why a web server did not give the file. The display is for operators and JSON; `detail` is the HTTP library's own text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the fields are what each variant's sentence says")]
+pub enum NotThere {
+    /// The server answered with a status other than 200.
+    #[error("HTTP {0}")]
+    Status(u16),
+    /// Nobody listens at the address.
+    #[error("connection refused: {detail}")]
+    Refused { detail: String },
+    /// The address cannot be reached, or the connection broke off.
+    #[error("no connection: {detail}")]
+    NoConnection { detail: String },
+    /// No TLS session: the certificate is not trusted, has expired, or is for another name.
+    #[error("certificate: {detail}")]
+    Certificate { detail: String },
+    /// No TLS session for another reason.
+    #[error("TLS: {detail}")]
+    Tls { detail: String },
+    /// What answered does not speak HTTP.
+    #[error("no HTTP: {detail}")]
+    NoHttp { detail: String },
+    /// The deadline came first.
+    #[error("no answer within {secs} s")]
+    Late { secs: u64 },
+}
+
+impl Serialize for NotThere {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl NotThere {
+    /// Whether both are worded the same: only what the library says of them may differ.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (NotThere::Status(one), NotThere::Status(other)) => one == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+impl FetchError {
+    /// The failure as a finding about `url`; `None` where there is nothing to say.
+    pub(in crate::onboarding) fn finding(self, url: String) -> Option<Finding> {
+        Some(match self {
+            FetchError::NoServer | FetchError::Unanswered(_) => return None,
+            FetchError::Private(_) => Finding::FileAddressRefused { url },
+            FetchError::Redirect(_) => Finding::FileRedirectRefused { url },
+            FetchError::NotThere(reason) => Finding::FileNotThere { url, reason },
+        })
+    }
+}
+
+/// Sorts the HTTP library's error by its causes: the outermost alone says only "error sending request".
+pub(super) fn of_http(error: reqwest::Error) -> FetchError {
+    let before_http = error.is_timeout() || error.is_connect() || error.is_builder();
+    let error = error.without_url();
+    let mut detail = error.to_string();
+    let (mut kind, mut tls) = (None, None);
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let _ = write!(detail, ": {deeper}");
+        if let Some(io) = deeper.downcast_ref::<io::Error>() {
+            kind = Some(innermost(io).kind());
+            tls = tls.or_else(|| innermost(io).get_ref()?.downcast_ref::<rustls::Error>().cloned());
+        }
+        cause = deeper.source();
+    }
+    let detail: String = detail.chars().take(300).collect();
+    FetchError::NotThere(match (tls, kind) {
+        (Some(rustls::Error::InvalidCertificate(_)), _) => NotThere::Certificate { detail },
+        (Some(_), _) => NotThere::Tls { detail },
+        (None, Some(ErrorKind::ConnectionRefused)) => NotThere::Refused { detail },
+        (None, Some(_)) => NotThere::NoConnection { detail },
+        (None, None) if before_http => NotThere::NoConnection { detail },
+        (None, None) => NotThere::NoHttp { detail },
+    })
+}
+
+/// I/O errors wrap each other without naming what they wrap as their source.
+fn innermost(error: &io::Error) -> &io::Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
+        Some(inner) => innermost(inner),
+        None => error,
+    }
+}
