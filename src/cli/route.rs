@@ -101,7 +101,7 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
             route.state,
             route.in_flight.to_string(),
             sent,
-            route.since.unwrap_or_default(),
+            route.since.or(route.in_trouble_since).unwrap_or_default(),
             route.until.or(route.lifted_by).unwrap_or_default(),
             route.reason.unwrap_or_default(),
         ]);

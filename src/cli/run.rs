@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Keys, Remarks};
-use crate::events::{Event, EventKind, Events};
+use crate::events::{Event, EventKind, Events, Subject};
 use crate::server::{Relay, Reload, Settings};
 use crate::time::Timestamp;
 
@@ -113,7 +113,7 @@ fn reload(relay: &Relay, path: &Path, keys: Keys) -> Keys {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(refused) => {
-            relay.events().alert(format!("reload refused, what ran goes on: {refused}"));
+            relay.events().raise(Subject::Configuration, format!("reload refused, what ran goes on: {refused}"));
             return keys;
         }
     };
@@ -127,9 +127,8 @@ fn reload(relay: &Relay, path: &Path, keys: Keys) -> Keys {
         onboarding: settings.onboarding,
         webhook_secret: settings.events.webhook.map(|webhook| webhook.secret),
     };
-    for unread in relay.reload(new) {
-        relay.events().alert(format!("the old certificate stays in use: {unread}"));
-    }
+    relay.reload(new);
+    relay.events().resolve(&Subject::Configuration, "the configuration is read again");
     let mut detail = format!("configuration reloaded: {customers} customers");
     if !restart.is_empty() {
         detail = format!("{detail}; changed, but only a restart takes it: {}", restart.join(", "));

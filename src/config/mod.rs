@@ -106,6 +106,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let delivery = root.table("delivery");
     let timeouts = server::timeouts(&delivery);
     let at_once = delivery.number("connections", 1..=60_000, queue::AT_ONCE);
+    let route_alert_after = server::route_alert_after(&delivery);
     let limits = server::limits(&root.table("limits"));
     let patience = server::patience(&root.table("retry"));
     let spool = server::spool(&root.table("spool"), &state_dir);
@@ -158,6 +159,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
             ledger: state_dir.join("daily-counters.json"),
             suspensions: state_dir.join("suspensions.json"),
             at_once,
+            route_alert_after,
         },
         spool,
         events,

@@ -18,7 +18,7 @@ use crate::delivery::{Egress, EgressPath, Timeouts};
 use crate::events::{self, Secret, Webhook};
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
-use crate::queue::{Patience, Schedule};
+use crate::queue::{self, Patience, Schedule};
 use crate::route::{Preset, RouteId, RouteKind};
 use crate::submission::{Limits, ListenerSettings, MAX_HEADER_SIZE};
 use crate::{resolver, spool, web};
@@ -105,6 +105,11 @@ pub(super) fn timeouts(table: &Table<'_>) -> Timeouts {
         table.warning("data_end_timeout", what);
     }
     timeouts
+}
+
+/// `[delivery] route_alert_after`: how long a route may carry no mail before somebody is told.
+pub(super) fn route_alert_after(table: &Table<'_>) -> Duration {
+    positive(table, "route_alert_after", queue::ROUTE_ALERT_AFTER)
 }
 
 /// A duration over zero.

@@ -136,6 +136,7 @@ impl Relay {
                 RouteState::Suspended { since, .. } => Some(since.to_string()),
                 _ => None,
             },
+            in_trouble_since: route.in_trouble_since.map(|since| since.to_string()),
             lifted_by: match route.state {
                 RouteState::Suspended { cause, .. } => Some(cause.lifted_by().to_owned()),
                 _ => None,

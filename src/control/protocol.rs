@@ -335,6 +335,9 @@ pub struct Route {
     /// Since when a route is suspended, RFC 3339.
     #[serde(default)]
     pub since: Option<String>,
+    /// Since when its server has taken part in no transaction, where that is so, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_trouble_since: Option<String>,
     /// What lifts a suspension.
     #[serde(default)]
     pub lifted_by: Option<String>,

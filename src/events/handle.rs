@@ -1,9 +1,9 @@
 //! The producers' end: counts an event, hands it to whoever listens, and puts its line into the log's buffer.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -12,14 +12,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 
+use super::alerts::{AlertLists, Board, Subject};
 use super::buffer::Buffer;
 use super::{Event, EventKind};
 use crate::time::Timestamp;
 
 /// Events that a slow subscriber may be behind before it misses the oldest.
 const SUBSCRIBER_BACKLOG: usize = 1024;
-/// Alerts kept in memory for the status page.
-const RECENT_ALERTS: usize = 50;
 
 /// The producers' handle. Cheap to clone. [`Events::default`] keeps no log: for tests, and where nothing was configured.
 #[derive(Clone)]
@@ -29,7 +28,9 @@ struct Shared {
     buffer: Option<Arc<Buffer>>,
     log: Option<PathBuf>,
     subscribers: broadcast::Sender<Arc<Event>>,
-    recent_alerts: Mutex<VecDeque<Event>>,
+    board: Mutex<Board>,
+    /// An alert is open. Asked before the lock is taken.
+    any_open: AtomicBool,
     counters: Counters,
 }
 
@@ -46,7 +47,8 @@ impl Events {
             buffer,
             log,
             subscribers,
-            recent_alerts: Mutex::default(),
+            board: Mutex::default(),
+            any_open: AtomicBool::new(false),
             counters: Counters::default(),
         }))
     }
@@ -72,9 +74,55 @@ impl Events {
         }
     }
 
-    /// Something a person must look at, and what to do about it.
+    /// Something that happened and that a person must look at, and what to do about it.
     pub fn alert(&self, detail: impl Into<String>) {
         self.emit(Event::alert(detail));
+    }
+
+    /// Trouble that lasts: the alert stays open until [`resolve`](Self::resolve).
+    pub fn raise(&self, subject: Subject, detail: impl Into<String>) {
+        self.emit(Event { subject: Some(subject), ..Event::alert(detail) });
+    }
+
+    /// Whether an alert about it is open.
+    pub fn is_open(&self, subject: &Subject) -> bool {
+        self.has_open_alerts() && self.board().is_open(subject)
+    }
+
+    /// Whether any alert is open. Costs as good as nothing.
+    pub fn has_open_alerts(&self) -> bool {
+        self.0.any_open.load(Ordering::Relaxed)
+    }
+
+    /// The trouble is over. Does nothing where no alert about it is open.
+    pub fn resolve(&self, subject: &Subject, detail: impl Into<String>) {
+        if !self.has_open_alerts() {
+            return;
+        }
+        let ended = {
+            let mut board = self.board();
+            let ended = board.end(subject, detail.into(), Timestamp::now());
+            self.0.any_open.store(board.has_open(), Ordering::Relaxed);
+            ended
+        };
+        if let Some(end) = ended {
+            let detail = end.detail.as_deref().unwrap_or_default();
+            tracing::info!(%subject, customer = end.customer, route = end.route, "resolved: {detail}");
+            self.emit(end);
+        }
+    }
+
+    /// Ends each open alert whose trouble is over: `over` gives why it is, and `None` where it lasts or is not known.
+    pub fn resolve_where(&self, over: impl Fn(&Subject) -> Option<String>) {
+        if !self.has_open_alerts() {
+            return;
+        }
+        let open = self.board().subjects();
+        for subject in open {
+            if let Some(detail) = over(&subject) {
+                self.resolve(&subject, detail);
+            }
+        }
     }
 
     /// Every event from now on. A subscriber that falls 1,024 behind hears `Lagged` and goes on with what is left.
@@ -82,10 +130,9 @@ impl Events {
         self.0.subscribers.subscribe()
     }
 
-    /// The newest alerts since the start, newest first.
-    pub fn recent_alerts(&self) -> Vec<Event> {
-        let alerts = self.0.recent_alerts.lock().expect("no holder of this lock can panic");
-        alerts.iter().rev().cloned().collect()
+    /// What the alerts of this process are at this moment.
+    pub fn alerts(&self) -> AlertLists {
+        self.board().shown(Timestamp::now())
     }
 
     /// Where the log is, for [`history`](super::history).
@@ -101,11 +148,13 @@ impl Events {
     fn note_alert(&self, event: &Event) {
         let detail = event.detail.as_deref().unwrap_or_default();
         tracing::warn!(customer = event.customer, route = event.route, id = event.id, "alert: {detail}");
-        let mut alerts = self.0.recent_alerts.lock().expect("no holder of this lock can panic");
-        if alerts.len() == RECENT_ALERTS {
-            alerts.pop_front();
-        }
-        alerts.push_back(event.clone());
+        let mut board = self.board();
+        board.note(event);
+        self.0.any_open.store(board.has_open(), Ordering::Relaxed);
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.0.board.lock().expect("no holder of this lock can panic")
     }
 }
 

@@ -16,6 +16,7 @@
 //! * The webhook hears every line of the log at least once, in order; the log is its outbox, so it survives a restart. A webhook
 //!   that stays dead raises alerts, and misses only what rotates away; that is counted and raises an alert too.
 
+mod alerts;
 mod buffer;
 mod handle;
 mod history;
@@ -32,6 +33,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::time::Timestamp;
+pub use alerts::{AlertLists, EndedAlert, OpenAlert, Subject};
 use buffer::Buffer;
 pub use handle::{Counters, Events};
 pub use history::history;
@@ -173,6 +175,8 @@ pub enum EventKind {
     Expired,
     /// Something a person must look at.
     Alert,
+    /// The trouble that an alert told of is over.
+    Resolved,
 }
 
 impl EventKind {
@@ -188,6 +192,7 @@ impl EventKind {
             EventKind::Operator => "operator",
             EventKind::Expired => "expired",
             EventKind::Alert => "alert",
+            EventKind::Resolved => "resolved",
         }
     }
 }
@@ -203,6 +208,9 @@ pub struct Event {
     /// [`NOTIFICATION`], where it is about one of the relay's own notifications and not about a customer's mail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
+    /// What an alert is about, where its trouble lasts; `resolved` has the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// Queue id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -239,6 +247,7 @@ impl Event {
             at,
             event,
             kind: None,
+            subject: None,
             id: None,
             message_id: None,
             customer: None,

@@ -28,7 +28,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::journal::{Chunk, Journal, Position};
-use super::{Error, Events};
+use super::{Error, Events, Subject};
 use crate::files;
 use crate::http_client;
 use crate::time::Timestamp;
@@ -238,6 +238,7 @@ impl Caller {
         self.events.counters().webhook_sent.inc_by(batch.events as u64);
         if let Some(trouble) = self.trouble.take() {
             tracing::info!(since = %trouble.since_time, "the webhook {} answers again", self.host());
+            self.events.resolve(&Subject::Webhook, format!("the webhook {} takes events again", self.host()));
         }
         let full = batch.octets < chunk.lines.len() || batch.events >= self.batch_events;
         self.batch_events = (self.batch_events * 2).min(self.settings.batch_events.max(1));
@@ -313,10 +314,11 @@ impl Caller {
         let due = trouble.alerted.is_none_or(|at| at.elapsed() > REMIND_EVERY);
         if due && trouble.since.elapsed() >= self.settings.alert_after {
             trouble.alerted = Some(Instant::now());
-            self.events.alert(format!(
+            let detail = format!(
                 "the webhook {host} has taken no events since {}: {}. Events wait in the log until it rotates; mail is not affected",
                 trouble.since_time, refused.why
-            ));
+            );
+            self.events.raise(Subject::Webhook, detail);
         }
         let pause = pause(trouble.failures, self.settings.retry_first, self.settings.retry_longest);
         let asked = refused.retry_after.unwrap_or_default().min(self.settings.retry_longest);

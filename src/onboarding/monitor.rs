@@ -21,7 +21,7 @@ use super::state::{Change, DomainState, StateError, Store, jittered};
 use super::text;
 use super::verdict::{Checker, Report};
 use crate::customers::{Customer, Directory, Requirement, Standing, Standings};
-use crate::events::{Event, EventKind, Events};
+use crate::events::{Event, Events, Subject};
 use crate::message::CustomerId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -45,7 +45,7 @@ pub struct Monitor {
     /// As they stand on disk.
     states: HashMap<Domain, DomainState>,
     /// Files that an alert has named already.
-    unreadable: HashSet<String>,
+    unreadable: HashSet<Subject>,
 }
 
 /// A domain that was checked.
@@ -175,10 +175,18 @@ impl Monitor {
     fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
         let directory = self.directory.load();
         self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
-        let unreadable: HashSet<String> = errors.iter().map(ToString::to_string).collect();
-        for error in unreadable.difference(&self.unreadable) {
-            self.events.alert(format!("a verdict cannot be read: {error}"));
+        let file = |error: &StateError| Subject::VerdictFile(error.path().display().to_string());
+        let unreadable: HashSet<Subject> = errors.iter().map(file).collect();
+        for error in errors.iter().filter(|error| !self.unreadable.contains(&file(error))) {
+            self.events.raise(file(error), format!("a verdict cannot be read: {error}"));
         }
+        self.events.resolve_where(|subject| match subject {
+            Subject::VerdictFile(_) if !unreadable.contains(subject) => Some("it is read again, or gone".into()),
+            Subject::Verification(step) if !is_configured(&directory, step) => {
+                Some("the domain is no longer configured".into())
+            }
+            _ => None,
+        });
         self.unreadable = unreadable;
         self.counters.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
         for (domain, state) in &states {
@@ -225,12 +233,16 @@ impl Monitor {
                     report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
                 let due = state.next_check(&settings, at_random()).max(soonest);
                 self.watch(customer, &report.domain, due, state.standing(), None);
+                let kept = "the verdict on it is kept again";
+                self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
                 self.states.insert(report.domain.clone(), state);
                 changes.iter().for_each(|change| self.tell(customer, report, change));
             }
             Err(error) => {
                 self.counters.unkept.inc();
-                self.alert(customer, report, format!("the verdict on {} cannot be kept: {error}", report.domain));
+                let subject = Subject::Verdict(report.domain.to_string());
+                let detail = format!("the verdict on {} cannot be kept: {error}", report.domain);
+                self.alert(customer, report, subject, detail);
                 let due = report.checked_at + settings.check_every_while_incomplete;
                 let known = self.watched.get(&report.domain).filter(|it| it.owner == customer.id);
                 let known = known.map(|it| it.standing).unwrap_or_default();
@@ -266,19 +278,30 @@ impl Monitor {
     fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
         self.counters.change(change);
         let detail = text::change(&report.domain, change, &self.checker.settings);
+        let subject = Subject::Verification(format!("{}/{}", report.domain, change.requirement));
         match change.change.is_alarming() {
-            true => self.alert(customer, report, detail),
-            false => tracing::info!(customer = %customer.id, "{detail}"),
+            true => self.alert(customer, report, subject, detail),
+            false => {
+                tracing::info!(customer = %customer.id, "{detail}");
+                self.events.resolve(&subject, detail);
+            }
         }
     }
 
-    fn alert(&self, customer: &Customer, report: &Report, detail: String) {
+    fn alert(&self, customer: &Customer, report: &Report, subject: Subject, detail: String) {
         self.events.emit(Event {
             customer: Some(customer.id.to_string()),
-            detail: Some(detail),
-            ..Event::new(EventKind::Alert, report.checked_at)
+            subject: Some(subject),
+            at: report.checked_at,
+            ..Event::alert(detail)
         });
     }
+}
+
+/// Whether the domain of a step, `test.dk/spf`, is a customer's.
+fn is_configured(directory: &Directory, step: &str) -> bool {
+    let domain = step.split('/').next().unwrap_or_default();
+    Domain::parse(domain).is_ok_and(|domain| directory.by_domain(&domain).is_some())
 }
 
 fn is_owner(directory: &Directory, customer: &CustomerId, domain: &Domain) -> bool {
@@ -361,17 +384,21 @@ mod tests {
         rig.zone.remove("test.dk", Kind::Txt);
         rig.monitor.round(at(7)).await;
         assert!(spf(&rig), "grace");
-        assert_eq!(rig.events.recent_alerts().len(), 1);
+        let [told] = rig.events.alerts().open.try_into().unwrap();
+        assert_eq!(told.alert.customer.as_deref(), Some("test-as"));
+        assert!(told.alert.detail.unwrap().contains("is not any more"));
         rig.monitor.round(at(40)).await;
         assert!(spf(&rig), "grace");
         rig.monitor.round(at(56)).await;
         assert!(!spf(&rig));
-        let alerts = rig.events.recent_alerts();
-        assert_eq!(alerts.len(), 2);
-        assert!(alerts.iter().all(|a| a.customer.as_deref() == Some("test-as")));
+        let [told] = rig.events.alerts().open.try_into().unwrap();
+        assert!(told.alert.detail.unwrap().contains("no longer counts"), "the same trouble, further on");
         rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
         rig.monitor.round(at(57)).await;
         assert!(spf(&rig));
+        let alerts = rig.events.alerts();
+        assert!(alerts.open.is_empty());
+        assert_eq!(alerts.ended[0].end.detail.as_deref(), Some("test.dk: spf is verified"));
     }
 
     #[tokio::test]
@@ -398,7 +425,8 @@ mod tests {
             assert_eq!(rig.monitor.round(at(hours)).await, 1);
         }
         assert!(rig.standings.get(&domain()).has(Requirement::Spf));
-        assert!(rig.events.recent_alerts().is_empty());
+        let alerts = rig.events.alerts();
+        assert!(alerts.open.is_empty() && alerts.notices.is_empty());
         assert_eq!(rig.monitor.round(at(1000) + Duration::from_secs(60)).await, 0, "a dead server is not hammered");
     }
 

@@ -112,6 +112,15 @@ impl ChangeKind {
     }
 }
 
+impl StateError {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            StateError::Io { path, .. } | StateError::Unreadable { path, .. } => path,
+        }
+    }
+}
+
 /// A state file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {

@@ -117,6 +117,7 @@ async fn mend_due_times(inner: &Arc<Inner>, lanes: &BTreeMap<Lane, LaneStats>, n
         Ok(count) => inner.alert(
             None,
             None,
+            None,
             format!("{count} messages were due later than the schedule sets them and are due at once: was the clock set back?"),
         ),
         Err(why) => tracing::error!("due times cannot be mended: {why}"),

@@ -154,6 +154,17 @@ impl Decision {
         Decision { settlement, events: Vec::new(), failures: Vec::new(), relayed: Vec::new(), delayed: false }
     }
 
+    /// Says in the events when recipients that are deferred are next tried: when they are due and the route carries mail.
+    /// `carries_from` is asked only where there are any; `None` means that only a person can help, and then nothing is said.
+    pub fn announce_next_attempt(&mut self, carries_from: impl FnOnce() -> Option<Timestamp>) {
+        let deferred = || self.events.iter().any(|event| event.event == EventKind::Deferred);
+        let Some(from) = deferred().then(carries_from).flatten() else { return };
+        let next = self.settlement.due.max(from).to_string();
+        for event in self.events.iter_mut().filter(|event| event.event == EventKind::Deferred) {
+            event.next_attempt = Some(next.clone());
+        }
+    }
+
     /// Notes that the sender is to hear, once, that recipients still wait.
     fn owe_delay_notice(
         &mut self,
@@ -194,7 +205,6 @@ impl Decision {
         let mut event = recipient_event(kind, record, route, *index, now);
         event.reply = Some(class.reply.clone());
         event.scope = (class.verdict != Verdict::Delivered).then(|| class.scope.as_str());
-        event.next_attempt = (class.verdict == Verdict::Deferred).then(|| self.settlement.due.to_string());
         event.detail = class.advice.clone().or_else(|| {
             class
                 .unknown
@@ -391,6 +401,28 @@ mod tests {
             decide(&record(), &route, &outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5);
         assert!(decision.settlement.counts);
         assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_next_attempt_is_announced_for_when_both_the_message_and_the_route_are_due() {
+        let minute = Duration::from_secs(60);
+        let announced = |scope, from: Option<Timestamp>| {
+            let heard =
+                vec![heard(0, Verdict::Deferred, scope, "451"), heard(1, Verdict::Delivered, Scope::Recipient, "250")];
+            let mut decision = after(minute, &record(), heard);
+            decision.announce_next_attempt(|| from);
+            assert_eq!(decision.events[1].next_attempt, None);
+            decision.events[0].next_attempt.clone()
+        };
+        let at = |minutes: u32| Some((arrived() + minutes * minute).to_string());
+        let from = |minutes: u32| Some(arrived() + minutes * minute);
+        // The schedule says a minute after the attempt.
+        assert_eq!(announced(Scope::Recipient, from(1)), at(2), "the route is ready");
+        assert_eq!(announced(Scope::Recipient, from(9)), at(9), "the route pauses for longer");
+        assert_eq!(announced(Scope::Route, from(9)), at(9), "due at once, and not tried at once");
+        assert_eq!(announced(Scope::Route, None), None, "suspended: nobody knows");
+        let mut all_done = after(minute, &record(), vec![heard(0, Verdict::Failed, Scope::Recipient, "550")]);
+        all_done.announce_next_attempt(|| panic!("nothing is deferred"));
     }
 
     #[test]

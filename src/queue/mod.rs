@@ -17,6 +17,7 @@ pub(crate) mod decide;
 mod holds;
 mod retry;
 mod schedule;
+mod watch;
 mod way_out;
 mod worker;
 
@@ -35,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use crate::bounce::Postmaster;
 use crate::customers::{Directory, Standings, Via};
 use crate::delivery::Delivery;
-use crate::events::{Event, EventKind, Events};
+use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::{CustomerId, Lane};
 use crate::queue::clock::Leap;
 use crate::queue::holds::Holds;
@@ -53,6 +54,8 @@ pub use way_out::way_out;
 /// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one
 /// server, and Azure gives fewer.
 pub const AT_ONCE: u32 = 1000;
+/// How long a route may carry no mail before somebody is told, where nothing else is configured.
+pub const ROUTE_ALERT_AFTER: Duration = Duration::from_secs(15 * 60);
 /// No longer than this between two looks at the spool, even if nothing seems due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Looks at the spool take a tenth of one core's time at most, once they are long enough to matter.
@@ -76,6 +79,8 @@ pub struct Settings {
     pub suspensions: PathBuf,
     /// Attempts at once over all routes: each takes a port of the one egress address, a file and memory.
     pub at_once: u32,
+    /// A route whose server has taken part in no transaction for this long raises an alert.
+    pub route_alert_after: Duration,
 }
 
 /// What the queue works with.
@@ -167,6 +172,7 @@ impl Waiting {
         inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
         inner.tasks.spawn(ageing::sweep(Arc::clone(inner)));
         inner.tasks.spawn(foresee(Arc::clone(inner)));
+        inner.tasks.spawn(watch::run(Arc::clone(inner)));
         queue
     }
 }
@@ -209,7 +215,7 @@ impl Queue {
             if let RouteState::Suspended { cause, reason, since } = route.state {
                 let detail =
                     format!("route still suspended, since {since}: {reason}. What lifts it: {}", cause.lifted_by());
-                self.0.alert(None, Some(&route.id), detail);
+                self.0.alert_route(&route.id, detail);
             }
         }
     }
@@ -302,13 +308,24 @@ impl Inner {
         saved.await.map_err(std::io::Error::other)?
     }
 
-    fn alert(&self, customer: Option<&CustomerId>, route: Option<&RouteId>, detail: String) {
+    /// An alert about a customer or a route; with a subject where the trouble lasts, whose end [`watch`] finds.
+    fn alert(&self, customer: Option<&CustomerId>, route: Option<&RouteId>, subject: Option<Subject>, detail: String) {
         self.parts.events.emit(Event {
             customer: customer.map(ToString::to_string),
             route: route.map(ToString::to_string),
-            detail: Some(detail),
-            ..Event::new(EventKind::Alert, Timestamp::now())
+            subject,
+            ..Event::alert(detail)
         });
+    }
+
+    /// A route carries no mail.
+    fn alert_route(&self, route: &RouteId, detail: String) {
+        self.alert(None, Some(route), Some(Subject::Route(route.to_string())), detail);
+    }
+
+    /// Messages of a customer are held.
+    fn alert_held(&self, customer: &CustomerId, detail: String) {
+        self.alert(Some(customer), None, Some(Subject::Held(customer.to_string())), detail);
     }
 
     fn holds(&self) -> MutexGuard<'_, Holds> {
@@ -318,7 +335,7 @@ impl Inner {
     /// Tells of a message that is held; of many with one reason, of the first.
     fn tell_of_hold(&self, customer: &CustomerId, id: &str, why: &str) {
         if self.holds().is_news(customer, why, self.started.elapsed()) {
-            self.alert(Some(customer), None, format!("message {id} is held: {why}"));
+            self.alert_held(customer, format!("message {id} is held: {why}"));
         }
     }
 
@@ -326,7 +343,7 @@ impl Inner {
     fn tell_of_more_holds(&self) {
         let over = self.holds().over(self.started.elapsed());
         for holds::More { customer, reason, count } in over {
-            self.alert(Some(&customer), None, format!("{count} more messages were held within an hour: {reason}"));
+            self.alert_held(&customer, format!("{count} more messages were held within an hour: {reason}"));
         }
     }
 
@@ -341,7 +358,7 @@ impl Inner {
             let detail = format!(
                 "the clock leapt ahead by {gained:?}: was it set wrong? For an hour no mail is given up for its age"
             );
-            self.alert(None, None, detail);
+            self.alert(None, None, Some(Subject::Clock), detail);
         }
         trusted
     }
@@ -355,7 +372,8 @@ impl Inner {
         if before.is_some_and(|until| *until + HALT > now) {
             return;
         }
-        self.alert(None, None, format!("delivery stops for {HALT:?} at a time: {why}. {}", remedy(why)));
+        let detail = format!("delivery stops for {HALT:?} at a time: {why}. {}", remedy(why));
+        self.alert(None, None, Some(Subject::Delivery), detail);
     }
 
     /// How long nothing is to be sent, if delivery stopped.
@@ -387,7 +405,8 @@ impl Inner {
         let next_change = routes.next_change(now);
         drop(routes);
         for (customer, reason) in news {
-            self.alert(Some(&customer), None, format!("its queued mail is kept: {reason}"));
+            let subject = Subject::Unrouted(customer.to_string());
+            self.alert(Some(&customer), None, Some(subject), format!("its queued mail is kept: {reason}"));
         }
         [next_due, next_change].into_iter().flatten().fold(now + LONGEST_SLEEP, Timestamp::min)
     }
@@ -466,9 +485,13 @@ async fn foresee(inner: Arc<Inner>) {
                 let caps = describe_caps(route);
                 let detail =
                     format!("{waiting} messages wait for a route that carries {caps}: the last leaves about {last}");
-                inner.alert(None, Some(&id), detail);
+                inner.alert(None, Some(&id), Some(Subject::Backlog(id.to_string())), detail);
             }
         }
+        inner.parts.events.resolve_where(|subject| match subject {
+            Subject::Backlog(id) if !said.contains(&RouteId::new(id)) => Some("what waits leaves in time".into()),
+            _ => None,
+        });
     }
 }
 

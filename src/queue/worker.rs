@@ -183,7 +183,8 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     }
     let now = Timestamp::now();
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
-    let decision = decide::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
+    let mut decision = decide::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
+    decision.announce_next_attempt(|| inner.routes().carries_from(&route.id, now));
     apply(inner, route, lease, decision).await;
 }
 
@@ -218,16 +219,16 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
     match &outcome.trouble {
         Some(Trouble::Suspend { cause, reason, advice }) => {
             let detail = format!("route suspended: {reason}. {advice}. What lifts it: {}", cause.lifted_by());
-            inner.alert(None, Some(&route.id), detail);
+            inner.alert_route(&route.id, detail);
             if let Err(why) = inner.save_suspensions().await {
                 let detail = format!("the suspension cannot be saved, a restart would try the login again: {why}");
-                inner.alert(None, Some(&route.id), detail);
+                inner.alert(None, Some(&route.id), None, detail);
             }
         }
         Some(
             Trouble::BackOff { reason, advice: Some(advice), .. } | Trouble::Doubt { reason, advice: Some(advice), .. },
         ) => {
-            inner.alert(None, Some(&route.id), format!("route backs off: {reason}. {advice}"));
+            inner.alert_route(&route.id, format!("route backs off: {reason}. {advice}"));
         }
         _ => {}
     }
@@ -299,7 +300,8 @@ async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Dec
         let reports: Vec<Report> = told.iter().map(report).collect();
         let told = inner.parts.postmaster.notify(record, original, action, &reports, now).await;
         if let Err(why) = told {
-            inner.alert(Some(&record.lane.customer), None, format!("the sender of {} is not told: {why}", record.id));
+            let detail = format!("the sender of {} is not told: {why}", record.id);
+            inner.alert(Some(&record.lane.customer), None, None, detail);
         }
     }
 }

@@ -88,6 +88,8 @@ pub struct RouteStatus {
     pub server: String,
     /// What it does now.
     pub state: RouteState,
+    /// Since when its server has taken part in no transaction, where that is so; also while it is ready to be tried again.
+    pub in_trouble_since: Option<Timestamp>,
     /// Attempts being made at this moment.
     pub in_flight: u32,
     /// Recipients sent to since midnight UTC, and the cap.

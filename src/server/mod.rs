@@ -20,12 +20,13 @@ use tokio_util::task::TaskTracker;
 pub use settings::{Reload, Settings};
 
 use crate::bounce::Postmaster;
-use crate::customers::{Directory, Standings};
+use crate::customers::{Directory, SigningDomain, Standings};
 use crate::delivery::{self, Delivery};
-use crate::events::{self, Events};
+use crate::events::{self, Events, Subject};
 use crate::onboarding::{Checker, Monitor};
 use crate::queue::{self, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
+use crate::smtp::Domain;
 use crate::spool::{self, Embedded, Notice, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
 use crate::{control, dkim, metrics, onboarding, web};
@@ -183,7 +184,6 @@ impl Relay {
             workers: workers.clone(),
             events: events.clone(),
             counters: submission::Counters::default(),
-            alerts: submission::Alerts::default(),
         };
         let submission_counters = context.counters.clone();
         let certificates = settings.listeners.iter().filter_map(certificate).collect();
@@ -281,7 +281,36 @@ impl Relay {
         if let (Some(secret), Some(new)) = (&self.webhook_secret, new.webhook_secret) {
             secret.replace(new);
         }
-        self.certificates.iter().filter_map(|certificate| certificate.reload().err()).collect()
+        self.end_alerts_about_keys();
+        self.reload_certificates()
+    }
+
+    /// A key that is read again, and a domain that is gone, need nobody any more.
+    fn end_alerts_about_keys(&self) {
+        let directory = self.directory.load();
+        let is_broken = |name: &str| {
+            let customer = Domain::parse(name).ok().and_then(|domain| Some((directory.by_domain(&domain)?, domain)));
+            customer.is_some_and(|(customer, domain)| matches!(customer.domains[&domain], SigningDomain::Broken(_)))
+        };
+        self.events.resolve_where(|subject| match subject {
+            Subject::SigningKey(domain) if !is_broken(domain) => Some("its key is read, or the domain is gone".into()),
+            _ => None,
+        });
+    }
+
+    fn reload_certificates(&self) -> Vec<submission::TlsError> {
+        let mut unread = Vec::new();
+        for certificate in &self.certificates {
+            let subject = Subject::Certificate(certificate.certificate().display().to_string());
+            match certificate.reload() {
+                Ok(()) => self.events.resolve(&subject, "the certificate is read again"),
+                Err(error) => {
+                    self.events.raise(subject, format!("the old certificate stays in use: {error}"));
+                    unread.push(error);
+                }
+            }
+        }
+        unread
     }
 
     /// Ends once the spool has given up on its disk: only a restart reads what is on it. The caller [stops](Self::stop) what is
@@ -336,9 +365,15 @@ async fn open_spool(
     gave_up: CancellationToken,
 ) -> Result<Arc<dyn Spool>, StartError> {
     settings.notices = Some(Arc::new(move |notice: Notice| {
-        // The others are in the log already.
-        if !matches!(notice, Notice::Roomy | Notice::Recovered | Notice::Torn { .. }) {
-            events.alert(notice.to_string());
+        let detail = notice.to_string();
+        match notice {
+            Notice::Full { .. } => events.raise(Subject::SpoolRoom, detail),
+            Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
+            Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
+            Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
+            // It is in the log already.
+            Notice::Torn { .. } => {}
+            Notice::Quarantined { .. } | Notice::Doubtful { .. } | Notice::Unreadable { .. } => events.alert(detail),
         }
         if matches!(notice, Notice::Stopped { .. }) {
             gave_up.cancel();

@@ -101,8 +101,9 @@ impl Keeper {
         let len = segment.seal();
         if let Err(error) = &len {
             // Nothing is lost: every frame in it was synced before it was acknowledged. The next start scans it.
-            let why = format!("segment {:08x} could not be closed: {error}", segment.number);
-            self.shared.tell(Notice::Failed { why });
+            let why =
+                format!("segment {:08x} could not be closed: {error}. The next start reads it whole", segment.number);
+            self.shared.tell(Notice::Unreadable { why });
         }
         self.shared.segments.close(segment.number, len.ok());
     }

@@ -358,7 +358,7 @@ pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
         }
         Err(error) => {
             let reason = format!("it cannot be read ({why}) and could not be set aside ({error})");
-            shared.tell(Notice::Failed { why: format!("message {id} is held: {reason}") });
+            shared.tell(Notice::Unreadable { why: format!("message {id} is held: {reason}") });
             hold(shared, id, reason);
         }
     }

@@ -73,7 +73,7 @@ pub enum Notice {
         /// The message.
         id: QueueId,
     },
-    /// Something in a segment cannot be read, and nothing says that it is lost.
+    /// Something in a segment cannot be read, set aside or closed, and nothing says that it is lost.
     Unreadable {
         /// What, where, the errno, and what becomes of it.
         why: String,

@@ -13,12 +13,12 @@ use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
 use crate::dkim::{BodyHash, BodyHasher, Job};
-use crate::events::{Event, EventKind};
+use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
 use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, QueueId};
 use crate::route::{Route, RouteKind};
-use crate::smtp::{EnhancedCode, Flaw, Reply};
+use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
 use crate::spool::{self, Draft, Durable};
 use crate::time::Timestamp;
 
@@ -220,8 +220,8 @@ impl Intake {
             Ok(durable) => queued(&durable),
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);
-                if let Some((domain, detail)) = &refusal.alert {
-                    context.alerts.raise(domain, detail, &context.events);
+                if let Some((domain, detail)) = refusal.alert {
+                    tell_of_key(domain, detail, &context.events);
                 }
                 refusal.reply
             }
@@ -270,6 +270,9 @@ impl Intake {
             tracing::error!(domain = %decision.from_domain, %why, "message not signed");
             policy::unsigned(&decision.from_domain, &why.to_string())
         })?;
+        if context.events.has_open_alerts() {
+            context.events.resolve(&Subject::SigningKey(decision.from_domain.to_string()), "its mail is signed again");
+        }
         let mut prefix = Vec::with_capacity(256 + signed.signatures.len() + added_len);
         trace.received(&context.hostname, id, envelope.smtputf8, now, &mut prefix);
         prefix.extend_from_slice(&signed.signatures);
@@ -299,6 +302,15 @@ impl Intake {
         drop(share);
         accepted.tell(&durable, customer.as_str(), warning, size, context);
         Ok(durable)
+    }
+}
+
+/// Tells that mail of a domain is deferred for its key: once, however much mail meets it.
+fn tell_of_key(domain: Domain, detail: String, events: &Events) {
+    let subject = Subject::SigningKey(domain.to_string());
+    if !events.is_open(&subject) {
+        tracing::error!(%domain, detail, "mail is deferred");
+        events.raise(subject, detail);
     }
 }
 

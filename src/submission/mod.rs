@@ -10,7 +10,6 @@
 //! Promises: 250 means on disk; nothing is taken that is not signed with the key of the customer in From; what is refused is
 //! refused with a reply that says what to change; memory is bounded whatever clients do.
 
-mod alerts;
 mod auth;
 mod budget;
 mod conduct;
@@ -29,7 +28,6 @@ mod tls;
 mod trace;
 mod transaction;
 
-pub use alerts::Alerts;
 pub use auth::{Allowed, Credentials, Submitter, SubmitterError, Submitters};
 pub use counters::{Counters, HandshakeLabels, LoginLabels, ReasonLabels, ReplyLabels};
 pub use limits::{Limits, MAX_HEADER_SIZE};

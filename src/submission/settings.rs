@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use super::{Alerts, Counters, Limits, ServerTls, Submitters};
+use super::{Counters, Limits, ServerTls, Submitters};
 use crate::customers::{Directory, Requirement, Standings};
 use crate::events::Events;
 use crate::smtp::Domain;
@@ -81,6 +81,4 @@ pub struct Context {
     pub events: Events,
     /// What is counted.
     pub counters: Counters,
-    /// Troubles told of; start with none.
-    pub alerts: Alerts,
 }

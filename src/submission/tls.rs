@@ -75,6 +75,11 @@ impl ServerTls {
         Ok(())
     }
 
+    /// The certificate's file.
+    pub fn certificate(&self) -> &Path {
+        &self.0.certificate
+    }
+
     /// What the next connection uses.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.0.current.load_full()

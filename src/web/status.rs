@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Sources;
+use crate::events::{AlertLists, EndedAlert, Event, OpenAlert};
 use crate::route::{RouteState, RouteStatus};
 use crate::spool::{LaneStats, Stats};
 use crate::time::Timestamp;
@@ -145,25 +146,39 @@ fn routes(html: &mut String, routes: &[RouteStatus]) {
 }
 
 fn alerts(html: &mut String, sources: &Sources) {
-    let alerts = sources.events.recent_alerts();
-    if alerts.is_empty() {
-        html.push_str("<h2>Alerts</h2><p>None since the start.</p>");
-        return;
+    let AlertLists { open, ended, notices } = sources.events.alerts();
+    html.push_str("<h2>Open alerts</h2>");
+    if open.is_empty() {
+        html.push_str("<p>None.</p>");
+    } else {
+        html.push_str("<table><tr><th>Since<th>What<th>Where</tr>");
+        for OpenAlert { since, alert } in &open {
+            row(html, &since.to_string(), "no", alert);
+        }
+        html.push_str("</table>");
     }
-    html.push_str("<h2>Alerts, newest first</h2><table><tr><th>When<th>What<th>Where</tr>");
-    for alert in alerts {
-        let place = [alert.customer, alert.route, alert.id].into_iter().flatten().collect::<Vec<_>>().join(" ");
-        put(
-            html,
-            format_args!(
-                "<tr><td>{}<td>{}<td>{}</tr>",
-                alert.at,
-                escaped(alert.detail.as_deref().unwrap_or_default()),
-                escaped(&place)
-            ),
-        );
+    if !ended.is_empty() {
+        html.push_str("<h2>Alerts that are over</h2><table><tr><th>From, to<th>What<th>Where</tr>");
+        for EndedAlert { since, end, alert } in &ended {
+            row(html, &format!("{since}<br>{}", end.at), "", alert);
+        }
+        html.push_str("</table>");
     }
-    html.push_str("</table>");
+    if !notices.is_empty() {
+        html.push_str("<h2>What happened in the last week</h2><table><tr><th>When<th>What<th>Where</tr>");
+        for alert in &notices {
+            row(html, &alert.at.to_string(), "", alert);
+        }
+        html.push_str("</table>");
+    }
+}
+
+/// One alert; `when` is markup.
+fn row(html: &mut String, when: &str, class: &str, alert: &Event) {
+    let place = [&alert.customer, &alert.route, &alert.id];
+    let place = place.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let detail = escaped(alert.detail.as_deref().unwrap_or_default());
+    put(html, format_args!("<tr><td>{when}<td class=\"{class}\">{detail}<td>{}</tr>", escaped(&place)));
 }
 
 fn put(html: &mut String, text: std::fmt::Arguments<'_>) {

@@ -69,7 +69,7 @@ async fn subscribers_and_the_status_page_hear_without_a_log() {
     events.alert("the password was refused");
     assert_eq!(heard.recv().await.unwrap().message_id.as_deref(), Some("1"));
     assert_eq!(heard.recv().await.unwrap().event, EventKind::Alert);
-    let alerts = events.recent_alerts();
+    let alerts = events.alerts().notices;
     assert_eq!(alerts.len(), 1);
     assert_eq!(alerts[0].detail.as_deref(), Some("the password was refused"));
 }

@@ -65,6 +65,7 @@ impl RouteControl for Routes {
             id: RouteId::new(name),
             server: "mail.example.com:587".into(),
             state: state.clone(),
+            in_trouble_since: None,
             in_flight: 1,
             sent_today: 7,
             per_day: Some(100),

@@ -155,6 +155,7 @@ impl Deliver for Arc<Embedded> {
             ledger: folder.join("daily-counters.json"),
             suspensions: folder.join("suspensions.json"),
             at_once: AT_ONCE,
+            route_alert_after: queue::ROUTE_ALERT_AFTER,
         };
         let waiting = Queue::open(settings, parts).unwrap();
         let queue = waiting.queue().clone();

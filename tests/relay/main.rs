@@ -10,6 +10,7 @@ mod refusals;
 mod reload;
 mod restart;
 mod scale;
+mod trouble;
 
 #[path = "../support"]
 mod support {

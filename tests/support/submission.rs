@@ -18,8 +18,8 @@ use postbud::message::CustomerId;
 use postbud::route::{Route, RouteKind};
 use postbud::smtp::Domain;
 use postbud::submission::{
-    Alerts, Allowed, Context, Counters, Limits, ListenerAuth, ListenerSettings, ListenerTls, ServerTls, Submission,
-    Submitter, Submitters,
+    Allowed, Context, Counters, Limits, ListenerAuth, ListenerSettings, ListenerTls, ServerTls, Submission, Submitter,
+    Submitters,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -162,7 +162,6 @@ impl Setup {
             workers: Workers::start(1, 64).unwrap(),
             events: Events::default(),
             counters: Counters::default(),
-            alerts: Alerts::default(),
         };
         let listener = |tls| ListenerSettings {
             address: "127.0.0.1:0".parse().unwrap(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::forecast::last_leaves;
 use super::lanes::Lanes;
 use super::suspensions::{Fingerprints, Suspended, Suspension};
-use super::throttle::Throttle;
+use super::throttle::{LastingTrouble, Throttle};
 use super::throttle_state::Memories;
 use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::{CustomerId, Lane, QueueId};
@@ -169,6 +169,8 @@ impl Routes {
             None => {
                 if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Delivered) {
                     entry.throttle.succeeded();
+                } else if unheard < taken {
+                    entry.throttle.reached();
                 }
                 false
             }
@@ -213,6 +215,30 @@ impl Routes {
     pub fn trouble(&mut self, id: &RouteId, now: Timestamp) -> Option<String> {
         let state = self.routes.get_mut(id)?.throttle.state(now);
         state.reason().map(|reason| format!("route {id} is {}: {reason}", state.as_str()))
+    }
+
+    /// When the route next carries mail, as far as its caps and its server's trouble tell; `None` where only a person can help.
+    pub fn carries_from(&mut self, id: &RouteId, now: Timestamp) -> Option<Timestamp> {
+        self.routes.get_mut(id).map_or(Some(now), |entry| entry.throttle.next_change(now))
+    }
+
+    /// Routes that have carried no mail for so long since their trouble began; each is given once.
+    pub fn overdue_troubles(&mut self, after: Duration, now: Timestamp) -> Vec<(RouteId, LastingTrouble)> {
+        let overdue = |(id, entry): (&RouteId, &mut Entry)| {
+            let trouble = entry.throttle.overdue_trouble(after, now)?;
+            (!entry.gone).then(|| (id.clone(), trouble))
+        };
+        self.routes.iter_mut().filter_map(overdue).collect()
+    }
+
+    /// Why an alert about a route may end; `None` while its trouble or its suspension lasts.
+    pub fn over(&mut self, id: &RouteId, now: Timestamp) -> Option<&'static str> {
+        let Some(entry) = self.routes.get_mut(id).filter(|entry| !entry.gone) else {
+            return Some("the route is no longer configured");
+        };
+        let lasts = entry.throttle.lasting_trouble().is_some()
+            || matches!(entry.throttle.state(now), RouteState::Suspended { .. });
+        (!lasts).then_some("the route goes on")
     }
 
     /// Stops a route. `None` if there is no such route, else whether it was running.
@@ -291,6 +317,7 @@ impl Routes {
                 id: id.clone(),
                 server: format!("{}:{}", entry.route.host, entry.route.port),
                 state: entry.throttle.state(now).clone(),
+                in_trouble_since: entry.throttle.lasting_trouble().map(|trouble| trouble.since),
                 in_flight: entry.running,
                 sent_today: entry.throttle.sent_today().1,
                 per_day: entry.route.caps.per_day,
@@ -299,12 +326,13 @@ impl Routes {
         self.routes.iter_mut().map(status).collect()
     }
 
-    /// What the ledger keeps, of routes with caps over time and of those that had trouble.
+    /// What the ledger keeps, of routes with caps over time, those used today and those that had trouble.
     pub fn memories(&self) -> Memories {
         let mut memories = self.memories.clone();
         let now = self.routes.iter().map(|(id, entry)| (id, entry.route.caps, entry.throttle.memory()));
         let worth = now.filter(|(_, caps, memory)| {
-            caps.per_day.is_some() || caps.per_minute.is_some() || !memory.troubles.is_empty()
+            let has_caps = caps.per_day.is_some() || caps.per_minute.is_some();
+            has_caps || memory.recipients > 0 || !memory.troubles.is_empty()
         });
         memories.extend(worth.map(|(id, _, memory)| (id.clone(), memory)));
         memories
@@ -327,7 +355,7 @@ impl Routes {
 mod tests {
     use super::super::throttle_state::Memory;
     use super::*;
-    use crate::delivery::Class;
+    use crate::delivery::{Class, RecipientOutcome};
     use crate::message::{MailKind, Urgency};
     use crate::route::{Caps, TlsMode, TlsPolicy};
     use crate::smtp::Domain;
@@ -385,6 +413,60 @@ mod tests {
         assert_eq!(routes.turn(&route.id, false, then).unwrap().most, 1);
     }
 
+    fn refused(verdict: Verdict, scope: Scope) -> RecipientOutcome {
+        Class::new(verdict, scope, "550").of(0)
+    }
+
+    #[test]
+    fn a_route_is_in_trouble_until_its_server_answers_a_transaction_is_resumed_or_is_gone() {
+        let route = route(8, None, "h");
+        let dead = Outcome {
+            recipients: vec![refused(Verdict::Deferred, Scope::Route)],
+            trouble: Some(Trouble::BackOff { reason: "connection refused".into(), at_least: None, advice: None }),
+            ..Outcome::default()
+        };
+        let refuses = Outcome { recipients: vec![refused(Verdict::Failed, Scope::Recipient)], ..Outcome::default() };
+        let in_trouble = || {
+            let mut routes = Routes::default();
+            routes.reload([Arc::clone(&route)].into_iter(), now());
+            assert!(routes.over(&route.id, now()).is_some());
+            routes.report(&route, ONE, &dead, 1, now(), 0.0);
+            assert_eq!(
+                routes.over(&route.id, now() + Duration::from_secs(3600)),
+                None,
+                "the pause is over, and no more"
+            );
+            routes
+        };
+        let mut routes = in_trouble();
+        assert_eq!(routes.status(now())[0].in_trouble_since, Some(now()));
+        routes.report(&route, ONE, &refuses, 1, now(), 0.0);
+        assert!(routes.over(&route.id, now()).is_some(), "a recipient refused is a server that works");
+        let mut routes = in_trouble();
+        routes.resume(&route.id, now());
+        assert!(routes.over(&route.id, now()).is_some());
+        let mut routes = in_trouble();
+        routes.reload(std::iter::empty(), now());
+        assert_eq!(routes.over(&route.id, now()), Some("the route is no longer configured"));
+        let mut routes = Routes::default();
+        routes.reload([Arc::clone(&route)].into_iter(), now());
+        routes.suspend(&route.id, Cause::Operator, "moving", now());
+        assert_eq!(routes.over(&route.id, now()), None, "told at a start, and still so");
+        assert!(routes.overdue_troubles(Duration::ZERO, now()).is_empty());
+    }
+
+    #[test]
+    fn mail_is_next_tried_when_the_route_carries_some_again() {
+        let (mut routes, route) = (Routes::default(), route(8, None, "h"));
+        assert_eq!(routes.carries_from(&route.id, now()), Some(now()), "not in use yet");
+        routes.reload([Arc::clone(&route)].into_iter(), now());
+        let trouble = Some(Trouble::BackOff { reason: "421".into(), at_least: None, advice: None });
+        routes.report(&route, ONE, &Outcome { trouble, ..Outcome::default() }, 1, now(), 0.0);
+        assert_eq!(routes.carries_from(&route.id, now()), Some(now() + Duration::from_secs(15)));
+        routes.suspend(&route.id, Cause::Login, "535", now());
+        assert_eq!(routes.carries_from(&route.id, now()), None);
+    }
+
     #[test]
     fn new_credentials_resume_a_suspended_route_and_others_do_not() {
         let (mut routes, old) = (Routes::default(), route(8, None, "h"));
@@ -435,6 +517,17 @@ mod tests {
         let heard = Class::new(Verdict::Delivered, Scope::Recipient, "250").of(0);
         routes.report(&route, ONE, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
         assert_eq!((routes.memories()[&route.id].day, routes.memories()[&route.id].recipients), (today, 96));
+    }
+
+    #[test]
+    fn a_route_without_caps_knows_after_a_restart_what_was_sent_today() {
+        let (mut routes, route) = (Routes::default(), route(8, None, "h"));
+        routes.reload([Arc::clone(&route)].into_iter(), now());
+        assert!(routes.memories().is_empty(), "nothing to remember yet");
+        assert_eq!(routes.take(&route.id, 10, now()), 10);
+        let mut routes = after_restart(&routes);
+        routes.reload([Arc::clone(&route)].into_iter(), now());
+        assert_eq!(routes.status(now())[0].sent_today, 10);
     }
 
     #[test]

@@ -56,8 +56,21 @@ pub struct Throttle {
     day: u64,
     sent_today: u32,
     troubles: VecDeque<(Timestamp, Option<Timestamp>)>,
+    /// Set from the first trouble until the server takes part in a transaction again, over all pauses and attempts between.
+    lasting: Option<LastingTrouble>,
     /// The latest time there was.
     seen: Timestamp,
+}
+
+/// Trouble that nothing has ended yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastingTrouble {
+    /// When the route last went from carrying mail to trouble.
+    pub since: Timestamp,
+    /// What was heard last.
+    pub reason: String,
+    /// [`Throttle::overdue_trouble`] gave it.
+    told: bool,
 }
 
 impl Throttle {
@@ -79,6 +92,7 @@ impl Throttle {
             day: memory.day,
             sent_today: memory.recipients,
             troubles: troubles.map(|(from, to)| (time(*from), Some(to.map_or(now, time)))).collect(),
+            lasting: None,
             seen: now,
         };
         // The clock may have been set back since.
@@ -157,20 +171,26 @@ impl Throttle {
         if minute_is_full { 0 } else { self.caps.per_day.map_or(u32::MAX, |cap| cap.saturating_sub(self.sent_today)) }
     }
 
-    /// When something may be sent that may not be sent at `now`; `None` where only a person can help.
+    /// When something may be sent that may not be sent at `now`: once the pause is over and the caps allow it. `None` where only a
+    /// person can help.
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
-        match self.state(now) {
-            RouteState::Throttled { until, .. } => return Some(*until),
+        let pause_over = match self.state(now) {
+            RouteState::Throttled { until, .. } => *until,
             RouteState::Suspended { .. } => return None,
-            RouteState::Ready => {}
-        }
+            RouteState::Ready => now,
+        };
+        Some(pause_over.max(self.caps_allow(now)))
+    }
+
+    /// When the caps allow something.
+    fn caps_allow(&mut self, now: Timestamp) -> Timestamp {
         if self.allowance(now) > 0 {
-            return Some(now);
+            return now;
         }
         let day_is_full = self.caps.per_day.is_some_and(|cap| self.sent_today >= cap);
         match self.sent_last_minute.front() {
-            Some(sent) if !day_is_full => Some(*sent + MINUTE),
-            _ => Some(Timestamp::from_millis((self.day + 1) * DAY_MILLIS)),
+            Some(sent) if !day_is_full => *sent + MINUTE,
+            _ => Timestamp::from_millis((self.day + 1) * DAY_MILLIS),
         }
     }
 
@@ -179,8 +199,27 @@ impl Throttle {
         (self.day, self.sent_today)
     }
 
+    /// The server answered a transaction for what it was, whether it took the message or not.
+    pub fn reached(&mut self) {
+        self.lasting = None;
+    }
+
+    /// What keeps the route from carrying mail, until the server answers a transaction again.
+    pub fn lasting_trouble(&self) -> Option<&LastingTrouble> {
+        self.lasting.as_ref()
+    }
+
+    /// The same, once it has lasted for so long; given once.
+    pub fn overdue_trouble(&mut self, after: Duration, now: Timestamp) -> Option<LastingTrouble> {
+        let overdue = |it: &&mut LastingTrouble| !it.told && now.since(it.since) >= after;
+        let trouble = self.lasting.as_mut().filter(overdue)?;
+        trouble.told = true;
+        Some(trouble.clone())
+    }
+
     /// A message was taken by the server.
     pub fn succeeded(&mut self) {
+        self.reached();
         self.pause = FIRST_PAUSE;
         self.doubted = None;
         let most = self.most();
@@ -228,6 +267,7 @@ impl Throttle {
         if *self.state(now) != RouteState::Ready {
             return false;
         }
+        self.note_lasting(reason, now);
         let news = self.pause == FIRST_PAUSE;
         let pause =
             self.pause.min(longest).max(at_least.unwrap_or_default()).mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
@@ -251,6 +291,9 @@ impl Throttle {
             self.begin_trouble(now);
             self.slow_start = Some(1);
         }
+        if cause != Cause::Operator {
+            self.note_lasting(reason, since);
+        }
         if news || cause == Cause::Operator {
             self.state = RouteState::Suspended { cause, reason: reason.to_owned(), since };
         }
@@ -261,6 +304,7 @@ impl Throttle {
     pub fn resume(&mut self, now: Timestamp) -> bool {
         let news = *self.state(now) != RouteState::Ready;
         self.state = RouteState::Ready;
+        self.lasting = None;
         self.end_trouble(now);
         news
     }
@@ -291,6 +335,9 @@ impl Throttle {
             *to = to.map(|to| to.min(now));
         }
         self.ceiling = self.ceiling.map(|(most, until)| (most, until - back));
+        if let Some(trouble) = &mut self.lasting {
+            trouble.since = trouble.since.min(now);
+        }
         match &mut self.state {
             RouteState::Throttled { until, .. } => *until = *until - back,
             RouteState::Suspended { since, .. } => *since = (*since).min(now),
@@ -309,6 +356,11 @@ impl Throttle {
             // Set back by days: the count must not stand until the wrong day comes.
             self.day = today;
         }
+    }
+
+    fn note_lasting(&mut self, reason: &str, since: Timestamp) {
+        let begun = || LastingTrouble { since, reason: String::new(), told: false };
+        self.lasting.get_or_insert_with(begun).reason = reason.to_owned();
     }
 
     fn begin_trouble(&mut self, now: Timestamp) {
@@ -490,6 +542,39 @@ mod tests {
     }
 
     #[test]
+    fn trouble_lasts_over_pauses_until_the_server_answers_and_is_told_once() {
+        let mut throttle = fresh(caps(), 0);
+        let (after, since) = (Duration::from_secs(900), |it: LastingTrouble| (it.since, it.reason));
+        assert!(throttle.overdue_trouble(Duration::ZERO, at(0)).is_none());
+        throttle.back_off("connection refused", None, at(10), 0.0);
+        for second in [30, 120, 600] {
+            throttle.back_off("no answer", None, at(second), 0.0);
+            assert!(throttle.overdue_trouble(after, at(second)).is_none());
+        }
+        assert_eq!(throttle.overdue_trouble(after, at(910)).map(since), Some((at(10), "no answer".into())));
+        throttle.back_off("no answer", None, at(3000), 0.0);
+        assert!(throttle.overdue_trouble(after, at(9000)).is_none(), "told");
+        throttle.reached();
+        assert!(throttle.lasting_trouble().is_none());
+        throttle.back_off("421", None, at(9000), 0.0);
+        assert_eq!(throttle.overdue_trouble(after, at(9900)).map(since), Some((at(9000), "421".into())), "anew");
+        throttle.resume(at(9901));
+        assert!(throttle.lasting_trouble().is_none(), "an operator knows");
+        throttle.suspend(Cause::Operator, "moving", at(9902), at(9902));
+        assert!(throttle.lasting_trouble().is_none(), "an operator wanted it");
+    }
+
+    #[test]
+    fn something_may_be_sent_once_both_the_pause_and_the_caps_allow_it() {
+        let mut throttle = fresh(caps(), 9);
+        throttle.back_off("421", None, at(0), 0.0);
+        assert_eq!(throttle.next_change(at(0)), Some(at(15)));
+        assert_eq!(throttle.take(1, at(15)), 1);
+        throttle.back_off("421", None, at(16), 0.0);
+        assert_eq!(throttle.next_change(at(16)), Some(at(86_400)), "the day's cap is used up");
+    }
+
+    #[test]
     fn waiting_for_the_servers_trouble_is_not_our_own_waiting() {
         let mut throttle = fresh(caps(), 0);
         throttle.suspend(Cause::Login, "535", at(100), at(100));
@@ -547,9 +632,9 @@ mod tests {
         assert_eq!(throttle.take(3, at(YEARS)), 3);
         throttle.take(1, at(YEARS));
         throttle.back_off("421", None, at(YEARS), 0.0);
+        assert_eq!(throttle.sent_today(), (20_000 + YEARS / 86_400, 4));
         assert_eq!(throttle.next_change(at(0)), Some(at(15)), "the pause goes on");
         assert_eq!(throttle.concurrency(at(15)), 1);
-        assert_eq!(throttle.sent_today(), (20_000 + YEARS / 86_400, 4));
         assert!(throttle.allowance(at(15)) > 0);
         assert_eq!(throttle.sent_today(), (20_000, 4), "what was sent under the wrong day counts");
         assert_eq!(throttle.take(9, at(63)), 4, "the minute has passed");

@@ -1,0 +1,239 @@
+//! Alerts: what a person must look at. Trouble that lasts has a subject: it has one open alert until the trouble is over. Other
+//! alerts tell of something that happened, and are remembered for a while.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use super::Event;
+use crate::time::Timestamp;
+
+/// Alerts without a subject that are remembered.
+const NOTICES: usize = 50;
+/// For how long.
+const NOTICES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Alerts that are over and remembered.
+const ENDED: usize = 20;
+/// Alerts open at once. Past that many customers in trouble a list is of no use to a person, and memory is bounded.
+const OPEN: usize = 2_000;
+
+/// What lasting trouble is about. In events as `route:own-server.test-as`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A reload was refused.
+    Configuration,
+    /// A listener's certificate file cannot be read.
+    Certificate(String),
+    /// The spool has no room for new mail.
+    SpoolRoom,
+    /// The spool cannot be written.
+    SpoolWrites,
+    /// Delivery stops because results cannot be recorded or mail cannot be read.
+    Delivery,
+    /// The clock leapt ahead.
+    Clock,
+    /// The webhook takes no events.
+    Webhook,
+    /// A route carries no mail.
+    Route(String),
+    /// More mail waits for a route than its caps let go in time.
+    Backlog(String),
+    /// A customer's queued mail has no route.
+    Unrouted(String),
+    /// Messages of a customer are held by the relay.
+    Held(String),
+    /// The DKIM key of a domain cannot be used.
+    SigningKey(String),
+    /// What a domain had verified and no longer has, as `test.dk/spf`.
+    Verification(String),
+    /// The verdict on a domain cannot be kept.
+    Verdict(String),
+    /// A file with a verdict cannot be read.
+    VerdictFile(String),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, which) = match self {
+            Subject::Configuration => ("configuration", None),
+            Subject::Certificate(path) => ("certificate", Some(path)),
+            Subject::SpoolRoom => ("spool-room", None),
+            Subject::SpoolWrites => ("spool-writes", None),
+            Subject::Delivery => ("delivery", None),
+            Subject::Clock => ("clock", None),
+            Subject::Webhook => ("webhook", None),
+            Subject::Route(id) => ("route", Some(id)),
+            Subject::Backlog(route) => ("backlog", Some(route)),
+            Subject::Unrouted(customer) => ("unrouted", Some(customer)),
+            Subject::Held(customer) => ("held", Some(customer)),
+            Subject::SigningKey(domain) => ("signing-key", Some(domain)),
+            Subject::Verification(step) => ("verification", Some(step)),
+            Subject::Verdict(domain) => ("verdict", Some(domain)),
+            Subject::VerdictFile(path) => ("verdict-file", Some(path)),
+        };
+        f.write_str(kind)?;
+        which.map_or(Ok(()), |which| write!(f, ":{which}"))
+    }
+}
+
+impl serde::Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+/// An alert whose trouble lasts.
+#[derive(Clone, Debug)]
+pub struct OpenAlert {
+    /// When it was first told.
+    pub since: Timestamp,
+    /// As it was last told.
+    pub alert: Event,
+}
+
+/// An alert whose trouble is over.
+#[derive(Clone, Debug)]
+pub struct EndedAlert {
+    /// When it was first told.
+    pub since: Timestamp,
+    /// When it was over, and why: the event `resolved`.
+    pub end: Event,
+    /// As it was last told.
+    pub alert: Event,
+}
+
+/// The alerts of this process, each list with the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct AlertLists {
+    /// Trouble that lasts.
+    pub open: Vec<OpenAlert>,
+    /// Trouble that ended lately.
+    pub ended: Vec<EndedAlert>,
+    /// What happened in the last week.
+    pub notices: Vec<Event>,
+}
+
+/// Keeps the alerts of this process.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    open: BTreeMap<Subject, OpenAlert>,
+    ended: VecDeque<EndedAlert>,
+    notices: VecDeque<Event>,
+}
+
+impl Board {
+    /// Takes an alert. One with a subject stays open until [`end`](Self::end).
+    pub(super) fn note(&mut self, alert: &Event) {
+        match &alert.subject {
+            Some(subject) => {
+                if let Some(known) = self.open.get_mut(subject) {
+                    known.alert = alert.clone();
+                } else if self.open.len() < OPEN {
+                    self.open.insert(subject.clone(), OpenAlert { since: alert.at, alert: alert.clone() });
+                }
+            }
+            None => push(&mut self.notices, alert.clone(), NOTICES),
+        }
+    }
+
+    /// The subjects of open alerts.
+    pub(super) fn subjects(&self) -> Vec<Subject> {
+        self.open.keys().cloned().collect()
+    }
+
+    /// Closes the alert about a subject, where one is open. Gives the event that tells so.
+    pub(super) fn end(&mut self, subject: &Subject, detail: String, now: Timestamp) -> Option<Event> {
+        let OpenAlert { since, alert } = self.open.remove(subject)?;
+        let end = Event {
+            subject: Some(subject.clone()),
+            customer: alert.customer.clone(),
+            route: alert.route.clone(),
+            detail: Some(detail),
+            ..Event::new(super::EventKind::Resolved, now)
+        };
+        push(&mut self.ended, EndedAlert { since, end: end.clone(), alert }, ENDED);
+        Some(end)
+    }
+
+    pub(super) fn is_open(&self, subject: &Subject) -> bool {
+        self.open.contains_key(subject)
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(super) fn shown(&self, now: Timestamp) -> AlertLists {
+        let mut open: Vec<OpenAlert> = self.open.values().cloned().collect();
+        open.sort_by_key(|open| std::cmp::Reverse(open.since));
+        let recent = |alert: &&Event| now.since(alert.at) < NOTICES_KEPT;
+        AlertLists {
+            open,
+            ended: self.ended.iter().rev().cloned().collect(),
+            notices: self.notices.iter().rev().filter(recent).cloned().collect(),
+        }
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    if queue.len() == most {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + second * 1000)
+    }
+
+    fn alert(subject: Option<Subject>, detail: &str, second: u64) -> Event {
+        Event { at: at(second), subject, ..Event::alert(detail) }
+    }
+
+    fn route() -> Subject {
+        Subject::Route("own-server.a".into())
+    }
+
+    #[test]
+    fn lasting_trouble_is_one_alert_from_its_beginning_to_its_end() {
+        let mut board = Board::default();
+        assert!(board.end(&route(), "never was".into(), at(0)).is_none());
+        board.note(&alert(Some(route()), "connection refused", 1));
+        board.note(&alert(Some(route()), "no answer", 2));
+        board.note(&alert(Some(Subject::Webhook), "503", 3));
+        let shown = board.shown(at(4));
+        let open: Vec<_> = shown.open.iter().map(|it| (it.since, it.alert.detail.as_deref().unwrap())).collect();
+        assert_eq!(open, [(at(3), "503"), (at(1), "no answer")]);
+
+        let end = board.end(&route(), "carries mail again".into(), at(9)).unwrap();
+        assert_eq!(serde_json::to_value(&end).unwrap()["subject"], "route:own-server.a");
+        assert!(board.end(&route(), "twice".into(), at(9)).is_none());
+        let shown = board.shown(at(9));
+        assert_eq!(shown.open.len(), 1);
+        let ended = &shown.ended[0];
+        assert_eq!((ended.since, ended.end.at, ended.alert.detail.as_deref()), (at(1), at(9), Some("no answer")));
+        assert!(board.has_open());
+    }
+
+    #[test]
+    fn what_happened_once_is_shown_for_a_week_and_everything_is_bounded() {
+        let mut board = Board::default();
+        for second in 0..1000 {
+            board.note(&alert(None, "a message is damaged", second));
+            board.note(&alert(Some(route()), "down", second));
+            board.end(&route(), "up".into(), at(second));
+        }
+        let shown = board.shown(at(1000));
+        assert_eq!((shown.notices.len(), shown.ended.len(), shown.open.len()), (NOTICES, ENDED, 0));
+        assert_eq!(shown.notices[0].at, at(999));
+        assert!(board.shown(at(0) + NOTICES_KEPT * 2).notices.is_empty());
+        for n in 0..2 * OPEN {
+            board.note(&alert(Some(Subject::Route(n.to_string())), "down", 0));
+        }
+        assert_eq!(board.subjects().len(), OPEN);
+    }
+}

@@ -1,0 +1,81 @@
+//! Looks every few seconds at trouble that lasts: tells of a route that has carried no mail for long, and ends the alerts whose
+//! trouble is over, however that came about (a message got through, an operator, a reload, nothing waits any more).
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::events::Subject;
+use crate::message::CustomerId;
+use crate::queue::{HALT, Inner};
+use crate::route::RouteId;
+use crate::time::Timestamp;
+
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Runs until the queue stops.
+pub(super) async fn run(inner: Arc<Inner>) {
+    while tokio::time::timeout(EVERY, inner.stop.cancelled()).await.is_err() {
+        let now = Timestamp::now();
+        tell_of_dead_routes(&inner, now);
+        end_alerts(&inner, now);
+    }
+}
+
+fn tell_of_dead_routes(inner: &Inner, now: Timestamp) {
+    let overdue = inner.routes().overdue_troubles(inner.settings.route_alert_after, now);
+    for (route, trouble) in overdue {
+        let (since, reason) = (trouble.since, trouble.reason);
+        inner.alert_route(&route, format!("the route has carried no mail since {since}: {reason}"));
+    }
+}
+
+/// What a customer's mail in the queue waits for.
+#[derive(Default)]
+struct Waiting {
+    /// Some has no route.
+    unrouted: bool,
+    /// Some is held.
+    held: bool,
+}
+
+fn end_alerts(inner: &Inner, now: Timestamp) {
+    // Counted only where an alert asks for it.
+    let waiting = OnceCell::new();
+    let of = |customer: &str, lasts: fn(&Waiting) -> bool| {
+        let waiting: &BTreeMap<CustomerId, Waiting> = waiting.get_or_init(|| by_customer(inner));
+        waiting.get(&CustomerId::new(customer)).is_some_and(lasts)
+    };
+    inner.parts.events.resolve_where(|subject| match subject {
+        Subject::Route(id) => inner.routes().over(&RouteId::new(id), now).map(str::to_owned),
+        Subject::Unrouted(customer) if !of(customer, |it| it.unrouted) => {
+            Some("its mail has a route again, or none waits".to_owned())
+        }
+        Subject::Held(customer) if !of(customer, |it| it.held) => {
+            Some("none of its messages is held any more".to_owned())
+        }
+        Subject::Clock if inner.trusts_clock(now) => Some("the clock has kept time for an hour".to_owned()),
+        Subject::Delivery if halt_is_over(inner) => Some("delivery goes on".to_owned()),
+        _ => None,
+    });
+}
+
+fn by_customer(inner: &Inner) -> BTreeMap<CustomerId, Waiting> {
+    let directory = inner.parts.directory.load();
+    let mut waiting: BTreeMap<CustomerId, Waiting> = BTreeMap::new();
+    for (lane, stats) in inner.parts.spool.stats().lanes {
+        let has_mail = stats.records > stats.held;
+        let unrouted = has_mail && inner.way_out(&directory, &lane).is_err();
+        let of = waiting.entry(lane.customer).or_default();
+        of.unrouted |= unrouted;
+        of.held |= stats.held > 0;
+    }
+    waiting
+}
+
+/// Whether delivery has gone on for as long as it stops at a time: a trouble that lasted would have stopped it again.
+fn halt_is_over(inner: &Inner) -> bool {
+    let until = inner.halted_until.load();
+    until.as_ref().is_none_or(|until| **until + HALT < Instant::now())
+}

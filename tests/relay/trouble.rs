@@ -1,0 +1,75 @@
+//! Trouble that lasts: who is told, when it is tried again, and that the alert ends with it.
+
+use std::time::Duration;
+
+use postbud::time::Timestamp;
+use serde_json::Value;
+
+use crate::support::capture::Capture;
+use crate::support::client::{Client, message, queue_id};
+use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, get, plain_route};
+
+const ROUTE: &str = "own-server.dead";
+
+fn send(site: &Site) -> String {
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let said = client.send("a@dead.example", &["b@example.net"], &message("a@dead.example", "b@example.net", "x"));
+    queue_id(&said.unwrap()).to_owned()
+}
+
+fn about_route<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events.iter().filter(|e| e["event"] == kind && e["subject"] == format!("route:{ROUTE}")).collect()
+}
+
+fn routes(site: &Site) -> Value {
+    let listed = site.operate(&["route", "list", "--json"]);
+    serde_json::from_slice(&listed.stdout).unwrap_or_else(|e| panic!("{e}: {listed:?}"))
+}
+
+#[test]
+fn a_server_that_stays_dead_makes_one_alert_which_ends_with_the_trouble() {
+    let address = free_port();
+    let more = "[delivery]\nroute_alert_after = \"1s\"\n";
+    let site = Site::with(&[Customer { id: "dead", domain: "dead.example", route: plain_route(address) }], more);
+    let relay = site.start();
+    let before = Timestamp::now();
+    let id = send(&site);
+    let deferred = site.wait_for_event("deferred", |event| event["event"] == "deferred" && event["id"] == id);
+    let next = deferred["next_attempt"].as_str().expect("a route that pauses is tried again");
+    let soonest = before + Duration::from_secs(15);
+    assert!(next >= soonest.to_string().as_str(), "the route pauses for 15 s from {before}: {next}");
+    let alert = site.wait_for_event("the alert", |event| event["event"] == "alert");
+    assert_eq!((alert["subject"].as_str(), alert["route"].as_str()), (Some("route:own-server.dead"), Some(ROUTE)));
+    assert!(alert["detail"].as_str().unwrap().contains("has carried no mail since"), "{alert}");
+    let page = get(site.web, "/");
+    let (open, rest) = page.split_once("<h2>Routes").map(|_| page.split_once("Open alerts").unwrap()).unwrap();
+    assert!(rest.contains("has carried no mail since"), "{open}{rest}");
+    assert!(routes(&site)["in_trouble_since"].is_string(), "{}", routes(&site));
+
+    let server = Capture::scripted(&address.to_string(), Box::new(|_| None));
+    assert!(site.operate(&["route", "resume", ROUTE]).status.success());
+    server.wait_for(1, Duration::from_secs(20));
+    let over = site.wait_for_event("it is over", |event| event["event"] == "resolved");
+    assert_eq!((over["subject"].as_str(), over["route"].as_str()), (Some("route:own-server.dead"), Some(ROUTE)));
+    let page = get(site.web, "/");
+    let (_, alerts) = page.split_once("Open alerts").unwrap();
+    let (open, ended) = alerts.split_once("Alerts that are over").expect("the end is shown");
+    assert!(open.contains("None.") && ended.contains("has carried no mail since"), "{alerts}");
+    relay.stop();
+    let events = site.events();
+    assert_eq!((about_route(&events, "alert").len(), about_route(&events, "resolved").len()), (1, 1), "{events:#?}");
+}
+
+#[test]
+fn a_restart_forgets_nothing_of_what_was_sent_today_over_a_route_without_caps() {
+    let server = Capture::start();
+    let site = Site::new(&[Customer { id: "dead", domain: "dead.example", route: plain_route(server.address) }]);
+    let relay = site.start();
+    send(&site);
+    server.wait_for(1, Duration::from_secs(20));
+    site.wait_for_event("delivered", |event| event["event"] == "delivered");
+    relay.stop();
+    let relay = site.start();
+    assert_eq!(routes(&site)["sent_today"], 1, "{}", routes(&site));
+    relay.stop();
+}
