@@ -21,6 +21,8 @@ mod content;
 mod conversation;
 #[path = "submission/end_of_data.rs"]
 mod end_of_data;
+#[path = "submission/end_of_line.rs"]
+mod end_of_line;
 #[path = "submission/limits.rs"]
 mod limits;
 #[path = "submission/login.rs"]

@@ -81,8 +81,10 @@ pub(super) struct Connection<S> {
     shared: Arc<Shared>,
     session: Session,
     chunked: Option<Box<Chunked>>,
-    /// Octets of a line without an end that are not kept.
+    /// Octets that were thrown away of a line whose end is still to come.
     dropped: usize,
+    /// The line that is arriving is refused already: the rest of it, up to its CRLF, is thrown away.
+    is_refused: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -94,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         session: Session,
     ) -> Self {
         let wire = Wire::new(stream, shared.context.limits.reply_timeout, &shared.shutdown);
-        Connection { wire, peer, tls, shared, session, chunked: None, dropped: 0 }
+        Connection { wire, peer, tls, shared, session, chunked: None, dropped: 0, is_refused: false }
     }
 
     /// Says hello. Not called after STARTTLS, where the client speaks first.
@@ -214,7 +216,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Takes the next whole line from the input to the session; `None` where there is none yet.
+    ///
+    /// Only CRLF ends a line. A lone LF is answered at once, since whoever types into `nc` waits for an answer, and what follows
+    /// it belongs to the same refused line: obeyed, it would be a command that was smuggled past whoever splits lines at CRLF.
     fn next_line(&mut self) -> Result<Option<Next>, Broken> {
+        if self.is_refused && !self.skip_refused()? {
+            return Ok(None);
+        }
         let now = Instant::now();
         let pending = self.wire.pending();
         let secret =
@@ -223,10 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(len) = memchr::memchr(b'\n', pending) else {
             // No more than tells that it is too long: nobody has logged in yet.
             self.dropped += self.wire.keep(limit + 2);
-            if self.wire.pending().len() + self.dropped > OVERLONG {
-                let reply = Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line");
-                return Err(self.close("line", reply));
-            }
+            self.bound_line(self.wire.pending().len())?;
             return Ok(None);
         };
         let line = &pending[..len];
@@ -237,8 +242,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let Context { directory, standings, .. } = &self.shared.context;
                 self.session.line(line, now, |path| policy::carries(&directory.load(), standings, path))
             }
-            // A lone LF is how one command is smuggled past whoever splits lines at CRLF only.
-            None => self.session.no_line(line, &Refusal::Octets, now),
+            None => {
+                self.is_refused = true;
+                self.session.no_line(line, &Refusal::Octets, now)
+            }
         };
         if secret {
             self.wire.take_secret(len + 1);
@@ -246,6 +253,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wire.take(len + 1);
         }
         Ok(Some(next))
+    }
+
+    /// Throws the rest of a refused line away. Returns true once its CRLF has come.
+    fn skip_refused(&mut self) -> Result<bool, Broken> {
+        let pending = self.wire.pending();
+        let end = memchr::memmem::find(pending, b"\r\n");
+        // Without an end, the last octet may be the CR of one.
+        let len = end.map_or_else(|| pending.len() - usize::from(pending.ends_with(b"\r")), |at| at + 2);
+        // It may be the rest of a password.
+        self.wire.take_secret(len);
+        self.dropped = if end.is_some() { 0 } else { self.dropped + len };
+        self.is_refused = end.is_none();
+        self.bound_line(0)?;
+        Ok(end.is_some())
+    }
+
+    /// An error where a line goes on for too long; `kept` octets of it are still there.
+    fn bound_line(&self, kept: usize) -> Result<(), Broken> {
+        if kept + self.dropped <= OVERLONG {
+            return Ok(());
+        }
+        Err(self.close("line", Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line")))
     }
 
     async fn log_in(&mut self, credentials: Credentials) -> Result<(), Broken> {

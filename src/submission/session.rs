@@ -157,6 +157,9 @@ impl Session {
     pub(super) fn line(&mut self, line: &[u8], now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Login(exchange) => {
+                if line.iter().any(u8::is_ascii_control) {
+                    return self.counted(Next::Say(Refusal::Octets.reply()), false, now);
+                }
                 let next = self.step(exchange.answered(line));
                 return self.counted(next, false, now);
             }

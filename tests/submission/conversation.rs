@@ -220,7 +220,7 @@ fn content_behind_a_malformed_data_is_never_obeyed() {
 fn lines_that_are_no_lines_are_refused() {
     let server = Setup::default().start();
     let mut client = server.logged_in();
-    for octets in [&b"NOOP\n"[..], b"NO\rOP\r\n", b"NOOP \0\r\n", b"NOOP \xff\r\n"] {
+    for octets in [&b"NOOP\n\r\n"[..], b"NO\rOP\r\n", b"NOOP \0\r\n", b"NOOP \xff\r\n"] {
         client.send(octets);
         client.hear("500 5.5.2");
     }

@@ -112,7 +112,7 @@ fn exchanges_can_be_given_up_and_garbage_is_refused() {
     // Such a line ends the login, and so does one with a lone LF: what follows is a command again, not an answer.
     client.say("NOOP", "250");
     client.say("AUTH PLAIN", "334");
-    client.send("AAAA\n");
+    client.send("AAAA\n\r\n");
     client.hear("500 5.5.2");
     client.say("NOOP", "250");
 }
