@@ -159,7 +159,12 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
         bytes_in_flight_wait: table.or("bytes_in_flight_wait", usual.bytes_in_flight_wait),
         login_delay: table.or("login_delay", usual.login_delay),
         longest_login_delay: table.or("longest_login_delay", usual.longest_login_delay),
-        login_failures_per_address: table.number("login_failures_per_address", many, usual.login_failures_per_address),
+        login_failures_per_address: table.number(
+            "login_failures_per_address",
+            many.clone(),
+            usual.login_failures_per_address,
+        ),
+        login_failures_per_name: table.number("login_failures_per_name", many, usual.login_failures_per_name),
         login_window: positive(table, "login_window", usual.login_window),
     };
     if limits.header_size > MAX_HEADER_SIZE {

@@ -184,6 +184,7 @@ impl Relay {
             workers: workers.clone(),
             events: events.clone(),
             counters: submission::Counters::default(),
+            known_clients: Some(settings.state_dir.join("known-clients.json")),
         };
         let submission_counters = context.counters.clone();
         let certificates = settings.listeners.iter().filter_map(certificate).collect();

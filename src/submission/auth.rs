@@ -5,13 +5,13 @@
 //! where the password's hash has changed: else whoever has guessed wrongly often enough to be shut out would, with the next
 //! reload, shut out the right password from the same address. Nothing here tells an unknown name from a wrong password, by answer or by time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::{Output, PasswordHash, PasswordHashString, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -75,6 +75,13 @@ pub struct Credentials {
     pub password: Zeroizing<String>,
 }
 
+/// Names a submitter together with the password it has now: with another password it is another login.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint(pub(super) [u8; 32]);
+
+/// Wrong logins that are remembered for being wrong. What is tried again and again is soon back in it.
+const WRONG: usize = 1_000;
+
 /// What Argon2 works in. It is kept from one check to the next: given back and taken anew, its 19 MiB lie in another place of
 /// the heap each time, and wrong logins alone were seen to grow the process to 600 MB.
 #[derive(Default)]
@@ -88,11 +95,14 @@ pub struct Submitters {
     key: hmac::Key,
     /// At most one entry a submitter: only right passwords are kept.
     verified: Mutex<HashMap<[u8; 32], Arc<Submitter>>>,
+    /// Logins that were wrong, the newest last.
+    wrong: Mutex<(HashSet<[u8; 32]>, VecDeque<[u8; 32]>)>,
 }
 
 struct Entry {
     submitter: Arc<Submitter>,
     hash: PasswordHashString,
+    fingerprint: Fingerprint,
 }
 
 impl Submitters {
@@ -109,7 +119,8 @@ impl Submitters {
             }
             decoys.push(decoy(params));
             let (name, hash) = (submitter.username.clone(), hash.serialize());
-            let entry = Entry { submitter: Arc::new(submitter), hash };
+            let fingerprint = fingerprint(&submitter);
+            let entry = Entry { submitter: Arc::new(submitter), hash, fingerprint };
             if by_name.insert(name.clone(), entry).is_some() {
                 return Err(SubmitterError::Twice(name));
             }
@@ -118,12 +129,27 @@ impl Submitters {
             decoys.push(decoy(Params::default()));
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>());
-        Ok(Submitters { by_name, decoys, key, verified: Mutex::default() })
+        Ok(Submitters { by_name, decoys, key, verified: Mutex::default(), wrong: Mutex::default() })
     }
 
     /// The submitter, if these very credentials were verified before. Takes microseconds.
     pub fn remembered(&self, credentials: &Credentials) -> Option<Arc<Submitter>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&self.tag(credentials)).cloned()
+    }
+
+    /// Returns true if these very credentials were wrong before: nobody learns anything from trying them again.
+    pub(super) fn was_wrong(&self, credentials: &Credentials) -> bool {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).0.contains(&self.tag(credentials))
+    }
+
+    /// What the login of this name is called where it is remembered; `None` for a name that nobody has.
+    pub(super) fn fingerprint(&self, username: &str) -> Option<Fingerprint> {
+        self.by_name.get(username).map(|entry| entry.fingerprint)
+    }
+
+    /// All of these.
+    pub(super) fn fingerprints(&self) -> HashSet<Fingerprint> {
+        self.by_name.values().map(|entry| entry.fingerprint).collect()
     }
 
     /// The submitter as it is configured now, if its password has not changed: what it may do is decided anew for each message.
@@ -148,10 +174,24 @@ impl Submitters {
         let entry = self.by_name.get(credentials.username.as_str());
         let hash = entry.map_or_else(|| self.decoy_for(credentials), |entry| &entry.hash);
         let matches = is_password(credentials.password.as_bytes(), &hash.password_hash(), memory);
-        let submitter = entry.filter(|_| matches).map(|entry| Arc::clone(&entry.submitter))?;
+        let Some(submitter) = entry.filter(|_| matches).map(|entry| Arc::clone(&entry.submitter)) else {
+            self.remember_wrong(self.tag(credentials));
+            return None;
+        };
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.insert(self.tag(credentials), Arc::clone(&submitter));
         Some(submitter)
+    }
+
+    fn remember_wrong(&self, tag: [u8; 32]) {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tags, order) = &mut *wrong;
+        if tags.insert(tag) {
+            order.push_back(tag);
+        }
+        if order.len() > WRONG {
+            order.pop_front().map(|oldest| tags.remove(&oldest));
+        }
     }
 
     /// An unknown name costs what some known name costs, and always the same.
@@ -173,6 +213,14 @@ impl fmt::Debug for Submitters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.by_name.keys()).finish()
     }
+}
+
+fn fingerprint(submitter: &Submitter) -> Fingerprint {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&submitter.username.len().to_le_bytes());
+    context.update(submitter.username.as_bytes());
+    context.update(submitter.password_hash.as_bytes());
+    Fingerprint(context.finish().as_ref().try_into().expect("SHA-256 has 32 octets"))
 }
 
 /// Whether a hash in PHC form is this password's. `false` also for one with parameters that Argon2 does not have.

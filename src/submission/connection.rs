@@ -300,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Login::Throttled => {
                 counters.login("throttled");
-                Reply::new(454, EnhancedCode(4, 7, 0), "too many wrong logins from this address; try again later")
+                Reply::new(454, EnhancedCode(4, 7, 0), "too many wrong logins; try again later")
             }
             Login::Busy => {
                 counters.login("busy");

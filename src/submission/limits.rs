@@ -68,8 +68,12 @@ pub struct Limits {
     pub login_delay: Duration,
     /// The longest such wait.
     pub longest_login_delay: Duration,
-    /// Wrong logins from one address within `login_window` before it hears 454 4.7.0 without its password being looked at.
+    /// Wrong logins from one address within `login_window`, an IPv6 /48 counting as one; from then on one login of it is looked at
+    /// each `longest_login_delay`, and others hear 454 4.7.0. A submitter is not kept out where it has logged in before.
     pub login_failures_per_address: u32,
+    /// Wrong logins to one name within `login_window` from addresses where it has not logged in before; from then on each such
+    /// address has one login looked at, and the next hears 454 4.7.0.
+    pub login_failures_per_name: u32,
     /// How long a wrong login is remembered.
     pub login_window: Duration,
 }
@@ -111,6 +115,7 @@ impl Default for Limits {
             login_delay: Duration::from_secs(1),
             longest_login_delay: Duration::from_secs(30),
             login_failures_per_address: 30,
+            login_failures_per_name: 100,
             login_window: Duration::from_secs(900),
         }
     }

@@ -59,7 +59,7 @@ impl Submission {
         let limits = &context.limits;
         let budget =
             Budget::new(limits.bytes_in_flight, limits.bytes_in_flight_wait, context.counters.bytes_in_flight.clone());
-        let logins = Logins::new(limits);
+        let logins = Logins::new(limits, context.known_clients.clone());
         let envelopes = Arc::new(Envelopes::new(limits.bytes_in_flight));
         let shared = Arc::new(Shared { context, logins, budget, shutdown });
         let tasks = TaskTracker::new();

@@ -1,9 +1,23 @@
-//! Checks logins: remembered ones at once, others on a blocking thread, few at a time; wrong ones are answered late, and later
+//! Checks logins: remembered passwords at once, others on a blocking thread, few at a time. Wrong ones are answered late, and later
 //! each time for the same address or name.
+//!
+//! What is looked at at all, so that nobody guesses passwords and nobody is kept out by those who do:
+//!
+//! | the client | is looked at |
+//! |---|---|
+//! | is known: this submitter has logged in from there with the password it has now ([`clients`]) | always, for up to 100 logins under way at once |
+//! | is not known | until its address was wrong too often ([`strikes`]); then once in a while |
+//! | is not known, and the name is being guessed at from many addresses | until it was wrong once |
+//!
+//! All others hear 454, and their password is compared with nothing: a remembered password would tell its guesser at once. A right
+//! login makes the client known and nothing else: the wrong ones of its address stay counted.
+
+mod clients;
+mod strikes;
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,14 +25,17 @@ use aws_lc_rs::digest;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::auth::Memory;
+use self::clients::Clients;
+use self::strikes::Strikes;
+use super::auth::{Fingerprint, Memory};
 use super::limits::counted_as;
 use super::{Credentials, Limits, Submitter, Submitters};
 
 /// How long a login waits for its turn to be checked.
 const TURN: Duration = Duration::from_secs(20);
-/// Addresses and names remembered for their wrong logins; beyond, the oldest are forgotten.
-const REMEMBERED: usize = 10_000;
+/// Logins of a known client that are under way at once, wrong ones that wait for their answer included. Beyond, it counts as a client
+/// that is not known: this is what bounds guessing from an address that also logs in rightly.
+const UNDER_WAY: usize = 100;
 
 /// What came of a login.
 #[derive(Debug)]
@@ -27,7 +44,7 @@ pub(super) enum Login {
     Right { submitter: Arc<Submitter>, remembered: bool },
     /// Wrong. Already delayed.
     Wrong,
-    /// This address was wrong too often to be listened to.
+    /// Not looked at: too many were wrong.
     Throttled,
     /// Too many others are being checked.
     Busy,
@@ -35,49 +52,28 @@ pub(super) enum Login {
 
 /// The checking of all connections.
 pub(super) struct Logins {
+    /// Known clients do not wait behind those who guess.
     turns: Arc<Semaphore>,
+    turns_of_known: Arc<Semaphore>,
     /// As many as were ever in use at once: no more than there are turns.
     memories: Arc<Mutex<Vec<Memory>>>,
-    strikes: Arc<Struck>,
-    delay: Duration,
-    longest: Duration,
-    per_address: u32,
-}
-
-/// Who was wrong how often.
-struct Struck {
-    addresses: Strikes<IpAddr>,
-    /// By digest: a mistyped name may be a password.
-    names: Strikes<[u8; 32]>,
-}
-
-impl Struck {
-    /// Adds a wrong login; returns how many there are now.
-    fn strike(&self, peer: IpAddr, name: [u8; 32], now: Instant) -> u32 {
-        self.addresses.strike(peer, now).max(self.names.strike(name, now))
-    }
-
-    /// A login was right.
-    fn forget(&self, peer: &IpAddr, name: &[u8; 32]) {
-        self.addresses.forget(peer);
-        self.names.forget(name);
-    }
+    strikes: Arc<Strikes>,
+    clients: Arc<Clients>,
+    under_way: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Logins {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// `known_clients` is the file that remembers them over a restart. Blocks: reads it.
+    pub(super) fn new(limits: &Limits, known_clients: Option<PathBuf>) -> Self {
         // Argon2 takes a whole core: half of them stay free for mail.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Logins {
             turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            turns_of_known: Arc::new(Semaphore::new(1)),
             memories: Arc::default(),
-            strikes: Arc::new(Struck {
-                addresses: Strikes::new(limits.login_window),
-                names: Strikes::new(limits.login_window),
-            }),
-            delay: limits.login_delay,
-            longest: limits.longest_login_delay,
-            per_address: limits.login_failures_per_address,
+            strikes: Arc::new(Strikes::new(limits)),
+            clients: Arc::new(Clients::open(known_clients)),
+            under_way: Arc::default(),
         }
     }
 
@@ -86,181 +82,335 @@ impl Logins {
     pub(super) async fn check(&self, submitters: Arc<Submitters>, credentials: Credentials, peer: IpAddr) -> Login {
         let start = Instant::now();
         let peer = counted_as(peer);
-        let name = digest::digest(&digest::SHA256, credentials.username.as_bytes());
-        let name: [u8; 32] = name.as_ref().try_into().expect("SHA-256 has 32 octets");
-        let from_memory = || {
-            let submitter = submitters.remembered(&credentials)?;
-            self.strikes.forget(&peer, &name);
-            Some(Login::Right { submitter, remembered: true })
-        };
-        // A right password is right however often others were wrong: nobody locks webCRM out by guessing at its name.
-        if let Some(right) = from_memory() {
-            return right;
+        let login = submitters.fingerprint(&credentials.username);
+        let known = login.filter(|login| self.clients.has(*login, peer)).and_then(|_| UnderWay::begin(self, peer));
+        if known.is_some() {
+            if let Some(right) = self.from_memory(&submitters, &credentials, login, peer) {
+                return right;
+            }
+            // A program beside it that was never told of the new password tries the old one for ever, which is no guessing.
+            if submitters.was_wrong(&credentials) {
+                drop(known);
+                tokio::time::sleep_until(start + self.strikes.strike_address(peer, start)).await;
+                return Login::Wrong;
+            }
         }
-        let Ok(Ok(turn)) = tokio::time::timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await else {
+        let turns = if known.is_some() { &self.turns_of_known } else { &self.turns };
+        let Ok(Ok(turn)) = tokio::time::timeout(TURN, Arc::clone(turns).acquire_owned()).await else {
             return Login::Busy;
         };
+        let name = digest::digest(&digest::SHA256, credentials.username.as_bytes());
+        let name: [u8; 32] = name.as_ref().try_into().expect("SHA-256 has 32 octets");
         // Looked at only now: guesses made at once over many connections take their turns one after the other.
-        if self.strikes.addresses.count(&peer, start) >= self.per_address {
+        if known.is_none() && !self.strikes.admits(peer, &name, start) {
             return Login::Throttled;
         }
         // Meanwhile another connection may have had the same password verified.
-        if let Some(right) = from_memory() {
+        if let Some(right) = self.from_memory(&submitters, &credentials, login, peer) {
             return right;
         }
-        let (memories, struck) = (Arc::clone(&self.memories), Arc::clone(&self.strikes));
+        let (memories, strikes, clients) =
+            (Arc::clone(&self.memories), Arc::clone(&self.strikes), Arc::clone(&self.clients));
+        let is_known = known.is_some();
         let checked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
             let kept = || memories.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = kept().pop().unwrap_or_default();
             let submitter = submitters.verify(&credentials, &mut memory);
             kept().push(memory);
-            // Before the turn is given up: the next guess is counted against it.
-            match submitter {
+            let checked = match submitter {
                 Some(submitter) => {
-                    struck.forget(&peer, &name);
-                    Ok(submitter)
+                    let is_new = login.is_some_and(|login| clients.add(login, peer, &submitters));
+                    Ok((submitter, is_new))
                 }
-                None => Err(struck.strike(peer, name, start)),
+                // What a known client gets wrong says nothing about others who use its name.
+                None if is_known => Err(strikes.strike_address(peer, start)),
+                None => Err(strikes.strike(peer, name, start)),
+            };
+            // The next guess is counted against this one.
+            drop(turn);
+            if let Ok((_, true)) = checked {
+                clients.save();
             }
+            checked
         })
         .await;
         match checked {
-            Ok(Ok(submitter)) => Login::Right { submitter, remembered: false },
-            Ok(Err(strikes)) => {
-                tokio::time::sleep_until(start + delay(self.delay, self.longest, strikes)).await;
+            Ok(Ok((submitter, _))) => Login::Right { submitter, remembered: false },
+            Ok(Err(delay)) => {
+                tokio::time::sleep_until(start + delay).await;
                 Login::Wrong
             }
             Err(_) => Login::Busy,
         }
     }
-}
 
-/// The first wrong login waits `first`, each further one twice as long, up to `longest`.
-fn delay(first: Duration, longest: Duration, strikes: u32) -> Duration {
-    let doublings = strikes.saturating_sub(1).min(20);
-    first.saturating_mul(1 << doublings).min(longest)
-}
-
-/// Wrong logins within a window, by address or name.
-struct Strikes<K> {
-    window: Duration,
-    seen: Mutex<HashMap<K, (u32, Instant)>>,
-}
-
-impl<K: Eq + Hash + Clone> Strikes<K> {
-    fn new(window: Duration) -> Self {
-        Strikes { window, seen: Mutex::default() }
+    /// The login, if this very password was verified before.
+    fn from_memory(
+        &self,
+        submitters: &Submitters,
+        credentials: &Credentials,
+        login: Option<Fingerprint>,
+        peer: IpAddr,
+    ) -> Option<Login> {
+        let submitter = submitters.remembered(credentials)?;
+        if self.clients.add(login?, peer, submitters) {
+            let clients = Arc::clone(&self.clients);
+            tokio::task::spawn_blocking(move || clients.save());
+        }
+        Some(Login::Right { submitter, remembered: true })
     }
+}
 
-    fn count(&self, key: &K, now: Instant) -> u32 {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(key).filter(|(_, last)| now < *last + self.window).map_or(0, |(count, _)| *count)
+/// A login of a known client, until it is answered.
+struct UnderWay {
+    all: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    peer: IpAddr,
+}
+
+impl UnderWay {
+    fn begin(logins: &Logins, peer: IpAddr) -> Option<Self> {
+        let mut all = logins.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = all.entry(peer).or_default();
+        (*here < UNDER_WAY).then(|| {
+            *here += 1;
+            UnderWay { all: Arc::clone(&logins.under_way), peer }
+        })
     }
+}
 
-    /// Adds one; returns how many there are now.
-    fn strike(&self, key: K, now: Instant) -> u32 {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= REMEMBERED && !seen.contains_key(&key) {
-            seen.retain(|_, (_, last)| now < *last + self.window);
-            let oldest = seen.iter().min_by_key(|(_, (_, last))| *last).map(|(key, _)| key.clone());
-            if let Some(oldest) = oldest.filter(|_| seen.len() >= REMEMBERED) {
-                seen.remove(&oldest);
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = all.get_mut(&self.peer) {
+            *here -= 1;
+            if *here == 0 {
+                all.remove(&self.peer);
             }
         }
-        let (count, last) = seen.entry(key).or_insert((0, now));
-        *count = if now < *last + self.window { count.saturating_add(1) } else { 1 };
-        *last = now;
-        *count
-    }
-
-    fn forget(&self, key: &K) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use argon2::password_hash::{PasswordHasher, SaltString};
     use argon2::{Algorithm, Argon2, Params, Version};
+    use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn each_wrong_login_doubles_the_delay_up_to_the_longest() {
-        let second = Duration::from_secs(1);
-        let delays: Vec<u64> = (1..=7).map(|n| delay(second, 30 * second, n).as_secs()).collect();
-        assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30]);
-    }
-
-    #[test]
-    fn strikes_are_forgotten_after_the_window_and_bounded_in_number() {
-        let strikes = Strikes::new(Duration::from_secs(10));
-        let start = Instant::now();
-        assert_eq!((strikes.strike(0usize, start), strikes.strike(0, start)), (1, 2));
-        assert_eq!(strikes.count(&0, start + Duration::from_secs(9)), 2);
-        assert_eq!(strikes.count(&0, start + Duration::from_secs(10)), 0);
-        for key in 1..=REMEMBERED {
-            strikes.strike(key, start + Duration::from_secs(1));
-        }
-        assert_eq!(strikes.seen.lock().unwrap().len(), REMEMBERED);
-        assert_eq!(strikes.count(&0, start), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_address_that_was_wrong_too_often_is_not_listened_to() {
-        let limits = Limits { login_failures_per_address: 2, ..Limits::default() };
-        let logins = Logins::new(&limits);
-        let submitters = Arc::new(Submitters::new(Vec::new()).unwrap());
-        let peer: IpAddr = "192.0.2.1".parse().unwrap();
-        let guess = || Credentials { username: "x".to_owned().into(), password: "y".to_owned().into() };
-        for expected in [1, 2] {
-            let start = Instant::now();
-            assert!(matches!(logins.check(Arc::clone(&submitters), guess(), peer).await, Login::Wrong));
-            assert!(start.elapsed() >= Duration::from_secs(expected));
-        }
-        assert!(matches!(logins.check(submitters, guess(), peer).await, Login::Throttled));
-    }
+    use crate::submission::Allowed;
 
     /// Checks cost little here: who is unknown costs what somebody known does.
-    fn submitters() -> Arc<Submitters> {
+    fn submitter(username: &str, password: &str) -> Submitter {
         let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
         let cheap = Params::new(8, 1, 1, None).unwrap();
-        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap).hash_password(b"right", &salt).unwrap();
-        let (username, password_hash) = ("webcrm".to_owned(), hash.to_string());
-        let one = Submitter { username, password_hash, customers: crate::submission::Allowed::All, urgency: None };
-        Arc::new(Submitters::new(vec![one]).unwrap())
+        let hash =
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap).hash_password(password.as_bytes(), &salt).unwrap();
+        let (username, password_hash) = (username.to_owned(), hash.to_string());
+        Submitter { username, password_hash, customers: Allowed::All, urgency: None }
     }
 
-    fn credentials(password: &str) -> Credentials {
-        Credentials { username: "webcrm".to_owned().into(), password: password.to_owned().into() }
+    fn submitters() -> Arc<Submitters> {
+        let all = vec![submitter("webcrm", "right of webcrm"), submitter("other", "right of other")];
+        Arc::new(Submitters::new(all).unwrap())
+    }
+
+    const NEAR: &str = "192.0.2.1";
+
+    struct Rig {
+        logins: Arc<Logins>,
+        submitters: Arc<Submitters>,
+        guesses: std::cell::Cell<usize>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Rig::at(None)
+        }
+
+        fn at(known_clients: Option<PathBuf>) -> Self {
+            let logins = Arc::new(Logins::new(&Limits::default(), known_clients));
+            Rig { logins, submitters: submitters(), guesses: Default::default() }
+        }
+
+        /// The login begins to run once something waits.
+        fn begin(&self, from: &str, name: &str, password: &str) -> tokio::task::JoinHandle<Login> {
+            let credentials = Credentials { username: name.to_owned().into(), password: password.to_owned().into() };
+            let (logins, submitters) = (Arc::clone(&self.logins), Arc::clone(&self.submitters));
+            let from = from.parse().unwrap();
+            tokio::spawn(async move { logins.check(submitters, credentials, from).await })
+        }
+
+        async fn check(&self, from: &str, name: &str, password: &str) -> Login {
+            self.begin(from, name, password).await.unwrap()
+        }
+
+        async fn right(&self, from: &str, name: &str) -> bool {
+            matches!(self.check(from, name, &format!("right of {name}")).await, Login::Right { .. })
+        }
+
+        /// Begins to guess, at once, each time another password.
+        fn guessing(&self, from: &str, name: &str, guesses: usize) -> Vec<tokio::task::JoinHandle<Login>> {
+            let first = self.guesses.replace(self.guesses.get() + guesses);
+            (first..first + guesses).map(|n| self.begin(from, name, &format!("guess {n}"))).collect()
+        }
+
+        /// Guesses at once; returns how many were looked at.
+        async fn guess(&self, from: &str, name: &str, guesses: usize) -> usize {
+            looked_at(self.guessing(from, name, guesses)).await
+        }
+    }
+
+    async fn looked_at(logins: Vec<tokio::task::JoinHandle<Login>>) -> usize {
+        let mut looked_at = 0;
+        for one in logins {
+            looked_at += usize::from(matches!(one.await.unwrap(), Login::Wrong));
+        }
+        looked_at
     }
 
     #[tokio::test(start_paused = true)]
     async fn guesses_made_at_once_are_counted_one_by_one() {
-        let logins = Arc::new(Logins::new(&Limits { login_failures_per_address: 5, ..Limits::default() }));
-        let (submitters, peer): (_, IpAddr) = (submitters(), "192.0.2.1".parse().unwrap());
-        let guesses = (0..20).map(|n| {
-            let (logins, submitters) = (Arc::clone(&logins), Arc::clone(&submitters));
-            tokio::spawn(async move { logins.check(submitters, credentials(&format!("guess {n}")), peer).await })
-        });
-        let mut looked_at = 0;
-        for guess in guesses.collect::<Vec<_>>() {
-            looked_at += u32::from(matches!(guess.await.unwrap(), Login::Wrong));
-        }
-        assert_eq!(looked_at, 5);
+        let rig = Rig::new();
+        let found = rig.guess(NEAR, "webcrm", 200).await;
+        // A turn that was given before the last guess was counted lets one more through.
+        let turns = rig.logins.turns.available_permits();
+        assert!((30..30 + turns).contains(&found), "{found}");
+        assert_eq!(rig.guess(NEAR, "nobody", 10).await, 1, "one look each longest delay");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_right_login_forgets_the_wrong_ones_whether_its_password_is_remembered_or_not() {
-        let logins = Logins::new(&Limits { login_failures_per_address: 2, ..Limits::default() });
-        let (submitters, peer): (_, IpAddr) = (submitters(), "192.0.2.1".parse().unwrap());
-        let check = async |password: &str| logins.check(Arc::clone(&submitters), credentials(password), peer).await;
-        for expected in [false, true, true] {
-            let begun = Instant::now();
-            assert!(matches!(check("wrong").await, Login::Wrong));
-            assert_eq!(begun.elapsed().as_secs(), 1, "the delay of a first one");
-            assert!(matches!(check("right").await, Login::Right { remembered, .. } if remembered == expected));
+    async fn right_logins_do_not_make_the_wrong_ones_of_their_address_forgotten() {
+        let rig = Rig::new();
+        let (mut found, begun) = (0, Instant::now());
+        for _ in 0..80 {
+            assert!(rig.right(NEAR, "other").await);
+            found += rig.guess(NEAR, "webcrm", 1).await;
+        }
+        // 1 + 2 + 4 + 8 + 16 seconds, and 30 for each further one that was looked at.
+        assert!(begun.elapsed().as_secs() >= 31 + (found as u64 - 5) * 30, "{found} in {:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guessing_at_a_submitter_from_its_own_address_is_slow_and_does_not_keep_it_out() {
+        let rig = Rig::new();
+        assert!(rig.right(NEAR, "webcrm").await);
+        let guesses = rig.guessing(NEAR, "webcrm", 36);
+        assert!(rig.right(NEAR, "webcrm").await, "while they go on");
+        looked_at(guesses).await;
+        let begun = Instant::now();
+        let found = rig.guess(NEAR, "webcrm", 900).await;
+        assert!(found <= UNDER_WAY + 2 && begun.elapsed().as_secs() >= 30, "{found} in {:?}", begun.elapsed());
+        assert!(rig.right(NEAR, "webcrm").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wrong_logins_keep_no_submitter_out_after_a_restart_where_it_logged_in_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Some(dir.path().join("known-clients.json"));
+        let before = Rig::at(file.clone());
+        assert!(before.right(NEAR, "webcrm").await);
+        let rig = Rig::at(file);
+        let guesses: Vec<_> =
+            ["webcrm", "nobody", "other"].into_iter().flat_map(|name| rig.guessing(NEAR, name, 36)).collect();
+        let (right, new) = (rig.right(NEAR, "webcrm").await, rig.check(NEAR, "other", "right of other").await);
+        assert!(right);
+        assert!(matches!(new, Login::Throttled), "other has not logged in from there: {new:?}");
+        looked_at(guesses).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_client_is_kept_out_for_one_delay_only() {
+        let rig = Rig::new();
+        let guesses = rig.guessing(NEAR, "webcrm", 36);
+        assert!(!rig.right(NEAR, "webcrm").await);
+        looked_at(guesses).await;
+        assert!(rig.right(NEAR, "webcrm").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guessing_from_many_addresses_is_slow_and_keeps_nobody_out() {
+        let rig = Rig::new();
+        assert!(rig.right(NEAR, "webcrm").await);
+        let address = |n: usize| format!("198.51.100.{n}");
+        let guesses: Vec<_> = (0..50).flat_map(|n| rig.guessing(&address(n), "webcrm", 30)).collect();
+        let found = looked_at(guesses).await;
+        // All of the first three and ten of the fourth, then one from each other.
+        assert!((146..150).contains(&found), "{found}");
+        assert!(rig.right(NEAR, "webcrm").await, "where it was before");
+        assert!(rig.right("203.0.113.1", "webcrm").await, "at a new address");
+        assert!(rig.right(&address(49), "other").await, "another name at an address that guesses");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_with_the_old_password_does_not_keep_out_the_one_beside_it() {
+        let rig = Rig::new();
+        assert!(rig.right(NEAR, "webcrm").await);
+        assert!(matches!(rig.check(NEAR, "webcrm", "that of last year").await, Login::Wrong));
+        let stubborn: Vec<_> = (0..1000).map(|_| rig.begin(NEAR, "webcrm", "that of last year")).collect();
+        assert!(rig.right(NEAR, "webcrm").await, "while all of these wait for their answer");
+        assert_eq!(looked_at(stubborn).await, 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_password_that_is_remembered_is_no_help_to_who_guesses() {
+        let rig = Rig::new();
+        assert!(rig.right(NEAR, "webcrm").await);
+        let far = "198.51.100.1";
+        let guesses = rig.guessing(far, "webcrm", 40);
+        assert!(matches!(rig.check(far, "webcrm", "right of webcrm").await, Login::Throttled));
+        looked_at(guesses).await;
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Right { near: bool, name: usize },
+        Guess { from: u8, name: usize, at_once: usize },
+        Wait(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (any::<bool>(), 0..2usize).prop_map(|(near, name)| Step::Right { near, name }),
+            (0..6u8, 0..3usize, 1..80usize).prop_map(|(from, name, at_once)| Step::Guess { from, name, at_once }),
+            (0..1000u64).prop_map(Step::Wait),
+        ];
+        prop::collection::vec(step, 1..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        /// Whatever else happens: who has logged in before gets in again at once, and no other address has more guesses looked at than
+        /// its allowance and one a delay.
+        #[test]
+        fn known_clients_get_in_and_guesses_are_bounded(steps in steps()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let rig = Rig::new();
+                let address = |n: u8| format!("192.0.2.{n}");
+                let names = ["webcrm", "other", "nobody"];
+                for name in &names[..2] {
+                    assert!(rig.right(NEAR, name).await);
+                }
+                let begun = Instant::now();
+                let mut found: BTreeMap<u8, usize> = BTreeMap::new();
+                for step in steps {
+                    match step {
+                        Step::Right { near: true, name } => assert!(rig.right(NEAR, names[name]).await),
+                        Step::Right { near: false, name } => drop(rig.right("203.0.113.1", names[name]).await),
+                        Step::Guess { from, name, at_once } => {
+                            *found.entry(from).or_default() += rig.guess(&address(from), names[name], at_once).await;
+                        }
+                        Step::Wait(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
+                    }
+                }
+                // Within each window its allowance, and then one look a delay.
+                let (windows, delays) = (begun.elapsed().as_secs() / 900 + 1, begun.elapsed().as_secs() / 30 + 1);
+                for (from, found) in found.into_iter().filter(|(from, _)| address(*from) != NEAR) {
+                    assert!(found as u64 <= windows * 31 + delays, "{from}: {found} in {:?}", begun.elapsed());
+                }
+            });
         }
     }
 }

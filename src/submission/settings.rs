@@ -1,6 +1,7 @@
 //! What configuration gives the submission server, already checked, and the parts of the program it works with.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,4 +82,7 @@ pub struct Context {
     pub events: Events,
     /// What is counted.
     pub counters: Counters,
+    /// The file that keeps, over a restart, from where each submitter has logged in: such clients are not kept out by others'
+    /// wrong logins. `None`: they are forgotten.
+    pub known_clients: Option<PathBuf>,
 }

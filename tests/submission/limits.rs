@@ -116,7 +116,7 @@ fn a_list_pipelined_behind_a_refused_mail_does_not_hide_why() {
     for (mail, reply) in [
         ("MAIL FROM:<a@test.dk> SIZE=99999999999\r\n", "552 5.3.4"),
         ("MAIL FROM:<s\u{f8}ren@test.dk>\r\n", "553 5.6.7"),
-        ("MAIL FROM:a@test.dk\n", "500 5.5.2"),
+        ("MAIL FROM:a@test.dk\n\r\n", "500 5.5.2"),
     ] {
         client.send(format!("{mail}{}DATA\r\n", "RCPT TO:<b@example.com>\r\n".repeat(40)));
         client.hear(reply);
@@ -397,7 +397,7 @@ fn a_command_line_is_read_to_its_end_however_it_is_cut_and_not_for_ever() {
         (vec![line(4097), "\r\n".to_owned()], "500 5.5.2 this line is too long"),
         (vec![line(50_000) + "\r", "\n".to_owned()], "500 5.5.2 this line is too long"),
         (vec![line(5_000), line(5_000), line(5_000) + "\r\n"], "500 5.5.2 this line is too long"),
-        (vec![line(50_000), "\n".to_owned()], "500 5.5.2 a command holds printable characters"),
+        (vec![line(50_000), "\n\r\n".to_owned()], "500 5.5.2 a command holds printable characters"),
         (vec![format!("AUTH PLAIN {}", line(12_000)), "\r\n".to_owned()], "501"),
         (vec![format!("AUTH PLAIN {}", line(30_000)), "\r\n".to_owned()], "500 5.5.2 this line is too long"),
     ] {

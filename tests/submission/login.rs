@@ -1,15 +1,19 @@
 //! Who gets in, how, and how long the others wait.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use postbud::message::CustomerId;
-use postbud::submission::{Allowed, ListenerAuth, LoginLabels, Submitter, Submitters};
+use postbud::submission::{Allowed, Limits, ListenerAuth, LoginLabels, Submitter, Submitters};
 
-use crate::support::{PASSWORD, Server, Setup, USERNAME, base64, hash, plain};
+use crate::support::{OTHER_PASSWORD, OTHER_USERNAME, PASSWORD, Server, Setup, USERNAME, base64, hash, plain};
 
 fn logins(server: &Server, result: &'static str) -> u64 {
     server.counters.logins.get_or_create(&LoginLabels { result }).get()
+}
+
+fn submitter(password_hash: String) -> Submitter {
+    Submitter { username: USERNAME.to_owned(), password_hash, customers: Allowed::All, urgency: None }
 }
 
 #[test]
@@ -36,13 +40,7 @@ fn every_form_of_auth_works_and_the_password_is_checked_once() {
 fn a_reload_forgets_verified_passwords() {
     let server = Setup::default().start();
     server.logged_in();
-    let changed = Submitter {
-        username: USERNAME.to_owned(),
-        password_hash: hash("another"),
-        customers: Allowed::All,
-        urgency: None,
-    };
-    server.submitters.store(Arc::new(Submitters::new(vec![changed]).unwrap()));
+    server.submitters.store(Arc::new(Submitters::new(vec![submitter(hash("another"))]).unwrap()));
     let mut client = server.connect();
     client.say("EHLO x", "250");
     client.say(&format!("AUTH PLAIN {}", plain(USERNAME, PASSWORD)), "535 5.7.8");
@@ -143,6 +141,34 @@ fn an_address_that_guesses_on_is_not_listened_to() {
         client.say(&format!("AUTH PLAIN {}", plain(USERNAME, "guess")), reply);
     }
     assert_eq!(logins(&server, "throttled"), 1);
+}
+
+#[test]
+fn who_logged_in_before_a_restart_is_not_kept_out_by_others_at_its_address() {
+    let limits = |limits: &mut Limits| {
+        limits.login_failures_per_address = 2;
+        limits.errors_per_connection = 1000;
+    };
+    let before = Setup::with(limits).start();
+    before.logged_in();
+    let known = before.files.path().join("known-clients.json");
+    // Written behind the answer.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !known.exists() {
+        assert!(Instant::now() < patience, "{} is not written", known.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    before.stop();
+    let server = Setup { known_clients: Some(known), ..Setup::with(limits) }.start();
+    let mut client = server.connect();
+    client.say("EHLO x", "250");
+    for (name, reply) in [("nobody", "535"), ("nobody", "535"), ("nobody", "454"), (OTHER_USERNAME, "454")] {
+        client.say(&format!("AUTH PLAIN {}", plain(name, OTHER_PASSWORD)), reply);
+    }
+    server.logged_in();
+    // It is known by its password: with another one it is new.
+    server.submitters.store(Arc::new(Submitters::new(vec![submitter(hash("another"))]).unwrap()));
+    client.say(&format!("AUTH PLAIN {}", plain(USERNAME, "another")), "454");
 }
 
 #[test]

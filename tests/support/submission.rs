@@ -47,6 +47,8 @@ pub struct Setup {
     pub standings: HashMap<Domain, Standing>,
     pub tier_size: u64,
     pub threads: usize,
+    /// Kept from an earlier server; else a file of its own.
+    pub known_clients: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -61,6 +63,7 @@ impl Default for Setup {
             standings: HashMap::from([(domain("test.dk"), Standing::default().with(Requirement::Spf))]),
             tier_size: 15 << 20,
             threads: 2,
+            known_clients: None,
         }
     }
 }
@@ -162,6 +165,7 @@ impl Setup {
             workers: Workers::start(1, 64).unwrap(),
             events: Events::default(),
             counters: Counters::default(),
+            known_clients: self.known_clients.or_else(|| Some(files.path().join("known-clients.json"))),
         };
         let listener = |tls| ListenerSettings {
             address: "127.0.0.1:0".parse().unwrap(),

@@ -1,0 +1,175 @@
+//! Known clients: the addresses from which each submitter has logged in with the password that it has now, also before the last
+//! start. Somebody else's wrong logins must not keep these out.
+//!
+//! The file holds no password and nothing that one could be guessed with: a digest of the Argon2id hash, which has a salt of
+//! its own. A file that cannot be read or written costs only this: at the next start all clients count as new ones.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::files;
+use crate::submission::Submitters;
+use crate::submission::auth::Fingerprint;
+
+/// Addresses a submitter is known at; beyond, the one that logged in longest ago is forgotten.
+const ADDRESSES: usize = 100;
+
+/// The addresses, the one seen last at the end.
+type Known = HashMap<Fingerprint, VecDeque<IpAddr>>;
+
+/// The known clients of all submitters.
+pub(super) struct Clients {
+    path: Option<PathBuf>,
+    known: Mutex<Known>,
+    /// Held while the file is written: the later call writes the later state.
+    file: Mutex<()>,
+}
+
+impl Clients {
+    /// Reads the file; without a path they are known until the process ends.
+    pub(super) fn open(path: Option<PathBuf>) -> Self {
+        let read = path.as_deref().map_or(Ok(Known::new()), read);
+        let known = read.unwrap_or_else(|error| {
+            tracing::warn!("{error}; clients that have logged in before count as new ones");
+            Known::new()
+        });
+        Clients { path, known: Mutex::new(known), file: Mutex::default() }
+    }
+
+    /// Whether this login has come from this address before.
+    pub(super) fn has(&self, login: Fingerprint, address: IpAddr) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&login).is_some_and(|addresses| addresses.contains(&address))
+    }
+
+    /// A login was right. Returns true where the address is new, and [`save`](Self::save) is due.
+    pub(super) fn add(&self, login: Fingerprint, address: IpAddr, submitters: &Submitters) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(addresses) = known.get_mut(&login)
+            && let Some(at) = addresses.iter().rposition(|known| *known == address)
+        {
+            addresses.remove(at);
+            addresses.push_back(address);
+            return false;
+        }
+        // Who has another password by now, or none.
+        let current = submitters.fingerprints();
+        known.retain(|login, _| current.contains(login));
+        let addresses = known.entry(login).or_default();
+        addresses.push_back(address);
+        if addresses.len() > ADDRESSES {
+            addresses.pop_front();
+        }
+        true
+    }
+
+    /// Writes the file. Blocks.
+    pub(super) fn save(&self) {
+        let Some(path) = &self.path else { return };
+        let _turn = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let content: BTreeMap<String, &VecDeque<IpAddr>> =
+            known.iter().map(|(login, addresses)| (STANDARD.encode(login.0), addresses)).collect();
+        let text = serde_json::to_vec_pretty(&content);
+        drop(known);
+        if let Err(error) = text.map_err(io::Error::from).and_then(|text| files::replace(path, &text)) {
+            tracing::warn!("{} is not written: {error}", path.display());
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Known> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::new()),
+        read => read?,
+    };
+    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
+    let content: BTreeMap<String, VecDeque<IpAddr>> =
+        serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    let login = |(name, mut addresses): (String, VecDeque<IpAddr>)| {
+        let octets = STANDARD.decode(&name).ok()?.try_into().ok()?;
+        addresses.truncate(ADDRESSES);
+        Some((Fingerprint(octets), addresses))
+    };
+    let known: Option<Known> = content.into_iter().map(login).collect();
+    known.ok_or_else(|| wrong("a name is not 32 octets in base 64".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::{Allowed, Submitter};
+
+    fn submitters(passwords: &[&str]) -> Submitters {
+        let submitter = |(n, hash): (usize, &&str)| Submitter {
+            username: format!("submitter {n}"),
+            password_hash: (*hash).to_owned(),
+            customers: Allowed::All,
+            urgency: None,
+        };
+        Submitters::new(passwords.iter().enumerate().map(submitter).collect()).unwrap()
+    }
+
+    const ONE: &str = "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$yFzVtCLRi27ZgKmKJhzoEOCkv9ffXzL+jdpv7zR2+Uc";
+    const TWO: &str = "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$zFzVtCLRi27ZgKmKJhzoEOCkv9ffXzL+jdpv7zR2+Uc";
+
+    fn address(n: usize) -> IpAddr {
+        format!("10.0.{}.{}", n / 256, n % 256).parse().unwrap()
+    }
+
+    #[test]
+    fn clients_are_known_after_a_restart_while_the_password_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("known-clients.json");
+        let before = submitters(&[ONE, ONE]);
+        let login = before.fingerprint("submitter 0").unwrap();
+        let clients = Clients::open(Some(path.clone()));
+        assert!(!clients.has(login, address(1)));
+        assert!(clients.add(login, address(1), &before) && !clients.add(login, address(1), &before));
+        clients.save();
+        let clients = Clients::open(Some(path.clone()));
+        assert!(clients.has(login, address(1)) && !clients.has(login, address(2)));
+        assert!(
+            !clients.has(before.fingerprint("submitter 1").unwrap(), address(1)),
+            "another's name, the same password"
+        );
+        let after = submitters(&[TWO]);
+        let changed = after.fingerprint("submitter 0").unwrap();
+        assert!(!clients.has(changed, address(1)));
+        clients.add(changed, address(2), &after);
+        clients.save();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("10.0.0.1") && text.contains("10.0.0.2"), "the old password is forgotten: {text}");
+    }
+
+    #[test]
+    fn the_addresses_of_a_submitter_are_bounded_and_the_oldest_goes() {
+        let submitters = submitters(&[ONE]);
+        let login = submitters.fingerprint("submitter 0").unwrap();
+        let clients = Clients::open(None);
+        for n in 0..ADDRESSES {
+            clients.add(login, address(n), &submitters);
+        }
+        clients.add(login, address(0), &submitters);
+        clients.add(login, address(1000), &submitters);
+        assert!(clients.has(login, address(0)) && !clients.has(login, address(1)) && clients.has(login, address(1000)));
+        assert_eq!(clients.known.lock().unwrap()[&login].len(), ADDRESSES);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_makes_all_clients_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("known-clients.json");
+        for text in ["{", "[]", r#"{"x": []}"#, r#"{"AAAA": ["10.0.0.1"]}"#, r#"{"AAAA": ["nowhere"]}"#] {
+            fs::write(&path, text).unwrap();
+            assert!(Clients::open(Some(path.clone())).known.lock().unwrap().is_empty(), "{text}");
+        }
+    }
+}
