@@ -22,6 +22,9 @@ pub enum AddressError {
         "is not of the form \"Name\" <address>: a name with a colon or semicolon needs its quotes, and no group is taken"
     )]
     Group,
+    /// A name with a comma that no quotes hold together: `Hansen, Ole <ole@test.dk>`.
+    #[error("is not of the form \"Name\" <address>: a name with a comma needs double quotes")]
+    Comma,
     /// A name with an `@` that no quotes hold together: Outlook writes `'a@test.dk' <a@test.dk>`.
     #[error("is not of the form \"Name\" <address>: a name with an @ needs double quotes, or is left out")]
     Name,
@@ -63,6 +66,7 @@ pub fn single(value: &[u8]) -> Result<Mailbox, AddressError> {
                 return bare.map_err(|why| if cursor.opens_bracket() { AddressError::Name } else { why });
             }
             Some(b'"') => cursor.quoted()?,
+            Some(b',') if cursor.pos > start && cursor.comma_is_in_a_name() => return Err(AddressError::Comma),
             Some(b',') => return Err(AddressError::Several),
             Some(b':' | b';') => return Err(AddressError::Group),
             Some(_) => cursor.atoms()?,
@@ -172,6 +176,33 @@ impl Cursor<'_> {
         self.text[self.pos..].iter().find(|b| b",<".contains(b)) == Some(&b'<')
     }
 
+    /// Whether the comma here, which words stand before, belongs to a name: words and commas follow, then the only address in angle
+    /// brackets.
+    fn comma_is_in_a_name(&self) -> bool {
+        let mut rest = Cursor { text: self.text, pos: self.pos };
+        loop {
+            let more = match rest.peek() {
+                Some(b'<') => {
+                    rest.pos += 1;
+                    return rest.address().is_ok() && rest.peek() == Some(b'>') && {
+                        rest.pos += 1;
+                        rest.ended().is_ok()
+                    };
+                }
+                Some(b',') => {
+                    rest.pos += 1;
+                    Ok(())
+                }
+                Some(b'"') => rest.quoted(),
+                Some(_) => rest.atoms(),
+                None => return false,
+            };
+            if more.and_then(|()| rest.skip_space()).is_err() {
+                return false;
+            }
+        }
+    }
+
     /// Nothing but space may follow.
     fn ended(&mut self) -> Result<(), AddressError> {
         self.skip_space()?;
@@ -215,6 +246,10 @@ mod tests {
             (b" <a@test.dk>, <b@evil.dk>", AddressError::Several),
             (b" a, b@evil.dk", AddressError::Several),
             (b" a@test.dk,", AddressError::Several),
+            (b" a, b@evil.dk <a@test.dk>", AddressError::Several),
+            (b" Hansen, Ole <a@test.dk>, b@evil.dk", AddressError::Several),
+            (b" Hansen, Ole <a@test.dk", AddressError::Several),
+            (b" , <a@test.dk>", AddressError::Several),
             (b" x: a@test.dk;", AddressError::Group),
             (b" a@test.dk <b@evil.dk>", AddressError::Name),
             (b" 'a@test.dk' <a@test.dk>", AddressError::Name),
@@ -244,6 +279,19 @@ mod tests {
         for value in ["Firma :) <a@test.dk>", "A; B <a@test.dk>"] {
             let why = single(value.as_bytes()).unwrap_err();
             assert!(why.to_string().contains("colon or semicolon needs its quotes"), "{why}");
+        }
+        for value in [
+            "Hansen, Ole <a@test.dk>",
+            "Hansen, Ole, cand.jur. <a@test.dk>\r\n",
+            "Hansen,Ole<a@test.dk> (kontoret)",
+            "Hansen,\r\n Ole <a@test.dk>",
+            "Hansen (jun.), \"Ole\" <a@test.dk>",
+            "Firma ApS, <a@test.dk>",
+            "S\u{f8}rensen, S\u{f8}ren <a@test.dk>",
+            "=?utf-8?Q?Hansen?=, Ole <a@test.dk>",
+        ] {
+            let why = single(value.as_bytes()).unwrap_err();
+            assert!(why.to_string().contains("a name with a comma needs double quotes"), "{value}: {why}");
         }
         assert!(single(b"\"'a@test.dk'\" <a@test.dk>").is_ok(), "with the quotes that are asked for");
         for value in ["a@bl\u{e5}b\u{c6}r.dk", "<a@test\u{3002}dk>", "X <a@test.dk.>", "a@stra\u{df}e.de"] {

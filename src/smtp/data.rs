@@ -25,7 +25,9 @@ pub enum Flaw {
     BareLineEnd,
     /// A NUL.
     Nul,
-    /// A line longer than allowed.
+    /// A line of the header longer than allowed.
+    LongHeaderLine,
+    /// A line of the body longer than allowed.
     LongLine,
 }
 
@@ -55,6 +57,8 @@ pub struct DataReader {
     line_limit: usize,
     /// Octets of the line so far, stuffed dot and line end not counted.
     line_len: usize,
+    /// No blank line was seen yet.
+    in_header: bool,
     flaw: Option<Flaw>,
 }
 
@@ -62,7 +66,7 @@ impl DataReader {
     /// For DATA: the message ends with `CRLF . CRLF` and its dots are stuffed. Lines may have `line_limit` octets without
     /// their CRLF.
     pub fn dotted(line_limit: usize) -> Self {
-        DataReader { at: At::LineStart, dotted: true, line_limit, line_len: 0, flaw: None }
+        DataReader { at: At::LineStart, dotted: true, line_limit, line_len: 0, in_header: true, flaw: None }
     }
 
     /// For BDAT: the message ends where the client's count says; dots are text (RFC 3030 §2).
@@ -111,6 +115,7 @@ impl DataReader {
                 At::DotCr => self.at = At::MiddleCr,
                 At::MiddleCr if input[pos] == b'\n' => {
                     pos += 1;
+                    self.in_header &= self.line_len > 0;
                     self.line_len = 0;
                     self.at = At::LineStart;
                 }
@@ -125,7 +130,7 @@ impl DataReader {
                     let text = found.unwrap_or(rest.len());
                     self.line_len += text;
                     if self.line_len > self.line_limit {
-                        self.blame(Flaw::LongLine);
+                        self.blame(if self.in_header { Flaw::LongHeaderLine } else { Flaw::LongLine });
                     }
                     pos += text;
                     match found.map(|at| rest[at]) {
@@ -217,11 +222,20 @@ mod tests {
 
     #[test]
     fn line_length_is_counted_without_line_end_and_stuffed_dot() {
-        for (len, flaw) in [(998, None), (999, Some(Flaw::LongLine))] {
-            let wire = [b"..", "x".repeat(len - 1).as_bytes(), b"\r\n.\r\n"].concat();
-            for piece in [1, 7, 4096] {
-                let pieces: Vec<&[u8]> = wire.chunks(piece).collect();
-                assert_eq!(decode(&pieces).expect("ends").2, flaw, "{len} in pieces of {piece}");
+        for (before, flaw) in [
+            ("", Flaw::LongHeaderLine),
+            ("A: b\r\n", Flaw::LongHeaderLine),
+            ("A: b\r\n c\r\n..\r\n", Flaw::LongHeaderLine),
+            ("\r\n", Flaw::LongLine),
+            ("A: b\r\n\r\n", Flaw::LongLine),
+            ("A: b\r\n\r\ntext\r\n", Flaw::LongLine),
+        ] {
+            for (len, flaw) in [(998, None), (999, Some(flaw))] {
+                let wire = [before.as_bytes(), b"..", "x".repeat(len - 1).as_bytes(), b"\r\n.\r\n"].concat();
+                for piece in [1, 7, 4096] {
+                    let pieces: Vec<&[u8]> = wire.chunks(piece).collect();
+                    assert_eq!(decode(&pieces).expect("ends").2, flaw, "{before:?}, {len} in pieces of {piece}");
+                }
             }
         }
     }

@@ -371,10 +371,17 @@ pub(super) fn flawed(flaw: Flaw, limits: &Limits) -> Refusal {
     let (reason, text) = match flaw {
         Flaw::BareLineEnd => ("line_end", "the message holds a CR or LF that is not part of CRLF".to_owned()),
         Flaw::Nul => ("nul", "the message holds a NUL".to_owned()),
+        Flaw::LongHeaderLine => (
+            "line_length",
+            format!(
+                "a header line is longer than {} octets; fold it: a line may go on in the next one behind a space",
+                limits.line_length
+            ),
+        ),
         Flaw::LongLine => (
             "line_length",
             format!(
-                "a line of the message is longer than {} octets; encode it as quoted-printable or base64",
+                "a line of the body is longer than {} octets; encode it as quoted-printable or base64",
                 limits.line_length
             ),
         ),

@@ -380,8 +380,15 @@ fn line_length_is_bounded() {
     let server = Setup::default().start();
     let mut client = server.logged_in();
     for (len, reply) in [(998, "250"), (999, "550 5.6.0"), (100_000, "550 5.6.0")] {
-        let heard = client.mail("a@test.dk", &format!("From: a@test.dk\n\n{}\n", "x".repeat(len)));
-        assert!(heard.starts_with(reply), "{len}: {heard}");
+        let line = "x".repeat(len);
+        for (message, remedy) in [
+            (format!("From: a@test.dk\n\n{line}\n"), "quoted-printable"),
+            (format!("From: a@test.dk\nX: y\n {}\n\ntext\n", &line[1..]), "fold it"),
+        ] {
+            let heard = client.mail("a@test.dk", &message);
+            assert!(heard.starts_with(reply), "{len}: {heard}");
+            assert_eq!(heard.contains(remedy), len > 998, "{heard}");
+        }
     }
 }
 
