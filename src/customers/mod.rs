@@ -1,5 +1,7 @@
 //! Customers: whose domains, whose key, which way out. Built by configuration, replaced as a whole by a reload.
 
+pub mod public_mailboxes;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;

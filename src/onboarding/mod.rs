@@ -17,7 +17,6 @@ pub mod fetch;
 pub mod finding;
 pub mod monitor;
 pub mod ownership;
-pub mod providers;
 pub mod records;
 pub mod report;
 pub mod rotation;

@@ -10,7 +10,8 @@ use super::finding::{Check, Finding, Item, Need, Provider, Severity};
 use super::ownership::{self, Challenge, Secret};
 use super::rotation::{self, Wanted};
 use super::spf::proposal::Proposal;
-use super::{Settings, dkim, dmarc, providers, spf};
+use super::{Settings, dkim, dmarc, spf};
+use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
 use crate::dkim::Selector;
 use crate::message::CustomerId;
@@ -265,7 +266,7 @@ impl Checker {
 
 fn from_domain(domain: &Domain) -> Check {
     let mut check = Check::new(Item::FromDomain, Need::Required);
-    check.say(match providers::is_public(domain) {
+    check.say(match is_public_mailbox(domain) {
         true => Finding::PublicProvider { domain: domain.to_string() },
         false => Finding::OwnDomain { domain: domain.to_string() },
     });

@@ -20,7 +20,6 @@ mod limits;
 mod listener;
 mod login;
 mod policy;
-mod public_mailboxes;
 mod sasl;
 mod session;
 mod settings;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Submitter;
-use super::public_mailboxes::is_public_mailbox;
+use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standings, Via};
 use crate::dkim::Signer;
 use crate::message::{Header, HeaderError, Urgency};

@@ -12,10 +12,11 @@ use zeroize::Zeroizing;
 use crate::cli::domain::{Desk, Language, customers_dir};
 use crate::cli::{ConfigFile, block_on, files, hash_password, said};
 use crate::config;
+use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::dkim::{Selector, SigningKey};
 use crate::message::CustomerId;
+use crate::onboarding::records;
 use crate::onboarding::rotation::toml_string;
-use crate::onboarding::{providers, records};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -194,7 +195,7 @@ impl Args {
         let mut domains = Vec::new();
         for text in texts {
             let domain = Domain::parse(&text)?;
-            if providers::is_public(&domain) {
+            if is_public_mailbox(&domain) {
                 bail!("{domain} belongs to a public mailbox provider: nobody can send bulk mail in its name");
             }
             if let Some(other) = before.directory.by_domain(&domain) {
