@@ -113,10 +113,43 @@ pub struct ConfigFile {
         global = true,
         value_name = "FILE",
         global = true,
-        env = "POSTBUD_CONFIG",
-        default_value = "config/postbud.toml"
+        env = CONFIG_VARIABLE,
+        default_value = USUAL_CONFIG
     )]
     pub path: PathBuf,
+}
+
+const CONFIG_VARIABLE: &str = "POSTBUD_CONFIG";
+const USUAL_CONFIG: &str = "config/postbud.toml";
+
+impl ConfigFile {
+    /// A command line of ours that a person can run as it stands: with `--config`, unless the command finds the same file without.
+    fn command(&self, rest: &str) -> String {
+        format!("postbud {rest}{}", self.flag(std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)))
+    }
+
+    /// The same for commands that a text names between backquotes.
+    fn in_commands(&self, text: &str) -> String {
+        let mut parts: Vec<String> = text.split('`').map(str::to_owned).collect();
+        for command in parts.iter_mut().skip(1).step_by(2) {
+            if let Some(rest) = command.strip_prefix("postbud ") {
+                *command = self.command(rest);
+            }
+        }
+        parts.join("`")
+    }
+
+    fn flag(&self, variable: Option<PathBuf>) -> String {
+        if self.path == variable.unwrap_or_else(|| PathBuf::from(USUAL_CONFIG)) {
+            return String::new();
+        }
+        let path = self.path.display().to_string();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+,:@%".contains(c);
+        match path.chars().all(is_plain) {
+            true => format!(" --config {path}"),
+            false => format!(" --config '{}'", path.replace('\'', "'\\''")),
+        }
+    }
 }
 
 /// Runs the command that the process was started with.
@@ -196,6 +229,24 @@ mod tests {
         assert_eq!(with_causes(&said_already), "run: cannot take mail: Address already in use");
         let not_said = anyhow::Error::from(taken()).context("cannot listen").context("run");
         assert_eq!(with_causes(&not_said), "run: cannot listen: Address already in use");
+    }
+
+    #[test]
+    fn commands_that_are_printed_find_the_same_configuration() {
+        for (path, variable, flag) in [
+            ("config/postbud.toml", None, ""),
+            ("/etc/postbud/postbud.toml", None, " --config /etc/postbud/postbud.toml"),
+            ("/etc/postbud/postbud.toml", Some("/etc/postbud/postbud.toml"), ""),
+            ("config/postbud.toml", Some("/etc/postbud/postbud.toml"), " --config config/postbud.toml"),
+            ("my files/it's.toml", None, " --config 'my files/it'\\''s.toml'"),
+        ] {
+            assert_eq!(ConfigFile { path: path.into() }.flag(variable.map(PathBuf::from)), flag, "{path}");
+        }
+        let config = ConfigFile { path: "x.toml".into() };
+        let text = "Run `postbud check`, `systemctl reload postbud`, then `postbud domain check a --probe`.";
+        let expected = "Run `postbud check --config x.toml`, `systemctl reload postbud`, then \
+                        `postbud domain check a --probe --config x.toml`.";
+        assert_eq!(config.in_commands(text), expected);
     }
 
     #[test]

@@ -445,3 +445,25 @@ fn a_customer_that_configuration_refuses_leaves_nothing() {
     let freemail = site.run(&["customer", "add", "x", "--name", "X", "--domain", "hotmail.dk", "--via", "mailjet"], "");
     assert!(err(&freemail).contains("public mailbox provider"), "{}", err(&freemail));
 }
+
+#[test]
+fn commands_that_are_printed_name_the_configuration_they_were_given() {
+    let Some(site) = Site::new(WORLD) else {
+        return skip("commands_that_are_printed_name_the_configuration_they_were_given", "knot is not installed");
+    };
+    fs::copy(site.file("config/postbud.toml"), site.file("config/second relay.toml")).unwrap();
+    let config = "config/second relay.toml";
+    let arguments =
+        ["customer", "add", "test-as", "--name", "T", "--domain", "test.dk", "--via", "mailjet", "--config", config];
+    let added = site.run_as_is(&arguments);
+    assert!(added.status.success(), "{}", err(&added));
+    for command in ["domain records test-as --mail", "domain check test-as"] {
+        let line = format!("postbud {command} --config '{config}'");
+        assert!(err(&added).contains(&line), "{}", err(&added));
+    }
+    let checked = site.run_as_is(&["domain", "check", "test-as", "--config", config]);
+    let records = format!("`postbud domain records --config '{config}'`");
+    assert!(out(&checked).contains(&records), "{}", out(&checked));
+    let usual = site.run_as_is(&["domain", "check", "test-as"]);
+    assert!(out(&usual).contains("`postbud domain records`"), "{}", out(&usual));
+}

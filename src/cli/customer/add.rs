@@ -161,11 +161,11 @@ impl Args {
             for domain in customer.domains.keys() {
                 let table =
                     records::table(&desk.checker, &desk.settings.directory, &customer, domain, Timestamp::now()).await;
-                println!("{}", records::text(&table, lang));
+                println!("{}", self.config.in_commands(&records::text(&table, lang)));
             }
             anyhow::Ok(())
         })?;
-        let records = format!("postbud domain records {} --mail", self.id);
+        let records = self.config.command(&format!("domain records {} --mail", self.id));
         if answers.own_server.is_none() {
             say!(
                 "\nFirst enter what Mailjet's console shows for each domain, [mailjet.\"…\"] in {}.",
@@ -176,7 +176,7 @@ impl Args {
             "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published\n  \
              {:width$}   so that a running relay knows the customer",
             records,
-            format!("postbud domain check {}", self.id),
+            self.config.command(&format!("domain check {}", self.id)),
             "systemctl reload postbud",
             width = records.len(),
         );

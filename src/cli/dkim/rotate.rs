@@ -83,7 +83,7 @@ impl Args {
                 format!("{} names no such key: [dkim] {} and {}", file.display(), place.selector(), place.private_key())
             })?;
             let run = Run {
-                config: &self.config.path,
+                config: &self.config,
                 desk: &desk,
                 customer: &customer,
                 place,
@@ -102,7 +102,7 @@ impl Args {
 }
 
 struct Run<'a> {
-    config: &'a Path,
+    config: &'a ConfigFile,
     desk: &'a Desk,
     customer: &'a Customer,
     place: KeyPlace,
@@ -278,7 +278,7 @@ impl Run<'_> {
     }
 
     fn say(&self, step: &Step) {
-        println!("{}", self.lang.rotation(step));
+        println!("{}", self.config.in_commands(&self.lang.rotation(step)));
     }
 
     fn publish(&self, rotation: &Rotation) {
@@ -326,7 +326,7 @@ impl Run<'_> {
         // DNS took its time to answer.
         unchanged(&self.file, &self.text)?;
         replace(&self.file, &changed)?;
-        if let Err(refused) = config::load(self.config) {
+        if let Err(refused) = config::load(&self.config.path) {
             replace(&self.file, &self.text)?;
             return Err(refused).context("with the new key");
         }

@@ -76,7 +76,7 @@ impl Args {
                 println!("{:#}", serde_json::Value::from(all));
             } else {
                 let texts: Vec<String> = reports.iter().map(|one| report::text(one, lang, self.explain)).collect();
-                print!("{}", texts.join("\n"));
+                print!("{}", self.config.in_commands(&texts.join("\n")));
             }
             let store = Store::new(&desk.settings.onboarding);
             for one in &reports {

@@ -63,7 +63,8 @@ impl Args {
             } else if self.zone {
                 tables.iter().for_each(|table| print!("{}", records::zone(table, lang)));
             } else {
-                tables.iter().for_each(|table| println!("{}", records::text(table, lang)));
+                let texts = tables.iter().map(|table| self.config.in_commands(&records::text(table, lang)));
+                texts.for_each(|text| println!("{text}"));
             }
             for table in &tables {
                 for reason in &table.broken_keys {
