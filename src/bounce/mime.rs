@@ -65,7 +65,8 @@ pub(super) fn is_seven_bit(octets: &[u8]) -> bool {
     })
 }
 
-/// One field of a delivery status: printable ASCII (what is not becomes `?`), folded at spaces before 76 columns, bounded.
+/// One field of a delivery status: printable ASCII (what is not becomes `?`), bounded, folded before 76 columns. A line is broken
+/// before blanks and takes them along, so that unfolding gives back every one of them (RFC 5322 §2.2.3).
 pub(super) fn status_field(name: &str, value: &str, out: &mut Vec<u8>) {
     const LONGEST: usize = 900;
     let value: String = value
@@ -78,18 +79,34 @@ pub(super) fn status_field(name: &str, value: &str, out: &mut Vec<u8>) {
         })
         .collect();
     out.extend_from_slice(name.as_bytes());
-    out.push(b':');
-    let mut width = name.len() + 1;
-    for word in value.split_ascii_whitespace() {
-        if width + 1 + word.len() > 76 && width > name.len() + 1 {
+    out.extend_from_slice(b":");
+    let start = name.len() + 1;
+    let mut width = start;
+    let mut rest = format!(" {}", value.trim_matches(' '));
+    while !rest.is_empty() {
+        let blanks = rest.len() - rest.trim_start_matches(' ').len();
+        let end = rest[blanks..].find(' ').map_or(rest.len(), |len| blanks + len);
+        if width + end > 76 && width > start {
             out.extend_from_slice(b"\r\n");
             width = 0;
         }
-        out.push(b' ');
-        out.extend_from_slice(word.as_bytes());
-        width += 1 + word.len();
+        out.extend_from_slice(rest[..end].as_bytes());
+        width += end;
+        rest.drain(..end);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// A field of a delivery status that holds an address (RFC 3464 §2.1.2), to the octet: it is neither folded nor cut. `false`, and
+/// nothing written, for what fits on no line (RFC 5322 §2.1.1) or is not printable ASCII.
+pub(super) fn address_field(name: &str, kind: &str, address: &str, out: &mut Vec<u8>) -> bool {
+    let line = format!("{name}: {kind}; {address}");
+    let fits = line.len() <= 998 && line.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+    if fits {
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    fits
 }
 
 /// Decodes xtext (RFC 3461 §4); `None` where it is not xtext or what it hides is not printable ASCII.
@@ -158,9 +175,41 @@ mod tests {
             &mut out,
         );
         let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("Diagnostic-Code: smtp; 550 a Action: delivered ? word"));
+        assert!(text.starts_with("Diagnostic-Code: smtp; 550 a  Action: delivered  ? word"));
         assert!(text.lines().skip(1).all(|line| line.starts_with(' ')));
         assert!(text.lines().all(|line| line.len() <= 76));
+    }
+
+    #[test]
+    fn a_folded_status_field_unfolds_to_every_blank_it_had() {
+        for value in [
+            "a",
+            "smtp; 550  two   three",
+            &format!("smtp; 550 <\"{}\"@test.dk>", "a  b   ".repeat(20)),
+            &format!("smtp; {}", "word  ".repeat(60)),
+            &format!("{}  {}", "x".repeat(200), "y".repeat(200)),
+        ] {
+            let mut out = Vec::new();
+            status_field("Diagnostic-Code", value, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.replace("\r\n ", " "), format!("Diagnostic-Code: {}\r\n", value.trim_end()));
+            assert!(text.lines().all(|line| !line.trim().is_empty()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_or_not_at_all() {
+        let field = |address: &str| {
+            let mut out = Vec::new();
+            address_field("Final-Recipient", "rfc822", address, &mut out).then(|| String::from_utf8(out).unwrap())
+        };
+        let long = format!("\"{}\"@test.dk", "a  ".repeat(20));
+        for address in ["a@test.dk", "\"a  b\"@test.dk", "\"  a   \"@test.dk", "\" \"@test.dk", &long] {
+            assert_eq!(field(address), Some(format!("Final-Recipient: rfc822; {address}\r\n")));
+        }
+        for address in [&"x".repeat(1000), "a\r\nb", "søren@test.dk", "a\tb"] {
+            assert_eq!(field(address), None, "{address}");
+        }
     }
 
     #[test]

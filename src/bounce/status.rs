@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Settings;
-use super::mime::{status_field, xtext_decoded};
+use super::mime::{address_field, status_field, xtext_decoded};
 use super::report::{Action, Report};
 use crate::smtp::EnhancedCode;
 use crate::smtp::dsn::{orcpt_in_ascii, utf8_addr_xtext};
@@ -26,16 +26,14 @@ pub(super) fn delivery_status(
     for (report, status) in reports {
         out.extend_from_slice(b"\r\n");
         let recipient = &record.envelope.recipients[report.index];
-        if let Some(original) = recipient.orcpt.as_deref().and_then(original_recipient) {
-            status_field("Original-Recipient", &original, &mut out);
+        if let Some((kind, original)) = recipient.orcpt.as_deref().and_then(original_recipient) {
+            address_field("Original-Recipient", &kind, &original, &mut out);
         }
         let address = recipient.address.to_string();
-        let final_recipient = if address.is_ascii() {
-            format!("rfc822; {address}")
-        } else {
-            format!("utf-8; {}", utf8_addr_xtext(&address))
-        };
-        status_field("Final-Recipient", &final_recipient, &mut out);
+        let (kind, address) =
+            if address.is_ascii() { ("rfc822", address) } else { ("utf-8", utf8_addr_xtext(&address)) };
+        let fits = address_field("Final-Recipient", kind, &address, &mut out);
+        debug_assert!(fits, "an address of 254 octets is printable and fits on a line");
         status_field("Action", action.as_str(), &mut out);
         status_field("Status", &status.to_string(), &mut out);
         let heard = smtp_code(&report.reply).is_some();
@@ -63,12 +61,13 @@ fn mta_name(host: &str) -> String {
     }
 }
 
-/// The recipient as the sender named it (RFC 3461 §6.3, RFC 6533 §3); `None` where it hides what cannot stand there.
-fn original_recipient(orcpt: &str) -> Option<String> {
+/// The recipient as the sender named it (RFC 3461 §6.3, RFC 6533 §3), with its address type; `None` where it hides what cannot
+/// stand there.
+fn original_recipient(orcpt: &str) -> Option<(String, String)> {
     let in_ascii = (!orcpt.is_ascii()).then(|| orcpt_in_ascii(orcpt));
     let (kind, address) = in_ascii.as_deref().unwrap_or(orcpt).split_once(';')?;
     let address = if in_ascii.is_some() { address.to_owned() } else { xtext_decoded(address)? };
-    Some(format!("{kind}; {address}"))
+    Some((kind.to_owned(), address))
 }
 
 /// The status code of a report: the server's own where its class fits what became of the recipient, else the nearest one of
@@ -130,10 +129,28 @@ mod tests {
 
     #[test]
     fn the_original_recipient_is_named_in_ascii() {
-        let named = |orcpt| original_recipient(orcpt).unwrap_or_default();
-        assert_eq!(named("rfc822;user+40test.dk"), "rfc822; user@test.dk");
-        assert_eq!(named("utf-8;søren@blåbær.dk"), "utf-8; s\\x{F8}ren@bl\\x{E5}b\\x{E6}r.dk");
-        assert_eq!(named("utf-8;s\\x{F8}ren@test.dk"), "utf-8; s\\x{F8}ren@test.dk");
-        assert_eq!(named("rfc822;a+0Ab"), "");
+        let named = |orcpt| original_recipient(orcpt).map(|(kind, address)| format!("{kind}; {address}"));
+        for (orcpt, name) in [
+            ("rfc822;user+40test.dk", "rfc822; user@test.dk"),
+            ("rfc822;+22a+20+20b+22@test.dk", "rfc822; \"a  b\"@test.dk"),
+            ("rfc822;+22+20+22@test.dk", "rfc822; \" \"@test.dk"),
+            ("utf-8;søren@blåbær.dk", "utf-8; s\\x{F8}ren@bl\\x{E5}b\\x{E6}r.dk"),
+            ("utf-8;s\\x{F8}ren@test.dk", "utf-8; s\\x{F8}ren@test.dk"),
+        ] {
+            assert_eq!(named(orcpt).as_deref(), Some(name));
+        }
+        assert_eq!(named("rfc822;a+0Ab"), None);
+    }
+
+    #[test]
+    fn the_longest_address_fits_in_its_field() {
+        // The local part may have 64 octets, and each of these becomes six characters or more.
+        let local = ["+".repeat(62) + "æ", "中".repeat(21), "\u{1f600}".repeat(16), "æ".repeat(32)];
+        let domain = format!("{}.{}.{}.dk", "a".repeat(63), "b".repeat(63), "c".repeat(50));
+        for local in local {
+            let address = crate::smtp::Mailbox::parse(&format!("{local}@{domain}")).unwrap().to_string();
+            let mut out = Vec::new();
+            assert!(address_field("Final-Recipient", "utf-8", &utf8_addr_xtext(&address), &mut out), "{address}");
+        }
     }
 }

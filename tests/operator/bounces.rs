@@ -209,3 +209,27 @@ fn python_reads_the_status_of_every_recipient() {
         }
     }
 }
+
+#[test]
+fn blanks_in_an_address_or_an_envelope_id_are_kept() {
+    for local in ["\"a  b\"", "\"  a   b  \"", "\" \"", &format!("\"{}x\"", "a  ".repeat(20))] {
+        let mut record = record(&[&format!("{local}@example.com")]);
+        let xtext = |text: &str| text.replace('"', "+22").replace(' ', "+20");
+        record.envelope.recipients[0].orcpt = Some(format!("rfc822;{}@example.org", xtext(local)));
+        record.envelope.envid = Some("a+20+20b".into());
+        record.envelope.reverse_path = ReversePath::Mailbox(Mailbox::parse(&format!("{local}@test.dk")).unwrap());
+        let reply = format!("550 5.1.1 <{local}@example.com> no such user");
+        let original = Original { header: HEADER, body: None };
+        let settings = settings(Language::Both);
+        let notice = notification(&record, original, Action::Failed, &[report(0, &reply)], &settings, NOW).unwrap();
+        let to = String::from_utf8(notice.header.clone()).unwrap();
+        assert!(to.contains(&format!("\r\nTo: <{local}@test.dk>\r\n")), "{to}");
+        let Some(read) = python(&message(&notice)) else { return };
+        let recipient = &read["recipients"][0];
+        assert_eq!(recipient["Final-Recipient"], format!("rfc822; {local}@example.com"));
+        assert_eq!(recipient["Original-Recipient"], format!("rfc822; {local}@example.org"));
+        assert_eq!(recipient["Diagnostic-Code"], format!("smtp; {reply}"));
+        assert_eq!(read["message"]["Original-Envelope-Id"], "a  b");
+        assert!(read["text"].as_str().unwrap().contains(&format!("\n  {local}@example.com\r\n")), "{read}");
+    }
+}
