@@ -18,5 +18,7 @@ mod rfc6376;
 mod rfc8463;
 #[path = "dkim/signatures.rs"]
 mod signatures;
+#[path = "dkim/strangers_bodies.rs"]
+mod strangers_bodies;
 #[path = "dkim/verifiers.rs"]
 mod verifiers;

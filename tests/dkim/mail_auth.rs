@@ -1,6 +1,4 @@
-//! mail-auth, which the `verify` command uses, accepts what the engine signs.
-//!
-//! Its version here hashes white-space-only lines at the end of a body wrongly, so the bodies end with a word.
+//! The `verify` command, which rests on mail-auth, accepts what the engine signs.
 
 use postbud::dkim::verify::{Keys, verify};
 use postbud::dkim::{Canonicalization, Signer};
@@ -23,7 +21,7 @@ proptest! {
     fn mail_auth_verifies_what_we_sign(
         values in prop::collection::vec("[!-~æøå][ -~æøå\t]{0,60}", 4),
         lines in prop::collection::vec("[ -~æøå\t]{0,80}", 0..20),
-        last in "[a-z]{1,5}",
+        last in "[a-z]{0,2}[ \t]{0,3}(\r\n[ \t]{0,3}){0,3}",
     ) {
         let names = ["Subject", "To", "X-Other", "References"];
         let mut header = "From: a@test.dk\r\n".to_owned();
