@@ -15,6 +15,7 @@ use aws_lc_rs::{digest, hmac};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::stack::wiped_after;
 use crate::message::{CustomerId, Urgency};
 
 /// One `[[submitter]]`.
@@ -173,7 +174,7 @@ impl Submitters {
     pub fn verify(&self, credentials: &Credentials, memory: &mut Memory) -> Option<Arc<Submitter>> {
         let entry = self.by_name.get(credentials.username.as_str());
         let hash = entry.map_or_else(|| self.decoy_for(credentials), |entry| &entry.hash);
-        let matches = is_password(credentials.password.as_bytes(), &hash.password_hash(), memory);
+        let matches = wiped_after(|| is_password(credentials.password.as_bytes(), &hash.password_hash(), memory));
         let Some(submitter) = entry.filter(|_| matches).map(|entry| Arc::clone(&entry.submitter)) else {
             self.remember_wrong(self.tag(credentials));
             return None;
@@ -196,16 +197,20 @@ impl Submitters {
 
     /// An unknown name costs what some known name costs, and always the same.
     fn decoy_for(&self, credentials: &Credentials) -> &PasswordHashString {
-        let tag = hmac::sign(&self.key, credentials.username.as_bytes());
+        // A mistyped name may be a password.
+        let tag = wiped_after(|| hmac::sign(&self.key, credentials.username.as_bytes()));
         &self.decoys[tag.as_ref()[0] as usize % self.decoys.len()]
     }
 
     fn tag(&self, credentials: &Credentials) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(&credentials.username.len().to_le_bytes());
-        context.update(credentials.username.as_bytes());
-        context.update(credentials.password.as_bytes());
-        context.sign().as_ref().try_into().expect("SHA-256 has 32 octets")
+        let tag = wiped_after(|| {
+            let mut context = hmac::Context::with_key(&self.key);
+            context.update(&credentials.username.len().to_le_bytes());
+            context.update(credentials.username.as_bytes());
+            context.update(credentials.password.as_bytes());
+            context.sign()
+        });
+        tag.as_ref().try_into().expect("SHA-256 has 32 octets")
     }
 }
 

@@ -8,6 +8,7 @@
 //! What is under way when the server stops is finished: a client between messages hears 421.
 
 mod content;
+mod input;
 mod pace;
 mod wire;
 
@@ -95,7 +96,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         shared: Arc<Shared>,
         session: Session,
     ) -> Self {
-        let wire = Wire::new(stream, shared.context.limits.reply_timeout, &shared.shutdown);
+        let may_log_in = session.identity().is_none();
+        let wire = Wire::new(stream, shared.context.limits.reply_timeout, &shared.shutdown, may_log_in);
         Connection { wire, peer, tls, shared, session, chunked: None, dropped: 0, is_refused: false }
     }
 
@@ -289,6 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Login::Right { submitter, remembered } => {
                 counters.login(if remembered { "cached" } else { "verified" });
                 let reply = self.session.logged_in(Identity::Submitter(submitter));
+                self.wire.is_not_secret();
                 self.wire.say(&reply);
                 return Ok(());
             }

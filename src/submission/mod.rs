@@ -23,6 +23,7 @@ mod policy;
 mod sasl;
 mod session;
 mod settings;
+mod stack;
 mod tls;
 mod trace;
 mod transaction;

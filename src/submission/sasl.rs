@@ -75,7 +75,10 @@ impl Exchange {
 }
 
 fn decoded(line: &[u8]) -> Option<Zeroizing<String>> {
-    let octets = Zeroizing::new(STANDARD.decode(line).ok()?);
+    // Not `decode`: what it had decoded before a wrong octet would stay in memory.
+    let mut octets = Zeroizing::new(vec![0; base64::decoded_len_estimate(line.len())]);
+    let len = STANDARD.decode_slice(line, &mut octets).ok()?;
+    octets.truncate(len);
     std::str::from_utf8(&octets).ok().map(|text| Zeroizing::new(text.to_owned()))
 }
 

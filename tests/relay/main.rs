@@ -5,6 +5,7 @@ mod failing_disk;
 mod fairness;
 mod fidelity;
 mod mailjet;
+mod passwords;
 mod postfix;
 mod refusals;
 mod reload;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use zeroize::Zeroize;
 
+use super::input::Input;
 use crate::smtp::Reply;
 
 /// What is taken from the socket at once, at most.
@@ -33,9 +33,7 @@ pub(super) enum Read {
 
 pub(super) struct Wire<S> {
     stream: S,
-    input: Vec<u8>,
-    /// Octets of `input` that are dealt with.
-    taken: usize,
+    input: Input,
     output: Vec<u8>,
     /// How long the client may take to read our replies.
     reply_timeout: Duration,
@@ -44,40 +42,38 @@ pub(super) struct Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(stream: S, reply_timeout: Duration, shutdown: &CancellationToken) -> Self {
+    /// `may_be_secret`: the client may log in.
+    pub(super) fn new(stream: S, reply_timeout: Duration, shutdown: &CancellationToken, may_be_secret: bool) -> Self {
         // Set for real by the first read that waits.
         let alarm = Box::pin(tokio::time::sleep(reply_timeout));
         let stopping = Box::pin(shutdown.clone().cancelled_owned());
-        Wire { stream, input: Vec::new(), taken: 0, output: Vec::new(), reply_timeout, alarm, stopping }
+        let input = Input::new(may_be_secret);
+        Wire { stream, input, output: Vec::new(), reply_timeout, alarm, stopping }
     }
 
     /// What was read and is not dealt with.
     pub(super) fn pending(&self) -> &[u8] {
-        &self.input[self.taken..]
+        self.input.pending()
     }
 
     /// The next `len` octets are dealt with.
     pub(super) fn take(&mut self, len: usize) {
-        self.taken += len;
+        self.input.take(len);
     }
 
     /// The same, and they are not to stay in memory.
     pub(super) fn take_secret(&mut self, len: usize) {
-        self.input[self.taken..self.taken + len].zeroize();
-        self.taken += len;
+        self.input.take_secret(len);
     }
 
-    /// Of what is pending keeps the first octets and the last one, which may be the CR of a line end: no more than `len` in all.
-    /// Returns how many octets are dropped.
+    /// See [`Input::keep`].
     pub(super) fn keep(&mut self, len: usize) -> usize {
-        let dropped = self.pending().len().saturating_sub(len);
-        let from = self.taken + len - 1;
-        if dropped > 0 {
-            let middle = from..from + dropped;
-            self.input[middle.clone()].zeroize();
-            self.input.drain(middle);
-        }
-        dropped
+        self.input.keep(len)
+    }
+
+    /// The client has logged in.
+    pub(super) fn is_not_secret(&mut self) {
+        self.input.is_not_secret();
     }
 
     /// Appends a reply to those that the next [`flush`](Self::flush) writes.
@@ -87,18 +83,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Reads what there is. With `idle`, also returns when the server stops.
     pub(super) async fn read(&mut self, until: Instant, idle: bool) -> io::Result<Read> {
-        self.input.drain(..self.taken);
-        self.taken = 0;
-        // Who waits holds no more than what is pending, whatever came at once before.
-        self.input.shrink_to_fit();
+        self.input.rest();
         let Wire { stream, input, alarm, stopping, .. } = self;
         poll_fn(|cx| {
             // On the stack and only for as long as this poll takes: a connection that waits holds no buffer.
             let mut space = [const { MaybeUninit::<u8>::uninit() }; READ];
             let mut read = ReadBuf::uninit(&mut space);
             if let Poll::Ready(done) = Pin::new(&mut *stream).poll_read(cx, &mut read) {
-                let filled = read.filled();
-                input.extend_from_slice(filled);
+                let filled = read.filled_mut();
+                input.add(filled);
                 return Poll::Ready(done.map(|()| if filled.is_empty() { Read::Eof } else { Read::Some }));
             }
             if idle && stopping.as_mut().poll(cx).is_ready() {
@@ -147,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             while Instant::now() < until
                 && let Ok(Read::Some) = self.read(until, false).await
             {
-                self.taken = self.input.len();
+                self.input.take_all();
             }
         }
     }
