@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{Action, Original, Report, Settings, notification, takes_null_sender};
 use crate::customers::{Customer, Directory, SigningDomain, Standings};
 use crate::dkim::{Job, SignError, Workers};
-use crate::message::QueueId;
+use crate::message::{MailKind, QueueId};
 use crate::spool::{self, Record, Spool};
 use crate::time::Timestamp;
 
@@ -39,6 +39,12 @@ pub struct Postmaster {
 }
 
 impl Postmaster {
+    /// Whether the sender of a record can hear of it by mail at all: the customer wants that, and it is not itself a notification.
+    pub fn writes_about(&self, record: &Record) -> bool {
+        let wanted = |customer: &Arc<Customer>| customer.bounce_mail;
+        record.lane.kind == MailKind::Mail && self.directory.load().get(&record.lane.customer).is_some_and(wanted)
+    }
+
     /// Tells the sender of `record` about `reports`, if the customer wants bounce mail, the recipients want it and the way out
     /// takes the null sender. Gives the notification's queue id, or `None` where nothing is to be sent.
     pub async fn notify(
@@ -52,7 +58,7 @@ impl Postmaster {
         let directory = self.directory.load_full();
         let Some(customer) = directory.get(&record.lane.customer) else { return Ok(None) };
         let Some(SigningDomain::Ready(signer)) = customer.domains.get(&record.lane.domain) else { return Ok(None) };
-        if !customer.bounce_mail || !self.has_way_out(&directory, customer, record) {
+        if !self.writes_about(record) || !self.has_way_out(&directory, customer, record) {
             return Ok(None);
         }
         let Some(mut notice) = notification(record, original, action, reports, &self.settings, now) else {

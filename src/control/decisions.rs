@@ -7,12 +7,10 @@ use tokio::task::JoinSet;
 use super::protocol::{Done, Refusal, Selection};
 use super::selection::Plan;
 use super::{Output, Relay};
-use crate::bounce::{Action, Content, Report};
 use crate::events::{Event, EventKind};
 use crate::message::QueueId;
-use crate::queue::decide::record_event;
-use crate::smtp::Domain;
-use crate::spool::{self, Filter, Lease, RecipientState, Record, Settlement};
+use crate::queue::decide::{self, GiveUp};
+use crate::spool::{self, Filter};
 use crate::time::Timestamp;
 
 /// Messages in hand at once: their bytes may be in memory.
@@ -24,17 +22,6 @@ enum Change {
     Hold(String),
     Release,
     Retry,
-}
-
-/// How a message is given up.
-#[derive(Clone, Debug)]
-struct Verdict {
-    /// Whether the sender is told.
-    told: bool,
-    /// What becomes the recipients' last reply.
-    reply: String,
-    /// Only recipients in this domain.
-    domain: Option<Domain>,
 }
 
 /// What a command came to; the outer error is the reader's absence.
@@ -134,12 +121,12 @@ impl Relay {
     }
 
     /// Gives up the selected messages, each with its events; a page shares one sync.
-    async fn give_up(&self, which: &Selection, told: bool, reply: String, out: &mut impl Output) -> Answered {
+    async fn give_up(&self, which: &Selection, tells_sender: bool, reason: String, out: &mut impl Output) -> Answered {
         let plan = match Plan::new(self, which, true, Timestamp::now()) {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let verdict = Verdict { told, reply, domain: plan.recipient_domain.clone() };
+        let how = GiveUp { tells_sender, reason, only_in: plan.recipient_domain.clone() };
         let mut done = Done::default();
         let mut pages = plan.pages();
         loop {
@@ -149,99 +136,36 @@ impl Relay {
                 Err(error) => return Ok(Err(broken_off(error, done.count))),
             };
             let ids: Vec<QueueId> = page.iter().map(|record| record.id).collect();
-            if let Err(error) = self.give_up_page(&ids, &verdict, &mut done).await {
+            if let Err(error) = self.give_up_page(&ids, &how, &mut done).await {
                 return Ok(Err(broken_off(error, done.count)));
             }
             out.progress(&done).await?;
         }
     }
 
-    async fn give_up_page(&self, ids: &[QueueId], verdict: &Verdict, done: &mut Done) -> Result<(), spool::Error> {
+    async fn give_up_page(&self, ids: &[QueueId], how: &GiveUp, done: &mut Done) -> Result<(), spool::Error> {
         for ids in ids.chunks(AT_ONCE) {
             // What is not seized is being delivered, or has left meanwhile.
             let leases = self.spool.seize(Filter::of(ids.iter().copied()), ids.len()).await?;
             done.busy += (ids.len() - leases.len()) as u64;
             let mut running = JoinSet::new();
             for lease in leases {
-                let (relay, verdict) = (self.clone(), verdict.clone());
-                running.spawn(async move { relay.give_up_one(lease, &verdict).await });
+                let route = self.way_out(&lease.record.lane);
+                let Some(decision) = decide::given_up(&lease.record, route.as_ref(), how, Timestamp::now()) else {
+                    // No recipient is meant any more.
+                    done.busy += 1;
+                    continue;
+                };
+                let outcomes = self.outcomes.clone();
+                running.spawn(async move { outcomes.apply(lease, decision).await });
             }
             while let Some(ended) = running.join_next().await {
-                let failed = |error| spool::Error::Stopped(format!("a command's task failed: {error}"));
-                match ended.map_err(failed)?? {
-                    true => done.count += 1,
-                    false => done.busy += 1,
-                }
+                // Where the spool is in trouble, the sync below says so.
+                ended.map_err(|error| spool::Error::Stopped(format!("a command's task failed: {error}")))??;
+                done.count += 1;
             }
         }
         self.spool.sync().await
-    }
-
-    /// `false` where no recipient was meant any more.
-    async fn give_up_one(&self, lease: Lease, verdict: &Verdict) -> Result<bool, spool::Error> {
-        let record = lease.record.clone();
-        let given_up: Vec<usize> = record
-            .waiting()
-            .filter(|(_, to)| verdict.domain.is_none() || to.address.domain() == verdict.domain.as_ref())
-            .map(|(index, _)| index)
-            .collect();
-        if given_up.is_empty() {
-            return Ok(false);
-        }
-        if verdict.told {
-            self.tell(&lease, &given_up, verdict).await;
-        }
-        let failed = |index: &usize| (*index, RecipientState::Failed { reply: verdict.reply.clone() });
-        let settlement = Settlement {
-            results: given_up.iter().map(failed).collect(),
-            due: record.due,
-            counts: false,
-            waited_for_caps: std::time::Duration::ZERO,
-            delay_notified: record.delay_notified,
-            // Recipients elsewhere stay as they were: held, if they were held.
-            hold: record.held.clone(),
-        };
-        self.spool.settle(lease, settlement).await?;
-        for index in given_up {
-            self.events.emit(self.given_up_event(&record, index, verdict));
-        }
-        Ok(true)
-    }
-
-    /// Before the failure is recorded: a crash in between tells the sender twice, never not at all.
-    async fn tell(&self, lease: &Lease, given_up: &[usize], verdict: &Verdict) {
-        let record = &lease.record;
-        let report = |index: &usize| Report {
-            index: *index,
-            reply: verdict.reply.clone(),
-            advice: None,
-            attempt: None,
-            expired: false,
-        };
-        let reports: Vec<Report> = given_up.iter().map(report).collect();
-        let told = match Content::read(&lease.bytes).await {
-            Ok(content) => {
-                let now = Timestamp::now();
-                let told = self.postmaster.notify(record, content.original(), Action::Failed, &reports, now).await;
-                told.map(|_| ()).map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(why) = told {
-            let detail = format!("the sender of {} is not told that it bounced: {why}", record.id);
-            let customer = Some(record.lane.customer.to_string());
-            self.events.emit(Event { customer, id: Some(record.id.to_string()), ..Event::alert(detail) });
-        }
-    }
-
-    fn given_up_event(&self, record: &Record, index: usize, verdict: &Verdict) -> Event {
-        let kind = if verdict.told { EventKind::Bounced } else { EventKind::Operator };
-        Event {
-            recipient: Some(record.envelope.recipients[index].address.to_string()),
-            route: self.way_out(&record.lane).map(|route| route.to_string()),
-            reply: Some(verdict.reply.clone()),
-            ..record_event(kind, record, Timestamp::now())
-        }
     }
 }
 

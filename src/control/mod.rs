@@ -28,10 +28,10 @@ use arc_swap::ArcSwap;
 pub use client::{CallError, call};
 pub use socket::{Listener, SOCKET, bind, serve, socket_path};
 
-use crate::bounce::Postmaster;
 use crate::customers::{Directory, Standings};
 use crate::events::{Event, EventKind, Events};
-use crate::route::{RouteControl, RouteId};
+use crate::queue::Outcomes;
+use crate::route::{Route, RouteControl, RouteId};
 use crate::spool::{self, Spool};
 use crate::time::Timestamp;
 use protocol::{Command, Done, Refusal};
@@ -49,8 +49,10 @@ pub struct Relay {
     pub standings: Standings,
     /// Told what an operator did; and the log that remembers every attempt.
     pub events: Events,
-    /// Sends the bounces of `queue bounce`.
-    pub postmaster: Postmaster,
+    /// Applies what an operator decides.
+    pub outcomes: Outcomes,
+    /// The route that bounces have of their own.
+    pub bounces: Option<Arc<Route>>,
 }
 
 /// Where items and progress go. An error means that nobody reads any more.

@@ -34,7 +34,7 @@ impl Relay {
     }
 
     fn route_of(&self, lane: &Lane) -> Result<RouteId, String> {
-        let bounces = self.postmaster.settings.route.as_ref();
+        let bounces = self.bounces.as_ref();
         let route = queue::way_out(&self.directory.load(), &self.standings, bounces, lane);
         route.map(|route| route.id.clone())
     }

@@ -16,6 +16,7 @@
 //! * The webhook hears every line of the log at least once, in order; the log is its outbox, so it survives a restart. A webhook
 //!   that stays dead raises alerts, and misses only what rotates away; that is counted and raises an alert too.
 
+mod about;
 mod alerts;
 mod buffer;
 mod handle;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::message::{Lane, QueueId};
 use crate::queue::decide::Moment;
-use crate::queue::{Inner, decide, worker};
+use crate::queue::{Inner, decide};
 use crate::route::Route;
 use crate::spool::{Filter, LaneStats};
 use crate::time::Timestamp;
@@ -32,7 +32,7 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     let every = (shortest / 4).clamp(SWEEP_AT_MOST_EVERY, SWEEP_EVERY);
     let (mut given_up_to, mut told_to) = (None, None);
     while tokio::time::timeout(every, inner.stop.cancelled()).await.is_err() {
-        inner.tell_of_more_holds();
+        inner.parts.outcomes.tell_of_more_holds();
         let now = Timestamp::now();
         let clock_trusted = inner.trusts_clock(now);
         let lanes = inner.parts.spool.stats().lanes;
@@ -96,8 +96,8 @@ async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, se
             };
             let Some(why) = trouble else { continue };
             let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
-            if let Some(decision) = decide::overdue(&lease.record, &route.id, &why, patience, moment) {
-                worker::apply(inner, route, lease, decision).await;
+            if let Some(decision) = decide::while_waiting(&lease.record, route, &why, patience, moment) {
+                inner.apply(lease, decision).await;
                 in_vain = 0;
             }
         }

@@ -1,12 +1,15 @@
-//! From what an attempt brought to what happens next: delivered, tried again, bounced, expired. One pure function.
+//! Decides what happens next to a record's recipients: after an attempt, while they wait behind a route in trouble, and when an
+//! operator gives them up. Pure: a decision is applied elsewhere, in one place ([`apply`](super::apply)).
 
 use std::time::Duration;
 
+use crate::bounce::{Attempt, Report};
 use crate::delivery::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-use crate::events::{self, Event, EventKind};
-use crate::message::{MailKind, Recipient};
+use crate::events::{Event, EventKind};
+use crate::message::Recipient;
 use crate::queue::retry::Schedule;
-use crate::route::RouteId;
+use crate::route::{Route, RouteId};
+use crate::smtp::Domain;
 use crate::spool::{RecipientState, Record, Settlement, is_released};
 use crate::time::Timestamp;
 
@@ -25,34 +28,28 @@ impl Default for Patience {
     }
 }
 
-/// What the sender is told of one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Index in the envelope.
-    pub index: usize,
-    /// The last reply heard, or the reason.
-    pub reply: String,
-    /// This attempt brought it; not an earlier one, perhaps over another route, and not the want of one.
-    pub heard_now: bool,
-    /// The remedy, where one is known.
-    pub advice: Option<String>,
-    /// Given up for its age, not for the reply.
-    pub expired: bool,
-}
-
-/// What happens next.
+/// What happens next to a record.
 #[derive(Debug)]
 pub struct Decision {
-    /// For the spool.
+    /// What the spool records.
     pub settlement: Settlement,
-    /// For machines, in the recipients' order.
+    /// What machines are told, in the recipients' order.
     pub events: Vec<Event>,
-    /// Recipients that will never be tried again.
-    pub failures: Vec<Told>,
-    /// Recipients taken by a server that does not report further, for senders that asked for a report.
-    pub relayed: Vec<Told>,
-    /// The sender is owed a delay notice.
-    pub delayed: bool,
+    /// Recipients that will never be tried again, for their sender.
+    pub failures: Vec<Report>,
+    /// Recipients taken by a server that does not report further, for a sender that asked for a report.
+    pub relayed: Vec<Report>,
+    /// The delay notice that the sender is owed.
+    pub delayed: Option<Delay>,
+}
+
+/// What a delay notice says.
+#[derive(Debug)]
+pub struct Delay {
+    /// When the recipients that still wait are given up.
+    pub until: Timestamp,
+    /// These recipients, each with the last reply heard.
+    pub waiting: Vec<Report>,
 }
 
 /// When something is decided, and how old that makes a message.
@@ -62,18 +59,29 @@ pub struct Moment {
     pub now: Timestamp,
     /// How long the message waited for our own caps until now, since it was due.
     pub own_waiting: Duration,
-    /// Whether ages by the clock are to be believed: where it has just leapt ahead, no mail is late or too old.
+    /// Whether ages by the clock can be believed. Where it has just jumped ahead, no mail is late or too old.
     pub clock_trusted: bool,
+}
+
+/// How an operator gives a message up.
+#[derive(Clone, Debug)]
+pub struct GiveUp {
+    /// The sender is told, as if the receiving server had refused the recipients.
+    pub tells_sender: bool,
+    /// The reason; it becomes the recipients' last reply.
+    pub reason: String,
+    /// Only recipients in this domain are given up.
+    pub only_in: Option<Domain>,
 }
 
 /// Decides what an attempt over `route` means for `record`. `jitter` is in 0..1.
 ///
-/// A failure of the route leaves the attempt count alone: the message has not been judged. Its next attempt is due at once,
-/// when the route lets it (the throttle decides). Where it is in doubt whether the failure is the route's, the message goes by the
-/// schedule, so that others are tried between.
-pub fn decide(
+/// A failure of the route leaves the attempt count alone: the message has not been judged. Its next attempt is due at once, and
+/// the route's throttle says when that can be. Where the failure may be the message's own, the message waits by the schedule, so
+/// that others are tried in between.
+pub fn after_attempt(
     record: &Record,
-    route: &RouteId,
+    route: &Route,
     outcome: &Outcome,
     patience: &Patience,
     moment: Moment,
@@ -98,14 +106,14 @@ pub fn decide(
         hold: outcome.hold.clone(),
     });
     for heard in &outcome.recipients {
-        decision.apply(record, route, heard, now);
+        decision.take_in(record, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
         if asked && heard.class.verdict == Verdict::Delivered && !outcome.reported.contains(&heard.index) {
-            decision.relayed.push(Told::heard_now(heard));
+            decision.relayed.push(report_of(heard, route, now));
         }
     }
     if let Some(why) = &outcome.hold {
-        let mut event = record_event(EventKind::Held, record, now);
+        let mut event = Event::of_record(EventKind::Held, record, now);
         event.detail = Some(why.clone());
         decision.events.push(event);
     } else if clock_trusted && now >= expires_at {
@@ -116,25 +124,53 @@ pub fn decide(
     decision
 }
 
-/// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble
-/// (`why`): given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
-pub fn overdue(record: &Record, route: &RouteId, why: &str, patience: &Patience, moment: Moment) -> Option<Decision> {
-    let now = moment.now;
-    let mut decision = Decision::new(Settlement {
-        results: Vec::new(),
-        due: record.due,
-        counts: false,
-        // It goes on waiting since then: what it waited for our own sake is counted when it is tried.
-        waited_for_caps: Duration::ZERO,
-        delay_notified: record.delay_notified,
-        hold: None,
-    });
+/// Decides what becomes of a record that waits for `route` without an attempt of its own, because the route is in trouble (`why`):
+/// given up at its maximum age, its sender told once that it is late, or nothing. It keeps its place in line.
+pub fn while_waiting(
+    record: &Record,
+    route: &Route,
+    why: &str,
+    patience: &Patience,
+    moment: Moment,
+) -> Option<Decision> {
+    let mut decision = Decision::new(untried(record));
     if is_given_up(record, patience, moment) {
-        decision.expire(record, route, now);
+        decision.expire(record, route, moment.now);
         return Some(decision);
     }
     decision.owe_delay_notice(record, route, Some(why), patience, moment);
-    decision.delayed.then_some(decision)
+    decision.delayed.is_some().then_some(decision)
+}
+
+/// Decides on a record that an operator gives up: all of its recipients that wait, or those in one domain. `None` where none of
+/// them is meant. `route` is the one that its mail goes now.
+pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Timestamp) -> Option<Decision> {
+    // Recipients elsewhere stay as they were: held, if they were held.
+    let mut decision = Decision::new(Settlement { hold: record.held.clone(), ..untried(record) });
+    let kind = if how.tells_sender { EventKind::Bounced } else { EventKind::Operator };
+    let meant = |to: &Recipient| how.only_in.is_none() || to.address.domain() == how.only_in.as_ref();
+    for (index, _) in record.waiting().filter(|(_, to)| meant(to)) {
+        let reply = how.reason.clone();
+        decision.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
+        if how.tells_sender {
+            let reply = reply.clone();
+            decision.failures.push(Report { index, reply, advice: None, attempt: None, expired: false });
+        }
+        decision.events.push(Event { reply: Some(reply), ..Event::of_recipient(kind, record, index, route, now) });
+    }
+    (!decision.events.is_empty()).then_some(decision)
+}
+
+/// What is recorded of a record that was not tried: it keeps its due time, so the time since then still counts when it is tried.
+fn untried(record: &Record) -> Settlement {
+    Settlement {
+        results: Vec::new(),
+        due: record.due,
+        counts: false,
+        waited_for_caps: Duration::ZERO,
+        delay_notified: record.delay_notified,
+        hold: None,
+    }
 }
 
 /// Whether a record is given up for its age without another attempt. What an operator released gets one.
@@ -145,13 +181,13 @@ pub fn is_given_up(record: &Record, patience: &Patience, moment: Moment) -> bool
 }
 
 /// The instant at which a record is given up, not counting the time that it waits for our own caps from now on.
-pub fn expires_at(record: &Record, retry: &Schedule) -> Timestamp {
+fn expires_at(record: &Record, retry: &Schedule) -> Timestamp {
     record.id.arrived() + retry.give_up + record.waited_for_caps
 }
 
 impl Decision {
     fn new(settlement: Settlement) -> Self {
-        Decision { settlement, events: Vec::new(), failures: Vec::new(), relayed: Vec::new(), delayed: false }
+        Decision { settlement, events: Vec::new(), failures: Vec::new(), relayed: Vec::new(), delayed: None }
     }
 
     /// Says in the events when recipients that are deferred are next tried: when they are due and the route carries mail.
@@ -169,7 +205,7 @@ impl Decision {
     fn owe_delay_notice(
         &mut self,
         record: &Record,
-        route: &RouteId,
+        route: &Route,
         why: Option<&str>,
         patience: &Patience,
         Moment { now, own_waiting, clock_trusted }: Moment,
@@ -178,20 +214,38 @@ impl Decision {
         if record.delay_notified || !clock_trusted || age < patience.delay_notice {
             return;
         }
+        let waiting = self.still_waiting(record, route, now);
+        if waiting.is_empty() {
+            return;
+        }
         let until = expires_at(record, &patience.retry) + own_waiting;
-        let waiting = still_waiting(record, self);
-        self.delayed = !waiting.is_empty();
-        self.settlement.delay_notified = self.delayed;
-        for Told { index, reply, .. } in waiting {
-            let mut event = recipient_event(EventKind::Delayed, record, route, index, now);
-            event.reply = Some(reply);
+        for report in &waiting {
+            let mut event = Event::of_recipient(EventKind::Delayed, record, report.index, Some(&route.id), now);
+            event.reply = Some(report.reply.clone());
             let why = why.map(|why| format!("{why}; ")).unwrap_or_default();
             event.detail = Some(format!("{why}tried until {until}"));
             self.events.push(event);
         }
+        self.settlement.delay_notified = true;
+        self.delayed = Some(Delay { until, waiting });
     }
 
-    fn apply(&mut self, record: &Record, route: &RouteId, heard: &RecipientOutcome, now: Timestamp) {
+    /// The recipients that a delay notice is about: those still owed an attempt, with the last reply heard.
+    fn still_waiting(&self, record: &Record, route: &Route, now: Timestamp) -> Vec<Report> {
+        let report = |(index, _): (usize, &Recipient)| {
+            let result = self.settlement.results.iter().find(|(i, _)| *i == index).map(|(_, state)| state);
+            let RecipientState::Waiting { last_reply } = result.unwrap_or(&record.recipients[index]) else {
+                return None;
+            };
+            let reply = last_reply.clone().unwrap_or_else(|| "not tried yet".into());
+            let attempt = result.map(|_| attempt(route, now));
+            Some(Report { index, reply, advice: None, attempt, expired: false })
+        };
+        record.waiting().filter_map(report).collect()
+    }
+
+    /// Takes in what was heard of one recipient.
+    fn take_in(&mut self, record: &Record, route: &Route, heard: &RecipientOutcome, now: Timestamp) {
         let RecipientOutcome { index, class } = heard;
         let reply = class.reply.clone();
         let (state, kind) = match class.verdict {
@@ -200,9 +254,9 @@ impl Decision {
             Verdict::Failed => (RecipientState::Failed { reply }, EventKind::Bounced),
         };
         if class.verdict == Verdict::Failed {
-            self.failures.push(Told::heard_now(heard));
+            self.failures.push(report_of(heard, route, now));
         }
-        let mut event = recipient_event(kind, record, route, *index, now);
+        let mut event = Event::of_recipient(kind, record, *index, Some(&route.id), now);
         event.reply = Some(class.reply.clone());
         event.scope = (class.verdict != Verdict::Delivered).then(|| class.scope.as_str());
         event.detail = class.advice.clone().or_else(|| {
@@ -214,12 +268,13 @@ impl Decision {
         self.events.push(event);
     }
 
-    fn expire(&mut self, record: &Record, route: &RouteId, now: Timestamp) {
+    /// Gives up every recipient that still waits, for the record's age.
+    fn expire(&mut self, record: &Record, route: &Route, now: Timestamp) {
         let given_up: Vec<usize> =
             record.waiting().map(|(index, _)| index).filter(|index| self.leaves_waiting(*index)).collect();
         for index in given_up {
             let result = self.settlement.results.iter().position(|(i, _)| *i == index);
-            let heard_now = result.is_some();
+            let attempt = result.map(|_| attempt(route, now));
             let last = match result.map(|at| self.settlement.results.remove(at).1) {
                 Some(RecipientState::Waiting { last_reply }) => last_reply,
                 _ => match &record.recipients[index] {
@@ -228,11 +283,11 @@ impl Decision {
                 },
             };
             let reply = last.unwrap_or_else(|| "the route carried no mail in all this time".into());
-            let mut event = recipient_event(EventKind::Expired, record, route, index, now);
+            let mut event = Event::of_recipient(EventKind::Expired, record, index, Some(&route.id), now);
             event.reply = Some(reply.clone());
             self.events.push(event);
             self.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
-            self.failures.push(Told { index, reply, heard_now, advice: None, expired: true });
+            self.failures.push(Report { index, reply, advice: None, attempt, expired: true });
         }
     }
 
@@ -242,52 +297,24 @@ impl Decision {
     }
 }
 
-/// The recipients that a delay notice is about: those still owed an attempt, with the last reply heard.
-pub fn still_waiting(record: &Record, decision: &Decision) -> Vec<Told> {
-    let report = |(index, _): (usize, &Recipient)| {
-        let results = &decision.settlement.results;
-        let result = results.iter().find(|(i, _)| *i == index).map(|(_, state)| state);
-        let (state, heard_now) = (result.unwrap_or(&record.recipients[index]), result.is_some());
-        let RecipientState::Waiting { last_reply } = state else { return None };
-        let reply = last_reply.clone().unwrap_or_else(|| "not tried yet".into());
-        Some(Told { index, reply, heard_now, advice: None, expired: false })
-    };
-    record.waiting().filter_map(report).collect()
+/// What the sender is told of a recipient that this attempt was about.
+fn report_of(heard: &RecipientOutcome, route: &Route, now: Timestamp) -> Report {
+    let (reply, advice) = (heard.class.reply.clone(), heard.class.advice.clone());
+    Report { index: heard.index, reply, advice, attempt: Some(attempt(route, now)), expired: false }
 }
 
-impl Told {
-    fn heard_now(heard: &RecipientOutcome) -> Self {
-        let (index, reply, advice) = (heard.index, heard.class.reply.clone(), heard.class.advice.clone());
-        Told { index, reply, heard_now: true, advice, expired: false }
-    }
-}
-
-/// An event about one recipient of a record.
-pub fn recipient_event(kind: EventKind, record: &Record, route: &RouteId, index: usize, now: Timestamp) -> Event {
-    Event {
-        recipient: record.envelope.recipients.get(index).map(|r| r.address.to_string()),
-        route: Some(route.to_string()),
-        ..record_event(kind, record, now)
-    }
-}
-
-/// An event about a whole record.
-pub fn record_event(kind: EventKind, record: &Record, now: Timestamp) -> Event {
-    Event {
-        id: Some(record.id.to_string()),
-        message_id: Some(record.message_id.clone()),
-        customer: Some(record.lane.customer.to_string()),
-        kind: (record.lane.kind == MailKind::Bounce).then_some(events::NOTIFICATION),
-        ..Event::new(kind, now)
-    }
+/// The attempt that ends now, as a notification names it.
+fn attempt(route: &Route, now: Timestamp) -> Attempt {
+    Attempt { at: now, server: route.host.clone() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BodyKind, CustomerId, Envelope, Lane, Notify, QueueId, Urgency};
+    use crate::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Urgency};
     use crate::smtp::{Domain, Mailbox, ReversePath};
     use crate::spool::at_once;
+    use crate::test_customers;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -325,6 +352,10 @@ mod tests {
         }
     }
 
+    fn route(id: &str) -> Route {
+        test_customers::route(id, "mail.example.com")
+    }
+
     fn heard(index: usize, verdict: Verdict, scope: Scope, reply: &str) -> RecipientOutcome {
         Class::new(verdict, scope, reply).of(index)
     }
@@ -335,8 +366,8 @@ mod tests {
 
     fn after(age: Duration, record: &Record, recipients: Vec<RecipientOutcome>) -> Decision {
         let outcome = Outcome { recipients, ..Outcome::default() };
-        let route = RouteId::new("mailjet.starter");
-        decide(record, &route, &outcome, &Patience::default(), at(age, Duration::ZERO), 0.5)
+        let route = route("mailjet.starter");
+        after_attempt(record, &route, &outcome, &Patience::default(), at(age, Duration::ZERO), 0.5)
     }
 
     fn kinds(decision: &Decision) -> Vec<EventKind> {
@@ -358,7 +389,7 @@ mod tests {
         assert_eq!(decision.failures.iter().map(|f| f.index).collect::<Vec<_>>(), [1]);
         assert!(decision.settlement.counts);
         assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(61));
-        assert!(!decision.delayed);
+        assert!(decision.delayed.is_none());
     }
 
     #[test]
@@ -370,10 +401,10 @@ mod tests {
         let delivered = |i| heard(i, Verdict::Delivered, Scope::Recipient, "250 ok");
         let mut outcome = Outcome { recipients: vec![delivered(0), delivered(1), delivered(2)], ..Outcome::default() };
         let decided = |outcome: &Outcome| {
-            decide(&record, &RouteId::new("r"), outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5)
+            after_attempt(&record, &route("r"), outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5)
                 .relayed
         };
-        let told = |index| Told::heard_now(&delivered(index));
+        let told = |index| report_of(&delivered(index), &route("r"), arrived());
         assert_eq!(decided(&outcome), [told(0), told(1)]);
         // Each transaction of an attempt has its own server.
         outcome.reported = vec![0];
@@ -396,9 +427,9 @@ mod tests {
         let reason = refused.class.reply.clone();
         let trouble = Some(Trouble::Doubt { reason, at_least: None, advice: None });
         let outcome = Outcome { recipients: vec![refused], trouble, ..Outcome::default() };
-        let route = RouteId::new("own-server.a");
+        let route = route("own-server.a");
         let decision =
-            decide(&record(), &route, &outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5);
+            after_attempt(&record(), &route, &outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5);
         assert!(decision.settlement.counts);
         assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(60));
     }
@@ -447,7 +478,7 @@ mod tests {
         );
         assert_eq!(decision.failures.iter().map(|f| (f.index, f.expired)).collect::<Vec<_>>(), [(0, true), (2, true)]);
         assert_eq!(decision.failures[0].reply, "451 try later");
-        let heard_now: Vec<bool> = decision.failures.iter().map(|f| f.heard_now).collect();
+        let heard_now: Vec<bool> = decision.failures.iter().map(|f| f.attempt.is_some()).collect();
         assert_eq!(heard_now, [true, false], "the other one was not reached");
         assert_eq!(decision.settlement.results.len(), 3);
         assert!(decision.settlement.results.iter().all(|(_, state)| !state.is_waiting()));
@@ -462,8 +493,8 @@ mod tests {
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
         let outcome =
             Outcome { recipients: vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")], ..Outcome::default() };
-        let route = RouteId::new("r");
-        let decision = decide(&record, &route, &outcome, &Patience::default(), at(8 * DAY + DAY / 2, DAY), 0.5);
+        let route = route("r");
+        let decision = after_attempt(&record, &route, &outcome, &Patience::default(), at(8 * DAY + DAY / 2, DAY), 0.5);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
     }
 
@@ -472,25 +503,25 @@ mod tests {
         let refused = heard(0, Verdict::Deferred, Scope::Recipient, "451");
         let outcome = Outcome { recipients: vec![refused], ..Outcome::default() };
         let leapt = Moment { clock_trusted: false, ..at(30 * DAY, Duration::ZERO) };
-        let decision = decide(&record(), &RouteId::new("r"), &outcome, &Patience::default(), leapt, 0.5);
+        let decision = after_attempt(&record(), &route("r"), &outcome, &Patience::default(), leapt, 0.5);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
         assert_eq!(decision.settlement.due, leapt.now + Duration::from_secs(60), "and not at once again");
         let why = "route r is suspended: 535";
-        assert!(overdue(&record(), &RouteId::new("r"), why, &Patience::default(), leapt).is_none());
+        assert!(while_waiting(&record(), &route("r"), why, &Patience::default(), leapt).is_none());
     }
 
     #[test]
     fn a_message_whose_bytes_cannot_be_read_is_held_and_never_expires() {
         let outcome = Outcome { hold: Some("checksum".into()), ..Outcome::default() };
-        let route = RouteId::new("r");
-        let decision = decide(&record(), &route, &outcome, &Patience::default(), at(9 * DAY, DAY), 0.5);
+        let route = route("r");
+        let decision = after_attempt(&record(), &route, &outcome, &Patience::default(), at(9 * DAY, DAY), 0.5);
         assert_eq!(kinds(&decision), [EventKind::Held]);
         assert_eq!(decision.settlement.hold.as_deref(), Some("checksum"));
     }
 
     fn behind_trouble(age: Duration, record: &Record, own_waiting: Duration) -> Option<Decision> {
         let why = "route r is suspended: 535";
-        overdue(record, &RouteId::new("r"), why, &Patience::default(), at(age, own_waiting))
+        while_waiting(record, &route("r"), why, &Patience::default(), at(age, own_waiting))
     }
 
     #[test]
@@ -500,7 +531,7 @@ mod tests {
         let decision = behind_trouble(DAY / 6, &record(), Duration::ZERO).unwrap();
         assert_eq!(kinds(&decision), [EventKind::Delayed; 3]);
         assert!(decision.events[0].detail.as_ref().unwrap().contains("suspended: 535"));
-        assert!(decision.delayed && decision.settlement.delay_notified && !decision.settlement.counts);
+        assert!(decision.delayed.is_some() && decision.settlement.delay_notified && !decision.settlement.counts);
         assert_eq!(
             (decision.settlement.due, decision.settlement.results.len()),
             (record().due, 0),
@@ -511,7 +542,7 @@ mod tests {
         let decision = behind_trouble(5 * DAY, &told, Duration::ZERO).unwrap();
         assert_eq!(kinds(&decision), [EventKind::Expired; 3]);
         assert_eq!(decision.failures.len(), 3);
-        assert!(decision.failures.iter().all(|f| !f.heard_now), "no attempt was made");
+        assert!(decision.failures.iter().all(|f| f.attempt.is_none()), "no attempt was made");
     }
 
     #[test]
@@ -544,13 +575,13 @@ mod tests {
     fn a_delay_notice_is_owed_once() {
         let deferred = || vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")];
         let decision = after(DAY / 6, &record(), deferred());
-        assert!(decision.delayed && decision.settlement.delay_notified);
+        assert!(decision.delayed.is_some() && decision.settlement.delay_notified);
         let told = [EventKind::Deferred, EventKind::Delayed, EventKind::Delayed, EventKind::Delayed];
         assert_eq!(kinds(&decision), told, "each that waits");
         let mut told = record();
         told.delay_notified = true;
-        assert!(!after(DAY / 6, &told, deferred()).delayed);
+        assert!(after(DAY / 6, &told, deferred()).delayed.is_none());
         let all_done = (0..3).map(|i| heard(i, Verdict::Delivered, Scope::Recipient, "250")).collect();
-        assert!(!after(DAY / 6, &record(), all_done).delayed);
+        assert!(after(DAY / 6, &record(), all_done).delayed.is_none());
     }
 }

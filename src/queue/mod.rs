@@ -1,17 +1,17 @@
-//! The queue: decides what is tried when, over which route, and what becomes of the result. It alone applies outcomes.
+//! The queue: decides what is tried when, over which route, and what becomes of the result.
 //!
-//! The spool holds records and their due times; the queue looks at it whenever it is woken, puts lanes with due mail in
-//! line ([`schedule::lanes`]), starts as many workers as the routes bear ([`schedule::routes`], [`schedule::throttle`]), and each worker takes a turn:
-//! claim, one attempt, decide ([`decide`]), settle. A wake-up is a hint; the due time on disk is the truth.
+//! The spool holds records and their due times. The queue looks at it whenever it is woken, puts lanes with due mail in line
+//! ([`schedule`]) and starts as many workers as the routes bear. Each [`worker`] takes turns: claim, one attempt, [`decide`],
+//! [`apply`]. A wake-up is a hint; the due time on disk is the truth.
 //!
-//! Mail behind a route in trouble gets no turn: a sweep tells its senders that it is late and gives it up in time. What a restart
-//! must not forget of a route stands in two small files: its counters and troubles ([`schedule::throttle_state`]), and whether it is suspended
-//! ([`schedule::suspensions`]).
+//! Mail behind a route in trouble gets no turn. Queue [`ageing`] tells its senders that it is late, and gives it up in time.
+//! Operators' decisions are applied in the same place as everybody else's ([`Outcomes`]).
 //!
-//! If results cannot be recorded, delivery stops and tries again later: sending on would only make duplicates. So it does where
-//! no mail can be read for want of open files or memory.
+//! If results cannot be recorded, delivery stops and tries again later, because sending on would only make duplicates. It does so
+//! too where mail cannot be read for want of open files or memory.
 
 mod ageing;
+mod apply;
 mod clock;
 pub(crate) mod decide;
 mod holds;
@@ -33,20 +33,20 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bounce::Postmaster;
 use crate::customers::{Directory, Standings, Via};
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events, Subject};
-use crate::message::{CustomerId, Lane};
+use crate::message::{CustomerId, Lane, MailKind};
 use crate::queue::clock::Leap;
-use crate::queue::holds::Holds;
+use crate::queue::decide::Decision;
 use crate::queue::schedule::routes::Routes;
 use crate::queue::schedule::suspensions::Store;
 use crate::queue::schedule::throttle_state::Ledger;
 use crate::route::{Cause, Route, RouteControl, RouteId, RouteState, RouteStatus, Switched};
-use crate::spool::{self, Spool};
+use crate::spool::{self, Lease, Settled, Spool};
 use crate::time::Timestamp;
 
+pub use apply::Outcomes;
 pub use decide::Patience;
 pub use retry::Schedule;
 pub use way_out::way_out;
@@ -95,8 +95,10 @@ pub struct Parts {
     pub standings: Standings,
     /// Hears of everything.
     pub events: Events,
-    /// Tells senders by mail.
-    pub postmaster: Postmaster,
+    /// Applies what is decided.
+    pub outcomes: Outcomes,
+    /// The route that bounces have of their own.
+    pub bounces: Option<Arc<Route>>,
 }
 
 /// What the queue counts.
@@ -144,10 +146,8 @@ struct Inner {
     parts: Parts,
     routes: Mutex<Routes>,
     wake: Notify,
-    counters: Counters,
     suspensions: Store,
     leap: Mutex<Leap>,
-    holds: Mutex<Holds>,
     /// How long nothing is sent, where delivery has stopped.
     halted_until: ArcSwapOption<Instant>,
     started: Instant,
@@ -189,10 +189,8 @@ impl Queue {
             parts,
             routes: Mutex::new(routes),
             wake: Notify::new(),
-            counters: Counters::default(),
             suspensions,
             leap: Mutex::new(Leap::new(Timestamp::now())),
-            holds: Mutex::default(),
             halted_until: ArcSwapOption::empty(),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -206,7 +204,7 @@ impl Queue {
 
     /// What is counted.
     pub fn counters(&self) -> &Counters {
-        &self.0.counters
+        self.0.parts.outcomes.counters()
     }
 
     /// Says which routes a former process left suspended: the alert of then is not in this process's memory.
@@ -235,7 +233,7 @@ impl Queue {
             Via::Mailjet { .. } => None,
         });
         let tiers = directory.tiers().values().map(|tier| Arc::clone(&tier.route));
-        let bounces = self.0.parts.postmaster.settings.route.clone();
+        let bounces = self.0.parts.bounces.clone();
         let all: Vec<Arc<Route>> = own.chain(tiers).chain(bounces).collect();
         self.0.parts.delivery.retain(&all);
         let lifted = self.0.routes().reload(all.into_iter(), Timestamp::now());
@@ -298,7 +296,7 @@ impl Inner {
 
     /// The way out of a lane, or why there is none.
     fn way_out(&self, directory: &Directory, lane: &Lane) -> Result<Arc<Route>, String> {
-        way_out(directory, &self.parts.standings, self.parts.postmaster.settings.route.as_ref(), lane)
+        way_out(directory, &self.parts.standings, self.parts.bounces.as_ref(), lane)
     }
 
     /// Writes down which routes are suspended, if that changed.
@@ -323,28 +321,24 @@ impl Inner {
         self.alert(None, Some(route), Some(Subject::Route(route.to_string())), detail);
     }
 
-    /// Messages of a customer are held.
-    fn alert_held(&self, customer: &CustomerId, detail: String) {
-        self.alert(Some(customer), None, Some(Subject::Held(customer.to_string())), detail);
-    }
-
-    fn holds(&self) -> MutexGuard<'_, Holds> {
-        self.holds.lock().expect("no panic while the holds are locked")
-    }
-
-    /// Tells of a message that is held; of many with one reason, of the first.
-    fn tell_of_hold(&self, customer: &CustomerId, id: &str, why: &str) {
-        if self.holds().is_news(customer, why, self.started.elapsed()) {
-            self.alert_held(customer, format!("message {id} is held: {why}"));
+    /// Applies a decision, and stops delivery for a while where its result cannot be recorded.
+    async fn apply(&self, lease: Lease, mut decision: Decision) {
+        // A delay notice behind the trouble that it tells of comes too late for anybody, and a million of them would double the
+        // queue: there the event has to do.
+        if decision.delayed.is_some() && !self.bounces_leave(&lease.record.lane) {
+            decision.delayed = None;
+        }
+        match self.parts.outcomes.apply(lease, decision).await {
+            Ok(Settled::Soon) => {}
+            Ok(Settled::InTrouble(why)) | Err(why) => self.halt(&why),
         }
     }
 
-    /// Tells how many more there were.
-    fn tell_of_more_holds(&self) {
-        let over = self.holds().over(self.started.elapsed());
-        for holds::More { customer, reason, count } in over {
-            self.alert_held(&customer, format!("{count} more messages were held within an hour: {reason}"));
-        }
+    /// Whether a notification about mail of a lane would leave now.
+    fn bounces_leave(&self, lane: &Lane) -> bool {
+        let lane = Lane { kind: MailKind::Bounce, ..lane.clone() };
+        let way_out = self.way_out(&self.parts.directory.load(), &lane);
+        way_out.is_ok_and(|route| self.routes().trouble(&route.id, Timestamp::now()).is_none())
     }
 
     /// Whether mail may be told late or given up for its age: not while the clock has just leapt ahead. Says so when it does.
@@ -367,7 +361,7 @@ impl Inner {
     fn halt(&self, why: &spool::Error) {
         let now = Instant::now();
         let before = self.halted_until.swap(Some(Arc::new(now + HALT)));
-        self.counters.halts.inc();
+        self.parts.outcomes.counters().halts.inc();
         // Every worker comes here at once, and again at every end of the pause while the trouble lasts: one alert.
         if before.is_some_and(|until| *until + HALT > now) {
             return;

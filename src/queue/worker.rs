@@ -3,16 +3,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::bounce::{Action, Attempt, Content, Report};
 use crate::customers::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::dkim;
-use crate::events::EventKind;
 use crate::message::{Lane, MailKind, QueueId};
 use crate::queue::Inner;
-use crate::queue::decide::{self, Decision, Moment, Told};
+use crate::queue::decide::{self, Moment};
 use crate::route::{Route, RouteKind};
-use crate::spool::{Lease, Record, Settled};
+use crate::spool::{Lease, Record};
 use crate::time::Timestamp;
 
 /// How often one attempt goes on without the recipient at which the server closed the connection.
@@ -156,7 +154,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         }
         tried = true;
         groups.push_front(group.split_off(taken));
-        inner.counters.attempts.inc();
+        inner.parts.outcomes.counters().attempts.inc();
         let transaction = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &group, &extra_header);
         let Some(mut part) = inner.cut.run_until_cancelled(transaction).await else {
             // Nobody knows what became of this one. What earlier ones brought is recorded.
@@ -183,9 +181,9 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     }
     let now = Timestamp::now();
     let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
-    let mut decision = decide::decide(&lease.record, &route.id, &outcome, patience, moment, rand::random());
+    let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, rand::random());
     decision.announce_next_attempt(|| inner.routes().carries_from(&route.id, now));
-    apply(inner, route, lease, decision).await;
+    inner.apply(lease, decision).await;
 }
 
 /// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. A clock that has
@@ -232,86 +230,6 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
         }
         _ => {}
     }
-}
-
-/// Records a decision about mail for `route` and tells of it. A notification is durable before the failure it reports is recorded: a
-/// crash in between sends it twice, never not at all.
-pub(super) async fn apply(inner: &Arc<Inner>, route: &Route, lease: Lease, decision: Decision) {
-    if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed {
-        notify(inner, route, &lease, &decision).await;
-    }
-    let customer = lease.record.lane.customer.clone();
-    let settled = match inner.parts.spool.settle(lease, decision.settlement).await {
-        Ok(settled) => settled,
-        Err(why) => return inner.halt(&why),
-    };
-    for event in decision.events {
-        let counters = &inner.counters;
-        match event.event {
-            EventKind::Delivered => counters.delivered.inc(),
-            EventKind::Deferred => counters.deferred.inc(),
-            EventKind::Bounced => counters.bounced.inc(),
-            EventKind::Expired => counters.expired.inc(),
-            _ => 0,
-        };
-        if event.event == EventKind::Held {
-            let (id, why) = (event.id.as_deref().unwrap_or_default(), event.detail.as_deref().unwrap_or_default());
-            inner.tell_of_hold(&customer, id, why);
-        }
-        inner.parts.events.emit(event);
-    }
-    if let Settled::InTrouble(why) = settled {
-        inner.halt(&why);
-    }
-}
-
-/// Tells the sender by mail, where the customer wants that. What cannot be told is in the events all the same.
-async fn notify(inner: &Arc<Inner>, route: &Route, lease: &Lease, decision: &Decision) {
-    let record = &lease.record;
-    let wanted = inner.parts.directory.load().get(&record.lane.customer).is_some_and(|customer| customer.bounce_mail);
-    if !wanted || record.lane.kind == MailKind::Bounce {
-        return;
-    }
-    let Ok(content) = Content::read(&lease.bytes).await else { return };
-    let original = content.original();
-    let now = Timestamp::now();
-    let until = decide::expires_at(record, &inner.settings.patience.retry);
-    let delayed = if decision.delayed && bounces_leave(inner, &record.lane, now) {
-        decide::still_waiting(record, decision)
-    } else {
-        Vec::new()
-    };
-    let report = |told: &Told| Report {
-        index: told.index,
-        reply: told.reply.clone(),
-        advice: told.advice.clone(),
-        attempt: told.heard_now.then(|| Attempt { at: now, server: route.host.clone() }),
-        expired: told.expired,
-    };
-    let notices = [
-        (Action::Failed, &decision.failures),
-        (Action::Delayed { until }, &delayed),
-        (Action::Relayed, &decision.relayed),
-    ];
-    for (action, told) in notices {
-        if told.is_empty() {
-            continue;
-        }
-        let reports: Vec<Report> = told.iter().map(report).collect();
-        let told = inner.parts.postmaster.notify(record, original, action, &reports, now).await;
-        if let Err(why) = told {
-            let detail = format!("the sender of {} is not told: {why}", record.id);
-            inner.alert(Some(&record.lane.customer), None, None, detail);
-        }
-    }
-}
-
-/// Whether a notification would leave now. A delay notice behind the trouble that it tells of comes too late for anybody, and a
-/// million of them would double the queue: there the event has to do.
-fn bounces_leave(inner: &Arc<Inner>, lane: &Lane, now: Timestamp) -> bool {
-    let lane = Lane { kind: MailKind::Bounce, ..lane.clone() };
-    let way_out = inner.way_out(&inner.parts.directory.load(), &lane);
-    way_out.is_ok_and(|route| inner.routes().trouble(&route.id, now).is_none())
 }
 
 /// What Mailjet is told about tracking, unsigned, where the customer's file says so.

@@ -24,7 +24,7 @@ use crate::customers::{Directory, SigningDomain, Standings};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};
 use crate::onboarding::{Checker, Monitor};
-use crate::queue::{self, Queue};
+use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::smtp::Domain;
 use crate::spool::{self, Embedded, Notice, Spool};
@@ -122,6 +122,7 @@ impl Relay {
             resolver: Some(Arc::clone(&resolver)),
             ..delivery::Settings::new(settings.hostname.as_str(), settings.egress)
         })?);
+        let bounces = settings.bounce.route.clone();
         let postmaster = Postmaster {
             settings: Arc::new(settings.bounce),
             directory: Arc::clone(&directory),
@@ -129,6 +130,7 @@ impl Relay {
             workers: workers.clone(),
             spool: Arc::clone(&spool),
         };
+        let outcomes = Outcomes::new(Arc::clone(&spool), postmaster, events.clone());
         let first_retry = settings.queue.patience.retry.first;
         let parts = queue::Parts {
             spool: Arc::clone(&spool),
@@ -136,7 +138,8 @@ impl Relay {
             directory: Arc::clone(&directory),
             standings: standings.clone(),
             events: events.clone(),
-            postmaster: postmaster.clone(),
+            outcomes: outcomes.clone(),
+            bounces: bounces.clone(),
         };
         let waiting = Queue::open(settings.queue, parts).map_err(|source| StartError::State {
             what: "cannot read what the queue keeps in",
@@ -168,7 +171,8 @@ impl Relay {
             directory: Arc::clone(&directory),
             standings: standings.clone(),
             events: events.clone(),
-            postmaster,
+            outcomes,
+            bounces,
         };
         background.spawn(control::serve(socket, operated, stopping.clone()));
 

@@ -231,6 +231,7 @@ async fn bounce_tells_the_sender_by_signed_mail_where_the_route_takes_the_null_s
     let all = Selection { all: true, ..Selection::default() };
     let done = call(&fixture, Command::Bounce { which: all, reason: "closed".into() }).await.unwrap().1;
     assert_eq!((done.count, done.busy), (2, 0));
+    assert_eq!(fixture.outcomes.counters().bounced.get(), 2, "counted as any other bounce");
     let left = fixture.records().await;
     assert_eq!(left.len(), 1, "Mailjet takes no null sender: that bounce stays an event");
     let notice = &left[0];

@@ -12,6 +12,7 @@ use postbud::customers::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
 use postbud::message::QueueId;
+use postbud::queue::Outcomes;
 use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
 };
@@ -30,6 +31,7 @@ pub struct Fixture {
     pub spool: Arc<Embedded>,
     pub routes: Arc<Routes>,
     pub events: Events,
+    pub outcomes: Outcomes,
     pub counters: Arc<spool::Counters>,
     running: events::Running,
     stopping: CancellationToken,
@@ -128,24 +130,27 @@ impl Fixture {
         let directory = Arc::new(ArcSwap::from_pointee(directory()));
         let standings = Standings::default();
         let as_port: Arc<dyn Spool> = spool.clone();
+        let postmaster = Postmaster {
+            settings: Arc::new(bounce::Settings::default()),
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            workers: Workers::start(1, 4).unwrap(),
+            spool: Arc::clone(&as_port),
+        };
+        let outcomes = Outcomes::new(as_port.clone(), postmaster, events.clone());
         let relay = Relay {
             spool: Arc::clone(&as_port),
             routes: routes.clone(),
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            directory,
+            standings,
             events: events.clone(),
-            postmaster: Postmaster {
-                settings: Arc::new(bounce::Settings::default()),
-                directory,
-                standings,
-                workers: Workers::start(1, 4).unwrap(),
-                spool: as_port,
-            },
+            outcomes: outcomes.clone(),
+            bounces: None,
         };
         let stopping = CancellationToken::new();
         let listener = control::bind(dir.path()).unwrap();
         let server = tokio::spawn(control::serve(listener, relay, stopping.clone()));
-        Fixture { dir, spool, routes, events, counters, running, stopping, server }
+        Fixture { dir, spool, routes, events, outcomes, counters, running, stopping, server }
     }
 
     pub fn state_dir(&self) -> &Path {

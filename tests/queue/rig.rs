@@ -13,7 +13,7 @@ use postbud::delivery::{self, Delivery, Egress};
 use postbud::dkim::Workers;
 use postbud::events::{self, Events};
 use postbud::message::{Lane, QueueId};
-use postbud::queue::{self, Patience, Queue, Schedule};
+use postbud::queue::{self, Outcomes, Patience, Queue, Schedule};
 use postbud::route::{Caps, Login, LoginSecret, Route, TlsMode, TlsPolicy};
 use postbud::smtp::Domain;
 use postbud::spool::{self, Embedded, Filter, Record, Spool};
@@ -136,19 +136,21 @@ impl Deliver for Arc<Embedded> {
         let standings = Standings::default();
         let workers = Workers::start(1, 4).unwrap();
         let spool: Arc<dyn Spool> = self.clone();
+        let postmaster = Postmaster {
+            settings: Arc::new(bounce::Settings { route: bounces.clone(), ..bounce::Settings::default() }),
+            directory: Arc::clone(&directory),
+            standings: standings.clone(),
+            workers: workers.clone(),
+            spool: Arc::clone(&spool),
+        };
         let parts = queue::Parts {
             spool: Arc::clone(&spool),
             delivery,
             directory: Arc::clone(&directory),
             standings: standings.clone(),
             events: events.clone(),
-            postmaster: Postmaster {
-                settings: Arc::new(bounce::Settings { route: bounces, ..bounce::Settings::default() }),
-                directory: Arc::clone(&directory),
-                standings: standings.clone(),
-                workers: workers.clone(),
-                spool,
-            },
+            outcomes: Outcomes::new(spool, postmaster, events),
+            bounces,
         };
         let settings = queue::Settings {
             patience,
