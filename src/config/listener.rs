@@ -94,10 +94,49 @@ fn listener(table: &Table<'_>) -> Option<ListenerSettings> {
     if auth == ListenerAuth::Off && table.has("allow_plaintext_auth") {
         table.mistake("allow_plaintext_auth", "has no use with auth = \"off\"");
     }
-    if auth == ListenerAuth::Off && allow_from.iter().any(|network| network.prefix_len() == 0) {
-        table.mistake("allow_from", "opens an unauthenticated relay to everyone; name your own networks");
+    if auth == ListenerAuth::Off && is_too_wide(&allow_from) {
+        let what = "opens an unauthenticated relay to everyone: together these networks hold more than 1,048,576 public IPv4 \
+                    addresses (a /12), or more than a /32 of public IPv6; name your own networks";
+        table.mistake("allow_from", what);
     }
     Some(ListenerSettings { address: address?, tls: tls?, auth, allow_plaintext_auth, allow_from })
+}
+
+/// Public IPv4 addresses that may send without a login: no site has more of its own.
+const MANY_IPV4: u128 = 1 << 20;
+/// The same for IPv6: what a whole provider is given.
+const MANY_IPV6: u128 = 1 << 96;
+
+/// Networks that are not routed over the internet (RFC 1918, 6598, 1122, 3927; 4193, 4291). None lies in another.
+const INSIDE: [&str; 9] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+    "::1/128",
+];
+
+/// Whether these networks together are an open relay: judged one by one, the two halves of the internet would be none.
+fn is_too_wide(networks: &[IpNet]) -> bool {
+    let inside = INSIDE.map(|text| text.parse::<IpNet>().expect("a network"));
+    // All of IPv6 has one address more than can be counted.
+    let size = |network: &IpNet| {
+        let bits = network.max_prefix_len() - network.prefix_len();
+        1_u128.checked_shl(bits.into()).unwrap_or(u128::MAX)
+    };
+    let (mut v4, mut v6) = (0_u128, 0_u128);
+    for network in IpNet::aggregate(&networks.to_vec()) {
+        // Of two networks that overlap, one lies in the other: what they share is the smaller one.
+        let shared = inside.iter().filter(|inside| inside.contains(&network) || network.contains(*inside));
+        let public = size(&network) - shared.map(|inside| size(inside).min(size(&network))).sum::<u128>();
+        let all = if network.addr().is_ipv4() { &mut v4 } else { &mut v6 };
+        *all = all.saturating_add(public);
+    }
+    v4 > MANY_IPV4 || v6 > MANY_IPV6
 }
 
 fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
@@ -224,6 +263,40 @@ mod tests {
             let [one, other] = [one, other].map(|text| text.parse().unwrap());
             assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn networks_are_judged_together() {
+        for (networks, expected) in [
+            (vec!["0.0.0.0/0"], true),
+            (vec!["::/0"], true),
+            (vec!["0.0.0.0/1", "128.0.0.0/1"], true),
+            (vec!["0.0.0.0/1"], true),
+            (vec!["::/1", "8000::/1"], true),
+            (vec!["2000::/3"], true),
+            (vec!["1.0.0.0/8"], true),
+            (vec!["8.0.0.0/7", "1.2.3.4/32"], true),
+            // A whole list of large pieces, overlapping and out of order.
+            (vec!["9.64.0.0/13", "9.64.0.0/12", "9.72.0.0/13", "9.80.0.0/32"], true),
+            (vec!["2a00::/32", "2a01::/128"], true),
+            (vec!["2a00::/33", "2a00:0:8000::/33", "2a01::/33"], true),
+            (vec!["192.0.0.0/4"], true),
+            (vec!["128.0.0.0/1", "10.0.0.0/8"], true),
+            (vec!["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10", "fc00::/7"], false),
+            (vec!["10.0.0.0/7"], true),
+            (vec!["192.168.0.0/16", "203.0.113.0/24", "2001:db8::/32"], false),
+            (vec!["9.64.0.0/12"], false),
+            (vec!["9.64.0.0/13", "9.64.0.0/12", "9.72.0.0/13"], false),
+            (vec!["2a00::/32"], false),
+            (vec!["::1/128", "127.0.0.1/32"], false),
+            (vec![], false),
+        ] {
+            let parsed: Vec<IpNet> = networks.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(is_too_wide(&parsed), expected, "{networks:?}");
+        }
+        let thousands: Vec<IpNet> =
+            (0..=4096).map(|n| format!("20.{}.{}.0/24", n / 256, n % 256).parse().unwrap()).collect();
+        assert!(is_too_wide(&thousands) && !is_too_wide(&thousands[1..]));
     }
 
     #[test]
