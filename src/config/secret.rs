@@ -1,4 +1,5 @@
-//! Secrets: from a file or the environment. A password that stands in the configuration itself is a mistake.
+//! Secrets: from a file or the environment. A password that stands in the configuration itself is a mistake, and no mistake's text
+//! shows it: where the name of a file or variable should stand and names none, it may be the secret that stands there.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,15 @@ pub(super) fn is_given(table: &Table<'_>, source: Source) -> bool {
 }
 
 fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) -> Option<Zeroizing<String>> {
+    // Where the folder may not be looked into, what stands here is a path.
+    if let Err(error) = std::fs::metadata(path)
+        && error.kind() != std::io::ErrorKind::PermissionDenied
+    {
+        let what =
+            format!("cannot be read: {error}: write the path of the file that holds it; {}", unshown(table, key));
+        table.mistake(key, what);
+        return None;
+    }
     let bytes = read(table, key, path)?;
     if secret {
         warn_if_readable_by_others(table, key, path);
@@ -85,10 +95,20 @@ fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<
             None
         }
         Err(_) => {
-            table.mistake(key, format!("there is no environment variable {name}; set it where postbud is started"));
+            let what = format!(
+                "there is no environment variable of this name: set it where postbud is started; {}",
+                unshown(table, key)
+            );
+            table.mistake(key, what);
             None
         }
     }
+}
+
+/// A value that names nothing, in the text of a mistake.
+fn unshown(table: &Table<'_>, key: &'static str) -> String {
+    let len = table.get::<String>(key).map_or(0, |text| text.chars().count());
+    format!("the {len} characters that stand here are not shown, for they may be the secret itself")
 }
 
 /// A file's octets, at most 1 MiB of them.

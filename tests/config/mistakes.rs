@@ -70,3 +70,30 @@ fn no_secret_is_ever_said() {
         assert!(!String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).contains(canary));
     }
 }
+
+#[test]
+fn a_secret_in_place_of_the_name_of_a_file_or_variable_is_not_said() {
+    for canary in
+        ["CANARY-7f3a", "CANARY_7F3A", "canary7f3a/../x", "./7f3a.password", "Canary 7f3a = x", "c\u{e5}nary7f3a"]
+    {
+        for kind in ["file", "env"] {
+            let scratch = Scratch::new();
+            let places = [
+                ("config/customers/egen-server.toml", "password_file = \"../secrets/egenserver.password\"", "password"),
+                ("config/postbud.toml", "password_hash_file = \"secrets/webcrm.hash\"", "password_hash"),
+                ("config/postbud.toml", "password_file = \"secrets/mailjet-starter.secret\"", "password"),
+                ("config/postbud.toml", "username_file = \"secrets/mailjet-trusted.key\"", "username"),
+            ];
+            for (file, line, key) in places {
+                let text = fs::read_to_string(scratch.path(file)).expect("the example");
+                assert!(text.contains(line), "{line} in {file}");
+                scratch.write(file, &text.replace(line, &format!("{key}_{kind} = \"{canary}\"")));
+            }
+            let checked = scratch.postbud(&["check", "--json", "--config", "config/postbud.toml"]);
+            let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+            assert!(!said.to_lowercase().contains("7f3a"), "{said}");
+            let told = format!("the {} characters that stand here are not shown", canary.chars().count());
+            assert_eq!(said.matches(&told).count(), places.len(), "{said}");
+        }
+    }
+}
