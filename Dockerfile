@@ -17,7 +17,8 @@ RUN cargo build --release --locked --bin postbud
 FROM debian:bookworm-slim
 # ca-certificates: customers' servers are checked against the system's roots. curl: the health check.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 8025 --user-group --home-dir /var/lib/postbud --create-home --shell /usr/sbin/nologin postbud
+    && useradd --system --uid 8025 --user-group --home-dir /var/lib/postbud --create-home --shell /usr/sbin/nologin postbud \
+    && chmod 700 /var/lib/postbud
 COPY --from=build /src/target/release/postbud /usr/local/bin/postbud
 USER postbud
 VOLUME /var/lib/postbud

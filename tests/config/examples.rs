@@ -83,6 +83,12 @@ fn systemd_takes_the_unit_and_leaves_the_relay_time_to_stop() {
     let unit = fs::read_to_string(project().join("config/postbud.service")).expect("the unit");
     let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
     assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
+    for (key, expected) in
+        [("PrivateUsers", "yes"), ("RemoveIPC", "yes"), ("StateDirectoryMode", "0700"), ("UMask", "0077")]
+    {
+        assert_eq!(value(key), expected, "{key}");
+    }
+    assert!(unit.contains("\nSystemCallFilter=~@privileged @resources\n"));
     let stop: u64 = value("TimeoutStopSec").trim_end_matches('s').parse().expect("seconds");
     let example = fs::read_to_string(project().join("config/postbud.toml")).expect("the example");
     let grace = example.lines().find_map(|line| line.strip_prefix("# shutdown_grace = \"")).expect("its default");
