@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
 use super::tls::{Fallback, TlsInfo, about_our_certificate};
-use crate::smtp::response::{ResponseError, take_reply};
+use crate::smtp::response::{MAX_BLANK, ResponseError, blank_lines, is_blank, quoted, take_reply};
 use crate::smtp::{Extensions, Reply};
 
 /// Room for the replies of an ordinary transaction in one read.
@@ -22,6 +22,8 @@ const READ_SIZE: usize = 4096;
 const IDLE_BUFFER: usize = 32 * 1024;
 /// A server that answers early and stops reading has said why; this long is waited for it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A server that has sent more blank lines than so many reads bring is not waited for.
+const MOST_IDLE_READS: usize = 4;
 
 /// The connection is of no more use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,6 +31,9 @@ pub enum Broken {
     /// The server closed it.
     #[error("the server closed the connection")]
     Closed,
+    /// The server closed it in the middle of a line.
+    #[error("the server closed the connection in the middle of a reply: \"{0}\"")]
+    CutOff(String),
     /// No reply in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
@@ -167,20 +172,38 @@ impl Connection {
         self.taken < self.received.len()
     }
 
+    /// The same, where blank lines do not count: some servers put one behind a reply.
+    pub fn says_more(&mut self) -> bool {
+        self.taken += blank_lines(self.unread());
+        !is_blank(self.unread())
+    }
+
+    /// What is there and was not taken for a reply, for an event.
+    pub fn quote_unread(&self) -> String {
+        quoted(self.unread())
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.received[self.taken..]
+    }
+
     /// Whether an idle connection is still of use: nothing was said and it was not closed. Does not wait.
     pub async fn is_quiet(&mut self) -> bool {
-        if self.has_more() {
-            return false;
+        for _ in 0..MOST_IDLE_READS {
+            if self.says_more() {
+                return false;
+            }
+            let mut octets = [0; MAX_BLANK];
+            let mut buffer = ReadBuf::new(&mut octets);
+            let stream = &mut self.stream;
+            let read = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut buffer))).await;
+            match read {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => self.received.extend_from_slice(buffer.filled()),
+                Poll::Ready(_) => return false,
+            }
         }
-        let mut octet = [0; 1];
-        let mut buffer = ReadBuf::new(&mut octet);
-        let stream = Pin::new(&mut self.stream);
-        let mut stream = Some(stream);
-        std::future::poll_fn(|cx| {
-            let polled = stream.take().map(|stream| stream.poll_read(cx, &mut buffer));
-            Poll::Ready(matches!(polled, Some(Poll::Pending)))
-        })
-        .await
+        false
     }
 
     /// Gives back memory before the connection waits in a pool.
@@ -232,7 +255,7 @@ impl Connection {
         if !self.has_more() {
             return Ok(None);
         }
-        let Some((reply, used)) = take_reply(&self.received[self.taken..])? else { return Ok(None) };
+        let Some((reply, used)) = take_reply(self.unread())? else { return Ok(None) };
         self.taken += used;
         if !self.has_more() {
             self.received.clear();
@@ -248,7 +271,8 @@ impl Connection {
         }
         self.received.reserve(READ_SIZE);
         match self.stream.read_buf(&mut self.received).await? {
-            0 => Err(Broken::Closed),
+            0 if is_blank(self.unread()) => Err(Broken::Closed),
+            0 => Err(Broken::CutOff(self.quote_unread())),
             _ => Ok(()),
         }
     }

@@ -2,11 +2,14 @@
 //!
 //! Bounded: a reply that outgrows [`MAX_REPLY`] octets, [`MAX_LINES`] lines or [`MAX_LINE`] octets a line is an error, not
 //! memory. What a server says ends up in logs, events and bounces, so controls in its text become spaces and what is not
-//! UTF-8 is replaced.
+//! UTF-8 is replaced. Octets that are no reply are quoted with every control and every stray octet shown as what it is.
+
+use std::fmt::Write as _;
 
 use thiserror::Error;
 
 use super::{EnhancedCode, Reply};
+use crate::visible::visible;
 
 /// Octets in one reply.
 pub const MAX_REPLY: usize = 32 * 1024;
@@ -14,6 +17,10 @@ pub const MAX_REPLY: usize = 32 * 1024;
 pub const MAX_LINES: usize = 256;
 /// Octets in one line; RFC 5321 §4.5.3.1.5 allows 512, some servers send whole sentences with links.
 pub const MAX_LINE: usize = 4096;
+/// Octets of blank lines within one reply and before it. Some servers put an empty line between two replies.
+pub const MAX_BLANK: usize = 64;
+/// Octets quoted of what is no reply.
+const QUOTED: usize = 80;
 
 /// What was heard is no SMTP reply; the connection is of no more use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,20 +32,30 @@ pub enum ResponseError {
         code: u16,
     },
     /// Not three digits and a text.
-    #[error("the server's reply is no SMTP reply: {0:?}")]
+    #[error("the server's reply is no SMTP reply: \"{0}\"")]
     NotAReply(String),
 }
 
 /// Takes the reply at the front of `received`: the reply and the octets it took, or `None` while it is not all there.
 ///
 /// Lenient where a server's slip does no harm: lines may end in LF, the text may be absent, an enhanced code may stand on
-/// the first line only. The code of the last line counts.
+/// the first line only, blank lines are passed over. The code of the last line counts.
 pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseError> {
     let mut lines = Vec::new();
     let mut enhanced = None;
-    let mut at = 0;
+    let (mut at, mut blank) = (0, 0);
     loop {
+        let passed = blank_lines(&received[at..]);
+        at += passed;
+        blank += passed;
         let rest = &received[at..];
+        let unfinished_blank = if is_blank(rest) { rest.len() } else { 0 };
+        if blank + unfinished_blank > MAX_BLANK {
+            return Err(ResponseError::NotAReply("blank lines without end".to_owned()));
+        }
+        if unfinished_blank == rest.len() {
+            return Ok(None);
+        }
         let Some(len) = memchr::memchr(b'\n', rest) else {
             // An unfinished line is looked at all the same: junk is told from a slow server at once.
             check_start(rest)?;
@@ -70,6 +87,32 @@ pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseErr
     }
 }
 
+/// Octets of the blank lines at the front of `received`.
+pub fn blank_lines(received: &[u8]) -> usize {
+    let lines = received.split_inclusive(|octet| *octet == b'\n');
+    lines.take_while(|line| line.ends_with(b"\n") && is_blank(line)).map(<[u8]>::len).sum()
+}
+
+/// Returns true for octets that are, or may become, nothing but blank lines.
+pub fn is_blank(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| matches!(octet, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
+/// The start of `octets` for an event or a log: one line, everything in it visible.
+pub fn quoted(octets: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in octets[..octets.len().min(QUOTED)].utf8_chunks() {
+        text.push_str(&visible(chunk.valid()));
+        for octet in chunk.invalid() {
+            let _ = write!(text, "\\x{octet:02x}");
+        }
+    }
+    if octets.len() > QUOTED {
+        text.push('…');
+    }
+    text
+}
+
 /// Whether `line`, whole or not, may begin a line of a reply: three digits from 200 to 599, then a space, a hyphen or nothing.
 fn check_start(line: &[u8]) -> Result<(), ResponseError> {
     let legal = line.iter().take(4).enumerate().all(|(i, byte)| match i {
@@ -94,7 +137,7 @@ fn code(line: &[u8]) -> u16 {
 }
 
 fn not_a_reply(line: &[u8]) -> ResponseError {
-    ResponseError::NotAReply(printable(&line[..line.len().min(80)]))
+    ResponseError::NotAReply(quoted(line))
 }
 
 fn printable(text: &[u8]) -> String {
@@ -131,10 +174,52 @@ mod tests {
 
     #[test]
     fn junk_is_refused_before_its_line_ends() {
-        for junk in ["\0", "HTTP/1.1 400", "99", "600 x\r\n", "25x", "250_x", "\r\n", "2\r\n", "\u{16}\u{3}\u{1}"] {
+        for junk in [
+            "\0",
+            "HTTP/1.1 400",
+            "99",
+            "600 x\r\n",
+            "25x",
+            "250_x",
+            "2\r\n",
+            "\r\n\r\nhello",
+            " 250 x",
+            "\u{16}\u{3}\u{1}",
+        ] {
             let heard = take_reply(junk.as_bytes());
             assert!(matches!(heard, Err(ResponseError::NotAReply(_))), "{junk:?}: {heard:?}");
         }
+    }
+
+    #[test]
+    fn blank_lines_between_replies_are_passed_over() {
+        for text in ["\r\n250 ok\r\n", "\n\n250 ok\r\n", " \t\r\n\r\n250-a\r\n\r\n250 ok\r\n"] {
+            let (reply, used) = taken(text);
+            assert_eq!((reply.code, used), (250, text.len()), "{text:?}");
+            for end in 0..text.len() {
+                assert_eq!(take_reply(&text.as_bytes()[..end]), Ok(None), "{text:?} up to {end}");
+            }
+        }
+        let most = "\r\n".repeat(MAX_BLANK / 2);
+        assert_eq!(taken(&format!("{most}250 ok\r\n")).0.code, 250);
+        for endless in ["\r\n".repeat(MAX_BLANK), " ".repeat(MAX_BLANK + 1), format!("250-a\r\n{most}\n250 b\r\n")] {
+            let heard = take_reply(endless.as_bytes());
+            assert!(matches!(heard, Err(ResponseError::NotAReply(_))), "{endless:?}: {heard:?}");
+        }
+    }
+
+    #[test]
+    fn octets_that_are_no_reply_are_quoted_and_seen_as_what_they_are() {
+        for (octets, shown) in [
+            (&b"Too many connections\r\n"[..], "Too many connections"),
+            (b"\x16\x03\x01\x02\xff", r"\u{16}\u{3}\u{1}\u{2}\xff"),
+            (b"\x1b[2Jgone\n", r"\u{1b}[2Jgone"),
+            ("\u{202e}Bl\u{e5}b\u{e6}r\r\n".as_bytes(), "\\u{202e}Bl\u{e5}b\u{e6}r"),
+        ] {
+            assert_eq!(take_reply(octets), Err(ResponseError::NotAReply(shown.to_owned())));
+        }
+        let Err(why) = take_reply(&[b'x'; 1000]) else { panic!("taken") };
+        assert_eq!(why.to_string(), format!("the server's reply is no SMTP reply: \"{}…\"", "x".repeat(QUOTED)));
     }
 
     #[test]
