@@ -61,13 +61,27 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
         (_, Signal::SendAs) => {
             "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
         }
-        (_, Signal::Quota) if is(7, 705) => {
+        (_, Signal::Blocked) if is(7, 705) => {
             "Microsoft 365 blocks all that the tenant sends, for too much bulk or spam: its administrator has to find the cause \
              and ask Microsoft to lift the block"
                 .to_owned()
         }
+        (_, Signal::Blocked) => {
+            "the server has blocked the account from sending: find out why (bulk or spam sent, a stolen password, a bill), and \
+             have its administrator lift the block (Microsoft 365: Restricted entities). Mail waits until then"
+                .to_owned()
+        }
         (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
-        (Phase::Greeting | Phase::Hello, _) if reply.is_permanent() => {
+        (_, Signal::TooBusy) if reply.is_permanent() => {
+            "the server says that mail comes too fast: lower what the route may do (per_minute, concurrency, \
+             messages_per_connection), or have the server's limit raised"
+                .to_owned()
+        }
+        (Phase::Hello, _) if reply.is_permanent() => format!(
+            "the server refuses our name or our address: the name that we greet with (hostname) must lead to {egress} in DNS, and \
+             {egress} back to it; else allow {egress} there"
+        ),
+        (Phase::Greeting, _) if reply.is_permanent() => {
             format!("the server refuses our connection: allow {egress} there")
         }
         _ => return None,

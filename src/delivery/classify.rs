@@ -39,6 +39,8 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
         (
             Phase::Rcpt,
             Signal::Quota
+            | Signal::Blocked
+            | Signal::TooBusy
             | Signal::WantsTls
             | Signal::WantsLogin
             | Signal::MayWantLogin
@@ -57,7 +59,7 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
         (Phase::Rcpt, Signal::WantsTls, _) if reply.code != 530 => (Verdict::Deferred, Scope::Route, Some(doubt())),
         (_, Signal::WantsTls, _) => (Verdict::Deferred, Scope::Route, Some(suspend("switch TLS on"))),
         (_, Signal::WantsLogin, _) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
-        (_, Signal::Quota, _) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
+        (_, Signal::Quota | Signal::Blocked, _) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
         (_, Signal::TooBusy, _) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
         // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
@@ -99,7 +101,7 @@ fn pause_named_in(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::IpAddr;
     use std::sync::LazyLock;
 
@@ -109,7 +111,7 @@ mod tests {
     use crate::route::{Login, LoginSecret, RouteKind};
     use crate::smtp::response::take_reply;
 
-    fn reply(text: &str) -> Reply {
+    pub fn reply(text: &str) -> Reply {
         take_reply(format!("{text}\r\n").as_bytes()).unwrap().unwrap().0
     }
 
@@ -122,7 +124,7 @@ mod tests {
         &LOGIN
     }
 
-    fn context(internal: bool) -> Context<'static> {
+    pub fn context(internal: bool) -> Context<'static> {
         Context {
             kind: RouteKind::OwnServer,
             internal,
@@ -134,7 +136,7 @@ mod tests {
     }
 
     /// One letter each: verdict (f, d), scope (r, m, s, R), trouble (-, b, ?, !).
-    fn short((class, trouble): &(Class, Option<Trouble>)) -> String {
+    pub fn short((class, trouble): &(Class, Option<Trouble>)) -> String {
         let verdict = if class.verdict == Verdict::Failed { 'f' } else { 'd' };
         let scope = match class.scope {
             Scope::Recipient => 'r',
@@ -284,7 +286,9 @@ mod tests {
             ("554 5.7.1 <x@other.dk>: Relay access denied", "fr-"),
             ("550 5.7.1 Authentication required", "fr-"),
             ("530 5.7.1 no", "fr-"),
-            ("554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "fr-"),
+            ("554 5.7.1 <out.webcrm.com>: Client host rejected: Access denied", "fr-"),
+            // It names our address: that is never the recipient's.
+            ("554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dr-"),
             ("450 4.2.1 Peak SMTP relay limit exceeded for customer", "dr-"),
             // What is left of an allowance is enough for some.
             ("554 5.2.0 Submission quota exceeded", "dr-"),
@@ -308,7 +312,8 @@ mod tests {
             ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dr-", "fr-"),
             ("550 5.7.1 Authentication required", "dr-", "fr-"),
             ("530 5.7.1 no", "dr-", "fr-"),
-            ("550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dr-", "fr-"),
+            // It names our address.
+            ("550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dr-", "dr-"),
             ("550 5.1.1 no such user", "fr-", "fr-"),
         ] {
             for (internal, right) in [(false, outside), (true, colleague)] {

@@ -19,7 +19,9 @@ mod counters;
 mod dial;
 mod egress;
 mod job;
+mod limits;
 mod oauth;
+mod ours;
 pub mod outcome;
 mod pool;
 pub mod probe;
@@ -31,6 +33,9 @@ mod step;
 mod tls;
 mod transaction;
 mod verifier;
+#[cfg(test)]
+mod wordings;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::limits::{Allowance, account_is_blocked, allowance, counts_recipients, is_of_recipient};
+use super::ours::{does_not_relay, may_not_connect, names};
 use super::step::Step;
 use super::tls::Fallback;
+use super::words::Words;
 use crate::route::{Login, Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Reply};
 
@@ -108,6 +111,8 @@ pub enum Signal {
     TooBusy,
     /// An allowance of the account is used up.
     Quota,
+    /// The account, or all of its owner's, may send nothing until a person lifts that.
+    Blocked,
     /// It does nothing of this without TLS.
     WantsTls,
     /// It wants a login that it did not get, or does not take this kind of login any more.
@@ -143,8 +148,10 @@ impl Signal {
         match signal {
             // Perhaps it wants TLS for this one only, but that it had none is our connection's.
             Signal::WantsTls if context.fallback.is_some() => signal,
+            // It names our address: that one recipient's block list has it, and nobody bounces for that.
+            Signal::Barred if names(text, context.egress) => signal,
             Signal::TooBusy if reply.code == 421 => Signal::Closing,
-            Signal::TooBusy | Signal::OutOfOrder => Signal::Plain,
+            Signal::OutOfOrder => Signal::Plain,
             Signal::WantsTls | Signal::WantsLogin | Signal::MayWantLogin | Signal::NoRelay | Signal::Barred
                 if !only_its_own =>
             {
@@ -155,142 +162,223 @@ impl Signal {
     }
 }
 
+/// A negative reply under examination.
+struct Heard<'a> {
+    phase: Phase,
+    reply: &'a Reply,
+    /// Its text in lower case.
+    text: &'a str,
+    words: Words,
+    context: &'a Context<'a>,
+}
+
 fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Signal {
-    let says = |hints: &[&str]| hints.iter().any(|hint| text.contains(hint));
-    let code = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| s == subject && d == detail);
-    let subject = |subject| reply.enhanced.is_some_and(|EnhancedCode(_, s, _)| s == subject);
-    let own_server = context.kind == RouteKind::OwnServer;
-    let to_one = phase == Phase::Rcpt;
-    // A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
-    let of_mailbox = to_one && subject(2) && !code(2, 0);
-    // Google's, of all that its customer relays, although it has a mailbox's code.
-    if says(&["relay limit exceeded"]) {
-        return if reply.is_transient() { Signal::TooBusy } else { Signal::Quota };
+    let heard = Heard { phase, reply, text, words: Words::of(text), context };
+    let of_server = || (reply.code == 421).then_some(Signal::Closing);
+    let found = heard.of_sending().or_else(|| heard.of_load()).or_else(of_server).or_else(|| heard.of_session());
+    found.or_else(|| heard.of_us()).unwrap_or(Signal::Plain)
+}
+
+impl Heard<'_> {
+    fn says(&self, hints: &[&str]) -> bool {
+        hints.iter().any(|hint| self.text.contains(hint))
     }
-    let of_sending =
-        ["sending quota", "sending limit", "submission quota", "daily limit", "daily quota", "daily user sending"];
-    let quota = says(&of_sending)
-        || (code(2, 0) && says(&["submission"]) && says(&["limit", "quota exceeded"]))
-        || (code(4, 5) && reply.is_permanent() && (!to_one || says(&["sending", "quota", "limit"])))
-        || code(7, 232)
-        || code(7, 233)
-        || code(7, 705);
-    if quota && !of_mailbox {
-        return Signal::Quota;
+
+    /// Whether it has this enhanced code, whatever its class.
+    fn is(&self, subject: u16, detail: u16) -> bool {
+        self.reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail))
     }
-    if reply.is_transient() && !of_mailbox {
-        if reply.code == 432
-            || code(3, 2)
-            || (code(4, 2) && !to_one && reply.code != 421)
-            || code(7, 28)
-            || code(7, 500)
-            || says(&[
+
+    fn has_subject(&self, subject: u16) -> bool {
+        self.reply.enhanced.is_some_and(|EnhancedCode(_, s, _)| s == subject)
+    }
+
+    fn is_before_content(&self) -> bool {
+        matches!(self.phase, Phase::Mail | Phase::Rcpt | Phase::Data)
+    }
+
+    /// A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
+    fn is_of_mailbox(&self) -> bool {
+        self.phase == Phase::Rcpt && self.has_subject(2) && !self.is(2, 0)
+    }
+
+    /// What the account may send.
+    fn of_sending(&self) -> Option<Signal> {
+        let (permanent, to_one) = (self.reply.is_permanent(), self.phase == Phase::Rcpt);
+        // Google's, of all that its customer relays, although it has a mailbox's code.
+        if self.says(&["relay limit exceeded"]) {
+            return Some(if permanent { Signal::Quota } else { Signal::TooBusy });
+        }
+        let of_sending = [
+            "sending quota",
+            "sending limit",
+            "submission quota",
+            "message quota",
+            "daily limit",
+            "daily quota",
+            "daily user sending",
+        ];
+        let used_up = self.says(&of_sending)
+            || (self.is(2, 0) && self.says(&["submission"]) && self.says(&["limit", "quota exceeded"]))
+            || (self.is(4, 5) && permanent && (!to_one || self.says(&["sending", "quota", "limit"])))
+            || self.is(7, 232)
+            || self.is(7, 233);
+        if used_up && !self.is_of_mailbox() {
+            return Some(Signal::Quota);
+        }
+        // Microsoft 365, at any point, of all that its tenant sends: traffic from this address, or from domains not registered there;
+        // and the block of a tenant, or of a mailbox.
+        if self.is(7, 708) || self.is(7, 750) {
+            return Some(Signal::Barred);
+        }
+        if self.is(7, 705) || (self.is(1, 8) && self.says(&["outbound", "access denied"])) {
+            return Some(Signal::Blocked);
+        }
+        // With a code by which mail would bounce, there are as many wordings as products.
+        if !permanent || self.is(2, 2) || !(self.is_before_content() || self.phase == Phase::End) {
+            return None;
+        }
+        let at_mail = self.phase == Phase::Mail;
+        if account_is_blocked(&self.words, at_mail) {
+            return Some(Signal::Blocked);
+        }
+        if self.is_of_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) {
+            return None;
+        }
+        allowance(&self.words, at_mail).map(|allowance| match allowance {
+            Allowance::UsedUp => Signal::Quota,
+            Allowance::TooFast => Signal::TooBusy,
+        })
+    }
+
+    /// What the server can bear now.
+    fn of_load(&self) -> Option<Signal> {
+        let (reply, to_one) = (self.reply, self.phase == Phase::Rcpt);
+        if !reply.is_transient() || self.is_of_mailbox() {
+            return None;
+        }
+        let busy = reply.code == 432
+            || self.is(3, 2)
+            || (self.is(4, 2) && !to_one && reply.code != 421)
+            || self.is(7, 28)
+            || self.is(7, 500)
+            || self.says(&[
                 "too many connections",
                 "too many concurrent",
+                "too many recipients from",
                 "rate limit",
                 "throttl",
                 "too many messages",
                 "message submission rate",
                 "too fast",
-            ])
-        {
-            return Signal::TooBusy;
+            ]);
+        if busy {
+            return Some(Signal::TooBusy);
         }
-        let full = reply.code == 452 && !code(5, 3) && !code(2, 2) && !says(&["too many recipients", "mailbox"]);
-        if reply.code != 421 && (code(3, 1) || (phase != Phase::Rcpt && (full || subject(3)))) {
-            return Signal::OutOfOrder;
-        }
+        let full = reply.code == 452 && !self.is(2, 2) && !counts_recipients(reply) && !self.says(&["mailbox"]);
+        let out_of_order = reply.code != 421 && (self.is(3, 1) || (!to_one && (full || self.has_subject(3))));
+        out_of_order.then_some(Signal::OutOfOrder)
     }
-    if reply.code == 421 {
-        return Signal::Closing;
-    }
-    // What such a text says of the final dot, or with these words, is about who may send to whom, or about SPF and DKIM.
-    let of_login = reply.is_permanent()
-        && phase != Phase::End
-        && !code(7, 133)
-        && says(&["authentication required", "authentication is required", "must authenticate"])
-        && !says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
-    // RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. Where our TLS failed, a server that keeps its logins for TLS says 530, too.
-    let wants_tls = reply.code == 538
-        || code(7, 10)
-        || code(7, 11)
-        || says(&["starttls command first"])
-        || (reply.code == 530 && context.fallback.is_some());
-    if wants_tls && reply.is_permanent() && phase != Phase::End {
-        return Signal::WantsTls;
-    }
-    if reply.code == 530 || code(7, 57) || code(7, 30) {
-        return Signal::WantsLogin;
-    }
-    if of_login {
-        return if to_one { Signal::MayWantLogin } else { Signal::WantsLogin };
-    }
-    if reply.code == 503 {
-        return Signal::Sequence;
-    }
-    // Microsoft 365, of all that its tenant sends, and at any point: traffic from this address, or from domains not
-    // registered there.
-    if code(7, 708) || code(7, 750) {
-        return Signal::Barred;
-    }
-    // Of the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a block list is the content's.
-    let barred = says(&[
-        "client host rejected",
-        "helo command rejected",
-        "invalid credentials for relay",
-        "banned sending ip",
-        "blocked using",
-    ]);
-    if barred && phase != Phase::End && !says(&["sender address", "recipient address"]) {
-        return Signal::Barred;
-    }
-    if own_server && context.internal && phase != Phase::Mail && says_internal_spoof(reply, &says, &code, &subject) {
-        return Signal::InternalSpoof;
-    }
-    if code(7, 60) || says(&["sendasdenied", "send as this sender", "not owned by user", "not allowed to send as"]) {
-        return Signal::SendAs;
-    }
-    let denied = [
-        "relay access denied",
-        "relaying denied",
-        "unable to relay",
-        "relay not permitted",
-        "not permitted to relay",
-        "relaying not allowed",
-        "relaying is not allowed",
-        "relay denied",
-    ];
-    if code(7, 64) || code(7, 54) || says(&denied) {
-        return Signal::NoRelay;
-    }
-    Signal::Plain
-}
 
-/// Whether a server that was offered its own domain's mail from outside takes us for a forger: by the codes that Exchange and
-/// Microsoft 365 use for it, or by what other servers write.
-fn says_internal_spoof(
-    reply: &Reply,
-    says: &dyn Fn(&[&str]) -> bool,
-    code: &dyn Fn(u16, u16) -> bool,
-    subject: &dyn Fn(u16) -> bool,
-) -> bool {
-    let hint = says(&[
-        "spoof",
-        "forged",
-        "impersonat",
-        "internal domain",
-        "own domain",
-        "local domain",
-        "local sender",
-        "sender address rejected",
-        "not authorized to send",
-        "not allowed to send",
-        "dmarc",
-        "spf",
-        "anonymous",
-        "relay",
-        "accepted domain",
-    ]);
-    let of_policy = code(7, 68) || code(7, 1) || code(7, 509) || code(7, 64) || (subject(7) && hint);
-    of_policy || (reply.enhanced.is_none() && reply.is_permanent() && hint)
+    /// What the session lacks: TLS, a login, or the command before.
+    fn of_session(&self) -> Option<Signal> {
+        let Heard { phase, reply, .. } = *self;
+        // What such a text says of the final dot, or with these words, is about who may send to whom, or about SPF and DKIM.
+        let of_login = reply.is_permanent()
+            && phase != Phase::End
+            && !self.is(7, 133)
+            && self.says(&["authentication required", "authentication is required", "must authenticate"])
+            && !self.says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
+        // RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. Where our TLS failed, a server that keeps its logins for TLS says 530, too.
+        let wants_tls = reply.code == 538
+            || self.is(7, 10)
+            || self.is(7, 11)
+            || self.says(&["starttls command first"])
+            || (reply.code == 530 && self.context.fallback.is_some());
+        if wants_tls && reply.is_permanent() && phase != Phase::End {
+            return Some(Signal::WantsTls);
+        }
+        if reply.code == 530 || self.is(7, 57) || self.is(7, 30) {
+            return Some(Signal::WantsLogin);
+        }
+        if of_login {
+            return Some(if phase == Phase::Rcpt { Signal::MayWantLogin } else { Signal::WantsLogin });
+        }
+        (reply.code == 503).then_some(Signal::Sequence)
+    }
+
+    /// Our address, our right to pass mail on, and whom we send as.
+    fn of_us(&self) -> Option<Signal> {
+        let Heard { phase, reply, context, .. } = *self;
+        // Of the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a block list is the
+        // content's.
+        let barred = self.says(&[
+            "client host rejected",
+            "helo command rejected",
+            "invalid credentials for relay",
+            "banned sending ip",
+            "blocked using",
+        ]);
+        if barred && phase != Phase::End && !self.says(&["sender address", "recipient address"]) {
+            return Some(Signal::Barred);
+        }
+        let denied = [
+            "relay access denied",
+            "relaying denied",
+            "unable to relay",
+            "relay not permitted",
+            "not permitted to relay",
+            "relaying not allowed",
+            "relaying is not allowed",
+            "relay denied",
+        ];
+        let relays_not = self.is(7, 64)
+            || self.is(7, 54)
+            || self.says(&denied)
+            || (self.is_before_content() && does_not_relay(&self.words));
+        // What it says of our address, it says of the connection, whatever its words; not where its code is one of the recipient's
+        // address, or of the message's size.
+        let of_connection = self.is_before_content()
+            && reply.is_permanent()
+            && !is_of_recipient(reply)
+            && !self.is(3, 4)
+            && (names(self.text, context.egress) || may_not_connect(&self.words));
+        if of_connection {
+            return Some(if relays_not { Signal::NoRelay } else { Signal::Barred });
+        }
+        let of_own_server = context.kind == RouteKind::OwnServer && context.internal && phase != Phase::Mail;
+        if of_own_server && self.says_internal_spoof() {
+            return Some(Signal::InternalSpoof);
+        }
+        let as_sender = ["sendasdenied", "send as this sender", "not owned by user", "not allowed to send as"];
+        if self.is(7, 60) || self.says(&as_sender) {
+            return Some(Signal::SendAs);
+        }
+        (relays_not && !is_of_recipient(reply)).then_some(Signal::NoRelay)
+    }
+
+    /// Whether a server that was offered its own domain's mail from outside takes us for a forger: by the codes that Exchange and
+    /// Microsoft 365 use for it, or by what other servers write.
+    fn says_internal_spoof(&self) -> bool {
+        let hint = self.says(&[
+            "spoof",
+            "forged",
+            "impersonat",
+            "internal domain",
+            "own domain",
+            "local domain",
+            "local sender",
+            "sender address rejected",
+            "not authorized to send",
+            "not allowed to send",
+            "dmarc",
+            "spf",
+            "anonymous",
+            "relay",
+            "accepted domain",
+        ]);
+        let of_policy =
+            self.is(7, 68) || self.is(7, 1) || self.is(7, 509) || self.is(7, 64) || (self.has_subject(7) && hint);
+        of_policy || (self.reply.enhanced.is_none() && self.reply.is_permanent() && hint)
+    }
 }

@@ -1,0 +1,286 @@
+//! What a server says of limits: how many recipients one transaction may have, and how much mail an account may send in a time.
+//! There are codes for neither that servers agree on, so it is mostly in the words, and these differ with every product.
+
+use super::words::Words;
+use crate::smtp::{EnhancedCode, Reply};
+
+/// A limit on what an account, a domain or an address may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// Of mail in an hour, a day or longer: it is used up for a while.
+    UsedUp,
+    /// Of speed: mail comes too fast, or over too many connections.
+    TooFast,
+}
+
+const PERIODS: &[&str] = &[
+    " hour", " hr ", " hrs ", " 1h ", " 24h ", " daily ", " day ", " days ", " today ", " week ", " weekly ", " month",
+    " 24 h ",
+];
+const SPEEDS: &[&str] = &[
+    " rate ",
+    " rates ",
+    " ratelimit",
+    " rate limit",
+    " minute",
+    " min ",
+    " second ",
+    " seconds ",
+    " too fast ",
+    " too quick",
+    " too rapid",
+    " too often ",
+    " too frequent",
+    " throttl",
+    " connection",
+    " concurrent ",
+    " session",
+    " recipients from ",
+];
+/// What is counted or weighed where a limit is not one on sending.
+const OF_CONTENT: &[&str] = &[
+    " size ",
+    " sizes ",
+    " space ",
+    " storage ",
+    " disk ",
+    " inbox ",
+    " octet",
+    " byte",
+    " kb ",
+    " mb ",
+    " gb ",
+    " large ",
+    " length",
+    " line ",
+    " lines ",
+    " header",
+    " attachment",
+    " hop ",
+    " hops ",
+    " loop",
+    " lookup",
+    " dns ",
+    " spf ",
+    " dkim ",
+    " dmarc ",
+    " score",
+    " spam threshold ",
+    " reputation ",
+    " virus",
+    " error",
+    " command",
+    " parts ",
+    " mime ",
+    " nest",
+    " links ",
+    " urls ",
+    " characters ",
+];
+/// Of what a recipient gets, and not of what we send.
+const OF_RECEIVING: &[&str] = &[
+    " receive ",
+    " receives ",
+    " receiving ",
+    " incoming ",
+    " inbound ",
+    " recipient has ",
+    " recipient is ",
+    " recipients mailbox",
+    " the recipient ",
+    " to this recipient ",
+    " for this recipient ",
+    " trying to contact ",
+    " trying to reach ",
+    " tried to reach ",
+];
+
+/// Returns true if the server refuses for the number of recipients, and not for who they are (RFC 5321 §4.5.3.1.10).
+pub fn counts_recipients(reply: &Reply) -> bool {
+    if reply.is_positive() || reply.code == 421 || is_of_recipient(reply) {
+        return false;
+    }
+    matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3)))
+        || says_too_many_recipients(&Words::of(&reply.lines.join(" ")))
+}
+
+fn says_too_many_recipients(words: &Words) -> bool {
+    let named = [" recipient", " rcpt", " recepient", " addressee", " destinations ", " to addresses "];
+    let counted = [
+        " too many ",
+        " too much ",
+        " number ",
+        " limit",
+        " maximum ",
+        " max ",
+        " count ",
+        " exceed",
+        " more than ",
+        " at most ",
+        " no more ",
+        " only ",
+        " per message ",
+        " per mail ",
+        " per email ",
+        " per transaction ",
+        " per session ",
+    ];
+    words.any(&named)
+        && words.any(&counted)
+        && !words.any(PERIODS)
+        && !words.any(&[" rate ", " rates ", " recipients from ", " mailbox", " quota "])
+        && !words.any(OF_CONTENT)
+        && !words.any(OF_RECEIVING)
+}
+
+/// Returns true if the code leaves no doubt that it is about this recipient: an address that is wrong or unknown, a mailbox that
+/// is full, closed or takes no message of this size (RFC 3463 §3.2–3.3).
+pub fn is_of_recipient(reply: &Reply) -> bool {
+    matches!(reply.enhanced, Some(EnhancedCode(_, 1, 1..=4 | 6 | 10) | EnhancedCode(_, 2, 1..=4)))
+}
+
+/// The limit on sending that the text speaks of, where it does. `at_mail`: said to the sender's address, when no recipient was named
+/// yet whose limit it could be.
+pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
+    speaks_of_sending(words, at_mail).then(|| {
+        match words.any(SPEEDS) && !words.any(PERIODS) && !words.any(&[" quota"]) {
+            true => Allowance::TooFast,
+            false => Allowance::UsedUp,
+        }
+    })
+}
+
+fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
+    if words.any(OF_CONTENT) || words.any(OF_RECEIVING) {
+        return false;
+    }
+    let hurried = [
+        " unusual sending ",
+        " too fast ",
+        " too quick",
+        " too rapid",
+        " too often ",
+        " too frequent",
+        " too many connection",
+        " too many concurrent ",
+        " too many session",
+        " too many recipients from ",
+    ];
+    if words.any(&hurried) {
+        return true;
+    }
+    let limited = [
+        " exceed",
+        " limit",
+        " quota",
+        " allowance",
+        " maximum ",
+        " max ",
+        " too many ",
+        " too much ",
+        " reached ",
+        " threshold ",
+        " at most ",
+        " no more than ",
+        " used up ",
+        " exhausted ",
+        " over the ",
+        " throttl",
+        " excessive ",
+    ];
+    if !words.any(&limited) {
+        return false;
+    }
+    let outward = [
+        " outgoing ",
+        " outbound ",
+        " sending ",
+        " send limit",
+        " send quota",
+        " mail send ",
+        " submission",
+        " relay quota",
+        " relay limit",
+        " relaying quota",
+        " relaying limit",
+        " sender has ",
+        " sender exceed",
+    ];
+    if words.any(&outward) || (at_mail && !words.any(&[" mailbox full "])) {
+        return true;
+    }
+    if words.any(&[" mailbox", " over quota "]) {
+        return false;
+    }
+    let mail = [" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
+    let ours = [
+        " sender ",
+        " you have ",
+        " youve ",
+        " you are ",
+        " youre ",
+        " you reached ",
+        " you exceeded ",
+        " your account ",
+        " your domain ",
+        " your ip ",
+        " your hourly ",
+        " your daily ",
+        " your limit ",
+        " your plan ",
+        " your sending ",
+        " sent ",
+        " send ",
+    ];
+    let owner = [
+        " account",
+        " user ",
+        " domain",
+        " customer ",
+        " client",
+        " ip ",
+        " host",
+        " subscription ",
+        " plan ",
+        " package ",
+    ];
+    words.any(PERIODS)
+        || words.any(&[" per minute ", " rate "])
+        || words.any(&ours)
+        || words.near(" too many ", &[" messages ", " mails ", " emails ", " e mails ", " msgs "], 2)
+        || (words.any(&mail) && words.any(&owner))
+        || words.any(&[
+            " credit",
+            " message quota ",
+            " message limit",
+            " mail limit",
+            " mail quota ",
+            " email limit",
+            " email quota ",
+        ])
+}
+
+/// Returns true if the sender's account is stopped as a whole: it may send nothing until a person lifts that.
+pub fn account_is_blocked(words: &Words, at_mail: bool) -> bool {
+    let stopped = [" blocked ", " suspended ", " disabled ", " locked ", " stopped ", " restricted ", " on hold "];
+    let outward = [
+        " outgoing mail ",
+        " outgoing mails ",
+        " outgoing email",
+        " outgoing message",
+        " outgoing smtp ",
+        " outbound mail ",
+        " outbound email",
+        " outbound message",
+        " email outgoing ",
+        " from sending ",
+        " sending mail from ",
+        " mail sending ",
+        " email sending ",
+        " sending has been ",
+        " sending is ",
+    ];
+    let account =
+        [" account has been ", " account is ", " account was ", " your account ", " account temporarily ", " account "];
+    words.any(&stopped) && (words.any(&outward) || (at_mail && words.any(&account)))
+}

@@ -1,0 +1,199 @@
+//! Whether a refusal is about us: the address that we connect from, our right to connect, or mail that is only to be passed on.
+//! Servers say so when they hear the sender or the first recipient, and mean every one of them.
+
+use std::net::IpAddr;
+
+use super::words::Words;
+
+/// Returns true if `text`, in lower case, names the address `ours` in one of its forms: `40.74.40.57`, `::ffff:284a:2839`,
+/// `40-74-40-57.isp.net`, `57.40.74.40.bl.test`, a network that holds it.
+pub fn names(text: &str, ours: IpAddr) -> bool {
+    let ours = ours.to_canonical();
+    let text = text.replace("ipv6:", " ");
+    let of_address = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '/');
+    let punctuation = ['.', ':', '/'];
+    // A colon may be the address's own: `::1`.
+    let stripped =
+        |token: &'_ str| [token.trim_end_matches(punctuation).to_owned(), token.trim_matches(punctuation).to_owned()];
+    text.split(|c| !of_address(c)).any(|token| stripped(token).iter().any(|token| is_address(token, ours)))
+        || of_ipv4(ours).is_some_and(|forms| forms.iter().any(|form| stands_alone(&text, form)))
+}
+
+/// Whether `token` is the address, with or without a port, or a network that it lies in.
+fn is_address(token: &str, ours: IpAddr) -> bool {
+    let (address, length) = match token.split_once('/') {
+        Some((address, length)) => (address, length.parse::<u32>().ok()),
+        None => (token, None),
+    };
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return token.parse::<std::net::SocketAddr>().is_ok_and(|socket| socket.ip().to_canonical() == ours);
+    };
+    let same_bits = match (address.to_canonical(), ours) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        _ => return false,
+    };
+    let bits = if ours.is_ipv4() { 32 } else { 128 };
+    // A network as wide as the Internet names nobody.
+    same_bits >= length.filter(|length| *length >= 8).unwrap_or(bits).min(bits)
+}
+
+/// The forms of an IPv4 address in names: with hyphens, and turned round, as block lists ask for it.
+fn of_ipv4(ours: IpAddr) -> Option<[String; 4]> {
+    let IpAddr::V4(ip) = ours else { return None };
+    let [a, b, c, d] = ip.octets();
+    let turned = format!("{d}.{c}.{b}.{a}.");
+    Some([format!("{a}.{b}.{c}.{d}"), format!("{a}-{b}-{c}-{d}"), format!("{d}-{c}-{b}-{a}"), turned])
+}
+
+/// Whether `form` is in `text` and is no part of a longer number.
+fn stands_alone(text: &str, form: &str) -> bool {
+    text.match_indices(form).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let mut behind = text[at + form.len()..].chars();
+        let next = behind.next();
+        let goes_on = match next {
+            Some('.') => behind.next().is_some_and(|c| c.is_ascii_digit()),
+            next => next.is_some_and(|c| c.is_ascii_digit()) && !form.ends_with('.'),
+        };
+        let begins_before = before.is_some_and(|c| c.is_ascii_digit() || c == '.');
+        // The turned form is followed by the list's name.
+        let of_list = !form.ends_with('.') || next.is_some_and(|c| c.is_ascii_alphabetic());
+        !goes_on && !begins_before && of_list
+    })
+}
+
+const NEGATED: &[&str] = &[
+    " not ",
+    " no ",
+    " denied ",
+    " deny",
+    " denies ",
+    " refus",
+    " reject",
+    " block",
+    " banned ",
+    " blacklist",
+    " forbidden ",
+    " prohibited ",
+    " unauthori",
+    " disallow",
+    " invalid ",
+    " unable ",
+    " cannot ",
+    " cant ",
+    " dont ",
+    " doesnt ",
+    " isnt ",
+    " arent ",
+    " wont ",
+    " never ",
+    " disabled ",
+    " restricted ",
+    " unknown ",
+];
+
+/// Returns true if the server says that a client like us may not connect, or takes no mail from it.
+pub fn may_not_connect(words: &Words) -> bool {
+    // It asked the sender's or the recipient's server, and tells what that one said.
+    let of_others = [
+        " sender address ",
+        " recipient address ",
+        " sender domain ",
+        " verif",
+        " callout ",
+        " callback ",
+        " remote server said ",
+        " mailbox ",
+        " user unknown ",
+        " no such user ",
+    ];
+    if words.any(&of_others) {
+        return false;
+    }
+    let connect = [
+        " allowed to connect ",
+        " authorized to connect ",
+        " authorised to connect ",
+        " permitted to connect ",
+        " may not connect ",
+        " entitled to connect ",
+        " cannot connect from ",
+        " connecting from ",
+        " connections from ",
+        " connection from ",
+        " connection rejected ",
+        " connection refused ",
+        " connection denied ",
+        " connection blocked ",
+        " connection not allowed ",
+        " connection is not allowed ",
+        " connections are not ",
+        " connections not ",
+        " mail from your ",
+        " mail from this ip ",
+    ];
+    let machine = [
+        " your ip ",
+        " your ips ",
+        " your host ",
+        " your hostname ",
+        " your server ",
+        " your network ",
+        " your mail server ",
+        " your machine ",
+        " your computer ",
+        " your system ",
+        " client host ",
+        " client ip ",
+        " client address ",
+        " client not ",
+        " client is not ",
+        " sending ip ",
+        " sending host ",
+        " sending server ",
+        " source ip ",
+        " source address ",
+        " remote ip ",
+        " this ip ",
+        " ip address ",
+        " helo ",
+        " ehlo ",
+        " reverse dns ",
+        " rdns ",
+        " ptr ",
+        " unauthorized client ",
+        " unauthorized host ",
+        " unauthorized ip ",
+        " ip not ",
+        " ip is ",
+    ];
+    (words.any(&connect) || words.any(&machine))
+        && (words.any(NEGATED) || words.any(&[" listed ", " missing ", " bad ", " must "]))
+}
+
+/// Returns true if the server says that it passes no mail on, for us or for anybody.
+pub fn does_not_relay(words: &Words) -> bool {
+    // An allowance, or a reason to take the message's content for spam.
+    if words.any(&[" relay limit", " relay quota", " open relay list"]) {
+        return false;
+    }
+    let relays = words.any(&[" relay", " rcpthosts "]);
+    let local = [
+        " not a local domain ",
+        " domain not local ",
+        " domain is not local ",
+        " not one of our domains ",
+        " not one of my domains ",
+        " isnt in my list of ",
+        " not in my list of ",
+        " domain isnt allowed ",
+        " not hosted here ",
+        " not hosted on this server ",
+        " do not accept mail for this domain ",
+        " do not accept mail for that domain ",
+        " user not local ",
+        " delivery is not allowed to this address ",
+    ];
+    (relays && (words.any(NEGATED) || words.any(&[" require", " only ", " must "]))) || words.any(&local)
+}

@@ -1,0 +1,62 @@
+//! The words of a reply, for looking up phrases: servers differ in case, punctuation and line breaks, and mean the same.
+
+/// A text as lower-case words with one space between them and at both ends. Apostrophes are left out: `isn't` is `isnt`.
+pub struct Words(String);
+
+impl Words {
+    /// The words of `text`.
+    pub fn of(text: &str) -> Self {
+        let mut words = String::with_capacity(text.len() + 2);
+        words.push(' ');
+        for c in text.chars().filter(|c| !matches!(c, '\'' | '\u{2019}')) {
+            if c.is_alphanumeric() {
+                words.extend(c.to_lowercase());
+            } else if !words.ends_with(' ') {
+                words.push(' ');
+            }
+        }
+        if !words.ends_with(' ') {
+            words.push(' ');
+        }
+        Words(words)
+    }
+
+    /// Whether one of these phrases stands there. A phrase is written with the spaces at its ends: `" hour"` finds `hours`, too,
+    /// `" day "` only `day`.
+    pub fn any(&self, phrases: &[&str]) -> bool {
+        phrases.iter().any(|phrase| self.0.contains(phrase))
+    }
+
+    /// Whether one of `seconds` begins within `most` words behind `first`.
+    pub fn near(&self, first: &str, seconds: &[&str], most: usize) -> bool {
+        self.0.match_indices(first).any(|(at, _)| {
+            let behind = &self.0[at + first.len() - 1..];
+            let words = behind.match_indices(' ').take(most + 1).map(|(space, _)| &behind[space..]);
+            words.into_iter().any(|rest| seconds.iter().any(|second| rest.starts_with(second)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phrases_are_found_whatever_stands_between_their_words() {
+        let words = Words::of("5.7.1 <x@test.dk>: Isn't it\r\nE-Mail,  per-HOUR?");
+        for phrase in [" 5 7 1 ", " x test dk isnt it e mail ", " per hour ", " hou"] {
+            assert!(words.any(&[phrase]), "{phrase}");
+        }
+        assert!(!words.any(&[" hou ", " our "]));
+        assert!(!Words::of("").any(&[" a"]));
+    }
+
+    #[test]
+    fn words_are_near_within_a_bound() {
+        let words = Words::of("too many of the outgoing messages");
+        assert!(words.near(" too many ", &[" message"], 4));
+        assert!(!words.near(" too many ", &[" message"], 2));
+        assert!(words.near(" too many ", &[" of "], 0));
+        assert!(!words.near(" too few ", &[" of "], 9));
+    }
+}
