@@ -19,8 +19,14 @@ mod addresses;
 mod broken_servers;
 #[path = "delivery/egress.rs"]
 mod egress;
+#[path = "delivery/kept_connections.rs"]
+mod kept_connections;
 #[path = "delivery/logins.rs"]
 mod logins;
+#[path = "delivery/long_replies.rs"]
+mod long_replies;
+#[path = "delivery/parameters.rs"]
+mod parameters;
 #[path = "delivery/pools.rs"]
 mod pools;
 #[path = "delivery/probe.rs"]

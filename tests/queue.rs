@@ -16,10 +16,14 @@ mod crowded;
 mod doubts;
 #[path = "queue/expired.rs"]
 mod expired;
+#[path = "queue/long_replies.rs"]
+mod long_replies;
 #[path = "queue/notices.rs"]
 mod notices;
 #[path = "queue/overdue.rs"]
 mod overdue;
+#[path = "queue/recipients.rs"]
+mod recipients;
 #[path = "queue/rig.rs"]
 mod rig;
 #[path = "queue/suspensions.rs"]

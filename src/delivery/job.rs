@@ -24,6 +24,8 @@ pub struct Job<'a> {
     pub egress: IpAddr,
     /// Each command waits for the answer to the one before, even where the server offers PIPELINING.
     pub one_by_one: bool,
+    /// MAIL and RCPT carry what the server offers and the message can do without (SIZE, BODY, RET, ENVID, NOTIFY, ORCPT).
+    pub parameters: bool,
     /// Why the connection has no TLS, where it was to have it.
     pub fallback: Option<Fallback>,
 }

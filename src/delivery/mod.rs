@@ -14,6 +14,7 @@ mod addresses;
 mod advice;
 mod body;
 mod classify;
+mod commands;
 mod connection;
 mod counters;
 mod dial;
@@ -37,6 +38,7 @@ mod verifier;
 mod wordings;
 mod words;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -106,10 +108,11 @@ impl Delivery {
         &self.shared.counters
     }
 
-    /// Makes one transaction for the recipients at these indices of the record's envelope. `extra_header` holds unsigned
-    /// header lines (with CRLF) that go before the message on a Mailjet route. Never fails: what went wrong is in the
-    /// outcome. Recipients that are absent from it were not reached (the server takes no more in one transaction) and go
-    /// in another one at once. May be dropped at any time; the connection is then closed.
+    /// Makes one transaction for the recipients at these indices of the record's envelope; another one on a new connection where
+    /// a kept one refused them all, and for those whose parameters the server refused. `extra_header` holds unsigned header lines
+    /// (with CRLF) that go before the message on a Mailjet route. Never fails: what went wrong is in the outcome. Recipients that
+    /// are absent from it were not reached (the server takes no more in one transaction) and go in another one at once. May be
+    /// dropped at any time; the connection is then closed.
     pub async fn attempt(
         &self,
         route: &Arc<Route>,
@@ -129,57 +132,81 @@ impl Delivery {
     async fn transact(&self, route: &Arc<Route>, record: &Record, body: &Body<'_>, recipients: &[usize]) -> Outcome {
         let Shared { settings, counters, .. } = &*self.shared;
         let pool = self.shared.pool(route);
-        let mut job = Job {
-            route,
-            envelope: &record.envelope,
-            recipients,
-            from_domain: &record.lane.domain,
-            body,
-            egress: settings.egress.address,
-            one_by_one: pool.goes_one_by_one(),
-            fallback: None,
-        };
+        let (mut one_by_one, mut parameters) = (pool.goes_one_by_one(), true);
+        let mut recipients = Cow::Borrowed(recipients);
+        let mut outcome = Outcome::default();
         let mut kept = pool.take(settings.timeouts.quit).await;
+        let mut from_pool = kept.is_some();
         loop {
-            let reused = kept.is_some();
             let mut connection = match kept.take() {
                 Some(connection) => connection,
                 None => match pool.dial(settings, counters, &mut Trace::default()).await {
-                    Ok(connection) => connection,
-                    Err(failure) => return not_connected(recipients, failure),
+                    Ok(connection) => {
+                        from_pool = false;
+                        connection
+                    }
+                    Err(failure) => {
+                        outcome.add(not_connected(&recipients, failure));
+                        return outcome;
+                    }
                 },
             };
-            job.fallback.clone_from(&connection.fallback);
-            match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
-                // Only a kept connection can be stale, and the next one is new: this ends.
+            let job = Job {
+                route,
+                envelope: &record.envelope,
+                recipients: &recipients,
+                from_domain: &record.lane.domain,
+                body,
+                egress: settings.egress.address,
+                one_by_one,
+                parameters,
+                fallback: connection.fallback.clone(),
+            };
+            let reused = connection.served > 0;
+            let done = match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
+                // Only a connection that served before can be stale, and the next one is new: this ends.
                 Ending::Stale(why) => {
                     if matches!(why, Broken::OutOfStep(_)) {
                         pool.lost_step();
-                        job.one_by_one = true;
+                        one_by_one = true;
                     }
                     tracing::debug!(route = %route.id, peer = connection.peer, %why, "a kept connection was dead");
+                    continue;
                 }
-                Ending::OutOfStep(outcome) => {
+                Ending::OutOfStep(part) => {
                     pool.lost_step();
+                    outcome.add(part);
                     return outcome;
                 }
-                Ending::Done { outcome, usable } => {
-                    connection.served += 1;
-                    if reused {
-                        counters.reused.inc();
-                    }
-                    // Where trouble came of having no TLS, the next connection is to try for it again.
-                    let of_use = match outcome.trouble {
-                        Some(Trouble::Suspend { .. }) => false,
-                        Some(_) => connection.fallback.is_none(),
-                        None => true,
-                    };
-                    if usable && of_use {
-                        pool.put(connection, settings.timeouts.quit);
-                    }
-                    return outcome;
-                }
+                Ending::Done(done) => done,
+            };
+            connection.served += 1;
+            if reused {
+                counters.reused.inc();
             }
+            // Some servers take only so many messages over a connection, and refuse more without closing it.
+            if from_pool && done.may_be_of_connection {
+                tracing::debug!(route = %route.id, peer = connection.peer, "refused on a kept connection: a new one is tried");
+                connection.quit(settings.timeouts.quit).await;
+                continue;
+            }
+            let in_trouble = done.outcome.trouble.is_some();
+            outcome.add(done.outcome);
+            let goes_on = !in_trouble && !done.without_parameters.is_empty();
+            match (done.usable, in_trouble) {
+                (false, _) => drop(connection),
+                // The trouble may be this connection's alone.
+                (true, true) => retire(connection, settings.timeouts.quit),
+                (true, false) if goes_on && connection.served < route.caps.messages_per_connection => {
+                    kept = Some(connection);
+                }
+                (true, false) => pool.put(connection, settings.timeouts.quit),
+            }
+            if !goes_on {
+                return outcome;
+            }
+            tracing::debug!(route = %route.id, "the server refuses parameters that it offers: they are left out");
+            (parameters, recipients) = (false, Cow::Owned(done.without_parameters));
         }
     }
 

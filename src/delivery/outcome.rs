@@ -3,6 +3,29 @@
 use std::time::Duration;
 
 use crate::route::Cause;
+use crate::smtp::Reply;
+
+/// Octets kept of what a server says: enough for a person, and bearable in the events and the spool for a thousand recipients.
+const LONGEST: usize = 1024;
+const CUT: &str = " […]";
+
+/// A text as outcomes hold it: what is longer than about 1 KiB is cut, and marked as cut.
+pub fn clipped(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST - CUT.len()));
+        text.push_str(CUT);
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// The same of a reply's text.
+pub fn clip(reply: Reply) -> Reply {
+    match reply.lines.iter().map(|line| line.len() + 1).sum::<usize>() > LONGEST {
+        true => Reply { lines: vec![clipped(reply.lines.join(" "))], ..reply },
+        false => reply,
+    }
+}
 
 /// How far a failure reaches, from the smallest to the widest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +81,7 @@ pub struct Class {
 impl Class {
     /// A class without advice, of an outcome that is known.
     pub fn new(verdict: Verdict, scope: Scope, reply: impl Into<String>) -> Self {
-        Class { verdict, scope, reply: reply.into(), advice: None, unknown: false }
+        Class { verdict, scope, reply: clipped(reply.into()), advice: None, unknown: false }
     }
 
     /// The outcome of the recipient at this index of the envelope.
@@ -122,6 +145,20 @@ impl Trouble {
         }
     }
 
+    /// What was heard, and behind it what a person can do.
+    pub fn in_words(&self) -> String {
+        match (self.reason(), self.advice()) {
+            (reason, Some(advice)) => format!("{reason}. {advice}"),
+            (reason, None) => reason.to_owned(),
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Trouble::BackOff { reason, .. } | Trouble::Doubt { reason, .. } | Trouble::Suspend { reason, .. } => reason,
+        }
+    }
+
     /// What was heard, to say more of it.
     pub(super) fn reason_mut(&mut self) -> &mut String {
         match self {
@@ -137,12 +174,52 @@ pub struct Outcome {
     pub recipients: Vec<RecipientOutcome>,
     /// For the route.
     pub trouble: Option<Trouble>,
-    /// Recipients that the server took before it closed the connection at another one. Not reached; without that one they may
-    /// be, so they go in a transaction of their own at once.
+    /// Recipients that the server took before it closed the connection at another one, or refused the whole message for their
+    /// number. Not reached; without the others they may be, so they go in a transaction of their own at once.
     pub again: Vec<usize>,
+    /// How many recipients the server takes in one transaction, as far as is known now, where it refused some for their number
+    /// (RFC 5321 §4.5.3.1.10). Fewer than were tried. All who are absent go in other transactions at once, of no more than so many.
+    pub takes: Option<usize>,
     /// Delivered recipients whose server takes DSN parameters: reporting their success is its duty now (RFC 3461 §5.2.2). Another
     /// transaction may have gone to another server of the same host.
     pub reported: Vec<usize>,
     /// Why the message is to be held, nothing of it sent: the spool could not give its bytes, or its signatures have expired.
     pub hold: Option<String>,
+}
+
+impl Outcome {
+    /// Adds what a further transaction for the same message brought.
+    pub fn add(&mut self, further: Outcome) {
+        self.recipients.extend(further.recipients);
+        self.again.extend(further.again);
+        self.reported.extend(further.reported);
+        self.trouble = further.trouble.or(self.trouble.take());
+        self.takes = further.takes.or(self.takes);
+        self.hold = further.hold.or(self.hold.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_once_at_a_character_and_marked() {
+        assert_eq!(clipped("x".repeat(LONGEST)), "x".repeat(LONGEST));
+        for long in ["x".repeat(LONGEST + 1), "æ".repeat(20_000), format!("x{}", "例".repeat(9_000))] {
+            let cut = clipped(long.clone());
+            let kept = cut.strip_suffix(CUT).expect("marked");
+            assert!(long.starts_with(kept) && cut.len() <= LONGEST && cut.len() > LONGEST - 16, "{}", cut.len());
+            assert_eq!(clipped(cut.clone()), cut);
+        }
+    }
+
+    #[test]
+    fn a_long_reply_keeps_its_codes() {
+        let long = Reply { code: 550, enhanced: None, lines: vec!["y".repeat(400); 80] };
+        let text = clip(long).to_string();
+        assert!(text.starts_with("550 yyy") && text.ends_with(CUT) && text.len() < LONGEST + 16);
+        let short = Reply { code: 550, enhanced: None, lines: vec!["a".to_owned(), "b".to_owned()] };
+        assert_eq!(clip(short.clone()), short);
+    }
 }

@@ -2,13 +2,15 @@
 //!
 //! Promises: what a server refuses for one recipient does not touch the others; where the replies do not fit the commands,
 //! nobody is refused by one that may have been for somebody else; where nothing sensible answers the final dot, the outcome
-//! is unknown.
+//! is unknown. Recipients who are refused because they are too many were not reached, and neither were those whom the server
+//! refuses together with them: they go in other transactions at once.
 
 use super::classify::{Context, Phase, Taken, classify, is_internal};
 use super::connection::Broken;
 use super::job::Job;
+use super::limits::{counts_recipients, is_of_recipient};
 use super::outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-use crate::smtp::{EnhancedCode, Reply};
+use crate::smtp::Reply;
 
 /// What the flight brought.
 #[derive(Default)]
@@ -19,6 +21,12 @@ pub struct Flight {
     pub accepted: Vec<usize>,
     /// Recipients that were not.
     pub refused: Vec<(usize, Reply)>,
+    /// Recipients that were refused for their number.
+    pub surplus: Vec<(usize, Reply)>,
+    /// Recipients that were refused, it seems, for the parameters that they were named with, or MAIL was.
+    pub without_parameters: Vec<usize>,
+    /// How many recipients had an answer.
+    pub answered: usize,
     /// The answer to DATA.
     pub data: Option<Reply>,
     /// What was sent last, of which an answer or its end is awaited.
@@ -27,6 +35,25 @@ pub struct Flight {
     pub one_by_one: bool,
     /// The server is asked for SMTPUTF8.
     pub smtputf8: bool,
+}
+
+impl Flight {
+    /// The server took some recipients, and has no room for more of them.
+    pub fn is_full(&self) -> bool {
+        !self.accepted.is_empty() && !self.surplus.is_empty()
+    }
+
+    /// Everybody was refused before any content was sent, and not by codes that are surely about them: by MAIL's refusal, their
+    /// own, or DATA's.
+    pub fn may_be_of_connection(&self) -> bool {
+        if self.mail_refused.is_some() {
+            return self.without_parameters.is_empty();
+        }
+        if !self.accepted.is_empty() {
+            return self.surplus.is_empty() && self.data.as_ref().is_some_and(|reply| !reply.is_positive());
+        }
+        self.refused.iter().chain(&self.surplus).any(|(_, reply)| !is_of_recipient(reply))
+    }
 }
 
 /// The server cannot have the message for these, which was found out before anything was sent.
@@ -38,23 +65,42 @@ pub fn failed(recipients: &[usize], reason: &str, scope: Scope) -> Vec<Recipient
 pub fn before_content(job: &Job<'_>, flight: Flight) -> Outcome {
     let mut outcome = Outcome::default();
     if let Some(reply) = &flight.mail_refused {
+        // Of the parameters, it seems: without them it is asked again, and until then nobody is refused.
+        if !flight.without_parameters.is_empty() {
+            return outcome;
+        }
         for index in job.recipients {
             add(&mut outcome, job, *index, Phase::Mail, reply);
         }
         return outcome;
     }
-    refused(&mut outcome, job, &flight, true);
+    refused(&mut outcome, job, &flight);
     // Without an answer to DATA (not sent) nobody was accepted.
-    if let Some(reply) = flight.data {
-        for index in flight.accepted {
-            add(&mut outcome, job, index, Phase::Data, &reply);
-        }
+    if let Some(reply) = &flight.data {
+        refused_together(&mut outcome, job, &flight, Phase::Data, reply);
     }
     outcome
 }
 
-/// `goes_on`: those for whom there was no room in this transaction go in the next one, at once.
-fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, goes_on: bool) {
+/// The server took recipients and then refused the message for all of them.
+fn refused_together(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, phase: Phase, reply: &Reply) {
+    // Exim (recipients_max_reject) refuses DATA, too, after recipients that it had no room for. That is not said of those it took.
+    let for_the_surplus = phase == Phase::Data && flight.is_full();
+    let tried = flight.accepted.len();
+    if for_the_surplus {
+        outcome.again.clone_from(&flight.accepted);
+    } else if tried > 1 && counts_recipients(reply) {
+        outcome.again.clone_from(&flight.accepted);
+        outcome.takes = Some(tried / 2);
+    } else {
+        for index in &flight.accepted {
+            add(outcome, job, *index, phase, reply);
+        }
+    }
+}
+
+/// Those who were refused one by one.
+fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight) {
     let internal = |index: &usize| stays_internal(job, *index);
     let taken = match flight.accepted.as_slice() {
         [] => Taken::Nobody,
@@ -62,17 +108,19 @@ fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, goes_on: bool)
         _ => Taken::Others,
     };
     for (index, reply) in &flight.refused {
-        // The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10).
-        if !(goes_on && taken != Taken::Nobody && is_too_many_recipients(reply)) {
-            judge(outcome, job, *index, Phase::Rcpt, reply, taken);
-        }
+        judge(outcome, job, *index, Phase::Rcpt, reply, taken);
     }
-}
-
-fn is_too_many_recipients(reply: &Reply) -> bool {
-    let by_code = matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3)));
-    let says_so = || reply.lines.iter().any(|line| line.to_ascii_lowercase().contains("too many recipients"));
-    by_code || (matches!(reply.code, 452 | 552) && reply.enhanced.is_none() && says_so())
+    // Each further transaction has fewer recipients, so this ends: with one who is refused for their number, that is the answer.
+    match (flight.accepted.len(), job.recipients.len()) {
+        _ if flight.surplus.is_empty() => {}
+        (0, 0 | 1) => {
+            for (index, reply) in &flight.surplus {
+                judge(outcome, job, *index, Phase::Rcpt, reply, taken);
+            }
+        }
+        (0, tried) => outcome.takes = Some(tried / 2),
+        (accepted, _) => outcome.takes = Some(accepted),
+    }
 }
 
 /// The server answered the final dot (or said early what it thinks of the message). `dsn`: it reports further, where that was
@@ -85,12 +133,11 @@ pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcom
         if dsn {
             outcome.reported.extend(&flight.accepted);
         }
+        refused(&mut outcome, job, &flight);
     } else {
-        for index in &flight.accepted {
-            add(&mut outcome, job, *index, Phase::End, reply);
-        }
+        refused(&mut outcome, job, &flight);
+        refused_together(&mut outcome, job, &flight, Phase::End, reply);
     }
-    refused(&mut outcome, job, &flight, true);
     outcome
 }
 
@@ -105,7 +152,7 @@ pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
     let mut outcome = Outcome::default();
     let class = Class { unknown: true, ..Class::new(Verdict::Deferred, Scope::Session, reason) };
     outcome.recipients.extend(flight.accepted.iter().map(|index| class.clone().of(*index)));
-    refused(&mut outcome, job, &flight, true);
+    refused(&mut outcome, job, &flight);
     worsen(&mut outcome.trouble, Trouble::Doubt { reason: reason.to_owned(), at_least: None, advice });
     outcome
 }
@@ -124,11 +171,18 @@ pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
         // it stands, so that each attempt has fewer to ask about.
         flight.refused.truncate(usize::from(flight.one_by_one));
         (flight.mail_refused, flight.data) = (None, None);
+        flight.surplus.clear();
     }
-    refused(&mut outcome, job, &flight, false);
+    if flight.is_full() {
+        // It hung up after so many refusals, perhaps in place of one more.
+        flight.refused.retain(|(_, reply)| reply.code != 421);
+        refused(&mut outcome, job, &flight);
+        outcome.again = flight.accepted;
+        return outcome;
+    }
+    refused(&mut outcome, job, &flight);
     let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
-    let answered = flight.accepted.len() + flight.refused.len();
-    let unanswered = job.recipients.get(answered).copied();
+    let unanswered = job.recipients.get(flight.answered).copied();
     // It took some recipients and closed at another one: that one shall not keep the others from their mail.
     if in_step && !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
         if goodbye.is_none() {
@@ -142,7 +196,8 @@ pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
     // A 421 to one recipient, and none taken before, is the server's goodbye to all of them.
     let told = told.or(goodbye.map(|reply| (Phase::Rcpt, reply)));
     for index in job.recipients {
-        if flight.refused.iter().any(|(refused, _)| refused == index) {
+        let mut settled = outcome.recipients.iter().map(|heard| heard.index);
+        if settled.any(|settled| settled == *index) {
             continue;
         }
         match told {

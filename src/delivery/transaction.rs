@@ -6,19 +6,19 @@
 //! although it refused every recipient gets an empty message, which RFC 2920 §3.1 tells us to send and RFC 5321 tells it to
 //! refuse.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::body::Unreadable;
 use super::classify::Phase;
+use super::commands::{Command, may_refuse_parameters};
 use super::connection::{Broken, Connection};
 use super::job::Job;
-use super::outcome::{Outcome, Scope};
+use super::limits::counts_recipients;
+use super::outcome::{Outcome, Scope, clip};
 use super::settings::Timeouts;
 use super::settle::{self, Flight};
-use crate::message::{BodyKind, Recipient, Ret};
+use crate::message::BodyKind;
 use crate::smtp::Reply;
-use crate::smtp::dsn::orcpt_in_ascii;
 use crate::smtp::response::ResponseError;
 
 /// Octets of commands in flight before replies are read: less than any socket buffer, so that neither side waits for the
@@ -28,33 +28,30 @@ const FLIGHT: usize = 16 * 1024;
 /// How a transaction ended.
 pub enum Ending {
     /// Every recipient has its outcome, or stays waiting.
-    Done {
-        /// By recipient, and for the route.
-        outcome: Outcome,
-        /// The connection can serve again.
-        usable: bool,
-    },
+    Done(Done),
     /// The server's replies did not fit the commands, and the connection is of no more use. To send them one by one may help.
     OutOfStep(Outcome),
     /// The connection turned out to be dead before the message was on its way. Nothing of it was accepted.
     Stale(Broken),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Command {
-    Rset,
-    Mail,
-    Rcpt(usize),
-    Data,
+/// What a transaction brought.
+pub struct Done {
+    /// By recipient, and for the route.
+    pub outcome: Outcome,
+    /// The connection can serve again.
+    pub usable: bool,
+    /// Everybody was refused before any content was sent, by replies that may be about the connection.
+    pub may_be_of_connection: bool,
+    /// Recipients that are absent from the outcome, because the server refused parameters that it offers: they are to be asked
+    /// again without.
+    pub without_parameters: Vec<usize>,
 }
 
-impl Command {
-    fn phase(self) -> Phase {
-        match self {
-            Command::Rset | Command::Mail => Phase::Mail,
-            Command::Rcpt(_) => Phase::Rcpt,
-            Command::Data => Phase::Data,
-        }
+impl Done {
+    /// Nothing is to be asked again.
+    fn new(outcome: Outcome, usable: bool) -> Self {
+        Done { outcome, usable, may_be_of_connection: false, without_parameters: Vec::new() }
     }
 }
 
@@ -80,7 +77,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     }
     let job = Job { recipients: &in_ascii, fallback: job.fallback.clone(), ..*job };
     let mut ending = transact(connection, &job, timeouts, reused, false).await;
-    if let Ending::Done { outcome, .. } | Ending::OutOfStep(outcome) = &mut ending {
+    if let Ending::Done(Done { outcome, .. }) | Ending::OutOfStep(outcome) = &mut ending {
         outcome.recipients.extend(refused);
     }
     ending
@@ -99,25 +96,33 @@ async fn transact(
         if reused && flight.data.is_none() {
             return Ending::Stale(why);
         }
+        if matches!(why, Broken::OutOfStep(_)) {
+            return Ending::OutOfStep(settle::broken_off(job, flight, &why));
+        }
+        if flight.mail_refused.is_none() {
+            // They wait with the others.
+            flight.without_parameters.clear();
+        }
+        let without_parameters = flight.without_parameters.clone();
         let outcome = settle::broken_off(job, flight, &why);
-        return if matches!(why, Broken::OutOfStep(_)) { Ending::OutOfStep(outcome) } else { done(outcome, false) };
+        return Ending::Done(Done { without_parameters, ..Done::new(outcome, false) });
     }
     let go = flight.data.as_ref().is_some_and(|reply| reply.code == 354);
-    if flight.mail_refused.is_some() || flight.accepted.is_empty() {
-        let mut usable = true;
-        if go {
-            connection.out.extend_from_slice(b".\r\n");
-            usable = connection.send(timeouts.data_block).await.is_ok()
-                && connection.reply(timeouts.mail).await.is_ok_and(|reply| reply.code != 421);
-        }
-        connection.reset_first = flight.mail_refused.is_none();
-        return done(settle::before_content(job, flight), usable);
+    let to_nobody = flight.mail_refused.is_some() || flight.accepted.is_empty();
+    if go && !to_nobody {
+        return transfer(connection, job, timeouts, flight).await;
     }
-    if !go {
-        connection.reset_first = true;
-        return done(settle::before_content(job, flight), true);
+    let mut usable = true;
+    if go {
+        connection.out.extend_from_slice(b".\r\n");
+        usable = connection.send(timeouts.data_block).await.is_ok()
+            && connection.reply(timeouts.mail).await.is_ok_and(|reply| reply.code != 421);
     }
-    transfer(connection, job, timeouts, flight).await
+    connection.reset_first = flight.mail_refused.is_none();
+    let may_be_of_connection = flight.may_be_of_connection();
+    let without_parameters = flight.without_parameters.clone();
+    let outcome = settle::before_content(job, flight);
+    Ending::Done(Done { may_be_of_connection, without_parameters, ..Done::new(outcome, usable) })
 }
 
 /// Sends the commands and hears their replies. An error means that the connection is of no more use.
@@ -138,6 +143,10 @@ async fn fly(
     let most = if flight.one_by_one { 1 } else { FLIGHT };
     let mut sent = 0;
     while sent < commands.len() {
+        // What it has no room for goes in another transaction: asking for more would only be more refusals.
+        if flight.is_full() {
+            sent = sent.max(commands.len() - 1);
+        }
         let begun = sent;
         connection.out.clear();
         while sent < commands.len() && connection.out.len() < most {
@@ -147,7 +156,8 @@ async fn fly(
             if pointless {
                 break;
             }
-            write_command(connection, job, flight.smtputf8, commands[sent]);
+            let line = commands[sent].line(job, &connection.extensions, flight.smtputf8, job.parameters);
+            connection.command(&line);
             sent += 1;
         }
         if sent == begun {
@@ -156,7 +166,7 @@ async fn fly(
         expect_silence(connection).await?;
         connection.send(timeouts.data_block).await?;
         for command in &commands[begun..sent] {
-            hear(connection, timeouts, flight, *command).await?;
+            hear(connection, job, timeouts, flight, *command).await?;
         }
     }
     // One that stands behind the 354 would be taken for the answer to the final dot; behind a refusal of DATA it tells that this
@@ -166,18 +176,19 @@ async fn fly(
 
 /// All that was asked is answered, so nothing more may be there but a goodbye, which comes at any time (RFC 5321 §3.8).
 async fn expect_silence(connection: &mut Connection) -> Result<(), Broken> {
-    if !connection.has_more() {
+    if !connection.says_more() {
         return Ok(());
     }
     match connection.reply(Duration::ZERO).await {
         Ok(reply) if reply.code == 421 => Err(Broken::Closed),
-        Ok(reply) => Err(Broken::OutOfStep(format!("{reply}, to no command"))),
-        Err(_) => Err(Broken::OutOfStep("octets that none of them asked for".to_owned())),
+        Ok(reply) => Err(Broken::OutOfStep(format!("{}, to no command", clip(reply)))),
+        Err(_) => Err(Broken::OutOfStep(format!("\"{}\", to no command", connection.quote_unread()))),
     }
 }
 
 async fn hear(
     connection: &mut Connection,
+    job: &Job<'_>,
     timeouts: &Timeouts,
     flight: &mut Flight,
     command: Command,
@@ -188,7 +199,8 @@ async fn hear(
         Command::Data => timeouts.data_start,
     };
     flight.sent = command.phase().as_str();
-    let reply = connection.reply(limit).await?;
+    // Of each recipient's refusal as much is kept as its outcome holds: a server may say 32 KiB to each of a thousand.
+    let reply = clip(connection.reply(limit).await?);
     let closing = reply.code == 421;
     let out_of_step = match command {
         Command::Rset => false,
@@ -198,13 +210,24 @@ async fn hear(
     if out_of_step {
         return Err(Broken::OutOfStep(reply.to_string()));
     }
+    let line = |parameters| command.line(job, &connection.extensions, flight.smtputf8, parameters);
+    let of_parameters = job.parameters && may_refuse_parameters(&reply) && line(true) != line(false);
+    flight.answered += usize::from(matches!(command, Command::Rcpt(_)));
     match command {
         // RFC 5321 §4.1.1.5: RSET is always answered with 250; anything else is another conversation.
         Command::Rset if reply.code != 250 => return Err(Broken::Closed),
         Command::Rset => connection.reset_first = false,
-        Command::Mail if reply.code / 100 != 2 => flight.mail_refused = Some(reply),
+        Command::Mail if reply.code / 100 != 2 => {
+            if of_parameters {
+                flight.without_parameters = job.recipients.to_vec();
+            }
+            flight.mail_refused = Some(reply);
+        }
         Command::Mail => {}
         Command::Rcpt(index) if reply.code / 100 == 2 => flight.accepted.push(index),
+        // What follows a refusal of MAIL says nothing of a recipient.
+        Command::Rcpt(index) if of_parameters && flight.mail_refused.is_none() => flight.without_parameters.push(index),
+        Command::Rcpt(index) if counts_recipients(&reply) => flight.surplus.push((index, reply)),
         Command::Rcpt(index) => flight.refused.push((index, reply)),
         Command::Data => flight.data = Some(reply),
     }
@@ -213,9 +236,14 @@ async fn hear(
 }
 
 /// Sends the content. Some recipients are accepted, and the server waits for it.
-async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, flight: Flight) -> Ending {
+async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, mut flight: Flight) -> Ending {
     let mut content = job.body.transfer();
-    let dsn = connection.extensions.dsn;
+    let dsn = connection.extensions.dsn && job.parameters;
+    let without_parameters = std::mem::take(&mut flight.without_parameters);
+    let done = |outcome, usable| {
+        let without_parameters = without_parameters.clone();
+        Ending::Done(Done { without_parameters, ..Done::new(outcome, usable) })
+    };
     loop {
         connection.out.clear();
         let last = match content.fill(&mut connection.out).await {
@@ -229,8 +257,11 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         if let Err(why) = connection.send(timeouts.data_block).await {
             // The system did not take all of it, so the server has seen no final dot. It may have said why.
             let outcome = match connection.last_words().await.filter(|reply| !reply.is_positive()) {
-                Some(reply) => settle::at_end(job, flight, &reply, dsn),
-                None => settle::broken_off(job, Flight { data: None, sent: "content", ..flight }, &why),
+                Some(reply) => settle::at_end(job, flight, &clip(reply), dsn),
+                None => {
+                    let flight = Flight { data: None, sent: "content", surplus: Vec::new(), ..flight };
+                    settle::broken_off(job, flight, &why)
+                }
             };
             return done(outcome, false);
         }
@@ -239,9 +270,13 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         }
     }
     match connection.reply(timeouts.data_end).await {
-        Ok(reply) if reply.code / 100 != 3 => done(settle::at_end(job, flight, &reply, dsn), reply.code != 421),
+        Ok(reply) if reply.code / 100 != 3 => {
+            let reply = clip(reply);
+            done(settle::at_end(job, flight, &reply, dsn), reply.code != 421)
+        }
         Ok(reply) => {
-            done(settle::unknown(job, flight, &format!("{reply} is no answer to the end of a message")), false)
+            let reason = format!("{} is no answer to the end of a message", clip(reply));
+            done(settle::unknown(job, flight, &reason), false)
         }
         // All lines of a reply have the same code (RFC 5321 §4.2.1): how much text there is to it changes nothing.
         Err(Broken::Malformed(ResponseError::TooLong { code })) if matches!(code / 100, 2 | 4 | 5) => {
@@ -252,7 +287,7 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
 }
 
 fn done(outcome: Outcome, usable: bool) -> Ending {
-    Ending::Done { outcome, usable }
+    Ending::Done(Done::new(outcome, usable))
 }
 
 /// What the message needs and the server lacks, after its status; found out before anything is sent.
@@ -278,55 +313,4 @@ fn lacks(connection: &Connection, job: &Job<'_>, smtputf8: bool) -> Option<Strin
         return Some("5.6.3 the message has 8-bit content, and the server does not offer 8BITMIME".into());
     }
     None
-}
-
-fn write_command(connection: &mut Connection, job: &Job<'_>, smtputf8: bool, command: Command) {
-    let offers = &connection.extensions;
-    let line = match command {
-        Command::Rset => "RSET".to_owned(),
-        Command::Mail => {
-            let mut line = format!("MAIL FROM:<{}>", job.envelope.reverse_path);
-            if offers.size {
-                let _ = write!(line, " SIZE={}", job.body.size());
-            }
-            if job.envelope.body == BodyKind::EightBit {
-                line.push_str(" BODY=8BITMIME");
-            }
-            if smtputf8 {
-                line.push_str(" SMTPUTF8");
-            }
-            if offers.dsn {
-                match job.envelope.ret {
-                    Some(Ret::Full) => line.push_str(" RET=FULL"),
-                    Some(Ret::Headers) => line.push_str(" RET=HDRS"),
-                    None => {}
-                }
-                if let Some(envid) = &job.envelope.envid {
-                    let _ = write!(line, " ENVID={envid}");
-                }
-            }
-            line
-        }
-        Command::Rcpt(index) => rcpt_line(&job.envelope.recipients[index], offers.dsn, smtputf8),
-        Command::Data => "DATA".to_owned(),
-    };
-    connection.command(&line);
-}
-
-fn rcpt_line(recipient: &Recipient, dsn: bool, smtputf8: bool) -> String {
-    let mut line = format!("RCPT TO:<{}>", recipient.address);
-    if dsn {
-        if let Some(notify) = recipient.notify {
-            let wishes = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
-            let wishes: Vec<_> = wishes.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect();
-            let _ = write!(line, " NOTIFY={}", if wishes.is_empty() { "NEVER".to_owned() } else { wishes.join(",") });
-        }
-        // One in UTF-8 goes as it is with SMTPUTF8 only, and is no reason to ask for that (RFC 6533 §3).
-        let written = |orcpt: &String| if smtputf8 || orcpt.is_ascii() { orcpt.clone() } else { orcpt_in_ascii(orcpt) };
-        // RFC 3461 §4.2: 500 octets at most.
-        if let Some(orcpt) = recipient.orcpt.as_ref().map(written).filter(|orcpt| orcpt.len() <= 500) {
-            let _ = write!(line, " ORCPT={orcpt}");
-        }
-    }
-    line
 }

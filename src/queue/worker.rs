@@ -138,7 +138,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let patience = &inner.settings.patience;
     let mut outcome = Outcome::default();
     let unsigned = no_longer_signed(inner, &lease, began);
-    let (mut tried, mut again) = (unsigned.is_some(), 0);
+    let (mut tried, mut again, mut most) = (unsigned.is_some(), 0, usize::MAX);
     if unsigned.is_some() {
         groups.clear();
         // Too old besides: it is given up, and its sender hears of it. Held it would lie there untold.
@@ -148,7 +148,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     // On a stop the transaction under way ends; the ones after it are left to the next start.
     while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
         let Some(mut group) = groups.pop_front() else { break };
-        let taken = inner.routes().take(&route.id, group.len(), Timestamp::now());
+        let taken = inner.routes().take(&route.id, group.len().min(most), Timestamp::now());
         if taken == 0 {
             break;
         }
@@ -162,19 +162,21 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
             break;
         };
         report(inner, route, lease.record.id, &part, taken).await;
-        if !part.again.is_empty() && again < MOST_AGAIN {
-            again += 1;
+        // The server has room for fewer recipients: that ends by itself, as each round has fewer.
+        most = part.takes.unwrap_or(most);
+        let closed_at_one = part.takes.is_none() && !part.again.is_empty() && again < MOST_AGAIN;
+        again += u32::from(closed_at_one);
+        if closed_at_one || part.takes.is_some() {
             let heard: HashSet<usize> = part.recipients.iter().map(|r| r.index).chain(part.again.clone()).collect();
             group.retain(|index| !heard.contains(index));
             groups.push_front(group);
             groups.push_front(std::mem::take(&mut part.again));
+        }
+        if closed_at_one {
             part.trouble = part.trouble.filter(|trouble| !matches!(trouble, Trouble::Doubt { .. }));
         }
         groups.retain(|group| !group.is_empty());
-        outcome.recipients.extend(part.recipients);
-        outcome.trouble = part.trouble;
-        outcome.hold = part.hold;
-        outcome.reported.extend(part.reported);
+        outcome.add(part);
     }
     if !tried {
         return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.

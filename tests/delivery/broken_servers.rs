@@ -120,6 +120,61 @@ async fn endless_replies_and_junk_are_refused_at_any_point() {
 }
 
 #[tokio::test]
+async fn blank_lines_between_replies_are_passed_over_and_the_connection_is_kept() {
+    let spaced = |steps: Vec<Step>| -> Vec<Step> {
+        let space = |step| match step {
+            Step::Say(text) => Step::Say([b"\r\n", text.as_slice(), b"\r\n \r\n"].concat()),
+            other => other,
+        };
+        steps.into_iter().map(space).collect()
+    };
+    let script = spaced([hello(&[]), takes_one(), takes_one()].concat());
+    let flight = vec![hear("MAIL"), hear("RCPT"), hear("DATA"), say("250 ok\r\n\r\n250 ok\r\n\n354 go")];
+    let pipelined = [hello(&["PIPELINING"]), flight, vec![Step::HearContent, say("\r\n250 ok")]].concat();
+    for script in [script, spaced(pipelined)] {
+        let server = Server::start(vec![script]).await;
+        let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+        assert_eq!(
+            bounded(&delivery, &route).await.recipients[0].class.verdict,
+            Verdict::Delivered,
+            "{:?}",
+            server.heard()
+        );
+        assert_eq!(delivery.idle_connections(), 1);
+    }
+    let server = Server::start(vec![spaced([hello(&[]), takes_one(), takes_one()].concat())]).await;
+    let (delivery, route) = (delivery(), Arc::new(route(server.address)));
+    for _ in 0..2 {
+        assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
+    }
+    assert_eq!(server.connections(), 1);
+    let endless = Step::SayForEver(b"\r\n".to_vec());
+    let outcome = outcome_of([hello(&[]), vec![hear("MAIL"), endless]].concat()).await;
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn octets_that_are_no_reply_are_quoted() {
+    for (octets, shown) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "\"HTTP/1.1 400 Bad Request\""),
+        (b"\x1b[31mno\r\n", r#""\u{1b}[31mno""#),
+        (b"\x15\x03\x01\x00\x02\x02\xff", r"\xff"),
+        // Without its line end, and then it hangs up.
+        (b"554 go away", "\"554 go away\""),
+        (b"5", "\"5\""),
+    ] {
+        for nth in 0..ANSWERS.len() {
+            let outcome = outcome_of(broken_at(nth, &[Step::Say(octets.to_vec())])).await;
+            assert!(outcome.recipients[0].class.reply.contains(shown), "{}: {outcome:?}", ANSWERS[nth]);
+        }
+    }
+    // Behind a whole reply, where nothing was asked any more.
+    let script = vec![hear("MAIL"), say("250 ok"), hear("RCPT"), say("250 ok\r\n* OK IMAP4"), Step::Hang];
+    let outcome = outcome_of([hello(&[]), script].concat()).await;
+    assert!(outcome.recipients[0].class.reply.contains("\"* OK IMAP4"), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_closes_at_one_recipient_leaves_those_it_took_for_another_transaction() {
     for (last, reply) in
         [(vec![say("421 4.7.0 bye")], "421 4.7.0 bye"), (vec![], "the server closed the connection (at RCPT)")]
@@ -140,12 +195,7 @@ async fn a_server_that_closes_at_one_recipient_leaves_those_it_took_for_another_
 async fn a_refusal_at_any_point_is_heard() {
     for (nth, point) in ANSWERS.into_iter().enumerate() {
         for (reply, permanent) in [("451 4.7.1 later", false), ("550 5.7.1 never", true), ("421 4.3.2 bye", false)] {
-            let mut other = vec![say(reply)];
-            // HELO is tried after a permanent refusal of EHLO.
-            if nth == 1 && permanent {
-                other.extend([hear("HELO"), say(reply)]);
-            }
-            let outcome = outcome_of(broken_at(nth, &other)).await;
+            let outcome = outcome_of(broken_at(nth, &[say(reply)])).await;
             let [recipient] = outcome.recipients.as_slice() else { panic!("{outcome:?}") };
             assert!(recipient.class.reply.starts_with(reply), "{}: {outcome:?}", point);
             let bounces = permanent && nth >= 2;

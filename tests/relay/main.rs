@@ -1,6 +1,7 @@
 //! The main job, end to end: the real binary between a submitting client and a receiving server.
 
 mod crash;
+mod exim;
 mod failing_disk;
 mod fairness;
 mod fidelity;

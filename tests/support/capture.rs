@@ -32,7 +32,8 @@ impl Received {
     }
 }
 
-/// What the server answers to a command line, before it does anything itself: `None` leaves it to the server.
+/// What the server answers to a command line, or to the content (`.`), before it does anything itself: `None` leaves it to the
+/// server.
 pub type Script = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The server; stops when dropped.
@@ -148,6 +149,10 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
                 // Read first: held while sleeping, the lock would make the connections wait for each other.
                 let pause = *shared.pause.lock().unwrap();
                 std::thread::sleep(pause);
+                if let Some(answer) = (shared.script)(".") {
+                    say(&answer)?;
+                    continue;
+                }
                 let at = Instant::now();
                 let received = Received { from: from.clone(), to: to.clone(), content, at };
                 shared.received.lock().unwrap().push(received);

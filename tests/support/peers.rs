@@ -254,7 +254,7 @@ pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
          spool_directory = {}\nlog_file_path = {}/%slog\npid_file_path = {}\nlocal_interfaces = {}\n\
          daemon_smtp_ports = {}\ntls_advertise_hosts = *\ntls_certificate = {}\ntls_privatekey = {}\n\
          auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}\nhost_lookup =\nrfc1413_query_timeout = 0s\n\
-         never_users =\nlog_selector = +smtp_connection\nacl_smtp_rcpt = rcpt\n{}\n\
+         never_users =\nlog_selector = +smtp_connection +received_recipients\nacl_smtp_rcpt = rcpt\n{}\n\
          begin acl\nrcpt:\n accept authenticated = *\n deny message = Relay not permitted\n\
          begin routers\nall:\n driver = accept\n transport = box\n\
          begin transports\nbox:\n driver = appendfile\n directory = {}\n maildir_format\n user = nobody\n group = nogroup\n\
