@@ -19,6 +19,8 @@ mod addresses;
 mod broken_servers;
 #[path = "delivery/egress.rs"]
 mod egress;
+#[path = "delivery/greetings.rs"]
+mod greetings;
 #[path = "delivery/kept_connections.rs"]
 mod kept_connections;
 #[path = "delivery/logins.rs"]

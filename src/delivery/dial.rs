@@ -13,11 +13,12 @@ use super::classify::{Context, Phase, classify};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
 use super::egress::{self, ConnectError, Way};
-use super::outcome::Trouble;
+use super::outcome::{Trouble, clip, clipped};
 use super::sasl::{Exchange, Mechanism};
 use super::settings::Settings;
 use super::step::Step;
 use super::tls::{Fallback, TlsClient, TlsError};
+use super::words::Words;
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
 use crate::smtp::{Extensions, Reply};
@@ -40,7 +41,7 @@ pub struct Failure {
 
 impl Failure {
     fn back_off(step: Step, reason: impl Into<String>, advice: Option<&str>) -> Self {
-        let reason = reason.into();
+        let reason = clipped(reason.into());
         let advice = advice.map(str::to_owned);
         let trouble = Trouble::BackOff { reason: reason.clone(), at_least: None, advice };
         Failure { step, reason, trouble, everywhere: false }
@@ -289,10 +290,14 @@ impl<T: TokenSource> Dialler<'_, T> {
         let mut answer = connection.ask(&format!("EHLO {name}"), limit).await.map_err(broken)?;
         if answer.code == 250 {
             connection.extensions = Extensions::of(&answer);
-        } else if answer.is_permanent() {
-            // RFC 5321 §3.2: a server that does not know EHLO gets HELO.
+        } else if is_not_known(&answer) {
+            // RFC 5321 §3.2: a server that does not know EHLO gets HELO. What else it says to that follows from EHLO's refusal.
             connection.extensions = Extensions::default();
-            answer = connection.ask(&format!("HELO {name}"), limit).await.map_err(broken)?;
+            if let Ok(greeted) = connection.ask(&format!("HELO {name}"), limit).await
+                && greeted.code == 250
+            {
+                answer = greeted;
+            }
         }
         if answer.code != 250 {
             return Err(self.refused(connection, Phase::Hello, &answer));
@@ -460,6 +465,7 @@ impl<T: TokenSource> Dialler<'_, T> {
 
     fn refused(&self, connection: &Connection, phase: Phase, reply: &Reply) -> Failure {
         let context = Context::of(self.route, self.settings.egress.address, connection.fallback.as_ref());
+        let reply = &clip(reply.clone());
         let (class, trouble) = classify(phase, reply, &context);
         let reason = format!("{reply} (at {})", phase.as_str());
         let trouble =
@@ -467,6 +473,27 @@ impl<T: TokenSource> Dialler<'_, T> {
         let everywhere = phase == Phase::Login || matches!(trouble, Trouble::Suspend { .. });
         Failure { step: phase.step(), reason, trouble, everywhere }
     }
+}
+
+/// Whether the refusal is one of a command that the server does not know, and not of our name.
+fn is_not_known(answer: &Reply) -> bool {
+    let unknown = [
+        " unknown command ",
+        " command unknown ",
+        " unrecognized command ",
+        " unrecognised command ",
+        " command unrecognized ",
+        " command unrecognised ",
+        " command not ",
+        " not recognized ",
+        " not recognised ",
+        " not implemented ",
+        " unsupported command ",
+        " invalid command ",
+        " bad command ",
+    ];
+    let says_so = || answer.is_permanent() && Words::of(&answer.lines.join(" ")).any(&unknown);
+    matches!(answer.code, 500 | 502 | 504) || says_so()
 }
 
 fn unreachable(error: &ConnectError) -> Failure {

@@ -155,17 +155,14 @@ impl Routes {
             outcome.recipients.iter().filter(|r| r.class.scope != Scope::Route || r.class.verdict != Verdict::Deferred);
         let unheard = taken.saturating_sub(heard.count());
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
+        // The list of routes shows what a person can do beside what was heard.
+        let told = outcome.trouble.as_ref().map(Trouble::in_words).unwrap_or_default();
         match &outcome.trouble {
-            Some(Trouble::BackOff { reason, at_least, .. }) => entry.throttle.back_off(reason, *at_least, now, jitter),
-            Some(Trouble::Doubt { reason, at_least, .. }) => {
-                entry.throttle.doubt(message, reason, *at_least, now, jitter)
-            }
+            Some(Trouble::BackOff { at_least, .. }) => entry.throttle.back_off(&told, *at_least, now, jitter),
+            Some(Trouble::Doubt { at_least, .. }) => entry.throttle.doubt(message, &told, *at_least, now, jitter),
             // A login that a reload replaced while it was tried says nothing about the one there is now.
             Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
-            Some(Trouble::Suspend { cause, reason, .. }) => {
-                let (cause, reason) = (*cause, reason.clone());
-                self.suspend(&route.id, cause, &reason, now).unwrap_or_default()
-            }
+            Some(Trouble::Suspend { cause, .. }) => self.suspend(&route.id, *cause, &told, now).unwrap_or_default(),
             None => {
                 if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Delivered) {
                     entry.throttle.succeeded();
