@@ -29,6 +29,8 @@ mod limits;
 mod login;
 #[path = "submission/memory.rs"]
 mod memory;
+#[path = "submission/refusals.rs"]
+mod refusals;
 #[path = "submission/tenancy.rs"]
 mod tenancy;
 #[path = "submission/tls.rs"]

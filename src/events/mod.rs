@@ -174,6 +174,8 @@ pub enum EventKind {
     Operator,
     /// Given up because it grew too old.
     Expired,
+    /// A message or a recipient that submission refused; never accepted, so it has no queue id.
+    Rejected,
     /// Something a person must look at.
     Alert,
     /// The trouble that an alert told of is over.
@@ -192,6 +194,7 @@ impl EventKind {
             EventKind::Held => "held",
             EventKind::Operator => "operator",
             EventKind::Expired => "expired",
+            EventKind::Rejected => "rejected",
             EventKind::Alert => "alert",
             EventKind::Resolved => "resolved",
         }
@@ -221,13 +224,34 @@ pub struct Event {
     /// Customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
+    /// `rejected`: who had logged in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submitter: Option<String>,
+    /// `rejected`: the client's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// `rejected`: the domain in From, where the message came to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_domain: Option<String>,
+    /// `rejected`: MAIL FROM; empty for the null sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// `rejected` of a message: recipients that had been taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<usize>,
+    /// `rejected`: why, one of a fixed set of words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// How many events this one stands for, which are not told one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
     /// Recipient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
     /// Route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// What the server said.
+    /// What the server said; for `rejected`, what we said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
     /// How far the trouble reaches.
@@ -252,6 +276,13 @@ impl Event {
             id: None,
             message_id: None,
             customer: None,
+            submitter: None,
+            peer: None,
+            from_domain: None,
+            sender: None,
+            recipients: None,
+            reason: None,
+            left_out: None,
             recipient: None,
             route: None,
             reply: None,

@@ -3,6 +3,8 @@
 //!
 //! Nothing is guessed: an unknown parameter, one given twice, a path without brackets is refused with the reply that says so.
 
+use std::borrow::Cow;
+
 use super::dsn::{self, Notify, Ret};
 use super::path::{Domain, Mailbox, PathError, ReversePath};
 use super::reply::{EnhancedCode, Reply};
@@ -10,10 +12,10 @@ use super::reply::{EnhancedCode, Reply};
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// EHLO with the client's name.
-    Ehlo(&'a str),
-    /// HELO with the client's name.
-    Helo(&'a str),
+    /// EHLO with the client's name; octets of it that are not UTF-8 are replaced.
+    Ehlo(Cow<'a, str>),
+    /// HELO with the same.
+    Helo(Cow<'a, str>),
     /// STARTTLS (RFC 3207).
     StartTls,
     /// AUTH (RFC 4954).
@@ -133,7 +135,10 @@ impl Refusal {
 impl<'a> Command<'a> {
     /// Reads one line without its CRLF.
     pub fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
-        let line = std::str::from_utf8(line).map_err(|_| Refusal::Octets)?;
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => line,
+            Err(_) => return foreign_hello(line),
+        };
         if line.chars().any(|c| c.is_control() && c != '\t') {
             return Err(Refusal::Octets);
         }
@@ -154,9 +159,9 @@ impl<'a> Command<'a> {
         } else if is("BDAT") {
             bdat(rest).ok_or(Refusal::Syntax("BDAT <octets> [LAST]"))
         } else if is("EHLO") {
-            client_name(rest).map(Command::Ehlo).ok_or(Refusal::Syntax("EHLO <name>"))
+            client_name(rest).map(|name| Command::Ehlo(name.into())).ok_or(Refusal::Syntax("EHLO <name>"))
         } else if is("HELO") {
-            client_name(rest).map(Command::Helo).ok_or(Refusal::Syntax("HELO <name>"))
+            client_name(rest).map(|name| Command::Helo(name.into())).ok_or(Refusal::Syntax("HELO <name>"))
         } else if is("AUTH") {
             auth(rest).ok_or(Refusal::Syntax("AUTH <mechanism> [<initial response>]"))
         } else if is("STARTTLS") {
@@ -178,6 +183,21 @@ impl<'a> Command<'a> {
         } else {
             Err(Refusal::Unknown)
         }
+    }
+}
+
+/// EHLO or HELO from a machine whose name is written in another character set than UTF-8. Any other line with such octets is
+/// refused.
+fn foreign_hello(line: &[u8]) -> Result<Command<'_>, Refusal> {
+    let is_hello =
+        line.get(..5).is_some_and(|verb| [b"EHLO ", b"HELO "].iter().any(|it| verb.eq_ignore_ascii_case(*it)));
+    if !is_hello {
+        return Err(Refusal::Octets);
+    }
+    match Command::parse(String::from_utf8_lossy(line).as_bytes())? {
+        Command::Ehlo(name) => Ok(Command::Ehlo(name.into_owned().into())),
+        Command::Helo(name) => Ok(Command::Helo(name.into_owned().into())),
+        _ => Err(Refusal::Octets),
     }
 }
 
@@ -375,7 +395,7 @@ mod tests {
     #[test]
     fn verbs_are_read_in_any_case() {
         assert_eq!(Command::parse(b"dAtA"), Ok(Command::Data));
-        assert_eq!(Command::parse(b"ehlo win-pc_1"), Ok(Command::Ehlo("win-pc_1")));
+        assert_eq!(Command::parse(b"ehlo win-pc_1"), Ok(Command::Ehlo("win-pc_1".into())));
         assert_eq!(Command::parse(b"QUIT  "), Ok(Command::Quit));
         assert_eq!(
             Command::parse(b"AUTH login d2ViY3Jt"),
@@ -383,6 +403,33 @@ mod tests {
         );
         assert_eq!(Command::parse(b"bdat 12 last"), Ok(Command::Bdat { size: 12, last: true }));
         assert_eq!(Command::parse(b"GET / HTTP/1.1"), Ok(Command::Http));
+    }
+
+    #[test]
+    fn a_clients_name_may_be_in_any_character_set_and_nothing_else_may() {
+        for (line, name) in [
+            (&b"EHLO WIN-BL\xc5B\xc6R"[..], "WIN-BL\u{fffd}B\u{fffd}R"),
+            (b"helo \xe6\xf8\xe5  ", "\u{fffd}\u{fffd}\u{fffd}"),
+            (b"Ehlo \x80pc\xff.local", "\u{fffd}pc\u{fffd}.local"),
+            ("EHLO blåbær.dk".as_bytes(), "blåbær.dk"),
+        ] {
+            match Command::parse(line) {
+                Ok(Command::Ehlo(found) | Command::Helo(found)) => assert_eq!(found, name),
+                other => panic!("{other:?}"),
+            }
+        }
+        for line in [
+            &b"MAIL FROM:<a\xe5@test.dk>"[..],
+            b"RCPT TO:<a@test.dk> \xff",
+            b"EHLO\xff x",
+            b"EHLO a\x1b\xe5",
+            b"EHLO \xe5\x00",
+            b"\xffEHLO x",
+            b"NOOP \xe5",
+        ] {
+            assert_eq!(Command::parse(line), Err(Refusal::Octets), "{}", line.escape_ascii());
+        }
+        assert_eq!(Command::parse(b"EHLO a \xe5"), Err(Refusal::Syntax("EHLO <name>")));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl DataReader {
                     self.at = At::LineStart;
                 }
                 At::MiddleCr => {
-                    self.blame(Flaw::BareLineEnd);
+                    self.blame_behind(&input[run..pos], Flaw::BareLineEnd, &mut sink);
                     self.line_len += 1;
                     self.at = At::Middle;
                 }
@@ -130,7 +130,8 @@ impl DataReader {
                     let text = found.unwrap_or(rest.len());
                     self.line_len += text;
                     if self.line_len > self.line_limit {
-                        self.blame(if self.in_header { Flaw::LongHeaderLine } else { Flaw::LongLine });
+                        let flaw = if self.in_header { Flaw::LongHeaderLine } else { Flaw::LongLine };
+                        self.blame_behind(&input[run..pos], flaw, &mut sink);
                     }
                     pos += text;
                     match found.map(|at| rest[at]) {
@@ -140,7 +141,8 @@ impl DataReader {
                             self.at = At::MiddleCr;
                         }
                         Some(lone) => {
-                            self.blame(if lone == 0 { Flaw::Nul } else { Flaw::BareLineEnd });
+                            let flaw = if lone == 0 { Flaw::Nul } else { Flaw::BareLineEnd };
+                            self.blame_behind(&input[run..pos], flaw, &mut sink);
                             self.line_len += 1;
                             pos += 1;
                         }
@@ -154,6 +156,12 @@ impl DataReader {
             self.hand_on(&input[run..], &mut sink);
         }
         Taken { used: input.len(), end: false }
+    }
+
+    /// A flaw was found behind `text`, which is handed on: whoever refuses the message learns from its header whose it is.
+    fn blame_behind(&mut self, text: &[u8], flaw: Flaw, sink: &mut impl FnMut(&[u8])) {
+        self.hand_on(text, sink);
+        self.blame(flaw);
     }
 
     fn blame(&mut self, flaw: Flaw) {

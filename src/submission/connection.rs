@@ -26,7 +26,8 @@ use self::wire::{Read, Wire};
 use super::budget::Budget;
 use super::login::{Login, Logins};
 use super::policy::{self, Identity};
-use super::session::{Next, Overdue, Session};
+use super::refusals::{Refusals, Who};
+use super::session::{Next, Overdue, Session, is_of_envelope};
 use super::{Context, Credentials, Submitters};
 use crate::smtp::{EnhancedCode, Refusal, Reply};
 
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) context: Context,
     pub(super) logins: Logins,
     pub(super) budget: Budget,
+    pub(super) refusals: Refusals,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -249,6 +251,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.session.no_line(line, &Refusal::Octets, now)
             }
         };
+        if let Next::Say(reply) | Next::Close("errors", reply) = &next
+            && !reply.is_positive()
+            && is_of_envelope(line)
+        {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let who = Who { peer: self.peer, identity: self.session.identity() };
+            self.shared.refusals.command(who, self.session.sender(), line, reply);
+        }
         if secret {
             self.wire.take_secret(len + 1);
         } else {
@@ -295,9 +305,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.wire.say(&reply);
                 return Ok(());
             }
-            Login::Wrong => {
+            Login::Wrong { username } => {
                 counters.login("failed");
-                tracing::warn!(peer = %self.peer, "login failed");
+                shared.refusals.login(self.peer, &username);
                 // RFC 4954 §6.
                 Reply::new(535, EnhancedCode(5, 7, 8), "name or password is wrong")
             }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::budget::{NoRoom, Share};
-use super::policy::{self, Decision, Identity, Refusal};
+use super::policy::{self, About, Decision, Identity, Refusal};
 use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
@@ -112,10 +112,22 @@ impl Intake {
 
     /// Refuses the message; the first reason counts.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
-        if !self.is_refused() {
-            (self.first, self.rest) = (Vec::new(), Vec::new());
-            self.phase = Phase::Refused(Box::new(refusal));
-            self.share.release();
+        let refusal = match &self.phase {
+            Phase::Refused(_) => return,
+            Phase::Header { .. } => refusal,
+            Phase::Body(body) => refusal.with_header(&body.checked.header, Some(&body.checked.decision.customer.id)),
+        };
+        (self.first, self.rest) = (Vec::new(), Vec::new());
+        self.phase = Phase::Refused(Box::new(refusal));
+        self.share.release();
+    }
+
+    /// Gives the message up at once: the refusal, with what is known of the message.
+    pub(super) fn give_up(&mut self, refusal: Refusal) -> Refusal {
+        self.refuse(refusal.clone());
+        match &self.phase {
+            Phase::Refused(first) => Refusal { about: first.about.clone(), ..refusal }.with_envelope(&self.envelope),
+            _ => refusal,
         }
     }
 
@@ -125,10 +137,14 @@ impl Intake {
             return;
         }
         self.sent += text.len() as u64;
-        if self.sent > self.most {
-            return self.refuse(too_large(self.most));
+        let is_too_large = self.sent > self.most;
+        // Its header tells whose message it was, even where all of it came at once.
+        if !is_too_large || matches!(self.phase, Phase::Header { .. }) {
+            self.take(text, context);
         }
-        self.take(text, context);
+        if is_too_large {
+            self.refuse(too_large(self.most));
+        }
     }
 
     fn take(&mut self, text: &[u8], context: &Context) {
@@ -168,21 +184,26 @@ impl Intake {
         let block = &first[..end];
         let bounds = Bounds { fields: context.limits.header_fields, received: context.limits.received };
         let header = scan::scan(block, bounds).map_err(|why| policy::bad_header(&why))?;
+        let directory = context.directory.load();
         let decision = policy::decide(
-            &context.directory.load(),
+            &directory,
             &context.standings,
             &context.bulk_requires,
             &self.identity,
             &self.envelope.reverse_path,
             &header,
-        )?;
+        );
+        let decision = decision.map_err(|refusal| {
+            let owner = header.from.domain().and_then(|from| directory.by_domain(from));
+            refusal.with_header(&header, owner.map(|customer| &customer.id))
+        })?;
         scan::cut(first, &header.cut);
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
         let header_len = end - cut;
         self.len -= cut as u64;
         self.most = self.most.min(decision.route.carries());
         if self.sent > self.most {
-            return Err(too_large(self.most));
+            return Err(too_large(self.most).with_header(&header, Some(&decision.customer.id)));
         }
         // Told of what leaves: a server that lacks an extension must not be asked for it for the sake of a field it never gets.
         let (kept, body) = (&first[..header_len], &first[header_len + 2..]);
@@ -206,25 +227,19 @@ impl Intake {
         Ok(Body { checked: Checked { header, header_len, decision }, hasher })
     }
 
-    /// Ends the message: signs it, makes it durable, and gives the answer. `ends_with_line` is false where the last line has no
-    /// CRLF (BDAT only).
-    pub(super) async fn finish(mut self, ends_with_line: bool, trace: &Trace, context: &Context) -> Reply {
+    /// Ends the message: signs it and makes it durable. `ends_with_line` is false where the last line has no CRLF (BDAT only).
+    pub(super) async fn finish(
+        mut self,
+        ends_with_line: bool,
+        trace: &Trace,
+        context: &Context,
+    ) -> Result<Durable, Refusal> {
         if !ends_with_line {
             self.take(b"\r\n", context);
         }
-        let accepted = match self.end(context) {
+        match self.end(context) {
             Ok((checked, body)) => self.accept(checked, body, trace, context).await,
-            Err(refusal) => Err(refusal),
-        };
-        match accepted {
-            Ok(durable) => queued(&durable),
-            Err(refusal) => {
-                context.counters.refuse(refusal.reason);
-                if let Some((domain, detail)) = refusal.alert {
-                    tell_of_key(domain, detail, &context.events);
-                }
-                refusal.reply
-            }
+            Err(refusal) => Err(refusal.with_envelope(&self.envelope)),
         }
     }
 
@@ -266,10 +281,15 @@ impl Intake {
         let added_len = added.len();
         added.extend_from_slice(&first[..header_len]);
         let job = Job { signer: Arc::clone(&decision.signer), header: added, body, now };
-        let signed = context.workers.sign(job).await.map_err(|why| {
-            tracing::error!(domain = %decision.from_domain, %why, "message not signed");
-            policy::unsigned(&decision.from_domain, &why.to_string())
-        })?;
+        let about = |refusal: Refusal| {
+            let mut refusal = refusal.with_envelope(&envelope);
+            refusal.about.from_domain = Some(decision.from_domain.clone());
+            refusal.about.customer = Some(decision.customer.id.clone());
+            refusal.about.message_id = Some(message_id.clone());
+            refusal
+        };
+        let signed = context.workers.sign(job).await;
+        let signed = signed.map_err(|why| about(policy::unsigned(&decision.from_domain, &why.to_string())))?;
         if context.events.has_open_alerts() {
             context.events.resolve(&Subject::SigningKey(decision.from_domain.to_string()), "its mail is signed again");
         }
@@ -279,7 +299,7 @@ impl Intake {
         prefix.extend_from_slice(&signed.header[..added_len]);
         let size = len + prefix.len() as u64;
         if size > decision.route.message_size {
-            return Err(too_much_added(&decision.route));
+            return Err(about(too_much_added(&decision.route)));
         }
         let accepted = Accepted {
             message_id: message_id.clone(),
@@ -289,7 +309,7 @@ impl Intake {
         let customer = customer.id.clone();
         let draft = Draft {
             id,
-            lane: Lane { customer: customer.clone(), domain: from_domain, urgency, kind: MailKind::Mail },
+            lane: Lane { customer: customer.clone(), domain: from_domain.clone(), urgency, kind: MailKind::Mail },
             envelope,
             message_id,
             prefix,
@@ -298,7 +318,20 @@ impl Intake {
             retry_at: now + context.first_retry,
             held: None,
         };
-        let durable = context.spool.commit(draft).await.map_err(|why| not_durable(&why))?;
+        let durable = match context.spool.commit(draft).await {
+            Ok(durable) => durable,
+            Err(why) => {
+                let about = About {
+                    // It went with the draft.
+                    sender: None,
+                    recipients: Some(accepted.recipients.len()),
+                    from_domain: Some(from_domain),
+                    customer: Some(customer),
+                    message_id: Some(accepted.message_id),
+                };
+                return Err(Refusal { about, ..not_durable(&why) });
+            }
+        };
         drop(share);
         accepted.tell(&durable, customer.as_str(), warning, size, context);
         Ok(durable)
@@ -306,10 +339,9 @@ impl Intake {
 }
 
 /// Tells that mail of a domain is deferred for its key: once, however much mail meets it.
-fn tell_of_key(domain: Domain, detail: String, events: &Events) {
+pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
     let subject = Subject::SigningKey(domain.to_string());
     if !events.is_open(&subject) {
-        tracing::error!(%domain, detail, "mail is deferred");
         events.raise(subject, detail);
     }
 }
@@ -342,7 +374,7 @@ impl Accepted {
 }
 
 /// The only 250 a message gets: there is no other way to make it than with the spool's receipt.
-fn queued(receipt: &Durable) -> Reply {
+pub(super) fn queued(receipt: &Durable) -> Reply {
     Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()))
 }
 
@@ -415,13 +447,13 @@ fn header_too_large(limits: &Limits) -> Refusal {
     Refusal::new(552, EnhancedCode(5, 3, 4), "header_size", text)
 }
 
-/// The client hears that it may try again; the log hears why.
+/// The client hears that it may try again; the operator hears why.
 fn not_durable(why: &spool::Error) -> Refusal {
-    tracing::error!(%why, "message not spooled");
-    match why {
+    let refusal = match why {
         spool::Error::Full { .. } => {
             Refusal::new(452, EnhancedCode(4, 3, 1), "spool_full", "no room for mail at the moment; try again later")
         }
         _ => Refusal::new(451, EnhancedCode(4, 3, 0), "spool", "mail cannot be stored at the moment; try again later"),
-    }
+    };
+    Refusal { cause: Some(why.to_string()), ..refusal }
 }

@@ -20,6 +20,7 @@ use super::budget::Budget;
 use super::connection::{Connection, End, Shared};
 use super::limits::{MAX_HEADER_SIZE, counted_as};
 use super::login::Logins;
+use super::refusals::Refusals;
 use super::session::{Rules, Session};
 use super::transaction::Envelopes;
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
@@ -34,6 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Submission {
     addresses: Vec<SocketAddr>,
     tasks: TaskTracker,
+    shared: Arc<Shared>,
 }
 
 impl Submission {
@@ -61,8 +63,11 @@ impl Submission {
             Budget::new(limits.bytes_in_flight, limits.bytes_in_flight_wait, context.counters.bytes_in_flight.clone());
         let logins = Logins::new(limits, context.known_clients.clone());
         let envelopes = Arc::new(Envelopes::new(limits.bytes_in_flight));
-        let shared = Arc::new(Shared { context, logins, budget, shutdown });
+        let refusals = Refusals::new(context.events.clone());
+        let shared = Arc::new(Shared { context, logins, budget, refusals, shutdown });
         let tasks = TaskTracker::new();
+        let minutes = Arc::clone(&shared);
+        tasks.spawn(async move { minutes.refusals.run(minutes.shutdown.clone()).await });
         let door = Arc::new(Door::default());
         let mut addresses = Vec::new();
         for (address, socket, settings) in bound {
@@ -77,7 +82,7 @@ impl Submission {
             tasks.spawn(listener.run(socket));
         }
         tasks.close();
-        Ok(Submission { addresses, tasks })
+        Ok(Submission { addresses, tasks, shared })
     }
 
     /// Where the listeners listen, in the order they were given: what port 0 became.
@@ -88,6 +93,7 @@ impl Submission {
     /// Returns once `shutdown` was cancelled and every connection has ended.
     pub async fn stopped(&self) {
         self.tasks.wait().await;
+        self.shared.refusals.end_minute();
     }
 }
 
@@ -208,7 +214,9 @@ impl Listener {
         let (context, limits) = (&self.shared.context, &self.shared.context.limits);
         if !self.settings.admits(peer) {
             context.counters.refuse_connection("allow_from");
-            tracing::warn!(%peer, listener = %self.settings.address, "refused: not in allow_from");
+            if self.shared.refusals.admits_stranger(peer) {
+                tracing::warn!(%peer, listener = %self.settings.address, "refused: not in allow_from");
+            }
             return self.turn_away(&stream, 554, EnhancedCode(5, 7, 1), "this address may not connect");
         }
         let place = match self.door.enter(counted_as(peer), limits.connections, limits.connections_per_address) {
@@ -287,12 +295,16 @@ impl Listener {
             }
             Ok(Err(error)) => {
                 counters.handshake("failed");
-                tracing::info!(%peer, %error, "TLS handshake failed");
+                if self.shared.refusals.admits_stranger(peer) {
+                    tracing::info!(%peer, %error, "TLS handshake failed");
+                }
                 None
             }
             Err(_) => {
                 counters.handshake("failed");
-                tracing::info!(%peer, "TLS handshake took too long");
+                if self.shared.refusals.admits_stranger(peer) {
+                    tracing::info!(%peer, "TLS handshake took too long");
+                }
                 None
             }
         }

@@ -24,6 +24,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use self::clients::Clients;
 use self::strikes::Strikes;
@@ -43,7 +44,10 @@ pub(super) enum Login {
     /// Right; whether the password was remembered.
     Right { submitter: Arc<Submitter>, remembered: bool },
     /// Wrong. Already delayed.
-    Wrong,
+    Wrong {
+        /// The name that was given.
+        username: Zeroizing<String>,
+    },
     /// Not looked at: too many were wrong.
     Throttled,
     /// Too many others are being checked.
@@ -92,7 +96,7 @@ impl Logins {
             if submitters.was_wrong(&credentials) {
                 drop(known);
                 tokio::time::sleep_until(start + self.strikes.strike_address(peer, start)).await;
-                return Login::Wrong;
+                return Login::Wrong { username: credentials.username };
             }
         }
         let turns = if known.is_some() { &self.turns_of_known } else { &self.turns };
@@ -123,8 +127,8 @@ impl Logins {
                     Ok((submitter, is_new))
                 }
                 // What a known client gets wrong says nothing about others who use its name.
-                None if is_known => Err(strikes.strike_address(peer, start)),
-                None => Err(strikes.strike(peer, name, start)),
+                None if is_known => Err((strikes.strike_address(peer, start), credentials.username)),
+                None => Err((strikes.strike(peer, name, start), credentials.username)),
             };
             // The next guess is counted against this one.
             drop(turn);
@@ -136,9 +140,9 @@ impl Logins {
         .await;
         match checked {
             Ok(Ok((submitter, _))) => Login::Right { submitter, remembered: false },
-            Ok(Err(delay)) => {
+            Ok(Err((delay, username))) => {
                 tokio::time::sleep_until(start + delay).await;
-                Login::Wrong
+                Login::Wrong { username }
             }
             Err(_) => Login::Busy,
         }
@@ -265,7 +269,7 @@ mod tests {
     async fn looked_at(logins: Vec<tokio::task::JoinHandle<Login>>) -> usize {
         let mut looked_at = 0;
         for one in logins {
-            looked_at += usize::from(matches!(one.await.unwrap(), Login::Wrong));
+            looked_at += usize::from(matches!(one.await.unwrap(), Login::Wrong { .. }));
         }
         looked_at
     }
@@ -347,7 +351,7 @@ mod tests {
     async fn a_program_with_the_old_password_does_not_keep_out_the_one_beside_it() {
         let rig = Rig::new();
         assert!(rig.right(NEAR, "webcrm").await);
-        assert!(matches!(rig.check(NEAR, "webcrm", "that of last year").await, Login::Wrong));
+        assert!(matches!(rig.check(NEAR, "webcrm", "that of last year").await, Login::Wrong { .. }));
         let stubborn: Vec<_> = (0..1000).map(|_| rig.begin(NEAR, "webcrm", "that of last year")).collect();
         assert!(rig.right(NEAR, "webcrm").await, "while all of these wait for their answer");
         assert_eq!(looked_at(stubborn).await, 1000);

@@ -20,6 +20,7 @@ mod limits;
 mod listener;
 mod login;
 mod policy;
+mod refusals;
 mod sasl;
 mod session;
 mod settings;

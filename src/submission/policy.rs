@@ -7,7 +7,7 @@ use super::Submitter;
 use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standings, Via};
 use crate::dkim::Signer;
-use crate::message::{Header, HeaderError, Urgency};
+use crate::message::{CustomerId, Envelope, Header, HeaderError, Urgency};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
 
@@ -40,15 +40,45 @@ impl Identity {
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) reply: Reply,
-    /// For the metric.
+    /// For the metric and the event.
     pub(super) reason: &'static str,
+    /// For the operator alone: what was behind it.
+    pub(super) cause: Option<String>,
     /// For an alert event: the domain it is about and what to do.
     pub(super) alert: Option<(Domain, String)>,
+    /// Which message.
+    pub(super) about: About,
+}
+
+/// What is known of a refused message.
+#[derive(Clone, Debug, Default)]
+pub(super) struct About {
+    pub(super) sender: Option<ReversePath>,
+    pub(super) recipients: Option<usize>,
+    pub(super) from_domain: Option<Domain>,
+    pub(super) customer: Option<CustomerId>,
+    pub(super) message_id: Option<String>,
 }
 
 impl Refusal {
     pub(super) fn new(code: u16, enhanced: EnhancedCode, reason: &'static str, text: impl Into<String>) -> Self {
-        Refusal { reply: Reply::new(code, enhanced, text), reason, alert: None }
+        let reply = Reply::new(code, enhanced, text);
+        Refusal { reply, reason, cause: None, alert: None, about: About::default() }
+    }
+
+    /// With what the header says, and the customer whose domain it names.
+    pub(super) fn with_header(mut self, header: &Header, customer: Option<&CustomerId>) -> Self {
+        self.about.from_domain = header.from.domain().cloned();
+        self.about.customer = customer.cloned();
+        self.about.message_id = header.message_id.clone();
+        self
+    }
+
+    /// With the envelope.
+    pub(super) fn with_envelope(mut self, envelope: &Envelope) -> Self {
+        self.about.sender = Some(envelope.reverse_path.clone());
+        self.about.recipients = Some(envelope.recipients.len());
+        self
     }
 }
 
@@ -148,6 +178,7 @@ pub(super) fn carries(directory: &Directory, standings: &Standings, reverse_path
 pub(super) fn unsigned(from_domain: &Domain, why: &str) -> Refusal {
     let text = format!("the DKIM key of \"{from_domain}\" cannot be used at the moment; the operator is told");
     Refusal {
+        cause: Some(why.to_owned()),
         alert: Some((
             from_domain.clone(),
             format!("mail of {from_domain} is deferred, for it cannot be signed: {why}"),

@@ -12,6 +12,7 @@
 //!                        Login
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -128,6 +129,14 @@ impl Session {
         self.identity.as_ref()
     }
 
+    /// MAIL FROM of the transaction under way.
+    pub(super) fn sender(&self) -> Option<&ReversePath> {
+        match &self.state {
+            State::Transaction(transaction) => Some(&transaction.mail.path),
+            _ => None,
+        }
+    }
+
     /// What the client calls itself, and whether with EHLO.
     pub(super) fn client(&self) -> (&str, bool) {
         self.client.as_ref().map_or(("", false), |(name, extended)| (name, *extended))
@@ -217,7 +226,7 @@ impl Session {
         if self.forgives(line, &next) {
             return next;
         }
-        self.counted(next, is_verb(line, "MAIL") || is_verb(line, "RCPT"), now)
+        self.counted(next, is_of_envelope(line), now)
     }
 
     /// Whether a refusal counts against nobody. Besides recipients: who pipelines RCPT and DATA behind a MAIL that is refused
@@ -294,9 +303,9 @@ impl Session {
         }
     }
 
-    fn hello(&mut self, name: &str, extended: bool) -> Next {
+    fn hello(&mut self, name: Cow<'_, str>, extended: bool) -> Next {
         self.state = State::Ready;
-        self.client = Some((name.to_owned(), extended));
+        self.client = Some((name.into_owned(), extended));
         let mut reply = Reply::bare(250, self.rules.hostname.as_str());
         if extended {
             let limits = &self.rules.limits;
@@ -427,6 +436,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a line is MAIL or RCPT.
+pub(super) fn is_of_envelope(line: &[u8]) -> bool {
+    is_verb(line, "MAIL") || is_verb(line, "RCPT")
 }
 
 fn is_verb(line: &[u8], name: &str) -> bool {

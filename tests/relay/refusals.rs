@@ -38,7 +38,14 @@ fn an_unknown_domain_a_wrong_password_and_a_broken_key_each_have_their_reply() {
 
     let received = server.wait_for(1, Duration::from_secs(20));
     assert!(received[0].header().starts_with(b"Received:") || received[0].header().starts_with(b"DKIM-Signature:"));
+    let log = relay.log();
+    assert!(log.contains("login failed") && log.contains("user=webcrm"), "{log}");
+    assert_eq!(log.matches("refused: ").count(), 3, "{log}");
     relay.stop();
+    let told: Vec<_> = site.events().into_iter().filter(|event| event["event"] == "rejected").collect();
+    let reasons: Vec<_> = told.iter().map(|event| event["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["login", "from_domain", "key"]);
+    assert_eq!((&told[1]["from_domain"], &told[1]["submitter"]), (&"other.example".into(), &USERNAME.into()));
     let received = server.received();
     assert_eq!(received.len(), 1, "nothing but the signed message left");
     assert!(memchr::memmem::find(received[0].header(), b"DKIM-Signature:").is_some());

@@ -74,6 +74,7 @@ pub struct Server {
     pub implicit: SocketAddr,
     pub spool: Arc<IntakeSpool>,
     pub counters: Counters,
+    pub events: Events,
     pub directory: Arc<ArcSwap<Directory>>,
     pub submitters: Arc<ArcSwap<Submitters>>,
     pub tls: ServerTls,
@@ -181,6 +182,7 @@ impl Setup {
         let shutdown = CancellationToken::new();
         let (counters, directory, submitters) =
             (context.counters.clone(), Arc::clone(&context.directory), Arc::clone(&context.submitters));
+        let events = context.events.clone();
         let submission = {
             let _inside = runtime.enter();
             Submission::start(listeners, context, shutdown.clone()).unwrap()
@@ -191,6 +193,7 @@ impl Setup {
             implicit: *implicit,
             spool: spool.0,
             counters,
+            events,
             directory,
             submitters,
             tls,

@@ -12,7 +12,8 @@ use super::{Broken, Connection};
 use crate::smtp::{DataReader, EnhancedCode, Reply};
 use crate::submission::budget::{NoRoom, SHORT_RATE};
 use crate::submission::intake::{self, Intake};
-use crate::submission::policy::Identity;
+use crate::submission::policy::{About, Identity, Refusal};
+use crate::submission::refusals::Who;
 use crate::submission::trace::Trace;
 use crate::submission::transaction::Transaction;
 
@@ -69,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(mut chunked) = self.chunked.take() else { return Err(Broken::Gone) };
         // Small chunks are read together with their commands: nothing below would look at the clock.
         if Instant::now() >= chunked.pace.deadline() {
-            return Err(self.too_slow());
+            return Err(self.message_too_slow(&mut chunked.intake));
         }
         let mut missing = size;
         loop {
@@ -140,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn chunk_late(&mut self, now: Instant) -> Result<(), Broken> {
         let Some(mut chunked) = self.chunked.take() else { return Ok(()) };
         if now >= chunked.until {
-            return Err(self.too_slow());
+            return Err(self.message_too_slow(&mut chunked.intake));
         }
         self.take_memory(&mut chunked.intake, &chunked.pace, now);
         self.chunked = Some(chunked);
@@ -152,11 +153,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Identity::Submitter(submitter) = &identity {
             // A reload takes effect on those who are logged in, too.
             let Some(current) = self.shared.context.submitters.load().current(submitter) else {
-                return Err(self.farewell(
-                    "login_changed",
-                    EnhancedCode(4, 7, 0),
-                    "this login has changed; log in again",
-                ));
+                let text = "this login has changed; log in again";
+                let refusal = Refusal::new(421, EnhancedCode(4, 7, 0), "login_changed", text);
+                let about = About {
+                    sender: Some(transaction.mail.path),
+                    recipients: Some(transaction.recipients.len()),
+                    ..About::default()
+                };
+                return Err(self.broken_off(&Refusal { about, ..refusal }));
             };
             identity = Identity::Submitter(current);
             self.session.identify(identity.clone());
@@ -175,9 +179,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tls: self.tls,
             authenticated: matches!(self.session.identity(), Some(Identity::Submitter(_))),
         };
-        let reply = intake.finish(ends_with_line, &trace, &self.shared.context).await;
+        let context = &self.shared.context;
+        let reply = match intake.finish(ends_with_line, &trace, context).await {
+            Ok(durable) => intake::queued(&durable),
+            Err(refusal) => {
+                context.counters.refuse(refusal.reason);
+                self.shared.refusals.message(self.who(), &refusal);
+                if let Some((domain, detail)) = refusal.alert {
+                    intake::tell_of_key(domain, detail, &context.events);
+                }
+                refusal.reply
+            }
+        };
         self.session.message_over(reply.is_positive());
         self.say_refusal(reply)
+    }
+
+    fn who(&self) -> Who<'_> {
+        Who { peer: self.peer, identity: self.session.identity() }
     }
 
     /// Waits for memory before more is read.
@@ -223,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let now = Instant::now();
             // A client that sends as fast as we read would never let the alarm ring.
             if now >= slow {
-                return Err(self.too_slow());
+                return Err(self.message_too_slow(intake));
             }
             self.take_memory(intake, pace, now);
             let look = self.look_at(intake, pace);
@@ -241,6 +260,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(super) fn too_slow(&self) -> Broken {
-        self.farewell("slow", EnhancedCode(4, 4, 2), "the message came too slowly")
+        let Refusal { reply, reason, .. } = too_slow();
+        self.close(reason, reply)
     }
+
+    /// Ends the connection over a message whose content was under way.
+    fn message_too_slow(&self, intake: &mut Intake) -> Broken {
+        self.broken_off(&intake.give_up(too_slow()))
+    }
+
+    /// Ends the connection, and the message with it.
+    fn broken_off(&self, refusal: &Refusal) -> Broken {
+        self.shared.refusals.message(self.who(), refusal);
+        self.close(refusal.reason, refusal.reply.clone())
+    }
+}
+
+fn too_slow() -> Refusal {
+    Refusal::new(421, EnhancedCode(4, 4, 2), "slow", "the message came too slowly")
 }

@@ -1,0 +1,355 @@
+//! Tells of what is refused: an event `rejected` and a line of the log for each refused message or recipient.
+//!
+//! A client may be refused as fast as it can send. Of each submitter, and of each address that has not logged in, so many
+//! refusals a minute are told one by one; one event at the end of the minute says how many were left out. Strangers together
+//! have a bound of their own, so that any number of them hides no submitter's refusals.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::limits::counted_as;
+use super::policy::{Identity, Refusal};
+use crate::events::{Event, EventKind, Events};
+use crate::smtp::{Command, EnhancedCode, Reply, ReversePath};
+use crate::time::Timestamp;
+use crate::visible::visible;
+
+/// After which what was left out is told, and the bounds begin anew.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Refusals a minute of one submitter, or of one address that needs no login, that are told one by one.
+const KNOWN: u32 = 120;
+/// The same of one address that has not logged in.
+const STRANGER: u32 = 20;
+/// The same of all addresses that have not logged in together.
+const STRANGERS: u32 = 200;
+/// Those whose refusals are counted apart within a minute; further ones are counted together.
+const COUNTED: usize = 1000;
+/// Characters of a name that somebody tried to log in with.
+const NAME: usize = 64;
+
+/// Who was refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Who<'a> {
+    pub(super) peer: IpAddr,
+    /// `None` before a login.
+    pub(super) identity: Option<&'a Identity>,
+}
+
+impl Who<'_> {
+    fn submitter(&self) -> Option<&str> {
+        match self.identity? {
+            Identity::Submitter(submitter) => Some(&submitter.username),
+            Identity::Network => None,
+        }
+    }
+
+    fn key(&self) -> Key {
+        match (self.submitter(), self.identity) {
+            (Some(name), _) => Key::Submitter(name.to_owned()),
+            (None, Some(_)) => Key::Network(counted_as(self.peer)),
+            (None, None) => Key::Stranger(counted_as(self.peer)),
+        }
+    }
+}
+
+/// Whose refusals are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Submitter(String),
+    Network(IpAddr),
+    Stranger(IpAddr),
+    /// Strangers over their common bound, and whoever is not counted apart any more.
+    Others,
+}
+
+/// One key's minute.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    told: u32,
+    left_out: u64,
+}
+
+#[derive(Debug, Default)]
+struct Minute {
+    counts: HashMap<Key, Count>,
+    strangers: u32,
+}
+
+impl Minute {
+    /// Whether one more refusal is told; else it is counted as left out.
+    fn admits(&mut self, key: Key) -> bool {
+        let is_stranger = matches!(key, Key::Stranger(_));
+        let crowded = self.counts.len() >= COUNTED && !self.counts.contains_key(&key);
+        let key = if crowded || (is_stranger && self.strangers >= STRANGERS) { Key::Others } else { key };
+        let most = match key {
+            Key::Submitter(_) | Key::Network(_) => KNOWN,
+            Key::Stranger(_) => STRANGER,
+            Key::Others => 0,
+        };
+        let count = self.counts.entry(key).or_default();
+        if count.told >= most {
+            count.left_out += 1;
+            return false;
+        }
+        count.told += 1;
+        self.strangers += u32::from(is_stranger);
+        true
+    }
+}
+
+/// See the module.
+pub(super) struct Refusals {
+    events: Events,
+    minute: Mutex<Minute>,
+}
+
+impl Refusals {
+    pub(super) fn new(events: Events) -> Self {
+        Refusals { events, minute: Mutex::default() }
+    }
+
+    /// A message was refused at its content.
+    pub(super) fn message(&self, who: Who<'_>, refusal: &Refusal) {
+        if !self.admits(who) {
+            return;
+        }
+        let about = &refusal.about;
+        self.emit(
+            who,
+            Event {
+                message_id: about.message_id.clone(),
+                customer: about.customer.as_ref().map(ToString::to_string),
+                from_domain: about.from_domain.as_ref().map(ToString::to_string),
+                sender: about.sender.as_ref().map(ReversePath::to_string),
+                recipients: about.recipients,
+                reason: Some(refusal.reason),
+                reply: Some(refusal.reply.to_string()),
+                detail: refusal.cause.clone(),
+                ..Event::new(EventKind::Rejected, Timestamp::now())
+            },
+        );
+    }
+
+    /// MAIL or RCPT was refused. `sender` is the transaction's, where one is under way.
+    pub(super) fn command(&self, who: Who<'_>, sender: Option<&ReversePath>, line: &[u8], reply: &Reply) {
+        // Out of order: what came before was refused, and told.
+        if reply.code == 503 || !self.admits(who) {
+            return;
+        }
+        // A second reading, only of what was refused.
+        let (mail, rcpt) = match Command::parse(line) {
+            Ok(Command::Mail(mail)) => (Some(mail), None),
+            Ok(Command::Rcpt(rcpt)) => (None, Some(rcpt)),
+            _ => (None, None),
+        };
+        let sender = mail.as_ref().map(|mail| &mail.path).or(sender);
+        self.emit(
+            who,
+            Event {
+                sender: sender.map(ReversePath::to_string),
+                recipient: rcpt.map(|rcpt| rcpt.address.to_string()),
+                reason: Some(reason(reply)),
+                reply: Some(reply.to_string()),
+                ..Event::new(EventKind::Rejected, Timestamp::now())
+            },
+        );
+    }
+
+    /// A login was wrong. The name may hold anything, and may be a password: it is clipped, and only the log has it.
+    pub(super) fn login(&self, peer: IpAddr, name: &str) {
+        if self.admits(Who { peer, identity: None }) {
+            let end = name.char_indices().nth(NAME).map_or(name.len(), |(end, _)| end);
+            tracing::warn!(%peer, user = %visible(&name[..end]), "login failed");
+        }
+    }
+
+    /// Whether a line about an address that is not let in belongs in the log.
+    pub(super) fn admits_stranger(&self, peer: IpAddr) -> bool {
+        self.admits(Who { peer, identity: None })
+    }
+
+    /// Tells what was left out, once a minute until the stop.
+    pub(super) async fn run(&self, stopping: CancellationToken) {
+        while tokio::time::timeout(MINUTE, stopping.cancelled()).await.is_err() {
+            self.end_minute();
+        }
+    }
+
+    /// Tells what was left out, and begins a new minute.
+    pub(super) fn end_minute(&self) {
+        let counts = std::mem::take(&mut *self.minute()).counts;
+        for (key, Count { left_out, .. }) in counts.into_iter().filter(|(_, count)| count.left_out > 0) {
+            let (submitter, peer) = match key {
+                Key::Submitter(name) => (Some(name), None),
+                Key::Network(peer) | Key::Stranger(peer) => (None, Some(peer.to_string())),
+                Key::Others => (None, None),
+            };
+            let detail = format!("{left_out} more refusals of the last minute are not told one by one");
+            tracing::warn!(submitter, peer, "{detail}");
+            self.events.emit(Event {
+                submitter,
+                peer,
+                left_out: Some(left_out),
+                detail: Some(detail),
+                ..Event::new(EventKind::Rejected, Timestamp::now())
+            });
+        }
+    }
+
+    fn admits(&self, who: Who<'_>) -> bool {
+        self.minute().admits(who.key())
+    }
+
+    fn emit(&self, who: Who<'_>, event: Event) {
+        let event = Event {
+            submitter: who.submitter().map(str::to_owned),
+            peer: Some(who.peer.to_canonical().to_string()),
+            ..event
+        };
+        let shown = |text: &Option<String>| text.as_deref().map(|text| visible(text).into_owned());
+        tracing::warn!(
+            peer = event.peer,
+            submitter = event.submitter,
+            customer = event.customer,
+            from_domain = event.from_domain,
+            sender = shown(&event.sender),
+            recipient = shown(&event.recipient),
+            reason = event.reason,
+            detail = shown(&event.detail),
+            "refused: {}",
+            visible(event.reply.as_deref().unwrap_or_default())
+        );
+        self.events.emit(event);
+    }
+
+    fn minute(&self) -> MutexGuard<'_, Minute> {
+        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why MAIL or RCPT was refused, in the words that a message's refusals have. The replies are this program's own.
+fn reason(reply: &Reply) -> &'static str {
+    match (reply.code, reply.enhanced) {
+        (530, _) => "login",
+        (421, _) => "errors",
+        (552, _) => "size",
+        (452, Some(EnhancedCode(4, 5, 3))) => "recipients",
+        (452, _) => "bytes_in_flight",
+        (553, _) => "smtputf8",
+        (501, Some(EnhancedCode(5, 1, 7))) => "sender",
+        (501, Some(EnhancedCode(5, 1, 3))) | (550, Some(EnhancedCode(5, 1, 1))) => "recipient",
+        _ => "syntax",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::submission::{Allowed, Submitter};
+
+    fn submitter(name: &str) -> Identity {
+        Identity::Submitter(Arc::new(Submitter {
+            username: name.into(),
+            password_hash: String::new(),
+            customers: Allowed::All,
+            urgency: None,
+        }))
+    }
+
+    fn peer(n: u32) -> IpAddr {
+        IpAddr::from(n.to_be_bytes())
+    }
+
+    fn told(heard: &mut tokio::sync::broadcast::Receiver<Arc<Event>>) -> Vec<Arc<Event>> {
+        std::iter::from_fn(|| heard.try_recv().ok()).collect()
+    }
+
+    fn refusal() -> Reply {
+        Reply::new(552, EnhancedCode(5, 3, 4), "too large")
+    }
+
+    #[test]
+    fn a_flood_of_one_submitter_is_bounded_and_counted_and_hides_nobody_elses() {
+        let refusals = Refusals::new(Events::default());
+        let mut heard = refusals.events.subscribe();
+        let (flood, other) = (submitter("flood"), submitter("other"));
+        let mail = |n, identity| {
+            refusals.command(Who { peer: peer(n), identity }, None, b"MAIL FROM:<a@test.dk> SIZE=99", &refusal());
+        };
+        (0..1000).for_each(|n| mail(n, Some(&flood)));
+        mail(5, Some(&other));
+        let events = told(&mut heard);
+        assert_eq!(events.len(), KNOWN as usize + 1);
+        let last = events.last().unwrap();
+        assert_eq!((last.submitter.as_deref(), last.peer.as_deref()), (Some("other"), Some("0.0.0.5")));
+        assert_eq!((last.sender.as_deref(), last.reason), (Some("a@test.dk"), Some("size")));
+        refusals.end_minute();
+        let [summary] = told(&mut heard).try_into().unwrap();
+        let found = (summary.event, summary.submitter.as_deref(), summary.left_out);
+        assert_eq!(found, (EventKind::Rejected, Some("flood"), Some(1000 - u64::from(KNOWN))));
+        refusals.end_minute();
+        mail(5, Some(&flood));
+        assert_eq!(told(&mut heard).len(), 1, "a new minute");
+    }
+
+    #[test]
+    fn strangers_are_bounded_each_and_together_and_in_memory() {
+        let refusals = Refusals::new(Events::default());
+        let mut heard = refusals.events.subscribe();
+        let rcpt = |n, identity| {
+            refusals.command(Who { peer: peer(n), identity }, None, b"RCPT TO:<x@example.com>", &refusal());
+        };
+        (0..100).for_each(|_| rcpt(1, None));
+        assert_eq!(told(&mut heard).len(), STRANGER as usize);
+        (0..100_000).for_each(|n| rcpt(n, None));
+        assert_eq!(told(&mut heard).len(), (STRANGERS - STRANGER) as usize);
+        assert!(refusals.minute().counts.len() <= COUNTED + 1);
+        let webcrm = submitter("webcrm");
+        rcpt(7, Some(&webcrm));
+        let [event] = told(&mut heard).try_into().unwrap();
+        assert_eq!(event.recipient.as_deref(), Some("x@example.com"));
+        refusals.end_minute();
+        let left_out: u64 = told(&mut heard).iter().filter_map(|event| event.left_out).sum();
+        assert_eq!(left_out, 100_100 - u64::from(STRANGERS));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address_and_an_order_that_is_wrong_is_no_refusal() {
+        let refusals = Refusals::new(Events::default());
+        let mut heard = refusals.events.subscribe();
+        for n in 0..100 {
+            let peer = format!("2001:db8::{n:x}").parse().unwrap();
+            refusals.command(Who { peer, identity: None }, None, b"MAIL FROM:<>", &refusal());
+        }
+        assert_eq!(told(&mut heard).len(), STRANGER as usize);
+        let order = Reply::new(503, EnhancedCode(5, 5, 1), "MAIL first");
+        refusals.command(Who { peer: peer(9), identity: None }, None, b"RCPT TO:<x@example.com>", &order);
+        assert!(told(&mut heard).is_empty());
+    }
+
+    #[test]
+    fn each_reply_to_mail_and_rcpt_has_its_reason() {
+        for (code, enhanced, expected) in [
+            (530, EnhancedCode(5, 7, 0), "login"),
+            (552, EnhancedCode(5, 3, 4), "size"),
+            (553, EnhancedCode(5, 6, 7), "smtputf8"),
+            (501, EnhancedCode(5, 1, 7), "sender"),
+            (501, EnhancedCode(5, 1, 3), "recipient"),
+            (550, EnhancedCode(5, 1, 1), "recipient"),
+            (452, EnhancedCode(4, 5, 3), "recipients"),
+            (452, EnhancedCode(4, 3, 1), "bytes_in_flight"),
+            (501, EnhancedCode(5, 5, 4), "syntax"),
+            (555, EnhancedCode(5, 5, 4), "syntax"),
+            (500, EnhancedCode(5, 5, 2), "syntax"),
+            (421, EnhancedCode(4, 7, 0), "errors"),
+        ] {
+            assert_eq!(reason(&Reply::new(code, enhanced, "x")), expected, "{code}");
+        }
+    }
+}
