@@ -19,6 +19,8 @@ mod golden;
 mod hostile;
 #[path = "onboarding/newcomer.rs"]
 mod newcomer;
+#[path = "onboarding/places.rs"]
+mod places;
 #[path = "onboarding/rig.rs"]
 mod rig;
 #[path = "onboarding/rotation.rs"]

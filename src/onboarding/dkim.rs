@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::finding::{Check, DkimFlaw, Finding, Item, Need, NoKey, Severity};
+use super::misplaced::{doubled, wrong_host};
 use super::rotation::{Shown, Wanted};
-use super::{Seen, Settings, doubled};
+use super::{Seen, Settings};
 use crate::customers::SigningDomain;
 use crate::dkim::record::Finding as Flaw;
 use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
@@ -201,12 +202,14 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
     }
     match &texts[..] {
         [] => {
-            for wrong in [doubled(host, domain), host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)] {
+            let mut hosts = doubled(resolver, host, domain).await;
+            hosts.extend([host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)]);
+            for wrong in hosts {
                 let there = resolver.txt(&wrong).await.is_ok_and(|texts| {
                     texts.iter().any(|strings| !KeyRecord::parse(&readable(&joined(strings))).public_key.is_empty())
                 });
                 if there {
-                    check.say(Finding::WrongHost { found_at: wrong, right_host: host.to_owned() });
+                    check.say(wrong_host(resolver, wrong, host).await);
                 }
             }
             Published::Missing

@@ -87,12 +87,15 @@ pub enum Finding {
     /// DNS did not answer.
     Unanswered { reason: resolver::Error },
     /// The record stands at the wrong host: the zone's name twice, an underscore or a dot missing.
-    WrongHost { found_at: String, right_host: String },
+    WrongHost { found_at: String, right_host: String, zone: Option<String> },
 
     /// The domain belongs to a public mailbox provider.
     PublicProvider { domain: String },
     /// It does not.
     OwnDomain { domain: String },
+
+    /// It is an alias: its TXT and MX records are those of another name.
+    FromDomainAlias { domain: String, target: String },
 
     /// Proven by the TXT record.
     OwnershipByTxt { host: String },
@@ -164,6 +167,9 @@ pub enum Finding {
     SpfWithoutUs { ip: String },
     /// A record for the own server is there.
     SpfUsable { lookups: u32 },
+
+    /// The record to publish cannot stand beside the alias that the domain is.
+    SpfBesideAlias { domain: String, target: String },
 
     /// The published key is the one we sign with.
     DkimGood { host: String },
@@ -237,11 +243,15 @@ pub enum Finding {
     ReturnPathMissing { host: String, target: String },
     /// It points elsewhere.
     ReturnPathWrong { host: String, found: String },
+    /// An address in its place: a proxy answers, or an address record stands there.
+    ReturnPathAddress { host: String, target: String, address: String },
 
     /// Mail can be received.
     MxGood { host: String },
     /// Nothing there.
     MxMissing { domain: String },
+    /// Nothing there, and beside the alias that the domain is nothing can be.
+    MxBesideAlias { domain: String, target: String },
     /// None of its exchanges has an address.
     MxUnreachable { host: String },
     /// "MX 0 .": takes no mail at all.
@@ -254,8 +264,13 @@ pub enum Finding {
     /// It was not probed this time.
     ProbeSkipped { server: String },
 
-    /// Mail to the customer's own people comes from outside.
+    /// We log in nowhere: the server has to let our address send.
+    RelayByAddress { server: String, ip: String },
+
+    /// Mail to the customer's own people comes from outside, from our address.
     InternalMail { ip: String, provider: Provider },
+    /// The same from Mailjet's addresses, which the include names.
+    InternalMailByMailjet { domain: String, include: String, provider: Provider },
 }
 
 /// Why a host has no key that receivers can use.
@@ -343,6 +358,9 @@ impl Finding {
             | F::DmarcMonitoring
             | F::DmarcSpfUnaligned { .. }
             | F::InternalMail { .. }
+            | F::InternalMailByMailjet { .. }
+            | F::FromDomainAlias { .. }
+            | F::RelayByAddress { .. }
             | F::ProbeSkipped { .. }
             | F::SpfWithoutUs { .. }
             | F::MailjetKeyUnset { .. }
@@ -369,6 +387,7 @@ impl Finding {
             | F::DmarcSpfStrict { .. }
             | F::MxNull { .. }
             | F::MxMissing { .. }
+            | F::MxBesideAlias { .. }
             | F::MxUnreachable { .. }
             | F::WrongHost { .. }
             | F::FileNotEmpty { .. }
@@ -408,6 +427,7 @@ impl Finding {
             | F::SpfIncludeShadowed { .. }
             | F::SpfAddressOnly { .. }
             | F::SpfDoesNotPass { .. }
+            | F::SpfBesideAlias { .. }
             | F::DkimMissing { .. }
             | F::DkimSeveral { .. }
             | F::DkimMismatch { .. }
@@ -420,6 +440,7 @@ impl Finding {
             | F::DmarcTwice { .. }
             | F::ReturnPathMissing { .. }
             | F::ReturnPathWrong { .. }
+            | F::ReturnPathAddress { .. }
             | F::ProbeFailed { .. } => Severity::Fault,
         }
     }
@@ -479,6 +500,12 @@ impl Check {
             self.findings.push(finding);
             self.findings.sort_by_key(|f| std::cmp::Reverse(f.severity()));
         }
+    }
+
+    /// With one more finding, which explains those of its severity.
+    pub fn say_first(&mut self, finding: Finding) {
+        self.findings.insert(0, finding);
+        self.findings.sort_by_key(|f| std::cmp::Reverse(f.severity()));
     }
 
     /// The worst of its findings.

@@ -10,15 +10,18 @@
 //! Checks only look. An answer that did not come is `Unknown` and changes nothing: a resolver's failure is never taken for a
 //! customer's mistake.
 
+pub mod alias;
 pub mod counters;
 pub mod dkim;
 pub mod dmarc;
 pub mod fetch;
 pub mod finding;
+mod misplaced;
 pub mod monitor;
 pub mod ownership;
 pub mod records;
 pub mod report;
+pub mod return_path;
 pub mod rotation;
 pub mod settings;
 pub mod spf;
@@ -35,10 +38,3 @@ pub use settings::{MailjetRecords, Settings};
 pub use state::Store;
 pub use text::Lang;
 pub use verdict::{Checker, Outcome, Report, Seen};
-
-use crate::smtp::Domain;
-
-/// Where a record lands when a DNS panel appends the zone's name to a host that already has it.
-fn doubled(host: &str, domain: &Domain) -> String {
-    format!("{host}.{domain}")
-}

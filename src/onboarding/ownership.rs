@@ -10,9 +10,10 @@ use std::path::Path;
 
 use aws_lc_rs::hmac;
 
+use super::Settings;
 use super::fetch::{FetchError, Fetched, Fetcher};
 use super::finding::{Check, Finding, Item, Need};
-use super::{Settings, doubled};
+use super::misplaced::{doubled, label, wrong_host, zone};
 use crate::files::{self, Whole};
 use crate::message::CustomerId;
 use crate::resolver::{Resolver, joined};
@@ -150,9 +151,9 @@ pub async fn check(
         return check;
     }
     if !check.findings.iter().any(|finding| matches!(finding, Finding::OwnershipWrongValue { .. })) {
-        for host in misplaced(challenge, domain) {
+        for host in misplaced(resolver, challenge, domain).await {
             if resolver.txt(&host).await.is_ok_and(|texts| matches(&texts)) {
-                check.say(Finding::WrongHost { found_at: host, right_host: challenge.host.clone() });
+                check.say(wrong_host(resolver, host, &challenge.host).await);
             }
         }
     }
@@ -186,10 +187,14 @@ fn repeats(check: &Check, trouble: &Finding) -> bool {
         .any(|said| matches!(said, Finding::FileNotThere { reason: other, .. } if other.is_like(reason)))
 }
 
-/// Where the record lands by common mistakes: the zone's name twice, at the domain itself, or as the guide prints Mailjet's
-/// host.
-fn misplaced(challenge: &Challenge, domain: &Domain) -> Vec<String> {
-    let mut hosts = vec![doubled(&challenge.host, domain), domain.to_string()];
+/// Where the record lands by common mistakes: the zone's name twice, at the domain itself, beside the subdomain it is for, or as
+/// the guide prints Mailjet's host.
+async fn misplaced(resolver: &dyn Resolver, challenge: &Challenge, domain: &Domain) -> Vec<String> {
+    let mut hosts = doubled(resolver, &challenge.host, domain).await;
+    hosts.push(domain.to_string());
+    if let Some(zone) = zone(resolver, domain.as_str()).await.filter(|zone| zone != domain.as_str()) {
+        hosts.push(format!("{}.{zone}", label(&challenge.host, domain.as_str())));
+    }
     if challenge.by_mailjet {
         let start: String = challenge.token.chars().take(8).collect();
         hosts.push(format!("mailjet_{start}.{domain}"));
@@ -339,13 +344,36 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_token_of_any_letters_is_cut_between_them() {
+    #[tokio::test]
+    async fn a_token_at_a_wrong_host_is_named_with_the_right_one() {
+        let (settings, secret, customer, _) = parts();
+        let domain = Domain::parse("nyhed.sub.dk").unwrap();
+        let challenge = Challenge::new(&settings, &secret, &customer, &domain);
+        for wrong in [
+            "_postbud-challenge.sub.dk",
+            "_postbud-challenge.nyhed.sub.dk.sub.dk",
+            "_postbud-challenge.nyhed.sub.dk.nyhed.sub.dk",
+            "nyhed.sub.dk",
+        ] {
+            let zone = FixedZone::parse("sub.dk SOA").unwrap();
+            zone.add_txt(wrong, &challenge.token);
+            let found = check(&zone, &Fetcher::new(&settings), &challenge, &domain, Need::Required).await.findings;
+            let named = Finding::WrongHost {
+                found_at: wrong.to_owned(),
+                right_host: challenge.host.clone(),
+                zone: Some("sub.dk".to_owned()),
+            };
+            assert!(found.contains(&named), "{wrong}: {found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_of_any_letters_is_cut_between_them() {
         let (mut settings, secret, customer, domain) = parts();
         let odd = MailjetRecords { ownership: Some("b68ecbøøø".to_owned()), dkim: None };
         settings.mailjet.insert(domain.clone(), odd);
         let challenge = Challenge::new(&settings, &secret, &customer, &domain);
-        assert_eq!(misplaced(&challenge, &domain)[2], "mailjet_b68ecbøø.test.dk");
+        assert_eq!(misplaced(&FixedZone::new(), &challenge, &domain).await[2], "mailjet_b68ecbøø.test.dk");
     }
 
     #[test]

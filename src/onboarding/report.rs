@@ -12,7 +12,7 @@ use crate::visible::visible;
 /// One domain's report, worst finding first in each check; with `explain`, how each verdict came about and what
 /// libraries said.
 pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
-    let mut out = format!("{} ({})\n", report.domain, report.customer);
+    let mut out = format!("{} ({})\n", lang.name(report.domain.as_str()), report.customer);
     for check in &report.checks {
         let mark = match check.severity() {
             Severity::Good | Severity::Hint => "ok",

@@ -5,22 +5,21 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::alias::{self, Alias};
 use super::fetch::Fetcher;
 use super::finding::{Check, Finding, Item, Need, Provider, Severity};
 use super::ownership::{self, Challenge, Secret};
 use super::rotation::{self, Wanted};
 use super::spf::proposal::Proposal;
-use super::{Settings, dkim, dmarc, spf};
+use super::{Settings, dkim, dmarc, return_path, spf};
 use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
 use crate::dkim::Selector;
 use crate::message::CustomerId;
-use crate::resolver::{self, Kind, Resolver, SharedResolver};
+use crate::resolver::{self, Resolver, SharedResolver};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// Aliases followed; more is a loop.
-const LONGEST_CHAIN: usize = 8;
 /// Mail exchangers looked up; a domain may name any number.
 const MOST_EXCHANGES: usize = 10;
 
@@ -118,9 +117,8 @@ impl Report {
     /// Takes in what a probe of the own server said: what was found, or what is wrong and the remedy.
     pub fn probed(&mut self, result: Result<String, (String, String)>) {
         let Some(check) = self.checks.iter_mut().find(|check| check.item == Item::OwnServer) else { return };
-        let servers: Vec<String> = check
-            .findings
-            .drain(..)
+        let skipped = check.findings.extract_if(.., |finding| matches!(finding, Finding::ProbeSkipped { .. }));
+        let servers: Vec<String> = skipped
             .filter_map(|finding| if let Finding::ProbeSkipped { server } = finding { Some(server) } else { None })
             .collect();
         for server in servers {
@@ -224,7 +222,7 @@ impl Checker {
         let challenge = self.challenge(&customer.id, domain);
         let fetcher = Fetcher::new(&self.settings);
         let wanted = self.wanted(customer, domain).await;
-        let (ownership, (spf, proposal), dkim, (mx, exchanges)) = tokio::join!(
+        let (ownership, (mut spf, proposal), dkim, (mut mx, exchanges)) = tokio::join!(
             ownership::check(resolver, &fetcher, &challenge, domain, need(Requirement::Ownership)),
             spf::check::check(resolver, &self.settings, domain, &customer.via, need(Requirement::Spf)),
             dkim::check(resolver, domain, signing, &wanted, need(Requirement::Dkim)),
@@ -234,7 +232,7 @@ impl Checker {
             true => None,
             false => Some(tokio::join!(
                 dkim::mailjet(resolver, &self.settings, domain),
-                return_path(resolver, &self.settings, domain),
+                return_path::check(resolver, &self.settings, domain),
             )),
         };
         // Mailjet rewrites what our signature covers: behind it only its own verifies, and DMARC rests on that one.
@@ -245,31 +243,60 @@ impl Checker {
         let key = dkim::seen(key);
         let dmarc = dmarc::check(resolver, &self.settings, domain, path, key, need(Requirement::Dmarc)).await;
         let (mailjets_key, alias) = mailjet.unzip();
-        let mut checks = vec![from_domain(domain), ownership, spf, dkim];
+        let from_domain = from_domain(resolver, domain, &mut spf, &mut mx).await;
+        let mut checks = vec![from_domain, ownership, spf, dkim];
         checks.extend(mailjets_key);
         checks.push(dmarc);
         checks.extend(alias);
         checks.push(mx);
         if let Via::OwnServer(route) = &customer.via {
             let mut probe = Check::new(Item::OwnServer, Need::Required);
-            probe.say(Finding::ProbeSkipped { server: format!("{}:{}", route.host, route.port) });
+            let server = || format!("{}:{}", route.host, route.port);
+            probe.say(Finding::ProbeSkipped { server: server() });
+            if route.login.is_none() {
+                probe.say(Finding::RelayByAddress { server: server(), ip: self.settings.egress.to_string() });
+            }
             checks.push(probe);
         }
         let mut internal = Check::new(Item::InternalMail, Need::Optional);
-        let ip = self.settings.egress.to_string();
-        internal.say(Finding::InternalMail { ip, provider: Provider::of(&exchanges) });
+        let provider = Provider::of(&exchanges);
+        internal.say(match own_server {
+            true => Finding::InternalMail { ip: self.settings.egress.to_string(), provider },
+            false => Finding::InternalMailByMailjet {
+                domain: domain.to_string(),
+                include: self.settings.spf_include.to_string(),
+                provider,
+            },
+        });
         checks.push(internal);
         let report = Report { customer: customer.id.to_string(), domain: domain.clone(), checked_at: now, checks };
         (report, proposal)
     }
 }
 
-fn from_domain(domain: &Domain) -> Check {
+/// Judges the name itself. Beside an alias no record can stand: what SPF and MX ask for is then said with the way out.
+async fn from_domain(resolver: &dyn Resolver, domain: &Domain, spf: &mut Check, mx: &mut Check) -> Check {
     let mut check = Check::new(Item::FromDomain, Need::Required);
+    let name = || domain.to_string();
     check.say(match is_public_mailbox(domain) {
-        true => Finding::PublicProvider { domain: domain.to_string() },
-        false => Finding::OwnDomain { domain: domain.to_string() },
+        true => Finding::PublicProvider { domain: name() },
+        false => Finding::OwnDomain { domain: name() },
     });
+    // Where DNS does not answer this question, it does not answer those about the records either.
+    if let Ok(Some(Alias::Own(target))) = alias::of(resolver, domain.as_str()).await {
+        check.say(Finding::FromDomainAlias { domain: name(), target: target.clone() });
+        match spf.severity() {
+            Severity::Fault => spf.say_first(Finding::SpfBesideAlias { domain: name(), target: target.clone() }),
+            // What the alias leads to works, and a better record cannot be published here.
+            _ => {
+                spf.expected.clear();
+                spf.findings.retain(|finding| !matches!(finding, Finding::SpfProposalFails { .. }));
+            }
+        }
+        if mx.findings.iter().any(|finding| matches!(finding, Finding::MxMissing { .. })) {
+            mx.findings = vec![Finding::MxBesideAlias { domain: name(), target }];
+        }
+    }
     check
 }
 
@@ -316,38 +343,6 @@ async fn reachable(resolver: &dyn Resolver, exchanges: &[(u16, String)]) -> Find
     }
 }
 
-async fn return_path(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
-    let mut check = Check::new(Item::ReturnPath, Need::Optional);
-    let host = format!("{}.{domain}", settings.return_path_label);
-    let target = settings.return_path_target.to_string();
-    check.expected.push(format!("{host} {} {target}.", Kind::Cname));
-    // An alias may lead to the target by others: what counts is where receivers end up.
-    let mut at = host.clone();
-    for _ in 0..LONGEST_CHAIN {
-        match resolver.cname(&at).await {
-            Ok(Some(found)) if found == target => {
-                check.found.clear();
-                check.say(Finding::ReturnPathGood { host });
-                return check;
-            }
-            Ok(Some(found)) => {
-                check.found.push(found.clone());
-                at = found;
-            }
-            Ok(None) => break,
-            Err(error) => {
-                check.say(Finding::Unanswered { reason: error });
-                return check;
-            }
-        }
-    }
-    match check.found.first().cloned() {
-        Some(found) => check.say(Finding::ReturnPathWrong { host, found }),
-        None => check.say(Finding::ReturnPathMissing { host, target }),
-    }
-    check
-}
-
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
     out.collect_str(value)
 }
@@ -386,12 +381,15 @@ mod tests {
 
     #[test]
     fn a_probe_takes_the_place_of_its_absence() {
-        let skipped = Finding::ProbeSkipped { server: "mail.test.dk:587".to_owned() };
-        let mut report = report(vec![check(Item::OwnServer, Need::Required, skipped)]);
+        let server = || "mail.test.dk:587".to_owned();
+        let mut report =
+            report(vec![check(Item::OwnServer, Need::Required, Finding::ProbeSkipped { server: server() })]);
+        report.checks[0].say(Finding::RelayByAddress { server: server(), ip: "40.74.40.57".to_owned() });
         assert_eq!(report.outcome(), Outcome::Good);
         report.probed(Err(("550 5.7.60".to_owned(), "allow send-as".to_owned())));
         assert_eq!(report.outcome(), Outcome::Missing);
-        assert_eq!(report.checks[0].findings.len(), 1);
+        let codes: Vec<_> = report.checks[0].findings.iter().map(std::mem::discriminant).collect();
+        assert_eq!(codes.len(), 2, "what else was said stays: {:?}", report.checks[0].findings);
     }
 
     #[tokio::test]
@@ -413,23 +411,6 @@ mod tests {
             let (check, _) = mx(&zone, &Domain::parse(name).unwrap()).await;
             assert_eq!(check.severity(), severity, "{name}: {:?}", check.findings);
             assert!(format!("{:?}", check.findings).contains(said), "{name}: {:?}", check.findings);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_return_path_may_lead_to_mailjet_by_other_aliases() {
-        use crate::resolver::FixedZone;
-        let zone = "bnc3.test.dk CNAME b.test.dk\nb.test.dk CNAME bnc3.mailjet.com\n\
-                    bnc3.loop.dk CNAME bnc3.loop.dk\nbnc3.else.dk CNAME b.else.dk\nb.else.dk CNAME c.else.dk";
-        let zone = FixedZone::parse(zone).unwrap();
-        for (name, severity, found) in [
-            ("test.dk", Severity::Good, 0),
-            ("loop.dk", Severity::Fault, LONGEST_CHAIN),
-            ("else.dk", Severity::Fault, 2),
-            ("none.dk", Severity::Fault, 0),
-        ] {
-            let check = return_path(&zone, &Settings::default(), &Domain::parse(name).unwrap()).await;
-            assert_eq!((check.severity(), check.found.len()), (severity, found), "{name}: {:?}", check.findings);
         }
     }
 

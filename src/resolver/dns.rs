@@ -74,6 +74,7 @@ impl Dns {
             Kind::Mx => RecordType::MX,
             Kind::Cname => RecordType::CNAME,
             Kind::Ptr => RecordType::PTR,
+            Kind::Soa => RecordType::SOA,
         };
         let asked = self.authenticator.resolver().lookup(question, record_type);
         let timeout = || Error::Timeout { name: name.to_owned(), kind };
@@ -82,7 +83,7 @@ impl Dns {
                 records: lookup
                     .answers()
                     .iter()
-                    .filter_map(|record| read(&record.data))
+                    .filter_map(|record| read(&record.name, &record.data))
                     .filter(|record| record.kind() == kind)
                     .collect(),
                 no_such_name: false,
@@ -119,7 +120,7 @@ fn mnemonic(code: ResponseCode) -> String {
     }
 }
 
-fn read(data: &RData) -> Option<Record> {
+fn read(owner: &Name, data: &RData) -> Option<Record> {
     let plain = |name: &Name| name.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
     Some(match data {
         RData::A(a) => Record::A(a.0),
@@ -128,6 +129,7 @@ fn read(data: &RData) -> Option<Record> {
         RData::MX(mx) => Record::Mx(mx.preference, plain(&mx.exchange)),
         RData::CNAME(cname) => Record::Cname(plain(&cname.0)),
         RData::PTR(ptr) => Record::Ptr(plain(&ptr.0)),
+        RData::SOA(_) => Record::Soa(plain(owner)),
         _ => return None,
     })
 }

@@ -68,6 +68,8 @@ pub enum Kind {
     Cname,
     /// Name of an address.
     Ptr,
+    /// The start of a zone.
+    Soa,
 }
 
 impl Kind {
@@ -80,6 +82,7 @@ impl Kind {
             Kind::Mx => "MX",
             Kind::Cname => "CNAME",
             Kind::Ptr => "PTR",
+            Kind::Soa => "SOA",
         }
     }
 }
@@ -105,6 +108,8 @@ pub enum Record {
     Cname(String),
     /// Name.
     Ptr(String),
+    /// The name of the zone that begins here. It differs from the name that was asked for where that one is an alias.
+    Soa(String),
 }
 
 impl Record {
@@ -117,6 +122,7 @@ impl Record {
             Record::Mx(..) => Kind::Mx,
             Record::Cname(_) => Kind::Cname,
             Record::Ptr(_) => Kind::Ptr,
+            Record::Soa(_) => Kind::Soa,
         }
     }
 }
@@ -253,6 +259,21 @@ impl<'r> dyn Resolver + 'r {
             .records
             .into_iter()
             .find_map(|r| if let Record::Cname(target) = r { Some(target) } else { None }))
+    }
+
+    /// The zone that a name lies in: the nearest name at or above it where a zone begins (RFC 1034 §4.2), which is the one whose
+    /// records a DNS panel shows. `None` where DNS knows of none below the top-level domains.
+    pub async fn zone(&self, name: &str) -> Result<Option<String>, Error> {
+        let name = normal(name)?;
+        let mut at = name.as_str();
+        while let Some((_, above)) = at.split_once('.') {
+            let answer = self.query(at, Kind::Soa).await?;
+            if answer.records.iter().any(|record| matches!(record, Record::Soa(zone) if zone == at)) {
+                return Ok(Some(at.to_owned()));
+            }
+            at = above;
+        }
+        Ok(None)
     }
 
     /// Names of an address.

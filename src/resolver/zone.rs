@@ -20,6 +20,23 @@ struct Content {
     failing: BTreeSet<String>,
 }
 
+impl Content {
+    /// Whether the name or one below it has records.
+    fn exists(&self, name: &str) -> bool {
+        let below = format!(".{name}");
+        self.records.contains_key(name) || self.records.keys().any(|other| other.ends_with(&below))
+    }
+
+    /// What a name that does not exist gets from the wildcard below its nearest ancestor that does (RFC 4592 §2.2.1).
+    fn wildcard(&self, name: &str) -> Option<&Vec<Record>> {
+        let mut at = name;
+        while !self.exists(at) {
+            at = at.split_once('.')?.1;
+        }
+        self.records.get(&format!("*.{at}")).filter(|_| at != name)
+    }
+}
+
 /// A line of zone text that cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
@@ -36,8 +53,8 @@ impl FixedZone {
         FixedZone::default()
     }
 
-    /// Reads lines `name kind data`: absolute names, no TTL or class; TXT data is one or more quoted strings with `\"` and
-    /// `\\`, or a bare word; `name FAIL` makes every question about the name fail; empty lines and `;` comments are skipped.
+    /// Reads lines `name kind data`: absolute names, no TTL or class; a name that begins with `*.` is a wildcard; TXT data is one or more quoted strings with `\"` and
+    /// `\\`, or a bare word; `name SOA` begins a zone; `name FAIL` makes every question about the name fail; empty lines and `;` comments are skipped.
     pub fn parse(text: &str) -> Result<Self, ZoneError> {
         let zone = FixedZone::new();
         for (at, line) in text.lines().enumerate() {
@@ -52,7 +69,11 @@ impl FixedZone {
                 zone.fail(name);
                 continue;
             }
-            let record = read(kind, data.trim()).ok_or_else(|| refused("cannot read"))?;
+            let record = match kind {
+                "SOA" => normal(name).ok().map(Record::Soa),
+                kind => read(kind, data.trim()),
+            };
+            let record = record.ok_or_else(|| refused("cannot read"))?;
             zone.add(name, record);
         }
         Ok(zone)
@@ -106,10 +127,8 @@ impl FixedZone {
             if content.failing.iter().any(|dead| at == *dead || at.ends_with(&format!(".{dead}"))) {
                 return Err(Error::Refused { name: at, kind, code: "SERVFAIL".to_owned() });
             }
-            let Some(records) = content.records.get(&at) else {
-                let below = format!(".{at}");
-                let empty_non_terminal = content.records.keys().any(|other| other.ends_with(&below));
-                return Ok(Answer { records: Vec::new(), no_such_name: !empty_non_terminal });
+            let Some(records) = content.records.get(&at).or_else(|| content.wildcard(&at)) else {
+                return Ok(Answer { records: Vec::new(), no_such_name: !content.exists(&at) });
             };
             let found: Vec<_> = records.iter().filter(|record| record.kind() == kind).cloned().collect();
             let alias = records.iter().find_map(|r| if let Record::Cname(target) = r { Some(target) } else { None });
@@ -208,6 +227,14 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_answers_for_names_that_do_not_exist() {
+        let zone = FixedZone::parse("*.w.dk A 192.0.2.1\na.w.dk TXT x\nb.c.w.dk TXT x").unwrap();
+        let count = |name: &str| zone.answer(name, Kind::A).unwrap().records.len();
+        let names = ["x.w.dk", "x.y.w.dk", "a.w.dk", "x.a.w.dk", "c.w.dk", "x.c.w.dk", "w.dk"];
+        assert_eq!(names.map(count), [1, 1, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn absence_is_an_answer_and_failure_is_an_error() {
         assert_eq!(zone().answer("test.dk", Kind::A).unwrap(), Answer::default());
         assert!(!zone().answer("dk", Kind::A).unwrap().no_such_name, "empty non-terminal");
@@ -217,6 +244,32 @@ mod tests {
         let zone = zone();
         zone.heal("dead.dk");
         assert!(zone.answer("x.dead.dk", Kind::A).unwrap().no_such_name);
+    }
+
+    #[tokio::test]
+    async fn a_name_lies_in_the_nearest_zone_above_it() {
+        let zone = FixedZone::parse(
+            "dk SOA\nsub.dk SOA\n_domainkey.sub.dk SOA\nalias.sub.dk CNAME www.other.dk\nwww.other.dk A 192.0.2.1\nother.dk SOA\n\
+             www.other.dk SOA\nuk SOA\ndead.dk FAIL",
+        )
+        .unwrap();
+        let zone: &dyn Resolver = &zone;
+        for (name, expected) in [
+            ("sub.dk", Some("sub.dk")),
+            ("Nyhed.Sub.dk.", Some("sub.dk")),
+            ("_dmarc.nyhed.sub.dk", Some("sub.dk")),
+            ("postbud1._domainkey.sub.dk", Some("_domainkey.sub.dk")),
+            // The target's zone is not the alias's.
+            ("alias.sub.dk", Some("sub.dk")),
+            ("_dmarc.alias.sub.dk", Some("sub.dk")),
+            ("nobody.dk", None),
+            ("a.nobody.dk", None),
+            ("dk", None),
+        ] {
+            assert_eq!(zone.zone(name).await.unwrap().as_deref(), expected, "{name}");
+        }
+        assert!(zone.zone("x.dead.dk").await.is_err());
+        assert!(zone.zone("a..b").await.is_err());
     }
 
     #[test]

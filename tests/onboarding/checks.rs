@@ -149,7 +149,12 @@ async fn the_records_to_publish_go_by_the_same_look_at_dns_as_the_check() {
     let zone = "good.dk TXT \"v=spf1 include:x.dk -all\"\nx.dk TXT \"v=spf1 ip4:192.0.2.1 -all\"\n\
                 spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"";
     let resolver = Arc::new(Counting { zone: FixedZone::parse(zone).unwrap(), asked: Mutex::default() });
-    let asked = || std::mem::take(&mut *resolver.asked.lock().unwrap());
+    // Where records go is asked besides: the zones they lie in, and aliases in their place.
+    let asked = || {
+        let mut asked = std::mem::take(&mut *resolver.asked.lock().unwrap());
+        asked.retain(|question, _| !question.starts_with("SOA ") && !question.starts_with("CNAME "));
+        asked
+    };
     let customer = customer("test-as", "Test A/S", &["good.dk"], mailjet());
     let directory = directory(vec![customer.clone()]);
     let checker = checker(settings(), resolver.clone());

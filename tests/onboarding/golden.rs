@@ -19,10 +19,12 @@ spf.webcrm.com TXT "v=spf1 ip4:40.74.40.57 include:spf.mailjet.com -all"
 spf.mailjet.com TXT "v=spf1 ip4:87.253.232.0/21 -all"
 test.dk TXT "v=spf1 ip4:111.222.333.444 include:spf.protection.outlook.com -all include:spf.webcrm.com"
 spf.protection.outlook.com TXT "v=spf1 ip4:192.0.2.0/24 -all"
+test.dk SOA
 test.dk MX 10 test-dk.mail.protection.outlook.com
 test-dk.mail.protection.outlook.com A 192.0.2.25
 dmarc.test.dk TXT "v=DMARC1; p=none; pct=100"
 postbud1._domainkey.test.dk.test.dk TXT "KEY"
+egenserver.dk SOA
 egenserver.dk MX 10 mail.egenserver.dk
 mail.egenserver.dk A 192.0.2.80
 _dmarc.egenserver.dk TXT "v=DMARC1; p=quarantine; rua=mailto:dmarc@egenserver.dk"

@@ -12,8 +12,9 @@ use crate::time::Timestamp;
 ///
 /// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now (for
 /// an own server only where it is missing or broken, and without us), our DKIM key, Mailjet's own records as the customer's
-/// file has them from Mailjet's console, a DMARC policy to begin with, and the return-path alias. What is published already
-/// is marked. Where DNS does not answer, SPF and DMARC are left out (a record that forgets the customer's other senders would
+/// file has them from Mailjet's console, a DMARC policy to begin with, and the return-path alias. Beside each host stands its
+/// name in the zone it lies in, as DNS panels want it. What is published already is marked, and so is what has to go first: no
+/// record can stand beside an alias, and `--zone` prints no line there. Where DNS does not answer, SPF and DMARC are left out (a record that forgets the customer's other senders would
 /// stop their mail), and a key of Mailjet's whose value is not in the customer's file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\

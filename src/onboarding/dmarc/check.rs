@@ -3,7 +3,8 @@
 use super::record::{Policy, Record, Unusable, destination, is_dmarc};
 use super::tree::{At, at, organization, tree};
 use crate::onboarding::finding::{Check, Finding, Item, Need, Severity};
-use crate::onboarding::{Seen, Settings, doubled};
+use crate::onboarding::misplaced::{doubled, wrong_host};
+use crate::onboarding::{Seen, Settings};
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::{Domain, Mailbox};
 
@@ -199,13 +200,15 @@ async fn reports(
 /// or at the domain itself.
 async fn misplaced(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) {
     let right = format!("_dmarc.{domain}");
-    for wrong in [format!("dmarc.{domain}"), doubled(&right, domain), domain.to_string()] {
+    let mut hosts = vec![format!("dmarc.{domain}"), domain.to_string()];
+    hosts.extend(doubled(resolver, &right, domain).await);
+    for wrong in hosts {
         let there = resolver
             .txt(&wrong)
             .await
             .is_ok_and(|texts| texts.iter().any(|strings| is_dmarc(&String::from_utf8_lossy(&joined(strings)))));
         if there {
-            check.say(Finding::WrongHost { found_at: wrong, right_host: right.clone() });
+            check.say(wrong_host(resolver, wrong, &right).await);
         }
     }
 }
@@ -300,7 +303,7 @@ mod tests {
     fn wrong_hosts_are_found() {
         for at in ["dmarc.test.dk", "_dmarc.test.dk.test.dk", "test.dk"] {
             let findings = run(&format!("{at} TXT \"v=DMARC1; p=none\""), "test.dk", Path::OwnServer, Seen::Verified);
-            let wrong = Finding::WrongHost { found_at: at.into(), right_host: "_dmarc.test.dk".into() };
+            let wrong = Finding::WrongHost { found_at: at.into(), right_host: "_dmarc.test.dk".into(), zone: None };
             assert!(findings.contains(&wrong), "{findings:?}");
         }
     }

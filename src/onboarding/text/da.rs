@@ -1,19 +1,19 @@
 //! Dansk.
 
-use std::fmt::Write as _;
+mod publish;
 
+use super::Word;
 use super::txt_lines;
-use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
 use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
-use crate::onboarding::records::Table;
+use crate::onboarding::misplaced::label;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 use crate::onboarding::spf::obstacle::Obstacle;
 use crate::resolver;
-use crate::visible::visible;
+pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
@@ -21,17 +21,27 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::Unanswered { reason } => {
             (unanswered(reason), "Det betyder ikke, at noget er forkert hos jer. Tjek igen senere.".into())
         }
-        F::WrongHost { found_at, right_host } => (
+        F::WrongHost { found_at, right_host, zone } => (
             format!("Recorden er oprettet på {found_at}."),
-            format!(
-                "Flyt den til {right_host}. Mange DNS-paneler tilføjer selv domænets navn: skriv så kun det, der står foran det."
-            ),
+            match zone {
+                Some(zone) => format!(
+                    "Flyt den til {right_host}. Skriv {} som navn, hvis DNS-panelet selv tilføjer zonens navn ({zone}).",
+                    label(right_host, zone)
+                ),
+                None => format!(
+                    "Flyt den til {right_host}. Mange DNS-paneler tilføjer selv zonens navn: skriv så kun det, der står foran det."
+                ),
+            },
         ),
         F::PublicProvider { domain } => (
             format!("{domain} tilhører en offentlig mailudbyder: ingen andre kan sende i dens navn."),
             "Send fra jeres eget domæne.".into(),
         ),
         F::OwnDomain { domain } => (format!("{domain} er jeres eget domæne."), String::new()),
+        F::FromDomainAlias { domain, target } => (
+            format!("{domain} er et alias (CNAME) for {target}: navnets TXT- og MX-records bliver læst dér."),
+            String::new(),
+        ),
         F::OwnershipByTxt { host } => (format!("Ejerskabet er bevist med TXT-recorden på {host}."), String::new()),
         F::OwnershipByFile { url } => (format!("Ejerskabet er bevist med filen {url}."), String::new()),
         F::OwnershipMissing { host, value, url } => (
@@ -159,6 +169,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 _ => "Opret den viste record.",
             }
             .into(),
+        ),
+        F::SpfBesideAlias { domain, target } => (
+            format!(
+                "{domain} er et alias (CNAME) for {target}, og ved siden af et alias kan der ikke oprettes en SPF-record."
+            ),
+            publish::without_alias(target),
         ),
         F::SpfProposalFails { obstacle } => self::obstacle(obstacle, false),
         F::SpfWithoutUs { ip } => (
@@ -298,10 +314,22 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (format!("{host} findes ikke."), format!("Opret en CNAME på {host} til {target}."))
         }
         F::ReturnPathWrong { host, found } => (format!("{host} peger på {found}."), "Ret den.".into()),
+        F::ReturnPathAddress { host, target, address } => (
+            format!("{host} svarer med adressen {address} i stedet for et alias for {target}."),
+            format!(
+                "Slå proxyen fra for {host} (i Cloudflare: \"DNS only\"). Står der i stedet en A- eller AAAA-record, så erstat den med en CNAME til {target}."
+            ),
+        ),
         F::MxGood { host } => (format!("Svar og returmail kommer frem til {host}."), String::new()),
         F::MxMissing { domain } => (
             format!("{domain} kan ikke modtage mail: der er hverken MX-record eller adresse."),
             "Opret en MX-record. Mange modtagere afviser mail, der ikke kan besvares.".into(),
+        ),
+        F::MxBesideAlias { domain, target } => (
+            format!(
+                "{domain} kan ikke modtage mail: {target}, som det er et alias (CNAME) for, har hverken MX-record eller adresse."
+            ),
+            format!("Mange modtagere afviser mail, der ikke kan besvares. {}", publish::without_alias(target)),
         ),
         F::MxUnreachable { host } => (
             format!("Svar og returmail kommer ikke frem: {host}, som MX-recorden peger på, har ingen adresse på internettet."),
@@ -318,6 +346,28 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::ProbeSkipped { server } => (
             format!("{server} blev ikke prøvet."),
             "Prøv den med `postbud domain check --probe` eller trin for trin med `postbud probe`.".into(),
+        ),
+        F::RelayByAddress { server, ip } => (
+            format!("webCRM logger ikke ind på {server}: serveren skal kende webCRM på adressen {ip}."),
+            format!(
+                "Tillad {ip} at sende gennem serveren til alle modtagere (Postfix: mynetworks; Exchange: en receive connector med relay; Microsoft 365: en indgående connector)."
+            ),
+        ),
+        F::InternalMailByMailjet { domain, include, provider } => (
+            format!(
+                "Mail fra webCRM til jeres egne medarbejdere kommer udefra, fra Mailjets adresser, med {domain} som afsender. Adresserne står i SPF-recorden for {include}."
+            ),
+            match provider {
+                Provider::Microsoft365 => format!(
+                    "Bliver den afvist (550 5.7.68, 5.7.1): tillad i Microsoft 365, at Mailjet sender som {domain} (Tenant Allow/Block List, Spoofed senders), og føj Mailjets adresser til den indgående connector, hvis den begrænser domænet til bestemte adresser."
+                ),
+                Provider::Google => {
+                    "Bliver den afvist: føj Mailjets adresser til listen over tilladte adresser i Google Workspace.".into()
+                }
+                Provider::Other => {
+                    "Bliver den afvist: tillad Mailjets adresser på den mailserver, der tager imod jeres mail.".into()
+                }
+            },
         ),
         F::InternalMail { ip, provider } => (
             format!("Mail fra webCRM til jeres egne medarbejdere kommer udefra, fra {ip}, i jeres eget domænes navn."),
@@ -466,30 +516,6 @@ pub(super) fn item(item: Item) -> &'static str {
     }
 }
 
-pub(super) fn why(item: Item, own_server: bool) -> &'static str {
-    match item {
-        Item::FromDomain => "Masse-e-mails kræver jeres eget domæne.",
-        Item::Ownership => "Beviser, at domænet er jeres.",
-        Item::Spf if own_server => {
-            "Nævner de servere, der sender for domænet, også jeres egen. Den erstatter den SPF-record, I har: der må kun være én."
-        }
-        Item::Spf => {
-            "Lader webCRM og Mailjet sende for domænet. Den erstatter den SPF-record, I har: der må kun være én."
-        }
-        Item::Dkim => "Lader modtagerne kontrollere den signatur, webCRM sætter på jeres mail.",
-        Item::MailjetDkim => "Lader modtagerne kontrollere den signatur, Mailjet tilføjer.",
-        Item::Dmarc => {
-            "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med kun at overvåge og giver jer rapporter. Der må kun være én."
-        }
-        Item::ReturnPath => {
-            "Får også SPF til at tælle med i DMARC, fordi returmail så går til et navn under jeres domæne."
-        }
-        Item::Mx => "Svar skal kunne komme frem til jer.",
-        Item::OwnServer => "Tager imod mailen.",
-        Item::InternalMail => "Lader webCRM sende til jeres egne medarbejdere.",
-    }
-}
-
 pub(super) fn need(need: Need) -> &'static str {
     match need {
         Need::Required => "påkrævet",
@@ -513,6 +539,7 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::For => "TIL",
         Word::Type => "TYPE",
         Word::Host => "HOST",
+        Word::Label => "NAVN",
         Word::Value => "VÆRDI",
         Word::Records => "records, der skal oprettes",
         Word::Why => "Hvorfor",
@@ -521,11 +548,8 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::Expected => "forventet",
         Word::Next => "næste skridt",
         Word::AlreadyThere => "findes allerede",
-        Word::PanelHint => {
-            "Mange DNS-paneler føjer selv domænets navn til host: skriv så kun det, der står foran (@ eller ingenting for domænet selv)."
-        }
         Word::OneLineHint => {
-            "Hver værdi er én linje uden anførselstegn. Tager et panel kun 255 tegn pr. streng, så del den uden at tilføje et mellemrum."
+            "Hver værdi er én linje uden anførselstegn. Hvis et panel kun tager 255 tegn pr. streng, så del værdien uden at tilføje et mellemrum."
         }
         Word::Unknown => {
             "Ikke alt kunne slås op i DNS. De records, der bygger på dem, I har nu (som SPF og DMARC), er derfor udeladt: et gæt kunne standse jeres øvrige mail. Prøv igen senere."
@@ -550,75 +574,6 @@ pub(super) fn note(note: &Note) -> String {
         ),
         Note::Unquoted => "Taget fra den TXT-record, der skulle være SPF, uden det, der står om den: anførselstegn, omvendte skråstreger eller mellemrum. Erstat den.".to_owned(),
         Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
-    }
-}
-
-pub(super) fn to_come(host: &str) -> String {
-    format!("Der skal også oprettes en nøgle på {host}. webCRM får værdien fra Mailjet og sender den til jer.")
-}
-
-pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
-    let domains: Vec<&str> = tables.iter().map(|table| table.domain.as_str()).collect();
-    let subject = format!("DNS-records til mail fra webCRM: {}", domains.join(", "));
-    let mut body = format!(
-        "Kære {customer}\n\nFor at den mail, I sender fra webCRM, når frem, beder vi jer oprette disse DNS-records eller bede jeres \
-         DNS-udbyder om det. Kun I kan gøre det: det er dét, der gør det til et bevis.\n"
-    );
-    for table in tables {
-        let _ = write!(body, "\n== {} ==\n", table.domain);
-        for (at, row) in table.rows.iter().filter(|row| !row.present).enumerate() {
-            let _ = write!(
-                body,
-                "\n{}. {} ({})\n   {}\n   Type:  {}\n   Host:  {}\n   Værdi: {}\n",
-                at + 1,
-                item(row.item),
-                need(row.need),
-                row.role.map_or(why(row.item, table.own_server), role),
-                row.kind,
-                row.host,
-                visible(&row.value)
-            );
-            if let Some(url) = &row.alternative {
-                let _ = writeln!(body, "   Eller i stedet for recorden: en tom tekstfil på {url}");
-            }
-            for text in row.remarks(Lang::Da) {
-                let _ = writeln!(body, "   Bemærk: {text}");
-            }
-        }
-        for row in table.rows.iter().filter(|row| row.present && !row.obstacles.is_empty()) {
-            let _ = write!(body, "\n{}: der er noget at rette i den record, I har på {}.\n", item(row.item), row.host);
-            for text in row.remarks(Lang::Da) {
-                let _ = writeln!(body, "   {text}");
-            }
-        }
-        if let Some(host) = &table.mailjet_key_to_come {
-            let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
-        }
-        if table.unknown {
-            let _ = write!(body, "\n{}\n", word(Word::Unknown));
-        }
-        if table.is_done() {
-            let _ = write!(body, "\nAlt er allerede oprettet. Mange tak.\n");
-        }
-    }
-    let _ = write!(
-        body,
-        "\n{}\n{}\n\nBliver mail fra webCRM til jeres egne folk afvist, så tillad {} på jeres mailserver.\n\nVi tjekker selv \
-         recordene flere gange om dagen; I behøver ikke skrive tilbage, når de er oprettet.\n\nVenlig hilsen\nwebCRM\n",
-        word(Word::PanelHint),
-        word(Word::OneLineHint),
-        tables.first().map(|table| table.egress.as_str()).unwrap_or_default()
-    );
-    (subject, body)
-}
-
-pub(super) fn role(role: Role) -> &'static str {
-    match role {
-        Role::Incoming => "Den nøgle, der skal signere fremover. Lad den, der signerer nu, blive stående.",
-        Role::Outgoing => {
-            "Den nøgle, der signerede før. Lad den blive stående: mail, der er signeret med den, er stadig undervejs."
-        }
-        Role::Revoked => "Trækker den nøgle tilbage, der signerede før: den tomme record erstatter nøglens record.",
     }
 }
 

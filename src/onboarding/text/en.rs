@@ -1,35 +1,45 @@
 //! English.
 
-use std::fmt::Write as _;
+mod publish;
 
+use super::Word;
 use super::txt_lines;
-use super::{Lang, Word};
 use crate::dkim::record::Finding as Flaw;
 use crate::onboarding::Outcome;
 use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
-use crate::onboarding::records::Table;
+use crate::onboarding::misplaced::label;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 use crate::onboarding::spf::obstacle::Obstacle;
 use crate::resolver;
-use crate::visible::visible;
+pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
     let (what, next): (String, String) = match finding {
         F::Unanswered { reason } => (unanswered(reason), "Nothing is known to be wrong. Check again later.".into()),
-        F::WrongHost { found_at, right_host } => (
+        F::WrongHost { found_at, right_host, zone } => (
             format!("The record stands at {found_at}."),
-            format!(
-                "Move it to {right_host}. Many DNS panels append the domain's name by themselves: then enter only what stands before it."
-            ),
+            match zone {
+                Some(zone) => format!(
+                    "Move it to {right_host}. Enter {} as its name if the DNS panel appends the zone's name ({zone}) by itself.",
+                    label(right_host, zone)
+                ),
+                None => format!(
+                    "Move it to {right_host}. Many DNS panels append the zone's name by themselves: then enter only what stands before it."
+                ),
+            },
         ),
         F::PublicProvider { domain } => (
             format!("{domain} belongs to a public mailbox provider: nobody else can send in its name."),
             "Send from a domain of your own.".into(),
         ),
         F::OwnDomain { domain } => (format!("{domain} is a domain of your own."), String::new()),
+        F::FromDomainAlias { domain, target } => (
+            format!("{domain} is an alias (CNAME) for {target}: its TXT and MX records are read there."),
+            String::new(),
+        ),
         F::OwnershipByTxt { host } => (format!("Proven by the TXT record at {host}."), String::new()),
         F::OwnershipByFile { url } => (format!("Proven by the file {url}."), String::new()),
         F::OwnershipMissing { host, value, url } => (
@@ -156,6 +166,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 _ => "Publish the record shown.",
             }
             .into(),
+        ),
+        F::SpfBesideAlias { domain, target } => (
+            format!(
+                "{domain} is an alias (CNAME) for {target}, and no SPF record can be published beside an alias."
+            ),
+            publish::without_alias(target),
         ),
         F::SpfProposalFails { obstacle } => self::obstacle(obstacle, false),
         F::SpfWithoutUs { ip } => (
@@ -299,10 +315,22 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             (format!("{host} is not there."), format!("Publish a CNAME at {host} to {target}."))
         }
         F::ReturnPathWrong { host, found } => (format!("{host} points to {found}."), "Correct it.".into()),
+        F::ReturnPathAddress { host, target, address } => (
+            format!("{host} answers with the address {address} in place of an alias for {target}."),
+            format!(
+                "Switch the proxy off for {host} (in Cloudflare: \"DNS only\"). If an A or AAAA record stands there instead, replace it by a CNAME to {target}."
+            ),
+        ),
         F::MxGood { host } => (format!("Answers and bounces reach {host}."), String::new()),
         F::MxMissing { domain } => (
             format!("{domain} cannot receive mail: it has no MX record and no address."),
             "Publish an MX record. Many receivers refuse mail that cannot be answered.".into(),
+        ),
+        F::MxBesideAlias { domain, target } => (
+            format!(
+                "{domain} cannot receive mail: {target}, for which it is an alias (CNAME), has no MX record and no address."
+            ),
+            format!("Many receivers refuse mail that cannot be answered. {}", publish::without_alias(target)),
         ),
         F::MxUnreachable { host } => (
             format!("Answers and bounces reach nobody: {host}, which the MX record names, has no address on the Internet."),
@@ -319,6 +347,28 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::ProbeSkipped { server } => (
             format!("{server} was not tried."),
             "Try it with `postbud domain check --probe`, or step by step with `postbud probe`.".into(),
+        ),
+        F::RelayByAddress { server, ip } => (
+            format!("webCRM does not log in at {server}: the server has to know it by the address {ip}."),
+            format!(
+                "Let {ip} send through the server to every recipient (Postfix: mynetworks; Exchange: a receive connector with relay; Microsoft 365: an inbound connector)."
+            ),
+        ),
+        F::InternalMailByMailjet { domain, include, provider } => (
+            format!(
+                "Mail from webCRM to your own people comes from outside, from Mailjet's addresses, in the name of {domain}. The SPF record of {include} holds the addresses."
+            ),
+            match provider {
+                Provider::Microsoft365 => format!(
+                    "If it is refused (550 5.7.68, 5.7.1): in Microsoft 365, let Mailjet send as {domain} (Tenant Allow/Block List, Spoofed senders), and add Mailjet's addresses to the inbound connector if that one restricts the domain to certain addresses."
+                ),
+                Provider::Google => {
+                    "If it is refused: in Google Workspace, add Mailjet's addresses to the email allowlist.".into()
+                }
+                Provider::Other => {
+                    "If it is refused: allow Mailjet's addresses on the mail server that takes your mail.".into()
+                }
+            },
         ),
         F::InternalMail { ip, provider } => (
             format!(
@@ -462,28 +512,6 @@ pub(super) fn item(item: Item) -> &'static str {
     }
 }
 
-pub(super) fn why(item: Item, own_server: bool) -> &'static str {
-    match item {
-        Item::FromDomain => "Bulk mail needs a domain of your own.",
-        Item::Ownership => "Proves that the domain is yours.",
-        Item::Spf if own_server => {
-            "Names the servers that send for the domain, your own among them. It replaces the SPF record you have: there may be only one."
-        }
-        Item::Spf => {
-            "Lets webCRM and Mailjet send for the domain. It replaces the SPF record you have: there may be only one."
-        }
-        Item::Dkim => "Lets receivers verify the signature that webCRM puts on your mail.",
-        Item::MailjetDkim => "Lets receivers verify the signature that Mailjet adds.",
-        Item::Dmarc => {
-            "Tells receivers what to do with mail that is not from you; begins by only watching and brings reports. There may be only one."
-        }
-        Item::ReturnPath => "Makes SPF count for DMARC as well, since bounces then return below your domain.",
-        Item::Mx => "Answers must reach you.",
-        Item::OwnServer => "Takes the mail.",
-        Item::InternalMail => "Lets webCRM write to your own people.",
-    }
-}
-
 pub(super) fn need(need: Need) -> &'static str {
     match need {
         Need::Required => "required",
@@ -509,6 +537,7 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::For => "FOR",
         Word::Type => "TYPE",
         Word::Host => "HOST",
+        Word::Label => "NAME",
         Word::Value => "VALUE",
         Word::Records => "records to publish",
         Word::Why => "Why",
@@ -517,9 +546,6 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::Expected => "expected",
         Word::Next => "next",
         Word::AlreadyThere => "there already",
-        Word::PanelHint => {
-            "Many DNS panels append the domain's name to the host by themselves: then enter only what stands before it (@ or nothing for the domain itself)."
-        }
         Word::OneLineHint => {
             "Each value is one line, without quotation marks. Where a panel takes only 255 characters a string, split it without adding a space."
         }
@@ -544,78 +570,6 @@ pub(super) fn note(note: &Note) -> String {
         ),
         Note::Unquoted => "Taken from the TXT record that was meant to be SPF, without what stands around it: quotation marks, backslashes or blanks. Replace that one.".to_owned(),
         Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
-    }
-}
-
-pub(super) fn to_come(host: &str) -> String {
-    format!("A key record at {host} is needed as well. webCRM gets its value from Mailjet and sends it then.")
-}
-
-pub(super) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
-    let domains: Vec<&str> = tables.iter().map(|table| table.domain.as_str()).collect();
-    let subject = format!("DNS records for mail from webCRM: {}", domains.join(", "));
-    let mut body = format!(
-        "Dear {customer},\n\nso that mail you send from webCRM arrives, please publish these DNS records, or ask whoever runs \
-         your DNS to do it. Only you can do it: that is what makes it proof.\n"
-    );
-    for table in tables {
-        let _ = write!(body, "\n== {} ==\n", table.domain);
-        for (at, row) in table.rows.iter().filter(|row| !row.present).enumerate() {
-            let _ = write!(
-                body,
-                "\n{}. {} ({})\n   {}\n   Type:  {}\n   Host:  {}\n   Value: {}\n",
-                at + 1,
-                item(row.item),
-                need(row.need),
-                row.role.map_or(why(row.item, table.own_server), role),
-                row.kind,
-                row.host,
-                visible(&row.value)
-            );
-            if let Some(url) = &row.alternative {
-                let _ = writeln!(body, "   Or, instead of the record: an empty text file at {url}");
-            }
-            for text in row.remarks(Lang::En) {
-                let _ = writeln!(body, "   Note: {text}");
-            }
-        }
-        for row in table.rows.iter().filter(|row| row.present && !row.obstacles.is_empty()) {
-            let _ = write!(
-                body,
-                "\n{}: something is to be mended in the record you have at {}.\n",
-                item(row.item),
-                row.host
-            );
-            for text in row.remarks(Lang::En) {
-                let _ = writeln!(body, "   {text}");
-            }
-        }
-        if let Some(host) = &table.mailjet_key_to_come {
-            let _ = write!(body, "\n{}: {}\n", item(Item::MailjetDkim), to_come(host));
-        }
-        if table.unknown {
-            let _ = write!(body, "\n{}\n", word(Word::Unknown));
-        }
-        if table.is_done() {
-            let _ = write!(body, "\nEverything is published already. Thank you.\n");
-        }
-    }
-    let _ = write!(
-        body,
-        "\n{}\n{}\n\nIf mail from webCRM to your own people is refused, allow {} on your mail server.\n\nWe check the records on \
-         our own, several times a day; you need not write back when they are published.\n\nKind regards\nwebCRM\n",
-        word(Word::PanelHint),
-        word(Word::OneLineHint),
-        tables.first().map(|table| table.egress.as_str()).unwrap_or_default()
-    );
-    (subject, body)
-}
-
-pub(super) fn role(role: Role) -> &'static str {
-    match role {
-        Role::Incoming => "The key that will sign next. The one that signs now stays published.",
-        Role::Outgoing => "The key that signed before. It must stay: mail signed with it is still on its way.",
-        Role::Revoked => "Revokes the key that signed before: the empty record replaces its record.",
     }
 }
 

@@ -5,12 +5,13 @@
 
 mod da;
 mod en;
+mod names;
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::finding::{Finding, Item, Need};
-use super::records::Table;
+use super::records::{InTheWay, Row, Table};
 use super::rotation::{Role, Step};
 use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
@@ -18,6 +19,7 @@ use super::state::{Change, ChangeKind};
 use super::{Outcome, Settings};
 use crate::smtp::Domain;
 use crate::visible::visible;
+use names::in_own_letters;
 
 /// A language for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +50,8 @@ pub enum Word {
     Type,
     /// Column: host.
     Host,
+    /// Column: the host as a DNS panel wants it.
+    Label,
     /// Column: value.
     Value,
     /// Heading of a table.
@@ -64,8 +68,6 @@ pub enum Word {
     Next,
     /// A record is there already.
     AlreadyThere,
-    /// Says how hosts are entered in panels.
-    PanelHint,
     /// Says that values are one line.
     OneLineHint,
     /// DNS did not answer, so what builds on today's records is left out.
@@ -93,7 +95,12 @@ impl Lang {
     /// What a finding means and what to do: a line each, whatever stands in the records it speaks of.
     pub fn finding(self, finding: &Finding) -> Text {
         let (what, next) = by_language!(self, finding(finding));
-        Text { what: visible(&what).into_owned(), next: visible(&next).into_owned() }
+        Text { what: line(&what), next: line(&next) }
+    }
+
+    /// A domain in its own letters, with the form that DNS holds beside it.
+    pub fn name(self, domain: &str) -> String {
+        line(domain)
     }
 
     /// The name of what is checked.
@@ -101,9 +108,34 @@ impl Lang {
         by_language!(self, item(item))
     }
 
-    /// Why a record is wanted; of a customer whose mail goes through an own server, or through Mailjet.
-    pub fn why(self, item: Item, own_server: bool) -> &'static str {
-        by_language!(self, why(item, own_server))
+    /// What a record is for; of a customer whose mail goes through an own server, or through Mailjet.
+    pub fn reason(self, item: Item, own_server: bool) -> &'static str {
+        by_language!(self, reason(item, own_server))
+    }
+
+    /// Why a row's record is wanted, and what it replaces.
+    pub fn why(self, table: &Table, row: &Row) -> String {
+        let reason = row.role.map_or_else(|| self.reason(row.item, table.way.is_own_server()), |role| self.role(role));
+        match row.replaces {
+            0 => reason.to_owned(),
+            _ if row.present => reason.to_owned(),
+            count => format!("{reason} {}", by_language!(self, replaces(count))),
+        }
+    }
+
+    /// What has to go from `host` before a record can be published there: one line.
+    pub fn in_the_way(self, host: &str, what: &InTheWay) -> String {
+        line(&by_language!(self, in_the_way(host, what)))
+    }
+
+    /// How hosts are entered in DNS panels.
+    pub fn label_hint(self, table: &Table) -> String {
+        line(&by_language!(self, label_hint(table)))
+    }
+
+    /// What the customer may have to do besides publishing: a line each.
+    pub fn other_steps(self, table: &Table) -> Vec<String> {
+        by_language!(self, other_steps(table)).iter().map(|step| line(step)).collect()
     }
 
     /// How much it is needed.
@@ -129,12 +161,12 @@ impl Lang {
     /// What keeps an SPF record from working that is `present`, or is to be published, and what to do: one line.
     pub fn obstacle(self, obstacle: &Obstacle, present: bool) -> String {
         let (what, next) = by_language!(self, obstacle(obstacle, present));
-        visible(&format!("{what} {next}")).into_owned()
+        line(&format!("{what} {next}"))
     }
 
     /// A record that is needed besides and has no value yet.
     pub fn to_come(self, host: &str) -> String {
-        by_language!(self, to_come(host))
+        line(&by_language!(self, to_come(host)))
     }
 
     /// The mail to a customer: subject and body.
@@ -149,7 +181,10 @@ impl Lang {
 
     /// A step of a key rotation, for the operator and the customer.
     pub fn rotation(self, step: &Step) -> String {
-        by_language!(self, rotation(step))
+        let text = by_language!(self, rotation(step));
+        // Lines that are set in hold records to type.
+        let own = |line: &str| if line.starts_with(' ') { line.to_owned() } else { in_own_letters(line).into_owned() };
+        text.split('\n').map(own).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -168,6 +203,22 @@ impl FromStr for Lang {
             other => Err(format!("\"{other}\" is no language postbud writes: da or en")),
         }
     }
+}
+
+/// A line of text for people, whatever stands in the records and names that it speaks of.
+fn line(text: &str) -> String {
+    visible(&in_own_letters(text)).into_owned()
+}
+
+/// Each text once, in order.
+fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    texts.for_each(|text| {
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    });
+    all
 }
 
 /// The same TXT record at several hosts, a line each, every line begun anew.

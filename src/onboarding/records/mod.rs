@@ -4,9 +4,13 @@
 //! to begin with. Where DNS does not answer, both are left out rather than guessed: a record that forgets the customer's
 //! other senders stops their mail. So is a key of Mailjet's whose value nobody has configured.
 
-use std::fmt::Write as _;
+mod place;
+mod print;
 
 use serde::Serialize;
+
+pub use place::InTheWay;
+pub use print::{text, zone};
 
 use super::dmarc;
 use super::finding::{Finding, Item, Need, Severity};
@@ -14,25 +18,26 @@ use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
 use super::spf::proposal::Proposal;
-use super::text::{Lang, Word};
+use super::text::Lang;
 use super::verdict::{Checker, needs};
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, key_host};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
-use crate::visible::visible;
 
 /// All records of one domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
-    /// Which.
+    /// The domain.
     pub domain: String,
-    /// The address that internal mail comes from.
+    /// The zone it lies in; `null` where DNS does not say which.
+    pub zone: Option<String>,
+    /// The address that mail leaves from.
     pub egress: String,
-    /// Mail goes through the customer's own server, which is then what SPF speaks of.
+    /// How its mail goes.
     #[serde(skip)]
-    pub own_server: bool,
+    pub way: Way,
     /// In the order to publish.
     pub rows: Vec<Row>,
     /// DNS did not answer, so what builds on today's records is not in the table.
@@ -50,6 +55,30 @@ pub struct Table {
     pub rotation_unreadable: Option<String>,
 }
 
+/// How a customer's mail goes, as far as it changes what the customer has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through Mailjet, whose addresses the name to include in SPF holds.
+    Mailjet {
+        /// That name.
+        include: String,
+    },
+    /// Through the customer's own server, which is then what SPF speaks of.
+    OwnServer {
+        /// Its name and port.
+        server: String,
+        /// Whether it asks for a login; if not, it has to let our address send.
+        logs_in: bool,
+    },
+}
+
+impl Way {
+    /// Through the customer's own server.
+    pub fn is_own_server(&self) -> bool {
+        matches!(self, Way::OwnServer { .. })
+    }
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
@@ -62,8 +91,10 @@ pub struct Row {
     pub kind: &'static str,
     /// The full name, without a trailing dot.
     pub host: String,
-    /// The part before the domain, as DNS panels want it; `@` for the domain itself.
+    /// The host in a DNS panel that appends the zone's name: `@` for the zone itself. The whole host where the zone is not known.
     pub label: String,
+    /// The zone that the host lies in; `null` where DNS does not say which.
+    pub zone: Option<String>,
     /// One line, not quoted.
     pub value: String,
     /// The URL of an empty file that serves as well.
@@ -71,6 +102,12 @@ pub struct Row {
     pub alternative: Option<String>,
     /// Published already.
     pub present: bool,
+    /// How many records it is to replace.
+    #[serde(skip)]
+    pub replaces: usize,
+    /// What has to go before it can be published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_the_way: Option<InTheWay>,
     /// A key that does not sign: why its record is wanted all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
@@ -85,8 +122,9 @@ pub struct Row {
 impl Row {
     /// What else to know, and what is to be mended: a line each.
     pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
+        let in_the_way = self.in_the_way.iter().map(move |what| lang.in_the_way(&self.host, what));
         let notes = self.notes.iter().map(move |note| lang.note(note));
-        notes.chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
+        in_the_way.chain(notes).chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
     }
 }
 
@@ -119,25 +157,21 @@ pub async fn table(
     let (report, proposal) = checker.check_and_propose(directory, customer, domain, now).await;
     let in_order = |item| report.check(item).is_some_and(|check| check.severity() <= Severity::Warning);
     let own_server = matches!(customer.via, Via::OwnServer(_));
-    let row = |item, need, kind, host: String, value: String| {
-        let label = match host.strip_suffix(domain.as_str()) {
-            Some("") => "@".to_owned(),
-            Some(label) => label.trim_end_matches('.').to_owned(),
-            None => host.clone(),
-        };
-        Row {
-            item,
-            need,
-            kind,
-            host,
-            label,
-            value,
-            alternative: None,
-            present: in_order(item),
-            role: None,
-            notes: Vec::new(),
-            obstacles: Vec::new(),
-        }
+    let row = |item, need, kind, host: String, value: String| Row {
+        item,
+        need,
+        kind,
+        label: host.clone(),
+        host,
+        zone: None,
+        value,
+        alternative: None,
+        present: in_order(item),
+        replaces: 0,
+        in_the_way: None,
+        role: None,
+        notes: Vec::new(),
+        obstacles: Vec::new(),
     };
 
     let mut rows = Vec::new();
@@ -154,7 +188,8 @@ pub async fn table(
         let row = row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record);
         // An own server's record that works needs nothing from us.
         if !(own_server && present && obstacles.is_empty()) {
-            rows.push(Row { present, notes: merged.notes, obstacles, ..row });
+            let replaces = report.check(Item::Spf).map_or(0, |check| check.found.len());
+            rows.push(Row { present, replaces, notes: merged.notes, obstacles, ..row });
         }
     }
 
@@ -226,120 +261,26 @@ pub async fn table(
         rows.push(row(Item::ReturnPath, Need::Optional, "CNAME", host, target));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
+    let zone = place::place(&*checker.resolver, domain, &report, &mut rows).await;
+    let way = match &customer.via {
+        Via::Mailjet { .. } => Way::Mailjet { include: settings.spf_include.to_string() },
+        Via::OwnServer(route) => {
+            Way::OwnServer { server: format!("{}:{}", route.host, route.port), logs_in: route.login.is_some() }
+        }
+    };
     let egress = settings.egress.to_string();
     let domain = domain.to_string();
     Table {
         domain,
+        zone,
         egress,
-        own_server,
+        way,
         rows,
         unknown,
         broken_keys,
         mailjet_key_unset,
         mailjet_key_to_come,
         rotation_unreadable,
-    }
-}
-
-/// Why the record is wanted.
-fn why(table: &Table, row: &Row, lang: Lang) -> &'static str {
-    row.role.map_or_else(|| lang.why(row.item, table.own_server), |role| lang.role(role))
-}
-
-/// Aligned text.
-pub fn text(table: &Table, lang: Lang) -> String {
-    let head = [Word::Need, Word::For, Word::Type, Word::Host, Word::Value].map(|word| lang.word(word).to_owned());
-    let mut lines = vec![head];
-    for row in &table.rows {
-        let mut value = visible(&row.value).into_owned();
-        if row.present {
-            let _ = write!(value, "  ({})", lang.word(Word::AlreadyThere));
-        }
-        lines.push([
-            lang.need(row.need).to_owned(),
-            lang.item(row.item).to_owned(),
-            row.kind.to_owned(),
-            row.host.clone(),
-            value,
-        ]);
-    }
-    let mut out = format!("{}: {}\n\n", table.domain, lang.word(Word::Records));
-    for line in &lines {
-        for (column, cell) in line.iter().enumerate() {
-            // The last column has no end to align; values must be copied without trailing spaces.
-            if column == line.len() - 1 {
-                out.push_str(cell);
-            } else {
-                let width = lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-                let _ = write!(out, "{cell:<width$}  ");
-            }
-        }
-        out.push('\n');
-    }
-    out.push('\n');
-    for row in &table.rows {
-        let _ = writeln!(out, "{}: {}", lang.item(row.item), why(table, row, lang));
-        if let Some(url) = &row.alternative {
-            let _ = writeln!(out, "  {} {url}", lang.word(Word::OrInstead));
-        }
-        for text in row.remarks(lang) {
-            let _ = writeln!(out, "  {text}");
-        }
-    }
-    if let Some(host) = &table.mailjet_key_to_come {
-        let _ = writeln!(out, "{}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
-    }
-    if table.unknown {
-        let _ = writeln!(out, "{}", lang.word(Word::Unknown));
-    }
-    let _ = writeln!(out, "\n{}\n{}", lang.word(Word::PanelHint), lang.word(Word::OneLineHint));
-    out
-}
-
-/// Lines for a BIND zone file. What is published already is a comment.
-pub fn zone(table: &Table, lang: Lang) -> String {
-    let mut out = format!("; {}: {}\n", table.domain, lang.word(Word::Records));
-    for row in &table.rows {
-        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), why(table, row, lang));
-        for text in row.remarks(lang) {
-            let _ = writeln!(out, "; {text}");
-        }
-        let comment = if row.present { "; " } else { "" };
-        let data = match row.kind {
-            "CNAME" => format!("{}.", row.value),
-            _ => quoted(&row.value),
-        };
-        let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
-    }
-    if let Some(host) = &table.mailjet_key_to_come {
-        let _ = writeln!(out, "; {}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
-    }
-    if table.unknown {
-        let _ = writeln!(out, "; {}", lang.word(Word::Unknown));
-    }
-    out
-}
-
-/// A TXT value as strings of at most 255 octets (RFC 1035 §3.3.14), in the zone file's quoting (§5.1).
-fn quoted(value: &str) -> String {
-    let strings: Vec<String> = value
-        .as_bytes()
-        .chunks(255)
-        .map(|chunk| {
-            let escaped: String = chunk
-                .iter()
-                .map(|octet| match octet {
-                    b'"' | b'\\' => format!("\\{}", char::from(*octet)),
-                    b' '..=b'~' => char::from(*octet).to_string(),
-                    octet => format!("\\{octet:03}"),
-                })
-                .collect();
-            format!("\"{escaped}\"")
-        })
-        .collect();
-    match &strings[..] {
-        [one] => one.clone(),
-        several => format!("( {} )", several.join(" ")),
     }
 }
 
@@ -351,8 +292,9 @@ mod tests {
     fn a_customer_is_thanked_for_all_of_it_only_where_all_of_it_is_known() {
         let whole = Table {
             domain: "test.dk".to_owned(),
+            zone: None,
             egress: "40.74.40.57".to_owned(),
-            own_server: false,
+            way: Way::Mailjet { include: "spf.webcrm.com".to_owned() },
             rows: Vec::new(),
             unknown: false,
             broken_keys: Vec::new(),
@@ -374,13 +316,5 @@ mod tests {
             assert_eq!(thanks(&table), (false, false), "{table:?}");
             assert!(!table.is_whole(), "the exit code says so");
         }
-    }
-
-    #[test]
-    fn long_and_strange_values_reach_a_zone_file_whole() {
-        assert_eq!(quoted("v=spf1 -all"), "\"v=spf1 -all\"");
-        let long = "x".repeat(300);
-        assert_eq!(quoted(&long), format!("( \"{}\" \"{}\" )", "x".repeat(255), "x".repeat(45)));
-        assert_eq!(quoted("a\"b\\c;ø"), "\"a\\\"b\\\\c;\\195\\184\"");
     }
 }

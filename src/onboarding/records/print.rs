@@ -1,0 +1,127 @@
+//! The table's forms for people and for a zone file.
+
+use std::fmt::Write as _;
+
+use super::Table;
+use crate::onboarding::Item;
+use crate::onboarding::text::{Lang, Word};
+use crate::visible::visible;
+
+/// Aligned text.
+pub fn text(table: &Table, lang: Lang) -> String {
+    let head = [Word::Need, Word::For, Word::Type, Word::Host, Word::Label, Word::Value]
+        .map(|word| lang.word(word).to_owned());
+    let mut lines = vec![head];
+    for row in &table.rows {
+        let mut value = visible(&row.value).into_owned();
+        if row.present {
+            let _ = write!(value, "  ({})", lang.word(Word::AlreadyThere));
+        }
+        lines.push([
+            lang.need(row.need).to_owned(),
+            lang.item(row.item).to_owned(),
+            row.kind.to_owned(),
+            row.host.clone(),
+            row.label.clone(),
+            value,
+        ]);
+    }
+    let mut out = format!("{}: {}\n\n", lang.name(&table.domain), lang.word(Word::Records));
+    for line in &lines {
+        for (column, cell) in line.iter().enumerate() {
+            // The last column has no end to align; values must be copied without trailing spaces.
+            if column == line.len() - 1 {
+                out.push_str(cell);
+            } else {
+                let width = lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+                let _ = write!(out, "{cell:<width$}  ");
+            }
+        }
+        out.push('\n');
+    }
+    out.push('\n');
+    for row in &table.rows {
+        let _ = writeln!(out, "{}: {}", lang.item(row.item), lang.why(table, row));
+        if let Some(url) = &row.alternative {
+            let _ = writeln!(out, "  {} {}", lang.word(Word::OrInstead), lang.name(url));
+        }
+        for text in row.remarks(lang) {
+            let _ = writeln!(out, "  {text}");
+        }
+    }
+    if let Some(host) = &table.mailjet_key_to_come {
+        let _ = writeln!(out, "{}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
+    }
+    if table.unknown {
+        let _ = writeln!(out, "{}", lang.word(Word::Unknown));
+    }
+    let _ = writeln!(out, "\n{}\n{}", lang.label_hint(table), lang.word(Word::OneLineHint));
+    for text in lang.other_steps(table) {
+        let _ = writeln!(out, "{text}");
+    }
+    out
+}
+
+/// Lines for a BIND zone file. What is published already is a comment.
+pub fn zone(table: &Table, lang: Lang) -> String {
+    let mut out = format!("; {}: {}\n", lang.name(&table.domain), lang.word(Word::Records));
+    for row in &table.rows {
+        let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), lang.why(table, row));
+        for text in row.remarks(lang) {
+            let _ = writeln!(out, "; {text}");
+        }
+        // Only what can be loaded beside what stands there is a line.
+        if row.in_the_way.is_some() {
+            continue;
+        }
+        let comment = if row.present { "; " } else { "" };
+        let data = match row.kind {
+            "CNAME" => format!("{}.", row.value),
+            _ => quoted(&row.value),
+        };
+        let _ = writeln!(out, "{comment}{}. 3600 IN {} {data}", row.host, row.kind);
+    }
+    if let Some(host) = &table.mailjet_key_to_come {
+        let _ = writeln!(out, "; {}: {}", lang.item(Item::MailjetDkim), lang.to_come(host));
+    }
+    if table.unknown {
+        let _ = writeln!(out, "; {}", lang.word(Word::Unknown));
+    }
+    out
+}
+
+/// A TXT value as strings of at most 255 octets (RFC 1035 §3.3.14), in the zone file's quoting (§5.1).
+fn quoted(value: &str) -> String {
+    let strings: Vec<String> = value
+        .as_bytes()
+        .chunks(255)
+        .map(|chunk| {
+            let escaped: String = chunk
+                .iter()
+                .map(|octet| match octet {
+                    b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+                    b' '..=b'~' => char::from(*octet).to_string(),
+                    octet => format!("\\{octet:03}"),
+                })
+                .collect();
+            format!("\"{escaped}\"")
+        })
+        .collect();
+    match &strings[..] {
+        [one] => one.clone(),
+        several => format!("( {} )", several.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_and_strange_values_reach_a_zone_file_whole() {
+        assert_eq!(quoted("v=spf1 -all"), "\"v=spf1 -all\"");
+        let long = "x".repeat(300);
+        assert_eq!(quoted(&long), format!("( \"{}\" \"{}\" )", "x".repeat(255), "x".repeat(45)));
+        assert_eq!(quoted("a\"b\\c;ø"), "\"a\\\"b\\\\c;\\195\\184\"");
+    }
+}

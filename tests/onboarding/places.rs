@@ -1,0 +1,273 @@
+//! Where records go: labels by the zone they lie in, and what stands in their way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postbud::customers::{Customer, Via};
+use postbud::onboarding::records::{self, InTheWay, Row, Table};
+use postbud::onboarding::{Item, Lang, Report, Settings, Severity, report};
+use postbud::resolver::FixedZone;
+use postbud::time::Timestamp;
+
+use crate::rig::{checker, customer, directory, domain, key_record, mailjet, own_server};
+
+const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"\n";
+const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
+
+/// What is said of a customer's domain in a zone, as report and table.
+async fn both(zone: FixedZone, customer: &Customer, name: &str) -> (Report, Table) {
+    let settings = Settings { http_timeout: Duration::from_millis(200), ..Settings::default() };
+    let directory = directory(vec![customer.clone()]);
+    let checker = checker(settings, Arc::new(zone));
+    let (name, now) = (domain(name), Timestamp::from_millis(1_795_458_240_000));
+    let report = checker.check(&directory, customer, &name, now).await;
+    (report, records::table(&checker, &directory, customer, &name, now).await)
+}
+
+async fn of_mailjet(zone: &str, name: &str) -> (Report, Table) {
+    let zone = FixedZone::parse(&format!("{OURS}{zone}")).unwrap();
+    both(zone, &customer("test-as", "Test A/S", &[name], mailjet()), name).await
+}
+
+fn row(table: &Table, item: Item) -> &Row {
+    table.rows.iter().find(|row| row.item == item).unwrap_or_else(|| panic!("{item:?}: {table:#?}"))
+}
+
+fn mail(table: &Table, lang: Lang) -> String {
+    lang.mail("x", std::slice::from_ref(table)).1
+}
+
+/// Lines of a zone file that are loaded.
+fn loaded(table: &Table) -> Vec<String> {
+    records::zone(table, Lang::En).lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn labels_are_relative_to_the_zone_that_a_host_lies_in() {
+    for (soa, name, labels) in [
+        ("sub.dk", "sub.dk", ["@", "_postbud-challenge", "postbud1._domainkey", "_dmarc", "bnc3"]),
+        (
+            "sub.dk",
+            "nyhed.sub.dk",
+            ["nyhed", "_postbud-challenge.nyhed", "postbud1._domainkey.nyhed", "_dmarc.nyhed", "bnc3.nyhed"],
+        ),
+        (
+            "sub.dk",
+            "a.b.sub.dk",
+            ["a.b", "_postbud-challenge.a.b", "postbud1._domainkey.a.b", "_dmarc.a.b", "bnc3.a.b"],
+        ),
+        ("nyhed.sub.dk", "nyhed.sub.dk", ["@", "_postbud-challenge", "postbud1._domainkey", "_dmarc", "bnc3"]),
+        ("firma.co.uk", "firma.co.uk", ["@", "_postbud-challenge", "postbud1._domainkey", "_dmarc", "bnc3"]),
+    ] {
+        let (_, table) = of_mailjet(&format!("{soa} SOA"), name).await;
+        assert_eq!(table.zone.as_deref(), Some(soa), "{name}");
+        let items = [Item::Spf, Item::Ownership, Item::Dkim, Item::Dmarc, Item::ReturnPath];
+        assert_eq!(items.map(|item| row(&table, item).label.as_str()), labels, "{name}");
+        for (lang, heading) in [(Lang::Da, "Navn:"), (Lang::En, "Name:")] {
+            let (mail, text) = (mail(&table, lang), records::text(&table, lang));
+            for label in labels {
+                assert!(mail.contains(&format!("{heading}  {label}\n")), "{label} in {mail}");
+                assert!(text.contains(&format!("  {label}  ")), "{label} in {text}");
+            }
+            assert!(mail.contains(&format!("({soa})")) && text.contains(&format!("({soa})")), "{mail}{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_delegated_part_of_the_domain_is_a_zone_of_its_own() {
+    let (_, table) = of_mailjet("sub.dk SOA\n_domainkey.sub.dk SOA", "sub.dk").await;
+    assert_eq!(row(&table, Item::Dkim).label, "postbud1");
+    assert_eq!(row(&table, Item::Dmarc).label, "_dmarc");
+    assert!(mail(&table, Lang::Da).contains("Navn:  postbud1\n   Zone:  _domainkey.sub.dk\n"));
+}
+
+#[tokio::test]
+async fn where_the_zone_is_not_known_the_whole_name_stands_and_it_is_said_so() {
+    for zone in ["", "dk SOA", "sub.dk FAIL"] {
+        let (_, table) = of_mailjet(zone, "nyhed.sub.dk").await;
+        assert_eq!(table.zone, None, "{zone}");
+        assert!(table.rows.iter().all(|row| row.label == row.host), "{table:#?}");
+        for (lang, said) in [(Lang::Da, "kunne ikke slås op"), (Lang::En, "could not be looked up")] {
+            let (mail, text) = (mail(&table, lang), records::text(&table, lang));
+            assert!(mail.contains(said) && text.contains(said), "{zone}: {mail}{text}");
+            assert!(!mail.contains("Navn:") && !mail.contains("Name:"), "{mail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_at_a_doubled_name_is_named_with_the_label_to_type() {
+    let zone = FixedZone::parse(&format!("{OURS}sub.dk SOA")).unwrap();
+    zone.add_txt("postbud1._domainkey.nyhed.sub.dk.sub.dk", &key_record("nyhed.sub.dk"));
+    zone.add_txt("_dmarc.nyhed.sub.dk.sub.dk", "v=DMARC1; p=none");
+    let (report, _) = both(zone, &customer("x", "X", &["nyhed.sub.dk"], mailjet()), "nyhed.sub.dk").await;
+    let text = report::text(&report, Lang::Da, false);
+    for (found, typed) in [
+        ("postbud1._domainkey.nyhed.sub.dk.sub.dk", "postbud1._domainkey.nyhed"),
+        ("_dmarc.nyhed.sub.dk.sub.dk", "_dmarc.nyhed"),
+    ] {
+        assert!(text.contains(&format!("Recorden er oprettet på {found}.")), "{text}");
+        assert!(text.contains(&format!("Skriv {typed} som navn")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_from_domain_that_is_an_alias_hears_the_way_out_and_gets_no_line_beside_it() {
+    let alias = "sub.dk SOA\nnyhed.sub.dk CNAME web.host.dk\nweb.host.dk A 192.0.2.1\n";
+    for target in
+        ["", "web.host.dk TXT \"v=spf1 a -all\"\n", "web.host.dk TXT \"v=spf1 a\"\nweb.host.dk TXT \"v=spf1 mx\"\n"]
+    {
+        let (report, table) = of_mailjet(&format!("{alias}{target}"), "nyhed.sub.dk").await;
+        let spf = report.check(Item::Spf).unwrap();
+        assert_eq!(spf.severity(), Severity::Fault);
+        for (lang, way_out) in [(Lang::Da, "Send fra et andet domæne"), (Lang::En, "Send from another domain")] {
+            let first = lang.finding(&spf.findings[0]);
+            assert!(first.what.contains("alias (CNAME)") && first.what.contains("web.host.dk"), "{first:?}");
+            assert!(first.next.contains(way_out) && first.next.contains("ALIAS"), "{first:?}");
+            for text in [mail(&table, lang), records::text(&table, lang), records::zone(&table, lang)] {
+                assert!(text.contains("web.host.dk") && text.contains(way_out), "{text}");
+            }
+        }
+        let target = "web.host.dk".to_owned();
+        assert_eq!(row(&table, Item::Spf).in_the_way, Some(InTheWay::DomainAlias { target }));
+        let lines = loaded(&table);
+        assert!(!lines.iter().any(|line| line.starts_with("nyhed.sub.dk.")), "{lines:?}");
+        // Names below an alias are no aliases.
+        assert!(lines.iter().any(|line| line.starts_with("_dmarc.nyhed.sub.dk.")), "{lines:?}");
+        assert!(!table.is_done());
+    }
+}
+
+#[tokio::test]
+async fn an_alias_to_a_record_that_works_is_no_fault() {
+    let zone = "nyhed.sub.dk CNAME sub.dk\nsub.dk A 192.0.2.1\nsub.dk MX 5 sub.dk\n\
+                sub.dk TXT \"v=spf1 include:spf.webcrm.com -all\"";
+    let (report, table) = of_mailjet(zone, "nyhed.sub.dk").await;
+    assert_eq!(report.check(Item::Spf).unwrap().severity(), Severity::Good, "{report:#?}");
+    assert_eq!(report.check(Item::FromDomain).unwrap().severity(), Severity::Hint, "{report:#?}");
+    assert!(row(&table, Item::Spf).present);
+    // What could be better there cannot be published here, and takes nothing away.
+    let (report, table) = of_mailjet(&zone.replace("-all", "-all a"), "nyhed.sub.dk").await;
+    let spf = report.check(Item::Spf).unwrap();
+    assert_eq!((spf.severity(), &spf.expected[..]), (Severity::Warning, &[][..]), "{report:#?}");
+    assert!(!loaded(&table).iter().any(|line| line.starts_with("nyhed.sub.dk.")), "{table:#?}");
+}
+
+#[tokio::test]
+async fn mail_cannot_be_received_beside_an_alias_to_a_name_that_takes_none() {
+    let (report, _) = of_mailjet("nyhed.sub.dk CNAME web.host.dk\nweb.host.dk TXT x", "nyhed.sub.dk").await;
+    let mx = report.check(Item::Mx).unwrap();
+    let text = Lang::En.finding(&mx.findings[0]);
+    assert!(text.what.contains("web.host.dk") && !text.next.contains("Publish an MX"), "{text:?}");
+}
+
+#[tokio::test]
+async fn no_zone_line_stands_beside_an_alias_or_an_address() {
+    let zone = "sub.dk SOA\n_dmarc.sub.dk CNAME dmarc.vendor.dk\npostbud1._domainkey.sub.dk CNAME key.vendor.dk\n\
+                _postbud-challenge.sub.dk CNAME proof.vendor.dk\nbnc3.sub.dk A 104.16.1.1";
+    let (report, table) = of_mailjet(zone, "sub.dk").await;
+    let lines = loaded(&table);
+    assert_eq!(lines.len(), 1, "SPF alone: {lines:?}");
+    assert!(lines[0].starts_with("sub.dk. 3600 IN TXT"), "{lines:?}");
+    for (lang, proxy) in [(Lang::Da, "Slå proxyen fra"), (Lang::En, "Switch the proxy off")] {
+        for text in [mail(&table, lang), records::text(&table, lang), records::zone(&table, lang)] {
+            for what in ["dmarc.vendor.dk", "key.vendor.dk", "proof.vendor.dk", "104.16.1.1", "DNS only", proxy] {
+                assert!(text.contains(what), "{what} in {text}");
+            }
+        }
+        let said = report::text(&report, lang, false);
+        assert!(said.contains(proxy) && said.contains("DNS only") && said.contains("104.16.1.1"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_wildcard_is_in_nobodys_way() {
+    for wildcard in ["*.sub.dk CNAME web.host.dk\nweb.host.dk A 192.0.2.1", "*.sub.dk A 192.0.2.1"] {
+        let (report, table) = of_mailjet(&format!("sub.dk SOA\n{wildcard}"), "nyhed.sub.dk").await;
+        assert!(table.rows.iter().all(|row| row.in_the_way.is_none()), "{table:#?}");
+        assert_eq!(loaded(&table).len(), table.rows.len(), "{wildcard}");
+        let text = report::text(&report, Lang::En, false);
+        assert!(!text.contains("alias (CNAME)") && !text.contains("DNS only"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_record_that_is_there_is_replaced() {
+    for (zone, da, en) in [
+        ("", None, None),
+        ("sub.dk TXT \"v=spf1 a -all\"", Some("Den erstatter den, I har."), Some("It replaces the one you have.")),
+        (
+            "sub.dk TXT \"v=spf1 a -all\"\nsub.dk TXT \"v=spf1 mx -all\"",
+            Some("Den erstatter alle 2, I har."),
+            Some("It replaces all 2 you have."),
+        ),
+        ("sub.dk TXT \"google-site-verification=x\"", None, None),
+        ("sub.dk TXT \"v=spf1 include:spf.webcrm.com -all\"", None, None),
+    ] {
+        let (_, table) = of_mailjet(zone, "sub.dk").await;
+        for (lang, expected) in [(Lang::Da, da), (Lang::En, en)] {
+            let why = lang.why(&table, row(&table, Item::Spf));
+            let replaces = ["erstatter", "replaces"].iter().any(|word| why.contains(word));
+            assert_eq!(replaces, expected.is_some(), "{zone}: {why}");
+            assert!(expected.is_none_or(|expected| why.ends_with(expected)), "{zone}: {why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_customer_hears_which_addresses_its_own_people_get_mail_from() {
+    let exchange = "sub.dk MX 5 sub-dk.mail.protection.outlook.com";
+    for mx in ["", exchange, "sub.dk MX 5 aspmx.l.google.com"] {
+        let (report, table) = of_mailjet(mx, "sub.dk").await;
+        for lang in BOTH {
+            let said = report.check(Item::InternalMail).unwrap().findings.iter().map(|finding| lang.finding(finding));
+            let texts =
+                said.map(|text| text.what + &text.next).chain([mail(&table, lang), records::text(&table, lang)]);
+            for text in texts {
+                assert!(text.contains("Mailjets") || text.contains("Mailjet's"), "{text}");
+                assert!(text.contains("spf.webcrm.com") && !text.contains("40.74.40.57"), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_own_server_without_a_login_hears_that_it_has_to_let_our_address_send() {
+    use postbud::route::{Login, LoginSecret};
+    let password = || LoginSecret::Password("x".to_owned().into());
+    for logs_in in [false, true] {
+        let Via::OwnServer(route) = own_server("egen", "mail.sub.dk") else { unreachable!() };
+        let mut route = (*route).clone();
+        let login = Login { username: "webcrm".into(), secret: password(), allow_plaintext: false };
+        route.login = logs_in.then_some(login);
+        let customer = customer("egen", "Egen ApS", &["sub.dk"], Via::OwnServer(Arc::new(route)));
+        let (report, table) = both(FixedZone::new(), &customer, "sub.dk").await;
+        for (lang, relay) in
+            [(Lang::Da, "webCRM logger ikke ind på mail.sub.dk"), (Lang::En, "does not log in at mail.sub.dk")]
+        {
+            for text in [report::text(&report, lang, false), mail(&table, lang), records::text(&table, lang)] {
+                assert_eq!(text.contains(relay), !logs_in, "{text}");
+                assert!(text.contains("40.74.40.57"), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_international_name_is_shown_in_its_own_letters_and_typed_as_dns_holds_it() {
+    let (report, table) = of_mailjet("xn--blbr-roah.dk SOA", "blåbær.dk").await;
+    for lang in BOTH {
+        let said = report::text(&report, lang, false);
+        assert!(said.starts_with("blåbær.dk (xn--blbr-roah.dk) (test-as)\n"), "{said}");
+        assert!(said.contains("_dmarc.blåbær.dk"), "{said}");
+        let (subject, body) = lang.mail("x", std::slice::from_ref(&table));
+        assert!(subject.contains("blåbær.dk"), "{subject}");
+        assert!(body.contains("== blåbær.dk (xn--blbr-roah.dk) ==") && body.contains("http://blåbær.dk/"), "{body}");
+        assert!(body.contains("Host:  _dmarc.xn--blbr-roah.dk\n"), "{body}");
+        assert!(records::text(&table, lang).starts_with("blåbær.dk (xn--blbr-roah.dk): "));
+    }
+    for line in loaded(&table) {
+        assert!(line.is_ascii() && line.contains("xn--blbr-roah.dk."), "{line}");
+    }
+}
