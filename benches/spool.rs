@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::{Counters, Draft, Embedded, Filter, RecipientState, Settings, Settlement, Spool, Stats};
+use postbud::spool::embedded::{Counters, Embedded, Settings};
+use postbud::spool::{Backoff, Commit, Draft, Filter, Inspect, RecipientState, Settlement, Spool, Work};
 use postbud::time::Timestamp;
 
 const SENDERS: usize = 32;
@@ -46,10 +47,10 @@ async fn all(dir: &Path, messages: usize, size: usize) {
         let last = timed("commit, full", few, commit_many(&spool, &template, few)).await;
         println!("{:>22}: {:.2} of the time when nearly empty", "commit, full", last / first);
     }
-    println!("{:>22}: {} MiB resident for {} waiting", "memory", resident_mib(), waiting(&spool.stats()));
+    println!("{:>22}: {} MiB resident for {} waiting", "memory", resident_mib(), waiting(&spool).await);
     let began = Instant::now();
-    let _ = spool.stats();
-    println!("{:>22}: {:?}", "stats", began.elapsed());
+    let lanes = spool.lanes(None, 1000).await.expect("counts").len();
+    println!("{:>22}: {:?} for {lanes}", "counts of lanes", began.elapsed());
     let began = Instant::now();
     let filter = Filter { customer: Some(CustomerId::new("c7")), ..Filter::default() };
     let listed = spool.list(filter, 100).await.expect("listing works").len();
@@ -60,28 +61,33 @@ async fn all(dir: &Path, messages: usize, size: usize) {
     let began = Instant::now();
     let spool = Embedded::open(settings).expect("the spool opens again");
     let opened = began.elapsed();
-    let lane = spool.due(Timestamp::now()).0.first().cloned();
-    let leases = match lane {
-        Some(lane) => {
-            spool.claim(&lane, Timestamp::now(), 10, &|_| Timestamp::now()).await.expect("claiming works").len()
+    let due = spool.due(Timestamp::now(), None, 1).await.expect("lanes with due mail");
+    let leases = match due.lanes.first() {
+        Some(due) => {
+            let claimed = spool.claim(&due.lane, Timestamp::now(), 10, &Backoff::default()).await;
+            claimed.expect("claiming works").len()
         }
         None => 0,
     };
     println!("{:>22}: open {opened:?}, first claim of {leases} after {:?}", "start", began.elapsed());
     println!("{:>22}: {} MiB resident", "memory after start", resident_mib());
-    timed("draining", waiting(&spool.stats()) as usize, deliver_all(&spool)).await;
+    timed("draining", waiting(&spool).await as usize, deliver_all(&spool)).await;
     for _ in 0..100 {
-        if spool.stats().disk_bytes <= 256 << 20 {
+        if disk_bytes(&spool).await <= 256 << 20 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    println!("{:>22}: {} MiB on disk", "after draining", spool.stats().disk_bytes >> 20);
+    println!("{:>22}: {} MiB on disk", "after draining", disk_bytes(&spool).await >> 20);
     spool.stop().await;
 }
 
-fn waiting(stats: &Stats) -> u64 {
-    stats.lanes.values().map(|lane| lane.records).sum()
+async fn waiting(spool: &Embedded) -> u64 {
+    spool.totals().await.expect("counts").records
+}
+
+async fn disk_bytes(spool: &Embedded) -> u64 {
+    spool.totals().await.expect("counts").disk_bytes
 }
 
 /// Runs a step and says what a message cost. Returns seconds a message.
@@ -147,21 +153,17 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
 async fn deliver_all(spool: &Arc<Embedded>) {
     loop {
         let now = Timestamp::now() + Duration::from_secs(120);
-        let (lanes, _) = spool.due(now);
+        let lanes = spool.due(now, None, 1000).await.expect("lanes with due mail").lanes;
         if lanes.is_empty() {
             return;
         }
-        for lane in lanes {
-            let retry = |_| Timestamp::now() + Duration::from_secs(3600);
-            for lease in spool.claim(&lane, now, 32, &retry).await.expect("claiming works") {
+        for due in lanes {
+            for lease in spool.claim(&due.lane, now, 32, &Backoff::default()).await.expect("claiming works") {
                 let _ = lease.bytes.chunk(0).await.expect("bytes");
                 let settlement = Settlement {
                     results: vec![(0, RecipientState::Delivered { reply: "250 ok".into() })],
-                    due: Timestamp::NEVER,
                     counts: true,
-                    waited_for_caps: Duration::ZERO,
-                    delay_notified: false,
-                    hold: None,
+                    ..Settlement::default()
                 };
                 spool.settle(lease, settlement).await.expect("settling works");
             }

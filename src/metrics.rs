@@ -1,5 +1,5 @@
-//! The metrics' registry: every stage's counters under the prefix `postbud_`, the queue's and the routes' state read at each
-//! scrape, and the process itself under Prometheus' usual names.
+//! The metrics' registry: every stage's counters under the prefix `postbud_`, the state of the queue, the spool and the routes as of
+//! each scrape, and the process itself under Prometheus' usual names.
 //!
 //! A stage has a `Counters` with `register(&self, &mut Registry)` and registers names without prefix:
 //!
@@ -7,28 +7,32 @@
 //! use std::sync::Arc;
 //! use postbud::{events::Events, metrics, route::RouteControl, spool::Spool};
 //!
-//! fn wire(events: &Events, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) -> prometheus_client::registry::Registry {
+//! async fn wire(events: &Events, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) -> String {
 //!     let mut registry = metrics::registry();
 //!     let stages = metrics::stages(&mut registry);
 //!     events.counters().register(stages);
-//!     metrics::register_queue(stages, spool, routes);
-//!     registry
+//!     let queue = metrics::register_queue(stages, spool, routes);
+//!     queue.refresh().await;
+//!     metrics::encode(&registry)
 //! }
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 use crate::message::{Lane, MailKind, Urgency};
 use crate::route::{RouteControl, RouteState};
-use crate::spool::Spool;
+use crate::spool::{self, Health, Inspect, LaneStats, Spool};
 use crate::time::Timestamp;
 
 /// A registry that reports the process.
@@ -43,9 +47,31 @@ pub fn stages(registry: &mut Registry) -> &mut Registry {
     registry.sub_registry_with_prefix("postbud")
 }
 
-/// Adds the queue by lane and the routes' states. What the spool counts it registers itself.
-pub fn register_queue(stages: &mut Registry, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) {
-    stages.register_collector(Box::new(Queue { spool, routes }));
+/// Adds the queue by lane, the spool's health and the routes' states. Backends of the spool register what else they count.
+pub fn register_queue(stages: &mut Registry, spool: Arc<dyn Spool>, routes: Arc<dyn RouteControl>) -> QueueGauges {
+    let lanes = Arc::default();
+    stages.register_collector(Box::new(Queue { lanes: Arc::clone(&lanes), health: spool.health(), routes }));
+    QueueGauges { spool, lanes }
+}
+
+/// The counts of every lane as of the last refresh; none if the spool did not answer.
+type SeenLanes = ArcSwapOption<BTreeMap<Lane, LaneStats>>;
+
+/// Looks at the spool for the gauges of the queue. The registry is encoded without waiting for anything, so the spool is asked
+/// before.
+#[derive(Clone)]
+pub struct QueueGauges {
+    spool: Arc<dyn Inspect>,
+    lanes: Arc<SeenLanes>,
+}
+
+impl QueueGauges {
+    /// Asks the spool for its counts. If it does not answer, the gauges are left out until it does.
+    pub async fn refresh(&self) {
+        let seen = spool::all_lanes(&*self.spool).await;
+        let seen = seen.inspect_err(|error| tracing::warn!(%error, "the spool's counts are missing from the metrics"));
+        self.lanes.store(seen.ok().map(Arc::new));
+    }
 }
 
 /// The text format for a scrape.
@@ -102,7 +128,8 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 struct Queue {
-    spool: Arc<dyn Spool>,
+    lanes: Arc<SeenLanes>,
+    health: watch::Receiver<Health>,
     routes: Arc<dyn RouteControl>,
 }
 
@@ -126,32 +153,47 @@ struct RouteLabels {
 
 impl Collector for Queue {
     fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let stats = self.spool.stats();
-        let by_lane = |value: fn(&crate::spool::LaneStats) -> u64| {
-            let family = Family::<LaneLabels, Gauge>::default();
-            for (lane, lane_stats) in &stats.lanes {
-                family.get_or_create(&labels(lane)).inc_by(value(lane_stats) as i64);
-            }
-            family
-        };
-        gauge(&mut out, "queue_messages", "Messages in the queue", &by_lane(|s| s.records))?;
-        gauge(&mut out, "queue_held", "Of these held", &by_lane(|s| s.held))?;
-        gauge(&mut out, "queue_deferred", "Of these tried before", &by_lane(|s| s.deferred))?;
-        gauge(&mut out, "queue_leased", "Of these being delivered", &by_lane(|s| s.leased))?;
-        gauge(&mut out, "queue_bytes", "Octets of the queue's messages", &by_lane(|s| s.bytes))?;
-        let now = Timestamp::now();
-        let oldest = Family::<LaneLabels, Gauge>::default();
-        for (lane, lane_stats) in &stats.lanes {
-            let age = lane_stats.oldest.map_or(0, |id| now.since(id.arrived()).as_secs());
-            let oldest = oldest.get_or_create(&labels(lane));
-            oldest.set(oldest.get().max(age as i64));
+        if let Some(lanes) = &*self.lanes.load() {
+            encode_lanes(&mut out, lanes)?;
         }
-        gauge(&mut out, "queue_oldest_seconds", "Age of the oldest message", &oldest)?;
+        self.encode_health(&mut out)?;
         self.encode_routes(&mut out)
     }
 }
 
+fn encode_lanes(out: &mut DescriptorEncoder, lanes: &BTreeMap<Lane, LaneStats>) -> Result<(), fmt::Error> {
+    let by_lane = |value: fn(&LaneStats) -> u64| {
+        let family = Family::<LaneLabels, Gauge>::default();
+        for (lane, lane_stats) in lanes {
+            family.get_or_create(&labels(lane)).inc_by(value(lane_stats) as i64);
+        }
+        family
+    };
+    gauge(out, "queue_messages", "Messages in the queue", &by_lane(|s| s.records))?;
+    gauge(out, "queue_held", "Of these held", &by_lane(|s| s.held))?;
+    gauge(out, "queue_deferred", "Of these tried before", &by_lane(|s| s.deferred))?;
+    gauge(out, "queue_leased", "Of these being delivered", &by_lane(|s| s.leased))?;
+    gauge(out, "queue_bytes", "Octets of the queue's messages", &by_lane(|s| s.bytes))?;
+    let now = Timestamp::now();
+    let oldest = Family::<LaneLabels, Gauge>::default();
+    for (lane, lane_stats) in lanes {
+        let age = lane_stats.oldest.map_or(0, |id| now.since(id.arrived()).as_secs());
+        let oldest = oldest.get_or_create(&labels(lane));
+        oldest.set(oldest.get().max(age as i64));
+    }
+    gauge(out, "queue_oldest_seconds", "Age of the oldest message", &oldest)
+}
+
 impl Queue {
+    fn encode_health(&self, out: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        let health = self.health.borrow().clone();
+        let is = |reason: &Option<String>| ConstGauge::new(i64::from(reason.is_some()));
+        gauge(out, "spool_full", "1 while new mail is refused for want of space", &is(&health.full))?;
+        let troubled = "1 while results cannot be written, and nothing is delivered";
+        gauge(out, "spool_troubled", troubled, &is(&health.troubled))?;
+        gauge(out, "spool_stopped", "1 once no mail is taken or delivered until a restart", &is(&health.stopped))
+    }
+
     fn encode_routes(&self, out: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
         let state = Family::<RouteLabels, Gauge>::default();
         let in_flight = Family::<RouteLabels, Gauge>::default();

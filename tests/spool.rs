@@ -9,7 +9,5 @@ mod promises;
 #[path = "spool/damage.rs"]
 mod damage;
 
-#[path = "spool/formats.rs"]
-mod formats;
 #[path = "spool/model.rs"]
 mod model;

@@ -270,6 +270,7 @@ mod tests {
             size: 100,
             attempts: 1,
             due: NOW,
+            expedited: None,
             waited_for_caps: std::time::Duration::ZERO,
             delay_notified: false,
             held: None,

@@ -9,7 +9,7 @@ use super::{Action, Original, Report, Settings, notification, takes_null_sender}
 use crate::customers::{Customer, Directory, SigningDomain, Standings};
 use crate::dkim::{Job, SignError, Workers};
 use crate::message::{MailKind, QueueId};
-use crate::spool::{self, Record, Spool};
+use crate::spool::{self, Commit, Record};
 use crate::time::Timestamp;
 
 /// Why a notification could not be sent. What it was about is an event all the same.
@@ -35,7 +35,7 @@ pub struct Postmaster {
     /// Who signs.
     pub workers: Workers,
     /// Where notifications wait.
-    pub spool: Arc<dyn Spool>,
+    pub spool: Arc<dyn Commit>,
 }
 
 impl Postmaster {

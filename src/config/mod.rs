@@ -114,7 +114,8 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let resolver = server::dns(&root.table("dns"));
     let web = server::web(&root.table("web"), &listeners);
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
-    let bounce = server::bounce(&root.table("bounce_mail"), our_name, limits.message_size, patience.retry.first);
+    let bounce =
+        server::bounce(&root.table("bounce_mail"), our_name, limits.message_size, patience.retry.backoff.first);
     let onboarding_table = root.table("onboarding");
     let bulk = customer::bulk(&onboarding_table).unwrap_or(BulkPolicy::Warn);
     let address = egress.as_ref().map(|egress| egress.address);

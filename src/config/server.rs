@@ -20,8 +20,9 @@ use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
 use crate::queue::{self, Patience, Schedule};
 use crate::route::{Preset, RouteId, RouteKind};
+use crate::spool::{Backoff, embedded};
 use crate::submission::{Limits, ListenerSettings, MAX_HEADER_SIZE};
-use crate::{resolver, spool, web};
+use crate::{resolver, web};
 
 const PROXY_PASSWORD: Source = Source {
     inline: "proxy_password",
@@ -194,16 +195,16 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
 /// `[retry]`.
 pub(super) fn patience(table: &Table<'_>) -> Patience {
     let usual = Patience::default();
-    let retry = Schedule {
-        first: positive(table, "first", usual.retry.first),
-        factor: table.number("factor", 1.0..=100.0, usual.retry.factor),
-        longest: positive(table, "longest", usual.retry.longest),
-        give_up: positive(table, "give_up", usual.retry.give_up),
+    let backoff = Backoff {
+        first: positive(table, "first", usual.retry.backoff.first),
+        factor: table.number("factor", 1.0..=100.0, usual.retry.backoff.factor),
+        longest: positive(table, "longest", usual.retry.backoff.longest),
     };
-    if retry.longest < retry.first {
+    let retry = Schedule { backoff, give_up: positive(table, "give_up", usual.retry.give_up) };
+    if retry.backoff.longest < retry.backoff.first {
         table.mistake(if table.has("longest") { "longest" } else { "first" }, "longest must not be shorter than first");
     }
-    if retry.give_up < retry.longest {
+    if retry.give_up < retry.backoff.longest {
         table.mistake(
             if table.has("give_up") { "give_up" } else { "longest" },
             "give_up must not be shorter than longest",
@@ -216,15 +217,15 @@ pub(super) fn patience(table: &Table<'_>) -> Patience {
 }
 
 /// `[spool]`.
-pub(super) fn spool(table: &Table<'_>, state_dir: &Path) -> spool::Settings {
+pub(super) fn spool(table: &Table<'_>, state_dir: &Path) -> embedded::Settings {
     // The only backend so far; the key is there so that a file says which one it means.
     table.choice("backend", &[("embedded", ())]);
-    let usual = spool::Settings::default();
+    let usual = embedded::Settings::default();
     let segment_size = size(table, "segment_size", usual.segment_size);
     if !(1 << 20..=1 << 30).contains(&segment_size) {
         table.mistake("segment_size", format!("{} is outside of 1 MiB to 1 GiB", ByteSize(segment_size)));
     }
-    spool::Settings {
+    embedded::Settings {
         dir: table.get("dir").unwrap_or_else(|| state_dir.join("spool")),
         min_free: table.or("min_free", ByteSize(usual.min_free)).0,
         min_free_inodes: table.or("min_free_inodes", usual.min_free_inodes),

@@ -61,7 +61,7 @@ impl Relay {
         detail: String,
         out: &mut impl Output,
     ) -> Answered {
-        let plan = match Plan::new(self, which, true, Timestamp::now()) {
+        let plan = match Plan::new(self, which, true, Timestamp::now()).await {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -122,7 +122,7 @@ impl Relay {
 
     /// Gives up the selected messages, each with its events; a page shares one sync.
     async fn give_up(&self, which: &Selection, tells_sender: bool, reason: String, out: &mut impl Output) -> Answered {
-        let plan = match Plan::new(self, which, true, Timestamp::now()) {
+        let plan = match Plan::new(self, which, true, Timestamp::now()).await {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),
         };

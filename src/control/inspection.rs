@@ -9,7 +9,7 @@ use crate::events;
 use crate::message::{CustomerId, MailKind, QueueId, Urgency};
 use crate::route::RouteState;
 use crate::smtp::Domain;
-use crate::spool::{RecipientState, Record};
+use crate::spool::{self, RecipientState, Record};
 use crate::time::Timestamp;
 
 /// Recipients shown of a message in a list.
@@ -25,7 +25,7 @@ impl Relay {
         out: &mut impl Output,
     ) -> std::io::Result<Result<Done, Refusal>> {
         let now = Timestamp::now();
-        let plan = match Plan::new(self, which, false, now) {
+        let plan = match Plan::new(self, which, false, now).await {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -84,17 +84,18 @@ impl Relay {
         domains.into_iter().flatten().map(signer).collect()
     }
 
-    pub(super) fn stats(&self, now: Timestamp) -> Stats {
-        let spool = self.spool.stats();
+    pub(super) async fn stats(&self, now: Timestamp) -> Result<Stats, spool::Error> {
+        let totals = self.spool.totals().await?;
+        let lanes = spool::all_lanes(&*self.spool).await?;
         let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
         let mut stats = Stats {
-            disk_bytes: spool.disk_bytes,
-            quarantined: spool.quarantined,
-            oldest_secs: age(spool.lanes.values().filter_map(|lane| lane.oldest).min()),
+            disk_bytes: totals.disk_bytes,
+            quarantined: totals.quarantined,
+            oldest_secs: age(lanes.values().filter_map(|lane| lane.oldest).min()),
             ..Stats::default()
         };
         let suspended = self.suspended();
-        for (lane, counts) in &spool.lanes {
+        for (lane, counts) in &lanes {
             let stopped = self.stopped(lane, &suspended);
             if stopped.is_some() {
                 stats.stopped += counts.records.saturating_sub(counts.held + counts.leased);
@@ -118,7 +119,7 @@ impl Relay {
                 oldest_secs: age(counts.oldest).unwrap_or_default(),
             });
         }
-        stats
+        Ok(stats)
     }
 
     pub(super) fn route_items(&self) -> Vec<Route> {
@@ -166,8 +167,7 @@ impl Relay {
             held: record.held.clone(),
             stopped: is_free.then(|| self.stopped(&record.lane, suspended)).flatten(),
             attempts: record.attempts,
-            // What is due at once was so when it came.
-            due: record.due.max(record.id.arrived()).to_string(),
+            due: record.due.to_string(),
             recipient_count: record.recipients.len() as u64,
             waiting_count: record.waiting().count() as u64,
             recipients,

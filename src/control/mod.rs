@@ -76,7 +76,10 @@ impl Relay {
             Command::List { which, limit } => return self.list(&which, limit, out).await,
             Command::Show { id } => return self.show(&id, out).await,
             Command::Stats => {
-                out.item(&self.stats(Timestamp::now())).await?;
+                match self.stats(Timestamp::now()).await {
+                    Ok(stats) => out.item(&stats).await?,
+                    Err(error) => return Ok(Err(error.into())),
+                }
                 Ok(Done { count: 1, ..Done::default() })
             }
             Command::Routes => {

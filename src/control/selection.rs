@@ -32,7 +32,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Checks what was named. `changes`: the command changes messages, so an empty selection must say that it means all.
-    pub(super) fn new(relay: &Relay, which: &Selection, changes: bool, now: Timestamp) -> Result<Self, Refusal> {
+    pub(super) async fn new(relay: &Relay, which: &Selection, changes: bool, now: Timestamp) -> Result<Self, Refusal> {
         let narrowed = Selection { all: false, ..which.clone() } != Selection::default();
         if changes && !narrowed && !which.all {
             return Err(Refusal {
@@ -42,7 +42,7 @@ impl Plan {
         }
         if let Some(customer) = &which.customer
             && relay.directory.load().get(&CustomerId::new(customer)).is_none()
-            && !relay.spool.stats().lanes.keys().any(|lane| lane.customer.as_str() == customer)
+            && !relay.has_mail_of(customer).await?
         {
             return Err(Refusal {
                 message: format!("there is no customer \"{customer}\""),
@@ -114,6 +114,14 @@ impl Plan {
         self.delivering.is_none_or(|delivering| record.leased == delivering)
             && (!self.stopped || relay.stopped(&record.lane, suspended).is_some())
             && self.route.as_ref().is_none_or(|route| relay.way_out(&record.lane).as_ref() == Some(route))
+    }
+}
+
+impl Relay {
+    /// Returns true if the spool holds mail of a customer, who may not be configured any more.
+    async fn has_mail_of(&self, customer: &str) -> Result<bool, spool::Error> {
+        let lanes = spool::all_lanes(&*self.spool).await?;
+        Ok(lanes.keys().any(|lane| lane.customer.as_str() == customer))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::message::{Lane, QueueId};
 use crate::queue::decide::Moment;
 use crate::queue::{Inner, decide};
 use crate::route::Route;
-use crate::spool::{Filter, LaneStats};
+use crate::spool::{self, Filter, LaneStats};
 use crate::time::Timestamp;
 
 /// How often, where the patience configured is not shorter than usual.
@@ -35,7 +35,13 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
         inner.parts.outcomes.tell_of_more_holds();
         let now = Timestamp::now();
         let clock_trusted = inner.trusts_clock(now);
-        let lanes = inner.parts.spool.stats().lanes;
+        let lanes = match spool::all_lanes(&*inner.parts.spool).await {
+            Ok(lanes) => lanes,
+            Err(why) => {
+                tracing::error!("old mail cannot be looked for: {why}");
+                continue;
+            }
+        };
         mend_due_times(&inner, &lanes, now).await;
         let troubled = behind_trouble(&inner, lanes, now);
         if troubled.is_empty() || !clock_trusted {
@@ -92,7 +98,7 @@ async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, se
             let (trouble, own_waiting) = {
                 let mut routes = inner.routes();
                 let trouble = routes.trouble(&route.id, Timestamp::now());
-                (trouble, routes.own_waiting(&route.id, lease.record.due, now))
+                (trouble, routes.own_waiting(&route.id, lease.record.due, lease.record.expedited, now))
             };
             let Some(why) = trouble else { continue };
             let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };

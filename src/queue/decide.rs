@@ -10,7 +10,7 @@ use crate::message::Recipient;
 use crate::queue::retry::Schedule;
 use crate::route::{Route, RouteId};
 use crate::smtp::Domain;
-use crate::spool::{RecipientState, Record, Settlement, is_released};
+use crate::spool::{RecipientState, Record, Settlement};
 use crate::time::Timestamp;
 
 /// How patient the queue is.
@@ -94,12 +94,12 @@ pub fn after_attempt(
     let mut classes = outcome.recipients.iter().map(|heard| &heard.class);
     let deferred = classes.clone().any(|class| of_message(class) && class.verdict == Verdict::Deferred);
     let counts = classes.any(|class| of_message(class) || class.verdict != Verdict::Deferred);
-    let next = if deferred { patience.retry.next_attempt(record.attempts + 1, now, jitter) } else { now };
+    let next = if deferred { patience.retry.backoff.next_attempt(record.attempts + 1, now, jitter) } else { now };
     let due = if clock_trusted { next.min(expires_at).max(now) } else { next };
 
     let mut decision = Decision::new(Settlement {
         results: Vec::new(),
-        due,
+        due: Some(due),
         counts,
         waited_for_caps: own_waiting,
         delay_notified: record.delay_notified,
@@ -163,21 +163,14 @@ pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Tim
 
 /// What is recorded of a record that was not tried: it keeps its due time, so the time since then still counts when it is tried.
 fn untried(record: &Record) -> Settlement {
-    Settlement {
-        results: Vec::new(),
-        due: record.due,
-        counts: false,
-        waited_for_caps: Duration::ZERO,
-        delay_notified: record.delay_notified,
-        hold: None,
-    }
+    Settlement { delay_notified: record.delay_notified, ..Settlement::default() }
 }
 
 /// Whether a record is given up for its age without another attempt. What an operator released gets one.
 pub fn is_given_up(record: &Record, patience: &Patience, moment: Moment) -> bool {
     let Moment { now, own_waiting, clock_trusted } = moment;
     let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
-    is_too_old && !is_released(record.due)
+    is_too_old && !record.is_released()
 }
 
 /// The instant at which a record is given up, not counting the time that it waits for our own caps from now on.
@@ -195,7 +188,7 @@ impl Decision {
     pub fn announce_next_attempt(&mut self, carries_from: impl FnOnce() -> Option<Timestamp>) {
         let deferred = || self.events.iter().any(|event| event.event == EventKind::Deferred);
         let Some(from) = deferred().then(carries_from).flatten() else { return };
-        let next = self.settlement.due.max(from).to_string();
+        let next = self.settlement.due.unwrap_or(from).max(from).to_string();
         for event in self.events.iter_mut().filter(|event| event.event == EventKind::Deferred) {
             event.next_attempt = Some(next.clone());
         }
@@ -313,7 +306,7 @@ mod tests {
     use super::*;
     use crate::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Urgency};
     use crate::smtp::{Domain, Mailbox, ReversePath};
-    use crate::spool::at_once;
+    use crate::spool::Expedited;
     use crate::test_customers;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -345,6 +338,7 @@ mod tests {
             size: 1000,
             attempts: 0,
             due: arrived(),
+            expedited: None,
             waited_for_caps: Duration::ZERO,
             delay_notified: false,
             held: None,
@@ -388,7 +382,7 @@ mod tests {
         assert_eq!(kinds(&decision), [EventKind::Delivered, EventKind::Bounced, EventKind::Deferred]);
         assert_eq!(decision.failures.iter().map(|f| f.index).collect::<Vec<_>>(), [1]);
         assert!(decision.settlement.counts);
-        assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(61));
+        assert_eq!(decision.settlement.due, Some(arrived() + Duration::from_secs(61)));
         assert!(decision.delayed.is_none());
     }
 
@@ -418,7 +412,7 @@ mod tests {
         let decision =
             after(DAY / 24, &record(), vec![heard(0, Verdict::Deferred, Scope::Route, "connection refused")]);
         assert!(!decision.settlement.counts);
-        assert_eq!(decision.settlement.due, arrived() + DAY / 24);
+        assert_eq!(decision.settlement.due, Some(arrived() + DAY / 24));
     }
 
     #[test]
@@ -431,7 +425,7 @@ mod tests {
         let decision =
             after_attempt(&record(), &route, &outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5);
         assert!(decision.settlement.counts);
-        assert_eq!(decision.settlement.due, arrived() + Duration::from_secs(60));
+        assert_eq!(decision.settlement.due, Some(arrived() + Duration::from_secs(60)));
     }
 
     #[test]
@@ -459,7 +453,7 @@ mod tests {
     #[test]
     fn recipients_that_were_not_reached_stay_due_at_once() {
         let decision = after(Duration::ZERO, &record(), vec![heard(0, Verdict::Delivered, Scope::Recipient, "250 ok")]);
-        assert_eq!(decision.settlement.due, arrived());
+        assert_eq!(decision.settlement.due, Some(arrived()));
         assert_eq!(decision.settlement.results.len(), 1);
     }
 
@@ -469,7 +463,7 @@ mod tests {
         record.attempts = 40;
         let deferred = |i| heard(i, Verdict::Deferred, Scope::Recipient, "451 try later");
         let decision = after(5 * DAY - Duration::from_secs(60), &record, vec![deferred(0)]);
-        assert_eq!(decision.settlement.due, arrived() + 5 * DAY);
+        assert_eq!(decision.settlement.due, Some(arrived() + 5 * DAY));
         let decision =
             after(5 * DAY, &record, vec![deferred(0), heard(1, Verdict::Delivered, Scope::Recipient, "250")]);
         assert_eq!(
@@ -505,7 +499,7 @@ mod tests {
         let leapt = Moment { clock_trusted: false, ..at(30 * DAY, Duration::ZERO) };
         let decision = after_attempt(&record(), &route("r"), &outcome, &Patience::default(), leapt, 0.5);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
-        assert_eq!(decision.settlement.due, leapt.now + Duration::from_secs(60), "and not at once again");
+        assert_eq!(decision.settlement.due, Some(leapt.now + Duration::from_secs(60)), "and not at once again");
         let why = "route r is suspended: 535";
         assert!(while_waiting(&record(), &route("r"), why, &Patience::default(), leapt).is_none());
     }
@@ -532,11 +526,7 @@ mod tests {
         assert_eq!(kinds(&decision), [EventKind::Delayed; 3]);
         assert!(decision.events[0].detail.as_ref().unwrap().contains("suspended: 535"));
         assert!(decision.delayed.is_some() && decision.settlement.delay_notified && !decision.settlement.counts);
-        assert_eq!(
-            (decision.settlement.due, decision.settlement.results.len()),
-            (record().due, 0),
-            "its place in line"
-        );
+        assert_eq!((decision.settlement.due, decision.settlement.results.len()), (None, 0), "its place in line");
         let told = Record { delay_notified: true, ..record() };
         assert!(behind_trouble(2 * DAY, &told, Duration::ZERO).is_none());
         let decision = behind_trouble(5 * DAY, &told, Duration::ZERO).unwrap();
@@ -547,7 +537,8 @@ mod tests {
 
     #[test]
     fn what_an_operator_released_is_not_given_up_before_it_was_tried() {
-        let released = Record { due: at_once(Duration::from_millis(1)), delay_notified: true, ..record() };
+        let expedited = Some(Expedited::Released { kept_back: Duration::ZERO });
+        let released = Record { expedited, delay_notified: true, ..record() };
         assert!(behind_trouble(9 * DAY, &released, Duration::ZERO).is_none());
         let tried = after(9 * DAY, &released, vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")]);
         assert!(kinds(&tried).contains(&EventKind::Expired), "and after that attempt it is");
@@ -555,7 +546,7 @@ mod tests {
 
     #[test]
     fn what_an_operator_made_due_at_once_grows_old_behind_a_route_in_trouble() {
-        let retried = Record { due: at_once(Duration::ZERO), ..record() };
+        let retried = Record { expedited: Some(Expedited::Requested), ..record() };
         let told = behind_trouble(DAY / 6, &retried, Duration::ZERO).unwrap();
         assert_eq!(kinds(&told), [EventKind::Delayed; 3]);
         let given_up = behind_trouble(5 * DAY, &retried, Duration::ZERO).unwrap();

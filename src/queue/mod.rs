@@ -68,6 +68,9 @@ const LAST_RESULTS: Duration = Duration::from_secs(2);
 const FORECAST_EVERY: Duration = Duration::from_secs(5);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
+/// Lanes asked of the spool at once.
+const LANES_AT_ONCE: usize = 1000;
+
 /// How the queue behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -329,7 +332,7 @@ impl Inner {
             decision.delayed = None;
         }
         match self.parts.outcomes.apply(lease, decision).await {
-            Ok(Settled::Soon) => {}
+            Ok(Settled::Written) => {}
             Ok(Settled::InTrouble(why)) | Err(why) => self.halt(&why),
         }
     }
@@ -378,11 +381,17 @@ impl Inner {
     }
 
     /// Puts lanes with due mail in line and starts workers where a route has room. Gives when to look again.
-    fn look(self: &Arc<Self>, now: Timestamp) -> Timestamp {
+    async fn look(self: &Arc<Self>, now: Timestamp) -> Timestamp {
         if let Some(left) = self.halt_left() {
             return now + left;
         }
-        let (due, next_due) = self.parts.spool.due(now);
+        let (due, next_due) = match self.due(now).await {
+            Ok(found) => found,
+            Err(why) => {
+                self.halt(&why);
+                return now + HALT;
+            }
+        };
         let directory = self.parts.directory.load();
         let mut news = Vec::new();
         let mut routes = self.routes();
@@ -404,6 +413,19 @@ impl Inner {
         }
         [next_due, next_change].into_iter().flatten().fold(now + LONGEST_SLEEP, Timestamp::min)
     }
+
+    /// The lanes with mail that can be claimed at `now`, and when the next of the others becomes due.
+    async fn due(&self, now: Timestamp) -> Result<(Vec<Lane>, Option<Timestamp>), spool::Error> {
+        let (mut lanes, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.parts.spool.due(now, after, LANES_AT_ONCE).await?;
+            after = page.lanes.last().cloned();
+            lanes.extend(page.lanes.into_iter().map(|due| due.lane));
+            if !page.more {
+                return Ok((lanes, page.next_due));
+            }
+        }
+    }
 }
 
 /// What an operator does where delivery stops.
@@ -423,7 +445,7 @@ async fn dispatch(inner: Arc<Inner>) {
     let changed = inner.parts.spool.changed();
     loop {
         let (now, began) = (Timestamp::now(), Instant::now());
-        let pause = inner.look(now).since(now);
+        let pause = inner.look(now).await.since(now);
         // A look costs what lanes are due: with thousands of them, not at every commit.
         let rest = began.elapsed() * 9;
         if rest > WORTH_A_REST {
@@ -463,9 +485,10 @@ async fn foresee(inner: Arc<Inner>) {
     let mut said = BTreeSet::new();
     while tokio::time::timeout(FORECAST_EVERY, inner.stop.cancelled()).await.is_err() {
         let now = Timestamp::now();
+        let Ok(lanes) = spool::all_lanes(&*inner.parts.spool).await else { continue };
         let directory = inner.parts.directory.load_full();
         let mut backlogs: BTreeMap<RouteId, (Arc<Route>, u64)> = BTreeMap::new();
-        for (lane, stats) in inner.parts.spool.stats().lanes {
+        for (lane, stats) in lanes {
             if let Ok(route) = inner.way_out(&directory, &lane) {
                 let waiting = stats.records - stats.held;
                 backlogs.entry(route.id.clone()).or_insert((route, 0)).1 += waiting;

@@ -1,15 +1,15 @@
 //! Looks every few seconds at trouble that lasts: tells of a route that has carried no mail for long, and ends the alerts whose
 //! trouble is over, however that came about (a message got through, an operator, a reload, nothing waits any more).
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::events::Subject;
-use crate::message::CustomerId;
+use crate::message::{CustomerId, Lane};
 use crate::queue::{HALT, Inner};
 use crate::route::RouteId;
+use crate::spool::{self, LaneStats};
 use crate::time::Timestamp;
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     while tokio::time::timeout(EVERY, inner.stop.cancelled()).await.is_err() {
         let now = Timestamp::now();
         tell_of_dead_routes(&inner, now);
-        end_alerts(&inner, now);
+        end_alerts(&inner, now).await;
     }
 }
 
@@ -40,13 +40,13 @@ struct Waiting {
     held: bool,
 }
 
-fn end_alerts(inner: &Inner, now: Timestamp) {
-    // Counted only where an alert asks for it.
-    let waiting = OnceCell::new();
-    let of = |customer: &str, lasts: fn(&Waiting) -> bool| {
-        let waiting: &BTreeMap<CustomerId, Waiting> = waiting.get_or_init(|| by_customer(inner));
-        waiting.get(&CustomerId::new(customer)).is_some_and(lasts)
+async fn end_alerts(inner: &Inner, now: Timestamp) {
+    let waiting = match spool::all_lanes(&*inner.parts.spool).await {
+        Ok(lanes) => by_customer(inner, lanes),
+        // The alerts about what waits are looked at next time.
+        Err(why) => return tracing::warn!("alerts that are over are not ended: {why}"),
     };
+    let of = |customer: &str, lasts: fn(&Waiting) -> bool| waiting.get(&CustomerId::new(customer)).is_some_and(lasts);
     inner.parts.events.resolve_where(|subject| match subject {
         Subject::Route(id) => inner.routes().over(&RouteId::new(id), now).map(str::to_owned),
         Subject::Unrouted(customer) if !of(customer, |it| it.unrouted) => {
@@ -61,10 +61,10 @@ fn end_alerts(inner: &Inner, now: Timestamp) {
     });
 }
 
-fn by_customer(inner: &Inner) -> BTreeMap<CustomerId, Waiting> {
+fn by_customer(inner: &Inner, lanes: BTreeMap<Lane, LaneStats>) -> BTreeMap<CustomerId, Waiting> {
     let directory = inner.parts.directory.load();
     let mut waiting: BTreeMap<CustomerId, Waiting> = BTreeMap::new();
-    for (lane, stats) in inner.parts.spool.stats().lanes {
+    for (lane, stats) in lanes {
         let has_mail = stats.records > stats.held;
         let unrouted = has_mail && inner.way_out(&directory, &lane).is_err();
         let of = waiting.entry(lane.customer).or_default();

@@ -90,9 +90,8 @@ async fn claim(slot: &Slot, lane: &Lane, most: usize, now: Timestamp) -> Option<
     let inner = &slot.inner;
     let way_out = inner.way_out(&inner.parts.directory.load(), lane);
     if way_out.is_ok_and(|route| route.id == slot.route.id) {
-        let retry = &inner.settings.patience.retry;
-        let retry_at = |attempts| retry.next_attempt(attempts, now, rand::random());
-        match inner.parts.spool.claim(lane, now, most, &retry_at).await {
+        let backoff = &inner.settings.patience.retry.backoff;
+        match inner.parts.spool.claim(lane, now, most, backoff).await {
             Ok(leases) => {
                 if leases.len() < most {
                     inner.routes().exhausted(&slot.route.id, lane);
@@ -132,7 +131,7 @@ fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let customer = inner.parts.directory.load().get(&lease.record.lane.customer).cloned();
     let began = Timestamp::now();
-    let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, began);
+    let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, lease.record.expedited, began);
     let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
     let mut groups = VecDeque::from([in_turn(&lease.record)]);
     let patience = &inner.settings.patience;

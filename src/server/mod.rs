@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,8 @@ use crate::onboarding::{Checker, Monitor};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::smtp::Domain;
-use crate::spool::{self, Embedded, Notice, Spool};
+use crate::spool::embedded::{self, Embedded, Notice};
+use crate::spool::{Health, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
 use crate::{control, dkim, metrics, onboarding, web};
 
@@ -55,7 +57,7 @@ pub enum StartError {
     Events(#[from] events::Error),
     /// The spool.
     #[error("spool: {0}")]
-    Spool(#[from] spool::Error),
+    Spool(#[from] embedded::OpenError),
     /// The resolver.
     #[error("cannot ask the DNS: {0}")]
     Resolver(#[from] resolver::dns::SetupError),
@@ -99,7 +101,6 @@ pub struct Relay {
     background: TaskTracker,
     running_events: events::Running,
     shutdown_grace: Duration,
-    gave_up: CancellationToken,
 }
 
 impl Relay {
@@ -110,8 +111,7 @@ impl Relay {
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, running_events) = Events::start(settings.events)?;
         let spool_counters = Arc::clone(&settings.spool.counters);
-        let gave_up = CancellationToken::new();
-        let spool = open_spool(settings.spool, events.clone(), gave_up.clone()).await?;
+        let spool = open_spool(settings.spool, events.clone()).await?;
         let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
         let directory = Arc::new(ArcSwap::from_pointee(settings.directory));
         let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));
@@ -128,10 +128,10 @@ impl Relay {
             directory: Arc::clone(&directory),
             standings: standings.clone(),
             workers: workers.clone(),
-            spool: Arc::clone(&spool),
+            spool: spool.clone(),
         };
         let outcomes = Outcomes::new(Arc::clone(&spool), postmaster, events.clone());
-        let first_retry = settings.queue.patience.retry.first;
+        let first_retry = settings.queue.patience.retry.backoff.first;
         let parts = queue::Parts {
             spool: Arc::clone(&spool),
             delivery: Arc::clone(&delivery),
@@ -184,7 +184,7 @@ impl Relay {
             directory: Arc::clone(&directory),
             standings: standings.clone(),
             submitters: Arc::clone(&submitters),
-            spool: Arc::clone(&spool),
+            spool: spool.clone(),
             workers: workers.clone(),
             events: events.clone(),
             counters: submission::Counters::default(),
@@ -201,7 +201,7 @@ impl Relay {
         delivery.counters().register(stages);
         events.counters().register(stages);
         onboarding_counters.register(stages);
-        metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
+        let queue_gauges = metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
         let pages = match settings.web {
             None => None,
             Some(web) => Some(listen(web.address).await?),
@@ -213,13 +213,14 @@ impl Relay {
             let sources = web::Sources {
                 hostname: settings.hostname.to_string(),
                 registry: Arc::new(registry),
+                queue_gauges,
                 readiness: web::Readiness::default()
                     .with("relay", is_not_stopping(accepting.clone()))
-                    .with("spool", spool_takes_mail(Arc::clone(&spool_counters)))
-                    .with("spool", spool_is_written(Arc::clone(&spool_counters)))
-                    .with("spool", spool_works(Arc::clone(&spool_counters))),
-                health: web::Readiness::default().with("spool", spool_works(spool_counters)),
-                spool: Arc::clone(&spool),
+                    .with("spool", healthy(spool.health(), has_room))
+                    .with("spool", healthy(spool.health(), is_written))
+                    .with("spool", healthy(spool.health(), works)),
+                health: web::Readiness::default().with("spool", healthy(spool.health(), works)),
+                spool: spool.clone(),
                 routes: Arc::new(queue.clone()),
                 events: events.clone(),
             };
@@ -245,7 +246,6 @@ impl Relay {
             background,
             running_events,
             shutdown_grace: settings.shutdown_grace,
-            gave_up,
         })
     }
 
@@ -321,7 +321,7 @@ impl Relay {
     /// Ends once the spool has given up on its disk: only a restart reads what is on it. The caller [stops](Self::stop) what is
     /// left.
     pub async fn gave_up(&self) {
-        self.gave_up.cancelled().await;
+        let _ = self.spool.health().wait_for(|health| health.stopped.is_some()).await;
     }
 
     /// Stops in order: no new mail and no new attempts, then what holds the results. Messages on their way in and attempts under
@@ -364,11 +364,7 @@ fn make_state_dir(path: &std::path::Path) -> Result<(), StartError> {
 }
 
 /// Recovery may read for seconds: it runs on a thread of its own.
-async fn open_spool(
-    mut settings: spool::Settings,
-    events: Events,
-    gave_up: CancellationToken,
-) -> Result<Arc<dyn Spool>, StartError> {
+async fn open_spool(mut settings: embedded::Settings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
     settings.notices = Some(Arc::new(move |notice: Notice| {
         let detail = notice.to_string();
         match notice {
@@ -380,12 +376,13 @@ async fn open_spool(
             Notice::Torn { .. } => {}
             Notice::Quarantined { .. } | Notice::Doubtful { .. } | Notice::Unreadable { .. } => events.alert(detail),
         }
-        if matches!(notice, Notice::Stopped { .. }) {
-            gave_up.cancel();
-        }
     }));
     let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
-    Ok(opened.map_err(|panic| spool::Error::Stopped(panic.to_string()))??)
+    let panicked = |panic: JoinError| embedded::OpenError::Io {
+        what: "reading the spool".into(),
+        source: std::io::Error::other(panic),
+    };
+    Ok(opened.map_err(panicked)??)
 }
 
 fn is_not_stopping(accepting: CancellationToken) -> impl Fn() -> Result<(), String> {
@@ -395,27 +392,32 @@ fn is_not_stopping(accepting: CancellationToken) -> impl Fn() -> Result<(), Stri
     }
 }
 
-fn spool_takes_mail(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
-    move || match counters.full.get() {
-        0 => Ok(()),
-        _ => Err("the spool has no room for new mail; the log and the alert say of what there is too little".into()),
+/// A check of the spool's health, as it is when it is asked for.
+fn healthy(
+    health: watch::Receiver<Health>,
+    check: fn(&Health) -> Result<(), String>,
+) -> impl Fn() -> Result<(), String> {
+    move || check(&health.borrow())
+}
+
+fn has_room(health: &Health) -> Result<(), String> {
+    match &health.full {
+        None => Ok(()),
+        Some(lack) => Err(format!("the spool has no room for new mail: {lack}")),
     }
 }
 
-fn spool_is_written(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
-    move || match counters.troubled.get() {
-        0 => Ok(()),
-        _ => {
-            Err("the spool cannot be written for now: no mail is taken or delivered; the log and the alert say why"
-                .into())
-        }
+fn is_written(health: &Health) -> Result<(), String> {
+    match &health.troubled {
+        None => Ok(()),
+        Some(why) => Err(format!("the spool cannot be written for now, so no mail is taken or delivered: {why}")),
     }
 }
 
-fn spool_works(counters: Arc<spool::Counters>) -> impl Fn() -> Result<(), String> {
-    move || match counters.stopped.get() {
-        0 => Ok(()),
-        _ => Err("the spool has given up: no mail is taken or delivered until a restart; the alert says why".into()),
+fn works(health: &Health) -> Result<(), String> {
+    match &health.stopped {
+        None => Ok(()),
+        Some(why) => Err(format!("the spool has given up, so no mail is taken or delivered until a restart: {why}")),
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::customers::{Directory, Requirement};
 use crate::smtp::Domain;
+use crate::spool::embedded;
 use crate::submission::{Limits, ListenerSettings, Submitters};
-use crate::{bounce, delivery, events, onboarding, queue, resolver, spool, web};
+use crate::{bounce, delivery, events, onboarding, queue, resolver, web};
 
 /// Everything [`Relay::start`](super::Relay::start) needs.
 pub struct Settings {
@@ -33,7 +34,7 @@ pub struct Settings {
     /// Retries and maximum age.
     pub queue: queue::Settings,
     /// Where mail waits. The server adds what hears its notices.
-    pub spool: spool::Settings,
+    pub spool: embedded::Settings,
     /// The event log and the webhook.
     pub events: events::Settings,
     /// Notifications by mail.

@@ -75,7 +75,7 @@ pub struct Context {
     /// Who may log in. A reload replaces them, and with them the cache of verified passwords.
     pub submitters: Arc<ArcSwap<Submitters>>,
     /// Where accepted mail goes.
-    pub spool: Arc<dyn spool::Spool>,
+    pub spool: Arc<dyn spool::Commit>,
     /// Who signs it.
     pub workers: dkim::Workers,
     /// Who is told.

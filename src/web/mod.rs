@@ -29,7 +29,7 @@ pub use readiness::Readiness;
 use crate::events::Events;
 use crate::metrics;
 use crate::route::RouteControl;
-use crate::spool::Spool;
+use crate::spool::Inspect;
 use crate::time::Timestamp;
 
 /// Where to listen.
@@ -53,12 +53,14 @@ pub struct Sources {
     pub hostname: String,
     /// For `/metrics`.
     pub registry: Arc<Registry>,
+    /// For `/metrics`: looks at the spool before the registry is read.
+    pub queue_gauges: metrics::QueueGauges,
     /// For `/readyz`: whether mail is taken.
     pub readiness: Readiness,
     /// For `/healthz`: whether anything is left that a restart would not mend.
     pub health: Readiness,
     /// What waits.
-    pub spool: Arc<dyn Spool>,
+    pub spool: Arc<dyn Inspect>,
     /// Which way out.
     pub routes: Arc<dyn RouteControl>,
     /// Recent alerts.
@@ -109,6 +111,7 @@ async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
 
 async fn scrape(State(sources): State<Sources>) -> impl IntoResponse {
     let headers = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    sources.queue_gauges.refresh().await;
     (headers, metrics::encode(&sources.registry))
 }
 
@@ -119,5 +122,5 @@ async fn index(State(sources): State<Sources>) -> impl IntoResponse {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
     ];
-    (headers, Html(status::page(&sources, Timestamp::now())))
+    (headers, Html(status::page(&sources, Timestamp::now()).await))
 }

@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use super::Sources;
 use crate::events::{AlertLists, EndedAlert, Event, OpenAlert};
+use crate::message::Lane;
 use crate::route::{RouteState, RouteStatus};
-use crate::spool::{LaneStats, Stats};
+use crate::spool::{self, LaneStats, Totals};
 use crate::time::Timestamp;
 
 /// Customers shown; the rest is summed up.
@@ -18,7 +19,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;mar
     .suspended,.no{color:#b00020}h1{font-size:1.4rem}h2{font-size:1.1rem}";
 
 /// The whole page.
-pub(super) fn page(sources: &Sources, now: Timestamp) -> String {
+pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     let mut html = String::new();
     let hostname = escaped(&sources.hostname);
     put(
@@ -31,8 +32,10 @@ pub(super) fn page(sources: &Sources, now: Timestamp) -> String {
         ),
     );
     readiness(&mut html, &sources.readiness.reasons());
-    let stats = sources.spool.stats();
-    queue(&mut html, &stats, now);
+    match counts(sources).await {
+        Ok((totals, lanes)) => queue(&mut html, totals, &lanes, now),
+        Err(why) => put(&mut html, format_args!("<h2>Queue</h2><p class=\"no\">{}</p>", escaped(&why.to_string()))),
+    }
     routes(&mut html, &sources.routes.list());
     alerts(&mut html, sources);
     html.push_str(
@@ -54,10 +57,14 @@ fn readiness(html: &mut String, reasons: &[(&'static str, String)]) {
     html.push_str("</ul>");
 }
 
-fn queue(html: &mut String, stats: &Stats, now: Timestamp) {
+async fn counts(sources: &Sources) -> Result<(Totals, BTreeMap<Lane, LaneStats>), spool::Error> {
+    Ok((sources.spool.totals().await?, spool::all_lanes(&*sources.spool).await?))
+}
+
+fn queue(html: &mut String, totals: Totals, lanes: &BTreeMap<Lane, LaneStats>, now: Timestamp) {
     let mut customers: BTreeMap<&str, LaneStats> = BTreeMap::new();
     let mut all = LaneStats::default();
-    for (lane, counts) in &stats.lanes {
+    for (lane, counts) in lanes {
         add(customers.entry(lane.customer.as_str()).or_default(), counts);
         add(&mut all, counts);
     }
@@ -70,8 +77,8 @@ fn queue(html: &mut String, stats: &Stats, now: Timestamp) {
             all.deferred,
             all.leased,
             all.bytes,
-            stats.disk_bytes,
-            match stats.quarantined {
+            totals.disk_bytes,
+            match totals.quarantined {
                 0 => String::new(),
                 count => format!("; <span class=\"no\">{count} records set aside as unreadable</span>"),
             }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use postbud::spool::{Embedded, Filter, Spool};
+use postbud::spool::embedded::Embedded;
+use postbud::spool::{Filter, Intervene, Spool};
 
 use crate::drafts::content;
 use crate::driver::{settings, size};

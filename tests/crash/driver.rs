@@ -9,10 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postbud::spool::{Embedded, RecipientState, Settings, Settlement, Spool};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Commit, Intervene, RecipientState, Settlement, Spool};
 use postbud::time::Timestamp;
 
-use crate::drafts::{content, draft, lane, soon};
+use crate::drafts::{backoff, content, draft, lane, soon};
 
 const SENDERS: u64 = 8;
 
@@ -110,8 +111,7 @@ async fn drive(dir: &Path, time: Duration) {
 }
 
 async fn deliver(spool: &dyn Spool) -> Result<(), postbud::spool::Error> {
-    let retry = |_| soon() + Duration::from_secs(600);
-    for lease in spool.claim(&lane("x"), soon(), 8, &retry).await? {
+    for lease in spool.claim(&lane("x"), soon(), 8, &backoff()).await? {
         let seed: u64 = lease.record.message_id.split('@').next().unwrap().parse().unwrap();
         let (header, body) = content(seed, size(seed));
         if lease.bytes.chunk(0).await? != [header, body].concat() {
@@ -120,11 +120,8 @@ async fn deliver(spool: &dyn Spool) -> Result<(), postbud::spool::Error> {
         say(&format!("D {seed} {}", lease.record.id.as_u64()));
         let settlement = Settlement {
             results: vec![(0, RecipientState::Delivered { reply: "250 ok".into() })],
-            due: Timestamp::NEVER,
             counts: true,
-            waited_for_caps: Duration::ZERO,
-            delay_notified: false,
-            hold: None,
+            ..Settlement::default()
         };
         spool.settle(lease, settlement).await?;
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use postbud::spool::{Embedded, Error, RecipientState, Settings, Settlement, Spool};
-use postbud::time::Timestamp;
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Commit, Error, Inspect, RecipientState, Settlement, Spool, Work};
 
-use crate::drafts::{draft, lane, soon};
+use crate::drafts::{backoff, draft, lane, soon};
 use crate::driver::settings;
 use crate::skip;
 
@@ -55,16 +55,9 @@ async fn fill_and_drain(memory: &Memory, settings: Settings) {
     assert!(taken > 5);
     let mut done = 0;
     while done < taken {
-        for lease in spool.claim(&lane("x"), soon(), 50, &|_| soon()).await.unwrap() {
+        for lease in spool.claim(&lane("x"), soon(), 50, &backoff()).await.unwrap() {
             let delivered = RecipientState::Delivered { reply: "250 ok".into() };
-            let settlement = Settlement {
-                results: vec![(0, delivered)],
-                due: Timestamp::NEVER,
-                counts: true,
-                waited_for_caps: Duration::ZERO,
-                delay_notified: false,
-                hold: None,
-            };
+            let settlement = Settlement { results: vec![(0, delivered)], counts: true, ..Settlement::default() };
             spool.settle(lease, settlement).await.unwrap();
             done += 1;
         }
@@ -73,7 +66,7 @@ async fn fill_and_drain(memory: &Memory, settings: Settings) {
         if spool.commit(draft("x", &["a@b.dk"], 7, 20_000)).await.is_ok() {
             spool.stop().await;
             let again = Embedded::open(Settings { dir: memory.path(), ..settings_of(memory) }).unwrap();
-            assert_eq!(again.stats().lanes[&lane("x")].records, 1);
+            assert_eq!(again.totals().await.unwrap().records, 1);
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -112,7 +105,8 @@ async fn a_message_too_long_for_a_full_disk_costs_the_others_nothing() {
         assert!(taken.is_ok(), "{taken:?}");
     }
     spool.stop().await;
-    assert_eq!(Embedded::open(settings_of(&memory)).unwrap().stats().lanes[&lane("x")].records, 20);
+    let again = Embedded::open(settings_of(&memory)).unwrap();
+    assert_eq!(again.totals().await.unwrap().records, 20);
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ fn record(to: &[&str]) -> Record {
         size: 4_000,
         attempts: 3,
         due: NOW,
+        expedited: None,
         waited_for_caps: Duration::ZERO,
         delay_notified: false,
         held: None,

@@ -9,11 +9,11 @@ use postbud::control::{self, CallError};
 use postbud::events::{Event, EventKind};
 use postbud::message::{MailKind, QueueId};
 use postbud::route::Cause;
-use postbud::spool::Spool;
+use postbud::spool::{Commit, Inspect, Work};
 use postbud::time::Timestamp;
 use serde_json::Value;
 
-use crate::drafts::{lane, soon};
+use crate::drafts::{backoff, lane, soon};
 use crate::relay::{Fixture, suspended, wait_until};
 
 async fn call(fixture: &Fixture, command: Command) -> Result<(Vec<Value>, Done), CallError> {
@@ -206,7 +206,7 @@ async fn hold_release_and_retry_change_when_a_message_is_due_and_say_so() {
     let hold = Command::Hold { which: one(id), reason: "wrong list".into() };
     assert_eq!(call(&fixture, hold).await.unwrap().1.count, 1);
     assert_eq!(held().await.as_deref(), Some("wrong list"));
-    assert!(fixture.spool.claim(&lane("test-as"), soon(), 10, &|_| soon()).await.unwrap().is_empty());
+    assert!(fixture.spool.claim(&lane("test-as"), soon(), 10, &backoff()).await.unwrap().is_empty());
     assert_eq!(call(&fixture, Command::Release { which: of_customer("test-as") }).await.unwrap().1.count, 1);
     assert_eq!(held().await, None);
     assert_eq!(call(&fixture, Command::Retry { which: one(id) }).await.unwrap().1.count, 1);
@@ -269,7 +269,7 @@ async fn a_recipient_domain_gives_up_only_recipients_there() {
 async fn what_is_being_delivered_is_left_alone_and_counted() {
     let fixture = Fixture::start();
     let id = fixture.queue("test-as", &["x@example.com"]).await;
-    let leases = fixture.spool.claim(&lane("test-as"), soon(), 10, &|_| soon()).await.unwrap();
+    let leases = fixture.spool.claim(&lane("test-as"), soon(), 10, &backoff()).await.unwrap();
     assert_eq!(leases.len(), 1);
     let busy = Selection { state: Some(MessageState::Delivering), ..Selection::default() };
     assert_eq!(list(&fixture, busy).await.len(), 1);

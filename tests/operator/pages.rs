@@ -25,10 +25,11 @@ impl Site {
         let mut registry = metrics::registry();
         let stages = metrics::stages(&mut registry);
         fixture.events.counters().register(stages);
-        metrics::register_queue(stages, fixture.spool.clone(), fixture.routes.clone());
+        let queue_gauges = metrics::register_queue(stages, fixture.spool.clone(), fixture.routes.clone());
         let sources = Sources {
             hostname: "out.webcrm.com".into(),
             registry: Arc::new(registry),
+            queue_gauges,
             readiness,
             health: Readiness::default(),
             spool: fixture.spool.clone(),

@@ -16,7 +16,8 @@ use postbud::queue::Outcomes;
 use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
 };
-use postbud::spool::{self, Embedded, Filter, Record, Spool};
+use postbud::spool::embedded::{self, Embedded};
+use postbud::spool::{Commit, Filter, Inspect, Record, Spool};
 use postbud::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +33,7 @@ pub struct Fixture {
     pub routes: Arc<Routes>,
     pub events: Events,
     pub outcomes: Outcomes,
-    pub counters: Arc<spool::Counters>,
+    pub counters: Arc<embedded::Counters>,
     running: events::Running,
     stopping: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -107,15 +108,15 @@ fn directory() -> Directory {
 impl Fixture {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let counters = Arc::<spool::Counters>::default();
-        let spool = Embedded::open(spool::Settings {
+        let counters = Arc::<embedded::Counters>::default();
+        let spool = Embedded::open(embedded::Settings {
             counters: Arc::clone(&counters),
             dir: dir.path().join("spool"),
             min_free: 0,
             min_free_inodes: 0,
             segment_size: 1 << 20,
             settle_delay: Duration::from_millis(5),
-            ..spool::Settings::default()
+            ..embedded::Settings::default()
         })
         .unwrap();
         let (events, running) = Events::start(events::Settings {
@@ -135,7 +136,7 @@ impl Fixture {
             directory: Arc::clone(&directory),
             standings: standings.clone(),
             workers: Workers::start(1, 4).unwrap(),
-            spool: Arc::clone(&as_port),
+            spool: as_port.clone(),
         };
         let outcomes = Outcomes::new(as_port.clone(), postmaster, events.clone());
         let relay = Relay {

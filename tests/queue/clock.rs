@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use postbud::message::QueueId;
-use postbud::spool::{Draft, RecipientState, Settlement, Spool};
+use postbud::spool::{Commit, Draft, RecipientState, Settlement, Work};
 use postbud::time::Timestamp;
 
 use crate::capture::Capture;
-use crate::drafts::{draft, lane, soon};
+use crate::drafts::{backoff, draft, lane, soon};
 use crate::rig::{Deliver as _, Rig, TO, impatient, own_server, route};
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -31,14 +31,12 @@ async fn mail_deferred_by_a_clock_that_ran_ahead_is_tried_again_in_time() {
     let server = Capture::start();
     let spool = Rig::stopped(folder.path());
     let _ = spool.commit(draft("x", &[TO], 1, 100)).await.unwrap();
-    let lease = spool.claim(&lane("x"), soon(), 1, &|_| soon()).await.unwrap().remove(0);
+    let lease = spool.claim(&lane("x"), soon(), 1, &backoff()).await.unwrap().remove(0);
     let settlement = Settlement {
         results: vec![(0, RecipientState::Waiting { last_reply: Some("451".into()) })],
-        due: Timestamp::now() + YEAR,
+        due: Some(Timestamp::now() + YEAR),
         counts: true,
-        waited_for_caps: Duration::ZERO,
-        delay_notified: false,
-        hold: None,
+        ..Settlement::default()
     };
     spool.settle(lease, settlement).await.unwrap();
     let rig = spool.deliver(folder.path(), own_server(route("own-server.x", server.address)), impatient(), None);

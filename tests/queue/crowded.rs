@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postbud::customers::{Directory, Via};
 use postbud::queue::Patience;
-use postbud::spool::{Draft, Spool};
+use postbud::spool::{Commit, Draft};
 
 use crate::capture::Capture;
 use crate::drafts::draft;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postbud::queue::{Patience, Schedule};
 use postbud::route::{RouteControl as _, RouteState};
-use postbud::spool::{Draft, Spool as _};
+use postbud::spool::{Backoff, Commit, Draft};
 
 use crate::capture::Capture;
 use crate::drafts::{draft, lane};
@@ -30,7 +30,7 @@ async fn commit(rig: &Rig, to: &[&str], seed: u64) {
 fn eager() -> Patience {
     let soon = Duration::from_millis(100);
     Patience {
-        retry: Schedule { first: soon, factor: 1.0, longest: soon, ..Schedule::default() },
+        retry: Schedule { backoff: Backoff { first: soon, factor: 1.0, longest: soon }, ..Schedule::default() },
         ..Patience::default()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postbud::message::MailKind;
 use postbud::queue::{Patience, Schedule};
-use postbud::spool::{Draft, Filter, Spool};
+use postbud::spool::{Backoff, Commit, Draft, Filter, Inspect, Intervene};
 use postbud::time::Timestamp;
 
 use crate::capture::Capture;
@@ -72,7 +72,7 @@ async fn mail_whose_signature_has_expired_is_given_up_in_time_all_the_same() {
     let server = Capture::scripted("127.0.0.1:0", Box::new(script));
     let directory = own_server(route("own-server.x", server.address));
     let (never, give_up) = (Duration::from_secs(3600), Duration::from_secs(3));
-    let retry = Schedule { first: never, factor: 1.0, longest: never, give_up };
+    let retry = Schedule { backoff: Backoff { first: never, factor: 1.0, longest: never }, give_up };
     let rig = Rig::start(folder.path(), directory, Patience { retry, delay_notice: never }, None).await;
     let _ = rig.spool.commit(signed(1, Timestamp::now() + Duration::from_secs(2))).await.unwrap();
     let events = rig.wait_for_events("it is given up", |events| !of_kind(events, "expired").is_empty()).await;

@@ -1,6 +1,6 @@
 //! A server that says 32 KB to each of many recipients fills neither the events nor the spool.
 
-use postbud::spool::{Draft, RecipientState, Spool as _};
+use postbud::spool::{Commit, Draft, RecipientState};
 
 use crate::capture::Capture;
 use crate::drafts::{draft, lane};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postbud::message::Notify;
 use postbud::queue::Patience;
 use postbud::route::{Caps, Route};
-use postbud::spool::{Draft, Spool as _};
+use postbud::spool::{Commit, Draft};
 
 use crate::capture::Capture;
 use crate::drafts::{draft, lane};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postbud::message::{Lane, MailKind};
 use postbud::route::{RouteControl, RouteId};
-use postbud::spool::{Filter, Spool};
+use postbud::spool::{Commit, Filter, Intervene, Spool};
 
 use crate::capture::Capture;
 use crate::drafts::lane;

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use postbud::spool::{Draft, Spool as _};
+use postbud::spool::{Commit, Draft};
 
 use crate::capture::{Capture, Script};
 use crate::drafts::{draft, lane};

@@ -16,7 +16,8 @@ use postbud::message::{Lane, QueueId};
 use postbud::queue::{self, Outcomes, Patience, Queue, Schedule};
 use postbud::route::{Caps, Login, LoginSecret, Route, TlsMode, TlsPolicy};
 use postbud::smtp::Domain;
-use postbud::spool::{self, Embedded, Filter, Record, Spool};
+use postbud::spool::embedded::{self, Embedded};
+use postbud::spool::{self, Backoff, Commit, Filter, Inspect, Record, Spool};
 use serde_json::Value;
 
 use crate::customers;
@@ -48,13 +49,13 @@ impl Rig {
 
     /// The folder's spool, for what is to be there before anything is delivered.
     pub fn stopped(folder: &Path) -> Arc<Embedded> {
-        Embedded::open(spool::Settings {
+        Embedded::open(embedded::Settings {
             dir: folder.join("spool"),
             min_free: 0,
             min_free_inodes: 0,
             segment_size: 1 << 20,
             settle_delay: Duration::from_millis(5),
-            ..spool::Settings::default()
+            ..embedded::Settings::default()
         })
         .unwrap()
     }
@@ -141,7 +142,7 @@ impl Deliver for Arc<Embedded> {
             directory: Arc::clone(&directory),
             standings: standings.clone(),
             workers: workers.clone(),
-            spool: Arc::clone(&spool),
+            spool: spool.clone(),
         };
         let parts = queue::Parts {
             spool: Arc::clone(&spool),
@@ -179,7 +180,7 @@ pub fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 pub fn impatient() -> Patience {
     let second = Duration::from_secs(1);
     Patience {
-        retry: Schedule { first: second, factor: 1.0, longest: second, give_up: 3 * second },
+        retry: Schedule { backoff: Backoff { first: second, factor: 1.0, longest: second }, give_up: 3 * second },
         delay_notice: second,
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postbud::message::Lane;
-use postbud::spool::{Draft, Embedded, Settings, Spool};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Draft, Spool};
 
 use crate::support::capture::Capture;
 use crate::support::drafts::{draft, lane};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postbud::message::QueueId;
-use postbud::spool::{Embedded, Filter, RecipientState, Settings, Settlement, Spool};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Commit, Filter, Inspect, Intervene, RecipientState, Settlement, Spool, Work, all_lanes};
 use postbud::time::Timestamp;
 
 use crate::drafts::{content, draft, soon};
@@ -27,13 +28,11 @@ async fn compare(spool: &Embedded, model: &BTreeMap<QueueId, Expected>) {
     let found: Vec<_> = records.iter().map(|r| (r.id, r.attempts, r.recipients.clone(), r.held.is_some())).collect();
     let expected: Vec<_> = model.iter().map(|(id, e)| (*id, e.attempts, e.states.clone(), e.held)).collect();
     assert_eq!(found, expected);
-    let stats = spool.stats();
-    assert_eq!(stats.lanes.values().map(|lane| lane.records).sum::<u64>(), model.len() as u64);
-    assert_eq!(
-        stats.lanes.values().map(|lane| lane.held).sum::<u64>(),
-        model.values().filter(|e| e.held).count() as u64
-    );
-    assert_eq!(stats.lanes.values().map(|lane| lane.leased).sum::<u64>(), 0);
+    assert_eq!(spool.totals().await.unwrap().records, model.len() as u64);
+    let lanes = all_lanes(spool).await.unwrap();
+    assert_eq!(lanes.values().map(|lane| lane.records).sum::<u64>(), model.len() as u64);
+    assert_eq!(lanes.values().map(|lane| lane.held).sum::<u64>(), model.values().filter(|e| e.held).count() as u64);
+    assert_eq!(lanes.values().map(|lane| lane.leased).sum::<u64>(), 0);
 }
 
 async fn attempt(spool: &Embedded, model: &mut BTreeMap<QueueId, Expected>, pick: u64) {
@@ -68,7 +67,8 @@ async fn attempt(spool: &Embedded, model: &mut BTreeMap<QueueId, Expected>, pick
         }
         let waited_for_caps = Duration::from_millis(pick % 100);
         let due = if pick.is_multiple_of(3) { Timestamp::EPOCH } else { soon() + Duration::from_secs(900) };
-        let settlement = Settlement { results, due, counts: true, waited_for_caps, delay_notified: false, hold };
+        let settlement =
+            Settlement { results, due: Some(due), counts: true, waited_for_caps, delay_notified: false, hold };
         spool.settle(lease, settlement).await.unwrap();
     }
 }

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::spool::{self, Draft, Embedded, Error, Filter, Lease, RecipientState, Settings, Settlement, Spool};
+use postbud::message::Lane;
+use postbud::spool::embedded::{Embedded, OpenError, Settings};
+use postbud::spool::{
+    self, Commit, Draft, Error, Expedited, Filter, Inspect, Intervene, LaneStats, Lease, RecipientState, Settlement,
+    Spool, Work,
+};
 use postbud::time::Timestamp;
 
-use crate::drafts::{content, draft, lane, soon};
+use crate::drafts::{backoff, content, draft, lane, soon};
 
 pub fn settings(dir: &std::path::Path) -> Settings {
     Settings {
@@ -24,12 +29,19 @@ pub fn open(dir: &std::path::Path) -> Arc<Embedded> {
     Embedded::open(settings(dir)).unwrap()
 }
 
-pub fn no_retry(_: u32) -> Timestamp {
-    soon() + Duration::from_secs(600)
+/// The lanes with due mail, and when the next of the others is due.
+pub async fn due(spool: &dyn Spool, now: Timestamp) -> (Vec<Lane>, Option<Timestamp>) {
+    let page = spool.due(now, None, 1000).await.unwrap();
+    (page.lanes.into_iter().map(|due| due.lane).collect(), page.next_due)
+}
+
+/// The counts of a customer's lane.
+pub async fn stats_of(spool: &dyn Spool, customer: &str) -> LaneStats {
+    spool::all_lanes(spool).await.unwrap().get(&lane(customer)).copied().unwrap_or_default()
 }
 
 pub async fn claim_all(spool: &dyn Spool, customer: &str) -> Vec<Lease> {
-    spool.claim(&lane(customer), soon(), 1000, &no_retry).await.unwrap()
+    spool.claim(&lane(customer), soon(), 1000, &backoff()).await.unwrap()
 }
 
 pub fn delivered(lease: &Lease) -> Settlement {
@@ -39,11 +51,9 @@ pub fn delivered(lease: &Lease) -> Settlement {
 pub fn settlement(lease: &Lease, state: RecipientState, due: Timestamp) -> Settlement {
     Settlement {
         results: (0..lease.record.recipients.len()).map(|i| (i, state.clone())).collect(),
-        due,
+        due: Some(due),
         counts: true,
-        waited_for_caps: Duration::ZERO,
-        delay_notified: false,
-        hold: None,
+        ..Settlement::default()
     }
 }
 
@@ -79,7 +89,7 @@ async fn what_was_committed_is_claimed_byte_for_byte_and_gone_once_settled() {
     }
     spool.stop().await;
     let spool = open(dir.path());
-    assert_eq!(spool.stats().lanes.len(), 0);
+    assert!(spool.lanes(None, 1).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -97,7 +107,7 @@ async fn a_restart_keeps_waiting_messages_with_their_state() {
             (0, RecipientState::Delivered { reply: "250 done".into() }),
             (1, RecipientState::Waiting { last_reply: Some("451 later".into()) }),
         ],
-        due: later,
+        due: Some(later),
         counts: true,
         waited_for_caps: Duration::from_secs(3),
         delay_notified: true,
@@ -129,7 +139,7 @@ async fn a_restart_keeps_waiting_messages_with_their_state() {
     assert_eq!(leases.iter().map(|l| l.record.id).collect::<Vec<_>>(), [second]);
     assert_eq!(bytes_of(&leases[0]).await, <[Vec<u8>; 2]>::from(content(2, 5000)).concat());
     drop(leases);
-    let leases = spool.claim(&lane("x"), later, 10, &no_retry).await.unwrap();
+    let leases = spool.claim(&lane("x"), later, 10, &backoff()).await.unwrap();
     assert_eq!(leases.len(), 2);
 }
 
@@ -142,9 +152,9 @@ async fn a_dropped_lease_comes_back_at_once() {
         let leases = claim_all(&*spool, "x").await;
         assert_eq!(leases.len(), 1);
         assert!(claim_all(&*spool, "x").await.is_empty());
-        assert_eq!(spool.due(soon()), (vec![], None));
+        assert_eq!(due(&*spool, soon()).await, (vec![], None));
         drop(leases);
-        assert_eq!(spool.due(soon()).0, [lane("x")]);
+        assert_eq!(due(&*spool, soon()).await.0, [lane("x")]);
     }
 }
 
@@ -165,7 +175,7 @@ async fn operators_hold_release_expedite_and_seize() {
     drop(spool);
 
     let spool = open(dir.path());
-    assert_eq!(spool.stats().lanes[&lane("x")].held, 1);
+    assert_eq!(stats_of(&*spool, "x").await.held, 1);
     let seized = spool.seize(Filter::one(a), 5).await.unwrap();
     assert_eq!(seized.len(), 1);
     drop(seized);
@@ -179,9 +189,9 @@ async fn operators_hold_release_expedite_and_seize() {
     assert_eq!(spool.show(a).await.unwrap().0.held.as_deref(), Some("wait"));
     assert_eq!(spool.expedite(Filter::default()).await.unwrap(), 1);
     assert_eq!(spool.release(Filter::one(a)).await.unwrap(), 1);
-    assert_eq!(spool.due(soon()).0, [lane("x"), lane("y")]);
+    assert_eq!(due(&*spool, soon()).await.0, [lane("x"), lane("y")]);
     assert_eq!(spool.list(Filter::default(), 1).await.unwrap()[0].id, a);
-    assert_eq!(spool.stats().lanes[&lane("y")].oldest, Some(b));
+    assert_eq!(stats_of(&*spool, "y").await.oldest, Some(b));
 }
 
 #[tokio::test]
@@ -197,16 +207,29 @@ async fn what_is_made_due_at_once_was_not_kept_back_and_what_is_released_was() {
     spool.settle(lease, later).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(spool.expedite(Filter::default()).await.unwrap(), 2);
-    let due = |id| {
-        let shown = spool.show(id);
-        async { shown.await.unwrap().0.due }
-    };
-    assert_eq!(due(due_already).await, before, "the queue says what it has waited for since");
-    assert_eq!(spool::kept_back(due(id).await), Some(Duration::ZERO));
-    assert!(!spool::is_released(due(id).await));
+    let shown = async |id| spool.show(id).await.unwrap().0;
+    let kept = shown(due_already).await;
+    assert_eq!((kept.due, kept.expedited), (before, None), "the queue says what it has waited for since");
+    let requested = shown(id).await;
+    assert_eq!(requested.expedited, Some(Expedited::Requested));
+    assert!(requested.due <= Timestamp::now() && !requested.is_released());
     spool.hold(Filter::one(id), "why".into()).await.unwrap();
     spool.release(Filter::one(id)).await.unwrap();
-    assert!(spool::is_released(due(id).await));
+    assert!(shown(id).await.is_released());
+    spool.stop().await;
+    drop(spool);
+    let spool = open(dir.path());
+    assert!(spool.show(id).await.unwrap().0.is_released(), "a restart does not forget it");
+    let lease = claim_all(&*spool, "y").await.pop().unwrap();
+    assert!(lease.record.is_released());
+    let unchanged = Settlement { delay_notified: true, ..Settlement::default() };
+    spool.settle(lease, unchanged).await.unwrap();
+    let lease = claim_all(&*spool, "y").await.pop().expect("it kept its place in line");
+    assert!(lease.record.is_released() && lease.record.delay_notified);
+    let later = settlement(&lease, RecipientState::Waiting { last_reply: None }, late);
+    spool.settle(lease, later).await.unwrap();
+    let tried = spool.show(id).await.unwrap().0;
+    assert_eq!((tried.due, tried.expedited), (late, None), "the mark ends with the attempt");
 }
 
 #[tokio::test]
@@ -215,7 +238,7 @@ async fn two_processes_cannot_have_one_spool() {
     let spool = open(dir.path());
     let pid = std::process::id().to_string();
     let second = Embedded::open(settings(dir.path()));
-    assert!(matches!(second, Err(Error::InUse { pid: found, .. }) if found == pid));
+    assert!(matches!(second, Err(OpenError::InUse { pid: found, .. }) if found == pid));
     spool.stop().await;
     let again = open(dir.path());
     assert!(matches!(spool.commit(draft("x", &["a@b.dk"], 1, 1)).await, Err(Error::Stopped(_))));
@@ -246,7 +269,7 @@ async fn a_lease_that_a_panic_dropped_does_not_come_back_at_once() {
     });
     assert!(attempt.await.unwrap_err().is_panic());
     assert!(claim_all(&*spool, "x").await.is_empty());
-    let (_, next) = spool.due(Timestamp::now());
+    let (_, next) = due(&*spool, Timestamp::now()).await;
     assert!(next.is_some_and(|at| at > Timestamp::now() + Duration::from_secs(200)));
 }
 

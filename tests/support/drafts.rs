@@ -3,7 +3,7 @@
 
 use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::Draft;
+use postbud::spool::{Backoff, Draft};
 use postbud::time::Timestamp;
 use std::time::Duration;
 
@@ -49,6 +49,12 @@ pub fn content(seed: u64, size: usize) -> (Vec<u8>, Vec<u8>) {
     }
     body.truncate(size + 2);
     (header, body)
+}
+
+/// Pauses that no test waits for.
+pub fn backoff() -> Backoff {
+    let pause = Duration::from_secs(600);
+    Backoff { first: pause, factor: 1.0, longest: pause }
 }
 
 /// Now, a little later: everything committed so far is due.

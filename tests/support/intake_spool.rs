@@ -1,16 +1,13 @@
 //! A spool for tests of what comes before it: shows the test each draft, or fails as told. Behind it is a real spool in a scratch
-//! folder, because only a spool makes the receipt that a 250 needs. Nothing can be claimed from it.
+//! folder, because only a spool makes the receipt that a 250 needs.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use postbud::message::{Lane, QueueId};
-use postbud::spool::{
-    Draft, Durable, Embedded, Error, Filter, Lease, Pending, Record, Settings, Settled, Settlement, Spool, Stats,
-};
-use postbud::time::Timestamp;
-use tokio::sync::{Notify, Semaphore};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Commit, Draft, Durable, Error, Pending};
+use tokio::sync::Semaphore;
 
 /// How a commit ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,11 +112,11 @@ fn copy(draft: &Draft) -> Draft {
     }
 }
 
-/// A handle that can be given away as a [`Spool`].
+/// A handle that can be given away as a spool that takes messages.
 #[derive(Clone, Default)]
 pub struct Handle(pub Arc<IntakeSpool>);
 
-impl Spool for Handle {
+impl Commit for Handle {
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
         let spool = Arc::clone(&self.0);
         // Spawned: a commit finishes whoever waits for it.
@@ -139,63 +136,5 @@ impl Spool for Handle {
             Ok(receipt)
         });
         Box::pin(async move { done.await.expect("no panic") })
-    }
-
-    fn claim(
-        &self,
-        _: &Lane,
-        _: Timestamp,
-        _: usize,
-        _: &dyn Fn(u32) -> Timestamp,
-    ) -> Pending<Result<Vec<Lease>, Error>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn settle(&self, _: Lease, _: Settlement) -> Pending<Result<Settled, Error>> {
-        Box::pin(async { Ok(Settled::Soon) })
-    }
-
-    fn stats(&self) -> Stats {
-        Stats::default()
-    }
-
-    fn due(&self, _: Timestamp) -> (Vec<Lane>, Option<Timestamp>) {
-        (Vec::new(), None)
-    }
-
-    fn list(&self, _: Filter, _: usize) -> Pending<Result<Vec<Record>, Error>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn show(&self, id: QueueId) -> Pending<Result<(Record, Vec<u8>), Error>> {
-        Box::pin(async move { Err(Error::Unknown(id)) })
-    }
-
-    fn hold(&self, _: Filter, _: String) -> Pending<Result<u64, Error>> {
-        Box::pin(async { Ok(0) })
-    }
-
-    fn release(&self, _: Filter) -> Pending<Result<u64, Error>> {
-        Box::pin(async { Ok(0) })
-    }
-
-    fn expedite(&self, _: Filter) -> Pending<Result<u64, Error>> {
-        Box::pin(async { Ok(0) })
-    }
-
-    fn seize(&self, _: Filter, _: usize) -> Pending<Result<Vec<Lease>, Error>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn sync(&self) -> Pending<Result<(), Error>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn changed(&self) -> Arc<Notify> {
-        Arc::default()
-    }
-
-    fn stop(&self) -> Pending<()> {
-        Box::pin(async {})
     }
 }

@@ -63,6 +63,7 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
         size,
         attempts: 0,
         due: Timestamp::EPOCH,
+        expedited: None,
         waited_for_caps: Duration::ZERO,
         delay_notified: false,
         held: None,

@@ -13,6 +13,7 @@ use super::throttle_state::Memories;
 use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::{CustomerId, Lane, QueueId};
 use crate::route::{Cause, Route, RouteId, RouteState, RouteStatus};
+use crate::spool::Expedited;
 use crate::time::Timestamp;
 
 /// The routes in use, and the customers whose mail has no way out.
@@ -174,9 +175,11 @@ impl Routes {
         }
     }
 
-    /// How long a record that was due at `due` waited for our own caps rather than for the server's trouble.
-    pub fn own_waiting(&self, id: &RouteId, due: Timestamp, now: Timestamp) -> Duration {
-        self.routes.get(id).map_or(Duration::ZERO, |entry| entry.throttle.own_waiting(due, now))
+    /// How long a record that was due at `due` waited for our own caps rather than for the server's trouble. For one that was
+    /// expedited it is the time that it was kept back.
+    pub fn own_waiting(&self, id: &RouteId, due: Timestamp, expedited: Option<Expedited>, now: Timestamp) -> Duration {
+        let by_throttle = || self.routes.get(id).map_or(Duration::ZERO, |entry| entry.throttle.own_waiting(due, now));
+        expedited.map_or_else(by_throttle, Expedited::kept_back)
     }
 
     /// Takes a slot on every route that has lanes in line and one free: a worker is to start there. Where there are fewer slots
@@ -378,6 +381,17 @@ mod tests {
 
     fn now() -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000)
+    }
+
+    #[test]
+    fn a_record_that_was_expedited_waited_for_us_only_as_long_as_it_was_kept_back() {
+        let (mut routes, route) = (Routes::default(), route(8, None, "h"));
+        routes.offer(lane("a"), &route, now());
+        let (due, day) = (now() - Duration::from_secs(5), Duration::from_secs(86_400));
+        let waited = |expedited| routes.own_waiting(&route.id, due, expedited, now());
+        assert_eq!(waited(None), Duration::from_secs(5));
+        assert_eq!(waited(Some(Expedited::Requested)), Duration::ZERO);
+        assert_eq!(waited(Some(Expedited::Released { kept_back: 9 * day })), 9 * day);
     }
 
     #[test]

@@ -23,7 +23,6 @@ use std::time::Duration;
 use super::throttle_state::Memory;
 use crate::message::QueueId;
 use crate::route::{Caps, Cause, RouteState};
-use crate::spool;
 use crate::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
@@ -310,11 +309,8 @@ impl Throttle {
     }
 
     /// How much of the time from `due` to `now` a message waited for our own caps and fairness, and not for the server's
-    /// trouble: that much does not make it older. Nor does the time that an operator kept it back.
+    /// trouble: that much does not make it older.
     pub fn own_waiting(&self, due: Timestamp, now: Timestamp) -> Duration {
-        if let Some(kept_back) = spool::kept_back(due) {
-            return kept_back;
-        }
         let trouble: Duration =
             self.troubles.iter().map(|(from, to)| to.unwrap_or(now).min(now).since((*from).max(due))).sum();
         now.since(due).saturating_sub(trouble)
@@ -588,15 +584,6 @@ mod tests {
             throttle.suspend(Cause::Login, "535", at(301 + 2 * n), at(301 + 2 * n));
         }
         assert!(throttle.troubles.len() <= REMEMBERED_TROUBLES);
-    }
-
-    #[test]
-    fn what_an_operator_made_due_at_once_has_not_waited_since_1970() {
-        let throttle = fresh(caps(), 0);
-        assert_eq!(throttle.own_waiting(Timestamp::EPOCH, at(5)), Duration::ZERO);
-        let day = Duration::from_secs(86_400);
-        assert_eq!(throttle.own_waiting(spool::at_once(9 * day), at(5)), 9 * day, "it was on hold");
-        assert_eq!(throttle.own_waiting(at(0), at(5)), Duration::from_secs(5));
     }
 
     #[test]

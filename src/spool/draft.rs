@@ -1,0 +1,45 @@
+//! A message that is to be made durable, and the receipt for it.
+
+use crate::message::{Envelope, Lane, Piece, QueueId};
+use crate::time::Timestamp;
+
+/// A message ready to be made durable.
+pub struct Draft {
+    /// Its queue id.
+    pub id: QueueId,
+    /// The lane in which it will wait.
+    pub lane: Lane,
+    /// The envelope as accepted.
+    pub envelope: Envelope,
+    /// The Message-ID without angle brackets, for events.
+    pub message_id: String,
+    /// Header lines that go before the content: signatures, Received, an added Date and Message-ID. Lines end with CRLF.
+    pub prefix: Vec<u8>,
+    /// The message as accepted: header (Bcc dropped), blank line, body. Lines end with CRLF, dots are not stuffed.
+    pub content: Vec<Piece>,
+    /// The length of the header block within `content`. The blank line begins there, so that a route can cut fields.
+    pub header_len: u32,
+    /// When the second attempt is due. It is stored with the message, so that the first attempt needs no write before dialling.
+    pub retry_at: Timestamp,
+    /// The reason, if the message is not to be delivered until somebody releases it.
+    pub held: Option<String>,
+}
+
+/// Proof that a message is on disk and synced. Only a spool can make one, and only this can be answered with 250.
+#[derive(Debug)]
+#[must_use = "the client waits for its 250"]
+pub struct Durable {
+    id: QueueId,
+}
+
+impl Durable {
+    /// The receipt for a message that the calling backend has just synced.
+    pub(super) fn new(id: QueueId) -> Self {
+        Durable { id }
+    }
+
+    /// The message's queue id.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+}

@@ -1,0 +1,32 @@
+//! Commits: a draft is encoded by its caller and handed to the committer.
+
+use std::io::ErrorKind;
+
+use tokio::sync::oneshot;
+
+use super::inbox::Item;
+use super::prepared::Prepared;
+use super::{Embedded, ready};
+use crate::spool::{Commit, Draft, Durable, Error, Pending};
+
+impl Commit for Embedded {
+    fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
+        if let Err(error) = self.shared.may_work().and_then(|()| self.shared.space.admit(&self.shared.settings)) {
+            return ready(Err(error));
+        }
+        let id = draft.id;
+        let refused = |kind: ErrorKind| ready(Err(Error::Io { what: format!("message {id}"), source: kind.into() }));
+        if self.shared.index().get(id).is_some() {
+            return refused(ErrorKind::AlreadyExists);
+        }
+        let Some(prepared) = Prepared::draft(draft) else {
+            return refused(ErrorKind::FileTooLarge);
+        };
+        let (reply, answer) = oneshot::channel();
+        let stopped = || Error::Stopped("it is stopping".into());
+        match self.shared.inbox.push([Item::Draft(Box::new(prepared), reply)]) {
+            Ok(_) => Box::pin(async move { answer.await.unwrap_or_else(|_| Err(stopped())) }),
+            Err(_) => ready(Err(stopped())),
+        }
+    }
+}

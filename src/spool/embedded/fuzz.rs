@@ -1,0 +1,78 @@
+//! For `tests/fuzz` only (feature `fuzzing`): the readers of the spool's octets, which nothing outside of the spool sees, under
+//! checksums that are right. Random octets would never come past these.
+
+use std::io::{Seek, SeekFrom, Write};
+
+use super::frame::{Head, Kind, SEGMENT_HEAD, segment_head};
+use super::scan::{self, Reach};
+use super::{footer, record};
+use crate::message::QueueId;
+
+const MARK: u64 = 0x6b1d_05f2_93c4_7ae9;
+/// Two octets and a length: kind, id, payload's octets.
+const PIECE: usize = 4;
+
+/// Makes a segment of `input` and reads it in every way there is.
+///
+/// # Panics
+/// Where a reader is wrong.
+pub fn segment(input: &[u8]) {
+    let mut octets = segment_head(1, MARK).to_vec();
+    let mut rest = input;
+    while let Some((piece, after)) = rest.split_first_chunk::<PIECE>() {
+        let [kind, id, low, high] = *piece;
+        let (payload, after) = after.split_at(after.len().min(usize::from(low) | usize::from(high) << 8));
+        rest = after;
+        let _ = codec::read_state(payload);
+        if let Ok((meta, state)) = codec::read_message(payload) {
+            let _ = (meta.chunks(), state.expand(meta.envelope.recipients.len()));
+        }
+        let _ = footer::read(payload, |_| {});
+        match KINDS.get(usize::from(kind & 15)) {
+            Some(kind) => {
+                let mut head = Head::of(*kind, QueueId::from_u64(u64::from(id & 7)), payload);
+                head.part = u16::from(id >> 3);
+                octets.extend_from_slice(&head.encode(MARK));
+                octets.extend_from_slice(payload);
+            }
+            // What no frame explains.
+            None => octets.extend_from_slice(payload),
+        }
+    }
+    // In memory: a disk that others keep busy would look like a reader that hangs.
+    let memory = rustix::fs::memfd_create("segment", rustix::fs::MemfdFlags::CLOEXEC).expect("a file can be made");
+    let mut file = std::fs::File::from(memory);
+    file.write_all(&octets).and_then(|()| file.seek(SeekFrom::Start(0))).expect("it can be written");
+    for reach in [Reach::Zeros, Reach::LastBatch] {
+        read_whole(&file, reach(octets.len() as u64), octets.len() as u64);
+    }
+    let _ = scan::voids(&file, MARK);
+}
+
+fn read_whole(file: &std::fs::File, reach: Reach, len: u64) {
+    let mut notes = 0;
+    let found = scan::scan(file, 1, MARK, reach, |_| notes += 1).expect("the disk is well");
+    assert!(found.end <= len && found.last_batch <= found.end.max(SEGMENT_HEAD as u64));
+    let mut before = 0;
+    for stretch in &found.damage {
+        assert!(before <= stretch.start && stretch.start <= stretch.end && stretch.end <= len);
+        before = stretch.end;
+    }
+    let mut in_footer = 0;
+    footer::read(&found.footer.encode(), |_| in_footer += 1).expect("a footer that was written can be read");
+    assert_eq!(in_footer, notes);
+}
+
+const KINDS: [Kind; 11] = [
+    Kind::Message,
+    Kind::Chunk,
+    Kind::State,
+    Kind::Due,
+    Kind::Hold,
+    Kind::Release,
+    Kind::Done,
+    Kind::Void,
+    Kind::Footer,
+    Kind::Clean,
+    Kind::Batch,
+];

@@ -1,0 +1,85 @@
+//! What the index keeps of one waiting message: at most 64 octets, since a million of them are held in memory.
+
+use super::super::next_try::{NextTry, Packed};
+use crate::message::QueueId;
+use crate::time::Timestamp;
+
+/// The number of a lane within this process.
+pub(in crate::spool::embedded) type LaneNo = u32;
+
+/// Where a frame stands: its segment, and its offset there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::spool::embedded) struct Place {
+    pub segment: u32,
+    pub at: u32,
+}
+
+/// One waiting message.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::spool::embedded) struct Entry {
+    pub id: QueueId,
+    pub due: Timestamp,
+    /// Where its message frame stands.
+    pub place: Place,
+    /// Where its last state frame stands, unless its state is the one in the message frame.
+    pub state: Option<Place>,
+    /// Octets of its message and chunk frames.
+    pub disk_len: u32,
+    pub lane: LaneNo,
+    /// One bit for each domain among its recipients, see `codec::domain_bits`.
+    pub domains: u32,
+    /// Set if it was made due ahead of its schedule.
+    pub expedited: Packed,
+    pub attempts: u16,
+    /// The number of the reason it is held for; 0 if it is not held.
+    pub hold: u16,
+    pub leased: bool,
+    pub delay_notified: bool,
+    /// No state was recorded since the commit, so `due` on disk is the time of the second attempt.
+    pub untried: bool,
+    /// This process committed it, so its first attempt needs no write.
+    pub fresh: bool,
+}
+
+impl Entry {
+    /// An entry for a message that is neither leased nor held.
+    pub fn new(id: QueueId, place: Place, disk_len: u32, lane: LaneNo, domains: u32) -> Entry {
+        Entry {
+            id,
+            due: Timestamp::EPOCH,
+            place,
+            state: None,
+            disk_len,
+            lane,
+            domains,
+            expedited: Packed::default(),
+            attempts: 0,
+            hold: 0,
+            leased: false,
+            delay_notified: false,
+            untried: true,
+            fresh: false,
+        }
+    }
+
+    /// Returns true if the message is held.
+    pub fn held(&self) -> bool {
+        self.hold != 0
+    }
+
+    /// When it is tried next.
+    pub fn next_try(&self) -> NextTry {
+        NextTry { due: self.due, expedited: self.expedited.unpack() }
+    }
+
+    /// Sets when it is tried next.
+    pub fn set_next_try(&mut self, next: NextTry) {
+        self.due = next.due;
+        self.expedited = Packed::new(next.expedited);
+    }
+
+    /// The time that orders it among the messages of its lane: those that were expedited come first.
+    pub fn rank(&self) -> Timestamp {
+        if self.expedited == Packed::default() { self.due } else { Timestamp::EPOCH }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the spool shows: counts from memory, records from disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::codec::domain_bit;
+use super::index::{Entry, LOOK};
+use super::leasing::read_again;
+use super::shared::Shared;
+use super::{Embedded, blocking, read, ready};
+use crate::message::{Lane, QueueId};
+use crate::smtp::Domain;
+use crate::spool::{Error, Filter, Inspect, LaneStats, Pending, Record, Totals, is_short_of_means};
+
+impl Inspect for Embedded {
+    fn totals(&self) -> Pending<Result<Totals, Error>> {
+        let records = self.shared.index().len() as u64;
+        let quarantined = self.shared.quarantined.load(Ordering::Relaxed);
+        ready(Ok(Totals { records, disk_bytes: self.shared.disk_bytes(), quarantined }))
+    }
+
+    fn lanes(&self, after: Option<Lane>, limit: usize) -> Pending<Result<Vec<(Lane, LaneStats)>, Error>> {
+        ready(Ok(self.shared.index().lanes(after.as_ref(), limit)))
+    }
+
+    fn list(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Record>, Error>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { blocking(move || list(&shared, &filter, limit)).await? })
+    }
+
+    fn show(&self, id: QueueId) -> Pending<Result<(Record, Vec<u8>), Error>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { blocking(move || read_again(&shared, id, read::header)).await? })
+    }
+}
+
+fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) -> Result<Vec<Record>, Error> {
+    let bits = bits(filter);
+    let mut records = Vec::new();
+    let mut from = Some(filter.first());
+    while let Some(start) = from.filter(|_| records.len() < limit) {
+        let most = enough(filter, limit - records.len());
+        let (found, next) = shared.index().select(filter, bits, start, LOOK, most);
+        from = next;
+        for entry in found {
+            if records.len() == limit {
+                break;
+            }
+            match read_again(shared, entry.id, read::record) {
+                Ok(record) if filter.recipient_domain.as_ref().is_none_or(|d| waits_in(&record, d)) => {
+                    records.push(record);
+                }
+                // Settled or set aside since, or without a recipient in that domain.
+                Ok(_) | Err(Error::Unknown(_) | Error::Corrupt { .. }) => {}
+                Err(error) if is_short_of_means(&error) => return Err(error),
+                // It is on hold, or will be once it is due.
+                Err(error) => tracing::warn!(id = %entry.id, %error, "a message is not listed"),
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// The bits that an entry must have to match the filter's domain.
+pub(super) fn bits(filter: &Filter) -> u32 {
+    filter.recipient_domain.as_ref().map_or(0, domain_bit)
+}
+
+/// How many entries to select for `most` records. The index cannot tell which of them have a recipient in a domain, so then all.
+pub(super) fn enough(filter: &Filter, most: usize) -> usize {
+    if filter.recipient_domain.is_some() { usize::MAX } else { most }
+}
+
+/// Those of the entries that have a recipient waiting in the filter's domain, if it names one.
+pub(super) async fn in_domain(shared: &Arc<Shared>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {
+    let ids = found.into_iter().map(|entry| entry.id);
+    let Some(domain) = filter.recipient_domain.clone() else {
+        return Ok(ids.collect());
+    };
+    let (shared, ids) = (Arc::clone(shared), ids.collect::<Vec<_>>());
+    blocking(move || {
+        let waits =
+            |id: &QueueId| read_again(&shared, *id, read::record).is_ok_and(|record| waits_in(&record, &domain));
+        ids.into_iter().filter(waits).collect()
+    })
+    .await
+}
+
+fn waits_in(record: &Record, domain: &Domain) -> bool {
+    record.waiting().any(|(_, recipient)| recipient.address.domain() == Some(domain))
+}

@@ -1,0 +1,44 @@
+//! One process a spool: an advisory lock on `LOCK`, which also says who holds it. It goes with the process, however that ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::OpenError;
+
+/// Held as long as this lives.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or says which process has it.
+    pub fn take(dir: &Path) -> Result<Lock, OpenError> {
+        let path = dir.join("LOCK");
+        let failed = |what: &str, source| OpenError::Io { what: format!("{what} {}", path.display()), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|source| failed("opening", source))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+                let pid = if known { pid.trim().to_owned() } else { "unknown".to_owned() };
+                return Err(OpenError::InUse { path: dir.display().to_string(), pid });
+            }
+            Err(errno) => return Err(failed("locking", errno.into())),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(|source| failed("writing", source))?;
+        Ok(Lock { _file: file })
+    }
+}

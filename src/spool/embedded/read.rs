@@ -1,0 +1,416 @@
+//! Reading messages back. Every octet is checked against its checksum before it is handed out: what does not match is set
+//! aside, never sent.
+
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::ReadWriteFlags;
+
+use super::codec::{self, CHUNK, Meta, State, Status};
+use super::footer::Note;
+use super::frame::{HEAD, Head, Kind};
+use super::inbox::Change;
+use super::index::{Entry, Place, Wanted};
+use super::quarantine::{self, Stretch};
+use super::segment::Source;
+use super::shared::Shared;
+use super::{Notice, is_bad_block};
+use crate::message::{Piece, QueueId};
+use crate::spool::{Bytes, Error, Pending, ReadChunk, Record};
+
+/// Messages up to this size are read in one piece.
+const SMALL: u32 = (CHUNK + (64 << 10)) as u32;
+/// What is read of a larger one at first, and of a state.
+const FIRST_READ: usize = 8 << 10;
+
+/// Whether the caller may be blocked by the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Only what the page cache has.
+    Never,
+    /// On a thread of its own.
+    Wait,
+}
+
+/// Why a message was not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It is not in the page cache.
+    NotYet,
+    /// Its segment was given back: it has moved, or it is settled.
+    Gone,
+    /// It is not what was written.
+    Damaged(String),
+    /// The disk gave an error.
+    Failed(io::Error),
+}
+
+/// A message with all its content.
+pub(super) struct Message {
+    pub meta: Meta,
+    pub state: State,
+    pub content: Vec<Piece>,
+}
+
+/// A message without its content, or with it where it is small.
+struct Front {
+    meta: Meta,
+    state: State,
+    content: Option<Vec<u8>>,
+    source: Source,
+    /// Offset of the first chunk's frame.
+    chunks_at: u64,
+}
+
+/// A record and its bytes, for delivery.
+pub(super) fn lease(shared: &Arc<Shared>, wanted: &Wanted, patience: Patience) -> Result<(Record, Bytes), Unread> {
+    let front = front(shared, wanted, patience, true)?;
+    let (meta, state) = (front.meta, front.state);
+    let chunks: Arc<dyn ReadChunk> = match front.content {
+        Some(content) => Arc::new(InMemory(content)),
+        None => Arc::new(OnDisk {
+            shared: Arc::clone(shared),
+            id: wanted.entry.id,
+            source: front.source,
+            chunks_at: front.chunks_at,
+            chunks: (0..meta.chunks()).map(|i| meta.chunk_range(i)).collect(),
+        }),
+    };
+    let bytes = Bytes::new(meta.prefix.clone(), meta.header_len, meta.content_len, chunks);
+    Ok((into_record(wanted, meta, state)?, bytes))
+}
+
+/// A record without its bytes.
+pub(super) fn record(shared: &Shared, wanted: &Wanted) -> Result<Record, Unread> {
+    let front = front(shared, wanted, Patience::Wait, false)?;
+    into_record(wanted, front.meta, front.state)
+}
+
+/// A record and its header block, prefix first.
+pub(super) fn header(shared: &Shared, wanted: &Wanted) -> Result<(Record, Vec<u8>), Unread> {
+    let front = front(shared, wanted, Patience::Wait, false)?;
+    let (_, len) = front.meta.chunk_range(0);
+    let chunk = chunk(&front.source, wanted.entry.id, 0, front.chunks_at, len)?;
+    let mut header = front.meta.prefix.clone();
+    header.extend_from_slice(chunk.get(..front.meta.header_len as usize).unwrap_or(&chunk));
+    Ok((into_record(wanted, front.meta, front.state)?, header))
+}
+
+/// Everything, to be copied forward.
+pub(super) fn whole(shared: &Shared, wanted: &Wanted) -> Result<Message, Unread> {
+    let Front { meta, state, content, source, chunks_at } = front(shared, wanted, Patience::Wait, true)?;
+    let content = match content {
+        Some(content) => vec![content.into()],
+        None => (0..meta.chunks())
+            .map(|i| {
+                let (start, len) = meta.chunk_range(i);
+                chunk(&source, wanted.entry.id, i, chunk_at(chunks_at, i, start), len).map(Piece::from)
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(Message { meta, state, content })
+}
+
+fn into_record(wanted: &Wanted, meta: Meta, state: State) -> Result<Record, Unread> {
+    let entry = &wanted.entry;
+    let waited_for_caps = state.waited_for_caps;
+    let recipients = state
+        .expand(meta.envelope.recipients.len())
+        .map_err(|_| Unread::Damaged("its state does not decode".into()))?;
+    Ok(Record {
+        id: entry.id,
+        recipients,
+        size: meta.prefix.len() as u64 + meta.content_len,
+        lane: meta.lane,
+        envelope: meta.envelope,
+        message_id: meta.message_id,
+        attempts: entry.attempts.into(),
+        due: entry.due,
+        expedited: entry.next_try().expedited,
+        waited_for_caps,
+        delay_notified: entry.delay_notified,
+        held: wanted.hold.as_deref().map(str::to_owned),
+        leased: entry.leased,
+    })
+}
+
+/// The message frame with the state that holds now; the content too where it is small and wanted.
+fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) -> Result<Front, Unread> {
+    let entry = &wanted.entry;
+    let source = source(shared, entry.place)?;
+    let at = u64::from(entry.place.at);
+    let small = content && entry.disk_len <= SMALL;
+    let first = if small { entry.disk_len as usize } else { FIRST_READ.min(entry.disk_len as usize) };
+    let (head, mut bytes) = frame(&source, at, Kind::Message, entry.id, first, patience)?;
+    let chunks_at = at + head.frame_len();
+    let payload = &bytes[HEAD..head.frame_len() as usize];
+    let (meta, stored) =
+        codec::read_message(payload).map_err(|_| Unread::Damaged("its envelope does not decode".into()))?;
+    let inline = if small && meta.chunks() == 1 {
+        let chunk_start = head.frame_len() as usize;
+        check_chunk(bytes.get(chunk_start..), &source, entry.id, 0, meta.content_len)?;
+        bytes.drain(..chunk_start + HEAD);
+        bytes.truncate(meta.content_len as usize);
+        Some(bytes)
+    } else {
+        None
+    };
+    let retry_at = stored.status.next;
+    let base = match (&wanted.unwritten, entry.state) {
+        (Some(state), _) => State::clone(state),
+        (None, Some(place)) => self::state(shared, place, entry.id, patience)?,
+        (None, None) => stored,
+    };
+    // The index is the truth for what it knows; a message that was never tried keeps its committed due time on disk.
+    let status = Status {
+        attempts: entry.attempts.into(),
+        next: if entry.untried { retry_at } else { entry.next_try() },
+        delay_notified: entry.delay_notified,
+        untried: entry.untried,
+        hold: wanted.hold.clone(),
+    };
+    Ok(Front { meta, state: State { status, ..base }, content: inline, source, chunks_at })
+}
+
+fn state(shared: &Shared, place: Place, id: QueueId, patience: Patience) -> Result<State, Unread> {
+    let source = source(shared, place)?;
+    let (head, bytes) = frame(&source, place.at.into(), Kind::State, id, 512, patience)?;
+    codec::read_state(&bytes[HEAD..head.frame_len() as usize])
+        .map_err(|_| Unread::Damaged("its state does not decode".into()))
+}
+
+fn source(shared: &Shared, place: Place) -> Result<Source, Unread> {
+    match shared.segments.source(place.segment) {
+        Ok(Some(source)) => Ok(source),
+        Ok(None) => Err(Unread::Gone),
+        Err(error) => Err(Unread::Failed(error)),
+    }
+}
+
+/// Reads a frame of this kind and message at `at`, and what follows it up to `first` octets.
+fn frame(
+    source: &Source,
+    at: u64,
+    kind: Kind,
+    id: QueueId,
+    first: usize,
+    patience: Patience,
+) -> Result<(Head, Vec<u8>), Unread> {
+    let mut bytes = vec![0; first.max(HEAD)];
+    let got = read_at(source, &mut bytes, at, patience)?;
+    bytes.truncate(got);
+    let head = Head::decode(&bytes, source.mark)
+        .filter(|head| head.kind == kind && head.id == id)
+        .ok_or_else(|| Unread::Damaged(format!("its {kind:?} frame has a damaged head")))?;
+    let len = head.frame_len() as usize;
+    if len > bytes.len() {
+        let have = bytes.len();
+        // The length is covered by the head's checksum.
+        bytes.resize(len, 0);
+        let got = read_at(source, &mut bytes[have..], at + have as u64, patience)?;
+        bytes.truncate(have + got);
+    }
+    match bytes.get(HEAD..len) {
+        Some(payload) if head.fits(payload) => Ok((head, bytes)),
+        _ => Err(Unread::Damaged(format!("its {kind:?} frame does not match its checksum"))),
+    }
+}
+
+/// Reads one chunk's payload.
+fn chunk(source: &Source, id: QueueId, index: usize, at: u64, len: u64) -> Result<Vec<u8>, Unread> {
+    let mut bytes = vec![0; HEAD + len as usize];
+    let got = read_at(source, &mut bytes, at, Patience::Wait)?;
+    check_chunk(bytes.get(..got), source, id, index, len)?;
+    bytes.drain(..HEAD);
+    Ok(bytes)
+}
+
+fn check_chunk(bytes: Option<&[u8]>, source: &Source, id: QueueId, index: usize, len: u64) -> Result<(), Unread> {
+    let sound = bytes.is_some_and(|bytes| {
+        Head::decode(bytes, source.mark).is_some_and(|head| {
+            let is_it = head.kind == Kind::Chunk && head.id == id && usize::from(head.part) == index;
+            let payload = bytes.get(HEAD..HEAD + len as usize);
+            is_it && payload.is_some_and(|payload| head.fits(payload))
+        })
+    });
+    if sound {
+        Ok(())
+    } else {
+        Err(Unread::Damaged(format!("part {index} of its content does not match its checksum")))
+    }
+}
+
+fn chunk_at(chunks_at: u64, index: usize, start: u64) -> u64 {
+    chunks_at + start + (index * HEAD) as u64
+}
+
+/// Fills `buffer` as far as the file goes. Where the disk itself gives an error, nothing is to be written again once the mail
+/// there has gone: that is noted, whoever reads.
+fn read_at(source: &Source, buffer: &mut [u8], at: u64, patience: Patience) -> Result<usize, Unread> {
+    let mut got = 0;
+    while got < buffer.len() {
+        let (rest, from) = (&mut buffer[got..], at + got as u64);
+        let read = match patience {
+            Patience::Wait => source.file.read_at(rest, from),
+            // EAGAIN: not cached. EOPNOTSUPP: a file system that cannot tell.
+            Patience::Never => {
+                match rustix::io::preadv2(&source.file, &mut [IoSliceMut::new(rest)], from, ReadWriteFlags::NOWAIT) {
+                    Ok(n) => Ok(n),
+                    Err(_) => return Err(Unread::NotYet),
+                }
+            }
+        };
+        match read {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                if is_bad_block(&error) {
+                    source.note_damage(from..at + buffer.len() as u64);
+                }
+                return Err(Unread::Failed(error));
+            }
+        }
+    }
+    Ok(got)
+}
+
+/// Content that came with its record.
+struct InMemory(Vec<u8>);
+
+impl ReadChunk for InMemory {
+    fn chunks(&self) -> usize {
+        1
+    }
+
+    fn read(self: Arc<Self>, _index: usize) -> Pending<Result<Vec<u8>, Error>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+}
+
+/// Content that is read while it is sent.
+struct OnDisk {
+    shared: Arc<Shared>,
+    id: QueueId,
+    source: Source,
+    chunks_at: u64,
+    chunks: Vec<(u64, u64)>,
+}
+
+impl ReadChunk for OnDisk {
+    fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    fn read(self: Arc<Self>, index: usize) -> Pending<Result<Vec<u8>, Error>> {
+        Box::pin(async move {
+            let id = self.id;
+            let read = tokio::task::spawn_blocking(move || {
+                let (start, len) = *self.chunks.get(index).ok_or_else(|| Unread::Damaged("no such part".into()))?;
+                let read = chunk(&self.source, id, index, chunk_at(self.chunks_at, index, start), len);
+                if let Err(Unread::Damaged(why)) = &read {
+                    quarantine(&self.shared, id, why);
+                }
+                read
+            });
+            read.await.map_err(|_| Error::Stopped("it is stopping".into()))?.map_err(|unread| error(id, unread))
+        })
+    }
+}
+
+/// What the port says of it.
+pub(super) fn error(id: QueueId, unread: Unread) -> Error {
+    match unread {
+        Unread::Damaged(why) => Error::Corrupt { id, why },
+        Unread::Failed(source) => Error::Io { what: format!("reading message {id}"), source },
+        Unread::NotYet | Unread::Gone => Error::Unknown(id),
+    }
+}
+
+/// Sets a message aside that turned out to be damaged. Where that fails (a full disk), it is held instead.
+pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
+    let Some(entry) = shared.index().get(id).copied() else { return };
+    let start = u64::from(entry.place.at);
+    let end = start + u64::from(entry.disk_len);
+    let segment = entry.place.segment;
+    shared.segments.note_damage(segment, start..end);
+    let copied = match shared.segments.source(segment) {
+        Ok(Some(Source { file, mark, .. })) => {
+            let stretch = Stretch { segment, mark, start, end, ids: vec![id], why: why.to_owned() };
+            quarantine::set_aside(&shared.dir, &file, &stretch, false)
+        }
+        Ok(None) => return,
+        Err(error) => Err(error),
+    };
+    match copied {
+        Ok(new) => {
+            shared.drop_record(id);
+            if let Some(file) = new {
+                shared.quarantined.fetch_add(1, Ordering::Relaxed);
+                shared.settings.counters.quarantined.inc();
+                shared.tell(Notice::Quarantined { id: Some(id), file, why: why.to_owned() });
+            }
+        }
+        Err(error) => {
+            let reason = format!("it cannot be read ({why}) and could not be set aside ({error})");
+            shared.tell(Notice::Unreadable { why: format!("message {id} is held: {reason}") });
+            hold(shared, id, reason);
+        }
+    }
+}
+
+/// Holds a message whose place in the spool cannot be read. Told once an hour for each segment: a file that is gone has
+/// thousands.
+pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
+    let (id, segment) = (entry.id, entry.place.segment);
+    tracing::error!(%id, segment, %error, "a message cannot be read and is held");
+    if shared.segments.is_news(segment) {
+        let path = shared.segments.path(segment).unwrap_or_default();
+        let why = format!(
+            "message {id} cannot be read from {}: {error}. It is held, as is all other mail there that cannot be read; once that is \
+             mended, release it with `postbud queue release`",
+            path.display()
+        );
+        shared.tell(Notice::Unreadable { why });
+    }
+    if !shared.index().get(id).is_some_and(Entry::held) {
+        hold(shared, id, format!("it cannot be read from the spool: {error}"));
+    }
+}
+
+/// Holds a message that cannot be delivered for now.
+pub(super) fn hold(shared: &Shared, id: QueueId, reason: String) {
+    let reason: Arc<str> = reason.into();
+    let mut index = shared.index();
+    if index.get(id).is_some() {
+        index.hold(id, &reason);
+        shared.write(&mut index, vec![Change::new(Note::Hold { id, reason }, None)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame;
+    use super::super::segment::{Afterlife, FoundSegment, Segments};
+    use super::*;
+
+    #[test]
+    fn what_the_disk_does_not_give_of_a_message_under_way_is_noted_in_its_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::new(dir.path());
+        let found = FoundSegment { mark: 7, disk_len: 1 << 20, sound: true, damaged: Vec::new(), awaits_start: false };
+        segments.found(1, found);
+        // Gives EIO where nothing is mapped, as the disk does for a bad block.
+        std::os::unix::fs::symlink("/proc/self/mem", dir.path().join(frame::file_name(1, 7))).unwrap();
+        let source = segments.source(1).unwrap().unwrap();
+        assert!(!segments.is_damaged(1));
+        let read = chunk(&source, QueueId::from_u64(1), 1, 64, 1000);
+        assert!(matches!(read, Err(Unread::Failed(_))), "{read:?}");
+        drop(source);
+        assert!(segments.is_damaged(1));
+        let Afterlife::Damaged(damaged) = segments.forget(1) else { panic!("it counts as sound") };
+        assert_eq!((damaged[0].start, damaged[0].end), (64, 64 + 1000 + HEAD as u64));
+    }
+}

@@ -1,0 +1,30 @@
+//! Room in a file: blocks that the file system has given out, and octets that were written.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+const ZEROS: &[u8] = &[0; 64 << 10];
+
+/// Sees to it that there is room from `from` to `to`.
+pub(super) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let len = to.saturating_sub(from);
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, len)) {
+        // Nothing to do, or a file system that cannot reserve: the zeros will tell.
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => other.map_err(io::Error::from),
+    }
+}
+
+/// Writes zeros from `from` to `to`, and syncs them.
+pub(super) fn fill(file: &File, mut from: u64, to: u64) -> io::Result<()> {
+    while from < to {
+        let some = (to - from).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..some as usize], from)?;
+        from += some;
+    }
+    file.sync_data()
+}

@@ -1,0 +1,50 @@
+//! What can go wrong with a spool, sorted by who must act.
+
+use std::io;
+
+use rustix::io::Errno;
+use thiserror::Error;
+
+use crate::message::QueueId;
+
+/// Why a call of the port failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// There is no room for new mail. The operator makes room. The client hears 452 4.3.1 and tries again later.
+    #[error("the spool has no room for new mail: {lack}")]
+    Full {
+        /// What there is too little of, and what to do about it.
+        lack: String,
+    },
+    /// A read, a write or a sync failed. The outcome of a write is unknown, so the client hears 451 4.3.0.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, and to which file.
+        what: String,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+    /// The record does not match its checksum. It has been set aside.
+    #[error("record {id} cannot be read and was set aside: {why}")]
+    Corrupt {
+        /// The record's id.
+        id: QueueId,
+        /// What does not match.
+        why: String,
+    },
+    /// The spool holds no such record; it may have been settled already.
+    #[error("no message {0} in the queue")]
+    Unknown(QueueId),
+    /// The spool is stopping, or it gave up after failed writes.
+    #[error("the spool takes no more work: {0}")]
+    Stopped(String),
+}
+
+/// Returns true if a call failed because the process or the system was short of something (open files, memory). Every other call
+/// would fail as well, and this one may succeed later. Any other error says something about the file that it was met in.
+pub fn is_short_of_means(error: &Error) -> bool {
+    let Error::Io { source, .. } = error else { return false };
+    let means = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    means.map(|errno| Some(errno.raw_os_error())).contains(&source.raw_os_error())
+}
