@@ -19,7 +19,6 @@ mod report;
 mod status;
 mod words;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use content::Content;
@@ -27,9 +26,7 @@ pub use notification::{Notice, Original, notification};
 pub use postmaster::{Error, Postmaster};
 pub use report::{Action, Attempt, Report};
 
-use crate::route::{Route, RouteKind};
-
-/// How notifications are written and which way they go.
+/// How notifications are written.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The language of the text.
@@ -42,11 +39,9 @@ pub struct Settings {
     pub full_limit: u64,
     /// The pause before a notification that could not be delivered is tried again (`[retry] first`).
     pub retry_first: Duration,
-    /// The route for bounces; `None`: the customer's own, where it takes the null sender.
-    pub route: Option<Arc<Route>>,
 }
 
-/// Both languages, `mailer-daemon@`, 256 KiB, the customer's route.
+/// Both languages, `mailer-daemon@`, 256 KiB.
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -55,7 +50,6 @@ impl Default for Settings {
             local_part: "mailer-daemon".into(),
             full_limit: 256 << 10,
             retry_first: Duration::from_secs(60),
-            route: None,
         }
     }
 }
@@ -69,12 +63,4 @@ pub enum Language {
     English,
     /// Danish, then English.
     Both,
-}
-
-/// Whether a route takes mail from the null sender. Mailjet wants a validated sender; Microsoft 365 refuses `<>` from a
-/// mailbox that logs in.
-pub fn takes_null_sender(route: &Route) -> bool {
-    let host = route.host.to_ascii_lowercase();
-    let microsoft = [".outlook.com", ".office365.com"].iter().any(|end| host.ends_with(end));
-    route.kind != RouteKind::Mailjet && !microsoft
 }

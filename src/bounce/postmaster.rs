@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use thiserror::Error;
 
-use super::{Action, Original, Report, Settings, notification, takes_null_sender};
-use crate::customers::{Customer, Directory, SigningDomain, Standings};
+use super::{Action, Original, Report, Settings, notification};
+use crate::customers::{Routing, SigningDomain};
 use crate::dkim::{Job, SignError, Workers};
 use crate::message::{MailKind, QueueId};
 use crate::spool::{self, Commit, Record};
@@ -28,10 +27,8 @@ pub enum Error {
 pub struct Postmaster {
     /// How notifications are written.
     pub settings: Arc<Settings>,
-    /// Whose mail.
-    pub directory: Arc<ArcSwap<Directory>>,
-    /// What each domain has verified; decides the route.
-    pub standings: Standings,
+    /// Whose mail it is, and where notifications go.
+    pub routing: Routing,
     /// Who signs.
     pub workers: Workers,
     /// Where notifications wait.
@@ -41,12 +38,12 @@ pub struct Postmaster {
 impl Postmaster {
     /// Whether the sender of a record can hear of it by mail at all: the customer wants that, and it is not itself a notification.
     pub fn writes_about(&self, record: &Record) -> bool {
-        let wanted = |customer: &Arc<Customer>| customer.bounce_mail;
-        record.lane.kind == MailKind::Mail && self.directory.load().get(&record.lane.customer).is_some_and(wanted)
+        let wanted = || self.routing.view().directory().get(&record.lane.customer).is_some_and(|it| it.bounce_mail);
+        record.lane.kind == MailKind::Mail && wanted()
     }
 
-    /// Tells the sender of `record` about `reports`, if the customer wants bounce mail, the recipients want it and the way out
-    /// takes the null sender. Gives the notification's queue id, or `None` where nothing is to be sent.
+    /// Tells the sender of `record` about `reports`, if the customer wants bounce mail, the recipients want it and a
+    /// notification can leave. Gives the notification's queue id, or `None` where nothing is to be sent.
     pub async fn notify(
         &self,
         record: &Record,
@@ -55,12 +52,12 @@ impl Postmaster {
         reports: &[Report],
         now: Timestamp,
     ) -> Result<Option<QueueId>, Error> {
-        let directory = self.directory.load_full();
-        let Some(customer) = directory.get(&record.lane.customer) else { return Ok(None) };
-        let Some(SigningDomain::Ready(signer)) = customer.domains.get(&record.lane.domain) else { return Ok(None) };
-        if !self.writes_about(record) || !self.has_way_out(&directory, customer, record) {
+        let Some(customer) = self.routing.customer(&record.lane.customer) else { return Ok(None) };
+        let domain = &record.lane.domain;
+        if !self.writes_about(record) || !self.routing.view().takes_notifications(&customer, domain) {
             return Ok(None);
         }
+        let Some(SigningDomain::Ready(signer)) = customer.domains.get(domain) else { return Ok(None) };
         let Some(mut notice) = notification(record, original, action, reports, &self.settings, now) else {
             return Ok(None);
         };
@@ -74,12 +71,5 @@ impl Postmaster {
             notice.draft(QueueId::next(), customer.id.clone(), signed.signatures, now + self.settings.retry_first);
         let durable = self.spool.commit(draft).await.map_err(Error::Spool)?;
         Ok(Some(durable.id()))
-    }
-
-    /// Whether a notification can leave: over the configured route for bounces, or the customer's where it takes `<>`.
-    fn has_way_out(&self, directory: &Directory, customer: &Customer, record: &Record) -> bool {
-        let standing = self.standings.get(&record.lane.domain);
-        self.settings.route.is_some()
-            || directory.route(customer, standing).is_some_and(|route| takes_null_sender(route))
     }
 }

@@ -14,7 +14,7 @@ use crate::resolver::Dns;
 use crate::route::Route;
 use crate::smtp::Mailbox;
 
-/// Try a customer's way out without sending anything.
+/// Try a customer's route without sending anything.
 ///
 /// Goes the way a delivery would: name, connection from the egress address, greeting, EHLO, TLS and certificate, login, MAIL
 /// and RCPT; then RSET. Each step says how long it took, what was found and what to do about it. No mail is sent.

@@ -37,7 +37,7 @@ enum QueueCommand {
     /// those that still wait.
     ///
     /// STATE is the message's own: waiting, deferred, held (by `queue hold`, or because it cannot be read), delivering. One that is
-    /// waiting or deferred while its customer or its route is suspended, or while it has no way out, is marked "stopped", with the
+    /// waiting or deferred while its customer or its route is suspended, or while it has no route, is marked "stopped", with the
     /// reason in place of the last reply (`stopped` in the JSON object): it is not held, so `queue release` does nothing for it; it
     /// goes on once the customer's file or the route is mended or `postbud route resume` is given.
     #[command(after_long_help = "\
@@ -161,7 +161,7 @@ struct Which {
     /// Of this customer (the name of its file without .toml).
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
-    /// Whose way out is this route, as `postbud route list` names it.
+    /// Whose mail takes this route, as `postbud route list` names it.
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
     /// With a waiting recipient in this domain.
@@ -188,7 +188,7 @@ enum State {
     Held,
     /// Being tried at this moment.
     Delivering,
-    /// Waiting or deferred, but not tried until a person acts: its customer or its route is suspended, or it has no way out.
+    /// Waiting or deferred, but not tried until a person acts: its customer or its route is suspended, or it has no route.
     Stopped,
 }
 

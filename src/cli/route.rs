@@ -1,4 +1,4 @@
-//! `postbud route …`: the running relay's ways out.
+//! `postbud route …`: the running relay's routes.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use crate::control::protocol::{Command, Route};
 
 /// Look at the routes of the running relay, stop one, let it go on.
 ///
-/// A route is a way out: a tier of Mailjet (mailjet.NAME) or a customer's own server (own-server.CUSTOMER). The relay slows a
+/// A route is where mail goes: a tier of Mailjet (mailjet.NAME) or a customer's own server (own-server.CUSTOMER). The relay slows a
 /// route down by itself when its server asks for less, and suspends it when trying again would do harm, as after a wrong
 /// password. Mail of a suspended route waits; nothing is lost, but its senders hear that it is late and, at its maximum age, that
 /// it was given up.

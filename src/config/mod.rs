@@ -114,8 +114,9 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let resolver = server::dns(&root.table("dns"));
     let web = server::web(&root.table("web"), &listeners);
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
-    let bounce =
-        server::bounce(&root.table("bounce_mail"), our_name, limits.message_size, patience.retry.backoff.first);
+    let bounce_table = root.table("bounce_mail");
+    let bounce = server::bounce(&bounce_table, our_name, patience.retry.backoff.first);
+    let bounce_route = server::bounce_route(&bounce_table.table("route"), limits.message_size);
     let onboarding_table = root.table("onboarding");
     let bulk = customer::bulk(&onboarding_table).unwrap_or(BulkPolicy::Warn);
     let address = egress.as_ref().map(|egress| egress.address);
@@ -165,6 +166,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         spool,
         events,
         bounce,
+        bounce_route,
         onboarding,
         resolver,
         web,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -19,7 +20,7 @@ use crate::events::{self, Secret, Webhook};
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
 use crate::queue::{self, Patience, Schedule};
-use crate::route::{Preset, RouteId, RouteKind};
+use crate::route::{Preset, Route, RouteId, RouteKind};
 use crate::spool::{Backoff, embedded};
 use crate::submission::{Limits, ListenerSettings, MAX_HEADER_SIZE};
 use crate::{resolver, web};
@@ -366,8 +367,8 @@ pub(super) fn web(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<w
     Some(web::Settings { address })
 }
 
-/// `[bounces]`: how notifications by mail are written, and which way they go.
-pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64, retry_first: Duration) -> bounce::Settings {
+/// `[bounce_mail]`: how notifications by mail are written.
+pub(super) fn bounce(table: &Table<'_>, hostname: &str, retry_first: Duration) -> bounce::Settings {
     let usual = bounce::Settings::default();
     let languages = [("da", Language::Danish), ("en", Language::English), ("both", Language::Both)];
     let language = table.choice("language", &languages).unwrap_or(usual.language);
@@ -379,20 +380,20 @@ pub(super) fn bounce(table: &Table<'_>, hostname: &str, message_size: u64, retry
         );
     }
     let full_limit = table.or("full_limit", ByteSize(usual.full_limit)).0;
-    let way = table.table("route");
-    let way = way.is_there().then(|| {
-        let usual = Usual {
-            id: RouteId::new("bounces"),
-            kind: RouteKind::OwnServer,
-            host: None,
-            caps: crate::route::Caps::default(),
-            message_size,
-            login_required: false,
-        };
-        route(&way, usual)
-    });
-    let (reporting_mta, route) = (hostname.to_owned(), way.flatten());
-    bounce::Settings { language, reporting_mta, local_part, full_limit, route, retry_first }
+    bounce::Settings { language, reporting_mta: hostname.to_owned(), local_part, full_limit, retry_first }
+}
+
+/// `[bounce_mail.route]`: the route of notifications, where it is not their customer's.
+pub(super) fn bounce_route(table: &Table<'_>, message_size: u64) -> Option<Arc<Route>> {
+    let usual = Usual {
+        id: RouteId::new("bounces"),
+        kind: RouteKind::OwnServer,
+        host: None,
+        caps: crate::route::Caps::default(),
+        message_size,
+        login_required: false,
+    };
+    table.is_there().then(|| route(table, usual)).flatten()
 }
 
 /// `[onboarding]`: how domains are checked. Also gives nothing but what is the same for all customers.

@@ -150,7 +150,7 @@ impl Relay {
             done.busy += (ids.len() - leases.len()) as u64;
             let mut running = JoinSet::new();
             for lease in leases {
-                let route = self.way_out(&lease.record.lane);
+                let route = self.route_of(&lease.record.lane);
                 let Some(decision) = decide::given_up(&lease.record, route.as_ref(), how, Timestamp::now()) else {
                     // No recipient is meant any more.
                     done.busy += 1;

@@ -2,7 +2,7 @@
 
 use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Signer, Stats};
 use super::selection::Plan;
-use super::way_out::Suspended;
+use super::stopped::Suspended;
 use super::{Output, Relay};
 use crate::customers::SigningDomain;
 use crate::events;
@@ -73,8 +73,8 @@ impl Relay {
 
     /// What signs for each domain of a customer; nothing where there is no such customer.
     pub(super) fn signers(&self, customer: &str) -> Vec<Signer> {
-        let directory = self.directory.load();
-        let domains = directory.get(&CustomerId::new(customer)).map(|customer| &customer.domains);
+        let customer = self.routing.customer(&CustomerId::new(customer));
+        let domains = customer.as_ref().map(|customer| &customer.domains);
         let selectors = |domain: &Domain, signing: &SigningDomain| match signing {
             SigningDomain::Ready(signer) => signer.profiles_of(domain).map(|p| p.selector.to_string()).collect(),
             SigningDomain::Broken(_) => Vec::new(),
@@ -110,7 +110,7 @@ impl Relay {
                 domain: lane.domain.to_string(),
                 urgency: urgency(lane.urgency).into(),
                 kind: kind(lane.kind).into(),
-                route: self.way_out(lane).map(|route| route.to_string()),
+                route: self.route_of(lane).map(|route| route.to_string()),
                 stopped,
                 messages: counts.records,
                 held: counts.held,
@@ -157,7 +157,7 @@ impl Relay {
             customer: record.lane.customer.to_string(),
             kind: kind(record.lane.kind).into(),
             urgency: urgency(record.lane.urgency).into(),
-            route: self.way_out(&record.lane).map(|route| route.to_string()),
+            route: self.route_of(&record.lane).map(|route| route.to_string()),
             sender: record.envelope.reverse_path.to_string(),
             from_domain: record.lane.domain.to_string(),
             size: record.size,

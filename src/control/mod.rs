@@ -18,20 +18,18 @@ mod inspection;
 pub mod protocol;
 mod selection;
 mod socket;
-mod way_out;
+mod stopped;
 
 use std::future::Future;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 pub use client::{CallError, call};
 pub use socket::{Listener, SOCKET, bind, serve, socket_path};
 
-use crate::customers::{Directory, Standings};
+use crate::customers::Routing;
 use crate::events::{Event, EventKind, Events};
 use crate::queue::Outcomes;
-use crate::route::{Route, RouteControl, RouteId};
+use crate::route::{RouteControl, RouteId};
 use crate::spool::{self, Spool};
 use crate::time::Timestamp;
 use protocol::{Command, Done, Refusal};
@@ -43,16 +41,12 @@ pub struct Relay {
     pub spool: Arc<dyn Spool>,
     /// The routes.
     pub routes: Arc<dyn RouteControl>,
-    /// Which customer's mail goes which way.
-    pub directory: Arc<ArcSwap<Directory>>,
-    /// What each domain has verified; decides the tier.
-    pub standings: Standings,
+    /// Where mail goes.
+    pub routing: Routing,
     /// Told what an operator did; and the log that remembers every attempt.
     pub events: Events,
     /// Applies what an operator decides.
     pub outcomes: Outcomes,
-    /// The route that bounces have of their own.
-    pub bounces: Option<Arc<Route>>,
 }
 
 /// Where items and progress go. An error means that nobody reads any more.

@@ -111,7 +111,7 @@ pub struct Selection {
     /// Of this customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
-    /// Whose way out is this route.
+    /// Whose mail takes this route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// With a waiting recipient in this domain. Bounce and remove touch only these recipients.
@@ -140,7 +140,7 @@ pub enum MessageState {
     Held,
     /// Being tried at this moment.
     Delivering,
-    /// Waiting or deferred, and not tried until a person acts: its customer or its route is suspended, or it has no way out. For
+    /// Waiting or deferred, and not tried until a person acts: its customer or its route is suspended, or it has no route. For
     /// selections; the message itself keeps its state and says why in `stopped`.
     Stopped,
 }
@@ -207,7 +207,7 @@ pub struct Message {
     pub kind: String,
     /// `single` or `bulk`.
     pub urgency: String,
-    /// Its way out now; absent where there is none.
+    /// The route it takes now; absent where there is none.
     pub route: Option<String>,
     /// Envelope sender; empty for the null sender.
     pub sender: String,
@@ -223,8 +223,7 @@ pub struct Message {
     pub state: MessageState,
     /// Why it is held.
     pub held: Option<String>,
-    /// Why it is not tried until a person acts, though it is not held: its customer or its route is suspended, or it has no way
-    /// out.
+    /// Why it is not tried until a person acts, though it is not held: its customer or its route is suspended, or it has no route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
     /// Attempts that counted.
@@ -293,7 +292,7 @@ pub struct LaneStats {
     pub urgency: String,
     /// `mail` or `bounce`.
     pub kind: String,
-    /// Where its mail goes now; absent where there is no way out.
+    /// The route that its mail takes now; absent where there is none.
     pub route: Option<String>,
     /// Why nothing of it is tried until a person acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Relay;
 use super::protocol::{MessageState, Refusal, Selection};
-use super::way_out::Suspended;
+use super::stopped::Suspended;
 use crate::message::{CustomerId, QueueId};
 use crate::route::RouteId;
 use crate::smtp::Domain;
@@ -41,7 +41,7 @@ impl Plan {
             });
         }
         if let Some(customer) = &which.customer
-            && relay.directory.load().get(&CustomerId::new(customer)).is_none()
+            && relay.routing.customer(&CustomerId::new(customer)).is_none()
             && !relay.has_mail_of(customer).await?
         {
             return Err(Refusal {
@@ -113,7 +113,7 @@ impl Plan {
     fn fits(&self, relay: &Relay, suspended: &Suspended, record: &Record) -> bool {
         self.delivering.is_none_or(|delivering| record.leased == delivering)
             && (!self.stopped || relay.stopped(&record.lane, suspended).is_some())
-            && self.route.as_ref().is_none_or(|route| relay.way_out(&record.lane).as_ref() == Some(route))
+            && self.route.as_ref().is_none_or(|route| relay.route_of(&record.lane).as_ref() == Some(route))
     }
 }
 

@@ -1,16 +1,15 @@
-//! Looks at every customer's domains again and again, keeps what it saw, and tells the rest of the relay: [`Standings`] for
+//! Looks at every customer's domains again and again, keeps what it saw, and tells the rest of the relay: [`Routing`] for
 //! the tier and the bulk policy, an alert where something that worked is gone.
 //!
 //! A domain is due at the time its state says (see [`DomainState::next_check`](super::state::DomainState::next_check)); a few
-//! are checked at once. A reload ([`Monitor::settings`]) ends the standing of a domain that is another customer's now, and begins
+//! are checked at once. A reload ([`Monitor::settings`]) ends the status of a domain that is another customer's now, and begins
 //! the next round; its settings hold from then on.
-//! If results cannot be kept, an alert says so and the standing as seen is used all the same, until a later one is kept.
+//! If results cannot be kept, an alert says so and the status as seen is used all the same, until a later one is kept.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use super::settings::Settings;
 use super::state::{Change, DomainState, StateError, Store, jittered};
 use super::text;
 use super::verdict::{Checker, Report};
-use crate::customers::{Customer, Directory, Requirement, Standing, Standings};
+use crate::customers::{Customer, Directory, Requirement, Routing, VerificationStatus};
 use crate::events::{Event, Events, Subject};
 use crate::message::CustomerId;
 use crate::smtp::Domain;
@@ -34,8 +33,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// The task.
 pub struct Monitor {
     checker: Checker,
-    directory: Arc<ArcSwap<Directory>>,
-    standings: Standings,
+    routing: Routing,
     events: Events,
     store: Store,
     counters: Counters,
@@ -53,7 +51,7 @@ struct Watched {
     /// Whose it was then: with another one it starts over.
     owner: CustomerId,
     due: Timestamp,
-    standing: Standing,
+    status: VerificationStatus,
     /// When it was last checked, where that could not be kept: what the disk says from before then is older.
     unkept: Option<Timestamp>,
 }
@@ -61,15 +59,14 @@ struct Watched {
 impl Monitor {
     /// Sets the monitor up and publishes what the last run has left on disk, so that a restart does not put any customer
     /// back to the start.
-    pub fn new(checker: Checker, directory: Arc<ArcSwap<Directory>>, standings: Standings, events: Events) -> Self {
+    pub fn new(checker: Checker, routing: Routing, events: Events) -> Self {
         let store = Store::new(&checker.settings);
         let (settings, reloaded) = watch::channel(Arc::clone(&checker.settings));
         let mut monitor = Monitor {
             settings,
             reloaded,
             checker,
-            directory,
-            standings,
+            routing,
             events,
             store,
             counters: Counters::default(),
@@ -119,7 +116,7 @@ impl Monitor {
             Ok(read) => self.absorb(read),
             Err(error) => tracing::error!("reading the verdicts broke off: {error}"),
         }
-        let directory = self.directory.load_full();
+        let directory = self.routing.directory();
         // Jitter doubles an interval at most. What is due later than that was reckoned by a clock that was wrong.
         let settings = &self.checker.settings;
         let latest = now + settings.check_every.max(settings.check_every_while_incomplete).saturating_mul(2);
@@ -163,7 +160,7 @@ impl Monitor {
 
     /// Every From domain with its customer.
     fn domains(&self) -> Vec<(CustomerId, Domain)> {
-        let directory = self.directory.load();
+        let directory = self.routing.directory();
         let of = |customer: &Arc<Customer>| -> Vec<_> {
             customer.domains.keys().map(|domain| (customer.id.clone(), domain.clone())).collect()
         };
@@ -173,7 +170,7 @@ impl Monitor {
     /// Forgets domains that are gone or have moved to another customer, and takes in what the disk says: `postbud domain
     /// check` writes there too.
     fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
-        let directory = self.directory.load();
+        let directory = self.routing.directory();
         self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
         let file = |error: &StateError| Subject::VerdictFile(error.path().display().to_string());
         let unreadable: HashSet<Subject> = errors.iter().map(file).collect();
@@ -197,12 +194,12 @@ impl Monitor {
             let new = || Watched {
                 owner,
                 due: state.next_check(&self.checker.settings, at_random()),
-                standing: Standing::default(),
+                status: VerificationStatus::default(),
                 unkept: None,
             };
             let known = self.watched.entry(domain.clone()).or_insert_with(new);
             if known.unkept.is_none_or(|at| at.as_millis() < state.last_checked) {
-                (known.standing, known.unkept) = (state.standing(), None);
+                (known.status, known.unkept) = (state.status(), None);
             }
         }
         self.states = states;
@@ -212,7 +209,7 @@ impl Monitor {
 
     async fn take(&mut self, customer: &Arc<Customer>, report: &Report) {
         // A reload came in between: what is said of its last customer is nothing to keep.
-        if !is_owner(&self.directory.load(), &customer.id, &report.domain) {
+        if !is_owner(&self.routing.directory(), &customer.id, &report.domain) {
             return;
         }
         self.counters.check(report);
@@ -232,7 +229,7 @@ impl Monitor {
                 let soonest =
                     report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
                 let due = state.next_check(&settings, at_random()).max(soonest);
-                self.watch(customer, &report.domain, due, state.standing(), None);
+                self.watch(customer, &report.domain, due, state.status(), None);
                 let kept = "the verdict on it is kept again";
                 self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
                 self.states.insert(report.domain.clone(), state);
@@ -245,11 +242,11 @@ impl Monitor {
                 self.alert(customer, report, subject, detail);
                 let due = report.checked_at + settings.check_every_while_incomplete;
                 let known = self.watched.get(&report.domain).filter(|it| it.owner == customer.id);
-                let known = known.map(|it| it.standing).unwrap_or_default();
+                let known = known.map(|it| it.status).unwrap_or_default();
                 // What was verified stays so: nobody can say how long it has been away.
-                let seen = Requirement::ALL.into_iter().filter(|r| report.standing().has(*r));
-                let standing = seen.fold(known, Standing::with);
-                self.watch(customer, &report.domain, due, standing, Some(report.checked_at));
+                let seen = Requirement::ALL.into_iter().filter(|r| report.status().has(*r));
+                let status = seen.fold(known, VerificationStatus::with);
+                self.watch(customer, &report.domain, due, status, Some(report.checked_at));
             }
         }
     }
@@ -259,20 +256,20 @@ impl Monitor {
         customer: &Customer,
         domain: &Domain,
         due: Timestamp,
-        standing: Standing,
+        status: VerificationStatus,
         unkept: Option<Timestamp>,
     ) {
-        let watched = Watched { owner: customer.id.clone(), due, standing, unkept };
+        let watched = Watched { owner: customer.id.clone(), due, status, unkept };
         let before = self.watched.insert(domain.clone(), watched);
-        if before.map(|it| it.standing) != Some(standing) {
+        if before.map(|it| it.status) != Some(status) {
             self.publish();
         }
     }
 
     fn publish(&self) {
-        let directory = self.directory.load();
+        let directory = self.routing.directory();
         let watched = self.watched.iter().filter(|(domain, it)| is_owner(&directory, &it.owner, domain));
-        self.standings.replace(watched.map(|(domain, it)| (domain.clone(), it.standing)).collect());
+        self.routing.set_statuses(watched.map(|(domain, it)| (domain.clone(), it.status)).collect());
     }
 
     fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
@@ -329,9 +326,8 @@ mod tests {
     struct Rig {
         zone: Arc<FixedZone>,
         monitor: Monitor,
-        standings: Standings,
+        routing: Routing,
         events: Events,
-        directory: Arc<ArcSwap<Directory>>,
         _dir: tempfile::TempDir,
     }
 
@@ -363,10 +359,9 @@ mod tests {
             resolver: Arc::clone(&zone) as SharedResolver,
             secret: Arc::new(Secret::from_octets(&[7; 32])),
         };
-        let (standings, events) = (Standings::default(), Events::default());
-        let directory = Arc::new(ArcSwap::from_pointee(directory()));
-        let monitor = Monitor::new(checker, Arc::clone(&directory), standings.clone(), events.clone());
-        Rig { zone, monitor, standings, events, directory, _dir: dir }
+        let (routing, events) = (Routing::new(directory(), None), Events::default());
+        let monitor = Monitor::new(checker, routing.clone(), events.clone());
+        Rig { zone, monitor, routing, events, _dir: dir }
     }
 
     fn at(hours: u64) -> Timestamp {
@@ -376,7 +371,7 @@ mod tests {
     #[tokio::test]
     async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_then() {
         let mut rig = rig();
-        let spf = |rig: &Rig| rig.standings.get(&domain()).has(Requirement::Spf);
+        let spf = |rig: &Rig| rig.routing.status(&domain()).has(Requirement::Spf);
         assert!(!spf(&rig));
         assert_eq!(rig.monitor.round(at(0)).await, 1);
         assert!(spf(&rig));
@@ -404,7 +399,7 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_was_ahead_neither_stops_the_checks_nor_stretches_the_grace_time() {
         let mut rig = rig();
-        let spf = |rig: &Rig| rig.standings.get(&domain()).has(Requirement::Spf);
+        let spf = |rig: &Rig| rig.routing.status(&domain()).has(Requirement::Spf);
         rig.monitor.round(at(0)).await;
         rig.zone.remove("test.dk", Kind::Txt);
         rig.monitor.round(at(100_000)).await;
@@ -424,16 +419,16 @@ mod tests {
         for hours in [7, 100, 1000] {
             assert_eq!(rig.monitor.round(at(hours)).await, 1);
         }
-        assert!(rig.standings.get(&domain()).has(Requirement::Spf));
+        assert!(rig.routing.status(&domain()).has(Requirement::Spf));
         let alerts = rig.events.alerts();
         assert!(alerts.open.is_empty() && alerts.notices.is_empty());
         assert_eq!(rig.monitor.round(at(1000) + Duration::from_secs(60)).await, 0, "a dead server is not hammered");
     }
 
     #[tokio::test]
-    async fn a_standing_that_cannot_be_kept_holds_until_a_later_one_is() {
+    async fn a_verification_status_that_cannot_be_kept_holds_until_a_later_one_is() {
         let mut rig = rig();
-        let spf = |rig: &Rig| rig.standings.get(&domain()).has(Requirement::Spf);
+        let spf = |rig: &Rig| rig.routing.status(&domain()).has(Requirement::Spf);
         rig.zone.remove("test.dk", Kind::Txt);
         rig.monitor.round(at(0)).await;
         assert!(!spf(&rig));
@@ -450,8 +445,8 @@ mod tests {
         std::fs::remove_dir(&lock).unwrap();
         rig.zone.remove("test.dk", Kind::Txt);
         let checker = rig.monitor.checker.clone();
-        let customer = rig.directory.load().by_domain(&domain()).unwrap().clone();
-        let report = checker.check(&rig.directory.load(), &customer, &domain(), at(8)).await;
+        let customer = rig.routing.directory().by_domain(&domain()).unwrap().clone();
+        let report = checker.check(&rig.routing.directory(), &customer, &domain(), at(8)).await;
         rig.monitor.store.record(&customer.id, &report, &checker.settings).unwrap();
         rig.monitor.round(at(8) + Duration::from_secs(30)).await;
         assert!(!spf(&rig), "what `domain check` kept is newer");
@@ -462,10 +457,9 @@ mod tests {
         let mut rig = rig();
         rig.monitor.round(at(0)).await;
         rig.zone.fail("test.dk");
-        let standings = Standings::default();
-        let again =
-            Monitor::new(rig.monitor.checker.clone(), Arc::clone(&rig.directory), standings.clone(), Events::default());
-        assert!(standings.get(&domain()).has(Requirement::Spf));
+        let routing = Routing::new(directory(), None);
+        let again = Monitor::new(rig.monitor.checker.clone(), routing.clone(), Events::default());
+        assert!(routing.status(&domain()).has(Requirement::Spf));
         assert!(again.watched.contains_key(&domain()));
     }
 
@@ -508,51 +502,51 @@ mod tests {
     async fn a_removed_customer_is_forgotten() {
         let mut rig = rig();
         rig.monitor.round(at(0)).await;
-        rig.directory.store(Arc::new(Directory::default()));
+        rig.routing.set_directory(Directory::default());
         assert_eq!(rig.monitor.round(at(1000)).await, 0);
-        assert!(!rig.standings.get(&domain()).has(Requirement::Spf));
+        assert!(!rig.routing.status(&domain()).has(Requirement::Spf));
     }
 
     #[tokio::test]
     async fn a_domain_that_moves_to_another_customer_starts_over() {
         let mut rig = rig();
         rig.monitor.round(at(0)).await;
-        assert!(rig.standings.get(&domain()).has(Requirement::Spf));
-        rig.directory.store(Arc::new(directory_of("other")));
+        assert!(rig.routing.status(&domain()).has(Requirement::Spf));
+        rig.routing.set_directory(directory_of("other"));
         rig.zone.fail("test.dk");
         let soon = at(0) + Duration::from_secs(60);
         assert_eq!(rig.monitor.round(soon).await, 1, "due at once");
-        assert!(!rig.standings.get(&domain()).has(Requirement::Spf), "what its last customer had proven");
+        assert!(!rig.routing.status(&domain()).has(Requirement::Spf), "what its last customer had proven");
     }
 
     #[tokio::test]
     async fn a_check_under_way_gives_a_domain_that_moved_nothing() {
         let mut rig = rig();
         rig.monitor.round(at(0)).await;
-        let (checker, before) = (rig.monitor.checker.clone(), rig.directory.load_full());
+        let (checker, before) = (rig.monitor.checker.clone(), rig.routing.directory());
         let customer = Arc::clone(before.by_domain(&domain()).unwrap());
         let report = checker.check(&before, &customer, &domain(), at(7)).await;
-        rig.directory.store(Arc::new(directory_of("other")));
+        rig.routing.set_directory(directory_of("other"));
         rig.monitor.take(&customer, &report).await;
         assert_eq!(rig.monitor.counters().checks.get(), 1);
         rig.monitor.publish();
-        assert!(!rig.standings.get(&domain()).has(Requirement::Spf), "what its last customer had proven");
+        assert!(!rig.routing.status(&domain()).has(Requirement::Spf), "what its last customer had proven");
     }
 
     #[tokio::test]
     async fn a_reload_is_heard_of_at_once() {
-        let Rig { zone, monitor, standings, directory, _dir, .. } = rig();
+        let Rig { zone, monitor, routing, _dir, .. } = rig();
         let (settings, stop) = (monitor.settings(), CancellationToken::new());
         let running = tokio::spawn(monitor.run(stop.clone()));
         let becomes = async |verified| {
-            while standings.get(&domain()).has(Requirement::Spf) != verified {
+            while routing.status(&domain()).has(Requirement::Spf) != verified {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let soon = LONGEST_SLEEP / 2;
         tokio::time::timeout(soon, becomes(true)).await.expect("the first round");
         zone.fail("test.dk");
-        directory.store(Arc::new(directory_of("other")));
+        routing.set_directory(directory_of("other"));
         settings.send_modify(|_| {});
         tokio::time::timeout(soon, becomes(false)).await.expect("sooner than it would wake up");
         stop.cancel();

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::finding::Severity;
 use super::verdict::{Report, Seen};
 use super::{Item, Settings};
-use crate::customers::{Requirement, Standing};
+use crate::customers::{Requirement, VerificationStatus};
 use crate::files;
 use crate::message::CustomerId;
 use crate::smtp::Domain;
@@ -158,9 +158,9 @@ impl DomainState {
     }
 
     /// What counts as verified.
-    pub fn standing(&self) -> Standing {
+    pub fn status(&self) -> VerificationStatus {
         let known = |r: &Requirement| self.requirements.get(r.as_str()).is_some_and(|known| known.verified);
-        Requirement::ALL.into_iter().filter(known).fold(Standing::default(), Standing::with)
+        Requirement::ALL.into_iter().filter(known).fold(VerificationStatus::default(), VerificationStatus::with)
     }
 
     /// Whether any requirement is missing or has vanished.
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_vanished_record_counts_until_the_grace_time_ends() {
-        let spf = |state: &DomainState| state.standing().has(Requirement::Spf);
+        let spf = |state: &DomainState| state.status().has(Requirement::Spf);
         let (state, changes) =
             run(&[(1, Seen::Missing), (2, Seen::Verified), (10, Seen::Missing), (109, Seen::Missing)]);
         assert_eq!(changes, [(2, ChangeKind::Verified), (10, ChangeKind::Vanished)]);
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!((after, changes.len()), (before, 1));
         let (state, changes) = run(&[(2, Seen::Verified), (10, Seen::Missing), (5000, Seen::Unknown)]);
         assert_eq!(changes.len(), 2);
-        assert!(state.standing().has(Requirement::Spf), "only an answer can end the grace time");
+        assert!(state.status().has(Requirement::Spf), "only an answer can end the grace time");
     }
 
     #[test]
@@ -463,7 +463,7 @@ mod tests {
         assert_eq!(changes.len(), 1);
         assert_eq!(store.load(&domain).unwrap(), Some(state));
         let (states, errors) = store.load_all(&[(customer.clone(), domain.clone())]);
-        assert!(states[&domain].standing().has(Requirement::Spf) && errors.is_empty());
+        assert!(states[&domain].status().has(Requirement::Spf) && errors.is_empty());
         let other = CustomerId::new("other");
         assert!(store.load_all(&[(other, domain.clone())]).0.is_empty(), "another customer starts over");
 

@@ -13,7 +13,7 @@ use super::rotation::{self, Wanted};
 use super::spf::proposal::Proposal;
 use super::{Settings, dkim, dmarc, return_path, spf};
 use crate::customers::public_mailboxes::is_public_mailbox;
-use crate::customers::{Customer, Directory, Requirement, SigningDomain, Standing, Via};
+use crate::customers::{Customer, Directory, Requirement, SigningDomain, VerificationStatus, Via};
 use crate::dkim::Selector;
 use crate::message::CustomerId;
 use crate::resolver::{self, Resolver, SharedResolver};
@@ -132,9 +132,9 @@ impl Report {
     }
 
     /// What is verified now.
-    pub fn standing(&self) -> Standing {
+    pub fn status(&self) -> VerificationStatus {
         let verified = Requirement::ALL.into_iter().filter(|r| self.seen(*r) == Seen::Verified);
-        verified.fold(Standing::default(), Standing::with)
+        verified.fold(VerificationStatus::default(), VerificationStatus::with)
     }
 
     /// How bad it is, over all checks.
@@ -418,6 +418,6 @@ mod tests {
     fn what_was_not_checked_is_unknown_and_not_verified() {
         let report = report(Vec::new());
         assert_eq!(report.seen(Requirement::Spf), Seen::Unknown);
-        assert_eq!(report.standing(), Standing::default());
+        assert_eq!(report.status(), VerificationStatus::default());
     }
 }

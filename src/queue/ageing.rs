@@ -62,13 +62,12 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     }
 }
 
-/// Mail whose way out exists and carries nothing. Mail without a way out (its customer is gone or suspended) is kept,
-/// whatever its age.
+/// The lanes whose route carries nothing now. Mail of a lane without a route (its customer is gone or suspended) is kept, whatever
+/// its age.
 fn behind_trouble(inner: &Arc<Inner>, lanes: BTreeMap<Lane, LaneStats>, now: Timestamp) -> Troubled {
-    let directory = inner.parts.directory.load();
     let mut troubled = Troubled::new();
     for (lane, _) in lanes.into_iter().filter(|(_, stats)| stats.records > stats.held) {
-        if let Ok(route) = inner.way_out(&directory, &lane)
+        if let Ok(route) = inner.parts.routing.resolve(&lane)
             && inner.routes().trouble(&route.id, now).is_some()
         {
             troubled.insert(lane, route);

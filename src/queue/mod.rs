@@ -18,7 +18,6 @@ mod holds;
 mod retry;
 mod schedule;
 mod watch;
-mod way_out;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,14 +25,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::customers::{Directory, Standings, Via};
+use crate::customers::Routing;
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::{CustomerId, Lane, MailKind};
@@ -49,7 +48,6 @@ use crate::time::Timestamp;
 pub use apply::Outcomes;
 pub use decide::Patience;
 pub use retry::Schedule;
-pub use way_out::way_out;
 
 /// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one
 /// server, and Azure gives fewer.
@@ -92,16 +90,12 @@ pub struct Parts {
     pub spool: Arc<dyn Spool>,
     /// Makes the attempts.
     pub delivery: Arc<Delivery>,
-    /// Customers and tiers.
-    pub directory: Arc<ArcSwap<Directory>>,
-    /// What domains have verified.
-    pub standings: Standings,
+    /// Where mail goes.
+    pub routing: Routing,
     /// Hears of everything.
     pub events: Events,
     /// Applies what is decided.
     pub outcomes: Outcomes,
-    /// The route that bounces have of their own.
-    pub bounces: Option<Arc<Route>>,
 }
 
 /// What the queue counts.
@@ -230,14 +224,7 @@ impl Queue {
     /// The directory was replaced: routes and caps change from the next attempt on; routes suspended for their login that have a
     /// new one go on.
     pub fn reload(&self) {
-        let directory = self.0.parts.directory.load();
-        let own = directory.customers().filter_map(|customer| match &customer.via {
-            Via::OwnServer(route) => Some(Arc::clone(route)),
-            Via::Mailjet { .. } => None,
-        });
-        let tiers = directory.tiers().values().map(|tier| Arc::clone(&tier.route));
-        let bounces = self.0.parts.bounces.clone();
-        let all: Vec<Arc<Route>> = own.chain(tiers).chain(bounces).collect();
+        let all = self.0.parts.routing.routes();
         self.0.parts.delivery.retain(&all);
         let lifted = self.0.routes().reload(all.into_iter(), Timestamp::now());
         for route in &lifted {
@@ -297,11 +284,6 @@ impl Inner {
         self.routes.lock().expect("no panic while the routes are locked")
     }
 
-    /// The way out of a lane, or why there is none.
-    fn way_out(&self, directory: &Directory, lane: &Lane) -> Result<Arc<Route>, String> {
-        way_out(directory, &self.parts.standings, self.parts.bounces.as_ref(), lane)
-    }
-
     /// Writes down which routes are suspended, if that changed.
     async fn save_suspensions(self: &Arc<Self>) -> std::io::Result<()> {
         let inner = Arc::clone(self);
@@ -340,8 +322,8 @@ impl Inner {
     /// Whether a notification about mail of a lane would leave now.
     fn bounces_leave(&self, lane: &Lane) -> bool {
         let lane = Lane { kind: MailKind::Bounce, ..lane.clone() };
-        let way_out = self.way_out(&self.parts.directory.load(), &lane);
-        way_out.is_ok_and(|route| self.routes().trouble(&route.id, Timestamp::now()).is_none())
+        let route = self.parts.routing.resolve(&lane);
+        route.is_ok_and(|route| self.routes().trouble(&route.id, Timestamp::now()).is_none())
     }
 
     /// Whether mail may be told late or given up for its age: not while the clock has just leapt ahead. Says so when it does.
@@ -392,13 +374,13 @@ impl Inner {
                 return now + HALT;
             }
         };
-        let directory = self.parts.directory.load();
+        let routing = self.parts.routing.view();
         let mut news = Vec::new();
         let mut routes = self.routes();
         for lane in due {
-            match self.way_out(&directory, &lane) {
+            match routing.resolve(&lane) {
                 Ok(route) => routes.offer(lane, &route, now),
-                Err(reason) if routes.park(&lane.customer, &reason) => news.push((lane.customer, reason)),
+                Err(reason) if routes.park(&lane.customer, &reason.to_string()) => news.push((lane.customer, reason)),
                 Err(_) => {}
             }
         }
@@ -486,10 +468,10 @@ async fn foresee(inner: Arc<Inner>) {
     while tokio::time::timeout(FORECAST_EVERY, inner.stop.cancelled()).await.is_err() {
         let now = Timestamp::now();
         let Ok(lanes) = spool::all_lanes(&*inner.parts.spool).await else { continue };
-        let directory = inner.parts.directory.load_full();
+        let routing = inner.parts.routing.view();
         let mut backlogs: BTreeMap<RouteId, (Arc<Route>, u64)> = BTreeMap::new();
         for (lane, stats) in lanes {
-            if let Ok(route) = inner.way_out(&directory, &lane) {
+            if let Ok(route) = routing.resolve(&lane) {
                 let waiting = stats.records - stats.held;
                 backlogs.entry(route.id.clone()).or_insert((route, 0)).1 += waiting;
             }

@@ -62,11 +62,11 @@ async fn end_alerts(inner: &Inner, now: Timestamp) {
 }
 
 fn by_customer(inner: &Inner, lanes: BTreeMap<Lane, LaneStats>) -> BTreeMap<CustomerId, Waiting> {
-    let directory = inner.parts.directory.load();
+    let routing = inner.parts.routing.view();
     let mut waiting: BTreeMap<CustomerId, Waiting> = BTreeMap::new();
     for (lane, stats) in lanes {
         let has_mail = stats.records > stats.held;
-        let unrouted = has_mail && inner.way_out(&directory, &lane).is_err();
+        let unrouted = has_mail && routing.resolve(&lane).is_err();
         let of = waiting.entry(lane.customer).or_default();
         of.unrouted |= unrouted;
         of.held |= stats.held > 0;

@@ -70,12 +70,11 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
             share_out(&slot, &mut in_hand);
             continue;
         };
-        let way_out = inner.way_out(&inner.parts.directory.load(), &lease.record.lane);
-        match way_out {
+        match inner.parts.routing.resolve(&lease.record.lane) {
             // As it is configured now: a reload may have changed it since the worker began.
             Ok(route) if route.id == slot.route.id => attempt(&inner, &route, lease).await,
-            // Another way out since the claim, or none: the lease goes back as it was, and the next look puts its lane in line
-            // there.
+            // The lane has had another route since the claim, or none. The lease goes back as it was, and the next look at the
+            // spool puts the lane in line there.
             _ => {
                 inner.routes().exhausted(&slot.route.id, &lease.record.lane);
                 drop(lease);
@@ -85,11 +84,10 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
     }
 }
 
-/// Claims up to `most` records of a lane whose way out is still this route. `None` where the spool answers nothing.
+/// Claims up to `most` records of a lane, if it still goes this route. `None` where the spool gives no answer.
 async fn claim(slot: &Slot, lane: &Lane, most: usize, now: Timestamp) -> Option<VecDeque<Lease>> {
     let inner = &slot.inner;
-    let way_out = inner.way_out(&inner.parts.directory.load(), lane);
-    if way_out.is_ok_and(|route| route.id == slot.route.id) {
+    if inner.parts.routing.resolve(lane).is_ok_and(|route| route.id == slot.route.id) {
         let backoff = &inner.settings.patience.retry.backoff;
         match inner.parts.spool.claim(lane, now, most, backoff).await {
             Ok(leases) => {
@@ -106,7 +104,7 @@ async fn claim(slot: &Slot, lane: &Lane, most: usize, now: Timestamp) -> Option<
             }
         }
     }
-    // The customer's way out changed, or there is none any more: the next look at the spool puts the lane in its new line.
+    // The lane has another route now, or none: the next look at the spool puts it in line there.
     inner.routes().exhausted(&slot.route.id, lane);
     inner.wake.notify_one();
     Some(VecDeque::new())
@@ -129,7 +127,7 @@ fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
 
 /// One attempt for one record: as many transactions as its recipients and the route's caps make it, then the decision.
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
-    let customer = inner.parts.directory.load().get(&lease.record.lane.customer).cloned();
+    let customer = inner.parts.routing.customer(&lease.record.lane.customer);
     let began = Timestamp::now();
     let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, lease.record.expedited, began);
     let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();

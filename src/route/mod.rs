@@ -36,7 +36,7 @@ impl fmt::Display for RouteId {
     }
 }
 
-/// One way out.
+/// One smarthost, and how mail goes there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its name.
@@ -65,6 +65,14 @@ impl Route {
     /// The largest message that can be taken for it, in octets as its sender counts them.
     pub fn carries(&self) -> u64 {
         self.message_size.saturating_sub(ADDED)
+    }
+
+    /// Whether the server takes mail from the null sender, which notifications have. Mailjet wants a validated sender; Microsoft
+    /// 365 refuses `<>` from a mailbox that logs in.
+    pub fn takes_null_sender(&self) -> bool {
+        let host = self.host.to_ascii_lowercase();
+        let microsoft = [".outlook.com", ".office365.com"].iter().any(|end| host.ends_with(end));
+        self.kind != RouteKind::Mailjet && !microsoft
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 pub use settings::{Reload, Settings};
 
 use crate::bounce::Postmaster;
-use crate::customers::{Directory, SigningDomain, Standings};
+use crate::customers::{Routing, SigningDomain};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};
 use crate::onboarding::{Checker, Monitor};
@@ -83,12 +83,11 @@ pub enum StartError {
 
 /// A relay at work.
 pub struct Relay {
-    directory: Arc<ArcSwap<Directory>>,
+    routing: Routing,
     submitters: Arc<ArcSwap<Submitters>>,
     certificates: Vec<ServerTls>,
     onboarding: watch::Sender<Arc<onboarding::Settings>>,
     webhook_secret: Option<events::Secret>,
-    standings: Standings,
     events: Events,
     accepting: CancellationToken,
     submission: Submission,
@@ -113,20 +112,17 @@ impl Relay {
         let spool_counters = Arc::clone(&settings.spool.counters);
         let spool = open_spool(settings.spool, events.clone()).await?;
         let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
-        let directory = Arc::new(ArcSwap::from_pointee(settings.directory));
+        let routing = Routing::new(settings.directory, settings.bounce_route);
         let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));
-        let standings = Standings::default();
         let resolver: SharedResolver = Arc::new(Dns::new(&settings.resolver)?);
         let delivery = Arc::new(Delivery::new(delivery::Settings {
             timeouts: settings.timeouts,
             resolver: Some(Arc::clone(&resolver)),
             ..delivery::Settings::new(settings.hostname.as_str(), settings.egress)
         })?);
-        let bounces = settings.bounce.route.clone();
         let postmaster = Postmaster {
             settings: Arc::new(settings.bounce),
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            routing: routing.clone(),
             workers: workers.clone(),
             spool: spool.clone(),
         };
@@ -135,11 +131,9 @@ impl Relay {
         let parts = queue::Parts {
             spool: Arc::clone(&spool),
             delivery: Arc::clone(&delivery),
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            routing: routing.clone(),
             events: events.clone(),
             outcomes: outcomes.clone(),
-            bounces: bounces.clone(),
         };
         let waiting = Queue::open(settings.queue, parts).map_err(|source| StartError::State {
             what: "cannot read what the queue keeps in",
@@ -157,7 +151,7 @@ impl Relay {
             source,
         })?;
         // Publishes what the last run knew before the first message is routed.
-        let monitor = Monitor::new(checker, Arc::clone(&directory), standings.clone(), events.clone());
+        let monitor = Monitor::new(checker, routing.clone(), events.clone());
         let (onboarding, onboarding_counters) = (monitor.settings(), monitor.counters().clone());
         background.spawn(monitor.run(stopping.clone()));
         let socket = control::bind(&settings.state_dir).map_err(|source| StartError::State {
@@ -168,11 +162,9 @@ impl Relay {
         let operated = control::Relay {
             spool: Arc::clone(&spool),
             routes: Arc::new(queue.clone()),
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            routing: routing.clone(),
             events: events.clone(),
             outcomes,
-            bounces,
         };
         background.spawn(control::serve(socket, operated, stopping.clone()));
 
@@ -181,8 +173,7 @@ impl Relay {
             limits: settings.limits,
             first_retry,
             bulk_requires: settings.bulk_requires,
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            routing: routing.clone(),
             submitters: Arc::clone(&submitters),
             spool: spool.clone(),
             workers: workers.clone(),
@@ -228,12 +219,11 @@ impl Relay {
         }
         let queue = waiting.deliver();
         Ok(Relay {
-            directory,
+            routing,
             submitters,
             certificates,
             onboarding,
             webhook_secret,
-            standings,
             events,
             accepting,
             submission,
@@ -264,16 +254,11 @@ impl Relay {
         &self.events
     }
 
-    /// What each domain has verified.
-    pub fn standings(&self) -> &Standings {
-        &self.standings
-    }
-
     /// Replaces customers, submitters, certificates, the webhook's secret and the checks' settings at once. Mail of a
     /// customer that is gone is kept, with an alert. Gives the certificates that could not be read; their listeners go on
     /// with the ones they have.
     pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
-        self.directory.store(Arc::new(new.directory));
+        self.routing.set_directory(new.directory);
         self.submitters.store(Arc::new(new.submitters.remembering(&self.submitters.load())));
         self.queue.reload();
         let old = Arc::clone(&self.onboarding.borrow());
@@ -292,7 +277,7 @@ impl Relay {
 
     /// A key that is read again, and a domain that is gone, need nobody any more.
     fn end_alerts_about_keys(&self) {
-        let directory = self.directory.load();
+        let directory = self.routing.directory();
         let is_broken = |name: &str| {
             let customer = Domain::parse(name).ok().and_then(|domain| Some((directory.by_domain(&domain)?, domain)));
             customer.is_some_and(|(customer, domain)| matches!(customer.domains[&domain], SigningDomain::Broken(_)))

@@ -1,9 +1,11 @@
 //! What a running relay is made of: every stage's settings, built and checked by configuration.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::customers::{Directory, Requirement};
+use crate::route::Route;
 use crate::smtp::Domain;
 use crate::spool::embedded;
 use crate::submission::{Limits, ListenerSettings, Submitters};
@@ -27,7 +29,7 @@ pub struct Settings {
     pub bulk_requires: Vec<Requirement>,
     /// Threads that sign.
     pub signer_threads: usize,
-    /// The way out.
+    /// The address that all mail leaves from.
     pub egress: delivery::Egress,
     /// How long the phases of a delivery may take.
     pub timeouts: delivery::Timeouts,
@@ -39,6 +41,8 @@ pub struct Settings {
     pub events: events::Settings,
     /// Notifications by mail.
     pub bounce: bounce::Settings,
+    /// The route that notifications take, where it is not their customer's.
+    pub bounce_route: Option<Arc<Route>>,
     /// The checks of customers' domains.
     pub onboarding: onboarding::Settings,
     /// Who answers questions to the DNS.

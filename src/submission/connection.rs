@@ -243,8 +243,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let next = match line.strip_suffix(b"\r") {
             Some(line) if line.len() > limit => self.session.no_line(line, &Refusal::TooLong, now),
             Some(line) => {
-                let Context { directory, standings, .. } = &self.shared.context;
-                self.session.line(line, now, |path| policy::carries(&directory.load(), standings, path))
+                let routing = &self.shared.context.routing;
+                self.session.line(line, now, |path| policy::carries(&routing.view(), path))
             }
             None => {
                 self.is_refused = true;

@@ -184,17 +184,11 @@ impl Intake {
         let block = &first[..end];
         let bounds = Bounds { fields: context.limits.header_fields, received: context.limits.received };
         let header = scan::scan(block, bounds).map_err(|why| policy::bad_header(&why))?;
-        let directory = context.directory.load();
-        let decision = policy::decide(
-            &directory,
-            &context.standings,
-            &context.bulk_requires,
-            &self.identity,
-            &self.envelope.reverse_path,
-            &header,
-        );
+        let routing = context.routing.view();
+        let decision =
+            policy::decide(&routing, &context.bulk_requires, &self.identity, &self.envelope.reverse_path, &header);
         let decision = decision.map_err(|refusal| {
-            let owner = header.from.domain().and_then(|from| directory.by_domain(from));
+            let owner = header.from.domain().and_then(|from| routing.directory().by_domain(from));
             refusal.with_header(&header, owner.map(|customer| &customer.id))
         })?;
         scan::cut(first, &header.cut);

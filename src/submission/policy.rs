@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Submitter;
 use crate::customers::public_mailboxes::is_public_mailbox;
-use crate::customers::{BulkPolicy, Customer, Directory, Requirement, SigningDomain, Standings, Via};
+use crate::customers::{BulkPolicy, Customer, Requirement, RoutingView, SigningDomain, VerificationStatus, Via};
 use crate::dkim::Signer;
-use crate::message::{CustomerId, Envelope, Header, HeaderError, Urgency};
+use crate::message::{CustomerId, Envelope, Header, HeaderError, MailKind, Urgency};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
 
@@ -91,7 +91,7 @@ pub(super) struct Decision {
     pub(super) from_domain: Domain,
     pub(super) signer: Arc<Signer>,
     pub(super) urgency: Urgency,
-    /// The way it would go now. When it goes, it may be another.
+    /// The route that it would take now. When it leaves, it may be another.
     pub(super) route: Arc<Route>,
     /// What the operator should know all the same.
     pub(super) warning: Option<String>,
@@ -99,8 +99,7 @@ pub(super) struct Decision {
 
 /// Decides.
 pub(super) fn decide(
-    directory: &Directory,
-    standings: &Standings,
+    routing: &RoutingView<'_>,
     bulk_requires: &[Requirement],
     identity: &Identity,
     reverse_path: &ReversePath,
@@ -110,7 +109,7 @@ pub(super) fn decide(
     let from_domain = header.from.domain().ok_or_else(|| {
         refuse("from_domain", "From is an address literal; a customer's domain is needed there".to_owned())
     })?;
-    let customer = directory.by_domain(from_domain).ok_or_else(|| {
+    let customer = routing.directory().by_domain(from_domain).ok_or_else(|| {
         refuse(
             "from_domain",
             format!(
@@ -139,12 +138,12 @@ pub(super) fn decide(
         Some(SigningDomain::Broken(why)) => return Err(unsigned(from_domain, why)),
         None => return Err(unsigned(from_domain, "no key is configured")),
     };
+    let status = routing.status(from_domain);
     let is_bulk = header.bulk || identity.usually() == Urgency::Bulk;
-    let warning = if is_bulk { check_bulk(customer, from_domain, standings, bulk_requires)? } else { None };
-    let standing = standings.get(from_domain);
-    let route = directory.route(customer, standing).ok_or_else(|| {
-        let least = directory.tiers().values().min_by_key(|tier| tier.requires.len());
-        let missing = least.and_then(|tier| standing.missing(&tier.requires));
+    let warning = if is_bulk { check_bulk(customer, from_domain, status, bulk_requires)? } else { None };
+    let route = routing.route_of(customer, from_domain, MailKind::Mail).map_err(|_| {
+        let least = routing.directory().tiers().values().min_by_key(|tier| tier.requires.len());
+        let missing = least.and_then(|tier| status.missing(&tier.requires));
         let step = missing.map_or_else(|| "a route".to_owned(), |step| format!("its {step} step verified"));
         refuse("no_tier", format!("no Mailjet tier takes mail of \"{from_domain}\" before it has {step}"))
     })?;
@@ -161,17 +160,17 @@ pub(super) fn decide(
 
 /// How many octets mail with this reverse path can have, as far as the reverse path tells: From decides the route, and may be in
 /// any domain of the customer ([`check_reverse_path`]).
-pub(super) fn carries(directory: &Directory, standings: &Standings, reverse_path: &ReversePath) -> u64 {
+pub(super) fn carries(routing: &RoutingView<'_>, reverse_path: &ReversePath) -> u64 {
     let Some(domain) = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()) else { return u64::MAX };
-    if directory.is_bounce_domain(domain) {
+    if routing.directory().is_bounce_domain(domain) {
         return u64::MAX;
     }
-    let routes = directory
-        .by_domain(domain)
-        .into_iter()
-        .flat_map(|customer| customer.domains.keys().filter_map(|from| directory.route(customer, standings.get(from))));
+    let of = |customer: &Customer| {
+        let route = |from| routing.route_of(customer, from, MailKind::Mail).ok().map(|route| route.carries());
+        customer.domains.keys().filter_map(route).max()
+    };
     // With no route at all it is refused for another reason, once From is known.
-    routes.map(|route| route.carries()).max().unwrap_or(u64::MAX)
+    routing.directory().by_domain(domain).and_then(|customer| of(customer)).unwrap_or(u64::MAX)
 }
 
 /// The refusal of a message that cannot be signed: it waits at webCRM, and nothing leaves unsigned.
@@ -225,7 +224,7 @@ fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result
 fn check_bulk(
     customer: &Customer,
     from_domain: &Domain,
-    standings: &Standings,
+    status: VerificationStatus,
     requires: &[Requirement],
 ) -> Result<Option<String>, Refusal> {
     if is_public_mailbox(from_domain) {
@@ -237,7 +236,7 @@ fn check_bulk(
     if matches!(customer.via, Via::OwnServer(_)) {
         return Ok(None);
     }
-    let Some(step) = standings.get(from_domain).missing(requires) else { return Ok(None) };
+    let Some(step) = status.missing(requires) else { return Ok(None) };
     let text = format!("bulk mail from \"{from_domain}\" needs its {step} step, which is not verified");
     match customer.bulk {
         BulkPolicy::Refuse => Err(Refusal::new(550, NOT_AUTHORIZED, "bulk", text)),
@@ -250,7 +249,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet, HashMap};
 
     use super::*;
-    use crate::customers::{Standing, Tier};
+    use crate::customers::{Directory, Routing, Tier};
     use crate::message::CustomerId;
     use crate::route::{ADDED, Route};
     use crate::submission::Allowed;
@@ -274,10 +273,14 @@ mod tests {
         }
     }
 
+    fn verified(name: &str, requirement: Requirement) -> HashMap<Domain, VerificationStatus> {
+        HashMap::from([(domain(name), VerificationStatus::default().with(requirement))])
+    }
+
     struct World {
         mailjet: Customer,
         own: Customer,
-        standings: Standings,
+        verified: HashMap<Domain, VerificationStatus>,
         identity: Identity,
         tier_requires: Vec<Requirement>,
     }
@@ -287,7 +290,7 @@ mod tests {
             World {
                 mailjet: customer("acme", &["acme.dk", "news.acme.dk", "gmail.com"], mailjet()),
                 own: customer("own", &["own.dk"], Via::OwnServer(route("own-server.own"))),
-                standings: Standings::default(),
+                verified: HashMap::new(),
                 identity: Identity::Network,
                 tier_requires: Vec::new(),
             }
@@ -300,7 +303,9 @@ mod tests {
             let reverse_path = path(mail_from);
             let bounds = crate::message::scan::Bounds { fields: 100, received: 10 };
             let header = crate::message::scan::scan(header.as_bytes(), bounds).unwrap();
-            decide(&directory, &self.standings, &[Requirement::Spf], &self.identity, &reverse_path, &header)
+            let routing = Routing::new(directory, None);
+            routing.set_statuses(self.verified.clone());
+            decide(&routing.view(), &[Requirement::Spf], &self.identity, &reverse_path, &header)
                 .map_err(|refusal| refusal.reply.to_string())
         }
 
@@ -344,7 +349,7 @@ mod tests {
             customers: Allowed::Listed(BTreeSet::from([CustomerId::new("acme")])),
             urgency: Some(Urgency::Bulk),
         }));
-        world.standings.replace(HashMap::from([(domain("acme.dk"), Standing::default().with(Requirement::Spf))]));
+        world.verified = verified("acme.dk", Requirement::Spf);
         assert_eq!(world.decide("a@acme.dk", "From: a@acme.dk\r\n").unwrap().urgency, Urgency::Bulk);
         assert!(world.refusal("a@own.dk", "From: a@own.dk\r\n").contains("this login may not send"));
     }
@@ -356,7 +361,7 @@ mod tests {
         assert!(world.refusal("a@acme.dk", newsletter).contains("spf step"));
         world.mailjet.bulk = BulkPolicy::Warn;
         assert!(world.decide("a@acme.dk", newsletter).unwrap().warning.unwrap().contains("spf"));
-        world.standings.replace(HashMap::from([(domain("acme.dk"), Standing::default().with(Requirement::Spf))]));
+        world.verified = verified("acme.dk", Requirement::Spf);
         let decision = world.decide("a@acme.dk", newsletter).unwrap();
         assert_eq!((decision.warning, decision.urgency), (None, Urgency::Single));
         let refusal = world.refusal("a@acme.dk", "From: a@gmail.com\r\nPrecedence: bulk\r\n");
@@ -385,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_reverse_path_bounds_the_size_by_the_largest_route_that_its_mail_could_take() {
-        let World { mailjet, mut own, standings, .. } = World::new();
+        let World { mailjet, mut own, .. } = World::new();
         own.bounce_domains.push(domain("gmail.com"));
         let tier = |id: &str, message_size, requires: &[Requirement]| {
             let route = Arc::new(Route { message_size, ..test_customers::route(id, "smarthost.test") });
@@ -393,10 +398,11 @@ mod tests {
         };
         let tiers = [tier("starter", 50_000, &[]), tier("trusted", 90_000, &[Requirement::Spf])];
         let directory = Directory::new(vec![mailjet, own], BTreeMap::from(tiers));
-        let carries = |mail_from: &str| carries(&directory, &standings, &path(mail_from));
+        let routing = Routing::new(directory, None);
+        let carries = |mail_from: &str| carries(&routing.view(), &path(mail_from));
         assert_eq!(carries("a@acme.dk"), 50_000 - ADDED);
         // From may be in the other domain, whose tier takes more.
-        standings.replace(HashMap::from([(domain("news.acme.dk"), Standing::default().with(Requirement::Spf))]));
+        routing.set_statuses(verified("news.acme.dk", Requirement::Spf));
         assert_eq!(carries("a@acme.dk"), 90_000 - ADDED);
         // These tell nothing about From.
         for mail_from in ["", "a@[192.0.2.1]", "x@bounce.webcrm.com", "a@gmail.com", "a@elsewhere.dk"] {

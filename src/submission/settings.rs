@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::{Counters, Limits, ServerTls, Submitters};
-use crate::customers::{Directory, Requirement, Standings};
+use crate::customers::{Requirement, Routing};
 use crate::events::Events;
 use crate::smtp::Domain;
 use crate::{dkim, spool};
@@ -68,10 +68,8 @@ pub struct Context {
     pub first_retry: Duration,
     /// What a From domain must have verified before bulk mail of it is taken.
     pub bulk_requires: Vec<Requirement>,
-    /// Customers, their keys and routes. A reload replaces them.
-    pub directory: Arc<ArcSwap<Directory>>,
-    /// What the customers' domains have verified.
-    pub standings: Standings,
+    /// Customers and their keys, what their domains have verified, and where their mail goes. A reload replaces the customers.
+    pub routing: Routing,
     /// Who may log in. A reload replaces them, and with them the cache of verified passwords.
     pub submitters: Arc<ArcSwap<Submitters>>,
     /// Where accepted mail goes.

@@ -61,7 +61,7 @@ pub struct Sources {
     pub health: Readiness,
     /// What waits.
     pub spool: Arc<dyn Inspect>,
-    /// Which way out.
+    /// The routes.
     pub routes: Arc<dyn RouteControl>,
     /// Recent alerts.
     pub events: Events,

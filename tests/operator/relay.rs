@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use postbud::bounce::{self, Postmaster};
 use postbud::control::{self, Relay};
-use postbud::customers::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
+use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
 use postbud::message::QueueId;
@@ -128,13 +127,11 @@ impl Fixture {
         let routes = Arc::new(Routes::default());
         routes.set("own-server.test-as", RouteState::Ready);
         routes.set("mailjet.starter", RouteState::Ready);
-        let directory = Arc::new(ArcSwap::from_pointee(directory()));
-        let standings = Standings::default();
+        let routing = Routing::new(directory(), None);
         let as_port: Arc<dyn Spool> = spool.clone();
         let postmaster = Postmaster {
             settings: Arc::new(bounce::Settings::default()),
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            routing: routing.clone(),
             workers: Workers::start(1, 4).unwrap(),
             spool: as_port.clone(),
         };
@@ -142,11 +139,9 @@ impl Fixture {
         let relay = Relay {
             spool: Arc::clone(&as_port),
             routes: routes.clone(),
-            directory,
-            standings,
+            routing,
             events: events.clone(),
             outcomes: outcomes.clone(),
-            bounces: None,
         };
         let stopping = CancellationToken::new();
         let listener = control::bind(dir.path()).unwrap();

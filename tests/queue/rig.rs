@@ -6,9 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use postbud::bounce::{self, Postmaster};
-use postbud::customers::{BulkPolicy, Customer, Directory, Standings, Tier, Via};
+use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
 use postbud::delivery::{self, Delivery, Egress};
 use postbud::dkim::Workers;
 use postbud::events::{self, Events};
@@ -33,8 +32,7 @@ pub const AT_ONCE: u32 = 3;
 pub struct Rig {
     pub spool: Arc<Embedded>,
     pub queue: Queue,
-    pub directory: Arc<ArcSwap<Directory>>,
-    pub standings: Standings,
+    pub routing: Routing,
     log: std::path::PathBuf,
     running: events::Running,
     workers: Workers,
@@ -133,25 +131,21 @@ impl Deliver for Arc<Embedded> {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let egress = Egress::bound(local, local);
         let delivery = Arc::new(Delivery::new(delivery::Settings::new("out.example.com", egress)).unwrap());
-        let directory = Arc::new(ArcSwap::from_pointee(directory));
-        let standings = Standings::default();
+        let routing = Routing::new(directory, bounces);
         let workers = Workers::start(1, 4).unwrap();
         let spool: Arc<dyn Spool> = self.clone();
         let postmaster = Postmaster {
-            settings: Arc::new(bounce::Settings { route: bounces.clone(), ..bounce::Settings::default() }),
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            settings: Arc::new(bounce::Settings::default()),
+            routing: routing.clone(),
             workers: workers.clone(),
             spool: spool.clone(),
         };
         let parts = queue::Parts {
             spool: Arc::clone(&spool),
             delivery,
-            directory: Arc::clone(&directory),
-            standings: standings.clone(),
+            routing: routing.clone(),
             events: events.clone(),
             outcomes: Outcomes::new(spool, postmaster, events),
-            bounces,
         };
         let settings = queue::Settings {
             patience,
@@ -162,7 +156,7 @@ impl Deliver for Arc<Embedded> {
         };
         let waiting = Queue::open(settings, parts).unwrap();
         let queue = waiting.queue().clone();
-        (Rig { spool: self, queue, directory, standings, log, running, workers }, waiting)
+        (Rig { spool: self, queue, routing, log, running, workers }, waiting)
     }
 }
 

@@ -75,7 +75,7 @@ async fn a_reload_with_another_login_lifts_a_refused_logins_suspension() {
     rig.wait_for_events("it says so", |events| !of_kind(events, "alert").is_empty()).await;
     rig.queue.reload();
     assert_eq!(cause(&rig), Some(Cause::Login), "nothing changed");
-    rig.directory.store(Arc::new(directory("new")));
+    rig.routing.set_directory(directory("new"));
     rig.queue.reload();
     server.wait_for(1, Duration::from_secs(20));
     assert_eq!(cause(&rig), None);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::customers::{Directory, Requirement, Standing, Tier, Via};
+use postbud::customers::{Directory, Requirement, Tier, VerificationStatus, Via};
 use postbud::queue::Patience;
 use postbud::route::{RouteControl, RouteId};
 use postbud::smtp::Domain;
@@ -21,8 +21,11 @@ fn directory(starter: &Capture, trusted: &Capture) -> Directory {
     Directory::new(vec![customer("two", &["a.dk", "b.dk"], Via::Mailjet { tier: None })], both)
 }
 
-fn verified(domains: &[&str]) -> HashMap<Domain, Standing> {
-    domains.iter().map(|name| (Domain::parse(name).unwrap(), Standing::default().with(Requirement::Dkim))).collect()
+fn verified(domains: &[&str]) -> HashMap<Domain, VerificationStatus> {
+    domains
+        .iter()
+        .map(|name| (Domain::parse(name).unwrap(), VerificationStatus::default().with(Requirement::Dkim)))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +33,7 @@ async fn a_domain_in_a_tier_that_carries_mail_does_not_wait_for_one_whose_tier_d
     let folder = tempfile::tempdir().unwrap();
     let (starter, trusted) = (Capture::start(), Capture::start());
     let rig = Rig::start(folder.path(), directory(&starter, &trusted), Patience::default(), None).await;
-    rig.standings.replace(verified(&["b.dk"]));
+    rig.routing.set_statuses(verified(&["b.dk"]));
     assert!(rig.queue.suspend(&RouteId::new("mailjet.starter"), "test").await.unwrap());
     for seed in 0..40 {
         rig.commit(lane_of("two", "a.dk"), seed).await;
@@ -42,7 +45,7 @@ async fn a_domain_in_a_tier_that_carries_mail_does_not_wait_for_one_whose_tier_d
     assert_eq!((starter.received().len(), trusted.received().len()), (0, 5));
 
     // a.dk has earned the tier: its mail goes there at its next attempt, all of it, each once.
-    rig.standings.replace(verified(&["a.dk", "b.dk"]));
+    rig.routing.set_statuses(verified(&["a.dk", "b.dk"]));
     rig.queue.reload();
     trusted.wait_for(45, Duration::from_secs(20));
     for _ in 0..200 {
@@ -62,13 +65,13 @@ async fn a_tier_lost_while_mail_is_being_sent_loses_nothing_and_sends_nothing_tw
     let (starter, trusted) = (Capture::start(), Capture::start());
     trusted.answer_after(Duration::from_millis(20));
     let rig = Rig::start(folder.path(), directory(&starter, &trusted), Patience::default(), None).await;
-    rig.standings.replace(verified(&["b.dk"]));
+    rig.routing.set_statuses(verified(&["b.dk"]));
     const MESSAGES: u64 = 60;
     for seed in 0..MESSAGES {
         rig.commit(lane_of("two", "b.dk"), seed).await;
     }
     trusted.wait_for(5, Duration::from_secs(20));
-    rig.standings.replace(HashMap::new());
+    rig.routing.set_statuses(HashMap::new());
     rig.queue.reload();
     for _ in 0..1000 {
         if rig.records().await.is_empty() {

@@ -1,7 +1,5 @@
 //! Who may send what for whom.
 
-use std::sync::Arc;
-
 use postbud::customers::{BulkPolicy, Directory, SigningDomain};
 use postbud::message::Urgency;
 
@@ -109,9 +107,9 @@ fn suspended_customers_and_broken_keys_are_deferred_until_a_reload() {
     let heard = client.mail("a@own.dk", "From: a@own.dk\n\nx\n");
     assert!(heard.starts_with("450 4.7.1") && !heard.contains("ubetalt"), "{heard}");
     assert!(server.spool.drafts().is_empty());
-    let tiers = server.directory.load().tiers().clone();
+    let tiers = server.routing.directory().tiers().clone();
     fixed.truncate(1);
-    server.directory.store(Arc::new(Directory::new(fixed, tiers)));
+    server.routing.set_directory(Directory::new(fixed, tiers));
     assert!(client.mail("a@test.dk", "From: a@test.dk\n\nx\n").starts_with("250"));
     assert!(client.mail("a@own.dk", "From: a@own.dk\n\nx\n").starts_with("550 5.7.1"));
 }

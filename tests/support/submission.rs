@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use argon2::password_hash::{PasswordHasher, SaltString};
-use postbud::customers::{Customer, Directory, Requirement, SigningDomain, Standing, Standings, Tier, Via};
+use postbud::customers::{Customer, Directory, Requirement, Routing, SigningDomain, Tier, VerificationStatus, Via};
 use postbud::dkim::{SigningKey, Workers};
 use postbud::events::Events;
 use postbud::message::CustomerId;
@@ -44,7 +44,7 @@ pub struct Setup {
     pub plaintext_auth: bool,
     pub allow_from: Vec<ipnet::IpNet>,
     pub customers: Vec<Customer>,
-    pub standings: HashMap<Domain, Standing>,
+    pub verified: HashMap<Domain, VerificationStatus>,
     pub tier_size: u64,
     pub threads: usize,
     /// Kept from an earlier server; else a file of its own.
@@ -60,7 +60,7 @@ impl Default for Setup {
             plaintext_auth: true,
             allow_from: Vec::new(),
             customers: customers(),
-            standings: HashMap::from([(domain("test.dk"), Standing::default().with(Requirement::Spf))]),
+            verified: HashMap::from([(domain("test.dk"), VerificationStatus::default().with(Requirement::Spf))]),
             tier_size: 15 << 20,
             threads: 2,
             known_clients: None,
@@ -75,7 +75,7 @@ pub struct Server {
     pub spool: Arc<IntakeSpool>,
     pub counters: Counters,
     pub events: Events,
-    pub directory: Arc<ArcSwap<Directory>>,
+    pub routing: Routing,
     pub submitters: Arc<ArcSwap<Submitters>>,
     pub tls: ServerTls,
     pub ca: CertificateDer<'static>,
@@ -151,16 +151,15 @@ impl Setup {
         let tls = ServerTls::load(&certificate, &private_key).unwrap();
         let tier = Tier { route: route(RouteKind::Mailjet, self.tier_size), requires: Vec::new() };
         let directory = Directory::new(self.customers, BTreeMap::from([("starter".to_owned(), tier)]));
-        let standings = Standings::default();
-        standings.replace(self.standings);
+        let routing = Routing::new(directory, None);
+        routing.set_statuses(self.verified);
         let spool = Handle::default();
         let context = Context {
             hostname: domain("out.webcrm.test"),
             limits: self.limits,
             first_retry: Duration::from_secs(60),
             bulk_requires: vec![Requirement::Spf],
-            directory: Arc::new(ArcSwap::from_pointee(directory)),
-            standings,
+            routing,
             submitters: Arc::new(ArcSwap::from_pointee(submitters())),
             spool: Arc::new(spool.clone()),
             workers: Workers::start(1, 64).unwrap(),
@@ -180,8 +179,8 @@ impl Setup {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(self.threads).enable_all().build().unwrap();
         let shutdown = CancellationToken::new();
-        let (counters, directory, submitters) =
-            (context.counters.clone(), Arc::clone(&context.directory), Arc::clone(&context.submitters));
+        let (counters, routing, submitters) =
+            (context.counters.clone(), context.routing.clone(), Arc::clone(&context.submitters));
         let events = context.events.clone();
         let submission = {
             let _inside = runtime.enter();
@@ -194,7 +193,7 @@ impl Setup {
             spool: spool.0,
             counters,
             events,
-            directory,
+            routing,
             submitters,
             tls,
             ca: CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap(),

@@ -16,7 +16,7 @@ use crate::route::{Cause, Route, RouteId, RouteState, RouteStatus};
 use crate::spool::Expedited;
 use crate::time::Timestamp;
 
-/// The routes in use, and the customers whose mail has no way out.
+/// The routes in use, and the customers whose mail has no route.
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: BTreeMap<RouteId, Entry>,
@@ -74,7 +74,7 @@ impl Routes {
         self.entry(route, now).lanes.offer(lane);
     }
 
-    /// Notes that a customer's mail has no way out. Gives whether that is news.
+    /// Notes that a customer's mail has no route. Gives whether that is news.
     pub fn park(&mut self, customer: &CustomerId, reason: &str) -> bool {
         self.parked.insert((customer.clone(), reason.to_owned()))
     }

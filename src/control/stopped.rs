@@ -1,26 +1,25 @@
-//! Which way a lane's mail goes now, and why it goes none.
+//! Why mail is stopped: not tried until a person acts.
 
 use std::collections::BTreeMap;
 
 use super::Relay;
 use crate::message::Lane;
-use crate::queue;
 use crate::route::{RouteId, RouteState};
 
 /// Why routes are suspended, by route.
 pub(super) type Suspended = BTreeMap<RouteId, String>;
 
 impl Relay {
-    /// Where mail of a lane goes now.
-    pub(super) fn way_out(&self, lane: &Lane) -> Option<RouteId> {
-        self.route_of(lane).ok()
+    /// The route that mail of a lane takes now, if there is one.
+    pub(super) fn route_of(&self, lane: &Lane) -> Option<RouteId> {
+        self.routing.resolve(lane).ok().map(|route| route.id.clone())
     }
 
     /// Why nothing in a lane is tried until a person acts.
     pub(super) fn stopped(&self, lane: &Lane, suspended: &Suspended) -> Option<String> {
-        match self.route_of(lane) {
-            Ok(route) => suspended.get(&route).map(|reason| format!("route {route} is suspended: {reason}")),
-            Err(no_way_out) => Some(no_way_out),
+        match self.routing.resolve(lane) {
+            Ok(route) => suspended.get(&route.id).map(|reason| format!("route {} is suspended: {reason}", route.id)),
+            Err(no_route) => Some(no_route.to_string()),
         }
     }
 
@@ -31,11 +30,5 @@ impl Relay {
             _ => None,
         });
         suspended.collect()
-    }
-
-    fn route_of(&self, lane: &Lane) -> Result<RouteId, String> {
-        let bounces = self.bounces.as_ref();
-        let route = queue::way_out(&self.directory.load(), &self.standings, bounces, lane);
-        route.map(|route| route.id.clone())
     }
 }
