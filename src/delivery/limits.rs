@@ -68,8 +68,6 @@ const OF_CONTENT: &[&str] = &[
     " spam threshold ",
     " reputation ",
     " virus",
-    " error",
-    " command",
     " parts ",
     " mime ",
     " nest",
@@ -87,6 +85,7 @@ const OF_RECEIVING: &[&str] = &[
     " recipient has ",
     " recipient is ",
     " recipients mailbox",
+    " recipients account",
     " the recipient ",
     " to this recipient ",
     " for this recipient ",
@@ -105,38 +104,54 @@ pub fn counts_recipients(reply: &Reply) -> bool {
 }
 
 fn says_too_many_recipients(words: &Words) -> bool {
-    let named = [" recipient", " rcpt", " recepient", " addressee", " destinations ", " to addresses "];
-    let counted = [
+    let weighed =
+        [" size ", " space ", " storage ", " disk ", " inbox ", " octet", " byte", " kb ", " mb ", " gb ", " large "];
+    let of_others = [" rate ", " rates ", " recipients from ", " mailbox", " quota "];
+    if words.any(PERIODS) || words.any(OF_RECEIVING) || words.any(&weighed) || words.any(&of_others) {
+        return false;
+    }
+    // The bound near the noun, on either side: a text may speak of a recipient and give a ticket's number.
+    let nouns = [" recipient", " rcpt", " recepient", " addressee", " destinations ", " to addresses "];
+    let before = [
         " too many ",
         " too much ",
-        " number ",
+        " number of ",
         " limit",
         " maximum ",
         " max ",
-        " count ",
         " exceed",
         " more than ",
         " at most ",
         " no more ",
+        " up to ",
         " only ",
+    ];
+    let behind = [
+        " limit",
+        " count ",
+        " exceed",
+        " maximum ",
+        " max ",
+        " reached ",
         " per message ",
         " per mail ",
         " per email ",
         " per transaction ",
         " per session ",
+        " list too long ",
+        " list is too long ",
+        " list is full ",
+        " too many ",
     ];
-    words.any(&named)
-        && words.any(&counted)
-        && !words.any(PERIODS)
-        && !words.any(&[" rate ", " rates ", " recipients from ", " mailbox", " quota "])
-        && !words.any(OF_CONTENT)
-        && !words.any(OF_RECEIVING)
+    before.iter().any(|bound| words.near(bound, &nouns, 3)) || nouns.iter().any(|noun| words.near(noun, &behind, 3))
 }
 
 /// Returns true if the code leaves no doubt that it is about this recipient: an address that is wrong or unknown, a mailbox that
 /// is full, closed or takes no message of this size (RFC 3463 §3.2–3.3).
 pub fn is_of_recipient(reply: &Reply) -> bool {
-    matches!(reply.enhanced, Some(EnhancedCode(_, 1, 1..=4 | 6 | 10) | EnhancedCode(_, 2, 1..=4)))
+    // With these codes a server refuses whoever asks (RFC 7504), whatever the enhanced code says besides.
+    let of_server = matches!(reply.code, 521 | 571);
+    !of_server && matches!(reply.enhanced, Some(EnhancedCode(_, 1, 1..=4 | 6 | 10) | EnhancedCode(_, 2, 1..=4)))
 }
 
 /// The limit on sending that the text speaks of, where it does. `at_mail`: said to the sender's address, when no recipient was named
@@ -151,7 +166,7 @@ pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
 }
 
 fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
-    if words.any(OF_CONTENT) || words.any(OF_RECEIVING) {
+    if words.any(OF_RECEIVING) {
         return false;
     }
     let hurried = [
@@ -165,26 +180,43 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " too many concurrent ",
         " too many session",
         " too many recipients from ",
+        " too many errors ",
+        " too many bad commands ",
+        " too many invalid recipients ",
+        " too many unknown recipients ",
+        " too many bad recipients ",
     ];
     if words.any(&hurried) {
+        return true;
+    }
+    if words.any(OF_CONTENT) {
+        return false;
+    }
+    let mail = [" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
+    let few = [" only ", " allowed ", " may send "];
+    if words.any(PERIODS) && words.any(&mail) && words.any(&few) {
         return true;
     }
     let limited = [
         " exceed",
         " limit",
+        " overlimit ",
+        " ratelimit",
         " quota",
         " allowance",
         " maximum ",
         " max ",
         " too many ",
         " too much ",
-        " reached ",
+        " too high ",
         " threshold ",
         " at most ",
-        " no more than ",
+        " no more ",
+        " accepting more ",
+        " than allowed ",
+        " than permitted ",
         " used up ",
         " exhausted ",
-        " over the ",
         " throttl",
         " excessive ",
     ];
@@ -194,6 +226,8 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
     let outward = [
         " outgoing ",
         " outbound ",
+        " ausgehende",
+        " udgående ",
         " sending ",
         " send limit",
         " send quota",
@@ -212,7 +246,7 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
     if words.any(&[" mailbox", " over quota "]) {
         return false;
     }
-    let mail = [" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
+    let speed = [" per minute ", " rate ", " ratelimit", " throttl", " per session ", " per connection "];
     let ours = [
         " sender ",
         " you have ",
@@ -229,8 +263,26 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " your limit ",
         " your plan ",
         " your sending ",
-        " sent ",
-        " send ",
+        " you sent ",
+        " have sent ",
+        " has sent ",
+        " sent from ",
+        " messages sent ",
+        " mails sent ",
+        " emails sent ",
+        " to send ",
+        " can send ",
+        " may send ",
+        " you send ",
+    ];
+    let of_mail = [
+        " credit",
+        " volume limit",
+        " message quota ",
+        " message limit",
+        " mail limit",
+        " mail count ",
+        " email limit",
     ];
     let owner = [
         " account",
@@ -245,19 +297,13 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " package ",
     ];
     words.any(PERIODS)
-        || words.any(&[" per minute ", " rate "])
+        || words.any(&speed)
         || words.any(&ours)
+        || words.any(&of_mail)
         || words.near(" too many ", &[" messages ", " mails ", " emails ", " e mails ", " msgs "], 2)
-        || (words.any(&mail) && words.any(&owner))
-        || words.any(&[
-            " credit",
-            " message quota ",
-            " message limit",
-            " mail limit",
-            " mail quota ",
-            " email limit",
-            " email quota ",
-        ])
+        || words.near(" too much ", &[" mail ", " email ", " e mail ", " traffic "], 2)
+        // A user's quota is one of storage, unless more is said.
+        || (words.any(&mail) && words.any(&owner) && !words.any(&[" quota"]))
 }
 
 /// Returns true if the sender's account is stopped as a whole: it may send nothing until a person lifts that.
@@ -280,7 +326,5 @@ pub fn account_is_blocked(words: &Words, at_mail: bool) -> bool {
         " sending has been ",
         " sending is ",
     ];
-    let account =
-        [" account has been ", " account is ", " account was ", " your account ", " account temporarily ", " account "];
-    words.any(&stopped) && (words.any(&outward) || (at_mail && words.any(&account)))
+    words.any(&stopped) && (words.any(&outward) || (at_mail && words.any(&[" account "])))
 }

@@ -1,7 +1,7 @@
 //! Whether a refusal is about us: the address that we connect from, our right to connect, or mail that is only to be passed on.
 //! Servers say so when they hear the sender or the first recipient, and mean every one of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::words::Words;
 
@@ -21,21 +21,24 @@ pub fn names(text: &str, ours: IpAddr) -> bool {
 
 /// Whether `token` is the address, with or without a port, or a network that it lies in.
 fn is_address(token: &str, ours: IpAddr) -> bool {
-    let (address, length) = match token.split_once('/') {
-        Some((address, length)) => (address, length.parse::<u32>().ok()),
-        None => (token, None),
-    };
+    let (address, length) =
+        token.split_once('/').map_or((token, None), |(address, length)| (address, length.parse().ok()));
     let Ok(address) = address.parse::<IpAddr>() else {
-        return token.parse::<std::net::SocketAddr>().is_ok_and(|socket| socket.ip().to_canonical() == ours);
+        return token.parse::<SocketAddr>().is_ok_and(|socket| socket.ip().to_canonical() == ours);
     };
-    let same_bits = match (address.to_canonical(), ours) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        _ => return false,
-    };
-    let bits = if ours.is_ipv4() { 32 } else { 128 };
+    let length: u32 = length.unwrap_or(128) + if address.is_ipv4() && length.is_some() { 96 } else { 0 };
     // A network as wide as the Internet names nobody.
-    same_bits >= length.filter(|length| *length >= 8).unwrap_or(bits).min(bits)
+    let narrowest = if ours.is_ipv4() { 96 + 8 } else { 16 };
+    let same = (bits(address) ^ bits(ours)).leading_zeros();
+    length >= narrowest && same >= length.min(128)
+}
+
+/// As IPv6, where IPv4 has a network of its own.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
 /// The forms of an IPv4 address in names: with hyphens, and turned round, as block lists ask for it.
@@ -90,7 +93,22 @@ const NEGATED: &[&str] = &[
     " never ",
     " disabled ",
     " restricted ",
-    " unknown ",
+];
+/// Of a recipient whom the server does not know, whatever else it says.
+const OF_RECIPIENT: &[&str] = &[
+    " user unknown ",
+    " unknown user ",
+    " no such ",
+    " does not exist ",
+    " doesnt exist ",
+    " invalid recipient",
+    " unknown recipient",
+    " recipient unknown ",
+    " recipient not found ",
+    " user not found ",
+    " not found in ",
+    " recipient table ",
+    " mailbox ",
 ];
 
 /// Returns true if the server says that a client like us may not connect, or takes no mail from it.
@@ -104,11 +122,8 @@ pub fn may_not_connect(words: &Words) -> bool {
         " callout ",
         " callback ",
         " remote server said ",
-        " mailbox ",
-        " user unknown ",
-        " no such user ",
     ];
-    if words.any(&of_others) {
+    if words.any(&of_others) || words.any(OF_RECIPIENT) {
         return false;
     }
     let connect = [
@@ -127,6 +142,18 @@ pub fn may_not_connect(words: &Words) -> bool {
         " connection denied ",
         " connection blocked ",
         " connection not allowed ",
+        " connection not permitted ",
+        " from this host ",
+        " from this server ",
+        " from this network ",
+        " from this client ",
+        " your access ",
+        " host not permitted ",
+        " host not allowed ",
+        " host not authorized ",
+        " host denied ",
+        " host rejected ",
+        " host blocked ",
         " connection is not allowed ",
         " connections are not ",
         " connections not ",
@@ -152,6 +179,8 @@ pub fn may_not_connect(words: &Words) -> bool {
         " sending ip ",
         " sending host ",
         " sending server ",
+        " sending mta",
+        " reverse hostname ",
         " source ip ",
         " source address ",
         " remote ip ",
@@ -168,14 +197,16 @@ pub fn may_not_connect(words: &Words) -> bool {
         " ip not ",
         " ip is ",
     ];
-    (words.any(&connect) || words.any(&machine))
-        && (words.any(NEGATED) || words.any(&[" listed ", " missing ", " bad ", " must "]))
+    let refused = words.near(" ip ", NEGATED, 2);
+    refused
+        || (words.any(&connect) || words.any(&machine))
+            && (words.any(NEGATED) || words.any(&[" listed ", " missing ", " bad ", " must "]))
 }
 
 /// Returns true if the server says that it passes no mail on, for us or for anybody.
 pub fn does_not_relay(words: &Words) -> bool {
     // An allowance, or a reason to take the message's content for spam.
-    if words.any(&[" relay limit", " relay quota", " open relay list"]) {
+    if words.any(&[" relay limit", " relay quota", " open relay list"]) || words.any(OF_RECIPIENT) {
         return false;
     }
     let relays = words.any(&[" relay", " rcpthosts "]);
@@ -190,6 +221,10 @@ pub fn does_not_relay(words: &Words) -> bool {
         " domain isnt allowed ",
         " not hosted here ",
         " not hosted on this server ",
+        " accept mail for local ",
+        " only accept mail for ",
+        " not accepting mail for ",
+        " to that domain is not accepted ",
         " do not accept mail for this domain ",
         " do not accept mail for that domain ",
         " user not local ",

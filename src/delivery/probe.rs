@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::classify::{Context, Phase, classify, is_internal};
 use super::connection::{Broken, Connection};
 use super::dial::{Failure, Trace};
+use super::outcome::clip;
 use super::pool::Pool;
 use super::step::Step;
 use super::verifier::{describe, fingerprint, hex};
@@ -295,7 +296,7 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
 
 fn told(line: &str, answer: &Result<Reply, Broken>) -> String {
     match answer {
-        Ok(reply) => format!("{line}: {reply}"),
+        Ok(reply) => format!("{line}: {}", clip(reply.clone())),
         Err(why) => format!("{line}: {why}"),
     }
 }

@@ -231,7 +231,10 @@ impl Heard<'_> {
         if self.is(7, 708) || self.is(7, 750) {
             return Some(Signal::Barred);
         }
-        if self.is(7, 705) || (self.is(1, 8) && self.says(&["outbound", "access denied"])) {
+        if self.is(7, 705)
+            || (501..=503).any(|detail| self.is(7, detail))
+            || (self.is(1, 8) && self.says(&["outbound", "access denied"]))
+        {
             return Some(Signal::Blocked);
         }
         // With a code by which mail would bounce, there are as many wordings as products.

@@ -91,6 +91,29 @@ const ALLOWANCES: &[&str] = &[
     "552 5.7.1 Max outbound messages (100) reached",
     "550 5.7.1 You may send at most 500 messages in 24 hours",
     "550 5.7.1 Number of recipients per day exceeded",
+    "550 5.7.0 Error: too many errors",
+    "554 5.7.1 Too many invalid recipients from your address",
+    "550 Mail quota of your package is exhausted for this month",
+    "550 5.7.1 you exceeded the allowed number of emails per 24h",
+    "554 you're sending too quickly",
+    "550 Message quota exceeded",
+    "550 webcrm@test.dk is over its outgoing email limit",
+    "552 Sorry, your sending quota has been exhausted",
+    "550 Excessive mail volume from your account",
+    "550 The mail server has detected that your account has sent more mail than allowed",
+    "550 Volume limit exceeded",
+    "554 delivery error: Sender exceeded the maximum messages",
+    "550 5.7.1 too much mail",
+    "550 Message rate too high",
+    "550 Das Limit für ausgehende E-Mails wurde erreicht",
+    "550 Free accounts may send 50 messages a day only",
+    "550 Trial account: allowed 10 recipients daily",
+    "552 5.1.0 Maximum message count per session reached",
+    "550 ratelimit exceeded",
+    "550 Ratelimit: 100/hour",
+    "550 message throttled",
+    "550 mail count limit",
+    "550 5.3.2 system not accepting more messages from this account",
 ];
 
 #[test]
@@ -112,6 +135,8 @@ fn a_blocked_account_waits_and_raises_an_alert() {
         "550 5.1.8 Access denied, bad outbound sender AS(42004)",
         "501 5.1.8 Access denied, bad outbound sender",
         "550 5.7.705 Access denied, tenant has exceeded threshold",
+        "550 5.7.501 Access denied, spam abuse detected",
+        "550 5.7.502 Access denied, banned sender",
         "554 5.1.8 Email Outgoing Blocked",
         "550 Outgoing mail from \"webcrm@test.dk\" has been suspended.",
         "550 5.7.1 Your account is blocked from sending mail",
@@ -141,6 +166,12 @@ fn a_full_mailbox_a_large_message_and_an_unknown_user_stay_the_recipients() {
         "552 Mailbox size limit exceeded",
         "550 Mailbox quota exceeded",
         "552 account is over quota",
+        "552 User quota exceeded, message not sent",
+        "552 Quota exceeded, the message was not sent",
+        "552 the message exceeds the user's quota",
+        "550 account storage limit reached",
+        "552 the user's mail quota is exceeded",
+        "550 The recipient's account has exceeded its message limit",
         "552 recipient storage full, try again in a day; disk quota exceeded",
         "552 5.2.3 Message size exceeds this mailbox's limit",
         "552 5.3.4 Message size exceeds fixed limit",
@@ -150,6 +181,12 @@ fn a_full_mailbox_a_large_message_and_an_unknown_user_stay_the_recipients() {
         "550 5.1.1 <x@test.net>: Recipient address rejected: User unknown in virtual mailbox table",
         "550 5.7.1 The recipient has exceeded the number of messages it takes per hour",
         "550 mailbox unavailable",
+        "550 You have reached a number that is no longer in service",
+        "550 Invalid recipient; please check your mail server's configuration",
+        "550 <x@test.net>: Recipient address rejected: User unknown in relay recipient table",
+        "550 Recipient rejected; ticket number 12",
+        "550 recipient not allowed",
+        "550 User unknown; ask your system administrator, do not relay",
         "550 No such user on this server",
         "553 5.1.2 unknown domain",
     ];
@@ -169,6 +206,8 @@ fn a_full_mailbox_a_large_message_and_an_unknown_user_stay_the_recipients() {
         "550 5.7.24 SPF: too many DNS lookups for the sender's domain",
         "554 5.7.1 rejected: virus found",
         "552 Requested mail action aborted: exceeded storage allocation",
+        "550 5.7.1 Message rejected by the recipient's policy; reference number 123456",
+        "554 5.7.1 only text is accepted by this recipient",
         "554 5.7.1 Blocked: our.list has 40.74.40.57 for its content",
     ];
     assert_eq!(wrong(&[End], &of_message, &["fm-"], &context(false)), []);
@@ -198,6 +237,14 @@ const BARRED: &[&str] = &[
     "550 Invalid HELO name",
     "550 5.7.1 HELO name must resolve",
     "554 no PTR record",
+    "554 5.7.1 You are not allowed to send mail from this host",
+    "550 5.7.1 Host not permitted",
+    "521 5.2.1 Service refuses mail from 40-74-40-57.example.net",
+    "550 IP blacklisted",
+    "550 Connection not permitted",
+    "554 Your access to this mail system has been rejected due to the sending MTA's poor reputation",
+    "550 rejected: cannot find your reverse hostname",
+    "550 rejected by network ::ffff:40.74.40.0/120",
     "554 5.7.1 Service unavailable; Client host [40.74.40.57] blocked using zen.spamhaus.org",
 ];
 
@@ -221,6 +268,10 @@ const NO_RELAY: &[&str] = &[
     "550 not a local domain",
     "550 Delivery is not allowed to this address.",
     "550 40.74.40.57 may not relay",
+    "550 mail to that domain is not accepted here, use your own server",
+    "553 we only accept mail for local domains",
+    "550 not accepting mail for test.net",
+    "550 No open relay here",
 ];
 
 #[test]
@@ -236,11 +287,18 @@ fn a_refusal_of_our_address_or_of_relaying_puts_the_route_in_doubt_and_bounces_n
     // At the final dot the address may stand for something in the content.
     let named: Vec<&str> = BARRED.iter().copied().filter(|text| text.contains("40.74.40.57")).collect();
     assert_eq!(wrong(&[End], &named, &["fm-"], &context(false)), []);
+    let advice = classify(Mail, &reply("550 you are not allowed to connect"), &context(false)).0.advice.unwrap();
+    assert!(advice.contains("allow list"), "{advice}");
     // The code is one for the recipient's address.
     let of_recipient = ["550 5.1.1 no such user (40.74.40.57)", "552 5.2.2 mailbox full (client 40.74.40.57)"];
     assert_eq!(wrong(&[Rcpt], &of_recipient, &["fr-"], &context(false)), []);
-    let of_others =
-        ["550 5.7.1 140.74.40.57 is listed", "550 40.74.40.570", "550 40.74.40.5", "550 version 40.74.40.57.1"];
+    let of_others = [
+        "550 5.7.1 140.74.40.57 is listed",
+        "550 40.74.40.570",
+        "550 40.74.40.5",
+        "550 version 40.74.40.57.1",
+        "550 0.0.0.0/0 and ::/0",
+    ];
     assert_eq!(wrong(&[Rcpt], &of_others, &["fr-"], &context(false)), [], "another address");
 }
 
@@ -286,6 +344,12 @@ fn a_refusal_for_the_number_of_recipients_is_known_by_its_code_or_its_words() {
         "501 Too many RCPTs",
         "552 too many destinations in one mail: limit is 20",
         "550 5.7.1 Number of recipients exceeds the limit of 30",
+        "550 too many RCPT TO commands",
+        "550 Recipient list too long",
+        "554 up to 20 recipients, please",
+        "552 Recipients limit reached",
+        "452 4.3.0 Too many envelope recipients",
+        "550 Exceeded max recipients allowed",
     ] {
         assert!(counts_recipients(&reply(text)), "{text}");
     }
@@ -301,6 +365,8 @@ fn a_refusal_for_the_number_of_recipients_is_known_by_its_code_or_its_words() {
         "550 5.7.1 too many recipients per day",
         "550 recipient quota exceeded",
         "550 Recipient rejected",
+        "554 5.7.1 rejected by the recipient's policy; reference number 123456",
+        "550 only local users are known, and no recipient abroad",
         "452 4.3.1 Insufficient system storage",
     ] {
         assert!(!counts_recipients(&reply(text)), "{text}");

@@ -125,6 +125,7 @@ fn check_start(line: &[u8]) -> Result<(), ResponseError> {
 
 /// Each line has been checked, or the first one is itself too long.
 fn too_long(received: &[u8]) -> ResponseError {
+    let received = &received[blank_lines(received)..];
     match check_start(received) {
         Ok(()) => ResponseError::TooLong { code: code(received) },
         Err(not_a_reply) => not_a_reply,
@@ -227,6 +228,7 @@ mod tests {
         let line = [b"250 ".as_slice(), &[b'x'; MAX_LINE]].concat();
         let too_long = |code| Err(ResponseError::TooLong { code });
         assert_eq!(take_reply(&line), too_long(250));
+        assert_eq!(take_reply(&[b"\r\n".as_slice(), &line].concat()), too_long(250));
         assert_eq!(take_reply("550-x\r\n".repeat(MAX_LINES + 1).as_bytes()), too_long(550));
         let long = format!("250-{}\r\n", "x".repeat(1000));
         assert_eq!(take_reply(long.repeat(40).as_bytes()), too_long(250));
