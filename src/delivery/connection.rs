@@ -37,6 +37,14 @@ pub enum Broken {
     /// No reply in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// A part of a reply in time.
+    #[error("no whole answer within {} s, only \"{heard}\"", .limit.as_secs_f32())]
+    Unfinished {
+        /// How long it was waited for.
+        limit: Duration,
+        /// What there was of it.
+        heard: String,
+    },
     /// The network failed.
     #[error("connection lost: {0}")]
     Lost(String),
@@ -152,7 +160,10 @@ impl Connection {
                 }
             }
         };
-        timeout(limit, hearing).await.unwrap_or(Err(Broken::TimedOut(limit)))
+        timeout(limit, hearing).await.unwrap_or_else(|_| match is_blank(self.unread()) {
+            true => Err(Broken::TimedOut(limit)),
+            false => Err(Broken::Unfinished { limit, heard: self.quote_unread() }),
+        })
     }
 
     /// Sends one line and hears its reply.

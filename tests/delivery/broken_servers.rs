@@ -163,11 +163,14 @@ async fn octets_that_are_no_reply_are_quoted() {
         (b"554 go away", "\"554 go away\""),
         (b"5", "\"5\""),
     ] {
-        for nth in 0..ANSWERS.len() {
+        for (nth, point) in ANSWERS.into_iter().enumerate() {
             let outcome = outcome_of(broken_at(nth, &[Step::Say(octets.to_vec())])).await;
-            assert!(outcome.recipients[0].class.reply.contains(shown), "{}: {outcome:?}", ANSWERS[nth]);
+            assert!(outcome.recipients[0].class.reply.contains(shown), "{point}: {outcome:?}");
         }
     }
+    let unfinished = outcome_of(vec![Step::Say(b"220 mail".to_vec()), Step::Hang]).await;
+    let reply = &unfinished.recipients[0].class.reply;
+    assert!(reply.contains("within 1 s, only \"220 mail\" (at greeting)"), "{reply}");
     // Behind a whole reply, where nothing was asked any more.
     let script = vec![hear("MAIL"), say("250 ok"), hear("RCPT"), say("250 ok\r\n* OK IMAP4"), Step::Hang];
     let outcome = outcome_of([hello(&[]), script].concat()).await;

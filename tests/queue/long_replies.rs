@@ -1,10 +1,11 @@
 //! A server that says 32 KB to each of many recipients fills neither the events nor the spool.
 
+use postbud::queue::Patience;
 use postbud::spool::{Commit, Draft, RecipientState};
 
 use crate::capture::Capture;
 use crate::drafts::{draft, lane};
-use crate::rig::{Rig, impatient, of_kind, own_server, route};
+use crate::rig::{Rig, of_kind, own_server, route};
 
 const RECIPIENTS: usize = 300;
 /// What is kept of one reply, with its codes.
@@ -18,7 +19,8 @@ async fn a_long_reply_to_many_recipients_is_clipped_in_events_and_spool() {
     let script = move |line: &str| line.starts_with("RCPT").then(|| long.clone());
     let server = Capture::scripted("127.0.0.1:0", Box::new(script));
     let folder = tempfile::tempdir().unwrap();
-    let rig = Rig::start(folder.path(), own_server(route("own-server.x", server.address)), impatient(), None).await;
+    let rig =
+        Rig::start(folder.path(), own_server(route("own-server.x", server.address)), Patience::default(), None).await;
     let to: Vec<String> = (0..RECIPIENTS).map(|n| format!("r{n}@example.net")).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).collect();
     let _ = rig.spool.commit(Draft { lane: lane("x"), ..draft("", &to, 1, 100) }).await.unwrap();
