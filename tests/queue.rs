@@ -8,6 +8,8 @@ mod customers;
 #[path = "support/drafts.rs"]
 mod drafts;
 
+#[path = "queue/ageing.rs"]
+mod ageing;
 #[path = "queue/clock.rs"]
 mod clock;
 #[path = "queue/crowded.rs"]
@@ -20,8 +22,6 @@ mod expired;
 mod long_replies;
 #[path = "queue/notices.rs"]
 mod notices;
-#[path = "queue/overdue.rs"]
-mod overdue;
 #[path = "queue/recipients.rs"]
 mod recipients;
 #[path = "queue/rig.rs"]

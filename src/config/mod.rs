@@ -158,7 +158,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         timeouts,
         queue: queue::Settings {
             patience,
-            ledger: state_dir.join("daily-counters.json"),
+            throttle_states: state_dir.join("daily-counters.json"),
             suspensions: state_dir.join("suspensions.json"),
             at_once,
             route_alert_after,

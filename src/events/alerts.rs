@@ -30,7 +30,7 @@ pub enum Subject {
     SpoolWrites,
     /// Delivery stops because results cannot be recorded or mail cannot be read.
     Delivery,
-    /// The clock leapt ahead.
+    /// The clock jumped ahead.
     Clock,
     /// The webhook takes no events.
     Webhook,

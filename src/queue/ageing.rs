@@ -18,7 +18,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 /// Records in hand at once.
 const AT_ONCE: usize = 100;
-/// Pages looked through in vain before the rest is left to the next sweep, which goes on there: what our own caps hold is not
+/// Pages looked through in vain before the rest is left to the next round, which goes on there: what our own caps hold is not
 /// late, and however much of it there is, what comes after has its turn.
 const IN_VAIN: u32 = 20;
 
@@ -26,7 +26,7 @@ const IN_VAIN: u32 = 20;
 type Troubled = BTreeMap<Lane, Arc<Route>>;
 
 /// Runs until the queue stops.
-pub(super) async fn sweep(inner: Arc<Inner>) {
+pub(super) async fn run(inner: Arc<Inner>) {
     let patience = &inner.settings.patience;
     let shortest = patience.delay_notice.min(patience.retry.give_up);
     let every = (shortest / 4).clamp(SWEEP_AT_MOST_EVERY, SWEEP_EVERY);

@@ -493,15 +493,15 @@ mod tests {
     }
 
     #[test]
-    fn while_the_clock_has_just_leapt_ahead_an_attempt_makes_no_mail_late_or_too_old() {
+    fn while_the_clock_has_just_jumped_ahead_an_attempt_makes_no_mail_late_or_too_old() {
         let refused = heard(0, Verdict::Deferred, Scope::Recipient, "451");
         let outcome = Outcome { recipients: vec![refused], ..Outcome::default() };
-        let leapt = Moment { clock_trusted: false, ..at(30 * DAY, Duration::ZERO) };
-        let decision = after_attempt(&record(), &route("r"), &outcome, &Patience::default(), leapt, 0.5);
+        let jumped = Moment { clock_trusted: false, ..at(30 * DAY, Duration::ZERO) };
+        let decision = after_attempt(&record(), &route("r"), &outcome, &Patience::default(), jumped, 0.5);
         assert_eq!(kinds(&decision), [EventKind::Deferred]);
-        assert_eq!(decision.settlement.due, Some(leapt.now + Duration::from_secs(60)), "and not at once again");
+        assert_eq!(decision.settlement.due, Some(jumped.now + Duration::from_secs(60)), "and not at once again");
         let why = "route r is suspended: 535";
-        assert!(while_waiting(&record(), &route("r"), why, &Patience::default(), leapt).is_none());
+        assert!(while_waiting(&record(), &route("r"), why, &Patience::default(), jumped).is_none());
     }
 
     #[test]

@@ -36,11 +36,11 @@ use crate::customers::Routing;
 use crate::delivery::Delivery;
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::{CustomerId, Lane, MailKind};
-use crate::queue::clock::Leap;
+use crate::queue::clock::ClockJumpGuard;
 use crate::queue::decide::Decision;
 use crate::queue::schedule::routes::Routes;
 use crate::queue::schedule::suspensions::Store;
-use crate::queue::schedule::throttle_state::Ledger;
+use crate::queue::schedule::throttle_state::ThrottleStateFile;
 use crate::route::{Cause, Route, RouteControl, RouteId, RouteState, RouteStatus, Switched};
 use crate::spool::{self, Lease, Settled, Spool};
 use crate::time::Timestamp;
@@ -74,8 +74,8 @@ const LANES_AT_ONCE: usize = 1000;
 pub struct Settings {
     /// Retries, maximum age, delay notices.
     pub patience: Patience,
-    /// Where the daily counters are kept.
-    pub ledger: PathBuf,
+    /// The file with the routes' throttle states: counters and troubles that outlive a restart.
+    pub throttle_states: PathBuf,
     /// Where suspended routes are kept.
     pub suspensions: PathBuf,
     /// Attempts at once over all routes: each takes a port of the one egress address, a file and memory.
@@ -135,7 +135,7 @@ pub struct Queue(Arc<Inner>);
 /// A queue that can be asked and told everything, and delivers nothing yet.
 pub struct Waiting {
     queue: Queue,
-    ledger: Ledger,
+    throttle_states: ThrottleStateFile,
 }
 
 struct Inner {
@@ -144,7 +144,7 @@ struct Inner {
     routes: Mutex<Routes>,
     wake: Notify,
     suspensions: Store,
-    leap: Mutex<Leap>,
+    clock: Mutex<ClockJumpGuard>,
     /// How long nothing is sent, where delivery has stopped.
     halted_until: ArcSwapOption<Instant>,
     started: Instant,
@@ -162,12 +162,12 @@ impl Waiting {
 
     /// Starts delivering what the spool holds. Call it last: an attempt by a start that fails is a duplicate in the next one.
     pub fn deliver(self) -> Queue {
-        let Waiting { queue, ledger } = self;
+        let Waiting { queue, throttle_states } = self;
         queue.tell_of_suspensions();
         let inner = &queue.0;
         inner.tasks.spawn(dispatch(Arc::clone(inner)));
-        inner.tasks.spawn(keep_ledger(Arc::clone(inner), ledger));
-        inner.tasks.spawn(ageing::sweep(Arc::clone(inner)));
+        inner.tasks.spawn(keep_throttle_states(Arc::clone(inner), throttle_states));
+        inner.tasks.spawn(ageing::run(Arc::clone(inner)));
         inner.tasks.spawn(foresee(Arc::clone(inner)));
         inner.tasks.spawn(watch::run(Arc::clone(inner)));
         queue
@@ -178,16 +178,16 @@ impl Queue {
     /// Reads what the last process left, and takes the routes there are. Errors where the daily counters or the suspensions
     /// cannot be read.
     pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
-        let (ledger, memories) = Ledger::open(settings.ledger.clone())?;
+        let (file, throttle_states) = ThrottleStateFile::open(settings.throttle_states.clone())?;
         let (suspensions, suspended, fingerprints) = Store::open(settings.suspensions.clone())?;
-        let routes = Routes::new(memories, suspended, fingerprints).with_at_most(settings.at_once);
+        let routes = Routes::new(throttle_states, suspended, fingerprints).with_at_most(settings.at_once);
         let queue = Queue(Arc::new(Inner {
             settings,
             parts,
             routes: Mutex::new(routes),
             wake: Notify::new(),
             suspensions,
-            leap: Mutex::new(Leap::new(Timestamp::now())),
+            clock: Mutex::new(ClockJumpGuard::new(Timestamp::now())),
             halted_until: ArcSwapOption::empty(),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -196,7 +196,7 @@ impl Queue {
         }));
         // Before anybody asks: what is told of a route that is not known yet would be refused, or lost.
         queue.reload();
-        Ok(Waiting { queue, ledger })
+        Ok(Waiting { queue, throttle_states: file })
     }
 
     /// What is counted.
@@ -326,16 +326,16 @@ impl Inner {
         route.is_ok_and(|route| self.routes().trouble(&route.id, Timestamp::now()).is_none())
     }
 
-    /// Whether mail may be told late or given up for its age: not while the clock has just leapt ahead. Says so when it does.
+    /// Whether mail may be told late or given up for its age: not while the clock has just jumped ahead. Says so when it does.
     fn trusts_clock(&self, now: Timestamp) -> bool {
         let (gained, trusted) = {
-            let mut leap = self.leap.lock().expect("no panic while the clock is looked at");
-            (leap.look(now, self.started.elapsed()), leap.is_trusted())
+            let mut clock = self.clock.lock().expect("no panic while the clock is looked at");
+            (clock.look(now, self.started.elapsed()), clock.is_trusted())
         };
         if let Some(gained) = gained {
             let gained = Duration::from_secs(gained.as_secs());
             let detail = format!(
-                "the clock leapt ahead by {gained:?}: was it set wrong? For an hour no mail is given up for its age"
+                "the clock jumped ahead by {gained:?}: was it set wrong? For an hour no mail is given up for its age"
             );
             self.alert(None, None, Some(Subject::Clock), detail);
         }
@@ -442,17 +442,17 @@ async fn dispatch(inner: Arc<Inner>) {
     }
 }
 
-/// Saves the daily counters as they change, and once more at the end.
-async fn keep_ledger(inner: Arc<Inner>, mut ledger: Ledger) {
+/// Saves the throttle states as they change, and once more at the end.
+async fn keep_throttle_states(inner: Arc<Inner>, mut file: ThrottleStateFile) {
     loop {
         let stopping = tokio::time::timeout(SAVE_EVERY, inner.stop.cancelled()).await.is_ok();
-        let memories = inner.routes().memories();
+        let states = inner.routes().throttle_states();
         let saved = tokio::task::spawn_blocking(move || {
-            let result = ledger.save(memories);
-            (ledger, result)
+            let result = file.save(states);
+            (file, result)
         });
         let Ok((kept, result)) = saved.await else { return };
-        ledger = kept;
+        file = kept;
         if let Err(e) = result {
             tracing::error!("the daily counters cannot be saved, a restart would forget them: {e}");
         }

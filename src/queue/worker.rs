@@ -186,7 +186,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
 }
 
 /// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. A clock that has
-/// just leapt ahead does not tell. The same words for all such messages: the spool keeps each reason once.
+/// just jumped ahead does not tell. The same words for all such messages: the spool keeps each reason once.
 fn no_longer_signed(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
     dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
     let remedy = match lease.record.lane.kind {

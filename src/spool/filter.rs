@@ -1,4 +1,4 @@
-//! Which records an operator or the queue's sweep means.
+//! Which records an operator or queue ageing means.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -149,7 +149,7 @@ impl Deliver for Arc<Embedded> {
         };
         let settings = queue::Settings {
             patience,
-            ledger: folder.join("daily-counters.json"),
+            throttle_states: folder.join("daily-counters.json"),
             suspensions: folder.join("suspensions.json"),
             at_once: AT_ONCE,
             route_alert_after: queue::ROUTE_ALERT_AFTER,

@@ -9,7 +9,7 @@ use super::forecast::last_leaves;
 use super::lanes::Lanes;
 use super::suspensions::{Fingerprints, Suspended, Suspension};
 use super::throttle::{LastingTrouble, Throttle};
-use super::throttle_state::Memories;
+use super::throttle_state::ThrottleStates;
 use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::{CustomerId, Lane, QueueId};
 use crate::route::{Cause, Route, RouteId, RouteState, RouteStatus};
@@ -23,7 +23,7 @@ pub struct Routes {
     /// What was said of whose mail since the last reload.
     parked: BTreeSet<(CustomerId, String)>,
     /// Of routes before they were entered here, and of those that left.
-    memories: Memories,
+    throttle_states: ThrottleStates,
     /// Of all routes, those that are not configured now included.
     suspended: Suspended,
     fingerprints: Fingerprints,
@@ -59,8 +59,8 @@ pub struct Turn {
 
 impl Routes {
     /// Starts with what a former process remembered of each route, and those it had suspended.
-    pub fn new(memories: Memories, suspended: Suspended, fingerprints: Fingerprints) -> Self {
-        Routes { memories, suspended, fingerprints, ..Routes::default() }
+    pub fn new(throttle_states: ThrottleStates, suspended: Suspended, fingerprints: Fingerprints) -> Self {
+        Routes { throttle_states, suspended, fingerprints, ..Routes::default() }
     }
 
     /// Bounds the attempts at once over all routes: each takes a port of the one egress address, a file and memory.
@@ -127,7 +127,7 @@ impl Routes {
             entry.running -= 1;
             self.running -= 1;
             if entry.gone && entry.running == 0 {
-                self.memories = self.memories();
+                self.throttle_states = self.throttle_states();
                 self.routes.remove(id);
             }
         }
@@ -271,7 +271,7 @@ impl Routes {
     pub fn reload(&mut self, current: impl Iterator<Item = Arc<Route>>, now: Timestamp) -> Vec<RouteId> {
         self.parked.clear();
         // A route that leaves and comes back on the same day goes on with that day's count.
-        self.memories = self.memories();
+        self.throttle_states = self.throttle_states();
         let current: BTreeMap<RouteId, Arc<Route>> = current.map(|route| (route.id.clone(), route)).collect();
         let stands = |id: &RouteId, suspension: &mut Suspension| {
             current.get(id).is_none_or(|route| suspension.stands(route, &self.fingerprints))
@@ -326,23 +326,23 @@ impl Routes {
         self.routes.iter_mut().map(status).collect()
     }
 
-    /// What the ledger keeps, of routes with caps over time, those used today and those that had trouble.
-    pub fn memories(&self) -> Memories {
-        let mut memories = self.memories.clone();
-        let now = self.routes.iter().map(|(id, entry)| (id, entry.route.caps, entry.throttle.memory()));
-        let worth = now.filter(|(_, caps, memory)| {
+    /// The throttle states that are kept on disk: of routes with caps over time, those used today and those that had trouble.
+    pub fn throttle_states(&self) -> ThrottleStates {
+        let mut states = self.throttle_states.clone();
+        let now = self.routes.iter().map(|(id, entry)| (id, entry.route.caps, entry.throttle.persisted()));
+        let worth = now.filter(|(_, caps, state)| {
             let has_caps = caps.per_day.is_some() || caps.per_minute.is_some();
-            has_caps || memory.recipients > 0 || !memory.troubles.is_empty()
+            has_caps || state.recipients > 0 || !state.troubles.is_empty()
         });
-        memories.extend(worth.map(|(id, _, memory)| (id.clone(), memory)));
-        memories
+        states.extend(worth.map(|(id, _, state)| (id.clone(), state)));
+        states
     }
 
     fn entry(&mut self, route: &Arc<Route>, now: Timestamp) -> &mut Entry {
-        let Routes { memories, suspended, fingerprints, .. } = self;
+        let Routes { throttle_states, suspended, fingerprints, .. } = self;
         self.routes.entry(route.id.clone()).or_insert_with(|| {
-            let memory = memories.get(&route.id).cloned().unwrap_or_default();
-            let mut throttle = Throttle::new(route.caps, &memory, now);
+            let state = throttle_states.get(&route.id).cloned().unwrap_or_default();
+            let mut throttle = Throttle::new(route.caps, &state, now);
             if let Some(one) = suspended.get(&route.id).filter(|one| one.stands(route, fingerprints)) {
                 throttle.suspend(one.cause, &one.reason, one.since, now);
             }
@@ -353,7 +353,7 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::throttle_state::Memory;
+    use super::super::throttle_state::ThrottleState;
     use super::*;
     use crate::delivery::{Class, RecipientOutcome};
     use crate::message::{MailKind, Urgency};
@@ -375,8 +375,8 @@ mod tests {
         Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Bulk, kind: MailKind::Mail }
     }
 
-    fn remembering(id: &RouteId, memory: Memory) -> Routes {
-        Routes::new(BTreeMap::from([(id.clone(), memory)]), Suspended::new(), Fingerprints::default())
+    fn remembering(id: &RouteId, state: ThrottleState) -> Routes {
+        Routes::new(BTreeMap::from([(id.clone(), state)]), Suspended::new(), Fingerprints::default())
     }
 
     fn now() -> Timestamp {
@@ -522,19 +522,23 @@ mod tests {
     fn daily_counts_go_on_after_a_restart_and_unheard_recipients_are_not_counted() {
         let route = route(8, Some(100), "h");
         let today = now().as_millis() / 86_400_000;
-        let mut routes = remembering(&route.id, Memory { day: today, recipients: 95, ..Memory::default() });
+        let mut routes =
+            remembering(&route.id, ThrottleState { day: today, recipients: 95, ..ThrottleState::default() });
         routes.offer(lane("a"), &route, now());
         assert_eq!(routes.take(&route.id, 10, now()), 5);
         let heard = Class::new(Verdict::Delivered, Scope::Recipient, "250").of(0);
         routes.report(&route, ONE, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
-        assert_eq!((routes.memories()[&route.id].day, routes.memories()[&route.id].recipients), (today, 96));
+        assert_eq!(
+            (routes.throttle_states()[&route.id].day, routes.throttle_states()[&route.id].recipients),
+            (today, 96)
+        );
     }
 
     #[test]
     fn a_route_without_caps_knows_after_a_restart_what_was_sent_today() {
         let (mut routes, route) = (Routes::default(), route(8, None, "h"));
         routes.reload([Arc::clone(&route)].into_iter(), now());
-        assert!(routes.memories().is_empty(), "nothing to remember yet");
+        assert!(routes.throttle_states().is_empty(), "nothing to remember yet");
         assert_eq!(routes.take(&route.id, 10, now()), 10);
         let mut routes = after_restart(&routes);
         routes.reload([Arc::clone(&route)].into_iter(), now());
@@ -552,7 +556,7 @@ mod tests {
             (0..10).map(|index| Class::new(Verdict::Deferred, Scope::Route, "connection refused").of(index));
         let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
         routes.report(&route, ONE, &outcome, 10, now(), 0.0);
-        assert_eq!(routes.memories()[&route.id].recipients, 0);
+        assert_eq!(routes.throttle_states()[&route.id].recipients, 0);
     }
 
     #[test]
@@ -568,7 +572,7 @@ mod tests {
 
     /// As after a restart, with what is on disk.
     fn after_restart(routes: &Routes) -> Routes {
-        Routes::new(routes.memories(), routes.suspended(), routes.fingerprints.clone())
+        Routes::new(routes.throttle_states(), routes.suspended(), routes.fingerprints.clone())
     }
 
     #[test]

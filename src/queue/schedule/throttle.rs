@@ -20,7 +20,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::throttle_state::Memory;
+use super::throttle_state::ThrottleState;
 use crate::message::QueueId;
 use crate::route::{Caps, Cause, RouteState};
 use crate::time::Timestamp;
@@ -74,12 +74,12 @@ pub struct LastingTrouble {
 
 impl Throttle {
     /// A ready route of which a former process remembered this. Trouble that went on then counts until `now`.
-    pub fn new(caps: Caps, memory: &Memory, now: Timestamp) -> Self {
+    pub fn new(caps: Caps, saved: &ThrottleState, now: Timestamp) -> Self {
         let time = Timestamp::from_millis;
         // Strictly: all of the last minute's messages as if sent at its end, and none of them later than now.
-        let last_sent = time(memory.last_sent).min(now);
-        let last_minute = caps.per_minute.map_or(0, |cap| cap.min(memory.in_last_minute));
-        let troubles = memory.troubles.iter().take(REMEMBERED_TROUBLES);
+        let last_sent = time(saved.last_sent).min(now);
+        let last_minute = caps.per_minute.map_or(0, |cap| cap.min(saved.in_last_minute));
+        let troubles = saved.troubles.iter().take(REMEMBERED_TROUBLES);
         let mut throttle = Throttle {
             caps,
             state: RouteState::Ready,
@@ -88,8 +88,8 @@ impl Throttle {
             pause: FIRST_PAUSE,
             doubted: None,
             sent_last_minute: (0..last_minute).map(|_| last_sent).collect(),
-            day: memory.day,
-            sent_today: memory.recipients,
+            day: saved.day,
+            sent_today: saved.recipients,
             troubles: troubles.map(|(from, to)| (time(*from), Some(to.map_or(now, time)))).collect(),
             lasting: None,
             seen: now,
@@ -100,9 +100,9 @@ impl Throttle {
     }
 
     /// What a restart must not forget.
-    pub fn memory(&self) -> Memory {
+    pub fn persisted(&self) -> ThrottleState {
         let millis = Timestamp::as_millis;
-        Memory {
+        ThrottleState {
             day: self.day,
             recipients: self.sent_today,
             last_sent: self.sent_last_minute.back().copied().map_or(0, millis),
@@ -401,7 +401,7 @@ mod tests {
 
     /// A route that sent so many recipients on the day of `at(0)`.
     fn fresh(caps: Caps, sent_today: u32) -> Throttle {
-        Throttle::new(caps, &Memory { day: 20_000, recipients: sent_today, ..Memory::default() }, at(0))
+        Throttle::new(caps, &ThrottleState { day: 20_000, recipients: sent_today, ..ThrottleState::default() }, at(0))
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -590,14 +590,14 @@ mod tests {
     fn the_minutes_cap_holds_across_a_restart() {
         let mut throttle = fresh(caps(), 0);
         assert_eq!((0..5).map(|s| throttle.take(1, at(s))).sum::<u32>(), 3);
-        let memory = throttle.memory();
-        let mut throttle = Throttle::new(caps(), &memory, at(6));
+        let saved = throttle.persisted();
+        let mut throttle = Throttle::new(caps(), &saved, at(6));
         assert_eq!(throttle.take(1, at(6)), 0, "the minute is full");
         assert_eq!(throttle.sent_today(), (20_000, 3));
         assert_eq!(throttle.take(1, at(2) + MINUTE), 1);
         // The clock was set back while nothing ran.
         let earlier = at(0) - Duration::from_secs(3 * 86_400);
-        let mut throttle = Throttle::new(caps(), &memory, earlier);
+        let mut throttle = Throttle::new(caps(), &saved, earlier);
         assert_eq!(throttle.take(1, earlier), 0);
         assert_eq!(throttle.take(1, earlier + MINUTE), 1, "not when the old time comes again");
     }
@@ -606,7 +606,7 @@ mod tests {
     fn trouble_is_remembered_across_a_restart_so_that_mail_behind_it_grows_old() {
         let mut throttle = fresh(caps(), 0);
         throttle.suspend(Cause::Login, "535", at(100), at(100));
-        let mut throttle = Throttle::new(caps(), &throttle.memory(), at(1000));
+        let mut throttle = Throttle::new(caps(), &throttle.persisted(), at(1000));
         throttle.suspend(Cause::Login, "535", at(100), at(1000));
         assert_eq!(throttle.own_waiting(at(0), at(2000)), Duration::from_secs(100));
         assert!(matches!(throttle.state(at(2000)), RouteState::Suspended { since, .. } if *since == at(100)));

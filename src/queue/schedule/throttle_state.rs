@@ -12,7 +12,7 @@ use crate::route::RouteId;
 
 /// What a restart must not forget of one route. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
+pub struct ThrottleState {
     /// The UTC day, counted from the epoch.
     pub day: u64,
     /// Recipients sent on it.
@@ -29,39 +29,39 @@ pub struct Memory {
 }
 
 /// By route.
-pub type Memories = BTreeMap<RouteId, Memory>;
+pub type ThrottleStates = BTreeMap<RouteId, ThrottleState>;
 
 /// The file.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct ThrottleStateFile {
     path: PathBuf,
-    saved: Memories,
+    saved: ThrottleStates,
 }
 
-impl Ledger {
-    /// Reads the file; a missing one is an empty ledger. A file that cannot be understood is an error: going on would send
+impl ThrottleStateFile {
+    /// Reads the file; a missing one is empty. A file that cannot be understood is an error: going on would send
     /// more than a server allows a day.
-    pub fn open(path: PathBuf) -> io::Result<(Self, Memories)> {
+    pub fn open(path: PathBuf) -> io::Result<(Self, ThrottleStates)> {
         let text = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
             read => read?,
         };
-        let lines: BTreeMap<String, Memory> = serde_json::from_slice(&text).map_err(|e| {
+        let lines: BTreeMap<String, ThrottleState> = serde_json::from_slice(&text).map_err(|e| {
             let remedy = format!("{}: {e}; delete the file to count this day from zero", path.display());
             io::Error::new(io::ErrorKind::InvalidData, remedy)
         })?;
-        let saved: Memories = lines.into_iter().map(|(id, memory)| (RouteId::new(&id), memory)).collect();
-        Ok((Ledger { path, saved: saved.clone() }, saved))
+        let saved: ThrottleStates = lines.into_iter().map(|(id, state)| (RouteId::new(&id), state)).collect();
+        Ok((ThrottleStateFile { path, saved: saved.clone() }, saved))
     }
 
     /// Writes the file if anything changed. The old file stays where the new one cannot be written whole.
-    pub fn save(&mut self, memories: Memories) -> io::Result<()> {
-        if memories == self.saved {
+    pub fn save(&mut self, states: ThrottleStates) -> io::Result<()> {
+        if states == self.saved {
             return Ok(());
         }
-        let lines: BTreeMap<&str, &Memory> = memories.iter().map(|(id, memory)| (id.as_str(), memory)).collect();
+        let lines: BTreeMap<&str, &ThrottleState> = states.iter().map(|(id, state)| (id.as_str(), state)).collect();
         files::replace(&self.path, &serde_json::to_vec_pretty(&lines)?)?;
-        self.saved = memories;
+        self.saved = states;
         Ok(())
     }
 }
@@ -74,20 +74,20 @@ mod tests {
     fn what_was_saved_is_read_again_and_nonsense_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sent-today.json");
-        let (mut ledger, memories) = Ledger::open(path.clone()).unwrap();
-        assert!(memories.is_empty());
-        let memory = Memory {
+        let (mut file, states) = ThrottleStateFile::open(path.clone()).unwrap();
+        assert!(states.is_empty());
+        let state = ThrottleState {
             day: 20_000,
             recipients: 7,
             last_sent: 1 << 40,
             in_last_minute: 3,
             troubles: vec![(5, Some(7)), (9, None)],
         };
-        let memories = Memories::from([(RouteId::new("mailjet.starter"), memory)]);
-        ledger.save(memories.clone()).unwrap();
-        assert_eq!(Ledger::open(path.clone()).unwrap().1, memories);
+        let states = ThrottleStates::from([(RouteId::new("mailjet.starter"), state)]);
+        file.save(states.clone()).unwrap();
+        assert_eq!(ThrottleStateFile::open(path.clone()).unwrap().1, states);
         fs::write(&path, "{").unwrap();
-        assert!(Ledger::open(path).unwrap_err().to_string().contains("delete the file"));
+        assert!(ThrottleStateFile::open(path).unwrap_err().to_string().contains("delete the file"));
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("daily-counters.json");
         fs::write(&path, r#"{"mailjet.starter": {"day": 20000, "recipients": 7}}"#).unwrap();
-        let memory = Ledger::open(path).unwrap().1.remove(&RouteId::new("mailjet.starter")).unwrap();
-        assert_eq!((memory.day, memory.recipients, memory.in_last_minute), (20_000, 7, 0));
+        let state = ThrottleStateFile::open(path).unwrap().1.remove(&RouteId::new("mailjet.starter")).unwrap();
+        assert_eq!((state.day, state.recipients, state.in_last_minute), (20_000, 7, 0));
     }
 }
