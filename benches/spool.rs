@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
 use postbud::spool::embedded::{Counters, Embedded, Settings};
 use postbud::spool::{Backoff, Commit, Draft, Filter, Inspect, RecipientState, Settlement, Spool, Work};
@@ -116,7 +116,7 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
         let (spool, (prefix, content)) = (Arc::clone(spool), template.clone());
         tasks.push(tokio::spawn(async move {
             for i in (sender..messages).step_by(SENDERS) {
-                let id = QueueId::next();
+                let id = spool.next_id();
                 let recipient = Mailbox::parse("recipient@example.org").expect("a mailbox");
                 let draft = Draft {
                     id,

@@ -250,7 +250,7 @@ mod tests {
             .map(|(to, notify)| Recipient { notify: *notify, ..Recipient::new(Mailbox::parse(to).unwrap()) })
             .collect();
         Record {
-            id: QueueId::from_u64((NOW.as_millis() - 3_600_000) * 1000),
+            id: QueueId::first_at(NOW - std::time::Duration::from_secs(3600)),
             lane: Lane {
                 customer: CustomerId::new("test-as"),
                 domain: Domain::parse("test.dk").unwrap(),
@@ -414,7 +414,8 @@ mod tests {
     fn the_draft_is_from_nobody_and_wants_no_answer() {
         let notice = failed(&record(&[("a@example.com", None)]), &[report(0, "550 no")]).unwrap();
         let header = notice.header.clone();
-        let draft = notice.draft(QueueId::next(), CustomerId::new("test-as"), b"DKIM-Signature: x\r\n".to_vec(), NOW);
+        let draft =
+            notice.draft(QueueId::from_u64(1), CustomerId::new("test-as"), b"DKIM-Signature: x\r\n".to_vec(), NOW);
         assert_eq!(draft.envelope.reverse_path, ReversePath::Null);
         assert_eq!(draft.envelope.recipients[0].address.to_string(), "nyhedsbrev@test.dk");
         assert_eq!(draft.envelope.recipients[0].notify, Some(Notify::NEVER));

@@ -68,7 +68,7 @@ impl Postmaster {
         let signed = self.workers.sign(job).await.map_err(Error::Sign)?;
         notice.header = signed.header;
         let draft =
-            notice.draft(QueueId::next(), customer.id.clone(), signed.signatures, now + self.settings.retry_first);
+            notice.draft(self.spool.next_id(), customer.id.clone(), signed.signatures, now + self.settings.retry_first);
         let durable = self.spool.commit(draft).await.map_err(Error::Spool)?;
         Ok(Some(durable.id()))
     }

@@ -20,7 +20,7 @@ use crate::control::protocol::{Command, Done, Message, MessageState, Selection, 
 Examples:
   postbud queue stats                                      How much waits, by customer
   postbud queue list --customer test-as --state deferred   What of a customer did not get through yet
-  postbud queue show 1K3V9ZQ5W4H                           One message, every reply heard
+  postbud queue show 6H0K9MEFC7721                         One message, every reply heard
   postbud queue hold --customer test-as --reason 'wrong list'")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -63,10 +63,10 @@ Examples:
     /// is kept ([events] rotate_size and rotate_keep).
     #[command(after_long_help = "\
 Examples:
-  postbud queue show 1K3V9ZQ5W4H
-  postbud queue show 1K3V9ZQ5W4H --json | jq .recipients")]
+  postbud queue show 6H0K9MEFC7721
+  postbud queue show 6H0K9MEFC7721 --json | jq .recipients")]
     Show {
-        /// The queue id, as in \"250 … queued as 1K3V9ZQ5W4H\".
+        /// The queue id, as in \"250 … queued as 6H0K9MEFC7721\".
         id: String,
         /// One JSON object.
         #[arg(long)]
@@ -77,7 +77,7 @@ Examples:
     /// A message that is being delivered at this moment is held once its attempt ends without success.
     #[command(after_long_help = "\
 Examples:
-  postbud queue hold 1K3V9ZQ5W4H --reason 'asked for by the customer'
+  postbud queue hold 6H0K9MEFC7721 --reason 'asked for by the customer'
   postbud queue hold --customer test-as --reason 'wrong list'")]
     Hold {
         #[command(flatten)]
@@ -93,7 +93,7 @@ Examples:
     /// all the same, it is given up then.
     #[command(after_long_help = "\
 Examples:
-  postbud queue release 1K3V9ZQ5W4H
+  postbud queue release 6H0K9MEFC7721
   postbud queue release --customer test-as")]
     Release {
         #[command(flatten)]
@@ -105,7 +105,7 @@ Examples:
     /// always: past its maximum age ([retry] give_up) a message is given up. Held messages stay held.
     #[command(after_long_help = "\
 Examples:
-  postbud queue retry 1K3V9ZQ5W4H
+  postbud queue retry 6H0K9MEFC7721
   postbud queue retry --recipient-domain example.com --state deferred")]
     Retry {
         #[command(flatten)]
@@ -117,7 +117,7 @@ Examples:
     /// the null sender. With --recipient-domain only the recipients in that domain are given up; others go on.
     #[command(after_long_help = "\
 Examples:
-  postbud queue bounce 1K3V9ZQ5W4H --reason 'this address is closed'
+  postbud queue bounce 6H0K9MEFC7721 --reason 'this address is closed'
   postbud queue bounce --recipient-domain gmial.com --reason 'misspelt domain'")]
     Bounce {
         #[command(flatten)]
@@ -131,7 +131,7 @@ Examples:
     /// The event log keeps who was removed and why; the mail itself is gone.
     #[command(after_long_help = "\
 Examples:
-  postbud queue remove 1K3V9ZQ5W4H --reason 'sent twice'
+  postbud queue remove 6H0K9MEFC7721 --reason 'sent twice'
   postbud queue remove --customer test-as --state held --reason 'wrong list'")]
     Remove {
         #[command(flatten)]

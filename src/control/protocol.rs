@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! → {"version":1,"command":"list","which":{"customer":"test-as"},"limit":100}
-//! ← {"item":{"id":"1K3V9ZQ5W4H",…}}
+//! ← {"item":{"id":"6H0K9MEFC7721",…}}
 //! ← {"item":{"id":"1K3V9ZQ5W5J",…}}
 //! ← {"done":{"count":2}}
 //!
-//! → {"version":1,"command":"hold","which":{"ids":["1K3V9ZQ5W4H"]},"reason":"wrong list"}
+//! → {"version":1,"command":"hold","which":{"ids":["6H0K9MEFC7721"]},"reason":"wrong list"}
 //! ← {"progress":{"count":500}}       any number of these, where the request says "progress":true
 //! ← {"done":{"count":1}}
 //! ← or {"error":{"message":"…","remedy":"…"}}

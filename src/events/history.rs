@@ -60,7 +60,7 @@ mod tests {
     fn only_this_messages_newest_events_are_found_across_files() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("e.jsonl");
-        let (id, other) = (QueueId::next(), QueueId::next());
+        let (id, other) = (QueueId::from_u64(1), QueueId::from_u64(2));
         let line = |id: QueueId, n: u32| format!("{{\"event\":\"deferred\",\"id\":\"{id}\",\"n\":{n}}}\n");
         std::fs::write(dir.path().join("e.jsonl.000001"), line(id, 1) + &line(other, 2) + &line(id, 3)).unwrap();
         std::fs::write(&log, format!("{{\"torn \"id\":\"{id}\"\n") + &line(id, 4)).unwrap();

@@ -7,34 +7,25 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Microseconds since the Unix epoch at which the id was made, pushed forward where two would be equal: ids are
-/// unique within a spool, sort by arrival, and tell when the message came. After a clock that was far ahead they begin again where it
-/// stands now, since mail that seems to come from the future would not grow old until then.
+/// The id of a message. Ids sort by arrival, tell when the message arrived, and differ between nodes that make them at the same
+/// time.
+///
+/// The 64 bits are, from the highest: 42 of milliseconds since 1970 (until the year 2109), 6 of a counter within the millisecond, 16
+/// of the number of the node that made the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(u64);
 
+const NODE_BITS: u32 = 16;
+const COUNTER_BITS: u32 = 6;
+
 // Crockford's base 32: no I, L, O, U, so that an id survives being read over the telephone.
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const TEXT_LEN: usize = 11;
-
-/// A clock set back by less is followed by ids that are a little ahead of it.
-const FAR_AHEAD: u64 = 3600 * 1_000_000;
-
-static LAST: AtomicU64 = AtomicU64::new(0);
+const TEXT_LEN: usize = 13;
 
 impl QueueId {
-    /// A new id, greater than every id made or [observed](Self::observe) by this process before, unless these are more than an
-    /// hour ahead of the clock. Such an id may have been given before the clock was set back: the spool refuses one that it holds.
-    pub fn next() -> Self {
-        let now = Timestamp::now().as_millis() * 1000;
-        let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last, now)));
-        QueueId(after(last.unwrap_or_default(), now))
-    }
-
-    /// Makes later ids greater than this one: the spool calls it with the greatest id it holds, so that a clock
-    /// set back a little cannot make an id twice.
-    pub fn observe(self) {
-        LAST.fetch_max(self.0, Ordering::Relaxed);
+    /// The lowest id of a message that arrived at this time.
+    pub const fn first_at(arrived: Timestamp) -> Self {
+        QueueId(arrived.as_millis() << (COUNTER_BITS + NODE_BITS))
     }
 
     /// The stored form.
@@ -49,16 +40,49 @@ impl QueueId {
 
     /// When the message arrived.
     pub fn arrived(self) -> Timestamp {
-        Timestamp::EPOCH + Duration::from_micros(self.0)
+        Timestamp::EPOCH + Duration::from_millis(self.0 >> (COUNTER_BITS + NODE_BITS))
     }
 }
 
-/// The id that follows `last` at `now`, both in microseconds.
+/// Makes the queue ids of one node. The ids of two nodes never collide as long as the nodes have different numbers.
+#[derive(Debug)]
+pub struct QueueIds {
+    node: u16,
+    /// Time and counter of the greatest id so far.
+    last: AtomicU64,
+}
+
+/// A clock that was set back by less than this is followed by ids that are a little ahead of it. Counted like [`QueueIds::last`].
+const FAR_AHEAD: u64 = (3600 * 1000) << COUNTER_BITS;
+
+impl QueueIds {
+    /// For the node with this number. Whoever runs several nodes on one spool gives each of them another number.
+    pub const fn new(node: u16) -> Self {
+        QueueIds { node, last: AtomicU64::new(0) }
+    }
+
+    /// A new id, greater than every id made or [observed](Self::observe) here before, unless these are more than an hour ahead of the
+    /// clock: mail that seems to come from the future would not grow old until then. An id that follows such a clock may have been
+    /// given before, so a spool refuses one that it holds.
+    pub fn next(&self) -> QueueId {
+        let now = Timestamp::now().as_millis() << COUNTER_BITS;
+        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last, now)));
+        QueueId(after(last.unwrap_or_default(), now) << NODE_BITS | u64::from(self.node))
+    }
+
+    /// Makes later ids greater than this one. A spool calls it with the greatest id that it holds, so that a clock that was set back
+    /// a little cannot make an id twice.
+    pub fn observe(&self, id: QueueId) {
+        self.last.fetch_max(id.0 >> NODE_BITS, Ordering::Relaxed);
+    }
+}
+
+/// What follows `last` at `now`. A counter that overflows goes on into the next millisecond.
 fn after(last: u64, now: u64) -> u64 {
     if last > now + FAR_AHEAD { now } else { now.max(last + 1) }
 }
 
-/// Eleven characters of Crockford's base 32.
+/// Thirteen characters of Crockford's base 32.
 impl fmt::Display for QueueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0u8; TEXT_LEN];
@@ -72,7 +96,7 @@ impl fmt::Display for QueueId {
 
 /// The text is no queue id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a queue id (11 letters and digits, as in \"queued as 1K3V9ZQ5W4H\")")]
+#[error("\"{0}\" is not a queue id (13 letters and digits, as in \"queued as 6H0K9MEFC7721\")")]
 pub struct NotAQueueId(String);
 
 impl FromStr for QueueId {
@@ -85,7 +109,8 @@ impl FromStr for QueueId {
         text.bytes()
             .try_fold(0u64, |id, b| {
                 let digit = DIGITS.iter().position(|d| *d == b.to_ascii_uppercase())? as u64;
-                Some((id << 5) | digit)
+                // Thirteen digits have a bit more than an id has.
+                Some(id.checked_mul(32)? | digit)
             })
             .map(QueueId)
             .ok_or_else(refused)
@@ -107,13 +132,45 @@ mod tests {
 
     #[test]
     fn ids_are_unique_ascending_and_round_trip() {
-        let ids: Vec<_> = (0..10_000).map(|_| QueueId::next()).collect();
+        let ids = QueueIds::new(7);
+        let ids: Vec<_> = (0..10_000).map(|_| ids.next()).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
-        for id in &ids[..10] {
-            assert_eq!(id.to_string().parse::<QueueId>().unwrap(), *id);
-            assert_eq!(id.to_string().to_lowercase().parse::<QueueId>().unwrap(), *id);
+        for id in [ids[0], ids[9_999], QueueId(0), QueueId(u64::MAX)] {
+            assert_eq!(id.to_string().parse::<QueueId>().unwrap(), id);
+            assert_eq!(id.to_string().to_lowercase().parse::<QueueId>().unwrap(), id);
         }
-        assert!("".parse::<QueueId>().is_err());
-        assert!("ÆØÅ00000".parse::<QueueId>().is_err());
+    }
+
+    #[test]
+    fn ids_tell_the_time_and_stay_with_the_clock_unless_they_are_made_very_fast() {
+        let before = Timestamp::now();
+        let id = QueueIds::new(u16::MAX).next();
+        assert!((before..=Timestamp::now()).contains(&id.arrived()));
+        let then = Timestamp::from_millis(1_795_458_240_123);
+        assert_eq!(QueueId::first_at(then).arrived(), then);
+        assert!(QueueId::first_at(then) < QueueId::first_at(then + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn nodes_that_make_ids_at_the_same_time_make_different_ones() {
+        let nodes = [QueueIds::new(1), QueueIds::new(2), QueueIds::new(u16::MAX)];
+        let made: std::collections::HashSet<_> = (0..30_000).map(|n: usize| nodes[n % 3].next()).collect();
+        assert_eq!(made.len(), 30_000);
+    }
+
+    #[test]
+    fn later_ids_are_greater_than_one_that_another_node_made() {
+        let other = QueueId::first_at(Timestamp::now() + Duration::from_secs(60));
+        let ids = QueueIds::new(0);
+        ids.observe(other);
+        assert!(ids.next() > other);
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "6H0K9MEFC772", "6H0K9MEFC77211", "6H0K9MEFC772U", "G000000000000", "ÆØÅ0000000"] {
+            assert!(text.parse::<QueueId>().is_err(), "{text}");
+        }
+        assert!("FZZZZZZZZZZZZ".parse::<QueueId>().is_ok());
     }
 }

@@ -10,7 +10,7 @@ pub mod scan;
 
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
 pub use headers::Field;
-pub use id::QueueId;
+pub use id::{QueueId, QueueIds};
 pub use lane::{Lane, MailKind};
 pub use piece::Piece;
 pub use scan::{Header, HeaderError};

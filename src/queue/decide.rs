@@ -318,7 +318,7 @@ mod tests {
     fn record() -> Record {
         let to = |name| Recipient::new(Mailbox::parse(name).unwrap());
         Record {
-            id: QueueId::from_u64(arrived().as_millis() * 1000),
+            id: QueueId::first_at(arrived()),
             lane: Lane {
                 customer: CustomerId::new("test-as"),
                 domain: Domain::parse("test.dk").unwrap(),

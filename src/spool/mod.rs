@@ -73,6 +73,9 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Takes new messages. Intake and the writer of notifications need no more than this.
 pub trait Commit: Send + Sync + 'static {
+    /// A new queue id. Ids go up with time, and no other node that shares this spool makes the same one.
+    fn next_id(&self) -> QueueId;
+
     /// Makes a message durable. The future may be dropped: the commit finishes all the same.
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>>;
 }

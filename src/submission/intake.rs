@@ -16,7 +16,7 @@ use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, QueueId};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
 use crate::spool::{self, Draft, Durable};
@@ -262,7 +262,7 @@ impl Intake {
     ) -> Result<Durable, Refusal> {
         let Intake { envelope, first, rest, len, share, .. } = self;
         let Checked { header, header_len, decision } = checked;
-        let (id, now) = (QueueId::next(), Timestamp::now());
+        let (id, now) = (context.spool.next_id(), Timestamp::now());
         let mut added = Vec::new();
         if !header.has_date {
             trace::date(now, &mut added);

@@ -24,7 +24,7 @@ fn record(to: &[&str]) -> Record {
     let mut recipients: Vec<Recipient> = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap())).collect();
     recipients[0].orcpt = Some("rfc822;kunde+2Bnyt@example.com".into());
     Record {
-        id: QueueId::from_u64((NOW - Duration::from_secs(3600)).as_millis() * 1000),
+        id: QueueId::first_at(NOW - Duration::from_secs(3600)),
         lane: Lane {
             customer: CustomerId::new("test-as"),
             domain: Domain::parse("test.dk").unwrap(),

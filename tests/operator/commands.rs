@@ -120,7 +120,7 @@ async fn thousands_of_ids_share_their_syncs_and_the_operator_hears_how_far_it_ca
     }
     let mut ids: Vec<String> =
         commits.join_all().await.into_iter().map(|done| done.unwrap().id().to_string()).collect();
-    ids.push(QueueId::next().to_string());
+    ids.push(fixture.spool.next_id().to_string());
     ids.push(ids[0].clone());
     let which = || Selection { ids: ids.clone(), ..Selection::default() };
     for command in [
@@ -351,7 +351,7 @@ async fn what_makes_no_sense_is_refused_with_the_remedy() {
         (remove(of_customer("nobody")), "no customer \"nobody\""),
         (remove(ids), "not a queue id"),
         (remove(domain), "not a domain name"),
-        (Command::Show { id: QueueId::next().to_string() }, "no message"),
+        (Command::Show { id: fixture.spool.next_id().to_string() }, "no message"),
         (Command::Show { id: "x".into() }, "not a queue id"),
     ] {
         let text = refusal(call(&fixture, command.clone()).await);

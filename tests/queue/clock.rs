@@ -18,8 +18,8 @@ async fn mail_accepted_after_the_clock_was_set_back_leaves_at_once() {
     let server = Capture::start();
     let rig = Rig::start(folder.path(), own_server(route("own-server.x", server.address)), impatient(), None).await;
     // Ids go up whatever the clock does: what comes now seems to have arrived in an hour.
-    let ahead = (Timestamp::now() + Duration::from_secs(3600)).as_millis() * 1000;
-    let draft = Draft { id: QueueId::from_u64(ahead), ..draft("x", &[TO], 1, 100) };
+    let ahead = QueueId::first_at(Timestamp::now() + Duration::from_secs(3600));
+    let draft = Draft { id: ahead, ..draft("x", &[TO], 1, 100) };
     let _ = rig.spool.commit(draft).await.unwrap();
     server.wait_for(1, Duration::from_secs(20));
     rig.stop().await;

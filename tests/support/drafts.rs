@@ -1,11 +1,14 @@
 //! Drafts for spool tests: small messages whose content is a function of their number, so that any reader can check them.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueIds, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
 use postbud::spool::{Backoff, Draft};
 use postbud::time::Timestamp;
 use std::time::Duration;
+
+/// Makes the ids of all drafts of a test, whichever spool takes them.
+static IDS: QueueIds = QueueIds::new(u16::MAX);
 
 /// The lane of a customer's single mail.
 pub fn lane(customer: &str) -> Lane {
@@ -15,7 +18,7 @@ pub fn lane(customer: &str) -> Lane {
 
 /// A message from `customer` to `to`, with a body of `size` octets that follows from `seed`.
 pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
-    let id = QueueId::next();
+    let id = IDS.next();
     let mailbox = |text: &str| Mailbox::parse(text).unwrap();
     let (header, body) = content(seed, size);
     Draft {

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use postbud::message::QueueId;
 use postbud::spool::embedded::{Embedded, Settings};
 use postbud::spool::{Commit, Draft, Durable, Error, Pending};
 use tokio::sync::Semaphore;
@@ -117,6 +118,10 @@ fn copy(draft: &Draft) -> Draft {
 pub struct Handle(pub Arc<IntakeSpool>);
 
 impl Commit for Handle {
+    fn next_id(&self) -> QueueId {
+        self.0.real.next_id()
+    }
+
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
         let spool = Arc::clone(&self.0);
         // Spawned: a commit finishes whoever waits for it.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::delivery::{Delivery, Egress, Outcome, Settings, Timeouts};
-use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, Urgency};
+use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, QueueIds, Recipient, Urgency};
 use postbud::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
 use postbud::spool::{Bytes, Error, Pending, ReadChunk, RecipientState, Record};
 use postbud::time::Timestamp;
+
+static IDS: QueueIds = QueueIds::new(1);
 
 /// A message in memory.
 pub struct Message {
@@ -43,7 +45,7 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
     let source = Arc::new(Chunks(chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect()));
     let recipients: Vec<_> = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap())).collect();
     let record = Record {
-        id: QueueId::next(),
+        id: IDS.next(),
         lane: Lane {
             customer: CustomerId::new("test-as"),
             domain: Domain::parse("test.dk").unwrap(),

@@ -7,9 +7,14 @@ use tokio::sync::oneshot;
 use super::inbox::Item;
 use super::prepared::Prepared;
 use super::{Embedded, ready};
+use crate::message::QueueId;
 use crate::spool::{Commit, Draft, Durable, Error, Pending};
 
 impl Commit for Embedded {
+    fn next_id(&self) -> QueueId {
+        self.shared.ids.next()
+    }
+
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
         if let Err(error) = self.shared.may_work().and_then(|()| self.shared.space.admit(&self.shared.settings)) {
             return ready(Err(error));

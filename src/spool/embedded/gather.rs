@@ -55,7 +55,7 @@ mod tests {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let mut served = Served::default();
         for &wait in waits {
-            served.add(QueueId::from_u64((now.as_millis() - wait) * 1000));
+            served.add(QueueId::first_at(now - Duration::from_millis(wait)));
         }
         served.pause(now)
     }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_longest_wait_and_a_clock_set_back_have_their_bounds() {
         assert_eq!(after(&[90_000, 80_000]), LONGEST);
-        let ahead = QueueId::from_u64(2_000_000);
+        let ahead = QueueId::first_at(Timestamp::from_millis(2000));
         let mut served = Served::default();
         served.add(ahead);
         served.add(ahead);

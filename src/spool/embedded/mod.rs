@@ -140,13 +140,13 @@ impl Embedded {
         let failed_at =
             |(path, source): (PathBuf, _)| OpenError::Io { what: format!("syncing {}", path.display()), source };
         dir.sync_parents().map_err(failed_at)?;
-        let recovered = recovery::recover(&settings, &dir)?;
+        let mut recovered = recovery::recover(&settings, &dir)?;
         let set_aside = quarantine::count(&settings.dir);
-        let shared =
-            Arc::new(Shared::new(settings, dir, recovered.segments, recovered.index, recovered.next_segment, lock));
+        let doubtful = std::mem::take(&mut recovered.doubtful);
+        let shared = Arc::new(Shared::new(settings, dir, recovered, lock));
         shared.quarantined.store(set_aside, Ordering::Relaxed);
         shared.look_at_space();
-        for id in recovered.doubtful {
+        for id in doubtful {
             hold_doubtful(&shared, id);
         }
         let (send, chores) = mpsc::channel();

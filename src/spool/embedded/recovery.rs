@@ -28,6 +28,8 @@ pub(super) struct Recovered {
     pub index: Index,
     pub segments: Segments,
     pub next_segment: u32,
+    /// The greatest id that stands anywhere in the log.
+    pub greatest: QueueId,
     /// Messages to be held, since a result of theirs cannot be read and no later one says the same.
     pub doubtful: Vec<QueueId>,
 }
@@ -59,10 +61,10 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
             index: Index::default(),
             segments: Segments::new(&dir.path),
             next_segment: found.last().map_or(1, |last| last.number + 1),
+            greatest: QueueId::from_u64(0),
             doubtful: Vec::new(),
         },
         clean: false,
-        greatest: QueueId::from_u64(0),
         done_after_damage: HashSet::new(),
         watch: false,
     };
@@ -111,7 +113,6 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
         let known = FoundSegment { mark: segment.mark, disk_len, sound, damaged, awaits_start };
         start.recovered.segments.found(segment.number, known);
     }
-    start.greatest.observe();
     if start.clean {
         start.recovered.index.nothing_was_in_flight(Timestamp::now());
     }
@@ -184,7 +185,6 @@ struct Start {
     recovered: Recovered,
     /// The last note says that the program stopped in good order.
     clean: bool,
-    greatest: QueueId,
     /// Something damaged was found: settlements from then on say whether it still matters.
     watch: bool,
     done_after_damage: HashSet<QueueId>,
@@ -217,7 +217,7 @@ impl Start {
     }
 
     fn note(&mut self, segment: u32, note: Note) {
-        self.greatest = self.greatest.max(note.id().unwrap_or(self.greatest));
+        self.recovered.greatest = self.recovered.greatest.max(note.id().unwrap_or(QueueId::from_u64(0)));
         self.clean = note == Note::Clean;
         if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
             self.recovered.doubtful.retain(|doubtful| *doubtful != id);

@@ -12,11 +12,12 @@ use super::footer::Note;
 use super::inbox::{Change, Inbox, Item};
 use super::index::Index;
 use super::lock::Lock;
+use super::recovery::Recovered;
 use super::segment::{Segments, Stage};
 use super::space::Space;
 use super::writing::Writing;
 use super::{Notice, Settings};
-use crate::message::QueueId;
+use crate::message::{QueueId, QueueIds};
 use crate::spool::{Error, Health};
 
 /// The smallest segment, unless smaller ones are asked for.
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub dir: Dir,
     pub segments: Segments,
     pub inbox: Inbox,
+    pub ids: QueueIds,
     pub space: Space,
     /// Told when something may have become due.
     pub changed: Arc<Notify>,
@@ -45,12 +47,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: Settings, dir: Dir, segments: Segments, index: Index, next_segment: u32, lock: Lock) -> Self {
+    pub fn new(settings: Settings, dir: Dir, recovered: Recovered, lock: Lock) -> Self {
+        let Recovered { index, segments, next_segment, greatest, .. } = recovered;
+        // Other processes have spools of their own. A number by chance keeps their ids apart in common logs.
+        let ids = QueueIds::new(rand::random());
+        ids.observe(greatest);
         Shared {
             settings,
             dir,
             segments,
             inbox: Inbox::default(),
+            ids,
             space: Space::default(),
             changed: Arc::default(),
             quarantined: AtomicU64::new(0),
