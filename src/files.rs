@@ -5,13 +5,22 @@
 //! That user is the one who reads mail from the network, so root trusts no name in its folders: nothing is opened, emptied or
 //! given away through a link that somebody laid there.
 
+mod owner;
+mod private;
+
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
+
+pub use owner::{in_state, not_roots_own};
+pub use private::{close_to_others, is_open_to_others, make_all_private};
+
+/// More than any file of the state directory holds that is read whole.
+const STATE_FILE: u64 = 16 << 20;
 
 /// A file with all its content, synced, that has no name yet.
 pub struct Whole(NamedTempFile);
@@ -69,32 +78,51 @@ pub fn is_plain(path: &Path) -> Result<(), &'static str> {
 
 /// Makes a folder with those above it; each belongs to the owner of the one it is in.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
-    make(dir, None)
+    make(dir, None, 0o777)
 }
 
 /// The same for the owner of `like`.
 pub fn make_dir_for(like: &Path, dir: &Path) -> io::Result<()> {
-    make(dir, Some(like))
+    make(dir, Some(like), 0o777)
 }
 
-fn make(dir: &Path, like: Option<&Path>) -> io::Result<()> {
+/// The same for that owner alone, whatever the umask. A folder that is there stays as it is.
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+    make(dir, None, 0o700)
+}
+
+fn make(dir: &Path, like: Option<&Path>, mode: u32) -> io::Result<()> {
     if dir.as_os_str().is_empty() || dir.is_dir() {
         return Ok(());
     }
     let above = folder(dir);
-    make(above, like)?;
-    match fs::create_dir(dir) {
+    make(above, like, mode)?;
+    match fs::DirBuilder::new().mode(mode).create(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         made => made?,
     }
     give(&open(OpenOptions::new().read(true), OFlags::DIRECTORY, dir)?, like.unwrap_or(above))
 }
 
-/// Opens a file that is locked and never read, and makes it where it is missing: it belongs to the owner of its folder. An error
+/// Reads a file of the state directory. An error where its name is a link, a pipe or a device, or where it has no end: the command that
+/// reads it may be root's, and must not wait for what somebody else put there.
+pub fn read_state(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open(OpenOptions::new().read(true), OFlags::NONBLOCK, path)?;
+    let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+    if !file.metadata()?.is_file() {
+        return Err(invalid("is not a file; remove it"));
+    }
+    let mut octets = Vec::new();
+    file.take(STATE_FILE + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > STATE_FILE { Err(invalid("is larger than 16 MiB; remove it")) } else { Ok(octets) }
+}
+
+/// Opens a file to be locked, and makes it, for its owner alone, where it is missing: it belongs to the owner of its folder. An error
 /// where its name is a link, or another name of some file elsewhere: as root we would give that file away.
 pub fn lock_file(path: &Path) -> io::Result<File> {
     // What is no file is not waited for.
-    let file = open(OpenOptions::new().write(true).create(true).truncate(false), OFlags::NONBLOCK, path)?;
+    let mut options = OpenOptions::new();
+    let file = open(options.read(true).write(true).create(true).truncate(false).mode(0o600), OFlags::NONBLOCK, path)?;
     let found = file.metadata()?;
     if !found.is_file() || found.nlink() != 1 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file of its own; remove it"));

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Keys, Remarks};
 use crate::events::{Event, EventKind, Events, Subject};
+use crate::files;
 use crate::server::{Relay, Reload, Settings};
 use crate::time::Timestamp;
 
@@ -59,8 +60,10 @@ impl Args {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         start_log(self.log_format);
         let open_files = raise_open_files();
+        files::make_all_private();
         let path = self.config.path;
         let loaded = config::load(&path)?;
+        refuse_what_others_own(&loaded.settings)?;
         if let Some(files) = open_files {
             warn_of_few(files, &loaded.settings);
         }
@@ -106,6 +109,24 @@ impl Args {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// As root, the relay would follow the links that another user lays in its folders.
+fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let log = settings.events.log.as_deref().map(files::folder);
+    for dir in [&*settings.state_dir, &*settings.spool.dir].into_iter().chain(log) {
+        if let Some(found) = files::not_roots_own(dir).with_context(|| format!("cannot look into {}", dir.display()))? {
+            anyhow::bail!(
+                "{} belongs to another user than root, or others may write to it: do not run the relay as root, but as the user \
+                 that state_dir belongs to (User= in the unit, sudo -u, docker run --user)",
+                found.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Reads the configuration again. Gives the keys that are in force now.

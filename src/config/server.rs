@@ -17,6 +17,7 @@ use crate::bounce::{self, Language};
 use crate::customers::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
 use crate::events::{self, Secret, Webhook};
+use crate::files;
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
 use crate::queue::{self, Patience, Schedule};
@@ -458,6 +459,10 @@ pub(super) fn state_dir(root: &Table<'_>) -> PathBuf {
     let dir = root.get("state_dir").unwrap_or_else(|| root.resolve("../state"));
     if dir.exists() && !dir.is_dir() {
         root.mistake("state_dir", format!("{} is not a folder", dir.display()));
+    }
+    if dir.metadata().is_ok_and(|found| found.is_dir() && files::is_open_to_others(&found)) {
+        let dir = dir.display();
+        root.warning("state_dir", format!("other users of this machine may look into {dir}; chmod 700 {dir}"));
     }
     dir
 }

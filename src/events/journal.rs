@@ -24,6 +24,8 @@ pub(super) struct Position {
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
+    /// Of new files.
+    mode: u32,
     keep: u32,
     current: Mutex<u64>,
 }
@@ -41,16 +43,17 @@ pub(super) struct Chunk {
 
 impl Journal {
     /// Opens or makes the current file. Its number is after the newest rotated file, and not below `at_least`, which a reader's
-    /// saved position names. A line that a crash tore off is closed, so that the next one stands alone.
-    pub(super) fn open(path: &Path, keep: u32, at_least: u64) -> Result<(Self, File), Error> {
+    /// saved position names. A line that a crash tore off is closed, so that the next one stands alone. New files get the permissions
+    /// `mode` whatever the umask is.
+    pub(super) fn open(path: &Path, mode: u32, keep: u32, at_least: u64) -> Result<(Self, File), Error> {
         let refused = |what| move |source| Error::Io { what, path: path.to_owned(), source };
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(refused("making the folder of"))?;
         }
         let newest = rotated(path).map_err(refused("listing the files of"))?.last().map_or(0, |(number, _)| *number);
         let current = at_least.max(newest + 1);
-        let file = open_current(path).map_err(refused("opening"))?;
-        Ok((Journal { path: path.to_owned(), keep, current: Mutex::new(current) }, file))
+        let file = open_current(path, mode).map_err(refused("opening"))?;
+        Ok((Journal { path: path.to_owned(), mode, keep, current: Mutex::new(current) }, file))
     }
 
     /// Renames the current file to its number, begins a new one and removes what is over `keep`.
@@ -59,7 +62,7 @@ impl Journal {
         let mut current = self.lock();
         fs::rename(&self.path, numbered(&self.path, *current))?;
         *current += 1;
-        let file = open_current(&self.path)?;
+        let file = open_current(&self.path, self.mode)?;
         let old = rotated(&self.path)?;
         for (_, path) in &old[..old.len().saturating_sub(self.keep as usize)] {
             fs::remove_file(path)?;
@@ -80,7 +83,7 @@ impl Journal {
     /// Begins a new current file after somebody took the old one away.
     pub(super) fn begin_anew(&self) -> io::Result<File> {
         let mut current = self.lock();
-        let file = open_current(&self.path)?;
+        let file = open_current(&self.path, self.mode)?;
         *current += 1;
         Ok(file)
     }
@@ -183,11 +186,13 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn open_current(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // Recipients' addresses are nobody else's business.
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+fn open_current(path: &Path, mode: u32) -> io::Result<File> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     let len = file.metadata()?.len();
+    if len == 0 {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
     let mut last = [b'\n'];
     if len > 0 {
         file.read_exact_at(&mut last, len - 1)?;
@@ -232,7 +237,7 @@ mod tests {
 
     fn journal(keep: u32) -> (tempfile::TempDir, Journal, File) {
         let dir = tempfile::tempdir().unwrap();
-        let (journal, file) = Journal::open(&dir.path().join("e.jsonl"), keep, 0).unwrap();
+        let (journal, file) = Journal::open(&dir.path().join("e.jsonl"), 0o600, keep, 0).unwrap();
         (dir, journal, file)
     }
 
@@ -280,7 +285,7 @@ mod tests {
         let (dir, _, mut file) = journal(1);
         file.write_all(b"{\"torn").unwrap();
         let path = dir.path().join("e.jsonl");
-        let (_, mut file) = Journal::open(&path, 1, 0).unwrap();
+        let (_, mut file) = Journal::open(&path, 0o600, 1, 0).unwrap();
         file.write_all(b"{}\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{\"torn\n{}\n");
     }
@@ -290,7 +295,7 @@ mod tests {
         let (dir, journal, file) = journal(3);
         journal.rotate(&file).unwrap();
         let path = dir.path().join("e.jsonl");
-        let number = |at_least| Journal::open(&path, 3, at_least).unwrap().0.end().unwrap().segment;
+        let number = |at_least| Journal::open(&path, 0o600, 3, at_least).unwrap().0.end().unwrap().segment;
         assert_eq!(number(0), 2);
         assert_eq!(number(9), 9);
     }

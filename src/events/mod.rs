@@ -25,7 +25,7 @@ mod journal;
 mod webhook;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -33,6 +33,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::files;
 use crate::time::Timestamp;
 pub use alerts::{AlertLists, EndedAlert, OpenAlert, Subject};
 use buffer::Buffer;
@@ -90,7 +91,8 @@ impl Events {
             return Ok((Events::default(), Running::default()));
         };
         let cursor = settings.state_dir.join(webhook::CURSOR_FILE);
-        let (journal, file) = Journal::open(&path, settings.rotate_keep, webhook::saved_segment(&cursor))?;
+        let mode = log_mode(&path, &settings.state_dir);
+        let (journal, file) = Journal::open(&path, mode, settings.rotate_keep, webhook::saved_segment(&cursor))?;
         let journal = Arc::new(journal);
         let buffer = Arc::new(Buffer::default());
         let events = Events::new(Some(Arc::clone(&buffer)), Some(path));
@@ -109,6 +111,13 @@ impl Events {
             .map_err(|source| Error::Io { what: "starting the writer of", path: PathBuf::from("the log"), source })?;
         Ok((events, Running { buffer: Some(buffer), writer: Some(writer), webhook, stopping }))
     }
+}
+
+/// The log holds recipients' addresses: below the state directory it is the relay's alone. An operator who puts it elsewhere has a
+/// program read it, which the file's group lets in.
+fn log_mode(log: &Path, state_dir: &Path) -> u32 {
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if whole(files::folder(log)).starts_with(whole(state_dir)) { 0o600 } else { 0o640 }
 }
 
 /// The writer and the webhook at work. Dropped without [`stop`](Self::stop) they end too, but nobody waits for the last lines.

@@ -114,7 +114,7 @@ mod tests {
     fn written(rotate_size: u64, keep: u32, lines: &[&str]) -> (tempfile::TempDir, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("e.jsonl");
-        let (journal, file) = Journal::open(&path, keep, 0).unwrap();
+        let (journal, file) = Journal::open(&path, 0o600, keep, 0).unwrap();
         let buffer = Arc::new(Buffer::default());
         for line in lines {
             assert!(buffer.push(line.as_bytes()));

@@ -4,8 +4,7 @@
 //! Our token is an HMAC over customer and domain with a secret of this installation: stable, unguessable, nothing to store.
 //! Where Mailjet has given a token out, that one is used in its place: the customer publishes one record and it serves both.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use aws_lc_rs::hmac;
@@ -35,17 +34,20 @@ impl Secret {
     /// Reads `secret` in the onboarding directory, and makes it on first use. Two processes that make it at once agree: the
     /// file is put in place whole and never replaced.
     pub fn load(dir: &Path) -> io::Result<Self> {
+        files::in_state(&[dir], || Secret::load_or_make(dir))
+    }
+
+    fn load_or_make(dir: &Path) -> io::Result<Self> {
         let path = dir.join("secret");
         if !path.exists() {
-            files::make_dir(dir)?;
+            files::make_private_dir(dir)?;
             let made = Whole::write(dir, &rand::random::<[u8; SECRET_LEN]>(), 0o600, Some(dir))?;
             match made.name(&path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
         }
-        let mut octets = Vec::new();
-        fs::File::open(&path)?.take(4096).read_to_end(&mut octets)?;
+        let octets = files::read_state(&path)?;
         if octets.len() < SECRET_LEN {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the ownership secret is too short"));
         }
@@ -382,7 +384,7 @@ mod tests {
         let (settings, _, customer, domain) = parts();
         let token = || Challenge::new(&settings, &Secret::load(dir.path()).unwrap(), &customer, &domain).token;
         assert_eq!(token(), token());
-        fs::write(dir.path().join("secret"), b"short").unwrap();
+        std::fs::write(dir.path().join("secret"), b"short").unwrap();
         assert!(Secret::load(dir.path()).is_err());
     }
 }

@@ -11,7 +11,6 @@
 //! counts as unverified until somebody looks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -265,13 +264,15 @@ fn codes(report: &Report, requirement: Requirement) -> Vec<String> {
 /// The directory with all domains' states.
 #[derive(Clone, Debug)]
 pub struct Store {
+    /// The onboarding directory, which it lies in.
+    parent: PathBuf,
     dir: PathBuf,
 }
 
 impl Store {
     /// Below the onboarding directory. Nothing is made before the first write.
     pub fn new(settings: &Settings) -> Self {
-        Store { dir: settings.state_dir.join("domains") }
+        Store { parent: settings.state_dir.clone(), dir: settings.state_dir.join("domains") }
     }
 
     fn path(&self, domain: &Domain) -> PathBuf {
@@ -280,11 +281,24 @@ impl Store {
 
     /// A domain's state; `None` where it was never checked.
     pub fn load(&self, domain: &Domain) -> Result<Option<DomainState>, StateError> {
-        read(&self.path(domain))
+        self.in_dir(|| read(&self.path(domain)))
+    }
+
+    fn in_dir<T: Send>(&self, work: impl FnOnce() -> Result<T, StateError> + Send) -> Result<T, StateError> {
+        let placed = files::in_state(&[&self.parent, &self.dir], || Ok::<_, io::Error>(work()));
+        placed.map_err(|source| StateError::Io { path: self.dir.clone(), source })?
     }
 
     /// Reads, changes and writes one state, under a lock: a command and the running relay may do so at once.
-    pub fn update<T>(
+    pub fn update<T: Send>(
+        &self,
+        domain: &Domain,
+        change: impl FnOnce(Option<DomainState>) -> (DomainState, T) + Send,
+    ) -> Result<T, StateError> {
+        self.in_dir(|| self.update_here(domain, change))
+    }
+
+    fn update_here<T>(
         &self,
         domain: &Domain,
         change: impl FnOnce(Option<DomainState>) -> (DomainState, T),
@@ -293,7 +307,7 @@ impl Store {
             let path = path.to_owned();
             move |source| StateError::Io { path, source }
         };
-        files::make_dir(&self.dir).map_err(io(&self.dir))?;
+        files::make_private_dir(&self.dir).map_err(io(&self.dir))?;
         let lock_path = self.dir.join(".lock");
         let lock = files::lock_file(&lock_path).map_err(io(&lock_path))?;
         lock.lock().map_err(io(&lock_path))?;
@@ -339,7 +353,7 @@ impl Store {
 
 fn read(path: &Path) -> Result<Option<DomainState>, StateError> {
     let unreadable = |reason: String| StateError::Unreadable { path: path.to_owned(), reason };
-    let text = match fs::read(path) {
+    let text = match files::read_state(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StateError::Io { path: path.to_owned(), source }),
@@ -467,8 +481,8 @@ mod tests {
         let other = CustomerId::new("other");
         assert!(store.load_all(&[(other, domain.clone())]).0.is_empty(), "another customer starts over");
 
-        fs::write(store.path(&domain), "{\"version\": 9}").unwrap();
+        std::fs::write(store.path(&domain), "{\"version\": 9}").unwrap();
         assert!(store.record(&customer, &report(6, Seen::Verified), &settings).is_err());
-        assert_eq!(fs::read_to_string(store.path(&domain)).unwrap(), "{\"version\": 9}");
+        assert_eq!(std::fs::read_to_string(store.path(&domain)).unwrap(), "{\"version\": 9}");
     }
 }

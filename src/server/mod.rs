@@ -31,7 +31,7 @@ use crate::smtp::Domain;
 use crate::spool::embedded::{self, Embedded, Notice};
 use crate::spool::{Health, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
-use crate::{control, dkim, metrics, onboarding, web};
+use crate::{control, dkim, files, metrics, onboarding, web};
 
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
@@ -106,7 +106,7 @@ impl Relay {
     /// Makes every stage ready, then the listeners, and begins to deliver once nothing can fail any more: a start that fails has
     /// tried no mail.
     pub async fn start(settings: Settings) -> Result<Relay, StartError> {
-        make_state_dir(&settings.state_dir)?;
+        prepare(&settings)?;
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, running_events) = Events::start(settings.events)?;
         let spool_counters = Arc::clone(&settings.spool.counters);
@@ -341,11 +341,16 @@ fn certificate(listener: &ListenerSettings) -> Option<ServerTls> {
     }
 }
 
-/// Only its owner may look into the state directory: it holds customers' mail.
-fn make_state_dir(path: &std::path::Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| StartError::State { what: "cannot make the state directory", path: path.to_owned(), source })
+/// Only its owner may look into what the relay keeps: it holds customers' mail.
+fn prepare(settings: &Settings) -> Result<(), StartError> {
+    let (state, spool) = (&settings.state_dir, &settings.spool.dir);
+    for path in [state, spool] {
+        let failed = |what| move |source| StartError::State { what, path: path.to_owned(), source };
+        files::make_private_dir(path).map_err(failed("cannot make the folder"))?;
+        // What cannot be closed belongs to somebody else, who could open it again.
+        files::close_to_others(path).map_err(failed("cannot take other users' rights from what is in"))?;
+    }
+    Ok(())
 }
 
 /// Recovery may read for seconds: it runs on a thread of its own.

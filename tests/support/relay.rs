@@ -1,4 +1,5 @@
 //! The real binary as a process of its own, with a scratch configuration.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -40,6 +41,11 @@ pub fn plain_route(server: SocketAddr) -> String {
 /// A port that was free a moment ago.
 pub fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+/// The program under test: `POSTBUD_BINARY`, for example one that was built for release, else the one that was built with the tests.
+pub fn binary() -> String {
+    std::env::var("POSTBUD_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_postbud").to_owned())
 }
 
 impl Site {
@@ -129,7 +135,7 @@ impl Site {
 
     /// Runs a command of the binary to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_postbud")).args(arguments).output().expect("the binary starts")
+        Command::new(binary()).args(arguments).output().expect("the binary starts")
     }
 
     /// Runs a command that takes `--config`.
@@ -143,8 +149,8 @@ impl Site {
     /// Runs a command that takes `--config`, from a shell, with the shell's redirection at its end.
     pub fn run_in_shell(&self, command: &str, redirection: &str) -> Output {
         let script = format!("exec \"$0\" {command} --config \"$1\" {redirection}");
-        let (binary, config) = (env!("CARGO_BIN_EXE_postbud"), self.config());
-        Command::new("sh").args(["-c", &script, binary]).arg(config).output().expect("a shell")
+        let (binary, config) = (binary(), self.config());
+        Command::new("sh").args(["-c", &script, &binary]).arg(config).output().expect("a shell")
     }
 
     /// Starts the relay and waits until it greets.
@@ -156,7 +162,7 @@ impl Site {
 
     /// Starts the relay without waiting.
     pub fn start_unready(&self) -> Running {
-        self.spawn(&mut Command::new(env!("CARGO_BIN_EXE_postbud")))
+        self.spawn(&mut Command::new(binary()))
     }
 
     /// Starts the relay with a soft limit of open files, and waits until it greets.
@@ -174,8 +180,13 @@ impl Site {
         self.start_from_shell("exec \"$0\" \"$@\" 2>/dev/full")
     }
 
+    /// Starts the relay with a umask, and waits until it greets.
+    pub fn start_with_umask(&self, umask: &str) -> Running {
+        self.start_from_shell(&format!("umask {umask} && exec \"$0\" \"$@\""))
+    }
+
     fn start_from_shell(&self, script: &str) -> Running {
-        let running = self.spawn(Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_postbud")]));
+        let running = self.spawn(Command::new("sh").args(["-c", script, &binary()]));
         running.wait_until_ready(self.smtp);
         running
     }
@@ -196,7 +207,7 @@ impl Site {
 
 /// What `postbud hash-password` makes of it.
 pub fn hash(password: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_postbud"))
+    let mut child = Command::new(binary())
         .arg("hash-password")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

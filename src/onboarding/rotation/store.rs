@@ -28,24 +28,32 @@ pub struct Lock(#[expect(dead_code, reason = "the file is the lock")] File);
 
 /// Waits for its turn.
 pub fn lock(settings: &Settings) -> io::Result<Lock> {
-    let dir = dir(settings);
-    files::make_dir(&dir)?;
-    let file = files::lock_file(&dir.join(".lock"))?;
-    file.lock()?;
-    Ok(Lock(file))
+    in_dir(settings, |dir| {
+        files::make_private_dir(dir)?;
+        let file = files::lock_file(&dir.join(".lock"))?;
+        file.lock()?;
+        Ok(Lock(file))
+    })
 }
 
 /// All rotations of a customer that are under way. An error where a file is not one, or of a version that is not known.
 pub fn under_way(settings: &Settings, customer: &CustomerId) -> io::Result<Vec<Rotation>> {
-    let mut all = Vec::new();
-    for place in KeyPlace::ALL {
-        all.extend(load(&path(settings, customer, place))?);
-    }
-    Ok(all)
+    in_dir(settings, |_| {
+        let mut all = Vec::new();
+        for place in KeyPlace::ALL {
+            all.extend(load(&path(settings, customer, place))?);
+        }
+        Ok(all)
+    })
+}
+
+fn in_dir<T: Send>(settings: &Settings, work: impl FnOnce(&Path) -> io::Result<T> + Send) -> io::Result<T> {
+    let dir = dir(settings);
+    files::in_state(&[&settings.state_dir, &dir], || work(&dir))
 }
 
 fn load(path: &Path) -> io::Result<Option<Rotation>> {
-    let text = match fs::read(path) {
+    let text = match files::read_state(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -70,13 +78,15 @@ fn load(path: &Path) -> io::Result<Option<Rotation>> {
 impl Rotation {
     /// Keeps it.
     pub fn save(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
-        files::make_dir(&dir(settings))?;
-        write(&path(settings, customer, self.place), self)
+        in_dir(settings, |dir| {
+            files::make_private_dir(dir)?;
+            write(&path(settings, customer, self.place), self)
+        })
     }
 
     /// Forgets it.
     pub fn remove(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
-        fs::remove_file(path(settings, customer, self.place))
+        in_dir(settings, |_| fs::remove_file(path(settings, customer, self.place)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One process a spool: an advisory lock on `LOCK`, which also says who holds it. It goes with the process, however that ends.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::OpenError;
+use crate::files;
 
 /// Held as long as this lives.
 pub(super) struct Lock {
@@ -19,13 +20,8 @@ impl Lock {
     pub fn take(dir: &Path) -> Result<Lock, OpenError> {
         let path = dir.join("LOCK");
         let failed = |what: &str, source| OpenError::Io { what: format!("{what} {}", path.display()), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|source| failed("opening", source))?;
+        // Whatever has this name is emptied below: a link would be followed to a file that is not ours.
+        let mut file = files::lock_file(&path).map_err(|source| failed("opening", source))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {

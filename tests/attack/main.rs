@@ -1,0 +1,19 @@
+//! The attacks that were once made on the running relay, each with variants, against the real binary over real sockets: as a hostile
+//! submitter, customer, smarthost, web client and local user. A usual run makes each in a short version; `tests/attack/run` makes
+//! the long one against a binary of one's choice.
+
+mod dns;
+mod files;
+mod root;
+
+#[path = "../support"]
+mod support {
+    pub mod client;
+    pub mod relay;
+    pub mod skip;
+}
+
+/// How often an attack is repeated: `few` in a usual run, all in a long one.
+pub fn rounds(few: usize, all: usize) -> usize {
+    if std::env::var_os("POSTBUD_ATTACK_LONG").is_some() { all } else { few }
+}

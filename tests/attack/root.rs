@@ -1,0 +1,229 @@
+//! The relay's own user, who may write in its folders and has a person run commands as root there: links and pipes lead root nowhere.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::dns;
+use crate::support::relay::{Customer, Site, binary, free_port, plain_route};
+use crate::support::skip::skip;
+
+/// The user that the relay runs as.
+const SERVICE: u32 = 12_345;
+
+/// A site whose state folder belongs to the service's user, and root's folder beside it.
+struct World {
+    site: Site,
+    victim: PathBuf,
+}
+
+impl World {
+    fn new(name: &str) -> Option<World> {
+        if !rustix::process::geteuid().is_root() {
+            skip(name, "not root");
+            return None;
+        }
+        let site =
+            Site::with(&[Customer { id: "a", domain: "a.example", route: plain_route(free_port()) }], &dns::empty());
+        // The service's user can get to its folder.
+        fs::set_permissions(site.path(""), Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(site.path("state")).unwrap();
+        let victim = site.path("etc");
+        fs::create_dir(&victim).unwrap();
+        fs::set_permissions(&victim, Permissions::from_mode(0o755)).unwrap();
+        fs::write(victim.join("shadow"), "root:*:1::::::\n").unwrap();
+        let world = World { site, victim };
+        world.give("state");
+        Some(world)
+    }
+
+    fn give(&self, below: &str) {
+        chown(self.site.path(below), Some(SERVICE), Some(SERVICE)).unwrap();
+    }
+
+    /// Folders of the service's, from the outside in.
+    fn make(&self, folders: &str) {
+        let mut path = "state".to_owned();
+        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+            path = format!("{path}/{folder}");
+            if !self.site.path(&path).exists() {
+                fs::create_dir(self.site.path(&path)).unwrap();
+                self.give(&path);
+            }
+        }
+    }
+
+    /// Nothing was ever kept, and the folder is the service's.
+    fn clear(&self) {
+        fs::remove_dir_all(self.site.path("state")).unwrap();
+        fs::create_dir(self.site.path("state")).unwrap();
+        self.give("state");
+    }
+
+    /// What root's folder holds, and whose it is.
+    fn victim(&self) -> Vec<(PathBuf, u32, u32, Vec<u8>)> {
+        let mut all: Vec<_> = fs::read_dir(&self.victim)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .chain([self.victim.clone()])
+            .map(|path| {
+                let found = fs::metadata(&path).unwrap();
+                (path.clone(), found.uid(), found.mode(), fs::read(&path).unwrap_or_default())
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// Runs a command as root, which must end by itself.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut child = Command::new(binary())
+            .args(arguments)
+            .args(["--config".as_ref(), self.site.config().as_os_str()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let patience = Instant::now() + Duration::from_secs(60);
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > patience {
+                child.kill().unwrap();
+                panic!("{arguments:?} does not end: {:?}", child.wait_with_output());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    fn run_all(&self) -> String {
+        let mut said = String::new();
+        for command in [&["domain", "check", "a"][..], &["domain", "records", "a"], &["dkim", "rotate", "a"]] {
+            let output = self.run(command);
+            said += &String::from_utf8_lossy(&[output.stdout, output.stderr].concat());
+        }
+        said
+    }
+}
+
+#[test]
+fn links_in_the_state_folder_lead_root_nowhere() {
+    const NAME: &str = "links_in_the_state_folder_lead_root_nowhere";
+    let Some(world) = World::new(NAME) else { return };
+    for (place, owner) in [
+        ("onboarding", SERVICE),
+        ("onboarding/domains", SERVICE),
+        ("onboarding/rotations", SERVICE),
+        ("onboarding", 0),
+        ("onboarding/domains", 0),
+        ("onboarding/rotations", 0),
+    ] {
+        world.clear();
+        world.make(place.rsplit_once('/').map_or("", |(above, _)| above));
+        let link = world.site.path("state").join(place);
+        symlink(&world.victim, &link).unwrap();
+        if owner == 0 {
+            chown(world.site.path("state"), Some(0), Some(0)).unwrap();
+        }
+        let before = world.victim();
+        let said = world.run_all();
+        assert_eq!(world.victim(), before, "{place}: {said}");
+        assert!(said.contains(place.rsplit('/').next().unwrap()) && said.contains("is a link"), "{place}: {said}");
+    }
+}
+
+#[test]
+fn links_in_place_of_files_lead_root_nowhere_and_pipes_hold_it_up_nowhere() {
+    const NAME: &str = "links_in_place_of_files_lead_root_nowhere_and_pipes_hold_it_up_nowhere";
+    let Some(world) = World::new(NAME) else { return };
+    for file in [
+        "onboarding/secret",
+        "onboarding/domains/.lock",
+        "onboarding/domains/a.example.json",
+        "onboarding/rotations/.lock",
+        "onboarding/rotations/a.main.json",
+        "onboarding/rotations/a.ed25519.json",
+    ] {
+        for kind in ["link", "link to nothing", "hard link", "pipe"] {
+            world.clear();
+            world.make("onboarding/domains");
+            world.make("onboarding/rotations");
+            let path = world.site.path("state").join(file);
+            match kind {
+                "link" => symlink(world.victim.join("shadow"), &path).unwrap(),
+                "link to nothing" => symlink(world.victim.join("new"), &path).unwrap(),
+                "hard link" => fs::hard_link(world.victim.join("shadow"), &path).unwrap(),
+                _ => {
+                    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+                    assert!(made.success());
+                    chown(&path, Some(SERVICE), Some(SERVICE)).unwrap();
+                }
+            }
+            let before = world.victim();
+            let said = world.run_all();
+            let after = world.victim();
+            assert_eq!(after, before, "{kind} {file}: {said}");
+            assert!(!said.contains("root:*"), "{kind} {file}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_root_does_there_is_done_as_its_owner() {
+    let Some(world) = World::new("what_root_does_there_is_done_as_its_owner") else { return };
+    let said = world.run_all();
+    for file in
+        ["onboarding", "onboarding/secret", "onboarding/domains/a.example.json", "onboarding/rotations/a.main.json"]
+    {
+        let found = fs::metadata(world.site.path("state").join(file)).unwrap_or_else(|e| panic!("{file}: {e}; {said}"));
+        assert_eq!((found.uid(), found.gid()), (SERVICE, SERVICE), "{file}");
+        assert_eq!(found.mode() & 0o077, 0, "{file}");
+    }
+    // Not even where root itself could: the folder's owner may not.
+    fs::create_dir(world.site.path("state/onboarding/roots")).unwrap();
+    let domains = world.site.path("state/onboarding/domains");
+    fs::remove_dir_all(&domains).unwrap();
+    fs::create_dir(&domains).unwrap();
+    fs::set_permissions(&domains, Permissions::from_mode(0o755)).unwrap();
+    let said = world.run_all();
+    assert!(said.contains("was not kept") && said.contains("Permission denied"), "{said}");
+    assert_eq!(fs::read_dir(&domains).unwrap().count(), 0);
+}
+
+#[test]
+fn the_relay_does_not_run_as_root_in_the_folder_of_another() {
+    const NAME: &str = "the_relay_does_not_run_as_root_in_the_folder_of_another";
+    let refused = |world: &World, what: &str| {
+        let before = world.victim();
+        let output = world.run(&["run"]);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("do not run the relay as root, but as the user"), "{what}: {said}");
+        assert_eq!(world.victim(), before, "{what}");
+    };
+    let Some(world) = World::new(NAME) else { return };
+    world.make("spool");
+    symlink(world.victim.join("shadow"), world.site.path("state/spool/LOCK")).unwrap();
+    refused(&world, "the state folder is another's");
+    chown(world.site.path("state"), Some(0), Some(0)).unwrap();
+    refused(&world, "a folder in it is");
+    chown(world.site.path("state/spool"), Some(0), Some(0)).unwrap();
+    fs::set_permissions(world.site.path("state/spool"), Permissions::from_mode(0o777)).unwrap();
+    refused(&world, "others may write in one");
+    fs::set_permissions(world.site.path("state/spool"), Permissions::from_mode(0o755)).unwrap();
+    // All is root's: then it is started, and still follows no link.
+    let before = world.victim();
+    let output = world.run(&["run"]);
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("LOCK"), "{said}");
+    assert_eq!(world.victim(), before);
+    fs::remove_file(world.site.path("state/spool/LOCK")).unwrap();
+    world.site.start().stop();
+    assert_is_roots(&world.site.path("state"));
+}
+
+fn assert_is_roots(path: &Path) {
+    assert_eq!(fs::metadata(path).unwrap().uid(), 0);
+}
