@@ -5,6 +5,7 @@ mod skip;
 
 mod config {
     mod examples;
+    mod logins;
     mod mistakes;
     mod odd_files;
     mod reload;

@@ -308,6 +308,12 @@ impl<'t> Table<'t> {
         format!("{}:{}", self.file.path.display(), self.line_at(key))
     }
 
+    /// The table and its file: `[route] of customers/acme.toml`.
+    pub(super) fn place_by_name(&self) -> String {
+        let file = self.file.path.display();
+        if self.path.is_empty() { file.to_string() } else { format!("[{}] of {file}", self.path) }
+    }
+
     fn note(&self, offset: usize, key: String, what: String) {
         if self.is_sound {
             self.notes.mistake(&self.file.path, line_of(&self.file.text, offset), key, what);

@@ -11,6 +11,7 @@ use super::value::{ByteSize, HostName, Port};
 use crate::route::{
     ADDED, Caps, CapsOverride, Login, LoginSecret, Preset, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion,
 };
+use crate::smtp::Mechanism;
 
 const USERNAME: Source =
     Source { inline: "username", file: "username_file", env: "username_env", may_be_inline: true, secret: false };
@@ -141,6 +142,7 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
     let has_oauth = oauth.is_there();
     let token = has_oauth.then(|| client_credentials(&oauth)).flatten();
     let allow_plaintext = table.or("allow_plaintext_auth", false);
+    let mechanism = table.choice("auth", &mechanisms());
 
     match (has_username, has_password, has_oauth) {
         (_, true, true) => table.mistake("oauth", "is given besides a password; keep one of them"),
@@ -154,6 +156,16 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
         }
         _ => {}
     }
+    match mechanism {
+        Some(_) if !has_username => table.mistake("auth", "has no use without username"),
+        Some(Mechanism::Xoauth2) if has_password => {
+            table.mistake("auth", "\"xoauth2\" takes no password; give [oauth] instead, or leave auth out");
+        }
+        Some(Mechanism::Plain | Mechanism::Login | Mechanism::CramMd5) if has_oauth => {
+            table.mistake("auth", "with [oauth] the login is \"xoauth2\"; leave auth out, or give a password instead");
+        }
+        _ => {}
+    }
     if has_username && mode == TlsMode::Off && !allow_plaintext {
         let what =
             "the login would cross the network in clear; use tls = \"required\", or say allow_plaintext_auth = true";
@@ -164,7 +176,25 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
                     tls = \"required\", with ca_file or pinned_sha256 where no public authority vouches for the server";
         table.warning("tls", what);
     }
-    Some(Login { username: username?, secret: password.or(token)?, allow_plaintext })
+    let stands_in = if has_oauth {
+        let username = secret::place(table, USERNAME).unwrap_or_default();
+        let secret = secret::place(&oauth, CLIENT_SECRET).unwrap_or_default();
+        let table = table.place_by_name();
+        format!("{username} in {table}, or client_id, scope, token_url or {secret} in [route.oauth]")
+    } else {
+        let [username, password] = [USERNAME, PASSWORD].map(|source| secret::place(table, source).unwrap_or_default());
+        format!("{username} and {password} in {}", table.place_by_name())
+    };
+    Some(Login { username: username?, secret: password.or(token)?, allow_plaintext, mechanism, stands_in })
+}
+
+fn mechanisms() -> [(&'static str, Mechanism); 4] {
+    [
+        ("plain", Mechanism::Plain),
+        ("login", Mechanism::Login),
+        ("cram-md5", Mechanism::CramMd5),
+        ("xoauth2", Mechanism::Xoauth2),
+    ]
 }
 
 fn client_credentials(table: &Table<'_>) -> Option<LoginSecret> {

@@ -57,6 +57,16 @@ pub(super) fn is_given(table: &Table<'_>, source: Source) -> bool {
     given.contains(&true)
 }
 
+/// Where the value stands, as advice names it: `password_file (secrets/acme.password)`.
+pub(super) fn place(table: &Table<'_>, source: Source) -> Option<String> {
+    let Source { inline, file, env, .. } = source;
+    if let Some(path) = table.get::<PathBuf>(file) {
+        return Some(format!("{file} ({})", path.display()));
+    }
+    let variable = table.get::<String>(env).map(|name| format!("{env} ({name})"));
+    variable.or_else(|| table.has(inline).then(|| inline.to_owned()))
+}
+
 fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) -> Option<Zeroizing<String>> {
     // Where the folder may not be looked into, what stands here is a path.
     if let Err(error) = std::fs::metadata(path)

@@ -1,6 +1,8 @@
 //! What a person can do about a smarthost's negative reply, in plain words.
 
+use super::login::{Blame, wants_password_of_application};
 use super::signal::{Context, Phase, Signal};
+use super::words::Words;
 use crate::route::LoginSecret;
 use crate::smtp::{EnhancedCode, Reply};
 
@@ -14,12 +16,28 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
         || text.contains("basic authentication")
         || text.contains("smtpclientauthentication is disabled")
         || (is(7, 139) && !text.contains("credentials were incorrect"));
+    let stands_in = context.login.map_or("username and password", |login| &login.stands_in);
     let username = || context.login.map_or_else(String::new, |login| format!("\"{}\"", login.username));
     Some(match (phase, signal) {
         (_, Signal::WantsTls) if context.fallback.is_some() => return context.fallback.and_then(|f| f.advice.clone()),
         (_, Signal::WantsTls) => {
             "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
         }
+        (Phase::Login, _) if wants_password_of_application(&Words::of(text)) => format!(
+            "the account {} wants an application-specific password: have one made in its security settings, correct {stands_in}, \
+             and reload",
+            username()
+        ),
+        (Phase::Login, _) if Blame::of(reply) == Blame::Command => {
+            "the server does not understand the login that it offers: have it mended, or name another mechanism in auth for this \
+             route"
+                .to_owned()
+        }
+        (Phase::Login, _) if Blame::of(reply) == Blame::Mechanism => format!(
+            "the server finds the mechanism too weak for {}: have it take PLAIN within TLS for this account, or name another mechanism \
+             that it offers in auth for this route",
+            username()
+        ),
         (Phase::Login, _) if reply.is_permanent() && by_token => format!(
             "the application's token was refused for {}: check that an administrator has consented to the application's right \
              to send (SMTP.SendAsApp), that it has access to the mailbox, and that SMTP AUTH is switched on there",
@@ -30,10 +48,9 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
              SMTP AUTH switched on for this mailbox"
                 .to_owned()
         }
-        (Phase::Login, _) if reply.is_permanent() => format!(
-            "the login {} was refused: correct the username and password in the customer's file and reload",
-            username()
-        ),
+        (Phase::Login, _) if reply.is_permanent() => {
+            format!("the login {} was refused: correct {stands_in}, and reload", username())
+        }
         (_, Signal::WantsLogin | Signal::MayWantLogin) if context.login.is_some() => {
             "the server does not take our login for this: check that the account may send, and to this recipient (a distribution \
              list may ask for senders that have logged in)"

@@ -116,11 +116,8 @@ pub(super) mod tests {
     }
 
     fn by_password() -> &'static Login {
-        static LOGIN: LazyLock<Login> = LazyLock::new(|| Login {
-            username: "webcrm".to_owned(),
-            secret: LoginSecret::Password("secret".to_owned()),
-            allow_plaintext: false,
-        });
+        static LOGIN: LazyLock<Login> =
+            LazyLock::new(|| Login::new("webcrm", LoginSecret::Password("secret".to_owned())));
         &LOGIN
     }
 

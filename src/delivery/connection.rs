@@ -11,10 +11,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::tls::{Fallback, TlsInfo, about_our_certificate};
 use crate::smtp::response::{MAX_BLANK, ResponseError, blank_lines, is_blank, quoted, take_reply};
-use crate::smtp::{Extensions, Reply};
+use crate::smtp::{Extensions, Mechanism, Reply};
 
 /// Room for the replies of an ordinary transaction in one read.
 const READ_SIZE: usize = 4096;
@@ -100,6 +101,8 @@ pub struct Connection {
     pub tls: Option<TlsInfo>,
     /// Why it has no TLS, where it was to have it.
     pub fallback: Option<Fallback>,
+    /// What the login went by, where there was one.
+    pub mechanism: Option<Mechanism>,
     /// Transactions made.
     pub served: u32,
     /// When it was last used.
@@ -122,6 +125,7 @@ impl Connection {
             peer,
             tls: None,
             fallback: None,
+            mechanism: None,
             served: 0,
             used: Instant::now(),
             reset_first: false,
@@ -170,6 +174,17 @@ impl Connection {
     pub async fn ask(&mut self, line: &str, limit: Duration) -> Result<Reply, Broken> {
         self.command(line);
         self.send(limit).await?;
+        self.reply(limit).await
+    }
+
+    /// The same with a line that holds a secret: no copy of it is left in the buffer.
+    pub async fn ask_in_secret(&mut self, line: Zeroizing<String>, limit: Duration) -> Result<Reply, Broken> {
+        // The buffer is empty, so that what it leaves behind where it has to grow is no secret.
+        self.out.reserve_exact(line.len() + 2);
+        self.command(&line);
+        let sent = self.send(limit).await;
+        self.out.zeroize();
+        sent?;
         self.reply(limit).await
     }
 
@@ -244,6 +259,7 @@ impl Connection {
             peer,
             tls: Some(info),
             fallback: None,
+            mechanism: None,
             served: 0,
             used: Instant::now(),
             reset_first: false,

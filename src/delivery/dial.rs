@@ -13,15 +13,15 @@ use super::classify::{Context, Phase, classify};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
 use super::egress::{self, ConnectError, Way};
+use super::login::{self, NoLogin};
 use super::outcome::{Trouble, clip, clipped};
-use super::sasl::{Exchange, Mechanism};
 use super::settings::Settings;
 use super::step::Step;
 use super::tls::{Fallback, TlsClient, TlsError};
 use super::words::Words;
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
-use crate::smtp::{Extensions, Reply};
+use crate::smtp::{Extensions, Mechanism, Reply};
 
 /// Addresses of a host that are tried for one connection. Others have their turn at the next one.
 const MOST_ADDRESSES: usize = 8;
@@ -148,6 +148,8 @@ pub struct Dialler<'a, T> {
     pub tls: Option<&'a TlsClient>,
     /// Bearer tokens, where the route's login has them.
     pub tokens: &'a T,
+    /// The mechanism that the route's last login went by.
+    pub usual: Option<Mechanism>,
     /// The host's addresses that failed of late.
     pub failed: &'a Failed,
     /// What is counted.
@@ -386,81 +388,63 @@ impl<T: TokenSource> Dialler<'_, T> {
                 Some("switch TLS on at the server, or set allow_plaintext_auth = true for this route"),
             ));
         }
-        let offered = connection.extensions.auth;
-        let mechanisms = match login.secret {
-            LoginSecret::Password(_) => Mechanism::for_password(offered, encrypted),
-            LoginSecret::ClientCredentials { .. } if offered.xoauth2 => vec![Mechanism::Xoauth2],
-            LoginSecret::ClientCredentials { .. } => Vec::new(),
-        };
-        if mechanisms.is_empty() {
-            return Err(Failure::back_off(
-                step,
-                match offered.offered {
-                    true => "the server offers no way to log in that fits this route's credentials",
-                    false => "the server offers no login",
-                },
-                Some(match login.secret {
-                    LoginSecret::Password(_) => {
-                        "the server must offer PLAIN, LOGIN or CRAM-MD5; where it knows us by address, leave the login out"
-                    }
-                    LoginSecret::ClientCredentials { .. } => {
-                        "the server must offer XOAUTH2; or give the route a password"
-                    }
-                }),
-            ));
-        }
-        let mut last = None;
-        for mechanism in mechanisms {
-            let answer = match &login.secret {
-                LoginSecret::Password(password) => {
-                    self.exchange(connection, Exchange::new(mechanism, &login.username, password)).await?
-                }
-                LoginSecret::ClientCredentials { .. } => {
-                    let token = self.tokens.token(false).await?;
-                    let first = self.exchange(connection, Exchange::new(mechanism, &login.username, &token)).await?;
-                    if first.is_permanent() {
-                        // The kept token may have been revoked; a new one is refused in earnest.
-                        let renewed = self.tokens.token(true).await?;
-                        match renewed == token {
-                            true => first,
-                            false => {
-                                self.exchange(connection, Exchange::new(mechanism, &login.username, &renewed)).await?
-                            }
-                        }
-                    } else {
-                        first
-                    }
-                }
-            };
-            match answer.code {
-                235 => {
-                    trace.done(Phase::Login.step(), begun, || format!("{} as {}", mechanism.as_str(), login.username));
-                    return Ok(());
-                }
-                // Not understood, or not this mechanism: nothing was counted as a wrong password.
-                500 | 502 | 504 => last = Some(answer),
-                _ => return Err(self.refused(connection, Phase::Login, &answer)),
+        match self.log_in_by(connection, login).await? {
+            Ok(mechanism) => {
+                connection.mechanism = Some(mechanism);
+                trace.done(step, begun, || format!("{} as {}", mechanism.as_str(), login.username));
+                Ok(())
             }
+            Err(NoLogin::Unfit { reason, advice }) => Err(Failure::back_off(step, reason, Some(&advice))),
+            Err(NoLogin::Refused(mechanism, reply)) => {
+                let mut failure = self.refused(connection, Phase::Login, &reply);
+                if let Some(hint) = login::hint(mechanism, encrypted, &reply) {
+                    failure.trouble.advise_also(hint);
+                }
+                Err(failure)
+            }
+            Err(NoLogin::GivenUp(mechanism, challenge)) => Err(Failure {
+                everywhere: true,
+                ..Failure::back_off(
+                    step,
+                    format!("the server asks for more than {} has to say: {challenge}", mechanism.as_str()),
+                    Some("have the server's login mended, or name another mechanism in auth for this route"),
+                )
+            }),
+            Err(NoLogin::Broken(why)) => Err(Failure::broken(Phase::Login, &why)),
         }
-        Err(last.map_or_else(
-            || Failure::back_off(step, "no login", None),
-            |answer| self.refused(connection, Phase::Login, &answer),
-        ))
     }
 
-    async fn exchange(&self, connection: &mut Connection, mut exchange: Exchange<'_>) -> Result<Reply, Failure> {
+    /// An error of its own where there is no token.
+    async fn log_in_by(
+        &self,
+        connection: &mut Connection,
+        login: &Login,
+    ) -> Result<Result<Mechanism, NoLogin>, Failure> {
         let limit = self.settings.timeouts.handshake;
-        let broken = |why: Broken| Failure::broken(Phase::Login, &why);
-        let mut answer = connection.ask(&exchange.command(), limit).await.map_err(broken)?;
-        // No mechanism here has more than two challenges; a server that goes on asking is answered with `*` once.
-        for _ in 0..3 {
-            if answer.code != 334 {
-                return Ok(answer);
-            }
-            let challenge = answer.lines.first().map_or("", String::as_str).to_owned();
-            answer = connection.ask(&exchange.answer(&challenge), limit).await.map_err(broken)?;
+        let mechanisms = match login::mechanisms(connection, login) {
+            Ok(mechanisms) => mechanisms,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        let username = login.username.as_str();
+        if let LoginSecret::Password(password) = &login.secret {
+            return Ok(login::with_password(connection, mechanisms, self.usual, (username, password), limit).await);
         }
-        Ok(answer)
+        let token = self.tokens.token(false).await?;
+        let first = login::with_token(connection, (username, &token), limit).await;
+        let Err(NoLogin::Refused(_, reply)) = &first else { return Ok(first) };
+        if !reply.is_permanent() {
+            return Ok(first);
+        }
+        // The kept token may have been revoked; a new one is refused in earnest.
+        let renewed = self.tokens.token(true).await?;
+        if renewed == token {
+            return Ok(first);
+        }
+        Ok(match login::with_token(connection, (username, &renewed), limit).await {
+            // The server hung up on a second try: the first one's refusal counts.
+            Err(NoLogin::Broken(_)) => first,
+            second => second,
+        })
     }
 
     fn refused(&self, connection: &Connection, phase: Phase, reply: &Reply) -> Failure {

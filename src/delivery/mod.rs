@@ -21,6 +21,7 @@ mod dial;
 mod egress;
 mod job;
 mod limits;
+mod login;
 mod oauth;
 mod ours;
 pub mod outcome;

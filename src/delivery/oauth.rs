@@ -86,10 +86,10 @@ impl TokenSource for RouteTokens<'_> {
 
 impl RouteTokens<'_> {
     async fn fetch(&self) -> Result<Kept, Failure> {
-        let Some(LoginSecret::ClientCredentials { token_url, client_id, client_secret, scope }) =
-            self.route.login.as_ref().map(|login| &login.secret)
-        else {
-            return Err(later("the route has no client credentials".to_owned()));
+        let no_credentials = || later("the route has no client credentials".to_owned());
+        let login = self.route.login.as_ref().ok_or_else(no_credentials)?;
+        let LoginSecret::ClientCredentials { token_url, client_id, client_secret, scope } = &login.secret else {
+            return Err(no_credentials());
         };
         let client = self
             .tokens
@@ -118,8 +118,7 @@ impl RouteTokens<'_> {
                 trouble: Trouble::Suspend {
                     cause: Cause::Login,
                     reason,
-                    advice: "correct client_id, client_secret, scope or token_url in the customer's file and reload"
-                        .into(),
+                    advice: format!("correct {}, and reload", login.stands_in),
                 },
                 everywhere: true,
             });

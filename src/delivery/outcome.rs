@@ -159,6 +159,17 @@ impl Trouble {
         }
     }
 
+    /// Adds to what a person can do.
+    pub(super) fn advise_also(&mut self, more: &str) {
+        let all = |advice: &str| if advice.is_empty() { more.to_owned() } else { format!("{advice}; {more}") };
+        match self {
+            Trouble::BackOff { advice, .. } | Trouble::Doubt { advice, .. } => {
+                *advice = Some(all(advice.as_deref().unwrap_or_default()));
+            }
+            Trouble::Suspend { advice, .. } => *advice = all(advice),
+        }
+    }
+
     /// What was heard, to say more of it.
     pub(super) fn reason_mut(&mut self) -> &mut String {
         match self {

@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::step::Step;
 use super::tls::{PolicyError, TlsClient};
 use crate::route::Route;
+use crate::smtp::Mechanism;
 
 /// How long commands go one by one to a server whose replies did not fit them. A server that PIPELINING confuses would be out of
 /// step at each message; one that was so once shall not be slow for ever.
@@ -42,6 +43,8 @@ struct Logins {
     turn: Turn<()>,
     refusals: AtomicU64,
     last_refusal: Mutex<Option<Failure>>,
+    /// The mechanism of the last one that succeeded.
+    usual: Mutex<Option<Mechanism>>,
 }
 
 impl Pool {
@@ -132,10 +135,14 @@ impl Pool {
         })?;
         let tokens = RouteTokens { tokens: &self.tokens, settings, route: &self.route };
         let (route, failed) = (&*self.route, &self.failed);
-        let dialler = Dialler { settings, route, tls: tls.as_ref(), tokens: &tokens, failed, counters };
+        let usual = *lock(&self.logins.usual);
+        let dialler = Dialler { settings, route, tls: tls.as_ref(), tokens: &tokens, usual, failed, counters };
         let dialled = dialler.dial(trace).await;
         match &dialled {
-            Ok(_) => self.logins.proven.store(true, Ordering::Release),
+            Ok(connection) => {
+                self.logins.proven.store(true, Ordering::Release);
+                *lock(&self.logins.usual) = connection.mechanism;
+            }
             Err(failure) if matches!(failure.trouble, Trouble::Suspend { .. }) => {
                 self.logins.proven.store(false, Ordering::Release);
                 *lock(&self.logins.last_refusal) = Some(failure.clone());

@@ -1,4 +1,4 @@
-//! The client side of AUTH (RFC 4954): which mechanism, and what it sends. No I/O.
+//! The client side of one AUTH exchange (RFC 4954): what a mechanism sends, and when. No I/O.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,111 +6,92 @@ use hmac::{Hmac, Mac};
 use md5::Md5;
 use zeroize::Zeroizing;
 
-use crate::smtp::Mechanisms;
+use crate::smtp::Mechanism;
 
-/// A mechanism in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// RFC 4616.
-    Plain,
-    /// Two prompts, no standard, everywhere.
-    Login,
-    /// RFC 2195: the password itself is not sent.
-    CramMd5,
-    /// Google's and Microsoft's bearer tokens.
-    Xoauth2,
-}
-
-impl Mechanism {
-    /// As AUTH names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mechanism::Plain => "PLAIN",
-            Mechanism::Login => "LOGIN",
-            Mechanism::CramMd5 => "CRAM-MD5",
-            Mechanism::Xoauth2 => "XOAUTH2",
-        }
-    }
-
-    /// The mechanisms to try for a password, best first. Within TLS the simplest one is the surest; without TLS the one
-    /// that does not show the password comes first.
-    pub fn for_password(offered: Mechanisms, encrypted: bool) -> Vec<Mechanism> {
-        let order = if encrypted {
-            [Mechanism::Plain, Mechanism::Login, Mechanism::CramMd5]
-        } else {
-            [Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login]
-        };
-        order.into_iter().filter(|mechanism| mechanism.is_in(offered)).collect()
-    }
-
-    fn is_in(self, offered: Mechanisms) -> bool {
-        match self {
-            Mechanism::Plain => offered.plain,
-            Mechanism::Login => offered.login,
-            Mechanism::CramMd5 => offered.cram_md5,
-            Mechanism::Xoauth2 => offered.xoauth2,
-        }
-    }
-}
+/// RFC 4954 §4: an AUTH command is no longer than other command lines, its CRLF included.
+const COMMAND_LINE: usize = 512;
 
 /// One login under way: gives the AUTH command and answers each 334.
 pub struct Exchange<'a> {
     mechanism: Mechanism,
     username: &'a str,
     secret: &'a str,
+    /// Challenges that were answered.
     step: u8,
+    /// PLAIN and XOAUTH2 have one response. The times that it may still be given: with the command, or to a challenge.
+    responses_left: u8,
 }
 
 impl<'a> Exchange<'a> {
     /// A login with this name and password (or bearer token, for XOAUTH2).
     pub fn new(mechanism: Mechanism, username: &'a str, secret: &'a str) -> Self {
-        Exchange { mechanism, username, secret, step: 0 }
-    }
-
-    /// The AUTH command, without its CRLF.
-    pub fn command(&self) -> Zeroizing<String> {
-        let initial = match self.mechanism {
-            Mechanism::Plain => {
-                let (username, secret) = (self.username, self.secret);
-                Some(encode(Zeroizing::new(format!("\0{username}\0{secret}")).as_bytes()))
-            }
-            Mechanism::Xoauth2 => {
-                let text = format!("user={}\x01auth=Bearer {}\x01\x01", self.username, self.secret);
-                Some(encode(Zeroizing::new(text).as_bytes()))
-            }
-            // LOGIN has no initial response that all servers understand.
-            Mechanism::Login | Mechanism::CramMd5 => None,
+        let responses_left = match mechanism {
+            // A server that passes over an initial response and asks for it is told once more.
+            Mechanism::Plain | Mechanism::Xoauth2 => 2,
+            Mechanism::Login | Mechanism::CramMd5 => 0,
         };
-        let mut command = Zeroizing::new(format!("AUTH {}", self.mechanism.as_str()));
-        if let Some(initial) = initial {
-            command.push(' ');
-            command.push_str(&initial);
-        }
-        command
+        Exchange { mechanism, username, secret, step: 0, responses_left }
     }
 
-    /// The line that answers a 334. `*` (RFC 4954 §4) where the server asks for more than the mechanism has.
-    pub fn answer(&mut self, challenge: &str) -> Zeroizing<String> {
+    /// The AUTH command, without its CRLF; with the response, where there is one and it fits.
+    pub fn command(&mut self) -> Zeroizing<String> {
+        let verb = format!("AUTH {}", self.mechanism.as_str());
+        if self.responses_left == 0 {
+            return Zeroizing::new(verb);
+        }
+        self.responses_left -= 1;
+        let response = self.response();
+        // RFC 4954 §4: one that makes the line too long must not be sent with the command. The server asks for it.
+        if verb.len() + " ".len() + response.len() + "\r\n".len() > COMMAND_LINE {
+            return Zeroizing::new(verb);
+        }
+        joined(&[&verb, " ", &response])
+    }
+
+    /// The line that answers a 334; `None` where the server asks for more than the mechanism has to say.
+    pub fn answer(&mut self, challenge: &str) -> Option<Zeroizing<String>> {
         self.step += 1;
         match (self.mechanism, self.step) {
-            (Mechanism::Login, 1) => encode(self.username.as_bytes()),
-            (Mechanism::Login, 2) => encode(self.secret.as_bytes()),
-            (Mechanism::CramMd5, 1) => match STANDARD.decode(challenge.trim()) {
-                Ok(challenge) => {
-                    let digest = cram_md5(self.secret.as_bytes(), &challenge);
-                    encode(format!("{} {digest}", self.username).as_bytes())
-                }
-                Err(_) => Zeroizing::new("*".to_owned()),
-            },
-            // A 334 after XOAUTH2 brings the reason of a refusal; an empty line asks for the final reply.
-            (Mechanism::Xoauth2, 1) => Zeroizing::new(String::new()),
-            _ => Zeroizing::new("*".to_owned()),
+            (Mechanism::Login, 1) => Some(encode(self.username)),
+            (Mechanism::Login, 2) => Some(encode(self.secret)),
+            (Mechanism::CramMd5, 1) => {
+                let challenge = STANDARD.decode(challenge.trim()).ok()?;
+                let digest = cram_md5(self.secret.as_bytes(), &challenge);
+                Some(encode(&format!("{} {digest}", self.username)))
+            }
+            // An empty line asks for the final reply.
+            (Mechanism::Xoauth2, _) if is_reason(challenge) => (self.step <= 3).then(Zeroizing::default),
+            (Mechanism::Plain | Mechanism::Xoauth2, _) if self.responses_left > 0 => {
+                self.responses_left = 0;
+                Some(self.response())
+            }
+            _ => None,
         }
+    }
+
+    fn response(&self) -> Zeroizing<String> {
+        let (username, secret) = (self.username, self.secret);
+        encode(&match self.mechanism {
+            Mechanism::Xoauth2 => joined(&["user=", username, "\x01auth=Bearer ", secret, "\x01\x01"]),
+            _ => joined(&["\0", username, "\0", secret]),
+        })
     }
 }
 
-fn encode(bytes: &[u8]) -> Zeroizing<String> {
-    Zeroizing::new(STANDARD.encode(bytes))
+/// Whether a challenge is what XOAUTH2 refuses a token with: a JSON object that says why.
+fn is_reason(challenge: &str) -> bool {
+    STANDARD.decode(challenge.trim()).is_ok_and(|text| text.trim_ascii_start().starts_with(b"{"))
+}
+
+/// In one piece of memory from the beginning: one that grows leaves copies of a secret behind.
+fn joined(parts: &[&str]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| text.push_str(part));
+    text
+}
+
+fn encode(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(STANDARD.encode(text))
 }
 
 fn cram_md5(password: &[u8], challenge: &[u8]) -> String {
@@ -123,42 +104,75 @@ fn cram_md5(password: &[u8], challenge: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn cram_md5_answers_the_example_of_rfc_2195() {
-        let mut login = Exchange::new(Mechanism::CramMd5, "tim", "tanstaaftanstaaf");
-        assert_eq!(*login.command(), "AUTH CRAM-MD5");
-        assert_eq!(
-            *login.answer("PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+"),
-            "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
+    /// The lines of an exchange whose server challenges so; `*` where there is nothing to say.
+    fn lines(mechanism: Mechanism, secret: &str, challenges: &[&str]) -> Vec<String> {
+        let mut login = Exchange::new(mechanism, "tim", secret);
+        let mut lines = vec![login.command().to_string()];
+        lines.extend(
+            challenges
+                .iter()
+                .map(|challenge| login.answer(challenge).map_or_else(|| "*".to_owned(), |line| line.to_string())),
         );
-        assert_eq!(*login.answer("more"), "*");
+        lines
     }
 
     #[test]
-    fn plain_and_xoauth2_send_all_at_once() {
-        let plain = Exchange::new(Mechanism::Plain, "tim", "tanstaaftanstaaf");
-        assert_eq!(*plain.command(), "AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm");
-        let mut bearer = Exchange::new(Mechanism::Xoauth2, "a@test.dk", "tok");
-        let sent = bearer.command();
-        let sent = STANDARD.decode(sent.strip_prefix("AUTH XOAUTH2 ").unwrap()).unwrap();
-        assert_eq!(sent, b"user=a@test.dk\x01auth=Bearer tok\x01\x01");
-        assert_eq!(*bearer.answer("eyJzdGF0dXMiOiI0MDEifQ=="), "");
+    fn cram_md5_answers_the_example_of_rfc_2195() {
+        let challenge = "PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+";
+        let answer = "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw";
+        assert_eq!(lines(Mechanism::CramMd5, "tanstaaftanstaaf", &[challenge, "more"]), ["AUTH CRAM-MD5", answer, "*"]);
+        assert_eq!(lines(Mechanism::CramMd5, "x", &["no base64!"]), ["AUTH CRAM-MD5", "*"]);
     }
 
     #[test]
     fn login_answers_two_prompts_whatever_they_say() {
-        let mut login = Exchange::new(Mechanism::Login, "tim", "secret");
-        assert_eq!(*login.command(), "AUTH LOGIN");
-        assert_eq!(*login.answer("VXNlcm5hbWU6"), "dGlt");
-        assert_eq!(*login.answer("anything"), "c2VjcmV0");
+        let challenges = ["VXNlcm5hbWU6", "anything", "more"];
+        assert_eq!(lines(Mechanism::Login, "secret", &challenges), ["AUTH LOGIN", "dGlt", "c2VjcmV0", "*"]);
     }
 
     #[test]
-    fn without_tls_the_password_is_shown_last() {
-        let all = Mechanisms { offered: true, plain: true, login: true, cram_md5: true, xoauth2: true };
-        assert_eq!(Mechanism::for_password(all, true)[0], Mechanism::Plain);
-        assert_eq!(Mechanism::for_password(all, false)[0], Mechanism::CramMd5);
-        let login = Mechanisms { offered: true, login: true, ..Mechanisms::default() };
-        assert_eq!(Mechanism::for_password(login, true), [Mechanism::Login]);
+    fn a_response_is_given_with_the_command_and_once_more_where_it_was_passed_over() {
+        let plain = "AHRpbQB0YW5zdGFhZnRhbnN0YWFm";
+        for challenge in ["", "Go ahead", "UGFzc3dvcmQ6"] {
+            assert_eq!(
+                lines(Mechanism::Plain, "tanstaaftanstaaf", &[challenge, challenge]),
+                [&format!("AUTH PLAIN {plain}"), plain, "*"]
+            );
+        }
+        let bearer = STANDARD.encode("user=tim\x01auth=Bearer tok\x01\x01");
+        let command = format!("AUTH XOAUTH2 {bearer}");
+        assert_eq!(lines(Mechanism::Xoauth2, "tok", &["", ""]), [&command, &bearer, "*"]);
+        // The reason of a refusal, which an empty line asks to go on from.
+        let reason = "eyJzdGF0dXMiOiI0MDEifQ==";
+        assert_eq!(lines(Mechanism::Xoauth2, "tok", &[reason]), [&command, ""]);
+        assert_eq!(lines(Mechanism::Xoauth2, "tok", &["", reason]), [&command, &bearer, ""]);
+        assert_eq!(lines(Mechanism::Xoauth2, "tok", &[reason; 5])[4..], ["*", "*"], "not for ever");
+    }
+
+    #[test]
+    fn a_command_has_at_most_512_octets_and_a_longer_response_waits_until_it_is_asked_for() {
+        for mechanism in [Mechanism::Plain, Mechanism::Xoauth2] {
+            let (mut short, mut long) = (0, 0);
+            for length in 1..=2_000 {
+                let secret = "x".repeat(length);
+                let lines = lines(mechanism, &secret, &["", ""]);
+                assert!(lines[0].len() + 2 <= 512, "{length}");
+                let response = Exchange::new(mechanism, "tim", &secret).response().to_string();
+                if lines[0].contains(&response) {
+                    short = length;
+                    assert_eq!(lines[1..], [response, "*".to_owned()]);
+                } else {
+                    long += 1;
+                    assert_eq!(lines[0], format!("AUTH {}", mechanism.as_str()));
+                    assert_eq!(lines[1..], [response, "*".to_owned()], "it is given once, not twice");
+                }
+            }
+            // Not one octet earlier than it has to be.
+            let bound = joined(&["AUTH ", mechanism.as_str(), " "]).len() + 2;
+            assert!(
+                (505..=512).contains(&(bound + Exchange::new(mechanism, "tim", &"x".repeat(short)).response().len()))
+            );
+            assert_eq!(short + long, 2_000, "{mechanism:?}: all longer ones wait");
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::smtp::Mechanism;
+
 pub use control::{Cause, RouteControl, RouteState, RouteStatus, Switched};
 pub use presets::{CapsOverride, Preset};
 
@@ -147,6 +149,19 @@ pub struct Login {
     pub secret: LoginSecret,
     /// Whether it may be sent without TLS (`allow_plaintext_auth`).
     pub allow_plaintext: bool,
+    /// The only mechanism that is used (`auth`); `None` for what suits the server and the connection.
+    pub mechanism: Option<Mechanism>,
+    /// Where name and secret stand, for the advice to correct them: `username and
+    /// password_file (secrets/acme.password) in [route] of customers/acme.toml`.
+    pub stands_in: String,
+}
+
+impl Login {
+    /// A login over TLS, by the mechanism that suits the server.
+    pub fn new(username: impl Into<String>, secret: LoginSecret) -> Self {
+        let stands_in = "username and password".to_owned();
+        Login { username: username.into(), secret, allow_plaintext: false, mechanism: None, stands_in }
+    }
 }
 
 /// What proves a login.

@@ -27,7 +27,32 @@ pub struct Extensions {
     pub offered: Vec<String>,
 }
 
-/// Login mechanisms this program knows.
+/// A way to log in (RFC 4954) that this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// RFC 4616.
+    Plain,
+    /// Two prompts, in no standard, and known everywhere.
+    Login,
+    /// RFC 2195: the password itself is not sent.
+    CramMd5,
+    /// Google's and Microsoft's bearer tokens.
+    Xoauth2,
+}
+
+impl Mechanism {
+    /// Returns its name in AUTH.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::Login => "LOGIN",
+            Mechanism::CramMd5 => "CRAM-MD5",
+            Mechanism::Xoauth2 => "XOAUTH2",
+        }
+    }
+}
+
+/// Which mechanisms a server offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mechanisms {
     /// The server offers AUTH at all.
@@ -79,7 +104,33 @@ impl Extensions {
     }
 }
 
+impl Extensions {
+    /// The names of all mechanisms that are offered, known or not, each once.
+    pub fn offered_mechanisms(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for line in &self.offered {
+            let is_keyword = |word: &&str| word.len() >= 4 && word.as_bytes()[..4].eq_ignore_ascii_case(b"AUTH");
+            let mut words = line.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|word| !word.is_empty());
+            if words.next().filter(is_keyword).is_some_and(|word| word.len() == 4) {
+                names.extend(words);
+            }
+        }
+        names.dedup();
+        names
+    }
+}
+
 impl Mechanisms {
+    /// Returns true if the server offers this one.
+    pub fn has(self, mechanism: Mechanism) -> bool {
+        match mechanism {
+            Mechanism::Plain => self.plain,
+            Mechanism::Login => self.login,
+            Mechanism::CramMd5 => self.cram_md5,
+            Mechanism::Xoauth2 => self.xoauth2,
+        }
+    }
+
     fn add(&mut self, name: &str) {
         self.offered = true;
         match name.to_ascii_uppercase().as_str() {

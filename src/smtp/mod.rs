@@ -14,7 +14,7 @@ pub mod stuff;
 
 pub use command::{Command, Mail, Rcpt, Refusal};
 pub use data::{DataReader, Flaw};
-pub use ehlo::{Extensions, Mechanisms};
+pub use ehlo::{Extensions, Mechanism, Mechanisms};
 pub use path::{Domain, Mailbox, PathError, ReversePath};
 pub use reply::{EnhancedCode, Reply};
 pub use stuff::{BareLineEnd, DotStuffer};

@@ -239,7 +239,7 @@ async fn an_own_server_without_a_login_hears_that_it_has_to_let_our_address_send
     for logs_in in [false, true] {
         let Via::OwnServer(route) = own_server("egen", "mail.sub.dk") else { unreachable!() };
         let mut route = (*route).clone();
-        let login = Login { username: "webcrm".into(), secret: password(), allow_plaintext: false };
+        let login = Login::new("webcrm", password());
         route.login = logs_in.then_some(login);
         let customer = customer("egen", "Egen ApS", &["sub.dk"], Via::OwnServer(Arc::new(route)));
         let (report, table) = both(FixedZone::new(), &customer, "sub.dk").await;

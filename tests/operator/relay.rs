@@ -83,7 +83,7 @@ pub fn suspended(cause: Cause, reason: &str) -> RouteState {
 
 pub fn route(id: &str, kind: RouteKind) -> Arc<Route> {
     let secret = LoginSecret::Password(CANARY.into());
-    let login = Some(Login { username: "webcrm".into(), secret, allow_plaintext: false });
+    let login = Some(Login::new("webcrm", secret));
     let caps = Caps { concurrency: 1, ..Caps::default() };
     Arc::new(Route { kind, login, caps, ..customers::route(id, "mail.example.com") })
 }

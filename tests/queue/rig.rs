@@ -191,8 +191,7 @@ pub fn route(id: &str, server: SocketAddr) -> Route {
 
 /// The same with a login.
 pub fn with_login(id: &str, server: SocketAddr, password: &str) -> Route {
-    let login =
-        Login { username: "webcrm".into(), secret: LoginSecret::Password(password.into()), allow_plaintext: true };
+    let login = Login { allow_plaintext: true, ..Login::new("webcrm", LoginSecret::Password(password.into())) };
     Route { login: Some(login), ..route(id, server) }
 }
 

@@ -91,7 +91,7 @@ pub fn route(server: SocketAddr) -> Route {
 /// A login by password.
 pub fn login(username: &str, password: &str) -> Option<Login> {
     let secret = LoginSecret::Password(password.to_owned());
-    Some(Login { username: username.to_owned(), secret, allow_plaintext: false })
+    Some(Login::new(username, secret))
 }
 
 /// Settings with short patience, bound to `local`.

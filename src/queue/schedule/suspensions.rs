@@ -93,6 +93,9 @@ impl Fingerprints {
                     [token_url, client_id, client_secret, scope].into_iter().for_each(|text| field(text));
                 }
             }
+            if let Some(mechanism) = login.mechanism {
+                field(mechanism.as_str());
+            }
         }
         let mut fingerprint = [0; LEN];
         fingerprint.copy_from_slice(context.sign().as_ref());
@@ -179,8 +182,7 @@ mod tests {
     const SECRET: &str = "canary-7c1e";
 
     fn route(password: &str) -> Route {
-        let login =
-            Login { username: "webcrm".into(), secret: LoginSecret::Password(password.into()), allow_plaintext: false };
+        let login = Login::new("webcrm", LoginSecret::Password(password.into()));
         Route { login: Some(login), ..test_customers::route("own-server.a", "mail.a.dk") }
     }
 
