@@ -99,6 +99,8 @@ pub enum Finding {
 
     /// Proven by the TXT record.
     OwnershipByTxt { host: String },
+    /// The token stands among quotation marks or spaces: good enough for us, and maybe not for Mailjet, whose token it is.
+    OwnershipUntidy { host: String, found: String },
     /// Proven by the file.
     OwnershipByFile { url: String },
     /// Neither is there.
@@ -242,7 +244,7 @@ pub enum Finding {
     /// It does not.
     ReturnPathMissing { host: String, target: String },
     /// It points elsewhere.
-    ReturnPathWrong { host: String, found: String },
+    ReturnPathWrong { host: String, found: String, target: String },
     /// An address in its place: a proxy answers, or an address record stands there.
     ReturnPathAddress { host: String, target: String, address: String },
 
@@ -398,6 +400,7 @@ impl Finding {
             | F::DkimRotatingUnanswered { .. }
             | F::DkimRotationUnreadable { .. }
             | F::DkimSecond { .. }
+            | F::OwnershipUntidy { .. }
             | F::OwnershipWrongValue { .. } => Severity::Warning,
 
             F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {

@@ -118,7 +118,14 @@ pub async fn check(
         Ok(texts) => {
             check.found.extend(texts.iter().map(|strings| text(strings)));
             if matches(&texts) {
-                check.say(Finding::OwnershipByTxt { host: challenge.host.clone() });
+                let host = || challenge.host.clone();
+                check.say(Finding::OwnershipByTxt { host: host() });
+                let untidy = check.found.iter().find(|found| challenge.is_met_by(found));
+                let untidy =
+                    untidy.filter(|found| challenge.by_mailjet && !found.eq_ignore_ascii_case(&challenge.token));
+                if let Some(found) = untidy.cloned() {
+                    check.say(Finding::OwnershipUntidy { host: host(), found });
+                }
                 return check;
             }
             None
@@ -343,6 +350,21 @@ mod tests {
             let found = said(vec![torn.clone().into_bytes()]).await;
             let wrong = Finding::OwnershipWrongValue { host: challenge.host.clone(), found: torn.clone() };
             assert!(found.contains(&wrong), "{torn}: {found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_mailjet_may_not_read_is_named_and_proves_the_domain_all_the_same() {
+        let (mut settings, secret, customer, domain) = parts();
+        let token = "b68ecbf07a1f5b307e60f73762b343b4";
+        settings.mailjet.insert(domain.clone(), MailjetRecords { ownership: Some(token.to_owned()), dkim: None });
+        let challenge = Challenge::new(&settings, &secret, &customer, &domain);
+        for (value, severity) in [(token.to_owned(), Severity::Good), (format!("\"{token}\""), Severity::Warning)] {
+            let zone = FixedZone::new();
+            zone.add_txt(&challenge.host, &value);
+            let check = check(&zone, &Fetcher::new(&settings), &challenge, &domain, Need::Required).await;
+            assert_eq!(check.severity(), severity, "{value}: {:?}", check.findings);
+            assert!(check.findings.contains(&Finding::OwnershipByTxt { host: challenge.host.clone() }));
         }
     }
 

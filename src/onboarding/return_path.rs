@@ -41,7 +41,7 @@ async fn look(check: &mut Check, resolver: &dyn Resolver, host: String, target: 
     if let Some(found) = check.found.first().cloned() {
         match alias::of(resolver, &host).await? {
             Some(Alias::Wildcard(_)) => check.say(Finding::ReturnPathMissing { host, target }),
-            _ => check.say(Finding::ReturnPathWrong { host, found }),
+            _ => check.say(Finding::ReturnPathWrong { host, found, target }),
         }
         return Ok(());
     }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::customers::{Customer, Via};
+use postbud::onboarding::alias::{self, Alias};
 use postbud::onboarding::records::{self, InTheWay, Row, Table};
 use postbud::onboarding::{Item, Lang, Report, Settings, Severity, report};
-use postbud::resolver::FixedZone;
+use postbud::resolver::{self, Dns, FixedZone, Resolver};
 use postbud::time::Timestamp;
 
+use crate::knot::Knot;
 use crate::rig::{checker, customer, directory, domain, key_record, mailjet, own_server};
+use crate::skip::skip;
 
 const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"\n";
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
@@ -72,6 +75,41 @@ async fn labels_are_relative_to_the_zone_that_a_host_lies_in() {
             assert!(mail.contains(&format!("({soa})")) && text.contains(&format!("({soa})")), "{mail}{text}");
         }
     }
+}
+
+#[test]
+fn a_real_name_server_says_which_zone_a_name_lies_in() {
+    let records = "alias.test.dk. 60 IN CNAME cut.example.\n*.wild.dk. 60 IN CNAME www.cut.example.\n";
+    let Some(knot) = Knot::start(records) else {
+        return skip("a_real_name_server_says_which_zone_a_name_lies_in", "knot is not installed");
+    };
+    let settings = resolver::Settings {
+        servers: vec![knot.address],
+        timeout: Duration::from_secs(2),
+        attempts: 1,
+        ..resolver::Settings::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let dns = Dns::new(&settings).expect("a server is named");
+        let dns: &dyn Resolver = &dns;
+        for (name, zone) in [
+            ("cut.example", Some("cut.example")),
+            ("www.cut.example", Some("cut.example")),
+            ("_dmarc.nobody.cut.example", Some("cut.example")),
+            // All that the root's zone holds, and an alias into another zone.
+            ("www.test.dk", None),
+            ("alias.test.dk", None),
+        ] {
+            assert_eq!(dns.zone(name).await.unwrap().as_deref(), zone, "{name}");
+        }
+        assert!(dns.zone("x.dead.example").await.is_err());
+        let own = Alias::Own("cut.example".to_owned());
+        assert_eq!(alias::of(dns, "alias.test.dk").await.unwrap(), Some(own));
+        let wildcard = Alias::Wildcard("www.cut.example".to_owned());
+        assert_eq!(alias::of(dns, "nyhed.wild.dk").await.unwrap(), Some(wildcard));
+        assert_eq!(alias::of(dns, "www.cut.example").await.unwrap(), None);
+    });
 }
 
 #[tokio::test]
@@ -235,7 +273,7 @@ async fn each_customer_hears_which_addresses_its_own_people_get_mail_from() {
 #[tokio::test]
 async fn an_own_server_without_a_login_hears_that_it_has_to_let_our_address_send() {
     use postbud::route::{Login, LoginSecret};
-    let password = || LoginSecret::Password("x".to_owned().into());
+    let password = || LoginSecret::Password("x".to_owned());
     for logs_in in [false, true] {
         let Via::OwnServer(route) = own_server("egen", "mail.sub.dk") else { unreachable!() };
         let mut route = (*route).clone();

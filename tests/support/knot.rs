@@ -15,8 +15,8 @@ pub struct Knot {
 }
 
 impl Knot {
-    /// Serves `records`: lines of a zone file with absolute names. `dead.example` and what is below answers SERVFAIL. `None`
-    /// where knot is not installed.
+    /// Serves `records`: lines of a zone file with absolute names. `dead.example` and what is below answers SERVFAIL,
+    /// `cut.example` is a zone of its own. `None` where knot is not installed.
     pub fn start(records: &str) -> Option<Knot> {
         Command::new("knotd").arg("--version").stdout(Stdio::null()).status().ok()?;
         // knotd may lose its port to somebody between our look and its start: then another one.
@@ -32,12 +32,16 @@ impl Knot {
              database:\n    storage: \"{path}/db\"\n\
              log:\n  - target: stderr\n    any: critical\n\
              zone:\n  - domain: .\n    file: \"{path}/root.zone\"\n    zonefile-load: whole\n    journal-content: none\n\
-             \x20 - domain: dead.example\n    file: \"{path}/absent.zone\"\n",
+             \x20 - domain: dead.example\n    file: \"{path}/absent.zone\"\n\
+             \x20 - domain: cut.example\n    file: \"{path}/cut.zone\"\n",
             port = address.port()
         );
         std::fs::create_dir(dir.path().join("db")).expect("the folder is ours");
         std::fs::write(dir.path().join("knot.conf"), config).expect("the folder is ours");
         write_zone(&dir.path().join("root.zone"), records, 1);
+        let cut = "cut.example. 60 IN SOA ns. hostmaster. 1 60 60 60 1\ncut.example. 60 IN NS ns.\n\
+                   www.cut.example. 60 IN A 192.0.2.1\n";
+        std::fs::write(dir.path().join("cut.zone"), cut).expect("the folder is ours");
         let child = Command::new("knotd")
             .arg("-c")
             .arg(dir.path().join("knot.conf"))

@@ -43,6 +43,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             String::new(),
         ),
         F::OwnershipByTxt { host } => (format!("Ejerskabet er bevist med TXT-recorden på {host}."), String::new()),
+        F::OwnershipUntidy { host, found } => (
+            format!("TXT-recorden på {host} har mere end værdien: {found}. Det er måske for meget for Mailjet, der også læser den."),
+            "Fjern anførselstegn og mellemrum omkring værdien.".into(),
+        ),
         F::OwnershipByFile { url } => (format!("Ejerskabet er bevist med filen {url}."), String::new()),
         F::OwnershipMissing { host, value, url } => (
             "Der er endnu intet bevis for, at domænet er jeres.".into(),
@@ -313,7 +317,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::ReturnPathMissing { host, target } => {
             (format!("{host} findes ikke."), format!("Opret en CNAME på {host} til {target}."))
         }
-        F::ReturnPathWrong { host, found } => (format!("{host} peger på {found}."), "Ret den.".into()),
+        F::ReturnPathWrong { host, found, target } => {
+            (format!("{host} peger på {found}."), format!("Ret aliasset, så det peger på {target}."))
+        }
         F::ReturnPathAddress { host, target, address } => (
             format!("{host} svarer med adressen {address} i stedet for et alias for {target}."),
             format!(

@@ -41,6 +41,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             String::new(),
         ),
         F::OwnershipByTxt { host } => (format!("Proven by the TXT record at {host}."), String::new()),
+        F::OwnershipUntidy { host, found } => (
+            format!("The TXT record at {host} holds more than the value: {found}. That may be too much for Mailjet, which reads it as well."),
+            "Remove the quotation marks and spaces around the value.".into(),
+        ),
         F::OwnershipByFile { url } => (format!("Proven by the file {url}."), String::new()),
         F::OwnershipMissing { host, value, url } => (
             "Nothing proves yet that the domain is yours.".into(),
@@ -314,7 +318,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::ReturnPathMissing { host, target } => {
             (format!("{host} is not there."), format!("Publish a CNAME at {host} to {target}."))
         }
-        F::ReturnPathWrong { host, found } => (format!("{host} points to {found}."), "Correct it.".into()),
+        F::ReturnPathWrong { host, found, target } => {
+            (format!("{host} points to {found}."), format!("Point the alias to {target}."))
+        }
         F::ReturnPathAddress { host, target, address } => (
             format!("{host} answers with the address {address} in place of an alias for {target}."),
             format!(
