@@ -12,6 +12,7 @@
 
 mod addresses;
 mod advice;
+mod attempt;
 mod body;
 mod classify;
 mod commands;
@@ -39,7 +40,6 @@ mod verifier;
 mod wordings;
 mod words;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,11 +54,8 @@ pub use settings::{Egress, EgressPath, Settings, Timeouts};
 pub use step::Step;
 
 use body::{Body, Unreadable};
-use connection::Broken;
-use dial::{Failure, Trace};
 use job::Job;
 use pool::{Pool, retire};
-use transaction::Ending;
 
 use crate::route::{Route, RouteId};
 use crate::spool::{Bytes, Record};
@@ -123,92 +120,25 @@ impl Delivery {
         extra_header: &[u8],
     ) -> Outcome {
         let outcome = match Body::open(bytes, extra_header, route.kind).await {
-            Ok(body) => self.transact(route, record, &body, recipients).await,
+            Ok(body) => {
+                let pool = self.shared.pool(route);
+                let job = Job {
+                    route,
+                    envelope: &record.envelope,
+                    recipients,
+                    from_domain: &record.lane.domain,
+                    body: &body,
+                    egress: self.shared.settings.egress.address,
+                    one_by_one: pool.goes_one_by_one(),
+                    parameters: true,
+                    fallback: None,
+                };
+                attempt::run(&self.shared, &pool, &job).await
+            }
             Err(Unreadable(reason)) => Outcome { hold: Some(reason), ..Outcome::default() },
         };
         self.shared.counters.count(route.id.as_str(), &outcome);
         outcome
-    }
-
-    async fn transact(&self, route: &Arc<Route>, record: &Record, body: &Body<'_>, recipients: &[usize]) -> Outcome {
-        let Shared { settings, counters, .. } = &*self.shared;
-        let pool = self.shared.pool(route);
-        let (mut one_by_one, mut parameters) = (pool.goes_one_by_one(), true);
-        let mut recipients = Cow::Borrowed(recipients);
-        let mut outcome = Outcome::default();
-        let mut kept = pool.take(settings.timeouts.quit).await;
-        let mut from_pool = kept.is_some();
-        loop {
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => match pool.dial(settings, counters, &mut Trace::default()).await {
-                    Ok(connection) => {
-                        from_pool = false;
-                        connection
-                    }
-                    Err(failure) => {
-                        outcome.add(not_connected(&recipients, failure));
-                        return outcome;
-                    }
-                },
-            };
-            let job = Job {
-                route,
-                envelope: &record.envelope,
-                recipients: &recipients,
-                from_domain: &record.lane.domain,
-                body,
-                egress: settings.egress.address,
-                one_by_one,
-                parameters,
-                fallback: connection.fallback.clone(),
-            };
-            let reused = connection.served > 0;
-            let done = match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
-                // Only a connection that served before can be stale, and the next one is new: this ends.
-                Ending::Stale(why) => {
-                    if matches!(why, Broken::OutOfStep(_)) {
-                        pool.lost_step();
-                        one_by_one = true;
-                    }
-                    tracing::debug!(route = %route.id, peer = connection.peer, %why, "a kept connection was dead");
-                    continue;
-                }
-                Ending::OutOfStep(part) => {
-                    pool.lost_step();
-                    outcome.add(part);
-                    return outcome;
-                }
-                Ending::Done(done) => done,
-            };
-            connection.served += 1;
-            if reused {
-                counters.reused.inc();
-            }
-            // Some servers take only so many messages over a connection, and refuse more without closing it.
-            if from_pool && done.may_be_of_connection {
-                tracing::debug!(route = %route.id, peer = connection.peer, "refused on a kept connection: a new one is tried");
-                connection.quit(settings.timeouts.quit).await;
-                continue;
-            }
-            let in_trouble = done.outcome.trouble.is_some();
-            outcome.add(done.outcome);
-            let goes_on = !in_trouble && !done.without_parameters.is_empty();
-            match (done.usable, in_trouble) {
-                (false, _) => drop(connection),
-                // The trouble may be this connection's alone.
-                (true, true) => retire(connection, settings.timeouts.quit),
-                (true, false) if goes_on && connection.served < route.caps.messages_per_connection => {
-                    kept = Some(connection);
-                }
-                (true, false) => pool.put(connection, settings.timeouts.quit),
-            }
-            if !goes_on {
-                return outcome;
-            }
-            tracing::debug!(route = %route.id, "the server refuses parameters that it offers: they are left out");
-            (parameters, recipients) = (false, Cow::Owned(done.without_parameters));
-        }
     }
 
     /// After a reload: closes idle connections of routes that are gone or changed, and of those that name files, so that
@@ -275,12 +205,4 @@ async fn sweep(shared: std::sync::Weak<Shared>) {
             retire(connection, shared.settings.timeouts.quit);
         }
     }
-}
-
-/// No connection: every recipient waits, and the route has trouble.
-fn not_connected(recipients: &[usize], failure: Failure) -> Outcome {
-    let advice = failure.advice().map(str::to_owned);
-    let class = Class { advice, ..Class::new(Verdict::Deferred, Scope::Route, failure.reason) };
-    let recipients = recipients.iter().map(|index| class.clone().of(*index)).collect();
-    Outcome { recipients, trouble: Some(failure.trouble), ..Outcome::default() }
 }

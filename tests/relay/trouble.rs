@@ -73,3 +73,20 @@ fn a_restart_forgets_nothing_of_what_was_sent_today_over_a_route_without_caps() 
     assert_eq!(routes(&site)["sent_today"], 1, "{}", routes(&site));
     relay.stop();
 }
+
+#[test]
+fn a_refused_ehlo_is_shown_with_its_advice_in_the_event_and_the_list_of_routes() {
+    const REFUSAL: &str = "550 5.7.1 your HELO name does not match";
+    let script = |line: &str| line.starts_with("EHLO").then(|| REFUSAL.to_owned());
+    let server = Capture::scripted("127.0.0.1:0", Box::new(script));
+    let site = Site::new(&[Customer { id: "dead", domain: "dead.example", route: plain_route(server.address) }]);
+    let relay = site.start();
+    send(&site);
+    let deferred = site.wait_for_event("deferred", |event| event["event"] == "deferred");
+    assert!(deferred["reply"].as_str().is_some_and(|reply| reply.starts_with(REFUSAL)), "{deferred}");
+    assert!(deferred["detail"].as_str().is_some_and(|advice| advice.contains("hostname")), "{deferred}");
+    let listed = routes(&site);
+    let reason = listed["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with(REFUSAL) && reason.contains("hostname"), "{listed}");
+    relay.stop();
+}

@@ -1,0 +1,113 @@
+//! One attempt: a transaction over a kept connection or a new one, and what is tried again before anybody is refused or waits.
+//!
+//! | what happened | what is tried again, once |
+//! |---|---|
+//! | a kept connection was dead | the same over a new one |
+//! | a kept connection refused the sender, all recipients or DATA | the same over a new one: some servers take only so many messages over one, and refuse more without closing it |
+//! | the server refused parameters that it offers | the same without them, for those recipients |
+//!
+//! A connection over which there was trouble is closed: the trouble may be its own.
+
+use std::borrow::Cow;
+
+use super::Shared;
+use super::connection::{Broken, Connection};
+use super::dial::{Failure, Trace};
+use super::job::Job;
+use super::outcome::{Class, Outcome, Scope, Verdict};
+use super::pool::{Pool, retire};
+use super::transaction::{self, Ending};
+
+/// Makes the attempt that `job` describes over a connection of `pool`. Never fails: what went wrong is in the outcome.
+pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
+    let Shared { settings, counters, .. } = shared;
+    let id = &job.route.id;
+    let (mut one_by_one, mut parameters) = (job.one_by_one, job.parameters);
+    let mut recipients = Cow::Borrowed(job.recipients);
+    let mut outcome = Outcome::default();
+    let mut kept = pool.take(settings.timeouts.quit).await;
+    let mut from_pool = kept.is_some();
+    loop {
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => match pool.dial(settings, counters, &mut Trace::default()).await {
+                Ok(connection) => {
+                    from_pool = false;
+                    connection
+                }
+                Err(failure) => {
+                    outcome.add(not_connected(&recipients, failure));
+                    return outcome;
+                }
+            },
+        };
+        let fallback = connection.fallback.clone();
+        let job = Job { recipients: &recipients, one_by_one, parameters, fallback, ..*job };
+        let reused = connection.served > 0;
+        let done = match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
+            // Only a connection that served before can be stale, and the next one is new: this ends.
+            Ending::Stale(why) => {
+                if matches!(why, Broken::OutOfStep(_)) {
+                    pool.lost_step();
+                    one_by_one = true;
+                }
+                tracing::debug!(route = %id, peer = connection.peer, %why, "a kept connection was dead");
+                continue;
+            }
+            Ending::OutOfStep(part) => {
+                pool.lost_step();
+                outcome.add(part);
+                return outcome;
+            }
+            Ending::Done(done) => done,
+        };
+        connection.served += 1;
+        if reused {
+            counters.reused.inc();
+        }
+        if from_pool && done.may_be_of_connection {
+            tracing::debug!(route = %id, peer = connection.peer, "refused on a kept connection: a new one is tried");
+            connection.quit(settings.timeouts.quit).await;
+            continue;
+        }
+        let in_trouble = done.outcome.trouble.is_some();
+        outcome.add(done.outcome);
+        let goes_on = !in_trouble && !done.without_parameters.is_empty();
+        if done.usable {
+            kept = give_back(connection, pool, shared, in_trouble, goes_on);
+        }
+        if !goes_on {
+            return outcome;
+        }
+        tracing::debug!(route = %id, "the server refuses parameters that it offers: they are left out");
+        (parameters, recipients) = (false, Cow::Owned(done.without_parameters));
+    }
+}
+
+/// Keeps a connection that can serve again: for what this attempt has left to do, or in the pool.
+fn give_back(
+    connection: Connection,
+    pool: &Pool,
+    shared: &Shared,
+    in_trouble: bool,
+    goes_on: bool,
+) -> Option<Connection> {
+    let quit_within = shared.settings.timeouts.quit;
+    if in_trouble {
+        retire(connection, quit_within);
+        return None;
+    }
+    if goes_on && connection.served < pool.route.caps.messages_per_connection {
+        return Some(connection);
+    }
+    pool.put(connection, quit_within);
+    None
+}
+
+/// No connection: every recipient waits, and the route has trouble.
+fn not_connected(recipients: &[usize], failure: Failure) -> Outcome {
+    let advice = failure.advice().map(str::to_owned);
+    let class = Class { advice, ..Class::new(Verdict::Deferred, Scope::Route, failure.reason) };
+    let recipients = recipients.iter().map(|index| class.clone().of(*index)).collect();
+    Outcome { recipients, trouble: Some(failure.trouble), ..Outcome::default() }
+}
