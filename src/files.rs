@@ -7,6 +7,7 @@
 
 mod owner;
 mod private;
+mod read;
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -18,6 +19,7 @@ use tempfile::NamedTempFile;
 
 pub use owner::{in_state, not_roots_own};
 pub use private::{close_to_others, is_open_to_others, make_all_private};
+pub use read::{ReadError, is_plain, line, line_of_text, read, read_plain, read_text, without_mark};
 
 /// More than any file of the state directory holds that is read whole.
 const STATE_FILE: u64 = 16 << 20;
@@ -64,16 +66,6 @@ pub fn folder(path: &Path) -> &Path {
 /// Without this a power cut may bring the old name back.
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
-}
-
-/// Whether a path leads to a file that may be read whole: a pipe would be waited for, a device never ends. What cannot be
-/// looked at is left to whoever opens it.
-pub fn is_plain(path: &Path) -> Result<(), &'static str> {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err("is not a file"),
-        Ok(found) if found.len() > 1 << 20 => Err("is larger than 1 MiB: this is not what belongs here"),
-        _ => Ok(()),
-    }
 }
 
 /// Makes a folder with those above it; each belongs to the owner of the one it is in.

@@ -10,6 +10,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use zeroize::Zeroizing;
 
 use super::said;
+use crate::files::line_of_text;
 
 /// Hash a submitter's password (Argon2id).
 ///
@@ -68,12 +69,11 @@ fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
 fn read_line() -> anyhow::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
     std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;
-    let kept = line.trim_end_matches(['\r', '\n']).len();
-    line.truncate(kept);
-    if line.is_empty() {
+    let password = Zeroizing::new(line_of_text(&line).to_owned());
+    if password.is_empty() {
         bail!("the password is empty");
     }
-    Ok(line)
+    Ok(password)
 }
 
 /// The terminal without echo, until dropped.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{ConfigFile, said};
 use crate::control;
 use crate::control::protocol::{Command, Done};
+use crate::files;
 
 /// Which relay is meant.
 #[derive(Clone, Debug, clap::Args)]
@@ -54,7 +55,7 @@ impl Running {
             return Ok(dir.clone());
         }
         let path = &self.config.path;
-        let text = std::fs::read_to_string(path).with_context(|| {
+        let text = files::read_text(path).with_context(|| {
             format!(
                 "cannot read {}; name the relay's configuration with --config, or its state folder with --state-dir",
                 path.display()

@@ -26,20 +26,21 @@ pub(super) struct File {
 impl File {
     /// Reads it; `None`, noted, where that fails.
     pub(super) fn read(path: &Path, notes: &Notes) -> Option<File> {
-        if let Err(what) = files::is_plain(path) {
-            notes.mistake(path, None, String::new(), what);
-            return None;
-        }
-        match std::fs::read(path).map(String::from_utf8) {
-            Ok(Ok(text)) => return Some(File { path: path.to_owned(), text }),
-            Ok(Err(error)) => {
-                let valid = error.utf8_error().valid_up_to();
-                let line = error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count() + 1;
-                notes.mistake(path, line, String::new(), "is not UTF-8 text; save it as UTF-8");
+        let octets = match files::read_plain(path) {
+            Ok(octets) => octets,
+            Err(error) => {
+                notes.mistake(path, None, String::new(), error.to_string());
+                return None;
             }
-            Err(error) => notes.mistake(path, None, String::new(), format!("cannot be read: {error}")),
+        };
+        match std::str::from_utf8(&octets) {
+            Ok(text) => Some(File { path: path.to_owned(), text: text.to_owned() }),
+            Err(error) => {
+                let line = octets[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                notes.mistake(path, line, String::new(), "is not UTF-8 text; save it as UTF-8");
+                None
+            }
         }
-        None
     }
 
     /// The tree, with syntax errors noted: the first of each line, because one slip makes several, and of a table that is there

@@ -1,6 +1,8 @@
-//! Secrets: from a file or the environment. A password that stands in the configuration itself is a mistake, and no mistake's text
+//! Secrets: from a file or the environment, read alike. A password that stands in the configuration itself is a mistake, and no mistake's text
 //! shows it: where the name of a file or variable should stand and names none, it may be the secret that stands there.
 
+use std::env::VarError;
+use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::reader::Table;
 use crate::files;
+use crate::visible::is_unseen;
 
 /// The three keys a value may come from.
 #[derive(Clone, Copy)]
@@ -34,7 +37,7 @@ pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<Strin
     if table.has(inline) {
         let text: Option<String> = table.get(inline);
         if source.may_be_inline {
-            return text.map(Zeroizing::new);
+            return one_line(table, inline, &"the value", &Zeroizing::new(text?));
         }
         drop(text.map(Zeroizing::new));
         let what = format!(
@@ -82,29 +85,42 @@ fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) ->
         warn_if_readable_by_others(table, key, path);
     }
     let Ok(text) = std::str::from_utf8(&bytes) else {
-        table.mistake(key, format!("{} does not hold UTF-8 text", path.display()));
+        table.mistake(key, format!("{} does not hold UTF-8 text; save it as UTF-8", path.display()));
         return None;
     };
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        table.mistake(key, format!("{} is empty", path.display()));
+    one_line(table, key, &path.display(), files::line(text))
+}
+
+/// A value, where it is one. What stands around it and cannot be seen is told, for it goes to the server with the value.
+fn one_line(table: &Table<'_>, key: &'static str, place: &dyn fmt::Display, value: &str) -> Option<Zeroizing<String>> {
+    if value.is_empty() {
+        table.mistake(key, format!("{place} is empty"));
         return None;
     }
-    if text.chars().any(char::is_control) {
-        table.mistake(key, format!("{} must hold the value on one line and nothing else", path.display()));
+    if value.chars().any(char::is_control) {
+        table.mistake(key, format!("{place} must hold the value on one line and nothing else"));
         return None;
     }
-    Some(Zeroizing::new(text.to_owned()))
+    let is_blank = |c: char| c.is_whitespace() || is_unseen(c);
+    if value.starts_with(is_blank) || value.ends_with(is_blank) {
+        let what = "begins or ends with a blank, which counts as part of the value; remove it unless it is meant";
+        table.warning(key, format!("{place} {what}"));
+    }
+    Some(Zeroizing::new(value.to_owned()))
 }
 
 fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<Zeroizing<String>> {
-    match std::env::var(name) {
-        Ok(text) if !text.is_empty() => Some(Zeroizing::new(text)),
-        Ok(_) => {
-            table.mistake(key, format!("the environment variable {name} is empty"));
+    match std::env::var(name).map(Zeroizing::new) {
+        Ok(text) => {
+            let place = format_args!("the environment variable {name}");
+            one_line(table, key, &place, files::line_of_text(&text))
+        }
+        Err(VarError::NotUnicode(text)) => {
+            drop(Zeroizing::new(text.into_encoded_bytes()));
+            table.mistake(key, format!("the environment variable {name} does not hold UTF-8 text"));
             None
         }
-        Err(_) => {
+        Err(VarError::NotPresent) => {
             let what = format!(
                 "there is no environment variable of this name: set it where postbud is started; {}",
                 unshown(table, key)
@@ -123,17 +139,13 @@ fn unshown(table: &Table<'_>, key: &'static str) -> String {
 
 /// A file's octets, at most 1 MiB of them.
 fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
-    if let Err(what) = files::is_plain(path) {
-        table.mistake(key, format!("{} {what}", path.display()));
-        return None;
-    }
-    match std::fs::read(path) {
+    match files::read_plain(path) {
         Ok(bytes) => {
             table.contents(key, &bytes);
-            Some(Zeroizing::new(bytes))
+            Some(bytes)
         }
         Err(error) => {
-            table.mistake(key, format!("{} cannot be read: {error}", path.display()));
+            table.mistake(key, format!("{} {error}", path.display()));
             None
         }
     }

@@ -1,6 +1,7 @@
 //! TLS toward a smarthost, as the route's policy wants it. What is refused is refused with a reason that a person can act on.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -13,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::verifier::{Refusal, Trust, Verifier};
+use crate::files;
 use crate::route::{Route, TlsMode, TlsVersion};
 
 /// A route's TLS policy cannot be put to work: a file is missing or holds no certificate. The operator must act.
@@ -89,8 +91,9 @@ impl TlsClient {
         let config = match &policy.client_certificate {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let key = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| PolicyError(format!("{}: no private key: {error}", key.display())))?;
+                let pem = files::read_plain(key).map_err(|error| unreadable(key, &error))?;
+                let key = PrivateKeyDer::from_pem_slice(&pem)
+                    .map_err(|error| unreadable(key, &format_args!("no private key: {error}")))?;
                 builder
                     .with_client_auth_cert(read_certificates(chain)?, key)
                     .map_err(|error| PolicyError(format!("{}: {error}", chain.display())))?
@@ -165,13 +168,15 @@ pub fn about_our_certificate(error: &io::Error) -> Option<String> {
     Some(format!("{explained} ({tls})"))
 }
 
-fn read_certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, PolicyError> {
-    let unreadable = |error: &dyn std::fmt::Display| PolicyError(format!("{}: {error}", path.display()));
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| unreadable(&error))?
-        .collect::<Result<_, _>>()
-        .map_err(|error| unreadable(&error))?;
-    if found.is_empty() { Err(unreadable(&"holds no certificate")) } else { Ok(found) }
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PolicyError> {
+    let pem = files::read_plain(path).map_err(|error| unreadable(path, &error))?;
+    let found: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| unreadable(path, &error))?;
+    if found.is_empty() { Err(unreadable(path, &"holds no certificate")) } else { Ok(found) }
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> PolicyError {
+    PolicyError(format!("{}: {error}", path.display()))
 }
 
 /// The system's roots, read once in the life of the program.

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::der;
-use crate::files;
+use crate::files::{self, ReadError};
 
 /// The fewest bits of RSA that are signed with (RFC 8301 §3.2 asks verifiers for 1024; nobody should sign with it).
 pub const MIN_RSA_BITS: usize = 2048;
@@ -118,9 +118,12 @@ impl SigningKey {
     /// Reads a PEM file. The warning, when there is one, says that others may read it and what to do.
     pub fn from_file(path: &Path) -> Result<(Self, Option<String>), KeyError> {
         let io = |e: std::io::Error| KeyError::Io { path: path.to_owned(), reason: e.to_string() };
-        files::is_plain(path)
-            .map_err(|_| KeyError::Io { path: path.to_owned(), reason: "is not a file with a key".to_owned() })?;
-        let pem = Zeroizing::new(std::fs::read(path).map_err(io)?);
+        let pem = files::read_plain(path).map_err(|error| match error {
+            ReadError::NotPlain(_) => {
+                KeyError::Io { path: path.to_owned(), reason: "is not a file with a key".to_owned() }
+            }
+            ReadError::Io(error) => io(error),
+        })?;
         let warning = readable_by_others(path).map_err(io)?;
         Ok((Self::from_pem(&pem)?, warning))
     }

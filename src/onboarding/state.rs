@@ -353,7 +353,7 @@ impl Store {
 
 fn read(path: &Path) -> Result<Option<DomainState>, StateError> {
     let unreadable = |reason: String| StateError::Unreadable { path: path.to_owned(), reason };
-    let text = match files::read_state(path) {
+    let text = match files::read_state(path).map(files::without_mark) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StateError::Io { path: path.to_owned(), source }),
@@ -378,6 +378,7 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
     use crate::onboarding::finding::{Check, Finding, Need};
     use crate::resolver;

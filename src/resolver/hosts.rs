@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::files;
+
 /// A hosts file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostsFile {
@@ -27,7 +29,9 @@ impl HostsFile {
 
     /// The addresses of a name, in the file's order; none where the file does not have it.
     pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        let text = tokio::fs::read(&self.path).await.unwrap_or_default();
+        let path = self.path.clone();
+        let text = tokio::task::spawn_blocking(move || files::read(&path)).await;
+        let text = text.ok().and_then(Result::ok).unwrap_or_default();
         addresses_in(&String::from_utf8_lossy(&text), name)
     }
 }

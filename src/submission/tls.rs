@@ -13,6 +13,8 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 use thiserror::Error;
 
+use crate::files;
+
 /// Why a certificate cannot be used. The operator must act; a server that runs already keeps its old one.
 #[derive(Debug, Error)]
 pub enum TlsError {
@@ -110,13 +112,13 @@ fn provider() -> CryptoProvider {
 
 fn read(certificate: &Path, private_key: &Path, tickets: &Arc<dyn ProducesTickets>) -> Result<ServerConfig, TlsError> {
     let in_file = |path: &Path, why: &dyn fmt::Display| TlsError::File { path: path.to_owned(), why: why.to_string() };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| in_file(certificate, &e))?;
+    let pem = |path: &Path| files::read_plain(path).map_err(|e| in_file(path, &e));
+    let chain = CertificateDer::pem_slice_iter(&pem(certificate)?).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|e| in_file(certificate, &e))?;
     if chain.is_empty() {
         return Err(in_file(certificate, &"holds no certificate"));
     }
-    let key = PrivateKeyDer::from_pem_file(private_key).map_err(|e| in_file(private_key, &e))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem(private_key)?).map_err(|e| in_file(private_key, &e))?;
     let unusable = |source| TlsError::Unusable {
         certificate: certificate.to_owned(),
         private_key: private_key.to_owned(),

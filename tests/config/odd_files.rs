@@ -34,6 +34,114 @@ fn a_byte_order_mark_and_dos_line_ends_change_nothing() {
 }
 
 #[test]
+fn a_byte_order_mark_changes_nothing_in_any_file_that_is_named() {
+    let scratch = Scratch::new();
+    scratch.write("certs/ca.pem", &fs::read_to_string(scratch.path("certs/server.pem")).expect("the certificate"));
+    replace(
+        &scratch,
+        "config/customers/egen-server.toml",
+        "# ca_file = \"../../certs/egenserver-ca.pem\"",
+        "ca_file = \"../../certs/ca.pem\"",
+    );
+    for folder in ["config", "config/customers", "config/secrets", "keys", "certs"] {
+        for entry in fs::read_dir(scratch.path(folder)).expect("the folder").flatten() {
+            if entry.file_type().expect("a type").is_file() {
+                let content = fs::read(entry.path()).expect("the file");
+                fs::write(entry.path(), [b"\xef\xbb\xbf", content.as_slice()].concat()).expect("written");
+            }
+        }
+    }
+    assert_eq!(
+        check(&scratch),
+        (Some(0), "OK: 1 listener, 2 customers with 3 domains, 2 Mailjet tiers and 1 own server\n".to_owned())
+    );
+    let loaded = postbud::config::load(&scratch.path("config/postbud.toml")).expect("it is right");
+    let logins: Vec<_> = logins(&loaded.settings.directory);
+    assert_eq!(
+        logins,
+        [
+            ("webcrm", "not-a-real-password"),
+            ("not-a-real-credential", "not-a-real-credential"),
+            ("not-a-real-credential", "not-a-real-credential")
+        ]
+    );
+}
+
+#[test]
+fn a_secret_is_one_line_and_what_stands_around_it_unseen_is_told() {
+    const ENV: &str = "POSTBUD_TEST_PASSWORD";
+    for (content, said) in [
+        ("word", ""),
+        ("word\n", ""),
+        ("word\r\n", ""),
+        ("\u{feff}word\r\n", ""),
+        ("two words", ""),
+        ("søren\n", ""),
+        (" word\n", "begins or ends with a blank"),
+        ("word \n", "begins or ends with a blank"),
+        ("\u{a0}word", "begins or ends with a blank"),
+        ("word\u{200b}", "begins or ends with a blank"),
+        ("\u{feff}\u{feff}word", "begins or ends with a blank"),
+        ("word\u{feff}\n", "begins or ends with a blank"),
+        ("\u{feff}", "is empty"),
+        ("\u{feff}\r\n", "is empty"),
+        ("\n", "is empty"),
+        ("", "is empty"),
+        ("one\ntwo\n", "must hold the value on one line"),
+        ("tab\tbed", "must hold the value on one line"),
+        ("word\u{1b}", "must hold the value on one line"),
+    ] {
+        let by_file = Scratch::new();
+        by_file.write_secret("config/secrets/egenserver.password", content);
+        let by_env = Scratch::new();
+        replace(
+            &by_env,
+            "config/customers/egen-server.toml",
+            "password_file = \"../secrets/egenserver.password\"",
+            &format!("password_env = \"{ENV}\""),
+        );
+        let files = by_file.postbud(&["check"]);
+        let environment = by_env.command(&["check"]).env(ENV, content).output().expect("postbud runs");
+        for Output { status, stdout, stderr } in [files, environment] {
+            let text = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+            let is_mistake = !said.is_empty() && !said.contains("blank");
+            assert_eq!(status.code(), Some(i32::from(is_mistake)), "{content:?}: {text}");
+            assert!(text.contains(said), "{content:?}: {text}");
+            assert!(!said.is_empty() || text.starts_with("OK: "), "{content:?}: {text}");
+            assert!(!text.contains("word\u{feff}") && !text.contains("two\n"), "the value is not shown: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_in_another_character_set_is_named() {
+    let scratch = Scratch::new();
+    let password = scratch.path("config/secrets/egenserver.password");
+    for content in [&b"s\xf8ren\n"[..], b"\xff\xfew\0o\0r\0d\0"] {
+        fs::write(&password, content).expect("written");
+        let (code, said) = check(&scratch);
+        assert_eq!(code, Some(1));
+        assert!(said.contains("does not hold UTF-8 text; save it as UTF-8"), "{said}");
+    }
+}
+
+fn logins(directory: &postbud::customers::Directory) -> Vec<(&str, &str)> {
+    use postbud::customers::Via;
+    use postbud::route::LoginSecret;
+    let own = directory.customers().filter_map(|customer| match &customer.via {
+        Via::OwnServer(route) => Some(route),
+        Via::Mailjet { .. } => None,
+    });
+    let routes = own.chain(directory.tiers().values().map(|tier| &tier.route));
+    routes
+        .map(|route| match route.login.as_ref().map(|login| (&login.username, &login.secret)) {
+            Some((username, LoginSecret::Password(password))) => (username.as_str(), password.as_str()),
+            _ => panic!("{} has no password", route.id),
+        })
+        .collect()
+}
+
+#[test]
 fn a_dot_at_the_end_of_a_label_does_not_stand_before_a_domains_name() {
     let scratch = Scratch::new();
     let written = "ownership_label = \"_proof.\"\nreturn_path_label = \"BNC3.\"";

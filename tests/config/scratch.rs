@@ -54,12 +54,14 @@ impl Scratch {
 
     /// Runs postbud here.
     pub fn postbud(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_postbud"))
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .env_remove("POSTBUD_CONFIG")
-            .output()
-            .expect("postbud runs")
+        self.command(arguments).output().expect("postbud runs")
+    }
+
+    /// What runs it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postbud"));
+        command.args(arguments).current_dir(self.dir.path()).env_remove("POSTBUD_CONFIG");
+        command
     }
 }
 

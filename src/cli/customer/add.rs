@@ -14,6 +14,7 @@ use crate::cli::{ConfigFile, block_on, files, hash_password, said};
 use crate::config;
 use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::dkim::{Selector, SigningKey};
+use crate::files::{line, line_of_text, read_text};
 use crate::message::CustomerId;
 use crate::onboarding::records;
 use crate::onboarding::rotation::toml_string;
@@ -250,10 +251,9 @@ impl Args {
             ("", Some(_)) => bail!("--password-from without a user name"),
             ("", None) => None,
             (_, Some(path)) => {
-                let text = Zeroizing::new(
-                    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
-                );
-                Some((username, Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+                let text = read_text(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let text = Zeroizing::new(text);
+                Some((username, Zeroizing::new(line(&text).to_owned())))
             }
             (_, None) => {
                 let password = hash_password::secret("Password: ").context("no password; give --password-from")?;
@@ -351,7 +351,7 @@ fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String
     if read == 0 {
         bail!("{question}: no answer; give {flag}");
     }
-    match (line.trim(), usual) {
+    match (line_of_text(&line).trim(), usual) {
         ("", Some(usual)) => Ok(usual.to_owned()),
         ("", None) => bail!("{question}: no answer; give {flag}"),
         (answer, _) => Ok(answer.to_owned()),

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::files;
+
 /// Reads a message; `-` or nothing is standard input. Lines that end in LF alone, as files on this system have them, get
 /// CRLF, as mail has on its way.
 pub(super) fn read(path: Option<&PathBuf>) -> anyhow::Result<Vec<u8>> {
     let mut octets = Vec::new();
     match path.filter(|path| path.as_path() != Path::new("-")) {
-        Some(path) => octets = std::fs::read(path).with_context(|| path.display().to_string())?,
+        Some(path) => octets = files::read(path).with_context(|| path.display().to_string())?,
         None => {
             std::io::stdin().lock().read_to_end(&mut octets).context("standard input")?;
         }

@@ -16,7 +16,7 @@ use crate::control::{self, CallError};
 use crate::customers::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{KeyRecord, Selector, SigningKey};
-use crate::files::{Whole, folder};
+use crate::files::{Whole, folder, read_text};
 use crate::onboarding::Lang;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
 use crate::smtp::Domain;
@@ -77,7 +77,7 @@ impl Args {
             let _turn = rotation::lock(onboarding)
                 .with_context(|| format!("cannot keep a rotation in {}", onboarding.state_dir.display()))?;
             let file = customers_dir(&self.config.path)?.join(format!("{}.toml", self.customer));
-            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text = read_text(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let place = KeyPlace::from(self.which);
             let named = Named::of(&text, place).with_context(|| {
                 format!("{} names no such key: [dkim] {} and {}", file.display(), place.selector(), place.private_key())
@@ -350,7 +350,7 @@ fn left_behind(path: &Path, old: &SigningKey) -> anyhow::Result<SigningKey> {
 
 /// An error where somebody has edited a file since it was read: that would be lost.
 fn unchanged(path: &Path, text: &str) -> anyhow::Result<()> {
-    let now = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let now = read_text(path).with_context(|| format!("cannot read {}", path.display()))?;
     if now != text {
         bail!("{} was changed meanwhile and is left as it is; run this command again", path.display());
     }

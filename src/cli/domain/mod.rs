@@ -10,6 +10,7 @@ use clap::Subcommand;
 use super::ConfigFile;
 use crate::config;
 use crate::customers::Customer;
+use crate::files;
 use crate::message::CustomerId;
 use crate::onboarding::{Checker, Lang};
 use crate::resolver::Dns;
@@ -100,7 +101,7 @@ impl Desk {
 
 /// The folder of customers' files that a server file names.
 pub(in crate::cli) fn customers_dir(config: &Path) -> anyhow::Result<PathBuf> {
-    let text = std::fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
+    let text = files::read_text(config).with_context(|| format!("cannot read {}", config.display()))?;
     let table: toml::Table = toml::from_str(&text).with_context(|| config.display().to_string())?;
     let dir = table.get("customers_dir").and_then(toml::Value::as_str).unwrap_or("customers");
     Ok(config.parent().unwrap_or(Path::new("")).join(dir))

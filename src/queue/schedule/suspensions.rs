@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -129,7 +128,7 @@ impl Store {
     /// Reads the file; a missing one is empty. A file that cannot be understood is an error: going on would try logins that were
     /// refused.
     pub fn open(path: PathBuf) -> io::Result<(Self, Suspended, Fingerprints)> {
-        let content = match fs::read(&path) {
+        let content = match files::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 Content { key: STANDARD.encode(rand::random::<[u8; LEN]>()), routes: BTreeMap::new() }
             }
@@ -175,6 +174,8 @@ fn not_understood(path: &std::path::Path, why: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::route::Login;
     use crate::test_customers;

@@ -1,7 +1,6 @@
 //! What is remembered of each route across restarts: a small JSON file, replaced as a whole.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -42,7 +41,7 @@ impl ThrottleStateFile {
     /// Reads the file; a missing one is empty. A file that cannot be understood is an error: going on would send
     /// more than a server allows a day.
     pub fn open(path: PathBuf) -> io::Result<(Self, ThrottleStates)> {
-        let text = match fs::read(&path) {
+        let text = match files::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
             read => read?,
         };
@@ -68,6 +67,8 @@ impl ThrottleStateFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -5,7 +5,6 @@
 //! its own. A file that cannot be read or written costs only this: at the next start all clients count as new ones.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -86,7 +85,7 @@ impl Clients {
 }
 
 fn read(path: &Path) -> io::Result<Known> {
-    let text = match fs::read(path) {
+    let text = match files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::new()),
         read => read?,
     };
@@ -104,6 +103,8 @@ fn read(path: &Path) -> io::Result<Known> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::submission::{Allowed, Submitter};
 

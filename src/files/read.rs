@@ -1,0 +1,111 @@
+//! Reading what people and this program wrote. Whatever is read comes without the mark (BOM) that some editors put first: to
+//! everybody else it is part of the first word.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// U+FEFF in UTF-8, as some editors begin a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Why a file that a person wrote cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No file, or a very large one.
+    #[error("{0}")]
+    NotPlain(&'static str),
+    /// The errno.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A file that this program wrote, and that somebody may have edited.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map(without_mark)
+}
+
+/// What a file holds, without the mark.
+pub fn without_mark(mut octets: Vec<u8>) -> Vec<u8> {
+    if octets.starts_with(BYTE_ORDER_MARK) {
+        octets.drain(..BYTE_ORDER_MARK.len());
+    }
+    octets
+}
+
+/// The same as text; an error where it is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// A file that a person wrote: a configuration, a secret, a key, a certificate. It may be secret.
+pub fn read_plain(path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    is_plain(path).map_err(ReadError::NotPlain)?;
+    Ok(Zeroizing::new(read(path)?))
+}
+
+/// The line that a text read here consists of, without its line end.
+pub fn line(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
+/// The same of a text that did not come from a file: an environment variable, an answer on standard input. It is read as a file
+/// would be.
+pub fn line_of_text(text: &str) -> &str {
+    line(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Whether a path leads to a file that may be read whole: a pipe would be waited for, a device never ends. What cannot be
+/// looked at is left to whoever opens it.
+pub fn is_plain(path: &Path) -> Result<(), &'static str> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err("is not a file"),
+        Ok(found) if found.len() > 1 << 20 => Err("is larger than 1 MiB: this is not what belongs here"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mark_at_the_beginning_is_no_part_of_what_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for (written, expected) in [
+            (&b"\xef\xbb\xbf-----BEGIN"[..], &b"-----BEGIN"[..]),
+            (b"\xef\xbb\xbf", b""),
+            (b"", b""),
+            (b"\xef\xbb", b"\xef\xbb"),
+            (b"\xef\xbb\xbf\xef\xbb\xbfx", b"\xef\xbb\xbfx"),
+            (b"a\xef\xbb\xbf", b"a\xef\xbb\xbf"),
+        ] {
+            fs::write(&path, written).unwrap();
+            assert_eq!((read(&path).unwrap(), &**read_plain(&path).unwrap()), (expected.to_vec(), expected));
+        }
+        fs::write(&path, "\u{feff}æ\n").unwrap();
+        assert_eq!(read_text(&path).unwrap(), "æ\n");
+        fs::write(&path, b"\xe6").unwrap();
+        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_plain(dir.path()).unwrap_err().to_string(), "is not a file");
+        assert!(read_plain(&dir.path().join("none")).unwrap_err().to_string().starts_with("cannot be read: No such"));
+    }
+
+    #[test]
+    fn a_line_is_what_stands_between_mark_and_line_end() {
+        for (written, expected) in [
+            ("secret", "secret"),
+            ("secret\n", "secret"),
+            ("\u{feff}secret\r\n", "secret"),
+            (" secret \n\n", " secret "),
+            ("\u{feff}\n", ""),
+            ("a\nb\n", "a\nb"),
+            ("a\u{feff}", "a\u{feff}"),
+            ("\u{feff}\u{feff}a", "\u{feff}a"),
+        ] {
+            assert_eq!(line_of_text(written), expected, "{written:?}");
+        }
+    }
+}
