@@ -57,8 +57,8 @@ pub mod resolver;
 pub mod http_client;
 
 // What operators see and command.
-pub mod control;
 pub mod metrics;
+pub mod operate;
 pub mod web;
 
 // The running relay, from its configuration and the command line.

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::relay::{Columns, Running, age, octets, printable};
-use crate::control::protocol::{Command, Done, Message, MessageState, Selection, Stats};
+use crate::operate::socket::protocol::{Command, Done, Message, MessageState, Selection, Stats};
 
 /// Look at the queue of the running relay, and change what waits there.
 ///

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ConfigFile, said};
-use crate::control;
-use crate::control::protocol::{Command, Done};
 use crate::files;
+use crate::operate::socket;
+use crate::operate::socket::protocol::{Command, Done};
 
 /// Which relay is meant.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub(super) struct Running {
 impl Running {
     /// Sends a command and hands over each item of the answer.
     pub(super) fn call(&self, command: Command, item: impl FnMut(Value)) -> anyhow::Result<Done> {
-        Ok(control::call(&self.state_dir()?, command, item, |_| {})?)
+        Ok(socket::call(&self.state_dir()?, command, item, |_| {})?)
     }
 
     /// Sends a command that changes messages, and tells a terminal how far it has come.
@@ -38,7 +38,7 @@ impl Running {
                 told = true;
             }
         };
-        let done = control::call(&self.state_dir()?, command, |_| {}, progress);
+        let done = socket::call(&self.state_dir()?, command, |_| {}, progress);
         if told {
             say!("");
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::relay::{Columns, Running};
-use crate::control::protocol::{Command, Route};
+use crate::operate::socket::protocol::{Command, Route};
 
 /// Look at the routes of the running relay, stop one, let it go on.
 ///

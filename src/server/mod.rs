@@ -31,7 +31,7 @@ use crate::smtp::Domain;
 use crate::spool::embedded::{self, Embedded, Notice};
 use crate::spool::{Health, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
-use crate::{control, dkim, files, metrics, onboarding, web};
+use crate::{dkim, files, metrics, onboarding, operate, web};
 
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
@@ -154,19 +154,19 @@ impl Relay {
         let monitor = Monitor::new(checker, routing.clone(), events.clone());
         let (onboarding, onboarding_counters) = (monitor.settings(), monitor.counters().clone());
         background.spawn(monitor.run(stopping.clone()));
-        let socket = control::bind(&settings.state_dir).map_err(|source| StartError::State {
+        let socket = operate::socket::bind(&settings.state_dir).map_err(|source| StartError::State {
             what: "cannot make the control socket",
-            path: control::socket_path(&settings.state_dir),
+            path: operate::socket::socket_path(&settings.state_dir),
             source,
         })?;
-        let operated = control::Relay {
+        let operated = operate::Relay {
             spool: Arc::clone(&spool),
             routes: Arc::new(queue.clone()),
             routing: routing.clone(),
             events: events.clone(),
             outcomes,
         };
-        background.spawn(control::serve(socket, operated, stopping.clone()));
+        background.spawn(operate::socket::serve(socket, operated, stopping.clone()));
 
         let context = submission::Context {
             hostname: settings.hostname.clone(),

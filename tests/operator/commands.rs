@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command as Process;
 
-use postbud::control::protocol::{Command, Done, Message, MessageState, Route, Selection, Stats};
-use postbud::control::{self, CallError};
 use postbud::events::{Event, EventKind};
 use postbud::message::{MailKind, QueueId};
+use postbud::operate::socket::protocol::{Command, Done, Message, MessageState, Route, Selection, Stats};
+use postbud::operate::socket::{self, CallError};
 use postbud::route::Cause;
 use postbud::spool::{Commit, Inspect, Work};
 use postbud::time::Timestamp;
@@ -20,7 +20,7 @@ async fn call(fixture: &Fixture, command: Command) -> Result<(Vec<Value>, Done),
     let dir = fixture.state_dir().to_owned();
     let work = move || {
         let mut items = Vec::new();
-        let done = control::call(&dir, command, |item| items.push(item), |_| {})?;
+        let done = socket::call(&dir, command, |item| items.push(item), |_| {})?;
         Ok((items, done))
     };
     tokio::task::spawn_blocking(work).await.unwrap()
@@ -133,7 +133,7 @@ async fn thousands_of_ids_share_their_syncs_and_the_operator_hears_how_far_it_ca
         let dir = fixture.state_dir().to_owned();
         let work = move || {
             let mut told = Vec::new();
-            let done = control::call(&dir, command, |_| {}, |done| told.push(done.count)).unwrap();
+            let done = socket::call(&dir, command, |_| {}, |done| told.push(done.count)).unwrap();
             (done, told)
         };
         let (done, told) = tokio::task::spawn_blocking(work).await.unwrap();
@@ -364,12 +364,12 @@ async fn what_makes_no_sense_is_refused_with_the_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_socket_is_its_owners_alone_and_replaces_one_left_behind() {
     let fixture = Fixture::start();
-    let path = control::socket_path(fixture.state_dir());
+    let path = socket::socket_path(fixture.state_dir());
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let dir = fixture.state_dir().to_owned();
     let entries = || std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<HashSet<_>>();
     assert!(!entries().iter().any(|name| name.to_string_lossy().starts_with(".c")), "{:?}", entries());
-    let again = control::bind(fixture.state_dir()).unwrap();
+    let again = socket::bind(fixture.state_dir()).unwrap();
     drop(again);
     let error = call(&fixture, Command::Stats).await.unwrap_err();
     assert!(matches!(error, CallError::NotRunning(_)), "{error}");
@@ -381,7 +381,7 @@ async fn nonsense_on_the_socket_is_answered_or_dropped_and_harms_nobody() {
     use std::io::{Read, Write};
     let fixture = Fixture::start();
     fixture.queue("mj", &["x@example.com"]).await;
-    let path = control::socket_path(fixture.state_dir());
+    let path = socket::socket_path(fixture.state_dir());
     let say = move |octets: Vec<u8>| {
         let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
         // The relay may have hung up on the longest one already.

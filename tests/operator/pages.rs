@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use postbud::control::protocol::{Command, Selection};
 use postbud::events::{Secret, Webhook};
+use postbud::metrics;
+use postbud::operate::socket;
+use postbud::operate::socket::protocol::{Command, Selection};
 use postbud::route::{Cause, RouteKind};
 use postbud::web::{Readiness, Sources, router, serve};
-use postbud::{control, metrics};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -150,7 +151,7 @@ async fn no_secret_is_shown_anywhere() {
         let dir = fixture.state_dir().to_owned();
         let work = move || {
             let mut items: Vec<Value> = Vec::new();
-            control::call(&dir, command, |item| items.push(item), |_| {}).unwrap();
+            socket::call(&dir, command, |item| items.push(item), |_| {}).unwrap();
             format!("{items:?}")
         };
         shown.push_str(&tokio::task::spawn_blocking(work).await.unwrap());

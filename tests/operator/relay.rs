@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postbud::bounce::{self, Postmaster};
-use postbud::control::{self, Relay};
 use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
 use postbud::message::QueueId;
+use postbud::operate::{Relay, socket};
 use postbud::queue::Outcomes;
 use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
@@ -144,8 +144,8 @@ impl Fixture {
             outcomes: outcomes.clone(),
         };
         let stopping = CancellationToken::new();
-        let listener = control::bind(dir.path()).unwrap();
-        let server = tokio::spawn(control::serve(listener, relay, stopping.clone()));
+        let listener = socket::bind(dir.path()).unwrap();
+        let server = tokio::spawn(socket::serve(listener, relay, stopping.clone()));
         Fixture { dir, spool, routes, events, outcomes, counters, running, stopping, server }
     }
 

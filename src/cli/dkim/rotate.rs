@@ -11,14 +11,14 @@ use clap::ValueEnum;
 use crate::cli::domain::{Desk, Language, customers_dir};
 use crate::cli::{ConfigFile, block_on, files};
 use crate::config;
-use crate::control::protocol::{Command, Selection, Signer};
-use crate::control::{self, CallError};
 use crate::customers::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{KeyRecord, Selector, SigningKey};
 use crate::files::{Whole, folder, read_text};
 use crate::onboarding::Lang;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
+use crate::operate::socket::protocol::{Command, Selection, Signer};
+use crate::operate::socket::{self, CallError};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -242,7 +242,7 @@ impl Run<'_> {
             ..Selection::default()
         };
         let command = Command::List { which, limit: Some(1) };
-        match control::call(&self.desk.settings.state_dir, command, |_| {}, |_| {}) {
+        match socket::call(&self.desk.settings.state_dir, command, |_| {}, |_| {}) {
             Ok(done) => Ok((done.count > 0).then_some(Step::StillQueued { customer })),
             Err(CallError::NotRunning(_)) => Ok(Some(Step::QueueNotSeen)),
             Err(error) => Err(error).context("cannot ask the running relay what waits in its queue"),
@@ -270,7 +270,7 @@ impl Run<'_> {
             signers.push(serde_json::from_value::<Signer>(item).map(|signer| signer.selectors).unwrap_or_default());
         };
         let command = Command::Signers { customer: self.customer.id.to_string() };
-        match control::call(&self.desk.settings.state_dir, command, signing, |_| {}) {
+        match socket::call(&self.desk.settings.state_dir, command, signing, |_| {}) {
             Ok(_) => Ok(InUse::of(signers.iter().map(Vec::as_slice), old, new)),
             Err(CallError::NotRunning(_)) => Ok(InUse::Unseen),
             Err(error) => Err(error).context("cannot ask the running relay which key it signs with"),

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Relay;
-use super::protocol::{MessageState, Refusal, Selection};
 use super::stopped::Suspended;
 use crate::message::{CustomerId, QueueId};
+use crate::operate::Relay;
+use crate::operate::socket::protocol::{MessageState, Refusal, Selection};
 use crate::route::RouteId;
 use crate::smtp::Domain;
 use crate::spool::{self, Filter, Record};
@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 
 /// A checked selection.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(in crate::operate) struct Plan {
     /// Records that fit this.
     filter: Filter,
     /// And go this way.
@@ -27,12 +27,17 @@ pub(super) struct Plan {
     /// And are not tried until a person acts.
     stopped: bool,
     /// For bounce and remove: only recipients in this domain.
-    pub(super) recipient_domain: Option<Domain>,
+    pub(in crate::operate) recipient_domain: Option<Domain>,
 }
 
 impl Plan {
     /// Checks what was named. `changes`: the command changes messages, so an empty selection must say that it means all.
-    pub(super) async fn new(relay: &Relay, which: &Selection, changes: bool, now: Timestamp) -> Result<Self, Refusal> {
+    pub(in crate::operate) async fn new(
+        relay: &Relay,
+        which: &Selection,
+        changes: bool,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
         let narrowed = Selection { all: false, ..which.clone() } != Selection::default();
         if changes && !narrowed && !which.all {
             return Err(Refusal {
@@ -90,7 +95,7 @@ impl Plan {
     }
 
     /// The spool's filters, where these alone tell which records are meant: one batch each.
-    pub(super) fn batches(&self) -> Option<Vec<Filter>> {
+    pub(in crate::operate) fn batches(&self) -> Option<Vec<Filter>> {
         if self.route.is_some() || self.delivering.is_some() {
             return None;
         }
@@ -101,12 +106,12 @@ impl Plan {
     }
 
     /// The one message that was named, if it was one.
-    pub(super) fn only_id(&self) -> Option<QueueId> {
+    pub(in crate::operate) fn only_id(&self) -> Option<QueueId> {
         self.filter.ids.as_ref().filter(|ids| ids.len() == 1).and_then(|ids| ids.first().copied())
     }
 
     /// Walks over the records, a page at a time.
-    pub(super) fn pages(&self) -> Pages<'_> {
+    pub(in crate::operate) fn pages(&self) -> Pages<'_> {
         Pages { plan: self, after: None, ended: false }
     }
 
@@ -126,7 +131,7 @@ impl Relay {
 }
 
 /// See [`Plan::pages`].
-pub(super) struct Pages<'a> {
+pub(in crate::operate) struct Pages<'a> {
     plan: &'a Plan,
     after: Option<QueueId>,
     ended: bool,
@@ -134,7 +139,7 @@ pub(super) struct Pages<'a> {
 
 impl Pages<'_> {
     /// The next records that fit, possibly none; `None` at the end.
-    pub(super) async fn next(&mut self, relay: &Relay) -> Result<Option<Vec<Record>>, spool::Error> {
+    pub(in crate::operate) async fn next(&mut self, relay: &Relay) -> Result<Option<Vec<Record>>, spool::Error> {
         if self.ended {
             return Ok(None);
         }

@@ -1,12 +1,14 @@
 //! Commands that look: list, show, stats, routes.
 
-use super::protocol::{Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Signer, Stats};
 use super::selection::Plan;
 use super::stopped::Suspended;
-use super::{Output, Relay};
 use crate::customers::SigningDomain;
 use crate::events;
 use crate::message::{CustomerId, MailKind, QueueId, Urgency};
+use crate::operate::socket::protocol::{
+    Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Signer, Stats,
+};
+use crate::operate::{Output, Relay};
 use crate::route::RouteState;
 use crate::smtp::Domain;
 use crate::spool::{self, RecipientState, Record};
@@ -18,7 +20,7 @@ const LISTED_RECIPIENTS: usize = 3;
 const HISTORY: usize = 200;
 
 impl Relay {
-    pub(super) async fn list(
+    pub(in crate::operate) async fn list(
         &self,
         which: &Selection,
         limit: Option<u64>,
@@ -50,7 +52,11 @@ impl Relay {
         }
     }
 
-    pub(super) async fn show(&self, id: &str, out: &mut impl Output) -> std::io::Result<Result<Done, Refusal>> {
+    pub(in crate::operate) async fn show(
+        &self,
+        id: &str,
+        out: &mut impl Output,
+    ) -> std::io::Result<Result<Done, Refusal>> {
         let id: QueueId = match id.parse() {
             Ok(id) => id,
             Err(error) => {
@@ -72,7 +78,7 @@ impl Relay {
     }
 
     /// What signs for each domain of a customer; nothing where there is no such customer.
-    pub(super) fn signers(&self, customer: &str) -> Vec<Signer> {
+    pub(in crate::operate) fn signers(&self, customer: &str) -> Vec<Signer> {
         let customer = self.routing.customer(&CustomerId::new(customer));
         let domains = customer.as_ref().map(|customer| &customer.domains);
         let selectors = |domain: &Domain, signing: &SigningDomain| match signing {
@@ -84,7 +90,7 @@ impl Relay {
         domains.into_iter().flatten().map(signer).collect()
     }
 
-    pub(super) async fn stats(&self, now: Timestamp) -> Result<Stats, spool::Error> {
+    pub(in crate::operate) async fn stats(&self, now: Timestamp) -> Result<Stats, spool::Error> {
         let totals = self.spool.totals().await?;
         let lanes = spool::all_lanes(&*self.spool).await?;
         let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
@@ -122,7 +128,7 @@ impl Relay {
         Ok(stats)
     }
 
-    pub(super) fn route_items(&self) -> Vec<Route> {
+    pub(in crate::operate) fn route_items(&self) -> Vec<Route> {
         let routes = self.routes.list().into_iter();
         let item = |route: crate::route::RouteStatus| Route {
             route: route.id.to_string(),

@@ -12,19 +12,11 @@
 //! The spool keeps each recipient's last reply; the attempts before it, for `show`, are looked up in the event log by queue id,
 //! as far back as that is kept.
 
-mod client;
-mod decisions;
-mod inspection;
-pub mod protocol;
-mod selection;
-mod socket;
-mod stopped;
+mod queue;
+pub mod socket;
 
 use std::future::Future;
 use std::sync::Arc;
-
-pub use client::{CallError, call};
-pub use socket::{Listener, SOCKET, bind, serve, socket_path};
 
 use crate::customers::Routing;
 use crate::events::{Event, EventKind, Events};
@@ -32,7 +24,7 @@ use crate::queue::Outcomes;
 use crate::route::{RouteControl, RouteId};
 use crate::spool::{self, Spool};
 use crate::time::Timestamp;
-use protocol::{Command, Done, Refusal};
+use socket::protocol::{Command, Done, Refusal};
 
 /// What commands act on.
 #[derive(Clone)]

@@ -1,5 +1,8 @@
 //! The socket: who may connect, one bounded request a connection, answers at the reader's pace.
 
+mod client;
+pub mod protocol;
+
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +15,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::protocol::{Answer, Done, Refusal, Request, VERSION};
 use super::{Output, Relay};
+pub use client::{CallError, call};
+use protocol::{Answer, Done, Refusal, Request, VERSION};
 
 /// The socket's name in the state folder.
 pub const SOCKET: &str = "control.sock";

@@ -4,11 +4,11 @@ use std::io;
 
 use tokio::task::JoinSet;
 
-use super::protocol::{Done, Refusal, Selection};
 use super::selection::Plan;
-use super::{Output, Relay};
 use crate::events::{Event, EventKind};
 use crate::message::QueueId;
+use crate::operate::socket::protocol::{Done, Refusal, Selection};
+use crate::operate::{Output, Relay};
 use crate::queue::decide::{self, GiveUp};
 use crate::spool::{self, Filter};
 use crate::time::Timestamp;
@@ -28,27 +28,45 @@ enum Change {
 type Answered = io::Result<Result<Done, Refusal>>;
 
 impl Relay {
-    pub(super) async fn hold(&self, which: &Selection, reason: &str, by: &str, out: &mut impl Output) -> Answered {
+    pub(in crate::operate) async fn hold(
+        &self,
+        which: &Selection,
+        reason: &str,
+        by: &str,
+        out: &mut impl Output,
+    ) -> Answered {
         let detail = format!("held by an operator ({by}): {reason}");
         self.change(which, Change::Hold(reason.to_owned()), EventKind::Held, detail, out).await
     }
 
-    pub(super) async fn release(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
+    pub(in crate::operate) async fn release(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
         let detail = format!("released by an operator ({by})");
         self.change(which, Change::Release, EventKind::Operator, detail, out).await
     }
 
-    pub(super) async fn retry(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
+    pub(in crate::operate) async fn retry(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
         let detail = format!("made due at once by an operator ({by})");
         self.change(which, Change::Retry, EventKind::Operator, detail, out).await
     }
 
-    pub(super) async fn bounce(&self, which: &Selection, reason: &str, by: &str, out: &mut impl Output) -> Answered {
+    pub(in crate::operate) async fn bounce(
+        &self,
+        which: &Selection,
+        reason: &str,
+        by: &str,
+        out: &mut impl Output,
+    ) -> Answered {
         tracing::info!("bouncing for {by}: {reason}");
         self.give_up(which, true, format!("bounced by an operator: {reason}"), out).await
     }
 
-    pub(super) async fn remove(&self, which: &Selection, reason: &str, by: &str, out: &mut impl Output) -> Answered {
+    pub(in crate::operate) async fn remove(
+        &self,
+        which: &Selection,
+        reason: &str,
+        by: &str,
+        out: &mut impl Output,
+    ) -> Answered {
         self.give_up(which, false, format!("removed by an operator ({by}): {reason}"), out).await
     }
 
