@@ -2,10 +2,11 @@
 //! addresses is refused, for the tenancy rule rests on this domain being the one that recipients see.
 //!
 //! Obsolete forms (routes, spaces around the `@`), groups and lists are refused. Display names may hold raw UTF-8 (RFC 6532) or
-//! other 8-bit text: nothing depends on them.
+//! other 8-bit text; what they show is looked at by [`display`](super::display).
 
 use thiserror::Error;
 
+use super::display;
 use crate::smtp::{Domain, Mailbox, PathError};
 
 /// Why a field does not hold exactly one address.
@@ -34,6 +35,12 @@ pub enum AddressError {
     /// A domain in a form that not everybody looks up as the same one.
     #[error("has its domain in a form that others may take for another one; write it as {0}")]
     Form(Domain),
+    /// A control character, perhaps once its encoded words are decoded.
+    #[error("holds a control character, perhaps in an encoded word; take it out")]
+    Control,
+    /// A character that readers do not show, or that turns text around, or that is shown as another.
+    #[error("holds U+{:04X}, which readers do not show as what it is; take it out", u32::from(*.0))]
+    Unseen(char),
     /// The address itself.
     #[error("{0}")]
     Address(PathError),
@@ -161,6 +168,8 @@ impl Cursor<'_> {
         if address.split_once("=?").is_some_and(|(_, rest)| rest.contains("?=")) {
             return Err(AddressError::Syntax);
         }
+        let (local_part, _) = address.rsplit_once('@').ok_or(AddressError::Syntax)?;
+        display::check_local_part(local_part)?;
         let mailbox = Mailbox::parse(address).map_err(AddressError::Address)?;
         match mailbox.domain() {
             // Whose key signs is decided by our reading; DMARC (RFC 9989) compares the verifier's with it.

@@ -1,6 +1,7 @@
 //! What a message is made of: its envelope, its header fields, the identifiers the relay gives it, and the lane it waits in.
 
 pub mod address;
+mod display;
 pub mod envelope;
 pub mod headers;
 pub mod id;

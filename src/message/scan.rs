@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::Urgency;
 use super::address::{self, AddressError};
+use super::display;
 use super::headers::{Field, fields};
 use crate::smtp::Mailbox;
 
@@ -16,6 +17,10 @@ pub struct Header {
     pub from: Mailbox,
     /// The address in Sender.
     pub sender: Option<Mailbox>,
+    /// Other fields that name who a message is from, and the address in each: Resent-From, Resent-Sender, Author (RFC 9057).
+    pub also_from: Vec<(&'static str, Mailbox)>,
+    /// Domains behind an `@` in what readers show of these fields, decoded, where they show more than the address.
+    pub shown: Vec<(&'static str, String)>,
     /// Whether there is a Date.
     pub has_date: bool,
     /// The Message-ID without angle brackets, in printable ASCII; `None` where the message has none.
@@ -89,6 +94,9 @@ const DATE: usize = 1;
 const MESSAGE_ID: usize = 5;
 const SENDER: usize = 7;
 
+/// Fields that may stand more than once and name who a message is from.
+const ALSO_FROM: [&str; 3] = ["Resent-From", "Resent-Sender", "Author"];
+
 /// Fields that are not for the recipients.
 const CUT: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
 
@@ -96,6 +104,7 @@ const CUT: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
 pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let mut once: [Option<&[u8]>; ONCE.len()] = [None; ONCE.len()];
     let (mut bulk, mut priority, mut cut, mut received) = (false, None, Vec::new(), 0);
+    let (mut also_from, mut shown) = (Vec::new(), Vec::new());
     let (mut line, mut offset) = (1, 0);
     for (before, field) in fields(block).enumerate() {
         let field = field.map_err(|text| HeaderError::NotAField { line, text: excerpt(text) })?;
@@ -119,6 +128,8 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
             }
         } else if field.is("Received") {
             received += 1;
+        } else if let Some(name) = ALSO_FROM.into_iter().find(|name| field.is(name)) {
+            also_from.push((name, address_in(name, field.value(), &mut shown)?));
         } else if CUT.iter().any(|name| field.is(name)) {
             cut.push(offset..offset + raw.len());
         } else if field.is("Precedence") {
@@ -134,11 +145,11 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     if received > bounds.received {
         return Err(HeaderError::Loop(bounds.received));
     }
-    let from = address_in("From", once[FROM].ok_or(HeaderError::NoFrom)?)?;
-    let sender = once[SENDER].map(|value| address_in("Sender", value)).transpose()?;
+    let from = address_in("From", once[FROM].ok_or(HeaderError::NoFrom)?, &mut shown)?;
+    let sender = once[SENDER].map(|value| address_in("Sender", value, &mut shown)).transpose()?;
     let message_id = once[MESSAGE_ID].and_then(message_id);
     let has_date = once[DATE].is_some_and(|value| !value.trim_ascii().is_empty());
-    Ok(Header { from, sender, has_date, message_id, bulk, priority, cut })
+    Ok(Header { from, sender, also_from, shown, has_date, message_id, bulk, priority, cut })
 }
 
 /// Cuts the given ranges out of `block`; they are in order and do not overlap.
@@ -154,8 +165,17 @@ pub fn cut(block: &mut Vec<u8>, ranges: &[Range<usize>]) {
     block.truncate(end);
 }
 
-fn address_in(field: &'static str, value: &[u8]) -> Result<Mailbox, HeaderError> {
-    address::single(value).map_err(|why| HeaderError::Address { field, why })
+/// The one address of a field. Adds the domains it shows besides to `shown`.
+fn address_in(
+    field: &'static str,
+    value: &[u8],
+    shown: &mut Vec<(&'static str, String)>,
+) -> Result<Mailbox, HeaderError> {
+    let refused = |why| HeaderError::Address { field, why };
+    let mailbox = address::single(value).map_err(refused)?;
+    let domains = display::domains(value).map_err(refused)?;
+    shown.extend(domains.into_iter().map(|domain| (field, domain)));
+    Ok(mailbox)
 }
 
 fn word<'a>(field: &Field<'a>) -> &'a [u8] {

@@ -124,14 +124,17 @@ pub(super) fn decide(
         let text = format!("mail of customer \"{}\" is suspended by the operator", customer.id);
         return Err(Refusal::new(450, EnhancedCode(4, 7, 1), "suspended", text));
     }
-    if let Some(sender) = &header.sender
-        && !owns(customer, sender)
-    {
-        return Err(refuse(
-            "sender",
-            format!("Sender {sender} is not in a domain of customer \"{}\", whose From domain it is", customer.id),
-        ));
+    let named = header.sender.iter().map(|sender| ("Sender", sender));
+    for (field, address) in named.chain(header.also_from.iter().map(|(field, address)| (*field, address))) {
+        if !owns(customer, address) {
+            let text = format!(
+                "{field} {address} is not in a domain of customer \"{}\", whose From domain it is",
+                customer.id
+            );
+            return Err(refuse("sender", text));
+        }
     }
+    check_shown(customer, header)?;
     check_reverse_path(customer, reverse_path)?;
     let signer = match customer.domains.get(from_domain) {
         Some(SigningDomain::Ready(signer)) => Arc::clone(signer),
@@ -197,6 +200,25 @@ pub(super) fn bad_header(why: &HeaderError) -> Refusal {
 
 fn owns(customer: &Customer, mailbox: &Mailbox) -> bool {
     mailbox.domain().is_some_and(|domain| customer.domains.contains_key(domain))
+}
+
+/// What readers show as who a message is from names no domain of others.
+fn check_shown(customer: &Customer, header: &Header) -> Result<(), Refusal> {
+    let is_own = |text: &str| {
+        let domain = Domain::parse(text);
+        domain.is_ok_and(|domain| customer.domains.keys().any(|own| domain.is_within(own)))
+    };
+    match header.shown.iter().find(|(_, text)| !is_own(text)) {
+        None => Ok(()),
+        Some((field, text)) => {
+            let text = format!(
+                "{field} shows \"@{text}\" beside its address, which is not in a domain of customer \"{}\": leave it out of the \
+                 name, and put where answers should go into Reply-To",
+                customer.id
+            );
+            Err(Refusal::new(550, NOT_AUTHORIZED, "display", text))
+        }
+    }
 }
 
 fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result<(), Refusal> {

@@ -18,6 +18,16 @@ fn from_sender_and_mail_from_must_be_one_customers() {
         ("a@test.dk", "From: a@own.dk", "550 5.7.1"),
         ("evil@evil.dk", "From: a@test.dk", "550 5.7.1"),
         ("a@test.dk", "From: a@test.dk\nSender: a@own.dk", "550 5.7.1"),
+        ("a@test.dk", "From: a@test.dk\nResent-From: a@own.dk", "550 5.7.1 Resent-From"),
+        (
+            "a@test.dk",
+            "From: a@test.dk\nResent-From: a@test.dk\nresent-sender: X <a@evil.dk>",
+            "550 5.7.1 Resent-Sender",
+        ),
+        ("a@test.dk", "From: a@test.dk\nResent-From: a@test.dk\nResent-From: a@own.dk", "550 5.7.1 Resent-From"),
+        ("a@test.dk", "From: a@test.dk\nAuthor: a@own.dk", "550 5.7.1 Author"),
+        ("a@test.dk", "From: a@test.dk\nReply-To: a@own.dk", "250"),
+        ("a@test.dk", "From: a@test.dk\nResent-From: A <a@blåbær.dk>\nResent-Sender: b@test.dk", "250"),
         ("", "From: a@test.dk", "550 5.7.1"),
         ("", "From: a@own.dk", "250"),
     ] {
@@ -52,6 +62,38 @@ fn from_must_be_one_address_that_all_readers_see_alike() {
         assert!(heard.starts_with("550 5.6.0"), "{header}: {heard}");
     }
     assert!(server.spool.drafts().is_empty());
+}
+
+#[test]
+fn what_readers_show_beside_an_address_is_the_customers_own() {
+    let server = Setup::with(|limits| limits.errors_per_connection = 100).start();
+    let mut client = server.logged_in();
+    for (header, reply) in [
+        ("From: \"Hansen, Ole\" <a@test.dk>", "250"),
+        ("From: \"'a@test.dk'\" <a@test.dk>", "250"),
+        ("From: Ole (b@test.dk) <a@test.dk>", "250"),
+        ("From: \"Ole, b@xn--blbr-roah.dk\" <a@test.dk>", "250"),
+        ("From: \"b@news.test.dk\" <a@test.dk>", "250"),
+        ("From: =?utf-8?B?w5hyc3RlZCBAIERUVQ==?= <a@test.dk>", "250"),
+        ("From: \"support @ work\" <a@test.dk>", "250"),
+        ("From: a@test.dk (<ceo@own.dk>)", "550 5.7.1 From shows \"@own.dk\" beside its address"),
+        ("From: \"<ceo@own.dk>, \" <a@test.dk>", "550 5.7.1 From shows"),
+        ("From: \"ceo@elsewhere.example\" <a@test.dk>", "550 5.7.1 From shows"),
+        ("From: =?utf-8?Q?=3Cceo=40own.dk=3E?= <a@test.dk>", "550 5.7.1 From shows"),
+        ("From: \"ceo＠own.dk\" <a@test.dk>", "550 5.7.1 From shows"),
+        ("From: a@test.dk\nSender: \"ceo@own.dk\" <a@test.dk>", "550 5.7.1 Sender shows"),
+        ("From: a@test.dk\nResent-From: \"ceo@own.dk\" <a@test.dk>", "550 5.7.1 Resent-From shows"),
+        ("From: =?utf-8?Q?ceo=00?= <a@test.dk>", "550 5.6.0 From holds a control character"),
+        ("From: =?utf-8?Q?a=0D=0AX=3A_y?= <a@test.dk>", "550 5.6.0 From holds a control character"),
+        ("From: \"kd.nwo@oec\u{202e}\" <a@test.dk>", "550 5.6.0 From holds U+202E"),
+        ("From: ceo\u{202e}@test.dk", "550 5.6.0 From holds U+202E"),
+        ("From: ceo＠own.dk@test.dk", "550 5.6.0 From holds U+FF20"),
+        ("From: a@test.dk\nReply-To: \"ceo@own.dk\" <ceo@own.dk>", "250"),
+    ] {
+        let heard = client.mail("a@test.dk", &format!("{header}\n\nx\n"));
+        assert!(heard.starts_with(reply), "{header}: {heard}");
+    }
+    assert_eq!(server.refused("display"), 8);
 }
 
 #[test]

@@ -1,0 +1,397 @@
+//! What people are shown of an address field besides its address: a name and comments, also once their encoded words are decoded
+//! (RFC 2047). Many readers show that alone, and some show it as the address. So no other address may stand there, and nothing
+//! that readers obey instead of showing it.
+//!
+//! The text is judged as the most generous reader takes it: encoded words are decoded wherever they stand and however broken they
+//! are, quotes are dropped, and characters that are an `@` or a dot in another form count as one.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use mail_parser::decoders::charsets::map::charset_decoder;
+
+use super::address::AddressError;
+use crate::visible::is_unseen;
+
+/// Encoded words may decode to encoded words, which some readers decode again.
+const ROUNDS: usize = 3;
+
+/// All domains that stand behind an `@` in the value of an address field, the address's own among them; and an error where the value
+/// holds what is not shown. A value that can show nothing but its address gives an empty list.
+pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
+    if is_plain(value) {
+        return Ok(Vec::new());
+    }
+    let text = shown(value);
+    let mut before = None;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c.is_control() && c != '\t' {
+            return Err(AddressError::Control);
+        }
+        // Letters of some scripts and parts of an emoji are joined by what is not shown itself.
+        let joins = matches!(c, '\u{200c}' | '\u{200d}')
+            && [before, rest.peek().copied()].iter().all(|c| c.is_some_and(|c: char| !c.is_ascii()));
+        if is_unseen(c) && c != '\t' && !joins {
+            return Err(AddressError::Unseen(c));
+        }
+        before = Some(c);
+    }
+    Ok(behind_at(&text))
+}
+
+/// The same of a local part, which is shown with its address: an error where it holds what is not shown, or an `@` in another form.
+pub(super) fn check_local_part(text: &str) -> Result<(), AddressError> {
+    match text.chars().find(|c| is_unseen(*c) || (!c.is_ascii() && "@<>".contains(in_ascii(*c)))) {
+        Some(c) => Err(AddressError::Unseen(c)),
+        None => Ok(()),
+    }
+}
+
+/// The usual case, decided without a copy: ASCII, one `@`, nothing encoded.
+fn is_plain(value: &[u8]) -> bool {
+    value.iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+        && memchr::memchr_iter(b'@', value).count() <= 1
+        && memchr::memmem::find(value, b"=?").is_none()
+}
+
+/// The text as readers show it: unfolded, without quotes, decoded.
+fn shown(value: &[u8]) -> String {
+    let value = String::from_utf8_lossy(value);
+    let mut text: String = value.chars().filter(|c| !matches!(c, '\r' | '\n' | '\\' | '"')).collect();
+    for _ in 0..ROUNDS {
+        match decoded(&text) {
+            Cow::Borrowed(_) => break,
+            Cow::Owned(decoded) => text = decoded,
+        }
+    }
+    text
+}
+
+/// Encoded words in a row, in one character set: a character may begin in one and end in the next.
+struct Run<'a> {
+    charset: &'a str,
+    octets: Vec<u8>,
+}
+
+impl Run<'_> {
+    fn end(self, out: &mut String) {
+        match charset_decoder(self.charset.as_bytes()) {
+            Some(decode) => out.push_str(&decode(&self.octets)),
+            None => out.push_str(&String::from_utf8_lossy(&self.octets)),
+        }
+    }
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut run: Option<Run<'_>> = None;
+    let mut rest = text;
+    let mut any = false;
+    while let Some(at) = rest.find("=?") {
+        let (before, word) = rest.split_at(at);
+        let Some((charset, octets, behind)) = encoded_word(word) else {
+            // One of these may begin a word all the same.
+            run.take().map(|run| run.end(&mut out)).unwrap_or_default();
+            out.push_str(before);
+            out.push('=');
+            rest = &word[1..];
+            continue;
+        };
+        any = true;
+        // RFC 2047 §6.2: space between two encoded words is not shown.
+        let is_between = before.bytes().all(|b| matches!(b, b' ' | b'\t'));
+        match run.take() {
+            Some(mut last) if is_between && last.charset.eq_ignore_ascii_case(charset) => {
+                last.octets.extend_from_slice(&octets);
+                run = Some(last);
+            }
+            last => {
+                let follows_another = last.is_some();
+                last.map(|last| last.end(&mut out)).unwrap_or_default();
+                if !(is_between && follows_another) {
+                    out.push_str(before);
+                }
+                run = Some(Run { charset, octets });
+            }
+        }
+        rest = behind;
+    }
+    if !any {
+        return Cow::Borrowed(text);
+    }
+    run.take().map(|run| run.end(&mut out)).unwrap_or_default();
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Reads `=?charset?encoding?text?=` at the start of `word`: the character set, the octets, and what follows.
+fn encoded_word(word: &str) -> Option<(&str, Vec<u8>, &str)> {
+    let (charset, rest) = word.strip_prefix("=?")?.split_once('?')?;
+    let (encoding, rest) = rest.split_once('?')?;
+    let (text, behind) = rest.split_once("?=")?;
+    let octets = match encoding {
+        "q" | "Q" => quoted_printable(text.as_bytes()),
+        "b" | "B" => base64(text.as_bytes()),
+        _ => return None,
+    };
+    // RFC 2231 §5: a language may follow.
+    Some((charset.split('*').next().unwrap_or_default(), octets, behind))
+}
+
+fn quoted_printable(text: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&b) = text.get(at) {
+        let hex = text.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        let octet = hex.filter(|_| b == b'=').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        at += if octet.is_some() { 3 } else { 1 };
+        octets.push(octet.unwrap_or(if b == b'_' { b' ' } else { b }));
+    }
+    octets
+}
+
+fn base64(text: &[u8]) -> Vec<u8> {
+    let lenient = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let mut digits: Vec<u8> =
+        text.iter().copied().filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')).collect();
+    // A digit that is left over holds no whole octet.
+    if digits.len() % 4 == 1 {
+        digits.pop();
+    }
+    GeneralPurpose::new(&STANDARD, lenient).decode(&digits).unwrap_or_default()
+}
+
+/// What looks like a domain or an address literal behind an `@`, space between the two passed over.
+fn behind_at(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((at, c)) = rest.char_indices().find(|(_, c)| in_ascii(*c) == '@') {
+        rest = rest[at + c.len_utf8()..].trim_start();
+        let is_literal = rest.starts_with('[');
+        let belongs =
+            |c: char| !c.is_whitespace() && (c.is_alphanumeric() || !c.is_ascii_punctuation() || "-_.".contains(c));
+        let domain: String = match is_literal {
+            true => rest.chars().take_while(|c| *c != ']').skip(1).map(in_ascii).collect(),
+            false => rest.chars().map(in_ascii).take_while(|c| belongs(*c)).collect(),
+        };
+        let domain = domain.trim_matches(['.', '-', '_']);
+        if is_literal && domain.contains(['.', ':']) {
+            found.push(format!("[{domain}]"));
+        } else if looks_like_a_domain(domain) {
+            found.push(domain.to_owned());
+        }
+    }
+    found
+}
+
+/// Two labels or more, and the last one is no number and no initial: `12.30` and `B.C` are none.
+fn looks_like_a_domain(text: &str) -> bool {
+    let mut labels = text.split('.').filter(|label| !label.is_empty());
+    labels.next_back().is_some_and(|last| last.chars().count() > 1 && last.chars().any(char::is_alphabetic))
+        && labels.next().is_some()
+}
+
+/// A character that readers show, or compare, as one of ASCII (compatibility forms; UTS 46 for the dot).
+fn in_ascii(c: char) -> char {
+    match c {
+        // Full-width forms.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xff01 + 0x21).unwrap_or(c),
+        '\u{fe6b}' => '@',
+        '\u{fe64}' => '<',
+        '\u{fe65}' => '>',
+        '\u{3002}' | '\u{ff61}' | '\u{2024}' | '\u{fe52}' => '.',
+        '\u{fe63}' => '-',
+        _ => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn b(text: impl AsRef<[u8]>) -> String {
+        format!("=?utf-8?B?{}?=", general_purpose::STANDARD.encode(text))
+    }
+
+    fn q(text: &str) -> String {
+        format!("=?UTF-8?q?{}?=", text.bytes().map(|b| format!("={b:02X}")).collect::<String>())
+    }
+
+    /// The domains shown beside that of the address.
+    fn beside(value: &str) -> Vec<String> {
+        let all = domains(value.as_bytes()).unwrap_or_else(|why| panic!("{value}: {why}"));
+        all.into_iter().filter(|domain| domain != "a.dk").collect()
+    }
+
+    #[test]
+    fn another_address_is_found_however_it_is_written() {
+        for name in [
+            "ceo@b.dk".to_owned(),
+            "<ceo@b.dk>, ".to_owned(),
+            "CEO <ceo@b.dk>".to_owned(),
+            "ceo\\@b\\.dk".to_owned(),
+            "ceo @ b.dk".to_owned(),
+            "ceo @b.dk".to_owned(),
+            "@b.dk".to_owned(),
+            "(ceo@b.dk)".to_owned(),
+            "mailto:ceo@b.dk".to_owned(),
+            "ceo@b.dk.".to_owned(),
+            "ceo@b.dk via webCRM".to_owned(),
+            "x@a.dk, ceo@b.dk".to_owned(),
+            "ceo@B.DK".to_owned(),
+            "ceo\u{ff20}b.dk".to_owned(),
+            "ceo\u{fe6b}b.dk".to_owned(),
+            "ceo@b\u{3002}dk".to_owned(),
+            "ceo@b\u{ff0e}dk".to_owned(),
+            "ceo@b\u{2024}dk".to_owned(),
+            "\u{ff1c}ceo\u{ff20}\u{ff42}.dk\u{ff1e}".to_owned(),
+            "ceo@xn--blbr-roah.dk".to_owned(),
+            "ceo@bl\u{e5}b\u{e6}r.dk".to_owned(),
+            "ceo@b..dk".to_owned(),
+            "ceo@[192.0.2.1]".to_owned(),
+            "ceo@[IPv6:2001:db8::1]".to_owned(),
+            b("ceo@b.dk"),
+            b("<ceo@b.dk>"),
+            b("\"CEO\" <ceo@b.dk>, "),
+            q("ceo@b.dk"),
+            q("ceo\u{ff20}b.dk"),
+            "=?utf-8?Q?ceo=40b.dk?=".to_owned(),
+            "=?utf-8?Q?ceo@b.dk?=".to_owned(),
+            "=?iso-8859-1?q?ceo=40b.dk?=".to_owned(),
+            "=?utf-7?Q?ceo+AEA-b.dk?=".to_owned(),
+            "=?utf-8*en?Q?ceo=40b.dk?=".to_owned(),
+            "=?nonsense?Q?ceo=40b.dk?=".to_owned(),
+            "=??Q?ceo=40b.dk?=".to_owned(),
+            // Cut up.
+            format!("{} {}", q("ceo"), q("@b.dk")),
+            format!("{}\r\n\t{}", q("ceo@"), b("b.dk")),
+            format!("{}  {}", b("ceo@b"), b(".dk")),
+            format!("ceo{}b.dk", q("@")),
+            format!("ceo {} b.dk", q("@")),
+            format!("{}@b.dk", q("ceo")),
+            format!("=?utf-8?B?{}?=", general_purpose::STANDARD.encode("ceo@b.dk!").trim_end_matches('=')),
+            "=?utf-8?B?Y2Vv QGIu ZGs?=".to_owned(),
+            "=?utf-8?Q?ceo=40?= =?utf-8?Q?b.dk?=".to_owned(),
+            "=?=?utf-8?Q?ceo=40b.dk?=".to_owned(),
+            "=?x?y?z =?utf-8?Q?ceo=40b.dk?=".to_owned(),
+            // The full-width sign, cut within its octets.
+            "=?utf-8?Q?ceo=EF=BC?= =?utf-8?Q?=A0b.dk?=".to_owned(),
+            // Decoded twice.
+            b(q("ceo@b.dk")),
+            b(b(b("ceo@b.dk"))),
+        ] {
+            for value in
+                [format!(" \"{name}\" <x@a.dk>\r\n"), format!(" x@a.dk ({name})\r\n"), format!(" {name} <x@a.dk>")]
+            {
+                assert!(!beside(&value).is_empty(), "{value:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_people_have_show_no_other_address() {
+        for name in [
+            "Ole Hansen".to_owned(),
+            "Hansen, Ole".to_owned(),
+            "support @ work".to_owned(),
+            "Team@Work".to_owned(),
+            "@acme".to_owned(),
+            "Ole (x@a.dk)".to_owned(),
+            "'x@a.dk'".to_owned(),
+            "x@a.dk".to_owned(),
+            "S\u{f8}ren \u{c5}b\u{e6}k".to_owned(),
+            "Kampagne 50% < 3 > 2".to_owned(),
+            "Tivoli <3".to_owned(),
+            "www.b.dk".to_owned(),
+            "b.dk".to_owned(),
+            "J.P. Hansen A/S".to_owned(),
+            "M\u{f8}de @ kl.12.30".to_owned(),
+            "Ole @ B.C.".to_owned(),
+            "100@2.0".to_owned(),
+            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} Familien".to_owned(),
+            "\u{2764}\u{fe0f} Tivoli".to_owned(),
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}".to_owned(),
+            "\u{5e9}\u{5dc}\u{5d5}\u{5dd}".to_owned(),
+            "\u{5c71}\u{7530}\u{3000}\u{592a}\u{90ce}".to_owned(),
+            "Is it = ? or ?= or =?".to_owned(),
+            q("S\u{f8}ren"),
+            b("S\u{f8}ren fra Bl\u{e5}b\u{e6}r"),
+            b("x@a.dk"),
+            "=?iso-8859-1?Q?S=F8ren_=91x=92?=".to_owned(),
+            "=?windows-1252?Q?Hansen=92s?=".to_owned(),
+            "=?iso-2022-jp?B?GyRCJUYlOSVIGyhC?=".to_owned(),
+            format!("{} {}", q("S\u{f8}"), q("ren")),
+        ] {
+            let value = format!(" \"{name}\" <x@a.dk>\r\n");
+            assert_eq!(beside(&value), Vec::<String>::new(), "{value:?}");
+        }
+        assert_eq!(domains(b" \"S\xf8ren\" <x@a.dk>\r\n"), Ok(vec!["a.dk".to_owned()]), "8-bit text that is not UTF-8");
+        assert_eq!(domains(b" \"Ole\r\n Hansen\" <x@a.dk>\r\n"), Ok(Vec::new()), "the usual case takes the short way");
+    }
+
+    #[test]
+    fn what_is_obeyed_instead_of_shown_is_refused() {
+        for (name, why) in [
+            ("=?utf-8?Q?ceo=00?=", AddressError::Control),
+            ("=?utf-8?Q?a=0D=0ABcc:_x?=", AddressError::Control),
+            ("=?utf-8?B?YQ0KYg==?=", AddressError::Control),
+            ("=?utf-8?Q?=1B[31m?=", AddressError::Control),
+            ("=?utf-8?Q?=C2=9B2J?=", AddressError::Control),
+            ("a\x1b[2Jb", AddressError::Control),
+            ("a\x7fb", AddressError::Control),
+            ("kd.\u{202e}b", AddressError::Unseen('\u{202e}')),
+            ("=?utf-8?Q?kd=E2=80=AE?=", AddressError::Unseen('\u{202e}')),
+            ("\u{202a}a", AddressError::Unseen('\u{202a}')),
+            ("\u{2066}a\u{2069}", AddressError::Unseen('\u{2066}')),
+            ("a\u{2069}", AddressError::Unseen('\u{2069}')),
+            ("c\u{200b}eo", AddressError::Unseen('\u{200b}')),
+            ("c\u{200d}eo", AddressError::Unseen('\u{200d}')),
+            ("ceo\u{200c}@b.dk", AddressError::Unseen('\u{200c}')),
+            ("a\u{feff}", AddressError::Unseen('\u{feff}')),
+            ("a\u{2060}b", AddressError::Unseen('\u{2060}')),
+            ("a\u{ad}b", AddressError::Unseen('\u{ad}')),
+            ("a\u{e0041}b", AddressError::Unseen('\u{e0041}')),
+        ] {
+            for value in [format!(" \"{name}\" <x@a.dk>\r\n"), format!(" x@a.dk ({name})\r\n")] {
+                assert_eq!(domains(value.as_bytes()), Err(why.clone()), "{value:?}");
+            }
+        }
+        for (text, ok) in [
+            ("s\u{f8}ren", true),
+            ("a+b", true),
+            ("\u{5c71}", true),
+            ("ceo\u{ff20}b.dk", false),
+            ("ceo\u{fe6b}b", false),
+            ("\u{ff1c}ceo\u{ff1e}", false),
+            ("a\u{202e}b", false),
+            ("a\u{200b}b", false),
+            ("a\u{200d}b", false),
+        ] {
+            assert_eq!(check_local_part(text).is_ok(), ok, "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// Any octets are read, and an address in clear is found in whatever stands around it.
+        #[test]
+        fn an_address_in_clear_is_always_found(before in "[ -~\u{e6}\u{ff20}]{0,20}", behind in "[ (,;<>\"]{0,10}") {
+            let value = format!("{before}ceo@b.dk{behind}");
+            prop_assume!(!value.contains("=?"));
+            let found = domains(value.as_bytes()).unwrap();
+            prop_assert!(is_plain(value.as_bytes()) || found.iter().any(|domain| domain == "b.dk"), "{}: {:?}", value, found);
+        }
+
+        #[test]
+        fn any_octets_are_read(value in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = domains(&value);
+        }
+    }
+}
