@@ -6,9 +6,13 @@ mod customers;
 mod knot;
 #[path = "support/proxies.rs"]
 mod proxies;
+#[path = "support/scripted_dns.rs"]
+mod scripted_dns;
 #[path = "support/skip.rs"]
 mod skip;
 
+#[path = "onboarding/answers.rs"]
+mod answers;
 #[path = "onboarding/checks.rs"]
 mod checks;
 #[path = "onboarding/fetch.rs"]

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use mail_auth::MessageAuthenticator;
@@ -88,10 +88,15 @@ impl Dns {
                     .collect(),
                 no_such_name: false,
             }),
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
-                ResponseCode::NXDomain => Ok(Answer { records: Vec::new(), no_such_name: true }),
-                ResponseCode::NoError => Ok(Answer::default()),
-                code => Err(Error::Refused { name: name.to_owned(), kind, code: mnemonic(code) }),
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match (none.response_code, absence(&none)) {
+                (ResponseCode::NXDomain, _) => Ok(Answer { records: Vec::new(), no_such_name: true }),
+                (ResponseCode::NoError, Absence::Known) => Ok(Answer::default()),
+                (ResponseCode::NoError, Absence::Referral) => Err(Error::Referral { name: name.to_owned(), kind }),
+                (ResponseCode::NoError, Absence::Unproven) if self.gave_up(&none.query, &absolute).await => {
+                    Err(Error::Aliases { name: name.to_owned(), kind })
+                }
+                (ResponseCode::NoError, Absence::Unproven) => Ok(Answer::default()),
+                (code, _) => Err(Error::Refused { name: name.to_owned(), kind, code: mnemonic(code) }),
             },
             Err(NetError::Dns(DnsError::ResponseCode(code))) => {
                 Err(Error::Refused { name: name.to_owned(), kind, code: mnemonic(code) })
@@ -99,6 +104,40 @@ impl Dns {
             Err(NetError::Timeout) => Err(timeout()),
             Err(error) => Err(Error::Failed { name: name.to_owned(), kind, reason: error.to_string() }),
         }
+    }
+
+    /// Whether the library gave up in the middle of a chain of aliases, which it reports as a name without records. `last` is its
+    /// last question: about the name at which it stopped.
+    async fn gave_up(&self, last: &Query, asked: &str) -> bool {
+        if last.name().to_ascii().eq_ignore_ascii_case(asked) {
+            return false;
+        }
+        let alias = self.authenticator.resolver().lookup(last.name().clone(), RecordType::CNAME);
+        // Where the name at the end is no alias, the chain was followed to its end.
+        !matches!(
+            tokio::time::timeout(self.longest, alias).await,
+            Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_))))
+        )
+    }
+}
+
+/// What an answer without an error and without records says of the record that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Absence {
+    /// The zone says that the record is not there: its SOA comes with the answer.
+    Known,
+    /// The server only names the servers of a zone: it knows nothing, and did not ask them.
+    Referral,
+    /// Nothing comes with the answer. Resolvers that leave the SOA out answer like this.
+    Unproven,
+}
+
+/// RFC 2308 §2.2: a SOA in the authority section, or no name server there, tells an absence from a referral.
+fn absence(none: &NoRecords) -> Absence {
+    match (&none.soa, &none.ns) {
+        (Some(_), _) => Absence::Known,
+        (None, Some(_)) => Absence::Referral,
+        (None, None) => Absence::Unproven,
     }
 }
 

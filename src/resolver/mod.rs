@@ -157,6 +157,22 @@ pub enum Error {
         /// The response code as RFC 1035 and its successors name it: SERVFAIL, REFUSED, …
         code: String,
     },
+    /// A server only named other servers, without asking them: it does not resolve names, or a delegation is broken.
+    #[error("the name server refers to others for {kind} {name}, and asks none of them")]
+    Referral {
+        /// What was asked.
+        name: String,
+        /// What was asked for.
+        kind: Kind,
+    },
+    /// Aliases lead in a circle, or there are too many.
+    #[error("the aliases of {name} lead nowhere (asked for {kind})")]
+    Aliases {
+        /// What was asked.
+        name: String,
+        /// What was asked for.
+        kind: Kind,
+    },
     /// No server could be reached, or what it answered is of no use.
     #[error("cannot look up {kind} {name}: {reason}")]
     Failed {

@@ -137,7 +137,7 @@ impl FixedZone {
                 _ => return Ok(Answer { records: found, no_such_name: false }),
             }
         }
-        Err(Error::Failed { name: name.to_owned(), kind, reason: "alias loop".to_owned() })
+        Err(Error::Aliases { name: name.to_owned(), kind })
     }
 
     // The lock protects plain data that every writer leaves whole.

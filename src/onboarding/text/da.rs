@@ -401,6 +401,12 @@ fn unanswered(error: &resolver::Error) -> String {
         E::Refused { name, kind, code } => {
             format!("Navneserveren svarede med fejlen {code}, da {kind}-records for {name} blev slået op.")
         }
+        E::Referral { name, kind } => {
+            format!("Navneserveren henviste kun til andre navneservere, da {kind}-records for {name} blev slået op.")
+        }
+        E::Aliases { name, kind } => format!(
+            "{kind}-records for {name} kunne ikke slås op: navnets aliasser (CNAME) går i ring, eller der er for mange."
+        ),
         E::Failed { name, kind, .. } => format!("{kind}-records for {name} kunne ikke slås op."),
         E::Name(name) => format!("\"{name}\" kan ikke være et navn i DNS."),
     }

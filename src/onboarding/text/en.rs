@@ -402,6 +402,12 @@ fn unanswered(error: &resolver::Error) -> String {
         E::Refused { name, kind, code } => {
             format!("The name server answered with the error {code} when asked for {kind} records of {name}.")
         }
+        E::Referral { name, kind } => {
+            format!("The name server only referred to other name servers when asked for {kind} records of {name}.")
+        }
+        E::Aliases { name, kind } => format!(
+            "The {kind} records of {name} could not be looked up: its aliases (CNAME) lead in a circle, or there are too many."
+        ),
         E::Failed { name, kind, .. } => format!("The {kind} records of {name} could not be looked up."),
         E::Name(name) => format!("\"{name}\" cannot be a name in DNS."),
     }

@@ -145,12 +145,14 @@ fn samples() -> Vec<Finding> {
 }
 
 /// Every way in which DNS gives no answer.
-fn unanswered() -> [resolver::Error; 4] {
+fn unanswered() -> [resolver::Error; 6] {
     use resolver::{Error, Kind};
     let name = || "name.example".to_owned();
     [
         Error::Timeout { name: name(), kind: Kind::Txt },
         Error::Refused { name: name(), kind: Kind::Txt, code: "SERVFAIL".to_owned() },
+        Error::Referral { name: name(), kind: Kind::Txt },
+        Error::Aliases { name: name(), kind: Kind::Txt },
         Error::Failed { name: name(), kind: Kind::Txt, reason: "DETAIL".to_owned() },
         Error::Name(name()),
     ]

@@ -1,0 +1,123 @@
+//! A DNS server on loopback, over UDP, that answers what a test tells it to, right or wrong, at once or late. Knot serves zones;
+//! this one shows what broken and slow servers do.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Message, Metadata, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, CNAME, MX, NS, SOA, TXT};
+use hickory_resolver::proto::rr::{Name, RData, Record};
+use postbud::resolver::{self, Dns, FixedZone, Kind};
+
+/// The server; stops when dropped.
+pub struct ScriptedDns {
+    /// Where it answers.
+    pub address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+}
+
+impl ScriptedDns {
+    /// Answers each question as `script` fills the answer in, which is NOERROR and empty before. The script is given the name
+    /// without its trailing dot and the kind of record, and gives how long to wait with the answer.
+    pub fn start(script: impl Fn(&str, Kind, &mut Message) -> Duration + Send + Sync + 'static) -> ScriptedDns {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
+        let address = socket.local_addr().expect("a bound socket has an address");
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
+        std::thread::spawn(move || {
+            let mut question = [0; 4096];
+            while !stop.load(Ordering::Relaxed) {
+                let Ok((len, from)) = socket.recv_from(&mut question) else { continue };
+                let Some((answer, wait)) = answered(&question[..len], &script) else { continue };
+                let socket = socket.try_clone().expect("a socket can be shared");
+                std::thread::spawn(move || {
+                    std::thread::sleep(wait);
+                    let _ = socket.send_to(&answer, from);
+                });
+            }
+        });
+        ScriptedDns { address, stopped }
+    }
+
+    /// A resolver that asks this server once.
+    pub fn resolver(&self) -> Dns {
+        let settings = resolver::Settings {
+            servers: vec![self.address],
+            timeout: Duration::from_secs(5),
+            attempts: 0,
+            ..resolver::Settings::default()
+        };
+        Dns::new(&settings).expect("a server is named")
+    }
+}
+
+impl Drop for ScriptedDns {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn answered(question: &[u8], script: &impl Fn(&str, Kind, &mut Message) -> Duration) -> Option<(Vec<u8>, Duration)> {
+    let question = Message::from_vec(question).ok()?;
+    let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+    answer.metadata = Metadata::response_from_request(&question.metadata);
+    answer.metadata.recursion_available = true;
+    let query = question.queries.first()?.clone();
+    let name = query.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
+    let asked = query.query_type().to_string();
+    let kind = [Kind::A, Kind::Aaaa, Kind::Txt, Kind::Mx, Kind::Cname, Kind::Ptr]
+        .into_iter()
+        .find(|kind| kind.as_str() == asked)?;
+    answer.add_query(query);
+    let wait = script(&name, kind, &mut answer);
+    Some((answer.to_vec().ok()?, wait))
+}
+
+/// A name, absolute.
+pub fn name(text: &str) -> Name {
+    Name::from_ascii(format!("{}.", text.trim_end_matches('.'))).expect("a test's name is one")
+}
+
+/// The SOA of a zone, as an answer about something that is not there has it.
+pub fn soa(zone: &str) -> Record {
+    let data = SOA::new(name("ns.test"), name("hostmaster.test"), 1, 60, 60, 60, 1);
+    Record::from_rdata(name(zone), 60, RData::SOA(data))
+}
+
+/// A name server of a zone, as a referral has it.
+pub fn ns(zone: &str) -> Record {
+    Record::from_rdata(name(zone), 60, RData::NS(NS(name("ns.elsewhere.test"))))
+}
+
+/// An alias.
+pub fn cname(from: &str, to: &str) -> Record {
+    Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))))
+}
+
+/// Fills in what a zone says, as a resolver would. Nothing is kept in a cache: the TTL is 0.
+pub fn from_zone(zone: &FixedZone, asked: &str, kind: Kind, answer: &mut Message) {
+    let Ok(found) = zone.answer(asked, kind) else {
+        answer.metadata.response_code = ResponseCode::ServFail;
+        return;
+    };
+    if found.records.is_empty() {
+        if found.no_such_name {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        }
+        answer.add_authority(soa("."));
+    }
+    for record in found.records {
+        let data = match record {
+            resolver::Record::A(ip) => RData::A(A(ip)),
+            resolver::Record::Txt(strings) => RData::TXT(TXT::from_bytes(strings.iter().map(Vec::as_slice).collect())),
+            resolver::Record::Mx(preference, host) => RData::MX(MX::new(preference, name(&host))),
+            resolver::Record::Cname(target) => RData::CNAME(CNAME(name(&target))),
+            other => panic!("a scripted zone does not serve {other:?}"),
+        };
+        answer.add_answer(Record::from_rdata(name(asked), 0, data));
+    }
+}
