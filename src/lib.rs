@@ -28,6 +28,7 @@ mod test_lookalikes;
 pub mod customers;
 pub mod files;
 pub mod message;
+pub mod plain;
 pub mod route;
 pub mod smtp;
 pub mod time;

@@ -29,9 +29,10 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Unicode's controls, line and paragraph separators, and format characters that reorder or hide text (UTR #36 §2.1).
+/// Unicode's controls, its white space but for the plain space, and format characters that reorder or hide text (UTR #36 §2.1).
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
+        || (c != ' ' && c.is_whitespace())
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
@@ -42,6 +43,7 @@ mod tests {
 
     #[test]
     fn plain_text_stays_as_it_is() {
+        assert_eq!(visible("a\u{a0}b\u{3000}"), "a\\u{a0}b\\u{3000}");
         for text in ["v=spf1 include:spf.webcrm.com -all", "Ærø \"x\" \\ 例", ""] {
             assert!(matches!(visible(text), Cow::Borrowed(same) if same == text));
         }

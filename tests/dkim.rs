@@ -4,6 +4,11 @@
 #[allow(dead_code, reason = "shared with the benches, which use all of it")]
 mod corpus;
 
+#[path = "support/skip.rs"]
+mod skip;
+
+#[path = "dkim/key_records.rs"]
+mod key_records;
 #[path = "dkim/keys.rs"]
 mod keys;
 #[path = "dkim/mail_auth.rs"]

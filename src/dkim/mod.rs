@@ -22,6 +22,7 @@ pub mod record;
 mod scan;
 pub mod selector;
 pub mod signer;
+pub mod tags;
 pub mod verify;
 pub mod workers;
 

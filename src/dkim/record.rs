@@ -10,15 +10,19 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::der;
 use super::key::{KeyError, KeyType, MIN_RSA_BITS, SigningKey};
 use super::selector::Selector;
+use super::tags::{Mistake, TagList};
 use crate::smtp::Domain;
 
-/// Padding is often lost in DNS panels, and receivers do without it.
+/// Reads what lacks padding, too: what is wrong with it is said by itself.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
+
+/// RFC 6376 §3.6.1; `g` is of its predecessor.
+const TAGS: [&str; 8] = ["v", "k", "h", "p", "s", "t", "n", "g"];
 
 /// RFC 8301 §3.2: verifiers consider no signature valid whose RSA key is shorter.
 const SHORTEST_VERIFIED: usize = 1024;
@@ -42,9 +46,15 @@ pub enum Finding {
     /// `v=` is missing. Allowed.
     #[error("v=DKIM1 is missing: allowed, but publish it")]
     NoVersion,
-    /// `v=` is something else than DKIM1, or not first: the record is ignored.
-    #[error("v={0} is not DKIM1 at the start: receivers ignore the record")]
+    /// `v=` is something else than DKIM1: the record is ignored.
+    #[error("v={0} is not DKIM1: receivers ignore the record")]
     Version(String),
+    /// `v=DKIM1` is not the first tag: the record is ignored.
+    #[error("v=DKIM1 is not the first tag: receivers ignore the record")]
+    VersionNotFirst,
+    /// The name of a tag is in upper case: nobody knows such a tag.
+    #[error("{0}= is in upper case: receivers do not know this tag")]
+    Case(String),
     /// `p=` is missing.
     #[error("p= is missing: this is no key record")]
     NoKey,
@@ -54,6 +64,9 @@ pub enum Finding {
     /// `p=` is not base64.
     #[error("p= is not base64 ({0:?} stands in it): copy the value again as one string")]
     NotBase64(char),
+    /// The equals signs that base64 ends in are missing. Some receivers do without, some do not.
+    #[error("the = at the end of p= is missing: some receivers cannot read the key without it")]
+    NoPadding,
     /// `p=` decodes to no whole key.
     #[error(
         "p= is truncated or damaged: it must reach DNS whole; strings over 255 octets are split and joined without spaces"
@@ -68,8 +81,8 @@ pub enum Finding {
     /// `h=` leaves out sha256.
     #[error("h={0} does not allow sha256, which we sign with")]
     Hash(String),
-    /// `s=` leaves out email.
-    #[error("s={0} does not allow mail")]
+    /// `s=` leaves out email, or has it among others, as not all receivers read it.
+    #[error("s={0} does not allow mail, or not as all receivers read it: take it out")]
     Service(String),
     /// `t=y`.
     #[error("t=y: the domain is testing DKIM, and receivers may treat its mail as unsigned: take it out")]
@@ -77,15 +90,9 @@ pub enum Finding {
     /// `t=s`.
     #[error("t=s: i= must be in the domain itself, not below it")]
     Strict,
-    /// A tag twice: the record is invalid (RFC 6376 §3.2).
-    #[error("{0}= stands in it twice: receivers reject the record")]
-    Duplicate(String),
-    /// Not `tag=value`.
-    #[error("{0:?} is not tag=value: receivers may reject the record")]
-    Syntax(String),
-    /// Quotation marks or backslashes that belong to the zone file's syntax became part of the value.
-    #[error("{0:?} became part of the value: enter the record without quotation marks and backslashes")]
-    Quoting(char),
+    /// The record departs from the grammar of tags.
+    #[error("{0}: receivers may reject the record")]
+    Tags(Mistake),
 }
 
 impl Finding {
@@ -108,19 +115,25 @@ impl KeyRecord {
     /// Reads a TXT value, its strings joined. Never fails: what is wrong stands in [`Self::findings`].
     pub fn parse(txt: &str) -> Self {
         let mut record = KeyRecord { key_type: Some(KeyType::Rsa), ..KeyRecord::default() };
-        if let Some(mark) = txt.chars().find(|c| matches!(c, '"' | '\\' | '“' | '”')) {
-            record.findings.push(Finding::Quoting(mark));
+        let mut list = TagList::read(txt, &TAGS);
+        record.findings.extend(std::mem::take(&mut list.mistakes).into_iter().map(Finding::Tags));
+        for tag in &mut list.tags {
+            // Names of tags are in lower case, and case counts (RFC 6376 §3.2).
+            let meant = TAGS.iter().find(|known| tag.name != **known && tag.name.eq_ignore_ascii_case(known));
+            if let Some(meant) = meant {
+                record.findings.push(Finding::Case(std::mem::replace(&mut tag.name, (*meant).to_owned())));
+            }
         }
-        let tags = record.read_tags(txt);
-        let value = |name: &str| tags.iter().find(|tag| tag.0 == name).map(|tag| tag.1);
+        let value = |name: &str| list.value(name);
 
         match value("v") {
             None => record.findings.push(Finding::NoVersion),
             // RFC 6376 §3.6.1: v= must be the first tag and exactly DKIM1.
-            Some("DKIM1") if tags.first().is_some_and(|tag| tag.0 == "v") => {}
+            Some("DKIM1") if list.tags.first().is_some_and(|tag| tag.name == "v") => {}
+            Some("DKIM1") => record.findings.push(Finding::VersionNotFirst),
             Some(other) => record.findings.push(Finding::Version(other.to_owned())),
         }
-        match value("k").map(str::to_ascii_lowercase).as_deref() {
+        match value("k") {
             None | Some("rsa") => {}
             Some("ed25519") => record.key_type = Some(KeyType::Ed25519),
             Some(other) => {
@@ -135,7 +148,8 @@ impl KeyRecord {
         if let Some(h) = value("h").filter(|h| !lists(h, &["sha256"])) {
             record.findings.push(Finding::Hash(h.to_owned()));
         }
-        if let Some(s) = value("s").filter(|s| !lists(s, &["*", "email"])) {
+        // RFC 6376 §3.6.1 has a list here, and dkimpy reads one value.
+        if let Some(s) = value("s").filter(|s| !matches!(*s, "*" | "email")) {
             record.findings.push(Finding::Service(s.to_owned()));
         }
         for (flag, finding) in [("y", Finding::Testing), ("s", Finding::Strict)] {
@@ -171,25 +185,6 @@ impl KeyRecord {
         key.public_key().is_ok_and(|public_key| self.is_same_key(&ours(public_key)))
     }
 
-    /// Splits into tags; notes what is none and what comes twice.
-    fn read_tags<'a>(&mut self, txt: &'a str) -> Vec<(&'a str, &'a str)> {
-        let mut tags: Vec<(&str, &str)> = Vec::new();
-        for part in txt.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            match part.split_once('=') {
-                Some((name, value)) if !name.trim().is_empty() => {
-                    let name = name.trim();
-                    if tags.iter().any(|tag| tag.0 == name) {
-                        self.findings.push(Finding::Duplicate(name.to_owned()));
-                    } else {
-                        tags.push((name, value.trim()));
-                    }
-                }
-                _ => self.findings.push(Finding::Syntax(part.chars().take(40).collect())),
-            }
-        }
-        tags
-    }
-
     fn read_key(&mut self, p: &str) {
         // RFC 6376 §3.6.1 allows white space inside, also where strings were joined.
         let digits: String = p.chars().filter(|c| !c.is_ascii_whitespace()).collect();
@@ -198,11 +193,15 @@ impl KeyRecord {
         }
         let is_digit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
         if let Some(strange) = digits.chars().find(|c| !is_digit(c)) {
+            self.findings.retain(|finding| *finding != Finding::Tags(Mistake::Character(strange)));
             return self.findings.push(Finding::NotBase64(strange));
         }
         let Ok(key) = BASE64.decode(&digits) else {
             return self.findings.push(Finding::Truncated);
         };
+        if !digits.len().is_multiple_of(4) {
+            self.findings.push(Finding::NoPadding);
+        }
         match self.key_type {
             Some(KeyType::Rsa) => {
                 self.rsa_bits = der::rsa_public_key(&key).and_then(der::rsa_public_bits);
@@ -300,12 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_rsa_public_key_and_lost_padding_are_accepted() {
+    fn a_bare_rsa_public_key_is_accepted() {
         let (key, record) = key_and_record();
         let spki = key.public_key().unwrap();
         let bare = base64::engine::general_purpose::STANDARD.encode(der::rsa_public_key(&spki).unwrap());
-        assert!(KeyRecord::parse(&format!("p={}", bare.trim_end_matches('='))).is_of(&key));
-        assert!(KeyRecord::parse(&record.value.replace("; ", " ;\t").replace("IDAQAB", "IDAQ AB")).is_of(&key));
+        assert!(KeyRecord::parse(&format!("p={bare}")).is_of(&key));
+        let spaced = KeyRecord::parse(&record.value.replace("; ", " ;\t").replace("IDAQAB", "IDAQ AB"));
+        assert!(spaced.is_of(&key) && spaced.is_usable());
     }
 
     #[test]
@@ -316,7 +316,8 @@ mod tests {
         let weak = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYtIxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB";
         for (text, finding, fatal) in [
             (good.replace("v=DKIM1; ", ""), Finding::NoVersion, false),
-            (format!("{}; v=DKIM1", good.replace("v=DKIM1; ", "")), Finding::Version("DKIM1".into()), true),
+            (format!("{}; v=DKIM1", good.replace("v=DKIM1; ", "")), Finding::VersionNotFirst, true),
+            (good.replace("DKIM1", "dkim1"), Finding::Version("dkim1".into()), true),
             (good.replace("DKIM1", "DKIM2"), Finding::Version("DKIM2".into()), true),
             ("v=DKIM1".into(), Finding::NoKey, true),
             ("v=DKIM1; p=".into(), Finding::Revoked, true),
@@ -328,15 +329,24 @@ mod tests {
             (good.replace("k=rsa", "k=ed25519"), Finding::Truncated, true),
             (good.replace("k=rsa", "h=sha1"), Finding::Hash("sha1".into()), true),
             (good.replace("k=rsa", "s=tlsrpt"), Finding::Service("tlsrpt".into()), true),
-            (good.replace("k=rsa", "t=y:s"), Finding::Testing, false),
+            (good.replace("k=rsa", "t=y"), Finding::Testing, false),
             (good.replace("k=rsa", "t=s"), Finding::Strict, false),
-            (format!("{good}; p={p}"), Finding::Duplicate("p".into()), true),
-            (format!("{good}; junk"), Finding::Syntax("junk".into()), true),
-            (format!("\"{good}\""), Finding::Quoting('"'), true),
-            (good.replace(';', "\\;"), Finding::Quoting('\\'), true),
+            (good.replace("k=rsa", "k=RSA"), Finding::KeyType("RSA".into()), true),
+            (good.replace("k=rsa", "s=email:tlsrpt"), Finding::Service("email:tlsrpt".into()), true),
+            (good.replace("p=", "P="), Finding::Case("P".into()), true),
+            (format!("v=DKIM1; k=ed25519; p={}", "A".repeat(43)), Finding::NoPadding, true),
+            (format!("{good}; p={p}"), Finding::Tags(Mistake::Twice("p".into())), true),
+            (format!("{good}; junk"), Finding::Tags(Mistake::NoTag("junk".into())), true),
+            (format!("\"{good}\""), Finding::Tags(Mistake::Quoting('"')), true),
+            (good.replace(';', "\\;"), Finding::Tags(Mistake::Quoting('\\')), true),
+            (good.replace(" p=", "\u{a0}p="), Finding::Tags(Mistake::Character('\u{a0}')), true),
+            (format!("\u{feff}{good}"), Finding::Tags(Mistake::Character('\u{feff}')), true),
+            (good.replace("k=rsa;", "h=sha256"), Finding::Tags(Mistake::NoSemicolon("p".into())), true),
+            (format!("s._domainkey IN TXT {good}"), Finding::Tags(Mistake::ZoneLine), true),
         ] {
             let parsed = KeyRecord::parse(&text);
-            assert!(parsed.findings.contains(&finding), "{text}: {:?}", parsed.findings);
+            // What follows from a mistake is no other one: the customer hears of this one only.
+            assert_eq!(parsed.findings, std::slice::from_ref(&finding), "{text}");
             assert_eq!(finding.is_fatal(), fatal, "{text}");
             assert_eq!(parsed.is_usable(), !fatal, "{text}: {:?}", parsed.findings);
         }

@@ -1,14 +1,14 @@
 //! Whether the keys that sign are the keys that are published.
 
-use std::fmt::Write as _;
-
 use super::finding::{Check, DkimFlaw, Finding, Item, Need, NoKey, Severity};
 use super::misplaced::{doubled, wrong_host};
 use super::rotation::{Shown, Wanted};
 use super::{Seen, Settings};
 use crate::customers::SigningDomain;
 use crate::dkim::record::Finding as Flaw;
+use crate::dkim::tags::TagList;
 use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
+use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
@@ -97,7 +97,7 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
             return check.expected.push(expected);
         }
     };
-    if record.findings.iter().any(|flaw| *flaw != Flaw::NoVersion) || !record.is_of(key) {
+    if record.findings.iter().any(is_worth_mending) || !record.is_of(key) {
         check.expected.push(expected);
     }
     if record.public_key.is_empty() {
@@ -193,7 +193,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
             return Published::Unknown;
         }
     };
-    let mut texts: Vec<String> = texts.iter().map(|strings| readable(&joined(strings))).collect();
+    let mut texts: Vec<String> = texts.iter().map(|strings| plain::text(&joined(strings))).collect();
     texts.sort();
     check.found.extend(texts.iter().cloned());
     if !texts.iter().any(|text| is_meant_as_key(text)) {
@@ -206,7 +206,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
             hosts.extend([host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)]);
             for wrong in hosts {
                 let there = resolver.txt(&wrong).await.is_ok_and(|texts| {
-                    texts.iter().any(|strings| !KeyRecord::parse(&readable(&joined(strings))).public_key.is_empty())
+                    texts.iter().any(|strings| !KeyRecord::parse(&plain::text(&joined(strings))).public_key.is_empty())
                 });
                 if there {
                     check.say(wrong_host(resolver, wrong, host).await);
@@ -222,20 +222,27 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
 
 /// Whether a TXT value is a key record, good or bad.
 fn is_meant_as_key(text: &str) -> bool {
-    let squeezed: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '=' | ';')).collect();
-    let squeezed = squeezed.to_ascii_lowercase();
-    squeezed.starts_with("v=dkim") || squeezed.split(';').any(|tag| tag.starts_with("p=") || tag.starts_with("k="))
+    let list = TagList::read(text, &["v", "k", "p"]);
+    list.tags.iter().any(|tag| match tag.name.as_str() {
+        "v" | "V" => tag.value.to_ascii_lowercase().starts_with("dkim"),
+        name => matches!(name, "p" | "P" | "k" | "K"),
+    })
 }
 
 fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
-    for flaw in &record.findings {
+    for flaw in record.findings.iter().filter(|flaw| **flaw != Flaw::Strict) {
         check.say(Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) });
     }
 }
 
+/// Whether the record is worth another one. Our signatures are of the domain itself, so that `t=s` takes nothing from them.
+fn is_worth_mending(flaw: &Flaw) -> bool {
+    !matches!(flaw, Flaw::NoVersion | Flaw::Strict)
+}
+
 /// A short key of Mailjet's is nothing that the customer can mend.
 fn mailjets_flaws(check: &mut Check, host: &str, record: &KeyRecord) {
-    for flaw in &record.findings {
+    for flaw in record.findings.iter().filter(|flaw| **flaw != Flaw::Strict) {
         check.say(match flaw {
             Flaw::Weak(bits) => Finding::MailjetKeyShort { host: host.to_owned(), bits: *bits },
             flaw => Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) },
@@ -243,21 +250,11 @@ fn mailjets_flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     }
 }
 
-/// Octets that are not UTF-8 as `\xNN`: a record is what it is, and shown as such.
-fn readable(octets: &[u8]) -> String {
-    octets.utf8_chunks().fold(String::new(), |mut text, chunk| {
-        text.push_str(chunk.valid());
-        for octet in chunk.invalid() {
-            let _ = write!(text, "\\x{octet:02x}");
-        }
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dkim::Profile;
+    use crate::dkim::tags::Mistake;
     use crate::onboarding::MailjetRecords;
     use crate::onboarding::rotation::Role;
     use crate::resolver::FixedZone;
@@ -337,7 +334,7 @@ mod tests {
             (vec![], NoKey::Missing),
             (vec!["v=DKIM1; p=".to_owned()], flawed(Flaw::Revoked)),
             (vec![good.replace("DKIM1", "DKIM2")], flawed(Flaw::Version("DKIM2".to_owned()))),
-            (vec![format!("{good}; k=rsa")], flawed(Flaw::Duplicate("k".to_owned()))),
+            (vec![format!("{good}; k=rsa")], flawed(Flaw::Tags(Mistake::Twice("k".to_owned())))),
             (vec![OF_512_BITS.to_owned()], flawed(Flaw::Weak(512))),
             (vec![good.clone(), "v=DKIM1; p=".to_owned()], NoKey::Several { count: 2 }),
         ] {

@@ -1,20 +1,22 @@
 //! Judges the policy that applies to a domain.
 
-use super::record::{Policy, Record, Unusable, destination, is_dmarc};
+use super::record::{Policy, Record, TAGS, amended, destination, is_dmarc, looks_like_dmarc};
 use super::tree::{At, at, organization, tree};
-use crate::onboarding::finding::{Check, Finding, Item, Need, Severity};
+use crate::dkim::tags::TagList;
+use crate::onboarding::finding::{Check, Finding, Item, Need, Severity, TagMistake};
 use crate::onboarding::misplaced::{doubled, wrong_host};
 use crate::onboarding::{Seen, Settings};
+use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::{Domain, Mailbox};
 
 /// How mail of the domain leaves, as far as alignment depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// Through Mailjet; whether its return-path alias stands.
+    /// Through Mailjet.
     Mailjet {
-        /// `bnc3.<domain>` points to Mailjet.
-        alias: bool,
+        /// How the return-path alias was seen: `bnc3.<domain>` points to Mailjet.
+        alias: Seen,
     },
     /// Through the customer's own server.
     OwnServer,
@@ -30,62 +32,89 @@ impl Path {
     }
 }
 
-/// Checks the policy that applies to the domain. `dkim`: how the key was seen whose signature receivers find
-/// on our mail.
-pub async fn check(
-    resolver: &dyn Resolver,
-    settings: &Settings,
-    domain: &Domain,
-    path: Path,
-    dkim: Seen,
-    need: Need,
-) -> Check {
-    let mut check = Check::new(Item::Dmarc, need);
-    if let Err(error) = look(&mut check, resolver, settings, domain, path, dkim).await {
-        check.say(Finding::Unanswered { reason: error });
-    }
-    // Where a policy applies, the record to begin with would be a step back.
-    if check.severity() == Severity::Fault {
-        check.expected.push(format!("_dmarc.{domain} TXT \"{}\"", replacement(&check.found, settings, domain)));
-    }
-    check
+/// What DNS says of the policy that applies to a domain. What it means for our mail depends on the keys, which are looked at
+/// beside it.
+#[derive(Debug)]
+pub struct Found {
+    check: Check,
+    applies: Option<Applies>,
+    domain: Domain,
+    alias: String,
+    proposed: Option<String>,
 }
 
-/// The record to publish where those found do not count: of several the mildest, since none has counted until now; else the
-/// one to begin with.
-pub fn replacement(found: &[String], settings: &Settings, domain: &Domain) -> String {
-    let usable = found.iter().filter_map(|text| Some((Record::parse(text).ok()?.policy, text)));
-    match usable.min() {
-        Some((_, text)) if found.len() > 1 => text.clone(),
-        _ => proposed(settings, domain),
+/// A policy that applies.
+#[derive(Debug)]
+struct Applies {
+    policy: Policy,
+    strict_spf: bool,
+}
+
+/// Looks the policy up that applies to the domain.
+pub async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, need: Need) -> Found {
+    let mut found = Found {
+        check: Check::new(Item::Dmarc, need),
+        applies: None,
+        domain: domain.clone(),
+        alias: format!("{}.{domain}", settings.return_path_label),
+        proposed: None,
+    };
+    let mut meant = Vec::new();
+    if let Err(error) = policy(&mut found, &mut meant, resolver, domain).await {
+        found.check.say(Finding::Unanswered { reason: error });
+    }
+    // Where a policy applies, the record to begin with would be a step back.
+    if found.check.severity() == Severity::Fault {
+        found.proposed = Some(replacement(&meant, settings, domain));
+    }
+    found
+}
+
+/// The record to publish where `published` does not count, or not with all receivers: what it was meant to be, with the mildest
+/// policy of several; where that is not known, the one to begin with.
+fn replacement(published: &[String], settings: &Settings, domain: &Domain) -> String {
+    let policy = |record: &String| Record::parse(record).map(|record| record.policy).ok();
+    match published.iter().filter_map(|text| amended(text)).min_by_key(policy) {
+        // A policy that does nothing is of use only for its reports.
+        Some(record) if policy(&record) == Some(Policy::None) && !record.contains("; rua=") => {
+            format!("{record}; rua=mailto:{}", report_address(settings, domain))
+        }
+        Some(record) => record,
+        None => proposed(settings, domain),
     }
 }
 
 /// The record to begin with: it changes nothing for anybody's mail and brings reports.
 pub fn proposed(settings: &Settings, domain: &Domain) -> String {
-    let rua = settings.rua.as_ref().map_or_else(|| format!("dmarc@{domain}"), Mailbox::to_string);
-    format!("v=DMARC1; p=none; rua=mailto:{rua}")
+    format!("v=DMARC1; p=none; rua=mailto:{}", report_address(settings, domain))
 }
 
-async fn look(
-    check: &mut Check,
+fn report_address(settings: &Settings, domain: &Domain) -> String {
+    settings.rua.as_ref().map_or_else(|| format!("dmarc@{domain}"), Mailbox::to_string)
+}
+
+/// Finds the policy. `meant` is filled with what the domain publishes itself, right or wrong.
+async fn policy(
+    found: &mut Found,
+    meant: &mut Vec<String>,
     resolver: &dyn Resolver,
-    settings: &Settings,
     domain: &Domain,
-    path: Path,
-    dkim: Seen,
 ) -> Result<(), resolver::Error> {
     let name = domain.as_str();
     let own_host = format!("_dmarc.{name}");
+    let check = &mut found.check;
     match at(resolver, name).await? {
         At::Nothing(near_misses) => {
             for text in near_misses {
-                check.say(Finding::DmarcNearMiss { host: own_host.clone(), text });
+                let mistake = TagList::read(&text, &TAGS).mistakes.into_iter().next().map(TagMistake);
+                check.say(Finding::DmarcNearMiss { host: own_host.clone(), text: text.clone(), mistake });
+                meant.push(text);
             }
         }
         At::One(_) => {}
         At::Several(records) => {
             check.say(Finding::DmarcSeveral { host: own_host.clone(), count: records.len() });
+            meant.clone_from(&records);
             check.found = records;
             return Ok(());
         }
@@ -98,7 +127,7 @@ async fn look(
         .or_else(|| tree.records.iter().find(|(at, _)| *at == tree.organization))
         .or(tree.records.last());
     let Some((at, text)) = applies else {
-        misplaced(check, resolver, domain).await;
+        meant.extend(misplaced(check, resolver, domain).await);
         check.say(Finding::DmarcMissing { host: own_host });
         return Ok(());
     };
@@ -106,17 +135,15 @@ async fn look(
     check.found.push(text.clone());
     let record = match Record::parse(text) {
         Ok(record) => record,
-        Err(Unusable::Policy(reason)) => {
-            check.say(Finding::DmarcInvalid { host, reason });
-            return Ok(());
-        }
-        Err(Unusable::Twice(tag)) => {
-            check.say(Finding::DmarcTwice { host, tag });
+        Err(unusable) => {
+            unusable.into_iter().for_each(|unusable| check.say(Finding::unusable_dmarc(&host, unusable)));
+            meant.push(text.clone());
             return Ok(());
         }
     };
     let inherited = at != name;
     let policy = if inherited { record.subdomain_policy.unwrap_or(record.policy) } else { record.policy };
+    found.applies = Some(Applies { policy, strict_spf: record.strict_spf });
     check.say(Finding::DmarcGood { host: host.clone(), policy: policy.as_str().to_owned() });
     if inherited {
         check.say(Finding::DmarcInherited { host: host.clone() });
@@ -127,8 +154,16 @@ async fn look(
     if record.testing {
         check.say(Finding::DmarcTesting);
     }
-    if let Some(tag) = record.fallback.clone() {
-        check.say(Finding::DmarcFallback { host: host.clone(), tag });
+    match record.percent {
+        // A share of nothing is nothing.
+        Some(_) if record.policy == Policy::None => check.say(Finding::DmarcObsolete { tag: "pct".to_owned() }),
+        Some(percent) => {
+            check.say(Finding::DmarcPercent { percent, policy: record.policy.as_str().to_owned() });
+            if percent == 0 && !inherited {
+                found.proposed = amended(text);
+            }
+        }
+        None => {}
     }
     for tag in &record.obsolete {
         check.say(Finding::DmarcObsolete { tag: tag.clone() });
@@ -136,30 +171,41 @@ async fn look(
     for tag in &record.unread {
         check.say(Finding::DmarcTag { host: host.clone(), tag: tag.clone() });
     }
-    reports(check, resolver, &record, at, &host).await?;
+    reports(check, resolver, &record, at, &host).await
+}
 
-    // Our d= is the From domain itself, and Mailjet's too, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
-    let spf_aligns = path == Path::Mailjet { alias: true } && !record.strict_spf;
-    match dkim {
-        Seen::Verified => check.say(Finding::DmarcDkimAligned { domain: name.to_owned() }),
-        Seen::Missing if policy > Policy::None => {
-            let (policy, key) = (policy.as_str().to_owned(), path.key());
-            check.say(match spf_aligns {
-                true => Finding::DmarcOnSpfAlone { policy, key },
-                false => Finding::DmarcWithoutDkim { policy, key },
-            });
+impl Found {
+    /// What the policy means for our mail. `key`: how the key was seen whose signature receivers find on it. Gives besides the
+    /// record to publish, where the domain has none that counts with everybody.
+    pub fn judge(self, path: Path, key: Seen) -> (Check, Option<String>) {
+        let Found { mut check, applies, domain, alias, proposed } = self;
+        if let Some(record) = &proposed {
+            check.expected.push(format!("_dmarc.{domain} TXT \"{record}\""));
         }
-        Seen::Missing | Seen::Unknown => {}
-    }
-    if let Path::Mailjet { alias } = path {
-        let name_of_alias = format!("{}.{domain}", settings.return_path_label);
-        match alias {
-            false => check.say(Finding::DmarcSpfUnaligned { alias: name_of_alias }),
-            true if record.strict_spf => check.say(Finding::DmarcSpfStrict { alias: name_of_alias }),
-            true => {}
+        let Some(Applies { policy, strict_spf }) = applies else { return (check, proposed) };
+        // Our d= is the From domain itself, and Mailjet's too, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
+        let spf = match path {
+            Path::Mailjet { alias } if !strict_spf => alias,
+            _ => Seen::Missing,
+        };
+        match (key, spf) {
+            (Seen::Verified, _) => check.say(Finding::DmarcDkimAligned { domain: domain.to_string() }),
+            (Seen::Missing, Seen::Verified | Seen::Missing) if policy > Policy::None => {
+                let (policy, key) = (policy.as_str().to_owned(), path.key());
+                check.say(match spf {
+                    Seen::Verified => Finding::DmarcOnSpfAlone { policy, key },
+                    _ => Finding::DmarcWithoutDkim { policy, key },
+                });
+            }
+            (Seen::Missing | Seen::Unknown, _) => {}
         }
+        match path {
+            Path::Mailjet { alias: Seen::Missing } => check.say(Finding::DmarcSpfUnaligned { alias }),
+            Path::Mailjet { alias: Seen::Verified } if strict_spf => check.say(Finding::DmarcSpfStrict { alias }),
+            Path::Mailjet { .. } | Path::OwnServer => {}
+        }
+        (check, proposed)
     }
-    Ok(())
 }
 
 /// Whether reports reach anybody: a destination in another organization has to say that it wants them (RFC 9990 §4).
@@ -187,7 +233,7 @@ async fn reports(
         let permission = format!("{policy_domain}._report._dmarc.{to}");
         let granted = match resolver.txt(&permission).await {
             Err(resolver::Error::Name(_)) => false,
-            texts => texts?.iter().any(|strings| is_dmarc(&String::from_utf8_lossy(&joined(strings)))),
+            texts => texts?.iter().any(|strings| is_dmarc(&plain::text(&joined(strings)))),
         };
         if !granted {
             check.say(Finding::DmarcReportsRefused { destination: to.to_string(), host: permission });
@@ -197,20 +243,22 @@ async fn reports(
 }
 
 /// Where the record lands by common mistakes: without the underscore (the guide's own example), with the zone's name twice,
-/// or at the domain itself.
-async fn misplaced(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) {
+/// or at the domain itself. Gives what stands there.
+async fn misplaced(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) -> Vec<String> {
     let right = format!("_dmarc.{domain}");
     let mut hosts = vec![format!("dmarc.{domain}"), domain.to_string()];
     hosts.extend(doubled(resolver, &right, domain).await);
+    let mut found = Vec::new();
     for wrong in hosts {
-        let there = resolver
-            .txt(&wrong)
-            .await
-            .is_ok_and(|texts| texts.iter().any(|strings| is_dmarc(&String::from_utf8_lossy(&joined(strings)))));
-        if there {
+        let texts = resolver.txt(&wrong).await.unwrap_or_default();
+        let texts = texts.iter().map(|strings| plain::text(&joined(strings)));
+        let there: Vec<String> = texts.filter(|text| is_dmarc(text) || looks_like_dmarc(text)).collect();
+        if !there.is_empty() {
             check.say(wrong_host(resolver, wrong, &right).await);
         }
+        found.extend(there);
     }
+    found
 }
 
 #[cfg(test)]
@@ -222,8 +270,25 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let zone = FixedZone::parse(zone).unwrap();
         let domain = Domain::parse(domain).unwrap();
-        runtime.block_on(check(&zone, &Settings::default(), &domain, path, dkim, Need::Optional)).findings
+        let found = runtime.block_on(look(&zone, &Settings::default(), &domain, Need::Optional));
+        found.judge(path, dkim).0.findings
     }
+
+    /// The record to publish at test.dk.
+    fn to_publish(texts: &[(&str, &str)]) -> Option<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let zone = FixedZone::new();
+        texts.iter().for_each(|(host, text)| zone.add_txt(host, text));
+        let domain = Domain::parse("test.dk").unwrap();
+        let found = runtime.block_on(look(&zone, &Settings::default(), &domain, Need::Optional));
+        let (check, proposed) = found.judge(Path::OwnServer, Seen::Verified);
+        let expected: Vec<String> = proposed.iter().map(|record| format!("_dmarc.test.dk TXT \"{record}\"")).collect();
+        assert_eq!(check.expected, expected);
+        proposed
+    }
+
+    const MAILJET: Path = Path::Mailjet { alias: Seen::Verified };
+    const WITHOUT_ALIAS: Path = Path::Mailjet { alias: Seen::Missing };
 
     #[test]
     fn a_subdomain_inherits_the_organizations_subdomain_policy() {
@@ -242,18 +307,63 @@ mod tests {
     }
 
     #[test]
-    fn of_several_records_the_mildest_is_to_be_kept() {
-        let domain = Domain::parse("test.dk").unwrap();
-        let keep = |found: &[&str]| {
-            let found: Vec<String> = found.iter().map(|text| (*text).to_owned()).collect();
-            replacement(&found, &Settings::default(), &domain)
-        };
+    fn what_the_customer_published_is_kept_as_it_was_meant() {
         let first = "v=DMARC1; p=none; rua=mailto:dmarc@test.dk";
-        assert_eq!(keep(&["v=DMARC1; p=reject", "v=DMARC1; p=quarantine"]), "v=DMARC1; p=quarantine");
-        assert_eq!(keep(&["v=DMARC1; p=reject", "v=DMARC1; p=maybe"]), "v=DMARC1; p=reject");
-        assert_eq!(keep(&["v=DMARC1; p=never", "v=DMARC1; p=maybe"]), first);
-        assert_eq!(keep(&["v=DMARC1; p=reject; p=none"]), first);
-        assert_eq!(keep(&[]), first);
+        let here = |texts: &[&str]| {
+            let texts: Vec<(&str, &str)> = texts.iter().map(|text| ("_dmarc.test.dk", *text)).collect();
+            to_publish(&texts)
+        };
+        for (texts, record) in [
+            (&["v=DMARC1; p=reject", "v=DMARC1; p=quarantine"][..], Some("v=DMARC1; p=quarantine")),
+            (&["v=DMARC1; p=reject", "v=DMARC1; p=maybe"], Some("v=DMARC1; p=reject")),
+            (&["v=DMARC1; p=never", "v=DMARC1; p=maybe"], Some(first)),
+            (
+                &["v=DMARC1; p=reject; rua=mailto:a@test.dk; aspf=r; aspf=r"],
+                Some("v=DMARC1; p=reject; aspf=r; rua=mailto:a@test.dk"),
+            ),
+            (&["v=DMARC1; p=reject; p=none"], Some(first)),
+            (&["v=DMARC1;\u{a0}p=reject"], Some("v=DMARC1; p=reject")),
+            (&["v=DMARC1; sp=reject"], Some(first)),
+            (&["\"v=DMARC1; p=quarantine\""], Some("v=DMARC1; p=quarantine")),
+            (
+                &["v=DMARC1; p=quarantine; pct=0; rua=mailto:a@test.dk"],
+                Some("v=DMARC1; p=quarantine; t=y; rua=mailto:a@test.dk"),
+            ),
+            (&["v=DMARC1; p=quarantine; pct=50; rua=mailto:a@test.dk"], None),
+            (&["v=DMARC1; p=none; pct=0; rua=mailto:a@test.dk"], None),
+            (&[], Some(first)),
+        ] {
+            assert_eq!(here(texts).as_deref(), record, "{texts:?}");
+        }
+        let elsewhere = to_publish(&[("_dmarc.test.dk.test.dk", "v=DMARC1; p=reject; rua=mailto:a@test.dk")]);
+        assert_eq!(elsewhere.as_deref(), Some("v=DMARC1; p=reject; rua=mailto:a@test.dk"));
+    }
+
+    #[test]
+    fn a_share_of_the_mail_is_no_share_any_more() {
+        let said =
+            |record: &str| run(&format!("_dmarc.test.dk TXT \"{record}\""), "test.dk", Path::OwnServer, Seen::Verified);
+        let percent = |percent| Finding::DmarcPercent { percent, policy: "reject".into() };
+        let obsolete = Finding::DmarcObsolete { tag: "pct".into() };
+        for (record, finding) in [
+            ("v=DMARC1; p=reject; pct=0; rua=mailto:d@test.dk", percent(0)),
+            ("v=DMARC1; p=reject; pct=20; rua=mailto:d@test.dk", percent(20)),
+            ("v=DMARC1; p=reject; pct=100; rua=mailto:d@test.dk", obsolete.clone()),
+            ("v=DMARC1; p=none; pct=0; rua=mailto:d@test.dk", obsolete.clone()),
+        ] {
+            let findings = said(record);
+            assert!(findings.contains(&finding), "{record}: {findings:?}");
+            let about = |f: &&Finding| matches!(f, Finding::DmarcPercent { .. } | Finding::DmarcObsolete { .. });
+            assert_eq!(findings.iter().filter(about).count(), 1, "{record}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_alias_is_not_taken_for_missing() {
+        let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; rua=mailto:d@test.dk\"";
+        let path = Path::Mailjet { alias: Seen::Unknown };
+        let good = Finding::DmarcGood { host: "_dmarc.test.dk".into(), policy: "reject".into() };
+        assert_eq!(run(zone, "test.dk", path, Seen::Missing), [good]);
     }
 
     #[test]
@@ -266,16 +376,10 @@ mod tests {
             zone.add_txt("_dmarc.test.dk", "v=spf1 -all");
             let domain = Domain::parse("test.dk").unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let check = runtime.block_on(check(
-                &zone,
-                &Settings::default(),
-                &domain,
-                Path::OwnServer,
-                Seen::Verified,
-                Need::Optional,
-            ));
-            let near = Finding::DmarcNearMiss { host: "_dmarc.test.dk".into(), text: text.into() };
-            assert!(check.findings.contains(&near), "{:?}", check.findings);
+            let found = runtime.block_on(look(&zone, &Settings::default(), &domain, Need::Optional));
+            let (check, _) = found.judge(Path::OwnServer, Seen::Verified);
+            let near = |f: &Finding| matches!(f, Finding::DmarcNearMiss { text: found, .. } if found == text);
+            assert!(check.findings.iter().any(near), "{:?}", check.findings);
             assert_eq!(check.findings.len(), 2, "{:?}", check.findings);
         }
     }
@@ -311,10 +415,10 @@ mod tests {
     #[test]
     fn a_policy_that_hits_our_own_mail_is_named() {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; aspf=s; rua=mailto:d@test.dk\"";
-        let findings = run(zone, "test.dk", Path::Mailjet { alias: true }, Seen::Missing);
+        let findings = run(zone, "test.dk", MAILJET, Seen::Missing);
         assert!(findings.contains(&Finding::DmarcWithoutDkim { policy: "reject".into(), key: Item::MailjetDkim }));
         assert!(findings.contains(&Finding::DmarcSpfStrict { alias: "bnc3.test.dk".into() }));
-        let findings = run(zone, "test.dk", Path::Mailjet { alias: false }, Seen::Verified);
+        let findings = run(zone, "test.dk", WITHOUT_ALIAS, Seen::Verified);
         assert!(findings.contains(&Finding::DmarcSpfUnaligned { alias: "bnc3.test.dk".into() }));
     }
 
@@ -323,8 +427,8 @@ mod tests {
         let zone = "_dmarc.test.dk TXT \"v=DMARC1; p=reject; rua=mailto:d@test.dk\"";
         let (policy, key) = (|| "reject".to_owned(), Item::MailjetDkim);
         for (alias, said) in [
-            (true, Finding::DmarcOnSpfAlone { policy: policy(), key }),
-            (false, Finding::DmarcWithoutDkim { policy: policy(), key }),
+            (Seen::Verified, Finding::DmarcOnSpfAlone { policy: policy(), key }),
+            (Seen::Missing, Finding::DmarcWithoutDkim { policy: policy(), key }),
         ] {
             let findings = run(zone, "test.dk", Path::Mailjet { alias }, Seen::Missing);
             let hits = |f: &&Finding| matches!(f, Finding::DmarcOnSpfAlone { .. } | Finding::DmarcWithoutDkim { .. });

@@ -5,6 +5,6 @@ mod check;
 mod record;
 mod tree;
 
-pub use check::{Path, check, proposed, replacement};
-pub use record::{Policy, Record, Unusable, is_dmarc};
+pub use check::{Found, Path, look, proposed};
+pub use record::{Policy, Record, Unusable, amended, is_dmarc};
 pub use tree::organization;

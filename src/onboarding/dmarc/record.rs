@@ -1,8 +1,18 @@
-//! DMARC records (RFC 9989 §4.7, §4.8), read as receivers read them.
+//! DMARC records (RFC 9989 §4.7, §4.8), read as receivers read them, and as they were meant.
 
+use crate::dkim::tags::{Mistake, Tag, TagList};
+use crate::plain;
 use crate::smtp::Mailbox;
 
-/// A record, as far as receivers read it.
+/// The tags of RFC 9989, and those of RFC 7489 that it has removed.
+pub(super) const TAGS: [&str; 14] =
+    ["v", "p", "sp", "np", "rua", "ruf", "adkim", "aspf", "fo", "psd", "t", "pct", "rf", "ri"];
+/// Tags without meaning that are named.
+const MOST_UNREAD: usize = 20;
+/// Tags that RFC 9989 has removed.
+const OBSOLETE: [&str; 3] = ["pct", "rf", "ri"];
+
+/// A record that receivers can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// `p=`, for the domain itself.
@@ -17,21 +27,25 @@ pub struct Record {
     pub testing: bool,
     /// `rua=`.
     pub reports: Vec<String>,
-    /// The tag without a usable policy because of which receivers act as if the policy were none (RFC 9989 §4.10.1).
-    pub fallback: Option<String>,
-    /// Tags that RFC 9989 has removed.
+    /// `pct=`, where it is below 100: receivers that follow RFC 9989 act on all mail, others on this share of it.
+    pub percent: Option<u8>,
+    /// Tags that RFC 9989 has removed, as far as they change nothing.
     pub obsolete: Vec<String>,
-    /// Parts that are no tag, or tags with a value that is none.
+    /// Tags that nobody knows, or with a value that nobody knows and everybody passes over.
     pub unread: Vec<String>,
 }
 
-/// Why receivers cannot use a record.
+/// Why some receivers cannot use a record, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// A policy is missing, or is none: the tag as written.
+    /// A policy that is none: the tag as written.
     Policy(String),
-    /// A tag stands in it twice.
-    Twice(String),
+    /// There is no `p=`. The tags that name a policy all the same: `sp`, `np`.
+    NoPolicy(Vec<String>),
+    /// A value for which many receivers drop the whole record: the tag as written.
+    Value(String),
+    /// The record departs from the grammar of tags.
+    Tags(Mistake),
 }
 
 /// What receivers shall do with mail that fails.
@@ -63,21 +77,34 @@ impl Policy {
 /// Whether a TXT value claims to be a DMARC record: `v=DMARC1` is its first tag, the value in this very case, the name in any
 /// (RFC 9989 §4.7, §4.8).
 pub fn is_dmarc(text: &str) -> bool {
+    let trimmed = |text: &str| text.trim_matches([' ', '\t', '\r', '\n']).to_owned();
     let first = text.split(';').next().unwrap_or_default();
-    first.split_once('=').is_some_and(|(tag, value)| tag.trim().eq_ignore_ascii_case("v") && value.trim() == "DMARC1")
+    first
+        .split_once('=')
+        .is_some_and(|(tag, value)| trimmed(tag).eq_ignore_ascii_case("v") && trimmed(value) == "DMARC1")
 }
 
 /// Whether a TXT value was meant to be a DMARC record and is none: quotes of a web form kept, a comma for a semicolon, small
-/// letters.
+/// letters, a byte order mark, a whole line of a zone file.
 pub(super) fn looks_like_dmarc(text: &str) -> bool {
-    let squeezed: String = text.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    let squeezed = squeezed.to_ascii_lowercase();
-    !is_dmarc(text) && (squeezed.starts_with("vdmarc") || squeezed.starts_with("dmarc"))
+    let begins = |text: &str| {
+        let squeezed: String = text.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+        let squeezed = squeezed.to_ascii_lowercase();
+        squeezed.starts_with("vdmarc") || squeezed.starts_with("dmarc")
+    };
+    if is_dmarc(text) {
+        return false;
+    }
+    let meant = plain::as_meant(text);
+    let list = TagList::read(&meant, &TAGS);
+    begins(&meant) || list.tags.first().is_some_and(|tag| tag.name.eq_ignore_ascii_case("v") && begins(&tag.value))
 }
 
 impl Record {
-    /// Reads a record. `Err` says why receivers cannot use it.
-    pub fn parse(text: &str) -> Result<Self, Unusable> {
+    /// Reads a record. `Err` says why receivers cannot use it, or not all of them.
+    pub fn parse(text: &str) -> Result<Self, Vec<Unusable>> {
+        let list = TagList::read(text, &TAGS);
+        let mut unusable: Vec<Unusable> = list.mistakes.iter().cloned().map(Unusable::Tags).collect();
         let mut record = Record {
             policy: Policy::None,
             subdomain_policy: None,
@@ -85,76 +112,116 @@ impl Record {
             public_suffix: None,
             testing: false,
             reports: Vec::new(),
-            fallback: None,
+            percent: None,
             obsolete: Vec::new(),
             unread: Vec::new(),
         };
-        let mut policy = None;
-        // The first tag that should name a policy and does not.
-        let mut without: Option<String> = None;
-        let mut tags = vec!["v".to_owned()];
-        for part in text.split(';').skip(1).map(str::trim).filter(|part| !part.is_empty()) {
-            let Some((tag, value)) = part.split_once('=') else {
-                record.unread.push(part.to_owned());
-                continue;
-            };
-            let (tag, value) = (tag.trim().to_ascii_lowercase(), value.trim());
-            // RFC 9989 §4.7 takes the syntax of RFC 6376 §3.2: a tag that comes twice makes the whole list invalid.
-            if tags.contains(&tag) {
-                return Err(Unusable::Twice(tag));
-            }
-            tags.push(tag.clone());
-            let read = match tag.as_str() {
-                "p" | "sp" | "np" => {
-                    match (Policy::parse(value), tag.as_str()) {
-                        (None, _) => without = without.or(Some(part.to_owned())),
-                        (found, "p") => policy = found,
+        let mut has_policy = false;
+        for Tag { name, value } in list.tags.iter().skip_while(|tag| tag.name.eq_ignore_ascii_case("v")) {
+            let written = || format!("{name}={value}");
+            let is = |text: &str| value.eq_ignore_ascii_case(text);
+            match name.to_ascii_lowercase().as_str() {
+                tag @ ("p" | "sp" | "np") => {
+                    has_policy |= tag == "p";
+                    match (Policy::parse(value), tag) {
+                        (None, _) => unusable.push(Unusable::Policy(written())),
+                        (Some(found), "p") => record.policy = found,
                         (found, "sp") => record.subdomain_policy = found,
                         _ => {}
                     }
-                    true
                 }
-                "aspf" | "adkim" => {
-                    record.strict_spf |= tag == "aspf" && value.eq_ignore_ascii_case("s");
-                    ["r", "s"].iter().any(|v| value.eq_ignore_ascii_case(v))
+                tag @ ("aspf" | "adkim") if is("r") || is("s") => record.strict_spf |= tag == "aspf" && is("s"),
+                "fo" if value.split(':').all(|v| matches!(blank(v), "0" | "1" | "d" | "s" | "D" | "S")) => {}
+                "rua" if is_uris(value) => {
+                    record.reports = value.split(',').map(|uri| blank(uri).to_owned()).collect();
                 }
-                "psd" => {
-                    let is = |letter| value.eq_ignore_ascii_case(letter);
-                    record.public_suffix = (is("y") || is("n")).then(|| is("y"));
-                    is("y") || is("n") || is("u")
-                }
-                "t" => {
-                    record.testing = value.eq_ignore_ascii_case("y");
-                    record.testing || value.eq_ignore_ascii_case("n")
-                }
-                "rua" => {
-                    record.reports = value.split(',').map(|uri| uri.trim().to_owned()).collect();
-                    true
-                }
-                "ruf" => true,
-                "fo" => value.split(':').all(|v| matches!(v.trim(), "0" | "1" | "d" | "s")),
-                "pct" | "rf" | "ri" => {
-                    record.obsolete.push(tag.clone());
-                    true
-                }
-                _ => false,
-            };
-            if !read {
-                record.unread.push(part.to_owned());
+                "ruf" if is_uris(value) => {}
+                "aspf" | "adkim" | "fo" | "rua" | "ruf" => unusable.push(Unusable::Value(written())),
+                "psd" if is("y") || is("n") || is("u") => record.public_suffix = (!is("u")).then(|| is("y")),
+                "t" if is("y") || is("n") => record.testing = is("y"),
+                "pct" if value.parse::<u8>().is_ok_and(|percent| percent < 100) => record.percent = value.parse().ok(),
+                tag if OBSOLETE.contains(&tag) => record.obsolete.push(tag.to_owned()),
+                _ if record.unread.len() < MOST_UNREAD => record.unread.push(written()),
+                _ => {}
             }
         }
-        match (policy, without) {
-            (Some(policy), None) => record.policy = policy,
-            // RFC 9989 §4.10.1: without a usable p=, or with an sp= or np= that is none, a record with a usable rua= counts as
-            // p=none, any other not at all.
-            (_, without) if record.reports.iter().any(|uri| destination(uri).is_some()) => {
-                record.subdomain_policy = None;
-                record.fallback = Some(without.unwrap_or_else(|| "p=".to_owned()));
-            }
-            (_, without) => return Err(Unusable::Policy(without.unwrap_or_else(|| "p=".to_owned()))),
+        if !has_policy {
+            let has = |name: &&str| list.tags.iter().any(|tag| tag.name.eq_ignore_ascii_case(name));
+            unusable.push(Unusable::NoPolicy(
+                ["sp", "np"].iter().filter(|name| has(name)).map(|name| (*name).to_owned()).collect(),
+            ));
         }
-        Ok(record)
+        if unusable.is_empty() { Ok(record) } else { Err(unusable) }
     }
+}
+
+/// The record that `text` was meant to be, as every receiver can use it; `None` where it names no policy. What departs from the
+/// grammar is mended, of tags that stand there twice the milder policy is kept and all addresses for reports, and `pct=0`, which
+/// many read as "act on nothing", becomes `t=y`.
+pub fn amended(text: &str) -> Option<String> {
+    let list = TagList::read(text, &TAGS);
+    let values = |name: &str| -> Vec<&str> {
+        let all = list.tags.iter().chain(&list.repeated);
+        all.filter(|tag| tag.name.eq_ignore_ascii_case(name)).map(|tag| tag.value.as_str()).collect()
+    };
+    let policy =
+        |name: &str| values(name).into_iter().map(Policy::parse).collect::<Option<Vec<_>>>()?.into_iter().min();
+    let first = policy("p")?;
+    let mut record = format!("v=DMARC1; p={}", first.as_str());
+    let mut add = |name: &str, value: &str| record.push_str(&format!("; {name}={value}"));
+    for name in ["sp", "np"] {
+        if let Some(policy) = policy(name) {
+            add(name, policy.as_str());
+        }
+    }
+    for name in ["adkim", "aspf", "psd"] {
+        let known: &[&str] = if name == "psd" { &["y", "n", "u"] } else { &["r", "s"] };
+        let found =
+            values(name).into_iter().find_map(|value| known.iter().find(|known| known.eq_ignore_ascii_case(value)));
+        if let Some(value) = found {
+            add(name, value);
+        }
+    }
+    let is_testing = values("t").iter().any(|value| value.eq_ignore_ascii_case("y"));
+    let acts_on_nothing = values("pct").iter().any(|value| value.parse() == Ok(0)) && first > Policy::None;
+    if is_testing || acts_on_nothing {
+        add("t", "y");
+    }
+    if let Some(fo) = values("fo").into_iter().find(|fo| fo.split(':').all(|v| matches!(v, "0" | "1" | "d" | "s"))) {
+        add("fo", fo);
+    }
+    for name in ["rua", "ruf"] {
+        let uris: Vec<&str> = values(name).into_iter().flat_map(|value| value.split(',')).map(blank).collect();
+        let is_plain =
+            |uri: &&str| destination(uri).is_some() && is_uris(uri) && uri.bytes().all(|b| b.is_ascii_graphic());
+        let mut kept: Vec<&str> = uris.into_iter().filter(is_plain).collect();
+        kept.dedup();
+        if !kept.is_empty() {
+            add(name, &kept.join(","));
+        }
+    }
+    Some(record)
+}
+
+/// Whether a value is a list of URIs as all receivers read one: an escape is a percent sign and two digits, and behind an
+/// exclamation mark stands a size alone (RFC 7489 §6.4; `!` inside a URI is to be escaped).
+fn is_uris(value: &str) -> bool {
+    value.split(',').all(|uri| {
+        let (uri, size) = match blank(uri).split_once('!') {
+            Some((uri, size)) => (uri, Some(size)),
+            None => (blank(uri), None),
+        };
+        let is_size = |size: &str| {
+            let digits = size.trim_end_matches(['k', 'm', 'g', 't', 'K', 'M', 'G', 'T']);
+            !digits.is_empty() && size.len() <= digits.len() + 1 && digits.bytes().all(|b| b.is_ascii_digit())
+        };
+        let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+        size.is_none_or(is_size) && uri.split('%').skip(1).all(is_escape)
+    })
+}
+
+fn blank(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
 /// Where an `rua` URI sends to. Only mailto is used; a size limit (`!10m`) is obsolete and cut.
@@ -166,6 +233,10 @@ pub(super) fn destination(uri: &str) -> Option<Mailbox> {
 
 #[cfg(test)]
 mod tests {
+    use mail_auth::common::parse::TxtRecordParser;
+    use mail_auth::dmarc::{Dmarc, Policy as Theirs};
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -173,44 +244,170 @@ mod tests {
         let text = "v=DMARC1; p=none; pct=100; rua=mailto:yourmail@yourdomain.com; sp=none; aspf=r;";
         let record = Record::parse(text).unwrap();
         assert_eq!(
-            (record.policy, &record.obsolete[..], record.unread.len()),
-            (Policy::None, &["pct".to_owned()][..], 0)
+            (record.policy, &record.obsolete[..], record.percent, record.unread.len()),
+            (Policy::None, &["pct".to_owned()][..], None, 0)
         );
     }
 
     #[test]
-    fn records_receivers_cannot_use_are_refused() {
-        let policy = |tag: &str| Err(Unusable::Policy(tag.to_owned()));
+    fn what_keeps_receivers_from_using_a_record_is_named_for_what_it_is() {
+        let policy = |tag: &str| vec![Unusable::Policy(tag.to_owned())];
+        let value = |tag: &str| vec![Unusable::Value(tag.to_owned())];
+        let tags = |mistake: Mistake| vec![Unusable::Tags(mistake)];
         for (text, refused) in [
             ("v=DMARC1; p=maybe", policy("p=maybe")),
-            ("v=DMARC1", policy("p=")),
+            ("v=DMARC1; p=maybe; rua=mailto:a@b.dk", policy("p=maybe")),
             ("v=DMARC1; p=reject; sp=maybe", policy("sp=maybe")),
-            ("v=DMARC1; p=reject; np=maybe; rua=d@test.dk", policy("np=maybe")),
-            ("v=DMARC1; p=none; P=reject; rua=mailto:d@test.dk", Err(Unusable::Twice("p".to_owned()))),
-            ("v=DMARC1; v=DMARC1; p=none", Err(Unusable::Twice("v".to_owned()))),
+            ("v=DMARC1; p=reject; np=maybe; rua=mailto:d@test.dk", policy("np=maybe")),
+            ("v=DMARC1", vec![Unusable::NoPolicy(vec![])]),
+            ("v=DMARC1; rua=mailto:a@b.dk", vec![Unusable::NoPolicy(vec![])]),
+            ("v=DMARC1; sp=reject; rua=mailto:a@b.dk", vec![Unusable::NoPolicy(vec!["sp".to_owned()])]),
+            ("v=DMARC1; p=none; P=reject; rua=mailto:d@test.dk", tags(Mistake::Twice("P".to_owned()))),
+            ("v=DMARC1; v=DMARC1; p=none", tags(Mistake::Twice("v".to_owned()))),
+            ("v=DMARC1; p=none, rua=mailto:d@test.dk", tags(Mistake::NoSemicolon("rua".to_owned()))),
+            ("v=DMARC1; p=none rua=mailto:d@test.dk", tags(Mistake::NoSemicolon("rua".to_owned()))),
+            ("v=DMARC1;\u{a0}p=reject", tags(Mistake::Character('\u{a0}'))),
+            ("v=DMARC1; p=reject\u{200b}", tags(Mistake::Character('\u{200b}'))),
+            ("v=DMARC1; p=reject;; rua=mailto:d@test.dk", tags(Mistake::EmptyTag)),
+            ("v=DMARC1; p=reject\\; rua=mailto:d@test.dk", tags(Mistake::Quoting('\\'))),
+            ("v=DMARC1; p=reject; my rua=mailto:d@test.dk", tags(Mistake::NoTag("my rua=mailto:d@test.dk".to_owned()))),
+            ("v=DMARC1; p=reject; aspf=strict", value("aspf=strict")),
+            ("v=DMARC1; p=reject; fo=1:2", value("fo=1:2")),
+            ("v=DMARC1; p=reject; rua=mailto:d@test.dk!10mb", value("rua=mailto:d@test.dk!10mb")),
+            ("v=DMARC1; p=reject; rua=mailto:d%4@test.dk", value("rua=mailto:d%4@test.dk")),
         ] {
-            assert_eq!(Record::parse(text), refused, "{text}");
+            assert_eq!(Record::parse(text), Err(refused), "{text}");
         }
     }
 
     #[test]
-    fn with_an_address_for_reports_an_unusable_policy_counts_as_none() {
-        for (text, tag) in [
-            ("v=DMARC1; p=maybe; rua=mailto:a@b.dk", "p=maybe"),
-            ("v=DMARC1; rua=mailto:a@b.dk", "p="),
-            ("v=DMARC1; p=reject; sp=maybe; rua=mailto:a@b.dk", "sp=maybe"),
-            ("v=DMARC1; p=reject; sp=reject; np=maybe; rua=mailto:a@b.dk", "np=maybe"),
-        ] {
-            let record = Record::parse(text).unwrap();
-            assert_eq!((record.policy, record.subdomain_policy), (Policy::None, None), "{text}");
-            assert_eq!(record.fallback.as_deref(), Some(tag), "{text}");
-        }
-        assert_eq!(Record::parse("V=DMARC1; P=Reject; SP=none; t=Y").unwrap().fallback, None);
+    fn names_and_policies_may_be_in_any_case() {
+        let record =
+            Record::parse("V=DMARC1; P=Reject; SP=none; t=Y; PCT=20; RUA=mailto:a@b.dk!10m , mailto:c@d.dk;").unwrap();
+        assert_eq!((record.policy, record.subdomain_policy), (Policy::Reject, Some(Policy::None)));
+        assert_eq!((record.testing, record.percent), (true, Some(20)));
+        assert_eq!(record.reports, ["mailto:a@b.dk!10m", "mailto:c@d.dk"]);
     }
 
     #[test]
     fn only_the_exact_version_is_dmarc() {
         assert!(is_dmarc("V=DMARC1; p=none") && !is_dmarc("v=dmarc1; p=none"));
         assert!(!is_dmarc("v=DMARC1x; p=none") && !is_dmarc("p=none; v=DMARC1") && is_dmarc("v = DMARC1;p=none"));
+        for near in [
+            "v=dmarc1; p=none",
+            "\u{feff}v=DMARC1; p=none",
+            "v=DMARC1\u{a0}; p=none",
+            "v=DMARC1, p=none",
+            "“v=DMARC1; p=none”",
+            "_dmarc IN TXT v=DMARC1; p=none",
+            "_dmarc.test.dk. 3600 IN TXT \"v=DMARC1; p=none\"",
+            "ｖ=DMARC1; p=none",
+            "DMARC1; p=none",
+        ] {
+            assert!(looks_like_dmarc(near) && !is_dmarc(near), "{near}");
+        }
+        for other in ["v=DMARC1; p=none", "v=spf1 -all", "google-site-verification=v=DMARC1", ""] {
+            assert!(!looks_like_dmarc(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_is_what_is_proposed() {
+        for (text, meant) in [
+            (
+                "v=DMARC1; p=reject; rua=mailto:a@b.dk; rua=mailto:c@d.dk",
+                "v=DMARC1; p=reject; rua=mailto:a@b.dk,mailto:c@d.dk",
+            ),
+            ("v=DMARC1; p=reject; p=reject", "v=DMARC1; p=reject"),
+            ("v=DMARC1; p=reject; p=none", "v=DMARC1; p=none"),
+            ("v=DMARC1; p=reject; aspf=s; aspf=r; x=y", "v=DMARC1; p=reject; aspf=s"),
+            ("v=DMARC1; p=none, rua=mailto:a@b.dk", "v=DMARC1; p=none; rua=mailto:a@b.dk"),
+            ("v=DMARC1;\u{a0}p=Quarantine; pct=0; rua=mailto:a@b.dk", "v=DMARC1; p=quarantine; t=y; rua=mailto:a@b.dk"),
+            ("v=DMARC1; p=none; pct=0", "v=DMARC1; p=none"),
+            ("v=DMARC1; p=reject; pct=50; ri=86400", "v=DMARC1; p=reject"),
+            ("_dmarc IN TXT \"v=DMARC1; p=reject; sp=none\"", "v=DMARC1; p=reject; sp=none"),
+            ("v=dmarc1; p=reject; adkim=strict; fo=1", "v=DMARC1; p=reject; fo=1"),
+            ("v=DMARC1; p=reject; rua=a@b.dk,mailto:c@d.dk", "v=DMARC1; p=reject; rua=mailto:c@d.dk"),
+        ] {
+            assert_eq!(amended(text).as_deref(), Some(meant), "{text}");
+            assert!(Record::parse(meant).is_ok(), "{meant}");
+        }
+        for unknown in ["v=DMARC1; p=maybe", "v=DMARC1; sp=reject", "v=DMARC1; p=reject; p=maybe", ""] {
+            assert_eq!(amended(unknown), None, "{unknown}");
+        }
+    }
+
+    /// Pieces that records are made of, right and wrong.
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "v=DMARC1",
+            "; ",
+            ";",
+            " ",
+            "\t",
+            ",",
+            "p=reject",
+            "p=none",
+            "p = quarantine",
+            "sp=none",
+            "np=",
+            "P=reject",
+            "rua=mailto:a@b.dk",
+            "mailto:c@d.dk!10m",
+            "!",
+            "%",
+            "aspf=s",
+            "adkim=x",
+            "fo=1:d",
+            "fo=",
+            "pct=0",
+            "t=y",
+            "psd=n",
+            "\u{a0}",
+            "\u{feff}",
+            "\u{200b}",
+            "\"",
+            "\\",
+            "=",
+            "x",
+            "rua",
+            "\r\n",
+            "ø",
+            "\u{c}",
+        ]);
+        let any = prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat());
+        prop_oneof![any.clone(), any.prop_map(|rest| format!("v=DMARC1; p=reject; {rest}"))]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn what_counts_as_verified_is_the_same_policy_to_a_strangers_parser(text in text()) {
+            if is_dmarc(&text) && let Ok(record) = Record::parse(&text) {
+                let theirs = Dmarc::parse(text.as_bytes());
+                let theirs = theirs.map_err(|error| TestCaseError::fail(format!("{text:?}: {error:?}")))?;
+                let same = |ours: Policy| match ours {
+                    Policy::None => Theirs::None,
+                    Policy::Quarantine => Theirs::Quarantine,
+                    Policy::Reject => Theirs::Reject,
+                };
+                prop_assert_eq!(&theirs.p, &same(record.policy), "{:?}", text);
+                prop_assert_eq!(&theirs.sp, &same(record.subdomain_policy.unwrap_or(record.policy)), "{:?}", text);
+            }
+        }
+
+        #[test]
+        fn what_is_proposed_can_be_used(text in text()) {
+            if let Some(proposed) = amended(&text) {
+                prop_assert!(is_dmarc(&proposed), "{} became {}", text, proposed);
+                let record = Record::parse(&proposed);
+                prop_assert!(record.is_ok(), "{} became {}: {:?}", text, proposed, record);
+                prop_assert!(Dmarc::parse(proposed.as_bytes()).is_ok(), "{} became {}", text, proposed);
+                prop_assert_eq!(amended(&proposed), Some(proposed.clone()));
+                if let Ok(before) = Record::parse(&text) {
+                    prop_assert_eq!(before.policy, record.unwrap().policy);
+                }
+            }
+        }
     }
 }

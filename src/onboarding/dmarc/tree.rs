@@ -1,6 +1,7 @@
 //! The tree walk of DMARC (RFC 9989 §4.10): which names have a record, and which of them is the organization.
 
 use super::record::{Record, is_dmarc, looks_like_dmarc};
+use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 
 /// What one name has.
@@ -18,7 +19,7 @@ pub(super) async fn at(resolver: &dyn Resolver, name: &str) -> Result<At, resolv
         Err(resolver::Error::Name(_)) => Vec::new(),
         texts => texts?,
     };
-    let texts = texts.iter().map(|strings| String::from_utf8_lossy(&joined(strings)).into_owned());
+    let texts = texts.iter().map(|strings| plain::text(&joined(strings)));
     let (mut records, rest): (Vec<String>, Vec<String>) = texts.partition(|text| is_dmarc(text));
     // The answer's order is random; people compare what they read.
     records.sort();

@@ -12,7 +12,6 @@ use serde::Serialize;
 pub use place::InTheWay;
 pub use print::{text, zone};
 
-use super::dmarc;
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
@@ -154,7 +153,7 @@ pub async fn table(
     let settings = &checker.settings;
     let needs = needs(settings, directory, customer);
     let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
-    let (report, proposal) = checker.check_and_propose(directory, customer, domain, now).await;
+    let (report, proposals) = checker.check_and_propose(directory, customer, domain, now).await;
     let in_order = |item| report.check(item).is_some_and(|check| check.severity() <= Severity::Warning);
     let own_server = matches!(customer.via, Via::OwnServer(_));
     let row = |item, need, kind, host: String, value: String| Row {
@@ -182,8 +181,8 @@ pub async fn table(
         ..row(Item::Ownership, need(Requirement::Ownership), "TXT", host, token)
     });
 
-    let mut unknown = proposal.is_none();
-    if let Some(Proposal { merged, obstacles }) = proposal {
+    let mut unknown = proposals.spf.is_none();
+    if let Some(Proposal { merged, obstacles }) = proposals.spf {
         let present = !merged.changed;
         let row = row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record);
         // An own server's record that works needs nothing from us.
@@ -244,16 +243,17 @@ pub async fn table(
     }
     if let Some(check) = report.check(Item::Dmarc) {
         let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
+        let present = proposals.dmarc.is_none();
         let value = match check.severity() {
             Severity::Unknown => None,
-            Severity::Fault => Some(dmarc::replacement(&check.found, settings, domain)),
             // What applies already is the customer's own, and stays.
-            _ if inherited => None,
-            _ => check.found.first().cloned(),
+            _ if present && inherited => None,
+            _ => proposals.dmarc.or_else(|| check.found.first().cloned()),
         };
         unknown |= check.severity() == Severity::Unknown;
         let host = format!("_dmarc.{domain}");
-        rows.extend(value.map(|value| row(Item::Dmarc, need(Requirement::Dmarc), "TXT", host, value)));
+        let row = |value| row(Item::Dmarc, need(Requirement::Dmarc), "TXT", host, value);
+        rows.extend(value.map(|value| Row { present, ..row(value) }));
     }
     if !own_server {
         let host = format!("{}.{domain}", settings.return_path_label);

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Rotation, Stage};
 use crate::dkim::{KeyRecord, Selector, key_host};
+use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::Domain;
 
@@ -91,7 +92,7 @@ fn is_revoked(record: &KeyRecord) -> bool {
 
 async fn key_records(resolver: &dyn Resolver, host: &str) -> Result<Vec<KeyRecord>, resolver::Error> {
     let texts = resolver.txt(host).await?;
-    Ok(texts.iter().map(|strings| KeyRecord::parse(&String::from_utf8_lossy(&joined(strings)))).collect())
+    Ok(texts.iter().map(|strings| KeyRecord::parse(&plain::text(&joined(strings)))).collect())
 }
 
 /// What DNS shows, over all domains of the customer.

@@ -1,0 +1,102 @@
+//! Characters that word processors, web pages and phones put in place of plain ones, and what was meant by them: a no-break space
+//! for a space, an en dash for a hyphen, a byte order mark for nothing. DNS records are plain ASCII, so where such a character
+//! stands in one, nobody typed it on purpose.
+
+/// What was meant by a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// Itself.
+    Same,
+    /// Nothing: it is invisible.
+    Nothing,
+    /// Another one, which is ASCII: a space, a dash, a quotation mark, a letter.
+    Plain(char),
+}
+
+/// What was meant by `c`. Tabs and line ends were meant as spaces.
+pub fn meant(c: char) -> Meant {
+    match c {
+        ' '..='~' => Meant::Same,
+        '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' => Meant::Plain(' '),
+        // Hyphens, dashes, the minus sign.
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2043}' | '\u{fe58}' | '\u{fe63}' => Meant::Plain('-'),
+        '\u{2dc}' | '\u{223c}' | '\u{301c}' | '\u{2053}' => Meant::Plain('~'),
+        // Quotation marks, single and double, low and high, and primes.
+        '\u{2018}'..='\u{201f}' | '\u{2032}'..='\u{2036}' | '«' | '»' | '‹' | '›' | '´' => Meant::Plain('"'),
+        '\u{3002}' | '\u{ff61}' | '\u{2024}' => Meant::Plain('.'),
+        '\u{a789}' | '\u{2236}' => Meant::Plain(':'),
+        '\u{37e}' => Meant::Plain(';'),
+        // The letters, digits and signs that are as wide as Chinese ones.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xff01 + 0x21).map_or(Meant::Same, Meant::Plain),
+        c if c.is_whitespace() => Meant::Plain(' '),
+        c if c.is_control() || is_invisible(c) => Meant::Nothing,
+        _ => Meant::Same,
+    }
+}
+
+/// Unicode's characters without a width of their own that are not white space (zero-width spaces, joiners, marks of direction,
+/// soft hyphens, byte order marks, variation selectors, tags).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The whole of `text` as it was meant.
+pub fn as_meant(text: &str) -> String {
+    let meant = |c| match meant(c) {
+        Meant::Same => Some(c),
+        Meant::Nothing => None,
+        Meant::Plain(plain) => Some(plain),
+    };
+    text.chars().filter_map(meant).collect()
+}
+
+/// Octets of a TXT record as text. What is not UTF-8 is read as Windows-1252, in which some panels store what was pasted.
+pub fn text(octets: &[u8]) -> String {
+    octets.utf8_chunks().fold(String::new(), |mut text, chunk| {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().copied().map(windows_1252));
+        text
+    })
+}
+
+fn windows_1252(octet: u8) -> char {
+    match octet {
+        0x91 | 0x92 => '\u{2019}',
+        0x82 | 0x93 | 0x94 | 0x84 => '\u{201d}',
+        0x96 => '\u{2013}',
+        0x97 => '\u{2014}',
+        0x98 => '\u{2dc}',
+        // Latin-1, which is the beginning of Unicode.
+        octet => char::from(octet),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_is_seen_through_what_it_became() {
+        for (became, typed) in [
+            ("\u{feff}v=spf1\u{a0}mx –all", "v=spf1 mx -all"),
+            ("v=spf1\u{2009}mx\u{3000}−all\u{200b}", "v=spf1 mx -all"),
+            ("“v=spf1”\t\u{2028}‘mx’", "\"v=spf1\"  \"mx\""),
+            ("ｖ＝ｓｐｆ１　ａ：ｍａｉｌ．ｄｋ ～ａｌｌ", "v=spf1 a:mail.dk ~all"),
+            ("v=sp\u{ad}f1\u{200e} a\u{200c}:x\u{3002}dk\r\n", "v=spf1 a:x.dk  "),
+            ("blåbær.dk", "blåbær.dk"),
+        ] {
+            assert_eq!(as_meant(became), typed, "{became:?}");
+        }
+        let ascii: String = (' '..='~').collect();
+        assert_eq!(as_meant(&ascii), ascii);
+    }
+
+    #[test]
+    fn octets_that_are_no_utf_8_are_read_as_windows_writes_them() {
+        assert_eq!(text(b"v=spf1\xa0mx \x96all \x93x\x94"), "v=spf1\u{a0}mx –all ”x”");
+        assert_eq!(text("blåbær".as_bytes()), "blåbær");
+        assert_eq!(text(b"bl\xe5b\xe6r \xc3"), "blåbær Ã");
+    }
+}
