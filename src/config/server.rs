@@ -430,6 +430,7 @@ pub(super) fn onboarding(
             usual.check_every_while_incomplete,
         ),
         incomplete_is_recent_for: table.or("incomplete_is_recent_for", usual.incomplete_is_recent_for),
+        check_time: usual.check_time,
         jitter,
         grace: table.or("grace", usual.grace),
         rotation_overlap,

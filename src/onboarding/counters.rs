@@ -49,7 +49,7 @@ pub struct Counters {
     pub checks: Counter,
     /// What these saw.
     pub seen: Family<SeenLabels, Counter>,
-    /// Things these could not see because a name server did not answer.
+    /// Things these could not see because a name server did not answer, or not in time.
     pub unanswered: Counter,
     /// What changed.
     pub changes: Family<ChangeLabels, Counter>,
@@ -87,7 +87,9 @@ impl Counters {
             self.seen.get_or_create(&labels).inc();
         }
         let findings = report.checks.iter().flat_map(|check| &check.findings);
-        self.unanswered.inc_by(findings.filter(|finding| matches!(finding, Finding::Unanswered { .. })).count() as u64);
+        let unanswered =
+            findings.filter(|finding| matches!(finding, Finding::Unanswered { .. } | Finding::OutOfTime { .. }));
+        self.unanswered.inc_by(unanswered.count() as u64);
     }
 
     /// Counts a change.

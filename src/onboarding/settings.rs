@@ -38,6 +38,8 @@ pub struct Settings {
     pub check_every_while_incomplete: Duration,
     /// For how long after the first check, or after the last change seen, an incomplete domain counts as being worked on.
     pub incomplete_is_recent_for: Duration,
+    /// A check of one domain ends after this long; what was not answered by then is unknown.
+    pub check_time: Duration,
     /// Each interval is stretched or shrunk at random by up to this share of it, 0 to 1.
     pub jitter: f64,
     /// How long something that was verified stays so after its record vanished.
@@ -84,6 +86,7 @@ impl Default for Settings {
             check_every: Duration::from_secs(6 * 3600),
             check_every_while_incomplete: Duration::from_secs(10 * 60),
             incomplete_is_recent_for: Duration::from_secs(14 * 86400),
+            check_time: Duration::from_secs(30),
             jitter: 0.2,
             grace: Duration::from_secs(48 * 3600),
             rotation_overlap: Duration::from_secs(10 * 86400),

@@ -1,7 +1,9 @@
 //! All checks of one domain together, and what follows: what is verified, what is missing, how bad it is.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -16,7 +18,7 @@ use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, VerificationStatus, Via};
 use crate::dkim::Selector;
 use crate::message::CustomerId;
-use crate::resolver::{self, Resolver, SharedResolver};
+use crate::resolver::{self, Memo, Resolver, SharedResolver};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -47,6 +49,14 @@ pub struct Report {
     pub checked_at: Timestamp,
     /// In the order people read them.
     pub checks: Vec<Check>,
+}
+
+/// The records to publish that build on what the domain publishes now.
+pub(super) struct Proposals {
+    /// SPF's; `None` where it is not known what is there now.
+    pub spf: Option<Proposal>,
+    /// DMARC's, where the one that is there is to be replaced, or there is none.
+    pub dmarc: Option<String>,
 }
 
 /// How one requirement was seen.
@@ -205,45 +215,65 @@ impl Checker {
         self.check_and_propose(directory, customer, domain, now).await.0
     }
 
-    /// The same, with the SPF record to publish: both go by one look at DNS.
+    /// The same, with the records to publish that build on what is published now: both go by one look at DNS.
     pub(super) async fn check_and_propose(
         &self,
         directory: &Directory,
         customer: &Customer,
         domain: &Domain,
         now: Timestamp,
-    ) -> (Report, Option<Proposal>) {
+    ) -> (Report, Proposals) {
         let needs = needs(&self.settings, directory, customer);
         let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
-        let resolver: &dyn Resolver = &*self.resolver;
+        // Every check sees the same answers, and a slow name server costs its time once.
+        let memo = Memo::new(Arc::clone(&self.resolver));
+        let resolver: &dyn Resolver = &memo;
         let own_server = matches!(customer.via, Via::OwnServer(_));
         let broken = SigningDomain::Broken("the domain has no key".to_owned());
         let signing = customer.domains.get(domain).unwrap_or(&broken);
         let challenge = self.challenge(&customer.id, domain);
         let fetcher = Fetcher::new(&self.settings);
         let wanted = self.wanted(customer, domain).await;
-        let (ownership, (mut spf, proposal), dkim, (mut mx, exchanges)) = tokio::join!(
-            ownership::check(resolver, &fetcher, &challenge, domain, need(Requirement::Ownership)),
-            spf::check::check(resolver, &self.settings, domain, &customer.via, need(Requirement::Spf)),
-            dkim::check(resolver, domain, signing, &wanted, need(Requirement::Dkim)),
-            mx(resolver, domain),
-        );
-        let mailjet = match own_server {
-            true => None,
-            false => Some(tokio::join!(
-                dkim::mailjet(resolver, &self.settings, domain),
-                return_path::check(resolver, &self.settings, domain),
-            )),
+        let settings = &*self.settings;
+        let time = Time::begins(settings.check_time);
+        let of_mailjet = async {
+            match own_server {
+                true => None,
+                false => Some(tokio::join!(
+                    time.of(Item::MailjetDkim, Need::Recommended, dkim::mailjet(resolver, settings, domain)),
+                    time.of(Item::ReturnPath, Need::Optional, return_path::check(resolver, settings, domain)),
+                )),
+            }
         };
+        let [proof, spf, key, policy] =
+            [Requirement::Ownership, Requirement::Spf, Requirement::Dkim, Requirement::Dmarc].map(need);
+        let (ownership, spf, dkim, mx, own_alias, mailjet, policy) = tokio::join!(
+            time.of(Item::Ownership, proof, ownership::check(resolver, &fetcher, &challenge, domain, proof)),
+            time.of(Item::Spf, spf, spf::check::check(resolver, settings, domain, &customer.via, spf)),
+            time.of(Item::Dkim, key, dkim::check(resolver, domain, signing, &wanted, key)),
+            time.of(Item::Mx, Need::Recommended, mx(resolver, domain)),
+            time.of(Item::FromDomain, Need::Required, alias::of(resolver, domain.as_str())),
+            of_mailjet,
+            time.of(Item::Dmarc, policy, dmarc::look(resolver, settings, domain, policy)),
+        );
+        let whole = |check: Result<Check, Check>| check.unwrap_or_else(|unknown| unknown);
+        let (ownership, dkim) = (whole(ownership), whole(dkim));
+        let (mut spf, spf_record) = spf.unwrap_or_else(|unknown| (unknown, None));
+        let (mut mx, exchanges) = mx.unwrap_or_else(|unknown| (unknown, Vec::new()));
+        let mailjet = mailjet.map(|(key, alias)| (whole(key), whole(alias)));
         // Mailjet rewrites what our signature covers: behind it only its own verifies, and DMARC rests on that one.
         let (path, key) = match &mailjet {
             None => (dmarc::Path::OwnServer, &dkim),
-            Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity() == Severity::Good }, key),
+            Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity().into() }, key),
         };
-        let key = dkim::seen(key);
-        let dmarc = dmarc::check(resolver, &self.settings, domain, path, key, need(Requirement::Dmarc)).await;
+        let (dmarc, policy) = match policy {
+            Ok(found) => found.judge(path, dkim::seen(key)),
+            Err(unknown) => (unknown, None),
+        };
         let (mailjets_key, alias) = mailjet.unzip();
-        let from_domain = from_domain(resolver, domain, &mut spf, &mut mx).await;
+        // Where DNS does not answer this question, it does not answer those about the records either.
+        let own_alias = own_alias.ok().and_then(Result::ok).flatten();
+        let from_domain = from_domain(domain, own_alias, &mut spf, &mut mx);
         let mut checks = vec![from_domain, ownership, spf, dkim];
         checks.extend(mailjets_key);
         checks.push(dmarc);
@@ -270,27 +300,50 @@ impl Checker {
         });
         checks.push(internal);
         let report = Report { customer: customer.id.to_string(), domain: domain.clone(), checked_at: now, checks };
-        (report, proposal)
+        (report, Proposals { spf: spf_record, dmarc: policy })
+    }
+}
+
+/// The time that one check of a domain has: all that it asks runs beside each other and ends with it.
+#[derive(Clone, Copy)]
+struct Time {
+    whole: Duration,
+    ends: tokio::time::Instant,
+}
+
+impl Time {
+    fn begins(whole: Duration) -> Self {
+        Time { whole, ends: tokio::time::Instant::now() + whole }
+    }
+
+    /// What `check` gives; where the time ends before it does, a check of which nothing is known.
+    async fn of<T>(self, item: Item, need: Need, check: impl Future<Output = T>) -> Result<T, Check> {
+        tokio::time::timeout_at(self.ends, check).await.map_err(|_| {
+            let mut unknown = Check::new(item, need);
+            unknown.say(Finding::OutOfTime { secs: self.whole.as_secs() });
+            unknown
+        })
     }
 }
 
 /// Judges the name itself. Beside an alias no record can stand: what SPF and MX ask for is then said with the way out.
-async fn from_domain(resolver: &dyn Resolver, domain: &Domain, spf: &mut Check, mx: &mut Check) -> Check {
+fn from_domain(domain: &Domain, alias: Option<Alias>, spf: &mut Check, mx: &mut Check) -> Check {
     let mut check = Check::new(Item::FromDomain, Need::Required);
     let name = || domain.to_string();
     check.say(match is_public_mailbox(domain) {
         true => Finding::PublicProvider { domain: name() },
         false => Finding::OwnDomain { domain: name() },
     });
-    // Where DNS does not answer this question, it does not answer those about the records either.
-    if let Ok(Some(Alias::Own(target))) = alias::of(resolver, domain.as_str()).await {
+    if let Some(Alias::Own(target)) = alias {
         check.say(Finding::FromDomainAlias { domain: name(), target: target.clone() });
         match spf.severity() {
             Severity::Fault => spf.say_first(Finding::SpfBesideAlias { domain: name(), target: target.clone() }),
             // What the alias leads to works, and a better record cannot be published here.
             _ => {
                 spf.expected.clear();
-                spf.findings.retain(|finding| !matches!(finding, Finding::SpfProposalFails { .. }));
+                let of_proposal =
+                    |finding: &Finding| matches!(finding, Finding::SpfProposalFails { .. } | Finding::SpfMeant { .. });
+                spf.findings.retain(|finding| !of_proposal(finding));
             }
         }
         if mx.findings.iter().any(|finding| matches!(finding, Finding::MxMissing { .. })) {

@@ -114,10 +114,7 @@ impl Dns {
         }
         let alias = self.authenticator.resolver().lookup(last.name().clone(), RecordType::CNAME);
         // Where the name at the end is no alias, the chain was followed to its end.
-        !matches!(
-            tokio::time::timeout(self.longest, alias).await,
-            Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_))))
-        )
+        !matches!(tokio::time::timeout(self.longest, alias).await, Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))))
     }
 }
 

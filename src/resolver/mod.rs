@@ -7,6 +7,7 @@
 
 pub mod dns;
 pub mod hosts;
+pub mod memo;
 pub mod zone;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub use dns::Dns;
 pub use hosts::HostsFile;
+pub use memo::Memo;
 pub use zone::FixedZone;
 
 /// How real DNS is asked.

@@ -77,7 +77,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The system gives no threads.
-    #[error("cannot start the signer threads: {0}")]
+    #[error("cannot start a thread: {0}")]
     Threads(#[source] std::io::Error),
 }
 
@@ -145,7 +145,9 @@ impl Relay {
         let stopping = CancellationToken::new();
         let background = TaskTracker::new();
         let checks = settings.onboarding.state_dir.clone();
-        let checker = Checker::new(settings.onboarding, resolver).map_err(|source| StartError::State {
+        // A resolver of their own: what strangers' name servers do to it, no delivery has to wait for.
+        let strangers: SharedResolver = Arc::new(Dns::new(&settings.resolver)?);
+        let checker = Checker::new(settings.onboarding, strangers).map_err(|source| StartError::State {
             what: "cannot keep the verdicts in",
             path: checks,
             source,
@@ -153,7 +155,11 @@ impl Relay {
         // Publishes what the last run knew before the first message is routed.
         let monitor = Monitor::new(checker, routing.clone(), events.clone());
         let (onboarding, onboarding_counters) = (monitor.settings(), monitor.counters().clone());
-        background.spawn(monitor.run(stopping.clone()));
+        let checks_stopped = monitor.start(stopping.clone()).map_err(StartError::Threads)?;
+        background.spawn(async move {
+            // It is not sent to: it ends with the thread.
+            let _ = checks_stopped.await;
+        });
         let socket = operate::socket::bind(&settings.state_dir).map_err(|source| StartError::State {
             what: "cannot make the control socket",
             path: operate::socket::socket_path(&settings.state_dir),

@@ -1,6 +1,12 @@
 //! Macro strings of SPF (RFC 7208 §7): parsed once, expanded for one query.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+
+/// RFC 1035 §2.3.4, without the length octets.
+const LONGEST_NAME: usize = 253;
+/// A term with more macros is refused. Real ones have six or seven.
+const MOST_MACROS: usize = 32;
 
 /// A domain-spec or explain-string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,39 +64,51 @@ impl MacroString {
         self.0.iter().any(|part| matches!(part, Part::Expand { letter: b'p', .. }))
     }
 
-    /// The name it stands for. Longer than 253 octets: labels are dropped from the left (RFC 7208 §7.3).
+    /// The name it stands for, which is what DNS is asked for. Of more than 253 octets, labels are left out from the left
+    /// (RFC 7208 §7.3); what has no label to leave out is a name that DNS cannot hold. The name is put together from its end, so
+    /// that what is left out is never made.
     pub fn expand(&self, values: &Values<'_>) -> String {
-        let mut name: String = self.0.iter().map(|part| part.expand(values)).collect();
+        // The last octets, in pieces from the right: one more than a name and its closing dot show whether there is more.
+        let mut pieces: Vec<Cow<'_, str>> = Vec::new();
+        let mut len = 0;
+        for part in self.0.iter().rev() {
+            let piece = part.expand(values);
+            len += piece.len();
+            pieces.push(piece);
+            if len > LONGEST_NAME + 1 {
+                break;
+            }
+        }
+        let mut name = String::with_capacity(len);
+        pieces.iter().rev().for_each(|piece| name.push_str(piece));
         if name.ends_with('.') {
             name.pop();
         }
-        while name.len() > 253 {
-            match name.split_once('.') {
-                Some((_, rest)) => name = rest.to_owned(),
-                None => break,
-            }
+        let Some(surplus) = name.len().checked_sub(LONGEST_NAME).filter(|surplus| *surplus > 0) else { return name };
+        match name.bytes().skip(surplus - 1).position(|octet| octet == b'.') {
+            Some(dot) => name.split_off(surplus + dot),
+            None => name.split_off(name.ceil_char_boundary(surplus)),
         }
-        name
     }
 }
 
 impl Part {
-    fn expand(&self, values: &Values<'_>) -> String {
+    fn expand<'v>(&'v self, values: &Values<'v>) -> Cow<'v, str> {
         let (letter, url_escape, digits, reverse, delimiters) = match self {
-            Part::Literal(text) => return text.clone(),
+            Part::Literal(text) => return text.as_str().into(),
             Part::Expand { letter, url_escape, digits, reverse, delimiters } => {
                 (*letter, *url_escape, *digits, *reverse, delimiters)
             }
         };
-        let value = match letter {
-            b's' => format!("{}@{}", values.local, values.sender_domain),
-            b'l' => values.local.to_owned(),
-            b'o' => values.sender_domain.to_owned(),
-            b'd' => values.domain.to_owned(),
-            b'i' => dotted(values.ip),
-            b'p' => values.validated.unwrap_or("unknown").to_owned(),
-            b'v' => if values.ip.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
-            _ => values.helo.to_owned(),
+        let value: Cow<'v, str> = match letter {
+            b's' => format!("{}@{}", values.local, values.sender_domain).into(),
+            b'l' => values.local.into(),
+            b'o' => values.sender_domain.into(),
+            b'd' => values.domain.into(),
+            b'i' => dotted(values.ip).into(),
+            b'p' => values.validated.unwrap_or("unknown").into(),
+            b'v' => if values.ip.is_ipv4() { "in-addr" } else { "ip6" }.into(),
+            _ => values.helo.into(),
         };
         let separator: &[u8] = if delimiters.is_empty() { b"." } else { delimiters };
         let mut labels: Vec<&str> =
@@ -100,7 +118,7 @@ impl Part {
         }
         let kept = digits.unwrap_or(labels.len()).min(labels.len());
         let text = labels[labels.len() - kept..].join(".");
-        if url_escape { escape(&text) } else { text }
+        if url_escape { escape(&text).into() } else { text.into() }
     }
 }
 
@@ -135,6 +153,7 @@ fn is_top_label(label: &str) -> bool {
 fn parse(text: &str) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut literal = String::new();
+    let mut macros = 0;
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         if c != '%' {
@@ -153,6 +172,10 @@ fn parse(text: &str) -> Option<Vec<Part>> {
                 let end = rest.find('}')?;
                 if !literal.is_empty() {
                     parts.push(Part::Literal(std::mem::take(&mut literal)));
+                }
+                macros += 1;
+                if macros > MOST_MACROS {
+                    return None;
                 }
                 parts.push(expansion(&rest[2..end])?);
                 rest = &rest[end + 1..];
@@ -188,12 +211,18 @@ fn expansion(text: &str) -> Option<Part> {
         Some(rest) => (true, rest),
         None => (false, rest),
     };
-    delimiters.bytes().all(|b| b".-+,/_=".contains(&b)).then(|| Part::Expand {
+    if !delimiters.bytes().all(|b| b".-+,/_=".contains(&b)) {
+        return None;
+    }
+    let mut delimiters: Vec<u8> = delimiters.into();
+    delimiters.sort_unstable();
+    delimiters.dedup();
+    Some(Part::Expand {
         letter: letter.to_ascii_lowercase(),
         url_escape: letter.is_ascii_uppercase(),
         digits,
         reverse,
-        delimiters: delimiters.into(),
+        delimiters,
     })
 }
 
@@ -274,5 +303,51 @@ mod tests {
         let text = format!("first.{label}.{label}.{label}.{label}.example.com");
         let name = expand(&text, "192.0.2.3");
         assert!(name.len() <= 253 && name.ends_with(".example.com") && !name.starts_with("first"));
+    }
+
+    /// As RFC 7208 §7.3 puts it: the whole text first, then label after label from the left.
+    fn label_by_label(text: &str) -> String {
+        let values = |part: &Part| match part {
+            Part::Literal(text) => text.clone(),
+            part => expand(
+                match part {
+                    Part::Expand { letter: b'd', reverse: true, .. } => "%{dr}",
+                    Part::Expand { letter: b'd', .. } => "%{d}",
+                    _ => "%{ir}",
+                },
+                "192.0.2.3",
+            ),
+        };
+        let mut name: String = parse(text).unwrap().iter().map(values).collect();
+        name.truncate(name.trim_end_matches('.').len().max(name.len() - 1));
+        while name.len() > 253 {
+            name = name.split_once('.').expect("labels").1.to_owned();
+        }
+        name
+    }
+
+    #[test]
+    fn a_name_is_the_same_whether_it_is_made_from_the_left_or_from_the_right() {
+        for pad in 0..300 {
+            for text in [
+                format!("{}.%{{d}}.dk", "x".repeat(pad)),
+                format!("%{{dr}}.{}.%{{ir}}.{}", "a.".repeat(pad), "b.".repeat(40)),
+                format!("{}%{{d}}", "%{ir}.".repeat(pad % 31)),
+                format!("x.{}.%{{d}}.{}.", "y".repeat(pad % 60), "%{d}.z.".repeat(pad % 16)),
+            ] {
+                let name = expand(&text, "192.0.2.3");
+                assert_eq!(name, label_by_label(&text), "{text}");
+                assert!(name.len() <= 253, "{text}");
+            }
+        }
+        let whole = expand(&format!("%{{d}}{}", "x".repeat(400)), "192.0.2.3");
+        assert_eq!(whole, "x".repeat(253), "no zone holds such a label");
+    }
+
+    #[test]
+    fn a_term_has_a_bounded_number_of_macros() {
+        let of = |count: usize| MacroString::domain_spec(&"%{d}".repeat(count));
+        assert!(of(MOST_MACROS).is_some() && of(MOST_MACROS + 1).is_none());
+        assert_eq!(expand("%{d.-.-.-}", "192.0.2.3"), expand("%{d-.}", "192.0.2.3"));
     }
 }

@@ -1,0 +1,166 @@
+//! Which domains are checked next. A check may take its whole time where name servers are slow; so few run at once, fewer of one
+//! customer, and the customer with the fewest under way comes first. However many slow domains one customer has, they wait for
+//! each other and not for anybody else.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::customers::Customer;
+use crate::message::CustomerId;
+use crate::onboarding::verdict::Report;
+use crate::smtp::Domain;
+
+/// Checks at the same time.
+const AT_ONCE: usize = 16;
+/// Of these, of one customer.
+const OF_ONE_CUSTOMER: usize = 4;
+
+/// A domain to check, as one of its customer's.
+#[derive(Clone)]
+pub struct Due {
+    pub customer: Arc<Customer>,
+    pub domain: Domain,
+}
+
+/// What waits for its check, and the checks under way.
+#[derive(Default)]
+pub struct Agenda {
+    waiting: VecDeque<Due>,
+    tasks: JoinSet<Report>,
+    under_way: HashMap<Id, Due>,
+}
+
+impl Agenda {
+    /// Replaces what waits. A domain whose check is under way does not wait for another one.
+    pub fn put(&mut self, due: impl Iterator<Item = Due>) {
+        let under_way: HashSet<&Domain> = self.under_way.values().map(|due| &due.domain).collect();
+        self.waiting = due.filter(|due| !under_way.contains(&due.domain)).collect();
+    }
+
+    /// Begins checks, as many as there may be.
+    pub fn begin<C>(&mut self, check: impl Fn(Due) -> C)
+    where
+        C: Future<Output = Report> + Send + 'static,
+    {
+        while self.tasks.len() < AT_ONCE
+            && let Some(due) = self.next()
+        {
+            let id = self.tasks.spawn(check(due.clone())).id();
+            self.under_way.insert(id, due);
+        }
+    }
+
+    fn next(&mut self) -> Option<Due> {
+        let mut running: HashMap<&CustomerId, usize> = HashMap::new();
+        self.under_way.values().for_each(|due| *running.entry(&due.customer.id).or_default() += 1);
+        let of = |due: &Due| running.get(&due.customer.id).copied().unwrap_or_default();
+        let (at, _) = self
+            .waiting
+            .iter()
+            .enumerate()
+            .map(|(at, due)| (at, of(due)))
+            .filter(|(_, running)| *running < OF_ONE_CUSTOMER)
+            .min_by_key(|(_, running)| *running)?;
+        self.waiting.remove(at)
+    }
+
+    /// The next check that ends, with what it was of; waits for ever where none is under way. A check that panicked is an error.
+    pub async fn done(&mut self) -> (Due, Result<Report, JoinError>) {
+        loop {
+            let (id, checked) = match self.tasks.join_next_with_id().await {
+                None => std::future::pending().await,
+                Some(Ok((id, report))) => (id, Ok(report)),
+                Some(Err(error)) => (error.id(), Err(error)),
+            };
+            if let Some(due) = self.under_way.remove(&id) {
+                return (due, checked);
+            }
+        }
+    }
+
+    /// How many domains wait or are being checked.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.under_way.len()
+    }
+
+    /// Whether nothing is left to check.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::customers::SigningDomain;
+    use crate::test_customers;
+    use crate::time::Timestamp;
+
+    fn due(customer: &str, count: usize) -> Vec<Due> {
+        let domain = |at| Domain::parse(&format!("d{at}.{customer}.dk")).unwrap();
+        let domains: Vec<Domain> = (0..count).map(domain).collect();
+        let keyless = domains.iter().map(|domain| (domain.clone(), SigningDomain::Broken("none".to_owned())));
+        let customer = Arc::new(test_customers::customer(customer, keyless, test_customers::mailjet()));
+        domains.into_iter().map(|domain| Due { customer: Arc::clone(&customer), domain }).collect()
+    }
+
+    fn report(due: &Due) -> Report {
+        let (customer, domain) = (due.customer.id.to_string(), due.domain.clone());
+        Report { customer, domain, checked_at: Timestamp::EPOCH, checks: Vec::new() }
+    }
+
+    /// Checks of `slow`'s domains never end.
+    fn begin(agenda: &mut Agenda) {
+        agenda.begin(|due| async move {
+            if due.customer.id.as_str() == "slow" {
+                std::future::pending::<()>().await;
+            }
+            report(&due)
+        });
+    }
+
+    #[tokio::test]
+    async fn one_customers_slow_domains_wait_for_each_other_only() {
+        let mut agenda = Agenda::default();
+        let all = [due("slow", 200), due("a", 30), due("b", 1)].concat();
+        agenda.put(all.into_iter());
+        begin(&mut agenda);
+        let slow = |agenda: &Agenda| agenda.under_way.values().filter(|d| d.customer.id.as_str() == "slow").count();
+        for _ in 0..31 {
+            assert!(agenda.under_way.len() <= AT_ONCE && slow(&agenda) <= OF_ONE_CUSTOMER);
+            let (done, checked) = agenda.done().await;
+            assert_eq!(checked.unwrap(), report(&done));
+            begin(&mut agenda);
+        }
+        assert_eq!((agenda.len(), slow(&agenda)), (200, OF_ONE_CUSTOMER), "only these are left");
+        agenda.put(due("slow", 200).into_iter());
+        assert_eq!(agenda.len(), 200, "what is under way does not wait once more");
+    }
+
+    #[tokio::test]
+    async fn the_customer_with_the_fewest_under_way_comes_first() {
+        let mut agenda = Agenda::default();
+        agenda.put([due("slow", 9), due("c", 2), due("d", 1)].concat().into_iter());
+        let mut order = Vec::new();
+        while let Some(due) = agenda.next() {
+            order.push(due.customer.id.to_string());
+            let id = agenda.tasks.spawn(std::future::pending()).id();
+            agenda.under_way.insert(id, due);
+        }
+        assert_eq!(order, ["slow", "c", "d", "slow", "c", "slow", "slow"]);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_panics_is_told_with_its_domain() {
+        let mut agenda = Agenda::default();
+        agenda.put(due("a", 1).into_iter());
+        agenda.begin(|_| async { panic!("a test's check") });
+        let (due, checked) = agenda.done().await;
+        assert_eq!(due.domain.as_str(), "d0.a.dk");
+        assert!(checked.unwrap_err().is_panic());
+        assert!(agenda.is_empty());
+    }
+}
