@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
+use super::dmarc::Unusable;
 use super::fetch::NotThere;
 use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
 use super::spf::obstacle::Obstacle;
 use super::spf::record::Fault;
+use crate::dkim::tags::Mistake;
 use crate::resolver;
 
 /// What is checked.
@@ -86,6 +88,8 @@ pub enum Severity {
 pub enum Finding {
     /// DNS did not answer.
     Unanswered { reason: resolver::Error },
+    /// The check took too long: name servers or a web server are slow.
+    OutOfTime { secs: u64 },
     /// The record stands at the wrong host: the zone's name twice, an underscore or a dot missing.
     WrongHost { found_at: String, right_host: String, zone: Option<String> },
 
@@ -128,6 +132,14 @@ pub enum Finding {
     SpfSeveral { domain: String, count: usize },
     /// A term at fault.
     SpfSyntax { domain: String, term: String, fault: &'static str },
+    /// More octets than are evaluated.
+    SpfTooLong { domain: String, octets: usize },
+    /// Legal terms without effect that were meant to have one.
+    SpfNoEffect { domain: String, terms: Vec<String> },
+    /// What something in the record was meant to be.
+    SpfMeant { written: String, meant: String },
+    /// What cannot be read.
+    SpfUnread { terms: Vec<String> },
     /// Terms after `all`.
     SpfAfterAll { domain: String, terms: Vec<String> },
     /// `+all`, or a network of as good as all addresses.
@@ -207,13 +219,17 @@ pub enum Finding {
     /// More than one: none counts.
     DmarcSeveral { host: String, count: usize },
     /// A TXT value that was meant to be one.
-    DmarcNearMiss { host: String, text: String },
-    /// Not a record receivers can use.
-    DmarcInvalid { host: String, reason: String },
-    /// A tag stands in it twice: receivers cannot use it either.
-    DmarcTwice { host: String, tag: String },
-    /// No usable policy, but an address for reports: counts as p=none.
-    DmarcFallback { host: String, tag: String },
+    DmarcNearMiss { host: String, text: String, mistake: Option<TagMistake> },
+    /// A policy in it is none, so that many receivers drop the whole record.
+    DmarcInvalid { host: String, tag: String },
+    /// It has no `p=`; tags that name a policy for other names do not help.
+    DmarcNoPolicy { host: String, tags: Vec<String> },
+    /// A value in it makes many receivers drop the whole record.
+    DmarcValue { host: String, tag: String },
+    /// It departs from the grammar of tags.
+    DmarcMistake { host: String, mistake: TagMistake },
+    /// A policy for a share of the mail, which RFC 9989 does not know.
+    DmarcPercent { percent: u8, policy: String },
     /// A tag nobody reads, or with a value that is none.
     DmarcTag { host: String, tag: String },
     /// From a parent domain.
@@ -303,6 +319,16 @@ impl Serialize for DkimFlaw {
     }
 }
 
+/// What is wrong with the grammar of a record of tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagMistake(pub Mistake);
+
+impl Serialize for TagMistake {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&self.0)
+    }
+}
+
 /// Who runs the customer's mailboxes, as the MX shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -365,11 +391,14 @@ impl Finding {
             | F::RelayByAddress { .. }
             | F::ProbeSkipped { .. }
             | F::SpfWithoutUs { .. }
+            | F::SpfMeant { .. }
             | F::MailjetKeyUnset { .. }
             | F::FileNotThere { .. } => Severity::Hint,
 
             F::SpfNearMiss { .. }
             | F::SpfAfterAll { .. }
+            | F::SpfNoEffect { .. }
+            | F::SpfUnread { .. }
             | F::SpfEverybody { .. }
             | F::SpfPtr { .. }
             | F::SpfNearLookupLimit { .. }
@@ -379,7 +408,7 @@ impl Finding {
             | F::SpfProposalFails { .. }
             | F::DmarcTag { .. }
             | F::DmarcNearMiss { .. }
-            | F::DmarcFallback { .. }
+            | F::DmarcPercent { .. }
             | F::DmarcObsolete { .. }
             | F::DmarcNoReports { .. }
             | F::DmarcReportsRefused { .. }
@@ -413,13 +442,14 @@ impl Finding {
             }
             F::MailjetKeyShort { .. } => Severity::Hint,
 
-            F::Unanswered { .. } => Severity::Unknown,
+            F::Unanswered { .. } | F::OutOfTime { .. } => Severity::Unknown,
 
             F::PublicProvider { .. }
             | F::OwnershipMissing { .. }
             | F::SpfMissing { .. }
             | F::SpfSeveral { .. }
             | F::SpfSyntax { .. }
+            | F::SpfTooLong { .. }
             | F::SpfLoop { .. }
             | F::SpfTooManyLookups { .. }
             | F::SpfTooManyVoidLookups { .. }
@@ -440,7 +470,9 @@ impl Finding {
             | F::DmarcMissing { .. }
             | F::DmarcSeveral { .. }
             | F::DmarcInvalid { .. }
-            | F::DmarcTwice { .. }
+            | F::DmarcNoPolicy { .. }
+            | F::DmarcValue { .. }
+            | F::DmarcMistake { .. }
             | F::ReturnPathMissing { .. }
             | F::ReturnPathWrong { .. }
             | F::ReturnPathAddress { .. }
@@ -457,6 +489,17 @@ impl Finding {
             Finding::DkimKeyUnusable { reason } | Finding::DkimRotationUnreadable { reason } => Some(reason.clone()),
             Finding::DkimSecond { said, .. } => said.detail(),
             _ => None,
+        }
+    }
+
+    /// Why receivers cannot use a DMARC record, as a finding.
+    pub fn unusable_dmarc(host: &str, unusable: Unusable) -> Self {
+        let host = host.to_owned();
+        match unusable {
+            Unusable::Policy(tag) => Finding::DmarcInvalid { host, tag },
+            Unusable::NoPolicy(tags) => Finding::DmarcNoPolicy { host, tags },
+            Unusable::Value(tag) => Finding::DmarcValue { host, tag },
+            Unusable::Tags(mistake) => Finding::DmarcMistake { host, mistake: TagMistake(mistake) },
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use postbud::customer::Requirement;
+use postbud::customers::Requirement;
 use postbud::message::CustomerId;
 use postbud::onboarding::{Seen, Settings, Store};
 use postbud::resolver::{FixedZone, Kind, Resolver};
@@ -186,6 +186,6 @@ async fn a_domain_whose_servers_only_refer_elsewhere_loses_nothing() {
         }
         let (known, changes) = store.record(&id, &report, &settings).unwrap();
         assert_eq!(changes, []);
-        assert!(requirements.iter().all(|requirement| known.standing().has(*requirement)));
+        assert!(requirements.iter().all(|requirement| known.status().has(*requirement)));
     }
 }

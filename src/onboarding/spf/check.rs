@@ -1,12 +1,17 @@
 //! SPF as a customer hears about it: the two walks, put into findings, and the record to publish instead.
 
-use super::is_spf;
+use super::merge::{Merged, Note};
+use super::obstacle::Obstacle;
 use super::proposal::{Proposal, our_own, proposal};
-use super::record::Record;
+use super::record::{MOST_OCTETS, Record};
+use super::repair::{self, Repair};
 use super::walk::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Verdict, Walk, walk};
+use super::{is_spf, looks_like_spf};
 use crate::customers::Via;
 use crate::onboarding::Settings;
 use crate::onboarding::finding::{Check, Finding, Item, Need};
+use crate::onboarding::misplaced::{doubled, wrong_host};
+use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
@@ -23,14 +28,62 @@ pub async fn check(
     need: Need,
 ) -> (Check, Option<Proposal>) {
     let mut check = look(resolver, settings, domain, matches!(via, Via::OwnServer(_)), need).await;
-    let proposal = proposal(resolver, settings, domain, via, &check).await;
-    if let Some(Proposal { merged, obstacles }) = proposal.as_ref().filter(|proposal| proposal.merged.changed) {
-        check.expected.push(format!("{domain} TXT \"{}\"", merged.record));
-        for obstacle in obstacles {
-            check.say(Finding::SpfProposalFails { obstacle: obstacle.clone() });
-        }
+    let meant = if check.found.is_empty() { meant(&mut check, resolver, domain).await } else { Vec::new() };
+    let proposal = proposal(resolver, settings, domain, via, &check, &meant).await;
+    if let Some(Proposal { merged, obstacles }) = &proposal {
+        say_changes(&mut check, domain, merged, obstacles);
     }
     (check, proposal)
+}
+
+/// Says what the record to publish is, and how it came about.
+fn say_changes(check: &mut Check, domain: &Domain, merged: &Merged, obstacles: &[Obstacle]) {
+    for obstacle in obstacles {
+        match obstacle {
+            Obstacle::Unread { terms } => check.say(Finding::SpfUnread { terms: terms.clone() }),
+            obstacle if merged.changed => check.say(Finding::SpfProposalFails { obstacle: obstacle.clone() }),
+            _ => {}
+        }
+    }
+    if !merged.changed {
+        return;
+    }
+    check.expected.push(format!("{domain} TXT \"{}\"", merged.record));
+    for note in &merged.notes {
+        match note {
+            Note::Repaired(Repair { written, meant }) => {
+                check.say(Finding::SpfMeant { written: written.clone(), meant: meant.clone() });
+            }
+            Note::Unread(terms) => check.say(Finding::SpfUnread { terms: terms.clone() }),
+            _ => {}
+        }
+    }
+}
+
+/// What was meant to be the record of a domain that has none: values that are none by a mistake, and those that landed at the
+/// zone's name twice. These are named.
+async fn meant(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) -> Vec<String> {
+    let near = check.findings.iter().filter_map(|finding| match finding {
+        Finding::SpfNearMiss { text } => Some(text.clone()),
+        _ => None,
+    });
+    let near: Vec<String> = near.collect();
+    let is_missing = check.findings.iter().any(|finding| matches!(finding, Finding::SpfMissing { .. }));
+    if !near.is_empty() || !is_missing {
+        return near;
+    }
+    let mut found = Vec::new();
+    for wrong in doubled(resolver, domain.as_str(), domain).await {
+        let texts = resolver.txt(&wrong).await.unwrap_or_default();
+        let texts: Vec<Vec<u8>> = texts.iter().map(|strings| joined(strings)).collect();
+        let there = texts.iter().filter(|text| is_spf(text) || looks_like_spf(text));
+        let there: Vec<String> = there.map(|text| plain::text(text)).collect();
+        if !there.is_empty() {
+            check.say(wrong_host(resolver, wrong, domain.as_str()).await);
+        }
+        found.extend(there);
+    }
+    found
 }
 
 async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own_server: bool, need: Need) -> Check {
@@ -93,6 +146,8 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         (verdict, _) => {
             match (shadow, included) {
                 (Some(by), _) => check.say(Finding::SpfIncludeShadowed { include, by }),
+                // That the include cannot be read, or is in several records, is said already.
+                (None, false) if check.found.iter().any(|text| means(text, &include)) => {}
                 (None, false) => check.say(Finding::SpfIncludeMissing { include }),
                 (None, true) => {}
             }
@@ -109,10 +164,17 @@ async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<Strin
         .iter()
         .map(|strings| joined(strings))
         .filter(|text| is_spf(text))
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .map(|text| plain::text(&text))
         .collect();
     records.sort();
     Some(records)
+}
+
+/// Whether a record includes a name, as far as it can be read.
+fn means(text: &str, include: &str) -> bool {
+    let ours = format!("include:{include}");
+    let is_ours = |term: &String| term.trim_start_matches('+').trim_end_matches('.').eq_ignore_ascii_case(&ours);
+    text.len() <= MOST_OCTETS && repair::read(text).terms.iter().any(is_ours)
 }
 
 /// The walk as lines: indented by depth, the term that matched marked, the verdict with its counts last.
@@ -191,12 +253,18 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
             Problem::Syntax { domain, faults } => {
                 faults.iter().for_each(|fault| check.say(Finding::spf_syntax(domain, fault)));
             }
+            Problem::TooLong { domain, octets } => {
+                check.say(Finding::SpfTooLong { domain: domain.clone(), octets: *octets });
+            }
+            Problem::NoEffect { domain, terms } if domain == own => {
+                check.say(Finding::SpfNoEffect { domain: domain.clone(), terms: terms.clone() });
+            }
             // What others' records look like is their matter, unless everybody passes.
             Problem::AfterAll { domain, terms } if domain == own => {
                 check.say(Finding::SpfAfterAll { domain: domain.clone(), terms: terms.clone() });
             }
             Problem::Ptr { domain } if domain == own => check.say(Finding::SpfPtr { domain: domain.clone() }),
-            Problem::AfterAll { .. } | Problem::Ptr { .. } => {}
+            Problem::AfterAll { .. } | Problem::Ptr { .. } | Problem::NoEffect { .. } => {}
             Problem::EverybodyPasses { domain, term } => {
                 check.say(Finding::SpfEverybody { domain: domain.clone(), term: term.clone() });
             }
@@ -391,6 +459,50 @@ mod tests {
         assert_eq!(near(6), [None, None]);
         assert_eq!(near(7), [Some(9), None], "ours and Mailjet's");
         assert_eq!(near(9), [None, Some(9)], "over the limit with ours");
+    }
+
+    #[test]
+    fn of_several_records_it_is_not_said_that_ours_is_not_included_where_it_is() {
+        let zone =
+            |second: &str| format!("test.dk TXT \"v=spf1 include:spf.webcrm.com -all\"\ntest.dk TXT \"{second}\"");
+        let missing = Finding::SpfIncludeMissing { include: "spf.webcrm.com".into() };
+        for (second, said) in [("v=spf1 mx include:spf.webcrm.com ~all", false), ("v=spf1 mx ~all", false)] {
+            let check = run(&zone(second), false);
+            assert!(check.findings.contains(&Finding::SpfSeveral { domain: "test.dk".into(), count: 2 }));
+            assert_eq!(check.findings.contains(&missing), said, "{second}: {:?}", check.findings);
+        }
+        let neither = run("test.dk TXT \"v=spf1 a -all\"\ntest.dk TXT \"v=spf1 mx -all\"", false);
+        assert!(neither.findings.contains(&missing), "{:?}", neither.findings);
+        let glued = record("v=spf1 include:a.dk\u{a0}include:spf.webcrm.com -all");
+        assert!(!glued.findings.contains(&missing), "{:?}", glued.findings);
+    }
+
+    #[test]
+    fn what_is_legal_and_without_effect_is_a_warning() {
+        for (text, term) in [
+            ("v=spf1 include=other.dk include:spf.webcrm.com -all", "include=other.dk"),
+            ("v=spf1 ip4=192.0.2.1 include:spf.webcrm.com -all", "ip4=192.0.2.1"),
+            ("v=spf1 include:spf.webcrm.com v=spf1 -all", "v=spf1"),
+        ] {
+            let check = record(text);
+            let said = Finding::SpfNoEffect { domain: "test.dk".into(), terms: vec![term.into()] };
+            assert!(check.findings.contains(&said), "{text}: {:?}", check.findings);
+            assert_eq!(check.severity(), Severity::Warning, "{text}");
+        }
+        assert!(record("v=spf1 future=x include:spf.webcrm.com -all").severity() <= Severity::Hint);
+    }
+
+    #[test]
+    fn a_record_of_endless_length_is_a_fault_and_not_evaluated() {
+        let long = format!("v=spf1 {}include:spf.webcrm.com -all", "ip4:192.0.2.1 ".repeat(700));
+        let check = record(&long);
+        assert!(check.findings.contains(&Finding::SpfTooLong { domain: "test.dk".into(), octets: long.len() }));
+        assert_eq!(check.severity(), Severity::Fault);
+        let included = run(
+            &format!("test.dk TXT \"v=spf1 include:x.dk include:spf.webcrm.com -all\"\nx.dk TXT \"{long}\""),
+            false,
+        );
+        assert_eq!(included.severity(), Severity::Fault);
     }
 
     #[test]

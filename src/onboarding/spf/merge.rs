@@ -1,10 +1,17 @@
-//! The record a customer should publish: what is there now, with webCRM's include before the final `all` where it is wanted.
+//! The record a customer should publish: what is there now, as it was meant, with webCRM's include before the final `all` where it
+//! is wanted.
 //!
-//! Nothing that passes today stops passing, and nothing new passes but us; except where the published record is so broken
-//! that receivers reject it, and there each change is named.
+//! Whoever passes today passes afterwards, and so does everybody whom the published record plainly means but does not reach: a
+//! term that receivers cannot read, or one behind `all`. Each such change is named. What nobody can read is named as well, and
+//! the record then ends no stricter than `~all`: it may have been a sender.
 
-use super::record::{Directive, Mechanism, Qualifier, Record};
-use super::{is_spf, macros::MacroString};
+use std::collections::HashSet;
+
+use super::is_spf;
+use super::macros::MacroString;
+use super::obstacle::Obstacle;
+use super::record::{Directive, MOST_OCTETS, Mechanism, Qualifier, Record};
+use super::repair::{self, Repair};
 use crate::smtp::Domain;
 
 /// The record, and how it differs from what is published.
@@ -30,10 +37,16 @@ impl Merged {
 pub enum Note {
     /// Several records became one.
     Joined(usize),
-    /// A term that is not SPF was left out.
-    Dropped(String),
+    /// Something was written otherwise than it was meant; what means nothing is left out.
+    Repaired(Repair),
+    /// Terms that nobody can read were left out.
+    Unread(Vec<String>),
+    /// The record ends milder than the published one, because of these terms.
+    Softened(&'static str),
     /// A term after `all` never counted and was left out.
     Dead(String),
+    /// A sender after `all` never counted, and stands before it now.
+    Moved(String),
     /// `+all` became `~all`.
     PlusAll,
     /// There was no `all`; `~all` was added.
@@ -42,124 +55,217 @@ pub enum Note {
     Guessed(Vec<String>),
     /// `ptr` is kept, and should be replaced by addresses.
     Ptr,
-    /// The record was no record for the quotation marks, backslashes or blanks around it.
-    Unquoted,
+    /// What is published was no record: its beginning was mended.
+    Begun,
 }
 
-/// Merges. `published` are the domain's TXT values that begin with `v=spf1`, in any order; `include` is what the record shall
-/// have besides, if anything; `own` are terms for the domain's own mail servers, used only where nothing is published.
-pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> Merged {
-    let mut notes = Vec::new();
-    let is_ours = |d: &Directive| matches!((&d.mechanism, include), (Mechanism::Include(name), Some(include)) if names(name, include));
-    let mut published: Vec<&String> = published.iter().filter(|text| is_spf(text.as_bytes())).collect();
-    published.sort();
-    if published.len() > 1 {
-        notes.push(Note::Joined(published.len()));
-    }
+/// Merges. `published` are the domain's SPF records, or the TXT values that were meant to be one, in any order; `include` is what
+/// the record shall have besides, if anything; `own` are terms for the domain's own mail servers, used only where nothing is
+/// published. Where no record can be proposed, only the customer can say what belongs into it: the error is why.
+pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> Result<Merged, Obstacle> {
     if published.is_empty() {
-        let ours = include.map(|include| format!("include:{include}"));
-        let terms: String = own.iter().chain(&ours).map(|term| format!("{term} ")).collect();
-        if !own.is_empty() {
-            notes.push(Note::Guessed(own.to_vec()));
-        }
-        return Merged { record: format!("v=spf1 {terms}~all"), changed: true, notes };
+        return Ok(first(include, own));
     }
+    if let Some(octets) = published.iter().map(String::len).find(|octets| *octets > MOST_OCTETS) {
+        return Err(Obstacle::TooLong { octets });
+    }
+    let mut published: Vec<&String> = published.iter().collect();
+    published.sort();
+    let mut parts = Parts::default();
+    if published.len() > 1 {
+        parts.notes.push(Note::Joined(published.len()));
+    }
+    published.iter().for_each(|text| parts.add(text, include));
+    parts.redirects_become_includes();
+    if parts.directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
+        parts.notes.push(Note::Ptr);
+    }
+    if let Some(include) = include {
+        parts.include(include);
+    }
+    let Parts { mut directives, modifiers, mut notes, unread, .. } = parts;
+    let has_redirect = modifiers.iter().any(|modifier| is_redirect(modifier));
+    if !unread.is_empty() {
+        notes.push(Note::Unread(unread.clone()));
+    }
+    let end = match (parts.all, unread.is_empty()) {
+        // Everybody may send as the customer today. A milder end there is not, a stricter one might stop a sender.
+        (Some(Qualifier::Pass), false) => return Err(Obstacle::Unread { terms: unread }),
+        (Some(Qualifier::Pass), true) => {
+            notes.push(Note::PlusAll);
+            Some("~all".to_owned())
+        }
+        (Some(Qualifier::Fail), false) => {
+            notes.push(Note::Softened("-all"));
+            Some("~all".to_owned())
+        }
+        (Some(qualifier), _) => Some(format!("{}all", qualifier.as_char())),
+        (None, _) if has_redirect => None,
+        (None, true) => {
+            notes.push(Note::AddedAll);
+            Some("~all".to_owned())
+        }
+        // RFC 7208 §4.7: without `all` a record says nothing about others. What it forgets may not be worse off.
+        (None, false) => Some("?all".to_owned()),
+    };
+    if let Some(text) = end {
+        directives.push(Directive { qualifier: Qualifier::Neutral, mechanism: Mechanism::All, text });
+    }
+    let record = Record { directives, redirect: None, modifiers }.to_string();
+    if record.len() > MOST_OCTETS {
+        return Err(Obstacle::TooLong { octets: record.len() });
+    }
+    debug_assert!(Record::parse(&record).is_ok(), "{record}");
+    let is_same = published.len() == 1 && is_spf(published[0].as_bytes()) && normal(published[0]) == normal(&record);
+    Ok(match is_same {
+        false => Merged { record, changed: true, notes },
+        // Only spacing or case differ: leave the customer's own text alone.
+        true => Merged { record: published[0].clone(), changed: false, notes },
+    })
+}
 
-    let mut directives: Vec<Directive> = Vec::new();
-    let mut modifiers: Vec<String> = Vec::new();
-    let mut all: Option<Qualifier> = None;
-    let mut redirected = false;
-    for text in &published {
-        let (record, faults) = Record::parse_leniently(text);
-        notes.extend(faults.into_iter().map(|fault| Note::Dropped(fault.term)));
-        let ends_in_all = record.all().is_some();
-        let end = record.all().unwrap_or(record.directives.len());
-        if let Some(last) = record.directives.get(end) {
-            // Of two records the milder one wins: nothing that passed may fail.
-            all = Some(milder(all, last.qualifier));
+/// The record where there is none yet.
+fn first(include: Option<&Domain>, own: &[String]) -> Merged {
+    let ours = include.map(|include| format!("include:{include}"));
+    let terms: String = own.iter().chain(&ours).map(|term| format!("{term} ")).collect();
+    let notes = if own.is_empty() { Vec::new() } else { vec![Note::Guessed(own.to_vec())] };
+    Merged { record: format!("v=spf1 {terms}~all"), changed: true, notes }
+}
+
+/// What the published records have.
+#[derive(Default)]
+struct Parts {
+    directives: Vec<Directive>,
+    modifiers: Vec<String>,
+    /// The mildest `all`.
+    all: Option<Qualifier>,
+    /// How many records were read.
+    records: usize,
+    /// One record has two redirects, which makes it void.
+    redirects_twice: bool,
+    notes: Vec<Note>,
+    unread: Vec<String>,
+    /// What stands there already, in small letters: a term counts once.
+    known: HashSet<String>,
+}
+
+impl Parts {
+    fn add(&mut self, text: &str, include: Option<&Domain>) {
+        if !is_spf(text.as_bytes()) {
+            self.notes.push(Note::Begun);
         }
-        for dead in record.directives.iter().skip(end + 1).filter(|dead| !is_ours(dead)) {
-            notes.push(Note::Dead(dead.text.clone()));
-        }
-        for directive in record.directives.into_iter().take(end) {
-            let same =
-                |other: &Directive| other.mechanism == directive.mechanism && other.qualifier == directive.qualifier;
-            if !directives.iter().any(same) {
-                directives.push(directive);
+        let reading = repair::read(text);
+        self.notes.extend(reading.repairs.into_iter().map(Note::Repaired));
+        self.unread.extend(reading.unread);
+        self.records += 1;
+        let (mut ended, mut redirects) = (false, Vec::new());
+        for term in reading.terms {
+            if is_modifier(&term) {
+                match is_redirect(&term) {
+                    true => redirects.push(term),
+                    false => self.modifier(term),
+                }
+                continue;
+            }
+            // Each term was read by the same parser a moment ago.
+            let Some(directive) = directive(&term) else { continue };
+            match (directive.mechanism == Mechanism::All, ended) {
+                (true, false) => {
+                    // Of two records the milder one wins: nothing that passed may fail.
+                    self.all = Some(milder(self.all, directive.qualifier));
+                    ended = true;
+                }
+                (true, true) => self.notes.push(Note::Dead(directive.text)),
+                (false, false) => self.directive(directive),
+                (false, true) if include.is_some_and(|include| is_include_of(&directive, include)) => {}
+                (false, true) if directive.qualifier == Qualifier::Pass => {
+                    self.notes.push(Note::Moved(directive.text.clone()));
+                    self.directive(directive);
+                }
+                (false, true) => self.notes.push(Note::Dead(directive.text)),
             }
         }
-        for modifier in record.modifiers {
-            let is = |modifier: &str, name: &str| modifier.to_ascii_lowercase().starts_with(name);
-            let is_redirect = is(&modifier, "redirect=");
+        self.redirects_twice |= redirects.len() > 1;
+        for redirect in redirects {
             // Its own `all` makes it dead (RFC 7208 §6.1), not that of another record.
-            if is_redirect && ends_in_all {
-                notes.push(Note::Dead(modifier));
-            } else if modifiers.iter().any(|known| known.eq_ignore_ascii_case(&modifier)) {
-            } else if is(&modifier, "exp=") && modifiers.iter().any(|known| is(known, "exp=")) {
-                // RFC 7208 §6: two of them, and the whole record is void.
-                notes.push(Note::Dropped(modifier));
-            } else {
-                redirected |= is_redirect;
-                modifiers.push(modifier);
+            match ended {
+                true => self.notes.push(Note::Dead(redirect)),
+                false => self.modifier(redirect),
             }
         }
     }
-    if redirected && published.len() > 1 {
-        // One record can redirect only where it does not end in `all`: the targets become includes.
-        let (targets, rest): (Vec<_>, Vec<_>) =
-            modifiers.into_iter().partition(|m| m.to_ascii_lowercase().starts_with("redirect="));
-        modifiers = rest;
-        redirected = false;
-        for target in targets {
-            let text = format!("include:{}", &target["redirect=".len()..]);
-            let known = directives.iter().any(|directive| directive.text.eq_ignore_ascii_case(&text));
-            let parsed = Record::parse(&format!("v=spf1 {text}")).ok().and_then(|mut record| record.directives.pop());
-            directives.extend(parsed.filter(|_| !known));
+
+    fn directive(&mut self, directive: Directive) {
+        let written = directive.text.to_ascii_lowercase();
+        let same = format!("{}{}", directive.qualifier.as_char(), written.trim_start_matches(['+', '-', '~', '?']));
+        if self.known.insert(same) {
+            self.directives.push(directive);
         }
     }
-    if directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
-        notes.push(Note::Ptr);
+
+    fn modifier(&mut self, modifier: String) {
+        let written = modifier.to_ascii_lowercase();
+        let name = written.split('=').next().unwrap_or_default().to_owned();
+        let is_new = self.known.insert(written);
+        // RFC 7208 §6: two `exp=`, and the whole record is void.
+        if is_new && (name != "exp" || self.known.insert("exp=".to_owned())) {
+            self.modifiers.push(modifier);
+        }
     }
 
-    // Ours counts only as a pass, and only where nothing before it can catch us with another verdict.
-    let first_catch = directives.iter().position(|d| d.qualifier != Qualifier::Pass).unwrap_or(directives.len());
-    let in_place = directives
-        .iter()
-        .position(|d| is_ours(d) && d.qualifier == Qualifier::Pass)
-        .is_some_and(|at| at <= first_catch);
-    if in_place {
-        // Once is enough: each costs a lookup.
-        let mut seen = false;
-        directives.retain(|d| !is_ours(d) || (d.qualifier == Qualifier::Pass && !std::mem::replace(&mut seen, true)));
-    } else if let Some(include) = include {
+    /// One record can redirect only to one name, and only where it does not end in `all`: of several records the targets become
+    /// includes.
+    fn redirects_become_includes(&mut self) {
+        if self.records < 2 && !self.redirects_twice {
+            return;
+        }
+        let (redirects, rest) = std::mem::take(&mut self.modifiers).into_iter().partition(|m: &String| is_redirect(m));
+        self.modifiers = rest;
+        for target in redirects {
+            if let Some(directive) = directive(&format!("include:{}", &target["redirect=".len()..])) {
+                self.directive(directive);
+            }
+        }
+    }
+
+    /// Puts ours where it counts: it counts only as a pass, and only where nothing before it can catch us with another verdict.
+    fn include(&mut self, include: &Domain) {
+        let is_ours = |d: &Directive| is_include_of(d, include);
+        let directives = &mut self.directives;
+        let first_catch = directives.iter().position(|d| d.qualifier != Qualifier::Pass).unwrap_or(directives.len());
+        let in_place = directives
+            .iter()
+            .position(|d| is_ours(d) && d.qualifier == Qualifier::Pass)
+            .is_some_and(|at| at <= first_catch);
+        if in_place {
+            // Once is enough: each costs a lookup.
+            let mut seen = false;
+            directives
+                .retain(|d| !is_ours(d) || (d.qualifier == Qualifier::Pass && !std::mem::replace(&mut seen, true)));
+            return;
+        }
         directives.retain(|d| !is_ours(d));
         let at = directives.iter().position(|d| d.qualifier != Qualifier::Pass).unwrap_or(directives.len());
         // The mechanism itself is not looked at again; the text is what gets published.
         let text = format!("include:{include}");
         directives.insert(at, Directive { qualifier: Qualifier::Pass, mechanism: Mechanism::All, text });
     }
-    let end = match all {
-        Some(Qualifier::Pass) => {
-            notes.push(Note::PlusAll);
-            Some("~all".to_owned())
-        }
-        Some(qualifier) => Some(format!("{}all", qualifier.as_char())),
-        None if redirected => None,
-        None => {
-            notes.push(Note::AddedAll);
-            Some("~all".to_owned())
-        }
-    };
-    if let Some(text) = end {
-        directives.push(Directive { qualifier: Qualifier::Neutral, mechanism: Mechanism::All, text });
-    }
-    let record = Record { directives, redirect: None, modifiers }.to_string();
-    let changed = published.len() != 1 || normal(published[0]) != normal(&record);
-    match changed {
-        true => Merged { record, changed, notes },
-        // Only spacing or case differ: leave the customer's own text alone.
-        false => Merged { record: published[0].clone(), changed, notes },
-    }
+}
+
+fn directive(term: &str) -> Option<Directive> {
+    Record::parse(&format!("v=spf1 {term}")).ok().and_then(|mut record| record.directives.pop())
+}
+
+fn is_modifier(term: &str) -> bool {
+    Record::parse(&format!("v=spf1 {term}")).is_ok_and(|record| !record.modifiers.is_empty())
+}
+
+fn is_redirect(modifier: &str) -> bool {
+    modifier.get(.."redirect=".len()).is_some_and(|name| name.eq_ignore_ascii_case("redirect="))
+}
+
+fn is_include_of(directive: &Directive, include: &Domain) -> bool {
+    matches!(&directive.mechanism, Mechanism::Include(name) if names(name, include))
 }
 
 fn names(name: &MacroString, domain: &Domain) -> bool {
@@ -193,7 +299,16 @@ mod tests {
 
     fn merged(published: &[&str]) -> Merged {
         let published: Vec<String> = published.iter().map(|t| (*t).to_owned()).collect();
-        merge(&published, Some(&Domain::parse("spf.webcrm.com").unwrap()), &["mx".to_owned()])
+        merge(&published, Some(&Domain::parse("spf.webcrm.com").unwrap()), &["mx".to_owned()]).unwrap()
+    }
+
+    /// What two strict parsers read, ours and a stranger's.
+    fn sound(record: &str) -> Result<(), TestCaseError> {
+        use mail_auth::common::parse::TxtRecordParser;
+        prop_assert!(is_spf(record.as_bytes()), "{}", record);
+        prop_assert!(Record::parse(record).is_ok(), "{}: {:?}", record, Record::parse(record));
+        prop_assert!(mail_auth::spf::Spf::parse(record.as_bytes()).is_ok(), "{}", record);
+        Ok(())
     }
 
     #[test]
@@ -259,14 +374,35 @@ mod tests {
         for (published, record, notes) in [
             (
                 vec!["v=spf1 ip4:111.222.333.444 -all"],
-                "v=spf1 include:spf.webcrm.com -all",
-                vec![Note::Dropped(note("ip4:111.222.333.444"))],
+                "v=spf1 include:spf.webcrm.com ~all",
+                vec![Note::Unread(vec![note("ip4:111.222.333.444")]), Note::Softened("-all")],
+            ),
+            (
+                vec!["v=spf1 ip4:111.222.333.444 ?all"],
+                "v=spf1 include:spf.webcrm.com ?all",
+                vec![Note::Unread(vec![note("ip4:111.222.333.444")])],
+            ),
+            (
+                vec!["v=spf1 a mail.x.dk"],
+                "v=spf1 a include:spf.webcrm.com ?all",
+                vec![Note::Unread(vec![note("mail.x.dk")])],
+            ),
+            (
+                vec!["v=spf1 ip4: 203.0.113.7 -all"],
+                "v=spf1 ip4:203.0.113.7 include:spf.webcrm.com -all",
+                vec![Note::Repaired(Repair { written: note("ip4: 203.0.113.7"), meant: note("ip4:203.0.113.7") })],
+            ),
+            (vec!["\u{feff}v=spf1 mx -all"], "v=spf1 mx include:spf.webcrm.com -all", vec![Note::Begun]),
+            (
+                vec!["v=spf1 mx redirect=x.dk redirect=y.dk"],
+                "v=spf1 mx include:x.dk include:y.dk include:spf.webcrm.com ~all",
+                vec![Note::AddedAll],
             ),
             (vec!["v=spf1 mx +all"], "v=spf1 mx include:spf.webcrm.com ~all", vec![Note::PlusAll]),
             (
                 vec!["v=spf1 mx -all include:spf.webcrm.com a:x.dk"],
-                "v=spf1 mx include:spf.webcrm.com -all",
-                vec![Note::Dead(note("a:x.dk"))],
+                "v=spf1 mx a:x.dk include:spf.webcrm.com -all",
+                vec![Note::Moved(note("a:x.dk"))],
             ),
             (vec!["v=spf1 mx"], "v=spf1 mx include:spf.webcrm.com ~all", vec![Note::AddedAll]),
             (vec!["v=spf1 ptr -all"], "v=spf1 ptr include:spf.webcrm.com -all", vec![Note::Ptr]),
@@ -296,7 +432,84 @@ mod tests {
         }
     }
 
+    #[test]
+    fn everybody_is_not_cut_off_for_what_cannot_be_read() {
+        let published = ["v=spf1 ip4:oops mx +all".to_owned()];
+        assert_eq!(merge(&published, None, &[]), Err(Obstacle::Unread { terms: vec!["ip4:oops".to_owned()] }));
+        let long = format!("v=spf1 {}-all", "ip4:192.0.2.1 ".repeat(700));
+        assert_eq!(merge(std::slice::from_ref(&long), None, &[]), Err(Obstacle::TooLong { octets: long.len() }));
+    }
+
+    /// Pieces that customers put into records, with the terms that are plainly meant by them; `None` where nobody can know.
+    fn piece() -> impl Strategy<Value = (&'static str, Option<&'static str>)> {
+        prop::sample::select(vec![
+            ("mx", Some("mx")),
+            ("a:mail.x.dk", Some("a:mail.x.dk")),
+            ("ip4: 203.0.113.7", Some("ip4:203.0.113.7")),
+            ("ipv4:203.0.113.8", Some("ip4:203.0.113.8")),
+            ("203.0.113.0/24", Some("ip4:203.0.113.0/24")),
+            ("mx:203.0.113.9", Some("ip4:203.0.113.9")),
+            ("include=other.dk", Some("include:other.dk")),
+            ("include:\u{a0}third.dk", Some("include:third.dk")),
+            ("include:a.dkinclude:b.dk", Some("include:a.dk include:b.dk")),
+            ("ip6:2001:db8::1,ip4:203.0.113.10", Some("ip6:2001:db8::1 ip4:203.0.113.10")),
+            ("~include:soft.dk", Some("~include:soft.dk")),
+            ("v=spf1", Some("")),
+            ("ip4:203.0.113", None),
+            ("mail.x.dk", None),
+            ("include:localhost", None),
+            ("søren", None),
+        ])
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(800))]
+        #[test]
+        fn no_sender_that_is_plainly_meant_is_forgotten(
+            pieces in prop::collection::vec(piece(), 0..6),
+            begin in prop::sample::select(vec!["v=spf1 ", "\u{feff}v=spf1 ", "v=spf1;", "\"v=spf1 ", "V = SPF1 "]),
+            blank in prop::sample::select(vec![" ", "\u{a0}", ", ", "  ", "\t"]),
+            end in prop::sample::select(vec!["-all", "~all", "?all", "+all", "–all", "", "-all mx:late.dk"]),
+            include in any::<bool>(),
+        ) {
+            let written: Vec<&str> = pieces.iter().map(|(written, _)| *written).chain(Some(end).filter(|end| !end.is_empty())).collect();
+            let text = format!("{begin}{}", written.join(blank));
+            let include = include.then(|| Domain::parse("spf.webcrm.com").unwrap());
+            let everything_read = pieces.iter().all(|(_, meant)| meant.is_some());
+            match merge(std::slice::from_ref(&text), include.as_ref(), &[]) {
+                Err(obstacle) => prop_assert!(end == "+all" && !everything_read, "{:?}: {:?}", text, obstacle),
+                Ok(merged) => {
+                    sound(&merged.record)?;
+                    let terms: Vec<&str> = merged.record.split(' ').collect();
+                    let meant = pieces.iter().filter_map(|(_, meant)| *meant).flat_map(|meant| meant.split(' ')).filter(|t| !t.is_empty());
+                    for term in meant.chain(end.contains("late").then_some("mx:late.dk")) {
+                        prop_assert!(terms.contains(&term), "{:?} became {}: {}", text, merged.record, term);
+                    }
+                    prop_assert_eq!(include.is_some(), terms.contains(&"include:spf.webcrm.com"));
+                    let strictness = |end: &str| ["+all", "?all", "~all", "-all"].iter().position(|all| *all == end);
+                    let before = if end.contains("–") || end.starts_with("-all") { "-all" } else { end };
+                    let after = terms.iter().find(|term| term.ends_with("all")).expect("an all");
+                    if !everything_read {
+                        let before = if before.is_empty() { "?all" } else { before };
+                        prop_assert!(strictness(after) <= strictness(before).min(strictness("~all")), "{:?} became {}", text, merged.record);
+                        prop_assert!(merged.notes.iter().any(|note| matches!(note, Note::Unread(_))));
+                    } else if before != "+all" && !before.is_empty() {
+                        prop_assert_eq!(*after, before, "{:?} became {}", text, merged.record);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_stands_there_what_is_proposed_works(texts in prop::collection::vec("(v=spf1 )?[ -~\u{a0}ø]{0,60}", 1..3), include in any::<bool>()) {
+            let include = include.then(|| Domain::parse("spf.webcrm.com").unwrap());
+            if let Ok(merged) = merge(&texts, include.as_ref(), &["mx".to_owned()]) {
+                sound(&merged.record)?;
+                let again = merge(std::slice::from_ref(&merged.record), include.as_ref(), &[]).expect("all of it is read");
+                prop_assert!(!again.changed, "{:?} became {}, and then {}", texts, merged.record, again.record);
+            }
+        }
+
         #[test]
         fn we_pass_afterwards_and_so_does_whoever_passed_before(
             terms in prop::collection::vec(

@@ -9,7 +9,10 @@ pub mod merge;
 pub mod obstacle;
 pub mod proposal;
 pub mod record;
+pub mod repair;
 pub mod walk;
+
+use crate::plain;
 
 pub use merge::{Merged, merge};
 pub use record::{Directive, Mechanism, Qualifier, Record, SyntaxError};
@@ -21,16 +24,10 @@ pub fn is_spf(text: &[u8]) -> bool {
     version.eq_ignore_ascii_case(b"v=spf1") && (rest.is_empty() || rest[0] == b' ')
 }
 
-/// Whether a TXT value was meant to be an SPF record and is none: quotes of a web form kept, a dash of a word processor, a
-/// wrong version, a missing space.
+/// Whether a TXT value was meant to be an SPF record and is none: quotes of a web form kept, a byte order mark, a wrong version, a
+/// missing space, no version at all.
 pub fn looks_like_spf(text: &[u8]) -> bool {
-    let squeezed: Vec<u8> = text
-        .iter()
-        .filter(|octet| octet.is_ascii_alphanumeric() || **octet == b'=')
-        .take(16)
-        .map(u8::to_ascii_lowercase)
-        .collect();
-    !is_spf(text) && (squeezed.starts_with(b"v=spf") || squeezed.starts_with(b"spf1") || squeezed.starts_with(b"vspf1"))
+    !is_spf(text) && text.len() <= record::MOST_OCTETS && repair::is_meant(&plain::text(text))
 }
 
 #[cfg(test)]
@@ -49,12 +46,43 @@ mod tests {
 
     #[test]
     fn near_misses_are_recognised() {
-        for text in
-            ["v=spf10 -all", "\"v=spf1 -all\"", "v= spf1 -all", "spf1 a", "v=spf1;a", "v=spf2 -all", " v=spf1 -all"]
-        {
+        for text in [
+            "v=spf10 -all",
+            "\"v=spf1 -all\"",
+            "v= spf1 -all",
+            "v = spf1 -all",
+            "spf1 a",
+            "v=spf1;a",
+            "v=spf2 -all",
+            " v=spf1 -all",
+            "\u{feff}v=spf1 -all",
+            "\u{a0}v=spf1 -all",
+            "v=spf1\u{a0}-all",
+            "v=spf1-all",
+            "v=spf1include:x.dk -all",
+            "ｖ=spf1 -all",
+            "v=sp\u{ad}f1 -all",
+            "“v=spf1 -all”",
+            "test.dk. IN TXT \"v=spf1 -all\"",
+            "@ 3600 IN TXT ( \"v=spf1 mx\" \" -all\" )",
+            "SPF: v=spf1 -all",
+            "include:x.dk -all",
+            "mx a ip4:192.0.2.1 ~all",
+        ] {
             assert!(looks_like_spf(text.as_bytes()), "{text}");
         }
-        for text in ["v=spf1 -all", "google-site-verification=x", "v=DMARC1; p=none", "spf2.0/pra -all", ""] {
+        assert!(looks_like_spf(b"v=spf1\xa0-all"), "a no-break space of Windows");
+        for text in [
+            "v=spf1 -all",
+            "google-site-verification=x",
+            "v=DMARC1; p=none",
+            "v=DKIM1; k=rsa; p=MIIB",
+            "spf2.0/pra -all",
+            "my spf1 record",
+            "all",
+            "a text about all",
+            "",
+        ] {
             assert!(!looks_like_spf(text.as_bytes()), "{text}");
         }
     }

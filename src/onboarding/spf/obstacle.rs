@@ -29,6 +29,17 @@ pub enum Obstacle {
         /// `none`, `several`, `syntax` or `loop`.
         fault: &'static str,
     },
+    /// Terms that nobody can read, in a record that lets everybody send: no other record can be proposed that surely forgets
+    /// nobody.
+    Unread {
+        /// Which.
+        terms: Vec<String>,
+    },
+    /// A record of more octets than is evaluated.
+    TooLong {
+        /// How many.
+        octets: usize,
+    },
     /// What we tell customers to include does not let us send.
     Ours {
         /// Which.

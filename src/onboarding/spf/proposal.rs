@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::is_spf;
-use super::merge::{Merged, Note, merge};
+use super::merge::{Merged, merge};
 use super::obstacle::Obstacle;
 use super::walk::{Limits, MOST_LOOKUPS, Problem, Query, Verdict, Walk, walk};
 use crate::customers::Via;
@@ -21,7 +20,8 @@ pub struct Proposal {
     pub obstacles: Vec<Obstacle>,
 }
 
-/// The record to publish, built on what `check` found; `None` where DNS did not answer. A record that works is left as it is.
+/// The record to publish, built on what `check` found, or else on `meant`: values that were meant to be the record; `None` where
+/// DNS did not answer. A record that works is left as it is.
 ///
 /// An own server's mail shows receivers that server's address: our include would be of no use, and would let Mailjet send as the
 /// customer besides. There only what is missing or broken is proposed.
@@ -31,34 +31,35 @@ pub async fn proposal(
     domain: &Domain,
     via: &Via,
     check: &Check,
+    meant: &[String],
 ) -> Option<Proposal> {
     let published = &check.found;
     let own_server = matches!(via, Via::OwnServer(_));
-    match check.severity() {
+    let says = |what: fn(&Finding) -> bool| check.findings.iter().any(what);
+    let works = match check.severity() {
         // What did not answer may be what lets us in, or lead to more lookups than receivers make.
         Severity::Unknown => return None,
-        severity if severity <= Severity::Hint || (own_server && severity == Severity::Warning) => {
-            let merged = Merged::unchanged(published.first()?.clone());
-            return Some(Proposal { merged, obstacles: Vec::new() });
-        }
-        _ => {}
+        Severity::Warning => own_server && !says(|finding| matches!(finding, Finding::SpfNoEffect { .. })),
+        severity => severity <= Severity::Hint,
+    };
+    if works {
+        let merged = Merged::unchanged(published.first()?.clone());
+        return Some(Proposal { merged, obstacles: Vec::new() });
     }
-    let meant = if published.is_empty() { meant(check) } else { None };
-    let own = match published.is_empty() && meant.is_none() {
+    let texts = if published.is_empty() { meant } else { published.as_slice() };
+    let own = match texts.is_empty() {
         true => own_servers(resolver, domain, via, check).await?,
         false => Vec::new(),
     };
     // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
-    let is_reached = check.findings.iter().any(|finding| matches!(finding, Finding::SpfPasses { .. }));
+    let is_reached = says(|finding| matches!(finding, Finding::SpfPasses { .. }));
     let include = (!is_reached && !own_server).then_some(&settings.spf_include);
-    let merged = match meant {
-        Some(meant) => {
-            let mut merged = merge(&[meant], include, &own);
-            merged.notes.push(Note::Unquoted);
-            // As it stands there it counts for none.
-            Merged { changed: true, ..merged }
+    let merged = match merge(texts, include, &own) {
+        Ok(merged) => merged,
+        Err(obstacle) => {
+            let merged = Merged::unchanged(texts.first().cloned().unwrap_or_default());
+            return Some(Proposal { merged, obstacles: vec![obstacle] });
         }
-        None => merge(published, include, &own),
     };
     // A record that stays as it is stops no mail of ours unless the check says so.
     let mut obstacles = match merged.changed || check.severity() == Severity::Fault {
@@ -112,19 +113,6 @@ pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Wa
     (walk(resolver, &query, Limits::survey()).await, verdict)
 }
 
-/// The record that the domain would have, were it not for what a DNS panel or a copied zone line put around it: quotation
-/// marks, backslashes, blanks. `None` where several values might be meant.
-fn meant(check: &Check) -> Option<String> {
-    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\\' | '\'' | '“' | '”');
-    let mut records = check.findings.iter().filter_map(|finding| {
-        let Finding::SpfNearMiss { text } = finding else { return None };
-        let inside = text.trim_matches(around);
-        // What is left inside stands between terms: nobody knows which.
-        (is_spf(inside.as_bytes()) && !inside.contains(['"', '\\'])).then(|| inside.to_owned())
-    });
-    records.next().filter(|_| records.next().is_none())
-}
-
 /// A guess at what sends for the domain, where it has no record; `None` where nobody knows that it has none.
 async fn own_servers(resolver: &dyn Resolver, domain: &Domain, via: &Via, check: &Check) -> Option<Vec<String>> {
     if !check.findings.iter().any(|finding| matches!(finding, Finding::SpfMissing { .. })) {
@@ -148,6 +136,7 @@ async fn own_servers(resolver: &dyn Resolver, domain: &Domain, via: &Via, check:
 #[cfg(test)]
 mod tests {
     use super::super::check::check;
+    use super::super::merge::Note;
     use super::*;
     use crate::onboarding::Need;
     use crate::resolver::FixedZone;
@@ -184,8 +173,8 @@ mod tests {
         let zone = "test.dk TXT \"v=spf1 include:_spf.test.dk -all a\"\n_spf.test.dk TXT \"v=spf1 include:spf.webcrm.com ~all\"";
         let (check, proposal) = mailjet(zone);
         assert_eq!(check.severity(), Severity::Warning, "{:?}", check.findings);
-        assert_eq!(proposal.merged.record, "v=spf1 include:_spf.test.dk -all", "only what is to be mended");
-        assert_eq!(check.expected, ["test.dk TXT \"v=spf1 include:_spf.test.dk -all\""]);
+        assert_eq!(proposal.merged.record, "v=spf1 include:_spf.test.dk a -all", "only what is to be mended");
+        assert_eq!(check.expected, ["test.dk TXT \"v=spf1 include:_spf.test.dk a -all\""]);
     }
 
     #[test]
@@ -193,7 +182,13 @@ mod tests {
         let via = Via::OwnServer(test_customers::route("own-server.test", "mail.test.dk").into());
         for (zone, severity, proposed) in [
             ("", Severity::Fault, Some("v=spf1 a:mail.test.dk ~all")),
-            ("test.dk TXT \"v=spf1 ip4:1.2.3 a -all\"", Severity::Fault, Some("v=spf1 a -all")),
+            ("test.dk TXT \"v=spf1 ip4:1.2.3 a -all\"", Severity::Fault, Some("v=spf1 a ~all")),
+            ("test.dk TXT \"v=spf1 ip4: 192.0.2.7 a -all\"", Severity::Fault, Some("v=spf1 ip4:192.0.2.7 a -all")),
+            (
+                "test.dk TXT \"v=spf1 a ip4=192.0.2.7 -all\"\ntest.dk A 192.0.2.9",
+                Severity::Warning,
+                Some("v=spf1 a ip4:192.0.2.7 -all"),
+            ),
             ("test.dk TXT \"v=spf1 a ptr -all\"\ntest.dk A 192.0.2.9", Severity::Warning, None),
             ("test.dk TXT \"v=spf1 a -all\"\ntest.dk A 192.0.2.9", Severity::Hint, None),
         ] {
@@ -263,14 +258,43 @@ mod tests {
             "“v=spf1 include:a.dk -all”",
         ] {
             let record = "v=spf1 include:a.dk include:spf.webcrm.com -all".to_owned();
-            assert_eq!(run(&[text]), Merged { record, changed: true, notes: vec![Note::Unquoted] }, "{text}");
+            let merged = run(&[text]);
+            assert_eq!((merged.record, merged.changed), (record, true), "{text}");
+            assert_eq!(merged.notes.first(), Some(&Note::Begun), "{text}");
         }
         let whole = run(&["\"v=spf1 include:spf.webcrm.com -all\""]);
         assert!(whole.changed && whole.record == "v=spf1 include:spf.webcrm.com -all", "{whole:?}");
-        for unclear in [&["\"v=spf1 -all\"", "\"v=spf1 a -all\""][..], &["\"v=spf1 a\" \"-all\""], &["v=spf10 a -all"]]
-        {
-            assert_eq!(run(unclear).notes, [Note::Guessed(vec!["mx".to_owned()])], "{unclear:?}");
+        for (texts, record) in [
+            (&["\"v=spf1 -all\"", "\"v=spf1 a -all\""][..], "v=spf1 a include:spf.webcrm.com -all"),
+            (&["\"v=spf1 a\" \"-all\""], "v=spf1 a include:spf.webcrm.com -all"),
+            (&["v=spf10 a -all"], "v=spf1 a include:spf.webcrm.com -all"),
+        ] {
+            assert_eq!(run(texts).record, record, "{texts:?}");
         }
+    }
+
+    #[test]
+    fn a_record_at_the_zones_name_twice_is_named_and_kept() {
+        let (check, proposal) = mailjet("test.dk.test.dk TXT \"v=spf1 include:a.dk -all\"\na.dk TXT \"v=spf1 -all\"");
+        let wrong = Finding::WrongHost { found_at: "test.dk.test.dk".into(), right_host: "test.dk".into(), zone: None };
+        assert!(check.findings.contains(&wrong), "{:?}", check.findings);
+        assert_eq!(proposal.merged.record, "v=spf1 include:a.dk include:spf.webcrm.com -all");
+    }
+
+    #[test]
+    fn each_repair_is_named_and_what_cannot_be_read_is_asked_for() {
+        let (check, proposal) = mailjet("test.dk TXT \"v=spf1 ip4: 203.0.113.7 ip4:203.0.113 -all\"");
+        assert_eq!(proposal.merged.record, "v=spf1 ip4:203.0.113.7 include:spf.webcrm.com ~all");
+        for said in [
+            Finding::SpfMeant { written: "ip4: 203.0.113.7".into(), meant: "ip4:203.0.113.7".into() },
+            Finding::SpfUnread { terms: vec!["ip4:203.0.113".into()] },
+        ] {
+            assert!(check.findings.contains(&said), "{said:?}: {:?}", check.findings);
+        }
+        let (check, proposal) = mailjet("test.dk TXT \"v=spf1 ip4:203.0.113 +all\"");
+        assert!(!proposal.merged.changed && check.expected.is_empty(), "{proposal:?}");
+        assert_eq!(proposal.obstacles, [Obstacle::Unread { terms: vec!["ip4:203.0.113".into()] }]);
+        assert!(check.findings.contains(&Finding::SpfUnread { terms: vec!["ip4:203.0.113".into()] }));
     }
 
     #[test]

@@ -7,6 +7,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::macros::MacroString;
 
+/// A longer record is not evaluated: each term of it costs time here, and receivers of all kinds have to read it. DNS servers
+/// answer records of a few hundred octets without resorting to TCP (RFC 7208 §3.4).
+pub const MOST_OCTETS: usize = 8192;
+
 /// A record that can be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -14,8 +14,9 @@ use std::pin::Pin;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::macros::{MacroString, Values};
-use super::record::{Directive, Mechanism, Qualifier, Record, Target};
-use super::{is_spf, looks_like_spf};
+use super::record::{Directive, MOST_OCTETS, Mechanism, Qualifier, Record, Target};
+use super::{is_spf, looks_like_spf, repair};
+use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 
 pub use found::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Step, Verdict, Walk};
@@ -24,6 +25,10 @@ pub use found::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Step, V
 const MOST_NAMES: usize = 10;
 /// Records within records; a receiver's ten lookups bound it as well.
 const DEEPEST: usize = 20;
+/// Terms at fault that are named, of one record: whoever mends these sees the others next.
+const MOST_FAULTS: usize = 20;
+/// Terms that are remembered, of all records.
+const MOST_STEPS: usize = 2000;
 
 /// Walks.
 pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) -> Walk {
@@ -86,12 +91,11 @@ impl<'a> Walker<'a> {
             Err(error) => return self.unanswered(&error),
         };
         let texts: Vec<Vec<u8>> = texts.iter().map(|strings| joined(strings)).collect();
-        let mut records: Vec<String> =
-            texts.iter().filter(|text| is_spf(text)).map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+        let mut records: Vec<String> = texts.iter().filter(|text| is_spf(text)).map(|text| plain::text(text)).collect();
         match records.len() {
             0 => {
                 let near = texts.iter().filter(|text| looks_like_spf(text));
-                let near_misses = near.map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+                let near_misses = near.map(|text| plain::text(text)).collect();
                 self.problem(Problem::NoRecord { domain: domain.to_owned(), near_misses });
                 Ok(None)
             }
@@ -106,9 +110,14 @@ impl<'a> Walker<'a> {
     }
 
     async fn evaluate(&mut self, domain: String, mut path: Vec<String>, text: &str) -> Outcome<Verdict> {
-        let (record, faults) = Record::parse_leniently(text);
+        if text.len() > MOST_OCTETS {
+            self.problem(Problem::TooLong { domain, octets: text.len() });
+            return Err(Verdict::PermError);
+        }
+        let (record, mut faults) = Record::parse_leniently(text);
         self.remark(&domain, &record);
         if !faults.is_empty() {
+            faults.truncate(MOST_FAULTS);
             self.problem(Problem::Syntax { domain: domain.clone(), faults });
             // §4.6: a fault anywhere ends it, before anything is evaluated.
             if self.limits.stop_at_match {
@@ -119,9 +128,14 @@ impl<'a> Walker<'a> {
         let depth = path.len() - 1;
         for directive in &record.directives {
             let at = self.found.steps.len();
-            self.found.steps.push(Step { depth, domain: domain.clone(), term: directive.text.clone(), matched: false });
+            if at < MOST_STEPS {
+                let (domain, term) = (domain.clone(), directive.text.clone());
+                self.found.steps.push(Step { depth, domain, term, matched: false });
+            }
             let matched = self.matches(directive, &domain, &path).await?;
-            self.found.steps[at].matched = matched;
+            if let Some(step) = self.found.steps.get_mut(at) {
+                step.matched = matched;
+            }
             if matched && self.limits.stop_at_match {
                 return Ok(directive.qualifier.into());
             }
@@ -144,6 +158,10 @@ impl<'a> Walker<'a> {
         let domain = domain.to_owned();
         if record.directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
             self.problem(Problem::Ptr { domain: domain.clone() });
+        }
+        let terms: Vec<String> = record.modifiers.iter().filter(|m| repair::is_without_effect(m)).cloned().collect();
+        if !terms.is_empty() {
+            self.problem(Problem::NoEffect { domain: domain.clone(), terms });
         }
         let all = record.all();
         let counts = &record.directives[..all.map_or(record.directives.len(), |all| all + 1)];

@@ -5,6 +5,7 @@ mod publish;
 use super::Word;
 use super::txt_lines;
 use crate::dkim::record::Finding as Flaw;
+use crate::dkim::tags::Mistake;
 use crate::onboarding::Outcome;
 use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
@@ -12,6 +13,8 @@ use crate::onboarding::misplaced::label;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 use crate::onboarding::spf::obstacle::Obstacle;
+use crate::onboarding::spf::repair::Repair;
+use crate::plain::{self, Meant};
 use crate::resolver;
 pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
 
@@ -21,6 +24,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::Unanswered { reason } => {
             (unanswered(reason), "Det betyder ikke, at noget er forkert hos jer. Tjek igen senere.".into())
         }
+        F::OutOfTime { secs } => (
+            format!("Tjekket blev afbrudt efter {secs} sekunder: svarene kom for langsomt."),
+            "Det betyder ikke, at noget er forkert. Tjek igen senere.".into(),
+        ),
         F::WrongHost { found_at, right_host, zone } => (
             format!("Recorden er oprettet på {found_at}."),
             match zone {
@@ -77,7 +84,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfMissing { domain } => (format!("{domain} har ingen SPF-record."), "Opret den viste record.".into()),
         F::SpfNearMiss { text } => (
             format!("Denne TXT-record ligner SPF, men er det ikke: {text}"),
-            "Den skal begynde med præcis v=spf1 og et mellemrum, uden anførselstegn i værdien. Erstat den.".into(),
+            match text.chars().find(|c| plain::meant(*c) != Meant::Same) {
+                Some(strange) => format!("Der står {} i den. Erstat den.", character(strange)),
+                None => "Den skal begynde med præcis v=spf1 og et mellemrum, uden anførselstegn i værdien. Erstat den.".into(),
+            },
         ),
         F::SpfSeveral { domain, count } => (
             format!("{domain} har {count} SPF-records. Så ser modtagerne bort fra dem alle."),
@@ -86,15 +96,28 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfSyntax { domain, term, fault } => (
             format!(
                 "I SPF-recorden for {domain}: {term} {}. Så afviser modtagerne hele recorden.",
-                match *fault {
-                    "address" => "har ingen gyldig IP-adresse",
-                    "name" => "har intet gyldigt domænenavn",
-                    "twice" => "står to gange",
-                    "character" => "har et tegn, der ikke er almindelig ASCII",
-                    _ => "findes ikke i SPF",
-                }
+                spf_fault(term, fault)
             ),
             "Ret eller fjern det.".into(),
+        ),
+        F::SpfTooLong { domain, octets } => (
+            format!("SPF-recorden for {domain} fylder {octets} tegn. Det er mere, end man kan regne med, at modtagerne læser."),
+            "Fjern det, der ikke bruges, eller flyt dele af den til egne records (include:).".into(),
+        ),
+        F::SpfNoEffect { domain, terms } => (
+            format!("I SPF-recorden for {domain} virker {} ikke: modtagerne springer det over.", terms.join(" ")),
+            "Skriv kolon i stedet for lighedstegn (include:, ip4:), eller fjern det.".into(),
+        ),
+        F::SpfMeant { written, meant } => (
+            match meant.is_empty() {
+                true => format!("\"{written}\" er udeladt i den viste record: det siger ikke noget dér."),
+                false => format!("\"{written}\" er læst som \"{meant}\" i den viste record."),
+            },
+            String::new(),
+        ),
+        F::SpfUnread { terms } => (
+            format!("I SPF-recorden kan dette ikke læses: {}. Det kan være en afsender.", terms.join(" ")),
+            "Ret det, eller fjern det, hvis det ikke bruges. Indtil da må recorden ikke slutte med -all.".into(),
         ),
         F::SpfAfterAll { domain, terms } => (
             format!("I SPF-recorden for {domain} tæller det, der står efter \"all\", aldrig: {}.", terms.join(" ")),
@@ -251,21 +274,47 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DmarcSeveral { host, count } => {
             (format!("Der er {count} DMARC-records på {host}; så ser modtagerne bort fra dem alle."), "Behold kun den viste.".into())
         }
-        F::DmarcInvalid { host, reason } => (
-            format!("Modtagerne kan ikke bruge DMARC-recorden på {host}: {reason}"),
-            "Der skal stå p=none, p=quarantine eller p=reject, og det samme gælder sp= og np=, hvis de er der. Ret den.".into(),
-        ),
-        F::DmarcNearMiss { host, text } => (
-            format!("Denne TXT-record på {host} ligner DMARC, men er det ikke: {text}"),
-            "Den skal begynde med præcis v=DMARC1 og et semikolon, uden anførselstegn i værdien. Erstat den.".into(),
-        ),
-        F::DmarcTwice { host, tag } => (
-            format!("I DMARC-recorden på {host} står {tag}= to gange: så kan modtagerne ikke bruge recorden."),
-            "Behold kun den ene.".into(),
-        ),
-        F::DmarcFallback { host, tag } => (
-            format!("I DMARC-recorden på {host} nævner \"{tag}\" ingen politik: modtagerne gør, som om der stod p=none."),
+        F::DmarcInvalid { host, tag } => (
+            format!("I DMARC-recorden på {host} nævner \"{tag}\" ingen politik: mange modtagere ser så bort fra hele recorden."),
             "Skriv none, quarantine eller reject dér.".into(),
+        ),
+        F::DmarcNoPolicy { host, tags } => (
+            match tags.is_empty() {
+                true => format!("I DMARC-recorden på {host} mangler p=: mange modtagere ser så bort fra hele recorden."),
+                false => format!(
+                    "I DMARC-recorden på {host} mangler p=, for {}= gælder kun andre navne: mange modtagere ser så bort fra hele recorden.",
+                    tags.join("= og ")
+                ),
+            },
+            "Tilføj p=none lige efter v=DMARC1;, eller opret den viste record.".into(),
+        ),
+        F::DmarcValue { host, tag } => (
+            format!("I DMARC-recorden på {host} har \"{tag}\" en ugyldig værdi: mange modtagere ser så bort fra hele recorden."),
+            "Ret den, eller fjern den.".into(),
+        ),
+        F::DmarcMistake { host, mistake } => {
+            let (what, next) = tag_mistake(&mistake.0);
+            (format!("DMARC-recorden på {host}: {what}"), next)
+        }
+        F::DmarcPercent { percent: 0, policy } => (
+            format!("pct=0 er udgået af standarden (RFC 9989): modtagere, der følger den, bruger {policy} på al mail."),
+            "Skriv t=y i stedet for pct=0: så bruger modtagerne politikken ét trin mildere.".into(),
+        ),
+        F::DmarcPercent { percent, policy } => (
+            format!(
+                "pct={percent} er udgået af standarden (RFC 9989): modtagere, der følger den, bruger {policy} på al mail og ikke kun på {percent} %."
+            ),
+            format!("Fjern pct={percent}, når {policy} må ramme al mail. Vælg indtil da en mildere politik."),
+        ),
+        F::DmarcNearMiss { host, text, mistake } => (
+            format!("Denne TXT-record på {host} ligner DMARC, men er det ikke: {text}"),
+            match mistake {
+                Some(mistake) => {
+                    let (what, next) = tag_mistake(&mistake.0);
+                    format!("{what} {next}")
+                }
+                None => "Den skal begynde med præcis v=DMARC1 og et semikolon. Erstat den.".into(),
+            },
         ),
         F::DmarcTag { host, tag } => {
             (format!("I DMARC-recorden på {host} ser modtagerne bort fra \"{tag}\"."), "Ret eller fjern det.".into())
@@ -434,6 +483,17 @@ fn included(fault: &str) -> &'static str {
     }
 }
 
+/// What is wrong with a term of an SPF record.
+fn spf_fault(term: &str, fault: &str) -> String {
+    match (fault, term.chars().find(|c| plain::meant(*c) != Meant::Same || !c.is_ascii())) {
+        ("character", Some(strange)) => format!("har {}", character(strange)),
+        ("address", _) => "har ingen gyldig IP-adresse".into(),
+        ("name", _) => "har intet gyldigt domænenavn".into(),
+        ("twice", _) => "står to gange".into(),
+        _ => "findes ikke i SPF".into(),
+    }
+}
+
 /// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
 pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
     let (record, fails, first) = match present {
@@ -456,6 +516,14 @@ pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
         Obstacle::Included { domain, fault } => (
             format!("{record} henviser til {domain}, {}: {fails}.", included(fault)),
             format!("Fjern{first} den include eller redirect, eller få den rettet."),
+        ),
+        Obstacle::Unread { terms } => (
+            format!("{record} har {}, som ikke kan læses, og lader enhver sende (+all).", terms.join(" ")),
+            "Ret det, eller fjern det, hvis det ikke bruges, og lad så recorden slutte med ~all.".into(),
+        ),
+        Obstacle::TooLong { octets } => (
+            format!("{record} fylder {octets} tegn, og det er mere, end man kan regne med, at modtagerne læser."),
+            format!("Fjern{first} det, der ikke bruges, eller flyt dele af den til egne records (include:)."),
         ),
         Obstacle::Ours { include } => (
             format!("{record} inkluderer {include}, som ikke selv tillader os at sende lige nu."),
@@ -485,11 +553,20 @@ fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
         Flaw::Version(found) => {
             (format!("v={found} er ikke v=DKIM1, som recorden skal begynde med."), "Erstat den med den viste record.")
         }
+        Flaw::VersionNotFirst => ("v=DKIM1 skal stå først i recorden.".into(), "Erstat den med den viste record."),
+        Flaw::Case(name) => (
+            format!("{name}= står med store bogstaver, og det kender modtagerne ikke."),
+            "Erstat den med den viste record.",
+        ),
         Flaw::NoKey => ("p= mangler.".into(), "Erstat den med den viste record."),
         Flaw::Revoked => ("p= er tom: nøglen er trukket tilbage.".into(), "Erstat den med den viste record."),
         Flaw::NotBase64(c) => (
             format!("p= indeholder \"{c}\", som ikke er base64."),
             "Kopiér værdien igen, som én streng uden mellemrum.",
+        ),
+        Flaw::NoPadding => (
+            "Lighedstegnene i slutningen af p= mangler, og så kan nogle modtagere ikke læse nøglen.".into(),
+            "Erstat den med den viste record.",
         ),
         Flaw::Truncated => (
             "p= er afkortet eller beskadiget.".into(),
@@ -502,14 +579,43 @@ fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
             (format!("RSA med {bits} bit er for svag."), "Der skal bruges en nøgle på 2048 bit med en ny selector.")
         }
         Flaw::Hash(h) => (format!("h={h} tillader ikke sha256."), "Fjern h=."),
-        Flaw::Service(s) => (format!("s={s} tillader ikke mail."), "Fjern s=."),
+        Flaw::Service(s) => (format!("s={s} tillader ikke mail, eller ikke hos alle modtagere."), "Fjern s=."),
         Flaw::Testing => ("t=y siger, at DKIM kun bliver afprøvet.".into(), "Fjern t=y."),
         Flaw::Strict => ("t=s er sat, og det passer til vores signaturer.".into(), ""),
-        Flaw::Duplicate(tag) => (format!("{tag}= står to gange."), "Erstat den med den viste record."),
-        Flaw::Syntax(text) => (format!("\"{text}\" er ikke tag=værdi."), "Erstat den med den viste record."),
-        Flaw::Quoting(c) => {
-            (format!("{c} er blevet en del af værdien."), "Skriv værdien uden anførselstegn og omvendte skråstreger.")
+        Flaw::Tags(mistake) => {
+            let (what, _) = tag_mistake(mistake);
+            (what, "Erstat den med den viste record.")
         }
+    }
+}
+
+/// What is wrong with the grammar of a DKIM or DMARC record, and what to do.
+fn tag_mistake(mistake: &Mistake) -> (String, String) {
+    let what = match mistake {
+        Mistake::Character(c) => format!("der står {} i værdien.", character(*c)),
+        Mistake::Quoting(_) => "anførselstegn eller omvendte skråstreger er blevet en del af værdien.".into(),
+        Mistake::ZoneLine => {
+            "værdien er en hel linje fra en zonefil: kun det, der står fra v= og frem, er værdien.".into()
+        }
+        Mistake::NoSemicolon(name) => format!("der mangler et semikolon foran {name}=."),
+        Mistake::EmptyTag => "der står et semikolon for meget.".into(),
+        Mistake::NoTag(text) => format!("\"{text}\" er ikke tag=værdi."),
+        Mistake::Twice(name) => format!("{name}= står der to gange."),
+    };
+    (what, "Ret det, eller erstat den med den viste record.".to_owned())
+}
+
+/// A character that does not belong in a record, so that a reader knows what to look for.
+fn character(c: char) -> String {
+    let code = u32::from(c);
+    match (c, plain::meant(c)) {
+        ('\u{a0}', _) => "et hårdt mellemrum (U+00A0)".into(),
+        ('\u{feff}', _) => "et usynligt tegn (byte order mark, U+FEFF)".into(),
+        (_, Meant::Plain(' ')) => format!("et mellemrum af en anden slags (U+{code:04X})"),
+        (_, Meant::Nothing) => format!("et usynligt tegn (U+{code:04X})"),
+        (_, Meant::Plain('-')) => format!("tankestregen \"{c}\" (U+{code:04X}) i stedet for en bindestreg"),
+        (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) i stedet for {plain}"),
+        (_, Meant::Same) => format!("tegnet \"{c}\" (U+{code:04X})"),
     }
 }
 
@@ -574,9 +680,18 @@ pub(super) fn note(note: &Note) -> String {
         Note::Joined(count) => {
             format!("{count} SPF-records er blevet til én: hvis der er flere, ser modtagerne bort fra dem alle.")
         }
-        Note::Dropped(term) => {
-            format!("\"{term}\" er udeladt: det er ikke SPF, og ét sådant led ødelægger hele recorden.")
+        Note::Repaired(Repair { written, meant }) if meant.is_empty() => {
+            format!("\"{written}\" er udeladt: det siger ikke noget dér.")
         }
+        Note::Repaired(Repair { written, meant }) => format!("\"{written}\" var ment som \"{meant}\"."),
+        Note::Unread(terms) => format!(
+            "\"{}\" er udeladt, fordi det ikke kan læses. Er det en af jeres afsendere, så ret det, før recorden oprettes.",
+            terms.join(" ")
+        ),
+        Note::Softened(all) => {
+            format!("{all} er blevet ~all, fordi ikke alt kunne læses: ellers ville det, der er udeladt, blive afvist.")
+        }
+        Note::Moved(term) => format!("\"{term}\" står nu foran \"all\": bag det talte det aldrig."),
         Note::Dead(term) => format!("\"{term}\" er udeladt: det stod efter \"all\" og talte aldrig."),
         Note::PlusAll => "+all er blevet ~all: +all lader enhver sende som jer.".to_owned(),
         Note::AddedAll => "~all er tilføjet: uden det siger recorden intet om andre.".to_owned(),
@@ -584,7 +699,9 @@ pub(super) fn note(note: &Note) -> String {
             "Domænet har ingen SPF-record i dag. \"{}\" står for jeres egne mailservere: kontrollér, at det dækker dem alle.",
             terms.join(" ")
         ),
-        Note::Unquoted => "Taget fra den TXT-record, der skulle være SPF, uden det, der står om den: anførselstegn, omvendte skråstreger eller mellemrum. Erstat den.".to_owned(),
+        Note::Begun => {
+            "Taget fra den TXT-record, der skulle være SPF; det, der forhindrede det, er rettet. Erstat den.".to_owned()
+        }
         Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
     }
 }

@@ -5,6 +5,7 @@ mod publish;
 use super::Word;
 use super::txt_lines;
 use crate::dkim::record::Finding as Flaw;
+use crate::dkim::tags::Mistake;
 use crate::onboarding::Outcome;
 use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
@@ -12,6 +13,8 @@ use crate::onboarding::misplaced::label;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
 use crate::onboarding::spf::merge::Note;
 use crate::onboarding::spf::obstacle::Obstacle;
+use crate::onboarding::spf::repair::Repair;
+use crate::plain::{self, Meant};
 use crate::resolver;
 pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
 
@@ -19,6 +22,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
     let (what, next): (String, String) = match finding {
         F::Unanswered { reason } => (unanswered(reason), "Nothing is known to be wrong. Check again later.".into()),
+        F::OutOfTime { secs } => (
+            format!("The check was broken off after {secs} seconds: answers came too slowly."),
+            "Nothing is known to be wrong. Check again later.".into(),
+        ),
         F::WrongHost { found_at, right_host, zone } => (
             format!("The record stands at {found_at}."),
             match zone {
@@ -75,7 +82,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfMissing { domain } => (format!("{domain} has no SPF record."), "Publish the record shown.".into()),
         F::SpfNearMiss { text } => (
             format!("This TXT record looks like SPF and is not: {text}"),
-            "It must begin with exactly v=spf1 and a space, without quotation marks in the value. Replace it.".into(),
+            match text.chars().find(|c| plain::meant(*c) != Meant::Same) {
+                Some(strange) => format!("It holds {}. Replace it.", character(strange)),
+                None => "It must begin with exactly v=spf1 and a space, without quotation marks in the value. Replace it.".into(),
+            },
         ),
         F::SpfSeveral { domain, count } => (
             format!("{domain} has {count} SPF records. Receivers then count none of them."),
@@ -84,15 +94,28 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::SpfSyntax { domain, term, fault } => (
             format!(
                 "In the SPF record of {domain}, {term} {}. Receivers then reject the whole record.",
-                match *fault {
-                    "address" => "has no valid IP address",
-                    "name" => "has no valid domain name",
-                    "twice" => "stands there twice",
-                    "character" => "has a character that is not plain ASCII",
-                    _ => "is nothing SPF knows",
-                }
+                spf_fault(term, fault)
             ),
             "Mend or remove it.".into(),
+        ),
+        F::SpfTooLong { domain, octets } => (
+            format!("The SPF record of {domain} has {octets} characters, more than receivers can be expected to read."),
+            "Remove what is not used, or move parts of it into records of their own (include:).".into(),
+        ),
+        F::SpfNoEffect { domain, terms } => (
+            format!("In the SPF record of {domain}, {} has no effect: receivers pass over it.", terms.join(" ")),
+            "Write a colon in place of the equals sign (include:, ip4:), or remove it.".into(),
+        ),
+        F::SpfMeant { written, meant } => (
+            match meant.is_empty() {
+                true => format!("\"{written}\" is left out of the record shown: it says nothing there."),
+                false => format!("\"{written}\" is read as \"{meant}\" in the record shown."),
+            },
+            String::new(),
+        ),
+        F::SpfUnread { terms } => (
+            format!("In the SPF record, this cannot be read: {}. It may be a sender.", terms.join(" ")),
+            "Correct it, or remove it where it is not used. Until then the record must not end in -all.".into(),
         ),
         F::SpfAfterAll { domain, terms } => (
             format!("In the SPF record of {domain}, what stands after \"all\" never counts: {}.", terms.join(" ")),
@@ -251,21 +274,47 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DmarcSeveral { host, count } => {
             (format!("There are {count} DMARC records at {host}; receivers then count none."), "Keep only the one shown.".into())
         }
-        F::DmarcInvalid { host, reason } => (
-            format!("Receivers cannot use the DMARC record at {host}: {reason}"),
-            "It needs p=none, p=quarantine or p=reject, and the same goes for sp= and np= where they are there. Correct it.".into(),
-        ),
-        F::DmarcNearMiss { host, text } => (
-            format!("This TXT record at {host} looks like DMARC and is not: {text}"),
-            "It must begin with exactly v=DMARC1 and a semicolon, without quotation marks in the value. Replace it.".into(),
-        ),
-        F::DmarcTwice { host, tag } => (
-            format!("In the DMARC record at {host}, {tag}= stands twice: receivers cannot use the record."),
-            "Keep one of the two.".into(),
-        ),
-        F::DmarcFallback { host, tag } => (
-            format!("In the DMARC record at {host}, \"{tag}\" names no policy: receivers act as if it were p=none."),
+        F::DmarcInvalid { host, tag } => (
+            format!("In the DMARC record at {host}, \"{tag}\" names no policy: many receivers then ignore the whole record."),
             "Write none, quarantine or reject there.".into(),
+        ),
+        F::DmarcNoPolicy { host, tags } => (
+            match tags.is_empty() {
+                true => format!("The DMARC record at {host} has no p=: many receivers then ignore the whole record."),
+                false => format!(
+                    "The DMARC record at {host} has no p=, and {}= is for other names only: many receivers then ignore the whole record.",
+                    tags.join("= and ")
+                ),
+            },
+            "Add p=none right after v=DMARC1;, or publish the record shown.".into(),
+        ),
+        F::DmarcValue { host, tag } => (
+            format!("In the DMARC record at {host}, \"{tag}\" has no valid value: many receivers then ignore the whole record."),
+            "Correct or remove it.".into(),
+        ),
+        F::DmarcMistake { host, mistake } => {
+            let (what, next) = tag_mistake(&mistake.0);
+            (format!("The DMARC record at {host}: {what}"), next)
+        }
+        F::DmarcPercent { percent: 0, policy } => (
+            format!("pct=0 is gone from the standard (RFC 9989): receivers that follow it apply {policy} to all mail."),
+            "Write t=y in place of pct=0: receivers then apply the policy one step milder.".into(),
+        ),
+        F::DmarcPercent { percent, policy } => (
+            format!(
+                "pct={percent} is gone from the standard (RFC 9989): receivers that follow it apply {policy} to all mail, not to {percent} % of it."
+            ),
+            format!("Remove pct={percent} when {policy} may hit all mail. Until then, choose a milder policy."),
+        ),
+        F::DmarcNearMiss { host, text, mistake } => (
+            format!("This TXT record at {host} looks like DMARC and is not: {text}"),
+            match mistake {
+                Some(mistake) => {
+                    let (what, next) = tag_mistake(&mistake.0);
+                    format!("{what} {next}")
+                }
+                None => "It must begin with exactly v=DMARC1 and a semicolon. Replace it.".into(),
+            },
         ),
         F::DmarcTag { host, tag } => {
             (format!("In the DMARC record at {host}, receivers ignore \"{tag}\"."), "Mend or remove it.".into())
@@ -435,6 +484,17 @@ fn included(fault: &str) -> &'static str {
     }
 }
 
+/// What is wrong with a term of an SPF record.
+fn spf_fault(term: &str, fault: &str) -> String {
+    match (fault, term.chars().find(|c| plain::meant(*c) != Meant::Same || !c.is_ascii())) {
+        ("character", Some(strange)) => format!("holds {}", character(strange)),
+        ("address", _) => "has no valid IP address".into(),
+        ("name", _) => "has no valid domain name".into(),
+        ("twice", _) => "stands there twice".into(),
+        _ => "is nothing SPF knows".into(),
+    }
+}
+
 /// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
 pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
     let (record, fails, remove, write) = match present {
@@ -457,6 +517,14 @@ pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
         Obstacle::Included { domain, fault } => (
             format!("{record} leads to {domain}, {}: {fails}.", included(fault)),
             format!("{remove} that include or redirect, or have it mended."),
+        ),
+        Obstacle::Unread { terms } => (
+            format!("{record} has {}, which cannot be read, and lets anybody send (+all).", terms.join(" ")),
+            "Correct it, or remove it where it is not used, and then end the record in ~all.".into(),
+        ),
+        Obstacle::TooLong { octets } => (
+            format!("{record} has {octets} characters, more than receivers can be expected to read."),
+            format!("{remove} what is not used, or move parts of it into records of their own (include:)."),
         ),
         Obstacle::Ours { include } => (
             format!("{record} includes {include}, which does not let us send at present."),
@@ -483,12 +551,23 @@ fn no_key(host: &str, why: &NoKey) -> String {
 fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
     match flaw {
         Flaw::NoVersion => ("v=DKIM1 is missing, which is allowed.".into(), ""),
-        Flaw::Version(found) => (format!("v={found} is not DKIM1 at the start."), "Replace it by the record shown."),
+        Flaw::Version(found) => {
+            (format!("v={found} is not v=DKIM1, which the record must begin with."), "Replace it by the record shown.")
+        }
+        Flaw::VersionNotFirst => ("v=DKIM1 must stand first in the record.".into(), "Replace it by the record shown."),
+        Flaw::Case(name) => {
+            (format!("{name}= is in upper case, which receivers do not know."), "Replace it by the record shown.")
+        }
         Flaw::NoKey => ("p= is missing.".into(), "Replace it by the record shown."),
         Flaw::Revoked => ("p= is empty: the key is revoked.".into(), "Replace it by the record shown."),
         Flaw::NotBase64(c) => {
             (format!("p= holds \"{c}\", which is not base64."), "Copy the value again, as one string without spaces.")
         }
+        Flaw::NoPadding => (
+            "The equals signs at the end of p= are missing, and some receivers cannot read the key without them."
+                .into(),
+            "Replace it by the record shown.",
+        ),
         Flaw::Truncated => (
             "p= is cut off or damaged.".into(),
             "Copy the whole value again. A panel that takes only 255 characters wants it in two strings, without a space between.",
@@ -498,14 +577,43 @@ fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
             (format!("RSA with {bits} bits is too weak."), "It needs a key of 2048 bits under a new selector.")
         }
         Flaw::Hash(h) => (format!("h={h} does not allow sha256."), "Remove h=."),
-        Flaw::Service(s) => (format!("s={s} does not allow mail."), "Remove s=."),
+        Flaw::Service(s) => (format!("s={s} does not allow mail, or not with all receivers."), "Remove s=."),
         Flaw::Testing => ("t=y says that DKIM is only being tested.".into(), "Remove t=y."),
         Flaw::Strict => ("t=s is set, which fits our signatures.".into(), ""),
-        Flaw::Duplicate(tag) => (format!("{tag}= stands there twice."), "Replace it by the record shown."),
-        Flaw::Syntax(text) => (format!("\"{text}\" is not tag=value."), "Replace it by the record shown."),
-        Flaw::Quoting(c) => {
-            (format!("{c} has become part of the value."), "Enter the value without quotation marks and backslashes.")
+        Flaw::Tags(mistake) => {
+            let (what, _) = tag_mistake(mistake);
+            (what, "Replace it by the record shown.")
         }
+    }
+}
+
+/// What is wrong with the grammar of a DKIM or DMARC record, and what to do.
+fn tag_mistake(mistake: &Mistake) -> (String, String) {
+    let what = match mistake {
+        Mistake::Character(c) => format!("the value holds {}.", character(*c)),
+        Mistake::Quoting(_) => "quotation marks or backslashes have become part of the value.".into(),
+        Mistake::ZoneLine => {
+            "the value is a whole line of a zone file: only what stands from v= on is the value.".into()
+        }
+        Mistake::NoSemicolon(name) => format!("a semicolon is missing before {name}=."),
+        Mistake::EmptyTag => "there is a semicolon too many.".into(),
+        Mistake::NoTag(text) => format!("\"{text}\" is not tag=value."),
+        Mistake::Twice(name) => format!("{name}= stands there twice."),
+    };
+    (what, "Correct it, or replace it by the record shown.".to_owned())
+}
+
+/// A character that does not belong in a record, so that a reader knows what to look for.
+fn character(c: char) -> String {
+    let code = u32::from(c);
+    match (c, plain::meant(c)) {
+        ('\u{a0}', _) => "a no-break space (U+00A0)".into(),
+        ('\u{feff}', _) => "an invisible byte order mark (U+FEFF)".into(),
+        (_, Meant::Plain(' ')) => format!("a space of another kind (U+{code:04X})"),
+        (_, Meant::Nothing) => format!("an invisible character (U+{code:04X})"),
+        (_, Meant::Plain('-')) => format!("the dash \"{c}\" (U+{code:04X}) in place of a hyphen"),
+        (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) in place of {plain}"),
+        (_, Meant::Same) => format!("the character \"{c}\" (U+{code:04X})"),
     }
 }
 
@@ -570,9 +678,18 @@ pub(super) fn word(word: Word) -> &'static str {
 pub(super) fn note(note: &Note) -> String {
     match note {
         Note::Joined(count) => format!("{count} SPF records became one: receivers count none where there are several."),
-        Note::Dropped(term) => {
-            format!("\"{term}\" is left out: it is not SPF, and one such term breaks the whole record.")
+        Note::Repaired(Repair { written, meant }) if meant.is_empty() => {
+            format!("\"{written}\" is left out: it says nothing there.")
         }
+        Note::Repaired(Repair { written, meant }) => format!("\"{written}\" was meant as \"{meant}\"."),
+        Note::Unread(terms) => format!(
+            "\"{}\" is left out, since it cannot be read. If it is a sender of yours, correct it before you publish the record.",
+            terms.join(" ")
+        ),
+        Note::Softened(all) => {
+            format!("{all} became ~all, since not everything could be read: what is left out would be refused otherwise.")
+        }
+        Note::Moved(term) => format!("\"{term}\" stands before \"all\" now: behind it, it never counted."),
         Note::Dead(term) => format!("\"{term}\" is left out: it stood after \"all\" and never counted."),
         Note::PlusAll => "+all became ~all: +all lets anybody send as you.".to_owned(),
         Note::AddedAll => "~all was added: without it the record says nothing about others.".to_owned(),
@@ -580,7 +697,7 @@ pub(super) fn note(note: &Note) -> String {
             "The domain has no SPF record today. \"{}\" stands for your own mail servers: check that it covers all of them.",
             terms.join(" ")
         ),
-        Note::Unquoted => "Taken from the TXT record that was meant to be SPF, without what stands around it: quotation marks, backslashes or blanks. Replace that one.".to_owned(),
+        Note::Begun => "Taken from the TXT record that was meant to be SPF; what kept it from being one is mended. Replace that one.".to_owned(),
         Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
     }
 }

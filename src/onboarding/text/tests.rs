@@ -1,9 +1,11 @@
 use super::*;
 use crate::dkim::record::Finding as Flaw;
+use crate::dkim::tags::Mistake;
 use crate::onboarding::fetch::NotThere;
-use crate::onboarding::finding::{DkimFlaw, NoKey, Provider};
+use crate::onboarding::finding::{DkimFlaw, NoKey, Provider, TagMistake};
 use crate::onboarding::rotation::Shown;
 use crate::onboarding::spf::obstacle::Obstacle;
+use crate::onboarding::spf::repair::Repair;
 use crate::resolver;
 
 const ROLES: [Role; 3] = [Role::Incoming, Role::Outgoing, Role::Revoked];
@@ -35,6 +37,11 @@ fn samples() -> Vec<Finding> {
         F::SpfMissing { domain: d() },
         F::SpfNearMiss { text: s("TEXT") },
         F::SpfSeveral { domain: d(), count: 3 },
+        F::SpfTooLong { domain: d(), octets: 9000 },
+        F::SpfNoEffect { domain: d(), terms: vec![s("TERM")] },
+        F::SpfMeant { written: s("WRITTEN"), meant: s("MEANT") },
+        F::SpfMeant { written: s("WRITTEN"), meant: String::new() },
+        F::SpfUnread { terms: vec![s("TERM")] },
         F::SpfAfterAll { domain: d(), terms: vec![s("TERM")] },
         F::SpfEverybody { domain: d(), term: s("TERM") },
         F::SpfPtr { domain: d() },
@@ -73,10 +80,14 @@ fn samples() -> Vec<Finding> {
         F::DmarcGood { host: h(), policy: s("quarantine") },
         F::DmarcMissing { host: h() },
         F::DmarcSeveral { host: h(), count: 3 },
-        F::DmarcNearMiss { host: h(), text: s("TEXT") },
-        F::DmarcTwice { host: h(), tag: s("TAG") },
-        F::DmarcFallback { host: h(), tag: s("TAG") },
-        F::DmarcInvalid { host: h(), reason: s("REASON") },
+        F::DmarcNearMiss { host: h(), text: s("TEXT"), mistake: None },
+        F::DmarcInvalid { host: h(), tag: s("TAG") },
+        F::DmarcNoPolicy { host: h(), tags: vec![s("TAG")] },
+        F::DmarcNoPolicy { host: h(), tags: vec![] },
+        F::DmarcValue { host: h(), tag: s("TAG") },
+        F::DmarcPercent { percent: 0, policy: s("reject") },
+        F::DmarcPercent { percent: 20, policy: s("reject") },
+        F::OutOfTime { secs: 30 },
         F::DmarcTag { host: h(), tag: s("TAG") },
         F::DmarcInherited { host: h() },
         F::DmarcObsolete { tag: s("pct") },
@@ -135,11 +146,30 @@ fn samples() -> Vec<Finding> {
         Flaw::Service(s("S")),
         Flaw::Testing,
         Flaw::Strict,
-        Flaw::Duplicate(s("DUP")),
-        Flaw::Syntax(s("SYN")),
-        Flaw::Quoting('"'),
+        Flaw::VersionNotFirst,
+        Flaw::Case(s("P")),
+        Flaw::NoPadding,
     ] {
         all.push(F::DkimFlaw { host: h(), flaw: DkimFlaw(flaw) });
+    }
+    for mistake in [
+        Mistake::Character('\u{a0}'),
+        Mistake::Character('\u{feff}'),
+        Mistake::Character('\u{2009}'),
+        Mistake::Character('\u{200b}'),
+        Mistake::Character('–'),
+        Mistake::Character('ｖ'),
+        Mistake::Character('ø'),
+        Mistake::Quoting('"'),
+        Mistake::ZoneLine,
+        Mistake::NoSemicolon(s("rua")),
+        Mistake::EmptyTag,
+        Mistake::NoTag(s("JUNK")),
+        Mistake::Twice(s("rua")),
+    ] {
+        all.push(F::DkimFlaw { host: h(), flaw: DkimFlaw(Flaw::Tags(mistake.clone())) });
+        all.push(F::DmarcNearMiss { host: h(), text: s("TEXT"), mistake: Some(TagMistake(mistake.clone())) });
+        all.push(F::DmarcMistake { host: h(), mistake: TagMistake(mistake) });
     }
     all
 }
@@ -233,6 +263,8 @@ fn obstacles() -> Vec<Obstacle> {
         Obstacle::Lookups { count },
         Obstacle::Voids { count },
         Obstacle::Exchanges { domain: domain() },
+        Obstacle::Unread { terms: vec![domain()] },
+        Obstacle::TooLong { octets: 17 },
         Obstacle::Ours { include: domain() },
     ];
     all.extend(included);
@@ -264,7 +296,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
             let value = match value {
                 serde_json::Value::String(text) => text.clone(),
                 serde_json::Value::Null => continue,
-                serde_json::Value::Array(list) => list[0].as_str().unwrap().to_owned(),
+                serde_json::Value::Array(list) => list.first().map_or("", |first| first.as_str().unwrap()).to_owned(),
                 other => other.to_string(),
             };
             // Reasons have a test of their own.
@@ -280,6 +312,7 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 "first_known",
                 "why",
                 "obstacle",
+                "mistake",
                 "reason",
             ]
             .contains(&name.as_str())
@@ -315,13 +348,17 @@ fn words_and_names_are_there_in_both_languages() {
         }
         for note in [
             Note::Joined(2),
-            Note::Dropped("TERM".into()),
+            Note::Repaired(Repair { written: "WRITTEN".into(), meant: "MEANT".into() }),
+            Note::Repaired(Repair { written: "WRITTEN".into(), meant: String::new() }),
+            Note::Unread(vec!["TERM".into()]),
+            Note::Softened("-all"),
+            Note::Moved("TERM".into()),
             Note::Dead("TERM".into()),
             Note::PlusAll,
             Note::AddedAll,
             Note::Guessed(vec!["TERM".into()]),
             Note::Ptr,
-            Note::Unquoted,
+            Note::Begun,
         ] {
             assert!(!lang.note(&note).is_empty());
         }

@@ -116,12 +116,27 @@ pub enum Problem {
         /// All of them.
         records: Vec<String>,
     },
-    /// Terms that are not SPF.
+    /// Terms that are not SPF; the first of them, where there are many.
     Syntax {
         /// Where.
         domain: String,
         /// Which.
         faults: Vec<SyntaxError>,
+    },
+    /// A record of more than [`MOST_OCTETS`](crate::onboarding::spf::record::MOST_OCTETS) octets.
+    TooLong {
+        /// Where.
+        domain: String,
+        /// How many octets.
+        octets: usize,
+    },
+    /// Terms that are legal and without effect, and were plainly meant to have one: `include=` in place of `include:`, a second
+    /// `v=spf1`.
+    NoEffect {
+        /// Where.
+        domain: String,
+        /// Which.
+        terms: Vec<String>,
     },
     /// Terms after `all` never count (§5.1).
     AfterAll {
@@ -166,7 +181,7 @@ impl Problem {
         match self {
             Problem::NoRecord { domain, .. } => Some((domain, "none")),
             Problem::Several { domain, .. } => Some((domain, "several")),
-            Problem::Syntax { domain, .. } => Some((domain, "syntax")),
+            Problem::Syntax { domain, .. } | Problem::TooLong { domain, .. } => Some((domain, "syntax")),
             Problem::Loop { domain } => Some((domain, "loop")),
             _ => None,
         }
@@ -197,7 +212,7 @@ pub struct Walk {
     pub lookups: u32,
     /// Lookups that found nothing.
     pub void_lookups: u32,
-    /// Everything tried, in order.
+    /// What was tried, in order; the beginning of it, where records are very long.
     pub steps: Vec<Step>,
     /// Everything wrong.
     pub problems: Vec<Problem>,

@@ -1,0 +1,149 @@
+//! Tokens that a missing blank holds together: `ip4:192.0.2.1~all`, `include:a.dkinclude:b.dk`, `-allv=spf1`, `mx-all`.
+
+use super::{Meant, term};
+
+/// Where a term begins inside a token, for certain: none of this is ever part of a name or an address.
+const BEGINNINGS: [&str; 14] = [
+    "include:",
+    "include=",
+    "exists:",
+    "exists=",
+    "redirect=",
+    "redirect:",
+    "exp=",
+    "ip4:",
+    "ip4=",
+    "ip6:",
+    "ip6=",
+    "ipv4:",
+    "ipv6:",
+    "v=spf",
+];
+/// The same, unless an IPv6 address is read: `a:` is hexadecimal there.
+const SHORT_BEGINNINGS: [&str; 3] = ["ptr:", "mx:", "a:"];
+
+/// The longest an IPv6 address is written.
+const LONGEST_ADDRESS: usize = 45;
+
+/// The terms of a token.
+pub fn terms(token: &str) -> Vec<Meant> {
+    let small = token.to_ascii_lowercase();
+    let octets = small.as_bytes();
+    let mut terms = Vec::new();
+    let mut open = Open::at(octets, 0);
+    for at in 1..octets.len() {
+        if small.is_char_boundary(at) && at > open.name && open.ends_before(&small, at) {
+            let start = if is_qualifier(octets[at - 1]) { at - 1 } else { at };
+            piece(&token[open.start..start], &mut terms);
+            open = Open::at(octets, start);
+        }
+        if matches!(octets[at], b':' | b'=') {
+            open.sign = open.sign.or(Some(at));
+        }
+    }
+    piece(&token[open.start..], &mut terms);
+    terms
+}
+
+/// The term that is being read.
+struct Open {
+    start: usize,
+    /// Where its name begins, behind the qualifiers.
+    name: usize,
+    /// Its first colon or equals sign.
+    sign: Option<usize>,
+}
+
+impl Open {
+    fn at(octets: &[u8], start: usize) -> Self {
+        let name = start + octets[start..].iter().take_while(|octet| is_qualifier(**octet)).count();
+        Open { start, name, sign: None }
+    }
+
+    /// Whether another term begins at octet `at`.
+    fn ends_before(&self, text: &str, at: usize) -> bool {
+        let rest = &text[at..];
+        if BEGINNINGS.iter().any(|beginning| rest.starts_with(beginning)) {
+            return true;
+        }
+        // The colon of the term itself comes first; one more belongs to another term, or to an IPv6 address.
+        let before = text.as_bytes()[at - 1];
+        SHORT_BEGINNINGS.iter().any(|beginning| rest.starts_with(beginning))
+            && (before.is_ascii_alphabetic() || is_qualifier(before))
+            && self.sign.is_some_and(|sign| !is_ipv6(&text.as_bytes()[sign + 1..]))
+    }
+}
+
+/// Whether an argument begins as an IPv6 address does.
+fn is_ipv6(argument: &[u8]) -> bool {
+    let address =
+        argument.iter().take(LONGEST_ADDRESS).take_while(|octet| octet.is_ascii_hexdigit() || **octet == b':');
+    address.filter(|octet| **octet == b':').count() >= 2
+}
+
+/// One piece, from which `all`, `a` and `mx` at its end are cut where they make it a term.
+fn piece(text: &str, terms: &mut Vec<Meant>) {
+    let mut rest = text;
+    // `-allmx`, `-all-all`: what begins with `all` ends there.
+    if let Some(tail) = after_all(rest) {
+        terms.push(term::one(&rest[..rest.len() - tail.len()]));
+        rest = tail;
+    }
+    let small = rest.to_ascii_lowercase();
+    let all = small.len().checked_sub(4).filter(|at| *at > 0 && small.is_char_boundary(*at));
+    if let Some(at) = all.filter(|at| small[*at..].ends_with("all") && is_qualifier(small.as_bytes()[*at])) {
+        if rest[..at].chars().all(is_qualifier_char) {
+            return terms.push(term::one(rest));
+        }
+        piece_without_all(&rest[..at], terms);
+        return terms.push(term::one(&rest[at..]));
+    }
+    piece_without_all(rest, terms);
+}
+
+/// What follows a qualified `all` at the beginning.
+fn after_all(text: &str) -> Option<&str> {
+    let name = text.strip_prefix(is_qualifier_char)?;
+    let head = name.get(..3).filter(|head| head.eq_ignore_ascii_case("all"))?;
+    let tail = &name[head.len()..];
+    let is_term = |meant: Meant| matches!(meant, Meant::Term(_));
+    (!tail.is_empty() && tail.len() < 300 && (tail.starts_with(is_qualifier_char) || is_term(term::one(tail))))
+        .then_some(tail)
+}
+
+fn piece_without_all(text: &str, terms: &mut Vec<Meant>) {
+    if text.is_empty() {
+        return;
+    }
+    // `a+mx`: a plus, a tilde or a question mark is in no name.
+    if !text.contains([':', '=', '%', '/']) && text.chars().skip(1).any(|c| matches!(c, '+' | '~' | '?')) {
+        let mut start = 0;
+        for (at, _) in text.char_indices().skip(1).filter(|(_, c)| matches!(c, '+' | '~' | '?')) {
+            terms.push(term::one(&text[start..at]));
+            start = at;
+        }
+        return terms.push(term::one(&text[start..]));
+    }
+    let whole = term::one(text);
+    if matches!(whole, Meant::Unread(_)) {
+        // `ip4:192.0.2.1mx`: an address ends in a digit.
+        for tail in ["mx", "a"] {
+            let cut = text.len().checked_sub(tail.len()).filter(|at| text.is_char_boundary(*at));
+            let Some((head, found)) = cut.map(|at| text.split_at(at)) else { continue };
+            let is_address = head.ends_with(|c: char| c.is_ascii_digit()) && found.eq_ignore_ascii_case(tail);
+            if is_address && let head @ Meant::Term(_) = term::one(head) {
+                terms.extend([head, term::one(found)]);
+                return;
+            }
+        }
+    }
+    terms.push(whole);
+}
+
+fn is_qualifier(octet: u8) -> bool {
+    is_qualifier_char(char::from(octet))
+}
+
+fn is_qualifier_char(c: char) -> bool {
+    matches!(c, '+' | '-' | '~' | '?')
+}

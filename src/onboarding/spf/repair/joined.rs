@@ -1,0 +1,49 @@
+//! Tokens that a blank has torn apart: `include: x.dk`, `- all`, `ip4:192.0.2.0 /24`, `"include:a.d" "k"`.
+
+use super::{Meant, Token, glued, is_all};
+
+/// Puts together what belongs together: only what makes a term then, and is none before.
+pub fn join(tokens: Vec<Token>) -> Vec<Token> {
+    let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
+    for next in tokens {
+        match joined.last_mut() {
+            Some(before) if let Some(text) = together(before, &next) => {
+                before.text = text;
+                before.words.1 = next.words.1;
+                before.closes = next.closes;
+            }
+            _ => joined.push(next),
+        }
+    }
+    joined
+}
+
+fn together(before: &Token, next: &Token) -> Option<String> {
+    let (left, right) = (before.text.as_str(), next.text.as_str());
+    let straight = || format!("{left}{right}");
+    let is_sign = |c: char| matches!(c, ':' | '=' | '/' | '.');
+    let bare = left.trim_start_matches(['+', '-', '~', '?']);
+    // `ip4 : x` and `ip4 :x` come in steps: the sign first.
+    let is_one_of = |names: &[&str]| names.iter().any(|name| bare.eq_ignore_ascii_case(name));
+    let wants_argument = is_one_of(&["include", "exists", "redirect", "ip4", "ip6", "ipv4", "ipv6", "ip"]);
+    let is_named = wants_argument || is_one_of(&["a", "mx", "ptr", "exp"]);
+    if is_named && matches!(right, ":" | "=") {
+        return Some(straight());
+    }
+    // A hyphen may have been meant as a bullet: only before `all` it is certain.
+    let is_torn = (bare.is_empty() && (!left.contains('-') || is_all(right)))
+        || left.ends_with(is_sign)
+        || right.starts_with(is_sign)
+        || (before.closes && next.opens && !reads(right));
+    if is_torn && reads(&straight()) && !(reads(left) && reads(right)) {
+        return Some(straight());
+    }
+    let with_colon = || format!("{left}:{right}");
+    (wants_argument && reads(&with_colon())).then(with_colon)
+}
+
+/// Whether all of a text is terms.
+fn reads(text: &str) -> bool {
+    // A name has 253 octets: what is longer is put together no further.
+    text.len() <= 300 && glued::terms(text).iter().all(|meant| matches!(meant, Meant::Term(_)))
+}

@@ -1,0 +1,170 @@
+//! One term, as SPF knows it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{Meant, is_sound};
+use crate::onboarding::spf::macros::MacroString;
+
+/// Names that take `:` and an argument.
+const MECHANISMS: [&str; 7] = ["include", "exists", "ip4", "ip6", "ptr", "mx", "a"];
+
+/// Whether a term is legal and without effect, and was plainly meant to have one: a mechanism with `=` in place of `:` is an
+/// unknown modifier (RFC 7208 §6), and so is a second version.
+pub fn is_without_effect(term: &str) -> bool {
+    let Some((name, _)) = term.split_once('=') else { return false };
+    let name = name.to_ascii_lowercase();
+    MECHANISMS.contains(&name.as_str()) || matches!(name.as_str(), "v" | "all" | "ip" | "ipv4" | "ipv6")
+}
+
+/// What one piece of a record was meant to be.
+pub fn one(piece: &str) -> Meant {
+    let unread = || Meant::Unread(piece.to_owned());
+    if is_sound(piece) && !is_without_effect(piece) && has_plain_argument(piece) {
+        return Meant::Term(piece.to_owned());
+    }
+    let bare = piece.trim_matches(['(', ')', '[', ']', '<', '>', '*', '!']);
+    if bare.is_empty() {
+        return Meant::Nothing;
+    }
+    let end = bare.find(|c| !matches!(c, '+' | '-' | '~' | '?')).unwrap_or(bare.len());
+    let (qualifiers, body) = bare.split_at(end);
+    let small = body.to_ascii_lowercase();
+    if let Some(version) = small.strip_prefix("v=spf") {
+        let rest = version.trim_start_matches(|c: char| c.is_ascii_digit());
+        return if rest.is_empty() { Meant::Nothing } else { one(&body[body.len() - rest.len()..]) };
+    }
+    let meant =
+        if small.trim_end_matches(['.', ':', '/', '=']) == "all" { Some("all".to_owned()) } else { named(body) };
+    let Some(meant) = meant.or_else(|| network(body)) else { return unread() };
+    let is_modifier = meant.contains('=') && !meant.contains(':');
+    let term = if is_modifier { meant } else { format!("{}{meant}", qualifier(qualifiers)) };
+    match is_sound(&term) {
+        true => Meant::Term(term),
+        // An unknown modifier that some parser stumbles over: it never meant anything to anybody.
+        false if is_other_modifier(body) => Meant::Nothing,
+        false => unread(),
+    }
+}
+
+/// The one qualifier of several: `--all`, `+-all`. The mildest that says something.
+fn qualifier(written: &str) -> &str {
+    ["?", "~", "-", "+"].into_iter().find(|one| written.contains(one)).unwrap_or_default()
+}
+
+fn is_other_modifier(body: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            && !matches!(name.to_ascii_lowercase().as_str(), "redirect" | "exp")
+    };
+    body.split_once('=').is_some_and(|(name, _)| is_name(name)) && !is_without_effect(body)
+}
+
+/// A mechanism or modifier by its name.
+fn named(body: &str) -> Option<String> {
+    let end = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(body.len());
+    let (name, rest) = body.split_at(end);
+    let name = name.to_ascii_lowercase();
+    let argument = rest.trim_start_matches([':', '=']);
+    let signs = rest.len() - argument.len();
+    let name = match name.as_str() {
+        "ip" | "ipv4" | "ip-4" | "ipv-4" => "ip4",
+        "ipv6" | "ip-6" | "ipv-6" => "ip6",
+        name if signs > 0 => ["include", "redirect", "exists"]
+            .into_iter()
+            .find(|known| strsim::osa_distance(name, known) <= 1)
+            .unwrap_or(name),
+        name => name,
+    };
+    let argument = argument.trim_matches(['<', '>', '(', ')', '[', ']']);
+    match name {
+        "include" => network(argument).or_else(|| Some(format!("include:{}", host(argument)?))),
+        "redirect" | "exp" => Some(format!("{name}={}", host(argument)?)),
+        "exists" => network(argument).or_else(|| Some(format!("exists:{}", host(argument)?))),
+        "ip4" | "ip6" => network(argument).or_else(|| Some(format!("a:{}", host(argument)?))),
+        "a" | "mx" | "ptr" if argument.is_empty() => Some(name.to_owned()),
+        "a" | "mx" | "ptr" => network(argument).or_else(|| target(name, argument, signs > 0)),
+        _ => None,
+    }
+}
+
+/// `a`, `mx` or `ptr` with a name, prefix lengths or both.
+fn target(name: &str, argument: &str, has_sign: bool) -> Option<String> {
+    let (host_name, lengths) = match argument.find('/') {
+        Some(at) => argument.split_at(at),
+        None => (argument, ""),
+    };
+    let lengths = lengths.trim_end_matches('/');
+    match host_name {
+        "" => Some(format!("{name}{lengths}")),
+        _ if has_sign => Some(format!("{name}:{}{lengths}", host(host_name)?)),
+        _ => None,
+    }
+}
+
+/// An address or a network, as the mechanism that names it.
+fn network(text: &str) -> Option<String> {
+    let text = text.trim_matches(['[', ']']).trim_end_matches(['.', '/']);
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address.trim_end_matches(']'), Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let length = match (address, length) {
+        (_, None) => String::new(),
+        (IpAddr::V4(_), Some(mask)) if mask.contains('.') => format!("/{}", prefix_of(mask.parse().ok()?)?),
+        (_, Some(digits)) => format!("/{}", digits.parse::<u8>().ok()?),
+    };
+    Some(match address {
+        IpAddr::V4(ip) => format!("ip4:{ip}{length}"),
+        IpAddr::V6(ip) => format!("ip6:{ip}{length}"),
+    })
+}
+
+/// The prefix length that a netmask stands for.
+fn prefix_of(mask: Ipv4Addr) -> Option<u32> {
+    let bits = u32::from(mask);
+    (bits.leading_ones() + bits.trailing_zeros() == 32 || bits == 0).then(|| bits.leading_ones())
+}
+
+/// A host name, also in letters of its own, or a macro string.
+fn host(text: &str) -> Option<String> {
+    if text.contains('%') {
+        return MacroString::domain_spec(text).map(|_| text.to_owned());
+    }
+    let text = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+    let text = text.trim_end_matches('/').trim_start_matches('.');
+    if text.len() > 253 || text.contains("..") {
+        return None;
+    }
+    let name = match text.is_ascii() {
+        true => text.to_owned(),
+        false => idna::domain_to_ascii(text).ok()?,
+    };
+    // No top-level domain begins with a digit: `192.0.2.1mx` is an address and more.
+    let top = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    (is_host(&name) && top.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(name)
+}
+
+/// Labels of letters, digits, hyphens and underscores, two or more, the last one no number.
+fn is_host(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    name.contains('.') && name.split('.').all(is_label) && MacroString::domain_spec(name).is_some()
+}
+
+/// Whether a sound term's argument is a plain name. SPF allows any printable character in a name; a colon in it is another
+/// term's.
+fn has_plain_argument(term: &str) -> bool {
+    let bare = term.trim_start_matches(['+', '-', '~', '?']);
+    let Some((name, argument)) = bare.split_once([':', '=']) else { return true };
+    match ["include", "exists", "redirect", "exp", "ptr", "mx", "a"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+    {
+        true => argument.contains('%') || is_host(argument.split('/').next().unwrap_or_default()),
+        false => true,
+    }
+}

@@ -1,0 +1,121 @@
+//! Where a record begins: `v=spf1`, in the forms that people give it.
+
+use super::{Meant, Token, glued};
+
+/// Tokens that may stand before the version: a zone file's name, time to live, class and type, a heading.
+const MOST_BEFORE: usize = 8;
+
+/// A version that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The token in which it begins.
+    first: usize,
+    /// The token in which it ends.
+    last: usize,
+    /// The octets of the last token that belong to it.
+    octets: usize,
+}
+
+/// Finds the version; `None` where there is none.
+pub fn find(tokens: &[Token]) -> Option<Version> {
+    (0..tokens.len().min(MOST_BEFORE)).find_map(|first| begins_at(tokens, first))
+}
+
+impl Version {
+    /// Leaves what follows the version. Terms that stand before it were meant as well; a name, a type or a heading was not.
+    pub fn cut(self, tokens: &mut Vec<Token>) {
+        tokens[self.last].text.drain(..self.octets);
+        let is_term = |token: &Token| glued::terms(&token.text).iter().all(|meant| matches!(meant, Meant::Term(_)));
+        let mut at = 0;
+        tokens.retain(|token| {
+            let is_version = (self.first..self.last).contains(&at) || token.text.is_empty();
+            let is_before = at < self.first;
+            at += 1;
+            !is_version && (!is_before || is_term(token))
+        });
+    }
+}
+
+/// The version that begins with token `first`: `v`, a sign, `spf` and a number, in one token or in several. Without the `v`, only
+/// `spf1` counts: `spf2.0` is another protocol (RFC 4406).
+fn begins_at(tokens: &[Token], first: usize) -> Option<Version> {
+    let mut letters = Letters { tokens, token: first, octet: 0 };
+    letters.skip(|c| matches!(c, '(' | '[' | '<' | '{'));
+    let has_v = letters.take('v');
+    if has_v {
+        letters.skip(|c| matches!(c, '=' | ':' | '-' | '.'));
+    }
+    for letter in ['s', 'p', 'f'] {
+        if !letters.take(letter) {
+            return None;
+        }
+    }
+    letters.skip(|c| c == '-');
+    let is_one = letters.peek() == Some('1');
+    let mut digits = 0;
+    while letters.peek().is_some_and(|c| c.is_ascii_digit()) && (digits == 0 || letters.octet > 0) {
+        letters.step();
+        digits += 1;
+    }
+    if digits == 0 || !(has_v || (is_one && first == 0)) {
+        return None;
+    }
+    // The last digit's token, not the one that follows.
+    letters.stay();
+    letters.skip_here(|c| matches!(c, '.' | ':' | ')' | ']' | '>'));
+    Some(Version { first, last: letters.token, octets: letters.octet })
+}
+
+/// The characters of the tokens, one after the other.
+struct Letters<'t> {
+    tokens: &'t [Token],
+    token: usize,
+    octet: usize,
+}
+
+impl Letters<'_> {
+    fn here(&self) -> &str {
+        self.tokens.get(self.token).map_or("", |token| &token.text[self.octet..])
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.here().chars().next()
+    }
+
+    /// Goes to the next character, into the next token at the end of one.
+    fn step(&mut self) {
+        self.octet += self.peek().map_or(0, char::len_utf8);
+        if self.here().is_empty() {
+            self.token += 1;
+            self.octet = 0;
+        }
+    }
+
+    /// Goes back to the end of the token before, where the last step led into another one.
+    fn stay(&mut self) {
+        if self.octet == 0 && self.token > 0 {
+            self.token -= 1;
+            self.octet = self.tokens[self.token].text.len();
+        }
+    }
+
+    fn take(&mut self, letter: char) -> bool {
+        let is = self.peek().is_some_and(|c| c.eq_ignore_ascii_case(&letter));
+        if is {
+            self.step();
+        }
+        is
+    }
+
+    fn skip(&mut self, what: impl Fn(char) -> bool) {
+        while self.peek().is_some_and(&what) {
+            self.step();
+        }
+    }
+
+    fn skip_here(&mut self, what: impl Fn(char) -> bool) {
+        while self.peek().is_some_and(&what) {
+            self.octet += 1;
+        }
+    }
+}
