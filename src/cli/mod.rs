@@ -40,6 +40,7 @@ mod queue;
 mod relay;
 mod route;
 mod run;
+mod signals;
 
 /// How long threads may take to end once a command is done.
 const LAST_THREADS: Duration = Duration::from_secs(1);
@@ -85,6 +86,9 @@ enum Command {
 
 impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
+        if !matches!(self, Command::Run(_)) {
+            signals::let_in();
+        }
         match self {
             Command::Run(args) => args.run(),
             Command::Check(args) => args.run(),
@@ -154,6 +158,7 @@ impl ConfigFile {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    signals::hold();
     end_where_output_cannot_be_written();
     match Cli::parse().command.run() {
         Ok(code) => code,

@@ -1,13 +1,13 @@
 //! `postbud run`: the relay, until it is told to stop.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::signals::Signals;
 use crate::config::{self, Keys, Remarks};
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::files;
@@ -62,16 +62,10 @@ impl Args {
         let open_files = raise_open_files();
         files::make_all_private();
         let path = self.config.path;
-        let loaded = config::load(&path)?;
-        refuse_what_others_own(&loaded.settings)?;
-        if let Some(files) = open_files {
-            warn_of_few(files, &loaded.settings);
-        }
-        tell(&loaded.remarks);
         super::block_on(async move {
-            let (mut stop, mut hang_up) = signals().context("cannot listen for signals")?;
-            let relay = tokio::select! {
-                relay = Relay::start(loaded.settings) => relay?,
+            let Signals { mut stop, mut hang_up } = Signals::take().context("cannot listen for signals")?;
+            let (relay, mut keys) = tokio::select! {
+                started = start(path.clone(), open_files) => started?,
                 () = stop.told() => {
                     tracing::info!("stopped before the start was complete");
                     std::process::exit(0);
@@ -83,7 +77,7 @@ impl Args {
             if let Some(address) = relay.web_address() {
                 tracing::info!(%address, "status pages and metrics");
             }
-            let mut keys = loaded.keys;
+            // A SIGHUP during the start has waited for this: what the start had read may be old.
             let gave_up = loop {
                 tokio::select! {
                     () = stop.told() => break false,
@@ -109,6 +103,17 @@ impl Args {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// Reads the configuration and starts the relay.
+async fn start(path: PathBuf, open_files: Option<u64>) -> anyhow::Result<(Relay, Keys)> {
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await.context("the configuration")??;
+    refuse_what_others_own(&loaded.settings)?;
+    if let Some(files) = open_files {
+        warn_of_few(files, &loaded.settings);
+    }
+    tell(&loaded.remarks);
+    Ok((Relay::start(loaded.settings).await?, loaded.keys))
 }
 
 /// As root, the relay would follow the links that another user lays in its folders.
@@ -171,25 +176,6 @@ fn tell(remarks: &Remarks) {
     for warning in &remarks.warnings {
         tracing::warn!("{warning}");
     }
-}
-
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    async fn told(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-fn signals() -> std::io::Result<(Stop, Signal)> {
-    let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-    Ok((stop, signal(SignalKind::hangup())?))
 }
 
 fn start_log(format: LogFormat) {

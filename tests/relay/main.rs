@@ -12,6 +12,7 @@ mod refusals;
 mod reload;
 mod restart;
 mod scale;
+mod start;
 mod trouble;
 
 #[path = "../support"]
