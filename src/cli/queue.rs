@@ -6,7 +6,8 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::relay::{Columns, Running, age, octets, printable};
-use crate::operate::socket::protocol::{Command, Done, Message, MessageState, Selection, Stats};
+use crate::operate::queue::{Message, MessageState, Selection, Stats};
+use crate::operate::socket::protocol::{Command, Done};
 
 /// Look at the queue of the running relay, and change what waits there.
 ///

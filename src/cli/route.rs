@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::relay::{Columns, Running};
-use crate::operate::socket::protocol::{Command, Route};
+use crate::operate::routes::Route;
+use crate::operate::socket::protocol::Command;
 
 /// Look at the routes of the running relay, stop one, let it go on.
 ///

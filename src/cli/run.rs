@@ -9,10 +9,9 @@ use clap::ValueEnum;
 
 use super::signals::Signals;
 use crate::config::{self, Keys, Remarks};
-use crate::events::{Event, EventKind, Events, Subject};
+use crate::events::{Action, Event, Events, Subject};
 use crate::files;
 use crate::server::{Relay, Reload, Settings};
-use crate::time::Timestamp;
 
 /// What may be open besides connections: segments of the spool, logs, sockets of listeners and of lookups.
 const OTHER_FILES: u64 = 256;
@@ -159,14 +158,14 @@ fn reload(relay: &Relay, path: &Path, keys: Keys) -> Keys {
     if !restart.is_empty() {
         detail = format!("{detail}; changed, but only a restart takes it: {}", restart.join(", "));
     }
-    tell_operator(relay.events(), detail);
+    tell_audit(relay.events(), detail);
     // Keys that need a restart keep being named until there was one.
     if restart.is_empty() { loaded.keys } else { keys }
 }
 
-fn tell_operator(events: &Events, detail: String) {
+fn tell_audit(events: &Events, detail: String) {
     tracing::info!("{detail}");
-    events.emit(Event { detail: Some(detail), ..Event::new(EventKind::Operator, Timestamp::now()) });
+    events.emit(Event::audit("SIGHUP", Action::ConfigurationReload, detail));
 }
 
 fn tell(remarks: &Remarks) {

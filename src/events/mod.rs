@@ -18,6 +18,7 @@
 
 mod about;
 mod alerts;
+mod audit;
 mod buffer;
 mod handle;
 mod history;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::files;
 use crate::time::Timestamp;
 pub use alerts::{AlertLists, EndedAlert, OpenAlert, Subject};
+pub use audit::Action;
 use buffer::Buffer;
 pub use handle::{Counters, Events};
 pub use history::history;
@@ -179,8 +181,8 @@ pub enum EventKind {
     Bounced,
     /// Kept back until somebody releases it.
     Held,
-    /// Released, expedited or removed by an operator.
-    Operator,
+    /// Given up by an operator without a word to the sender.
+    Removed,
     /// Given up because it grew too old.
     Expired,
     /// A message or a recipient that submission refused; never accepted, so it has no queue id.
@@ -189,6 +191,8 @@ pub enum EventKind {
     Alert,
     /// The trouble that an alert told of is over.
     Resolved,
+    /// Somebody changed something: who, and what.
+    Audit,
 }
 
 impl EventKind {
@@ -201,11 +205,12 @@ impl EventKind {
             EventKind::Delayed => "delayed",
             EventKind::Bounced => "bounced",
             EventKind::Held => "held",
-            EventKind::Operator => "operator",
+            EventKind::Removed => "removed",
             EventKind::Expired => "expired",
             EventKind::Rejected => "rejected",
             EventKind::Alert => "alert",
             EventKind::Resolved => "resolved",
+            EventKind::Audit => "audit",
         }
     }
 }
@@ -251,6 +256,15 @@ pub struct Event {
     /// `rejected`: why, one of a fixed set of words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
+    /// `audit`: who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// `audit`: what was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// `audit`: to how many messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// How many events this one stands for, which are not told one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<u64>,
@@ -291,6 +305,9 @@ impl Event {
             sender: None,
             recipients: None,
             reason: None,
+            actor: None,
+            action: None,
+            count: None,
             left_out: None,
             recipient: None,
             route: None,

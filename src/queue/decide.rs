@@ -147,7 +147,7 @@ pub fn while_waiting(
 pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Timestamp) -> Option<Decision> {
     // Recipients elsewhere stay as they were: held, if they were held.
     let mut decision = Decision::new(Settlement { hold: record.held.clone(), ..untried(record) });
-    let kind = if how.tells_sender { EventKind::Bounced } else { EventKind::Operator };
+    let kind = if how.tells_sender { EventKind::Bounced } else { EventKind::Removed };
     let meant = |to: &Recipient| how.only_in.is_none() || to.address.domain() == how.only_in.as_ref();
     for (index, _) in record.waiting().filter(|(_, to)| meant(to)) {
         let reply = how.reason.clone();

@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::customers::Routing;
 use crate::delivery::Delivery;
-use crate::events::{Event, EventKind, Events, Subject};
+use crate::events::{Action, Event, Events, Subject};
 use crate::message::{CustomerId, Lane, MailKind};
 use crate::queue::clock::ClockJumpGuard;
 use crate::queue::decide::Decision;
@@ -228,11 +228,9 @@ impl Queue {
         self.0.parts.delivery.retain(&all);
         let lifted = self.0.routes().reload(all.into_iter(), Timestamp::now());
         for route in &lifted {
-            self.0.parts.events.emit(Event {
-                route: Some(route.to_string()),
-                detail: Some("goes on: its login, server or TLS was changed".into()),
-                ..Event::new(EventKind::Operator, Timestamp::now())
-            });
+            let detail = "goes on: its login, server or TLS was changed";
+            let event = Event::audit("reload", Action::RouteResume, detail);
+            self.0.parts.events.emit(Event { route: Some(route.to_string()), ..event });
         }
         if !lifted.is_empty() {
             let inner = Arc::clone(&self.0);

@@ -25,13 +25,14 @@ use crate::customers::{Routing, SigningDomain};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};
 use crate::onboarding::{Checker, Monitor};
+use crate::operate::{self, Service};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::smtp::Domain;
 use crate::spool::embedded::{self, Embedded, Notice};
 use crate::spool::{Health, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
-use crate::{dkim, files, metrics, onboarding, operate, web};
+use crate::{dkim, files, metrics, onboarding, web};
 
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
@@ -165,14 +166,15 @@ impl Relay {
             path: operate::socket::socket_path(&settings.state_dir),
             source,
         })?;
-        let operated = operate::Relay {
+        let service = Service {
             spool: Arc::clone(&spool),
             routes: Arc::new(queue.clone()),
             routing: routing.clone(),
             events: events.clone(),
             outcomes,
         };
-        background.spawn(operate::socket::serve(socket, operated, stopping.clone()));
+        background.spawn(operate::collect_audit(settings.state_dir.clone(), events.clone(), stopping.clone()));
+        background.spawn(operate::socket::serve(socket, service, stopping.clone()));
 
         let context = submission::Context {
             hostname: settings.hostname.clone(),

@@ -6,7 +6,9 @@ use std::process::Command as Process;
 
 use postbud::events::{Event, EventKind};
 use postbud::message::{MailKind, QueueId};
-use postbud::operate::socket::protocol::{Command, Done, Message, MessageState, Route, Selection, Stats};
+use postbud::operate::queue::{Message, MessageState, Selection, Stats};
+use postbud::operate::routes::Route;
+use postbud::operate::socket::protocol::{Command, Done};
 use postbud::operate::socket::{self, CallError};
 use postbud::route::Cause;
 use postbud::spool::{Commit, Inspect, Work};
@@ -42,7 +44,7 @@ fn of_customer(customer: &str) -> Selection {
 
 fn refusal(result: Result<(Vec<Value>, Done), CallError>) -> String {
     match result {
-        Err(CallError::Refused { message, remedy }) => format!("{message}. {remedy}"),
+        Err(CallError::Refused(error)) => error.to_string(),
         other => panic!("not refused: {other:?}"),
     }
 }
@@ -211,16 +213,18 @@ async fn hold_release_and_retry_change_when_a_message_is_due_and_say_so() {
     assert_eq!(held().await, None);
     assert_eq!(call(&fixture, Command::Retry { which: one(id) }).await.unwrap().1.count, 1);
     assert_eq!(call(&fixture, Command::Release { which: one(id) }).await.unwrap().1.count, 0, "nothing is held");
-    let told: Vec<(String, String)> = fixture
-        .end()
-        .await
-        .iter()
-        .map(|e| (e["event"].as_str().unwrap().into(), e["detail"].as_str().unwrap().into()))
-        .collect();
-    assert_eq!(told.len(), 3, "{told:?}");
+    let events = fixture.end().await;
+    let acts: Vec<_> = events.iter().filter(|event| event["event"] == "audit").collect();
+    let actions: Vec<_> = acts.iter().map(|act| act["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["queue.hold", "queue.release", "queue.retry"], "nothing that changed nothing");
+    assert!(acts.iter().all(|act| act["count"] == 1 && act["actor"].as_str().unwrap().starts_with("uid ")), "{acts:?}");
+    let told: Vec<(String, String)> =
+        events.iter().map(|e| (e["event"].as_str().unwrap().into(), e["detail"].as_str().unwrap().into())).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
     assert!(told[0].0 == "held" && told[0].1.contains("wrong list"), "{told:?}");
-    assert!(told[1].0 == "operator" && told[1].1.starts_with("1 messages released"), "{told:?}");
-    assert!(told[2].0 == "operator" && told[2].1.starts_with("made due at once"), "{told:?}");
+    assert!(told[1].0 == "audit" && told[1].1.contains("wrong list"), "{told:?}");
+    assert!(told[2].0 == "audit" && told[2].1.starts_with("1 messages released"), "{told:?}");
+    assert!(told[3].0 == "audit" && told[3].1.starts_with("made due at once"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use postbud::events::{Secret, Webhook};
 use postbud::metrics;
+use postbud::operate::queue::Selection;
 use postbud::operate::socket;
-use postbud::operate::socket::protocol::{Command, Selection};
+use postbud::operate::socket::protocol::Command;
 use postbud::route::{Cause, RouteKind};
 use postbud::web::{Readiness, Sources, router, serve};
 use serde_json::Value;

@@ -10,7 +10,7 @@ use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
 use postbud::message::QueueId;
-use postbud::operate::{Relay, socket};
+use postbud::operate::{Service, socket};
 use postbud::queue::Outcomes;
 use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
@@ -136,7 +136,7 @@ impl Fixture {
             spool: as_port.clone(),
         };
         let outcomes = Outcomes::new(as_port.clone(), postmaster, events.clone());
-        let relay = Relay {
+        let service = Service {
             spool: Arc::clone(&as_port),
             routes: routes.clone(),
             routing,
@@ -145,7 +145,7 @@ impl Fixture {
         };
         let stopping = CancellationToken::new();
         let listener = socket::bind(dir.path()).unwrap();
-        let server = tokio::spawn(socket::serve(listener, relay, stopping.clone()));
+        let server = tokio::spawn(socket::serve(listener, service, stopping.clone()));
         Fixture { dir, spool, routes, events, outcomes, counters, running, stopping, server }
     }
 

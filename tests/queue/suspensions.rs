@@ -80,7 +80,7 @@ async fn a_reload_with_another_login_lifts_a_refused_logins_suspension() {
     server.wait_for(1, Duration::from_secs(20));
     assert_eq!(cause(&rig), None);
     let events = rig.stop().await;
-    let told = of_kind(&events, "operator");
+    let told = of_kind(&events, "audit");
     assert!(told.iter().any(|event| event["route"] == ROUTE), "{told:?}");
 }
 

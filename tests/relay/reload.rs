@@ -27,7 +27,7 @@ fn a_new_customer_sends_after_a_reload_and_a_mistake_keeps_what_ran() {
     site.add(&Customer { id: "new", domain: "new.example", route: plain_route(server.address) });
     relay.signal("HUP");
     site.wait_for_event("reloaded", |event| {
-        event["event"] == "operator" && event["detail"].as_str().is_some_and(|d| d.contains("reload"))
+        event["event"] == "audit" && event["detail"].as_str().is_some_and(|d| d.contains("reload"))
     });
     queue_id(&send(&mut client, "new.example", "now"));
 
@@ -153,7 +153,7 @@ fn files_that_hold_other_secrets_are_taken_up_under_the_same_names() {
     fs::write(site.path("config/webcrm.hash"), hash("another-password-43")).unwrap();
     relay.signal("HUP");
     let told = site.wait_for_event("reloaded", |event| {
-        event["event"] == "operator" && event["detail"].as_str().is_some_and(|d| d.contains("reloaded"))
+        event["event"] == "audit" && event["detail"].as_str().is_some_and(|d| d.contains("reloaded"))
     });
     assert!(!told["detail"].as_str().unwrap().contains("restart"), "{told}");
     assert!(Client::login(site.smtp, USERNAME, PASSWORD).is_err(), "the old password");

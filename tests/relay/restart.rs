@@ -206,7 +206,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     site.wait_for_event("delivered", |event| event["event"] == "delivered");
     // The reload says something in the log.
     relay.signal("HUP");
-    site.wait_for_event("reloaded", |event| event["event"] == "operator");
+    site.wait_for_event("reloaded", |event| event["event"] == "audit");
     let listed = site.operate(&["queue", "list"]);
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     relay.stop();

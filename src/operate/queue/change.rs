@@ -1,14 +1,15 @@
 //! Commands that change messages: hold, release, retry, bounce, remove.
 
-use std::io;
-
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::selection::Plan;
-use crate::events::{Event, EventKind};
+use super::Selection;
+use super::selection::{Plan, Walk};
+use crate::events::{Action, Event, EventKind};
 use crate::message::QueueId;
-use crate::operate::socket::protocol::{Done, Refusal, Selection};
-use crate::operate::{Output, Relay};
+use crate::operate::audit::{self, Act};
+use crate::operate::{Actor, Error, Service};
 use crate::queue::decide::{self, GiveUp};
 use crate::spool::{self, Filter};
 use crate::time::Timestamp;
@@ -16,7 +17,19 @@ use crate::time::Timestamp;
 /// Messages in hand at once: their bytes may be in memory.
 const AT_ONCE: usize = 64;
 
-/// What is done to a record that the spool finds by a filter.
+/// How many messages a command has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Messages that were changed.
+    pub count: u64,
+    /// Messages left alone because they were being delivered at that moment, or gone already.
+    pub busy: u64,
+}
+
+/// Where a long command says how far it has come. Whoever gave it may look.
+pub type Progress = watch::Sender<Changed>;
+
+/// What is done to records that the spool finds by a filter.
 #[derive(Clone, Debug)]
 enum Change {
     Hold(String),
@@ -24,113 +37,109 @@ enum Change {
     Retry,
 }
 
-/// What a command came to; the outer error is the reader's absence.
-type Answered = io::Result<Result<Done, Refusal>>;
-
-impl Relay {
-    pub(in crate::operate) async fn hold(
+impl Service {
+    /// Keeps messages back until they are released.
+    pub async fn hold(
         &self,
+        actor: &Actor,
         which: &Selection,
         reason: &str,
-        by: &str,
-        out: &mut impl Output,
-    ) -> Answered {
-        let detail = format!("held by an operator ({by}): {reason}");
-        self.change(which, Change::Hold(reason.to_owned()), EventKind::Held, detail, out).await
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
+        let detail = format!("held by an operator ({actor}): {reason}");
+        self.change(actor, which, Change::Hold(reason.to_owned()), Act::new(Action::QueueHold, detail), progress).await
     }
 
-    pub(in crate::operate) async fn release(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
-        let detail = format!("released by an operator ({by})");
-        self.change(which, Change::Release, EventKind::Operator, detail, out).await
+    /// Lets held messages go. They are due at once.
+    pub async fn release(&self, actor: &Actor, which: &Selection, progress: &Progress) -> Result<Changed, Error> {
+        let detail = format!("released by an operator ({actor})");
+        self.change(actor, which, Change::Release, Act::new(Action::QueueRelease, detail), progress).await
     }
 
-    pub(in crate::operate) async fn retry(&self, which: &Selection, by: &str, out: &mut impl Output) -> Answered {
-        let detail = format!("made due at once by an operator ({by})");
-        self.change(which, Change::Retry, EventKind::Operator, detail, out).await
+    /// Makes messages due at once.
+    pub async fn retry(&self, actor: &Actor, which: &Selection, progress: &Progress) -> Result<Changed, Error> {
+        let detail = format!("made due at once by an operator ({actor})");
+        self.change(actor, which, Change::Retry, Act::new(Action::QueueRetry, detail), progress).await
     }
 
-    pub(in crate::operate) async fn bounce(
+    /// Gives messages up and tells their senders, as if the receiving server had refused them.
+    pub async fn bounce(
         &self,
+        actor: &Actor,
         which: &Selection,
         reason: &str,
-        by: &str,
-        out: &mut impl Output,
-    ) -> Answered {
-        tracing::info!("bouncing for {by}: {reason}");
-        self.give_up(which, true, format!("bounced by an operator: {reason}"), out).await
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
+        let act = Act::new(Action::QueueBounce, format!("bounced by an operator ({actor}): {reason}"));
+        // The sender reads this.
+        let reason = format!("bounced by an operator: {reason}");
+        self.give_up(actor, which, GiveUp { tells_sender: true, reason, only_in: None }, act, progress).await
     }
 
-    pub(in crate::operate) async fn remove(
+    /// Gives messages up without a word to their senders.
+    pub async fn remove(
         &self,
+        actor: &Actor,
         which: &Selection,
         reason: &str,
-        by: &str,
-        out: &mut impl Output,
-    ) -> Answered {
-        self.give_up(which, false, format!("removed by an operator ({by}): {reason}"), out).await
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
+        let reason = format!("removed by an operator ({actor}): {reason}");
+        let act = Act::new(Action::QueueRemove, reason.clone());
+        self.give_up(actor, which, GiveUp { tells_sender: false, reason, only_in: None }, act, progress).await
     }
 
-    /// Applies a change, a batch at a time, and tells of it in one event: a filter may mean a million messages.
+    /// Applies a change, a batch at a time.
     async fn change(
         &self,
+        actor: &Actor,
         which: &Selection,
         change: Change,
-        kind: EventKind,
-        detail: String,
-        out: &mut impl Output,
-    ) -> Answered {
-        let plan = match Plan::new(self, which, true, Timestamp::now()).await {
-            Ok(plan) => plan,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let mut done = Done::default();
-        let failed = self.change_all(&plan, &change, &mut done, out).await?.err();
-        let count = done.count;
-        if count > 0 {
+        act: Act,
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
+        let plan = Plan::to_change(self, actor, which, Timestamp::now()).await?;
+        let only_id = plan.only_id();
+        let mut changed = Changed::default();
+        let failed = self.change_all(plan, &change, &mut changed, progress).await.err();
+        if let Change::Hold(_) = change
+            && changed.count > 0
+        {
             self.events.emit(Event {
-                id: plan.only_id().map(|id| id.to_string()),
+                id: only_id.map(|id| id.to_string()),
                 customer: which.customer.clone(),
                 route: which.route.clone(),
-                detail: Some(if plan.only_id().is_some() { detail } else { format!("{count} messages {detail}") }),
-                ..Event::new(kind, Timestamp::now())
+                detail: Some(counted(&act.detail, only_id, changed.count)),
+                ..Event::new(EventKind::Held, Timestamp::now())
             });
         }
-        Ok(failed.map_or(Ok(done), |error| Err(broken_off(error, count))))
+        self.end(actor, which, only_id, changed, act, failed)
     }
 
     async fn change_all(
         &self,
-        plan: &Plan,
+        plan: Plan,
         change: &Change,
-        done: &mut Done,
-        out: &mut impl Output,
-    ) -> io::Result<Result<(), spool::Error>> {
+        changed: &mut Changed,
+        progress: &Progress,
+    ) -> Result<(), spool::Error> {
         if let Some(batches) = plan.batches() {
             for filter in batches {
-                match self.apply(change, filter).await {
-                    Ok(count) => done.count += count,
-                    Err(error) => return Ok(Err(error)),
-                }
-                out.progress(done).await?;
+                changed.count += self.change_matching(change, filter).await?;
+                progress.send_replace(*changed);
             }
-            return Ok(Ok(()));
+            return Ok(());
         }
-        let mut pages = plan.pages();
-        loop {
-            let page = match pages.next(self).await {
-                Ok(Some(page)) => page,
-                Ok(None) => return Ok(Ok(())),
-                Err(error) => return Ok(Err(error)),
-            };
-            match self.apply(change, Filter::of(page.iter().map(|record| record.id))).await {
-                Ok(count) => done.count += count,
-                Err(error) => return Ok(Err(error)),
-            }
-            out.progress(done).await?;
+        let mut walk = Walk::new(plan, None);
+        while let Some(page) = walk.next(self).await? {
+            let these = Filter::of(page.iter().map(|record| record.id));
+            changed.count += self.change_matching(change, these).await?;
+            progress.send_replace(*changed);
         }
+        Ok(())
     }
 
-    async fn apply(&self, change: &Change, filter: Filter) -> Result<u64, spool::Error> {
+    async fn change_matching(&self, change: &Change, filter: Filter) -> Result<u64, spool::Error> {
         match change {
             Change::Hold(reason) => self.spool.hold(filter, reason.clone()).await,
             Change::Release => self.spool.release(filter).await,
@@ -139,39 +148,48 @@ impl Relay {
     }
 
     /// Gives up the selected messages, each with its events; a page shares one sync.
-    async fn give_up(&self, which: &Selection, tells_sender: bool, reason: String, out: &mut impl Output) -> Answered {
-        let plan = match Plan::new(self, which, true, Timestamp::now()).await {
-            Ok(plan) => plan,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let how = GiveUp { tells_sender, reason, only_in: plan.recipient_domain.clone() };
-        let mut done = Done::default();
-        let mut pages = plan.pages();
-        loop {
-            let page = match pages.next(self).await {
-                Ok(Some(page)) => page,
-                Ok(None) => return Ok(Ok(done)),
-                Err(error) => return Ok(Err(broken_off(error, done.count))),
-            };
-            let ids: Vec<QueueId> = page.iter().map(|record| record.id).collect();
-            if let Err(error) = self.give_up_page(&ids, &how, &mut done).await {
-                return Ok(Err(broken_off(error, done.count)));
-            }
-            out.progress(&done).await?;
-        }
+    async fn give_up(
+        &self,
+        actor: &Actor,
+        which: &Selection,
+        how: GiveUp,
+        act: Act,
+        progress: &Progress,
+    ) -> Result<Changed, Error> {
+        let plan = Plan::to_change(self, actor, which, Timestamp::now()).await?;
+        let (only_id, how) = (plan.only_id(), GiveUp { only_in: plan.recipient_domain.clone(), ..how });
+        let mut changed = Changed::default();
+        let failed = self.give_up_all(plan, &how, &mut changed, progress).await.err();
+        self.end(actor, which, only_id, changed, act, failed)
     }
 
-    async fn give_up_page(&self, ids: &[QueueId], how: &GiveUp, done: &mut Done) -> Result<(), spool::Error> {
+    async fn give_up_all(
+        &self,
+        plan: Plan,
+        how: &GiveUp,
+        changed: &mut Changed,
+        progress: &Progress,
+    ) -> Result<(), spool::Error> {
+        let mut walk = Walk::new(plan, None);
+        while let Some(page) = walk.next(self).await? {
+            let ids: Vec<QueueId> = page.iter().map(|record| record.id).collect();
+            self.give_up_page(&ids, how, changed).await?;
+            progress.send_replace(*changed);
+        }
+        Ok(())
+    }
+
+    async fn give_up_page(&self, ids: &[QueueId], how: &GiveUp, changed: &mut Changed) -> Result<(), spool::Error> {
         for ids in ids.chunks(AT_ONCE) {
             // What is not seized is being delivered, or has left meanwhile.
             let leases = self.spool.seize(Filter::of(ids.iter().copied()), ids.len()).await?;
-            done.busy += (ids.len() - leases.len()) as u64;
+            changed.busy += (ids.len() - leases.len()) as u64;
             let mut running = JoinSet::new();
             for lease in leases {
                 let route = self.route_of(&lease.record.lane);
                 let Some(decision) = decide::given_up(&lease.record, route.as_ref(), how, Timestamp::now()) else {
                     // No recipient is meant any more.
-                    done.busy += 1;
+                    changed.busy += 1;
                     continue;
                 };
                 let outcomes = self.outcomes.clone();
@@ -180,18 +198,43 @@ impl Relay {
             while let Some(ended) = running.join_next().await {
                 // Where the spool is in trouble, the sync below says so.
                 ended.map_err(|error| spool::Error::Stopped(format!("a command's task failed: {error}")))??;
-                done.count += 1;
+                changed.count += 1;
             }
         }
         self.spool.sync().await
     }
+
+    /// Tells the audit what was done, also before it failed.
+    fn end(
+        &self,
+        actor: &Actor,
+        which: &Selection,
+        only_id: Option<QueueId>,
+        changed: Changed,
+        act: Act,
+        failed: Option<spool::Error>,
+    ) -> Result<Changed, Error> {
+        let count = changed.count;
+        if count > 0 {
+            let act = Act {
+                id: only_id.map(|id| id.to_string()),
+                customer: which.customer.clone(),
+                route: which.route.clone(),
+                count: Some(count),
+                detail: counted(&act.detail, only_id, count),
+                ..act
+            };
+            audit::tell(&self.events, actor, act);
+        }
+        let Some(failed) = failed else { return Ok(changed) };
+        let mut error = Error::from(failed);
+        if count > 0 {
+            error.message = format!("{} (after {count} messages, which stay changed)", error.message);
+        }
+        Err(error)
+    }
 }
 
-/// What was done before it failed stays done.
-fn broken_off(error: spool::Error, done: u64) -> Refusal {
-    let mut refusal = Refusal::from(error);
-    if done > 0 {
-        refusal.message = format!("{} (after {done} messages, which stay changed)", refusal.message);
-    }
-    refusal
+fn counted(detail: &str, only_id: Option<QueueId>, count: u64) -> String {
+    if only_id.is_some() { detail.to_owned() } else { format!("{count} messages {detail}") }
 }

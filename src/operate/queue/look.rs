@@ -1,16 +1,14 @@
-//! Commands that look: list, show, stats, routes.
+//! Commands that look: list, show, stats.
 
-use super::selection::Plan;
+use serde::{Deserialize, Serialize};
+
+use super::selection::{Plan, Walk, queue_id};
 use super::stopped::Suspended;
-use crate::customers::SigningDomain;
+use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
 use crate::events;
-use crate::message::{CustomerId, MailKind, QueueId, Urgency};
-use crate::operate::socket::protocol::{
-    Done, LaneStats, Message, MessageState, Recipient, Refusal, Route, Selection, Signer, Stats,
-};
-use crate::operate::{Output, Relay};
-use crate::route::RouteState;
-use crate::smtp::Domain;
+use crate::message::{MailKind, QueueId, Urgency};
+use crate::operate::actor::Need;
+use crate::operate::{Actor, Error, Service};
 use crate::spool::{self, RecipientState, Record};
 use crate::time::Timestamp;
 
@@ -19,78 +17,84 @@ const LISTED_RECIPIENTS: usize = 3;
 /// Events shown of a message.
 const HISTORY: usize = 200;
 
-impl Relay {
-    pub(in crate::operate) async fn list(
-        &self,
-        which: &Selection,
-        limit: Option<u64>,
-        out: &mut impl Output,
-    ) -> std::io::Result<Result<Done, Refusal>> {
-        let now = Timestamp::now();
-        let plan = match Plan::new(self, which, false, now).await {
-            Ok(plan) => plan,
-            Err(refusal) => return Ok(Err(refusal)),
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// What it holds.
+    pub items: Vec<T>,
+    /// Where the next page begins: behind the item with this id. Absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A list that is read a part at a time, so that a million messages are never in memory.
+pub struct Pages<'a> {
+    service: &'a Service,
+    walk: Walk,
+    now: Timestamp,
+}
+
+impl Pages<'_> {
+    /// The next messages, possibly none; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<Message>>, Error> {
+        let Some(records) = self.walk.next(self.service).await? else { return Ok(None) };
+        let suspended = self.service.suspended();
+        let message = |record: &Record| {
+            let waiting = record.waiting().map(|(index, _)| recipient(record, index)).take(LISTED_RECIPIENTS);
+            self.service.message(record, waiting.collect(), &suspended, self.now)
         };
-        let limit = limit.unwrap_or(u64::MAX);
-        let mut pages = plan.pages();
-        let mut done = Done::default();
-        loop {
-            let page = match pages.next(self).await {
-                Ok(Some(page)) => page,
-                Ok(None) => return Ok(Ok(done)),
-                Err(error) => return Ok(Err(error.into())),
-            };
-            let suspended = self.suspended();
-            for record in &page {
-                if done.count == limit {
-                    return Ok(Ok(Done { more: true, ..done }));
-                }
-                let waiting = record.waiting().map(|(index, _)| recipient(record, index)).take(LISTED_RECIPIENTS);
-                out.item(&self.message(record, waiting.collect(), &suspended, now)).await?;
-                done.count += 1;
-            }
-        }
+        Ok(Some(records.iter().map(message).collect()))
+    }
+}
+
+impl Service {
+    /// All messages that fit, oldest first.
+    pub async fn pages(&self, actor: &Actor, which: &Selection, after: Option<&str>) -> Result<Pages<'_>, Error> {
+        let now = Timestamp::now();
+        let plan = Plan::to_look(self, actor, which, now).await?;
+        let after = after.map(queue_id).transpose()?;
+        Ok(Pages { service: self, walk: Walk::new(plan, after), now })
     }
 
-    pub(in crate::operate) async fn show(
+    /// At most `limit` of the messages that fit, oldest first; those behind the message `after`, where one is named.
+    pub async fn list(
         &self,
-        id: &str,
-        out: &mut impl Output,
-    ) -> std::io::Result<Result<Done, Refusal>> {
-        let id: QueueId = match id.parse() {
-            Ok(id) => id,
-            Err(error) => {
-                let error: crate::message::id::NotAQueueId = error;
-                let remedy = "`postbud queue list` shows the ids".into();
-                return Ok(Err(Refusal { message: error.to_string(), remedy }));
+        actor: &Actor,
+        which: &Selection,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Message>, Error> {
+        let limit = limit.max(1);
+        let mut pages = self.pages(actor, which, after).await?;
+        let mut items: Vec<Message> = Vec::new();
+        while let Some(page) = pages.next().await? {
+            let room = limit - items.len();
+            let over = page.len() > room;
+            items.extend(page.into_iter().take(room));
+            if over {
+                let next = items.last().map(|message| message.id.clone());
+                return Ok(Page { items, next });
             }
-        };
-        let (record, header) = match self.spool.show(id).await {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error.into())),
-        };
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// One message with all its recipients, its header, and what the event log remembers of it.
+    pub async fn show(&self, actor: &Actor, id: &str) -> Result<Message, Error> {
+        let id = queue_id(id)?;
+        let (record, header) = self.spool.show(id).await?;
+        actor.may(Need::ReadOf(&record.lane.customer))?;
         let all = (0..record.recipients.len()).map(|index| recipient(&record, index)).collect();
         let mut message = self.message(&record, all, &self.suspended(), Timestamp::now());
         message.header = Some(String::from_utf8_lossy(&header).into_owned());
         message.history = self.history(id).await;
-        out.item(&message).await?;
-        Ok(Ok(Done { count: 1, ..Done::default() }))
+        Ok(message)
     }
 
-    /// What signs for each domain of a customer; nothing where there is no such customer.
-    pub(in crate::operate) fn signers(&self, customer: &str) -> Vec<Signer> {
-        let customer = self.routing.customer(&CustomerId::new(customer));
-        let domains = customer.as_ref().map(|customer| &customer.domains);
-        let selectors = |domain: &Domain, signing: &SigningDomain| match signing {
-            SigningDomain::Ready(signer) => signer.profiles_of(domain).map(|p| p.selector.to_string()).collect(),
-            SigningDomain::Broken(_) => Vec::new(),
-        };
-        let signer =
-            |(domain, signing)| Signer { domain: Domain::to_string(domain), selectors: selectors(domain, signing) };
-        domains.into_iter().flatten().map(signer).collect()
-    }
-
-    pub(in crate::operate) async fn stats(&self, now: Timestamp) -> Result<Stats, spool::Error> {
+    /// The queue in numbers.
+    pub async fn stats(&self, actor: &Actor) -> Result<Stats, Error> {
+        actor.may(Need::Read)?;
+        let now = Timestamp::now();
         let totals = self.spool.totals().await?;
         let lanes = spool::all_lanes(&*self.spool).await?;
         let age = |id: Option<QueueId>| id.map(|id| now.since(id.arrived()).as_secs());
@@ -126,33 +130,6 @@ impl Relay {
             });
         }
         Ok(stats)
-    }
-
-    pub(in crate::operate) fn route_items(&self) -> Vec<Route> {
-        let routes = self.routes.list().into_iter();
-        let item = |route: crate::route::RouteStatus| Route {
-            route: route.id.to_string(),
-            server: route.server,
-            state: route.state.as_str().into(),
-            reason: route.state.reason().map(str::to_owned),
-            until: match route.state {
-                RouteState::Throttled { until, .. } => Some(until.to_string()),
-                _ => None,
-            },
-            since: match route.state {
-                RouteState::Suspended { since, .. } => Some(since.to_string()),
-                _ => None,
-            },
-            in_trouble_since: route.in_trouble_since.map(|since| since.to_string()),
-            lifted_by: match route.state {
-                RouteState::Suspended { cause, .. } => Some(cause.lifted_by().to_owned()),
-                _ => None,
-            },
-            in_flight: route.in_flight,
-            sent_today: route.sent_today,
-            per_day: route.per_day,
-        };
-        routes.map(item).collect()
     }
 
     fn message(&self, record: &Record, recipients: Vec<Recipient>, suspended: &Suspended, now: Timestamp) -> Message {

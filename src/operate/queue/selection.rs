@@ -1,12 +1,14 @@
-//! From what an operator named to the spool's filters, and what the spool cannot tell: the route, and what is being delivered.
+//! From what an actor named to the spool's filters, and to what the spool cannot tell: the route, and what is being delivered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::stopped::Suspended;
+use super::{MessageState, Selection};
 use crate::message::{CustomerId, QueueId};
-use crate::operate::Relay;
-use crate::operate::socket::protocol::{MessageState, Refusal, Selection};
+use crate::operate::actor::Need;
+use crate::operate::{Actor, Error, Service};
 use crate::route::RouteId;
 use crate::smtp::Domain;
 use crate::spool::{self, Filter, Record};
@@ -16,57 +18,57 @@ use crate::time::Timestamp;
 const PAGE: usize = 500;
 
 /// A checked selection.
-#[derive(Debug)]
-pub(in crate::operate) struct Plan {
-    /// Records that fit this.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The records must fit this.
     filter: Filter,
-    /// And go this way.
+    /// They must take this route, where one was named.
     route: Option<RouteId>,
-    /// And are being delivered, or not.
+    /// They must be in the middle of an attempt, or not.
     delivering: Option<bool>,
-    /// And are not tried until a person acts.
+    /// They must be stopped: not tried until a person acts.
     stopped: bool,
-    /// For bounce and remove: only recipients in this domain.
-    pub(in crate::operate) recipient_domain: Option<Domain>,
+    /// Bounce and remove touch only recipients in this domain.
+    pub recipient_domain: Option<Domain>,
 }
 
 impl Plan {
-    /// Checks what was named. `changes`: the command changes messages, so an empty selection must say that it means all.
-    pub(in crate::operate) async fn new(
-        relay: &Relay,
-        which: &Selection,
-        changes: bool,
-        now: Timestamp,
-    ) -> Result<Self, Refusal> {
+    /// Checks a selection of messages to look at.
+    pub async fn to_look(service: &Service, actor: &Actor, which: &Selection, now: Timestamp) -> Result<Self, Error> {
+        let customer = which.customer.as_deref().map(CustomerId::new);
+        actor.may(customer.as_ref().map_or(Need::Read, Need::ReadOf))?;
+        Plan::new(service, which, now).await
+    }
+
+    /// Checks a selection of messages to change. An empty one must say that it means all.
+    pub async fn to_change(service: &Service, actor: &Actor, which: &Selection, now: Timestamp) -> Result<Self, Error> {
+        actor.may(Need::Operate)?;
         let narrowed = Selection { all: false, ..which.clone() } != Selection::default();
-        if changes && !narrowed && !which.all {
-            return Err(Refusal {
-                message: "no message was named".into(),
-                remedy: "give queue ids or filters, or --all for every message".into(),
-            });
+        if !narrowed && !which.all {
+            let remedy = "give queue ids or filters, or --all for every message";
+            return Err(Error::invalid("no message was named", remedy));
         }
-        if let Some(customer) = &which.customer
-            && relay.routing.customer(&CustomerId::new(customer)).is_none()
-            && !relay.has_mail_of(customer).await?
+        Plan::new(service, which, now).await
+    }
+
+    async fn new(service: &Service, which: &Selection, now: Timestamp) -> Result<Self, Error> {
+        let customer = which.customer.as_deref().map(CustomerId::new);
+        if let Some(id) = &customer
+            && service.routing.customer(id).is_none()
+            && !service.has_mail_of(id).await?
         {
-            return Err(Refusal {
-                message: format!("there is no customer \"{customer}\""),
-                remedy: "a customer's id is the name of its file without .toml".into(),
-            });
+            let message = format!("there is no customer \"{id}\"");
+            return Err(Error::not_found(message, "a customer's id is the name of its file without .toml"));
         }
         if let Some(route) = &which.route
-            && !relay.routes.list().iter().any(|known| known.id.as_str() == route)
+            && !service.routes.list().iter().any(|known| known.id.as_str() == route)
         {
-            return Err(Refusal {
-                message: format!("there is no route \"{route}\""),
-                remedy: "`postbud route list` names them".into(),
-            });
+            let message = format!("there is no route \"{route}\"");
+            return Err(Error::not_found(message, "`postbud route list` names them"));
         }
         let recipient_domain = which.recipient_domain.as_deref().map(Domain::parse).transpose();
-        let recipient_domain = recipient_domain.map_err(|error| Refusal {
-            message: error.to_string(),
-            remedy: "give the part after the @, as in example.com".into(),
-        })?;
+        let recipient_domain = recipient_domain
+            .map_err(|error| Error::invalid(error.to_string(), "give the part after the @, as in example.com"))?;
         let (held, deferred) = match which.state {
             Some(MessageState::Held) => (Some(true), None),
             Some(MessageState::Waiting) => (Some(false), Some(false)),
@@ -74,28 +76,27 @@ impl Plan {
             Some(MessageState::Stopped) => (Some(false), None),
             Some(MessageState::Delivering) | None => (None, None),
         };
-        let base = Filter {
-            customer: which.customer.as_deref().map(CustomerId::new),
+        let ids = which.ids.iter().map(|id| queue_id(id)).collect::<Result<BTreeSet<QueueId>, _>>()?;
+        let filter = Filter {
+            ids: (!ids.is_empty()).then(|| Arc::new(ids)),
+            customer,
             recipient_domain: recipient_domain.clone(),
-            arrived_before: which.older_than_secs.map(|secs| now - std::time::Duration::from_secs(secs)),
+            arrived_before: which.older_than_secs.map(|secs| now - Duration::from_secs(secs)),
             held,
             deferred,
             ..Filter::default()
         };
-        let ids: Result<BTreeSet<QueueId>, _> = which.ids.iter().map(|id| id.parse::<QueueId>()).collect();
-        let ids = ids.map_err(|error| Refusal {
-            message: error.to_string(),
-            remedy: "`postbud queue list` shows the ids".into(),
-        });
-        let ids = (!which.ids.is_empty()).then_some(ids?);
-        let filter = Filter { ids: ids.map(Arc::new), ..base };
-        let delivering = which.state.map(|state| state == MessageState::Delivering);
-        let stopped = which.state == Some(MessageState::Stopped);
-        Ok(Plan { filter, route: which.route.as_deref().map(RouteId::new), delivering, stopped, recipient_domain })
+        Ok(Plan {
+            filter,
+            route: which.route.as_deref().map(RouteId::new),
+            delivering: which.state.map(|state| state == MessageState::Delivering),
+            stopped: which.state == Some(MessageState::Stopped),
+            recipient_domain,
+        })
     }
 
     /// The spool's filters, where these alone tell which records are meant: one batch each.
-    pub(in crate::operate) fn batches(&self) -> Option<Vec<Filter>> {
+    pub fn batches(&self) -> Option<Vec<Filter>> {
         if self.route.is_some() || self.delivering.is_some() {
             return None;
         }
@@ -106,49 +107,57 @@ impl Plan {
     }
 
     /// The one message that was named, if it was one.
-    pub(in crate::operate) fn only_id(&self) -> Option<QueueId> {
+    pub fn only_id(&self) -> Option<QueueId> {
         self.filter.ids.as_ref().filter(|ids| ids.len() == 1).and_then(|ids| ids.first().copied())
     }
 
-    /// Walks over the records, a page at a time.
-    pub(in crate::operate) fn pages(&self) -> Pages<'_> {
-        Pages { plan: self, after: None, ended: false }
-    }
-
-    fn fits(&self, relay: &Relay, suspended: &Suspended, record: &Record) -> bool {
+    fn fits(&self, service: &Service, suspended: &Suspended, record: &Record) -> bool {
         self.delivering.is_none_or(|delivering| record.leased == delivering)
-            && (!self.stopped || relay.stopped(&record.lane, suspended).is_some())
-            && self.route.as_ref().is_none_or(|route| relay.route_of(&record.lane).as_ref() == Some(route))
+            && (!self.stopped || service.stopped(&record.lane, suspended).is_some())
+            && self.route.as_ref().is_none_or(|route| service.route_of(&record.lane).as_ref() == Some(route))
     }
 }
 
-impl Relay {
+/// Reads a queue id as people write it.
+pub(super) fn queue_id(text: &str) -> Result<QueueId, Error> {
+    let refused = |error: crate::message::id::NotAQueueId| {
+        Error::invalid(error.to_string(), "`postbud queue list` shows the ids")
+    };
+    text.parse().map_err(refused)
+}
+
+impl Service {
     /// Returns true if the spool holds mail of a customer, who may not be configured any more.
-    async fn has_mail_of(&self, customer: &str) -> Result<bool, spool::Error> {
+    async fn has_mail_of(&self, customer: &CustomerId) -> Result<bool, spool::Error> {
         let lanes = spool::all_lanes(&*self.spool).await?;
-        Ok(lanes.keys().any(|lane| lane.customer.as_str() == customer))
+        Ok(lanes.keys().any(|lane| lane.customer == *customer))
     }
 }
 
-/// See [`Plan::pages`].
-pub(in crate::operate) struct Pages<'a> {
-    plan: &'a Plan,
+/// A walk over the records of a plan, oldest first.
+pub(super) struct Walk {
+    plan: Plan,
     after: Option<QueueId>,
     ended: bool,
 }
 
-impl Pages<'_> {
+impl Walk {
+    /// A walk that begins behind this record, or with the first.
+    pub fn new(plan: Plan, after: Option<QueueId>) -> Self {
+        Walk { plan, after, ended: false }
+    }
+
     /// The next records that fit, possibly none; `None` at the end.
-    pub(in crate::operate) async fn next(&mut self, relay: &Relay) -> Result<Option<Vec<Record>>, spool::Error> {
+    pub async fn next(&mut self, service: &Service) -> Result<Option<Vec<Record>>, spool::Error> {
         if self.ended {
             return Ok(None);
         }
-        let page = relay.spool.list(Filter { after: self.after, ..self.plan.filter.clone() }, PAGE).await?;
+        let page = service.spool.list(Filter { after: self.after, ..self.plan.filter.clone() }, PAGE).await?;
         // A page that does not go forward would be read forever.
         let last = page.last().map(|record| record.id).filter(|last| Some(*last) > self.after);
         self.ended = page.len() < PAGE || last.is_none();
         self.after = last;
-        let suspended = relay.suspended();
-        Ok(Some(page.into_iter().filter(|record| self.plan.fits(relay, &suspended, record)).collect()))
+        let suspended = service.suspended();
+        Ok(Some(page.into_iter().filter(|record| self.plan.fits(service, &suspended, record)).collect()))
     }
 }

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use crate::message::Lane;
-use crate::operate::Relay;
+use crate::operate::Service;
 use crate::route::{RouteId, RouteState};
 
 /// Why routes are suspended, by route.
-pub(in crate::operate) type Suspended = BTreeMap<RouteId, String>;
+pub(super) type Suspended = BTreeMap<RouteId, String>;
 
-impl Relay {
+impl Service {
     /// The route that mail of a lane takes now, if there is one.
-    pub(in crate::operate) fn route_of(&self, lane: &Lane) -> Option<RouteId> {
+    pub(super) fn route_of(&self, lane: &Lane) -> Option<RouteId> {
         self.routing.resolve(lane).ok().map(|route| route.id.clone())
     }
 
     /// Why nothing in a lane is tried until a person acts.
-    pub(in crate::operate) fn stopped(&self, lane: &Lane, suspended: &Suspended) -> Option<String> {
+    pub(super) fn stopped(&self, lane: &Lane, suspended: &Suspended) -> Option<String> {
         match self.routing.resolve(lane) {
             Ok(route) => suspended.get(&route.id).map(|reason| format!("route {} is suspended: {reason}", route.id)),
             Err(no_route) => Some(no_route.to_string()),
@@ -24,7 +24,7 @@ impl Relay {
     }
 
     /// The routes that are suspended now.
-    pub(in crate::operate) fn suspended(&self) -> Suspended {
+    pub(super) fn suspended(&self) -> Suspended {
         let suspended = self.routes.list().into_iter().filter_map(|route| match route.state {
             RouteState::Suspended { reason, .. } => Some((route.id, reason)),
             _ => None,

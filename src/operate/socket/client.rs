@@ -5,13 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use thiserror::Error;
 
 use super::protocol::{Answer, Command, Done, Request, VERSION};
 use super::socket_path;
+use crate::operate::Error;
 
 /// Why a command was not carried out. The text tells the remedy.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// Nobody listens.
     #[error(
@@ -25,13 +25,8 @@ pub enum CallError {
     )]
     NotAllowed(PathBuf),
     /// The relay said no.
-    #[error("{message}. {remedy}")]
-    Refused {
-        /// What is wrong.
-        message: String,
-        /// What would be right.
-        remedy: String,
-    },
+    #[error(transparent)]
+    Refused(Error),
     /// The connection broke.
     #[error("the relay's answer broke off: {0}. It may be stopping; see its log, then look with `postbud queue list`")]
     Broken(#[source] io::Error),
@@ -60,9 +55,7 @@ pub fn call(
             Answer::Item(value) => item(value),
             Answer::Progress(done) => progress(done),
             Answer::Done(done) => return Ok(done),
-            Answer::Error(refusal) => {
-                return Err(CallError::Refused { message: refusal.message, remedy: refusal.remedy });
-            }
+            Answer::Error(error) => return Err(CallError::Refused(error)),
         }
     }
     Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into()))

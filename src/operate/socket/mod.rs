@@ -1,6 +1,11 @@
-//! The socket: who may connect, one bounded request a connection, answers at the reader's pace.
+//! The operator's socket: how the command line reaches the service of the running relay.
+//!
+//! A Unix socket in the state folder, mode 0600: the user that runs the relay and root may command it. One JSON object a line
+//! ([`protocol`]); one bounded request a connection, answered by any number of `item` lines and one `done` or `error` line. Long
+//! lists are written at the reader's pace.
 
 mod client;
+mod door;
 pub mod protocol;
 
 use std::io;
@@ -15,9 +20,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Output, Relay};
+use super::{Actor, Error, ErrorKind, Service};
 pub use client::{CallError, call};
-use protocol::{Answer, Done, Refusal, Request, VERSION};
+use door::Output;
+use protocol::{Answer, Done, Request, VERSION};
 
 /// The socket's name in the state folder.
 pub const SOCKET: &str = "control.sock";
@@ -63,8 +69,7 @@ impl Drop for Listener {
 
 /// Answers commands until told to stop. A command under way then is cut off as by a crash: a
 /// sender may have heard that a message was given up that is tried again after the start.
-pub async fn serve(listener: Listener, relay: Relay, stopping: CancellationToken) {
-    let relay = Arc::new(relay);
+pub async fn serve(listener: Listener, service: Service, stopping: CancellationToken) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let tasks = TaskTracker::new();
     while let Some(place) = stopping.run_until_cancelled(Arc::clone(&room).acquire_owned()).await {
@@ -78,10 +83,10 @@ pub async fn serve(listener: Listener, relay: Relay, stopping: CancellationToken
                 continue;
             }
         };
-        let (relay, stopping) = (Arc::clone(&relay), stopping.clone());
+        let (service, stopping) = (service.clone(), stopping.clone());
         tasks.spawn(async move {
             let _place = place;
-            if let Some(Err(error)) = stopping.run_until_cancelled(answer(stream, &relay)).await {
+            if let Some(Err(error)) = stopping.run_until_cancelled(answer(stream, &service)).await {
                 tracing::debug!("an operator's command was cut off: {error}");
             }
         });
@@ -91,18 +96,19 @@ pub async fn serve(listener: Listener, relay: Relay, stopping: CancellationToken
     tasks.wait().await;
 }
 
-async fn answer(stream: UnixStream, relay: &Relay) -> io::Result<()> {
+async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
     let peer = stream.peer_cred()?;
     let (read, write) = stream.into_split();
     let mut out = Lines { write: BufWriter::new(write), progress: false };
     let ours = rustix::process::geteuid().as_raw();
     if peer.uid() != ours && peer.uid() != 0 {
         // The file's mode says so already; this holds where somebody widened it.
-        let refusal = Refusal {
-            message: format!("user {} may not command this relay", peer.uid()),
-            remedy: format!("run the command as user {ours}, who runs the relay, or as root"),
-        };
-        return out.line(&Answer::Error(refusal)).await;
+        let error = Error::new(
+            ErrorKind::Forbidden,
+            format!("user {} may not command this relay", peer.uid()),
+            format!("run the command as user {ours}, who runs the relay, or as root"),
+        );
+        return out.line(&Answer::Error(error)).await;
     }
     let mut line = String::new();
     let mut read = BufReader::new(read.take(LONGEST_REQUEST));
@@ -114,30 +120,32 @@ async fn answer(stream: UnixStream, relay: &Relay) -> io::Result<()> {
         Ok(request) => {
             tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command");
             out.progress = request.progress;
-            relay.perform(request.command, &format!("uid {}", peer.uid()), &mut out).await?
+            door::perform(service, &Actor::user(peer.uid()), request.command, &mut out).await?
         }
-        Err(refusal) => Err(refusal),
+        Err(error) => Err(error),
     };
     out.line(&answer.map_or_else(Answer::Error, Answer::Done)).await
 }
 
-fn understood(line: &str) -> Result<Request, Refusal> {
+fn understood(line: &str) -> Result<Request, Error> {
     #[derive(serde::Deserialize)]
     struct Version {
         version: u32,
     }
-    let not_understood = |error: serde_json::Error| Refusal {
-        message: format!("the request was not understood: {error}"),
-        remedy: "use `postbud queue` and `postbud route` of the version that runs".into(),
+    let not_understood = |error: serde_json::Error| {
+        Error::invalid(
+            format!("the request was not understood: {error}"),
+            "use `postbud queue` and `postbud route` of the version that runs",
+        )
     };
     let Version { version } = serde_json::from_str(line).map_err(not_understood)?;
     if version != VERSION {
-        return Err(Refusal {
-            message: format!(
+        return Err(Error::conflict(
+            format!(
                 "the relay that runs speaks version {VERSION} of the operator's protocol, the command version {version}"
             ),
-            remedy: "use the program that the relay was started from, or restart the relay with the new one".into(),
-        });
+            "use the program that the relay was started from, or restart the relay with the new one",
+        ));
     }
     serde_json::from_str(line).map_err(not_understood)
 }

@@ -1,0 +1,208 @@
+//! The audit: each command that changed something becomes one `audit` event, whoever carried it out.
+//!
+//! The running relay tells it at once. A command that works beside the relay, on files, leaves a note in `<state_dir>/audit/`; the
+//! relay turns the notes into events when it finds them, at its next start at the latest. A note is there whole or not at all.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::{Actor, Error};
+use crate::events::{Action, Event, EventKind, Events};
+use crate::files::{self, Whole};
+use crate::time::Timestamp;
+
+/// How often the relay looks for notes.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What was done, to what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Act {
+    pub action: Action,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The message, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// How many messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// For people.
+    pub detail: String,
+}
+
+impl Act {
+    /// Something done to nothing that has a field of its own.
+    pub fn new(action: Action, detail: impl Into<String>) -> Self {
+        Act { action, customer: None, route: None, id: None, count: None, detail: detail.into() }
+    }
+}
+
+/// A note that a command leaves for the relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    /// Milliseconds since the epoch.
+    at: u64,
+    actor: String,
+    #[serde(flatten)]
+    act: Act,
+}
+
+impl Note {
+    fn new(actor: &Actor, act: Act) -> Self {
+        Note { at: Timestamp::now().as_millis(), actor: actor.to_string(), act }
+    }
+
+    fn into_event(self) -> Event {
+        let Note { at, actor, act: Act { action, customer, route, id, count, detail } } = self;
+        Event {
+            actor: Some(actor),
+            action: Some(action),
+            customer,
+            route,
+            id,
+            count,
+            detail: Some(detail),
+            ..Event::new(EventKind::Audit, Timestamp::from_millis(at))
+        }
+    }
+}
+
+/// Tells of an act where the events are.
+pub(super) fn tell(events: &Events, actor: &Actor, act: Act) {
+    events.emit(Note::new(actor, act).into_event());
+}
+
+#[allow(dead_code, reason = "commands that work on files use it")]
+/// Where a command that works beside the relay leaves its notes.
+#[derive(Clone, Debug)]
+pub(super) struct Notes {
+    state_dir: PathBuf,
+}
+
+#[allow(dead_code, reason = "commands that work on files use it")]
+impl Notes {
+    /// Makes sure that a note can be left, before anything is done that has to be noted.
+    pub fn open(state_dir: &Path) -> Result<Self, Error> {
+        let notes = Notes { state_dir: state_dir.to_owned() };
+        let ready = notes.in_folder(|folder| {
+            files::make_private_dir(folder)?;
+            fs::read_dir(folder).map(drop)
+        });
+        ready.map_err(|error| {
+            Error::failed(
+                format!("the audit cannot be kept in {}: {error}", folder(state_dir).display()),
+                "run the command as the user that runs the relay or as root; nothing was changed",
+            )
+        })?;
+        Ok(notes)
+    }
+
+    /// Leaves a note of what was done.
+    pub fn leave(&self, actor: &Actor, act: Act) -> Result<(), Error> {
+        let note = Note::new(actor, act);
+        let done = note.act.detail.clone();
+        let text = serde_json::to_vec(&note).expect("a note has only string keys");
+        // The names sort by time. A second one of the same millisecond has another process's number or another random part.
+        let name = format!("{:015}-{:08x}.json", note.at, rand::random::<u32>());
+        let written =
+            self.in_folder(|folder| Whole::write(folder, &text, 0o600, Some(folder))?.name(&folder.join(&name)));
+        written.map_err(|error| {
+            Error::failed(
+                format!("it was done ({done}), but that cannot be noted for the audit: {error}"),
+                format!("make room in {}", folder(&self.state_dir).display()),
+            )
+        })
+    }
+
+    fn in_folder(&self, work: impl FnOnce(&Path) -> io::Result<()> + Send) -> io::Result<()> {
+        let folder = folder(&self.state_dir);
+        files::in_state(&[&self.state_dir, &folder], || work(&folder))
+    }
+}
+
+fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("audit")
+}
+
+/// Turns notes into events until told to stop. A crash between the event and the end of its note tells it twice.
+pub async fn collect(state_dir: PathBuf, events: Events, stopping: CancellationToken) {
+    let folder = folder(&state_dir);
+    loop {
+        let (folder, events) = (folder.clone(), events.clone());
+        // What cannot be read now is looked at again; the next look says so again.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || collect_once(&folder, &events)).await {
+            tracing::warn!("notes of the audit cannot be collected: {error}");
+        }
+        if stopping.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn collect_once(folder: &Path, events: &Events) -> io::Result<()> {
+    let found = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    let mut paths: Vec<PathBuf> = found.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+    // One that is being written has another name.
+    paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
+    paths.sort();
+    for path in paths {
+        match serde_json::from_slice::<Note>(&files::read_state(&path)?) {
+            Ok(note) => events.emit(note.into_event()),
+            Err(error) => events.alert(format!("a note of the audit is not understood and dropped: {path:?}: {error}")),
+        }
+        fs::remove_file(&path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::Role;
+
+    #[test]
+    fn notes_left_beside_the_relay_become_events_in_their_order_and_once() {
+        let state = tempfile::tempdir().unwrap();
+        let events = Events::default();
+        let mut heard = events.subscribe();
+        collect_once(&folder(state.path()), &events).unwrap();
+        let notes = Notes::open(state.path()).unwrap();
+        let actor = Actor::new("anna", Role::Admin);
+        for n in 0..3 {
+            let customer = Some("test-as".to_owned());
+            notes.leave(&actor, Act { customer, ..Act::new(Action::KeyRotate, format!("step {n}")) }).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        fs::write(folder(state.path()).join("0.json"), "{").unwrap();
+        collect_once(&folder(state.path()), &events).unwrap();
+        collect_once(&folder(state.path()), &events).unwrap();
+        let told = |event: Event| (event.event, event.actor.unwrap_or_default(), event.detail.unwrap_or_default());
+        let alert = told((*heard.try_recv().unwrap()).clone());
+        assert!(alert.0 == EventKind::Alert && alert.2.contains("0.json"), "{alert:?}");
+        for n in 0..3 {
+            let event = (*heard.try_recv().unwrap()).clone();
+            assert_eq!(event.customer.as_deref(), Some("test-as"));
+            assert_eq!(serde_json::to_value(&event).unwrap()["action"], "key.rotate");
+            assert_eq!(told(event), (EventKind::Audit, "anna".into(), format!("step {n}")));
+        }
+        assert!(heard.try_recv().is_err());
+    }
+
+    #[test]
+    fn nothing_is_begun_where_it_cannot_be_noted() {
+        let state = tempfile::tempdir().unwrap();
+        fs::write(state.path().join("audit"), "a file in its place").unwrap();
+        let refused = Notes::open(state.path()).unwrap_err();
+        assert!(refused.to_string().contains("nothing was changed"), "{refused}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Commands about routes: what they do now, stopping one, letting it go on.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::actor::Need;
+use super::audit::{self, Act};
+use super::{Actor, Error, Service};
+use crate::events::Action;
+use crate::route::{RouteId, RouteState, RouteStatus};
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its name.
+    pub route: String,
+    /// `host:port`.
+    pub server: String,
+    /// `ready`, `throttled` or `suspended`.
+    pub state: String,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+    /// When a throttled route is tried again, RFC 3339.
+    pub until: Option<String>,
+    /// Since when a route is suspended, RFC 3339.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// Since when its server has taken part in no transaction, where that is so, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_trouble_since: Option<String>,
+    /// What lifts a suspension.
+    #[serde(default)]
+    pub lifted_by: Option<String>,
+    /// Attempts being made.
+    pub in_flight: u32,
+    /// Recipients since midnight UTC.
+    pub sent_today: u32,
+    /// The cap a day.
+    pub per_day: Option<u32>,
+}
+
+impl From<RouteStatus> for Route {
+    fn from(status: RouteStatus) -> Self {
+        let (until, since, lifted_by) = match &status.state {
+            RouteState::Ready => (None, None, None),
+            RouteState::Throttled { until, .. } => (Some(until.to_string()), None, None),
+            RouteState::Suspended { cause, since, .. } => {
+                (None, Some(since.to_string()), Some(cause.lifted_by().to_owned()))
+            }
+        };
+        Route {
+            route: status.id.to_string(),
+            server: status.server,
+            state: status.state.as_str().into(),
+            reason: status.state.reason().map(str::to_owned),
+            until,
+            since,
+            in_trouble_since: status.in_trouble_since.map(|since| since.to_string()),
+            lifted_by,
+            in_flight: status.in_flight,
+            sent_today: status.sent_today,
+            per_day: status.per_day,
+        }
+    }
+}
+
+impl Service {
+    /// Every route in the configuration, by name.
+    pub fn routes(&self, actor: &Actor) -> Result<Vec<Route>, Error> {
+        actor.may(Need::Read)?;
+        Ok(self.routes.list().into_iter().map(Route::from).collect())
+    }
+
+    /// Stops a route until it is resumed. Attempts under way end by themselves.
+    pub async fn suspend_route(&self, actor: &Actor, route: &str, reason: &str) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        let switched = self.routes.suspend(&RouteId::new(route), reason).await;
+        let detail = format!("suspended by an operator ({actor}): {reason}");
+        self.switched(actor, switched, route, Act::new(Action::RouteSuspend, detail))
+    }
+
+    /// Lets a suspended or throttled route go on at once.
+    pub async fn resume_route(&self, actor: &Actor, route: &str) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        let switched = self.routes.resume(&RouteId::new(route)).await;
+        let detail = format!("resumed by an operator ({actor})");
+        self.switched(actor, switched, route, Act::new(Action::RouteResume, detail))
+    }
+
+    fn switched(&self, actor: &Actor, switched: io::Result<bool>, route: &str, act: Act) -> Result<(), Error> {
+        if switched.as_ref().is_ok_and(|known| !known) {
+            return Err(self.no_such_route(route));
+        }
+        audit::tell(&self.events, actor, Act { route: Some(route.to_owned()), ..act });
+        switched.map(|_| ()).map_err(|error| {
+            Error::failed(
+                format!("route {route} was switched, but that cannot be saved: {error}"),
+                "a restart of the relay would forget it: make room in its state folder, then say it again",
+            )
+        })
+    }
+
+    /// What a command hears that names a route there is not.
+    pub(super) fn no_such_route(&self, route: &str) -> Error {
+        let routes: Vec<String> = self.routes.list().into_iter().map(|route| route.id.to_string()).collect();
+        Error::not_found(format!("there is no route \"{route}\""), format!("the routes are: {}", routes.join(", ")))
+    }
+}

@@ -1,0 +1,34 @@
+//! What the running relay signs with, and what waits that it signed: whoever changes a key asks.
+
+use serde::{Deserialize, Serialize};
+
+use super::actor::Need;
+use super::{Actor, Error, Service};
+use crate::customers::SigningDomain;
+use crate::message::CustomerId;
+
+/// What signs for one From domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer {
+    /// The domain.
+    pub domain: String,
+    /// The selectors of its own signatures; none where its key cannot be used.
+    pub selectors: Vec<String>,
+}
+
+impl Service {
+    /// What signs for each domain of a customer at this moment; nothing where there is no such customer.
+    pub fn signers(&self, actor: &Actor, customer: &str) -> Result<Vec<Signer>, Error> {
+        let id = CustomerId::new(customer);
+        actor.may(Need::ReadOf(&id))?;
+        let Some(customer) = self.routing.customer(&id) else { return Ok(Vec::new()) };
+        let signers = customer.domains.iter().map(|(domain, signing)| {
+            let selectors = match signing {
+                SigningDomain::Ready(signer) => signer.profiles_of(domain).map(|it| it.selector.to_string()).collect(),
+                SigningDomain::Broken(_) => Vec::new(),
+            };
+            Signer { domain: domain.to_string(), selectors }
+        });
+        Ok(signers.collect())
+    }
+}

@@ -1,0 +1,114 @@
+//! From a command on the socket to the service's function, and from what that gives to the lines of the answer.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::protocol::{Command, Done};
+use crate::operate::queue::{Changed, Progress, Selection};
+use crate::operate::{Actor, Error, Service};
+
+/// Where items and progress go. An error means that nobody reads any more.
+pub(super) trait Output: Send {
+    /// Writes one.
+    fn item(&mut self, item: &(impl Serialize + Sync)) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Tells what was done so far.
+    fn progress(&mut self, done: &Done) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// What a command came to. The outer error means that nobody reads any more: what was begun is left there.
+type Answered = io::Result<Result<Done, Error>>;
+
+/// Carries a command out.
+pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, out: &mut impl Output) -> Answered {
+    let (progress, told) = watch::channel(Changed::default());
+    let progress: &Progress = &progress;
+    match command {
+        Command::List { which, limit } => list(service, actor, &which, limit, out).await,
+        Command::Show { id } => items(service.show(actor, &id).await.map(|message| [message]), out).await,
+        Command::Stats => items(service.stats(actor).await.map(|stats| [stats]), out).await,
+        Command::Routes => items(service.routes(actor), out).await,
+        Command::Signers { customer } => items(service.signers(actor, &customer), out).await,
+        Command::Hold { which, reason } => change(service.hold(actor, &which, &reason, progress), told, out).await,
+        Command::Release { which } => change(service.release(actor, &which, progress), told, out).await,
+        Command::Retry { which } => change(service.retry(actor, &which, progress), told, out).await,
+        Command::Bounce { which, reason } => change(service.bounce(actor, &which, &reason, progress), told, out).await,
+        Command::Remove { which, reason } => change(service.remove(actor, &which, &reason, progress), told, out).await,
+        Command::SuspendRoute { route, reason } => {
+            Ok(service.suspend_route(actor, &route, &reason).await.map(|()| Done::of(1)))
+        }
+        Command::ResumeRoute { route } => Ok(service.resume_route(actor, &route).await.map(|()| Done::of(1))),
+    }
+}
+
+async fn items<T: Serialize + Sync>(
+    found: Result<impl IntoIterator<Item = T, IntoIter: Send>, Error>,
+    out: &mut impl Output,
+) -> Answered {
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut count = 0;
+    for item in found.into_iter() {
+        out.item(&item).await?;
+        count += 1;
+    }
+    Ok(Ok(Done::of(count)))
+}
+
+/// Writes a list at the reader's pace.
+async fn list(
+    service: &Service,
+    actor: &Actor,
+    which: &Selection,
+    limit: Option<u64>,
+    out: &mut impl Output,
+) -> Answered {
+    let limit = limit.unwrap_or(u64::MAX);
+    let mut pages = match service.pages(actor, which, None).await {
+        Ok(pages) => pages,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut count = 0;
+    loop {
+        let page = match pages.next().await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(Ok(Done::of(count))),
+            Err(error) => return Ok(Err(error)),
+        };
+        for message in page {
+            if count == limit {
+                return Ok(Ok(Done { more: true, ..Done::of(count) }));
+            }
+            out.item(&message).await?;
+            count += 1;
+        }
+    }
+}
+
+/// Waits for a change, and tells meanwhile how far it has come.
+async fn change(
+    work: impl Future<Output = Result<Changed, Error>>,
+    mut told: watch::Receiver<Changed>,
+    out: &mut impl Output,
+) -> Answered {
+    let mut work = pin!(work);
+    loop {
+        let ended = tokio::select! {
+            ended = &mut work => Some(ended),
+            Ok(()) = told.changed() => None,
+        };
+        if ended.is_none() || told.has_changed().unwrap_or_default() {
+            let so_far = *told.borrow_and_update();
+            out.progress(&so_far.into()).await?;
+        }
+        if let Some(ended) = ended {
+            return Ok(ended.map(Done::from));
+        }
+    }
+}
