@@ -27,6 +27,8 @@ mod kept_connections;
 mod logins;
 #[path = "delivery/long_replies.rs"]
 mod long_replies;
+#[path = "delivery/odd_certificates.rs"]
+mod odd_certificates;
 #[path = "delivery/parameters.rs"]
 mod parameters;
 #[path = "delivery/pools.rs"]

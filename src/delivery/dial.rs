@@ -133,6 +133,11 @@ impl Trace {
         }
     }
 
+    /// Forgets all but the first steps: the others are made again.
+    fn forget_from(&mut self, before: usize) {
+        self.0.iter_mut().for_each(|steps| steps.truncate(before));
+    }
+
     fn len(&self) -> usize {
         self.0.as_ref().map_or(0, Vec::len)
     }
@@ -210,7 +215,17 @@ impl<T: TokenSource> Dialler<'_, T> {
 
     async fn dial_way(&self, way: Way<'_>, trace: &mut Trace) -> Result<Connection, Failure> {
         let (begun, before) = (Instant::now(), trace.len());
-        match self.dial_with(way, Ok(self.tls), trace).await {
+        let went_by_pkcs1 = self.tls.is_some_and(TlsClient::goes_by_pkcs1);
+        let mut dialled = self.dial_with(way, Ok(self.tls), trace).await;
+        // The server's key asks for another kind of handshake, which takes another connection.
+        if dialled.is_err() && !went_by_pkcs1 && self.tls.is_some_and(TlsClient::goes_by_pkcs1) {
+            trace.forget_from(before);
+            dialled = match self.dial_with(way, Ok(self.tls), trace).await {
+                Err(failure) if failure.step == Phase::StartTls.step() => dialled,
+                second => second,
+            };
+        }
+        match dialled {
             // The handshake spoiled the connection; opportunistic means that mail may go without.
             Err(failure) if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.step() => {
                 tracing::warn!(route = %self.route.id, address = ?way.address(), "mail goes in clear: {}", failure.reason);

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::certificate::{describe, fingerprint, hex, is_pinnable};
 use super::classify::{Context, Phase, classify, is_internal};
 use super::connection::{Broken, Connection};
 use super::dial::{Failure, Trace};
 use super::outcome::clip;
 use super::pool::Pool;
 use super::step::Step;
-use super::verifier::{describe, fingerprint, hex};
 use super::{Delivery, Timeouts, egress};
-use crate::route::{Route, TlsMode};
+use crate::route::{Route, TlsMode, TlsVersion};
 use crate::smtp::{Mailbox, Reply};
 
 /// How well a step went.
@@ -253,10 +253,11 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
             let pin = hex(&fingerprint(&tls.certificate));
             let found = match describe(&tls.certificate) {
                 Some(cert) => format!(
-                    "for {}; issued by {}; valid until {}; SHA-256 {pin}",
+                    "for {}; issued by {}; valid until {}; {}SHA-256 {pin}",
                     if cert.names.is_empty() { cert.subject } else { cert.names.join(", ") },
                     cert.issuer,
-                    cert.not_after
+                    cert.not_after,
+                    cert.faults.iter().fold(String::new(), |all, fault| all + fault + "; "),
                 ),
                 None => format!("cannot be read; SHA-256 {pin}"),
             };
@@ -275,16 +276,31 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
             }),
         ),
     }
-    let trusts_anyone = connection.tls.is_some() && route.tls.mode == TlsMode::Opportunistic;
-    if trusts_anyone && route.login.as_ref().is_some_and(|login| !login.allow_plaintext) {
+    if let Some(tls) = &connection.tls
+        && route.tls.mode == TlsMode::Opportunistic
+        && route.login.as_ref().is_some_and(|login| !login.allow_plaintext)
+    {
+        let is_sound = describe(&tls.certificate).is_some_and(|cert| cert.faults.is_empty());
+        let takes_tls12 = route.tls.minimum == TlsVersion::Tls12;
         report.add(
             Step::Login,
             Finding::Warning,
             Duration::ZERO,
             "the password goes to whoever answers: opportunistic TLS takes any certificate",
             Some(
-                "set tls = \"required\"; where no public authority vouches for the server, with ca_file or the pinned_sha256 above"
-                    .to_owned(),
+                match (is_sound, is_pinnable(&tls.certificate, takes_tls12)) {
+                    (true, _) => {
+                        "set tls = \"required\"; where no public authority vouches for the server, with ca_file or the \
+                         pinned_sha256 above"
+                    }
+                    (false, true) => {
+                        "set tls = \"required\" with the pinned_sha256 above: no authority can vouch for it"
+                    }
+                    (false, false) => {
+                        "have the server given a certificate that can be checked, and set tls = \"required\""
+                    }
+                }
+                .to_owned(),
             ),
         );
     }

@@ -97,7 +97,7 @@ fn encode(text: &str) -> Zeroizing<String> {
 fn cram_md5(password: &[u8], challenge: &[u8]) -> String {
     let mut mac = Hmac::<Md5>::new_from_slice(password).expect("HMAC takes keys of any length");
     mac.update(challenge);
-    super::verifier::hex(&mac.finalize().into_bytes())
+    super::certificate::hex(&mac.finalize().into_bytes())
 }
 
 #[cfg(test)]

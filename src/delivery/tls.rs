@@ -2,18 +2,20 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::verifier::{Refusal, Trust, Verifier};
+use super::refusal::Refusal;
+use super::verifier::{Trust, Verifier};
 use crate::files;
 use crate::route::{Route, TlsMode, TlsVersion};
 
@@ -55,7 +57,11 @@ pub struct Fallback {
 
 /// TLS for one route. Sessions are resumed among its connections.
 pub struct TlsClient {
-    connector: TlsConnector,
+    usual: TlsConnector,
+    /// For a pinned certificate whose key is too short for what TLS 1.3 asks of it: TLS 1.2, with PKCS #1 signatures.
+    by_pkcs1: Option<TlsConnector>,
+    /// The server has such a key.
+    has_short_key: AtomicBool,
     name: ServerName<'static>,
 }
 
@@ -79,32 +85,52 @@ impl TlsClient {
                 Trust::roots(&system_roots(), own, &provider).map_err(PolicyError)?
             }
         };
+        let takes_tls12 = policy.minimum == TlsVersion::Tls12;
+        let own = policy.client_certificate.as_ref().map(|(chain, key)| own_certificate(chain, key)).transpose()?;
+        let connector = |versions: &[&'static SupportedProtocolVersion], verifier: Verifier| {
+            let builder = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::clone(&provider))
+                .with_protocol_versions(versions)
+                .map_err(|error| PolicyError(error.to_string()))?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier));
+            let config = match &own {
+                None => builder.with_no_client_auth(),
+                Some((path, chain, key)) => builder
+                    .with_client_auth_cert(chain.clone(), key.clone_key())
+                    .map_err(|error| unreadable(path, &error))?,
+            };
+            Ok(TlsConnector::from(Arc::new(config)))
+        };
+        let by_pkcs1 = match trust {
+            Trust::Pinned(pin) if takes_tls12 => {
+                Some(connector(&[&rustls::version::TLS12], Verifier::by_pkcs1(pin, &provider))?)
+            }
+            _ => None,
+        };
         let versions: &[&SupportedProtocolVersion] = match policy.minimum {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::Tls13 => &[&rustls::version::TLS13],
         };
-        let builder = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::clone(&provider))
-            .with_protocol_versions(versions)
-            .map_err(|error| PolicyError(error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier::new(trust, provider)));
-        let config = match &policy.client_certificate {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                let pem = files::read_plain(key).map_err(|error| unreadable(key, &error))?;
-                let key = PrivateKeyDer::from_pem_slice(&pem)
-                    .map_err(|error| unreadable(key, &format_args!("no private key: {error}")))?;
-                builder
-                    .with_client_auth_cert(read_certificates(chain)?, key)
-                    .map_err(|error| PolicyError(format!("{}: {error}", chain.display())))?
-            }
-        };
-        Ok(Some(TlsClient { connector: TlsConnector::from(Arc::new(config)), name }))
+        let usual = connector(versions, Verifier::new(trust, &provider, takes_tls12))?;
+        Ok(Some(TlsClient { usual, by_pkcs1, has_short_key: AtomicBool::new(false), name }))
+    }
+
+    /// Whether handshakes are made for a server with a short key. A handshake that found this out has failed, and the next one may
+    /// not; and the other way, where the server has another key by now.
+    pub fn goes_by_pkcs1(&self) -> bool {
+        self.has_short_key.load(Ordering::Acquire)
     }
 
     /// The handshake. The caller bounds its time.
     pub async fn handshake(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsInfo), TlsError> {
-        let stream = self.connector.connect(self.name.clone(), stream).await.map_err(explain)?;
+        let by_pkcs1 = self.by_pkcs1.as_ref().filter(|_| self.goes_by_pkcs1());
+        let connector = by_pkcs1.unwrap_or(&self.usual);
+        let stream = connector.connect(self.name.clone(), stream).await.map_err(|error| {
+            let error = explain(error);
+            let is_short = matches!(&error, TlsError::Certificate(refusal) if refusal.leaves_pkcs1);
+            self.has_short_key.store(is_short && by_pkcs1.is_none(), Ordering::Release);
+            error
+        })?;
         let session = stream.get_ref().1;
         let info = TlsInfo {
             version: match session.protocol_version() {
@@ -122,6 +148,16 @@ impl TlsClient {
     }
 }
 
+/// What the route shows of itself: the certificates with their file, and the key.
+type OwnCertificate<'a> = (&'a Path, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn own_certificate<'a>(chain: &'a Path, key: &Path) -> Result<OwnCertificate<'a>, PolicyError> {
+    let pem = files::read_plain(key).map_err(|error| unreadable(key, &error))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| unreadable(key, &format_args!("no private key: {error}")))?;
+    Ok((chain, read_certificates(chain)?, key))
+}
+
 fn explain(error: io::Error) -> TlsError {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return TlsError::Handshake(match error.kind() {
@@ -136,6 +172,9 @@ fn explain(error: io::Error) -> TlsError {
         rustls::Error::InvalidMessage(_) => {
             "what the server sent is not TLS; is this the right port and mode?".to_owned()
         }
+        rustls::Error::InvalidCertificate(
+            CertificateError::BadSignature | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => "the server does not have the key of the certificate that it shows".to_owned(),
         rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
         | rustls::Error::PeerIncompatible(_) => {
             format!(

@@ -1,54 +1,27 @@
-//! Whether a smarthost's certificate is the right one, and if not, why: in words that name the remedy.
+//! Whether a smarthost's certificate is the right one, and whether the server has its key.
+//!
+//! Opportunistic TLS takes any certificate, and a pin names one: nothing but the key of such a certificate matters. It is read by
+//! itself, so that a certificate that the TLS library cannot read (of version 1, with an unknown critical extension) is as good as
+//! another one.
 
-use std::error::Error as StdError;
-use std::fmt;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{
+    RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, UnparsedPublicKey,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, RootCertStore, SignatureScheme};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::visible::visible;
-
-/// Why a certificate was refused, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What is wrong with it.
-    pub reason: String,
-    /// What a person can do.
-    pub advice: String,
-}
-
-impl Refusal {
-    fn new(reason: impl Into<String>, advice: impl Into<String>) -> Self {
-        Refusal { reason: reason.into(), advice: advice.into() }
-    }
-
-    /// The refusal inside a handshake's error, if that is what it was.
-    pub fn within(error: &Error) -> Option<Self> {
-        match error {
-            Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref::<Refusal>().cloned(),
-            _ => None,
-        }
-    }
-
-    fn into_error(self) -> Error {
-        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(self))))
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.reason, self.advice)
-    }
-}
-
-impl StdError for Refusal {}
+use super::certificate::{PublicKey, fingerprint};
+use super::refusal::{Refusal, Shown};
 
 /// Which certificates are right.
 #[derive(Debug)]
@@ -87,13 +60,70 @@ impl Trust {
 #[derive(Debug)]
 pub struct Verifier {
     trust: Trust,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
+    /// The handshake is one over TLS 1.2 with PKCS #1 signatures, by which also keys of 1,024 bits are checked.
+    by_pkcs1: bool,
+    /// The route takes TLS 1.2.
+    takes_tls12: bool,
 }
 
 impl Verifier {
     /// A verifier that trusts so.
-    pub fn new(trust: Trust, provider: Arc<CryptoProvider>) -> Self {
-        Verifier { trust, provider }
+    pub fn new(trust: Trust, provider: &CryptoProvider, takes_tls12: bool) -> Self {
+        Verifier { trust, algorithms: provider.signature_verification_algorithms, by_pkcs1: false, takes_tls12 }
+    }
+
+    /// One for the pinned certificate whose key is too short for every other kind of signature.
+    pub fn by_pkcs1(pin: [u8; 32], provider: &CryptoProvider) -> Self {
+        Verifier { by_pkcs1: true, ..Verifier::new(Trust::Pinned(pin), provider, true) }
+    }
+
+    fn shown<'a>(&self, certificate: &'a CertificateDer<'a>, intermediates: &'a [CertificateDer<'a>]) -> Shown<'a> {
+        Shown { certificate, intermediates, takes_tls12: self.takes_tls12 }
+    }
+
+    /// Checks a handshake's signature by the key of a certificate of which nothing else matters.
+    fn signed_by_key(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+        is_tls13: bool,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = PublicKey::of(cert);
+        let fault = key.as_ref().map_or(Some(None), |key| key.fault().map(Some));
+        match (key, fault) {
+            (Some(key), None) if is_tls13 => {
+                verify_tls13_signature_with_raw_key(message, &key.info(), dss, &self.algorithms)
+            }
+            (Some(key), None) => self.signed(&key, message, dss),
+            (Some(key), Some(Some(fault))) if self.by_pkcs1 && fault.leaves_pkcs1() => {
+                signed_by_short_key(&key, message, dss)
+            }
+            // Whoever takes any certificate has nothing to lose by not seeing that the server has the key of this one, and is still
+            // safe from whoever only listens.
+            _ if matches!(self.trust, Trust::Anyone) => Ok(HandshakeSignatureValid::assertion()),
+            (_, fault) => Err(self.shown(cert, &[]).unusable_key(fault.flatten()).into_error()),
+        }
+    }
+
+    /// The signature of a handshake over TLS 1.2, whose scheme does not say which curve the key is on.
+    fn signed(
+        &self,
+        key: &PublicKey<'_>,
+        message: &[u8],
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
+        let (_, algorithms) = known.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        let fits = algorithms.iter().find(|algorithm| algorithm.public_key_alg_id().as_ref() == key.algorithm);
+        let valid = fits.is_some_and(|fits| fits.verify_signature(key.bits, message, dss.signature()).is_ok());
+        if valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
+    }
+
+    /// Says why the key of a certificate that an authority vouches for did not do.
+    fn refused(&self, error: Error, cert: &CertificateDer<'_>) -> Error {
+        self.shown(cert, &[]).faulty().map_or(error, Refusal::into_error)
     }
 }
 
@@ -109,14 +139,7 @@ impl ServerCertVerifier for Verifier {
         match &self.trust {
             Trust::Anyone => Ok(ServerCertVerified::assertion()),
             Trust::Pinned(pin) if fingerprint(end_entity) == *pin => Ok(ServerCertVerified::assertion()),
-            Trust::Pinned(_) => Err(Refusal::new(
-                format!(
-                    "the server's certificate is not the pinned one; its SHA-256 is {}",
-                    hex(&fingerprint(end_entity))
-                ),
-                "if the customer has renewed it, pin the new one",
-            )
-            .into_error()),
+            Trust::Pinned(_) => Err(self.shown(end_entity, intermediates).not_pinned().into_error()),
             Trust::Roots { verifier, own } => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .or_else(|error| match own.iter().any(|known| known == end_entity) {
@@ -125,7 +148,7 @@ impl ServerCertVerifier for Verifier {
                     true => verify_known(end_entity, server_name, now),
                     false => Err(error),
                 })
-                .map_err(|error| refusal(&error, end_entity, server_name).into_error()),
+                .map_err(|error| self.shown(end_entity, intermediates).not_trusted(&error, server_name).into_error()),
         }
     }
 
@@ -135,7 +158,12 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        match self.trust {
+            Trust::Anyone | Trust::Pinned(_) => self.signed_by_key(message, cert, dss, false),
+            Trust::Roots { .. } => {
+                verify_tls12_signature(message, cert, dss, &self.algorithms).map_err(|error| self.refused(error, cert))
+            }
+        }
     }
 
     fn verify_tls13_signature(
@@ -144,12 +172,44 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        match self.trust {
+            Trust::Anyone | Trust::Pinned(_) => self.signed_by_key(message, cert, dss, true),
+            Trust::Roots { .. } => {
+                verify_tls13_signature(message, cert, dss, &self.algorithms).map_err(|error| self.refused(error, cert))
+            }
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        let mut schemes = self.algorithms.supported_schemes();
+        if self.by_pkcs1 {
+            schemes.retain(|scheme| {
+                !matches!(
+                    scheme,
+                    SignatureScheme::RSA_PSS_SHA256
+                        | SignatureScheme::RSA_PSS_SHA384
+                        | SignatureScheme::RSA_PSS_SHA512
+                        | SignatureScheme::RSA_PKCS1_SHA384
+                )
+            });
+        }
+        schemes
     }
+}
+
+/// The signature by an RSA key of 1,024 bits or a few more.
+fn signed_by_short_key(
+    key: &PublicKey<'_>,
+    message: &[u8],
+    dss: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithm = match dss.scheme {
+        SignatureScheme::RSA_PKCS1_SHA256 => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        SignatureScheme::RSA_PKCS1_SHA512 => &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+        _ => return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
+    };
+    let checked = UnparsedPublicKey::new(algorithm, key.bits).verify(message, dss.signature());
+    checked.map(|()| HandshakeSignatureValid::assertion()).map_err(|_| CertificateError::BadSignature.into())
 }
 
 /// A certificate trusted as such must still be valid now and carry the name.
@@ -164,121 +224,4 @@ fn verify_known(cert: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime)
     }
     verify_server_name(&ParsedCertificate::try_from(cert)?, name)?;
     Ok(ServerCertVerified::assertion())
-}
-
-/// The SHA-256 of a certificate's DER.
-pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
-    digest.as_ref().try_into().expect("SHA-256 has 32 octets")
-}
-
-/// As pins are written.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// What a person wants to know of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Subject.
-    pub subject: String,
-    /// Issuer.
-    pub issuer: String,
-    /// The last moment of its validity.
-    pub not_after: String,
-    /// The names and addresses it is for.
-    pub names: Vec<String>,
-    /// It is its own issuer.
-    pub self_signed: bool,
-}
-
-/// Reads a certificate for people; `None` where it cannot be read. Whoever answers wrote it, so that what stands in it is shown as
-/// text.
-pub fn describe(certificate: &[u8]) -> Option<Described> {
-    let (_, cert) = X509Certificate::from_der(certificate).ok()?;
-    let mut names = Vec::new();
-    if let Ok(Some(alternatives)) = cert.subject_alternative_name() {
-        for name in &alternatives.value.general_names {
-            match name {
-                GeneralName::DNSName(dns) => names.push(visible(dns).into_owned()),
-                GeneralName::IPAddress([a, b, c, d]) => names.push(format!("{a}.{b}.{c}.{d}")),
-                GeneralName::IPAddress(v6) => {
-                    names.extend(<[u8; 16]>::try_from(*v6).ok().map(|o| std::net::Ipv6Addr::from(o).to_string()));
-                }
-                _ => {}
-            }
-        }
-    }
-    Some(Described {
-        subject: visible(&cert.subject().to_string()).into_owned(),
-        issuer: visible(&cert.issuer().to_string()).into_owned(),
-        not_after: cert.validity().not_after.to_string(),
-        names,
-        self_signed: cert.subject() == cert.issuer(),
-    })
-}
-
-fn refusal(error: &Error, certificate: &[u8], expected: &ServerName<'_>) -> Refusal {
-    const OTHER: &str = "the server needs another certificate";
-    let expected = expected.to_str();
-    let Some(cert) = describe(certificate) else {
-        return Refusal::new(format!("the server's certificate cannot be read: {error}"), OTHER);
-    };
-    let pin = hex(&fingerprint(certificate));
-    let Error::InvalidCertificate(why) = error else { return Refusal::new(error.to_string(), OTHER) };
-    match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Refusal::new(
-            format!("the server's certificate expired on {}", cert.not_after),
-            "the server's administrator must renew it",
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Refusal::new(
-            "the server's certificate is not valid yet",
-            format!("is this machine's clock right? If it is, {OTHER}"),
-        ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            let names = if cert.names.is_empty() {
-                format!("no name at all (subject {})", cert.subject)
-            } else {
-                cert.names.join(", ")
-            };
-            Refusal::new(
-                format!("the server's certificate is for {names}, not for {expected}"),
-                "use one of its names as host, or name it in server_name",
-            )
-        }
-        // What webpki says of a certificate that is its own CA comes as a text only.
-        _ if cert.self_signed => Refusal::new(
-            format!("the server's certificate is self-signed ({})", cert.subject),
-            format!("if it is the customer's, pin its SHA-256: {pin}"),
-        ),
-        // A bad signature is what an unknown authority of a known name looks like.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => Refusal::new(
-            format!("the server's certificate comes from an authority that is not known here ({})", cert.issuer),
-            format!("put the authority's certificate into ca_file, or pin the server's SHA-256: {pin}"),
-        ),
-        _ => Refusal::new(format!("the server's certificate is refused: {error}"), OTHER),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
-
-    use super::*;
-
-    #[test]
-    fn what_a_stranger_wrote_into_a_certificate_is_shown_as_text() {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "a\x1b[31m\r\nb");
-        params.subject_alt_names.push(SanType::DnsName("c\x1b]0;d\x07".try_into().unwrap()));
-        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let found = describe(certificate.der()).unwrap();
-        assert_eq!(found.names, ["c\\u{1b}]0;d\\u{7}"]);
-        for text in [found.subject, found.issuer] {
-            assert!(text.contains("a\\u{1b}[31m\\u{d}\\u{a}b"), "{text}");
-        }
-    }
 }

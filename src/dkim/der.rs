@@ -48,7 +48,7 @@ pub(super) fn rsa_public_key(der: &[u8]) -> Option<&[u8]> {
 }
 
 /// Returns the bits of the modulus of an RSAPublicKey (RFC 8017 A.1.1).
-pub(super) fn rsa_public_bits(der: &[u8]) -> Option<usize> {
+pub(crate) fn rsa_public_bits(der: &[u8]) -> Option<usize> {
     bits(RsaPublicKey::from_der(der).ok()?.modulus)
 }
 

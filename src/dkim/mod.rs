@@ -28,6 +28,7 @@ pub mod workers;
 
 pub use body::{BodyHash, BodyHasher};
 pub use canonical::Canonicalization;
+pub(crate) use der::rsa_public_bits;
 pub use expiry::expiry;
 pub use headers::HeaderList;
 pub use key::{KeyError, KeyType, SigningKey};

@@ -1,0 +1,255 @@
+//! What a certificate says, and what of it the TLS library does not take, in words. Whoever answers wrote it, so that what stands in
+//! it is shown as text.
+
+use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use pkcs1::der::asn1::{AnyRef, BitStringRef};
+use pkcs1::der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
+use pkcs8::ObjectIdentifier;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::dkim::rsa_public_bits;
+use crate::smtp::Domain;
+use crate::visible::visible;
+
+const RSA_ENCRYPTION: ObjectIdentifier = pkcs1::ALGORITHM_OID;
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+/// The bits of an RSA key that the library checks every kind of signature by.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// From here on it still checks PKCS #1 signatures, which TLS 1.2 has.
+const LEAST_RSA_BITS: usize = 1024;
+/// Extensions (2.5.29.x) that webpki reads; any other one that is critical makes it refuse the certificate.
+const KNOWN_EXTENSIONS: [&str; 6] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.37"];
+/// What nobody signs certificates with any more, nor checks them by.
+const BROKEN_SIGNATURES: [(&str, &str); 5] = [
+    ("1.2.840.113549.1.1.5", "signed with SHA-1"),
+    ("1.3.14.3.2.29", "signed with SHA-1"),
+    ("1.2.840.10045.4.1", "signed with SHA-1"),
+    ("1.2.840.113549.1.1.4", "signed with MD5"),
+    ("1.2.840.113549.1.1.2", "signed with MD2"),
+];
+
+/// The signatures that the library checks.
+static KNOWN: LazyLock<WebPkiSupportedAlgorithms> =
+    LazyLock::new(|| default_provider().signature_verification_algorithms);
+
+/// The SHA-256 of a certificate's DER.
+pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
+    digest(&SHA256, certificate).as_ref().try_into().expect("SHA-256 has 32 octets")
+}
+
+/// As pins are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A certificate's public key.
+pub struct PublicKey<'a> {
+    /// SubjectPublicKeyInfo (RFC 5280 §4.1).
+    info: &'a [u8],
+    /// What is in its AlgorithmIdentifier.
+    pub algorithm: &'a [u8],
+    /// What is in its bit string.
+    pub bits: &'a [u8],
+}
+
+impl<'a> PublicKey<'a> {
+    /// Reads the key and nothing else, so that no other part of a certificate keeps it from being used.
+    pub fn of(certificate: &'a [u8]) -> Option<Self> {
+        let mut certificate = SliceReader::new(inside(certificate)?).ok()?;
+        let mut fields = SliceReader::new(AnyRef::decode(&mut certificate).ok()?.value()).ok()?;
+        // Serial number, signature, issuer, validity and subject stand before it, and the version unless that is 1.
+        let version = Tag::ContextSpecific { constructed: true, number: TagNumber::N0 };
+        let mut before = 5;
+        while before > 0 {
+            let field = AnyRef::decode(&mut fields).ok()?;
+            before -= usize::from(field.tag() != version);
+        }
+        let info = fields.tlv_bytes().ok()?;
+        let mut parts = SliceReader::new(inside(info)?).ok()?;
+        let algorithm = AnyRef::decode(&mut parts).ok()?.value();
+        let bits = BitStringRef::decode(&mut parts).ok()?.as_bytes()?;
+        Some(PublicKey { info, algorithm, bits })
+    }
+
+    /// The key as it stands.
+    pub fn info(&self) -> SubjectPublicKeyInfoDer<'a> {
+        SubjectPublicKeyInfoDer::from(self.info)
+    }
+
+    /// Why signatures cannot be checked by it, at least not all kinds of them.
+    pub fn fault(&self) -> Option<KeyFault> {
+        let mut words = SliceReader::new(self.algorithm).ok()?;
+        let kind = ObjectIdentifier::decode(&mut words).ok();
+        if kind == Some(RSA_ENCRYPTION) {
+            let bits = rsa_public_bits(self.bits).unwrap_or(0);
+            return (!RSA_BITS.contains(&bits)).then_some(KeyFault::Bits(bits));
+        }
+        if KNOWN.all.iter().any(|algorithm| algorithm.public_key_alg_id().as_ref() == self.algorithm) {
+            return None;
+        }
+        Some(match kind {
+            Some(EC_PUBLIC_KEY) => KeyFault::Curve(ObjectIdentifier::decode(&mut words).ok()),
+            kind => KeyFault::Kind(kind),
+        })
+    }
+}
+
+/// Whether a route may pin this certificate: the handshake's signature can be checked by its key.
+pub fn is_pinnable(certificate: &[u8], takes_tls12: bool) -> bool {
+    let allows = |fault: KeyFault| takes_tls12 && fault.leaves_pkcs1();
+    PublicKey::of(certificate).is_some_and(|key| key.fault().is_none_or(allows))
+}
+
+/// What is inside a DER element.
+fn inside(der: &[u8]) -> Option<&[u8]> {
+    Some(AnyRef::from_der(der).ok()?.value())
+}
+
+/// Why signatures cannot be checked by a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// An RSA key of so many bits.
+    Bits(usize),
+    /// An elliptic curve that the library does not have.
+    Curve(Option<ObjectIdentifier>),
+    /// Another kind of key.
+    Kind(Option<ObjectIdentifier>),
+}
+
+impl KeyFault {
+    /// Whether PKCS #1 signatures can be checked by it all the same.
+    pub fn leaves_pkcs1(self) -> bool {
+        matches!(self, KeyFault::Bits(bits) if (LEAST_RSA_BITS..*RSA_BITS.start()).contains(&bits))
+    }
+}
+
+/// `a key of 1,024 bits`.
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |f: &mut fmt::Formatter<'_>, what: &str, oid: &Option<ObjectIdentifier>| match oid {
+            Some(oid) => write!(f, "{what} that is not known here ({oid})"),
+            None => write!(f, "{what} that is not known here"),
+        };
+        match self {
+            KeyFault::Bits(bits @ ..1000) => write!(f, "a key of {bits} bits"),
+            KeyFault::Bits(bits) => write!(f, "a key of {},{:03} bits", bits / 1000, bits % 1000),
+            KeyFault::Curve(oid) => named(f, "a key on a curve", oid),
+            KeyFault::Kind(oid) => named(f, "a key of a kind", oid),
+        }
+    }
+}
+
+/// What a person wants to know of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Subject.
+    pub subject: String,
+    /// Issuer.
+    pub issuer: String,
+    /// The last moment of its validity.
+    pub not_after: String,
+    /// The names and addresses it is for.
+    pub names: Vec<String>,
+    /// It is its own issuer.
+    pub self_signed: bool,
+    /// What keeps it from being checked against authorities, whoever they are: `a version 1 certificate`.
+    pub faults: Vec<String>,
+    /// What of that is its key's.
+    pub key_fault: Option<KeyFault>,
+}
+
+/// Reads a certificate for people; `None` where it cannot be read.
+pub fn describe(certificate: &[u8]) -> Option<Described> {
+    let (_, cert) = X509Certificate::from_der(certificate).ok()?;
+    let mut names = Vec::new();
+    if let Ok(Some(alternatives)) = cert.subject_alternative_name() {
+        for name in &alternatives.value.general_names {
+            match name {
+                GeneralName::DNSName(dns) => names.push(visible(dns).into_owned()),
+                GeneralName::IPAddress([a, b, c, d]) => names.push(format!("{a}.{b}.{c}.{d}")),
+                GeneralName::IPAddress(v6) => {
+                    names.extend(<[u8; 16]>::try_from(*v6).ok().map(|o| std::net::Ipv6Addr::from(o).to_string()));
+                }
+                _ => {}
+            }
+        }
+    }
+    let key_fault = PublicKey::of(certificate).and_then(|key| key.fault());
+    let self_signed = cert.subject() == cert.issuer();
+    let mut faults = Vec::new();
+    if cert.version().0 != 2 {
+        faults.push(format!("a version {} certificate", cert.version().0.saturating_add(1)));
+    }
+    faults.extend(key_fault.map(|fault| fault.to_string()));
+    // Nobody checks its own signature.
+    if !self_signed {
+        faults.extend(broken_signature(&cert).map(str::to_owned));
+    }
+    let unknown = cert.extensions().iter().filter(|extension| extension.critical).map(|e| e.oid.to_id_string());
+    let unknown: Vec<_> = unknown.filter(|oid| !KNOWN_EXTENSIONS.contains(&oid.as_str())).collect();
+    if !unknown.is_empty() {
+        faults.push(format!("a critical extension that is not known here ({})", unknown.join(", ")));
+    }
+    Some(Described {
+        subject: visible(&cert.subject().to_string()).into_owned(),
+        issuer: visible(&cert.issuer().to_string()).into_owned(),
+        not_after: cert.validity().not_after.to_string(),
+        names,
+        self_signed,
+        faults,
+        key_fault,
+    })
+}
+
+impl Described {
+    /// Those of its names that a route can have as `host` or `server_name`.
+    pub fn usable_names(&self) -> impl Iterator<Item = &str> {
+        let is_usable = |name: &&str| name.parse::<std::net::IpAddr>().is_ok() || Domain::parse(name).is_ok();
+        self.names.iter().map(String::as_str).filter(is_usable)
+    }
+
+    /// Those of its names that stand for others: `*.test.dk`.
+    pub fn wildcards(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str).filter(|name| name.starts_with("*."))
+    }
+}
+
+/// `signed with SHA-1`, where nobody takes the signature any more.
+fn broken_signature(cert: &X509Certificate<'_>) -> Option<&'static str> {
+    let oid = cert.signature_algorithm.algorithm.to_id_string();
+    BROKEN_SIGNATURES.iter().find(|(known, _)| *known == oid).map(|(_, words)| *words)
+}
+
+/// The same of the first of these certificates that has it.
+pub fn broken_signature_among<'a>(certificates: impl Iterator<Item = &'a [u8]>) -> Option<&'static str> {
+    certificates.filter_map(|der| X509Certificate::from_der(der).ok()).find_map(|(_, cert)| broken_signature(&cert))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_into_a_certificate_is_shown_as_text() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "a\x1b[31m\r\nb");
+        params.subject_alt_names.push(SanType::DnsName("c\x1b]0;d\x07".try_into().unwrap()));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let found = describe(certificate.der()).unwrap();
+        assert_eq!(found.names, ["c\\u{1b}]0;d\\u{7}"]);
+        for text in [found.subject, found.issuer] {
+            assert!(text.contains("a\\u{1b}[31m\\u{d}\\u{a}b"), "{text}");
+        }
+    }
+}
