@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(
             received(&trace),
             "Received: by out.webcrm.com (postbud) with ESMTPSA\r\n\t(using TLSv1.3 with TLS_AES_256_GCM_SHA384) \
-             id 00000000001;\r\n\tMon, 23 Nov 2026 18:24:00 +0000\r\n"
+             id 0000000000001;\r\n\tMon, 23 Nov 2026 18:24:00 +0000\r\n"
         );
         trace.peer = "203.0.113.9".parse().unwrap();
         assert!(received(&trace).starts_with("Received: from WEBCRM-APP07 ([203.0.113.9])\r\n\tby "));
