@@ -15,9 +15,9 @@ use super::finding::{Check, Finding, Item, Need};
 use super::misplaced::{doubled, label, wrong_host, zone};
 use crate::files::{self, Whole};
 use crate::message::CustomerId;
+use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
-use crate::visible::is_unseen;
 
 /// The secret that tokens come from.
 pub struct Secret(hmac::Key);
@@ -176,15 +176,13 @@ pub async fn check(
 
 /// A TXT value as text.
 fn text(strings: &[Vec<u8>]) -> String {
-    String::from_utf8_lossy(&joined(strings)).into_owned()
+    plain::text(&joined(strings))
 }
 
-/// A value without what DNS panels, mail programs and text editors leave around it: quotation marks, backslashes, and spaces of
-/// every kind, seen or not.
-fn bare(value: &str) -> &str {
-    const QUOTES: &str = "\"'`\u{b4}\\\u{ab}\u{bb}\u{2018}\u{2019}\u{201a}\u{201b}\u{201c}\u{201d}\u{201e}\u{201f}\u{2039}\u{203a}\u{ff02}\u{ff07}";
-    let around = |c: char| c.is_whitespace() || is_unseen(c) || QUOTES.contains(c) || c == char::REPLACEMENT_CHARACTER;
-    value.trim_matches(around)
+/// A value as it was meant, without what DNS panels, mail programs and text editors leave around it: quotation marks, backslashes
+/// and spaces.
+fn bare(value: &str) -> String {
+    plain::as_meant(value).trim_matches(['"', '\'', '`', '\\', ' ']).to_owned()
 }
 
 /// Whether the same was said of the other scheme: one reason is enough.
