@@ -13,9 +13,11 @@
 //!     events.counters().register(stages);
 //!     let queue = metrics::register_queue(stages, spool, routes);
 //!     queue.refresh().await;
-//!     metrics::encode(&registry)
+//!     metrics::Format::Text.encode(&registry)
 //! }
 //! ```
+
+mod format;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +36,8 @@ use crate::message::{Lane, MailKind, Urgency};
 use crate::route::{RouteControl, RouteState};
 use crate::spool::{self, Health, Inspect, LaneStats, Spool};
 use crate::time::Timestamp;
+
+pub use format::Format;
 
 /// A registry that reports the process.
 pub fn registry() -> Registry {
@@ -72,13 +76,6 @@ impl QueueGauges {
         let seen = seen.inspect_err(|error| tracing::warn!(%error, "the spool's counts are missing from the metrics"));
         self.lanes.store(seen.ok().map(Arc::new));
     }
-}
-
-/// The text format for a scrape.
-pub fn encode(registry: &Registry) -> String {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry).expect("a String takes every write");
-    text
 }
 
 /// Memory, time and open files, from /proc.

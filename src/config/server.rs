@@ -12,7 +12,7 @@ use super::listener::overlap;
 use super::reader::{Table, not_one_of};
 use super::route::{Usual, route};
 use super::secret::{self, Source};
-use super::value::{ByteSize, Port};
+use super::value::{ByteSize, HostName, Port};
 use crate::bounce::{self, Language};
 use crate::customers::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
@@ -365,7 +365,8 @@ pub(super) fn web(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<w
             format!("a [[listener]] has {} already; give the status pages a port of their own", listener.address),
         );
     }
-    Some(web::Settings { address })
+    let hosts = table.or::<Vec<HostName>>("hosts", Vec::new()).into_iter().map(|HostName(name)| name).collect();
+    Some(web::Settings { address, hosts })
 }
 
 /// `[bounce_mail]`: how notifications by mail are written.

@@ -174,7 +174,7 @@ impl Relay {
             outcomes,
         };
         background.spawn(operate::collect_audit(settings.state_dir.clone(), events.clone(), stopping.clone()));
-        background.spawn(operate::socket::serve(socket, service, stopping.clone()));
+        background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
 
         let context = submission::Context {
             hostname: settings.hostname.clone(),
@@ -203,12 +203,16 @@ impl Relay {
         let queue_gauges = metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
         let pages = match settings.web {
             None => None,
-            Some(web) => Some(listen(web.address).await?),
+            Some(web::Settings { address, hosts }) => {
+                let (address, listener) = listen(address).await?;
+                let own_name = settings.hostname.to_string();
+                Some((address, listener, web::Hosts::new(address, hosts.into_iter().chain([own_name]))))
+            }
         };
-        let web_address = pages.as_ref().map(|(address, _)| *address);
+        let web_address = pages.as_ref().map(|(address, ..)| *address);
         let submission =
             Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
-        if let Some((_, listener)) = pages {
+        if let Some((_, listener, hosts)) = pages {
             let sources = web::Sources {
                 hostname: settings.hostname.to_string(),
                 registry: Arc::new(registry),
@@ -219,11 +223,9 @@ impl Relay {
                     .with("spool", healthy(spool.health(), is_written))
                     .with("spool", healthy(spool.health(), works)),
                 health: web::Readiness::default().with("spool", healthy(spool.health(), works)),
-                spool: spool.clone(),
-                routes: Arc::new(queue.clone()),
-                events: events.clone(),
+                service,
             };
-            background.spawn(serve_pages(listener, sources, stopping.clone()));
+            background.spawn(serve_pages(listener, sources, hosts, stopping.clone()));
         }
         let queue = waiting.deliver();
         Ok(Relay {
@@ -425,8 +427,8 @@ async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartE
     Ok((listener.local_addr().map_err(taken)?, listener))
 }
 
-async fn serve_pages(listener: TcpListener, sources: web::Sources, stopping: CancellationToken) {
-    if let Err(error) = web::serve(listener, web::router(sources), stopping).await {
+async fn serve_pages(listener: TcpListener, sources: web::Sources, hosts: web::Hosts, stopping: CancellationToken) {
+    if let Err(error) = web::serve(listener, web::router(sources), hosts, stopping).await {
         tracing::error!("the status pages ended: {error}");
     }
 }

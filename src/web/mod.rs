@@ -1,9 +1,10 @@
 //! HTTP for operators and their machines: `/healthz`, `/readyz`, `/metrics`, and a status page at `/`.
 //!
-//! Read-only and without secrets; it is meant for the loopback interface or an internal network. Connections are bounded in
-//! number and closed when idle.
+//! Read-only and without secrets; it is meant for the loopback interface or an internal network. Connections are bounded
+//! ([`limiter`]), and requests that call the pages by a foreign name are refused ([`hosts`]).
 
-mod door;
+mod hosts;
+mod limiter;
 mod readiness;
 mod status;
 
@@ -11,10 +12,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -23,13 +25,12 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use door::Door;
+pub use hosts::Hosts;
+use limiter::Limited;
 pub use readiness::Readiness;
 
-use crate::events::Events;
 use crate::metrics;
-use crate::route::RouteControl;
-use crate::spool::Inspect;
+use crate::operate;
 use crate::time::Timestamp;
 
 /// Where to listen.
@@ -37,12 +38,14 @@ use crate::time::Timestamp;
 pub struct Settings {
     /// `[web] address`.
     pub address: SocketAddr,
+    /// `[web] hosts`: names that requests may call the pages by.
+    pub hosts: Vec<String>,
 }
 
 /// 127.0.0.1:8025.
 impl Default for Settings {
     fn default() -> Self {
-        Settings { address: SocketAddr::from(([127, 0, 0, 1], 8025)) }
+        Settings { address: SocketAddr::from(([127, 0, 0, 1], 8025)), hosts: Vec::new() }
     }
 }
 
@@ -59,12 +62,8 @@ pub struct Sources {
     pub readiness: Readiness,
     /// For `/healthz`: whether anything is left that a restart would not mend.
     pub health: Readiness,
-    /// What waits.
-    pub spool: Arc<dyn Inspect>,
-    /// The routes.
-    pub routes: Arc<dyn RouteControl>,
-    /// Recent alerts.
-    pub events: Events,
+    /// For the status page: the queue, the routes and the alerts.
+    pub service: operate::Service,
 }
 
 /// The pages. Others may be merged in.
@@ -77,9 +76,15 @@ pub fn router(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-/// Serves until told to stop; requests in flight are answered first.
-pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) -> std::io::Result<()> {
-    axum::serve(Door::new(listener), router).with_graceful_shutdown(stopping.cancelled_owned()).await
+/// Serves those who call the pages by one of `hosts`, until told to stop; requests in flight are answered first.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    hosts: Hosts,
+    stopping: CancellationToken,
+) -> std::io::Result<()> {
+    let router = router.layer(middleware::from_fn_with_state(hosts, hosts::check));
+    axum::serve(Limited::new(listener), router).with_graceful_shutdown(stopping.cancelled_owned()).await
 }
 
 /// 503 with the reason where only a restart helps; else the process answers, and that is all it says.
@@ -109,10 +114,11 @@ async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
     (status, [(CACHE_CONTROL, "no-store")], Json(Answer { ready, reasons }))
 }
 
-async fn scrape(State(sources): State<Sources>) -> impl IntoResponse {
-    let headers = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+async fn scrape(State(sources): State<Sources>, headers: HeaderMap) -> impl IntoResponse {
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = metrics::Format::accepted(&accept.join(","));
     sources.queue_gauges.refresh().await;
-    (headers, metrics::encode(&sources.registry))
+    ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept")], format.encode(&sources.registry))
 }
 
 async fn index(State(sources): State<Sources>) -> impl IntoResponse {

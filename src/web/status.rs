@@ -1,13 +1,14 @@
 //! The status page: server-rendered HTML without scripts. Everything on it is escaped; it shows no secrets.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Sources;
 use crate::events::{AlertLists, EndedAlert, Event, OpenAlert};
-use crate::message::Lane;
+use crate::operate::queue::{LaneStats, Stats};
+use crate::operate::{self, Actor, Role};
 use crate::route::{RouteState, RouteStatus};
-use crate::spool::{self, LaneStats, Totals};
 use crate::time::Timestamp;
 
 /// Customers shown; the rest is summed up.
@@ -31,13 +32,16 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
             env!("CARGO_PKG_VERSION")
         ),
     );
-    readiness(&mut html, &sources.readiness.reasons());
-    match counts(sources).await {
-        Ok((totals, lanes)) => queue(&mut html, totals, &lanes, now),
+    let service = &sources.service;
+    let reader = Actor::new("the status page", Role::Read);
+    let (stats, route_list) = (service.stats(&reader).await, service.routes.list());
+    readiness(&mut html, &sources.readiness.reasons(), &stats, &route_list);
+    match &stats {
+        Ok(stats) => queue(&mut html, stats),
         Err(why) => put(&mut html, format_args!("<h2>Queue</h2><p class=\"no\">{}</p>", escaped(&why.to_string()))),
     }
-    routes(&mut html, &sources.routes.list());
-    alerts(&mut html, sources);
+    routes(&mut html, &route_list);
+    alerts(&mut html, service.events.alerts());
     html.push_str(
         "<p>Details: <code>postbud queue list</code>, <code>postbud route list</code>, <a href=\"/metrics\">/metrics</a>, \
          <a href=\"/readyz\">/readyz</a></p></html>\n",
@@ -45,40 +49,88 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     html
 }
 
-fn readiness(html: &mut String, reasons: &[(&'static str, String)]) {
-    if reasons.is_empty() {
+/// Whether mail is taken, and whether what was taken leaves.
+fn readiness(
+    html: &mut String,
+    reasons: &[(&'static str, String)],
+    stats: &Result<Stats, operate::Error>,
+    routes: &[RouteStatus],
+) {
+    let standing_still = stats.as_ref().map(|stats| standing_still(stats, routes)).unwrap_or_default();
+    if !reasons.is_empty() {
+        html.push_str("<p class=\"no\">Not ready:</p><ul>");
+        for (check, reason) in reasons {
+            put(html, format_args!("<li>{check}: {}</li>", escaped(reason)));
+        }
+        html.push_str("</ul>");
+    } else if standing_still.is_empty() && stats.is_ok() {
         html.push_str("<p class=\"ready\">Ready: takes mail and sends it.</p>");
         return;
+    } else {
+        html.push_str("<p class=\"no\">Takes mail, but not all of it leaves.</p>");
     }
-    html.push_str("<p class=\"no\">Not ready:</p><ul>");
-    for (check, reason) in reasons {
-        put(html, format_args!("<li>{check}: {}</li>", escaped(reason)));
+    if standing_still.is_empty() {
+        return;
     }
-    html.push_str("</ul>");
+    let mut rows: Vec<((&str, String), u64)> = standing_still.into_iter().collect();
+    rows.sort_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
+    html.push_str("<h2>Mail that stands still</h2><table><tr><th>Customer<th class=\"n\">Messages<th>Why</tr>");
+    for ((customer, why), messages) in rows.iter().take(CUSTOMERS) {
+        put(
+            html,
+            format_args!(
+                "<tr><td>{}<td class=\"n\">{messages}<td class=\"no\">{}</tr>",
+                escaped(customer),
+                escaped(why)
+            ),
+        );
+    }
+    html.push_str("</table>");
+    more(html, rows.len(), "such lines");
 }
 
-async fn counts(sources: &Sources) -> Result<(Totals, BTreeMap<Lane, LaneStats>), spool::Error> {
-    Ok((sources.spool.totals().await?, spool::all_lanes(&*sources.spool).await?))
+/// Messages that do not leave, by customer and reason: held, stopped until a person acts, or behind a route in trouble.
+fn standing_still<'a>(stats: &'a Stats, routes: &[RouteStatus]) -> BTreeMap<(&'a str, String), u64> {
+    let troubles: BTreeMap<&str, String> =
+        routes.iter().filter_map(|route| Some((route.id.as_str(), trouble(route)?))).collect();
+    let mut found = BTreeMap::new();
+    for lane in &stats.lanes {
+        let free = lane.messages.saturating_sub(lane.held + lane.delivering);
+        let in_trouble = || lane.route.as_deref().and_then(|route| troubles.get(route)).cloned();
+        let why = lane.stopped.clone().or_else(in_trouble);
+        let held = "held: `postbud queue list --state held` says why".to_owned();
+        for (why, messages) in [(why, free), (Some(held), lane.held)] {
+            if let Some(why) = why.filter(|_| messages > 0) {
+                *found.entry((lane.customer.as_str(), why)).or_default() += messages;
+            }
+        }
+    }
+    found
 }
 
-fn queue(html: &mut String, totals: Totals, lanes: &BTreeMap<Lane, LaneStats>, now: Timestamp) {
-    let mut customers: BTreeMap<&str, LaneStats> = BTreeMap::new();
-    let mut all = LaneStats::default();
-    for (lane, counts) in lanes {
-        add(customers.entry(lane.customer.as_str()).or_default(), counts);
-        add(&mut all, counts);
+/// Why mail of a route waits, where its server takes part in nothing. A suspended one is told of as stopped.
+fn trouble(route: &RouteStatus) -> Option<String> {
+    let since = route.in_trouble_since?;
+    let reason = route.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some(format!("route {} has carried no mail since {since}{reason}", route.id))
+}
+
+fn queue(html: &mut String, stats: &Stats) {
+    let mut customers: BTreeMap<&str, Counts> = BTreeMap::new();
+    for lane in &stats.lanes {
+        customers.entry(&lane.customer).or_default().add(lane);
     }
     put(
         html,
         format_args!(
             "<h2>Queue: {} messages, {} held, {} tried before, {} being delivered</h2><p>{} octets of mail, {} on disk{}</p>",
-            all.records,
-            all.held,
-            all.deferred,
-            all.leased,
-            all.bytes,
-            totals.disk_bytes,
-            match totals.quarantined {
+            stats.messages,
+            stats.held,
+            stats.deferred,
+            stats.delivering,
+            stats.bytes,
+            stats.disk_bytes,
+            match stats.quarantined {
                 0 => String::new(),
                 count => format!("; <span class=\"no\">{count} records set aside as unreadable</span>"),
             }
@@ -87,40 +139,52 @@ fn queue(html: &mut String, totals: Totals, lanes: &BTreeMap<Lane, LaneStats>, n
     if customers.is_empty() {
         return;
     }
-    let mut rows: Vec<(&str, LaneStats)> = customers.into_iter().collect();
-    rows.sort_by_key(|(customer, counts)| (std::cmp::Reverse(counts.records), *customer));
+    let mut rows: Vec<(&str, Counts)> = customers.into_iter().collect();
+    rows.sort_by_key(|(customer, counts)| (Reverse(counts.messages), *customer));
     html.push_str(
         "<table><tr><th>Customer<th class=\"n\">Messages<th class=\"n\">Held<th class=\"n\">Tried before\
          <th class=\"n\">Being delivered<th>Oldest</tr>",
     );
     for (customer, counts) in rows.iter().take(CUSTOMERS) {
-        let oldest =
-            counts.oldest.map(|id| format!("{} min", now.since(id.arrived()).as_secs() / 60)).unwrap_or_default();
+        let Counts { messages, held, deferred, delivering, oldest_secs } = counts;
         put(
             html,
             format_args!(
-                "<tr><td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td>{oldest}</tr>",
+                "<tr><td>{}<td class=\"n\">{messages}<td class=\"n\">{held}<td class=\"n\">{deferred}<td class=\"n\">\
+                 {delivering}<td>{} min</tr>",
                 escaped(customer),
-                counts.records,
-                counts.held,
-                counts.deferred,
-                counts.leased
+                oldest_secs / 60
             ),
         );
     }
     html.push_str("</table>");
-    if rows.len() > CUSTOMERS {
-        put(html, format_args!("<p>and {} customers more</p>", rows.len() - CUSTOMERS));
+    more(html, rows.len(), "customers");
+}
+
+/// One customer's messages.
+#[derive(Default)]
+struct Counts {
+    messages: u64,
+    held: u64,
+    deferred: u64,
+    delivering: u64,
+    oldest_secs: u64,
+}
+
+impl Counts {
+    fn add(&mut self, lane: &LaneStats) {
+        self.messages += lane.messages;
+        self.held += lane.held;
+        self.deferred += lane.deferred;
+        self.delivering += lane.delivering;
+        self.oldest_secs = self.oldest_secs.max(lane.oldest_secs);
     }
 }
 
-fn add(sum: &mut LaneStats, counts: &LaneStats) {
-    sum.records += counts.records;
-    sum.held += counts.held;
-    sum.deferred += counts.deferred;
-    sum.leased += counts.leased;
-    sum.bytes += counts.bytes;
-    sum.oldest = [sum.oldest, counts.oldest].into_iter().flatten().min();
+fn more(html: &mut String, rows: usize, of_what: &str) {
+    if rows > CUSTOMERS {
+        put(html, format_args!("<p>and {} more {of_what}</p>", rows - CUSTOMERS));
+    }
 }
 
 fn routes(html: &mut String, routes: &[RouteStatus]) {
@@ -133,7 +197,8 @@ fn routes(html: &mut String, routes: &[RouteStatus]) {
             RouteState::Suspended { since, cause, .. } => {
                 format!("suspended since {since}; ends by {}", cause.lifted_by())
             }
-            state => state.as_str().to_owned(),
+            RouteState::Ready if route.in_trouble_since.is_some() => "tries again after trouble".to_owned(),
+            RouteState::Ready => route.state.as_str().to_owned(),
         };
         let cap = route.per_day.map(|cap| format!(" of {cap}")).unwrap_or_default();
         put(
@@ -152,8 +217,7 @@ fn routes(html: &mut String, routes: &[RouteStatus]) {
     html.push_str("</table>");
 }
 
-fn alerts(html: &mut String, sources: &Sources) {
-    let AlertLists { open, ended, notices } = sources.events.alerts();
+fn alerts(html: &mut String, AlertLists { open, ended, notices }: AlertLists) {
     html.push_str("<h2>Open alerts</h2>");
     if open.is_empty() {
         html.push_str("<p>None.</p>");

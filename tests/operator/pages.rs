@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use postbud::events::{Secret, Webhook};
 use postbud::metrics;
 use postbud::operate::queue::Selection;
 use postbud::operate::socket;
 use postbud::operate::socket::protocol::Command;
-use postbud::route::{Cause, RouteKind};
-use postbud::web::{Readiness, Sources, router, serve};
+use postbud::route::{Cause, RouteKind, RouteState};
+use postbud::spool::{Filter, Intervene};
+use postbud::web::{Hosts, Readiness, Sources, router, serve};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,21 +37,35 @@ impl Site {
             queue_gauges,
             readiness,
             health: Readiness::default(),
-            spool: fixture.spool.clone(),
-            routes: fixture.routes.clone(),
-            events: fixture.events.clone(),
+            service: fixture.service.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = listener.local_addr().unwrap();
+        let hosts = Hosts::new(address, ["relay.internal".to_owned()]);
         let stopping = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, router(sources), stopping.clone()));
-        Site { address, stopping, server }
+        let server = tokio::spawn(serve(listener, router(sources), hosts, stopping.clone()));
+        Site { address: address.to_string(), stopping, server }
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
         let client = postbud::http_client::builder().build().unwrap();
         let answer = client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Sends a request as it is; gives all that is answered.
+    fn raw(&self, request: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn ask(&self, path: &str, headers: &[(&str, &str)]) -> String {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        self.raw(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n"))
     }
 
     async fn stop(self) {
@@ -109,7 +126,134 @@ async fn metrics_count_events_lanes_routes_and_the_process() {
     assert!(value("process_resident_memory_bytes") > 1e6);
     assert!(value("process_open_fds") >= 3.0);
     assert!(value("process_cpu_seconds_total") >= 0.0);
-    assert!(text.ends_with("# EOF\n"));
+    assert!(text.contains("# TYPE postbud_alerts_total counter\n") && !text.contains("# EOF"), "{text}");
+    let asked = [("Accept", "application/openmetrics-text;version=1.0.0;q=0.5, text/plain;q=0.3")];
+    let answer = site.ask("/metrics", &asked);
+    assert!(
+        answer.contains("content-type: application/openmetrics-text; version=1.0.0") && answer.ends_with("# EOF\n")
+    );
+    let answer = site.ask("/metrics", &[("Accept", "text/plain; version=0.0.4")]);
+    assert!(answer.contains("content-type: text/plain; version=0.0.4") && !answer.contains("# EOF"), "{answer}");
+    assert!(answer.contains("vary: Accept"), "{answer}");
+    site.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_that_stands_still_is_named_with_its_reason_though_the_relay_is_ready() {
+    let fixture = Fixture::start();
+    let site = Site::start(&fixture, Readiness::default()).await;
+    assert!(site.get("/").await.1.contains("Ready: takes mail and sends it."));
+    fixture.queue("mj", &["x@example.com"]).await;
+    let held = fixture.queue("test-as", &["x@example.com"]).await;
+    assert!(site.get("/").await.1.contains("Ready: takes mail and sends it."), "mail waits for its turn");
+    fixture.spool.hold(Filter::one(held), "wait".into()).await.unwrap();
+    fixture.routes.set("mailjet.starter", suspended(Cause::Login, "535 5.7.8"));
+    let page = site.get("/").await.1;
+    assert!(page.contains("Takes mail, but not all of it leaves.") && !page.contains("Ready: takes"), "{page}");
+    let (_, still) = page.split_once("Mail that stands still").expect("a list");
+    let (still, _) = still.split_once("</table>").unwrap();
+    for row in [
+        "<td>mj<td class=\"n\">1<td class=\"no\">route mailjet.starter is suspended: 535 5.7.8",
+        "<td>test-as<td class=\"n\">1<td class=\"no\">held: ",
+    ] {
+        assert!(still.contains(row), "{row}: {still}");
+    }
+    fixture.routes.set("mailjet.starter", RouteState::Ready);
+    fixture.spool.release(Filter::one(held)).await.unwrap();
+    assert!(site.get("/").await.1.contains("Ready: takes mail and sends it."));
+    fixture.routes.set_in_trouble("mailjet.starter");
+    let page = site.get("/").await.1;
+    assert!(page.contains("route mailjet.starter has carried no mail since 2020-01-01T00:00:00"), "{page}");
+    site.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_calls_the_pages_by_a_foreign_name_is_refused() {
+    let fixture = Fixture::start();
+    let site = Site::start(&fixture, Readiness::default()).await;
+    let status = |request: String| site.raw(&request).split(' ').nth(1).unwrap_or_default().to_owned();
+    for path in ["/", "/healthz", "/metrics", "/readyz", "/nothing"] {
+        let expected = if path == "/nothing" { "404" } else { "200" };
+        for host in [site.address.as_str(), "localhost", "LOCALHOST:1234", "127.0.0.1", "[::1]:8025", "relay.internal"]
+        {
+            let heard = status(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+            assert_eq!(heard, expected, "{path} {host}");
+        }
+        for host in ["evil.example", "evil.example:8025", "192.0.2.1", "localhost.evil.example", "x@localhost"] {
+            let heard = status(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+            assert!(["421", "400"].contains(&heard.as_str()), "{path} {host}: {heard}");
+        }
+    }
+    for (request, expected) in [
+        ("GET /healthz HTTP/1.0\r\n\r\n", "200"),
+        ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", "421"),
+        ("GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n", "421"),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n", "421"),
+        ("GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "421"),
+        ("GET http://localhost/healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", "421"),
+        ("GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "200"),
+    ] {
+        assert_eq!(status(request.to_owned()), expected, "{request}");
+    }
+    site.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_keep_their_connections_or_never_end_a_request_lock_out_no_health_check() {
+    const CLIENTS: usize = 200;
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let fixture = Fixture::start();
+    let site = Site::start(&fixture, Readiness::default()).await;
+    let connect = || async {
+        let mut stream = tokio::net::TcpStream::connect(&site.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        (stream.write_all(REQUEST).await.unwrap(), stream).1
+    };
+    let is_answered = |mut stream: tokio::net::TcpStream| async {
+        let mut answer = [0; 512];
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await.expect("in time");
+        (read.is_ok_and(|n| answer[..n].starts_with(b"HTTP/1.1 200 ")), stream)
+    };
+    let healthy = || async {
+        let check = tokio::time::timeout(Duration::from_secs(5), site.get("/healthz")).await;
+        assert_eq!(check.expect("a health check is answered"), (200, "ok\n".into()));
+    };
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let (answered, stream) = is_answered(connect().await).await;
+        assert!(answered, "whoever comes gets in");
+        clients.push(stream);
+    }
+    healthy().await;
+    // All of them ask again, the last first: those that are still connected, and the others anew.
+    let mut kept = 0;
+    for mut client in std::mem::take(&mut clients).into_iter().rev() {
+        let (answered, stream) = match client.write_all(REQUEST).await {
+            Ok(()) => is_answered(client).await,
+            Err(_) => (false, client),
+        };
+        kept += usize::from(answered);
+        let stream = if answered { stream } else { is_answered(connect().await).await.1 };
+        clients.push(stream);
+    }
+    assert!((100..CLIENTS).contains(&kept), "a connection carries more than one request, where there is room: {kept}");
+    healthy().await;
+    let mut stuck = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut stream = tokio::net::TcpStream::connect(&site.address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: loc").await.unwrap();
+        stuck.push(stream);
+    }
+    healthy().await;
+    let mut silent = Vec::new();
+    for _ in 0..CLIENTS {
+        silent.push(tokio::net::TcpStream::connect(&site.address).await.unwrap());
+    }
+    healthy().await;
+    drop((clients, stuck, silent));
     site.stop().await;
     fixture.end().await;
 }

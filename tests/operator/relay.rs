@@ -1,6 +1,6 @@
 //! A relay without its mail lanes: the embedded spool, two customers, routes that can be switched, the event log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub struct Fixture {
     pub routes: Arc<Routes>,
     pub events: Events,
     pub outcomes: Outcomes,
+    pub service: Service,
     pub counters: Arc<embedded::Counters>,
     running: events::Running,
     stopping: CancellationToken,
@@ -40,11 +41,16 @@ pub struct Fixture {
 
 /// Routes that only remember what they were told.
 #[derive(Default)]
-pub struct Routes(Mutex<BTreeMap<String, RouteState>>);
+pub struct Routes(Mutex<BTreeMap<String, RouteState>>, Mutex<BTreeSet<String>>);
 
 impl Routes {
     pub fn set(&self, route: &str, state: RouteState) {
         self.0.lock().unwrap().insert(route.into(), state);
+    }
+
+    /// Since the year 2020.
+    pub fn set_in_trouble(&self, route: &str) {
+        self.1.lock().unwrap().insert(route.into());
     }
 
     fn switch(&self, route: &RouteId, state: RouteState) -> Switched {
@@ -67,7 +73,7 @@ impl RouteControl for Routes {
             id: RouteId::new(name),
             server: "mail.example.com:587".into(),
             state: state.clone(),
-            in_trouble_since: None,
+            in_trouble_since: self.1.lock().unwrap().contains(name).then_some(YEAR_2020),
             in_flight: 1,
             sent_today: 7,
             per_day: Some(100),
@@ -76,9 +82,11 @@ impl RouteControl for Routes {
     }
 }
 
+const YEAR_2020: Timestamp = Timestamp::from_millis(1_577_836_800_000);
+
 /// Since the year 2020.
 pub fn suspended(cause: Cause, reason: &str) -> RouteState {
-    RouteState::Suspended { cause, reason: reason.into(), since: Timestamp::from_millis(1_577_836_800_000) }
+    RouteState::Suspended { cause, reason: reason.into(), since: YEAR_2020 }
 }
 
 pub fn route(id: &str, kind: RouteKind) -> Arc<Route> {
@@ -145,8 +153,8 @@ impl Fixture {
         };
         let stopping = CancellationToken::new();
         let listener = socket::bind(dir.path()).unwrap();
-        let server = tokio::spawn(socket::serve(listener, service, stopping.clone()));
-        Fixture { dir, spool, routes, events, outcomes, counters, running, stopping, server }
+        let server = tokio::spawn(socket::serve(listener, service.clone(), stopping.clone()));
+        Fixture { dir, spool, routes, events, outcomes, service, counters, running, stopping, server }
     }
 
     pub fn state_dir(&self) -> &Path {

@@ -228,5 +228,5 @@ async fn a_redirect_is_a_failure_and_leads_nowhere() {
 fn metrics(events: &Events) -> String {
     let mut registry = postbud::metrics::registry();
     events.counters().register(&mut registry);
-    postbud::metrics::encode(&registry)
+    postbud::metrics::Format::Text.encode(&registry)
 }

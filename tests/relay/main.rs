@@ -6,6 +6,7 @@ mod failing_disk;
 mod fairness;
 mod fidelity;
 mod mailjet;
+mod metrics;
 mod passwords;
 mod postfix;
 mod refusals;

@@ -91,7 +91,7 @@ impl Service {
         Ok(message)
     }
 
-    /// The queue in numbers.
+    /// The queue in numbers, and why mail in it is stopped.
     pub async fn stats(&self, actor: &Actor) -> Result<Stats, Error> {
         actor.may(Need::Read)?;
         let now = Timestamp::now();

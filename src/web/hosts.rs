@@ -1,0 +1,144 @@
+//! Which names a request may call the pages by. A page from elsewhere can have its own name resolve to this machine and then
+//! read what is answered here (DNS rebinding): it cannot choose the name that the browser sends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::HOST;
+use axum::http::{HeaderValue, StatusCode, Version};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+/// The names and addresses of the pages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Hosts(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// Where the pages listen.
+    address: IpAddr,
+    /// In lower case, without a dot at the end.
+    names: Vec<String>,
+}
+
+impl Hosts {
+    /// The pages at `address`, which may be called by these names besides `localhost`.
+    pub fn new(address: SocketAddr, names: impl IntoIterator<Item = String>) -> Self {
+        let names = names.into_iter().map(|name| plain(&name)).chain(["localhost".to_owned()]);
+        Hosts(Arc::new(Known { address: address.ip(), names: names.collect() }))
+    }
+
+    /// Whether `host`, as a request gives it, means these pages. Where they listen on every address of the machine, which
+    /// addresses these are is not known here, and any will do: rebinding needs a name.
+    fn include(&self, host: &str) -> bool {
+        let Known { address, names } = &*self.0;
+        let Some(name) = without_port(host) else { return false };
+        match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(ip) => {
+                let ip = ip.to_canonical();
+                ip.is_loopback() || ip == *address || address.is_unspecified() || names.contains(&ip.to_string())
+            }
+            Err(_) => names.contains(&plain(name)),
+        }
+    }
+}
+
+fn plain(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The host of `host:port`; `None` where the port is none.
+fn without_port(host: &str) -> Option<&str> {
+    let port = match host.rfind(']') {
+        Some(end) => host[end + 1..].strip_prefix(':').or(host[end + 1..].is_empty().then_some("0")),
+        None => host.split_once(':').map_or(Some("0"), |(_, port)| Some(port)),
+    };
+    let port = port.filter(|port| port.parse::<u16>().is_ok())?;
+    Some(host.strip_suffix(port).and_then(|host| host.strip_suffix(':')).unwrap_or(host))
+}
+
+/// Answers 421 to requests for another host. HTTP/1.0 knows no Host, and no browser speaks it.
+pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    let mut given = request.headers().get_all(HOST).iter().map(HeaderValue::to_str);
+    let header = (given.next(), given.next());
+    // RFC 9112 §3.2.2: an absolute target counts, whatever Host says.
+    let authority =
+        request.uri().authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    let is_ours = match (authority, header) {
+        (None, (Some(Ok(host)), None)) => hosts.include(host),
+        (Some(authority), (Some(Ok(host)), None)) => hosts.include(authority) && hosts.include(host),
+        (None, (None, _)) => request.version() < Version::HTTP_11,
+        _ => false,
+    };
+    if is_ours {
+        return next.run(request).await;
+    }
+    let text = "This is not the name of these pages: ask for them by their address or by localhost, or list the name in \
+                [web] hosts.\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(address: &str) -> Hosts {
+        Hosts::new(address.parse().unwrap(), ["relay.internal".to_owned(), "Other.Internal.".to_owned()])
+    }
+
+    #[test]
+    fn the_pages_are_called_by_their_address_loopback_and_listed_names() {
+        let hosts = hosts("10.0.0.4:8025");
+        for host in [
+            "10.0.0.4:8025",
+            "10.0.0.4",
+            "127.0.0.1:8025",
+            "127.0.0.7:1",
+            "localhost",
+            "LOCALHOST:8025",
+            "localhost.:8025",
+            "[::1]:8025",
+            "[::ffff:127.0.0.1]",
+            "relay.internal",
+            "Relay.Internal:9000",
+            "other.internal.",
+        ] {
+            assert!(hosts.include(host), "{host}");
+        }
+        for host in [
+            "",
+            ":8025",
+            "evil.example",
+            "evil.example:8025",
+            "localhost.evil.example",
+            "evil.localhost",
+            "10.0.0.5:8025",
+            "192.0.2.1",
+            "[2001:db8::1]",
+            "relay.internal.evil.example",
+            "relay",
+            "127.0.0.1.evil.example",
+            "127.1",
+            "0x7f000001",
+            "localhost:evil",
+            "localhost:99999",
+            "localhost:80:80",
+            "[::1",
+            "[::1]evil",
+            "localhost, evil.example",
+            "localhost evil",
+        ] {
+            assert!(!hosts.include(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn on_every_address_of_the_machine_any_address_is_its_own_and_no_name_is() {
+        for address in ["0.0.0.0:8025", "[::]:8025"] {
+            let hosts = hosts(address);
+            assert!(hosts.include("192.0.2.1:8025") && hosts.include("[2001:db8::1]") && hosts.include("localhost"));
+            assert!(!hosts.include("evil.example"));
+        }
+    }
+}

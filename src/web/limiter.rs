@@ -1,0 +1,331 @@
+//! Connections, bounded in number, in their requests and in their life. Whoever comes gets in: where there are too many, the
+//! connection closes that has been idle the longest, so that no number of clients that keep theirs open locks out a health
+//! check. Where none is idle, the one closes whose request has been under way the longest: a stuck client, or a hostile one that
+//! sends its request an octet at a time.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+const CONNECTIONS: usize = 128;
+/// Without an answer for this long a connection closes, whatever is read meanwhile: requests here are small.
+const IDLE: Duration = Duration::from_secs(30);
+/// After this long, and after so many answers, a connection closes once it is idle.
+const LIFE: Duration = Duration::from_secs(300);
+const ANSWERS: u32 = 100;
+
+/// A listener whose connections are bounded: see the module.
+pub(super) struct Limited {
+    listener: TcpListener,
+    limiter: ConnectionLimiter,
+}
+
+impl Limited {
+    pub(super) fn new(listener: TcpListener) -> Self {
+        Limited { listener, limiter: ConnectionLimiter::new(CONNECTIONS) }
+    }
+}
+
+impl Listener for Limited {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => return (Connection::new(stream, self.limiter.permit()), peer),
+                Err(error) => {
+                    // Out of descriptors, or the client left: waiting is all that helps.
+                    tracing::debug!("the web listener: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Knows the open connections. Cheap to clone.
+#[derive(Clone)]
+struct ConnectionLimiter(Arc<Limits>);
+
+struct Limits {
+    most: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    connections: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    /// A request is under way.
+    asked: bool,
+    /// Since when it is, or since when none is.
+    since: Instant,
+    close: CancellationToken,
+}
+
+impl ConnectionLimiter {
+    fn new(most: usize) -> Self {
+        ConnectionLimiter(Arc::new(Limits { most, open: Mutex::default() }))
+    }
+
+    /// Lets one more in; another one closes where there are too many.
+    fn permit(&self) -> Permit {
+        let mut open = self.open();
+        if open.connections.len() >= self.0.most {
+            let longest = |(id, entry): (&u64, &Entry)| (entry.asked, entry.since, *id);
+            let evicted = open.connections.iter().map(longest).min().map(|(.., id)| id);
+            if let Some(entry) = evicted.and_then(|id| open.connections.remove(&id)) {
+                entry.close.cancel();
+            }
+        }
+        let id = open.next;
+        open.next += 1;
+        let close = CancellationToken::new();
+        open.connections.insert(id, Entry { asked: false, since: Instant::now(), close: close.clone() });
+        drop(open);
+        Permit { limiter: self.clone(), id, close }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's place among the others; given back when dropped.
+struct Permit {
+    limiter: ConnectionLimiter,
+    id: u64,
+    close: CancellationToken,
+}
+
+impl Permit {
+    fn set_asked(&self, asked: bool) {
+        if let Some(entry) = self.limiter.open().connections.get_mut(&self.id)
+            && entry.asked != asked
+        {
+            (entry.asked, entry.since) = (asked, Instant::now());
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.limiter.open().connections.remove(&self.id);
+    }
+}
+
+/// A connection with its permit.
+pub(super) struct Connection<S = TcpStream> {
+    stream: S,
+    permit: Permit,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    idle: Pin<Box<Sleep>>,
+    opened: Instant,
+    answers: u32,
+    /// Something of a request was read that is not answered yet.
+    asked: bool,
+}
+
+impl<S> Connection<S> {
+    fn new(stream: S, permit: Permit) -> Self {
+        let (closed, now) = (Box::pin(permit.close.clone().cancelled_owned()), Instant::now());
+        let idle = Box::pin(tokio::time::sleep_until(now + IDLE));
+        Connection { stream, permit, closed, idle, opened: now, answers: 0, asked: false }
+    }
+
+    fn asked(&mut self) {
+        if !self.asked {
+            self.asked = true;
+            self.permit.set_asked(true);
+        }
+    }
+
+    /// Only answers count: what is read shows no good will.
+    fn answered(&mut self) {
+        self.idle.as_mut().reset(Instant::now() + IDLE);
+        if self.asked {
+            self.asked = false;
+            self.answers += 1;
+            self.permit.set_asked(false);
+        }
+    }
+
+    /// Whether to read no more; else the task is woken when that changes.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let evicted = self.closed.as_mut().poll(context).is_ready();
+        let used_up = !self.asked && (self.answers >= ANSWERS || self.opened.elapsed() >= LIFE);
+        let timed_out = self.idle.as_mut().poll(context).is_ready();
+        evicted || used_up || timed_out
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = out.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, out) {
+            Poll::Pending if self.is_over(context) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(Ok(())) if out.filled().len() > before => {
+                self.asked();
+                Poll::Ready(Ok(()))
+            }
+            read => read,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(context, octets) {
+            Poll::Pending if self.is_over(context) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(written) => {
+                self.answered();
+                Poll::Ready(written)
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn connection(limiter: &ConnectionLimiter) -> (Connection<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(64);
+        (Connection::new(ours, limiter.permit()), theirs)
+    }
+
+    async fn ask(connection: &mut Connection<DuplexStream>, client: &mut DuplexStream) {
+        client.write_all(b"q").await.unwrap();
+        assert_eq!(connection.read_u8().await.unwrap(), b'q');
+    }
+
+    async fn answer(connection: &mut Connection<DuplexStream>, client: &mut DuplexStream) {
+        connection.write_all(b"a").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'a');
+    }
+
+    /// Whether it is closed, without waiting for that.
+    async fn is_closed(connection: &mut Connection<DuplexStream>) -> bool {
+        let read = tokio::time::timeout(Duration::ZERO, connection.read_u8()).await;
+        read.is_ok_and(|read| read.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_never_ends_is_given_up() {
+        let (mut connection, mut client) = connection(&ConnectionLimiter::new(1));
+        tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let begun = Instant::now();
+        let error = loop {
+            match connection.read_u8().await {
+                Ok(octet) => assert!(octet == b'x' && begun.elapsed() < 2 * IDLE),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.kind(), begun.elapsed().as_secs()), (io::ErrorKind::TimedOut, IDLE.as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_answered_may_ask_again_for_a_while() {
+        let (mut connection, mut client) = connection(&ConnectionLimiter::new(1));
+        let begun = Instant::now();
+        let mut answers = 0;
+        while !is_closed(&mut connection).await {
+            ask(&mut connection, &mut client).await;
+            answer(&mut connection, &mut client).await;
+            answers += 1;
+            tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+        }
+        assert!(answers > 5 && begun.elapsed() < LIFE + IDLE, "{answers} in {:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_carries_so_many_answers_and_closes_after_the_last() {
+        let (mut connection, mut client) = connection(&ConnectionLimiter::new(1));
+        for _ in 0..ANSWERS {
+            assert!(!is_closed(&mut connection).await);
+            ask(&mut connection, &mut client).await;
+            answer(&mut connection, &mut client).await;
+        }
+        assert!(is_closed(&mut connection).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_gets_the_place_of_the_one_that_is_idle_the_longest() {
+        let limiter = ConnectionLimiter::new(3);
+        let tick = || tokio::time::sleep(Duration::from_millis(10));
+        let (mut busy, mut busy_client) = connection(&limiter);
+        ask(&mut busy, &mut busy_client).await;
+        tick().await;
+        let (mut answered, mut answered_client) = connection(&limiter);
+        tick().await;
+        let (mut silent, _silent_client) = connection(&limiter);
+        tick().await;
+        ask(&mut answered, &mut answered_client).await;
+        answer(&mut answered, &mut answered_client).await;
+
+        let (mut first, _first_client) = connection(&limiter);
+        assert!(is_closed(&mut silent).await && !is_closed(&mut answered).await && !is_closed(&mut busy).await);
+        tick().await;
+        let (mut second, mut second_client) = connection(&limiter);
+        assert!(is_closed(&mut answered).await && !is_closed(&mut busy).await, "though it was there before");
+        assert!(!is_closed(&mut first).await && !is_closed(&mut second).await);
+        answer(&mut busy, &mut busy_client).await;
+
+        tick().await;
+        drop(first);
+        ask(&mut second, &mut second_client).await;
+        tick().await;
+        let (mut third, mut third_client) = connection(&limiter);
+        ask(&mut third, &mut third_client).await;
+        ask(&mut busy, &mut busy_client).await;
+        let _fourth = connection(&limiter);
+        assert!(is_closed(&mut second).await, "none is idle: the request that has waited the longest");
+        assert!(!is_closed(&mut third).await && !is_closed(&mut busy).await);
+        assert_eq!(limiter.open().connections.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permits_are_given_back() {
+        let limiter = ConnectionLimiter::new(2);
+        for _ in 0..10 {
+            drop(connection(&limiter));
+        }
+        let all: Vec<_> = (0..5).map(|_| connection(&limiter)).collect();
+        assert_eq!(limiter.open().connections.len(), 2);
+        drop(all);
+        assert!(limiter.open().connections.is_empty());
+    }
+}
