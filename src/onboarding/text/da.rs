@@ -1,22 +1,21 @@
 //! Dansk.
 
+mod failures;
 mod publish;
+mod records;
+mod rotation;
 
 use super::Word;
-use super::txt_lines;
-use crate::dkim::record::Finding as Flaw;
-use crate::dkim::tags::Mistake;
 use crate::onboarding::Outcome;
-use crate::onboarding::fetch::NotThere;
-use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
+use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
-use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
-use crate::onboarding::spf::merge::Note;
-use crate::onboarding::spf::obstacle::Obstacle;
-use crate::onboarding::spf::repair::Repair;
 use crate::plain::{self, Meant};
-use crate::resolver;
+use failures::{not_there, unanswered};
 pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
+use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
+pub(super) use records::{note, obstacle};
+use rotation::rotating;
+pub(super) use rotation::rotation;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
@@ -442,183 +441,6 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     (what, next)
 }
 
-/// Why DNS gave no answer. What the resolver says itself is English, and for operators.
-fn unanswered(error: &resolver::Error) -> String {
-    use resolver::Error as E;
-    match error {
-        E::Timeout { name, kind } => format!("Navneserveren svarede ikke, da {kind}-records for {name} blev slået op."),
-        E::Refused { name, kind, code } => {
-            format!("Navneserveren svarede med fejlen {code}, da {kind}-records for {name} blev slået op.")
-        }
-        E::Referral { name, kind } => {
-            format!("Navneserveren henviste kun til andre navneservere, da {kind}-records for {name} blev slået op.")
-        }
-        E::Aliases { name, kind } => format!(
-            "{kind}-records for {name} kunne ikke slås op: navnets aliasser (CNAME) går i ring, eller der er for mange."
-        ),
-        E::Failed { name, kind, .. } => format!("{kind}-records for {name} kunne ikke slås op."),
-        E::Name(name) => format!("\"{name}\" kan ikke være et navn i DNS."),
-    }
-}
-
-fn not_there(reason: &NotThere) -> String {
-    match reason {
-        NotThere::Status(404) => "webserveren har ingen sådan fil (HTTP 404)".into(),
-        NotThere::Status(code) => format!("webserveren svarede HTTP {code}"),
-        NotThere::Refused { .. } => "webserveren tager ikke imod forbindelser".into(),
-        NotThere::NoConnection { .. } => "der kunne ikke oprettes forbindelse til webserveren".into(),
-        NotThere::Certificate { .. } => "webserverens certifikat er ikke gyldigt".into(),
-        NotThere::Tls { .. } => "der kunne ikke oprettes en krypteret forbindelse (TLS) til webserveren".into(),
-        NotThere::NoHttp { .. } => "webserveren gav ikke noget gyldigt HTTP-svar".into(),
-        NotThere::Late { secs } => format!("webserveren svarede ikke inden for {secs} sekunder"),
-    }
-}
-
-fn included(fault: &str) -> &'static str {
-    match fault {
-        "none" => "som ingen SPF-record har",
-        "several" => "som har flere SPF-records",
-        "loop" => "der fører tilbage igen",
-        _ => "hvis SPF-record har fejl",
-    }
-}
-
-/// What is wrong with a term of an SPF record.
-fn spf_fault(term: &str, fault: &str) -> String {
-    match (fault, term.chars().find(|c| plain::meant(*c) != Meant::Same || !c.is_ascii())) {
-        ("character", Some(strange)) => format!("har {}", character(strange)),
-        ("address", _) => "har ingen gyldig IP-adresse".into(),
-        ("name", _) => "har intet gyldigt domænenavn".into(),
-        ("twice", _) => "står to gange".into(),
-        _ => "findes ikke i SPF".into(),
-    }
-}
-
-/// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
-pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
-    let (record, fails, first) = match present {
-        true => ("Den record, I har,", "den fejler", ""),
-        false => ("Den record, der skal oprettes,", "den ville fejle", " først"),
-    };
-    match obstacle {
-        Obstacle::Lookups { count } => (
-            format!("{record} kræver {count} DNS-opslag, og modtagerne stopper ved 10: {fails}."),
-            format!("Fjern{first} includes, der ikke bruges mere, eller skriv adresser i stedet."),
-        ),
-        Obstacle::Voids { count } => (
-            format!("{record} slår {count} navne op, der ingen adresse har, og modtagerne stopper efter 2: {fails}."),
-            format!("Fjern{first} de led, hvis navne ingen adresse har."),
-        ),
-        Obstacle::Exchanges { domain } => (
-            format!("{record} har mx for {domain}, som har mere end 10 mailservere: {fails}."),
-            format!("Skriv{first} deres adresser i stedet for mx."),
-        ),
-        Obstacle::Included { domain, fault } => (
-            format!("{record} henviser til {domain}, {}: {fails}.", included(fault)),
-            format!("Fjern{first} den include eller redirect, eller få den rettet."),
-        ),
-        Obstacle::Unread { terms } => (
-            format!("{record} har {}, som ikke kan læses, og lader enhver sende (+all).", terms.join(" ")),
-            "Ret det, eller fjern det, hvis det ikke bruges, og lad så recorden slutte med ~all.".into(),
-        ),
-        Obstacle::TooLong { octets } => (
-            format!("{record} fylder {octets} tegn, og det er mere, end man kan regne med, at modtagerne læser."),
-            format!("Fjern{first} det, der ikke bruges, eller flyt dele af den til egne records (include:)."),
-        ),
-        Obstacle::Ours { include } => (
-            format!("{record} inkluderer {include}, som ikke selv tillader os at sende lige nu."),
-            match present {
-                true => "Det er webCRM, der skal rette det; I behøver ikke gøre noget.",
-                false => "Det er webCRM, der skal rette det; opret recorden derefter.",
-            }
-            .into(),
-        ),
-    }
-}
-
-fn no_key(host: &str, why: &NoKey) -> String {
-    match why {
-        NoKey::Missing => format!("Der er ingen nøgle på {host}."),
-        NoKey::Several { count } => format!("Der er {count} records på {host}; modtagerne tager en tilfældig af dem."),
-        NoKey::Flawed { flaws } => {
-            let flaws: String = flaws.iter().map(|flaw| format!(" {}", dkim_flaw(&flaw.0).0)).collect();
-            format!("Der er ingen brugbar nøgle på {host}:{flaws}")
-        }
-    }
-}
-
-fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
-    match flaw {
-        Flaw::NoVersion => ("v=DKIM1 mangler, men det er tilladt.".into(), ""),
-        Flaw::Version(found) => {
-            (format!("v={found} er ikke v=DKIM1, som recorden skal begynde med."), "Erstat den med den viste record.")
-        }
-        Flaw::VersionNotFirst => ("v=DKIM1 skal stå først i recorden.".into(), "Erstat den med den viste record."),
-        Flaw::Case(name) => (
-            format!("{name}= står med store bogstaver, og det kender modtagerne ikke."),
-            "Erstat den med den viste record.",
-        ),
-        Flaw::NoKey => ("p= mangler.".into(), "Erstat den med den viste record."),
-        Flaw::Revoked => ("p= er tom: nøglen er trukket tilbage.".into(), "Erstat den med den viste record."),
-        Flaw::NotBase64(c) => (
-            format!("p= indeholder \"{c}\", som ikke er base64."),
-            "Kopiér værdien igen, som én streng uden mellemrum.",
-        ),
-        Flaw::NoPadding => (
-            "Lighedstegnene i slutningen af p= mangler, og så kan nogle modtagere ikke læse nøglen.".into(),
-            "Erstat den med den viste record.",
-        ),
-        Flaw::Truncated => (
-            "p= er afkortet eller beskadiget.".into(),
-            "Kopiér hele værdien igen. Et panel, der kun tager 255 tegn, skal have den i to strenge uden mellemrum imellem.",
-        ),
-        Flaw::KeyType(k) => {
-            (format!("k={k} er en nøgletype, som modtagerne ikke kender."), "Erstat den med den viste record.")
-        }
-        Flaw::Weak(bits) => {
-            (format!("RSA med {bits} bit er for svag."), "Der skal bruges en nøgle på 2048 bit med en ny selector.")
-        }
-        Flaw::Hash(h) => (format!("h={h} tillader ikke sha256."), "Fjern h=."),
-        Flaw::Service(s) => (format!("s={s} tillader ikke mail, eller ikke hos alle modtagere."), "Fjern s=."),
-        Flaw::Testing => ("t=y siger, at DKIM kun bliver afprøvet.".into(), "Fjern t=y."),
-        Flaw::Strict => ("t=s er sat, og det passer til vores signaturer.".into(), ""),
-        Flaw::Tags(mistake) => {
-            let (what, _) = tag_mistake(mistake);
-            (what, "Erstat den med den viste record.")
-        }
-    }
-}
-
-/// What is wrong with the grammar of a DKIM or DMARC record, and what to do.
-fn tag_mistake(mistake: &Mistake) -> (String, String) {
-    let what = match mistake {
-        Mistake::Character(c) => format!("der står {} i værdien.", character(*c)),
-        Mistake::Quoting(_) => "anførselstegn eller omvendte skråstreger er blevet en del af værdien.".into(),
-        Mistake::ZoneLine => {
-            "værdien er en hel linje fra en zonefil: kun det, der står fra v= og frem, er værdien.".into()
-        }
-        Mistake::NoSemicolon(name) => format!("der mangler et semikolon foran {name}=."),
-        Mistake::EmptyTag => "der står et semikolon for meget.".into(),
-        Mistake::NoTag(text) => format!("\"{text}\" er ikke tag=værdi."),
-        Mistake::Twice(name) => format!("{name}= står der to gange."),
-    };
-    (what, "Ret det, eller erstat den med den viste record.".to_owned())
-}
-
-/// A character that does not belong in a record, so that a reader knows what to look for.
-fn character(c: char) -> String {
-    let code = u32::from(c);
-    match (c, plain::meant(c)) {
-        ('\u{a0}', _) => "et hårdt mellemrum (U+00A0)".into(),
-        ('\u{feff}', _) => "et usynligt tegn (byte order mark, U+FEFF)".into(),
-        (_, Meant::Plain(' ')) => format!("et mellemrum af en anden slags (U+{code:04X})"),
-        (_, Meant::Nothing) => format!("et usynligt tegn (U+{code:04X})"),
-        (_, Meant::Plain('-')) => format!("tankestregen \"{c}\" (U+{code:04X}) i stedet for en bindestreg"),
-        (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) i stedet for {plain}"),
-        (_, Meant::Same) => format!("tegnet \"{c}\" (U+{code:04X})"),
-    }
-}
-
 pub(super) fn item(item: Item) -> &'static str {
     match item {
         Item::FromDomain => "Afsenderdomæne",
@@ -672,112 +494,5 @@ pub(super) fn word(word: Word) -> &'static str {
         Word::Unknown => {
             "Ikke alt kunne slås op i DNS. De records, der bygger på dem, I har nu (som SPF og DMARC), er derfor udeladt: et gæt kunne standse jeres øvrige mail. Prøv igen senere."
         }
-    }
-}
-
-pub(super) fn note(note: &Note) -> String {
-    match note {
-        Note::Joined(count) => {
-            format!("{count} SPF-records er blevet til én: hvis der er flere, ser modtagerne bort fra dem alle.")
-        }
-        Note::Repaired(Repair { written, meant }) if meant.is_empty() => {
-            format!("\"{written}\" er udeladt: det siger ikke noget dér.")
-        }
-        Note::Repaired(Repair { written, meant }) => format!("\"{written}\" var ment som \"{meant}\"."),
-        Note::Unread(terms) => format!(
-            "\"{}\" er udeladt, fordi det ikke kan læses. Er det en af jeres afsendere, så ret det, før recorden oprettes.",
-            terms.join(" ")
-        ),
-        Note::Softened(all) => {
-            format!("{all} er blevet ~all, fordi ikke alt kunne læses: ellers ville det, der er udeladt, blive afvist.")
-        }
-        Note::Moved(term) => format!("\"{term}\" står nu foran \"all\": bag det talte det aldrig."),
-        Note::Dead(term) => format!("\"{term}\" er udeladt: det stod efter \"all\" og talte aldrig."),
-        Note::PlusAll => "+all er blevet ~all: +all lader enhver sende som jer.".to_owned(),
-        Note::AddedAll => "~all er tilføjet: uden det siger recorden intet om andre.".to_owned(),
-        Note::Guessed(terms) => format!(
-            "Domænet har ingen SPF-record i dag. \"{}\" står for jeres egne mailservere: kontrollér, at det dækker dem alle.",
-            terms.join(" ")
-        ),
-        Note::Begun => {
-            "Taget fra den TXT-record, der skulle være SPF; det, der forhindrede det, er rettet. Erstat den.".to_owned()
-        }
-        Note::Ptr => "ptr er beholdt og bør erstattes af adresser.".to_owned(),
-    }
-}
-
-fn rotating(host: &str, role: Role, shown: Shown) -> (String, &'static str) {
-    let replace = "Erstat den med den viste record.";
-    match (role, shown) {
-        (Role::Incoming, Shown::Right) => {
-            (format!("Den nye nøgle på {host} er oprettet; den signerer ikke endnu."), "")
-        }
-        (Role::Incoming, Shown::Missing) => (
-            format!("Der skal oprettes en ny nøgle på {host}; lad den, der signerer nu, blive stående."),
-            "Opret den viste record.",
-        ),
-        (Role::Incoming, Shown::Other) => (format!("På {host} ligger der noget andet end den nye nøgle."), replace),
-        (Role::Outgoing, Shown::Right) => {
-            (format!("Den nøgle, der signerede før, ligger stadig på {host}, som den skal."), "")
-        }
-        (Role::Outgoing, Shown::Missing) => (
-            format!(
-                "Den nøgle, der signerede før, er væk fra {host}, men mail, der er signeret med den, er stadig undervejs."
-            ),
-            "Opret den viste record igen, indtil I bliver bedt om at trække den tilbage.",
-        ),
-        (Role::Outgoing, Shown::Other) => {
-            (format!("På {host} ligger der noget andet end den nøgle, der signerede før."), replace)
-        }
-        (Role::Revoked, Shown::Right) => (format!("Den nøgle, der signerede før, er trukket tilbage på {host}."), ""),
-        (Role::Revoked, Shown::Missing | Shown::Other) => (
-            format!("Den nøgle, der signerede før, er ikke trukket tilbage på {host}."),
-            "Erstat den med den viste, tomme record.",
-        ),
-    }
-}
-
-pub(super) fn rotation(step: &Step) -> String {
-    match step {
-        Step::Publish { hosts, value } => {
-            format!(
-                "Opret den nye nøgle. Lad den gamle blive stående.{}\nKør så kommandoen igen.",
-                txt_lines(hosts, value)
-            )
-        }
-        Step::Waiting { hosts } => {
-            format!("Den nye nøgle er ikke i DNS endnu: {}. Kør kommandoen igen, når den er.", hosts.join(", "))
-        }
-        Step::Unanswered { reason } => {
-            format!("{} Intet er ændret; kør kommandoen igen senere.", unanswered(reason))
-        }
-        Step::Switched { selector, file } => format!(
-            "Den nye nøgle er i DNS: {file} vælger nu selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så den signerer med den nye nøgle, og kør kommandoen igen: den tid, hvor begge nøgler skal være oprettet, regnes fra det øjeblik, hvor kommandoen ser, at den kørende postbud signerer med den nye."
-        ),
-        Step::StillSigning { selector } => format!(
-            "Den postbud, der kører, signerer stadig med {selector}: genindlæs den (`systemctl reload postbud`), og kør kommandoen igen. Indtil da skal den gamle nøgle blive stående, og den tid, hvor begge skal være oprettet, begynder ikke."
-        ),
-        Step::NotSeen { selector } => format!(
-            "Intet viser, at mail bliver signeret med {selector}: der kører ingen postbud her, eller den kan ikke bruge nøglen (`postbud check`). Den gamle nøgle skal blive stående, og den tid, hvor begge skal være oprettet, begynder ikke. Start eller genindlæs postbud, og kør kommandoen igen."
-        ),
-        Step::Overlap { until } => format!(
-            "Både den gamle og den nye nøgle skal være oprettet indtil {until}: mail, der er signeret med den gamle, er stadig undervejs. Kør kommandoen igen derefter."
-        ),
-        Step::Revoke { hosts } => format!(
-            "Træk den gamle nøgle tilbage: erstat nøglens record med en tom.{}\nKør så kommandoen igen.",
-            txt_lines(hosts, REVOKED)
-        ),
-        Step::StillQueued { customer } => format!(
-            "Mail, der er signeret med den gamle nøgle, venter stadig i køen og er måske tilbageholdt (`postbud queue list --customer {customer}`). Den gamle nøgle skal blive stående, til mailen er afsendt: kør kommandoen igen derefter."
-        ),
-        Step::QueueNotSeen => "Der kører ingen postbud her, så det vides ikke, om mail, der er signeret med den gamle nøgle, stadig venter i køen. Den gamle nøgle skal blive stående. Start postbud, og kør kommandoen igen.".to_owned(),
-        Step::Done { selector, old_file: Some(old_file) } => {
-            format!(
-                "Færdig: {selector} signerer, og den gamle nøgle er trukket tilbage. Dens private nøgle kan slettes: {old_file}"
-            )
-        }
-        Step::Done { selector, old_file: None } => format!(
-            "Færdig: {selector} signerer, og den gamle nøgle er trukket tilbage. Dens private nøgle signerer stadig andre steder og skal beholdes."
-        ),
     }
 }

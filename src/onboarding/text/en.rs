@@ -1,22 +1,21 @@
 //! English.
 
+mod failures;
 mod publish;
+mod records;
+mod rotation;
 
 use super::Word;
-use super::txt_lines;
-use crate::dkim::record::Finding as Flaw;
-use crate::dkim::tags::Mistake;
 use crate::onboarding::Outcome;
-use crate::onboarding::fetch::NotThere;
-use crate::onboarding::finding::{Finding, Item, Need, NoKey, Provider, Severity};
+use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
-use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
-use crate::onboarding::spf::merge::Note;
-use crate::onboarding::spf::obstacle::Obstacle;
-use crate::onboarding::spf::repair::Repair;
 use crate::plain::{self, Meant};
-use crate::resolver;
+use failures::{not_there, unanswered};
 pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
+use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
+pub(super) use records::{note, obstacle};
+use rotation::rotating;
+pub(super) use rotation::rotation;
 
 pub(super) fn finding(finding: &Finding) -> (String, String) {
     use Finding as F;
@@ -443,180 +442,6 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
     (what, next)
 }
 
-/// Why DNS gave no answer. What the resolver says itself is for operators.
-fn unanswered(error: &resolver::Error) -> String {
-    use resolver::Error as E;
-    match error {
-        E::Timeout { name, kind } => format!("The name server did not answer when asked for {kind} records of {name}."),
-        E::Refused { name, kind, code } => {
-            format!("The name server answered with the error {code} when asked for {kind} records of {name}.")
-        }
-        E::Referral { name, kind } => {
-            format!("The name server only referred to other name servers when asked for {kind} records of {name}.")
-        }
-        E::Aliases { name, kind } => format!(
-            "The {kind} records of {name} could not be looked up: its aliases (CNAME) lead in a circle, or there are too many."
-        ),
-        E::Failed { name, kind, .. } => format!("The {kind} records of {name} could not be looked up."),
-        E::Name(name) => format!("\"{name}\" cannot be a name in DNS."),
-    }
-}
-
-fn not_there(reason: &NotThere) -> String {
-    match reason {
-        NotThere::Status(404) => "the web server has no such file (HTTP 404)".into(),
-        NotThere::Status(code) => format!("the web server answered HTTP {code}"),
-        NotThere::Refused { .. } => "the web server takes no connections".into(),
-        NotThere::NoConnection { .. } => "no connection to the web server could be made".into(),
-        NotThere::Certificate { .. } => "the web server's certificate is not valid".into(),
-        NotThere::Tls { .. } => "no encrypted connection (TLS) to the web server could be made".into(),
-        NotThere::NoHttp { .. } => "the web server gave no valid HTTP answer".into(),
-        NotThere::Late { secs } => format!("the web server did not answer within {secs} seconds"),
-    }
-}
-
-fn included(fault: &str) -> &'static str {
-    match fault {
-        "none" => "which has no SPF record",
-        "several" => "which has several SPF records",
-        "loop" => "from where it leads back to itself",
-        _ => "whose SPF record has mistakes",
-    }
-}
-
-/// What is wrong with a term of an SPF record.
-fn spf_fault(term: &str, fault: &str) -> String {
-    match (fault, term.chars().find(|c| plain::meant(*c) != Meant::Same || !c.is_ascii())) {
-        ("character", Some(strange)) => format!("holds {}", character(strange)),
-        ("address", _) => "has no valid IP address".into(),
-        ("name", _) => "has no valid domain name".into(),
-        ("twice", _) => "stands there twice".into(),
-        _ => "is nothing SPF knows".into(),
-    }
-}
-
-/// What keeps an SPF record from working that is present, or is to be published, and what to do (first).
-pub(super) fn obstacle(obstacle: &Obstacle, present: bool) -> (String, String) {
-    let (record, fails, remove, write) = match present {
-        true => ("The record you have", "it fails", "Remove", "Write"),
-        false => ("The record to publish", "it would fail", "First remove", "First write"),
-    };
-    match obstacle {
-        Obstacle::Lookups { count } => (
-            format!("{record} needs {count} DNS lookups, and receivers stop at 10: {fails}."),
-            format!("{remove} includes that are not used any more, or write addresses in their place."),
-        ),
-        Obstacle::Voids { count } => (
-            format!("{record} asks for {count} names without an address, and receivers stop after 2: {fails}."),
-            format!("{remove} terms whose names have no address."),
-        ),
-        Obstacle::Exchanges { domain } => (
-            format!("{record} has an mx for {domain}, which has more than 10 mail exchangers: {fails}."),
-            format!("{write} their addresses instead of mx."),
-        ),
-        Obstacle::Included { domain, fault } => (
-            format!("{record} leads to {domain}, {}: {fails}.", included(fault)),
-            format!("{remove} that include or redirect, or have it mended."),
-        ),
-        Obstacle::Unread { terms } => (
-            format!("{record} has {}, which cannot be read, and lets anybody send (+all).", terms.join(" ")),
-            "Correct it, or remove it where it is not used, and then end the record in ~all.".into(),
-        ),
-        Obstacle::TooLong { octets } => (
-            format!("{record} has {octets} characters, more than receivers can be expected to read."),
-            format!("{remove} what is not used, or move parts of it into records of their own (include:)."),
-        ),
-        Obstacle::Ours { include } => (
-            format!("{record} includes {include}, which does not let us send at present."),
-            match present {
-                true => "This is for webCRM to mend, not for the customer.",
-                false => "This is for webCRM to mend, not for the customer; publish the record afterwards.",
-            }
-            .into(),
-        ),
-    }
-}
-
-fn no_key(host: &str, why: &NoKey) -> String {
-    match why {
-        NoKey::Missing => format!("There is no key at {host}."),
-        NoKey::Several { count } => format!("There are {count} records at {host}; receivers take any of them."),
-        NoKey::Flawed { flaws } => {
-            let flaws: String = flaws.iter().map(|flaw| format!(" {}", dkim_flaw(&flaw.0).0)).collect();
-            format!("There is no usable key at {host}:{flaws}")
-        }
-    }
-}
-
-fn dkim_flaw(flaw: &Flaw) -> (String, &'static str) {
-    match flaw {
-        Flaw::NoVersion => ("v=DKIM1 is missing, which is allowed.".into(), ""),
-        Flaw::Version(found) => {
-            (format!("v={found} is not v=DKIM1, which the record must begin with."), "Replace it by the record shown.")
-        }
-        Flaw::VersionNotFirst => ("v=DKIM1 must stand first in the record.".into(), "Replace it by the record shown."),
-        Flaw::Case(name) => {
-            (format!("{name}= is in upper case, which receivers do not know."), "Replace it by the record shown.")
-        }
-        Flaw::NoKey => ("p= is missing.".into(), "Replace it by the record shown."),
-        Flaw::Revoked => ("p= is empty: the key is revoked.".into(), "Replace it by the record shown."),
-        Flaw::NotBase64(c) => {
-            (format!("p= holds \"{c}\", which is not base64."), "Copy the value again, as one string without spaces.")
-        }
-        Flaw::NoPadding => (
-            "The equals signs at the end of p= are missing, and some receivers cannot read the key without them."
-                .into(),
-            "Replace it by the record shown.",
-        ),
-        Flaw::Truncated => (
-            "p= is cut off or damaged.".into(),
-            "Copy the whole value again. A panel that takes only 255 characters wants it in two strings, without a space between.",
-        ),
-        Flaw::KeyType(k) => (format!("k={k} is no kind of key receivers know."), "Replace it by the record shown."),
-        Flaw::Weak(bits) => {
-            (format!("RSA with {bits} bits is too weak."), "It needs a key of 2048 bits under a new selector.")
-        }
-        Flaw::Hash(h) => (format!("h={h} does not allow sha256."), "Remove h=."),
-        Flaw::Service(s) => (format!("s={s} does not allow mail, or not with all receivers."), "Remove s=."),
-        Flaw::Testing => ("t=y says that DKIM is only being tested.".into(), "Remove t=y."),
-        Flaw::Strict => ("t=s is set, which fits our signatures.".into(), ""),
-        Flaw::Tags(mistake) => {
-            let (what, _) = tag_mistake(mistake);
-            (what, "Replace it by the record shown.")
-        }
-    }
-}
-
-/// What is wrong with the grammar of a DKIM or DMARC record, and what to do.
-fn tag_mistake(mistake: &Mistake) -> (String, String) {
-    let what = match mistake {
-        Mistake::Character(c) => format!("the value holds {}.", character(*c)),
-        Mistake::Quoting(_) => "quotation marks or backslashes have become part of the value.".into(),
-        Mistake::ZoneLine => {
-            "the value is a whole line of a zone file: only what stands from v= on is the value.".into()
-        }
-        Mistake::NoSemicolon(name) => format!("a semicolon is missing before {name}=."),
-        Mistake::EmptyTag => "there is a semicolon too many.".into(),
-        Mistake::NoTag(text) => format!("\"{text}\" is not tag=value."),
-        Mistake::Twice(name) => format!("{name}= stands there twice."),
-    };
-    (what, "Correct it, or replace it by the record shown.".to_owned())
-}
-
-/// A character that does not belong in a record, so that a reader knows what to look for.
-fn character(c: char) -> String {
-    let code = u32::from(c);
-    match (c, plain::meant(c)) {
-        ('\u{a0}', _) => "a no-break space (U+00A0)".into(),
-        ('\u{feff}', _) => "an invisible byte order mark (U+FEFF)".into(),
-        (_, Meant::Plain(' ')) => format!("a space of another kind (U+{code:04X})"),
-        (_, Meant::Nothing) => format!("an invisible character (U+{code:04X})"),
-        (_, Meant::Plain('-')) => format!("the dash \"{c}\" (U+{code:04X}) in place of a hyphen"),
-        (_, Meant::Plain(plain)) => format!("\"{c}\" (U+{code:04X}) in place of {plain}"),
-        (_, Meant::Same) => format!("the character \"{c}\" (U+{code:04X})"),
-    }
-}
-
 pub(super) fn item(item: Item) -> &'static str {
     match item {
         Item::FromDomain => "From domain",
@@ -671,99 +496,6 @@ pub(super) fn word(word: Word) -> &'static str {
         }
         Word::Unknown => {
             "Not everything could be looked up in DNS. The records that build on those you have now (as SPF and DMARC do) are therefore left out: a guess could stop your other mail. Try again later."
-        }
-    }
-}
-
-pub(super) fn note(note: &Note) -> String {
-    match note {
-        Note::Joined(count) => format!("{count} SPF records became one: receivers count none where there are several."),
-        Note::Repaired(Repair { written, meant }) if meant.is_empty() => {
-            format!("\"{written}\" is left out: it says nothing there.")
-        }
-        Note::Repaired(Repair { written, meant }) => format!("\"{written}\" was meant as \"{meant}\"."),
-        Note::Unread(terms) => format!(
-            "\"{}\" is left out, since it cannot be read. If it is a sender of yours, correct it before you publish the record.",
-            terms.join(" ")
-        ),
-        Note::Softened(all) => {
-            format!("{all} became ~all, since not everything could be read: what is left out would be refused otherwise.")
-        }
-        Note::Moved(term) => format!("\"{term}\" stands before \"all\" now: behind it, it never counted."),
-        Note::Dead(term) => format!("\"{term}\" is left out: it stood after \"all\" and never counted."),
-        Note::PlusAll => "+all became ~all: +all lets anybody send as you.".to_owned(),
-        Note::AddedAll => "~all was added: without it the record says nothing about others.".to_owned(),
-        Note::Guessed(terms) => format!(
-            "The domain has no SPF record today. \"{}\" stands for your own mail servers: check that it covers all of them.",
-            terms.join(" ")
-        ),
-        Note::Begun => "Taken from the TXT record that was meant to be SPF; what kept it from being one is mended. Replace that one.".to_owned(),
-        Note::Ptr => "ptr is kept and should be replaced by addresses.".to_owned(),
-    }
-}
-
-fn rotating(host: &str, role: Role, shown: Shown) -> (String, &'static str) {
-    let replace = "Replace it by the record shown.";
-    match (role, shown) {
-        (Role::Incoming, Shown::Right) => (format!("The new key at {host} is published; it does not sign yet."), ""),
-        (Role::Incoming, Shown::Missing) => (
-            format!("A new key is to be published at {host}; the one that signs now stays."),
-            "Publish the record shown.",
-        ),
-        (Role::Incoming, Shown::Other) => (format!("At {host} something else is published than the new key."), replace),
-        (Role::Outgoing, Shown::Right) => {
-            (format!("The key that signed before is still published at {host}, as it should be."), "")
-        }
-        (Role::Outgoing, Shown::Missing) => (
-            format!("The key that signed before is gone from {host}, and mail signed with it is still on its way."),
-            "Publish the record shown again, until you are asked to revoke it.",
-        ),
-        (Role::Outgoing, Shown::Other) => {
-            (format!("At {host} something else is published than the key that signed before."), replace)
-        }
-        (Role::Revoked, Shown::Right) => (format!("The key that signed before is revoked at {host}."), ""),
-        (Role::Revoked, Shown::Missing | Shown::Other) => {
-            (format!("The key that signed before is not revoked at {host}."), "Replace it by the empty record shown.")
-        }
-    }
-}
-
-pub(super) fn rotation(step: &Step) -> String {
-    match step {
-        Step::Publish { hosts, value } => {
-            format!("Publish the new key. The old one stays.{}\nThen run this command again.", txt_lines(hosts, value))
-        }
-        Step::Waiting { hosts } => {
-            format!("The new key is not in DNS yet: {}. Run this command again when it is.", hosts.join(", "))
-        }
-        Step::Unanswered { reason } => {
-            format!("{} Nothing was changed; run this command again later.", unanswered(reason))
-        }
-        Step::Switched { selector, file } => format!(
-            "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does, and run this command again: the time for which both keys stay published counts from when it sees the running relay sign with the new one."
-        ),
-        Step::StillSigning { selector } => format!(
-            "The relay that runs still signs with {selector}: reload it (`systemctl reload postbud`), and run this command again. Until then the old key must stay, and the time for which both are published does not begin."
-        ),
-        Step::NotSeen { selector } => format!(
-            "Nothing shows that mail is signed with {selector}: no relay runs here, or it cannot use the key (`postbud check`). The old key must stay, and the time for which both are published does not begin. Start postbud, or reload it, and run this command again."
-        ),
-        Step::Overlap { until } => format!(
-            "Old and new key stay published together until {until}: mail signed with the old one is still on its way. Run this command again then."
-        ),
-        Step::Revoke { hosts } => format!(
-            "Revoke the old key: replace its record by an empty one.{}\nThen run this command again.",
-            txt_lines(hosts, REVOKED)
-        ),
-        Step::StillQueued { customer } => format!(
-            "Mail signed with the old key still waits in the queue (`postbud queue list --customer {customer}`), perhaps held. The old key must stay until it has left: run this command again then."
-        ),
-        Step::QueueNotSeen => "No relay runs here, so nobody knows whether mail signed with the old key still waits in the queue. The old key must stay. Start postbud, and run this command again.".to_owned(),
-        Step::Done { selector, old_file: Some(old_file) } => {
-            format!("Done: {selector} signs, and the old key is revoked. Its private key can be deleted: {old_file}")
-        }
-        Step::Done { selector, old_file: None } => {
-            format!("Done: {selector} signs, and the old key is revoked. Its private key still signs elsewhere and must be kept.")
         }
     }
 }
