@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::ConfigFile;
 use crate::config;
 use crate::customers::Via;
-use crate::delivery::{self, Delivery, Finding};
+use crate::delivery::{self, Delivery, StepResult};
 use crate::message::CustomerId;
 use crate::resolver::Dns;
 use crate::route::Route;
@@ -79,7 +79,7 @@ impl Args {
                 resolver: Some(Arc::new(Dns::new(&settings.resolver)?)),
                 ..delivery::Settings::new(settings.hostname.as_str(), settings.egress)
             })?;
-            let mut worst = Finding::Ok;
+            let mut worst = StepResult::Ok;
             for route in &routes {
                 let report = delivery.probe(route, &from, &to).await;
                 worst = worst.max(report.verdict);
@@ -89,7 +89,7 @@ impl Args {
                     println!("{report}\n");
                 }
             }
-            Ok(if worst == Finding::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            Ok(if worst == StepResult::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         })
     }
 }

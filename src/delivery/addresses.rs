@@ -1,11 +1,12 @@
-//! A host's addresses in the order to try them (RFC 5321 §5.1): as its name has them, those that failed of late last.
+//! The order in which a host's addresses are tried (RFC 5321 §5.1): as DNS lists them, with those that failed recently
+//! last.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long an address that failed goes behind the others. One that accepts connections and then says nothing costs every new
-/// connection minutes otherwise.
+/// How long an address that failed goes behind the others. Otherwise, an address that accepts connections and says
+/// nothing would cost every new connection minutes.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// The addresses of one host that failed, and when.
@@ -13,31 +14,31 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 pub struct Failed(Mutex<Vec<(SocketAddr, Instant)>>);
 
 impl Failed {
-    /// Moves the addresses that failed to the end, the one that failed last behind all others.
-    pub fn last<W>(&self, ways: &mut [W], address: impl Fn(&W) -> Option<SocketAddr>, now: Instant) {
+    /// Moves the addresses that failed to the end. The one that failed last comes last.
+    pub fn last<E>(&self, endpoints: &mut [E], address: impl Fn(&E) -> Option<SocketAddr>, now: Instant) {
         let failed = self.failed(now);
         if failed.is_empty() {
             return;
         }
-        ways.sort_by_key(|way| {
-            let at = failed.iter().find(|(failed, _)| Some(*failed) == address(way));
+        endpoints.sort_by_key(|endpoint| {
+            let at = failed.iter().find(|(failed, _)| Some(*failed) == address(endpoint));
             at.map(|(_, at)| *at)
         });
     }
 
-    /// An address failed.
+    /// Records that an address failed.
     pub fn note(&self, address: SocketAddr, now: Instant) {
         let mut failed = self.failed(now);
         failed.retain(|(other, _)| *other != address);
         failed.push((address, now));
     }
 
-    /// An address is of use.
+    /// Records that an address works.
     pub fn forget(&self, address: SocketAddr) {
         self.failed(Instant::now()).retain(|(other, _)| *other != address);
     }
 
-    /// Those that are remembered at `now`. No half-made change is left behind by a panic.
+    /// Locks the list and drops the entries that are too old at `now`. A panic cannot leave a change half made.
     fn failed(&self, now: Instant) -> MutexGuard<'_, Vec<(SocketAddr, Instant)>> {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         failed.retain(|(_, at)| now.saturating_duration_since(*at) < REMEMBERED);

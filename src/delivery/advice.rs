@@ -6,12 +6,12 @@ use super::words::Words;
 use crate::route::LoginSecret;
 use crate::smtp::{EnhancedCode, Reply};
 
-/// The remedy, where one is known; `text` is all of the reply's text in lower case.
+/// Returns the remedy, if one is known. `text` is the reply's whole text in lower case.
 pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Option<String> {
     let egress = context.egress;
     let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
     let by_token = context.login.is_some_and(|login| matches!(login.secret, LoginSecret::ClientCredentials { .. }));
-    // Microsoft's 5.7.139 is also that of a wrong password.
+    // Microsoft also uses 5.7.139 for a wrong password.
     let basic_is_off = is(7, 30)
         || text.contains("basic authentication")
         || text.contains("smtpclientauthentication is disabled")
@@ -21,21 +21,21 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
     Some(match (phase, signal) {
         (_, Signal::WantsTls) if context.fallback.is_some() => return context.fallback.and_then(|f| f.advice.clone()),
         (_, Signal::WantsTls) => {
-            "the server takes nothing of this without TLS: set tls = \"required\" for this route, and reload".to_owned()
+            "the server takes no mail without TLS: set tls = \"required\" for this route, and reload".to_owned()
         }
         (Phase::Login, _) if wants_password_of_application(&Words::of(text)) => format!(
-            "the account {} wants an application-specific password: have one made in its security settings, correct {stands_in}, \
+            "the account {} needs an application-specific password: create one in its security settings, correct {stands_in}, \
              and reload",
             username()
         ),
         (Phase::Login, _) if Blame::of(reply) == Blame::Command => {
-            "the server does not understand the login that it offers: have it mended, or name another mechanism in auth for this \
-             route"
+            "the server offers a login mechanism that it does not understand: have the server repaired, or name another \
+             mechanism in auth for this route"
                 .to_owned()
         }
         (Phase::Login, _) if Blame::of(reply) == Blame::Mechanism => format!(
-            "the server finds the mechanism too weak for {}: have it take PLAIN within TLS for this account, or name another mechanism \
-             that it offers in auth for this route",
+            "the server finds the login mechanism too weak for {}: configure it to take PLAIN within TLS for this account, or \
+             name another mechanism that it offers in auth for this route",
             username()
         ),
         (Phase::Login, _) if reply.is_permanent() && by_token => format!(
@@ -44,59 +44,59 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
             username()
         ),
         (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off && !by_token => {
-            "the server does not take passwords over SMTP (any more): give the route OAuth client credentials (XOAUTH2), or have \
-             SMTP AUTH switched on for this mailbox"
+            "the server does not take passwords over SMTP: give the route OAuth client credentials (XOAUTH2), or have SMTP \
+             AUTH switched on for this mailbox"
                 .to_owned()
         }
         (Phase::Login, _) if reply.is_permanent() => {
             format!("the login {} was refused: correct {stands_in}, and reload", username())
         }
         (_, Signal::WantsLogin | Signal::MayWantLogin) if context.login.is_some() => {
-            "the server does not take our login for this: check that the account may send, and to this recipient (a distribution \
-             list may ask for senders that have logged in)"
+            "the server does not take our login for this mail: check that the account may send, and may send to this \
+             recipient (a distribution list may demand senders that have logged in)"
                 .to_owned()
         }
         (_, Signal::WantsLogin | Signal::MayWantLogin) => format!(
             "the server wants a login, or must allow {egress} to send without one: set username and password, or add {egress} there"
         ),
         (_, Signal::InternalSpoof) => format!(
-            "the server takes mail from its own domain to its own domain for forged when it comes from outside: allow {egress} there \
-             (inbound connector, IP allow list, or mynetworks)"
+            "the server treats mail from its own domain to its own domain as forged if it comes from outside: allow {egress} \
+             there (inbound connector, IP allow list, or mynetworks)"
         ),
         (_, Signal::NoRelay) => format!(
             "the server does not relay for us: allow {egress} there (connector, relay permission or mynetworks), or set a login"
         ),
         (_, Signal::Barred) if is(7, 750) => {
             "Microsoft 365 takes no more mail from domains that its tenant has not registered: have the sender's domain added \
-             there as an accepted domain, or the connector mended"
+             there as an accepted domain, or the connector corrected"
                 .to_owned()
         }
         (_, Signal::Barred) => format!(
-            "the server takes no mail from {egress}: allow {egress} there (allow list, connector or mynetworks); if a block list has \
-             it, have it taken off; if it is our name (HELO), that must lead to {egress}"
+            "the server takes no mail from {egress}: allow {egress} there (allow list, connector or mynetworks). If the address \
+             is on a block list, ask for its removal. If the server objects to our name (HELO), the name must resolve to {egress}"
         ),
         (_, Signal::SendAs) => {
             "the account that the route logs in with may not send as this sender: grant it Send As for the address".to_owned()
         }
         (_, Signal::Blocked) if is(7, 705) => {
-            "Microsoft 365 blocks all that the tenant sends, for too much bulk or spam: its administrator has to find the cause \
-             and ask Microsoft to lift the block"
+            "Microsoft 365 blocks all mail of the tenant because of too much bulk mail or spam: its administrator must find the \
+             cause and ask Microsoft to lift the block"
                 .to_owned()
         }
         (_, Signal::Blocked) => {
-            "the server has blocked the account from sending: find out why (bulk or spam sent, a stolen password, a bill), and \
-             have its administrator lift the block (Microsoft 365: Restricted entities). Mail waits until then"
+            "the server has blocked the account from sending: find the cause (bulk mail or spam, a stolen password, an unpaid \
+             bill), and have its administrator lift the block (Microsoft 365: Restricted entities). Mail waits until then"
                 .to_owned()
         }
         (_, Signal::Quota) => "the account's sending allowance is used up; mail waits until it is renewed".to_owned(),
         (_, Signal::TooBusy) if reply.is_permanent() => {
-            "the server says that mail comes too fast: lower what the route may do (per_minute, concurrency, \
+            "the server says that mail comes too fast: lower the route's limits (per_minute, concurrency, \
              messages_per_connection), or have the server's limit raised"
                 .to_owned()
         }
         (Phase::Hello, _) if reply.is_permanent() => format!(
-            "the server refuses our name or our address: the name that we greet with (hostname) must lead to {egress} in DNS, and \
-             {egress} back to it; else allow {egress} there"
+            "the server refuses our name or our address: the name that we greet with (hostname) must resolve to {egress} in DNS, \
+             and {egress} must resolve back to it. If they do, allow {egress} there"
         ),
         (Phase::Greeting, _) if reply.is_permanent() => {
             format!("the server refuses our connection: allow {egress} there")

@@ -1,24 +1,26 @@
-//! One attempt: a transaction over a kept connection or a new one, and what is tried again before anybody is refused or waits.
+//! One attempt: a transaction over a kept connection or a new one. The table lists what is tried again before a
+//! recipient is refused or deferred.
 //!
 //! | what happened | what is tried again, once |
 //! |---|---|
-//! | a kept connection was dead | the same over a new one |
-//! | a kept connection refused the sender, all recipients or DATA | the same over a new one: some servers take only so many messages over one, and refuse more without closing it |
-//! | the server refused parameters that it offers | the same without them, for those recipients |
+//! | a kept connection was dead | the same transaction over a new connection |
+//! | a kept connection refused the sender, all recipients or DATA | the same transaction over a new connection: some servers take only so many messages over one connection, and then refuse without closing it |
+//! | the server refused parameters that it offers | the same transaction without parameters, for the recipients concerned |
 //!
-//! A connection over which there was trouble is closed: the trouble may be its own.
+//! A connection is closed after trouble, because the connection itself may be the cause.
 
 use std::borrow::Cow;
 
 use super::Shared;
 use super::connection::{Broken, Connection};
-use super::dial::{Failure, Trace};
+use super::dial::Failure;
 use super::job::Job;
 use super::outcome::{Class, Outcome, Scope, Verdict};
 use super::pool::{Pool, retire};
+use super::step::StepLog;
 use super::transaction::{self, Ending};
 
-/// Makes the attempt that `job` describes over a connection of `pool`. Never fails: what went wrong is in the outcome.
+/// Makes the attempt that `job` describes, over a connection of `pool`. Never fails: errors are part of the outcome.
 pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
     let Shared { settings, counters, .. } = shared;
     let id = &job.route.id;
@@ -30,7 +32,7 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
     loop {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => match pool.dial(settings, counters, &mut Trace::default()).await {
+            None => match pool.dial(settings, counters, &mut StepLog::default()).await {
                 Ok(connection) => {
                     from_pool = false;
                     connection
@@ -45,7 +47,7 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
         let job = Job { recipients: &recipients, one_by_one, parameters, fallback, ..*job };
         let reused = connection.served > 0;
         let done = match transaction::run(&mut connection, &job, &settings.timeouts, reused).await {
-            // Only a connection that served before can be stale, and the next one is new: this ends.
+            // The loop ends, because only a connection that served before can be stale, and the next one is new.
             Ending::Stale(why) => {
                 if matches!(why, Broken::OutOfStep(_)) {
                     pool.lost_step();
@@ -66,7 +68,7 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
             counters.reused.inc();
         }
         if from_pool && done.may_be_of_connection {
-            tracing::debug!(route = %id, peer = connection.peer, "refused on a kept connection: a new one is tried");
+            tracing::debug!(route = %id, peer = connection.peer, "refused on a kept connection: trying a new one");
             connection.quit(settings.timeouts.quit).await;
             continue;
         }
@@ -79,12 +81,13 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
         if !goes_on {
             return outcome;
         }
-        tracing::debug!(route = %id, "the server refuses parameters that it offers: they are left out");
+        tracing::debug!(route = %id, "the server refuses parameters that it offers: leaving them out");
         (parameters, recipients) = (false, Cow::Owned(done.without_parameters));
     }
 }
 
-/// Keeps a connection that can serve again: for what this attempt has left to do, or in the pool.
+/// Decides where a usable connection goes after a transaction. It is returned if this attempt still needs it, and goes
+/// to the pool otherwise. After trouble it is closed.
 fn give_back(
     connection: Connection,
     pool: &Pool,
@@ -104,7 +107,7 @@ fn give_back(
     None
 }
 
-/// No connection: every recipient waits, and the route has trouble.
+/// The outcome without a connection: every recipient is deferred, and the route has trouble.
 fn not_connected(recipients: &[usize], failure: Failure) -> Outcome {
     let advice = failure.advice().map(str::to_owned);
     let class = Class { advice, ..Class::new(Verdict::Deferred, Scope::Route, failure.reason) };

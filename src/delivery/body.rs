@@ -1,17 +1,17 @@
-//! The message as it goes over the wire: extra lines, prefix, header, content, in chunks, dots stuffed.
+//! The message as it is sent: extra lines, prefix, header and content, in chunks, with dots stuffed.
 //!
-//! Nothing is rewritten. On the way to a customer's own server the fields meant for Mailjet are left out; they are never
-//! signed. The header lies wholly in the first chunk.
+//! Nothing is rewritten. On the way to a customer's own server the fields meant for Mailjet are left out; no signature
+//! covers them. The header lies wholly in the first chunk.
 
 use crate::message::headers::{Field, fields};
 use crate::route::RouteKind;
 use crate::smtp::{BareLineEnd, DotStuffer};
 use crate::spool::Bytes;
 
-/// Octets gathered before a write: a small message goes in one, a large one in a few.
+/// Octets gathered before a write. A small message needs one write, a large one a few.
 const WRITE_SIZE: usize = 128 * 1024;
 
-/// Why the message's bytes cannot be sent. The record is to be looked at, not tried again.
+/// Why the message's bytes cannot be sent. The message is held for a person to look at, and not tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(pub String);
 
@@ -30,14 +30,14 @@ impl From<crate::spool::Error> for Unreadable {
 /// A message about to be sent.
 pub struct Body<'a> {
     bytes: &'a Bytes,
-    /// Read before dialling, so that a damaged record costs no connection; given out once for each try.
+    /// The first chunk. It is read before dialling, so that a damaged record costs no connection.
     first: Vec<u8>,
     extra: &'a [u8],
     kind: RouteKind,
 }
 
 impl<'a> Body<'a> {
-    /// Reads the first chunk.
+    /// Reads the first chunk. Fails if it cannot be read, or if the header does not lie within it.
     pub async fn open(bytes: &'a Bytes, extra: &'a [u8], kind: RouteKind) -> Result<Self, Unreadable> {
         let first = if bytes.chunks() == 0 { Vec::new() } else { bytes.chunk(0).await? };
         let header_len = bytes.header_len as usize;
@@ -51,12 +51,13 @@ impl<'a> Body<'a> {
         Ok(Body { bytes, first, extra, kind })
     }
 
-    /// Octets to be sent, stuffed dots not counted, as SIZE wants them (RFC 1870 §6; an upper bound where fields are cut).
+    /// The number of octets to be sent without stuffed dots, as SIZE counts them (RFC 1870 §6). It is an upper bound
+    /// where fields are left out.
     pub fn size(&self) -> u64 {
         (self.extra.len() + self.bytes.prefix.len()) as u64 + self.bytes.content_len
     }
 
-    /// Whether the header that leaves is in ASCII.
+    /// Returns true if the header, as it is sent, is ASCII.
     pub fn header_is_ascii(&self) -> bool {
         let header = &self.first[..self.bytes.header_len as usize];
         let left_out = |field: &Field<'_>| self.kind == RouteKind::OwnServer && field.is_for_mailjet();
@@ -66,13 +67,13 @@ impl<'a> Body<'a> {
         self.bytes.prefix.is_ascii() && (header.is_ascii() || fields(header).all(in_ascii))
     }
 
-    /// The start of the transfer.
+    /// Starts a transfer.
     pub fn transfer(&self) -> Transfer<'_> {
         Transfer { body: self, next: 0, stuffer: DotStuffer::new() }
     }
 }
 
-/// One transfer of a body. [`fill`](Transfer::fill) and send, until it says that this was all.
+/// One transfer of a body. Call [`fill`](Transfer::fill) and send its output, until it returns true.
 pub struct Transfer<'a> {
     body: &'a Body<'a>,
     next: usize,
@@ -80,8 +81,8 @@ pub struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    /// Appends the next part to `out`; true with the last one, which ends with the final dot. After an error nothing more
-    /// may be sent, and least of all a dot.
+    /// Appends the next part to `out`. Returns true with the last part, which ends with the final dot. After an error
+    /// nothing more may be sent, and least of all a final dot.
     pub async fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, Unreadable> {
         let body = self.body;
         let chunks = body.bytes.chunks();
@@ -109,7 +110,7 @@ impl Transfer<'_> {
     }
 
     fn stuff_header_for_others(&mut self, header: &[u8], out: &mut Vec<u8>) -> Result<(), BareLineEnd> {
-        // Runs of fields that stay are stuffed as one; most messages are a single run.
+        // Consecutive fields that stay are stuffed together. Most messages need one call.
         let mut run = 0;
         let mut at = 0;
         for field in fields(header) {

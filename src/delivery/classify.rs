@@ -1,19 +1,19 @@
 //! What a smarthost's reply means: how far it reaches, whether waiting helps, what it says about the route, and what a
-//! person can do. One function, [`classify`]; its table of examples is the test below.
+//! person can do. The one function is [`classify`]. The tests below hold a table of examples.
 
 use std::time::Duration;
 
 use super::advice::advice;
 use super::outcome::{Class, Scope, Trouble, Verdict};
 use super::signal::Signal;
-pub use super::signal::{Context, Phase, Taken, is_internal};
+pub use super::signal::{Context, Phase, TakenRecipients, is_internal};
 use crate::route::Cause;
 use crate::smtp::Reply;
 
-/// A day's or an hour's allowance is used up: asking again sooner is of no use.
+/// The pause after a daily or hourly allowance is used up. Trying sooner is of no use.
 const QUOTA_PAUSE: Duration = Duration::from_secs(3600);
 
-/// Says what a negative reply means for the recipients it concerns, and for the route.
+/// Returns what a negative reply means for the recipients it concerns, and for the route.
 pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, Option<Trouble>) {
     let text = reply.lines.join(" ").to_ascii_lowercase();
     let signal = Signal::of(phase, reply, &text, context);
@@ -34,8 +34,8 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
     let by_code = if permanent { Verdict::Failed } else { Verdict::Deferred };
     let before_mail = matches!(phase, Phase::Greeting | Phase::Hello | Phase::StartTls | Phase::Login);
     let (verdict, scope, trouble) = match (phase, signal, context.fallback) {
-        // It took others, so the route is in order; this one waits for the allowance to be renewed, or for somebody to act. Where
-        // that concerns all mail, the next message hears it of its first recipient.
+        // The server took other recipients, so the route works. This one waits until the allowance is renewed or a
+        // person acts. If the reply concerns all mail, the first recipient of the next message gets it, too.
         (
             Phase::Rcpt,
             Signal::Quota
@@ -47,24 +47,25 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
             | Signal::NoRelay
             | Signal::Barred,
             _,
-        ) if context.taken != Taken::Nobody => (Verdict::Deferred, Scope::Recipient, None),
-        // Its wish is known; what it lacks is a handshake that did not come about this time, and may at the next connection.
+        ) if context.taken != TakenRecipients::Nobody => (Verdict::Deferred, Scope::Recipient, None),
+        // The server wants TLS and so does the route, but the handshake failed. It may work on the next connection.
         (_, Signal::WantsTls, Some(fallback)) => {
             let reason = format!("{reply}, and TLS failed before: {}", fallback.reason);
             (Verdict::Deferred, Scope::Route, Some(Trouble::BackOff { reason, at_least: None, advice: advice.clone() }))
         }
-        // A refused login must not be tried again: it would lock the account. What is refused for the moment may be.
+        // A login that was refused for good is not tried again, because that would lock the account. One that was
+        // refused for the moment may be.
         (Phase::Login, ..) if permanent => (Verdict::Deferred, Scope::Route, Some(suspend("correct the login"))),
-        // A code for it makes it the connection's; without one it may be this recipient's.
+        // Code 530 concerns the connection. With another code, the server may want TLS for this recipient only.
         (Phase::Rcpt, Signal::WantsTls, _) if reply.code != 530 => (Verdict::Deferred, Scope::Route, Some(doubt())),
         (_, Signal::WantsTls, _) => (Verdict::Deferred, Scope::Route, Some(suspend("switch TLS on"))),
         (_, Signal::WantsLogin, _) => (Verdict::Deferred, Scope::Route, Some(suspend("give the route a login"))),
         (_, Signal::Quota | Signal::Blocked, _) => (Verdict::Deferred, Scope::Route, Some(back_off(Some(QUOTA_PAUSE)))),
         (_, Signal::TooBusy, _) => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
-        // Before MAIL no message is concerned, so whatever it is, it is the route's trouble and mail waits.
+        // Before MAIL no message is concerned. Every failure is the route's, and mail waits.
         _ if before_mail => (Verdict::Deferred, Scope::Route, Some(back_off(None))),
-        // A server that is out of room may be so for this message's size only; one that is there to relay and does not, or wants
-        // another login, is set up wrongly, for this recipient or for all: mail waits for that to be mended.
+        // A server that is out of room may lack it only for a message of this size. A server that does not relay, or
+        // wants another login, is set up wrongly, for this recipient or for all. Mail waits until that is mended.
         (_, Signal::OutOfOrder | Signal::NoRelay | Signal::Barred | Signal::MayWantLogin, _) => {
             (Verdict::Deferred, Scope::Route, Some(doubt()))
         }
@@ -76,9 +77,9 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
     (Class { advice, ..Class::new(verdict, scope, reply.to_string()) }, trouble)
 }
 
-/// `try again in 5 minutes`, `wait 30 seconds`: how long the server asks us to wait, where it says so in a form that is surely
-/// meant so (`3 connections in 60 seconds` is the window it counts in). Never longer than an allowance is waited for: a server that
-/// means more says it again.
+/// Returns how long the server asks us to wait (`try again in 5 minutes`, `wait 30 seconds`), if its text clearly says
+/// so. A text like `3 connections in 60 seconds` does not: it names the period in which the server counts. The result
+/// is at most `QUOTA_PAUSE`; a server that wants a longer pause says so again.
 fn pause_named_in(text: &str) -> Option<Duration> {
     let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ')' | '('));
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
@@ -128,7 +129,7 @@ pub(super) mod tests {
             egress: IpAddr::from([40, 74, 40, 57]),
             login: Some(by_password()),
             fallback: None,
-            taken: Taken::Nobody,
+            taken: TakenRecipients::Nobody,
         }
     }
 
@@ -207,7 +208,7 @@ pub(super) mod tests {
             (Rcpt, "554 5.7.1 <x@other.dk>: Relay access denied", "dR?"),
             (Rcpt, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dR?"),
             (Rcpt, "550 5.7.64 TenantAttribution; Relay Access Denied", "dR?"),
-            // We may not connect from there, said when a recipient is named: it is so for all of them.
+            // These servers refuse our address only when a recipient is named, and mean all recipients.
             (Rcpt, "554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dR?"),
             (Rcpt, "554 5.7.1 Service unavailable; Client host [40.74.40.57] blocked using zen.spamhaus.org", "dR?"),
             (Rcpt, "550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dR?"),
@@ -216,7 +217,7 @@ pub(super) mod tests {
             (Mail, "554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dR?"),
             (Rcpt, "554 5.7.1 Service unavailable; Sender address [a@test.dk] blocked using dbl.spamhaus.org", "fr-"),
             (End, "554 5.7.1 Blocked using a list of links", "fm-"),
-            // Google's relay, with a mailbox's code.
+            // The limit of Google's relay comes with a mailbox's code.
             (
                 Rcpt,
                 "450 4.2.1 Peak SMTP relay limit exceeded for customer. For more about SMTP relay sending limits see https://x",
@@ -224,7 +225,8 @@ pub(super) mod tests {
             ),
             (Rcpt, "550 5.7.1 Daily SMTP relay limit exceeded for customer", "dRb"),
             (Rcpt, "550 5.7.1 blocked by policy", "fr-"),
-            // Without a code for it, it may be this recipient's (hMailServer's distribution lists).
+            // Without a code for a missing login, the reply may concern this recipient (hMailServer's distribution
+            // lists).
             (Rcpt, "550 5.7.1 Authentication required", "dR?"),
             (Rcpt, "550 SMTP authentication required.", "dR?"),
             (Rcpt, "530 5.7.1 Authentication required", "dR!"),
@@ -232,7 +234,7 @@ pub(super) mod tests {
             (Mail, "550 5.7.1 Authentication required", "dR!"),
             (Rcpt, "554 5.2.0 Submission quota exceeded", "dRb"),
             (Rcpt, "503 5.5.1 need MAIL", "ds?"),
-            // Microsoft 365's blocks of a whole tenant.
+            // These are Microsoft 365's blocks of a whole tenant.
             (End, "550 5.7.705 Access denied, tenant has exceeded threshold", "dRb"),
             (Mail, "550 5.7.705 Access denied, tenant has exceeded threshold", "dRb"),
             (Rcpt, "550 5.7.708 Access denied, traffic not accepted from this IP", "dR?"),
@@ -241,7 +243,7 @@ pub(super) mod tests {
             (Rcpt, "451 4.7.500 Server busy. Please try again later from [40.74.40.57]", "dRb"),
             (End, "451 4.7.500 Server busy", "dRb"),
             (Mail, "421 4.7.500 Server busy", "dRb"),
-            // To a recipient about that recipient, although the words are a route's elsewhere.
+            // These replies concern the recipient, although similar words concern a route elsewhere.
             (Rcpt, "552 5.2.2 mailbox daily quota full", "fr-"),
             (Rcpt, "550 5.2.0 Message size exceeds recipient limit", "fr-"),
             (Rcpt, "550 5.4.5 no", "fr-"),
@@ -278,16 +280,16 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_said_to_one_recipient_beside_another_that_was_taken_is_about_that_one() {
-        let context = Context { taken: Taken::Others, ..context(false) };
+        let context = Context { taken: TakenRecipients::Others, ..context(false) };
         for (text, right) in [
             ("554 5.7.1 <x@other.dk>: Relay access denied", "fr-"),
             ("550 5.7.1 Authentication required", "fr-"),
             ("530 5.7.1 no", "fr-"),
             ("554 5.7.1 <out.webcrm.com>: Client host rejected: Access denied", "fr-"),
-            // It names our address: that is never the recipient's.
+            // The reply names our address, so it never concerns the recipient.
             ("554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", "dr-"),
             ("450 4.2.1 Peak SMTP relay limit exceeded for customer", "dr-"),
-            // What is left of an allowance is enough for some.
+            // The rest of an allowance may be enough for some recipients.
             ("554 5.2.0 Submission quota exceeded", "dr-"),
             ("550 5.4.5 Daily SMTP relay limit exceeded for customer", "dr-"),
             ("550 5.4.5 no", "fr-"),
@@ -309,12 +311,13 @@ pub(super) mod tests {
             ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "dr-", "fr-"),
             ("550 5.7.1 Authentication required", "dr-", "fr-"),
             ("530 5.7.1 no", "dr-", "fr-"),
-            // It names our address.
+            // The reply names our address.
             ("550 5.7.1 Invalid credentials for relay [40.74.40.57].", "dr-", "dr-"),
             ("550 5.1.1 no such user", "fr-", "fr-"),
         ] {
             for (internal, right) in [(false, outside), (true, colleague)] {
-                let context = Context { taken: Taken::Internal, kind: RouteKind::Mailjet, ..context(internal) };
+                let context =
+                    Context { taken: TakenRecipients::Internal, kind: RouteKind::Mailjet, ..context(internal) };
                 let class = classify(Rcpt, &reply(text), &context);
                 assert_eq!(short(&class), right, "{text}");
                 assert_eq!(class.0.advice.is_some(), right == "dr-", "{text}");
@@ -347,7 +350,7 @@ pub(super) mod tests {
             let other = classify(phase, &reply(text), &context(false));
             assert!(!other.0.advice.is_some_and(|advice| advice.contains("its own domain")), "{text}");
         }
-        // What it says of our address is so for others' domains, too: none of its mail is bounced for that.
+        // A refusal of our address concerns mail to other domains, too, so none of it bounces.
         let barred =
             classify(Rcpt, &reply("554 5.7.1 <x[40.74.40.57]>: Client host rejected: Access denied"), &context(true));
         assert_eq!(short(&barred), "dR?");
@@ -408,7 +411,7 @@ pub(super) mod tests {
             (Rcpt, "550 5.7.10 Encryption needed", "dRb"),
             (Login, "538 5.7.11 Encryption required for requested authentication mechanism", "dRb"),
             (Login, "530 5.7.0 Must issue a STARTTLS command first", "dRb"),
-            // It was shown the password all the same, and did not take it.
+            // The server got the password without TLS, and refused it.
             (Login, "535 5.7.8 authentication credentials invalid", "dR!"),
             (Mail, "550 5.1.8 bad sender", "fm-"),
         ] {
@@ -419,7 +422,7 @@ pub(super) mod tests {
                 assert_eq!(advice, fallback.advice);
             }
         }
-        let context = Context { taken: Taken::Others, ..context };
+        let context = Context { taken: TakenRecipients::Others, ..context };
         assert_eq!(
             short(&classify(Rcpt, &reply("550 5.7.10 Encryption needed"), &context)),
             "dr-",
@@ -434,7 +437,7 @@ pub(super) mod tests {
             ("432 4.3.2 wait 30 seconds.", Some(30)),
             ("432 4.3.2 too fast; retry after 2 min", Some(120)),
             ("432 4.3.2 try later, in 10 s", Some(10)),
-            // What it counts, not what it asks for.
+            // These name a limit, not a pause.
             ("432 4.3.2 more than 3 connections in 60 seconds", None),
             ("450 4.7.1 Rate limit exceeded: 500 messages in 24 hours", None),
             ("432 4.3.2 limit of 3 connections", None),

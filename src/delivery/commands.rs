@@ -9,21 +9,21 @@ use crate::message::{BodyKind, Recipient, Ret};
 use crate::smtp::dsn::orcpt_in_ascii;
 use crate::smtp::{EnhancedCode, Extensions, Reply};
 
-/// One command.
+/// One command of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Ends a transaction that was left open.
+    /// RSET, which ends a transaction that was left open.
     Rset,
-    /// The sender.
+    /// MAIL FROM with the sender.
     Mail,
-    /// The recipient at this index of the envelope.
+    /// RCPT TO with the recipient at this index of the envelope.
     Rcpt(usize),
-    /// The content follows.
+    /// DATA, which announces the content.
     Data,
 }
 
 impl Command {
-    /// Where in the session its reply is heard.
+    /// The phase of the session in which its reply is read.
     pub fn phase(self) -> Phase {
         match self {
             Command::Rset | Command::Mail => Phase::Mail,
@@ -32,7 +32,7 @@ impl Command {
         }
     }
 
-    /// The line without its CRLF. `parameters`: with those that the message can do without, where the server offers them.
+    /// The line without its CRLF. `parameters` adds the optional parameters that the server offers.
     pub fn line(self, job: &Job<'_>, offers: &Extensions, smtputf8: bool, parameters: bool) -> String {
         match self {
             Command::Rset => "RSET".to_owned(),
@@ -51,7 +51,7 @@ fn mail_line(job: &Job<'_>, offers: &Extensions, smtputf8: bool, parameters: boo
     if offers.size && parameters {
         let _ = write!(line, " SIZE={}", job.body.size());
     }
-    // A server that offers 8BITMIME carries eight bits, whether it understands this word or not.
+    // If this parameter is left out, a server that offers 8BITMIME still carries eight bits.
     if job.envelope.body == BodyKind::EightBit && parameters {
         line.push_str(" BODY=8BITMIME");
     }
@@ -79,7 +79,7 @@ fn rcpt_line(recipient: &Recipient, dsn: bool, smtputf8: bool) -> String {
             let wishes: Vec<_> = wishes.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect();
             let _ = write!(line, " NOTIFY={}", if wishes.is_empty() { "NEVER".to_owned() } else { wishes.join(",") });
         }
-        // One in UTF-8 goes as it is with SMTPUTF8 only, and is no reason to ask for that (RFC 6533 §3).
+        // An ORCPT in UTF-8 is sent as it is only with SMTPUTF8, and is no reason to ask for SMTPUTF8 (RFC 6533 §3).
         let written = |orcpt: &String| if smtputf8 || orcpt.is_ascii() { orcpt.clone() } else { orcpt_in_ascii(orcpt) };
         // RFC 3461 §4.2: 500 octets at most.
         if let Some(orcpt) = recipient.orcpt.as_ref().map(written).filter(|orcpt| orcpt.len() <= 500) {
@@ -89,8 +89,8 @@ fn rcpt_line(recipient: &Recipient, dsn: bool, smtputf8: bool) -> String {
     line
 }
 
-/// Returns true if a refusal of MAIL or RCPT may be one of its parameters, and not of the address: some servers offer what they
-/// do not understand.
+/// Returns true if a refusal of MAIL or RCPT may be about a parameter and not about the address. Some servers offer
+/// parameters that they do not understand.
 pub fn may_refuse_parameters(reply: &Reply) -> bool {
     let of_size = reply.code == 552 || matches!(reply.enhanced, Some(EnhancedCode(_, 3, 4)));
     if !reply.is_permanent() || of_size {

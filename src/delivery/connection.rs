@@ -1,4 +1,5 @@
-//! One connection to a smarthost: sends commands, hears replies, each within its time. Knows no message.
+//! One connection to a smarthost: sends commands and reads replies, each within a time limit. It knows nothing about
+//! messages.
 
 use std::io;
 use std::pin::Pin;
@@ -17,16 +18,16 @@ use super::tls::{Fallback, TlsInfo, about_our_certificate};
 use crate::smtp::response::{MAX_BLANK, ResponseError, blank_lines, is_blank, quoted, take_reply};
 use crate::smtp::{Extensions, Mechanism, Reply};
 
-/// Room for the replies of an ordinary transaction in one read.
+/// Enough room for the replies of an ordinary transaction in one read.
 const READ_SIZE: usize = 4096;
-/// Buffers of an idle connection are given back beyond this.
+/// The buffers of an idle connection shrink to this size.
 const IDLE_BUFFER: usize = 32 * 1024;
-/// A server that answers early and stops reading has said why; this long is waited for it.
+/// How long to wait for the reply of a server that stopped reading. It may have said why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// A server that has sent more blank lines than so many reads bring is not waited for.
+/// How many reads an idle connection may fill with blank lines before it is given up.
 const MOST_IDLE_READS: usize = 4;
 
-/// The connection is of no more use.
+/// Why a connection can no longer be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Broken {
     /// The server closed it.
@@ -35,25 +36,25 @@ pub enum Broken {
     /// The server closed it in the middle of a line.
     #[error("the server closed the connection in the middle of a reply: \"{0}\"")]
     CutOff(String),
-    /// No reply in time.
+    /// No reply came in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
-    /// A part of a reply in time.
+    /// Only a part of a reply came in time.
     #[error("no whole answer within {} s, only \"{heard}\"", .limit.as_secs_f32())]
     Unfinished {
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
-        /// What there was of it.
+        /// The part that came.
         heard: String,
     },
     /// The network failed.
     #[error("connection lost: {0}")]
     Lost(String),
-    /// A reply that no command can have had, or a piece of something: one too many was sent, or one is missing. From here on
-    /// nobody knows what answers what.
+    /// The server sent a reply that no command can have had, or octets that are no reply. One reply is missing, or
+    /// there is one too many. From here on, replies cannot be matched to commands.
     #[error("the server's replies do not fit our commands: {0}")]
     OutOfStep(String),
-    /// What was heard is no SMTP.
+    /// The server's reply is not SMTP.
     #[error(transparent)]
     Malformed(#[from] ResponseError),
 }
@@ -61,22 +62,22 @@ pub enum Broken {
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // A TLS peer that closes without close_notify (many do) is a peer that closed.
+            // Many TLS peers close without close_notify. That is an ordinary close.
             io::ErrorKind::UnexpectedEof => Broken::Closed,
             _ => Broken::Lost(about_our_certificate(&error).unwrap_or_else(|| error.to_string())),
         }
     }
 }
 
-/// Plain or encrypted.
+/// The stream under a connection.
 pub enum Stream {
-    /// TCP.
+    /// TCP without encryption.
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Counts a connection as open for as long as it lives.
+/// Counts a connection as open while it exists.
 struct Open(Gauge);
 
 impl Drop for Open {
@@ -85,45 +86,49 @@ impl Drop for Open {
     }
 }
 
-/// A connection.
+/// One SMTP connection to a smarthost.
 pub struct Connection {
     stream: Stream,
-    /// What was received; `taken` octets of it have been read as replies.
+    /// Octets received from the server. The first `taken` of them have been read as replies.
     received: Vec<u8>,
     taken: usize,
-    /// What is to be sent next.
+    /// Octets to be sent next.
     pub out: Vec<u8>,
-    /// What the server offers, as of the last EHLO.
+    /// The extensions that the server offered in its last reply to EHLO.
     pub extensions: Extensions,
-    /// The address at the other end, for people.
+    /// The server's address, as text for people.
     pub peer: String,
-    /// What TLS agreed on; `None` without TLS.
+    /// What the TLS handshake agreed on; `None` without TLS.
     pub tls: Option<TlsInfo>,
-    /// Why it has no TLS, where it was to have it.
+    /// Why the connection has no TLS although the route asks for it.
     pub fallback: Option<Fallback>,
-    /// What the login went by, where there was one.
+    /// The mechanism of the login; `None` without a login.
     pub mechanism: Option<Mechanism>,
-    /// Transactions made.
+    /// The number of transactions made.
     pub served: u32,
-    /// When it was last used.
+    /// When the connection was last used.
     pub used: Instant,
-    /// A transaction was left open: RSET goes before the next.
+    /// A transaction was left open, so RSET must be sent before the next one.
     pub reset_first: bool,
     _open: Open,
 }
 
 impl Connection {
-    /// Over a stream that has just been connected.
+    /// A connection over a TCP stream that has just been connected.
     pub fn new(stream: TcpStream, peer: String, open: &Gauge) -> Self {
+        Connection::over(Stream::Plain(stream), None, peer, open)
+    }
+
+    fn over(stream: Stream, tls: Option<TlsInfo>, peer: String, open: &Gauge) -> Self {
         open.inc();
         Connection {
-            stream: Stream::Plain(stream),
+            stream,
             received: Vec::with_capacity(READ_SIZE),
             taken: 0,
             out: Vec::with_capacity(READ_SIZE),
             extensions: Extensions::default(),
             peer,
-            tls: None,
+            tls,
             fallback: None,
             mechanism: None,
             served: 0,
@@ -139,7 +144,7 @@ impl Connection {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Sends all of `out` in as few writes as the system takes it, and empties it.
+    /// Sends all of `out` in as few writes as possible, and empties it.
     pub async fn send(&mut self, limit: Duration) -> Result<(), Broken> {
         let writing = async {
             self.stream.write_all(&self.out).await?;
@@ -150,9 +155,9 @@ impl Connection {
         sent.map_err(|_| Broken::TimedOut(limit))?.map_err(Broken::from)
     }
 
-    /// Hears one reply.
+    /// Reads one reply.
     pub async fn reply(&mut self, limit: Duration) -> Result<Reply, Broken> {
-        // Mostly the reply is there already, or comes with the first read: then no timer is touched.
+        // Usually the reply is buffered already, and no timer is needed.
         if let Some(reply) = self.buffered_reply()? {
             return Ok(reply);
         }
@@ -170,16 +175,16 @@ impl Connection {
         })
     }
 
-    /// Sends one line and hears its reply.
+    /// Sends one line and reads its reply.
     pub async fn ask(&mut self, line: &str, limit: Duration) -> Result<Reply, Broken> {
         self.command(line);
         self.send(limit).await?;
         self.reply(limit).await
     }
 
-    /// The same with a line that holds a secret: no copy of it is left in the buffer.
+    /// Like [`ask`](Self::ask), for a line that holds a secret: no copy of it stays in the buffer.
     pub async fn ask_in_secret(&mut self, line: Zeroizing<String>, limit: Duration) -> Result<Reply, Broken> {
-        // The buffer is empty, so that what it leaves behind where it has to grow is no secret.
+        // The buffer is empty here. If it must grow, the memory that it gives up holds no secret.
         self.out.reserve_exact(line.len() + 2);
         self.command(&line);
         let sent = self.send(limit).await;
@@ -188,23 +193,23 @@ impl Connection {
         self.reply(limit).await
     }
 
-    /// The reply that a server sent before it stopped listening, where there is one.
+    /// Reads the reply of a server that stopped reading, if it sent one.
     pub async fn last_words(&mut self) -> Option<Reply> {
         self.reply(LAST_WORDS).await.ok()
     }
 
-    /// Octets are there that nobody asked for.
+    /// Returns true if octets were received that have not been read as a reply.
     pub fn has_more(&self) -> bool {
         self.taken < self.received.len()
     }
 
-    /// The same, where blank lines do not count: some servers put one behind a reply.
+    /// Like [`has_more`](Self::has_more), but skips blank lines: some servers send one after a reply.
     pub fn says_more(&mut self) -> bool {
         self.taken += blank_lines(self.unread());
         !is_blank(self.unread())
     }
 
-    /// What is there and was not taken for a reply, for an event.
+    /// Quotes the octets that have not been read as a reply, for an event.
     pub fn quote_unread(&self) -> String {
         quoted(self.unread())
     }
@@ -213,7 +218,8 @@ impl Connection {
         &self.received[self.taken..]
     }
 
-    /// Whether an idle connection is still of use: nothing was said and it was not closed. Does not wait.
+    /// Returns true if an idle connection can still be used: the server said nothing and did not close it. Does not
+    /// wait.
     pub async fn is_quiet(&mut self) -> bool {
         for _ in 0..MOST_IDLE_READS {
             if self.says_more() {
@@ -232,14 +238,14 @@ impl Connection {
         false
     }
 
-    /// Gives back memory before the connection waits in a pool.
+    /// Gives back memory before the connection is kept in a pool.
     pub fn rest(&mut self) {
         self.out.shrink_to(IDLE_BUFFER);
         self.received.shrink_to(IDLE_BUFFER);
         self.used = Instant::now();
     }
 
-    /// Takes the stream out for a TLS handshake. What was received before belongs to nobody and is forgotten with the rest.
+    /// Takes the stream out for a TLS handshake. Octets received before are dropped with the connection.
     pub fn into_plain_stream(self) -> Option<TcpStream> {
         match self.stream {
             Stream::Plain(stream) => Some(stream),
@@ -247,32 +253,18 @@ impl Connection {
         }
     }
 
-    /// Goes on over TLS. RFC 3207 §4.2: nothing the server said before counts any more.
+    /// A connection that continues over TLS. RFC 3207 §4.2: nothing the server said before counts any more.
     pub fn encrypted(stream: TlsStream<TcpStream>, info: TlsInfo, peer: String, open: &Gauge) -> Self {
-        open.inc();
-        Connection {
-            stream: Stream::Tls(Box::new(stream)),
-            received: Vec::with_capacity(READ_SIZE),
-            taken: 0,
-            out: Vec::with_capacity(READ_SIZE),
-            extensions: Extensions::default(),
-            peer,
-            tls: Some(info),
-            fallback: None,
-            mechanism: None,
-            served: 0,
-            used: Instant::now(),
-            reset_first: false,
-            _open: Open(open.clone()),
-        }
+        Connection::over(Stream::Tls(Box::new(stream)), Some(info), peer, open)
     }
 
-    /// Says QUIT and goes, within `limit`. The answer is of no interest, but a server that is left without a word logs it.
+    /// Sends QUIT and closes, within `limit`. The reply does not matter, but servers log a connection that ends without
+    /// QUIT.
     pub async fn quit(mut self, limit: Duration) {
         let _ = timeout(limit, self.ask("QUIT", limit)).await;
     }
 
-    /// Says QUIT and goes at once.
+    /// Sends QUIT and closes without waiting for the reply.
     pub async fn quit_without_waiting(mut self) {
         self.command("QUIT");
         let _ = self.send(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! What delivery counts.
+//! Delivery's metrics.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,27 +8,27 @@ use prometheus_client::registry::Registry;
 
 use super::{Outcome, Verdict};
 
-/// Recipients by what came of them.
+/// Labels of the recipients' outcomes.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// The route.
+    /// The route's name.
     pub route: String,
     /// `delivered`, `deferred` or `failed`.
     pub verdict: &'static str,
-    /// How far the reply reaches.
+    /// How far the reply reaches, as [`Scope`](super::Scope) names it.
     pub scope: &'static str,
 }
 
-/// Connections by how they ended up.
+/// Labels of the connections that were tried.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ConnectionLabels {
-    /// The route.
+    /// The route's name.
     pub route: String,
-    /// `established`, or the step it failed in, by the probe's names.
+    /// `established`, or the step that failed, by the probe's names.
     pub result: &'static str,
 }
 
-/// TLS handshakes.
+/// Labels of the connections that were established.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct TlsLabels {
     /// `TLSv1.2`, `TLSv1.3` or `none`.
@@ -38,29 +38,33 @@ pub struct TlsLabels {
 /// Delivery's metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
-    /// Recipients' outcomes.
+    /// Recipients, by route, verdict and scope.
     pub outcomes: Family<OutcomeLabels, Counter>,
-    /// Connections tried.
+    /// Connections tried, by route and result.
     pub connections: Family<ConnectionLabels, Counter>,
-    /// Connections established, by protection.
+    /// Connections established, by TLS version.
     pub tls: Family<TlsLabels, Counter>,
-    /// Connections open at this moment, idle ones included.
+    /// Connections that are open now, idle ones included.
     pub open: Gauge,
     /// Transactions over a connection that had served before.
     pub reused: Counter,
-    /// Final dots without an answer.
+    /// Recipients of transactions whose final dot had no reply.
     pub unknown: Counter,
 }
 
 impl Counters {
-    /// Makes them visible.
+    /// Registers the metrics for export.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("delivery_recipients", "Recipients by verdict and scope", self.outcomes.clone());
         registry.register("delivery_connections", "Connections tried, by result", self.connections.clone());
         registry.register("delivery_tls", "Connections established, by TLS version", self.tls.clone());
         registry.register("delivery_connections_open", "Connections open, idle ones included", self.open.clone());
         registry.register("delivery_reused", "Transactions over a kept connection", self.reused.clone());
-        registry.register("delivery_unknown_outcomes", "Final dots without an answer", self.unknown.clone());
+        registry.register(
+            "delivery_unknown_outcomes",
+            "Recipients of transactions whose final dot had no reply",
+            self.unknown.clone(),
+        );
     }
 
     pub(super) fn count(&self, route: &str, outcome: &Outcome) {

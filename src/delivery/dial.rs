@@ -1,7 +1,8 @@
-//! From nothing to a connection that takes MAIL: connect, greeting, EHLO, STARTTLS, EHLO again, AUTH.
+//! Makes a connection that is ready for MAIL: connect, greeting, EHLO, STARTTLS, EHLO again, AUTH.
 //!
-//! Whatever fails here concerns the route, never a message: mail waits. A step that fails says what a person can do. RFC 5321
-//! §5.1: where an address of the host fails, the next one is tried; not for a login that was refused, which is the account's.
+//! A failure here concerns the route and never a message, so mail waits. Each failure says what a person can do. If one
+//! of the host's addresses fails, the next one is tried (RFC 5321 §5.1). A refused login is not tried at another
+//! address, because it concerns the account.
 
 use std::time::{Duration, Instant};
 
@@ -12,30 +13,30 @@ use super::addresses::Failed;
 use super::classify::{Context, Phase, classify};
 use super::connection::{Broken, Connection};
 use super::counters::{ConnectionLabels, Counters, TlsLabels};
-use super::egress::{self, ConnectError, Way};
+use super::egress::{self, ConnectError, Endpoint};
 use super::login::{self, NoLogin};
 use super::outcome::{Trouble, clip, clipped};
 use super::settings::Settings;
-use super::step::Step;
+use super::step::{Step, StepLog};
 use super::tls::{Fallback, TlsClient, TlsError};
 use super::words::Words;
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
 use crate::smtp::{Extensions, Mechanism, Reply};
 
-/// Addresses of a host that are tried for one connection. Others have their turn at the next one.
+/// How many of a host's addresses are tried for one connection. The next connection tries the others.
 const MOST_ADDRESSES: usize = 8;
 
 /// Why there is no connection to send over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The step that failed, for counters and the probe.
+    /// The step that failed, for the metrics and the probe.
     pub step: Step,
-    /// What was heard, or what broke.
+    /// The server's reply, or what broke.
     pub reason: String,
     /// What it means for the route.
     pub trouble: Trouble,
-    /// The host's other addresses would not do better: it is about the account, or about us.
+    /// The failure is about the account or about us, so the host's other addresses would not do better.
     pub everywhere: bool,
 }
 
@@ -54,154 +55,101 @@ impl Failure {
     }
 
     fn broken(phase: Phase, why: &Broken) -> Self {
-        // A server may hang up on a wrong login, and that must not be tried at all its addresses.
+        // A server may close the connection on a wrong login, which must not be tried at all its addresses.
         let everywhere = phase == Phase::Login;
         Failure { everywhere, ..Failure::back_off(phase.step(), format!("{why} (at {})", phase.as_str()), None) }
     }
 
-    /// One for all of a host's addresses: what a server said tells more than that another one was not there.
+    /// Joins the failures of a host's addresses into one. A server's reply says more than an address that nobody
+    /// answers at, so it is preferred.
     fn of_all(mut failures: Vec<Failure>, host: &str) -> Self {
         let tried = failures.len();
         let telling = failures.iter().position(|failure| failure.step != Step::Connect).unwrap_or(0);
         let mut failure = failures.swap_remove(telling);
         if tried > 1 {
-            let others = format!("; {tried} addresses of {host} were tried, and none was of use");
+            let others = format!("; {tried} addresses of {host} were tried, and none worked");
             failure.trouble.reason_mut().push_str(&others);
             failure.reason.push_str(&others);
         }
         failure
     }
 
-    /// What a person can do, where something is known.
+    /// What a person can do, if known.
     pub fn advice(&self) -> Option<&str> {
         self.trouble.advice()
     }
 }
 
-/// Where a bearer token comes from.
+/// A source of bearer tokens.
 pub trait TokenSource: Sync {
-    /// A token; a new one where the last was refused.
+    /// Returns a token. `refused` asks for a new one, because the server refused the last.
     fn token(&self, refused: bool) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
-/// A step that was taken, for the probe.
-#[derive(Clone, Debug)]
-pub struct Taken {
-    /// The step.
-    pub step: Step,
-    /// How long it took.
-    pub took: Duration,
-    /// What was found.
-    pub found: String,
-    /// What to do, where it failed and the connection was made another way.
-    pub advice: Option<String>,
-}
-
-/// Why a failed step was not the end, and what to do about it.
-const PASSED_OVER: &str = "the host's next address was tried: have this one mended, or taken out of the host's name";
+/// What to do about a failed step after which the connection was made in another way.
+const PASSED_OVER: &str =
+    "the host's next address was tried: have this one repaired, or removed from the host's DNS name";
 const IN_CLEAR: &str = "mail goes in clear meanwhile: find out what keeps TLS from working at the server";
 
-/// Keeps steps where somebody wants them; costs nothing where nobody does.
-#[derive(Default)]
-pub struct Trace(Option<Vec<Taken>>);
-
-impl Trace {
-    /// Keeps every step.
-    pub fn kept() -> Self {
-        Trace(Some(Vec::new()))
-    }
-
-    /// The steps so far.
-    pub fn steps(self) -> Vec<Taken> {
-        self.0.unwrap_or_default()
-    }
-
-    /// A step that began at `begun` is done.
-    pub fn done(&mut self, step: Step, begun: Instant, found: impl FnOnce() -> String) {
-        if let Some(steps) = &mut self.0 {
-            steps.push(Taken { step, took: begun.elapsed(), found: found(), advice: None });
-        }
-    }
-
-    /// What was begun at `begun`, with `before` steps done by then, failed, and another way is tried.
-    fn failed(&mut self, failure: &Failure, begun: Instant, before: usize, advice: &str) {
-        if let Some(steps) = &mut self.0 {
-            let done: Duration = steps[before..].iter().map(|step| step.took).sum();
-            let (step, found) = (failure.step, failure.reason.clone());
-            let took = begun.elapsed().saturating_sub(done);
-            steps.push(Taken { step, took, found, advice: Some(advice.to_owned()) });
-        }
-    }
-
-    /// Forgets all but the first steps: the others are made again.
-    fn forget_from(&mut self, before: usize) {
-        self.0.iter_mut().for_each(|steps| steps.truncate(before));
-    }
-
-    fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, Vec::len)
-    }
-}
-
-/// Makes connections to one route.
+/// Makes connections for one route.
 pub struct Dialler<'a, T> {
-    /// Our name, address and patience.
+    /// Our host name, our address and the timeouts.
     pub settings: &'a Settings,
-    /// Where to.
+    /// The route to connect to.
     pub route: &'a Route,
-    /// TLS as the route wants it; `None` for none.
+    /// The route's TLS client; `None` if the route has no TLS.
     pub tls: Option<&'a TlsClient>,
-    /// Bearer tokens, where the route's login has them.
+    /// The bearer tokens, for a route whose login needs them.
     pub tokens: &'a T,
-    /// The mechanism that the route's last login went by.
+    /// The mechanism of the route's last login.
     pub usual: Option<Mechanism>,
-    /// The host's addresses that failed of late.
+    /// The host's addresses that failed recently.
     pub failed: &'a Failed,
-    /// What is counted.
+    /// Delivery's metrics.
     pub counters: &'a Counters,
 }
 
 impl<T: TokenSource> Dialler<'_, T> {
-    /// Connects, up to the point where MAIL can be sent: to the first of the host's addresses that gets us there.
-    pub async fn dial(&self, trace: &mut Trace) -> Result<Connection, Failure> {
+    /// Makes a connection that is ready for MAIL, to the first of the host's addresses that allows it.
+    pub async fn dial(&self, log: &mut StepLog) -> Result<Connection, Failure> {
         let Route { host, port, .. } = self.route;
-        let mut ways = match egress::ways(self.settings, host, *port).await {
-            Ok(ways) => ways,
+        let mut endpoints = match egress::endpoints(self.settings, host, *port).await {
+            Ok(endpoints) => endpoints,
             Err(error) => return self.counted(Err(unreachable(&error))),
         };
         let begun = Instant::now();
-        self.failed.last(&mut ways, Way::address, begun);
-        ways.truncate(MOST_ADDRESSES);
+        self.failed.last(&mut endpoints, Endpoint::address, begun);
+        endpoints.truncate(MOST_ADDRESSES);
         let mut failures: Vec<Failure> = Vec::new();
-        for way in ways {
+        for endpoint in endpoints {
             if let Some(failure) = failures.last() {
                 if begun.elapsed() >= self.patience() {
                     break;
                 }
-                trace.failed(failure, begun, 0, PASSED_OVER);
+                log.failed(failure, begun, 0, PASSED_OVER);
             }
-            let failure = match self.counted(self.dial_way(way, trace).await) {
+            let failure = match self.counted(self.dial_endpoint(endpoint, log).await) {
                 Ok(connection) => {
-                    way.address().inspect(|address| self.failed.forget(*address));
+                    endpoint.address().inspect(|address| self.failed.forget(*address));
                     return Ok(connection);
                 }
                 Err(failure) if failure.everywhere => return Err(failure),
                 Err(failure) => failure,
             };
-            tracing::debug!(route = %self.route.id, address = ?way.address(), "{}", failure.reason);
-            way.address().inspect(|address| self.failed.note(*address, Instant::now()));
+            tracing::debug!(route = %self.route.id, address = ?endpoint.address(), "{}", failure.reason);
+            endpoint.address().inspect(|address| self.failed.note(*address, Instant::now()));
             failures.push(failure);
         }
-        // `ways` are never none, and each gave a connection or a failure.
+        // There is at least one endpoint, and each gave a connection or a failure.
         Err(Failure::of_all(failures, host))
     }
 
-    /// No further address is begun after this long: twice what one that never greets takes.
+    /// No further address is tried after this time. It is twice what an address that never greets takes.
     fn patience(&self) -> Duration {
         2 * (self.settings.timeouts.connect + self.settings.timeouts.greeting)
     }
 
-    /// Counts a connection that was tried.
+    /// Counts the attempt to connect.
     fn counted(&self, dialled: Result<Connection, Failure>) -> Result<Connection, Failure> {
         let result = dialled.as_ref().map_or_else(|failure| failure.step.as_str(), |_| "established");
         let labels = ConnectionLabels { route: self.route.id.as_str().to_owned(), result };
@@ -213,79 +161,80 @@ impl<T: TokenSource> Dialler<'_, T> {
         dialled
     }
 
-    async fn dial_way(&self, way: Way<'_>, trace: &mut Trace) -> Result<Connection, Failure> {
-        let (begun, before) = (Instant::now(), trace.len());
+    async fn dial_endpoint(&self, endpoint: Endpoint<'_>, log: &mut StepLog) -> Result<Connection, Failure> {
+        let (begun, before) = (Instant::now(), log.len());
         let went_by_pkcs1 = self.tls.is_some_and(TlsClient::goes_by_pkcs1);
-        let mut dialled = self.dial_with(way, Ok(self.tls), trace).await;
-        // The server's key asks for another kind of handshake, which takes another connection.
+        let mut dialled = self.dial_with(endpoint, Ok(self.tls), log).await;
+        // The server's key needs another kind of handshake, which needs another connection.
         if dialled.is_err() && !went_by_pkcs1 && self.tls.is_some_and(TlsClient::goes_by_pkcs1) {
-            trace.forget_from(before);
-            dialled = match self.dial_with(way, Ok(self.tls), trace).await {
+            log.forget_from(before);
+            dialled = match self.dial_with(endpoint, Ok(self.tls), log).await {
                 Err(failure) if failure.step == Phase::StartTls.step() => dialled,
                 second => second,
             };
         }
         match dialled {
-            // The handshake spoiled the connection; opportunistic means that mail may go without.
+            // The handshake made the connection useless. Opportunistic TLS means that mail may go without TLS.
             Err(failure) if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.step() => {
-                tracing::warn!(route = %self.route.id, address = ?way.address(), "mail goes in clear: {}", failure.reason);
+                tracing::warn!(route = %self.route.id, address = ?endpoint.address(), "mail goes in clear: {}", failure.reason);
                 let advice = failure.advice().map(str::to_owned);
-                trace.failed(&failure, begun, before, advice.as_deref().unwrap_or(IN_CLEAR));
-                self.dial_with(way, Err(Fallback { reason: failure.reason, advice }), trace).await
+                log.failed(&failure, begun, before, advice.as_deref().unwrap_or(IN_CLEAR));
+                self.dial_with(endpoint, Err(Fallback { reason: failure.reason, advice }), log).await
             }
             dialled => dialled,
         }
     }
 
-    /// With TLS as the route wants it, or without it, because it failed.
+    /// Connects with TLS as the route wants it, or without TLS after a handshake that failed.
     async fn dial_with(
         &self,
-        way: Way<'_>,
+        endpoint: Endpoint<'_>,
         tls: Result<Option<&TlsClient>, Fallback>,
-        trace: &mut Trace,
+        log: &mut StepLog,
     ) -> Result<Connection, Failure> {
         let (tls, fallback) = tls.map_or_else(|fallback| (None, Some(fallback)), |tls| (tls, None));
         let begun = Instant::now();
         let target = (self.route.host.as_str(), self.route.port);
-        let (stream, peer) =
-            egress::connect(way, target, self.settings.timeouts.connect).await.map_err(|error| unreachable(&error))?;
-        trace.done(Step::Connect, begun, || {
+        let (stream, peer) = egress::connect(endpoint, target, self.settings.timeouts.connect)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        log.done(Step::Connect, begun, || {
             let from = stream.local_addr().map_or_else(|_| "?".to_owned(), |address| address.ip().to_string());
             format!("{peer} from {from}")
         });
         let implicit = self.route.tls.mode == TlsMode::Implicit;
         let mut connection = match tls {
-            Some(tls) if implicit => self.handshake(tls, stream, peer, trace).await?,
+            Some(tls) if implicit => self.handshake(tls, stream, peer, log).await?,
             _ => Connection::new(stream, peer, &self.counters.open),
         };
         connection.fallback = fallback;
-        self.greeting(&mut connection, trace).await?;
-        self.hello(&mut connection, Phase::Hello, trace).await?;
+        self.greeting(&mut connection, log).await?;
+        self.hello(&mut connection, Phase::Hello, log).await?;
         if let (Some(tls), false) = (tls, implicit) {
             if connection.extensions.starttls {
-                connection = self.start_tls(tls, connection, trace).await?;
-                // With TLS 1.3 we are done before the server has seen our certificate, or that there is none: its refusal of the
-                // handshake comes in place of its answer (RFC 8446 §4.4.2.4).
-                self.hello(&mut connection, Phase::StartTls, trace).await?;
+                connection = self.start_tls(tls, connection, log).await?;
+                // In TLS 1.3 our side finishes before the server has checked our certificate. The server refuses the
+                // handshake in place of its reply to EHLO (RFC 8446 §4.4.2.4).
+                self.hello(&mut connection, Phase::StartTls, log).await?;
             } else if self.route.tls.mode == TlsMode::Required {
                 return Err(Failure::back_off(
                     Phase::StartTls.step(),
                     "the server offers no STARTTLS, which this route requires",
                     Some(
-                        "switch TLS on at the server; if it never had it, set tls = \"opportunistic\" for this route; if it had \
-                         it yesterday, something on the way may be stripping it",
+                        "switch TLS on at the server. If the server never had TLS, set tls = \"opportunistic\" for this route. If it \
+                         had TLS until now, something on the way may be removing the offer",
                     ),
                 ));
             }
         }
         if let Some(login) = &self.route.login {
-            self.log_in(&mut connection, login, trace).await?;
+            self.log_in(&mut connection, login, log).await?;
         }
         connection.used = tokio::time::Instant::now();
         Ok(connection)
     }
 
-    async fn greeting(&self, connection: &mut Connection, trace: &mut Trace) -> Result<(), Failure> {
+    async fn greeting(&self, connection: &mut Connection, log: &mut StepLog) -> Result<(), Failure> {
         let begun = Instant::now();
         let greeting = connection
             .reply(self.settings.timeouts.greeting)
@@ -294,12 +243,12 @@ impl<T: TokenSource> Dialler<'_, T> {
         if greeting.code != 220 {
             return Err(self.refused(connection, Phase::Greeting, &greeting));
         }
-        trace.done(Phase::Greeting.step(), begun, || greeting.to_string());
+        log.done(Phase::Greeting.step(), begun, || greeting.to_string());
         Ok(())
     }
 
-    /// Greets the server. `broken_at` is the step that has failed where the connection does not last until its answer.
-    async fn hello(&self, connection: &mut Connection, broken_at: Phase, trace: &mut Trace) -> Result<(), Failure> {
+    /// Sends EHLO, or HELO. `broken_at` is the phase to blame if the connection breaks before the reply.
+    async fn hello(&self, connection: &mut Connection, broken_at: Phase, log: &mut StepLog) -> Result<(), Failure> {
         let begun = Instant::now();
         let limit = self.settings.timeouts.handshake;
         let name = &self.settings.hostname;
@@ -308,7 +257,8 @@ impl<T: TokenSource> Dialler<'_, T> {
         if answer.code == 250 {
             connection.extensions = Extensions::of(&answer);
         } else if is_not_known(&answer) {
-            // RFC 5321 §3.2: a server that does not know EHLO gets HELO. What else it says to that follows from EHLO's refusal.
+            // RFC 5321 §3.2: a server that does not know EHLO gets HELO. If HELO fails, too, the refusal of EHLO is
+            // reported.
             connection.extensions = Extensions::default();
             if let Ok(greeted) = connection.ask(&format!("HELO {name}"), limit).await
                 && greeted.code == 250
@@ -327,11 +277,11 @@ impl<T: TokenSource> Dialler<'_, T> {
                 format!("the server sees us as {seen}, not as {expected}"),
                 format!(
                     "mail would leave from an address that customers have not allowed: make sure that connections from here \
-                     leave as {expected} (egress.bind, NAT, routes), then resume the route"
+                     leave from {expected} (egress.bind, NAT, routes), then resume the route"
                 ),
             ));
         }
-        trace.done(Phase::Hello.step(), begun, || match connection.extensions.offered.as_slice() {
+        log.done(Phase::Hello.step(), begun, || match connection.extensions.offered.as_slice() {
             [] => format!("{answer} (no extensions)"),
             offered => offered.join(", "),
         });
@@ -342,7 +292,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         &self,
         tls: &TlsClient,
         mut connection: Connection,
-        trace: &mut Trace,
+        log: &mut StepLog,
     ) -> Result<Connection, Failure> {
         let step = Phase::StartTls.step();
         let answer = connection
@@ -352,7 +302,8 @@ impl<T: TokenSource> Dialler<'_, T> {
         if answer.code != 220 {
             return Err(self.refused(&connection, Phase::StartTls, &answer));
         }
-        // What comes behind the 220 in clear was put there by somebody else, to be taken for the server's word inside TLS.
+        // Octets behind the 220 came without encryption, so an attacker may have put them there to be taken for a reply
+        // inside TLS.
         if connection.has_more() {
             return Err(Failure::back_off(
                 step,
@@ -362,7 +313,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         }
         let peer = connection.peer.clone();
         let stream = connection.into_plain_stream().ok_or_else(|| Failure::back_off(step, "TLS within TLS", None))?;
-        self.handshake(tls, stream, peer, trace).await
+        self.handshake(tls, stream, peer, log).await
     }
 
     async fn handshake(
@@ -370,7 +321,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         tls: &TlsClient,
         stream: TcpStream,
         peer: String,
-        trace: &mut Trace,
+        log: &mut StepLog,
     ) -> Result<Connection, Failure> {
         let begun = Instant::now();
         let step = Phase::StartTls.step();
@@ -384,11 +335,11 @@ impl<T: TokenSource> Dialler<'_, T> {
                 Failure::back_off(step, error.to_string(), Some("check the route's port, TLS mode and minimum version"))
             }
         })?;
-        trace.done(Phase::StartTls.step(), begun, || format!("{} {}", info.version, info.cipher));
+        log.done(Phase::StartTls.step(), begun, || format!("{} {}", info.version, info.cipher));
         Ok(Connection::encrypted(stream, info, peer, &self.counters.open))
     }
 
-    async fn log_in(&self, connection: &mut Connection, login: &Login, trace: &mut Trace) -> Result<(), Failure> {
+    async fn log_in(&self, connection: &mut Connection, login: &Login, log: &mut StepLog) -> Result<(), Failure> {
         let begun = Instant::now();
         let step = Phase::Login.step();
         let encrypted = connection.tls.is_some();
@@ -406,7 +357,7 @@ impl<T: TokenSource> Dialler<'_, T> {
         match self.log_in_by(connection, login).await? {
             Ok(mechanism) => {
                 connection.mechanism = Some(mechanism);
-                trace.done(step, begun, || format!("{} as {}", mechanism.as_str(), login.username));
+                log.done(step, begun, || format!("{} as {}", mechanism.as_str(), login.username));
                 Ok(())
             }
             Err(NoLogin::Unfit { reason, advice }) => Err(Failure::back_off(step, reason, Some(&advice))),
@@ -421,15 +372,15 @@ impl<T: TokenSource> Dialler<'_, T> {
                 everywhere: true,
                 ..Failure::back_off(
                     step,
-                    format!("the server asks for more than {} has to say: {challenge}", mechanism.as_str()),
-                    Some("have the server's login mended, or name another mechanism in auth for this route"),
+                    format!("the server asks for more than {} can answer: {challenge}", mechanism.as_str()),
+                    Some("have the server's login repaired, or name another mechanism in auth for this route"),
                 )
             }),
             Err(NoLogin::Broken(why)) => Err(Failure::broken(Phase::Login, &why)),
         }
     }
 
-    /// An error of its own where there is no token.
+    /// Logs in. The outer error means that there is no token.
     async fn log_in_by(
         &self,
         connection: &mut Connection,
@@ -450,13 +401,13 @@ impl<T: TokenSource> Dialler<'_, T> {
         if !reply.is_permanent() {
             return Ok(first);
         }
-        // The kept token may have been revoked; a new one is refused in earnest.
+        // The kept token may have been revoked. The refusal of a new token is final.
         let renewed = self.tokens.token(true).await?;
         if renewed == token {
             return Ok(first);
         }
         Ok(match login::with_token(connection, (username, &renewed), limit).await {
-            // The server hung up on a second try: the first one's refusal counts.
+            // The server closed the connection on a second try, so the first refusal counts.
             Err(NoLogin::Broken(_)) => first,
             second => second,
         })
@@ -474,7 +425,7 @@ impl<T: TokenSource> Dialler<'_, T> {
     }
 }
 
-/// Whether the refusal is one of a command that the server does not know, and not of our name.
+/// Returns true if the server refused a command that it does not know, and not our name.
 fn is_not_known(answer: &Reply) -> bool {
     let unknown = [
         " unknown command ",

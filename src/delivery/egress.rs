@@ -1,11 +1,11 @@
-//! Getting out: every connection leaves from the configured address or not at all.
+//! Opens connections: each one leaves from the configured address, or is not made.
 //!
-//! A bound IPv4 address passes over the smarthost's IPv6 addresses, and the other way round. The bind reserves no port
-//! (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one at connect, so the same local port serves many destinations. Where the
-//! address is gone from this machine, nothing is sent and the trouble says so.
+//! A bound IPv4 address skips the smarthost's IPv6 addresses, and the other way round. The bind reserves no port
+//! (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one at connect, so that one local port serves many destinations. If
+//! the address is gone from this machine, nothing is sent and the error says so.
 //!
-//! The kernel gives up no connection before delivery does, by its ordinary limits: each wait of a session has a limit of its
-//! own, and a server that takes its time over the content may have closed its window meanwhile (RFC 5321 §4.5.3.2.5–6).
+//! The kernel's ordinary limits give up no connection before delivery does. Each wait of a session has a limit of its
+//! own, and a server that takes its time over the content may keep its window closed meanwhile (RFC 5321 §4.5.3.2.5–6).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,62 +21,62 @@ use tokio_socks::tcp::Socks5Stream;
 use super::{EgressError, EgressPath, Settings};
 use crate::resolver::{self, Resolver};
 
-/// Azure forgets an idle flow after 4 minutes without telling anybody.
+/// Azure drops an idle flow after 4 minutes and tells nobody.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// So many probes without an answer, half of `KEEPALIVE` apart, end a connection: after 11 minutes, when the longest wait (10
-/// minutes for the answer to the final dot) is over.
+/// This many probes without an answer, half of `KEEPALIVE` apart, end a connection. That takes 11 minutes, and the
+/// longest wait (for the reply to the final dot) is over after 10.
 const UNANSWERED: u32 = 20;
 
-/// Why there is no connection.
+/// Why no connection was made.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The name could not be resolved, for now or at all.
+    /// The host's name could not be resolved, for now or at all.
     #[error("cannot resolve {host}: {reason}")]
     Resolve {
-        /// The smarthost.
+        /// The smarthost's name.
         host: String,
-        /// What DNS said.
+        /// The resolver's error.
         reason: String,
     },
-    /// The name has addresses, but none that can be reached from ours.
+    /// The host has no address of our own address's family.
     #[error("{host} has no address of the family of our own address {local}")]
     Family {
-        /// The smarthost.
+        /// The smarthost's name.
         host: String,
-        /// What we are bound to.
+        /// Our own address.
         local: IpAddr,
     },
-    /// Our own address is not this machine's any more.
+    /// Our own address cannot be bound any more.
     #[error("our egress address {local} is not on this machine any more: {source}")]
     EgressLost {
-        /// What we are bound to.
+        /// Our own address.
         local: IpAddr,
-        /// The errno.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Refused, unreachable or silent.
+    /// The address refused the connection, is unreachable, or did not answer.
     #[error("cannot connect to {peer}: {reason}")]
     Connect {
-        /// The address tried.
+        /// The address that was tried.
         peer: String,
-        /// The errno, or that it took too long.
+        /// The system's error, or that the time limit passed.
         reason: String,
     },
-    /// The proxy cannot be reached or will not do it.
+    /// The proxy cannot be reached, or refused.
     #[error("the SOCKS5 proxy {proxy}: {reason}")]
     Proxy {
-        /// The proxy.
+        /// The proxy's address.
         proxy: SocketAddr,
-        /// What it said.
+        /// The proxy's answer, or what broke.
         reason: String,
-        /// The proxy itself failed, not the connection behind it.
+        /// The proxy itself failed, and not the connection behind it.
         own_fault: bool,
     },
 }
 
 impl ConnectError {
-    /// What a person can do, where something is known.
+    /// What a person can do, if known.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             ConnectError::EgressLost { .. } => Some(
@@ -92,7 +92,7 @@ impl ConnectError {
     }
 }
 
-/// Whether the egress address can be used from here; asked once, at start.
+/// Checks at start that the egress address can be bound.
 pub fn check(path: &EgressPath) -> Result<(), EgressError> {
     match path {
         EgressPath::Bind(address) => {
@@ -102,55 +102,59 @@ pub fn check(path: &EgressPath) -> Result<(), EgressError> {
     }
 }
 
-/// One way to a smarthost.
+/// One end to connect to: an address of the smarthost, or the proxy in front of it.
 #[derive(Clone, Copy)]
-pub enum Way<'a> {
-    /// To this address of it, from ours.
+pub enum Endpoint<'a> {
+    /// A connection from our address to one of the smarthost's.
     Direct {
-        /// Ours.
+        /// Our address.
         local: IpAddr,
-        /// Its.
+        /// The smarthost's address and port.
         peer: SocketAddr,
     },
-    /// Through the proxy, which resolves the name and picks an address by itself.
+    /// A connection through the proxy, which resolves the name and picks an address itself.
     Proxy {
-        /// The proxy.
+        /// The proxy's address.
         proxy: SocketAddr,
-        /// Name and password, where it wants them.
+        /// Name and password, if the proxy wants them.
         login: Option<(&'a str, &'a str)>,
     },
 }
 
-impl Way<'_> {
-    /// The address that it leads to, where we know that.
+impl Endpoint<'_> {
+    /// The smarthost's address, if we know it.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Way::Direct { peer, .. } => Some(*peer),
-            Way::Proxy { .. } => None,
+            Endpoint::Direct { peer, .. } => Some(*peer),
+            Endpoint::Proxy { .. } => None,
         }
     }
 }
 
-/// The ways to the smarthost, in the order in which its name has them; never none.
-pub async fn ways<'a>(settings: &'a Settings, host: &str, port: u16) -> Result<Vec<Way<'a>>, ConnectError> {
+/// Returns the smarthost's endpoints in the order of its DNS answer. There is at least one.
+pub async fn endpoints<'a>(settings: &'a Settings, host: &str, port: u16) -> Result<Vec<Endpoint<'a>>, ConnectError> {
     let local = match &settings.egress.path {
         EgressPath::Bind(local) => *local,
         EgressPath::Socks5 { proxy, login } => {
             let login = login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
-            return Ok(vec![Way::Proxy { proxy: *proxy, login }]);
+            return Ok(vec![Endpoint::Proxy { proxy: *proxy, login }]);
         }
     };
     let reachable = resolve(settings, host, port, local).await?;
-    Ok(reachable.into_iter().map(|peer| Way::Direct { local, peer }).collect())
+    Ok(reachable.into_iter().map(|peer| Endpoint::Direct { local, peer }).collect())
 }
 
-/// Connects to `target` within `limit`. Gives the other end for people, too.
-pub async fn connect(way: Way<'_>, target: (&str, u16), limit: Duration) -> Result<(TcpStream, String), ConnectError> {
-    let connected = match way {
-        Way::Direct { local, peer } => (connect_bound(local, peer, limit).await?, peer.to_string()),
-        Way::Proxy { proxy, login } => connect_through(proxy, login, target, limit).await?,
+/// Connects to `target` within `limit`. Also returns the other end as text for people.
+pub async fn connect(
+    endpoint: Endpoint<'_>,
+    target: (&str, u16),
+    limit: Duration,
+) -> Result<(TcpStream, String), ConnectError> {
+    let connected = match endpoint {
+        Endpoint::Direct { local, peer } => (connect_bound(local, peer, limit).await?, peer.to_string()),
+        Endpoint::Proxy { proxy, login } => connect_through(proxy, login, target, limit).await?,
     };
-    // Nagle's algorithm with the peer's delayed ACK costs 41 ms a message.
+    // Nagle's algorithm and the peer's delayed ACK would cost 41 ms a message.
     let _ = connected.0.set_nodelay(true);
     Ok(connected)
 }
@@ -178,7 +182,7 @@ fn keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// What a host resolves to, for the probe.
+/// Returns the host's addresses as text, for the probe.
 pub async fn resolve_for_people(settings: &Settings, host: &str, port: u16) -> Result<String, ConnectError> {
     match &settings.egress.path {
         EgressPath::Bind(local) => {
@@ -189,7 +193,7 @@ pub async fn resolve_for_people(settings: &Settings, host: &str, port: u16) -> R
     }
 }
 
-/// The host's addresses that can be reached from `local`; never none.
+/// Returns the host's addresses that can be reached from `local`. There is at least one.
 async fn resolve(settings: &Settings, host: &str, port: u16, local: IpAddr) -> Result<Vec<SocketAddr>, ConnectError> {
     let refused = |reason: String| ConnectError::Resolve { host: host.to_owned(), reason };
     let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -214,8 +218,8 @@ async fn resolve(settings: &Settings, host: &str, port: u16, local: IpAddr) -> R
     if reachable.is_empty() { Err(ConnectError::Family { host: host.to_owned(), local }) } else { Ok(reachable) }
 }
 
-/// Asks for addresses of our own family: what is wrong with the other one's lookup concerns no connection. Only where there
-/// are none is the other family asked for, to tell a host of that family from a name that has no address.
+/// Asks DNS for addresses of our own family. An error in the other family's lookup concerns no connection. The other
+/// family is asked for only if ours has no address, to tell a host of that family from a name that has no address.
 async fn ask(dns: &dyn Resolver, host: &str, local: IpAddr) -> Result<Vec<IpAddr>, ConnectError> {
     let of_family = async |v4: bool| -> Result<Vec<IpAddr>, resolver::Error> {
         Ok(match v4 {

@@ -1,4 +1,4 @@
-//! One delivery: what is to be sent to whom, and how.
+//! What one transaction sends, to whom, and how.
 
 use std::net::IpAddr;
 
@@ -8,30 +8,31 @@ use crate::message::Envelope;
 use crate::route::Route;
 use crate::smtp::{Domain, Mailbox};
 
-/// What is to be sent to whom.
+/// One message and the recipients of one transaction.
 pub struct Job<'a> {
-    /// Where to.
+    /// The route to the smarthost.
     pub route: &'a Route,
-    /// The envelope.
+    /// The message's envelope.
     pub envelope: &'a Envelope,
-    /// Which of its recipients.
+    /// The indices, in the envelope, of the recipients to send to.
     pub recipients: &'a [usize],
-    /// The From domain.
+    /// The domain of the message's From address.
     pub from_domain: &'a Domain,
-    /// The message.
+    /// The message's content.
     pub body: &'a Body<'a>,
-    /// The address that customers have allow-listed.
+    /// The egress address that customers have allow-listed.
     pub egress: IpAddr,
-    /// Each command waits for the answer to the one before, even where the server offers PIPELINING.
+    /// Each command is sent after the reply to the one before, even if the server offers PIPELINING.
     pub one_by_one: bool,
-    /// MAIL and RCPT carry what the server offers and the message can do without (SIZE, BODY, RET, ENVID, NOTIFY, ORCPT).
+    /// MAIL and RCPT carry the optional parameters that the server offers (SIZE, BODY, RET, ENVID, NOTIFY, ORCPT).
     pub parameters: bool,
-    /// Why the connection has no TLS, where it was to have it.
+    /// Why the connection has no TLS although the route asks for it.
     pub fallback: Option<Fallback>,
 }
 
 impl Job<'_> {
-    /// Whether the message itself asks for SMTPUTF8 (RFC 6531 §3.4), whoever it is for.
+    /// Returns true if the sender's address or the header needs SMTPUTF8 (RFC 6531 §3.4). Recipients' addresses are not
+    /// looked at.
     pub fn needs_smtputf8(&self) -> bool {
         let sender = self.envelope.reverse_path.mailbox();
         sender.is_some_and(Mailbox::needs_smtputf8) || !self.body.header_is_ascii()

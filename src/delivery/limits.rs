@@ -1,5 +1,5 @@
-//! What a server says of limits: how many recipients one transaction may have, and how much mail an account may send in a time.
-//! There are codes for neither that servers agree on, so it is mostly in the words, and these differ with every product.
+//! Limits that servers name: how many recipients one transaction may have, and how much mail an account may send in a
+//! period. Servers agree on a code for neither, so the words decide, and these differ with every product.
 
 use super::words::Words;
 use crate::smtp::{EnhancedCode, Reply};
@@ -7,9 +7,9 @@ use crate::smtp::{EnhancedCode, Reply};
 /// A limit on what an account, a domain or an address may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
-    /// Of mail in an hour, a day or longer: it is used up for a while.
+    /// A limit on the amount of mail in an hour, a day or a longer period. It is used up for a while.
     UsedUp,
-    /// Of speed: mail comes too fast, or over too many connections.
+    /// A limit on speed: mail comes too fast, or over too many connections.
     TooFast,
 }
 
@@ -37,7 +37,7 @@ const SPEEDS: &[&str] = &[
     " session",
     " recipients from ",
 ];
-/// What is counted or weighed where a limit is not one on sending.
+/// Words for a limit on something other than sending.
 const OF_CONTENT: &[&str] = &[
     " size ",
     " sizes ",
@@ -75,7 +75,7 @@ const OF_CONTENT: &[&str] = &[
     " urls ",
     " characters ",
 ];
-/// Of what a recipient gets, and not of what we send.
+/// Words for a limit on what a recipient receives.
 const OF_RECEIVING: &[&str] = &[
     " receive ",
     " receives ",
@@ -94,7 +94,8 @@ const OF_RECEIVING: &[&str] = &[
     " tried to reach ",
 ];
 
-/// Returns true if the server refuses for the number of recipients, and not for who they are (RFC 5321 §4.5.3.1.10).
+/// Returns true if the server refuses because there are too many recipients (RFC 5321 §4.5.3.1.10), and not because of
+/// who they are.
 pub fn counts_recipients(reply: &Reply) -> bool {
     if reply.is_positive() || reply.code == 421 || is_of_recipient(reply) {
         return false;
@@ -110,7 +111,7 @@ fn says_too_many_recipients(words: &Words) -> bool {
     if words.any(PERIODS) || words.any(OF_RECEIVING) || words.any(&weighed) || words.any(&of_others) {
         return false;
     }
-    // The bound near the noun, on either side: a text may speak of a recipient and give a ticket's number.
+    // The bound must stand near the noun, on either side. A text may name a recipient and give the number of a ticket.
     let nouns = [" recipient", " rcpt", " recepient", " addressee", " destinations ", " to addresses "];
     let before = [
         " too many ",
@@ -146,16 +147,16 @@ fn says_too_many_recipients(words: &Words) -> bool {
     before.iter().any(|bound| words.near(bound, &nouns, 3)) || nouns.iter().any(|noun| words.near(noun, &behind, 3))
 }
 
-/// Returns true if the code leaves no doubt that it is about this recipient: an address that is wrong or unknown, a mailbox that
-/// is full, closed or takes no message of this size (RFC 3463 §3.2–3.3).
+/// Returns true if the code clearly concerns this recipient: an address that is wrong or unknown, or a mailbox that is
+/// full, closed or takes no message of this size (RFC 3463 §3.2–3.3).
 pub fn is_of_recipient(reply: &Reply) -> bool {
-    // With these codes a server refuses whoever asks (RFC 7504), whatever the enhanced code says besides.
+    // With these codes a server refuses everybody (RFC 7504), whatever the enhanced code says.
     let of_server = matches!(reply.code, 521 | 571);
     !of_server && matches!(reply.enhanced, Some(EnhancedCode(_, 1, 1..=4 | 6 | 10) | EnhancedCode(_, 2, 1..=4)))
 }
 
-/// The limit on sending that the text speaks of, where it does. `at_mail`: said to the sender's address, when no recipient was named
-/// yet whose limit it could be.
+/// Returns the limit on sending that the text speaks of, if it does. `at_mail` says that it is a reply to MAIL, before
+/// any recipient was named whose limit it could be.
 pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
     speaks_of_sending(words, at_mail).then(|| {
         match words.any(SPEEDS) && !words.any(PERIODS) && !words.any(&[" quota"]) {
@@ -302,11 +303,11 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         || words.any(&of_mail)
         || words.near(" too many ", &[" messages ", " mails ", " emails ", " e mails ", " msgs "], 2)
         || words.near(" too much ", &[" mail ", " email ", " e mail ", " traffic "], 2)
-        // A user's quota is one of storage, unless more is said.
+        // A user's quota is a quota of storage, unless the text says more.
         || (words.any(&mail) && words.any(&owner) && !words.any(&[" quota"]))
 }
 
-/// Returns true if the sender's account is stopped as a whole: it may send nothing until a person lifts that.
+/// Returns true if the sender's account is blocked as a whole: it may send nothing until a person lifts the block.
 pub fn account_is_blocked(words: &Words, at_mail: bool) -> bool {
     let stopped = [" blocked ", " suspended ", " disabled ", " locked ", " stopped ", " restricted ", " on hold "];
     let outward = [

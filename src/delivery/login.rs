@@ -1,8 +1,8 @@
-//! Logging in to a smarthost (RFC 4954): by which mechanism, and when another one is tried.
+//! Logs in to a smarthost (RFC 4954): which mechanism is used, and when another one is tried.
 //!
-//! A server counts wrong passwords and locks the account, so a password that was refused is not offered again by another mechanism.
-//! There is one exception, made once for a connection: the refusal is of the mechanism and not of the password. In clear no
-//! mechanism follows a refusal that shows more than the refused one.
+//! A server counts wrong passwords and locks the account. A password that was refused is therefore not offered again by
+//! another mechanism. The one exception, made once for a connection, is a refusal of the mechanism and not of the
+//! password. Without TLS, a refusal is never followed by a mechanism that reveals more than the refused one.
 
 use std::time::Duration;
 
@@ -12,52 +12,52 @@ use super::words::Words;
 use crate::route::{Login, LoginSecret};
 use crate::smtp::{EnhancedCode, Mechanism, Reply};
 
-/// What came of one exchange.
+/// The end of one exchange.
 enum Answer {
-    /// The server's last word.
+    /// The server's last reply.
     Said(Reply),
-    /// It asked for more than the mechanism has to say, with this challenge, and was told to give up (`*`).
+    /// The server asked for more than the mechanism can answer, with this challenge, and was told to give up (`*`).
     GivenUp(Reply),
 }
 
-/// Why there is no login.
+/// Why the login failed.
 pub enum NoLogin {
-    /// Nothing was tried.
+    /// The server offers no mechanism that fits, so nothing was tried.
     Unfit {
-        /// Why.
+        /// Why no mechanism fits.
         reason: String,
         /// What a person can do.
         advice: String,
     },
-    /// The server's refusal, of the mechanism named.
+    /// The server refused the login by this mechanism.
     Refused(Mechanism, Reply),
-    /// It took the exchange for unfinished when all was said.
+    /// The server went on asking after the mechanism had sent everything. The reply is its last challenge.
     GivenUp(Mechanism, Reply),
     /// The connection broke.
     Broken(Broken),
 }
 
-/// What a refused login is blamed on, which decides whether another mechanism is worth a try.
+/// What a refused login is blamed on. It decides whether another mechanism is worth a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The command or a line of the exchange, which was not understood. Nobody looked at the password.
+    /// The server did not understand the command or a line of the exchange. Nobody checked the password.
     Command,
-    /// The mechanism, which the server finds too weak.
+    /// The server finds the mechanism too weak.
     Mechanism,
-    /// The password, the account, or the moment.
+    /// The password is wrong, the account may not log in, or the server cannot check it now.
     Account,
 }
 
 impl Blame {
-    /// Reads the reply that ended the exchange.
+    /// Reads the blame from the reply that ended the exchange.
     pub fn of(reply: &Reply) -> Self {
         let text = Words::of(&reply.lines.join(" "));
         let of_security = reply.enhanced.is_some_and(|EnhancedCode(_, subject, _)| subject == 7);
-        // Google says 534 5.7.9, and 5.7.14, of what a person has to do.
+        // Google uses 534 with 5.7.9 and 5.7.14 for what a person must do.
         let of_account = wants_password_of_application(&text) || text.any(&[" browser "]);
         match (reply.code, reply.enhanced) {
             (500 | 502 | 504, _) => Blame::Command,
-            // A line that it cannot read; in some servers' mouths a password that is wrong.
+            // The server cannot read a line. Some servers use this code for a wrong password.
             (501, _) if !of_security && !text.any(&[" fail", " credential", " password"]) => Blame::Command,
             _ if of_account => Blame::Account,
             // RFC 4954 §6: the client should try another one.
@@ -67,13 +67,13 @@ impl Blame {
     }
 }
 
-/// Whether the account wants a password that was made for one application alone.
+/// Returns true if the account needs a password that was made for one application.
 pub fn wants_password_of_application(text: &Words) -> bool {
     text.any(&[" application specific ", " app specific ", " app password", " application password"])
 }
 
-/// The mechanisms that a password can be shown by, best first. Within TLS the simplest one is the surest; without TLS the one that
-/// does not show the password comes first.
+/// The mechanisms for a password, best first. Within TLS the simplest one is the most reliable. Without TLS, the one
+/// that does not show the password comes first.
 fn for_password(encrypted: bool) -> [Mechanism; 3] {
     match encrypted {
         true => [Mechanism::Plain, Mechanism::Login, Mechanism::CramMd5],
@@ -81,12 +81,12 @@ fn for_password(encrypted: bool) -> [Mechanism; 3] {
     }
 }
 
-/// Which mechanism comes next.
+/// Chooses the next mechanism.
 struct Choice {
-    /// Those left, best first.
+    /// The mechanisms that are left, best first.
     left: Vec<Mechanism>,
     encrypted: bool,
-    /// A mechanism that was refused has been followed by another one.
+    /// A mechanism that was refused as too weak has been followed by another one.
     has_followed: bool,
 }
 
@@ -95,13 +95,13 @@ impl Choice {
         (!self.left.is_empty()).then(|| self.left.remove(0))
     }
 
-    /// The mechanism that is worth a try after this refusal of `refused`.
+    /// Returns the mechanism to try after this refusal of `refused`, if any is worth it.
     fn after(&mut self, refused: Mechanism, blame: Blame) -> Option<Mechanism> {
         match blame {
             Blame::Command => self.next(),
             Blame::Mechanism if !self.has_followed => {
                 self.has_followed = true;
-                // CRAM-MD5 is the only one that shows no password.
+                // CRAM-MD5 is the only mechanism that does not show the password.
                 let is_stronger = |mechanism: &Mechanism| *mechanism == Mechanism::CramMd5;
                 let stronger = self.left.iter().position(is_stronger).filter(|_| refused != Mechanism::CramMd5);
                 match stronger {
@@ -115,7 +115,7 @@ impl Choice {
     }
 }
 
-/// The mechanisms that the server offers and the route allows, best first, and at least one.
+/// Returns the mechanisms that the server offers and the route allows, best first. There is at least one.
 pub fn mechanisms(connection: &Connection, login: &Login) -> Result<Vec<Mechanism>, NoLogin> {
     let known = match login.secret {
         LoginSecret::Password(_) => &for_password(connection.tls.is_some())[..],
@@ -129,14 +129,13 @@ pub fn mechanisms(connection: &Connection, login: &Login) -> Result<Vec<Mechanis
     }
     let unfit = |reason: String, advice: &str| Err(NoLogin::Unfit { reason, advice: advice.to_owned() });
     if !offered.offered {
-        let advice = "the server must offer a login; where it knows us by address, leave username and secret out";
+        let advice = "the server must offer a login; if it knows us by address, leave username and secret out";
         return unfit("the server offers no login".to_owned(), advice);
     }
     let names = connection.extensions.offered_mechanisms().join(", ");
     if let Some(only) = login.mechanism {
         let reason = format!("the server offers no login by {}, only by {names}", only.as_str());
-        let advice =
-            "leave auth out, so that the mechanism that suits is taken, or name one there that the server offers";
+        let advice = "leave auth out, so that a fitting mechanism is chosen, or name one there that the server offers";
         return unfit(reason, advice);
     }
     let reason = format!("the server offers no way to log in that fits this route's credentials, only {names}");
@@ -144,15 +143,15 @@ pub fn mechanisms(connection: &Connection, login: &Login) -> Result<Vec<Mechanis
         reason,
         match login.secret {
             LoginSecret::Password(_) => {
-                "the server must offer PLAIN, LOGIN or CRAM-MD5; where it knows us by address, leave the login out"
+                "the server must offer PLAIN, LOGIN or CRAM-MD5; if it knows us by address, leave the login out"
             }
             LoginSecret::ClientCredentials { .. } => "the server must offer XOAUTH2; or give the route a password",
         },
     )
 }
 
-/// Logs in with a password by one of these mechanisms. Within TLS `usual` is tried first: what the route's last login went by. Gives
-/// the mechanism that it was.
+/// Logs in with a password by one of these mechanisms, and returns the one that worked. Within TLS, `usual` is tried
+/// first: the mechanism of the route's last login.
 pub async fn with_password(
     connection: &mut Connection,
     mut mechanisms: Vec<Mechanism>,
@@ -166,13 +165,15 @@ pub async fn with_password(
     }
     let mut choice = Choice { left: mechanisms, encrypted, has_followed: false };
     let mut next = choice.next();
-    // What the server said of the password, or at least of the mechanism: it counts, whatever it says of others.
+    // The server's verdict on the password, or on the mechanism. It counts, whatever the server says about other
+    // mechanisms.
     let mut counts = None;
     let mut last = None;
     while let Some(mechanism) = next {
         let answer = match exchange(connection, Exchange::new(mechanism, username, password), limit).await {
             Ok(answer) => answer,
-            // A server may hang up on a second try, and the first one must not be made again with every connection.
+            // A server may close the connection on a second try. The first refusal must then be reported, or every
+            // connection would repeat it.
             Err(broken) => return Err(counts.unwrap_or(NoLogin::Broken(broken))),
         };
         match answer {
@@ -211,7 +212,7 @@ pub async fn with_token(
     }
 }
 
-/// What else a person should know of a refusal by this mechanism.
+/// Returns more advice for a refusal by this mechanism.
 pub fn hint(mechanism: Mechanism, encrypted: bool, reply: &Reply) -> Option<&'static str> {
     match (mechanism, reply.code, encrypted) {
         (Mechanism::CramMd5, 535, false) => Some(
@@ -226,13 +227,13 @@ pub fn hint(mechanism: Mechanism, encrypted: bool, reply: &Reply) -> Option<&'st
     }
 }
 
-/// One exchange, whatever the mechanism.
+/// Makes one exchange by any mechanism.
 async fn exchange(connection: &mut Connection, mut exchange: Exchange<'_>, limit: Duration) -> Result<Answer, Broken> {
     let mut reply = connection.ask_in_secret(exchange.command(), limit).await?;
     while reply.code == 334 {
         let challenge = reply.lines.first().map_or("", String::as_str);
         let Some(line) = exchange.answer(challenge) else {
-            // RFC 4954 §4: the server answers 501, which is our own doing.
+            // RFC 4954 §4: the server answers 501 because we cancelled.
             let over = connection.ask("*", limit).await?;
             return match over.code {
                 334 => Err(Broken::OutOfStep(over.to_string())),

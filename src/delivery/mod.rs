@@ -1,4 +1,4 @@
-//! Delivery: one attempt at one smarthost, and what came of it. It decides nothing: the queue does.
+//! Delivery makes one attempt at one smarthost and reports the outcome. It decides nothing: the queue does.
 //!
 //! ```text
 //! attempt ─► pool ─► connection (egress, greeting, EHLO, STARTTLS, AUTH) ─► transaction (MAIL, RCPT…, DATA, body, dot)
@@ -6,9 +6,10 @@
 //!         outcome ◄── settle (by recipient) ◄── classify (reply → verdict, scope, trouble, advice)
 //! ```
 //!
-//! Promises: every connection leaves from the configured address or not at all; a password never crosses the network in
-//! clear unless the customer's file says so; a recipient counts as delivered only after the reply to the final dot; a
-//! connection that broke after the final dot is reported as unknown. Replies are bounded in octets, lines and time.
+//! Promises: every connection leaves from the configured address, or no connection is made. A password crosses the
+//! network without encryption only if the customer's file allows it. A recipient counts as delivered only after a
+//! positive reply to the final dot. If the connection breaks after the final dot, the outcome is reported as unknown.
+//! Replies are bounded in octets, lines and time.
 
 mod addresses;
 mod advice;
@@ -51,7 +52,7 @@ use tokio::task::JoinSet;
 
 pub use counters::Counters;
 pub use outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-pub use probe::{Finding, ProbeReport, ProbeStep};
+pub use probe::{ProbeReport, ProbeStep, StepResult};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};
 pub use step::Step;
 
@@ -62,24 +63,24 @@ use pool::{Pool, retire};
 use crate::route::{Route, RouteId};
 use crate::spool::{Bytes, Record};
 
-/// Why delivery cannot start: the operator must act.
+/// Why delivery cannot start. The operator must act.
 #[derive(Debug, Error)]
 pub enum EgressError {
-    /// The address is not this machine's.
+    /// The egress address cannot be bound on this machine.
     #[error(
         "egress: cannot bind {address}: {source}. Mail would leave from another address than customers have allow-listed; \
          give this machine the address or correct egress.bind"
     )]
     Bind {
-        /// The address.
+        /// The address in `egress.bind`.
         address: std::net::IpAddr,
-        /// The errno.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// How often kept connections are looked over for those that have waited too long.
+/// How often kept connections are checked for those that have been idle too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// All connections to all smarthosts.
@@ -94,8 +95,8 @@ struct Shared {
 }
 
 impl Delivery {
-    /// Checks that the egress address can be bound; the caller refuses to start where it cannot. Must be called within the
-    /// runtime.
+    /// Checks that the egress address can be bound. The caller refuses to start on an error. Must be called within the
+    /// Tokio runtime, because it spawns the task that closes idle connections.
     pub fn new(settings: Settings) -> Result<Self, EgressError> {
         egress::check(&settings.egress.path)?;
         let shared = Arc::new(Shared { settings, counters: Counters::default(), pools: Mutex::default() });
@@ -103,16 +104,19 @@ impl Delivery {
         Ok(Delivery { shared })
     }
 
-    /// What is counted.
+    /// Delivery's metrics.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }
 
-    /// Makes one transaction for the recipients at these indices of the record's envelope; another one on a new connection where
-    /// a kept one refused them all, and for those whose parameters the server refused. `extra_header` holds unsigned header lines
-    /// (with CRLF) that go before the message on a Mailjet route. Never fails: what went wrong is in the outcome. Recipients that
-    /// are absent from it were not reached (the server takes no more in one transaction) and go in another one at once. May be
-    /// dropped at any time; the connection is then closed.
+    /// Makes one attempt for the recipients at these indices of the record's envelope. An attempt is one transaction.
+    /// It is repeated over a new connection if a kept connection was dead or refused everybody, and without parameters
+    /// for the recipients whose parameters the server refused.
+    ///
+    /// `extra_header` holds unsigned header lines (with CRLF) that are sent before the message on a Mailjet route.
+    /// Never fails: errors are part of the outcome. Recipients that are missing from the outcome were not reached,
+    /// because the server takes no more in one transaction. The caller tries them at once in another transaction. The
+    /// future may be dropped at any time; the connection is then closed.
     pub async fn attempt(
         &self,
         route: &Arc<Route>,
@@ -143,8 +147,8 @@ impl Delivery {
         outcome
     }
 
-    /// After a reload: closes idle connections of routes that are gone or changed, and of those that name files, so that
-    /// certificates are read anew. Transactions under way end on the connections they have.
+    /// Called after a reload. Closes the idle connections of routes that were removed or changed, and of routes that
+    /// name certificate files, so that the files are read again. Transactions in progress finish on their connections.
     pub fn retain(&self, routes: &[Arc<Route>]) {
         let same = |pool: &Pool| routes.iter().any(|route| route.id == pool.route.id && *route == pool.route);
         let names_files = |route: &Route| route.tls.ca_file.is_some() || route.tls.client_certificate.is_some();
@@ -159,8 +163,8 @@ impl Delivery {
         }
     }
 
-    /// Closes idle connections with QUIT, without waiting for the answers. Attempts in flight go on, and their connections
-    /// are closed when they end.
+    /// Sends QUIT on all idle connections and closes them without waiting for the replies. Attempts in progress
+    /// continue, and their connections are closed when they end.
     pub async fn shutdown(&self) {
         let pools: Vec<_> = self.shared.pools().drain().map(|(_, pool)| pool).collect();
         let mut goodbyes: JoinSet<()> =
@@ -168,7 +172,7 @@ impl Delivery {
         while goodbyes.join_next().await.is_some() {}
     }
 
-    /// Connections that wait for their next transaction.
+    /// The number of idle connections in all pools.
     pub fn idle_connections(&self) -> usize {
         self.shared.pools().values().map(|pool| pool.idle_count()).sum()
     }
@@ -179,7 +183,7 @@ impl Shared {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pool of a route as it is configured now.
+    /// Returns the pool of this route. A new pool replaces the old one if the route has changed since.
     fn pool(&self, route: &Arc<Route>) -> Arc<Pool> {
         let mut pools = self.pools();
         if let Some(pool) = pools.get(&route.id)
@@ -197,7 +201,7 @@ impl Shared {
     }
 }
 
-/// Closes connections that have waited too long, for as long as the delivery lives.
+/// Closes connections that have been idle too long, as long as the `Delivery` exists.
 async fn sweep(shared: std::sync::Weak<Shared>) {
     loop {
         tokio::time::sleep(SWEEP).await;

@@ -1,5 +1,5 @@
-//! Whether a refusal is about us: the address that we connect from, our right to connect, or mail that is only to be passed on.
-//! Servers say so when they hear the sender or the first recipient, and mean every one of them.
+//! Finds refusals that are about us: the address we connect from, our right to connect, or mail that we only relay.
+//! Servers say so when they hear the sender or the first recipient, and mean every recipient.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,14 +12,14 @@ pub fn names(text: &str, ours: IpAddr) -> bool {
     let text = text.replace("ipv6:", " ");
     let of_address = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '/');
     let punctuation = ['.', ':', '/'];
-    // A colon may be the address's own: `::1`.
+    // A colon may belong to the address: `::1`.
     let stripped =
         |token: &'_ str| [token.trim_end_matches(punctuation).to_owned(), token.trim_matches(punctuation).to_owned()];
     text.split(|c| !of_address(c)).any(|token| stripped(token).iter().any(|token| is_address(token, ours)))
         || of_ipv4(ours).is_some_and(|forms| forms.iter().any(|form| stands_alone(&text, form)))
 }
 
-/// Whether `token` is the address, with or without a port, or a network that it lies in.
+/// Returns true if `token` is the address, with or without a port, or a network that holds it.
 fn is_address(token: &str, ours: IpAddr) -> bool {
     let (address, length) =
         token.split_once('/').map_or((token, None), |(address, length)| (address, length.parse().ok()));
@@ -27,13 +27,13 @@ fn is_address(token: &str, ours: IpAddr) -> bool {
         return token.parse::<SocketAddr>().is_ok_and(|socket| socket.ip().to_canonical() == ours);
     };
     let length: u32 = length.unwrap_or(128) + if address.is_ipv4() && length.is_some() { 96 } else { 0 };
-    // A network as wide as the Internet names nobody.
+    // A network as wide as the Internet does not name us.
     let narrowest = if ours.is_ipv4() { 96 + 8 } else { 16 };
     let same = (bits(address) ^ bits(ours)).leading_zeros();
     length >= narrowest && same >= length.min(128)
 }
 
-/// As IPv6, where IPv4 has a network of its own.
+/// The address as IPv6, where IPv4 addresses are mapped.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -41,15 +41,15 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The forms of an IPv4 address in names: with hyphens, and turned round, as block lists ask for it.
+/// The forms of an IPv4 address in names: with dots, with hyphens, and reversed, as block lists are queried.
 fn of_ipv4(ours: IpAddr) -> Option<[String; 4]> {
     let IpAddr::V4(ip) = ours else { return None };
     let [a, b, c, d] = ip.octets();
-    let turned = format!("{d}.{c}.{b}.{a}.");
-    Some([format!("{a}.{b}.{c}.{d}"), format!("{a}-{b}-{c}-{d}"), format!("{d}-{c}-{b}-{a}"), turned])
+    let reversed = format!("{d}.{c}.{b}.{a}.");
+    Some([format!("{a}.{b}.{c}.{d}"), format!("{a}-{b}-{c}-{d}"), format!("{d}-{c}-{b}-{a}"), reversed])
 }
 
-/// Whether `form` is in `text` and is no part of a longer number.
+/// Returns true if `form` occurs in `text` and is not part of a longer number.
 fn stands_alone(text: &str, form: &str) -> bool {
     text.match_indices(form).any(|(at, _)| {
         let before = text[..at].chars().next_back();
@@ -60,7 +60,7 @@ fn stands_alone(text: &str, form: &str) -> bool {
             next => next.is_some_and(|c| c.is_ascii_digit()) && !form.ends_with('.'),
         };
         let begins_before = before.is_some_and(|c| c.is_ascii_digit() || c == '.');
-        // The turned form is followed by the list's name.
+        // The reversed form is followed by the list's name.
         let of_list = !form.ends_with('.') || next.is_some_and(|c| c.is_ascii_alphabetic());
         !goes_on && !begins_before && of_list
     })
@@ -94,7 +94,7 @@ const NEGATED: &[&str] = &[
     " disabled ",
     " restricted ",
 ];
-/// Of a recipient whom the server does not know, whatever else it says.
+/// Words for a recipient that the server does not know, whatever else the text says.
 const OF_RECIPIENT: &[&str] = &[
     " user unknown ",
     " unknown user ",
@@ -113,7 +113,7 @@ const OF_RECIPIENT: &[&str] = &[
 
 /// Returns true if the server says that a client like us may not connect, or takes no mail from it.
 pub fn may_not_connect(words: &Words) -> bool {
-    // It asked the sender's or the recipient's server, and tells what that one said.
+    // The server asked the sender's or the recipient's server, and repeats that one's reply.
     let of_others = [
         " sender address ",
         " recipient address ",
@@ -203,9 +203,9 @@ pub fn may_not_connect(words: &Words) -> bool {
             && (words.any(NEGATED) || words.any(&[" listed ", " missing ", " bad ", " must "]))
 }
 
-/// Returns true if the server says that it passes no mail on, for us or for anybody.
+/// Returns true if the server says that it does not relay, for us or for anybody.
 pub fn does_not_relay(words: &Words) -> bool {
-    // An allowance, or a reason to take the message's content for spam.
+    // These are about an allowance, or about the message's content taken for spam.
     if words.any(&[" relay limit", " relay quota", " open relay list"]) || words.any(OF_RECIPIENT) {
         return false;
     }

@@ -1,15 +1,16 @@
-//! What came of an attempt, recipient by recipient, and how far each trouble reaches.
+//! The outcome of an attempt for each recipient, and how far each failure reaches.
 
 use std::time::Duration;
 
 use crate::route::Cause;
 use crate::smtp::Reply;
 
-/// Octets kept of what a server says: enough for a person, and bearable in the events and the spool for a thousand recipients.
+/// How many octets of a server's text are kept. They are enough for a person, and not too many for the events and the
+/// spool when a message has a thousand recipients.
 const LONGEST: usize = 1024;
 const CUT: &str = " […]";
 
-/// A text as outcomes hold it: what is longer than about 1 KiB is cut, and marked as cut.
+/// Cuts a text that is longer than 1 KiB, and marks the cut.
 pub fn clipped(mut text: String) -> String {
     if text.len() > LONGEST {
         text.truncate(text.floor_char_boundary(LONGEST - CUT.len()));
@@ -19,7 +20,7 @@ pub fn clipped(mut text: String) -> String {
     text
 }
 
-/// The same of a reply's text.
+/// Cuts the text of a reply that is longer than 1 KiB, and marks the cut.
 pub fn clip(reply: Reply) -> Reply {
     match reply.lines.iter().map(|line| line.len() + 1).sum::<usize>() > LONGEST {
         true => Reply { lines: vec![clipped(reply.lines.join(" "))], ..reply },
@@ -30,18 +31,18 @@ pub fn clip(reply: Reply) -> Reply {
 /// How far a failure reaches, from the smallest to the widest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// This recipient (550 5.1.1).
+    /// The failure concerns this recipient (550 5.1.1).
     Recipient,
-    /// This message, for all its recipients (552, 554 5.6.x).
+    /// The failure concerns this message, for all its recipients (552, 554 5.6.x).
     Message,
-    /// This connection; another may do better at once (421, broken connection).
+    /// The failure concerns this connection, and another one may do better at once (421, broken connection).
     Session,
-    /// This route: no message of it will do better now (535, 432 4.3.2, connect refused).
+    /// The failure concerns the route: no message of it will do better now (535, 432 4.3.2, connection refused).
     Route,
 }
 
 impl Scope {
-    /// As events and logs write it.
+    /// The name in events and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Scope::Recipient => "recipient",
@@ -52,34 +53,34 @@ impl Scope {
     }
 }
 
-/// What to do about it.
+/// What to do with a recipient after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Taken over by the smarthost.
+    /// The smarthost took the message.
     Delivered,
-    /// May work later.
+    /// A later attempt may work.
     Deferred,
-    /// Will not work: bounce.
+    /// No attempt will work: the message bounces.
     Failed,
 }
 
-/// What a reply, or the want of one, means for the recipients it concerns.
+/// What a reply, or a missing reply, means for the recipients it concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// What to do.
+    /// What to do with the recipients.
     pub verdict: Verdict,
-    /// How far it reaches.
+    /// How far the failure reaches.
     pub scope: Scope,
-    /// What was heard, on one line with its codes, or what broke.
+    /// The server's reply on one line with its codes, or a text that says what broke.
     pub reply: String,
     /// The remedy in plain words, where one is known (internal-spoof protection, certificate, login).
     pub advice: Option<String>,
-    /// The final dot was sent and no reply was heard: the smarthost may have taken the message.
+    /// The final dot was sent and no reply came: the smarthost may have taken the message.
     pub unknown: bool,
 }
 
 impl Class {
-    /// A class without advice, of an outcome that is known.
+    /// A class without advice, for an outcome that is known.
     pub fn new(verdict: Verdict, scope: Scope, reply: impl Into<String>) -> Self {
         Class { verdict, scope, reply: clipped(reply.into()), advice: None, unknown: false }
     }
@@ -90,46 +91,46 @@ impl Class {
     }
 }
 
-/// What came of one recipient.
+/// The outcome of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientOutcome {
-    /// Index in the envelope.
+    /// The recipient's index in the envelope.
     pub index: usize,
-    /// What was heard, and what it means.
+    /// The reply, and what it means.
     pub class: Class,
 }
 
-/// What the attempt says about the route itself.
+/// What an attempt says about the route itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// No mail of the route goes now, and later may: back off, at least this long where the server said so (too many
-    /// connections, a quota, no connection, no TLS, our own address lost).
+    /// The route carries no mail now, and may carry it later. The queue backs off, at least for the pause that the
+    /// server named (too many connections, a quota, no connection, no TLS, our own address lost).
     BackOff {
-        /// What was heard.
+        /// The server's reply, or what broke.
         reason: String,
-        /// The least pause, if known.
+        /// The shortest pause, if the server named one.
         at_least: Option<Duration>,
-        /// What a person should do, where waiting alone will not mend it (certificate refused, no login offered):
-        /// raise an alert with it.
+        /// What a person should do if waiting alone does not help (certificate refused, no login offered). The alert
+        /// that it raises says this.
         advice: Option<String>,
     },
-    /// Heard within one message's transaction, of a server that had taken the connection: a 421, a relay refused, a
-    /// connection that broke. It is of the route or of that message alone; once another message hears the like, it is the
-    /// route's.
+    /// A failure within one message's transaction, by a server that had accepted the connection: a 421, a relay
+    /// refused, a broken connection. It may concern the route or that message alone. When another message meets a
+    /// similar failure, it concerns the route.
     Doubt {
-        /// What was heard.
+        /// The server's reply, or what broke.
         reason: String,
-        /// The least pause, if known.
+        /// The shortest pause, if the server named one.
         at_least: Option<Duration>,
-        /// What a person should do, if it is the route's.
+        /// What a person should do if it concerns the route.
         advice: Option<String>,
     },
-    /// Trying again would do harm, or needs a person first: a login that is refused or asked for, mail that leaves from another
-    /// address than customers have allowed.
+    /// Trying again would do harm, or a person must act first: the login was refused or is missing, or mail leaves from
+    /// an address that customers have not allowed.
     Suspend {
-        /// The login or the address.
+        /// What is wrong, the login or the address.
         cause: Cause,
-        /// What was heard.
+        /// The server's reply, or what was found.
         reason: String,
         /// What a person must do.
         advice: String,
@@ -137,7 +138,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// What a person can do, where something is known.
+    /// What a person can do, if known.
     pub fn advice(&self) -> Option<&str> {
         match self {
             Trouble::BackOff { advice, .. } | Trouble::Doubt { advice, .. } => advice.as_deref(),
@@ -145,7 +146,7 @@ impl Trouble {
         }
     }
 
-    /// What was heard, and behind it what a person can do.
+    /// The reason, followed by what a person can do.
     pub fn in_words(&self) -> String {
         match (self.reason(), self.advice()) {
             (reason, Some(advice)) => format!("{reason}. {advice}"),
@@ -170,7 +171,7 @@ impl Trouble {
         }
     }
 
-    /// What was heard, to say more of it.
+    /// The reason, to be extended.
     pub(super) fn reason_mut(&mut self) -> &mut String {
         match self {
             Trouble::BackOff { reason, .. } | Trouble::Doubt { reason, .. } | Trouble::Suspend { reason, .. } => reason,
@@ -178,28 +179,31 @@ impl Trouble {
     }
 }
 
-/// What came of one attempt. Recipients that were not reached are absent and stay waiting.
+/// The outcome of one attempt. Recipients that were not reached are missing from it and stay waiting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// By recipient.
+    /// The outcome of each recipient that was reached.
     pub recipients: Vec<RecipientOutcome>,
-    /// For the route.
+    /// What the attempt says about the route.
     pub trouble: Option<Trouble>,
-    /// Recipients that the server took before it closed the connection at another one, or refused the whole message for their
-    /// number. Not reached; without the others they may be, so they go in a transaction of their own at once.
+    /// Recipients that the server took before it closed the connection at another recipient, or before it refused the
+    /// whole message for their number. They were not reached. Without the others they may be, so they are tried at once
+    /// in a transaction of their own.
     pub again: Vec<usize>,
-    /// How many recipients the server takes in one transaction, as far as is known now, where it refused some for their number
-    /// (RFC 5321 §4.5.3.1.10). Fewer than were tried. All who are absent go in other transactions at once, of no more than so many.
+    /// How many recipients the server takes in one transaction, as far as is known, if it refused some for their number
+    /// (RFC 5321 §4.5.3.1.10). It is less than the number tried. All recipients that are missing from the outcome are
+    /// tried at once in further transactions of at most this size.
     pub takes: Option<usize>,
-    /// Delivered recipients whose server takes DSN parameters: reporting their success is its duty now (RFC 3461 §5.2.2). Another
-    /// transaction may have gone to another server of the same host.
+    /// Delivered recipients whose server takes DSN parameters, and which must therefore report success itself (RFC 3461
+    /// §5.2.2). It is kept for each recipient, because another transaction may reach another server of the same host.
     pub reported: Vec<usize>,
-    /// Why the message is to be held, nothing of it sent: the spool could not give its bytes, or its signatures have expired.
+    /// Why the message must be held: its bytes cannot be read from the spool, or its signatures have expired. No server
+    /// has accepted it from this transaction.
     pub hold: Option<String>,
 }
 
 impl Outcome {
-    /// Adds what a further transaction for the same message brought.
+    /// Adds the outcome of a further transaction for the same message.
     pub fn add(&mut self, further: Outcome) {
         self.recipients.extend(further.recipients);
         self.again.extend(further.again);

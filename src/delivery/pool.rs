@@ -1,30 +1,31 @@
-//! One route's connections: kept ones first, new ones where there is none. How many there may be is the queue's decision.
+//! The connections of one route: kept ones are used first, and new ones are made when there is none. The queue decides
+//! how many there may be.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex as Turn, OnceCell};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::addresses::Failed;
 use super::connection::Connection;
 use super::counters::Counters;
-use super::dial::{Dialler, Failure, Trace};
+use super::dial::{Dialler, Failure};
 use super::oauth::{RouteTokens, Tokens};
 use super::outcome::Trouble;
 use super::settings::Settings;
-use super::step::Step;
+use super::step::{Step, StepLog};
 use super::tls::{PolicyError, TlsClient};
 use crate::route::Route;
 use crate::smtp::Mechanism;
 
-/// How long commands go one by one to a server whose replies did not fit them. A server that PIPELINING confuses would be out of
-/// step at each message; one that was so once shall not be slow for ever.
+/// How long commands go one by one to a server whose replies did not fit them. A server that PIPELINING confuses would
+/// otherwise fail with each message. The time is limited, so that one slip does not make a server slow for ever.
 const ONE_BY_ONE: Duration = Duration::from_secs(3600);
 
-/// The connections of one route, as it is configured now; a reload that changes the route makes a new pool.
+/// The connections of one route. A reload that changes the route makes a new pool.
 pub struct Pool {
-    /// The route.
+    /// The route, as it is configured now.
     pub route: Arc<Route>,
     idle: Mutex<Vec<Connection>>,
     closed: AtomicBool,
@@ -35,15 +36,16 @@ pub struct Pool {
     out_of_step: Mutex<Option<Instant>>,
 }
 
-/// Sees to it that a wrong password is tried once, not by all connections at once: until one login has succeeded, they
-/// log in one after the other, and those that waited behind a refusal take it for their own.
+/// Ensures that a wrong password is tried once, and not by all connections at once. Until one login has succeeded,
+/// connections log in one after the other. A connection that waited while another one was refused takes that refusal as
+/// its own.
 #[derive(Default)]
 struct Logins {
     proven: AtomicBool,
-    turn: Turn<()>,
+    one_at_a_time: AsyncMutex<()>,
     refusals: AtomicU64,
     last_refusal: Mutex<Option<Failure>>,
-    /// The mechanism of the last one that succeeded.
+    /// The mechanism of the last login that succeeded.
     usual: Mutex<Option<Mechanism>>,
 }
 
@@ -62,17 +64,17 @@ impl Pool {
         }
     }
 
-    /// The server's replies did not fit the commands of a transaction.
+    /// Records that the server's replies did not fit the commands of a transaction.
     pub fn lost_step(&self) {
         *lock(&self.out_of_step) = Some(Instant::now());
     }
 
-    /// Whether commands go one by one, so that each reply can be of one command only.
+    /// Returns true if commands must go one by one, so that each reply can belong to one command only.
     pub fn goes_one_by_one(&self) -> bool {
         lock(&self.out_of_step).is_some_and(|since| since.elapsed() < ONE_BY_ONE)
     }
 
-    /// A kept connection that is still of use, the one used last first.
+    /// Takes a kept connection that can still be used, beginning with the one used last.
     pub async fn take(&self, quit_within: Duration) -> Option<Connection> {
         loop {
             let mut connection = self.idle().pop()?;
@@ -97,31 +99,31 @@ impl Pool {
         retire(connection, quit_within);
     }
 
-    /// A new connection.
+    /// Makes a new connection.
     pub async fn dial(
         &self,
         settings: &Settings,
         counters: &Counters,
-        trace: &mut Trace,
+        log: &mut StepLog,
     ) -> Result<Connection, Failure> {
         if self.route.login.is_none() || self.logins.proven.load(Ordering::Acquire) {
-            return self.dial_now(settings, counters, trace).await;
+            return self.dial_now(settings, counters, log).await;
         }
         let before = self.logins.refusals.load(Ordering::Acquire);
-        let _turn = self.logins.turn.lock().await;
+        let _logging_in = self.logins.one_at_a_time.lock().await;
         if self.logins.refusals.load(Ordering::Acquire) != before
             && let Some(refusal) = lock(&self.logins.last_refusal).clone()
         {
             return Err(refusal);
         }
-        self.dial_now(settings, counters, trace).await
+        self.dial_now(settings, counters, log).await
     }
 
     async fn dial_now(
         &self,
         settings: &Settings,
         counters: &Counters,
-        trace: &mut Trace,
+        log: &mut StepLog,
     ) -> Result<Connection, Failure> {
         let tls = self.tls().await.as_ref().map_err(|error| Failure {
             step: Step::Policy,
@@ -129,7 +131,7 @@ impl Pool {
             trouble: Trouble::BackOff {
                 reason: error.to_string(),
                 at_least: None,
-                advice: Some("mend the file that the route names, and reload".to_owned()),
+                advice: Some("correct the file that the route names, and reload".to_owned()),
             },
             everywhere: true,
         })?;
@@ -137,7 +139,7 @@ impl Pool {
         let (route, failed) = (&*self.route, &self.failed);
         let usual = *lock(&self.logins.usual);
         let dialler = Dialler { settings, route, tls: tls.as_ref(), tokens: &tokens, usual, failed, counters };
-        let dialled = dialler.dial(trace).await;
+        let dialled = dialler.dial(log).await;
         match &dialled {
             Ok(connection) => {
                 self.logins.proven.store(true, Ordering::Release);
@@ -153,7 +155,7 @@ impl Pool {
         dialled
     }
 
-    /// The policy's files, read once in the life of the pool.
+    /// The route's TLS client. Its files are read once in the life of the pool.
     async fn tls(&self) -> &Result<Option<TlsClient>, PolicyError> {
         self.tls
             .get_or_init(|| async {
@@ -164,19 +166,19 @@ impl Pool {
             .await
     }
 
-    /// Takes out connections that have waited too long.
+    /// Takes out the connections that have been idle too long.
     pub fn expired(&self) -> Vec<Connection> {
         let limit = self.route.caps.idle;
         self.idle().extract_if(.., |connection| connection.used.elapsed() >= limit).collect()
     }
 
-    /// Takes out all connections; those in use are not kept any more when they come back.
+    /// Takes out all idle connections. Connections in use are closed when they come back.
     pub fn close(&self) -> Vec<Connection> {
         self.closed.store(true, Ordering::Release);
         std::mem::take(&mut *self.idle())
     }
 
-    /// How many connections wait.
+    /// The number of idle connections.
     pub fn idle_count(&self) -> usize {
         self.idle().len()
     }
@@ -186,12 +188,12 @@ impl Pool {
     }
 }
 
-/// Says goodbye to a connection without holding anybody up.
+/// Closes a connection with QUIT in the background, so that nobody waits for it.
 pub fn retire(connection: Connection, within: Duration) {
     tokio::spawn(connection.quit(within));
 }
 
-/// A thread that panicked while it held one of these locks left no half-made change behind.
+/// Locks even if a thread panicked with the lock. No change under these locks can be left half made.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The probe: walks up to a customer's server step by step, as a delivery would, without sending anything, and says of each
-//! step what was found and what to do about it. Ends with RSET: no DATA is ever sent.
+//! The probe: connects to a customer's server step by step, as a delivery would, and says what each step found and what
+//! to do about it. It sends no mail: it ends with RSET and never sends DATA.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use serde::Serialize;
 use super::certificate::{describe, fingerprint, hex, is_pinnable};
 use super::classify::{Context, Phase, classify, is_internal};
 use super::connection::{Broken, Connection};
-use super::dial::{Failure, Trace};
+use super::dial::Failure;
 use super::outcome::clip;
 use super::pool::Pool;
-use super::step::Step;
+use super::step::{Step, StepLog};
 use super::{Delivery, Timeouts, egress};
 use crate::route::{Route, TlsMode, TlsVersion};
 use crate::smtp::{Mailbox, Reply};
 
-/// How well a step went.
+/// How well a step went, or the whole probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Finding {
-    /// As it should be.
+pub enum StepResult {
+    /// The step went as it should.
     Ok,
     /// Mail goes through, but somebody should look at it.
     Warning,
@@ -30,32 +30,32 @@ pub enum Finding {
     Failed,
 }
 
-/// One step.
+/// One step of the probe.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProbeStep {
-    /// What was tried.
+    /// The step that was tried.
     pub step: Step,
-    /// How it went.
-    pub finding: Finding,
-    /// How long it took, in milliseconds.
+    /// How the step went.
+    pub finding: StepResult,
+    /// How long the step took, in milliseconds.
     pub took_ms: f64,
-    /// What was found.
+    /// What the step found.
     pub found: String,
-    /// What to do.
+    /// What a person should do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// All steps. Its text form is for people; as JSON it is for machines.
+/// All steps of a probe. The text form is for people, the JSON form for machines.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProbeReport {
     /// The route's name.
     pub route: String,
     /// Host and port.
     pub server: String,
-    /// The worst finding.
-    pub verdict: Finding,
-    /// In the order taken; ends with the first failure.
+    /// The worst result of all steps.
+    pub verdict: StepResult,
+    /// The steps in the order taken. The first failure ends the list.
     pub steps: Vec<ProbeStep>,
 }
 
@@ -64,9 +64,9 @@ impl fmt::Display for ProbeReport {
         writeln!(f, "{} ({})", self.server, self.route)?;
         for step in &self.steps {
             let mark = match step.finding {
-                Finding::Ok => "ok  ",
-                Finding::Warning => "WARN",
-                Finding::Failed => "FAIL",
+                StepResult::Ok => "ok  ",
+                StepResult::Warning => "WARN",
+                StepResult::Failed => "FAIL",
             };
             writeln!(f, "{mark} {:<12} {:>8.1} ms  {}", step.step, step.took_ms, step.found)?;
             if let Some(advice) = &step.advice {
@@ -74,9 +74,9 @@ impl fmt::Display for ProbeReport {
             }
         }
         f.write_str(match self.verdict {
-            Finding::Ok => "mail can be delivered here",
-            Finding::Warning => "mail can be delivered here; see the warnings",
-            Finding::Failed => "mail cannot be delivered here now",
+            StepResult::Ok => "mail can be delivered here",
+            StepResult::Warning => "mail can be delivered here; see the warnings",
+            StepResult::Failed => "mail cannot be delivered here now",
         })
     }
 }
@@ -86,12 +86,19 @@ impl ProbeReport {
         ProbeReport {
             route: route.id.as_str().to_owned(),
             server: format!("{}:{}", route.host, route.port),
-            verdict: Finding::Ok,
+            verdict: StepResult::Ok,
             steps: Vec::new(),
         }
     }
 
-    fn add(&mut self, step: Step, finding: Finding, took: Duration, found: impl Into<String>, advice: Option<String>) {
+    fn add(
+        &mut self,
+        step: Step,
+        finding: StepResult,
+        took: Duration,
+        found: impl Into<String>,
+        advice: Option<String>,
+    ) {
         self.verdict = self.verdict.max(finding);
         let took_ms = (took.as_secs_f64() * 1e4).round() / 10.0;
         self.steps.push(ProbeStep { step, finding, took_ms, found: found.into(), advice });
@@ -99,33 +106,33 @@ impl ProbeReport {
 
     fn add_failure(&mut self, failure: &Failure, took: Duration) {
         let advice = failure.advice().map(str::to_owned);
-        self.add(failure.step, Finding::Failed, took, failure.reason.clone(), advice);
+        self.add(failure.step, StepResult::Failed, took, failure.reason.clone(), advice);
     }
 }
 
 impl Delivery {
-    /// Probes a route with this sender and recipient. Uses connections of its own, and a login where the route has one; a
-    /// refused login is tried once.
+    /// Probes a route with this sender and recipient. It uses its own connections, and the route's login if it has one.
+    /// A refused login is tried once.
     pub async fn probe(&self, route: &Arc<Route>, from: &Mailbox, to: &Mailbox) -> ProbeReport {
         let (settings, counters) = (&self.shared.settings, &self.shared.counters);
         let mut report = ProbeReport::new(route);
         let begun = Instant::now();
         match egress::resolve_for_people(settings, &route.host, route.port).await {
-            Ok(found) => report.add(Step::Resolve, Finding::Ok, begun.elapsed(), found, None),
+            Ok(found) => report.add(Step::Resolve, StepResult::Ok, begun.elapsed(), found, None),
             Err(error) => {
                 let advice = error.advice().map(str::to_owned);
-                report.add(Step::Resolve, Finding::Failed, begun.elapsed(), error.to_string(), advice);
+                report.add(Step::Resolve, StepResult::Failed, begun.elapsed(), error.to_string(), advice);
                 return report;
             }
         }
         let pool = Pool::new(Arc::clone(route));
-        let mut trace = Trace::kept();
+        let mut log = StepLog::kept();
         let begun = Instant::now();
-        let dialled = pool.dial(settings, counters, &mut trace).await;
-        let steps = trace.steps();
+        let dialled = pool.dial(settings, counters, &mut log).await;
+        let steps = log.steps();
         let took = steps.iter().map(|step| step.took).sum();
         for step in steps {
-            let finding = if step.advice.is_some() { Finding::Warning } else { Finding::Ok };
+            let finding = if step.advice.is_some() { StepResult::Warning } else { StepResult::Ok };
             report.add(step.step, finding, step.took, step.found, step.advice);
         }
         let mut connection = match dialled {
@@ -143,7 +150,7 @@ impl Delivery {
         report
     }
 
-    /// MAIL and RCPT as a delivery would send them, then RSET. False where it went wrong.
+    /// Sends MAIL and RCPT as a delivery would, then RSET. Returns false if the server refused one of them.
     async fn rehearse(
         &self,
         report: &mut ProbeReport,
@@ -162,12 +169,12 @@ impl Delivery {
             let begun = Instant::now();
             match connection.ask(&line, limit).await {
                 Ok(reply) if reply.code / 100 == 2 => {
-                    report.add(step, Finding::Ok, begun.elapsed(), format!("{line}: {reply}"), None);
+                    report.add(step, StepResult::Ok, begun.elapsed(), format!("{line}: {reply}"), None);
                 }
                 answer => {
                     let advice =
                         answer.as_ref().ok().and_then(|reply| self.advice(route, connection, step, reply, from, to));
-                    report.add(step, Finding::Failed, begun.elapsed(), told(&line, &answer), advice);
+                    report.add(step, StepResult::Failed, begun.elapsed(), told(&line, &answer), advice);
                     return false;
                 }
             }
@@ -185,7 +192,7 @@ impl Delivery {
         to: &Mailbox,
     ) -> Option<String> {
         let internal = from.domain().zip(to.domain()).is_some_and(|(from, to)| is_internal(from, to));
-        // A server that refuses RSET says nothing about the recipient, and no phase of a delivery ends with it.
+        // A refusal of RSET says nothing about the recipient, and belongs to no phase of a delivery.
         let phase = match step {
             Step::Mail => Phase::Mail,
             Step::Rcpt => Phase::Rcpt,
@@ -196,8 +203,8 @@ impl Delivery {
         classify(phase, reply, &context).0.advice
     }
 
-    /// Whether the server takes mail for a stranger without a login. From here one sees only what it does for our address:
-    /// advice, not a verdict.
+    /// Checks whether the server takes mail for a stranger without a login. We only see what it does for our own
+    /// address, so a hit is a warning.
     async fn look_for_open_relay(&self, report: &mut ProbeReport, route: &Arc<Route>, from: &Mailbox, to: &Mailbox) {
         let egress = self.shared.settings.egress.address;
         let external = from.domain().zip(to.domain()).is_some_and(|(a, b)| !a.is_within(b) && !b.is_within(a));
@@ -208,7 +215,7 @@ impl Delivery {
         if route.login.is_none() {
             report.add(
                 Step::OpenRelay,
-                Finding::Warning,
+                StepResult::Warning,
                 begun.elapsed(),
                 "the server takes mail to others from us without a login",
                 Some(format!("make sure that it does so for {egress} only; anybody else must be refused")),
@@ -218,7 +225,7 @@ impl Delivery {
         let stranger = Arc::new(Route { login: None, ..(**route).clone() });
         let pool = Pool::new(Arc::clone(&stranger));
         let (settings, counters) = (&self.shared.settings, &self.shared.counters);
-        let Ok(mut connection) = pool.dial(settings, counters, &mut Trace::default()).await else { return };
+        let Ok(mut connection) = pool.dial(settings, counters, &mut StepLog::default()).await else { return };
         let mut answer = connection.ask(&format!("MAIL FROM:<{from}>"), settings.timeouts.mail).await;
         if answer.as_ref().is_ok_and(|reply| reply.code / 100 == 2) {
             answer = connection.ask(&format!("RCPT TO:<{to}>"), settings.timeouts.rcpt).await;
@@ -228,7 +235,7 @@ impl Delivery {
         if taken {
             report.add(
                 Step::OpenRelay,
-                Finding::Warning,
+                StepResult::Warning,
                 begun.elapsed(),
                 "the server takes mail to others even without a login",
                 Some(format!(
@@ -238,7 +245,7 @@ impl Delivery {
         } else {
             report.add(
                 Step::OpenRelay,
-                Finding::Ok,
+                StepResult::Ok,
                 begun.elapsed(),
                 "without a login the server refuses mail to others",
                 None,
@@ -261,13 +268,13 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
                 ),
                 None => format!("cannot be read; SHA-256 {pin}"),
             };
-            report.add(Step::Certificate, Finding::Ok, Duration::ZERO, found, None);
+            report.add(Step::Certificate, StepResult::Ok, Duration::ZERO, found, None);
         }
-        // Said of the handshake that failed.
+        // The handshake that failed has a step of its own.
         None if connection.fallback.is_some() => {}
         None => report.add(
             Step::Tls,
-            Finding::Warning,
+            StepResult::Warning,
             Duration::ZERO,
             "the connection is not encrypted",
             Some(match connection.extensions.starttls {
@@ -284,7 +291,7 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
         let takes_tls12 = route.tls.minimum == TlsVersion::Tls12;
         report.add(
             Step::Login,
-            Finding::Warning,
+            StepResult::Warning,
             Duration::ZERO,
             "the password goes to whoever answers: opportunistic TLS takes any certificate",
             Some(
@@ -306,7 +313,7 @@ fn report_protection(report: &mut ProbeReport, connection: &Connection, route: &
     }
     if route.login.is_none() && connection.extensions.auth.offered {
         let found = "the server offers a login, which this route does not use";
-        report.add(Step::Login, Finding::Ok, Duration::ZERO, found, None);
+        report.add(Step::Login, StepResult::Ok, Duration::ZERO, found, None);
     }
 }
 

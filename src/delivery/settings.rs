@@ -1,27 +1,27 @@
-//! What delivery is told: our name, our address, how long to wait.
+//! The settings of delivery: our name, our address, and the timeouts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::resolver::{HostsFile, SharedResolver};
 
-/// Settings of all deliveries. Configuration has checked them.
+/// The settings of all deliveries. The configuration has checked them.
 #[derive(Clone)]
 pub struct Settings {
-    /// The name in EHLO; should be the PTR of the egress address.
+    /// The name in EHLO. It should be the PTR record of the egress address.
     pub hostname: String,
-    /// Which way connections leave.
+    /// How connections leave this machine.
     pub egress: Egress,
-    /// How long each phase may take.
+    /// The time limit of each phase.
     pub timeouts: Timeouts,
-    /// Names that need no DNS; asked first, where `resolver` is set.
+    /// Names that need no DNS. They are looked up first if `resolver` is set.
     pub hosts: HostsFile,
-    /// Who resolves smarthosts' names; `None` is the system's resolver, hosts file included.
+    /// The resolver of smarthosts' names. `None` is the system's, hosts file included.
     pub resolver: Option<SharedResolver>,
 }
 
 impl Settings {
-    /// With the usual timeouts and the system's resolver.
+    /// Settings with the default timeouts and the system's resolver.
     pub fn new(hostname: impl Into<String>, egress: Egress) -> Self {
         Settings {
             hostname: hostname.into(),
@@ -36,37 +36,37 @@ impl Settings {
 /// The one address that every connection leaves from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Egress {
-    /// What customers have allow-listed (`egress.address`); named in advice.
+    /// The address that customers have allow-listed (`egress.address`). Advice names it.
     pub address: IpAddr,
-    /// How connections come to leave from it.
+    /// How connections get to leave from this address.
     pub path: EgressPath,
-    /// What a server's EHLO answer should call us, where it names an address at all (`egress.expect_seen_as`).
+    /// The address that a server's reply to EHLO should call us by, if it names one (`egress.expect_seen_as`).
     pub expect_seen_as: Option<IpAddr>,
 }
 
 impl Egress {
-    /// Bound to `local`, known outside as `address`.
+    /// Connections are bound to `local` and are seen outside as `address`.
     pub fn bound(address: IpAddr, local: IpAddr) -> Self {
         Egress { address, path: EgressPath::Bind(local), expect_seen_as: None }
     }
 }
 
-/// How connections come to leave from the egress address. There is no "as the system likes": a connection leaves from
-/// the configured address or not at all.
+/// How connections get to leave from the egress address. There is no choice that leaves it to the system: a connection
+/// leaves from the configured address, or is not made.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EgressPath {
-    /// From this local address; smarthosts' addresses of the other family are not tried.
+    /// Connections leave from this local address. Smarthosts' addresses of the other family are not tried.
     Bind(IpAddr),
-    /// Through a SOCKS5 proxy that owns the address (RFC 1928); it resolves the names.
+    /// Connections go through a SOCKS5 proxy that owns the address (RFC 1928). The proxy resolves the names.
     Socks5 {
-        /// The proxy.
+        /// The proxy's address.
         proxy: SocketAddr,
-        /// Name and password (RFC 1929), where it wants them.
+        /// Name and password (RFC 1929), if the proxy wants them.
         login: Option<(String, String)>,
     },
 }
 
-/// Never shows the password.
+/// The debug text never shows the password.
 impl std::fmt::Debug for EgressPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -76,30 +76,30 @@ impl std::fmt::Debug for EgressPath {
     }
 }
 
-/// How long each phase of a session may take (RFC 5321 §4.5.3.2).
+/// The time limits of a session's phases (RFC 5321 §4.5.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP connect, for each address of the host.
+    /// The TCP connection, for each address of the host.
     pub connect: Duration,
-    /// The 220 greeting.
+    /// The wait for the 220 greeting.
     pub greeting: Duration,
-    /// EHLO, STARTTLS, the TLS handshake and each step of AUTH.
+    /// EHLO, STARTTLS, the TLS handshake and each step of AUTH, each for itself.
     pub handshake: Duration,
-    /// MAIL.
+    /// The wait for the reply to MAIL.
     pub mail: Duration,
-    /// RCPT.
+    /// The wait for the reply to RCPT.
     pub rcpt: Duration,
-    /// The 354 after DATA.
+    /// The wait for the 354 after DATA.
     pub data_start: Duration,
-    /// One block of the content accepted by the network.
+    /// The time in which the network must accept one block of the content.
     pub data_block: Duration,
-    /// The reply to the final dot. Long, because giving up early makes duplicates.
+    /// The wait for the reply to the final dot. It is long, because giving up early makes duplicates.
     pub data_end: Duration,
-    /// RSET and QUIT; also how long an unneeded connection lingers.
+    /// The wait for the reply to QUIT, when a connection is closed.
     pub quit: Duration,
 }
 
-/// RFC 5321 §4.5.3.2.1–6, with a shorter connect: a host that is silent for 30 s is tried again later.
+/// The values of RFC 5321 §4.5.3.2.1–6, with a shorter connect: a host that is silent for 30 s is tried again later.
 impl Default for Timeouts {
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(n * 60);

@@ -1,50 +1,50 @@
-//! From what a transaction heard to what becomes of each recipient. No I/O.
+//! Turns the replies of a transaction into the outcome of each recipient. Does no I/O.
 //!
-//! Promises: what a server refuses for one recipient does not touch the others; where the replies do not fit the commands,
-//! nobody is refused by one that may have been for somebody else; where nothing sensible answers the final dot, the outcome
-//! is unknown. Recipients who are refused because they are too many were not reached, and neither were those whom the server
-//! refuses together with them: they go in other transactions at once.
+//! Promises: a refusal of one recipient does not touch the others. If the replies do not fit the commands, no recipient
+//! is refused by a reply that may have been for another one. If no valid reply answers the final dot, the outcome is
+//! unknown. Recipients that are refused because there are too many were not reached, and neither were the ones that the
+//! server refuses together with them: they are tried at once in other transactions.
 
-use super::classify::{Context, Phase, Taken, classify, is_internal};
+use super::classify::{Context, Phase, TakenRecipients, classify, is_internal};
 use super::connection::Broken;
 use super::job::Job;
 use super::limits::{counts_recipients, is_of_recipient};
 use super::outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::smtp::Reply;
 
-/// What the flight brought.
+/// The replies of a transaction up to DATA.
 #[derive(Default)]
 pub struct Flight {
-    /// The refusal of MAIL.
+    /// The refusal of MAIL, if it was refused.
     pub mail_refused: Option<Reply>,
-    /// Recipients that were taken, by index.
+    /// The indices of the recipients that the server took.
     pub accepted: Vec<usize>,
-    /// Recipients that were not.
+    /// The recipients that the server refused, with its reply.
     pub refused: Vec<(usize, Reply)>,
-    /// Recipients that were refused for their number.
+    /// The recipients that the server refused because there are too many.
     pub surplus: Vec<(usize, Reply)>,
-    /// Recipients that were refused, it seems, for the parameters that they were named with, or MAIL was.
+    /// The recipients that seem to have been refused for their parameters, or for those of MAIL.
     pub without_parameters: Vec<usize>,
-    /// How many recipients had an answer.
+    /// How many replies to RCPT have been read.
     pub answered: usize,
-    /// The answer to DATA.
+    /// The reply to DATA, once it was read.
     pub data: Option<Reply>,
-    /// What was sent last, of which an answer or its end is awaited.
+    /// The name of the command or part that was sent last, and whose reply or end is awaited.
     pub sent: &'static str,
-    /// No command was sent before the answer to the last one was there.
+    /// Each command was sent after the reply to the one before.
     pub one_by_one: bool,
-    /// The server is asked for SMTPUTF8.
+    /// MAIL asks for SMTPUTF8.
     pub smtputf8: bool,
 }
 
 impl Flight {
-    /// The server took some recipients, and has no room for more of them.
+    /// Returns true if the server took some recipients and has no room for more.
     pub fn is_full(&self) -> bool {
         !self.accepted.is_empty() && !self.surplus.is_empty()
     }
 
-    /// Everybody was refused before any content was sent, and not by codes that are surely about them: by MAIL's refusal, their
-    /// own, or DATA's.
+    /// Returns true if everybody was refused before any content was sent, by replies to MAIL, RCPT or DATA that may be
+    /// about the connection. Codes that clearly concern a recipient do not count.
     pub fn may_be_of_connection(&self) -> bool {
         if self.mail_refused.is_some() {
             return self.without_parameters.is_empty();
@@ -56,16 +56,17 @@ impl Flight {
     }
 }
 
-/// The server cannot have the message for these, which was found out before anything was sent.
+/// The outcomes of recipients that the server cannot take the message for. This was found before anything was sent.
 pub fn failed(recipients: &[usize], reason: &str, scope: Scope) -> Vec<RecipientOutcome> {
     recipients.iter().map(|index| Class::new(Verdict::Failed, scope, reason).of(*index)).collect()
 }
 
-/// The transaction ended before any content was sent, for reasons that the server gave.
+/// The outcome of a transaction that the server ended before any content was sent.
 pub fn before_content(job: &Job<'_>, flight: Flight) -> Outcome {
     let mut outcome = Outcome::default();
     if let Some(reply) = &flight.mail_refused {
-        // Of the parameters, it seems: without them it is asked again, and until then nobody is refused.
+        // The parameters seem to be refused. The transaction is repeated without them, and until then nobody is
+        // refused.
         if !flight.without_parameters.is_empty() {
             return outcome;
         }
@@ -75,16 +76,17 @@ pub fn before_content(job: &Job<'_>, flight: Flight) -> Outcome {
         return outcome;
     }
     refused(&mut outcome, job, &flight);
-    // Without an answer to DATA (not sent) nobody was accepted.
+    // DATA is sent only if the server took somebody.
     if let Some(reply) = &flight.data {
         refused_together(&mut outcome, job, &flight, Phase::Data, reply);
     }
     outcome
 }
 
-/// The server took recipients and then refused the message for all of them.
+/// Adds the outcomes after the server took recipients and then refused the message for all of them.
 fn refused_together(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, phase: Phase, reply: &Reply) {
-    // Exim (recipients_max_reject) refuses DATA, too, after recipients that it had no room for. That is not said of those it took.
+    // Exim (`recipients_max_reject`) also refuses DATA after it refused recipients for their number. That says nothing
+    // about the recipients it took.
     let for_the_surplus = phase == Phase::Data && flight.is_full();
     let tried = flight.accepted.len();
     if for_the_surplus {
@@ -99,18 +101,19 @@ fn refused_together(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, phase
     }
 }
 
-/// Those who were refused one by one.
+/// Adds the outcomes of the recipients that were refused one by one.
 fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight) {
     let internal = |index: &usize| stays_internal(job, *index);
     let taken = match flight.accepted.as_slice() {
-        [] => Taken::Nobody,
-        accepted if accepted.iter().all(internal) => Taken::Internal,
-        _ => Taken::Others,
+        [] => TakenRecipients::Nobody,
+        accepted if accepted.iter().all(internal) => TakenRecipients::Internal,
+        _ => TakenRecipients::Others,
     };
     for (index, reply) in &flight.refused {
         judge(outcome, job, *index, Phase::Rcpt, reply, taken);
     }
-    // Each further transaction has fewer recipients, so this ends: with one who is refused for their number, that is the answer.
+    // Each further transaction has fewer recipients, so this ends. A single recipient that is refused for the number of
+    // recipients gets that reply as its outcome.
     match (flight.accepted.len(), job.recipients.len()) {
         _ if flight.surplus.is_empty() => {}
         (0, 0 | 1) => {
@@ -123,8 +126,8 @@ fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight) {
     }
 }
 
-/// The server answered the final dot (or said early what it thinks of the message). `dsn`: it reports further, where that was
-/// asked for.
+/// The outcome after the server's reply to the final dot, or after a refusal that it sent during the content. With
+/// `dsn`, the server reports success itself where that was asked for.
 pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcome {
     let mut outcome = Outcome::default();
     if reply.code / 100 == 2 {
@@ -141,8 +144,8 @@ pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcom
     outcome
 }
 
-/// The final dot was sent and nothing sensible came back. Each further attempt may be a duplicate, so a server that does this to
-/// one message after the other is asked seldom, and a person is told.
+/// The outcome if the final dot was sent and no valid reply came. Each further attempt may be a duplicate. If a server
+/// does this to several messages, the route backs off and a person is told.
 pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
     let advice = Some(
         "it may have taken the message all the same, and every further attempt may be a duplicate: see what the server, or what \
@@ -157,24 +160,24 @@ pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
     outcome
 }
 
-/// The connection broke before the final dot. Refusals that were heard stand; everybody else waits.
+/// The outcome if the connection broke before the final dot. Refusals that were read stand; everybody else waits.
 pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
     let mut outcome = Outcome::default();
     let reason = if flight.sent.is_empty() { why.to_string() } else { format!("{why} (at {})", flight.sent) };
     let in_step = !matches!(why, Broken::OutOfStep(_));
     if in_step && flight.mail_refused.is_some() {
-        // What it said after that, and why it hung up, follows from it.
+        // Later replies, and the reason why the server closed, follow from the refusal of MAIL.
         return before_content(job, flight);
     }
     if !in_step {
-        // In a flight a refusal may have been any recipient's. One by one the first of them was surely for the one asked about:
-        // it stands, so that each attempt has fewer to ask about.
+        // In a flight a refusal may have been for any recipient. One by one, the first refusal was surely for the
+        // recipient that was asked about. It stands, so that each attempt has fewer recipients to ask about.
         flight.refused.truncate(usize::from(flight.one_by_one));
         (flight.mail_refused, flight.data) = (None, None);
         flight.surplus.clear();
     }
     if flight.is_full() {
-        // It hung up after so many refusals, perhaps in place of one more.
+        // The server closed the connection after this many refusals, perhaps in place of another one.
         flight.refused.retain(|(_, reply)| reply.code != 421);
         refused(&mut outcome, job, &flight);
         outcome.again = flight.accepted;
@@ -183,7 +186,8 @@ pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
     refused(&mut outcome, job, &flight);
     let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
     let unanswered = job.recipients.get(flight.answered).copied();
-    // It took some recipients and closed at another one: that one shall not keep the others from their mail.
+    // The server took some recipients and closed the connection at another one. That one must not keep the others from
+    // their mail.
     if in_step && !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
         if goodbye.is_none() {
             outcome.recipients.extend(unanswered.map(|index| waits(index, reason.clone())));
@@ -193,7 +197,7 @@ pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
         return outcome;
     }
     let told = flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive());
-    // A 421 to one recipient, and none taken before, is the server's goodbye to all of them.
+    // A 421 to one recipient, with none taken before it, concerns all of them.
     let told = told.or(goodbye.map(|reply| (Phase::Rcpt, reply)));
     for index in job.recipients {
         let mut settled = outcome.recipients.iter().map(|heard| heard.index);
@@ -220,11 +224,11 @@ fn doubt(reason: String) -> Trouble {
 }
 
 fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
-    judge(outcome, job, index, phase, reply, Taken::Nobody);
+    judge(outcome, job, index, phase, reply, TakenRecipients::Nobody);
 }
 
-/// Adds a recipient's outcome, and what it says of the route.
-fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, taken: Taken) {
+/// Adds a recipient's outcome, and what the reply says about the route.
+fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply, taken: TakenRecipients) {
     let internal = stays_internal(job, index);
     let context = Context { internal, taken, ..Context::of(job.route, job.egress, job.fallback.as_ref()) };
     let (class, trouble) = classify(phase, reply, &context);
@@ -238,7 +242,7 @@ fn stays_internal(job: &Job<'_>, index: usize) -> bool {
     job.envelope.recipients[index].address.domain().is_some_and(|to| is_internal(job.from_domain, to))
 }
 
-/// Keeps the graver of two troubles.
+/// Keeps the more severe of two troubles.
 fn worsen(trouble: &mut Option<Trouble>, found: Trouble) {
     let weight = |trouble: &Trouble| match trouble {
         Trouble::Doubt { at_least, .. } => (0, *at_least),

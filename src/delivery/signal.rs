@@ -1,4 +1,4 @@
-//! What a smarthost's negative reply is about, by its codes and, where servers have none for it, by its words.
+//! What a smarthost's negative reply is about, by its codes and, where servers have no code for it, by its words.
 
 use std::net::IpAddr;
 
@@ -10,29 +10,29 @@ use super::words::Words;
 use crate::route::{Login, Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Reply};
 
-/// Where in the session a reply was heard.
+/// The part of a session in which a reply was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The 220, or what came instead.
+    /// The greeting, which is 220 unless the server refuses the connection.
     Greeting,
-    /// After EHLO or HELO.
+    /// The reply to EHLO or HELO.
     Hello,
-    /// After STARTTLS.
+    /// The reply to STARTTLS, and the handshake.
     StartTls,
-    /// During AUTH.
+    /// The replies during AUTH.
     Login,
-    /// After MAIL.
+    /// The reply to MAIL.
     Mail,
-    /// After RCPT.
+    /// The reply to RCPT.
     Rcpt,
-    /// After DATA, before the content.
+    /// The reply to DATA, before the content.
     Data,
-    /// After the final dot.
+    /// The reply to the final dot.
     End,
 }
 
 impl Phase {
-    /// As messages name it: `no answer within 1 s (at EHLO)`.
+    /// The phase's name in texts: `no answer within 1 s (at EHLO)`.
     pub fn as_str(self) -> &'static str {
         match self {
             Phase::Greeting => "greeting",
@@ -46,7 +46,7 @@ impl Phase {
         }
     }
 
-    /// The step that the probe and the counters name, whether it went well or not.
+    /// The step of the probe and the metrics that this phase belongs to.
     pub fn step(self) -> Step {
         match self {
             Phase::Greeting => Step::Greeting,
@@ -61,94 +61,97 @@ impl Phase {
     }
 }
 
-/// What one has to know besides the reply.
+/// What the classification needs besides the reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// What kind of server said it.
+    /// The kind of server that replied.
     pub kind: RouteKind,
-    /// Sender's and recipient's domain are both the customer's.
+    /// The sender's and the recipient's domains belong to the same customer.
     pub internal: bool,
-    /// The address that customers have allow-listed.
+    /// The egress address that customers have allow-listed.
     pub egress: IpAddr,
-    /// The route's login, where it has one.
+    /// The route's login, if it has one.
     pub login: Option<&'a Login>,
-    /// Why the connection has no TLS, where it was to have it.
+    /// Why the connection has no TLS although the route asks for it.
     pub fallback: Option<&'a Fallback>,
-    /// Whom else it took in this transaction.
-    pub taken: Taken,
+    /// Which other recipients the server took in this transaction.
+    pub taken: TakenRecipients,
 }
 
 impl<'a> Context<'a> {
-    /// Of a reply that concerns no recipient, or the first one.
+    /// The context of a reply that concerns no recipient, or the first one.
     pub fn of(route: &'a Route, egress: IpAddr, fallback: Option<&'a Fallback>) -> Self {
         let (kind, login) = (route.kind, route.login.as_ref());
-        Context { kind, internal: false, egress, login, fallback, taken: Taken::Nobody }
+        Context { kind, internal: false, egress, login, fallback, taken: TakenRecipients::Nobody }
     }
 }
 
-/// Whether mail between two domains stays with one customer.
+/// Returns true if mail between these domains stays with one customer.
 pub fn is_internal(from: &Domain, to: &Domain) -> bool {
     to.is_within(from) || from.is_within(to)
 }
 
-/// The recipients of the same message that a server took.
+/// Which recipients of the same message a server took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// None.
+pub enum TakenRecipients {
+    /// The server took none.
     Nobody,
-    /// Only such as have their mailboxes in the sender's own domain: it may not relay for us.
+    /// The server took only recipients in the sender's own domain, so it may not relay for us.
     Internal,
-    /// Others, too.
+    /// The server took recipients in other domains, too.
     Others,
 }
 
 /// What a negative reply is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// 421: the server closes the connection.
+    /// The server closes the connection (421).
     Closing,
-    /// Too much at once: connections, messages, speed.
+    /// The server got too much at once: connections, messages, speed.
     TooBusy,
     /// An allowance of the account is used up.
     Quota,
-    /// The account, or all of its owner's, may send nothing until a person lifts that.
+    /// The account, or its owner's whole tenant, may send nothing until a person lifts the block.
     Blocked,
-    /// It does nothing of this without TLS.
+    /// The server does not go on without TLS.
     WantsTls,
-    /// It wants a login that it did not get, or does not take this kind of login any more.
+    /// The server wants a login that it did not get, or no longer takes this kind of login.
     WantsLogin,
-    /// At RCPT it speaks of a login and has no code for it: of ours, or of what this recipient (a distribution list) asks of senders.
+    /// A reply to RCPT speaks of a login without a code for it. It may mean our login, or what this recipient (a
+    /// distribution list) demands of senders.
     MayWantLogin,
-    /// It will not take mail for others from us.
+    /// The server does not relay for us.
     NoRelay,
-    /// It takes no mail from our address, whoever it is for; servers that say so at RCPT do it for every recipient.
+    /// The server takes no mail from our address for any recipient. Servers that say so at RCPT repeat it for every
+    /// recipient.
     Barred,
-    /// It protects its own domain against senders from outside, and takes us for one.
+    /// The server protects its own domain against forged senders from outside, and takes us for one.
     InternalSpoof,
     /// We may not send as this sender.
     SendAs,
-    /// Its disk is full, or it is out of order as a whole.
+    /// The server's disk is full, or the server is out of order as a whole.
     OutOfOrder,
-    /// It lost track of the session.
+    /// The server lost track of the session.
     Sequence,
-    /// Nothing but what the code says.
+    /// The reply says nothing more than its code.
     Plain,
 }
 
 impl Signal {
-    /// What `reply` is about; `text` is all of its text in lower case.
+    /// Returns what `reply` is about. `text` is its whole text in lower case.
     pub fn of(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Self {
         let signal = by_codes_and_words(phase, reply, text, context);
-        if phase != Phase::Rcpt || context.taken == Taken::Nobody {
+        if phase != Phase::Rcpt || context.taken == TakenRecipients::Nobody {
             return signal;
         }
-        // A server that takes another recipient takes our mail: what it says, it says of this one. But allowances count
-        // recipients, and one that takes its own domain's mail only, and not what goes further, is not set up for us yet.
-        let only_its_own = context.taken == Taken::Internal && !context.internal;
+        // A server that took another recipient takes our mail, so the reply concerns this recipient only. There are two
+        // exceptions: an allowance counts recipients, and a server that takes mail for its own domain but does not
+        // relay is not yet set up for us.
+        let only_its_own = context.taken == TakenRecipients::Internal && !context.internal;
         match signal {
-            // Perhaps it wants TLS for this one only, but that it had none is our connection's.
+            // The server may want TLS for this recipient only, but our connection's TLS failed.
             Signal::WantsTls if context.fallback.is_some() => signal,
-            // It names our address: that one recipient's block list has it, and nobody bounces for that.
+            // The reply names our address. This recipient's block list has it, and no mail bounces for that.
             Signal::Barred if names(text, context.egress) => signal,
             Signal::TooBusy if reply.code == 421 => Signal::Closing,
             Signal::OutOfOrder => Signal::Plain,
@@ -162,11 +165,11 @@ impl Signal {
     }
 }
 
-/// A negative reply under examination.
+/// A negative reply with everything that the rules look at.
 struct Heard<'a> {
     phase: Phase,
     reply: &'a Reply,
-    /// Its text in lower case.
+    /// The reply's text in lower case.
     text: &'a str,
     words: Words,
     context: &'a Context<'a>,
@@ -184,7 +187,7 @@ impl Heard<'_> {
         hints.iter().any(|hint| self.text.contains(hint))
     }
 
-    /// Whether it has this enhanced code, whatever its class.
+    /// Returns true if the reply has this enhanced code, in any class.
     fn is(&self, subject: u16, detail: u16) -> bool {
         self.reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail))
     }
@@ -197,15 +200,16 @@ impl Heard<'_> {
         matches!(self.phase, Phase::Mail | Phase::Rcpt | Phase::Data)
     }
 
-    /// A full or busy mailbox (RFC 3463 §3.3) is its owner's; X.2.0 is Exchange's for the sender's, too.
+    /// Returns true if the reply concerns the recipient's mailbox (RFC 3463 §3.3). Exchange uses X.2.0 for the sender's
+    /// mailbox, too.
     fn is_of_mailbox(&self) -> bool {
         self.phase == Phase::Rcpt && self.has_subject(2) && !self.is(2, 0)
     }
 
-    /// What the account may send.
+    /// Looks for limits on what the account may send.
     fn of_sending(&self) -> Option<Signal> {
         let (permanent, to_one) = (self.reply.is_permanent(), self.phase == Phase::Rcpt);
-        // Google's, of all that its customer relays, although it has a mailbox's code.
+        // Google's reply about everything that its customer relays has a mailbox's code.
         if self.says(&["relay limit exceeded"]) {
             return Some(if permanent { Signal::Quota } else { Signal::TooBusy });
         }
@@ -226,8 +230,8 @@ impl Heard<'_> {
         if used_up && !self.is_of_mailbox() {
             return Some(Signal::Quota);
         }
-        // Microsoft 365, at any point, of all that its tenant sends: traffic from this address, or from domains not registered there;
-        // and the block of a tenant, or of a mailbox.
+        // Microsoft 365 says this at any point and about the whole tenant: it refuses traffic from this address, or
+        // from domains that are not registered there. The codes after that block a tenant or a mailbox.
         if self.is(7, 708) || self.is(7, 750) {
             return Some(Signal::Barred);
         }
@@ -237,7 +241,7 @@ impl Heard<'_> {
         {
             return Some(Signal::Blocked);
         }
-        // With a code by which mail would bounce, there are as many wordings as products.
+        // There are as many wordings as products for a permanent code, by which mail would otherwise bounce.
         if !permanent || self.is(2, 2) || !(self.is_before_content() || self.phase == Phase::End) {
             return None;
         }
@@ -254,7 +258,7 @@ impl Heard<'_> {
         })
     }
 
-    /// What the server can bear now.
+    /// Looks for what the server cannot take now.
     fn of_load(&self) -> Option<Signal> {
         let (reply, to_one) = (self.reply, self.phase == Phase::Rcpt);
         if !reply.is_transient() || self.is_of_mailbox() {
@@ -283,16 +287,18 @@ impl Heard<'_> {
         out_of_order.then_some(Signal::OutOfOrder)
     }
 
-    /// What the session lacks: TLS, a login, or the command before.
+    /// Looks for what the session lacks: TLS, a login, or the command before.
     fn of_session(&self) -> Option<Signal> {
         let Heard { phase, reply, .. } = *self;
-        // What such a text says of the final dot, or with these words, is about who may send to whom, or about SPF and DKIM.
+        // At the final dot, or with the words excluded below, such a text is about who may send to whom, or about SPF
+        // and DKIM.
         let of_login = reply.is_permanent()
             && phase != Phase::End
             && !self.is(7, 133)
             && self.says(&["authentication required", "authentication is required", "must authenticate"])
             && !self.says(&["sender authentication", "email authentication", "spf", "dkim", "dmarc", "resolver.rst"]);
-        // RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. Where our TLS failed, a server that keeps its logins for TLS says 530, too.
+        // See RFC 3207 §4, RFC 4954 §6, RFC 3463 §3.8. After our TLS failed, a server that allows logins only within
+        // TLS says 530, too.
         let wants_tls = reply.code == 538
             || self.is(7, 10)
             || self.is(7, 11)
@@ -310,11 +316,11 @@ impl Heard<'_> {
         (reply.code == 503).then_some(Signal::Sequence)
     }
 
-    /// Our address, our right to pass mail on, and whom we send as.
+    /// Looks for refusals of our address, of our right to relay, and of our sender.
     fn of_us(&self) -> Option<Signal> {
         let Heard { phase, reply, context, .. } = *self;
-        // Of the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a block list is the
-        // content's.
+        // This is about the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a
+        // block list concerns the content.
         let barred = self.says(&[
             "client host rejected",
             "helo command rejected",
@@ -339,8 +345,8 @@ impl Heard<'_> {
             || self.is(7, 54)
             || self.says(&denied)
             || (self.is_before_content() && does_not_relay(&self.words));
-        // What it says of our address, it says of the connection, whatever its words; not where its code is one of the recipient's
-        // address, or of the message's size.
+        // A reply about our address concerns the connection, whatever its words. A code for the recipient's address or
+        // the message's size excludes that.
         let of_connection = self.is_before_content()
             && reply.is_permanent()
             && !is_of_recipient(reply)
@@ -360,8 +366,8 @@ impl Heard<'_> {
         (relays_not && !is_of_recipient(reply)).then_some(Signal::NoRelay)
     }
 
-    /// Whether a server that was offered its own domain's mail from outside takes us for a forger: by the codes that Exchange and
-    /// Microsoft 365 use for it, or by what other servers write.
+    /// Returns true if the server takes mail from its own domain for forged because it comes from outside. Exchange and
+    /// Microsoft 365 have codes for it, and other servers have words.
     fn says_internal_spoof(&self) -> bool {
         let hint = self.says(&[
             "spoof",

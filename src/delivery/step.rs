@@ -1,46 +1,49 @@
-//! The steps of a conversation with a smarthost, as the probe shows them and the counters label them.
+//! The steps of a conversation with a smarthost, as the probe shows them and the metrics label them.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
-/// One step, from the name of the host to the last command.
+use super::dial::Failure;
+
+/// One step of a conversation, from looking up the host to the last command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Looking up the host's addresses.
     Resolve,
-    /// Reading the certificates that the route's configuration names.
+    /// Reading the certificate files that the route's configuration names.
     Policy,
     /// Opening the connection.
     Connect,
-    /// The server's first line.
+    /// Reading the server's first reply.
     Greeting,
-    /// EHLO, or HELO.
+    /// Sending EHLO, or HELO.
     Hello,
-    /// STARTTLS and the handshake.
+    /// Sending STARTTLS and making the handshake.
     Tls,
-    /// The server's certificate.
+    /// Checking the server's certificate.
     Certificate,
     /// Fetching the login's token from its provider.
     Token,
-    /// AUTH.
+    /// Logging in with AUTH.
     Login,
-    /// MAIL FROM.
+    /// Sending MAIL FROM.
     Mail,
-    /// RCPT TO.
+    /// Sending RCPT TO.
     Rcpt,
-    /// DATA, up to the 354.
+    /// Sending DATA, up to the 354.
     Data,
-    /// The end of the content, up to the server's reply.
+    /// Sending the final dot, up to the server's reply.
     End,
-    /// RSET.
+    /// Sending RSET.
     Rset,
-    /// The same recipient without a login: does the server relay for strangers?
+    /// Naming the same recipient without a login, to see whether the server relays for strangers.
     OpenRelay,
 }
 
 impl Step {
-    /// The name in reports, JSON and metrics.
+    /// The step's name in reports, JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Step::Resolve => "resolve",
@@ -71,5 +74,62 @@ impl fmt::Display for Step {
 impl Serialize for Step {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_str(self.as_str())
+    }
+}
+
+/// A step that was taken, for the probe.
+#[derive(Clone, Debug)]
+pub struct TakenStep {
+    /// The step.
+    pub step: Step,
+    /// How long the step took.
+    pub took: Duration,
+    /// What the step found.
+    pub found: String,
+    /// What to do about a failed step after which the connection was made in another way.
+    pub advice: Option<String>,
+}
+
+/// Records the steps of a connection for the probe. A delivery does not record, and pays nothing for it.
+#[derive(Default)]
+pub struct StepLog(Option<Vec<TakenStep>>);
+
+impl StepLog {
+    /// A log that records every step.
+    pub fn kept() -> Self {
+        StepLog(Some(Vec::new()))
+    }
+
+    /// The steps so far.
+    pub fn steps(self) -> Vec<TakenStep> {
+        self.0.unwrap_or_default()
+    }
+
+    /// Records that a step that began at `begun` is done.
+    pub fn done(&mut self, step: Step, begun: Instant, found: impl FnOnce() -> String) {
+        if let Some(steps) = &mut self.0 {
+            steps.push(TakenStep { step, took: begun.elapsed(), found: found(), advice: None });
+        }
+    }
+
+    /// Records that a connection begun at `begun` failed, and that another way is tried. `before` is the number of steps that
+    /// were recorded when it began.
+    pub fn failed(&mut self, failure: &Failure, begun: Instant, before: usize, advice: &str) {
+        if let Some(steps) = &mut self.0 {
+            let done: Duration = steps[before..].iter().map(|step| step.took).sum();
+            let (step, found) = (failure.step, failure.reason.clone());
+            let took = begun.elapsed().saturating_sub(done);
+            steps.push(TakenStep { step, took, found, advice: Some(advice.to_owned()) });
+        }
+    }
+
+    /// Drops all but the first `before` steps, because the others are made again.
+    pub fn forget_from(&mut self, before: usize) {
+        self.0.iter_mut().for_each(|steps| steps.truncate(before));
+    }
+
+    /// The number of steps recorded so far.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, Vec::len)
     }
 }

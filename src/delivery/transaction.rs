@@ -1,10 +1,10 @@
-//! One transaction: MAIL, RCPT…, DATA, the content, the final dot. With PIPELINING the commands go in one flight
-//! (RFC 2920); without, one by one.
+//! One transaction: MAIL, RCPT…, DATA, the content, the final dot. With PIPELINING the commands are sent in one flight
+//! (RFC 2920), and without it one by one.
 //!
-//! Promises: a recipient is delivered only after a 2xx to the final dot; a connection that breaks between the final dot and
-//! its reply is reported as unknown. What the replies mean for each recipient is [`settle`]'s. A server that answers 354
-//! although it refused every recipient gets an empty message, which RFC 2920 §3.1 tells us to send and RFC 5321 tells it to
-//! refuse.
+//! Promises: a recipient is delivered only after a 2xx reply to the final dot. If the connection breaks between the
+//! final dot and its reply, the outcome is unknown. [`settle`] decides what the replies mean for each recipient. A
+//! server that answers 354 although it refused every recipient gets an empty message: RFC 2920 §3.1 tells us to send
+//! it, and RFC 5321 tells the server to refuse it.
 
 use std::time::Duration;
 
@@ -21,42 +21,43 @@ use crate::message::BodyKind;
 use crate::smtp::Reply;
 use crate::smtp::response::ResponseError;
 
-/// Octets of commands in flight before replies are read: less than any socket buffer, so that neither side waits for the
-/// other to read (RFC 2920 §3.1).
+/// Octets of commands that are sent before replies are read. They are fewer than any socket buffer holds, so that
+/// neither side waits for the other to read (RFC 2920 §3.1).
 const FLIGHT: usize = 16 * 1024;
 
 /// How a transaction ended.
 pub enum Ending {
-    /// Every recipient has its outcome, or stays waiting.
+    /// Every recipient has an outcome, or stays waiting.
     Done(Done),
-    /// The server's replies did not fit the commands, and the connection is of no more use. To send them one by one may help.
+    /// The server's replies did not fit the commands, and the connection cannot be used any more. Sending the commands
+    /// one by one may help.
     OutOfStep(Outcome),
-    /// The connection turned out to be dead before the message was on its way. Nothing of it was accepted.
+    /// The kept connection was dead before the server answered DATA. The server accepted nothing of the message.
     Stale(Broken),
 }
 
-/// What a transaction brought.
+/// The result of a transaction.
 pub struct Done {
-    /// By recipient, and for the route.
+    /// The outcome for each recipient, and for the route.
     pub outcome: Outcome,
-    /// The connection can serve again.
+    /// The connection can be used again.
     pub usable: bool,
-    /// Everybody was refused before any content was sent, by replies that may be about the connection.
+    /// Everybody was refused before any content was sent, and the replies may be about the connection.
     pub may_be_of_connection: bool,
-    /// Recipients that are absent from the outcome, because the server refused parameters that it offers: they are to be asked
-    /// again without.
+    /// Recipients that are missing from the outcome, because the server refused parameters that it offers. They are
+    /// tried again without parameters.
     pub without_parameters: Vec<usize>,
 }
 
 impl Done {
-    /// Nothing is to be asked again.
+    /// A result after which nothing is tried again.
     fn new(outcome: Outcome, usable: bool) -> Self {
         Done { outcome, usable, may_be_of_connection: false, without_parameters: Vec::new() }
     }
 }
 
-/// Runs one transaction. `reused` says that the connection has waited in the pool: then a server that closed it in the
-/// meantime is no news about the message.
+/// Runs one transaction. `reused` says that the connection has served before. If the server has closed it since, that
+/// says nothing about the message.
 pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, reused: bool) -> Ending {
     let asks_for_utf8 = job.envelope.smtputf8;
     let of_message = asks_for_utf8 && job.needs_smtputf8();
@@ -69,7 +70,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     if in_utf8.is_empty() || connection.extensions.smtputf8 {
         return transact(connection, job, timeouts, reused, of_message || !in_utf8.is_empty()).await;
     }
-    // One such address keeps nobody else from their mail.
+    // The other recipients still get the message.
     let reason = "5.6.7 the address is not ASCII, and the server does not offer SMTPUTF8";
     let refused = settle::failed(&in_utf8, reason, Scope::Recipient);
     if in_ascii.is_empty() {
@@ -83,7 +84,7 @@ pub async fn run(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts
     ending
 }
 
-/// Runs it for recipients who can have the message from this server.
+/// Runs the transaction for recipients whose addresses the server can take.
 async fn transact(
     connection: &mut Connection,
     job: &Job<'_>,
@@ -100,7 +101,7 @@ async fn transact(
             return Ending::OutOfStep(settle::broken_off(job, flight, &why));
         }
         if flight.mail_refused.is_none() {
-            // They wait with the others.
+            // These recipients are deferred with the others.
             flight.without_parameters.clear();
         }
         let without_parameters = flight.without_parameters.clone();
@@ -125,7 +126,7 @@ async fn transact(
     Ending::Done(Done { may_be_of_connection, without_parameters, ..Done::new(outcome, usable) })
 }
 
-/// Sends the commands and hears their replies. An error means that the connection is of no more use.
+/// Sends the commands and reads their replies. An error means that the connection cannot be used any more.
 async fn fly(
     connection: &mut Connection,
     job: &Job<'_>,
@@ -143,14 +144,14 @@ async fn fly(
     let most = if flight.one_by_one { 1 } else { FLIGHT };
     let mut sent = 0;
     while sent < commands.len() {
-        // What it has no room for goes in another transaction: asking for more would only be more refusals.
+        // The server takes no more recipients. The others go in another transaction, so only DATA is left to send.
         if flight.is_full() {
             sent = sent.max(commands.len() - 1);
         }
         let begun = sent;
         connection.out.clear();
         while sent < commands.len() && connection.out.len() < most {
-            // Between two flights (without PIPELINING: between two commands) one knows more.
+            // Replies are known between two flights (without PIPELINING: between two commands).
             let pointless = flight.mail_refused.is_some()
                 || (commands[sent] == Command::Data && sent == begun && flight.accepted.is_empty());
             if pointless {
@@ -169,12 +170,13 @@ async fn fly(
             hear(connection, job, timeouts, flight, *command).await?;
         }
     }
-    // One that stands behind the 354 would be taken for the answer to the final dot; behind a refusal of DATA it tells that this
-    // may have been a recipient's.
+    // A reply that waits behind the 354 would be taken for the reply to the final dot. One behind a refusal of DATA
+    // shows that the refusal may have been meant for a recipient.
     expect_silence(connection).await
 }
 
-/// All that was asked is answered, so nothing more may be there but a goodbye, which comes at any time (RFC 5321 §3.8).
+/// Fails if octets are waiting, because every command has been answered. Only a 421 may come at any time (RFC 5321
+/// §3.8).
 async fn expect_silence(connection: &mut Connection) -> Result<(), Broken> {
     if !connection.says_more() {
         return Ok(());
@@ -186,6 +188,7 @@ async fn expect_silence(connection: &mut Connection) -> Result<(), Broken> {
     }
 }
 
+/// Reads the reply to `command` and records in `flight` what it means.
 async fn hear(
     connection: &mut Connection,
     job: &Job<'_>,
@@ -199,7 +202,7 @@ async fn hear(
         Command::Data => timeouts.data_start,
     };
     flight.sent = command.phase().as_str();
-    // Of each recipient's refusal as much is kept as its outcome holds: a server may say 32 KiB to each of a thousand.
+    // Only as much of a reply is kept as an outcome holds. A server may send 32 KiB for each of a thousand recipients.
     let reply = clip(connection.reply(limit).await?);
     let closing = reply.code == 421;
     let out_of_step = match command {
@@ -214,7 +217,7 @@ async fn hear(
     let of_parameters = job.parameters && may_refuse_parameters(&reply) && line(true) != line(false);
     flight.answered += usize::from(matches!(command, Command::Rcpt(_)));
     match command {
-        // RFC 5321 §4.1.1.5: RSET is always answered with 250; anything else is another conversation.
+        // RFC 5321 §4.1.1.5: the reply to RSET is always 250. After another reply the connection cannot be trusted.
         Command::Rset if reply.code != 250 => return Err(Broken::Closed),
         Command::Rset => connection.reset_first = false,
         Command::Mail if reply.code / 100 != 2 => {
@@ -225,17 +228,17 @@ async fn hear(
         }
         Command::Mail => {}
         Command::Rcpt(index) if reply.code / 100 == 2 => flight.accepted.push(index),
-        // What follows a refusal of MAIL says nothing of a recipient.
+        // After a refusal of MAIL, a reply to RCPT says nothing about the recipient.
         Command::Rcpt(index) if of_parameters && flight.mail_refused.is_none() => flight.without_parameters.push(index),
         Command::Rcpt(index) if counts_recipients(&reply) => flight.surplus.push((index, reply)),
         Command::Rcpt(index) => flight.refused.push((index, reply)),
         Command::Data => flight.data = Some(reply),
     }
-    // After a 421 nothing but the end of the connection follows (RFC 5321 §3.8).
+    // After a 421 the server closes the connection (RFC 5321 §3.8).
     if closing { Err(Broken::Closed) } else { Ok(()) }
 }
 
-/// Sends the content. Some recipients are accepted, and the server waits for it.
+/// Sends the content, after the server has accepted recipients and answered 354.
 async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeouts, mut flight: Flight) -> Ending {
     let mut content = job.body.transfer();
     let dsn = connection.extensions.dsn && job.parameters;
@@ -248,14 +251,14 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
         connection.out.clear();
         let last = match content.fill(&mut connection.out).await {
             Ok(last) => last,
-            // Half a message must not look whole: the connection is dropped without a dot.
+            // Half a message must not look whole, so the connection is dropped without a final dot.
             Err(Unreadable(reason)) => {
                 connection.out.clear();
                 return done(Outcome { hold: Some(reason), ..Outcome::default() }, false);
             }
         };
         if let Err(why) = connection.send(timeouts.data_block).await {
-            // The system did not take all of it, so the server has seen no final dot. It may have said why.
+            // Not all of it was sent, so the server has seen no final dot. It may have said why it stopped reading.
             let outcome = match connection.last_words().await.filter(|reply| !reply.is_positive()) {
                 Some(reply) => settle::at_end(job, flight, &clip(reply), dsn),
                 None => {
@@ -278,7 +281,7 @@ async fn transfer(connection: &mut Connection, job: &Job<'_>, timeouts: &Timeout
             let reason = format!("{} is no answer to the end of a message", clip(reply));
             done(settle::unknown(job, flight, &reason), false)
         }
-        // All lines of a reply have the same code (RFC 5321 §4.2.1): how much text there is to it changes nothing.
+        // All lines of a reply have the same code (RFC 5321 §4.2.1), so the code counts even if the text is too long.
         Err(Broken::Malformed(ResponseError::TooLong { code })) if matches!(code / 100, 2 | 4 | 5) => {
             done(settle::at_end(job, flight, &Reply::bare(code, "(with more text than any reply has)"), dsn), false)
         }
@@ -290,7 +293,7 @@ fn done(outcome: Outcome, usable: bool) -> Ending {
     Ending::Done(Done::new(outcome, usable))
 }
 
-/// What the message needs and the server lacks, after its status; found out before anything is sent.
+/// Returns what the message needs and the server lacks, after its status code. Called before anything is sent.
 fn lacks(connection: &Connection, job: &Job<'_>, smtputf8: bool) -> Option<String> {
     let offers = &connection.extensions;
     let size = job.body.size();

@@ -1,11 +1,11 @@
-//! Tests of the classification by real wordings: of an account's allowance, of our address and of relaying, beside such as must
-//! stay the recipient's or the message's.
+//! Tests of the classification with real wordings: replies about an account's allowance, our address and relaying, and
+//! replies that concern only the recipient or the message.
 
 use super::classify::tests::{context, reply, short};
-use super::classify::{Context, Phase, Phase::*, Taken, classify};
+use super::classify::{Context, Phase, Phase::*, TakenRecipients, classify};
 use super::limits::counts_recipients;
 
-/// The classes found, for the texts where they differ from the right one.
+/// Returns the texts that are classified wrongly, with the class found.
 fn wrong<'a>(
     phases: &[Phase],
     texts: &[&'a str],
@@ -17,7 +17,7 @@ fn wrong<'a>(
     found.filter(|(.., found)| !right.contains(&found.as_str())).collect()
 }
 
-/// Said with 5xx: what an account may send is used up, or comes too fast.
+/// Replies with 5xx that say that an account's allowance is used up, or that mail comes too fast.
 const ALLOWANCES: &[&str] = &[
     // Plesk.
     "554 5.7.0 The limit on the number of allowed outgoing messages was exceeded. Try again later.",
@@ -124,8 +124,8 @@ fn an_allowance_said_with_5xx_waits_and_raises_an_alert_wherever_it_is_said() {
         let (class, _) = classify(phase, &reply(text), &context(false));
         assert!(class.advice.is_some(), "{phase:?}: {text}");
     }
-    // What is left of it is enough for another recipient.
-    let beside_others = Context { taken: Taken::Others, ..context(false) };
+    // The rest of the allowance may be enough for another recipient.
+    let beside_others = Context { taken: TakenRecipients::Others, ..context(false) };
     assert_eq!(wrong(&[Rcpt], ALLOWANCES, &["dr-"], &beside_others), []);
 }
 
@@ -213,7 +213,7 @@ fn a_full_mailbox_a_large_message_and_an_unknown_user_stay_the_recipients() {
     assert_eq!(wrong(&[End], &of_message, &["fm-"], &context(false)), []);
 }
 
-/// Said with 5xx about the address or name that we come from, or our right to come.
+/// Replies with 5xx that refuse our address or name, or our right to connect.
 const BARRED: &[&str] = &[
     "550 40.74.40.57 is a bad neighbour",
     "554 [40.74.40.57] sorry",
@@ -248,7 +248,7 @@ const BARRED: &[&str] = &[
     "554 5.7.1 Service unavailable; Client host [40.74.40.57] blocked using zen.spamhaus.org",
 ];
 
-/// Said with 5xx about mail that is only to be passed on.
+/// Replies with 5xx that refuse to relay.
 const NO_RELAY: &[&str] = &[
     "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)",
     "553 sorry, that domain isn't allowed to be relayed thru this MTA (#5.7.1)",

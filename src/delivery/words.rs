@@ -1,4 +1,5 @@
-//! The words of a reply, for looking up phrases: servers differ in case, punctuation and line breaks, and mean the same.
+//! The words of a reply, for finding phrases in it. Servers use different case, punctuation and line breaks for the
+//! same phrase.
 
 /// A text as lower-case words with one space between them and at both ends. Apostrophes are left out: `isn't` is `isnt`.
 pub struct Words(String);
@@ -21,13 +22,13 @@ impl Words {
         Words(words)
     }
 
-    /// Whether one of these phrases stands there. A phrase is written with the spaces at its ends: `" hour"` finds `hours`, too,
-    /// `" day "` only `day`.
+    /// Returns true if the text has one of these phrases. A phrase is written with the spaces at its ends: `" hour"`
+    /// also finds `hours`, `" day "` finds only `day`.
     pub fn any(&self, phrases: &[&str]) -> bool {
         phrases.iter().any(|phrase| self.0.contains(phrase))
     }
 
-    /// Whether one of `seconds` begins within `most` words behind `first`.
+    /// Returns true if one of `seconds` begins within `most` words after `first`.
     pub fn near(&self, first: &str, seconds: &[&str], most: usize) -> bool {
         self.0.match_indices(first).any(|(at, _)| {
             let behind = &self.0[at + first.len() - 1..];

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::delivery::{Delivery, Finding, Outcome, Settings, Trouble, Verdict};
+use postbud::delivery::{Delivery, Outcome, Settings, StepResult, Trouble, Verdict};
 use postbud::resolver::{FixedZone, Record};
 use postbud::route::{Caps, Route, TlsMode, TlsPolicy};
 use postbud::smtp::Mailbox;
@@ -150,9 +150,9 @@ async fn the_probe_warns_of_an_address_that_fails() {
     let pair = Pair::start(vec![vec![say("554 5.7.1 no service here")]], second).await;
     let mailbox = |text| Mailbox::parse(text).unwrap();
     let report = pair.delivery.probe(&Arc::new(pair.route.clone()), &mailbox("a@test.dk"), &mailbox("b@test.dk")).await;
-    let warning = report.steps.iter().find(|step| step.finding == Finding::Warning).expect("a warning");
+    let warning = report.steps.iter().find(|step| step.finding == StepResult::Warning).expect("a warning");
     assert_eq!(warning.step.as_str(), "greeting", "{report}");
     assert!(warning.found.contains("554 5.7.1 no service here"), "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("next address")), "{report}");
-    assert_eq!(report.verdict, Finding::Warning, "{report}");
+    assert_eq!(report.verdict, StepResult::Warning, "{report}");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postbud::delivery::{Finding, Trouble, Verdict};
+use postbud::delivery::{StepResult, Trouble, Verdict};
 use postbud::smtp::Mailbox;
 
 use super::messages::{attempt, delivery, message, route};
@@ -39,7 +39,7 @@ async fn a_refusal_of_ehlo_is_told_with_its_advice() {
         let mailbox = |text| Mailbox::parse(text).unwrap();
         let report = delivery.probe(&route, &mailbox("a@test.dk"), &mailbox("b@test.dk")).await;
         let last = report.steps.last().unwrap();
-        assert_eq!((last.step.as_str(), last.finding), ("hello", Finding::Failed), "end {number}: {report}");
+        assert_eq!((last.step.as_str(), last.finding), ("hello", StepResult::Failed), "end {number}: {report}");
         assert!(last.found.contains("does not match") && last.advice.is_some(), "end {number}: {report}");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use postbud::delivery::{Delivery, Finding, ProbeReport};
+use postbud::delivery::{Delivery, ProbeReport, StepResult};
 use postbud::route::{Route, TlsMode, TlsPolicy};
 use postbud::smtp::Mailbox;
 
@@ -30,7 +30,7 @@ async fn commands_have_the_time_that_a_delivery_gives_them() {
     settings.timeouts.handshake = Duration::from_millis(300);
     settings.timeouts.mail = Duration::from_secs(10);
     let report = probe(&Delivery::new(settings).unwrap(), route(server.address)).await;
-    assert!(report.steps.iter().any(|step| step.step.as_str() == "MAIL" && step.finding == Finding::Ok), "{report}");
+    assert!(report.steps.iter().any(|step| step.step.as_str() == "MAIL" && step.finding == StepResult::Ok), "{report}");
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_login_over_tls_that_trusts_anyone_is_a_warning() {
     let server = Server::start(vec![script]).await;
     let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
     let report = probe(&delivery(), Route { tls, login: login("webcrm", "secret"), ..route(server.address) }).await;
-    let warning = report.steps.iter().find(|step| step.finding == Finding::Warning).expect("a warning");
+    let warning = report.steps.iter().find(|step| step.finding == StepResult::Warning).expect("a warning");
     assert_eq!(warning.step.as_str(), "login", "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("tls = \"required\"")), "{report}");
 }
@@ -57,12 +57,12 @@ async fn a_handshake_that_failed_is_told_and_required_tls_is_not_advised() {
     let server = Server::start(vec![broken.concat(), [hello(&["STARTTLS"]), rehearsal()].concat()]).await;
     let tls = TlsPolicy { mode: TlsMode::Opportunistic, ..TlsPolicy::default() };
     let report = probe(&delivery(), Route { tls, ..route(server.address) }).await;
-    let warnings: Vec<_> = report.steps.iter().filter(|step| step.finding == Finding::Warning).collect();
+    let warnings: Vec<_> = report.steps.iter().filter(|step| step.finding == StepResult::Warning).collect();
     let [warning] = warnings.as_slice() else { panic!("{report}") };
     assert!(warning.found.contains("is not TLS"), "{report}");
     assert!(warning.advice.as_deref().is_some_and(|advice| advice.contains("minimum version")), "{report}");
     assert!(!report.to_string().contains("required"), "{report}");
-    assert_eq!(report.verdict, Finding::Warning);
+    assert_eq!(report.verdict, StepResult::Warning);
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_step_has_one_name_whether_it_goes_well_or_not() {
         let refusing = [&script[..at], &[say("421 4.7.0 no")]].concat();
         let report = probed(refusing).await;
         let last = report.steps.last().unwrap();
-        assert_eq!((last.step.as_str(), last.finding), (step, Finding::Failed), "{report}");
+        assert_eq!((last.step.as_str(), last.finding), (step, StepResult::Failed), "{report}");
     }
 }
 

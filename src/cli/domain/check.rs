@@ -109,7 +109,7 @@ async fn probe(desk: &Desk, customers: &[Arc<Customer>], reports: &mut [Report])
         let Some(Via::OwnServer(route)) = customer.map(|customer| &customer.via) else { continue };
         let postmaster = Mailbox::parse(&format!("postmaster@{}", report.domain))?;
         let probed = delivery.probe(route, &postmaster, &postmaster).await;
-        let failed = probed.steps.iter().find(|step| step.finding == delivery::Finding::Failed);
+        let failed = probed.steps.iter().find(|step| step.finding == delivery::StepResult::Failed);
         report.probed(match failed {
             Some(step) => Err((format!("{}: {}", step.step, step.found), step.advice.clone().unwrap_or_default())),
             None => {
