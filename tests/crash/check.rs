@@ -1,4 +1,5 @@
-//! The checker: what was acknowledged, minus what was delivered, minus what is still queued, must be nothing.
+//! The checker: what was acknowledged, minus what was delivered, minus what is still queued, must be nothing. And nothing is repeated
+//! but what a crash may repeat.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,6 +10,15 @@ use postbud::spool::{Filter, Intervene, Spool};
 use crate::drafts::content;
 use crate::driver::{settings, size};
 
+/// How a process ended, and thus what it may have attempted in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was killed, or ended by itself. Attempts that were in flight are repeated.
+    Process,
+    /// The machine lost its power. Attempts that were settled since the last sync are repeated too.
+    Power,
+}
+
 /// What the driver said.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -16,19 +26,20 @@ pub struct Log {
     pub refused: BTreeSet<u64>,
     pub begun: BTreeSet<u64>,
     pub delivered: BTreeMap<u64, u32>,
-    /// Delivered since results were last known to be durable.
-    pub in_flight: u32,
+    /// How often each message may be repeated.
+    pub may_repeat: BTreeMap<u64, u32>,
+    /// Results that were told and not synced when their process was killed.
+    pub killed_unsynced: usize,
     pub corrupted: u32,
     pub ended: bool,
 }
 
 impl Log {
     /// Takes one process' output; later ones add to it.
-    pub fn add(&mut self, output: &str) {
-        let mut unsure = 0;
-        for line in output.lines() {
-            let mut words = line.split(' ');
-            let (what, seed) = (words.next().unwrap(), words.next().and_then(|seed| seed.parse().ok()).unwrap_or(0));
+    pub fn add(&mut self, output: &str, end: End) {
+        let mut in_flight = BTreeSet::new();
+        let (mut unsynced, mut syncing) = (BTreeSet::new(), BTreeSet::new());
+        for (what, seed) in lines(output) {
             match what {
                 "B" => drop(self.begun.insert(seed)),
                 "A" => drop(self.acknowledged.insert(seed)),
@@ -36,35 +47,47 @@ impl Log {
                 "C" => self.corrupted += 1,
                 "D" => {
                     *self.delivered.entry(seed).or_default() += 1;
-                    unsure += 1;
+                    in_flight.insert(seed);
                 }
-                "Y" => unsure = 0,
+                "S" => {
+                    in_flight.remove(&seed);
+                    unsynced.insert(seed);
+                }
+                "y" => syncing.clone_from(&unsynced),
+                "Y" => unsynced.retain(|seed| !syncing.contains(seed)),
                 "E" => self.ended = true,
                 // The test harness' own lines.
                 _ => {}
             }
         }
-        self.in_flight += unsure;
+        let lost = if end == End::Power { in_flight.union(&unsynced).copied().collect() } else { in_flight };
+        lost.into_iter().for_each(|seed| *self.may_repeat.entry(seed).or_default() += 1);
+        if end == End::Process {
+            self.killed_unsynced += unsynced.len();
+        }
     }
-}
 
-impl Log {
     /// What a process said when nobody could hear it any more: none of it is acknowledged, any of it may have happened.
     pub fn add_unheard(&mut self, output: &str) {
-        for line in output.lines() {
-            let mut words = line.split(' ');
-            let (what, seed) = (words.next().unwrap(), words.next().and_then(|seed| seed.parse().ok()).unwrap_or(0));
+        for (what, seed) in lines(output) {
             match what {
                 "B" => drop(self.begun.insert(seed)),
                 "C" => self.corrupted += 1,
                 "D" => {
                     *self.delivered.entry(seed).or_default() += 1;
-                    self.in_flight += 1;
+                    *self.may_repeat.entry(seed).or_default() += 1;
                 }
                 _ => {}
             }
         }
     }
+}
+
+fn lines(output: &str) -> impl Iterator<Item = (&str, u64)> {
+    output.lines().map(|line| {
+        let mut words = line.split(' ');
+        (words.next().unwrap(), words.next().and_then(|seed| seed.parse().ok()).unwrap_or(0))
+    })
 }
 
 /// What a check found.
@@ -76,19 +99,16 @@ pub struct Verdict {
     pub corrupted: usize,
     /// Queued or delivered, but never sent, or refused for certain.
     pub unexpected: usize,
-    pub duplicates: usize,
-    pub in_flight: usize,
+    /// Attempts that are made again.
+    pub repeated: usize,
+    /// Of these, attempts whose results the crash must not have lost.
+    pub repeated_in_vain: usize,
 }
 
 /// Opens what the crash left, reads everything in it, and compares it with the log.
 pub async fn check(dir: &Path, log: &Log) -> Verdict {
-    let mut verdict = Verdict {
-        acknowledged: log.acknowledged.len(),
-        corrupted: log.corrupted as usize,
-        in_flight: log.in_flight as usize,
-        duplicates: log.delivered.values().map(|times| *times as usize - 1).sum(),
-        ..Verdict::default()
-    };
+    let mut verdict =
+        Verdict { acknowledged: log.acknowledged.len(), corrupted: log.corrupted as usize, ..Verdict::default() };
     let spool = Embedded::open(settings(dir)).expect("the spool opens after every crash");
     let mut queued = BTreeSet::new();
     for lease in spool.seize(Filter::default(), usize::MAX).await.unwrap() {
@@ -98,19 +118,24 @@ pub async fn check(dir: &Path, log: &Log) -> Verdict {
             verdict.corrupted += 1;
         }
         verdict.unexpected += usize::from(!log.begun.contains(&seed));
-        verdict.duplicates += usize::from(log.delivered.contains_key(&seed) || !queued.insert(seed));
+        verdict.unexpected += usize::from(!queued.insert(seed));
     }
     spool.stop().await;
     verdict.queued = queued.len();
     let is_there = |seed: &&u64| log.delivered.contains_key(seed) || queued.contains(seed);
     verdict.lost = log.acknowledged.iter().filter(|seed| !is_there(seed)).count();
     verdict.unexpected += log.delivered.keys().filter(|seed| !log.begun.contains(seed)).count();
+    for (seed, times) in &log.delivered {
+        let repeated = times - 1 + u32::from(queued.contains(seed));
+        verdict.repeated += repeated as usize;
+        verdict.repeated_in_vain += repeated.saturating_sub(log.may_repeat.get(seed).copied().unwrap_or(0)) as usize;
+    }
     verdict
 }
 
 /// Refuses whatever a crash may not do.
 pub fn assert_legal(verdict: &Verdict, what: &str) {
     eprintln!("{what}: {verdict:?}");
-    assert_eq!((verdict.lost, verdict.corrupted, verdict.unexpected), (0, 0, 0), "{what}: {verdict:?}");
-    assert!(verdict.duplicates <= verdict.in_flight, "{what}: {verdict:?}");
+    let Verdict { lost, corrupted, unexpected, repeated_in_vain, .. } = verdict;
+    assert_eq!((*lost, *corrupted, *unexpected, *repeated_in_vain), (0, 0, 0, 0), "{what}: {verdict:?}");
 }

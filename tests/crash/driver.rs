@@ -1,6 +1,7 @@
 //! The process that crashes: it commits from many tasks, delivers part of it, and says so line by line.
 //!
-//! `A seed id` acknowledged, `R seed` refused, `B seed` begun, `D seed id` delivered, `Y` all results so far are durable.
+//! `A seed id` acknowledged, `R seed` refused, `B seed` begun, `D seed id` delivered, `S seed` its result is told, `y` a sync begins and
+//! `Y` it is done: results told before it began are durable.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -10,12 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postbud::spool::embedded::{Embedded, Settings};
-use postbud::spool::{Commit, Intervene, RecipientState, Settlement, Spool};
+use postbud::spool::{Commit, Intervene, RecipientState, Settled, Settlement, Spool};
 use postbud::time::Timestamp;
 
 use crate::drafts::{backoff, content, draft, lane, soon};
 
 const SENDERS: u64 = 8;
+/// Deliveries at once.
+const DELIVERERS: usize = 4;
 
 /// The size of the body of the message with this seed.
 pub fn size(seed: u64) -> usize {
@@ -28,7 +31,8 @@ pub fn settings(dir: &Path) -> Settings {
         min_free: 0,
         min_free_inodes: 0,
         segment_size: 512 << 10,
-        settle_delay: Duration::from_millis(5),
+        // So long that kills come before the sync of many results.
+        settle_delay: Duration::from_millis(100),
         guard_interval: Duration::from_millis(200),
         ..Settings::default()
     }
@@ -94,14 +98,27 @@ async fn drive(dir: &Path, time: Duration) {
             }
         }));
     }
+    for _ in 0..DELIVERERS {
+        let spool = Arc::clone(&spool);
+        tasks.push(tokio::spawn(async move {
+            while Instant::now() < until {
+                if deliver(&*spool).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }));
+    }
     while Instant::now() < until {
-        if deliver(&*spool).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        say("y");
+        if spool.sync().await.is_ok() {
+            say("Y");
         }
     }
     for task in tasks {
         let _ = task.await;
     }
+    say("y");
     // A spool that has given up on its disk records nothing any more: what was delivered last is attempted again.
     if spool.sync().await.is_ok() {
         say("Y");
@@ -123,11 +140,10 @@ async fn deliver(spool: &dyn Spool) -> Result<(), postbud::spool::Error> {
             counts: true,
             ..Settlement::default()
         };
-        spool.settle(lease, settlement).await?;
+        if let Settled::Written = spool.settle(lease, settlement).await? {
+            say(&format!("S {seed}"));
+        }
     }
-    // Nobody has this id; the answer comes once everything before it is durable.
-    spool.sync().await?;
-    say("Y");
     tokio::time::sleep(Duration::from_millis(3)).await;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::check::{Log, assert_legal, check};
+use crate::check::{End, Log, assert_legal, check};
 use crate::driver::{kill, start};
 use crate::{rounds, skip};
 
@@ -22,16 +22,17 @@ pub fn has_strace() -> bool {
 }
 
 #[tokio::test]
-async fn a_process_killed_at_random_moments_loses_nothing() {
+async fn a_process_killed_at_random_moments_loses_nothing_and_repeats_only_what_was_in_flight() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = Log::default();
     for round in 0..rounds(5) {
         let mut driver = start(dir.path(), &[], 60.0);
         std::thread::sleep(Duration::from_millis(150 + u64::from(round * 7919 % 350)));
         kill(&driver);
-        log.add(&output(&mut driver));
+        log.add(&output(&mut driver), End::Process);
     }
     assert!(log.acknowledged.len() > 10, "the driver did not get to work: {log:?}");
+    assert!(log.killed_unsynced > 0, "every result was synced by chance: nothing was tried");
     assert_legal(&check(dir.path(), &log).await, "kill -9");
 }
 
@@ -41,7 +42,7 @@ async fn injected(dir: &Path, call: &str, fault: &str, when: &str) -> Log {
         ["strace", "-f", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject].map(String::from).to_vec();
     let mut driver = start(dir, &wrapper, 0.4);
     let mut log = Log::default();
-    log.add(&output(&mut driver));
+    log.add(&output(&mut driver), End::Process);
     log
 }
 
@@ -108,8 +109,8 @@ async fn what_the_disk_does_not_give_at_a_start_is_there_at_the_next() {
         let inject = format!("inject=pread64:error=EIO:when={from}+");
         let wrapper = ["strace", "-f", "-o", "/dev/null", "-e", "trace=pread64", "-e", &inject].map(String::from);
         let mut log = Log::default();
-        log.add(&said);
-        log.add(&output(&mut start(left.path(), &wrapper, if from % 4 == 0 { 0.6 } else { 0.0 })));
+        log.add(&said, End::Process);
+        log.add(&output(&mut start(left.path(), &wrapper, if from % 4 == 0 { 0.6 } else { 0.0 })), End::Process);
         let quarantine = std::fs::read_dir(left.path().join("quarantine"));
         told += u32::from(quarantine.is_ok_and(|mut files| files.next().is_some()));
         // The disk gives everything again.
@@ -130,7 +131,10 @@ async fn what_the_disk_gives_at_no_start_keeps_no_space_for_ever() {
     std::thread::sleep(Duration::from_millis(200));
     kill(&driver);
     output(&mut driver);
-    let wrapper = ["strace", "-f", "-o", "/dev/null", "-e", "trace=pread64", "-e", "inject=pread64:error=EIO:when=20+"];
+    let segments = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+    let oldest = segments.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).min().unwrap();
+    let (oldest, fault) = (oldest.to_str().unwrap(), "inject=pread64:error=EIO");
+    let wrapper = ["strace", "-f", "-o", "/dev/null", "-P", oldest, "-e", "trace=pread64", "-e", fault];
     let retired = || {
         let files = std::fs::read_dir(dir.path().join("quarantine")).unwrap().map(|file| file.unwrap().path());
         files.filter(|path| path.extension().is_some_and(|extension| extension == "retired")).count()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::check::{Log, Verdict, assert_legal, check};
+use crate::check::{End, Log, Verdict, assert_legal, check};
 use crate::driver::{kill, start};
 use crate::kills::has_strace;
 use crate::{rounds, skip};
@@ -111,7 +111,7 @@ async fn cut_rounds(kind: &str, rounds: u32, wrapper: &[String]) -> Result<Verdi
         driver.wait().expect("it was started here");
         made?;
         let (before, after) = reader.join().expect("the reader does not panic");
-        log.add(&before);
+        log.add(&before, End::Power);
         log.add_unheard(&after);
         disk.restart()?;
     }

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use crate::check::{Log, assert_legal, check};
+use crate::check::{End, Log, assert_legal, check};
 use crate::driver::{kill, start};
 use crate::power::Mounted;
 use crate::{rounds, skip};
@@ -39,7 +39,7 @@ async fn turn_read_only_once() -> Result<(), String> {
     turned?;
     disk.restart().expect("the file system can be mounted again");
     let mut log = Log::default();
-    log.add(&all);
+    log.add(&all, End::Power);
     assert!(log.acknowledged.len() >= 10, "the driver did not get to work: {}", log.acknowledged.len());
     assert!(!log.refused.is_empty(), "nothing was refused on a read-only file system");
     assert_legal(&check(&spool, &log).await, "after the file system turned read-only");

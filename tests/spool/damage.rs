@@ -264,7 +264,7 @@ async fn what_is_set_aside_of_two_segments_with_one_number_is_kept_apart() {
         assert!(matches!(&said[..], [Notice::Quarantined { id: None, .. }]), "life {times}: {said:?}");
         assert_eq!(again.spool.totals().await.unwrap().quarantined, times);
         let stem = path.file_stem().unwrap().to_str().unwrap();
-        let from = format!("unknown-{stem}-{batch:08x}-{:08x}.record", batch + 32);
+        let from = format!("unknown-{stem}-{batch:08x}-{:08x}.record", batch + 40);
         assert!(damaged.join("quarantine").join(&from).exists(), "{from}");
         drop(again);
         for (path, _) in written(&damaged) {
@@ -558,14 +558,14 @@ async fn a_settled_segments_file_is_used_again_and_what_it_held_is_not_taken_for
     let waiting = spool.commit(draft("x", &["a@b.dk"], 999, 10_000)).await.unwrap().id();
     let crashed = dir.path().join("crashed");
     copy_spool(dir.path(), &crashed);
-    fs::write(crashed.join("0123456789abcdef.blank"), b"left by a crash").unwrap();
+    fs::write(crashed.join("0123456789abcdef.pool"), b"left by a crash").unwrap();
     let again = reopen(&crashed);
     assert_eq!(again.sound_ids(&BTreeMap::from([(waiting, (999, 10_000))])).await, [waiting]);
     assert!(again.notices.lock().unwrap().is_empty(), "{:?}", again.notices);
-    assert!(!crashed.join("0123456789abcdef.blank").exists());
+    assert!(!crashed.join("0123456789abcdef.pool").exists());
     spool.stop().await;
     let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(names.iter().all(|path| path.extension().is_none_or(|ext| ext != "blank")), "{names:?}");
+    assert!(names.iter().all(|path| path.extension().is_none_or(|ext| ext != "pool")), "{names:?}");
 }
 
 #[tokio::test]

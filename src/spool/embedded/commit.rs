@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 
 use tokio::sync::oneshot;
 
+use super::encoded::Encoded;
 use super::inbox::Item;
-use super::prepared::Prepared;
 use super::{Embedded, ready};
 use crate::message::QueueId;
 use crate::spool::{Commit, Draft, Durable, Error, Pending};
@@ -24,13 +24,13 @@ impl Commit for Embedded {
         if self.shared.index().get(id).is_some() {
             return refused(ErrorKind::AlreadyExists);
         }
-        let Some(prepared) = Prepared::draft(draft) else {
+        let Some(encoded) = Encoded::draft(draft) else {
             return refused(ErrorKind::FileTooLarge);
         };
         let (reply, answer) = oneshot::channel();
         let stopped = || Error::Stopped("it is stopping".into());
-        match self.shared.inbox.push([Item::Draft(Box::new(prepared), reply)]) {
-            Ok(_) => Box::pin(async move { answer.await.unwrap_or_else(|_| Err(stopped())) }),
+        match self.shared.inbox.push([Item::Draft(Box::new(encoded), reply)]) {
+            Ok(()) => Box::pin(async move { answer.await.unwrap_or_else(|_| Err(stopped())) }),
             Err(_) => ready(Err(stopped())),
         }
     }

@@ -1,61 +1,23 @@
-//! Notes: what of a frame concerns the index; and the footer, which is all notes of a segment in order, so that a start reads
-//! footers and no bodies.
+//! The footer: all notes of a segment in order, so that a start reads footers and no messages.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::codec::{Damaged, Reader, Status, Writer};
-use super::next_try::NextTry;
+use super::codec::{Damaged, Reader, Writer};
+use super::note::Note;
 use crate::message::{Lane, QueueId};
 
-/// One change of the index.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Note {
-    /// A message with its frame's offset.
-    Put { id: QueueId, at: u32, disk_len: u32, lane: Lane, domains: u32, status: Status },
-    /// A state with its frame's offset.
-    State { id: QueueId, at: u32, status: Status },
-    /// A new time for the next attempt.
-    Due { id: QueueId, next: NextTry },
-    /// Held.
-    Hold { id: QueueId, reason: Arc<str> },
-    /// Released.
-    Release { id: QueueId, next: NextTry },
-    /// Settled or set aside.
-    Done { id: QueueId },
-    /// The program stopped in good order.
-    Clean,
+/// The number that a kind of note has in the footer.
+mod tag {
+    pub const PUT: u8 = 1;
+    pub const STATE: u8 = 2;
+    pub const DUE: u8 = 3;
+    pub const HOLD: u8 = 4;
+    pub const RELEASE: u8 = 5;
+    pub const DONE: u8 = 6;
+    pub const CLEAN: u8 = 7;
 }
 
-/// Why a message is held of which a result was damaged.
-pub(super) const DOUBTFUL: &str = "a result cannot be read: some recipients may have it already";
-
-impl Note {
-    /// Whether an unreadable result before this note matters no more: here stands all that is known of the message, or that it is
-    /// held for that result already.
-    pub fn ends_doubt(&self) -> bool {
-        match self {
-            Note::Put { .. } | Note::State { .. } | Note::Done { .. } => true,
-            Note::Hold { reason, .. } => **reason == *DOUBTFUL,
-            Note::Due { .. } | Note::Release { .. } | Note::Clean => false,
-        }
-    }
-
-    /// Whose.
-    pub fn id(&self) -> Option<QueueId> {
-        match self {
-            Note::Put { id, .. }
-            | Note::State { id, .. }
-            | Note::Due { id, .. }
-            | Note::Hold { id, .. }
-            | Note::Release { id, .. }
-            | Note::Done { id } => Some(*id),
-            Note::Clean => None,
-        }
-    }
-}
-
-/// Collects the notes of a segment while it is written or scanned. A lane's name is stored once.
+/// Collects the notes of a segment while it is written or scanned. The name of a lane is stored once.
 #[derive(Default)]
 pub(super) struct Footer {
     lanes: Vec<Lane>,
@@ -68,7 +30,7 @@ impl Footer {
         match note {
             Note::Put { id, at, disk_len, lane, domains, status } => {
                 let lane = self.number(lane);
-                let out = self.start(1, *id);
+                let out = self.start(tag::PUT, *id);
                 out.number((*at).into());
                 out.number((*disk_len).into());
                 out.number(lane);
@@ -76,17 +38,17 @@ impl Footer {
                 out.status(status);
             }
             Note::State { id, at, status } => {
-                let out = self.start(2, *id);
+                let out = self.start(tag::STATE, *id);
                 out.number((*at).into());
                 out.status(status);
             }
-            Note::Due { id, next } => self.start(3, *id).next_try(*next),
-            Note::Hold { id, reason } => self.start(4, *id).text(reason),
-            Note::Release { id, next } => self.start(5, *id).next_try(*next),
+            Note::Due { id, next } => self.start(tag::DUE, *id).next_try(*next),
+            Note::Hold { id, reason } => self.start(tag::HOLD, *id).text(reason),
+            Note::Release { id, next } => self.start(tag::RELEASE, *id).next_try(*next),
             Note::Done { id } => {
-                self.start(6, *id);
+                self.start(tag::DONE, *id);
             }
-            Note::Clean => self.notes.byte(7),
+            Note::Clean => self.notes.byte(tag::CLEAN),
         }
     }
 
@@ -127,22 +89,22 @@ pub(super) fn read(payload: &[u8], mut each: impl FnMut(Note)) -> Result<(), Dam
     }
     while !r.is_empty() {
         let tag = r.byte()?;
-        if tag == 7 {
+        if tag == tag::CLEAN {
             each(Note::Clean);
             continue;
         }
         let id = r.id()?;
         each(match tag {
-            1 => {
+            tag::PUT => {
                 let (at, disk_len) = (r.number32()?, r.number32()?);
                 let lane = usize::try_from(r.number()?).ok().and_then(|i| lanes.get(i)).ok_or(Damaged)?.clone();
                 Note::Put { id, at, disk_len, lane, domains: r.number32()?, status: r.status()? }
             }
-            2 => Note::State { id, at: r.number32()?, status: r.status()? },
-            3 => Note::Due { id, next: r.next_try()? },
-            4 => Note::Hold { id, reason: r.text()?.into() },
-            5 => Note::Release { id, next: r.next_try()? },
-            6 => Note::Done { id },
+            tag::STATE => Note::State { id, at: r.number32()?, status: r.status()? },
+            tag::DUE => Note::Due { id, next: r.next_try()? },
+            tag::HOLD => Note::Hold { id, reason: r.text()?.into() },
+            tag::RELEASE => Note::Release { id, next: r.next_try()? },
+            tag::DONE => Note::Done { id },
             _ => return Err(Damaged),
         });
     }
@@ -151,6 +113,8 @@ pub(super) fn read(payload: &[u8], mut each: impl FnMut(Note)) -> Result<(), Dam
 
 #[cfg(test)]
 mod tests {
+    use super::super::codec::Status;
+    use super::super::next_try::NextTry;
     use super::*;
     use crate::message::{CustomerId, MailKind, Urgency};
     use crate::smtp::Domain;

@@ -5,9 +5,9 @@
 //! frame   = mark u64 | id u64 | kind u8 | 0 u8 | part u16 | len u32 | crc of payload u32 | crc of these 28 octets u32 | payload
 //! ```
 //!
-//! All numbers are little-endian. The mark is random for each segment and stands in the segment's file name too: behind
-//! damage, the reader looks for the next mark. A mail that contains a forged frame cannot know it, and what the file held
-//! before as another segment has another.
+//! All numbers are little-endian. The mark is a random number that each segment has of its own; it also stands in the name of the
+//! segment's file. Behind damage, a reader looks for the next mark. A mail that contains a forged frame cannot know the mark, and
+//! what the file held before, as another segment, has another mark.
 
 use crate::message::QueueId;
 
@@ -17,7 +17,7 @@ pub(super) const FORMAT: u32 = 1;
 pub(super) const HEAD: usize = 32;
 /// Octets of a segment before its first frame.
 pub(super) const SEGMENT_HEAD: usize = 64;
-/// Octets of the trailer that leads to the footer.
+/// Octets of the trailer, which says where the footer begins.
 pub(super) const TRAILER: usize = 32;
 
 const SEGMENT_MAGIC: &[u8; 16] = b"postbud spool\r\n\0";
@@ -26,45 +26,79 @@ const TRAILER_MAGIC: &[u8; 8] = b"bud-end\n";
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A message without its content; as many chunks follow as its content needs.
+    /// A message without its content. As many chunks follow as its content needs.
     Message = 1,
-    /// A part of the content of the message before.
+    /// A part of the content of the message before it.
     Chunk = 2,
     /// The whole state of a message after an attempt.
     State = 3,
-    /// A new due time.
+    /// When a message is tried next.
     Due = 4,
-    /// Held by an operator, with the reason.
+    /// A message is held, with the reason.
     Hold = 5,
-    /// Released, with the due time.
+    /// A message is released, with the time of its next attempt.
     Release = 6,
-    /// Every recipient is settled.
+    /// Every recipient of a message is settled.
     Done = 7,
-    /// A failed batch: the named segment counts only up to the named offset. Always first in its segment.
+    /// A write failed: the segment named here counts only up to the offset named here. Such frames come first in their segment.
     Void = 8,
-    /// The index of the segment.
+    /// What all the frames of the segment mean.
     Footer = 9,
-    /// The program stopped in good order: no attempt was in flight.
+    /// The program stopped in good order, with no attempt in flight.
     Clean = 10,
-    /// A batch begins: everything before it was synced. In place of an id, the offset of its end.
+    /// A batch begins, see [`Batch`].
     Batch = 11,
 }
 
 impl Kind {
-    fn from_u8(raw: u8) -> Option<Kind> {
+    /// Every kind there is.
+    pub const ALL: [Kind; 11] = {
         use Kind::{Batch, Chunk, Clean, Done, Due, Footer, Hold, Message, Release, State, Void};
         [Message, Chunk, State, Due, Hold, Release, Done, Void, Footer, Clean, Batch]
-            .into_iter()
-            .find(|kind| *kind as u8 == raw)
+    };
+
+    fn from_u8(raw: u8) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == raw)
     }
 }
 
-/// The head of a frame; what is known of it before its segment is.
+/// How far a segment was written and synced when a batch was written to it. A reader needs both: damage behind `synced` may be the
+/// rest of a write that was never acknowledged, and behind the end of the last batch there may be octets that are older than the
+/// segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// Everything before this offset was synced before the batch was written.
+    pub synced: u32,
+    /// The batch ends at this offset.
+    pub end: u32,
+}
+
+impl Batch {
+    /// Octets of its frame.
+    pub const FRAME_LEN: u64 = HEAD as u64 + 8;
+
+    /// The payload of its frame.
+    pub fn encode(self) -> [u8; 8] {
+        let mut out = [0; 8];
+        out[..4].copy_from_slice(&self.synced.to_le_bytes());
+        out[4..].copy_from_slice(&self.end.to_le_bytes());
+        out
+    }
+
+    /// Reads the payload.
+    pub fn decode(payload: &[u8]) -> Option<Batch> {
+        let raw = u64::from_le_bytes(payload.try_into().ok()?);
+        Some(Batch { synced: raw as u32, end: (raw >> 32) as u32 })
+    }
+}
+
+/// The head of a frame. All of it but the mark is known before the frame's segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub kind: Kind,
-    pub id: QueueId,
-    /// The number of a chunk; 0 elsewhere.
+    /// The message that the frame is about, if it is about one.
+    pub id: Option<QueueId>,
+    /// The number of a chunk; 0 in other frames.
     pub part: u16,
     /// Octets of the payload.
     pub len: u32,
@@ -73,16 +107,21 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The head of a frame with this payload.
+    /// The head of a frame about a message.
     pub fn of(kind: Kind, id: QueueId, payload: &[u8]) -> Head {
-        Head { kind, id, part: 0, len: payload.len() as u32, crc: crc32fast::hash(payload) }
+        Head { id: Some(id), ..Head::of_segment(kind, payload) }
+    }
+
+    /// The head of a frame that is not about one message.
+    pub fn of_segment(kind: Kind, payload: &[u8]) -> Head {
+        Head { kind, id: None, part: 0, len: payload.len() as u32, crc: crc32fast::hash(payload) }
     }
 
     /// As it stands in the segment with this mark.
     pub fn encode(&self, mark: u64) -> [u8; HEAD] {
         let mut out = [0; HEAD];
         out[..8].copy_from_slice(&mark.to_le_bytes());
-        out[8..16].copy_from_slice(&self.id.as_u64().to_le_bytes());
+        out[8..16].copy_from_slice(&self.id.map_or(0, QueueId::as_u64).to_le_bytes());
         out[16] = self.kind as u8;
         out[18..20].copy_from_slice(&self.part.to_le_bytes());
         out[20..24].copy_from_slice(&self.len.to_le_bytes());
@@ -92,7 +131,7 @@ impl Head {
         out
     }
 
-    /// Reads a head; `None` where these are not the octets of one of this segment.
+    /// Reads a head. `None` if these octets are not a sound head of the segment with this mark.
     pub fn decode(bytes: &[u8], mark: u64) -> Option<Head> {
         let bytes: &[u8; HEAD] = bytes.get(..HEAD)?.try_into().ok()?;
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -100,14 +139,26 @@ impl Head {
         is_ours.then_some(())?;
         Some(Head {
             kind: Kind::from_u8(bytes[16])?,
-            id: QueueId::from_u64(u64_at(bytes, 8)),
+            id: Some(u64_at(bytes, 8)).filter(|id| *id != 0).map(QueueId::from_u64),
             part: u16::from_le_bytes([bytes[18], bytes[19]]),
             len: u32_at(20),
             crc: u32_at(24),
         })
     }
 
-    /// Whether this is the payload that was written.
+    /// What can be told of a damaged head, if these octets are one of the segment with this mark: the message that the frame is about,
+    /// and whether it may be the result of an attempt or a hold. Either may be wrong.
+    pub fn decode_unsound(bytes: &[u8], mark: u64) -> Option<(QueueId, bool)> {
+        let bytes: &[u8; HEAD] = bytes.get(..HEAD)?.try_into().ok()?;
+        let id = Some(u64_at(bytes, 8)).filter(|id| *id != 0 && bytes[..8] == mark.to_le_bytes())?;
+        let may_be_result = !matches!(
+            Kind::from_u8(bytes[16]),
+            Some(Kind::Message | Kind::Chunk | Kind::Due | Kind::Release | Kind::Void | Kind::Batch | Kind::Footer)
+        );
+        Some((QueueId::from_u64(id), may_be_result))
+    }
+
+    /// Returns true if this is the payload that was written.
     pub fn fits(&self, payload: &[u8]) -> bool {
         payload.len() == self.len as usize && crc32fast::hash(payload) == self.crc
     }
@@ -130,7 +181,7 @@ pub(super) fn segment_head(number: u32, mark: u64) -> [u8; SEGMENT_HEAD] {
     out
 }
 
-/// The format a segment file says it has; `None` where its start is damaged or was never written.
+/// The format that a segment file says it has. `None` if its first octets are damaged or were never written.
 pub(super) fn segment_format(head: &[u8]) -> Option<u32> {
     let head = head.get(..SEGMENT_HEAD)?;
     let sound = head.starts_with(SEGMENT_MAGIC) && head[60..] == crc32fast::hash(&head[..60]).to_le_bytes();
@@ -148,7 +199,7 @@ pub(super) fn trailer(footer_at: u64, mark: u64) -> [u8; TRAILER] {
     out
 }
 
-/// Where the footer begins, according to the last octets of a segment; `None` where it was not sealed or these are damaged.
+/// Where the footer begins, according to the last octets of a segment. `None` if the segment was not sealed or these are damaged.
 pub(super) fn footer_at(trailer: &[u8], mark: u64) -> Option<u64> {
     let t: &[u8; TRAILER] = trailer.try_into().ok()?;
     let sound =
@@ -162,7 +213,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(raw)
 }
 
-/// What a segment is called. No other ever had this name: numbers begin anew in an empty spool, marks are random.
+/// The name of a segment. No other segment ever had it: numbers begin again in an empty spool, but marks are random.
 pub(super) fn segment_name(number: u32, mark: u64) -> String {
     format!("{number:08x}-{mark:016x}")
 }
@@ -172,7 +223,7 @@ pub(super) fn file_name(number: u32, mark: u64) -> String {
     format!("{}.seg", segment_name(number, mark))
 }
 
-/// Number and mark from a file's name; `None` where it is no segment.
+/// Number and mark from a file's name. `None` if the file is not a segment.
 pub(super) fn parse_file_name(name: &str) -> Option<(u32, u64)> {
     parse_segment_name(name.strip_suffix(".seg")?)
 }
@@ -201,6 +252,14 @@ mod tests {
             assert_eq!(Head::decode(&flipped, 42), None, "bit {bit}");
         }
         assert!(head.fits(b"payload") && !head.fits(b"paYload") && !head.fits(b"payloa"));
+    }
+
+    #[test]
+    fn a_batch_says_how_far_the_segment_was_written_and_synced() {
+        let batch = Batch { synced: 7, end: u32::MAX };
+        assert_eq!(Batch::decode(&batch.encode()), Some(batch));
+        assert_eq!(Batch::decode(&batch.encode()[1..]), None);
+        assert_eq!(Batch::FRAME_LEN, Head::of_segment(Kind::Batch, &batch.encode()).frame_len());
     }
 
     #[test]

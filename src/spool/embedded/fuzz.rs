@@ -1,11 +1,11 @@
 //! For `tests/fuzz` only (feature `fuzzing`): the readers of the spool's octets, which nothing outside of the spool sees, under
-//! checksums that are right. Random octets would never come past these.
+//! checksums that are right. Random octets would never get past these.
 
 use std::io::{Seek, SeekFrom, Write};
 
 use super::frame::{Head, Kind, SEGMENT_HEAD, segment_head};
 use super::scan::{self, Reach};
-use super::{footer, record};
+use super::{codec, footer};
 use crate::message::QueueId;
 
 const MARK: u64 = 0x6b1d_05f2_93c4_7ae9;
@@ -20,7 +20,7 @@ pub fn segment(input: &[u8]) {
     let mut octets = segment_head(1, MARK).to_vec();
     let mut rest = input;
     while let Some((piece, after)) = rest.split_first_chunk::<PIECE>() {
-        let [kind, id, low, high] = *piece;
+        let [kind_octet, id, low, high] = *piece;
         let (payload, after) = after.split_at(after.len().min(usize::from(low) | usize::from(high) << 8));
         rest = after;
         let _ = codec::read_state(payload);
@@ -28,10 +28,13 @@ pub fn segment(input: &[u8]) {
             let _ = (meta.chunks(), state.expand(meta.envelope.recipients.len()));
         }
         let _ = footer::read(payload, |_| {});
-        match KINDS.get(usize::from(kind & 15)) {
+        match Kind::ALL.get(usize::from(kind_octet & 15)) {
             Some(kind) => {
                 let mut head = Head::of(*kind, QueueId::from_u64(u64::from(id & 7)), payload);
                 head.part = u16::from(id >> 3);
+                if kind_octet & 16 != 0 {
+                    head.len = u32::MAX;
+                }
                 octets.extend_from_slice(&head.encode(MARK));
                 octets.extend_from_slice(payload);
             }
@@ -52,7 +55,7 @@ pub fn segment(input: &[u8]) {
 fn read_whole(file: &std::fs::File, reach: Reach, len: u64) {
     let mut notes = 0;
     let found = scan::scan(file, 1, MARK, reach, |_| notes += 1).expect("the disk is well");
-    assert!(found.end <= len && found.last_batch <= found.end.max(SEGMENT_HEAD as u64));
+    assert!(found.end <= len && found.synced <= len.max(SEGMENT_HEAD as u64));
     let mut before = 0;
     for stretch in &found.damage {
         assert!(before <= stretch.start && stretch.start <= stretch.end && stretch.end <= len);
@@ -62,17 +65,3 @@ fn read_whole(file: &std::fs::File, reach: Reach, len: u64) {
     footer::read(&found.footer.encode(), |_| in_footer += 1).expect("a footer that was written can be read");
     assert_eq!(in_footer, notes);
 }
-
-const KINDS: [Kind; 11] = [
-    Kind::Message,
-    Kind::Chunk,
-    Kind::State,
-    Kind::Due,
-    Kind::Hold,
-    Kind::Release,
-    Kind::Done,
-    Kind::Void,
-    Kind::Footer,
-    Kind::Clean,
-    Kind::Batch,
-];

@@ -1,84 +1,62 @@
 //! The way to the committer: items in the order in which they are to stand on disk.
 //!
-//! It is not bounded in octets: whoever commits holds the draft's memory anyway and has budgeted for it; settlements are
-//! bounded by [`NOTES`], past which a settler waits for a sync.
+//! It has no bound in octets. Whoever commits holds the draft's memory anyway and has budgeted for it. Results pass by the inbox as
+//! long as they can be written at once ([`Active`](super::active::Active)).
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::codec::{State, Writer, write_state};
-use super::footer::Note;
-use super::frame::{Head, Kind};
-use super::prepared::Prepared;
+use super::encoded::Encoded;
+use super::note::Change;
 use crate::spool::{Durable, Error};
 
-/// Settlements and the like that may wait for a sync before those who make them wait too.
-pub(super) const NOTES: usize = 16_384;
+/// Where an answer goes that somebody waits for.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// Something to write.
 pub(super) enum Item {
-    /// A new message.
-    Draft(Box<Prepared>, oneshot::Sender<Result<Durable, Error>>),
-    /// A message copied forward; answered with whether that worked.
-    Copy(Box<Prepared>, oneshot::Sender<bool>),
-    /// A change; must be written, if not now then later.
-    Note(Change),
-    /// Answered once everything before it is durable.
-    Barrier(oneshot::Sender<Result<(), Error>>),
+    /// A new message. Answered once it is synced.
+    Draft(Box<Encoded>, Reply<Durable>),
+    /// A message copied forward. Answered with whether it was synced.
+    Copy(Box<Encoded>, oneshot::Sender<bool>),
+    /// A change. It must be written, if not now then later. Answered once it is written, if anybody waits.
+    Change(Change, Option<Reply<()>>),
+    /// Answered once everything before it is synced.
+    Barrier(Reply<()>),
 }
 
-/// A note with its frame.
-pub(super) struct Change {
-    pub note: Note,
-    pub head: Head,
-    pub payload: Vec<u8>,
-    /// For a state: what the index holds until it is written.
-    pub state: Option<Arc<State>>,
-}
+impl Item {
+    /// Returns true if no later change of the same message may be written before this.
+    pub fn is_ordered(&self) -> bool {
+        matches!(self, Item::Copy(..) | Item::Change(..))
+    }
 
-impl Change {
-    /// Encodes a note. The offset of a state is filled in when it is written.
-    pub fn new(note: Note, state: Option<Arc<State>>) -> Change {
-        let mut out = Writer::default();
-        let (kind, id) = match &note {
-            Note::State { id, .. } => {
-                write_state(&mut out, state.as_ref().expect("a state's note comes with the state"));
-                (Kind::State, *id)
-            }
-            Note::Due { id, next } => {
-                out.next_try(*next);
-                (Kind::Due, *id)
-            }
-            Note::Hold { id, reason } => {
-                out.text(reason);
-                (Kind::Hold, *id)
-            }
-            Note::Release { id, next } => {
-                out.next_try(*next);
-                (Kind::Release, *id)
-            }
-            Note::Done { id } => (Kind::Done, *id),
-            Note::Put { .. } | Note::Clean => unreachable!("messages and the clean stop have frames of their own"),
-        };
-        Change { head: Head::of(kind, id, &out.0), payload: out.0, note, state }
+    /// Octets of its frames.
+    pub fn frames_len(&self) -> u64 {
+        match self {
+            Item::Draft(message, _) | Item::Copy(message, _) => message.disk_len().into(),
+            Item::Change(change, _) => change.frame_len(),
+            Item::Barrier(_) => 0,
+        }
     }
 }
 
 /// What the committer finds when it looks.
 pub(super) struct Taken {
     pub items: Vec<Item>,
+    /// Results were written long enough ago to be synced now.
+    pub sync_due: bool,
     pub stopping: bool,
 }
 
 #[derive(Default)]
 struct Queue {
     items: Vec<Item>,
-    /// Somebody waits for an answer.
-    urgent: bool,
-    since: Option<Instant>,
-    notes: usize,
+    /// When the oldest result was written that no sync covers.
+    unsynced_since: Option<Instant>,
     stopping: bool,
     committer_waits: bool,
 }
@@ -88,49 +66,66 @@ struct Queue {
 pub(super) struct Inbox {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// Ordered items wait, or are in the committer's hands.
+    ordered: AtomicBool,
 }
 
 impl Inbox {
-    /// Adds items in order. Returns how many notes wait. Gives the items back once the spool is stopping.
-    pub fn push(&self, items: impl IntoIterator<Item = Item>) -> Result<usize, Vec<Item>> {
-        let mut queue = self.queue.lock().expect("nothing panics while it holds the inbox");
+    /// Adds items in order. Gives them back once the spool is stopping.
+    pub fn push(&self, items: impl IntoIterator<Item = Item>) -> Result<(), Vec<Item>> {
+        let mut queue = self.queue();
         if queue.stopping {
             return Err(items.into_iter().collect());
         }
-        let was_idle = queue.items.is_empty();
-        let was_urgent = queue.urgent;
         for item in items {
-            match item {
-                Item::Note(_) => queue.notes += 1,
-                Item::Draft(..) | Item::Copy(..) | Item::Barrier(_) => queue.urgent = true,
+            if item.is_ordered() {
+                self.ordered.store(true, Ordering::Release);
             }
             queue.items.push(item);
         }
-        if was_idle {
-            queue.since = Some(Instant::now());
-        }
-        // A wake-up costs a system call: only where it changes what the committer waits for.
-        let notes = queue.notes;
-        if queue.committer_waits && (was_idle || queue.urgent && !was_urgent) {
-            self.ready.notify_one();
-        }
-        Ok(notes)
+        self.wake(&queue);
+        Ok(())
     }
 
-    /// Everything that waits: at once if somebody waits for an answer, else when the oldest note is `delay` old. With `retry`,
-    /// returns after that long even with nothing.
+    /// Returns true while changes wait, so that a later one must wait behind them. Exact for whoever holds the index, under which
+    /// changes are added.
+    pub fn has_ordered(&self) -> bool {
+        self.ordered.load(Ordering::Acquire)
+    }
+
+    /// The committer has written what it had, except for `in_hand`.
+    pub fn wrote<'a>(&self, in_hand: impl IntoIterator<Item = &'a Item>) {
+        let in_hand = in_hand.into_iter().any(Item::is_ordered);
+        let queue = self.queue();
+        self.ordered.store(in_hand || queue.items.iter().any(Item::is_ordered), Ordering::Release);
+    }
+
+    /// A result was written that no sync covers yet.
+    pub fn wants_sync(&self) {
+        let mut queue = self.queue();
+        if queue.unsynced_since.is_none() {
+            queue.unsynced_since = Some(Instant::now());
+            self.wake(&queue);
+        }
+    }
+
+    /// The sync that begins now covers all results written so far.
+    pub fn sync_begins(&self) {
+        self.queue().unsynced_since = None;
+    }
+
+    /// Waits until there is something to do, and returns all of it: items, or a sync of results that were written `delay` ago. With
+    /// `retry`, returns after that long even if there is nothing.
     pub fn take(&self, delay: Duration, retry: Option<Duration>) -> Taken {
-        let mut queue = self.queue.lock().expect("nothing panics while it holds the inbox");
+        let mut queue = self.queue();
         let retry_at = retry.map(|after| Instant::now() + after);
         loop {
             let now = Instant::now();
-            let note_due = queue.since.map(|since| since + delay);
-            let wake_at = [note_due, retry_at].into_iter().flatten().min();
-            if queue.stopping || queue.urgent || wake_at.is_some_and(|at| at <= now) {
-                queue.urgent = false;
-                queue.since = None;
-                queue.notes = 0;
-                return Taken { items: std::mem::take(&mut queue.items), stopping: queue.stopping };
+            let sync_at = queue.unsynced_since.map(|since| since + delay);
+            let wake_at = [sync_at, retry_at].into_iter().flatten().min();
+            if queue.stopping || !queue.items.is_empty() || wake_at.is_some_and(|at| at <= now) {
+                let sync_due = sync_at.is_some_and(|at| at <= now);
+                return Taken { items: std::mem::take(&mut queue.items), sync_due, stopping: queue.stopping };
             }
             queue.committer_waits = true;
             queue = match wake_at {
@@ -143,16 +138,27 @@ impl Inbox {
         }
     }
 
-    /// The committer is gone: whoever waits hears so.
+    /// The committer is gone: whoever waits for it hears so.
     pub fn abandon(&self) {
         let mut queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         queue.stopping = true;
         queue.items.clear();
     }
 
-    /// Takes nothing more; what is in is still written.
+    /// Takes nothing more. What is in is still written.
     pub fn stop(&self) {
-        self.queue.lock().expect("nothing panics while it holds the inbox").stopping = true;
+        self.queue().stopping = true;
         self.ready.notify_one();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nothing panics while it holds the inbox")
+    }
+
+    /// A wake-up costs a system call, so it happens only if the committer waits.
+    fn wake(&self, queue: &Queue) {
+        if queue.committer_waits {
+            self.ready.notify_one();
+        }
     }
 }

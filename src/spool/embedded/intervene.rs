@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::Embedded;
-use super::footer::Note;
-use super::inbox::Change;
 use super::index::{Entry, Index, LOOK};
 use super::inspect::{bits, enough, in_domain};
 use super::leasing::{Guard, Leased, read_leases};
 use super::next_try::NextTry;
+use super::note::Change;
 use crate::spool::{Error, Expedited, Filter, Intervene, Lease, Pending};
 use crate::time::Timestamp;
 
@@ -20,7 +19,7 @@ impl Intervene for Embedded {
                 return None;
             }
             index.hold(entry.id, &reason);
-            Some(Note::Hold { id: entry.id, reason: Arc::clone(&reason) })
+            Some(Change::hold(entry.id, Arc::clone(&reason)))
         })
     }
 
@@ -34,7 +33,7 @@ impl Intervene for Embedded {
             let kept_back = before.expedited.map(Expedited::kept_back).unwrap_or_default() + now.since(before.due);
             let next = NextTry { due: now, expedited: Some(Expedited::Released { kept_back }) };
             index.release(entry.id, next);
-            Some(Note::Release { id: entry.id, next })
+            Some(Change::release(entry.id, next))
         })
     }
 
@@ -49,7 +48,7 @@ impl Intervene for Embedded {
             let expedited = NextTry { due: now, expedited: Some(Expedited::Requested) };
             let next = if entry.due <= now { entry.next_try() } else { expedited };
             index.set_next_try(entry.id, next);
-            Some(Note::Due { id: entry.id, next })
+            Some(Change::due(entry.id, next))
         })
     }
 
@@ -93,11 +92,11 @@ impl Intervene for Embedded {
 }
 
 impl Embedded {
-    /// Changes every matching record for which `change` returns a note. Answers once all of it is durable.
+    /// Changes every matching record for which `change` returns a change. Answers once all of it is durable.
     fn change_matching(
         &self,
         filter: Filter,
-        change: impl Fn(&mut Index, &Entry) -> Option<Note> + Send + Sync + 'static,
+        change: impl Fn(&mut Index, &Entry) -> Option<Change> + Send + Sync + 'static,
     ) -> Pending<Result<u64, Error>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
@@ -115,9 +114,9 @@ impl Embedded {
                     for id in found {
                         let Some(entry) = index.get(id).copied() else { continue };
                         if index.matches(&entry, &filter, bits)
-                            && let Some(note) = change(&mut index, &entry)
+                            && let Some(change) = change(&mut index, &entry)
                         {
-                            changes.push(Change::new(note, None));
+                            changes.push(change);
                         }
                     }
                     changed += changes.len() as u64;

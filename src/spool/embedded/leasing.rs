@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::blocking;
 use super::index::{Entry, Wanted};
 use super::next_try::NextTry;
 use super::read::{self, Patience, Unread};
 use super::shared::Shared;
+use super::{blocking, unreadable};
 use crate::message::QueueId;
 use crate::spool::{Error, Lease, LeaseGuard, is_short_of_means};
 use crate::time::Timestamp;
@@ -112,7 +112,7 @@ fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, guard: Guard) -> Result<Opt
         Ok((record, bytes)) => Ok(Some(Lease::new(record, bytes, Box::new(guard)))),
         Err(failed @ Error::Io { .. }) if is_short_of_means(&failed) => Err(failed),
         Err(Error::Io { source, .. }) => {
-            read::hold_unread(shared, &wanted.entry, &source);
+            unreadable::hold_unread(shared, &wanted.entry, &source);
             Ok(None)
         }
         // It was set aside or settled, so there is nothing to hand out.
@@ -132,7 +132,7 @@ pub(super) fn read_again<T>(
         match read(shared, &wanted) {
             Ok(found) => return Ok(found),
             Err(Unread::Damaged(why)) => {
-                read::quarantine(shared, id, &why);
+                unreadable::set_aside(shared, id, &why);
                 last = Unread::Damaged(why);
                 break;
             }

@@ -26,11 +26,14 @@
 //! The footer of a segment repeats what its frames mean, so that a start need not read messages. A damaged footer costs time only.
 //! What a start takes from a footer is compared with its checksum when it is read for delivery.
 
-mod blank;
+mod active;
 mod codec;
 mod commit;
 mod committer;
+mod compaction;
+mod counters;
 mod dir;
+mod encoded;
 mod footer;
 mod frame;
 #[cfg(feature = "fuzzing")]
@@ -44,16 +47,19 @@ mod keeper;
 mod leasing;
 mod lock;
 mod next_try;
-mod prepared;
+mod note;
+mod notice;
+mod pool;
 mod quarantine;
 mod read;
 mod recovery;
 mod scan;
-mod segment;
-pub mod settings;
+mod segments;
+mod settings;
 mod shared;
 mod space;
-mod stock;
+mod spare;
+mod unreadable;
 mod work;
 mod writing;
 mod zeros;
@@ -69,14 +75,16 @@ use tokio::sync::watch;
 
 use self::committer::Committer;
 use self::dir::Dir;
-use self::footer::DOUBTFUL;
 use self::keeper::Keeper;
 use self::lock::Lock;
+use self::note::DOUBTFUL;
 use self::shared::Shared;
 use super::{Health, Pending, Spool};
 use crate::message::QueueId;
 
-pub use self::settings::{Counters, Notice, Settings};
+pub use self::counters::Counters;
+pub use self::notice::Notice;
+pub use self::settings::Settings;
 
 /// Smaller segments would consist of their own frames.
 const MIN_SEGMENT: u64 = 16 << 10;
@@ -168,7 +176,7 @@ fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 fn hold_doubtful(shared: &Shared, id: QueueId) {
     if shared.index().get(id).is_some() {
-        read::hold(shared, id, DOUBTFUL.into());
+        unreadable::hold(shared, id, DOUBTFUL.into());
         shared.tell(Notice::Doubtful { id });
     }
 }

@@ -1,14 +1,14 @@
-//! The quarantine: what cannot be read is copied here and never deleted by the program.
+//! The quarantine: what cannot be read is copied here, and the program never deletes it.
 //!
-//! `quarantine/` holds one file for each damaged stretch, its octets as they stood in the segment, and `LIST`, one line for
-//! each: time, file, the messages it belonged to as far as that can be told, and why. A file's name says whose octets these
-//! are and where they stood: `<message>-<segment's number>-<its mark>-<first octet>-<octet behind the last>`, then `.record`, or
-//! `.torn` for the rest of a write that a crash cut short. Such a rest may have octets of older mail in it, from the file's time
-//! as another segment.
+//! `quarantine/` holds one file for each damaged stretch, with its octets as they stood in the segment. `LIST` has one line for each:
+//! time, file, the messages that are lost with it as far as that can be told, and why. A file's name says which message the octets
+//! belonged to and where they stood: `<message>-<segment's number>-<its mark>-<first octet>-<octet behind the last>`. Its extension is
+//! `.record`, or `.torn` for the rest of a write that a crash cut short. Such a rest may hold octets of older mail, from the time when
+//! the file was another segment.
 //!
-//! The file of a segment in which something was unreadable comes here too, once nobody waits in it: `<segment>.retired`, with
-//! its damaged stretches and holes for all the rest. So these blocks of the disk hold no mail again, neither as another segment
-//! nor as another file.
+//! The file of a segment in which something was unreadable comes here too, once nobody waits in it: `<segment>.retired`, with its
+//! damaged stretches, and holes in place of the rest. So those blocks of the disk hold no mail again, neither as another segment nor as
+//! another file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -32,23 +32,29 @@ pub(super) struct Stretch {
     pub mark: u64,
     pub start: u64,
     pub end: u64,
-    /// Whose it was, as far as that can be told.
+    /// The messages that stood in it, as far as that can be told.
     pub ids: Vec<QueueId>,
+    /// What is wrong with it.
     pub why: String,
 }
 
 const RETIRED: &str = "retired";
-/// What a file system gives out at once.
+/// The smallest part of a file that a file system frees.
 const BLOCK: u64 = 4096;
 const TORN: &str = "torn";
 const RECORD: &str = "record";
 
 impl Stretch {
-    /// What its copy is called, but for the extension.
+    /// The name of its copy, without the extension.
     fn name(&self) -> String {
         let of = self.ids.first().map_or_else(|| "unknown".to_owned(), QueueId::to_string);
+        format!("{of}{}", self.place())
+    }
+
+    /// The part of the name that says where it stood.
+    fn place(&self) -> String {
         let segment = frame::segment_name(self.segment, self.mark);
-        format!("{of}-{segment}-{:08x}-{:08x}", self.start, self.end)
+        format!("-{segment}-{:08x}-{:08x}", self.start, self.end)
     }
 }
 
@@ -57,24 +63,34 @@ pub(super) fn prepare(spool: &Path) -> io::Result<()> {
     fs::create_dir_all(spool.join("quarantine"))
 }
 
-/// How many stretches of records were set aside since the spool was made.
+/// How many stretches were set aside since the spool was made, without the rests of torn writes.
 pub(super) fn count(spool: &Path) -> u64 {
     let entries = fs::read_dir(spool.join("quarantine")).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == RECORD)).count() as u64
 }
 
-/// Whether this stretch was set aside before, and then whether it was the rest of a torn write: a segment that cannot be closed is
-/// scanned at each start, and only at the first one after the crash is it the last there is.
-pub(super) fn was_torn(spool: &Path, stretch: &Stretch) -> Option<bool> {
-    let path = spool.join("quarantine").join(stretch.name());
-    let is_there = |extension| path.with_added_extension(extension).exists();
-    if is_there(TORN) { Some(true) } else { is_there(RECORD).then_some(false) }
+/// If this stretch was set aside before: whether it was the rest of a torn write. A segment that cannot be sealed is scanned at each
+/// start, but only at the first one after the crash is it the last segment.
+pub(super) fn was_torn(spool: &Path, stretch: &Stretch) -> io::Result<Option<bool>> {
+    let place = stretch.place();
+    let copy = |name: String| {
+        let (copy, extension) = name.rsplit_once('.')?;
+        let is_copy = copy.ends_with(&place) && (extension == TORN || extension == RECORD);
+        is_copy.then_some(extension == TORN)
+    };
+    Ok(names(spool)?.into_iter().find_map(copy))
 }
 
-/// Copies a stretch. `torn`: the rest of a write that a crash cut short. Returns the copy's path once it is durable; `None` where
-/// it was set aside before.
-pub(super) fn set_aside(spool: &Dir, source: &File, stretch: &Stretch, torn: bool) -> io::Result<Option<PathBuf>> {
-    if was_torn(&spool.path, stretch).is_some() {
+/// Copies a stretch, with which the messages `lost` are lost. `torn` says that it is the rest of a write that a crash cut short. Returns
+/// the path of the copy once it is durable, or `None` if the stretch was set aside before.
+pub(super) fn set_aside(
+    spool: &Dir,
+    source: &File,
+    stretch: &Stretch,
+    lost: &[QueueId],
+    torn: bool,
+) -> io::Result<Option<PathBuf>> {
+    if was_torn(&spool.path, stretch)?.is_some() {
         return Ok(None);
     }
     let dir = spool.path.join("quarantine");
@@ -85,7 +101,7 @@ pub(super) fn set_aside(spool: &Dir, source: &File, stretch: &Stretch, torn: boo
     copy_readable(source, stretch.start, stretch.end, &mut copy)?;
     copy.sync_all()?;
     let mut list = OpenOptions::new().append(true).create(true).open(dir.join("LIST"))?;
-    let ids = stretch.ids.iter().map(QueueId::to_string).collect::<Vec<_>>().join(",");
+    let ids = lost.iter().map(QueueId::to_string).collect::<Vec<_>>().join(",");
     let ids = if ids.is_empty() { "-" } else { ids.as_str() };
     writeln!(list, "{}\t{name}\t{ids}\t{}", Timestamp::now(), stretch.why)?;
     list.sync_all()?;
@@ -106,20 +122,20 @@ pub(super) fn damaged_in(names: &[String], number: u32, mark: u64) -> Vec<Range<
     names.iter().filter_map(|name| stretch_in(&segment, name)).collect()
 }
 
-/// The stretch that a file of this name is a copy of, if it is one of this segment and not torn.
+/// The stretch that a file of this name is a copy of, if it is a stretch of this segment and not the rest of a torn write.
 fn stretch_in(segment: &str, name: &str) -> Option<Range<u64>> {
     let (_, place) = name.strip_suffix(RECORD)?.strip_suffix('.')?.rsplit_once(segment)?;
     let (start, end) = place.strip_prefix('-')?.split_once('-')?;
     Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
 }
 
-/// Takes the file of a segment out of use, durably: it loses its name and comes here.
+/// Takes the file of a segment out of use, durably: it loses its name and is moved here.
 pub(super) fn retire(spool: &Dir, segment: &Path) -> io::Result<PathBuf> {
     let dir = spool.path.join("quarantine");
     let name = segment.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let path = dir.join(name).with_extension(RETIRED);
     match fs::rename(segment, &path) {
-        // It went before, but that may not have been durable.
+        // It was moved before, but that may not have been durable.
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
         renamed => renamed?,
     }
@@ -128,7 +144,7 @@ pub(super) fn retire(spool: &Dir, segment: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Gives back what of a retired file is sound. File systems that cannot do that keep it whole.
+/// Gives back the sound parts of a retired file. File systems that cannot do that keep it whole.
 pub(super) fn free_around(retired: &Path, damaged: &[Range<u64>]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(retired)?;
     for hole in around(damaged, file.metadata()?.len()) {
@@ -138,7 +154,7 @@ pub(super) fn free_around(retired: &Path, damaged: &[Range<u64>]) -> io::Result<
     Ok(())
 }
 
-/// The blocks of `len` octets that lie wholly outside of these stretches.
+/// The blocks of a file of `len` octets that lie wholly outside of these stretches.
 fn around(damaged: &[Range<u64>], len: u64) -> Vec<Range<u64>> {
     let mut damaged = damaged.to_vec();
     damaged.sort_by_key(|stretch| stretch.start);
@@ -153,7 +169,7 @@ fn around(damaged: &[Range<u64>], len: u64) -> Vec<Range<u64>> {
     holes
 }
 
-/// Copies what the disk gives; blocks it does not give become zeros.
+/// Copies what the disk returns. Blocks that it does not return become zeros.
 fn copy_readable(source: &File, start: u64, end: u64, copy: &mut File) -> io::Result<()> {
     const MOST: u64 = 64 << 10;
     let mut buffer = vec![0; MOST as usize];

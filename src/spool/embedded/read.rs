@@ -1,36 +1,32 @@
-//! Reading messages back. Every octet is checked against its checksum before it is handed out: what does not match is set
-//! aside, never sent.
+//! Reading messages back. Every octet is compared with its checksum before it is handed out. What does not match is set aside and never
+//! sent.
 
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rustix::io::ReadWriteFlags;
 
 use super::codec::{self, CHUNK, Meta, State, Status};
-use super::footer::Note;
 use super::frame::{HEAD, Head, Kind};
-use super::inbox::Change;
-use super::index::{Entry, Place, Wanted};
-use super::quarantine::{self, Stretch};
-use super::segment::Source;
+use super::index::{Place, Wanted};
+use super::segments::Source;
 use super::shared::Shared;
-use super::{Notice, is_bad_block};
+use super::{is_bad_block, unreadable};
 use crate::message::{Piece, QueueId};
 use crate::spool::{Bytes, Error, Pending, ReadChunk, Record};
 
 /// Messages up to this size are read in one piece.
 const SMALL: u32 = (CHUNK + (64 << 10)) as u32;
-/// What is read of a larger one at first, and of a state.
+/// How much of a larger one is read at first, and of a state.
 const FIRST_READ: usize = 8 << 10;
 
-/// Whether the caller may be blocked by the disk.
+/// How long a read may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Only what the page cache has.
+    /// Only what the page cache has is read.
     Never,
-    /// On a thread of its own.
+    /// The read may wait for the disk, because it runs on a thread of its own.
     Wait,
 }
 
@@ -43,7 +39,7 @@ pub(super) enum Unread {
     Gone,
     /// It is not what was written.
     Damaged(String),
-    /// The disk gave an error.
+    /// The system gave an error.
     Failed(io::Error),
 }
 
@@ -54,13 +50,13 @@ pub(super) struct Message {
     pub content: Vec<Piece>,
 }
 
-/// A message without its content, or with it where it is small.
+/// A message without its content, or with it if that is small.
 struct Front {
     meta: Meta,
     state: State,
     content: Option<Vec<u8>>,
     source: Source,
-    /// Offset of the first chunk's frame.
+    /// The offset of the first chunk's frame.
     chunks_at: u64,
 }
 
@@ -136,7 +132,7 @@ fn into_record(wanted: &Wanted, meta: Meta, state: State) -> Result<Record, Unre
     })
 }
 
-/// The message frame with the state that holds now; the content too where it is small and wanted.
+/// The message frame with the present state. The content too, if it is small and wanted.
 fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) -> Result<Front, Unread> {
     let entry = &wanted.entry;
     let source = source(shared, entry.place)?;
@@ -163,7 +159,7 @@ fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) ->
         (None, Some(place)) => self::state(shared, place, entry.id, patience)?,
         (None, None) => stored,
     };
-    // The index is the truth for what it knows; a message that was never tried keeps its committed due time on disk.
+    // The index knows best. But a message that was never tried keeps its committed due time on disk.
     let status = Status {
         attempts: entry.attempts.into(),
         next: if entry.untried { retry_at } else { entry.next_try() },
@@ -202,7 +198,7 @@ fn frame(
     let got = read_at(source, &mut bytes, at, patience)?;
     bytes.truncate(got);
     let head = Head::decode(&bytes, source.mark)
-        .filter(|head| head.kind == kind && head.id == id)
+        .filter(|head| head.kind == kind && head.id == Some(id))
         .ok_or_else(|| Unread::Damaged(format!("its {kind:?} frame has a damaged head")))?;
     let len = head.frame_len() as usize;
     if len > bytes.len() {
@@ -230,7 +226,7 @@ fn chunk(source: &Source, id: QueueId, index: usize, at: u64, len: u64) -> Resul
 fn check_chunk(bytes: Option<&[u8]>, source: &Source, id: QueueId, index: usize, len: u64) -> Result<(), Unread> {
     let sound = bytes.is_some_and(|bytes| {
         Head::decode(bytes, source.mark).is_some_and(|head| {
-            let is_it = head.kind == Kind::Chunk && head.id == id && usize::from(head.part) == index;
+            let is_it = head.kind == Kind::Chunk && head.id == Some(id) && usize::from(head.part) == index;
             let payload = bytes.get(HEAD..HEAD + len as usize);
             is_it && payload.is_some_and(|payload| head.fits(payload))
         })
@@ -246,15 +242,15 @@ fn chunk_at(chunks_at: u64, index: usize, start: u64) -> u64 {
     chunks_at + start + (index * HEAD) as u64
 }
 
-/// Fills `buffer` as far as the file goes. Where the disk itself gives an error, nothing is to be written again once the mail
-/// there has gone: that is noted, whoever reads.
+/// Fills `buffer` as far as the file goes. If the disk itself gives an error, the place is noted, whoever reads: nothing is to be written
+/// there again once its mail has gone.
 fn read_at(source: &Source, buffer: &mut [u8], at: u64, patience: Patience) -> Result<usize, Unread> {
     let mut got = 0;
     while got < buffer.len() {
         let (rest, from) = (&mut buffer[got..], at + got as u64);
         let read = match patience {
             Patience::Wait => source.file.read_at(rest, from),
-            // EAGAIN: not cached. EOPNOTSUPP: a file system that cannot tell.
+            // EAGAIN says that it is not cached, EOPNOTSUPP that the file system cannot tell.
             Patience::Never => {
                 match rustix::io::preadv2(&source.file, &mut [IoSliceMut::new(rest)], from, ReadWriteFlags::NOWAIT) {
                     Ok(n) => Ok(n),
@@ -311,7 +307,7 @@ impl ReadChunk for OnDisk {
                 let (start, len) = *self.chunks.get(index).ok_or_else(|| Unread::Damaged("no such part".into()))?;
                 let read = chunk(&self.source, id, index, chunk_at(self.chunks_at, index, start), len);
                 if let Err(Unread::Damaged(why)) = &read {
-                    quarantine(&self.shared, id, why);
+                    unreadable::set_aside(&self.shared, id, why);
                 }
                 read
             });
@@ -320,7 +316,7 @@ impl ReadChunk for OnDisk {
     }
 }
 
-/// What the port says of it.
+/// The error of the port for it.
 pub(super) fn error(id: QueueId, unread: Unread) -> Error {
     match unread {
         Unread::Damaged(why) => Error::Corrupt { id, why },
@@ -329,71 +325,10 @@ pub(super) fn error(id: QueueId, unread: Unread) -> Error {
     }
 }
 
-/// Sets a message aside that turned out to be damaged. Where that fails (a full disk), it is held instead.
-pub(super) fn quarantine(shared: &Shared, id: QueueId, why: &str) {
-    let Some(entry) = shared.index().get(id).copied() else { return };
-    let start = u64::from(entry.place.at);
-    let end = start + u64::from(entry.disk_len);
-    let segment = entry.place.segment;
-    shared.segments.note_damage(segment, start..end);
-    let copied = match shared.segments.source(segment) {
-        Ok(Some(Source { file, mark, .. })) => {
-            let stretch = Stretch { segment, mark, start, end, ids: vec![id], why: why.to_owned() };
-            quarantine::set_aside(&shared.dir, &file, &stretch, false)
-        }
-        Ok(None) => return,
-        Err(error) => Err(error),
-    };
-    match copied {
-        Ok(new) => {
-            shared.drop_record(id);
-            if let Some(file) = new {
-                shared.quarantined.fetch_add(1, Ordering::Relaxed);
-                shared.settings.counters.quarantined.inc();
-                shared.tell(Notice::Quarantined { id: Some(id), file, why: why.to_owned() });
-            }
-        }
-        Err(error) => {
-            let reason = format!("it cannot be read ({why}) and could not be set aside ({error})");
-            shared.tell(Notice::Unreadable { why: format!("message {id} is held: {reason}") });
-            hold(shared, id, reason);
-        }
-    }
-}
-
-/// Holds a message whose place in the spool cannot be read. Told once an hour for each segment: a file that is gone has
-/// thousands.
-pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
-    let (id, segment) = (entry.id, entry.place.segment);
-    tracing::error!(%id, segment, %error, "a message cannot be read and is held");
-    if shared.segments.is_news(segment) {
-        let path = shared.segments.path(segment).unwrap_or_default();
-        let why = format!(
-            "message {id} cannot be read from {}: {error}. It is held, as is all other mail there that cannot be read; once that is \
-             mended, release it with `postbud queue release`",
-            path.display()
-        );
-        shared.tell(Notice::Unreadable { why });
-    }
-    if !shared.index().get(id).is_some_and(Entry::held) {
-        hold(shared, id, format!("it cannot be read from the spool: {error}"));
-    }
-}
-
-/// Holds a message that cannot be delivered for now.
-pub(super) fn hold(shared: &Shared, id: QueueId, reason: String) {
-    let reason: Arc<str> = reason.into();
-    let mut index = shared.index();
-    if index.get(id).is_some() {
-        index.hold(id, &reason);
-        shared.write(&mut index, vec![Change::new(Note::Hold { id, reason }, None)]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::frame;
-    use super::super::segment::{Afterlife, FoundSegment, Segments};
+    use super::super::segments::{FoundSegment, Reclaim, Segments};
     use super::*;
 
     #[test]
@@ -410,7 +345,7 @@ mod tests {
         assert!(matches!(read, Err(Unread::Failed(_))), "{read:?}");
         drop(source);
         assert!(segments.is_damaged(1));
-        let Afterlife::Damaged(damaged) = segments.forget(1) else { panic!("it counts as sound") };
+        let Reclaim::Retire(damaged) = segments.forget(1) else { panic!("it counts as sound") };
         assert_eq!((damaged[0].start, damaged[0].end), (64, 64 + 1000 + HEAD as u64));
     }
 }

@@ -1,25 +1,25 @@
-//! What happens at the start: the segments found are read in order, footers where there are any, and the index is built.
+//! What happens at the start: the segments that are found are read in order, footers if there are any, and the index is built.
 //!
-//! Segments that were not sealed are scanned; what cannot be read is set aside; then they are sealed, so that the next start
-//! is quick. Nothing found is ever written to, but for the footer behind its end.
+//! Segments that were not sealed are scanned. What cannot be read is set aside. Then they are sealed, so that the next start is quick.
+//! Nothing that is found is ever overwritten; only a footer is written behind its end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::blank;
 use super::dir::Dir;
-use super::footer::{self, DOUBTFUL, Note};
+use super::footer;
 use super::frame::{self, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
 use super::index::{Index, Place, Put};
+use super::note::{DOUBTFUL, Note};
 use super::quarantine::{self, Stretch};
 use super::scan::{self, Reach, Scan};
-use super::segment::{FoundSegment, Segments};
+use super::segments::{FoundSegment, Segments};
 use super::settings::Settings;
-use super::shared::tell;
-use super::{Notice, OpenError, is_bad_block, writing};
+use super::{Notice, OpenError, is_bad_block, pool, writing};
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
@@ -30,17 +30,8 @@ pub(super) struct Recovered {
     pub next_segment: u32,
     /// The greatest id that stands anywhere in the log.
     pub greatest: QueueId,
-    /// Messages to be held, since a result of theirs cannot be read and no later one says the same.
+    /// Messages to be held, because one of their results cannot be read and no later one says the same.
     pub doubtful: Vec<QueueId>,
-}
-
-struct Found {
-    number: u32,
-    mark: u64,
-    file: File,
-    len: u64,
-    /// `None` where its head is damaged or was never written.
-    format: Option<u32>,
 }
 
 /// Reads the spool in `dir`.
@@ -48,75 +39,38 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
     let failed = |what: &str, source| OpenError::Io { what: format!("{what} {}", dir.path.display()), source };
     let found = find(&dir.path).map_err(|source| failed("reading", source))?;
     refuse_other_format(&found, &dir.path)?;
-    blank::remove_left(&dir.path).map_err(|source| failed("reading", source))?;
-    let mut voids: HashMap<u32, u64> = HashMap::new();
-    for segment in &found {
-        let declared = scan::voids(&segment.file, segment.mark).map_err(|source| failed("reading", source))?;
-        for Place { segment, at } in declared {
-            voids.entry(segment).and_modify(|least| *least = (*least).min(at.into())).or_insert(at.into());
-        }
-    }
-    let mut start = Start {
-        recovered: Recovered {
-            index: Index::default(),
-            segments: Segments::new(&dir.path),
-            next_segment: found.last().map_or(1, |last| last.number + 1),
-            greatest: QueueId::from_u64(0),
-            doubtful: Vec::new(),
-        },
-        clean: false,
-        done_after_damage: HashSet::new(),
-        watch: false,
-    };
-    let mut scans = Vec::new();
-    let mut damage = Vec::new();
-    for (i, segment) in found.iter().enumerate() {
-        let void = voids.get(&segment.number).copied();
-        let is_last = found[i + 1..].iter().all(Found::is_empty);
-        let mut scanned = start.read(segment, void).map_err(|source| failed("reading a segment in", source))?;
-        if let Some(scan) = &mut scanned {
-            start.watch |= !scan.damage.is_empty();
-            // What the disk does not give says nothing of whether it was ever written.
-            let may_be_torn = is_last && void.is_none() && scan.not_given.is_none();
-            let torn_from = if may_be_torn { scan.last_batch } else { u64::MAX };
-            let found = std::mem::take(&mut scan.damage).into_iter();
-            damage.extend(found.map(|stretch| (i, stretch.start >= torn_from, stretch)));
-            // A result whose write the crash cut short is one that was not recorded: the attempt is made again.
-            scan.doubtful.retain(|(at, _)| *at < torn_from);
-            start.recovered.doubtful.extend(scan.doubtful.iter().map(|(_, id)| id));
-        }
-        scans.push(scanned);
-    }
-    let mut unreadable = vec![Vec::new(); found.len()];
-    let mut news = vec![false; found.len()];
-    for (i, torn, stretch) in damage {
-        let torn = quarantine::was_torn(&dir.path, &stretch).unwrap_or(torn);
-        if !torn {
-            unreadable[i].push(stretch.start..stretch.end);
-        }
-        news[i] |= start
-            .set_aside(settings, dir, &found[i], torn, stretch)
-            .map_err(|source| failed("setting aside in", source))?;
-    }
-    let set_aside = quarantine::names(&dir.path).map_err(|source| failed("reading the quarantine in", source))?;
-    // Only now: a start that breaks off before finds the damage again.
-    for (((segment, scan), mut damaged), news) in found.iter().zip(scans).zip(unreadable).zip(news) {
-        let awaits_start = news && scan.as_ref().is_some_and(|scan| scan.not_given.is_some());
+    pool::remove_left(&dir.path).map_err(|source| failed("reading", source))?;
+    let voids = find_voids(&found).map_err(|source| failed("reading", source))?;
+    let mut start = Start::new(&dir.path, found.last().map_or(1, |last| last.number + 1));
+    let (scans, damage) = start.read_all(&found, &voids).map_err(|source| failed("reading a segment in", source))?;
+    let set_aside =
+        start.set_aside_all(settings, dir, &found, damage).map_err(|source| failed("setting aside in", source))?;
+    let names = quarantine::names(&dir.path).map_err(|source| failed("reading the quarantine in", source))?;
+    // Only now, so that a start that breaks off before this finds the damage again.
+    for ((segment, scan), SetAside { mut damaged, is_news }) in found.iter().zip(scans).zip(set_aside) {
+        let awaits_start = is_news && scan.as_ref().is_some_and(|scan| scan.not_given.is_some());
         if awaits_start {
-            tell_of_not_given(settings, segment);
+            tell_of_read_error(settings, segment);
         }
-        let void = voids.contains_key(&segment.number);
-        let sealed = scan.map_or(Some(segment.len), |scan| close(segment, scan, void));
-        let sound = !void && sealed.is_some() && segment.format.is_some();
+        let is_void = voids.contains_key(&segment.number);
+        let sealed = scan.map_or(Some(segment.len), |scan| seal(segment, scan, is_void));
+        let sound = !is_void && sealed.is_some() && segment.format.is_some();
+        damaged.extend(quarantine::damaged_in(&names, segment.number, segment.mark));
         let disk_len = sealed.unwrap_or(segment.len);
-        damaged.extend(quarantine::damaged_in(&set_aside, segment.number, segment.mark));
         let known = FoundSegment { mark: segment.mark, disk_len, sound, damaged, awaits_start };
         start.recovered.segments.found(segment.number, known);
     }
-    if start.clean {
-        start.recovered.index.nothing_was_in_flight(Timestamp::now());
-    }
-    Ok(start.recovered)
+    Ok(start.finish())
+}
+
+/// A segment file as it was found.
+struct Found {
+    number: u32,
+    mark: u64,
+    file: File,
+    len: u64,
+    /// `None` if the segment's head is damaged or was never written.
+    format: Option<u32>,
 }
 
 /// All segments, oldest first.
@@ -128,7 +82,7 @@ fn find(dir: &Path) -> io::Result<Vec<Found>> {
         let file = OpenOptions::new().read(true).write(true).open(entry.path())?;
         let len = file.metadata()?.len();
         let mut head = [0; SEGMENT_HEAD];
-        // Too short or damaged: the scan says what is left of it.
+        // If it is too short or damaged, the scan finds what is left of it.
         let format = file.read_exact_at(&mut head, 0).ok().and_then(|()| frame::segment_format(&head));
         found.push(Found { number, mark, file, len, format });
     }
@@ -143,8 +97,19 @@ fn refuse_other_format(found: &[Found], dir: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// Up to where each segment counts that a later one declares void from some offset on.
+fn find_voids(found: &[Found]) -> io::Result<HashMap<u32, u64>> {
+    let mut voids: HashMap<u32, u64> = HashMap::new();
+    for segment in found {
+        for Place { segment, at } in scan::voids(&segment.file, segment.mark)? {
+            voids.entry(segment).and_modify(|least| *least = (*least).min(at.into())).or_insert(at.into());
+        }
+    }
+    Ok(voids)
+}
+
 impl Found {
-    /// Made beforehand and never written to.
+    /// Returns true if it was made beforehand and never written to.
     fn is_empty(&self) -> bool {
         let mut first = [0; HEAD];
         let at = SEGMENT_HEAD as u64;
@@ -155,7 +120,7 @@ impl Found {
     fn footer(&self) -> io::Result<Option<Vec<u8>>> {
         match self.read_footer() {
             Err(error) if is_bad_block(&error) => {
-                tracing::warn!(segment = self.number, %error, "a segment's index cannot be read: reading the whole segment");
+                tracing::warn!(segment = self.number, %error, "a segment's footer cannot be read: reading the whole segment");
                 Ok(None)
             }
             read => read,
@@ -173,24 +138,110 @@ impl Found {
         let head = Head::decode(&footer, self.mark).filter(|head| head.kind == Kind::Footer);
         let sound = head.is_some_and(|head| head.fits(&footer[HEAD..]));
         if !sound {
-            tracing::warn!(segment = self.number, "a segment's index is damaged: reading the whole segment instead");
+            tracing::warn!(segment = self.number, "a segment's footer is damaged: reading the whole segment instead");
             return Ok(None);
         }
         footer.drain(..HEAD);
         Ok(Some(footer))
     }
+
+    /// How far it has to be scanned.
+    fn reach(&self, void: Option<u64>) -> Reach {
+        let mut trailer = [0; TRAILER];
+        let trailer_at = self.len.saturating_sub(TRAILER as u64);
+        let sealed_at = match self.file.read_exact_at(&mut trailer, trailer_at) {
+            Ok(()) => frame::footer_at(&trailer, self.mark),
+            Err(_) => None,
+        };
+        match (void, sealed_at) {
+            (None, None) => Reach::LastBatch(self.len),
+            _ => Reach::Zeros(self.len.min(void.unwrap_or(u64::MAX)).min(sealed_at.unwrap_or(u64::MAX))),
+        }
+    }
 }
 
+/// A damaged stretch that a scan found.
+struct Damage {
+    /// Which of the segments it is in.
+    segment: usize,
+    /// It is what is left of a write that nobody was told of.
+    torn: bool,
+    stretch: Stretch,
+}
+
+/// What became of the damaged stretches of a segment.
+#[derive(Default)]
+struct SetAside {
+    /// Those that are not the rest of a torn write.
+    damaged: Vec<Range<u64>>,
+    /// Something of them was set aside that was not before.
+    is_news: bool,
+}
+
+/// The state of a start.
 struct Start {
     recovered: Recovered,
     /// The last note says that the program stopped in good order.
     clean: bool,
-    /// Something damaged was found: settlements from then on say whether it still matters.
+    /// A segment was scanned, so results from then on say whether damage still matters.
     watch: bool,
     done_after_damage: HashSet<QueueId>,
+    /// Messages that notes are about, but that stand nowhere.
+    missing: BTreeSet<QueueId>,
 }
 
 impl Start {
+    fn new(dir: &Path, next_segment: u32) -> Start {
+        let recovered = Recovered {
+            index: Index::default(),
+            segments: Segments::new(dir),
+            next_segment,
+            greatest: QueueId::from_u64(0),
+            doubtful: Vec::new(),
+        };
+        Start { recovered, clean: false, watch: false, done_after_damage: HashSet::new(), missing: BTreeSet::new() }
+    }
+
+    /// Reads all segments in order. Returns the scans of those that were scanned, and all damage.
+    fn read_all(&mut self, found: &[Found], voids: &HashMap<u32, u64>) -> io::Result<(Vec<Option<Scan>>, Vec<Damage>)> {
+        let (mut scans, mut damage) = (Vec::new(), Vec::new());
+        for (i, segment) in found.iter().enumerate() {
+            let void = voids.get(&segment.number).copied();
+            let is_last = found[i + 1..].iter().all(Found::is_empty);
+            let mut scanned = self.read(segment, void)?;
+            if let Some(scan) = &mut scanned {
+                // If the disk does not return something, that does not tell whether it was ever written.
+                let may_be_torn = is_last && void.is_none() && scan.not_given.is_none();
+                let torn_from = if may_be_torn { scan.synced } else { u64::MAX };
+                let stretches = std::mem::take(&mut scan.damage).into_iter();
+                damage.extend(stretches.map(|stretch| Damage {
+                    segment: i,
+                    torn: stretch.start >= torn_from,
+                    stretch,
+                }));
+                // A result whose write was cut short was not recorded, so its attempt is made again. Damage that is about no message
+                // that waits puts none in doubt.
+                let index = &self.recovered.index;
+                scan.doubtful.retain(|(at, id)| *at < torn_from && index.get(*id).is_some());
+                self.recovered.doubtful.extend(scan.doubtful.iter().map(|(_, id)| id));
+            }
+            scans.push(scanned);
+        }
+        self.name_missing(&mut damage);
+        Ok((scans, damage))
+    }
+
+    /// Messages that notes are about, but that stand nowhere, stood in what cannot be read: in a stretch of which nobody knows what was
+    /// in it, if there is one.
+    fn name_missing(&self, damage: &mut [Damage]) {
+        let named: HashSet<QueueId> = damage.iter().flat_map(|damage| damage.stretch.ids.iter().copied()).collect();
+        let missing = self.missing.iter().filter(|id| !named.contains(id));
+        let unknown = damage.iter().position(|damage| !damage.torn && damage.stretch.ids.is_empty());
+        if let Some(damage) = damage.get_mut(unknown.unwrap_or(0)) {
+            damage.stretch.ids.extend(missing);
+        }
+    }
+
     /// Takes one segment's notes, from its footer or by a scan.
     fn read(&mut self, segment: &Found, void: Option<u64>) -> io::Result<Option<Scan>> {
         if void.is_none()
@@ -200,24 +251,15 @@ impl Start {
             if read.is_ok() {
                 return Ok(None);
             }
-            tracing::warn!(segment = segment.number, "a segment's index does not decode: reading the whole segment");
+            tracing::warn!(segment = segment.number, "a segment's footer does not decode: reading the whole segment");
         }
-        let mut trailer = [0; TRAILER];
-        let trailer_at = segment.len.saturating_sub(TRAILER as u64);
-        let sealed_at = match segment.file.read_exact_at(&mut trailer, trailer_at) {
-            Ok(()) => frame::footer_at(&trailer, segment.mark),
-            Err(_) => None,
-        };
-        let reach = match (void, sealed_at) {
-            (None, None) => Reach::LastBatch(segment.len),
-            _ => Reach::Zeros(segment.len.min(void.unwrap_or(u64::MAX)).min(sealed_at.unwrap_or(u64::MAX))),
-        };
         self.watch = true;
+        let reach = segment.reach(void);
         scan::scan(&segment.file, segment.number, segment.mark, reach, |note| self.note(segment.number, note)).map(Some)
     }
 
     fn note(&mut self, segment: u32, note: Note) {
-        self.recovered.greatest = self.recovered.greatest.max(note.id().unwrap_or(QueueId::from_u64(0)));
+        self.recovered.greatest = self.recovered.greatest.max(note.id().unwrap_or(self.recovered.greatest));
         self.clean = note == Note::Clean;
         if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
             self.recovered.doubtful.retain(|doubtful| *doubtful != id);
@@ -225,65 +267,99 @@ impl Start {
         let index = &mut self.recovered.index;
         match note {
             Note::Put { id, at, disk_len, lane, domains, status } => {
+                self.missing.remove(&id);
                 let lane = index.intern(&lane);
                 index.put(Put { id, place: Place { segment, at }, disk_len, lane, domains, status }, None);
             }
-            Note::State { id, at, status } => index.recover_state(id, &status, Place { segment, at }),
-            Note::Due { id, next } => index.set_next_try(id, next),
-            Note::Hold { id, reason } => index.hold(id, &reason),
-            Note::Release { id, next } => index.release(id, next),
             Note::Done { id } => {
+                self.missing.remove(&id);
                 index.remove(id);
                 if self.watch {
                     self.done_after_damage.insert(id);
                 }
             }
+            Note::State { id, .. } | Note::Due { id, .. } | Note::Hold { id, .. } | Note::Release { id, .. }
+                if index.get(id).is_none() =>
+            {
+                self.missing.insert(id);
+            }
+            Note::State { id, at, status } => index.recover_state(id, &status, Place { segment, at }),
+            Note::Due { id, next } => index.set_next_try(id, next),
+            Note::Hold { id, reason } => index.hold(id, &reason),
+            Note::Release { id, next } => index.release(id, next),
             Note::Clean => {}
         }
     }
 
-    /// Copies a damaged stretch to the quarantine, unless all its messages were settled since. Gives whether that is news.
+    /// Copies all damaged stretches to the quarantine. Returns what became of those of each segment.
+    fn set_aside_all(
+        &self,
+        settings: &Settings,
+        dir: &Dir,
+        found: &[Found],
+        damage: Vec<Damage>,
+    ) -> io::Result<Vec<SetAside>> {
+        let mut all: Vec<SetAside> = found.iter().map(|_| SetAside::default()).collect();
+        for Damage { segment, torn, stretch } in damage {
+            let torn = quarantine::was_torn(&dir.path, &stretch)?.unwrap_or(torn);
+            if !torn {
+                all[segment].damaged.push(stretch.start..stretch.end);
+            }
+            all[segment].is_news |= self.set_aside(settings, dir, &found[segment], torn, stretch)?;
+        }
+        Ok(all)
+    }
+
+    /// Copies a damaged stretch to the quarantine, unless all its messages were settled since. Returns true if that is news.
     fn set_aside(
-        &mut self,
+        &self,
         settings: &Settings,
         dir: &Dir,
         segment: &Found,
         torn: bool,
         stretch: Stretch,
     ) -> io::Result<bool> {
-        let gone = |id: &QueueId| self.done_after_damage.contains(id);
-        if !stretch.ids.is_empty() && stretch.ids.iter().all(gone) {
+        let is_lost = |id: &QueueId| !self.done_after_damage.contains(id);
+        let lost: Vec<QueueId> = stretch.ids.iter().copied().filter(is_lost).collect();
+        if lost.is_empty() && !stretch.ids.is_empty() {
             return Ok(false);
         }
-        let Some(file) = quarantine::set_aside(dir, &segment.file, &stretch, torn)? else { return Ok(false) };
-        let Stretch { ids, why, .. } = stretch;
+        let copied = quarantine::set_aside(dir, &segment.file, &stretch, &lost, torn)?;
+        let (Some(file), why) = (copied, stretch.why) else { return Ok(false) };
         if torn {
-            tell(settings, Notice::Torn { file, why });
+            settings.tell(Notice::Torn { file, why });
             return Ok(true);
         }
-        let ids = if ids.is_empty() { vec![None] } else { ids.into_iter().map(Some).collect() };
-        for id in ids {
+        let lost = if lost.is_empty() { vec![None] } else { lost.into_iter().map(Some).collect() };
+        for id in lost {
             settings.counters.quarantined.inc();
-            tell(settings, Notice::Quarantined { id, file: file.clone(), why: why.clone() });
+            settings.tell(Notice::Quarantined { id, file: file.clone(), why: why.clone() });
         }
         Ok(true)
     }
+
+    fn finish(mut self) -> Recovered {
+        if self.clean {
+            self.recovered.index.nothing_was_in_flight(Timestamp::now());
+        }
+        self.recovered
+    }
 }
 
-fn tell_of_not_given(settings: &Settings, segment: &Found) {
+fn tell_of_read_error(settings: &Settings, segment: &Found) {
     let name = frame::file_name(segment.number, segment.mark);
     let why = format!(
-        "the disk did not give all of {name}. The next start reads it again: restart once the disk is sound, and the mail that it \
-         gives then is delivered. Until then no space is given back from that file on, but where the disk runs full"
+        "the disk did not return all of {name}. The next start reads it again: restart once the disk is sound, and the mail that it \
+         returns then is delivered. Until then no space is given back from that file on, unless the disk runs full"
     );
-    tell(settings, Notice::Unreadable { why });
+    settings.tell(Notice::Unreadable { why });
 }
 
-/// Writes the footer behind what was scanned, and that results are in doubt. Not where a sync failed: that file is never written
-/// to again; nor where the disk did not give something: it may do so at the next start, and
-/// that will look for it. Returns the length where it is closed.
-fn close(segment: &Found, mut scan: Scan, void: bool) -> Option<u64> {
-    if void || scan.not_given.is_some() {
+/// Writes the footer behind what was scanned, with the results that are in doubt. Returns the length if the segment is sealed. It is not
+/// if a sync failed in it, because such a file is never written to again; nor if the disk did not return something, because the next
+/// start scans it again.
+fn seal(segment: &Found, mut scan: Scan, is_void: bool) -> Option<u64> {
+    if is_void || scan.not_given.is_some() {
         return None;
     }
     for (_, id) in scan.doubtful {
@@ -291,7 +367,7 @@ fn close(segment: &Found, mut scan: Scan, void: bool) -> Option<u64> {
     }
     writing::seal(&segment.file, segment.mark, scan.end, &scan.footer)
         .inspect_err(|error| {
-            tracing::warn!(%error, segment = segment.number, "a segment cannot be closed; the next start scans it again");
+            tracing::warn!(%error, segment = segment.number, "a segment cannot be sealed; the next start scans it again");
         })
         .ok()
 }

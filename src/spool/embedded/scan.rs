@@ -1,117 +1,75 @@
 //! Reads a segment frame by frame: one that was not sealed before a crash, or whose footer is damaged.
 //!
-//! Whatever does not match its checksum is a damaged stretch; behind it the scan goes on at the next mark. A message counts
-//! only with all its chunks.
+//! A frame that does not match its checksums begins a damaged stretch, and the scan goes on at the next mark. No length in a damaged
+//! frame is trusted, and no frame ends the scan as long as a sound one follows. A message counts only with all its chunks.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::codec::{self, Reader};
-use super::footer::{Footer, Note};
-use super::frame::{HEAD, Head, Kind, SEGMENT_HEAD};
+use super::codec::{self, Meta, Reader};
+use super::footer::{self, Footer};
+use super::frame::{Batch, HEAD, Head, Kind, SEGMENT_HEAD};
 use super::index::Place;
 use super::is_bad_block;
+use super::note::Note;
 use super::quarantine::Stretch;
 use crate::message::QueueId;
 
+/// How much is read at once while the next mark is looked for.
 const WINDOW: usize = 256 << 10;
 
 /// What a scan found.
 #[derive(Default)]
 pub(super) struct Scan {
-    /// What could not be read.
+    /// The stretches that cannot be read.
     pub damage: Vec<Stretch>,
-    /// Messages of which a result could not be read, and none after it was; with where it stands.
+    /// Messages of which a result cannot be read, and no later one can; with the offset of the damage.
     pub doubtful: Vec<(u64, QueueId)>,
-    /// Where the last batch begins: what is damaged from there on may never have been acknowledged.
-    pub last_batch: u64,
-    /// Where it says that it ends.
+    /// Damage from this offset on may be the rest of a write that was never acknowledged.
+    pub synced: u64,
+    /// Where the last batch says that it ends.
     batch_end: u64,
-    /// Where writing ended.
+    /// Where writing ended, before the footer.
     pub end: u64,
-    /// Behind the last octet that the disk did not give, where there is one. It may give it another time.
+    /// The offset behind the last octet that the disk did not return, if there is one. It may return it another time.
     pub not_given: Option<u64>,
     /// All notes that were passed on.
     pub footer: Footer,
 }
 
-/// A message whose chunks are being read.
-struct Partial {
-    start: u64,
-    id: QueueId,
-    note: Note,
-    next: u16,
-    missing: u16,
-}
-
-/// What follows.
-enum Next {
-    /// A frame at this offset.
-    Frame(u64, Head),
-    /// No frame; what was written ends here.
-    End(u64),
-}
-
-struct Scanner<'a> {
-    file: &'a File,
-    mark: u64,
-    number: u32,
-    reach: Reach,
-    limit: u64,
-    found: Scan,
-    partial: Option<Partial>,
-    damaged: Option<Stretch>,
-}
-
 /// How far a segment may have been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// To this offset; what was not written of it is zeros.
+    /// To this offset. What was not written of it is zeros.
     Zeros(u64),
-    /// To the end of the last batch, before this offset. What is behind it is older than the segment.
+    /// To the end of the last batch and the changes behind it, before this offset. What is behind that is older than the segment.
     LastBatch(u64),
 }
 
-/// Scans a segment, passing on each note in order.
-pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: impl FnMut(Note)) -> io::Result<Scan> {
+/// Scans a segment, and passes on each note in order.
+pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, each: impl FnMut(Note)) -> io::Result<Scan> {
     let (Reach::Zeros(limit) | Reach::LastBatch(limit)) = reach;
-    let found = Scan { last_batch: SEGMENT_HEAD as u64, ..Scan::default() };
-    let mut scanner = Scanner { file, mark, number, reach, limit, found, partial: None, damaged: None };
-    let mut pass_on = |scan: &mut Scan, note: Note| {
-        scan.footer.push(&note);
-        if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
-            scan.doubtful.retain(|(_, doubtful)| *doubtful != id);
-        }
-        each(note);
-    };
+    let found = Scan { synced: SEGMENT_HEAD as u64, ..Scan::default() };
+    let mut scanner =
+        Scanner { file, mark, number, reach, limit, found, partial: None, damaged: None, footer_at: None, each };
     let mut at = SEGMENT_HEAD as u64;
     loop {
-        let next = scanner.next_head(at)?;
-        let (Next::Frame(sound_at, _) | Next::End(sound_at)) = next;
-        if sound_at > at {
-            let given = scanner.not_given_behind(at).is_none();
-            let why = if given { "a frame's head does not match its checksum" } else { "the disk does not give it" };
-            scanner.damage(at..sound_at, None, why);
-        }
-        at = match next {
-            Next::Frame(_, head) if head.kind == Kind::Footer => sound_at,
-            Next::Frame(_, head) => {
-                at = scanner.frame(sound_at, head, &mut pass_on)?;
-                continue;
+        match scanner.next_head(at)? {
+            Next::Frame(sound_at, head) => {
+                scanner.pass_over(at..sound_at)?;
+                at = scanner.frame(sound_at, &head)?;
             }
-            Next::End(_) => sound_at,
-        };
-        break;
+            Next::End(end) => {
+                scanner.pass_over(at..end)?;
+                return Ok(scanner.finish(end));
+            }
+        }
     }
-    scanner.give_up_partial(at);
-    scanner.finish_damage();
-    scanner.found.end = at;
-    Ok(scanner.found)
 }
 
-/// The voids a segment begins with.
+/// The parts of other segments that a segment declares void at its beginning.
 pub(super) fn voids(file: &File, mark: u64) -> io::Result<Vec<Place>> {
     let mut found = Vec::new();
     let mut at = SEGMENT_HEAD as u64;
@@ -122,18 +80,54 @@ pub(super) fn voids(file: &File, mark: u64) -> io::Result<Vec<Place>> {
             return Ok(found);
         };
         let payload = bytes.get(HEAD..HEAD + head.len as usize).filter(|payload| head.fits(payload));
-        let mut reader = Reader::new(payload.unwrap_or_default());
-        if let (Ok(segment), Ok(at)) = (reader.number32(), reader.number32()) {
-            found.push(Place { segment, at });
-        }
+        found.extend(payload.and_then(decode_void));
         at += head.frame_len();
     }
 }
 
-impl Scanner<'_> {
-    /// Takes one frame; returns where the next one should be.
-    fn frame(&mut self, at: u64, head: Head, pass_on: &mut impl FnMut(&mut Scan, Note)) -> io::Result<u64> {
+fn decode_void(payload: &[u8]) -> Option<Place> {
+    let mut reader = Reader::new(payload);
+    let place = Place { segment: reader.number32().ok()?, at: reader.number32().ok()? };
+    reader.end().ok().map(|()| place)
+}
+
+/// A message whose chunks are being read.
+struct Partial {
+    start: u64,
+    id: QueueId,
+    note: Note,
+    meta: Meta,
+    /// The number of the next chunk.
+    next: usize,
+}
+
+/// What follows.
+enum Next {
+    /// A frame at this offset.
+    Frame(u64, Head),
+    /// No frame. What was written ends here.
+    End(u64),
+}
+
+struct Scanner<'a, E> {
+    file: &'a File,
+    mark: u64,
+    number: u32,
+    reach: Reach,
+    limit: u64,
+    found: Scan,
+    partial: Option<Partial>,
+    damaged: Option<Stretch>,
+    /// Where a footer begins behind which there was no other frame yet.
+    footer_at: Option<u64>,
+    each: E,
+}
+
+impl<E: FnMut(Note)> Scanner<'_, E> {
+    /// Takes one frame. Returns where the next one should be.
+    fn frame(&mut self, at: u64, head: &Head) -> io::Result<u64> {
         let end = at + head.frame_len();
+        self.footer_at = (head.kind == Kind::Footer).then_some(at);
         let mut payload = Vec::new();
         if end <= self.limit {
             payload.resize(head.len as usize, 0);
@@ -141,48 +135,163 @@ impl Scanner<'_> {
             payload.truncate(got);
         }
         if !head.fits(&payload) {
-            let id = (head.id.as_u64() != 0).then_some(head.id);
-            // Of what only says when it is tried or held, the time before it stands.
-            if matches!(head.kind, Kind::State | Kind::Done | Kind::Hold) {
-                self.found.doubtful.extend(id.map(|id| (at, id)));
+            return Ok(self.damaged_frame(at, head, "a frame does not match its checksum"));
+        }
+        let taken = match (head.kind, head.id) {
+            (Kind::Chunk, Some(id)) => {
+                if self.chunk(end, head, id) {
+                    return Ok(end);
+                }
+                return Ok(self.damaged_frame(at, head, "its beginning does not match its checksum"));
             }
-            self.damage(at..end.min(self.limit), id, "a frame does not match its checksum");
-            return Ok(end.min(self.limit));
-        }
-        if head.kind == Kind::Chunk {
-            self.chunk(at, end, &head, pass_on);
-            return Ok(end);
-        }
-        self.give_up_partial(at);
-        self.finish_damage();
-        match (head.kind, note(at, &head, &payload)) {
-            (Kind::Batch, _) => (self.found.last_batch, self.found.batch_end) = (at, head.id.as_u64()),
-            (Kind::Footer | Kind::Void | Kind::Chunk, _) => {}
-            (Kind::Message, Some((note, chunks))) => {
-                self.partial = Some(Partial { start: at, id: head.id, note, next: 0, missing: chunks });
+            (Kind::Message, Some(id)) => self.message(at, id, &payload),
+            (Kind::State | Kind::Due | Kind::Hold | Kind::Release | Kind::Done, Some(id)) => {
+                self.change(at, head.kind, id, &payload)
             }
-            (_, Some((note, _))) => pass_on(&mut self.found, note),
-            (_, None) => self.damage(at..end, Some(head.id), "a frame does not decode"),
+            (Kind::Batch, None) => self.batch(at, &payload),
+            (Kind::Clean, None) if payload.is_empty() => self.note(at, Note::Clean),
+            (Kind::Footer, None) => self.footer(at, &payload),
+            (Kind::Void, None) => decode_void(&payload).map(|_| self.sound_frame(at)),
+            _ => None,
+        };
+        match taken {
+            Some(()) => Ok(end),
+            None => Ok(self.damaged_frame(at, head, "a frame does not decode")),
         }
-        Ok(end)
     }
 
-    fn chunk(&mut self, at: u64, end: u64, head: &Head, pass_on: &mut impl FnMut(&mut Scan, Note)) {
-        match &mut self.partial {
-            Some(partial) if partial.id == head.id && partial.next == head.part => {
-                partial.next += 1;
-                partial.missing -= 1;
-                if partial.missing == 0
-                    && let Some(mut whole) = self.partial.take()
-                {
-                    if let Note::Put { disk_len, .. } = &mut whole.note {
-                        *disk_len = (end - whole.start) as u32;
-                    }
-                    pass_on(&mut self.found, whole.note);
+    /// A frame with a sound head and without a sound payload. The length in its head may be wrong too, so the scan goes on right behind
+    /// the head.
+    fn damaged_frame(&mut self, at: u64, head: &Head, why: &str) -> u64 {
+        let next = at + HEAD as u64;
+        // A footer only repeats what the frames say.
+        if head.kind == Kind::Footer {
+            self.give_up_partial(at);
+            return next;
+        }
+        // If the time of the next attempt is lost, the one before it stands.
+        if matches!(head.kind, Kind::State | Kind::Done | Kind::Hold) {
+            self.found.doubtful.extend(head.id.map(|id| (at, id)));
+        }
+        self.damage(at..next, head.id, why);
+        next
+    }
+
+    fn message(&mut self, at: u64, id: QueueId, payload: &[u8]) -> Option<()> {
+        let (meta, state) = codec::read_message(payload).ok()?;
+        self.sound_frame(at);
+        let (lane, domains) = (meta.lane.clone(), codec::domain_bits(&meta.envelope));
+        let note = Note::Put { id, at: u32::try_from(at).ok()?, disk_len: 0, lane, domains, status: state.status };
+        self.partial = Some(Partial { start: at, id, note, meta, next: 0 });
+        Some(())
+    }
+
+    /// Takes the next chunk of the message before it. Returns false if it is another: then it is all that is left of its message.
+    fn chunk(&mut self, end: u64, head: &Head, id: QueueId) -> bool {
+        let is_next = |partial: &mut Partial| {
+            let (_, len) = partial.meta.chunk_range(partial.next);
+            partial.id == id && partial.next == usize::from(head.part) && u64::from(head.len) == len
+        };
+        let Some(mut partial) = self.partial.take_if(is_next) else { return false };
+        partial.next += 1;
+        if partial.next < partial.meta.chunks() {
+            self.partial = Some(partial);
+            return true;
+        }
+        if let Note::Put { disk_len, .. } = &mut partial.note {
+            *disk_len = (end - partial.start) as u32;
+        }
+        self.pass_on(partial.note);
+        true
+    }
+
+    fn change(&mut self, at: u64, kind: Kind, id: QueueId, payload: &[u8]) -> Option<()> {
+        let mut reader = Reader::new(payload);
+        let note = match kind {
+            Kind::State => {
+                let status = codec::read_state(payload).ok()?.status;
+                return self.note(at, Note::State { id, at: u32::try_from(at).ok()?, status });
+            }
+            Kind::Due => Note::Due { id, next: reader.next_try().ok()? },
+            Kind::Hold => Note::Hold { id, reason: reader.text().ok()?.into() },
+            Kind::Release => Note::Release { id, next: reader.next_try().ok()? },
+            Kind::Done => Note::Done { id },
+            _ => return None,
+        };
+        reader.end().ok()?;
+        self.note(at, note)
+    }
+
+    fn batch(&mut self, at: u64, payload: &[u8]) -> Option<()> {
+        let batch = Batch::decode(payload)?;
+        self.sound_frame(at);
+        // Not behind the batch itself, whatever it says: what follows may be torn.
+        self.found.synced = self.found.synced.max(u64::from(batch.synced)).min(at);
+        self.found.batch_end = batch.end.into();
+        Some(())
+    }
+
+    /// A footer that is met is that of a segment whose trailer is damaged or was never written. It knows which messages stood in the
+    /// stretches that cannot be read.
+    fn footer(&mut self, at: u64, payload: &[u8]) -> Option<()> {
+        let mut messages = Vec::new();
+        let collect = |note: Note| {
+            if let Note::Put { id, at, .. } = note {
+                messages.push((u64::from(at), id));
+            }
+        };
+        footer::read(payload, collect).ok()?;
+        self.sound_frame(at);
+        for stretch in &mut self.found.damage {
+            let lost = messages.iter().filter(|(at, _)| (stretch.start..stretch.end).contains(at));
+            for (_, id) in lost {
+                if !stretch.ids.contains(id) {
+                    stretch.ids.push(*id);
                 }
             }
-            _ => self.damage(at..end, Some(head.id), "its beginning does not match its checksum"),
         }
+        Some(())
+    }
+
+    fn note(&mut self, at: u64, note: Note) -> Option<()> {
+        self.sound_frame(at);
+        self.pass_on(note);
+        Some(())
+    }
+
+    fn pass_on(&mut self, note: Note) {
+        self.found.footer.push(&note);
+        if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
+            self.found.doubtful.retain(|(_, doubtful)| *doubtful != id);
+        }
+        (self.each)(note);
+    }
+
+    /// A sound frame that is not a chunk ends what was before it.
+    fn sound_frame(&mut self, at: u64) {
+        self.give_up_partial(at);
+        self.finish_damage();
+    }
+
+    /// Octets in which no frame could be found.
+    fn pass_over(&mut self, range: Range<u64>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let why = match self.not_given_behind(range.start) {
+            None => "a frame's head does not match its checksum",
+            Some(_) => "the disk does not return it",
+        };
+        let mut head = [0; HEAD];
+        let got = self.read(&mut head, range.start)?;
+        let unsound = Head::decode_unsound(&head[..got], self.mark);
+        if let Some((id, may_be_result)) = unsound
+            && may_be_result
+        {
+            self.found.doubtful.push((range.start, id));
+        }
+        self.damage(range, None, why);
+        Ok(())
     }
 
     /// A message whose chunks are not all there is damaged as a whole.
@@ -192,26 +301,26 @@ impl Scanner<'_> {
         }
     }
 
-    /// Notes a damaged stretch; joins it to one that ends where it begins.
-    fn damage(&mut self, range: Range<u64>, id: Option<QueueId>, why: &str) {
-        let mut range = range;
-        let mut ids: Vec<_> = id.into_iter().collect();
+    /// Notes a damaged stretch. It is joined to one that ends where it begins, and to the message that it breaks off.
+    fn damage(&mut self, mut range: Range<u64>, id: Option<QueueId>, why: &str) {
+        let mut ids = Vec::new();
         if let Some(partial) = self.partial.take() {
             range.start = partial.start;
-            ids.insert(0, partial.id);
+            ids.push(partial.id);
+        }
+        ids.extend(id.filter(|id| !ids.contains(id)));
+        if self.damaged.as_ref().is_some_and(|stretch| stretch.end < range.start) {
+            self.finish_damage();
         }
         match &mut self.damaged {
-            Some(stretch) if stretch.end == range.start => {
-                stretch.end = range.end;
+            Some(stretch) => {
+                stretch.end = stretch.end.max(range.end);
                 ids.retain(|id| !stretch.ids.contains(id));
                 stretch.ids.extend(ids);
             }
-            _ => {
-                self.finish_damage();
-                ids.dedup();
-                let (start, end) = (range.start, range.end);
-                self.damaged =
-                    Some(Stretch { segment: self.number, mark: self.mark, start, end, ids, why: why.to_owned() });
+            None => {
+                let (start, end, why) = (range.start, range.end, why.to_owned());
+                self.damaged = Some(Stretch { segment: self.number, mark: self.mark, start, end, ids, why });
             }
         }
     }
@@ -220,18 +329,26 @@ impl Scanner<'_> {
         self.found.damage.extend(self.damaged.take());
     }
 
+    fn finish(mut self, end: u64) -> Scan {
+        self.give_up_partial(end);
+        self.finish_damage();
+        self.found.end = self.footer_at.unwrap_or(end);
+        self.found
+    }
+
     fn read(&mut self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let (got, not_given) = read_at(self.file, buffer, at)?;
         self.found.not_given = self.found.not_given.max(not_given);
         Ok(got)
     }
 
-    /// Where what the disk does not give ends, if any of it is behind `at`.
+    /// The end of what the disk does not return, if any of it is behind `at`.
     fn not_given_behind(&self, at: u64) -> Option<u64> {
         self.found.not_given.filter(|end| *end > at)
     }
 
-    /// The head at `at`, if there is one. Behind the limit nothing is read: what the disk does not give there is nobody's.
+    /// The head at `at`, if there is a sound one. Nothing is read behind the limit, because what the disk does not return there is
+    /// nobody's.
     fn head(&mut self, at: u64) -> io::Result<Option<Head>> {
         if at + HEAD as u64 > self.limit {
             return Ok(None);
@@ -241,7 +358,7 @@ impl Scanner<'_> {
         Ok(Head::decode(&head[..got], self.mark))
     }
 
-    /// The next frame's head at or after `at`, or where what was written ends.
+    /// The next sound head at or after `at`, or where what was written ends.
     fn next_head(&mut self, at: u64) -> io::Result<Next> {
         if let Some(head) = self.head(at)? {
             return Ok(Next::Frame(at, head));
@@ -275,37 +392,13 @@ impl Scanner<'_> {
             Reach::Zeros(_) => last_written,
             Reach::LastBatch(_) => last_written.min(self.found.batch_end.max(at)),
         };
-        // A batch of which the disk gives nothing is not a batch that nobody wrote.
+        // A batch of which the disk returns nothing may have been written all the same.
         Ok(Next::End(end.max(self.not_given_behind(at).unwrap_or(end))))
     }
 }
 
-/// What a frame means for the index, and how many chunks follow it.
-fn note(at: u64, head: &Head, payload: &[u8]) -> Option<(Note, u16)> {
-    let id = head.id;
-    let at = u32::try_from(at).ok()?;
-    let mut reader = Reader::new(payload);
-    let note = match head.kind {
-        Kind::Message => {
-            let (meta, state) = codec::read_message(payload).ok()?;
-            let chunks = u16::try_from(meta.chunks()).ok()?;
-            let domains = codec::domain_bits(&meta.envelope);
-            let put = Note::Put { id, at, disk_len: 0, lane: meta.lane, domains, status: state.status };
-            return Some((put, chunks));
-        }
-        Kind::State => Note::State { id, at, status: codec::read_state(payload).ok()?.status },
-        Kind::Due => Note::Due { id, next: reader.next_try().ok()? },
-        Kind::Hold => Note::Hold { id, reason: reader.text().ok()?.into() },
-        Kind::Release => Note::Release { id, next: reader.next_try().ok()? },
-        Kind::Done => Note::Done { id },
-        Kind::Clean => Note::Clean,
-        Kind::Chunk | Kind::Void | Kind::Footer | Kind::Batch => return None,
-    };
-    Some((note, 0))
-}
-
-/// Fills `buffer` as far as the file goes; what the disk does not give reads as zeros, thus as damage. Returns how much there was,
-/// and where the last of what the disk did not give ends.
+/// Fills `buffer` as far as the file goes. What the disk does not return reads as zeros, and thus as damage. Returns how much there was,
+/// and the end of the last octets that the disk did not return.
 fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<(usize, Option<u64>)> {
     let (mut got, mut not_given) = (0, None);
     while got < buffer.len() {
@@ -330,7 +423,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_disk_does_not_give_behind_the_last_frame_is_not_looked_for() {
+    fn what_the_disk_does_not_return_behind_the_last_frame_is_not_looked_for() {
         // Gives EIO where nothing is mapped, as the disk does for a bad block: here that of the footer.
         let file = File::open("/proc/self/mem").unwrap();
         let end = SEGMENT_HEAD as u64;

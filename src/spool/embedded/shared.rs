@@ -1,20 +1,22 @@
 //! What the spool's threads and the port's calls share.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::blank::Blank;
+use super::active::Active;
 use super::dir::Dir;
-use super::footer::Note;
-use super::inbox::{Change, Inbox, Item};
+use super::inbox::{Inbox, Item};
 use super::index::Index;
 use super::lock::Lock;
+use super::note::Change;
+use super::pool::PoolFile;
 use super::recovery::Recovered;
-use super::segment::{Segments, Stage};
+use super::segments::{Segments, Stage};
 use super::space::Space;
+use super::spare::Spare;
 use super::writing::Writing;
 use super::{Notice, Settings};
 use crate::message::{QueueId, QueueIds};
@@ -23,24 +25,23 @@ use crate::spool::{Error, Health};
 /// The smallest segment, unless smaller ones are asked for.
 const SMALLEST: u64 = 1 << 20;
 
-/// The spool's common state. Locks are taken in the order index, then inbox; never the other way round.
+/// The spool's common state. Locks are taken in the order active segment, index, inbox, and never the other way round.
 pub(super) struct Shared {
     pub settings: Settings,
     pub dir: Dir,
-    pub segments: Segments,
-    pub inbox: Inbox,
     pub ids: QueueIds,
+    pub segments: Segments,
+    pub spare: Spare,
+    pub active: Arc<Active>,
+    pub inbox: Inbox,
     pub space: Space,
-    /// Told when something may have become due.
+    /// Notified when something may have become due.
     pub changed: Arc<Notify>,
     /// Files in the quarantine.
     pub quarantined: AtomicU64,
-    /// Octets of the files that are no segments, or not yet.
-    pub stock_bytes: AtomicU64,
+    /// Octets of the files in the segment pool.
+    pub pool_bytes: AtomicU64,
     index: Mutex<Index>,
-    spare: Mutex<Option<Writing>>,
-    spare_made: AtomicBool,
-    next_number: AtomicU32,
     health: watch::Sender<Health>,
     stopped: OnceLock<String>,
     lock: Mutex<Option<Lock>>,
@@ -49,23 +50,22 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(settings: Settings, dir: Dir, recovered: Recovered, lock: Lock) -> Self {
         let Recovered { index, segments, next_segment, greatest, .. } = recovered;
-        // Other processes have spools of their own. A number by chance keeps their ids apart in common logs.
+        // Other processes have spools of their own. A random number keeps their ids apart where logs come together.
         let ids = QueueIds::new(rand::random());
         ids.observe(greatest);
         Shared {
             settings,
             dir,
-            segments,
-            inbox: Inbox::default(),
             ids,
+            segments,
+            spare: Spare::new(next_segment),
+            active: Arc::default(),
+            inbox: Inbox::default(),
             space: Space::default(),
             changed: Arc::default(),
             quarantined: AtomicU64::new(0),
-            stock_bytes: AtomicU64::new(0),
+            pool_bytes: AtomicU64::new(0),
             index: Mutex::new(index),
-            spare: Mutex::new(None),
-            spare_made: AtomicBool::new(false),
-            next_number: AtomicU32::new(next_segment),
             health: watch::Sender::default(),
             stopped: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
@@ -77,13 +77,8 @@ impl Shared {
         self.index.lock().expect("nothing panics while it holds the index")
     }
 
-    /// Whether the next segment is made already.
-    pub fn has_spare(&self) -> bool {
-        self.spare_made.load(Ordering::Relaxed)
-    }
-
-    /// The length of the next spare segment: as much as all the others have, so that a spool that holds little takes little,
-    /// and one under load soon has segments of the size that was set.
+    /// The length of the next spare segment: as much as all the others have. So a spool that holds little takes little, and one under
+    /// load soon has segments of the size that was set.
     pub fn spare_size(&self) -> u64 {
         self.segments.disk_bytes().1.clamp(self.smallest(), self.settings.segment_size)
     }
@@ -93,42 +88,15 @@ impl Shared {
         SMALLEST.min(self.settings.segment_size)
     }
 
-    /// The next segment: the spare one, or a small new one, since there is mail that waits for it. Segments must be filled in the
-    /// order of their numbers, since that is the order in which a start reads them; so both are made under one lock.
+    /// The next segment.
     pub fn next_segment(&self) -> io::Result<Writing> {
-        let mut spare = self.spare();
-        self.spare_made.store(false, Ordering::Relaxed);
-        if let Some(spare) = spare.take() {
-            return Ok(spare);
-        }
-        let mut blank = Blank::new(&self.dir)?;
-        blank.fill(self.smallest())?;
-        self.make_segment(blank)
+        self.spare.take_or_make(&self.dir, self.smallest(), self.settings.segment_size)
     }
 
-    /// Makes the next segment beforehand.
-    pub fn make_spare(&self, blank: Blank) -> io::Result<()> {
-        let mut spare = self.spare();
-        let made = self.make_segment(blank)?;
-        self.segments.add(&made, Stage::Spare);
-        self.spare_made.store(true, Ordering::Relaxed);
-        *spare = Some(made);
-        Ok(())
-    }
-
-    /// Takes the spare segment away at the end. Returns its number.
-    pub fn drop_spare(&self) -> Option<u32> {
-        self.spare_made.store(false, Ordering::Relaxed);
-        self.spare().take().map(|spare| spare.number)
-    }
-
-    fn spare(&self) -> MutexGuard<'_, Option<Writing>> {
-        self.spare.lock().expect("nothing panics while it holds the spare segment")
-    }
-
-    fn make_segment(&self, blank: Blank) -> io::Result<Writing> {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        blank.into_segment(&self.dir, number, self.settings.segment_size)
+    /// Makes the spare segment of a file.
+    pub fn make_spare(&self, file: PoolFile) -> io::Result<()> {
+        let known = |segment: &Writing| self.segments.add(segment, Stage::Spare);
+        self.spare.make(&self.dir, file, self.settings.segment_size, known)
     }
 
     /// The spool's health, kept up to date.
@@ -136,7 +104,7 @@ impl Shared {
         self.health.subscribe()
     }
 
-    /// A write failed. Says so, unless one had failed before.
+    /// A write failed. Tells of it, unless one had failed before.
     pub fn set_troubled(&self, why: String) {
         let mut before = None;
         self.health.send_if_modified(|health| {
@@ -148,7 +116,7 @@ impl Shared {
         }
     }
 
-    /// A write succeeded. Says so if one had failed before.
+    /// A sync succeeded. Tells of it if a write had failed before.
     pub fn set_recovered(&self) {
         if self.health.send_if_modified(|health| health.troubled.take().is_some()) {
             self.tell(Notice::Recovered);
@@ -177,7 +145,7 @@ impl Shared {
         self.stopped().map_or(Ok(()), |why| Err(Error::Stopped(why)))
     }
 
-    /// Why the spool takes no more work.
+    /// Why the spool takes no more work, if that is so.
     pub fn stopped(&self) -> Option<String> {
         self.stopped.get().cloned()
     }
@@ -196,18 +164,24 @@ impl Shared {
         self.lock.lock().expect("nothing panics while it holds the lock").take();
     }
 
+    /// Returns true if a segment stays for the next start. All segments behind it stay too, because results of its mail are there. On a
+    /// full disk it does not stay: a start is long overdue by then, and without room nothing new is taken.
+    pub fn is_kept(&self, segment: u32) -> bool {
+        self.segments.awaits_start(segment) && !self.space.is_full()
+    }
+
     pub fn nothing_leased(&self) -> bool {
         self.index().leased() == 0
     }
 
     /// Octets on disk, of segments and of files for them.
     pub fn disk_bytes(&self) -> u64 {
-        self.segments.disk_bytes().1 + self.stock_bytes.load(Ordering::Relaxed)
+        self.segments.disk_bytes().1 + self.pool_bytes.load(Ordering::Relaxed)
     }
 
-    /// Log and operator.
+    /// Tells the log and the operator.
     pub fn tell(&self, notice: Notice) {
-        tell(&self.settings, notice);
+        self.settings.tell(notice);
     }
 
     /// Looks at the free space now.
@@ -229,41 +203,46 @@ impl Shared {
         }
     }
 
-    /// Writes changes, in order. The caller holds the index, so that order there and on disk are the same.
-    pub fn write(&self, _index: &mut Index, changes: Vec<Change>) -> usize {
-        // Refused only after stop(): then nothing is delivered any more, and what is lost is the record of an attempt.
-        let items = changes.into_iter().map(Item::Note);
-        self.inbox.push(items).unwrap_or_else(|refused| {
-            tracing::error!(changes = refused.len(), "results came after the spool was stopped and are not recorded");
-            0
-        })
+    /// Has changes written, in order. The caller holds the index, so that the order there is the order on disk.
+    pub fn write(&self, _index: &mut Index, changes: Vec<Change>) {
+        let items = changes.into_iter().map(|change| Item::Change(change, None));
+        if let Err(refused) = self.inbox.push(items) {
+            // This happens only after stop(). Nothing is delivered any more by then.
+            tracing::error!(changes = refused.len(), "changes came after the spool was stopped and are not recorded");
+        }
+    }
+
+    /// Has a change written, as [`write`](Self::write) does, and waits until that is done.
+    pub fn written(
+        &self,
+        _index: &mut Index,
+        change: Change,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let pushed = self.inbox.push([Item::Change(change, Some(reply))]).map_err(|_| self.stopping());
+        let stopping = self.stopping();
+        async move {
+            pushed?;
+            answer.await.unwrap_or(Err(stopping))
+        }
     }
 
     /// Waits until everything written so far is durable.
     pub async fn synced(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || Error::Stopped(self.stopped().unwrap_or_else(|| "it is stopping".into()));
-        self.inbox.push([Item::Barrier(reply)]).map_err(|_| stopped())?;
-        answer.await.unwrap_or_else(|_| Err(stopped()))
+        self.inbox.push([Item::Barrier(reply)]).map_err(|_| self.stopping())?;
+        answer.await.unwrap_or_else(|_| Err(self.stopping()))
+    }
+
+    fn stopping(&self) -> Error {
+        Error::Stopped(self.stopped().unwrap_or_else(|| "it is stopping".into()))
     }
 
     /// Takes a record out because it was set aside.
     pub fn drop_record(&self, id: QueueId) {
         let mut index = self.index();
         if index.remove(id).is_some() {
-            self.write(&mut index, vec![Change::new(Note::Done { id }, None)]);
+            self.write(&mut index, vec![Change::done(id)]);
         }
-    }
-}
-
-/// Log and operator.
-pub(super) fn tell(settings: &Settings, notice: Notice) {
-    match &notice {
-        Notice::Roomy | Notice::Recovered => tracing::info!("{notice}"),
-        Notice::Torn { .. } | Notice::Full { .. } => tracing::warn!("{notice}"),
-        _ => tracing::error!("{notice}"),
-    }
-    if let Some(hear) = &settings.notices {
-        hear(notice);
     }
 }

@@ -1,15 +1,15 @@
 //! What the queue's workers call: which lanes have due mail, claims, and settlements.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::Notify;
 
+use super::active::Filling;
 use super::codec::{State, Status};
-use super::footer::Note;
-use super::inbox::{Change, NOTES};
 use super::index::{Entry, Index};
 use super::leasing::{Guard, read_leases};
 use super::next_try::NextTry;
+use super::note::Change;
 use super::{Embedded, ready};
 use crate::message::Lane;
 use crate::spool::{Backoff, DueLane, DuePage, Error, Lease, Pending, Record, Settled, Settlement, Work};
@@ -40,7 +40,7 @@ impl Work for Embedded {
                 if !(entry.fresh && entry.untried) {
                     let due = backoff.next_attempt(u32::from(entry.attempts) + 1, now, rand::random());
                     let next = NextTry::at(due);
-                    changes.push(Change::new(Note::Due { id: entry.id, next }, None));
+                    changes.push(Change::due(entry.id, next));
                     index.set_next_try(entry.id, next);
                 }
                 index.lease(entry.id);
@@ -68,28 +68,64 @@ impl Work for Embedded {
             return ready(Err(error));
         }
         let (record, mut guard) = lease.into_parts();
-        let mut waiting_notes = 0;
-        {
-            let mut index = self.shared.index();
-            guard.settled();
-            // Without an entry it was found damaged and set aside meanwhile.
-            if let Some(entry) = index.get(record.id).copied() {
-                let change = apply(&mut index, &entry, record, settlement);
-                waiting_notes = self.shared.write(&mut index, vec![change]);
+        let filling = self.shared.active.try_lock();
+        let mut index = self.shared.index();
+        guard.settled();
+        let Some(entry) = index.get(record.id).copied() else {
+            // It was found damaged and set aside meanwhile.
+            return ready(Ok(Settled::Written));
+        };
+        let change = apply(&mut index, &entry, record, settlement);
+        if let Err(error) = self.shared.may_deliver() {
+            self.shared.write(&mut index, vec![change]);
+            return ready(Ok(Settled::InTrouble(error)));
+        }
+        match filling {
+            Some(filling) if filling.takes(&change) && !self.shared.inbox.has_ordered() => {
+                drop(index);
+                self.write_at_once(filling, change)
             }
+            _ => self.write_in_turn(&mut index, change),
         }
-        let settled = |written: Result<(), Error>| Ok(written.map_or_else(Settled::InTrouble, |()| Settled::Written));
-        let may_go_on = self.shared.may_deliver();
-        if waiting_notes < NOTES || may_go_on.is_err() {
-            return ready(settled(may_go_on));
-        }
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { settled(shared.synced().await) })
     }
 
     fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.shared.changed)
     }
+}
+
+impl Embedded {
+    /// Writes a result to the active segment, here and now.
+    fn write_at_once(&self, mut filling: MutexGuard<'_, Filling>, change: Change) -> Pending<Result<Settled, Error>> {
+        let is_first = filling.unsynced.is_empty();
+        let written = filling.write(change);
+        let is_far_behind = filling.is_far_behind();
+        drop(filling);
+        if is_first || written.is_err() {
+            self.shared.inbox.wants_sync();
+        }
+        match written {
+            Ok(()) if is_far_behind => {
+                let shared = Arc::clone(&self.shared);
+                Box::pin(async move { Ok(settled(shared.synced().await)) })
+            }
+            Ok(()) => ready(Ok(Settled::Written)),
+            Err(source) => {
+                let what = "recording a result in the spool".into();
+                ready(Ok(Settled::InTrouble(Error::Io { what, source })))
+            }
+        }
+    }
+
+    /// Has the committer write a result behind the changes that wait already.
+    fn write_in_turn(&self, index: &mut Index, change: Change) -> Pending<Result<Settled, Error>> {
+        let written = self.shared.written(index, change);
+        Box::pin(async move { Ok(settled(written.await)) })
+    }
+}
+
+fn settled(written: Result<(), Error>) -> Settled {
+    written.map_or_else(Settled::InTrouble, |()| Settled::Written)
 }
 
 /// Changes the index as the settlement says, and returns what is to be written.
@@ -102,7 +138,7 @@ fn apply(index: &mut Index, entry: &Entry, mut record: Record, settlement: Settl
     }
     if !record.recipients.iter().any(|state| state.is_waiting()) {
         index.remove(id);
-        return Change::new(Note::Done { id }, None);
+        return Change::done(id);
     }
     let unchanged = NextTry { due: record.due, expedited: record.expedited };
     let status = Status {
@@ -113,10 +149,10 @@ fn apply(index: &mut Index, entry: &Entry, mut record: Record, settlement: Settl
         hold: settlement.hold.map(Arc::from).or_else(|| index.hold_reason(entry)),
     };
     let state = Arc::new(State {
-        status: status.clone(),
+        status,
         waited_for_caps: record.waited_for_caps + settlement.waited_for_caps,
         recipients: State::compact(&record.recipients),
     });
     index.set_state(id, &state);
-    Change::new(Note::State { id, at: 0, status }, Some(state))
+    Change::state(id, state)
 }

@@ -1,14 +1,21 @@
-//! A segment that is being filled, and how it is closed.
+//! A segment that is being filled: frames are written at its end, and at last it is sealed.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::codec::Writer;
 use super::footer::Footer;
-use super::frame::{self, Head, Kind, SEGMENT_HEAD};
+use super::frame::{self, Batch, HEAD, Head, Kind, SEGMENT_HEAD};
+use super::inbox::Item;
+use super::index::Place;
+use super::note::{Change, Note};
 use super::zeros;
-use crate::message::QueueId;
+
+/// What a file system reads before it overwrites a part of it.
+const BLOCK: u64 = 4096;
+const ZEROS: &[u8] = &[0; BLOCK as usize];
 
 /// A segment that is being filled.
 pub(super) struct Writing {
@@ -17,9 +24,9 @@ pub(super) struct Writing {
     pub file: Arc<File>,
     /// Where the next frame goes.
     pub end: u64,
-    /// Up to here every block of its file was written before.
+    /// Up to here every block of the file was written before.
     pub limit: u64,
-    pub footer: Footer,
+    footer: Footer,
 }
 
 impl Writing {
@@ -28,35 +35,143 @@ impl Writing {
         Writing { number, mark, file, end: SEGMENT_HEAD as u64, limit, footer: Footer::default() }
     }
 
-    /// Whether nothing was written to it yet.
+    /// Returns true if nothing was written to it yet.
     pub fn is_new(&self) -> bool {
         self.end == SEGMENT_HEAD as u64
     }
 
-    /// Makes it longer, or leaves it as it is.
+    /// Returns true if `len` octets have room in it.
+    pub fn has_room(&self, len: u64) -> bool {
+        self.end + len <= self.limit
+    }
+
+    /// Makes it longer. After an error it is as long as before.
     pub fn grow(&mut self, limit: u64) -> io::Result<()> {
         let grown =
             zeros::reserve(&self.file, self.limit, limit).and_then(|()| zeros::fill(&self.file, self.limit, limit));
         match grown {
             Ok(()) => self.limit = self.limit.max(limit),
-            // What a full disk gave of it is needed elsewhere.
+            // What a full disk gave for it is needed elsewhere.
             Err(_) => drop(self.file.set_len(self.limit)),
         }
         grown
     }
 
-    /// Closes the segment: footer, trailer, what is left of the file given back, synced. Returns its length. The committer is
-    /// done with it.
+    /// Octets of what precedes the items of a batch, if `voids` are still to be declared.
+    pub fn opening_len(&self, voids: &[Place]) -> u64 {
+        let voids = if self.is_new() { voids.len() as u64 } else { 0 };
+        Batch::FRAME_LEN + voids * VOID_LEN
+    }
+
+    /// Writes a batch with one system call. `synced` is how far the segment was synced before. A new segment first declares void what
+    /// failed before it. Returns where the frames of each item begin. The batch is not synced.
+    pub fn write_batch(&mut self, synced: u64, voids: &[Place], items: &[Item]) -> io::Result<Vec<u32>> {
+        let mut opening = Vec::new();
+        if self.is_new() {
+            voids.iter().for_each(|void| encode_void(*void, self.mark, &mut opening));
+        }
+        let begin = self.end + opening.len() as u64 + Batch::FRAME_LEN;
+        let end = begin + items.iter().map(Item::frames_len).sum::<u64>();
+        let batch = Batch { synced: synced as u32, end: end as u32 }.encode();
+        opening.extend_from_slice(&Head::of_segment(Kind::Batch, &batch).encode(self.mark));
+        opening.extend_from_slice(&batch);
+
+        let mut heads = Vec::new();
+        let mut places = Vec::with_capacity(items.len());
+        let mut at = begin;
+        for item in items {
+            places.push(at as u32);
+            match item {
+                Item::Draft(message, _) | Item::Copy(message, _) => message.heads(self.mark, &mut heads),
+                Item::Change(change, _) => heads.extend_from_slice(&change.head.encode(self.mark)),
+                Item::Barrier(_) => {}
+            }
+            at += item.frames_len();
+        }
+        let mut heads = heads.chunks_exact(HEAD);
+        let mut slices = Vec::with_capacity(2 + items.len() * 5);
+        slices.push(IoSlice::new(&opening));
+        for item in items {
+            match item {
+                Item::Draft(message, _) | Item::Copy(message, _) => message.slices(&mut heads, &mut slices),
+                Item::Change(change, _) => {
+                    slices.push(IoSlice::new(heads.next().expect("one head was made for each frame")));
+                    slices.push(IoSlice::new(&change.payload));
+                }
+                Item::Barrier(_) => {}
+            }
+        }
+        self.write(&mut slices, end)?;
+        for (item, at) in items.iter().zip(&places) {
+            match item {
+                Item::Draft(message, _) | Item::Copy(message, _) => self.footer.push(&message.note(*at)),
+                Item::Change(change, _) => self.footer.push(&change.note_at(*at)),
+                Item::Barrier(_) => {}
+            }
+        }
+        Ok(places)
+    }
+
+    /// Writes one change at the end, where it must have room. It is not synced.
+    pub fn write_change(&mut self, change: &Change) -> io::Result<()> {
+        let note = change.note_at(self.end as u32);
+        let head = change.head.encode(self.mark);
+        let mut slices = [IoSlice::new(&head), IoSlice::new(&change.payload), IoSlice::new(&[])];
+        self.write_few(&mut slices, self.end + change.frame_len())?;
+        self.footer.push(&note);
+        Ok(())
+    }
+
+    /// Writes that the program stops in good order. It is not synced.
+    pub fn write_clean(&mut self) -> io::Result<()> {
+        let head = Head::of_segment(Kind::Clean, &[]).encode(self.mark);
+        self.write_few(&mut [IoSlice::new(&head), IoSlice::new(&[])], self.end + HEAD as u64)?;
+        self.footer.push(&Note::Clean);
+        Ok(())
+    }
+
+    /// Seals the segment: footer, trailer, what is left of the file given back, synced. Returns its length.
     pub fn seal(&self) -> io::Result<u64> {
         seal(&self.file, self.mark, self.end, &self.footer)
     }
+
+    fn write(&mut self, slices: &mut Vec<IoSlice<'_>>, end: u64) -> io::Result<()> {
+        slices.push(IoSlice::new(&[]));
+        self.write_few(slices, end)
+    }
+
+    /// Writes up to `end`, and zeros up to the end of that block in place of the last slice: the rest of a block that is written in
+    /// part would have to be read first.
+    fn write_few<'a>(&mut self, slices: &mut [IoSlice<'a>], end: u64) -> io::Result<()> {
+        let written_to = self.end.next_multiple_of(BLOCK);
+        let rest = end.next_multiple_of(BLOCK).min(self.limit).saturating_sub(end);
+        if end > written_to
+            && let Some(last) = slices.last_mut()
+        {
+            *last = IoSlice::new(&ZEROS[..rest as usize]);
+        }
+        write_all_at(&self.file, slices, self.end)?;
+        self.end = end;
+        Ok(())
+    }
+}
+
+/// The longest frame that declares a part of a segment void.
+const VOID_LEN: u64 = HEAD as u64 + 10;
+
+fn encode_void(void: Place, mark: u64, out: &mut Vec<u8>) {
+    let mut payload = Writer::default();
+    payload.number(void.segment.into());
+    payload.number(void.at.into());
+    out.extend_from_slice(&Head::of_segment(Kind::Void, &payload.0).encode(mark));
+    out.extend_from_slice(&payload.0);
 }
 
 /// Writes the footer at `end` and makes it durable. Returns the length of the file.
 pub(super) fn seal(file: &File, mark: u64, end: u64, footer: &Footer) -> io::Result<u64> {
     let payload = footer.encode();
     let mut tail = Vec::with_capacity(payload.len() + frame::HEAD + frame::TRAILER);
-    tail.extend_from_slice(&Head::of(Kind::Footer, QueueId::from_u64(0), &payload).encode(mark));
+    tail.extend_from_slice(&Head::of_segment(Kind::Footer, &payload).encode(mark));
     tail.extend_from_slice(&payload);
     tail.extend_from_slice(&frame::trailer(end, mark));
     file.write_all_at(&tail, end)?;
@@ -64,4 +179,23 @@ pub(super) fn seal(file: &File, mark: u64, end: u64, footer: &Footer) -> io::Res
     file.set_len(len)?;
     file.sync_all()?;
     Ok(len)
+}
+
+fn write_all_at(file: &File, mut slices: &mut [IoSlice<'_>], mut at: u64) -> io::Result<()> {
+    // IOV_MAX on Linux.
+    const MOST: usize = 1024;
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let some = &slices[..slices.len().min(MOST)];
+        match rustix::io::pwritev(file, some, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                at += written as u64;
+                IoSlice::advance_slices(&mut slices, written);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }

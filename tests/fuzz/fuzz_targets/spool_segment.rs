@@ -6,4 +6,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| postbud::spool::fuzz::segment(input));
+fuzz_target!(|input: &[u8]| postbud::spool::embedded::fuzz::segment(input));

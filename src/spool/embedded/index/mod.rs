@@ -178,14 +178,14 @@ impl Index {
         });
     }
 
-    /// A new state, known before it is on disk. A message that is being attempted comes back with it.
+    /// A new state, which is not synced yet. It ends a lease.
     pub fn set_state(&mut self, id: QueueId, state: &Arc<State>) {
         self.unwritten.insert(id, Arc::clone(state));
         self.apply_status(id, &state.status);
     }
 
-    /// That state is on disk now.
-    pub fn state_written(&mut self, id: QueueId, state: &Arc<State>, place: Place) {
+    /// That state is synced now, in a frame at `place`.
+    pub fn state_synced(&mut self, id: QueueId, state: &Arc<State>, place: Place) {
         if self.unwritten.get(&id).is_some_and(|latest| Arc::ptr_eq(latest, state)) {
             self.unwritten.remove(&id);
         }

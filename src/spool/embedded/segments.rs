@@ -1,4 +1,4 @@
-//! The table of segments: what stage each is in, and its file to read from.
+//! The table of segments: the stage that each is in, what could not be read in it, and its file to read from.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -13,44 +13,44 @@ use super::writing::Writing;
 
 /// How many segment files stay open for reading.
 const OPEN_FILES: usize = 64;
-/// How long nobody is told again that something in a segment cannot be read.
+/// After telling that something in a segment cannot be read, how long to be silent about it.
 const TELL_AGAIN: Duration = Duration::from_secs(3600);
 
-/// What a segment is in.
+/// The stage that a segment is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Made, not used yet.
+    /// It is made and not used yet.
     Spare,
     /// The committer writes to it.
     Active,
-    /// Full; its footer is being written.
+    /// It is full, and its footer is being written.
     Sealing,
-    /// Never written to again.
+    /// It is never written to again.
     Closed,
 }
 
-/// What a deleted segment's file is good for.
+/// What can be done with the file of a segment that is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Afterlife {
-    /// Another segment.
-    Sound,
-    /// Nothing: it could not be written once.
-    Unsound,
-    /// Nothing, and no other file may have these stretches of it: they could not be read.
-    Damaged(Vec<Range<u64>>),
-    /// Somebody still reads in it: it stays whole, and the last to close it frees it.
-    Read,
+pub(super) enum Reclaim {
+    /// It can be another segment.
+    Reuse,
+    /// Its space can be given back. It cannot be another segment, because a write to it failed once.
+    Free,
+    /// These parts of it could not be read. No other file may get their blocks.
+    Retire(Vec<Range<u64>>),
+    /// Somebody still reads in it. It stays whole, and the last to close it frees it.
+    LeaveToReader,
 }
 
 struct Known {
     mark: u64,
     stage: Stage,
     disk_len: u64,
-    /// No write or sync failed in it: its file may become another segment.
+    /// True if no write or sync failed in it, so that its file may become another segment.
     sound: bool,
-    /// The next start looks for more in it.
+    /// True if the next start looks for more in it.
     awaits_start: bool,
-    /// When it was last told that something in it cannot be read.
+    /// When an operator was last told that something in it cannot be read.
     told: Option<Instant>,
     file: Option<Arc<File>>,
     reading: Arc<Reading>,
@@ -60,18 +60,18 @@ struct Known {
 pub(super) struct FoundSegment {
     pub mark: u64,
     pub disk_len: u64,
-    /// Its file may become another segment.
+    /// True if its file may become another segment.
     pub sound: bool,
-    /// What of it could not be read, at this start or before.
+    /// The parts of it that could not be read, at this start or before.
     pub damaged: Vec<Range<u64>>,
-    /// The disk did not give something of it for the first time: the next start looks for it again.
+    /// True after the first read error in it: the next start scans it again.
     pub awaits_start: bool,
 }
 
-/// Held by everyone who reads in a segment: while there is another holder than the table, its file stays whole.
+/// Shared by everyone who reads in a segment. While somebody else than the table has it, the segment's file stays whole.
 #[derive(Default)]
 struct Reading {
-    /// What of it could not be read.
+    /// The parts of the segment that could not be read.
     damaged: Mutex<Vec<Range<u64>>>,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct Segments {
 #[derive(Default)]
 struct Table {
     known: BTreeMap<u32, Known>,
-    /// Closed segments with an open file, longest open first.
+    /// Closed segments whose file is open, the one that was opened first in front.
     open: VecDeque<u32>,
 }
 
@@ -149,7 +149,7 @@ impl Segments {
         self.table().known.insert(number, known);
     }
 
-    /// Whether the next start looks for more in a segment than this one found.
+    /// Returns true if the next start looks for more in a segment than this one found.
     pub fn awaits_start(&self, number: u32) -> bool {
         self.table().known.get(&number).is_some_and(|known| known.awaits_start)
     }
@@ -168,7 +168,7 @@ impl Segments {
         }
     }
 
-    /// Whether it was not told within the last hour that something in a segment cannot be read; it is now.
+    /// Returns true if nobody was told within the last hour that something in a segment cannot be read. Counts as telling it.
     pub fn is_news(&self, number: u32) -> bool {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return true };
@@ -179,12 +179,12 @@ impl Segments {
         is_news
     }
 
-    /// Whether something in a segment cannot be read.
+    /// Returns true if something in a segment cannot be read.
     pub fn is_damaged(&self, number: u32) -> bool {
         self.table().known.get(&number).is_some_and(|known| !known.reading.damaged().is_empty())
     }
 
-    /// Notes that a segment is never written to again; with its final length, or none where writing it failed.
+    /// Notes that a segment is never written to again. `disk_len` is its final length, or `None` if writing it failed.
     pub fn close(&self, number: u32, disk_len: Option<u64>) {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return };
@@ -198,7 +198,7 @@ impl Segments {
         }
     }
 
-    /// The file of a segment; `None` where it was given back meanwhile: what lived there has moved or is settled.
+    /// The file of a segment. `None` if the segment was deleted meanwhile: its messages have moved or are settled.
     pub fn source(&self, number: u32) -> io::Result<Option<Source>> {
         let mut table = self.table();
         let Some(known) = table.known.get_mut(&number) else { return Ok(None) };
@@ -224,15 +224,15 @@ impl Segments {
         Some(self.dir.join(frame::file_name(number, known.mark)))
     }
 
-    /// Forgets a segment that was deleted. Says what may be done with its file; nobody begins to read in it.
-    pub fn forget(&self, number: u32) -> Afterlife {
+    /// Forgets a segment that was deleted, so that nobody begins to read in it. Returns what can be done with its file.
+    pub fn forget(&self, number: u32) -> Reclaim {
         let mut table = self.table();
         table.open.retain(|open| *open != number);
         match table.known.remove(&number) {
-            Some(known) if Arc::strong_count(&known.reading) > 1 => Afterlife::Read,
-            Some(known) if !known.reading.damaged().is_empty() => Afterlife::Damaged(known.reading.damaged().clone()),
-            Some(Known { sound: true, .. }) => Afterlife::Sound,
-            _ => Afterlife::Unsound,
+            Some(known) if Arc::strong_count(&known.reading) > 1 => Reclaim::LeaveToReader,
+            Some(known) if !known.reading.damaged().is_empty() => Reclaim::Retire(known.reading.damaged().clone()),
+            Some(Known { sound: true, .. }) => Reclaim::Reuse,
+            _ => Reclaim::Free,
         }
     }
 

@@ -1,0 +1,122 @@
+//! Compaction: when more than half of the disk space in use is settled mail, the messages that still wait in the oldest segment are
+//! copied forward (held mail, mail to a server that is down), so that its space can be reclaimed.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::encoded::Encoded;
+use super::inbox::Item;
+use super::index::{Entry, LOOK};
+use super::read::{self, Message, Unread};
+use super::segments::Stage;
+use super::shared::Shared;
+use super::unreadable;
+use crate::message::QueueId;
+
+/// How many messages are copied before their sync is awaited.
+const COPY_MESSAGES: usize = 64;
+
+/// Copies stragglers forward.
+pub(super) struct Compaction {
+    shared: Arc<Shared>,
+    /// The segment that could not be emptied last, so that it is logged once.
+    complained: Option<u32>,
+}
+
+impl Compaction {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Compaction { shared, complained: None }
+    }
+
+    /// Empties the oldest segment if that pays.
+    pub fn run(&mut self) {
+        let Some(oldest) = self.worth_emptying() else { return };
+        if let Err(error) = self.empty(oldest)
+            && self.complained.replace(oldest) != Some(oldest)
+        {
+            tracing::warn!(%error, segment = oldest, "stragglers could not be copied forward; tried again until they can");
+        }
+    }
+
+    /// The oldest segment, if more than half of what is on disk is settled.
+    fn worth_emptying(&self) -> Option<u32> {
+        let (oldest, stage, len) = self.shared.segments.oldest()?;
+        let (closed, _) = self.shared.segments.disk_bytes();
+        let (live, here) = {
+            let index = self.shared.index();
+            (index.live_bytes(), index.segment_use(oldest))
+        };
+        // On a full disk only a segment that gives back much more than it takes, because the rest of the room is for results.
+        let pays = !self.shared.space.is_full() || here.live_bytes < len / 8;
+        let is_due = stage == Stage::Closed && closed > 2 * live + 2 * len;
+        (is_due && pays && !self.shared.is_kept(oldest)).then_some(oldest)
+    }
+
+    /// Copies the messages that wait in a segment to the end of the log, with their present states. An error if some of them cannot be
+    /// read or written now.
+    fn empty(&self, segment: u32) -> io::Result<()> {
+        let mut from = Some(QueueId::from_u64(0));
+        let mut failed = None;
+        while let Some(start) = from {
+            let (ids, next) = self.shared.index().in_segment(segment, start, LOOK);
+            from = next;
+            for batch in ids.chunks(COPY_MESSAGES) {
+                let mut answers = Vec::with_capacity(batch.len());
+                for id in batch {
+                    match self.copy(*id, segment) {
+                        Ok(answer) => answers.extend(answer),
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
+                }
+                for answer in answers {
+                    if !answer.blocking_recv().unwrap_or(false) {
+                        return Err(io::Error::other("the copy could not be written"));
+                    }
+                    self.shared.settings.counters.copied.inc();
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Sends a copy of one message to the committer. `None` if it needs no copy, or cannot be copied now.
+    fn copy(&self, id: QueueId, segment: u32) -> io::Result<Option<oneshot::Receiver<bool>>> {
+        let Some(wanted) = self.shared.index().wanted(id) else { return Ok(None) };
+        if wanted.entry.place.segment != segment {
+            return Ok(None);
+        }
+        match read::whole(&self.shared, &wanted) {
+            Ok(message) => Ok(self.send_copy(&wanted.entry, message)),
+            Err(Unread::Damaged(why)) => {
+                unreadable::set_aside(&self.shared, id, &why);
+                Ok(None)
+            }
+            Err(Unread::Failed(error)) => Err(error),
+            Err(Unread::NotYet | Unread::Gone) => Ok(None),
+        }
+    }
+
+    fn send_copy(&self, before: &Entry, message: Message) -> Option<oneshot::Receiver<bool>> {
+        let id = before.id;
+        let index = self.shared.index();
+        let now = index.get(id)?;
+        // A change since then belongs before the copy, so the message is copied next time.
+        let unchanged = now.place == before.place
+            && now.state == before.state
+            && now.next_try() == before.next_try()
+            && now.attempts == before.attempts
+            && now.held() == before.held()
+            && now.leased == before.leased
+            && !index.is_unwritten(id);
+        if !unchanged {
+            return None;
+        }
+        let copy = Encoded::copy(id, &message.meta, &message.state, message.content)?;
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.push([Item::Copy(Box::new(copy), reply)]).ok()?;
+        drop(index);
+        Some(answer)
+    }
+}

@@ -1,0 +1,119 @@
+//! Notes: the part of a frame that concerns the index. Changes: a note with the frame that records it.
+
+use std::sync::Arc;
+
+use super::codec::{self, State, Status, Writer};
+use super::frame::{Head, Kind};
+use super::next_try::NextTry;
+use crate::message::{Lane, QueueId};
+
+/// One change of the index.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Note {
+    /// A message whose frame stands at this offset.
+    Put { id: QueueId, at: u32, disk_len: u32, lane: Lane, domains: u32, status: Status },
+    /// The state of a message, whose frame stands at this offset.
+    State { id: QueueId, at: u32, status: Status },
+    /// When a message is tried next.
+    Due { id: QueueId, next: NextTry },
+    /// A message is held.
+    Hold { id: QueueId, reason: Arc<str> },
+    /// A message is released.
+    Release { id: QueueId, next: NextTry },
+    /// A message is settled or was set aside.
+    Done { id: QueueId },
+    /// The program stopped in good order.
+    Clean,
+}
+
+/// The reason for holding a message if one of its results cannot be read.
+pub(super) const DOUBTFUL: &str = "a result cannot be read: some recipients may have it already";
+
+impl Note {
+    /// Returns true if a damaged result before this note does not matter any more: this note says all that is known of the message,
+    /// or that it is held for that damage already.
+    pub fn ends_doubt(&self) -> bool {
+        match self {
+            Note::Put { .. } | Note::State { .. } | Note::Done { .. } => true,
+            Note::Hold { reason, .. } => **reason == *DOUBTFUL,
+            Note::Due { .. } | Note::Release { .. } | Note::Clean => false,
+        }
+    }
+
+    /// The message that the note is about, if it is about one.
+    pub fn id(&self) -> Option<QueueId> {
+        match self {
+            Note::Put { id, .. }
+            | Note::State { id, .. }
+            | Note::Due { id, .. }
+            | Note::Hold { id, .. }
+            | Note::Release { id, .. }
+            | Note::Done { id } => Some(*id),
+            Note::Clean => None,
+        }
+    }
+}
+
+/// A change of a message that is in the log already, with the frame that records it.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// The note. The offset of a state is that of its frame, which is known once it is written.
+    pub note: Note,
+    pub head: Head,
+    pub payload: Vec<u8>,
+    /// The state, if that is what changes. The index holds it until it is synced.
+    pub state: Option<Arc<State>>,
+}
+
+impl Change {
+    /// A new state.
+    pub fn state(id: QueueId, state: Arc<State>) -> Change {
+        let mut payload = Writer::default();
+        codec::write_state(&mut payload, &state);
+        let note = Note::State { id, at: 0, status: state.status.clone() };
+        Change { note, head: Head::of(Kind::State, id, &payload.0), payload: payload.0, state: Some(state) }
+    }
+
+    /// A new time for the next attempt.
+    pub fn due(id: QueueId, next: NextTry) -> Change {
+        let mut payload = Writer::default();
+        payload.next_try(next);
+        Change::new(Note::Due { id, next }, Head::of(Kind::Due, id, &payload.0), payload)
+    }
+
+    /// The beginning of a hold.
+    pub fn hold(id: QueueId, reason: Arc<str>) -> Change {
+        let mut payload = Writer::default();
+        payload.text(&reason);
+        Change::new(Note::Hold { id, reason }, Head::of(Kind::Hold, id, &payload.0), payload)
+    }
+
+    /// The end of a hold.
+    pub fn release(id: QueueId, next: NextTry) -> Change {
+        let mut payload = Writer::default();
+        payload.next_try(next);
+        Change::new(Note::Release { id, next }, Head::of(Kind::Release, id, &payload.0), payload)
+    }
+
+    /// The end of a message.
+    pub fn done(id: QueueId) -> Change {
+        Change::new(Note::Done { id }, Head::of(Kind::Done, id, &[]), Writer::default())
+    }
+
+    fn new(note: Note, head: Head, payload: Writer) -> Change {
+        Change { note, head, payload: payload.0, state: None }
+    }
+
+    /// Octets of its frame.
+    pub fn frame_len(&self) -> u64 {
+        self.head.frame_len()
+    }
+
+    /// The note, for a frame that stands at `at`.
+    pub fn note_at(&self, at: u32) -> Note {
+        match &self.note {
+            Note::State { id, status, .. } => Note::State { id: *id, at, status: status.clone() },
+            other => other.clone(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What the embedded spool tells an operator.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::message::QueueId;
+
+/// What an operator must hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Something cannot be read. It was copied to `file` and is not delivered.
+    Quarantined {
+        /// The message that it belonged to, if that can still be told.
+        id: Option<QueueId>,
+        /// The copy.
+        file: PathBuf,
+        /// What does not match its checksum.
+        why: String,
+    },
+    /// The last write before a crash is incomplete. Nobody was told that it was accepted. `file` has what is left of it.
+    Torn {
+        /// The copy.
+        file: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// A result of this message is damaged: some of its recipients may have the message already. It is held.
+    Doubtful {
+        /// The message's id.
+        id: QueueId,
+    },
+    /// Something in a segment cannot be read, set aside or closed, and nothing says that it is lost.
+    Unreadable {
+        /// What it is, where it stands, the error of the system, and what becomes of it.
+        why: String,
+    },
+    /// New mail is refused, because there is too little space or there are too few inodes.
+    Full {
+        /// What there is too little of, and what to do about it.
+        lack: String,
+    },
+    /// New mail is taken again.
+    Roomy,
+    /// A write or a sync failed. The messages in it were refused, and its segment is not written to again.
+    Failed {
+        /// What failed, where, and the error of the system.
+        why: String,
+    },
+    /// Writing works again.
+    Recovered,
+    /// Writing failed time after time. No more work is taken until the program is started again on a sound disk.
+    Stopped {
+        /// The last error.
+        why: String,
+    },
+}
+
+/// For people.
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Quarantined { id: Some(id), file, why } => {
+                write!(f, "message {id} cannot be read ({why}); it is set aside in {}", file.display())
+            }
+            Notice::Quarantined { id: None, file, why } => {
+                write!(f, "part of the spool cannot be read ({why}); it is set aside in {}", file.display())
+            }
+            Notice::Torn { file, why } => write!(
+                f,
+                "the last write before the crash is incomplete ({why}) and was never acknowledged; what there is of it is in {}",
+                file.display()
+            ),
+            Notice::Doubtful { id } => write!(
+                f,
+                "a result of message {id} cannot be read: some recipients may have it already, so it is held; release or remove it"
+            ),
+            Notice::Unreadable { why } => write!(f, "{why}"),
+            Notice::Full { lack } => {
+                write!(f, "new mail is refused, because the spool has no room for it: {lack}")
+            }
+            Notice::Roomy => write!(f, "the spool's disk has room again: new mail is taken"),
+            Notice::Failed { why } => write!(f, "the spool could not be written: {why}"),
+            Notice::Recovered => write!(f, "the spool can be written again"),
+            Notice::Stopped { why } => {
+                write!(f, "the spool takes no more work after repeated failures ({why}): check the disk and restart")
+            }
+        }
+    }
+}
