@@ -1,10 +1,9 @@
 # docker build -t postbud .
-# docker run --restart unless-stopped -v ./config:/etc/postbud:ro -v postbud-state:/var/lib/postbud -p 2525:2525 postbud
+# docker run --restart unless-stopped -p 2525:2525 -v postbud-state:/var/lib/postbud \
+#     -v ./config:/etc/postbud:ro -v ./keys:/etc/keys:ro -v ./certs:/etc/certs:ro postbud
 #
-# In the configuration: state_dir = "/var/lib/postbud", listeners on 0.0.0.0 with allow_from, [web] address = "127.0.0.1:8025"
-# (the health check asks there; 0.0.0.0 where metrics are scraped from outside). Keys and secrets below the configuration must be
-# readable for uid 8025: chown -R 8025 config/secrets keys, with mode 600. Keys lie outside of ./config in the example
-# configuration: mount them too (-v ./keys:/etc/keys:ro, and certs likewise), since paths are relative to the file they stand in.
+# It reads config/docker.toml, which says what is different in a container, and config/customers. Keys, certificates and secrets are
+# made as the README says; the container's user must be able to read them: chown -R 8025 config/secrets keys certs, with mode 600.
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -27,4 +26,4 @@ EXPOSE 2525
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:8025/healthz"]
 ENTRYPOINT ["postbud"]
-CMD ["run", "--config", "/etc/postbud/postbud.toml"]
+CMD ["run", "--config", "/etc/postbud/docker.toml"]

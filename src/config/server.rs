@@ -1,7 +1,7 @@
 //! The server file's tables, each into the settings of its stage.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::listener::overlap;
 use super::reader::{Table, not_one_of};
 use super::route::{Usual, route};
 use super::secret::{self, Source};
-use super::value::{ByteSize, HostName, Port};
+use super::value::{Bind, ByteSize, HostName, Port};
 use crate::bounce::{self, Language};
 use crate::customers::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
@@ -46,7 +46,7 @@ const MAILJET_MESSAGE_SIZE: u64 = 15 << 20;
 /// `[egress]`: from which address everything leaves.
 pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
     let address: Option<IpAddr> = table.require("address", "\"40.74.40.57\"");
-    let bind: Option<IpAddr> = table.get("bind");
+    let bind: Option<Bind> = table.get("bind");
     let expect_seen_as = table.get("expect_seen_as");
     let proxy = table.get::<Url>("proxy");
     let proxy_is_there = table.has("proxy");
@@ -60,8 +60,7 @@ pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
         if username.is_some() {
             table.mistake("proxy_username", "has no use without proxy");
         }
-        let address = address?;
-        return Some(Egress { address, path: EgressPath::Bind(bind.unwrap_or(address)), expect_seen_as });
+        return Some(bound(table, address?, bind, expect_seen_as));
     }
     if bind.is_some() {
         table.mistake("bind", "is given besides proxy; the proxy owns the address, so keep one of them");
@@ -69,6 +68,24 @@ pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
     let proxy = proxy_address(table, &proxy?)?;
     let login = username.zip(password.map(|password| password.as_str().to_owned()));
     Some(Egress { address: address?, path: EgressPath::Socks5 { proxy, login }, expect_seen_as })
+}
+
+/// Bound to an address of this machine. Where the network gives the address, servers that name it are asked whether it is right.
+fn bound(table: &Table<'_>, address: IpAddr, bind: Option<Bind>, expect_seen_as: Option<IpAddr>) -> Egress {
+    let unspecified = || match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let local = match bind {
+        None => address,
+        Some(Bind::Any) => unspecified(),
+        Some(Bind::To(local)) => local,
+    };
+    if local.is_unspecified() && local != unspecified() {
+        table.mistake("bind", format!("{local} is not of the family of address ({address}); write \"any\""));
+    }
+    let expect_seen_as = expect_seen_as.or(local.is_unspecified().then_some(address));
+    Egress { address, path: EgressPath::Bind(local), expect_seen_as }
 }
 
 fn proxy_address(table: &Table<'_>, url: &Url) -> Option<SocketAddr> {

@@ -235,6 +235,25 @@ impl FromText for IpAddr {
     }
 }
 
+/// What outgoing connections are bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bind {
+    /// `"any"`: the network gives the address.
+    Any,
+    /// This address of the machine.
+    To(IpAddr),
+}
+
+impl FromText for Bind {
+    const WANTED: &'static str = "an IP address of this machine in quotes, like \"10.0.0.4\", or \"any\"";
+    fn from_text(text: &str, dir: &Path) -> Result<Self, String> {
+        match text {
+            "any" => Ok(Bind::Any),
+            text => IpAddr::from_text(text, dir).map(Bind::To).map_err(|what| format!("{what}, nor \"any\"")),
+        }
+    }
+}
+
 impl FromText for SocketAddr {
     const WANTED: &'static str = "an address with its port in quotes, like \"127.0.0.1:2525\",";
     fn from_text(text: &str, _: &Path) -> Result<Self, String> {

@@ -69,7 +69,8 @@ pub enum EgressError {
     /// The egress address cannot be bound on this machine.
     #[error(
         "egress: cannot bind {address}: {source}. Mail would leave from another address than customers have allow-listed; \
-         give this machine the address or correct egress.bind"
+         give this machine the address or correct egress.bind (in a container, or behind NAT that gives the address: \
+         bind = \"any\")"
     )]
     Bind {
         /// The address in `egress.bind`.

@@ -55,7 +55,8 @@ impl Egress {
 /// leaves from the configured address, or is not made.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EgressPath {
-    /// Connections leave from this local address. Smarthosts' addresses of the other family are not tried.
+    /// Connections leave from this local address. Smarthosts' addresses of the other family are not tried. With `bind = "any"` it
+    /// is 0.0.0.0 or `::`, and the network gives the address.
     Bind(IpAddr),
     /// Connections go through a SOCKS5 proxy that owns the address (RFC 1928). The proxy resolves the names.
     Socks5 {

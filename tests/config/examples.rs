@@ -63,6 +63,37 @@ fn the_examples_pass_once_their_keys_and_secrets_are_made() {
     assert_eq!(err, "");
 }
 
+#[tokio::test]
+async fn the_containers_example_passes_and_needs_no_address_of_the_machine() {
+    let scratch = Scratch::new();
+    let checked = scratch.postbud(&["check", "--config", "config/docker.toml"]);
+    let (out, err) = (text(&checked.stdout), text(&checked.stderr));
+    assert!(checked.status.success(), "{out}{err}");
+    assert_eq!(out, "OK: 1 listener, 2 customers with 3 domains, 2 Mailjet tiers and 1 own server\n");
+    assert_eq!(err, "");
+
+    let loaded = postbud::config::load(&scratch.path("config/docker.toml")).expect("it is right");
+    let settings = loaded.settings;
+    postbud::delivery::Delivery::new(postbud::delivery::Settings::new("x", settings.egress.clone()))
+        .expect("any machine");
+    assert_eq!(settings.egress.expect_seen_as, Some(settings.egress.address), "a wrong address is noticed");
+    assert!(settings.listeners[0].address.ip().is_unspecified(), "Docker forwards to the container's address");
+
+    // What the image runs and checks, and what is a volume there.
+    let image = fs::read_to_string(project().join("Dockerfile")).expect("the Dockerfile");
+    let line = |start: &str| image.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+    assert!(line("CMD ").contains("/etc/postbud/docker.toml"), "{image}");
+    assert_eq!(line("VOLUME "), format!("VOLUME {}", settings.state_dir.display()));
+    assert!(settings.events.log.is_some_and(|log| log.starts_with(&settings.state_dir)), "nothing else can be written");
+    let web = settings.web.expect("pages").address;
+    assert!(line("HEALTHCHECK ").contains(&format!("http://{web}/healthz")), "{image}");
+    assert_eq!(line("EXPOSE "), format!("EXPOSE {}", settings.listeners[0].address.port()));
+    let documents = fs::read_to_string(project().join("docs/deploy.md")).expect("the page");
+    for mounted in ["-v ./config:/etc/postbud:ro", "-v ./keys:/etc/keys:ro", "-v ./certs:/etc/certs:ro"] {
+        assert!(image.contains(mounted) && documents.contains(mounted), "{mounted}");
+    }
+}
+
 #[test]
 fn a_clean_clone_lacks_nothing_but_its_keys_and_secrets() {
     let checked = std::process::Command::new(env!("CARGO_BIN_EXE_postbud"))

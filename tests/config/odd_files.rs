@@ -142,6 +142,39 @@ fn logins(directory: &postbud::customers::Directory) -> Vec<(&str, &str)> {
 }
 
 #[test]
+fn what_gives_the_egress_address_is_said_and_held_to_it() {
+    use postbud::delivery::{Egress, EgressPath};
+    let egress = |lines: &str| -> Result<Egress, String> {
+        let scratch = Scratch::new();
+        replace(&scratch, "config/postbud.toml", "bind = \"10.0.0.4\"", lines);
+        let loaded = postbud::config::load(&scratch.path("config/postbud.toml"));
+        loaded.map(|loaded| loaded.settings.egress).map_err(|refused| refused.to_string())
+    };
+    let ours = "40.74.40.57".parse().ok();
+    for (lines, bound, expected) in [
+        ("", "40.74.40.57", None),
+        ("bind = \"10.0.0.4\"", "10.0.0.4", None),
+        ("bind = \"any\"", "0.0.0.0", ours),
+        ("bind = \"0.0.0.0\"", "0.0.0.0", ours),
+        ("bind = \"any\"\nexpect_seen_as = \"172.17.0.2\"", "0.0.0.0", "172.17.0.2".parse().ok()),
+        ("bind = \"10.0.0.4\"\nexpect_seen_as = \"40.74.40.57\"", "10.0.0.4", ours),
+    ] {
+        let found = egress(lines).expect(lines);
+        let EgressPath::Bind(local) = found.path else { panic!("{lines}") };
+        assert_eq!((local, found.expect_seen_as), (bound.parse().expect("an address"), expected), "{lines}");
+    }
+    for (lines, said) in [
+        ("bind = \"::\"", "is not of the family of address (40.74.40.57); write \"any\""),
+        ("bind = \"ANY\"", "\"ANY\" is not an IP address like \"10.0.0.4\" or \"2001:db8::4\", nor \"any\""),
+        ("bind = \"*\"", "nor \"any\""),
+        ("bind = \"any\"\nproxy = \"socks5://127.0.0.1\"", "is given besides proxy"),
+    ] {
+        let found = egress(lines).expect_err(lines);
+        assert!(found.contains(said), "{lines}: {found}");
+    }
+}
+
+#[test]
 fn a_dot_at_the_end_of_a_label_does_not_stand_before_a_domains_name() {
     let scratch = Scratch::new();
     let written = "ownership_label = \"_proof.\"\nreturn_path_label = \"BNC3.\"";

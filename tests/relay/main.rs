@@ -1,5 +1,6 @@
 //! The main job, end to end: the real binary between a submitting client and a receiving server.
 
+mod container;
 mod crash;
 mod exim;
 mod failing_disk;
