@@ -1,9 +1,9 @@
-//! The part of a leased message that a notification gives back.
+//! The part of a leased message that a notification returns.
 
 use super::Original;
 use crate::spool::{Bytes, Error};
 
-/// Header and, for a message of one chunk (256 KiB), body.
+/// The header and, for a message of one chunk (256 KiB), the body.
 pub struct Content {
     header: Vec<u8>,
     chunk: Vec<u8>,
@@ -12,7 +12,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// Reads it.
+    /// Reads the message's first chunk.
     pub async fn read(bytes: &Bytes) -> Result<Self, Error> {
         let chunk = bytes.chunk(0).await?;
         let header_len = (bytes.header_len as usize).min(chunk.len());
@@ -20,7 +20,7 @@ impl Content {
         Ok(Content { header, chunk, header_len, whole: bytes.chunks() == 1 })
     }
 
-    /// As [`notification`](super::notification) takes it.
+    /// The form in which [`notification`](super::notification) takes it.
     pub fn original(&self) -> Original<'_> {
         // The blank line stands between header and body.
         let body = self.chunk.get(self.header_len + 2..).filter(|_| self.whole);

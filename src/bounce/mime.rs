@@ -1,14 +1,15 @@
-//! Writing MIME by hand: encoded words, quoted-printable and folding, for text that may hold anything.
+//! Writes MIME parts for text that may hold anything: encoded words, quoted-printable and folding.
 
-/// Text made fit for a header field's value: control characters become spaces, and anything but printable ASCII is
-/// written as encoded words (RFC 2047), each on a line of its own.
+/// Makes text fit for a header field's value. Control characters become spaces. Text that is long or not ASCII is
+/// written as encoded words (RFC 2047), each on its own line.
 pub(super) fn header_text(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let text = text.trim();
     if text.is_ascii() && text.len() <= 60 && !text.contains("=?") {
         return text.to_owned();
     }
-    // RFC 2047 §2: 75 characters a word; §5: characters are not split between words. 42 octets are 56 in base64.
+    // RFC 2047 §2: a word has at most 75 characters. §5: a character is not split between words. 42 octets are 56 in
+    // base64.
     let mut words = Vec::new();
     let mut word = String::new();
     for c in text.chars() {
@@ -26,7 +27,7 @@ fn encoded_word(text: &str) -> String {
     format!("=?utf-8?B?{}?=", base64::engine::general_purpose::STANDARD.encode(text))
 }
 
-/// Quoted-printable (RFC 2045 §6.7). Line ends in the input are CRLF or LF; other controls are encoded.
+/// Appends text in quoted-printable (RFC 2045 §6.7). Line ends in the input are CRLF or LF. Other controls are encoded.
 pub(super) fn quoted_printable(octets: &[u8], out: &mut Vec<u8>) {
     for line in octets.split_inclusive(|octet| *octet == b'\n') {
         let (text, ended) = match line.strip_suffix(b"\n") {
@@ -36,10 +37,10 @@ pub(super) fn quoted_printable(octets: &[u8], out: &mut Vec<u8>) {
         let mut width = 0;
         for (i, &octet) in text.iter().enumerate() {
             let last = i + 1 == text.len();
-            // A space at the end of a line may be lost on the way.
+            // A space at the end of a line may be lost on the way, so it is encoded.
             let literal = matches!(octet, b'!'..=b'<' | b'>'..=b'~') || (matches!(octet, b' ' | b'\t') && !last);
             let needed = if literal { 1 } else { 3 };
-            // 76 with the soft line break's "=".
+            // A line has at most 76 characters with the soft line break's "=".
             if width + needed > 75 {
                 out.extend_from_slice(b"=\r\n");
                 width = 0;
@@ -57,7 +58,8 @@ pub(super) fn quoted_printable(octets: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether octets may go as they are under `7bit`: printable ASCII and tabs, CRLF line ends, no line over 998 octets.
+/// Returns true if octets may be sent as they are under `7bit`: printable ASCII and tabs, CRLF line ends, no line over
+/// 998 octets.
 pub(super) fn is_seven_bit(octets: &[u8]) -> bool {
     octets.split_inclusive(|octet| *octet == b'\n').all(|line| {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
@@ -65,8 +67,9 @@ pub(super) fn is_seven_bit(octets: &[u8]) -> bool {
     })
 }
 
-/// One field of a delivery status: printable ASCII (what is not becomes `?`), bounded, folded before 76 columns. A line is broken
-/// before blanks and takes them along, so that unfolding gives back every one of them (RFC 5322 §2.2.3).
+/// Appends one field of a delivery status. The value is cut to 900 characters, and what is not printable ASCII becomes
+/// `?` (a control becomes a space). Lines are folded before 76 columns. A line is broken before blanks and takes them
+/// along, so that unfolding gives back every one of them (RFC 5322 §2.2.3).
 pub(super) fn status_field(name: &str, value: &str, out: &mut Vec<u8>) {
     const LONGEST: usize = 900;
     let value: String = value
@@ -90,15 +93,15 @@ pub(super) fn status_field(name: &str, value: &str, out: &mut Vec<u8>) {
             out.extend_from_slice(b"\r\n");
             width = 0;
         }
-        out.extend_from_slice(rest[..end].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..end]);
         width += end;
         rest.drain(..end);
     }
     out.extend_from_slice(b"\r\n");
 }
 
-/// A field of a delivery status that holds an address (RFC 3464 §2.1.2), to the octet: it is neither folded nor cut. `false`, and
-/// nothing written, for what fits on no line (RFC 5322 §2.1.1) or is not printable ASCII.
+/// Appends a field of a delivery status that holds an address (RFC 3464 §2.1.2). The address is neither folded nor cut.
+/// Returns false and writes nothing if it does not fit on a line (RFC 5322 §2.1.1) or is not printable ASCII.
 pub(super) fn address_field(name: &str, kind: &str, address: &str, out: &mut Vec<u8>) -> bool {
     let line = format!("{name}: {kind}; {address}");
     let fits = line.len() <= 998 && line.bytes().all(|octet| matches!(octet, b' '..=b'~'));
@@ -109,7 +112,7 @@ pub(super) fn address_field(name: &str, kind: &str, address: &str, out: &mut Vec
     fits
 }
 
-/// Decodes xtext (RFC 3461 §4); `None` where it is not xtext or what it hides is not printable ASCII.
+/// Decodes xtext (RFC 3461 §4). Returns `None` if it is not xtext, or if the decoded text is not printable ASCII.
 pub(super) fn xtext_decoded(text: &str) -> Option<String> {
     let mut octets = text.bytes();
     let mut out = String::new();

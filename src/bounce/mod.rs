@@ -1,15 +1,18 @@
-//! Delivery status notifications: telling a sender by mail what became of a message (RFC 3461–3464, RFC 6522, RFC 6533).
+//! Delivery status notifications: mails that tell a sender what became of a message (RFC 3461–3464, RFC 6522, RFC
+//! 6533).
 //!
-//! Events are the default answer to webCRM. Where a customer or the server file asks for mail (`bounce_mail`), failures,
-//! delays and asked-for successes go to the envelope sender as a `multipart/report`: plain words with the remedy, the status
-//! for machines, and the message's header (of a failure with RET=FULL: the message, where it is 7-bit, up to a bound).
+//! By default webCRM learns this from events. If a customer's file or the server file asks for mail (`bounce_mail`),
+//! the envelope sender gets a `multipart/report` about failures, delays and requested successes. It holds plain words
+//! with the remedy, the status for machines, and the message's header. For a failure with RET=FULL it returns the whole
+//! message, if that is 7-bit and not too large.
 //!
-//! * [`notification()`] is pure: what to write, or nothing: for the null sender (RFC 5321 §4.5.5: no bounce of a bounce) and where
-//!   NOTIFY says so (RFC 3461 §4.1).
-//! * [`Postmaster`] signs it with the customer's key and commits it to the spool as [`MailKind::Bounce`](crate::message::MailKind).
-//!   It is From an address in the customer's domain, so it has the customer's signature and passes DMARC.
-//! * A notification has the null reverse path (RFC 3464 §2). Mailjet and Microsoft 365 refuse that: on such a route, unless
-//!   a route for bounces is configured, the failure stays an event and nothing is mailed.
+//! * [`notification()`] is pure and decides what to write. It writes nothing to the null sender (RFC 5321 §4.5.5: a
+//!   bounce is never bounced), and nothing that NOTIFY excludes (RFC 3461 §4.1).
+//! * [`Postmaster`] signs the notification with the customer's key and commits it to the spool as
+//!   [`MailKind::Bounce`](crate::message::MailKind). The notification's From address is in the customer's domain, so
+//!   the customer's signature makes it pass DMARC.
+//! * A notification has the null reverse path (RFC 3464 §2), which Mailjet and Microsoft 365 refuse. On such a route
+//!   the failure stays an event and nothing is mailed, unless a route for bounces is configured.
 
 mod content;
 mod mime;
@@ -22,26 +25,26 @@ mod words;
 use std::time::Duration;
 
 pub use content::Content;
-pub use notification::{Notice, Original, notification};
+pub use notification::{Notification, Original, notification};
 pub use postmaster::{Error, Postmaster};
 pub use report::{Action, Attempt, Report};
 
 /// How notifications are written.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The language of the text.
+    /// The language of a notification's text.
     pub language: Language,
-    /// `Reporting-MTA`: our host name.
+    /// Our host name, which the `Reporting-MTA` field names.
     pub reporting_mta: String,
-    /// The sender's local part; the domain is the customer's.
+    /// The local part of the From address. The domain is the customer's.
     pub local_part: String,
-    /// RET=FULL returns at most this many octets; a larger message returns its header.
+    /// The largest message, in octets, that RET=FULL returns. A larger message returns its header.
     pub full_limit: u64,
-    /// The pause before a notification that could not be delivered is tried again (`[retry] first`).
+    /// How long after its commit a notification is tried a second time (`[retry] first`).
     pub retry_first: Duration,
 }
 
-/// Both languages, `mailer-daemon@`, 256 KiB.
+/// The defaults are both languages, `mailer-daemon@` and 256 KiB.
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -57,10 +60,10 @@ impl Default for Settings {
 /// The language of a notification's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// Danish.
+    /// The text is in Danish.
     Danish,
-    /// English.
+    /// The text is in English.
     English,
-    /// Danish, then English.
+    /// The text is in Danish, then in English.
     Both,
 }

@@ -1,4 +1,4 @@
-//! What a notification says: pure, from a record and what happened to its recipients.
+//! Writes a notification from a record and the reports about its recipients. Does no I/O.
 //!
 //! ```text
 //! multipart/report; report-type=delivery-status        RFC 6522, RFC 3464
@@ -19,37 +19,37 @@ use crate::smtp::{Domain, EnhancedCode, Mailbox, ReversePath};
 use crate::spool::{Draft, Record};
 use crate::time::Timestamp;
 
-/// No more of a message's header is returned.
+/// The largest part of a message's header that is returned, in octets.
 const HEADER_LIMIT: usize = 64 << 10;
-/// The spool takes content in pieces of at most this.
+/// The spool takes content in pieces of at most this many octets.
 const PIECE: usize = 256 << 10;
 
 /// The message a notification is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Original<'a> {
-    /// Its header block, prefix first, CRLF line ends, with or without the blank line.
+    /// The header block, with the prefix first and with CRLF line ends. The blank line may be there or not.
     pub header: &'a [u8],
-    /// Its body after the blank line, where the caller read it for RET=FULL.
+    /// The body after the blank line, if the caller read it for RET=FULL.
     pub body: Option<&'a [u8]>,
 }
 
 /// A notification ready to be signed and sent.
 #[derive(Clone, Debug)]
-pub struct Notice {
-    /// Whom it goes to: the envelope sender.
+pub struct Notification {
+    /// The envelope sender of the original, who gets the notification.
     pub to: Mailbox,
-    /// Its From domain, whose key signs.
+    /// The domain of the notification's From address, whose key signs.
     pub from_domain: Domain,
-    /// Its Message-ID without angle brackets.
+    /// The notification's Message-ID without angle brackets.
     pub message_id: String,
-    /// Header fields with CRLF, without the blank line.
+    /// The header fields with CRLF, without the blank line.
     pub header: Vec<u8>,
     /// The body after the blank line.
     pub body: Vec<u8>,
 }
 
-/// Writes the notification for those of `reports` whose recipients want one. `None` for the null sender and where NOTIFY wants
-/// nothing.
+/// Writes the notification about those of `reports` whose recipients want one. Returns `None` for the null sender, and
+/// if no recipient wants one.
 pub fn notification(
     record: &Record,
     original: Original<'_>,
@@ -57,7 +57,7 @@ pub fn notification(
     reports: &[Report],
     settings: &Settings,
     now: Timestamp,
-) -> Option<Notice> {
+) -> Option<Notification> {
     // RFC 5321 §4.5.5, RFC 3464 §2: a bounce is never bounced.
     let to = record.envelope.reverse_path.mailbox()?;
     let wanted: Vec<(&Report, EnhancedCode)> = reports
@@ -69,7 +69,7 @@ pub fn notification(
         return None;
     }
     let subject = original_subject(original.header);
-    // Of one message several notifications may be written at once: some recipients failed, others are delayed.
+    // Several notifications about one message may be written at once: some recipients failed, others are delayed.
     let serial = format!("{}.{}.{}", record.id, now.as_millis(), action.as_str());
     let message_id = format!("{serial}@{}", settings.reporting_mta);
 
@@ -92,11 +92,11 @@ pub fn notification(
         field("In-Reply-To", &format!("<{answered}>"));
         field("References", &format!("<{answered}>"));
     }
-    // RFC 3834 §5: no vacation message answers this.
+    // RFC 3834 §5: this field keeps vacation programs from answering.
     field("Auto-Submitted", "auto-replied");
     field("MIME-Version", "1.0");
     field("Content-Type", &format!("multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\""));
-    Some(Notice {
+    Some(Notification {
         to: to.clone(),
         from_domain: record.lane.domain.clone(),
         message_id,
@@ -105,8 +105,9 @@ pub fn notification(
     })
 }
 
-impl Notice {
-    /// The draft that the spool makes durable: from the null sender, and asking for no notification itself (RFC 3461 §5.2.6).
+impl Notification {
+    /// Makes the draft for the spool. It has the null sender, and asks for no notification about itself (RFC 3461
+    /// §5.2.6).
     pub fn draft(self, id: QueueId, customer: CustomerId, signatures: Vec<u8>, retry_at: Timestamp) -> Draft {
         let eight_bit = !self.body.is_ascii() || !self.header.is_ascii();
         let header_len = u32::try_from(self.header.len()).expect("a notification's header is a few hundred octets");
@@ -135,7 +136,8 @@ impl Notice {
     }
 }
 
-/// RFC 3461 §4.1: what NOTIFY asked for, and without it failures and delays.
+/// Returns true if the recipient's NOTIFY asks for this action. Without NOTIFY, failures and delays are wanted (RFC
+/// 3461 §4.1).
 fn is_wanted(recipient: &Recipient, action: Action) -> bool {
     let notify = recipient.notify.unwrap_or(Notify::DEFAULT);
     match action {
@@ -145,7 +147,7 @@ fn is_wanted(recipient: &Recipient, action: Action) -> bool {
     }
 }
 
-/// The original's subject, decoded, for people.
+/// Returns the original's subject, decoded for people.
 fn original_subject(header: &[u8]) -> String {
     let subject = fields(header).flatten().find(|field| field.is("Subject"));
     let parsed = subject.and_then(|field| {
@@ -155,7 +157,7 @@ fn original_subject(header: &[u8]) -> String {
     parsed.unwrap_or_default()
 }
 
-/// The part that gives the message back.
+/// The part of a notification that returns the message.
 struct Returned {
     media_type: &'static str,
     encoding: &'static str,
@@ -163,9 +165,10 @@ struct Returned {
 }
 
 impl Returned {
-    /// The message where a failure is told (RFC 3461 §4.3), RET=FULL was asked for, and it fits and is 7-bit: a notification has to
-    /// get back through servers that take nothing else, and a part that holds a message cannot be encoded (RFC 2046 §5.2.1). Else
-    /// the header; RFC 3461 §6.2 leaves a server free to return less.
+    /// Returns the whole message if this is about a failure (RFC 3461 §4.3), RET=FULL was asked for, and the message
+    /// fits and is 7-bit. A notification must pass through servers that take nothing but 7-bit, and a part that holds a
+    /// message cannot be encoded (RFC 2046 §5.2.1). Otherwise returns the header; RFC 3461 §6.2 allows a server to
+    /// return less.
     fn new(record: &Record, original: Original<'_>, action: Action, settings: &Settings) -> Self {
         let header = original
             .header
@@ -191,7 +194,7 @@ impl Returned {
     }
 }
 
-/// As many whole fields as fit.
+/// Returns as many whole fields as fit.
 fn whole_fields(header: &[u8], limit: usize) -> &[u8] {
     let mut len = 0;
     for field in fields(header) {
@@ -222,7 +225,7 @@ fn multipart(boundary: &str, text: &[u8], status: &[u8], returned: &Returned) ->
     out
 }
 
-/// A boundary that stands in none of the parts, whatever was written into them.
+/// Makes a boundary that occurs in none of the parts, whatever they hold.
 fn boundary(serial: &str, parts: &[&[u8]]) -> String {
     (0u32..)
         .map(|n| format!("=_{serial}.{n}"))
@@ -230,7 +233,7 @@ fn boundary(serial: &str, parts: &[&[u8]]) -> String {
         .expect("finite parts do not hold every number")
 }
 
-/// A Message-ID that can stand in a header field.
+/// Returns a Message-ID that is safe in a header field, or `None`.
 fn safe_message_id(id: &str) -> Option<&str> {
     let legal = |octet: u8| octet.is_ascii_graphic() && !matches!(octet, b'<' | b'>');
     (!id.is_empty() && id.len() <= 500 && id.bytes().all(legal)).then_some(id)
@@ -284,7 +287,7 @@ mod tests {
 
     const HEADER: &[u8] = b"From: x@test.dk\r\nSubject: hej\r\n";
 
-    fn failed(record: &Record, reports: &[Report]) -> Option<Notice> {
+    fn failed(record: &Record, reports: &[Report]) -> Option<Notification> {
         let original = Original { header: HEADER, body: Some(b"body\r\n") };
         notification(record, original, Action::Failed, reports, &Settings::default(), NOW)
     }

@@ -11,39 +11,40 @@ use crate::message::{MailKind, QueueId};
 use crate::spool::{self, Commit, Record};
 use crate::time::Timestamp;
 
-/// Why a notification could not be sent. What it was about is an event all the same.
+/// Why a notification could not be sent. What it reports is an event in any case.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The customer's key did not sign: nothing leaves unsigned.
+    /// The customer's key did not sign, and nothing leaves unsigned.
     #[error("the notification was not signed: {0}")]
     Sign(#[source] SignError),
-    /// The spool did not take it.
+    /// The spool did not store the notification.
     #[error("the notification was not stored: {0}")]
     Spool(#[source] spool::Error),
 }
 
-/// Sends notifications. Cheap to clone; the queue and the operator's commands share it.
+/// Sends notifications. It is cheap to clone, and the queue and the operator's commands share it.
 #[derive(Clone)]
 pub struct Postmaster {
     /// How notifications are written.
     pub settings: Arc<Settings>,
-    /// Whose mail it is, and where notifications go.
+    /// The customers, and the routes of their notifications.
     pub routing: Routing,
-    /// Who signs.
+    /// The signing threads.
     pub workers: Workers,
-    /// Where notifications wait.
+    /// The spool in which notifications wait.
     pub spool: Arc<dyn Commit>,
 }
 
 impl Postmaster {
-    /// Whether the sender of a record can hear of it by mail at all: the customer wants that, and it is not itself a notification.
+    /// Returns true if the sender of this record may hear about it by mail: the customer wants that, and the record is
+    /// not itself a notification.
     pub fn writes_about(&self, record: &Record) -> bool {
         let wanted = || self.routing.view().directory().get(&record.lane.customer).is_some_and(|it| it.bounce_mail);
         record.lane.kind == MailKind::Mail && wanted()
     }
 
-    /// Tells the sender of `record` about `reports`, if the customer wants bounce mail, the recipients want it and a
-    /// notification can leave. Gives the notification's queue id, or `None` where nothing is to be sent.
+    /// Tells the sender of `record` about `reports`, if the customer and the recipients want that and a notification
+    /// can be sent. Returns the notification's queue id, or `None` if nothing is sent.
     pub async fn notify(
         &self,
         record: &Record,

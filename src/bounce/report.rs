@@ -1,23 +1,23 @@
-//! What there is to report: what became of recipients, and who said so.
+//! What a notification reports: what became of recipients, and which server said so.
 
 use crate::time::Timestamp;
 
-/// What happened to the recipients of a notification (RFC 3464 §2.3.3).
+/// What happened to the recipients that a notification is about (RFC 3464 §2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Given up.
+    /// Delivery has failed for good.
     Failed,
-    /// Not delivered yet; tried until an instant.
+    /// Delivery has not succeeded yet and is still tried.
     Delayed {
-        /// When it will be given up.
+        /// When delivery will be given up.
         until: Timestamp,
     },
-    /// Taken over by a server that reports no further (NOTIFY=SUCCESS).
+    /// A server took the message and will not report further (NOTIFY=SUCCESS).
     Relayed,
 }
 
 impl Action {
-    /// As the status writes it.
+    /// The word in the `Action` field.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Action::Failed => "failed",
@@ -27,27 +27,27 @@ impl Action {
     }
 }
 
-/// One recipient's part.
+/// The report about one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Index in the envelope.
+    /// The recipient's index in the envelope.
     pub index: usize,
-    /// What was heard, `550 5.1.1 no such user`, or what broke.
+    /// The server's reply (`550 5.1.1 no such user`), or what broke.
     pub reply: String,
     /// The remedy in plain words, where one is known.
     pub advice: Option<String>,
-    /// The attempt that brought this; `None` where it is from an earlier one, or none was made.
+    /// The attempt that brought this reply. `None` if the reply is from an earlier attempt, or none was made.
     pub attempt: Option<Attempt>,
-    /// Given up because the message grew too old.
+    /// Delivery was given up because the message grew too old.
     pub expired: bool,
 }
 
 /// One attempt at delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// When.
+    /// When the attempt was made.
     pub at: Timestamp,
-    /// The server that the message was offered to, by name or address: the customer's own or Mailjet, seldom the recipient's.
-    /// Named where it gave a reply.
+    /// The name or address of the server that was tried: the customer's own or Mailjet, seldom the recipient's. The
+    /// notification names it only if it replied.
     pub server: String,
 }

@@ -1,4 +1,4 @@
-//! The status for machines, `message/delivery-status` (RFC 3464).
+//! Writes the status for machines, `message/delivery-status` (RFC 3464).
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::smtp::EnhancedCode;
 use crate::smtp::dsn::{orcpt_in_ascii, utf8_addr_xtext};
 use crate::spool::Record;
 
-/// Writes it: one block for the message, one a recipient.
+/// Writes the status: one block for the message, and one for each recipient.
 pub(super) fn delivery_status(
     record: &Record,
     action: Action,
@@ -52,7 +52,7 @@ pub(super) fn delivery_status(
     out
 }
 
-/// A host as RFC 3464 §2.1.2 names an MTA: an address is written as a literal.
+/// Returns a host as RFC 3464 §2.1.2 names an MTA. An address is written as a literal.
 fn mta_name(host: &str) -> String {
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(ip)) => format!("[{ip}]"),
@@ -61,8 +61,8 @@ fn mta_name(host: &str) -> String {
     }
 }
 
-/// The recipient as the sender named it (RFC 3461 §6.3, RFC 6533 §3), with its address type; `None` where it hides what cannot
-/// stand there.
+/// Returns the recipient as the sender named it (RFC 3461 §6.3, RFC 6533 §3), with its address type. `None` if it holds
+/// characters that may not stand in the field.
 fn original_recipient(orcpt: &str) -> Option<(String, String)> {
     let in_ascii = (!orcpt.is_ascii()).then(|| orcpt_in_ascii(orcpt));
     let (kind, address) = in_ascii.as_deref().unwrap_or(orcpt).split_once(';')?;
@@ -70,8 +70,8 @@ fn original_recipient(orcpt: &str) -> Option<(String, String)> {
     Some((kind.to_owned(), address))
 }
 
-/// The status code of a report: the server's own where its class fits what became of the recipient, else the nearest one of
-/// RFC 3463.
+/// Returns the status code of a report. The subject and detail are those of the server's enhanced code, if there is
+/// one. The class is that of the action.
 pub(super) fn status(report: &Report, action: Action) -> EnhancedCode {
     let class = match action {
         Action::Failed => 5,
@@ -79,20 +79,20 @@ pub(super) fn status(report: &Report, action: Action) -> EnhancedCode {
         Action::Relayed => 2,
     };
     if report.expired {
-        // X.4.7: delivery time expired.
+        // X.4.7 means that the delivery time expired.
         return EnhancedCode(class, 4, 7);
     }
     let after_code = smtp_code(&report.reply).map_or(report.reply.as_str(), |_| report.reply[3..].trim_start());
     match EnhancedCode::parse(after_code) {
         Some(EnhancedCode(_, subject, detail)) => EnhancedCode(class, subject, detail),
-        // Nothing answered: X.4.1, no answer from host.
+        // X.4.1 means that no host answered.
         None if smtp_code(&report.reply).is_none() && class == 4 => EnhancedCode(class, 4, 1),
         None => EnhancedCode(class, 0, 0),
     }
 }
 
-/// The three digits a reply begins with; `None` where the text is not a server's reply. What we say ourselves begins with
-/// none, at most with a status (`5.3.4 …`).
+/// Returns the three digits that a reply begins with, or `None` if the text is not a server's reply. Our own texts
+/// begin with a status (`5.3.4 …`) at most.
 pub(super) fn smtp_code(reply: &str) -> Option<u16> {
     let code = reply.get(..3)?.parse().ok()?;
     let ends = reply.as_bytes().get(3).is_none_or(|octet| matches!(octet, b' ' | b'-'));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_longest_address_fits_in_its_field() {
-        // The local part may have 64 octets, and each of these becomes six characters or more.
+        // The local part may have 64 octets, and each character that is not ASCII becomes six characters or more.
         let local = ["+".repeat(62) + "æ", "中".repeat(21), "\u{1f600}".repeat(16), "æ".repeat(32)];
         let domain = format!("{}.{}.{}.dk", "a".repeat(63), "b".repeat(63), "c".repeat(50));
         for local in local {

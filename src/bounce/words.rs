@@ -6,7 +6,7 @@ use super::{Language, Settings};
 use crate::smtp::EnhancedCode;
 use crate::spool::Record;
 
-/// Recipients that are described in words; the status part lists all.
+/// The number of recipients that are described in words. The status part lists all.
 const DESCRIBED: usize = 20;
 
 /// The display name of the sender.
@@ -37,10 +37,11 @@ pub(super) fn subject(language: Language, action: Action, original: &str) -> Str
     if original.is_empty() { what } else { format!("{what}: {}", shortened(original, 120)) }
 }
 
-/// Writes the text in one language, from the record, the original's subject, what happened, and to whom.
+/// A function that writes the text in one language, from the record, the original's subject, the action and the
+/// reports.
 type Describe = fn(&Record, &str, Action, &[(&Report, EnhancedCode)]) -> String;
 
-/// The text for a person, lines ended by LF.
+/// Writes the text for a person. Its lines end with LF.
 pub(super) fn text(
     record: &Record,
     original_subject: &str,
@@ -122,11 +123,11 @@ fn recipient(record: &Record, report: &Report) -> String {
     record.envelope.recipients.get(report.index).map(|r| r.address.to_string()).unwrap_or_default()
 }
 
-/// What the sender can do, in Danish and in English, by the subject and detail of the status (RFC 3463 §3).
+/// Returns what the sender can do, in Danish and in English, by the subject and detail of the status (RFC 3463 §3).
 fn remedy(report: &Report, status: EnhancedCode) -> (&'static str, &'static str) {
     let of_server = smtp_code(&report.reply).is_some();
     match (status.1, status.2) {
-        // No server was heard: refused connections, no route, a login that stands still.
+        // No server replied: a refused connection, no route, or a route that is suspended for its login.
         (4, 1 | 7) if !of_server => (
             "Mailserveren, som mailen skulle sendes gennem, kunne ikke bruges. Intet tyder på, at adressen er forkert. Kontakt den mailansvarlige, hvis det bliver ved.",
             "The mail server that the mail leaves through could not be used. Nothing suggests that the address is wrong. Ask whoever runs your mail if it goes on.",
@@ -135,7 +136,7 @@ fn remedy(report: &Report, status: EnhancedCode) -> (&'static str, &'static str)
             "Mailen kunne ikke afleveres i al den tid, den blev forsøgt sendt; svaret ovenfor er det sidste. Prøv igen senere, eller kontakt modtageren på anden vis.",
             "The mail could not be handed over in all the time it was tried; the answer above is the last one. Try again later, or reach the recipient another way.",
         ),
-        // RFC 3463 §3.2: of the sender's address.
+        // RFC 3463 §3.2: these codes are about the sender's address.
         (1, 7 | 8) => (
             "Serveren godtager ikke din egen adresse som afsender. Der er ikke noget galt med modtagerens adresse. Bed den mailansvarlige hos jer se på svaret ovenfor.",
             "The server does not accept your own address as the sender's. Nothing is wrong with the recipient's. Ask whoever runs your mail to look at the answer above.",
@@ -175,7 +176,7 @@ fn remedy(report: &Report, status: EnhancedCode) -> (&'static str, &'static str)
     }
 }
 
-/// On one line, at most `most` characters.
+/// Returns the text on one line, cut to `most` characters.
 fn shortened(text: &str, most: usize) -> String {
     let mut line: String = text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(most).is_some() {
@@ -203,7 +204,7 @@ mod tests {
         remedies.extend([ours, remedy(&report("451", true), EnhancedCode(5, 4, 7))]);
         assert_eq!(remedies.iter().map(|(danish, _)| danish).collect::<BTreeSet<_>>().len(), 11);
         assert_eq!(remedies.iter().map(|(_, english)| english).collect::<BTreeSet<_>>().len(), 11);
-        // The same thing by another code.
+        // These codes mean the same.
         assert_eq!(of_server(1, 7), of_server(1, 8));
         assert_eq!(of_server(3, 4), of_server(2, 3));
         assert_eq!([of_server(2, 4), of_server(3, 3)], [of_server(0, 0); 2], "not about the size");

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
-use postbud::bounce::{Action, Attempt, Language, Notice, Original, Report, Settings, notification};
+use postbud::bounce::{Action, Attempt, Language, Notification, Original, Report, Settings, notification};
 use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Recipient, Ret, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
 use postbud::spool::{RecipientState, Record};
@@ -61,7 +61,7 @@ fn settings(language: Language) -> Settings {
     Settings { language, reporting_mta: "out.webcrm.com".into(), ..Settings::default() }
 }
 
-fn message(notice: &Notice) -> Vec<u8> {
+fn message(notice: &Notification) -> Vec<u8> {
     [&notice.header[..], b"\r\n", &notice.body].concat()
 }
 
