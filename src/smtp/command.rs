@@ -1,7 +1,8 @@
-//! What a command line means (RFC 5321 §4.1.1 and the extensions this relay offers). A line goes in without its CRLF; out
-//! comes a [`Command`] whose parts are checked, or the [`Refusal`] that answers it.
+//! Parses a command line (RFC 5321 §4.1.1 and the extensions this relay offers). The input is a line without its CRLF.
+//! The output is a [`Command`] whose parts are checked, or the [`CommandError`] whose reply refuses it.
 //!
-//! Nothing is guessed: an unknown parameter, one given twice, a path without brackets is refused with the reply that says so.
+//! Nothing is guessed. An unknown parameter, a parameter given twice, or a path without brackets is refused with a
+//! reply that says so.
 
 use std::borrow::Cow;
 
@@ -9,122 +10,123 @@ use super::dsn::{self, Notify, Ret};
 use super::path::{Domain, Mailbox, PathError, ReversePath};
 use super::reply::{EnhancedCode, Reply};
 
-/// One command.
+/// One command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// EHLO with the client's name; octets of it that are not UTF-8 are replaced.
+    /// EHLO with the client's name. Octets that are not UTF-8 are replaced.
     Ehlo(Cow<'a, str>),
-    /// HELO with the same.
+    /// HELO with the client's name, in the same way.
     Helo(Cow<'a, str>),
     /// STARTTLS (RFC 3207).
     StartTls,
     /// AUTH (RFC 4954).
     Auth {
-        /// The mechanism as written.
+        /// The mechanism, as the client wrote it.
         mechanism: &'a str,
-        /// The initial response as written: base64, or `=` for an empty one.
+        /// The initial response, as the client wrote it: base64, or `=` for an empty one.
         initial: Option<&'a str>,
     },
-    /// MAIL FROM.
+    /// MAIL FROM with its parameters.
     Mail(Mail),
-    /// RCPT TO.
+    /// RCPT TO with its parameters.
     Rcpt(Rcpt),
-    /// DATA.
+    /// DATA, which takes no arguments.
     Data,
     /// BDAT (RFC 3030).
     Bdat {
-        /// Octets that follow.
+        /// The number of octets that follow.
         size: u64,
-        /// Whether the message ends with them.
+        /// True if the message ends with these octets.
         last: bool,
     },
-    /// RSET.
+    /// RSET, which takes no arguments.
     Rset,
-    /// NOOP.
+    /// NOOP with any argument.
     Noop,
-    /// QUIT.
+    /// QUIT, which takes no arguments.
     Quit,
-    /// VRFY.
+    /// VRFY with any argument.
     Vrfy,
-    /// EXPN.
+    /// EXPN with any argument.
     Expn,
-    /// HELP.
+    /// HELP with any argument.
     Help,
-    /// The start of an HTTP request: somebody makes a browser talk to us.
+    /// The start of an HTTP request: somebody makes a browser connect to us.
     Http,
 }
 
-/// MAIL with its parameters.
+/// The arguments of MAIL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// Where bounces go.
+    /// The reverse path, where bounces go.
     pub path: ReversePath,
-    /// SIZE (RFC 1870).
+    /// The value of SIZE (RFC 1870).
     pub size: Option<u64>,
-    /// SMTPUTF8 (RFC 6531).
+    /// True if SMTPUTF8 is given (RFC 6531).
     pub smtputf8: bool,
-    /// RET (RFC 3461).
+    /// The value of RET (RFC 3461).
     pub ret: Option<Ret>,
-    /// ENVID, xtext kept; an empty one is none.
+    /// The value of ENVID, still in xtext. An empty value is `None`.
     pub envid: Option<String>,
 }
 
-/// RCPT with its parameters.
+/// The arguments of RCPT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rcpt {
-    /// For whom.
+    /// The recipient's address.
     pub address: Mailbox,
-    /// NOTIFY (RFC 3461).
+    /// The value of NOTIFY (RFC 3461).
     pub notify: Option<Notify>,
-    /// ORCPT, xtext kept.
+    /// The value of ORCPT (RFC 3461), still in xtext.
     pub orcpt: Option<String>,
 }
 
-/// Why a line is no command we obey.
+/// Why a line is not a command that we execute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Not a known verb.
+pub enum CommandError {
+    /// The verb is not known.
     Unknown,
-    /// The verb is known, the rest is not right. Holds what is expected.
+    /// The verb is known, but its arguments are wrong. Holds the syntax that is expected.
     Syntax(&'static str),
-    /// Not UTF-8, or a control character in the line.
+    /// The line is not UTF-8, or holds a control character.
     Octets,
-    /// Longer than a line may be.
+    /// The line is longer than allowed.
     TooLong,
-    /// A parameter of MAIL or RCPT that is not offered.
+    /// The line has a parameter of MAIL or RCPT that is not offered.
     Parameter(String),
-    /// A parameter whose value is wrong or that is given twice.
+    /// The line has a parameter with a wrong value, or gives it twice.
     Value(&'static str),
-    /// The path of MAIL.
+    /// The path of MAIL is wrong.
     Sender(PathError),
-    /// The path of RCPT.
+    /// The path of RCPT is wrong.
     Recipient(PathError),
-    /// The reserved recipient without a domain.
+    /// The recipient is the reserved `postmaster` without a domain.
     Postmaster,
 }
 
-impl Refusal {
-    /// The answer.
+impl CommandError {
+    /// The reply that refuses the line.
     pub fn reply(&self) -> Reply {
         match self {
-            Refusal::Unknown => Reply::new(500, EnhancedCode(5, 5, 1), "command not recognized"),
-            Refusal::Syntax(expected) => Reply::new(501, EnhancedCode(5, 5, 4), format!("expected: {expected}")),
-            Refusal::Octets => {
+            CommandError::Unknown => Reply::new(500, EnhancedCode(5, 5, 1), "command not recognized"),
+            CommandError::Syntax(expected) => Reply::new(501, EnhancedCode(5, 5, 4), format!("expected: {expected}")),
+            CommandError::Octets => {
                 Reply::new(500, EnhancedCode(5, 5, 2), "a command holds printable characters and ends with CRLF")
             }
-            // RFC 5321 §4.2.2.
-            Refusal::TooLong => Reply::new(500, EnhancedCode(5, 5, 2), "this line is too long"),
-            // RFC 5321 §4.1.1.11.
-            Refusal::Parameter(name) => {
+            // RFC 5321 §4.2.2 names this code.
+            CommandError::TooLong => Reply::new(500, EnhancedCode(5, 5, 2), "this line is too long"),
+            // RFC 5321 §4.1.1.11 names this code.
+            CommandError::Parameter(name) => {
                 Reply::new(555, EnhancedCode(5, 5, 4), format!("parameter {name} is not offered here"))
             }
-            Refusal::Value(name) => {
+            CommandError::Value(name) => {
                 Reply::new(501, EnhancedCode(5, 5, 4), format!("parameter {name} has a wrong value or is given twice"))
             }
-            Refusal::Sender(why) => Reply::new(501, EnhancedCode(5, 1, 7), format!("MAIL FROM: {why}")),
-            Refusal::Recipient(why) => Reply::new(501, EnhancedCode(5, 1, 3), format!("RCPT TO: {why}")),
-            // RFC 5321 §4.5.1 has it delivered by servers that deliver. This one only sends, for those who log in.
-            Refusal::Postmaster => {
+            CommandError::Sender(why) => Reply::new(501, EnhancedCode(5, 1, 7), format!("MAIL FROM: {why}")),
+            CommandError::Recipient(why) => Reply::new(501, EnhancedCode(5, 1, 3), format!("RCPT TO: {why}")),
+            // RFC 5321 §4.5.1 asks servers that deliver to accept mail to `postmaster`. This one only relays, for
+            // clients that log in.
+            CommandError::Postmaster => {
                 let text = "this relay has no mailboxes, its postmaster's neither: give the address with its domain";
                 Reply::new(550, EnhancedCode(5, 1, 1), text)
             }
@@ -133,23 +135,23 @@ impl Refusal {
 }
 
 impl<'a> Command<'a> {
-    /// Reads one line without its CRLF.
-    pub fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
+    /// Parses one line without its CRLF.
+    pub fn parse(line: &'a [u8]) -> Result<Self, CommandError> {
         let line = match std::str::from_utf8(line) {
             Ok(line) => line,
             Err(_) => return foreign_hello(line),
         };
         if line.chars().any(|c| c.is_control() && c != '\t') {
-            return Err(Refusal::Octets);
+            return Err(CommandError::Octets);
         }
         let line = line.trim_end_matches([' ', '\t']);
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let is = |name: &str| verb.eq_ignore_ascii_case(name);
         let alone = |command: Command<'a>, expected| match rest {
             "" => Ok(command),
-            _ => Err(Refusal::Syntax(expected)),
+            _ => Err(CommandError::Syntax(expected)),
         };
-        // In the order of how often they come.
+        // The verbs stand in the order of how often they come.
         if is("RCPT") {
             rcpt(rest).map(Command::Rcpt)
         } else if is("MAIL") {
@@ -157,13 +159,13 @@ impl<'a> Command<'a> {
         } else if is("DATA") {
             alone(Command::Data, "DATA")
         } else if is("BDAT") {
-            bdat(rest).ok_or(Refusal::Syntax("BDAT <octets> [LAST]"))
+            bdat(rest).ok_or(CommandError::Syntax("BDAT <octets> [LAST]"))
         } else if is("EHLO") {
-            client_name(rest).map(|name| Command::Ehlo(name.into())).ok_or(Refusal::Syntax("EHLO <name>"))
+            client_name(rest).map(|name| Command::Ehlo(name.into())).ok_or(CommandError::Syntax("EHLO <name>"))
         } else if is("HELO") {
-            client_name(rest).map(|name| Command::Helo(name.into())).ok_or(Refusal::Syntax("HELO <name>"))
+            client_name(rest).map(|name| Command::Helo(name.into())).ok_or(CommandError::Syntax("HELO <name>"))
         } else if is("AUTH") {
-            auth(rest).ok_or(Refusal::Syntax("AUTH <mechanism> [<initial response>]"))
+            auth(rest).ok_or(CommandError::Syntax("AUTH <mechanism> [<initial response>]"))
         } else if is("STARTTLS") {
             alone(Command::StartTls, "STARTTLS")
         } else if is("RSET") {
@@ -181,28 +183,27 @@ impl<'a> Command<'a> {
         } else if ["GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"].contains(&verb) {
             Ok(Command::Http)
         } else {
-            Err(Refusal::Unknown)
+            Err(CommandError::Unknown)
         }
     }
 }
 
-/// EHLO or HELO from a machine whose name is written in another character set than UTF-8. Any other line with such octets is
-/// refused.
-fn foreign_hello(line: &[u8]) -> Result<Command<'_>, Refusal> {
+/// Parses EHLO or HELO of a machine whose name is not written in UTF-8. Any other line with such octets is refused.
+fn foreign_hello(line: &[u8]) -> Result<Command<'_>, CommandError> {
     let is_hello =
         line.get(..5).is_some_and(|verb| [b"EHLO ", b"HELO "].iter().any(|it| verb.eq_ignore_ascii_case(*it)));
     if !is_hello {
-        return Err(Refusal::Octets);
+        return Err(CommandError::Octets);
     }
     match Command::parse(String::from_utf8_lossy(line).as_bytes())? {
         Command::Ehlo(name) => Ok(Command::Ehlo(name.into_owned().into())),
         Command::Helo(name) => Ok(Command::Helo(name.into_owned().into())),
-        _ => Err(Refusal::Octets),
+        _ => Err(CommandError::Octets),
     }
 }
 
-/// The client's name is only shown, never trusted, so anything printable in one word will do (RFC 5321 §4.1.4 asks for a domain
-/// or literal; .NET sends the machine's name).
+/// Reads the client's name. It is only shown and never trusted, so any printable word is accepted. RFC 5321 §4.1.4 asks
+/// for a domain or a literal, but .NET sends the machine's name.
 fn client_name(text: &str) -> Option<&str> {
     let text = text.trim_matches([' ', '\t']);
     (!text.is_empty() && text.len() <= 255 && !text.contains([' ', '\t'])).then_some(text)
@@ -225,20 +226,20 @@ fn bdat(text: &str) -> Option<Command<'static>> {
     words.next().is_none().then_some(Command::Bdat { size, last })
 }
 
-/// Up to 20 digits (RFC 1870 §4); what does not fit is larger than anything we take.
+/// Reads up to 20 digits (RFC 1870 §4). A number that does not fit is larger than anything we take.
 fn number(digits: &str) -> Option<u64> {
     let legal = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     legal.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-const MAIL: Refusal = Refusal::Syntax("MAIL FROM:<address> [parameters]");
-const RCPT: Refusal = Refusal::Syntax("RCPT TO:<address> [parameters]");
+const MAIL: CommandError = CommandError::Syntax("MAIL FROM:<address> [parameters]");
+const RCPT: CommandError = CommandError::Syntax("RCPT TO:<address> [parameters]");
 
-fn mail(rest: &str) -> Result<Mail, Refusal> {
+fn mail(rest: &str) -> Result<Mail, CommandError> {
     let (path, parameters) = path(rest, "FROM:").ok_or(MAIL)?;
     let path = match path {
         "" => ReversePath::Null,
-        path => ReversePath::Mailbox(mailbox(path).map_err(Refusal::Sender)?),
+        path => ReversePath::Mailbox(mailbox(path).map_err(CommandError::Sender)?),
     };
     let mut mail = Mail { path, size: None, smtputf8: false, ret: None, envid: None };
     let mut body = None;
@@ -247,9 +248,9 @@ fn mail(rest: &str) -> Result<Mail, Refusal> {
         match name {
             n if n.eq_ignore_ascii_case("SIZE") => set(&mut mail.size, value.and_then(number), "SIZE")?,
             n if n.eq_ignore_ascii_case("BODY") => match value {
-                // BINARYMIME is not offered (RFC 3030 §3).
+                // We do not offer BINARYMIME (RFC 3030 §3).
                 Some(v) if v.eq_ignore_ascii_case("BINARYMIME") => {
-                    return Err(Refusal::Parameter("BODY=BINARYMIME".into()));
+                    return Err(CommandError::Parameter("BODY=BINARYMIME".into()));
                 }
                 v => {
                     let known = v.filter(|v| v.eq_ignore_ascii_case("7BIT") || v.eq_ignore_ascii_case("8BITMIME"));
@@ -258,7 +259,7 @@ fn mail(rest: &str) -> Result<Mail, Refusal> {
             },
             n if n.eq_ignore_ascii_case("SMTPUTF8") => {
                 if value.is_some() || mail.smtputf8 {
-                    return Err(Refusal::Value("SMTPUTF8"));
+                    return Err(CommandError::Value("SMTPUTF8"));
                 }
                 mail.smtputf8 = true;
             }
@@ -267,26 +268,27 @@ fn mail(rest: &str) -> Result<Mail, Refusal> {
                 let legal = value.filter(|v| v.len() <= 100 && dsn::is_xtext(v));
                 set(&mut mail.envid, legal.map(str::to_owned), "ENVID")?;
             }
-            // Whom the client says the mail is from (RFC 4954 §5). No other server is trusted to say so here: as with AUTH=<>.
+            // AUTH names whom the client says the mail is from (RFC 4954 §5). We trust no other server to say that, so
+            // it counts as AUTH=<>.
             n if n.eq_ignore_ascii_case("AUTH") => {
                 let legal = value.filter(|v| v.len() <= 500 && (*v == "<>" || dsn::is_xtext(v)));
                 set(&mut auth, legal, "AUTH")?;
             }
-            n if is_keyword(n) => return Err(Refusal::Parameter(n.to_owned())),
+            n if is_keyword(n) => return Err(CommandError::Parameter(n.to_owned())),
             _ => return Err(MAIL),
         }
     }
-    // RFC 3461 §4.4: xtext may be empty. Sent on, it would tell nobody anything.
+    // RFC 3461 §4.4: xtext may be empty. An empty value tells the next server nothing.
     mail.envid = mail.envid.filter(|envid| !envid.is_empty());
     Ok(mail)
 }
 
-fn rcpt(rest: &str) -> Result<Rcpt, Refusal> {
+fn rcpt(rest: &str) -> Result<Rcpt, CommandError> {
     let (path, parameters) = path(rest, "TO:").ok_or(RCPT)?;
     if path.eq_ignore_ascii_case("postmaster") {
-        return Err(Refusal::Postmaster);
+        return Err(CommandError::Postmaster);
     }
-    let address = mailbox(path).map_err(Refusal::Recipient)?;
+    let address = mailbox(path).map_err(CommandError::Recipient)?;
     let mut rcpt = Rcpt { address, notify: None, orcpt: None };
     for (name, value) in Parameters(parameters) {
         match name {
@@ -295,30 +297,30 @@ fn rcpt(rest: &str) -> Result<Rcpt, Refusal> {
                 let legal = value.filter(|v| v.len() <= 500 && dsn::is_orcpt(v));
                 set(&mut rcpt.orcpt, legal.map(str::to_owned), "ORCPT")?;
             }
-            n if is_keyword(n) => return Err(Refusal::Parameter(n.to_owned())),
+            n if is_keyword(n) => return Err(CommandError::Parameter(n.to_owned())),
             _ => return Err(RCPT),
         }
     }
     Ok(rcpt)
 }
 
-/// RFC 5321 §4.1.2: esmtp-keyword.
+/// Returns true if `name` is an esmtp-keyword (RFC 5321 §4.1.2).
 fn is_keyword(name: &str) -> bool {
     !name.starts_with('-') && !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// Takes a parameter's value once.
-fn set<T>(slot: &mut Option<T>, value: Option<T>, name: &'static str) -> Result<(), Refusal> {
+/// Sets a parameter's value. Fails if it is wrong or was set before.
+fn set<T>(slot: &mut Option<T>, value: Option<T>, name: &'static str) -> Result<(), CommandError> {
     match (&slot, value) {
         (None, Some(value)) => {
             *slot = Some(value);
             Ok(())
         }
-        _ => Err(Refusal::Value(name)),
+        _ => Err(CommandError::Value(name)),
     }
 }
 
-/// The words behind a path, each `NAME` or `NAME=value`.
+/// The words after a path, each `NAME` or `NAME=value`.
 struct Parameters<'a>(&'a str);
 
 impl<'a> Iterator for Parameters<'a> {
@@ -335,8 +337,8 @@ impl<'a> Iterator for Parameters<'a> {
     }
 }
 
-/// Splits `FROM:<path> parameters` into what stands between the brackets and what follows. Spaces before the bracket are
-/// tolerated, as everywhere. Brackets inside a quoted local part are text.
+/// Splits `FROM:<path> parameters` into the path and the parameters. Spaces before the bracket are tolerated, as other
+/// servers do. Brackets inside a quoted local part are text.
 fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let head = rest.get(..keyword.len())?;
     if !head.eq_ignore_ascii_case(keyword) {
@@ -359,8 +361,8 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     (parameters.is_empty() || parameters.starts_with(' ')).then_some((&text[..end], parameters))
 }
 
-/// Reads a path without its brackets. A source route is dropped (RFC 5321 §4.1.1.3, appendix C): mail never goes to the hosts
-/// it names.
+/// Reads a path without its brackets. A source route is dropped (RFC 5321 §4.1.1.3, appendix C), and mail never goes to
+/// the hosts it names.
 fn mailbox(path: &str) -> Result<Mailbox, PathError> {
     let Some(route) = path.strip_prefix('@') else { return Mailbox::parse(path) };
     let (route, address) = route.split_once(':').ok_or_else(|| PathError::Mailbox(path.to_owned()))?;
@@ -378,14 +380,14 @@ mod tests {
 
     use super::*;
 
-    fn sender(line: &str) -> Result<String, Refusal> {
+    fn sender(line: &str) -> Result<String, CommandError> {
         match Command::parse(line.as_bytes())? {
             Command::Mail(mail) => Ok(mail.path.to_string()),
             other => panic!("{other:?}"),
         }
     }
 
-    fn recipient(line: &str) -> Result<String, Refusal> {
+    fn recipient(line: &str) -> Result<String, CommandError> {
         match Command::parse(line.as_bytes())? {
             Command::Rcpt(rcpt) => Ok(rcpt.address.to_string()),
             other => panic!("{other:?}"),
@@ -427,9 +429,9 @@ mod tests {
             b"\xffEHLO x",
             b"NOOP \xe5",
         ] {
-            assert_eq!(Command::parse(line), Err(Refusal::Octets), "{}", line.escape_ascii());
+            assert_eq!(Command::parse(line), Err(CommandError::Octets), "{}", line.escape_ascii());
         }
-        assert_eq!(Command::parse(b"EHLO a \xe5"), Err(Refusal::Syntax("EHLO <name>")));
+        assert_eq!(Command::parse(b"EHLO a \xe5"), Err(CommandError::Syntax("EHLO <name>")));
     }
 
     #[test]
@@ -457,10 +459,10 @@ mod tests {
         ] {
             assert!(recipient(line).is_err(), "{line}");
         }
-        assert_eq!(recipient("RCPT TO:<Postmaster>"), Err(Refusal::Postmaster));
+        assert_eq!(recipient("RCPT TO:<Postmaster>"), Err(CommandError::Postmaster));
         assert_eq!(recipient("RCPT TO:<a@test.dk> =x"), Err(RCPT));
-        assert_eq!(Command::parse(b"MAIL FROM:<a@test.dk>\rRCPT"), Err(Refusal::Octets));
-        assert_eq!(Command::parse(b"MAIL FROM:<\xe6@test.dk>"), Err(Refusal::Octets));
+        assert_eq!(Command::parse(b"MAIL FROM:<a@test.dk>\rRCPT"), Err(CommandError::Octets));
+        assert_eq!(Command::parse(b"MAIL FROM:<\xe6@test.dk>"), Err(CommandError::Octets));
     }
 
     #[test]
@@ -472,16 +474,16 @@ mod tests {
         let Ok(Command::Mail(mail)) = Command::parse(b"MAIL FROM:<a@test.dk> ENVID=") else { panic!() };
         assert_eq!(mail.envid, None);
         for (parameter, refusal) in [
-            ("SIZE=1 SIZE=2", Refusal::Value("SIZE")),
-            ("SIZE=-1", Refusal::Value("SIZE")),
-            ("SIZE", Refusal::Value("SIZE")),
-            ("BODY=9BIT", Refusal::Value("BODY")),
-            ("BODY=BINARYMIME", Refusal::Parameter("BODY=BINARYMIME".into())),
-            ("SMTPUTF8=1", Refusal::Value("SMTPUTF8")),
-            ("XFOO=1", Refusal::Parameter("XFOO".into())),
-            ("ENVID=a=b", Refusal::Value("ENVID")),
-            ("ENVID", Refusal::Value("ENVID")),
-            ("ENVID= ENVID=a", Refusal::Value("ENVID")),
+            ("SIZE=1 SIZE=2", CommandError::Value("SIZE")),
+            ("SIZE=-1", CommandError::Value("SIZE")),
+            ("SIZE", CommandError::Value("SIZE")),
+            ("BODY=9BIT", CommandError::Value("BODY")),
+            ("BODY=BINARYMIME", CommandError::Parameter("BODY=BINARYMIME".into())),
+            ("SMTPUTF8=1", CommandError::Value("SMTPUTF8")),
+            ("XFOO=1", CommandError::Parameter("XFOO".into())),
+            ("ENVID=a=b", CommandError::Value("ENVID")),
+            ("ENVID", CommandError::Value("ENVID")),
+            ("ENVID= ENVID=a", CommandError::Value("ENVID")),
             ("=x", MAIL),
             ("-X=1", MAIL),
             ("<b@test.dk>", MAIL),

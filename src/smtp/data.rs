@@ -1,9 +1,9 @@
-//! The receiving side of DATA and BDAT: finds the end of data, takes the stuffed dots out, and checks line ends, NUL and
-//! line length, in one pass over whatever the socket gave (RFC 5321 §4.1.1.4, §4.5.2, §2.3.8).
+//! The receiving side of DATA and BDAT. In one pass over whatever the socket gave, it finds the end of data, removes
+//! stuffed dots, and checks line ends, NUL and line length (RFC 5321 §4.1.1.4, §4.5.2, §2.3.8).
 //!
-//! Promise: only `CRLF . CRLF` ends DATA. A message with a CR or LF that is not part of CRLF, or with a NUL, is read to its
-//! true end all the same, so that nothing after a false end is ever taken for a command; what is wrong with it is
-//! remembered as its [`Flaw`] and its octets are no longer handed on.
+//! Promise: only `CRLF . CRLF` ends DATA. A message with a lone CR or LF, or with a NUL, is still read to its true end,
+//! so that nothing after a false end is taken for a command. The error is remembered as the message's [`Flaw`], and
+//! further octets are not passed on.
 //!
 //! ```text
 //!               '.'            CR              LF
@@ -16,27 +16,27 @@
 //!     LF
 //! ```
 //!
-//! A lone LF leaves the reader in the middle of its line: what follows is no line start, so a dot there is text.
+//! A lone LF leaves the reader in the middle of its line. What follows is no line start, so a dot there is text.
 
-/// Why a message's octets cannot be taken.
+/// Why a message's octets cannot be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// A CR without LF, or an LF without CR.
+    /// The message holds a CR without LF, or an LF without CR.
     BareLineEnd,
-    /// A NUL.
+    /// The message holds a NUL.
     Nul,
-    /// A line of the header longer than allowed.
+    /// A line of the header is longer than allowed.
     LongHeaderLine,
-    /// A line of the body longer than allowed.
+    /// A line of the body is longer than allowed.
     LongLine,
 }
 
-/// What one call took in.
+/// How much of its input one call consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Octets of the input that belong to the message or its end; the rest are commands.
+pub struct Consumed {
+    /// The number of octets that belong to the message or its end. The rest of the input is commands.
     pub used: usize,
-    /// The end of data was seen.
+    /// True if the end of data was found.
     pub end: bool,
 }
 
@@ -49,52 +49,52 @@ enum At {
     MiddleCr,
 }
 
-/// Reads one message.
+/// Reads the content of one message.
 #[derive(Debug)]
 pub struct DataReader {
     at: At,
     dotted: bool,
     line_limit: usize,
-    /// Octets of the line so far, stuffed dot and line end not counted.
+    /// Octets of the current line so far, without the stuffed dot and the line end.
     line_len: usize,
-    /// No blank line was seen yet.
+    /// True until the first blank line.
     in_header: bool,
     flaw: Option<Flaw>,
 }
 
 impl DataReader {
-    /// For DATA: the message ends with `CRLF . CRLF` and its dots are stuffed. Lines may have `line_limit` octets without
-    /// their CRLF.
+    /// A reader for DATA. The message ends with `CRLF . CRLF` and its dots are stuffed. A line may have `line_limit`
+    /// octets without its CRLF.
     pub fn dotted(line_limit: usize) -> Self {
         DataReader { at: At::LineStart, dotted: true, line_limit, line_len: 0, in_header: true, flaw: None }
     }
 
-    /// For BDAT: the message ends where the client's count says; dots are text (RFC 3030 §2).
+    /// A reader for BDAT. The message ends where the client's count says, and dots are text (RFC 3030 §2).
     pub fn counted(line_limit: usize) -> Self {
         DataReader { dotted: false, ..Self::dotted(line_limit) }
     }
 
-    /// What is wrong with the message so far; the first thing found.
+    /// The first flaw that was found so far.
     pub fn flaw(&self) -> Option<Flaw> {
         self.flaw
     }
 
-    /// Whether the message so far ends with a whole line.
+    /// Returns true if the message so far ends with a whole line.
     pub fn is_at_line_start(&self) -> bool {
         self.at == At::LineStart
     }
 
-    /// Ends a counted message: a last CR cannot become a line end any more.
+    /// Ends a counted message. A CR at its end cannot become a line end any more.
     pub fn finish(&mut self) {
         if matches!(self.at, At::MiddleCr | At::DotCr) {
             self.blame(Flaw::BareLineEnd);
         }
     }
 
-    /// Takes `input`, split anywhere, and hands its text to `sink` in runs as long as possible. Nothing is handed on
-    /// once a flaw is known.
-    pub fn read(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Taken {
-        // input[run..pos] is text not yet handed on.
+    /// Reads `input`, which may be split anywhere, and passes its text to `sink` in pieces as long as possible. Nothing
+    /// is passed on once a flaw is known.
+    pub fn read(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Consumed {
+        // The text in `input[run..pos]` has not been passed on yet.
         let (mut run, mut pos) = (0, 0);
         while pos < input.len() {
             match self.at {
@@ -110,8 +110,8 @@ impl DataReader {
                     self.at = At::DotCr;
                 }
                 At::Dot => self.at = At::Middle,
-                At::DotCr if input[pos] == b'\n' => return Taken { used: pos + 1, end: true },
-                // The dot was stuffed (and is gone), the CR behind it is alone: see MiddleCr, which says so.
+                At::DotCr if input[pos] == b'\n' => return Consumed { used: pos + 1, end: true },
+                // The dot was stuffed and is removed. The CR behind it is alone, which the state `MiddleCr` finds.
                 At::DotCr => self.at = At::MiddleCr,
                 At::MiddleCr if input[pos] == b'\n' => {
                     pos += 1;
@@ -150,15 +150,16 @@ impl DataReader {
                 }
             }
         }
-        // A CR right behind a line-start dot may belong to the end of data: it is text only once the next octet says so,
-        // and then the message is flawed and nothing is handed on any more.
+        // A CR right after a dot at a line start may belong to the end of data. The next octet decides. If the CR is
+        // text, the message is flawed and nothing more is passed on.
         if self.at != At::DotCr {
             self.hand_on(&input[run..], &mut sink);
         }
-        Taken { used: input.len(), end: false }
+        Consumed { used: input.len(), end: false }
     }
 
-    /// A flaw was found behind `text`, which is handed on: whoever refuses the message learns from its header whose it is.
+    /// Records a flaw that was found after `text`, and passes `text` on first: the code that refuses the message learns
+    /// from its header whose message it is.
     fn blame_behind(&mut self, text: &[u8], flaw: Flaw, sink: &mut impl FnMut(&[u8])) {
         self.hand_on(text, sink);
         self.blame(flaw);
@@ -181,7 +182,7 @@ mod tests {
     use crate::test_lookalikes::LOOKALIKES;
     use proptest::prelude::*;
 
-    /// The message, what was left behind its end, and its flaw; `None` where no end was found.
+    /// Returns the message, what was left after its end, and its flaw. `None` if no end was found.
     fn decode(pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<u8>, Option<Flaw>)> {
         let mut reader = DataReader::dotted(998);
         let (mut text, mut rest, mut ended) = (Vec::new(), Vec::new(), false);
@@ -253,7 +254,7 @@ mod tests {
         let mut text = Vec::new();
         let mut reader = DataReader::counted(998);
         let taken = reader.read(b".\r\n..\r\n.", |run| text.extend_from_slice(run));
-        assert_eq!(taken, Taken { used: 8, end: false });
+        assert_eq!(taken, Consumed { used: 8, end: false });
         reader.finish();
         assert_eq!((&text[..], reader.flaw()), (&b".\r\n..\r\n."[..], None));
         assert!(!reader.is_at_line_start());

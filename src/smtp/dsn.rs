@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 /// How much of the message a delivery status notification returns (RFC 3461 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ret {
-    /// All of it.
+    /// The whole message is returned.
     Full,
-    /// The header.
+    /// Only the header is returned.
     Headers,
 }
 
@@ -25,21 +25,21 @@ impl Ret {
 /// When the sender wants to be told about a recipient (RFC 3461 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notify {
-    /// On delivery.
+    /// The sender wants to hear of success.
     pub success: bool,
-    /// On failure.
+    /// The sender wants to hear of failure.
     pub failure: bool,
-    /// On delay.
+    /// The sender wants to hear of delay.
     pub delay: bool,
 }
 
 impl Notify {
-    /// NOTIFY=NEVER.
+    /// The sender wants to hear nothing (NOTIFY=NEVER).
     pub const NEVER: Notify = Notify { success: false, failure: false, delay: false };
-    /// What holds without NOTIFY: failures, and delays at the server's choice (RFC 3461 §4.1).
+    /// The default without NOTIFY: failures, and delays at the server's choice (RFC 3461 §4.1).
     pub const DEFAULT: Notify = Notify { success: false, failure: true, delay: true };
 
-    /// Reads the value of NOTIFY: `NEVER` alone, or a list of the others.
+    /// Reads the value of NOTIFY: `NEVER` alone, or a list of the other words.
     pub fn parse(value: &str) -> Option<Self> {
         if value.eq_ignore_ascii_case("NEVER") {
             return Some(Notify::NEVER);
@@ -57,7 +57,8 @@ impl Notify {
     }
 }
 
-/// Whether `text` is xtext (RFC 3461 §4): printable ASCII in which `+`, `=` and everything else is written `+HH`.
+/// Returns true if `text` is xtext (RFC 3461 §4): printable ASCII, in which `+`, `=` and all other octets are written
+/// as `+HH`.
 pub fn is_xtext(text: &str) -> bool {
     let mut bytes = text.bytes();
     let upper_hex = |b: Option<u8>| b.is_some_and(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
@@ -74,8 +75,8 @@ pub fn is_xtext(text: &str) -> bool {
     true
 }
 
-/// Whether `text` is the value of ORCPT: an address type, a semicolon, and an address in xtext (RFC 3461 §4.2) or UTF-8
-/// (RFC 6533 §3).
+/// Returns true if `text` is a value of ORCPT: an address type, a semicolon, and an address in xtext (RFC 3461 §4.2) or
+/// UTF-8 (RFC 6533 §3).
 pub fn is_orcpt(text: &str) -> bool {
     let Some((kind, address)) = text.split_once(';') else { return false };
     let utf8 = kind.eq_ignore_ascii_case("utf-8") && address.chars().all(|c| !c.is_control() && c != ' ' && c != '=');
@@ -85,7 +86,7 @@ pub fn is_orcpt(text: &str) -> bool {
         && (utf8 || is_xtext(address))
 }
 
-/// An address as utf-8-addr-xtext (RFC 6533 §3): readable where only ASCII may go.
+/// Writes an address as utf-8-addr-xtext (RFC 6533 §3), which is readable where only ASCII is allowed.
 pub fn utf8_addr_xtext(address: &str) -> String {
     let mut out = String::new();
     for c in address.chars() {
@@ -99,7 +100,7 @@ pub fn utf8_addr_xtext(address: &str) -> String {
     out
 }
 
-/// The value of an ORCPT whose address is in UTF-8 as one for where only ASCII may go. What in it is written so already stays.
+/// Writes an ORCPT whose address is in UTF-8 in ASCII. Parts that are already encoded stay as they are.
 pub fn orcpt_in_ascii(orcpt: &str) -> String {
     orcpt.split("\\x{").map(utf8_addr_xtext).collect::<Vec<_>>().join("\\x{")
 }

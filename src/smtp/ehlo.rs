@@ -1,42 +1,42 @@
-//! What a server says it can do: the answer to EHLO (RFC 5321 §4.1.1.1), read by the client side.
+//! Reads the reply to EHLO, in which a server lists its extensions (RFC 5321 §4.1.1.1). The client side uses it.
 
 use std::net::IpAddr;
 
 use super::Reply;
 
-/// The extensions a server offers that matter to a client of this program.
+/// The extensions of a server that matter to this program's client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
-    /// Commands may be sent without waiting (RFC 2920).
+    /// True if commands may be sent without waiting for replies (PIPELINING, RFC 2920).
     pub pipelining: bool,
-    /// The server knows SIZE (RFC 1870).
+    /// True if the server knows SIZE (RFC 1870).
     pub size: bool,
-    /// The largest message it takes, in octets, where it names one.
+    /// The largest message that the server takes, in octets, if it names one.
     pub size_limit: Option<u64>,
-    /// BODY=8BITMIME (RFC 6152).
+    /// True if the server offers 8BITMIME (RFC 6152).
     pub eight_bit_mime: bool,
-    /// SMTPUTF8 (RFC 6531).
+    /// True if the server offers SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
-    /// RET, ENVID, NOTIFY and ORCPT (RFC 3461).
+    /// True if the server takes RET, ENVID, NOTIFY and ORCPT (DSN, RFC 3461).
     pub dsn: bool,
-    /// STARTTLS (RFC 3207).
+    /// True if the server offers STARTTLS (RFC 3207).
     pub starttls: bool,
-    /// How one may log in (RFC 4954).
+    /// The login mechanisms that the server offers (RFC 4954).
     pub auth: Mechanisms,
-    /// Every keyword as it was offered, for the probe.
+    /// Every keyword line as the server wrote it, for the probe.
     pub offered: Vec<String>,
 }
 
-/// A way to log in (RFC 4954) that this program knows.
+/// A login mechanism (RFC 4954) that this program knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// RFC 4616.
+    /// PLAIN (RFC 4616) sends name and password in one response.
     Plain,
-    /// Two prompts, in no standard, and known everywhere.
+    /// LOGIN asks for name and password with two prompts. No standard defines it, but it is known everywhere.
     Login,
-    /// RFC 2195: the password itself is not sent.
+    /// CRAM-MD5 (RFC 2195) does not send the password itself.
     CramMd5,
-    /// Google's and Microsoft's bearer tokens.
+    /// XOAUTH2 sends a bearer token to Google or Microsoft.
     Xoauth2,
 }
 
@@ -52,23 +52,23 @@ impl Mechanism {
     }
 }
 
-/// Which mechanisms a server offers.
+/// The login mechanisms that a server offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mechanisms {
-    /// The server offers AUTH at all.
+    /// True if the server offers AUTH at all.
     pub offered: bool,
-    /// PLAIN (RFC 4616).
+    /// True if the server offers PLAIN (RFC 4616).
     pub plain: bool,
-    /// LOGIN (draft-murchison-sasl-login).
+    /// True if the server offers LOGIN (draft-murchison-sasl-login).
     pub login: bool,
-    /// CRAM-MD5 (RFC 2195).
+    /// True if the server offers CRAM-MD5 (RFC 2195).
     pub cram_md5: bool,
-    /// XOAUTH2.
+    /// True if the server offers XOAUTH2.
     pub xoauth2: bool,
 }
 
 impl Extensions {
-    /// Reads a positive EHLO answer. Unknown keywords and broken parameters are passed over.
+    /// Reads a positive reply to EHLO. Unknown keywords and wrong parameters are ignored.
     pub fn of(answer: &Reply) -> Self {
         let mut all = Extensions::default();
         for line in answer.lines.iter().skip(1) {
@@ -83,7 +83,7 @@ impl Extensions {
                 "PIPELINING" => all.pipelining = true,
                 "SIZE" => {
                     all.size = true;
-                    // RFC 1870 §3: zero or no number means no fixed limit.
+                    // RFC 1870 §3: zero, or no number, means that there is no fixed limit.
                     all.size_limit = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
                 }
                 "8BITMIME" => all.eight_bit_mime = true,
@@ -102,10 +102,9 @@ impl Extensions {
         }
         all
     }
-}
 
-impl Extensions {
-    /// The names of all mechanisms that are offered, known or not, each once.
+    /// The names of all mechanisms that the server offers, including unknown ones. Repeated names next to each other
+    /// are listed once.
     pub fn offered_mechanisms(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for line in &self.offered {
@@ -121,7 +120,7 @@ impl Extensions {
 }
 
 impl Mechanisms {
-    /// Returns true if the server offers this one.
+    /// Returns true if the server offers this mechanism.
     pub fn has(self, mechanism: Mechanism) -> bool {
         match mechanism {
             Mechanism::Plain => self.plain,
@@ -143,7 +142,8 @@ impl Mechanisms {
     }
 }
 
-/// The address a server calls us by in its EHLO answer, where it names one: `Hello out.webcrm.com [40.74.40.57]`.
+/// Returns the address that a server calls us by in its reply to EHLO, if it names one: `Hello out.webcrm.com
+/// [40.74.40.57]`.
 pub fn address_seen(answer: &Reply) -> Option<IpAddr> {
     // The first word is the server's own name.
     let words = answer.lines.first()?.split_ascii_whitespace().skip(1);

@@ -1,7 +1,7 @@
-//! The SMTP protocol without I/O: what a line means and how a reply is written.
+//! The SMTP protocol without I/O: parses lines and writes replies.
 //!
-//! Nothing here opens a socket, reads configuration or knows a customer. Both sides use it: the
-//! submission server parses commands and writes replies, the delivery client writes commands.
+//! Nothing here opens a socket, reads configuration or knows a customer. Both sides use it: the submission server
+//! parses commands and writes replies, and the delivery client parses replies and EHLO answers, and stuffs dots.
 
 pub mod command;
 pub mod data;
@@ -12,7 +12,7 @@ pub mod reply;
 pub mod response;
 pub mod stuff;
 
-pub use command::{Command, Mail, Rcpt, Refusal};
+pub use command::{Command, CommandError, Mail, Rcpt};
 pub use data::{DataReader, Flaw};
 pub use ehlo::{Extensions, Mechanism, Mechanisms};
 pub use path::{Domain, Mailbox, PathError, ReversePath};

@@ -9,26 +9,27 @@ use thiserror::Error;
 /// Why a domain or mailbox was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PathError {
-    /// Not a DNS name: empty label, bad character, over 63 or 253 octets, or no dot-separated labels.
+    /// The text is not a DNS name: it has an empty label, a bad character, a label over 63 octets, or over 253 octets
+    /// in all.
     #[error("\"{0}\" is not a domain name")]
     Domain(String),
-    /// Not `local-part@domain`.
+    /// The text is not of the form `local-part@domain`.
     #[error("\"{0}\" is not a mail address")]
     Mailbox(String),
-    /// The local part is over 64 octets (RFC 5321 §4.5.3.1.1) or the path over 254.
+    /// The local part is over 64 octets (RFC 5321 §4.5.3.1.1), or the path is over 254.
     #[error("address is too long")]
     TooLong,
 }
 
-/// A DNS name as mail uses it: lower case, international names as A-labels, no trailing dot.
+/// A DNS name as mail uses it: in lower case, with international names as A-labels, without a trailing dot.
 ///
-/// Two names that are the same to DNS are equal. Cloning is cheap.
+/// Two names that are the same in DNS are equal. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Domain(Arc<str>);
 
 impl Domain {
-    /// Reads a name in either form (`Blåbær.dk`, `xn--blbr-roah.dk`, `test.dk.`). Errors where it is no DNS host
-    /// name of letters, digits, hyphens and underscores (RFC 1035 §2.3.1, RFC 5890).
+    /// Reads a name in either form (`Blåbær.dk`, `xn--blbr-roah.dk`, `test.dk.`). Fails if it is not a DNS host name of
+    /// letters, digits, hyphens and underscores (RFC 1035 §2.3.1, RFC 5890).
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let refused = || PathError::Domain(text.to_owned());
         let name = text.strip_suffix('.').unwrap_or(text);
@@ -49,20 +50,21 @@ impl Domain {
         Ok(Domain(ascii.into()))
     }
 
-    /// The name in ASCII, lower case, without a trailing dot.
+    /// The name in ASCII and lower case, without a trailing dot.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether every reader takes `text` for this name. Not so where it has to be mapped first (UTS 46: `Æ`, full-width letters,
-    /// `。` for a dot), where IDNA 2003 and 2008 read a letter in two ways (`ß`), and where it ends with a dot.
+    /// Returns true if every reader takes `text` for this name. That is not so if the text must first be mapped (UTS
+    /// 46: `Æ`, full-width letters, `。` for a dot), if IDNA 2003 and 2008 read one of its letters differently (`ß`), or
+    /// if it ends with a dot.
     pub fn is_plainly(&self, text: &str) -> bool {
         let mut written = text.split('.');
         self.0.split('.').all(|label| written.next().is_some_and(|text| is_label(label, text)))
             && written.next().is_none()
     }
 
-    /// Whether this is `parent` or a name below it.
+    /// Returns true if this is `parent` or a name below it.
     pub fn is_within(&self, parent: &Domain) -> bool {
         self == parent || self.0.strip_suffix(&*parent.0).is_some_and(|rest| rest.ends_with('.'))
     }
@@ -80,27 +82,27 @@ impl fmt::Debug for Domain {
     }
 }
 
-/// Whether `text` is `label` itself or its U-label. The case of ASCII letters is the same to DNS.
+/// Returns true if `text` is `label` itself or its U-label. DNS ignores the case of ASCII letters.
 fn is_label(label: &str, text: &str) -> bool {
     text.eq_ignore_ascii_case(label) || {
-        // UTS 46 §4: the deviation characters.
+        // These are the deviation characters of UTS 46 §4.
         let is_read_in_two_ways = text.contains(['\u{df}', '\u{3c2}', '\u{200c}', '\u{200d}']);
         let (unicode, sound) = idna::domain_to_unicode(label);
         sound.is_ok() && !is_read_in_two_ways && unicode.eq_ignore_ascii_case(text)
     }
 }
 
-/// What stands right of the `@`.
+/// The part of an address to the right of the `@`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// A name.
+    /// A domain name.
     Domain(Domain),
     /// An address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
     Literal(IpAddr),
 }
 
-/// A mail address, `local-part@domain`. The local part is kept as it was written, quotes included
-/// (RFC 5321 §2.4: only the final host may interpret it); the domain is normalised.
+/// A mail address, `local-part@domain`. The local part is kept as it was written, quotes included, because only the
+/// final host may interpret it (RFC 5321 §2.4). The domain is normalised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mailbox {
     local: Box<str>,
@@ -108,8 +110,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Reads `local-part@domain` without angle brackets. The local part is a dot-string or a quoted string
-    /// (RFC 5321 §4.1.2), UTF-8 allowed (RFC 6531); controls are refused everywhere.
+    /// Reads `local-part@domain` without angle brackets. The local part is a dot-string or a quoted string (RFC 5321
+    /// §4.1.2), and may hold UTF-8 (RFC 6531). Control characters are refused everywhere.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let refused = || PathError::Mailbox(text.to_owned());
         let (local, host) = text.rsplit_once('@').ok_or_else(refused)?;
@@ -124,24 +126,24 @@ impl Mailbox {
             None => Host::Domain(Domain::parse(host)?),
         };
         let mailbox = Mailbox { local: local.into(), host };
-        // An international name is longer as A-labels than it was as written.
+        // An international name may be longer as A-labels than as it was written.
         match &mailbox.host {
             Host::Domain(domain) if local.len() + 1 + domain.as_str().len() > 254 => Err(PathError::TooLong),
             _ => Ok(mailbox),
         }
     }
 
-    /// The local part as written.
+    /// The local part, as it was written.
     pub fn local(&self) -> &str {
         &self.local
     }
 
-    /// What stands right of the `@`.
+    /// The part to the right of the `@`.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The domain; `None` for an address literal.
+    /// The domain, or `None` for an address literal.
     pub fn domain(&self) -> Option<&Domain> {
         match &self.host {
             Host::Domain(domain) => Some(domain),
@@ -149,7 +151,7 @@ impl Mailbox {
         }
     }
 
-    /// Whether the address can only be sent to a server that offers SMTPUTF8 (RFC 6531).
+    /// Returns true if the address can only be sent to a server that offers SMTPUTF8 (RFC 6531).
     pub fn needs_smtputf8(&self) -> bool {
         !self.local.is_ascii()
     }
@@ -192,12 +194,12 @@ fn parse_literal(literal: &str) -> Option<IpAddr> {
     }
 }
 
-/// Where bounces go: the argument of MAIL FROM.
+/// The argument of MAIL FROM, where bounces go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReversePath {
-    /// `<>`: never answer this message with another one (RFC 5321 §4.5.5).
+    /// The null path `<>`: this message must never be answered with another one (RFC 5321 §4.5.5).
     Null,
-    /// An address.
+    /// The address that bounces go to.
     Mailbox(Mailbox),
 }
 
@@ -211,7 +213,7 @@ impl ReversePath {
     }
 }
 
-/// Without angle brackets; empty for the null path.
+/// The text has no angle brackets, and is empty for the null path.
 impl fmt::Display for ReversePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.mailbox().map_or(Ok(()), |mailbox| mailbox.fmt(f))
@@ -273,7 +275,7 @@ mod tests {
 
     #[test]
     fn an_address_too_long_in_its_ascii_form_is_refused() {
-        // Five octets a label as written, ten or so as an A-label.
+        // Each label has five octets as written, and about ten as an A-label.
         let host = |labels: usize| format!("{}dk", "åж.".repeat(labels));
         let labels = (1..40).rfind(|n| Domain::parse(&host(*n)).is_ok()).unwrap();
         assert!(Mailbox::parse(&format!("a@{}", host(labels - 1))).is_ok());

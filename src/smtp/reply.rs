@@ -27,16 +27,16 @@ impl fmt::Display for EnhancedCode {
 /// The longest line of a reply, codes and CRLF included (RFC 5321 §4.5.3.1.5).
 pub const LINE: usize = 512;
 
-/// One SMTP reply: the code, the enhanced code where there is one, and the text line by line.
+/// One SMTP reply: the code, the enhanced code if there is one, and the lines of its text.
 ///
-/// The server writes it with [`Reply::write_to`]; the client gets one from what a smarthost said.
+/// The server writes it with [`Reply::write_to`]. The client reads it from a smarthost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The three-digit code, 200–599.
+    /// The three-digit code, from 200 to 599.
     pub code: u16,
-    /// The enhanced status code, absent from greetings, EHLO answers and 3xx.
+    /// The enhanced status code. Greetings, replies to EHLO and 3xx replies have none.
     pub enhanced: Option<EnhancedCode>,
-    /// The text, one entry a line, without codes and line ends; never empty.
+    /// The lines of the text, without codes and line ends. There is at least one.
     pub lines: Vec<String>,
 }
 
@@ -51,24 +51,24 @@ impl Reply {
         Reply { code, enhanced: None, lines: vec![text.into()] }
     }
 
-    /// 2xx or 3xx.
+    /// Returns true for a positive reply (2xx or 3xx).
     pub fn is_positive(&self) -> bool {
         matches!(self.code, 200..=399)
     }
 
-    /// 4xx: trying again later may help.
+    /// Returns true for a transient failure (4xx): trying again later may help.
     pub fn is_transient(&self) -> bool {
         matches!(self.code, 400..=499)
     }
 
-    /// 5xx: trying the same again will not help.
+    /// Returns true for a permanent failure (5xx): trying the same again does not help.
     pub fn is_permanent(&self) -> bool {
         matches!(self.code, 500..=599)
     }
 
-    /// Appends the reply as it goes over the wire. Whatever the text quotes, a line has no more than [`LINE`] octets, all of them
-    /// printable ASCII (RFC 5321 §4.2): controls become spaces, so that a reply is never split, other characters question marks,
-    /// and what is too long is cut.
+    /// Appends the reply as it is sent. Whatever the text quotes, a line has at most [`LINE`] octets, all of them
+    /// printable ASCII (RFC 5321 §4.2). Control characters become spaces, so that a reply is never split. Other
+    /// characters become question marks, and what is too long is cut.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let last = self.lines.len().saturating_sub(1);
         for (i, line) in self.lines.iter().enumerate() {
@@ -80,7 +80,7 @@ impl Reply {
                 out.push(b' ');
             }
             let room = LINE - b"\r\n".len() - (out.len() - start);
-            // One mark for each character: the octets that only continue one are passed over.
+            // There is one question mark for each character: octets that only continue a character are skipped.
             let shown = line.bytes().filter(|b| !matches!(b, 0x80..=0xbf)).map(|b| match b {
                 b' '..=b'~' => b,
                 0x80.. => b'?',
@@ -92,7 +92,7 @@ impl Reply {
     }
 }
 
-/// On one line, for logs and events: `550 5.1.1 no such user`.
+/// The reply on one line, for logs and events: `550 5.1.1 no such user`.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;

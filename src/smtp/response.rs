@@ -1,8 +1,9 @@
-//! Replies as the client side hears them (RFC 5321 §4.2): one reply taken from the front of what was received.
+//! Reads replies for the client side (RFC 5321 §4.2): takes one reply from the front of the octets received.
 //!
-//! Bounded: a reply that outgrows [`MAX_REPLY`] octets, [`MAX_LINES`] lines or [`MAX_LINE`] octets a line is an error, not
-//! memory. What a server says ends up in logs, events and bounces, so controls in its text become spaces and what is not
-//! UTF-8 is replaced. Octets that are no reply are quoted with every control and every stray octet shown as what it is.
+//! Replies are bounded: one that exceeds [`MAX_REPLY`] octets, [`MAX_LINES`] lines or [`MAX_LINE`] octets a line is an
+//! error. A server's text ends up in logs, events and bounces, so its control characters become spaces, and octets that
+//! are not UTF-8 are replaced. Octets that are no reply are quoted so that every control character and every stray
+//! octet is visible.
 
 use std::fmt::Write as _;
 
@@ -11,35 +12,36 @@ use thiserror::Error;
 use super::{EnhancedCode, Reply};
 use crate::visible::visible;
 
-/// Octets in one reply.
+/// The most octets in one reply.
 pub const MAX_REPLY: usize = 32 * 1024;
-/// Lines in one reply.
+/// The most lines in one reply.
 pub const MAX_LINES: usize = 256;
-/// Octets in one line; RFC 5321 §4.5.3.1.5 allows 512, some servers send whole sentences with links.
+/// The most octets in one line. RFC 5321 §4.5.3.1.5 allows 512, but some servers send whole sentences with links.
 pub const MAX_LINE: usize = 4096;
-/// Octets of blank lines within one reply and before it. Some servers put an empty line between two replies.
+/// The most octets of blank lines before and within one reply. Some servers send an empty line between two replies.
 pub const MAX_BLANK: usize = 64;
-/// Octets quoted of what is no reply.
+/// The most octets that are quoted from something that is no reply.
 const QUOTED: usize = 80;
 
-/// What was heard is no SMTP reply; the connection is of no more use.
+/// What the server sent is not an SMTP reply. The connection cannot be used any more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResponseError {
-    /// More octets or lines than any reply has.
+    /// The reply has more octets or lines than allowed.
     #[error("the server's reply ({code}) is too long")]
     TooLong {
-        /// The code that it begins with.
+        /// The code that the reply begins with.
         code: u16,
     },
-    /// Not three digits and a text.
+    /// The line is not three digits and a text.
     #[error("the server's reply is no SMTP reply: \"{0}\"")]
     NotAReply(String),
 }
 
-/// Takes the reply at the front of `received`: the reply and the octets it took, or `None` while it is not all there.
+/// Takes the reply at the front of `received`. Returns the reply and its length in octets, or `None` until the whole
+/// reply is there.
 ///
-/// Lenient where a server's slip does no harm: lines may end in LF, the text may be absent, an enhanced code may stand on
-/// the first line only, blank lines are passed over. The code of the last line counts.
+/// Harmless mistakes of servers are accepted: lines may end in LF, the text may be absent, an enhanced code may stand
+/// on the first line only, and blank lines are skipped. The code of the last line counts.
 pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseError> {
     let mut lines = Vec::new();
     let mut enhanced = None;
@@ -57,7 +59,7 @@ pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseErr
             return Ok(None);
         }
         let Some(len) = memchr::memchr(b'\n', rest) else {
-            // An unfinished line is looked at all the same: junk is told from a slow server at once.
+            // Check an unfinished line, too, so that a server that does not speak SMTP is found at once.
             check_start(rest)?;
             let outgrown = rest.len() > MAX_LINE || received.len() > MAX_REPLY;
             return if outgrown { Err(too_long(received)) } else { Ok(None) };
@@ -87,18 +89,18 @@ pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseErr
     }
 }
 
-/// Octets of the blank lines at the front of `received`.
+/// The number of octets in the blank lines at the front of `received`.
 pub fn blank_lines(received: &[u8]) -> usize {
     let lines = received.split_inclusive(|octet| *octet == b'\n');
     lines.take_while(|line| line.ends_with(b"\n") && is_blank(line)).map(<[u8]>::len).sum()
 }
 
-/// Returns true for octets that are, or may become, nothing but blank lines.
+/// Returns true if the octets are, or may become, nothing but blank lines.
 pub fn is_blank(octets: &[u8]) -> bool {
     octets.iter().all(|octet| matches!(octet, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
-/// The start of `octets` for an event or a log: one line, everything in it visible.
+/// Quotes the start of `octets` on one line for an event or a log, with everything in it visible.
 pub fn quoted(octets: &[u8]) -> String {
     let mut text = String::new();
     for chunk in octets[..octets.len().min(QUOTED)].utf8_chunks() {
@@ -113,7 +115,8 @@ pub fn quoted(octets: &[u8]) -> String {
     text
 }
 
-/// Whether `line`, whole or not, may begin a line of a reply: three digits from 200 to 599, then a space, a hyphen or nothing.
+/// Fails unless `line`, whole or not, may begin a line of a reply: three digits from 200 to 599, then a space, a hyphen
+/// or nothing.
 fn check_start(line: &[u8]) -> Result<(), ResponseError> {
     let legal = line.iter().take(4).enumerate().all(|(i, byte)| match i {
         0 => (b'2'..=b'5').contains(byte),
@@ -123,7 +126,7 @@ fn check_start(line: &[u8]) -> Result<(), ResponseError> {
     if legal { Ok(()) } else { Err(not_a_reply(line)) }
 }
 
-/// Each line has been checked, or the first one is itself too long.
+/// The error for a reply that is too long. Either each line has been checked, or the first line is itself too long.
 fn too_long(received: &[u8]) -> ResponseError {
     let received = &received[blank_lines(received)..];
     match check_start(received) {
@@ -132,7 +135,7 @@ fn too_long(received: &[u8]) -> ResponseError {
     }
 }
 
-/// The first three octets, where these are digits.
+/// Reads the code from the first three octets, which have been checked to be digits.
 fn code(line: &[u8]) -> u16 {
     line.iter().take(3).fold(0, |sum, digit| sum * 10 + u16::from(digit.wrapping_sub(b'0')))
 }

@@ -1,18 +1,18 @@
-//! The sending side of DATA: dot-stuffing (RFC 5321 §4.5.2) and the end of data, in one pass over the message.
+//! The sending side of DATA: stuffs dots (RFC 5321 §4.5.2) and writes the end of data, in one pass over the message.
 //!
-//! Promise, for any input at all: what has been written never holds a lone CR or LF, and `CRLF . CRLF` stands in it exactly
-//! once, at its end. Where the input itself would break that (a lone CR or LF, which intake refuses and so only damage can
-//! bring), nothing more is written and the caller must break the connection: half a message is never ended by a dot.
+//! Promise, for any input: the output never holds a lone CR or LF, and `CRLF . CRLF` occurs in it exactly once, at its
+//! end. Input with a lone CR or LF is refused. Intake refuses such messages, so only damage can bring one. After that
+//! nothing more is written, and the caller must drop the connection: half a message is never ended by a dot.
 
 use thiserror::Error;
 
-/// The message holds a CR without LF or an LF without CR. It cannot be sent as it is, and must not be altered: the
-/// signature covers its octets.
+/// The message holds a CR without LF or an LF without CR. It cannot be sent as it is, and must not be altered, because
+/// the signature covers its octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the message holds a line end that is not CRLF")]
 pub struct BareLineEnd;
 
-/// Where the encoder stands between two chunks.
+/// The position of the encoder between two chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     LineStart,
@@ -20,7 +20,7 @@ enum At {
     AfterCr,
 }
 
-/// Encodes one message. Feed it the chunks in order, then call [`end`](Self::end).
+/// Encodes one message. Pass the chunks in order to [`stuff`](Self::stuff), then call [`end`](Self::end).
 #[derive(Debug)]
 pub struct DotStuffer {
     at: At,
@@ -34,12 +34,13 @@ impl Default for DotStuffer {
 }
 
 impl DotStuffer {
-    /// At the start of a message, right after the 354.
+    /// An encoder at the start of a message, right after the 354.
     pub fn new() -> Self {
         DotStuffer { at: At::LineStart, broken: false }
     }
 
-    /// Appends `chunk` to `out`, a dot before each dot that begins a line. A chunk may begin and end anywhere.
+    /// Appends `chunk` to `out`, with another dot before each dot that begins a line. A chunk may begin and end
+    /// anywhere.
     pub fn stuff(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), BareLineEnd> {
         if self.broken {
             return Err(BareLineEnd);
@@ -77,7 +78,8 @@ impl DotStuffer {
         Ok(())
     }
 
-    /// Appends the end of data. A last line without line end gets one (the receiver would see it so in any case).
+    /// Appends the end of data. A last line without a line end gets one, because the receiver would see one in any
+    /// case.
     pub fn end(self, out: &mut Vec<u8>) -> Result<(), BareLineEnd> {
         match self.at {
             _ if self.broken => return Err(BareLineEnd),

@@ -29,7 +29,7 @@ use super::policy::{self, Identity};
 use super::refusals::{Refusals, Who};
 use super::session::{Next, Overdue, Session, is_of_envelope};
 use super::{Context, Credentials, Submitters};
-use crate::smtp::{EnhancedCode, Refusal, Reply};
+use crate::smtp::{CommandError, EnhancedCode, Reply};
 
 /// RFC 5321 §4.5.3.1.4 has 512 octets for a command line; MAIL and RCPT with all their parameters need more.
 const COMMAND_LINE: usize = 4 << 10;
@@ -241,14 +241,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let line = &pending[..len];
         self.dropped = 0;
         let next = match line.strip_suffix(b"\r") {
-            Some(line) if line.len() > limit => self.session.no_line(line, &Refusal::TooLong, now),
+            Some(line) if line.len() > limit => self.session.no_line(line, &CommandError::TooLong, now),
             Some(line) => {
                 let routing = &self.shared.context.routing;
                 self.session.line(line, now, |path| policy::carries(&routing.view(), path))
             }
             None => {
                 self.is_refused = true;
-                self.session.no_line(line, &Refusal::Octets, now)
+                self.session.no_line(line, &CommandError::Octets, now)
             }
         };
         if let Next::Say(reply) | Next::Close("errors", reply) = &next

@@ -22,7 +22,7 @@ use super::policy::Identity;
 use super::sasl::{Exchange, Step};
 use super::transaction::{Envelopes, Transaction};
 use super::{Credentials, Limits};
-use crate::smtp::{Command, Domain, EnhancedCode, Mail, Rcpt, Refusal, Reply, ReversePath};
+use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Rcpt, Reply, ReversePath};
 
 /// What a listener's sessions have in common.
 #[derive(Debug)]
@@ -167,7 +167,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Login(exchange) => {
                 if line.iter().any(u8::is_ascii_control) {
-                    return self.counted(Next::Say(Refusal::Octets.reply()), false, now);
+                    return self.counted(Next::Say(CommandError::Octets.reply()), false, now);
                 }
                 let next = self.step(exchange.answered(line));
                 return self.counted(next, false, now);
@@ -183,13 +183,13 @@ impl Session {
 
     /// A line that is no command: too long, or with a line end that is not CRLF. A login under way ends with it (RFC 4954 §4):
     /// the client takes the next line for a command again, and so must we.
-    pub(super) fn no_line(&mut self, line: &[u8], why: &Refusal, now: Instant) -> Next {
+    pub(super) fn no_line(&mut self, line: &[u8], why: &CommandError, now: Instant) -> Next {
         let mut reply = why.reply();
         if !self.is_logging_in() {
             return self.weighed(line, not_obeyed(line, reply), now);
         }
         self.state = State::Ready;
-        if *why == Refusal::TooLong {
+        if *why == CommandError::TooLong {
             // RFC 4954 §6: authentication exchange line is too long.
             reply.enhanced = Some(EnhancedCode(5, 5, 6));
         }
