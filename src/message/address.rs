@@ -1,8 +1,9 @@
-//! The one address of a From or Sender field (RFC 5322 §3.4), read strictly: what two readers could take for two different
-//! addresses is refused, for the tenancy rule rests on this domain being the one that recipients see.
+//! Reads the one address of a From or Sender field (RFC 5322 §3.4), strictly. A value that two readers could take for
+//! two different addresses is refused, because the tenancy rule relies on this domain being the one that recipients
+//! see.
 //!
-//! Obsolete forms (routes, spaces around the `@`), groups and lists are refused. Display names may hold raw UTF-8 (RFC 6532) or
-//! other 8-bit text; what they show is looked at by [`display`](super::display).
+//! Obsolete forms (routes, spaces around the `@`), groups and lists are refused. Display names may hold raw UTF-8 (RFC
+//! 6532) or other 8-bit text. [`display`](super::display) checks what they show.
 
 use thiserror::Error;
 
@@ -12,41 +13,41 @@ use crate::smtp::{Domain, Mailbox, PathError};
 /// Why a field does not hold exactly one address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
-    /// Nothing there.
+    /// The field is empty.
     #[error("holds no address")]
     Empty,
-    /// A list.
+    /// The field holds a list of addresses.
     #[error("holds more than one address")]
     Several,
-    /// `name: a@test.dk;`, or such a name outside of quotes.
+    /// The field holds a group (`name: a@test.dk;`), or a name with a colon or semicolon outside of quotes.
     #[error(
         "is not of the form \"Name\" <address>: a name with a colon or semicolon needs its quotes, and no group is taken"
     )]
     Group,
-    /// A name with a comma that no quotes hold together: `Hansen, Ole <ole@test.dk>`.
+    /// The field holds a name with a comma that is not in quotes: `Hansen, Ole <ole@test.dk>`.
     #[error("is not of the form \"Name\" <address>: a name with a comma needs double quotes")]
     Comma,
-    /// A name with an `@` that no quotes hold together: Outlook writes `'a@test.dk' <a@test.dk>`.
+    /// The field holds a name with an `@` that is not in quotes: Outlook writes `'a@test.dk' <a@test.dk>`.
     #[error("is not of the form \"Name\" <address>: a name with an @ needs double quotes, or is left out")]
     Name,
-    /// No `name <address>` and no `address`.
+    /// The field is neither `name <address>` nor `address`.
     #[error("is not of the form \"Name\" <address>")]
     Syntax,
-    /// A domain in a form that not everybody looks up as the same one.
+    /// The domain is written in a form that other readers may look up as another domain.
     #[error("has its domain in a form that others may take for another one; write it as {0}")]
     Form(Domain),
-    /// A control character, perhaps once its encoded words are decoded.
+    /// The field holds a control character, perhaps after its encoded words are decoded.
     #[error("holds a control character, perhaps in an encoded word; take it out")]
     Control,
-    /// A character that readers do not show, or that turns text around, or that is shown as another.
+    /// The field holds a character that readers do not show, that turns text around, or that is shown as another one.
     #[error("holds U+{:04X}, which readers do not show as what it is; take it out", u32::from(*.0))]
     Unseen(char),
-    /// The address itself.
+    /// The address itself is wrong.
     #[error("{0}")]
     Address(PathError),
 }
 
-/// Reads the value of a field (folding and CRLF included) as one address.
+/// Reads the value of a field (with folding and CRLF) as one address.
 pub fn single(value: &[u8]) -> Result<Mailbox, AddressError> {
     let mut cursor = Cursor { text: value, pos: 0 };
     cursor.skip_space()?;
@@ -66,7 +67,7 @@ pub fn single(value: &[u8]) -> Result<Mailbox, AddressError> {
                 cursor.pos += 1;
                 return cursor.ended().map(|()| mailbox);
             }
-            // No angle brackets: what was read so far is the local part.
+            // Without angle brackets, the text read so far is the local part.
             Some(b'@') => {
                 cursor.pos = start;
                 let bare = cursor.address().and_then(|mailbox| cursor.ended().map(|()| mailbox));
@@ -84,7 +85,7 @@ pub fn single(value: &[u8]) -> Result<Mailbox, AddressError> {
 
 struct Cursor<'a> {
     text: &'a [u8],
-    /// Never past the end of `text`.
+    /// The position, which is never past the end of `text`.
     pos: usize,
 }
 
@@ -93,7 +94,7 @@ impl Cursor<'_> {
         self.text.get(self.pos).copied()
     }
 
-    /// Spaces, folding and comments (RFC 5322 §3.2.2).
+    /// Skips spaces, folding and comments (RFC 5322 §3.2.2).
     fn skip_space(&mut self) -> Result<(), AddressError> {
         let mut depth = 0u32;
         while let Some(b) = self.peek() {
@@ -128,12 +129,13 @@ impl Cursor<'_> {
         }
     }
 
-    /// A backslash and what it quotes (RFC 5322 §3.2.1); at the end of the text there may be nothing to quote.
+    /// Skips a backslash and the octet that it quotes (RFC 5322 §3.2.1). At the end of the text there may be no such
+    /// octet.
     fn quoted_pair(&mut self) {
         self.pos = (self.pos + 2).min(self.text.len());
     }
 
-    /// Atoms and dots in a row; at least one octet.
+    /// Skips atoms and dots. There must be at least one octet.
     fn atoms(&mut self) -> Result<(), AddressError> {
         let start = self.pos;
         while self.peek().is_some_and(|b| !b.is_ascii_control() && !br#" ()<>[]:;@\,""#.contains(&b)) {
@@ -142,7 +144,7 @@ impl Cursor<'_> {
         if self.pos == start { Err(AddressError::Syntax) } else { Ok(()) }
     }
 
-    /// `local-part@domain` without spaces in it.
+    /// Reads `local-part@domain` without spaces in it.
     fn address(&mut self) -> Result<Mailbox, AddressError> {
         let start = self.pos;
         match self.peek() {
@@ -152,7 +154,8 @@ impl Cursor<'_> {
         if self.peek() != Some(b'@') {
             return Err(AddressError::Syntax);
         }
-        // Quoted, a whole address of somebody else's may stand here: readers that know no quoting show that one.
+        // A quoted local part may hold a whole address of somebody else. Readers that do not know quoting show that
+        // address.
         if self.text[start..self.pos].iter().any(|b| b"@<>,;:".contains(b)) {
             return Err(AddressError::Syntax);
         }
@@ -164,7 +167,8 @@ impl Cursor<'_> {
             self.atoms()?;
         }
         let address = std::str::from_utf8(&self.text[start..self.pos]).map_err(|_| AddressError::Syntax)?;
-        // An encoded word is no address (RFC 2047 §5), but some readers decode it and show another one ("Mailsploit").
+        // An encoded word is no address (RFC 2047 §5), but some readers decode it and show another address
+        // ("Mailsploit").
         if address.split_once("=?").is_some_and(|(_, rest)| rest.contains("?=")) {
             return Err(AddressError::Syntax);
         }
@@ -172,7 +176,8 @@ impl Cursor<'_> {
         display::check_local_part(local_part)?;
         let mailbox = Mailbox::parse(address).map_err(AddressError::Address)?;
         match mailbox.domain() {
-            // Whose key signs is decided by our reading; DMARC (RFC 9989) compares the verifier's with it.
+            // Our reading of the domain decides whose key signs. DMARC (RFC 9989) compares the verifier's reading with
+            // it.
             Some(domain) if !address.rsplit('@').next().is_some_and(|text| domain.is_plainly(text)) => {
                 Err(AddressError::Form(domain.clone()))
             }
@@ -180,13 +185,14 @@ impl Cursor<'_> {
         }
     }
 
-    /// Whether angle brackets follow with no comma before them: what was taken for an address was meant as a name.
+    /// Returns true if an angle bracket follows with no comma before it. What was read as an address was then meant as
+    /// a name.
     fn opens_bracket(&self) -> bool {
         self.text[self.pos..].iter().find(|b| b",<".contains(b)) == Some(&b'<')
     }
 
-    /// Whether the comma here, which words stand before, belongs to a name: words and commas follow, then the only address in angle
-    /// brackets.
+    /// Returns true if the comma here, after some words, belongs to a name: words and commas follow, and then the only
+    /// address in angle brackets.
     fn comma_is_in_a_name(&self) -> bool {
         let mut rest = Cursor { text: self.text, pos: self.pos };
         loop {
@@ -212,7 +218,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Nothing but space may follow.
+    /// Fails unless only space follows.
     fn ended(&mut self) -> Result<(), AddressError> {
         self.skip_space()?;
         match self.peek() {

@@ -1,9 +1,9 @@
-//! What people are shown of an address field besides its address: a name and comments, also once their encoded words are decoded
-//! (RFC 2047). Many readers show that alone, and some show it as the address. So no other address may stand there, and nothing
-//! that readers obey instead of showing it.
+//! Checks what readers show of an address field besides its address: a name and comments, after their encoded words are
+//! decoded (RFC 2047). Many readers show only the name, and some show it as if it were the address. No other address
+//! may stand there, and no character that readers obey instead of showing it.
 //!
-//! The text is judged as the most generous reader takes it: encoded words are decoded wherever they stand and however broken they
-//! are, quotes are dropped, and characters that are an `@` or a dot in another form count as one.
+//! The text is read as the most generous reader reads it: encoded words are decoded wherever they stand and however
+//! broken they are, quotes are dropped, and characters that look like an `@` or a dot count as one.
 
 use std::borrow::Cow;
 
@@ -15,11 +15,11 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use super::address::AddressError;
 use crate::visible::is_unseen;
 
-/// Encoded words may decode to encoded words, which some readers decode again.
+/// How often encoded words are decoded. They may decode to encoded words, which some readers decode again.
 const ROUNDS: usize = 3;
 
-/// All domains that stand behind an `@` in the value of an address field, the address's own among them; and an error where the value
-/// holds what is not shown. A value that can show nothing but its address gives an empty list.
+/// Returns all domains behind an `@` in the value of an address field, the address's own among them. Fails if the value
+/// holds a character that is not shown. A value that can show nothing but its address gives an empty list.
 pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
     if is_plain(value) {
         return Ok(Vec::new());
@@ -31,7 +31,7 @@ pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
         if c.is_control() && c != '\t' {
             return Err(AddressError::Control);
         }
-        // Letters of some scripts and parts of an emoji are joined by what is not shown itself.
+        // Joiners are not shown, but some scripts and emoji need them between two characters that are not ASCII.
         let joins = matches!(c, '\u{200c}' | '\u{200d}')
             && [before, rest.peek().copied()].iter().all(|c| c.is_some_and(|c: char| !c.is_ascii()));
         if is_unseen(c) && c != '\t' && !joins {
@@ -42,7 +42,8 @@ pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
     Ok(behind_at(&text))
 }
 
-/// The same of a local part, which is shown with its address: an error where it holds what is not shown, or an `@` in another form.
+/// Checks a local part, which readers show with its address. Fails if it holds a character that is not shown, or an `@`
+/// in another form.
 pub(super) fn check_local_part(text: &str) -> Result<(), AddressError> {
     match text.chars().find(|c| is_unseen(*c) || (!c.is_ascii() && "@<>".contains(in_ascii(*c)))) {
         Some(c) => Err(AddressError::Unseen(c)),
@@ -50,14 +51,14 @@ pub(super) fn check_local_part(text: &str) -> Result<(), AddressError> {
     }
 }
 
-/// The usual case, decided without a copy: ASCII, one `@`, nothing encoded.
+/// Returns true for the usual case, which is decided without a copy: ASCII, at most one `@`, nothing encoded.
 fn is_plain(value: &[u8]) -> bool {
     value.iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
         && memchr::memchr_iter(b'@', value).count() <= 1
         && memchr::memmem::find(value, b"=?").is_none()
 }
 
-/// The text as readers show it: unfolded, without quotes, decoded.
+/// Returns the text as readers show it: unfolded, without quotes, decoded.
 fn shown(value: &[u8]) -> String {
     let value = String::from_utf8_lossy(value);
     let mut text: String = value.chars().filter(|c| !matches!(c, '\r' | '\n' | '\\' | '"')).collect();
@@ -70,7 +71,7 @@ fn shown(value: &[u8]) -> String {
     text
 }
 
-/// Encoded words in a row, in one character set: a character may begin in one and end in the next.
+/// Consecutive encoded words in one character set. A character may begin in one word and end in the next.
 struct Run<'a> {
     charset: &'a str,
     octets: Vec<u8>,
@@ -93,7 +94,7 @@ fn decoded(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find("=?") {
         let (before, word) = rest.split_at(at);
         let Some((charset, octets, behind)) = encoded_word(word) else {
-            // One of these may begin a word all the same.
+            // The rest may still begin with an encoded word.
             run.take().map(|run| run.end(&mut out)).unwrap_or_default();
             out.push_str(before);
             out.push('=');
@@ -137,7 +138,7 @@ fn encoded_word(word: &str) -> Option<(&str, Vec<u8>, &str)> {
         "b" | "B" => base64(text.as_bytes()),
         _ => return None,
     };
-    // RFC 2231 §5: a language may follow.
+    // RFC 2231 §5: a language may follow the character set.
     Some((charset.split('*').next().unwrap_or_default(), octets, behind))
 }
 
@@ -159,14 +160,14 @@ fn base64(text: &[u8]) -> Vec<u8> {
         .with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let mut digits: Vec<u8> =
         text.iter().copied().filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')).collect();
-    // A digit that is left over holds no whole octet.
+    // A single digit that is left over holds no whole octet.
     if digits.len() % 4 == 1 {
         digits.pop();
     }
     GeneralPurpose::new(&STANDARD, lenient).decode(&digits).unwrap_or_default()
 }
 
-/// What looks like a domain or an address literal behind an `@`, space between the two passed over.
+/// Returns everything behind an `@` that looks like a domain or an address literal. Space after the `@` is skipped.
 fn behind_at(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -189,17 +190,18 @@ fn behind_at(text: &str) -> Vec<String> {
     found
 }
 
-/// Two labels or more, and the last one is no number and no initial: `12.30` and `B.C` are none.
+/// Returns true for two labels or more of which the last is neither a number nor an initial: `12.30` and `B.C` are no
+/// domains.
 fn looks_like_a_domain(text: &str) -> bool {
     let mut labels = text.split('.').filter(|label| !label.is_empty());
     labels.next_back().is_some_and(|last| last.chars().count() > 1 && last.chars().any(char::is_alphabetic))
         && labels.next().is_some()
 }
 
-/// A character that readers show, or compare, as one of ASCII (compatibility forms; UTS 46 for the dot).
+/// Returns the ASCII character that readers show or compare this one as (compatibility forms; UTS 46 for the dot).
 fn in_ascii(c: char) -> char {
     match c {
-        // Full-width forms.
+        // These are the full-width forms.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xff01 + 0x21).unwrap_or(c),
         '\u{fe6b}' => '@',
         '\u{fe64}' => '<',
@@ -225,7 +227,7 @@ mod tests {
         format!("=?UTF-8?q?{}?=", text.bytes().map(|b| format!("={b:02X}")).collect::<String>())
     }
 
-    /// The domains shown beside that of the address.
+    /// Returns the domains that are shown beside the address's own.
     fn beside(value: &str) -> Vec<String> {
         let all = domains(value.as_bytes()).unwrap_or_else(|why| panic!("{value}: {why}"));
         all.into_iter().filter(|domain| domain != "a.dk").collect()
@@ -270,7 +272,7 @@ mod tests {
             "=?utf-8*en?Q?ceo=40b.dk?=".to_owned(),
             "=?nonsense?Q?ceo=40b.dk?=".to_owned(),
             "=??Q?ceo=40b.dk?=".to_owned(),
-            // Cut up.
+            // These are cut into several words.
             format!("{} {}", q("ceo"), q("@b.dk")),
             format!("{}\r\n\t{}", q("ceo@"), b("b.dk")),
             format!("{}  {}", b("ceo@b"), b(".dk")),
@@ -282,9 +284,9 @@ mod tests {
             "=?utf-8?Q?ceo=40?= =?utf-8?Q?b.dk?=".to_owned(),
             "=?=?utf-8?Q?ceo=40b.dk?=".to_owned(),
             "=?x?y?z =?utf-8?Q?ceo=40b.dk?=".to_owned(),
-            // The full-width sign, cut within its octets.
+            // The full-width sign is cut within its octets.
             "=?utf-8?Q?ceo=EF=BC?= =?utf-8?Q?=A0b.dk?=".to_owned(),
-            // Decoded twice.
+            // These are encoded more than once.
             b(q("ceo@b.dk")),
             b(b(b("ceo@b.dk"))),
         ] {
@@ -380,7 +382,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any octets are read, and an address in clear is found in whatever stands around it.
+        /// An address without encoding is found whatever stands around it.
         #[test]
         fn an_address_in_clear_is_always_found(before in "[ -~\u{e6}\u{ff20}]{0,20}", behind in "[ (,;<>\"]{0,10}") {
             let value = format!("{before}ceo@b.dk{behind}");

@@ -1,4 +1,4 @@
-//! The envelope: who a message is from and for, as SMTP says it, and what the relay decided about it at intake.
+//! The envelope: who a message is from and for, as the client said it in SMTP, and what intake found out about it.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -12,12 +12,12 @@ use crate::smtp::{Mailbox, ReversePath};
 pub struct CustomerId(Arc<str>);
 
 impl CustomerId {
-    /// Takes the id as it is; configuration has checked it.
+    /// An id with this text. The configuration has checked it.
     pub fn new(id: &str) -> Self {
         CustomerId(id.into())
     }
 
-    /// The id.
+    /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -35,32 +35,33 @@ impl fmt::Display for CustomerId {
     }
 }
 
-/// Single mail goes before bulk mail of the same route.
+/// The urgency of a message. Single mail goes before bulk mail of the same route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Urgency {
-    /// A mail somebody waits for.
+    /// A mail that somebody waits for.
     Single,
-    /// A newsletter, an invitation: `Precedence: bulk`, List-Unsubscribe, the submitter's default, X-Mailjet-Prio.
+    /// A newsletter or an invitation, found by `Precedence: bulk`, List-Unsubscribe, X-Mailjet-Prio or the submitter's
+    /// default.
     Bulk,
 }
 
-/// What the content needs of the next server (RFC 6152).
+/// What the next server must support to carry the content (RFC 6152).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyKind {
-    /// ASCII only.
+    /// The content is ASCII only.
     SevenBit,
-    /// Octets over 127 appear.
+    /// The content holds octets over 127.
     EightBit,
 }
 
-/// One RCPT TO.
+/// One recipient, as RCPT TO named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
-    /// The forward path.
+    /// The recipient's address.
     pub address: Mailbox,
-    /// NOTIFY; `None` where the client said nothing.
+    /// The value of NOTIFY; `None` if the client did not give it.
     pub notify: Option<Notify>,
-    /// ORCPT as given (`rfc822;user+40test.dk`, xtext kept).
+    /// The value of ORCPT as the client gave it (`rfc822;user+40test.dk`, still in xtext).
     pub orcpt: Option<String>,
 }
 
@@ -74,16 +75,16 @@ impl Recipient {
 /// The envelope of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// MAIL FROM.
+    /// The reverse path in MAIL FROM.
     pub reverse_path: ReversePath,
-    /// RCPT TO, at least one, in the order given.
+    /// The recipients in the order of RCPT TO. There is at least one.
     pub recipients: Vec<Recipient>,
-    /// What the content needs.
+    /// What the content needs of the next server.
     pub body: BodyKind,
-    /// Whether addresses or header need SMTPUTF8 (RFC 6531).
+    /// True if addresses or header may need SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
-    /// RET.
+    /// The value of RET; `None` if the client did not give it.
     pub ret: Option<Ret>,
-    /// ENVID, xtext kept.
+    /// The value of ENVID, still in xtext.
     pub envid: Option<String>,
 }

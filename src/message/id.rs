@@ -1,4 +1,4 @@
-//! Queue ids: what the client hears in `250 … queued as`, what the log, the events and the operator's commands name.
+//! Queue ids, which name a message in `250 … queued as`, the log, the events and the operator's commands.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The id of a message. Ids sort by arrival, tell when the message arrived, and differ between nodes that make them at the same
-/// time.
+/// The id of a message. Ids sort by arrival, contain the time of arrival, and differ between nodes that make them at
+/// the same time.
 ///
-/// The 64 bits are, from the highest: 42 of milliseconds since 1970 (until the year 2109), 6 of a counter within the millisecond, 16
-/// of the number of the node that made the id.
+/// The 64 bits are, from the highest: 42 bits for the milliseconds since 1970 (until the year 2109), 6 for a counter
+/// within the millisecond, and 16 for the number of the node that made the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(u64);
 
 const NODE_BITS: u32 = 16;
 const COUNTER_BITS: u32 = 6;
 
-// Crockford's base 32: no I, L, O, U, so that an id survives being read over the telephone.
+// Crockford's base 32 has no I, L, O and U, so that an id can be read over the telephone.
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const TEXT_LEN: usize = 13;
 
@@ -28,12 +28,12 @@ impl QueueId {
         QueueId(arrived.as_millis() << (COUNTER_BITS + NODE_BITS))
     }
 
-    /// The stored form.
+    /// Makes an id from its stored form.
     pub const fn from_u64(raw: u64) -> Self {
         QueueId(raw)
     }
 
-    /// The stored form.
+    /// The id's stored form.
     pub const fn as_u64(self) -> u64 {
         self.0
     }
@@ -48,41 +48,43 @@ impl QueueId {
 #[derive(Debug)]
 pub struct QueueIds {
     node: u16,
-    /// Time and counter of the greatest id so far.
+    /// The time and counter of the greatest id so far.
     last: AtomicU64,
 }
 
-/// A clock that was set back by less than this is followed by ids that are a little ahead of it. Counted like [`QueueIds::last`].
+/// If the clock was set back by less than this, new ids run a little ahead of it. The unit is that of
+/// [`QueueIds::last`].
 const FAR_AHEAD: u64 = (3600 * 1000) << COUNTER_BITS;
 
 impl QueueIds {
-    /// For the node with this number. Whoever runs several nodes on one spool gives each of them another number.
+    /// Makes ids for the node with this number. If several nodes share one spool, each of them needs another number.
     pub const fn new(node: u16) -> Self {
         QueueIds { node, last: AtomicU64::new(0) }
     }
 
-    /// A new id, greater than every id made or [observed](Self::observe) here before, unless these are more than an hour ahead of the
-    /// clock: mail that seems to come from the future would not grow old until then. An id that follows such a clock may have been
-    /// given before, so a spool refuses one that it holds.
+    /// Makes a new id. It is greater than every id that was made or [observed](Self::observe) here before, unless these
+    /// are more than an hour ahead of the clock. In that case ids follow the clock, because mail that seems to come
+    /// from the future would not grow old until then. Such an id may have been made before, so a spool refuses an id
+    /// that it holds.
     pub fn next(&self) -> QueueId {
         let now = Timestamp::now().as_millis() << COUNTER_BITS;
         let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last, now)));
         QueueId(after(last.unwrap_or_default(), now) << NODE_BITS | u64::from(self.node))
     }
 
-    /// Makes later ids greater than this one. A spool calls it with the greatest id that it holds, so that a clock that was set back
-    /// a little cannot make an id twice.
+    /// Makes later ids greater than this one. A spool calls it with the greatest id that it holds, so that a clock that
+    /// was set back a little cannot make an id twice.
     pub fn observe(&self, id: QueueId) {
         self.last.fetch_max(id.0 >> NODE_BITS, Ordering::Relaxed);
     }
 }
 
-/// What follows `last` at `now`. A counter that overflows goes on into the next millisecond.
+/// Returns what follows `last` at the time `now`. A counter that overflows runs on into the next millisecond.
 fn after(last: u64, now: u64) -> u64 {
     if last > now + FAR_AHEAD { now } else { now.max(last + 1) }
 }
 
-/// Thirteen characters of Crockford's base 32.
+/// The id as thirteen characters of Crockford's base 32.
 impl fmt::Display for QueueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0u8; TEXT_LEN];
@@ -109,7 +111,7 @@ impl FromStr for QueueId {
         text.bytes()
             .try_fold(0u64, |id, b| {
                 let digit = DIGITS.iter().position(|d| *d == b.to_ascii_uppercase())? as u64;
-                // Thirteen digits have a bit more than an id has.
+                // Thirteen digits have one bit more than an id.
                 Some(id.checked_mul(32)? | digit)
             })
             .map(QueueId)

@@ -1,22 +1,22 @@
-//! The lane of a message: which other messages it shares a waiting line with.
+//! Lanes: a message waits in one together with other mail of the same customer, domain, urgency and kind.
 
 use super::{CustomerId, Urgency};
 use crate::smtp::Domain;
 
-/// Whether a message came from a submitter or was written by the relay. The two may take different routes.
+/// Who wrote a message, a submitter or the relay. The two kinds may take different routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MailKind {
-    /// Accepted from a submitter.
+    /// The message was accepted from a submitter.
     Mail,
-    /// A delivery status notification that the relay wrote.
+    /// The message is a delivery status notification that the relay wrote.
     Bounce,
 }
 
-/// The waiting line that a message belongs to.
+/// The lane that a message waits in. The queue serves the lanes of a route in turn.
 ///
-/// The route is not part of a lane. It follows from the lane, by the customer's configuration and by what the domain has verified
-/// when the next attempt is made. All mail of a lane therefore takes the same route, and mail from domains in different tiers never
-/// shares a line.
+/// The route is not part of a lane. It is resolved from the lane when the next attempt is made, by the customer's
+/// configuration and by what the domain has verified. All mail of a lane therefore takes the same route, and mail from
+/// domains in different tiers never shares a lane.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     /// The customer whose mail it is.
@@ -25,6 +25,6 @@ pub struct Lane {
     pub domain: Domain,
     /// Single mail goes before bulk mail.
     pub urgency: Urgency,
-    /// Mail from a submitter, or a notification of the relay.
+    /// Who wrote the message, a submitter or the relay.
     pub kind: MailKind,
 }

@@ -1,4 +1,4 @@
-//! What a message is made of: its envelope, its header fields, the identifiers the relay gives it, and the lane it waits in.
+//! The parts of a message: its envelope, its header fields, the ids that the relay gives it, and the lane it waits in.
 
 pub mod address;
 mod display;

@@ -1,43 +1,44 @@
-//! A piece of a message's content in memory. The pieces of a large message are mappings of their own, which go back to the system
-//! as soon as they are dropped.
+//! A piece of a message's content in memory. The pieces of a large message are memory mappings of their own, which
+//! return to the system as soon as they are dropped.
 //!
-//! On the heap they did not: between them lie small things that outlive them (what the spool's index keeps of the message, the
-//! clients' sessions), and an allocator can give back only what lies above the last of these. After fifty messages of 25 MB the
-//! process held most of what it had had at its peak.
+//! On the heap, their memory would not return: small things that live longer lie between the pieces (the spool's index
+//! entry of the message, the clients' sessions), and an allocator can return only the memory above the last of these.
+//! After fifty messages of 25 MB the process would keep most of its peak.
 
 use std::borrow::Borrow;
 use std::ops::Deref;
 
 use memmap2::MmapMut;
 
-/// Octets in a row.
+/// A run of octets.
 #[derive(Debug)]
-pub struct Piece(Memory);
+pub struct Piece(Storage);
 
 #[derive(Debug)]
-enum Memory {
+enum Storage {
     Heap(Vec<u8>),
     Mapped { map: MmapMut, len: usize },
 }
 
 impl Piece {
-    /// An empty piece with room for `capacity` octets that lies apart. Where the system gives no mapping, it lies on the heap.
+    /// An empty piece with room for `capacity` octets, in a mapping of its own. It lies on the heap if the system gives
+    /// no mapping.
     pub fn apart(capacity: usize) -> Self {
         Piece(match MmapMut::map_anon(capacity) {
-            Ok(map) => Memory::Mapped { map, len: 0 },
-            Err(_) => Memory::Heap(Vec::with_capacity(capacity)),
+            Ok(map) => Storage::Mapped { map, len: 0 },
+            Err(_) => Storage::Heap(Vec::with_capacity(capacity)),
         })
     }
 
-    /// Takes as much of `text` as there is room for; returns the rest.
+    /// Copies as much of `text` as there is room for, and returns the rest.
     pub fn fill<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         match &mut self.0 {
-            Memory::Heap(octets) => {
+            Storage::Heap(octets) => {
                 let (head, rest) = text.split_at(text.len().min(octets.capacity() - octets.len()));
                 octets.extend_from_slice(head);
                 rest
             }
-            Memory::Mapped { map, len } => {
+            Storage::Mapped { map, len } => {
                 let (head, rest) = text.split_at(text.len().min(map.len() - *len));
                 map[*len..*len + head.len()].copy_from_slice(head);
                 *len += head.len();
@@ -49,7 +50,7 @@ impl Piece {
 
 impl From<Vec<u8>> for Piece {
     fn from(octets: Vec<u8>) -> Self {
-        Piece(Memory::Heap(octets))
+        Piece(Storage::Heap(octets))
     }
 }
 
@@ -57,8 +58,8 @@ impl Deref for Piece {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Memory::Heap(octets) => octets,
-            Memory::Mapped { map, len } => &map[..*len],
+            Storage::Heap(octets) => octets,
+            Storage::Mapped { map, len } => &map[..*len],
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One look at a message's header block: what policy, trace and queue need to know of it, and what makes it unacceptable.
+//! Reads a message's header block once: collects what policy, trace fields and queue need to know, and refuses what is
+//! not acceptable.
 
 use std::ops::Range;
 
@@ -10,94 +11,95 @@ use super::display;
 use super::headers::{Field, fields};
 use crate::smtp::Mailbox;
 
-/// What the header says.
+/// What was read from the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The one address in From.
     pub from: Mailbox,
-    /// The address in Sender.
+    /// The address in Sender, if there is one.
     pub sender: Option<Mailbox>,
     /// Other fields that name who a message is from, and the address in each: Resent-From, Resent-Sender, Author (RFC 9057).
     pub also_from: Vec<(&'static str, Mailbox)>,
-    /// Domains behind an `@` in what readers show of these fields, decoded, where they show more than the address.
+    /// The domains behind an `@` that readers show in these fields, decoded, besides those of plain addresses.
     pub shown: Vec<(&'static str, String)>,
-    /// Whether there is a Date.
+    /// True if there is a Date.
     pub has_date: bool,
     /// The Message-ID without angle brackets, in printable ASCII; `None` where the message has none.
     pub message_id: Option<String>,
-    /// Whether the mail calls itself bulk: Precedence, List-Unsubscribe.
+    /// True if the header says that the mail is bulk: Precedence, List-Unsubscribe.
     pub bulk: bool,
-    /// What X-Mailjet-Prio asks for.
+    /// The urgency that X-Mailjet-Prio asks for.
     pub priority: Option<Urgency>,
-    /// Where fields stand that go no further, in order: Bcc, Resent-Bcc, Return-Path (RFC 5321 §4.4: only the server that delivers
-    /// writes it), and a Date or Message-ID that is empty and thus missing.
+    /// The positions, in order, of fields that are not sent on: Bcc, Resent-Bcc, Return-Path (only the server that
+    /// delivers writes it, RFC 5321 §4.4), and an empty Date or Message-ID, which counts as missing.
     pub cut: Vec<Range<usize>>,
 }
 
 /// Why a header block is refused. The text is for the person who reads webCRM's log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
-    /// A line that is no `Name: value`.
+    /// A line is not of the form `Name: value`.
     #[error("header line {line} is no \"Name: value\": \"{text}\"")]
     NotAField {
-        /// Its number, from 1.
+        /// The line's number, from 1.
         line: usize,
-        /// Its beginning, in printable ASCII.
+        /// The line's beginning in printable ASCII.
         text: String,
     },
-    /// White space to some readers and text to others: verifiers do not agree on what was signed.
+    /// A field holds an octet that is white space to some readers and text to others, so that verifiers would not agree
+    /// on what was signed.
     #[error(
         "header field {field} holds a {what}, which breaks its signature: take it out, or encode the text (RFC 2047)"
     )]
     Control {
         /// The field's name.
         field: String,
-        /// Which octet.
+        /// The name of the octet.
         what: &'static str,
     },
-    /// No From.
+    /// There is no From field.
     #[error("the message has no From field")]
     NoFrom,
-    /// A field that may stand once only (RFC 5322 §3.6).
+    /// A field occurs twice that may occur only once (RFC 5322 §3.6).
     #[error("the message has more than one {0} field")]
     Twice(&'static str),
-    /// From or Sender is not one address.
+    /// A field that names the sender does not hold one address.
     #[error("{field} {why}")]
     Address {
-        /// Which.
+        /// The field's name.
         field: &'static str,
-        /// What is wrong.
+        /// What is wrong with its value.
         #[source]
         why: AddressError,
     },
-    /// Too many fields.
+    /// The header has too many fields.
     #[error("the header has more than {0} fields")]
     Fields(usize),
-    /// Too many Received fields.
+    /// The header has too many Received fields.
     #[error("the message has passed more than {0} servers: it goes in circles")]
     Loop(usize),
 }
 
-/// How much a header may hold.
+/// The bounds of a header.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Fields. Of how many lines is not bounded: those of a long To are many, and cost no more than their octets.
+    /// The most fields. Their lines are not bounded: a long To has many, and they cost no more than their octets.
     pub fields: usize,
-    /// Received fields.
+    /// The most Received fields.
     pub received: usize,
 }
 
-/// Fields that may stand once, in the order of their flags.
+/// The fields that may occur only once.
 const ONCE: [&str; 8] = ["From", "Date", "Subject", "To", "Cc", "Message-ID", "Reply-To", "Sender"];
 const FROM: usize = 0;
 const DATE: usize = 1;
 const MESSAGE_ID: usize = 5;
 const SENDER: usize = 7;
 
-/// Fields that may stand more than once and name who a message is from.
+/// The fields that may occur more than once and name who a message is from.
 const ALSO_FROM: [&str; 3] = ["Resent-From", "Resent-Sender", "Author"];
 
-/// Fields that are not for the recipients.
+/// The fields that are not for the recipients.
 const CUT: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
 
 /// Reads a header block: fields with CRLF line ends, without the blank line.
@@ -113,8 +115,8 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
         }
         let raw = field.raw();
         line += memchr::memchr_iter(b'\n', raw).count();
-        // RFC 6376 §2.8: white space is space and tab. OpenDKIM takes these for white space, too, dkimpy and Mail::DKIM do so at
-        // the ends of a value. Other controls are text to all of them.
+        // RFC 6376 §2.8: white space is space and tab. OpenDKIM also takes these two for white space, and dkimpy and
+        // Mail::DKIM do so at the ends of a value. Other control characters are text to all of them.
         if let Some(at) = memchr::memchr2(0x0b, 0x0c, raw) {
             let what = if raw[at] == 0x0b { "vertical tab (octet 0x0B)" } else { "form feed (octet 0x0C)" };
             return Err(HeaderError::Control { field: excerpt(field.name()), what });
@@ -152,7 +154,7 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     Ok(Header { from, sender, also_from, shown, has_date, message_id, bulk, priority, cut })
 }
 
-/// Cuts the given ranges out of `block`; they are in order and do not overlap.
+/// Cuts the given ranges out of `block`. They must be in order and must not overlap.
 pub fn cut(block: &mut Vec<u8>, ranges: &[Range<usize>]) {
     let Some(first) = ranges.first() else { return };
     // Each octet moves once, however many ranges there are.
@@ -165,7 +167,7 @@ pub fn cut(block: &mut Vec<u8>, ranges: &[Range<usize>]) {
     block.truncate(end);
 }
 
-/// The one address of a field. Adds the domains it shows besides to `shown`.
+/// Reads the one address of a field. Adds the domains that the field shows besides to `shown`.
 fn address_in(
     field: &'static str,
     value: &[u8],
@@ -182,7 +184,8 @@ fn word<'a>(field: &Field<'a>) -> &'a [u8] {
     field.value().trim_ascii()
 }
 
-/// Mailjet has a low-priority queue (0 and 1) and a high-priority one (2, its default, and 3).
+/// Reads a priority of Mailjet, which has a low-priority queue (0 and 1) and a high-priority one (2, its default, and
+/// 3).
 fn mailjet_priority(value: &[u8]) -> Option<Urgency> {
     match value {
         b"0" | b"1" => Some(Urgency::Bulk),
@@ -191,8 +194,9 @@ fn mailjet_priority(value: &[u8]) -> Option<Urgency> {
     }
 }
 
-/// What stands between the angle brackets, for events and logs. A field that is not empty stays the message's own, whatever it
-/// holds: a second one beside it would have the message refused elsewhere. What cannot be shown becomes question marks.
+/// Returns the text between the angle brackets, for events and logs. A field that is not empty is kept whatever it
+/// holds, because a second one beside it would make other servers refuse the message. Characters that cannot be shown
+/// become question marks.
 fn message_id(value: &[u8]) -> Option<String> {
     let text = value.trim_ascii();
     let id = text.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(text);
@@ -205,7 +209,8 @@ fn excerpt(line: &[u8]) -> String {
     line.trim_ascii_end().iter().map(|b| if (32..=126).contains(b) { *b as char } else { '?' }).collect()
 }
 
-/// Whether the block holds the end of the header: returns where the blank line's CRLF begins, looking from `from` on.
+/// Returns where the blank line's CRLF begins that ends the header, or `None` if it is not there yet. The octets before
+/// `from` have been searched already.
 pub fn end_of_header(text: &[u8], from: usize) -> Option<usize> {
     if text.starts_with(b"\r\n") {
         return Some(0);

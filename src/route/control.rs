@@ -1,4 +1,5 @@
-//! What operators see of routes and may do to them. The queue implements it; the control socket and the web pages use it.
+//! What operators can see of routes and do to them. The queue implements it; the control socket and the web pages use
+//! it.
 
 use std::future::Future;
 use std::io;
@@ -9,20 +10,20 @@ use serde::{Deserialize, Serialize};
 use super::RouteId;
 use crate::time::Timestamp;
 
-/// Why a route is suspended, which decides what lifts it.
+/// Why a route is suspended. It decides what lifts the suspension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
-    /// An operator said so: stands until an operator takes it back.
+    /// An operator suspended the route, until an operator resumes it.
     Operator,
-    /// The login was refused, or one is missing, or TLS for it: trying it again would lock the account.
+    /// The login was refused or is missing, or the server demands TLS. Trying the login again could lock the account.
     Login,
-    /// The server sees us under another address than customers have allowed.
+    /// The server sees us under an address that customers have not allowed.
     Address,
 }
 
 impl Cause {
-    /// In plain words.
+    /// What lifts the suspension, in plain words.
     pub fn lifted_by(self) -> &'static str {
         match self {
             Cause::Operator => "`postbud route resume`",
@@ -31,37 +32,38 @@ impl Cause {
         }
     }
 
-    /// Whether it outlives the process. Where the address was wrong, a new connection shows by itself whether it is right now.
+    /// Returns true if the suspension outlives the process. A suspension for a wrong address does not, because the next
+    /// connection shows whether the address is right.
     pub fn is_kept(self) -> bool {
         self != Cause::Address
     }
 }
 
-/// What a route does at this moment.
+/// The state of a route at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteState {
     /// Deliveries run.
     Ready,
-    /// Backed off, tried again at an instant.
+    /// The route backs off after trouble.
     Throttled {
-        /// When.
+        /// When the route is tried again.
         until: Timestamp,
-        /// What was heard.
+        /// The server's reply, or what broke.
         reason: String,
     },
-    /// Stopped until what caused it is mended.
+    /// The route is stopped until the cause is removed.
     Suspended {
-        /// What decides what lifts it.
+        /// The cause, which decides what lifts the suspension.
         cause: Cause,
-        /// What was heard, or what the operator said.
+        /// The server's reply, or the operator's words.
         reason: String,
-        /// Since when.
+        /// When the route was suspended.
         since: Timestamp,
     },
 }
 
 impl RouteState {
-    /// One word, as commands, pages and metrics write it.
+    /// The state in one word, for commands, pages and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             RouteState::Ready => "ready",
@@ -70,7 +72,7 @@ impl RouteState {
         }
     }
 
-    /// Why it is not ready.
+    /// Why the route is not ready.
     pub fn reason(&self) -> Option<&str> {
         match self {
             RouteState::Ready => None,
@@ -82,33 +84,35 @@ impl RouteState {
 /// One route as operators see it.
 #[derive(Clone, Debug)]
 pub struct RouteStatus {
-    /// Its name.
+    /// The route's name.
     pub id: RouteId,
-    /// `mail.egenserver.dk:587`.
+    /// Host and port of the server: `mail.egenserver.dk:587`.
     pub server: String,
-    /// What it does now.
+    /// The route's state.
     pub state: RouteState,
-    /// Since when its server has taken part in no transaction, where that is so; also while it is ready to be tried again.
+    /// Since when the server has taken part in no transaction, if the route is in trouble. It is set even while the
+    /// route is ready to be tried again.
     pub in_trouble_since: Option<Timestamp>,
-    /// Attempts being made at this moment.
+    /// The number of attempts in progress.
     pub in_flight: u32,
-    /// Recipients sent to since midnight UTC, and the cap.
+    /// The number of recipients sent to since midnight UTC.
     pub sent_today: u32,
-    /// The cap a day, where there is one.
+    /// The most recipients a day, if there is a cap.
     pub per_day: Option<u32>,
 }
 
-/// Whether there is such a route. Ready once the switch would survive a restart; an error says that it holds, but would not.
+/// The result of suspending or resuming a route: true if the route exists. It is ready when the change would survive a
+/// restart. An error means that the change is in force but would not survive one.
 pub type Switched = Pin<Box<dyn Future<Output = io::Result<bool>> + Send>>;
 
-/// The operator's hand on the routes.
+/// The operator's control of the routes.
 pub trait RouteControl: Send + Sync + 'static {
-    /// Stops a route until it is resumed; attempts in flight end by themselves.
+    /// Stops a route until it is resumed. Attempts in progress finish.
     fn suspend(&self, route: &RouteId, reason: &str) -> Switched;
 
-    /// Lets a suspended or throttled route go on at once.
+    /// Lets a suspended or throttled route continue at once.
     fn resume(&self, route: &RouteId) -> Switched;
 
-    /// Every route in the configuration, by name.
+    /// Returns every route in the configuration, by name.
     fn list(&self) -> Vec<RouteStatus>;
 }

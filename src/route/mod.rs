@@ -1,7 +1,7 @@
-//! Routes: which smarthost takes a customer's mail, with which login, and within which caps.
+//! A route says which smarthost takes a customer's mail, with which login, and within which caps.
 //!
-//! A route is a value; what happens to it over time (throttled, suspended) lives in `queue::schedule::throttle`, what is connected
-//! to it lives in `delivery::pool`.
+//! A route is a value. Its state over time (throttled, suspended) lives in `queue::schedule::throttle`, and its
+//! connections in `delivery::pool`.
 
 mod control;
 pub mod presets;
@@ -21,12 +21,12 @@ pub use presets::{CapsOverride, Preset};
 pub struct RouteId(Arc<str>);
 
 impl RouteId {
-    /// Takes the id as it is.
+    /// An id with this text.
     pub fn new(id: &str) -> Self {
         RouteId(id.into())
     }
 
-    /// The id.
+    /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,36 +41,37 @@ impl fmt::Display for RouteId {
 /// One smarthost, and how mail goes there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// Its name.
+    /// The route's name.
     pub id: RouteId,
-    /// What kind of server answers there.
+    /// The kind of server at the other end.
     pub kind: RouteKind,
     /// Name or address of the smarthost.
     pub host: String,
-    /// Its port.
+    /// The smarthost's port.
     pub port: u16,
     /// How the connection is protected.
     pub tls: TlsPolicy,
-    /// How to log in; `None` where the server knows us by address.
+    /// The login; `None` if the server knows us by address.
     pub login: Option<Login>,
-    /// What the server bears.
+    /// The limits that the server sets.
     pub caps: Caps,
-    /// The largest message it takes, in octets, with all that is added to it: more than [`ADDED`].
+    /// The largest message that the server takes, in octets, with everything that is added to it. It is more than
+    /// [`ADDED`].
     pub message_size: u64,
 }
 
-/// What of a route's `message_size` is kept for the lines that go before a message: Received, signatures, Date, Message-ID. They are
-/// two or three KiB; a repeated field makes a signature longer each time.
+/// The octets of a route's `message_size` that are kept for the lines put before a message: Received, signatures, Date,
+/// Message-ID. These are two or three KiB, but each repeated field makes a signature longer.
 pub const ADDED: u64 = 16 << 10;
 
 impl Route {
-    /// The largest message that can be taken for it, in octets as its sender counts them.
+    /// The largest message that can be accepted for the route, in octets as its sender counts them.
     pub fn carries(&self) -> u64 {
         self.message_size.saturating_sub(ADDED)
     }
 
-    /// Whether the server takes mail from the null sender, which notifications have. Mailjet wants a validated sender; Microsoft
-    /// 365 refuses `<>` from a mailbox that logs in.
+    /// Returns true if the server takes mail from the null sender, which notifications have. Mailjet wants a validated
+    /// sender, and Microsoft 365 refuses `<>` from a mailbox that logs in.
     pub fn takes_null_sender(&self) -> bool {
         let host = self.host.to_ascii_lowercase();
         let microsoft = [".outlook.com", ".office365.com"].iter().any(|end| host.ends_with(end));
@@ -78,55 +79,56 @@ impl Route {
     }
 }
 
-/// Mailjet understands `X-MJ-*` and `X-Mailjet-*`; elsewhere these fields are cut.
+/// The kind of server. Mailjet understands the fields `X-MJ-*` and `X-Mailjet-*`; for other servers they are cut out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
-    /// Mailjet.
+    /// Mailjet's smarthost.
     Mailjet,
-    /// The customer's own server.
+    /// The customer's own mail server.
     OwnServer,
 }
 
 /// When TLS is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Never.
+    /// TLS is never used.
     Off,
-    /// STARTTLS where offered; certificates are not checked, a failure falls back to plaintext.
+    /// STARTTLS is used if the server offers it. Certificates are not checked, and after a failed handshake mail goes
+    /// without TLS.
     Opportunistic,
-    /// STARTTLS with a verified certificate, or no mail.
+    /// STARTTLS with a verified certificate is used, or no mail is sent.
     Required,
-    /// TLS from the first octet, verified.
+    /// TLS is used from the first octet, with a verified certificate.
     Implicit,
 }
 
 /// How a route's connection is protected, and what its certificate must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPolicy {
-    /// When.
+    /// When TLS is used.
     pub mode: TlsMode,
-    /// Certificates that are trusted besides the system's (PEM).
+    /// Certificates (PEM) that are trusted besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// SHA-256 of the only certificate accepted; then neither its name nor its issuer matters.
+    /// SHA-256 of the only certificate that is accepted. Its name and issuer do not matter then.
     pub pinned_sha256: Option<[u8; 32]>,
-    /// The name expected in the certificate where it is not `host`.
+    /// The name expected in the certificate, if it is not `host`.
     pub server_name: Option<String>,
-    /// Our own certificate and key (PEM) where the server asks for one.
+    /// Our own certificate and key (PEM), for a server that asks for one.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
-    /// TLS 1.2 or 1.3.
+    /// The oldest TLS version that is accepted.
     pub minimum: TlsVersion,
 }
 
-/// The oldest protocol version accepted.
+/// A TLS version that can be the oldest one accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// TLS 1.2.
+    /// Version 1.2 of TLS.
     Tls12,
-    /// TLS 1.3.
+    /// Version 1.3 of TLS.
     Tls13,
 }
 
-/// A verified connection to the host, checked against the system's roots.
+/// The default is TLS that is required and checked against the system's roots.
 impl Default for TlsPolicy {
     fn default() -> Self {
         TlsPolicy {
@@ -145,44 +147,44 @@ impl Default for TlsPolicy {
 pub struct Login {
     /// The user's name.
     pub username: String,
-    /// What proves it.
+    /// The password or the client credentials.
     pub secret: LoginSecret,
-    /// Whether it may be sent without TLS (`allow_plaintext_auth`).
+    /// The login may be sent without TLS (`allow_plaintext_auth`).
     pub allow_plaintext: bool,
-    /// The only mechanism that is used (`auth`); `None` for what suits the server and the connection.
+    /// The only mechanism that may be used (`auth`). `None` leaves the choice to the server's offer and the connection.
     pub mechanism: Option<Mechanism>,
-    /// Where name and secret stand, for the advice to correct them: `username and
-    /// password_file (secrets/acme.password) in [route] of customers/acme.toml`.
+    /// Where name and secret are written, for the advice to correct them: `username and password_file
+    /// (secrets/acme.password) in [route] of customers/acme.toml`.
     pub stands_in: String,
 }
 
 impl Login {
-    /// A login over TLS, by the mechanism that suits the server.
+    /// A login that needs TLS, by the mechanism that fits the server.
     pub fn new(username: impl Into<String>, secret: LoginSecret) -> Self {
         let stands_in = "username and password".to_owned();
         Login { username: username.into(), secret, allow_plaintext: false, mechanism: None, stands_in }
     }
 }
 
-/// What proves a login.
+/// The secret of a login.
 #[derive(Clone, PartialEq, Eq)]
 pub enum LoginSecret {
-    /// A password, for PLAIN, LOGIN and CRAM-MD5.
+    /// A password for PLAIN, LOGIN and CRAM-MD5.
     Password(String),
-    /// OAuth 2.0 client credentials, for XOAUTH2.
+    /// OAuth 2.0 client credentials for XOAUTH2.
     ClientCredentials {
-        /// Where tokens are fetched.
+        /// The URL where tokens are fetched.
         token_url: String,
-        /// The application.
+        /// The application's id.
         client_id: String,
-        /// Its secret.
+        /// The application's secret.
         client_secret: String,
-        /// What the token is for.
+        /// The scope that the token is asked for.
         scope: String,
     },
 }
 
-/// Never shows the secret.
+/// The debug text never shows the secret.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.secret {
@@ -193,19 +195,19 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What a server bears. `None` is unlimited.
+/// The limits that a server sets. `None` means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// Connections at once.
+    /// The most connections at once.
     pub concurrency: u32,
-    /// Messages a minute.
+    /// The most messages a minute.
     pub per_minute: Option<u32>,
-    /// Recipients a day (UTC).
+    /// The most recipients a day (UTC).
     pub per_day: Option<u32>,
-    /// Recipients a transaction; the rest of a message goes in further transactions.
+    /// The most recipients in one transaction. The rest of a message goes in further transactions.
     pub recipients_per_transaction: u32,
-    /// Messages over one connection before it is closed.
+    /// The most messages over one connection, which is then closed.
     pub messages_per_connection: u32,
-    /// A connection unused for this long is closed: below Azure's 4 minutes.
+    /// How long a connection may be idle before it is closed. It must be below Azure's 4 minutes.
     pub idle: Duration,
 }

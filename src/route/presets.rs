@@ -1,38 +1,39 @@
-//! What well-known servers bear: the values behind `limits.preset` in a customer's file.
+//! The limits of well-known servers: the values behind `preset` in `[route.limits]` of a customer's file.
 //!
-//! The numbers are the vendors' documented limits as of 2026, or stay a little below them where the server counts
-//! other mail of the same account too. Single keys of the file override ([`CapsOverride`]).
+//! The numbers are the vendors' documented limits as of 2026, or a little less where the server also counts other mail
+//! of the same account. Single keys of the file override them ([`CapsOverride`]).
 
 use std::time::Duration;
 
 use super::Caps;
 
-/// A server that many customers have.
+/// A kind of server that many customers have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// Mailjet: bears much; the cap protects our own SNAT ports toward one destination.
+    /// Mailjet takes much; the cap protects our own SNAT ports toward one destination.
     Mailjet,
-    /// Exchange Online with SMTP AUTH: 3 connections, 30 messages a minute, 10,000 recipients a day, 500 a message.
+    /// Exchange Online with SMTP AUTH takes 3 connections, 30 messages a minute, 10,000 recipients a day, 500 a
+    /// message.
     Microsoft365,
-    /// Exchange on-premises: 20 connections a source (`MaxInboundConnectionPerSource`).
+    /// Exchange on-premises takes 20 connections from a source (`MaxInboundConnectionPerSource`).
     Exchange,
-    /// `smtp-relay.gmail.com`: 100 recipients a transaction, 10,000 a day.
+    /// `smtp-relay.gmail.com` takes 100 recipients in a transaction, 10,000 a day.
     GoogleRelay,
-    /// Postfix: 50 connections a client (`smtpd_client_connection_count_limit`).
+    /// Postfix takes 50 connections from a client (`smtpd_client_connection_count_limit`).
     Postfix,
 }
 
 impl Preset {
-    /// All, in the order of the documentation.
+    /// All presets, in the order of the documentation.
     pub const ALL: [Preset; 5] =
         [Preset::Mailjet, Preset::Microsoft365, Preset::Exchange, Preset::GoogleRelay, Preset::Postfix];
 
-    /// Reads the name as configuration writes it.
+    /// Reads the preset's name in the configuration.
     pub fn parse(name: &str) -> Option<Self> {
         Preset::ALL.into_iter().find(|preset| preset.as_str() == name)
     }
 
-    /// As configuration writes it.
+    /// The preset's name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Preset::Mailjet => "mailjet",
@@ -43,7 +44,7 @@ impl Preset {
         }
     }
 
-    /// Its caps.
+    /// The preset's caps.
     pub fn caps(self) -> Caps {
         let usual = Caps::default();
         match self {
@@ -68,7 +69,7 @@ impl Preset {
     }
 }
 
-/// What holds for a server of which nothing is known: careful, and below every limit named above.
+/// The caps of a server about which nothing is known. They are careful.
 impl Default for Caps {
     fn default() -> Self {
         Caps {
@@ -77,31 +78,31 @@ impl Default for Caps {
             per_day: None,
             recipients_per_transaction: 100,
             messages_per_connection: 100,
-            // Below Azure's 4 minutes, and below Postfix's smtpd_timeout under stress and Exchange's 5 minutes.
+            // This is below Azure's 4 minutes, Postfix's `smtpd_timeout` under stress, and Exchange's 5 minutes.
             idle: Duration::from_secs(120),
         }
     }
 }
 
-/// The single keys of a customer's `[route.limits]`; each one given replaces the preset's value.
+/// The single keys of a customer's `[route.limits]`. Each key that is given replaces the preset's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapsOverride {
-    /// Connections at once.
+    /// Replaces the most connections at once.
     pub concurrency: Option<u32>,
-    /// Messages a minute.
+    /// Replaces the most messages a minute.
     pub per_minute: Option<u32>,
-    /// Recipients a day.
+    /// Replaces the most recipients a day.
     pub per_day: Option<u32>,
-    /// Recipients a transaction.
+    /// Replaces the most recipients in a transaction.
     pub recipients_per_transaction: Option<u32>,
-    /// Messages over one connection.
+    /// Replaces the most messages over one connection.
     pub messages_per_connection: Option<u32>,
-    /// How long an unused connection is kept.
+    /// Replaces how long an idle connection is kept.
     pub idle: Option<Duration>,
 }
 
 impl CapsOverride {
-    /// `base` with the given keys replaced.
+    /// Returns `base` with the given keys replaced.
     pub fn over(self, base: Caps) -> Caps {
         Caps {
             concurrency: self.concurrency.unwrap_or(base.concurrency),
