@@ -1,4 +1,4 @@
-//! One customer: its domains, what signs for them, and which way its mail goes.
+//! One customer: its domains, their signing keys, and the route of its mail.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,56 +11,57 @@ use crate::message::CustomerId;
 use crate::route::Route;
 use crate::smtp::Domain;
 
-/// One customer.
+/// A customer as configured in its file.
 #[derive(Clone)]
 pub struct Customer {
-    /// The name of its file.
+    /// The customer's id, which is the name of its file.
     pub id: CustomerId,
-    /// For people.
+    /// The name shown to people.
     pub name: String,
-    /// From domains, each with what signs for it.
+    /// The From domains, each with its signer.
     pub domains: BTreeMap<Domain, SigningDomain>,
-    /// Domains that MAIL FROM may be in besides the customer's own.
+    /// Domains that MAIL FROM may use besides the From domains.
     pub bounce_domains: Vec<Domain>,
-    /// The route of its mail.
+    /// How the customer's mail is routed.
     pub via: Via,
-    /// Taken out of service, with the reason: its mail is refused at the door and held in the queue.
+    /// The reason why the operator has suspended the customer, or `None`. New mail of a suspended customer is refused, and mail in the
+    /// queue waits.
     pub suspended: Option<String>,
-    /// What happens to bulk mail while the domain lacks what bulk needs.
+    /// What happens to bulk mail from a domain that does not meet the requirements for bulk mail.
     pub bulk: BulkPolicy,
-    /// Whether failures also go to the sender as mail (RFC 3464).
+    /// True if senders also get failures as mail (RFC 3464).
     pub bounce_mail: bool,
-    /// `X-Mailjet-TrackOpen`; `None` leaves it to Mailjet's account.
+    /// The value of `X-Mailjet-TrackOpen`. `None` leaves the choice to the settings of the Mailjet account.
     pub track_opens: Option<bool>,
-    /// `X-Mailjet-TrackClick`.
+    /// The value of `X-Mailjet-TrackClick`. `None` leaves the choice to the settings of the Mailjet account.
     pub track_clicks: Option<bool>,
 }
 
-/// What signs for one From domain.
+/// The signer of one From domain, or why there is none.
 #[derive(Clone)]
 pub enum SigningDomain {
-    /// Ready.
+    /// The domain has a signer that can sign.
     Ready(Arc<Signer>),
-    /// The key cannot be used: mail is deferred at the door (451 4.7.5) and an alert says why.
+    /// The key cannot be used, for this reason. New mail is deferred (451 4.7.5), and an alert gives the reason.
     Broken(String),
 }
 
-/// A place in a customer's file that names a key: its selector and the file with the private key. Each key signs for every
-/// domain of the customer, in this order.
+/// One of the two keys that a customer's file can name, each with a selector and the file of the private key. Each key signs for
+/// every domain of the customer, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyPlace {
-    /// `selector` and `private_key`, which every customer has.
+    /// The key in `selector` and `private_key`, which every customer has.
     Main,
-    /// `ed25519_selector` and `ed25519_private_key`, a second signature.
+    /// The key in `ed25519_selector` and `ed25519_private_key`, which adds a second signature.
     Ed25519,
 }
 
 impl KeyPlace {
-    /// All, in the order of their signatures.
+    /// All places, in the order of their signatures.
     pub const ALL: [KeyPlace; 2] = [KeyPlace::Main, KeyPlace::Ed25519];
 
-    /// As commands and files write it.
+    /// Returns the name used in commands and files.
     pub fn as_str(self) -> &'static str {
         match self {
             KeyPlace::Main => "main",
@@ -68,7 +69,7 @@ impl KeyPlace {
         }
     }
 
-    /// The key of `[dkim]` that holds the selector.
+    /// Returns the configuration key of `[dkim]` that has the selector.
     pub fn selector(self) -> &'static str {
         match self {
             KeyPlace::Main => "selector",
@@ -76,7 +77,7 @@ impl KeyPlace {
         }
     }
 
-    /// The key of `[dkim]` that names the private key's file.
+    /// Returns the configuration key of `[dkim]` that names the file of the private key.
     pub fn private_key(self) -> &'static str {
         match self {
             KeyPlace::Main => "private_key",
@@ -91,23 +92,23 @@ impl fmt::Display for KeyPlace {
     }
 }
 
-/// Where a customer's mail goes.
+/// How a customer's mail is routed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Via {
-    /// Mailjet, in a fixed tier or in the best one the domain has earned.
+    /// Through Mailjet, in a fixed tier or in the most demanding tier whose requirements the domain meets.
     Mailjet {
-        /// `tier = "trusted"` in the customer's file.
+        /// The fixed tier, if the customer's file has one (`tier = "trusted"`).
         tier: Option<String>,
     },
-    /// The customer's own server.
+    /// Through the customer's own server.
     OwnServer(Arc<Route>),
 }
 
-/// What happens to bulk mail of a domain that lacks what bulk needs.
+/// What happens to bulk mail from a domain that does not meet the requirements for bulk mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkPolicy {
-    /// 550 with the missing step.
+    /// Refuse it with a 550 reply that names the missing step.
     Refuse,
-    /// Accept, with an event that names the missing step.
+    /// Accept it and emit an event that names the missing step.
     Warn,
 }

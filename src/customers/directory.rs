@@ -1,4 +1,4 @@
-//! All customers and tiers as one value. Configuration builds it and a reload replaces it whole.
+//! All customers and tiers in one value. Configuration builds it, and a reload replaces the whole value.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use crate::smtp::Domain;
 /// A Mailjet tier: its route and what a domain must have verified to use it.
 #[derive(Clone, Debug)]
 pub struct Tier {
-    /// Its route, `mailjet.<name>`.
+    /// The route of the tier, whose id is `mailjet.<name>`.
     pub route: Arc<Route>,
-    /// What it asks for.
+    /// The requirements that a From domain must meet.
     pub requires: Vec<Requirement>,
 }
 
-/// All customers and tiers as one value; a reload swaps it whole.
+/// All customers and tiers. A reload replaces the whole value.
 #[derive(Clone, Default)]
 pub struct Directory {
     customers: BTreeMap<CustomerId, Arc<Customer>>,
@@ -27,7 +27,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Takes checked customers; configuration has made sure that no domain is in two of them.
+    /// Builds the directory. The caller must have checked that no domain belongs to two customers.
     pub fn new(customers: Vec<Customer>, tiers: BTreeMap<String, Tier>) -> Self {
         let mut directory = Directory { tiers, ..Directory::default() };
         for customer in customers.into_iter().map(Arc::new) {
@@ -40,27 +40,27 @@ impl Directory {
         directory
     }
 
-    /// The customer that owns a From domain (exact name).
+    /// Returns the customer that has exactly this From domain.
     pub fn by_domain(&self, domain: &Domain) -> Option<&Arc<Customer>> {
         self.by_domain.get(domain)
     }
 
-    /// Whether it is a bounce domain, of whichever customers: several may share one.
+    /// Returns true if any customer has this bounce domain. Several customers may share one.
     pub fn is_bounce_domain(&self, domain: &Domain) -> bool {
         self.bounce_domains.contains(domain)
     }
 
-    /// A customer by its id.
+    /// Returns the customer with this id.
     pub fn get(&self, id: &CustomerId) -> Option<&Arc<Customer>> {
         self.customers.get(id)
     }
 
-    /// All customers, by id.
+    /// Returns all customers in the order of their ids.
     pub fn customers(&self) -> impl Iterator<Item = &Arc<Customer>> {
         self.customers.values()
     }
 
-    /// Mailjet's tiers, by name.
+    /// Returns Mailjet's tiers by name.
     pub fn tiers(&self) -> &BTreeMap<String, Tier> {
         &self.tiers
     }

@@ -1,8 +1,8 @@
-//! Customers: whose domains, whose keys, and which route their mail takes.
+//! Customers: their domains, their keys, and the routes of their mail.
 //!
-//! [`Directory`] holds what configuration says of customers and Mailjet's tiers; [`VerificationStatus`] what a domain has been seen
-//! to have verified. [`Routing`] has both, and resolves the route of a lane from them. Everything that asks where mail goes asks
-//! there: the queue, submission, notifications, and what operators are shown.
+//! [`Directory`] has the customers and Mailjet's tiers from the configuration. [`VerificationStatus`] says what a domain has
+//! verified. [`Routing`] uses both to resolve the route of a lane. The queue, submission, notifications and operators' commands
+//! all use [`Routing`], so they agree.
 
 mod customer;
 mod directory;

@@ -1,15 +1,16 @@
-//! Domains in which anybody can have a mailbox: Gmail, Hotmail, the mail of Internet providers. This is the only list of them.
+//! Domains where anybody can get a mailbox: Gmail, Hotmail, the mail services of Internet providers. This is the only list of them.
 //!
-//! Their DMARC policies and the bulk rules of Gmail, Yahoo and Microsoft forbid mail in their name from anywhere else, and nobody can
-//! publish our key there. So no new customer sends from them, and bulk mail in their name is refused at the door.
+//! Customers cannot publish our key in such a domain, and the DMARC policies of these providers and the bulk rules of Gmail, Yahoo
+//! and Microsoft forbid other servers to send mail from it. So a new customer cannot use one as a From domain, and submission refuses
+//! bulk mail from one.
 
 use crate::smtp::Domain;
 
-/// Brands whose domain under any country's ending is the brand's: `yahoo.de`, `hotmail.co.uk`.
+/// Brands that own their name under every country's ending: `yahoo.de`, `hotmail.co.uk`.
 const FAMILIES: [&str; 5] = ["gmx", "googlemail", "hotmail", "windowslive", "yahoo"];
 
-/// All other domains, sorted for the binary search. `live` and `outlook` are words that companies use, too: here stand the endings
-/// under which Microsoft gives out mailboxes.
+/// All other domains, sorted for the binary search. Other companies use the words `live` and `outlook` too, so the list has the
+/// endings where Microsoft gives out mailboxes.
 const DOMAINS: [&str; 202] = [
     "126.com",
     "163.com",
@@ -215,13 +216,14 @@ const DOMAINS: [&str; 202] = [
     "zohomail.eu",
 ];
 
-/// Whether anybody can have a mailbox in `domain`.
+/// Returns true if anybody can get a mailbox in `domain`.
 pub fn is_public_mailbox(domain: &Domain) -> bool {
     let name = domain.as_str();
     DOMAINS.binary_search(&name).is_ok() || FAMILIES.iter().any(|family| is_of_family(name, family))
 }
 
-/// Whether the name is the brand's with a country's ending, or a general one: `dk`, `com`, `co.uk`. Newer endings are longer.
+/// Returns true if the name is the brand with the ending of a country or an old general ending: `dk`, `com`, `co.uk`. Newer
+/// endings are longer than three letters, except `dev`.
 fn is_of_family(name: &str, family: &str) -> bool {
     let ending = name.strip_prefix(family).and_then(|rest| rest.strip_prefix('.'));
     ending.is_some_and(|ending| ending != "dev" && ending.split('.').all(|label| label.len() <= 3))
@@ -286,7 +288,7 @@ mod tests {
         }
     }
 
-    /// Every file of Rust code below a folder.
+    /// Collects every file of Rust code below a folder.
     fn sources(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -307,7 +309,7 @@ mod tests {
         assert!(files.contains(&own));
         for file in files.iter().filter(|file| **file != own) {
             let text = std::fs::read_to_string(file).unwrap();
-            // Tests may name a few of them.
+            // Tests may name a few of these domains.
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             let literals = code.split('"').skip(1).step_by(2);
             let listed: Vec<&str> =

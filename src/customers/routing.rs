@@ -1,8 +1,8 @@
-//! Route resolution: from a lane to the route that its mail takes.
+//! Route resolution: finds the route of a lane's mail.
 //!
-//! The answer follows from three things: the customers and tiers ([`Directory`]), what the From domain has verified
-//! ([`VerificationStatus`]), and the route for notifications where one is configured. All three are here, so that the queue,
-//! submission, notifications and operators' commands give the same answer.
+//! The route depends on the customers and tiers ([`Directory`]), on what the From domain has verified ([`VerificationStatus`]),
+//! and on the route for notifications, if one is configured. This module is the only place that combines them, so the queue,
+//! submission, notifications and operators' commands all get the same answer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::message::{CustomerId, Lane, MailKind};
 use crate::route::Route;
 use crate::smtp::Domain;
 
-/// What each From domain has verified. A domain that is not named has verified nothing.
+/// What each From domain has verified. A domain that is not in the map has verified nothing.
 type Statuses = HashMap<Domain, VerificationStatus>;
 
-/// The handle on where mail goes. Cheap to clone; all clones see a reload and a new verification status at once.
+/// Resolves routes. Cheap to clone; all clones see a reload and a new verification status at once.
 #[derive(Clone, Default)]
 pub struct Routing(Arc<Inner>);
 
@@ -29,30 +29,30 @@ struct Inner {
     bounces: Option<Arc<Route>>,
 }
 
-/// Routing as it was at one moment: all answers of one view fit each other. Do not keep it across an `await`.
+/// The state of routing at one moment: all answers of one view agree. Do not keep it across an `await`.
 pub struct RoutingView<'a> {
     directory: Guard<Arc<Directory>>,
     statuses: Guard<Arc<Statuses>>,
     bounces: Option<&'a Arc<Route>>,
 }
 
-/// Why a lane's mail has no route. It is kept until that changes.
+/// Why a lane's mail has no route. The mail waits in the queue until it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRoute {
-    /// The customer is not in the configuration any more.
+    /// The customer is no longer in the configuration.
     UnknownCustomer(CustomerId),
-    /// The operator has taken the customer out of service.
+    /// The operator has suspended the customer.
     CustomerSuspended {
-        /// The customer.
+        /// The customer's id.
         customer: CustomerId,
-        /// The reason in its file.
+        /// The reason given in the customer's file.
         reason: String,
     },
-    /// No Mailjet tier takes mail of a domain with this verification status.
+    /// The domain's verification status does not meet the requirements of any Mailjet tier.
     NoTier {
-        /// The customer.
+        /// The customer's id.
         customer: CustomerId,
-        /// Its From domain.
+        /// The From domain of the mail.
         domain: Domain,
     },
 }
@@ -73,14 +73,14 @@ impl fmt::Display for NoRoute {
 }
 
 impl Routing {
-    /// Routing for these customers, with nothing verified yet. `bounces` is the route for notifications, where they have one of
-    /// their own.
+    /// Makes the routing for these customers, with nothing verified yet. `bounces` is the separate route for notifications, if one
+    /// is configured.
     pub fn new(directory: Directory, bounces: Option<Arc<Route>>) -> Self {
         let directory = ArcSwap::from_pointee(directory);
         Routing(Arc::new(Inner { directory, statuses: ArcSwap::default(), bounces }))
     }
 
-    /// Routing as it is now.
+    /// Returns a view of the present state.
     pub fn view(&self) -> RoutingView<'_> {
         RoutingView {
             directory: self.0.directory.load(),
@@ -89,7 +89,7 @@ impl Routing {
         }
     }
 
-    /// The customers and tiers as they are now.
+    /// Returns the present customers and tiers.
     pub fn directory(&self) -> Arc<Directory> {
         self.0.directory.load_full()
     }
@@ -99,27 +99,27 @@ impl Routing {
         self.0.directory.store(Arc::new(directory));
     }
 
-    /// What a domain has verified.
+    /// Returns what a domain has verified.
     pub fn status(&self, domain: &Domain) -> VerificationStatus {
         self.view().status(domain)
     }
 
-    /// Replaces what all domains have verified.
+    /// Replaces the verification status of all domains.
     pub fn set_statuses(&self, statuses: HashMap<Domain, VerificationStatus>) {
         self.0.statuses.store(Arc::new(statuses));
     }
 
-    /// The route that the mail of a lane takes now.
+    /// Returns the present route of a lane's mail.
     pub fn resolve(&self, lane: &Lane) -> Result<Arc<Route>, NoRoute> {
         self.view().resolve(lane)
     }
 
-    /// A customer by its id.
+    /// Returns the customer with this id.
     pub fn customer(&self, id: &CustomerId) -> Option<Arc<Customer>> {
         self.0.directory.load().get(id).cloned()
     }
 
-    /// Every route there is.
+    /// Returns every configured route.
     pub fn routes(&self) -> Vec<Arc<Route>> {
         let directory = self.0.directory.load();
         let own = directory.customers().filter_map(|customer| match &customer.via {
@@ -132,17 +132,17 @@ impl Routing {
 }
 
 impl RoutingView<'_> {
-    /// The customers and tiers.
+    /// Returns the customers and tiers.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// What a domain has verified.
+    /// Returns what a domain has verified.
     pub fn status(&self, domain: &Domain) -> VerificationStatus {
         self.statuses.get(domain).copied().unwrap_or_default()
     }
 
-    /// The route that the mail of a lane takes.
+    /// Returns the route of a lane's mail.
     pub fn resolve(&self, lane: &Lane) -> Result<Arc<Route>, NoRoute> {
         let id = &lane.customer;
         let customer = self.directory.get(id).ok_or_else(|| NoRoute::UnknownCustomer(id.clone()))?;
@@ -152,15 +152,16 @@ impl RoutingView<'_> {
         self.route_of(customer, &lane.domain, lane.kind).cloned()
     }
 
-    /// Whether notifications about a customer's mail from a domain can leave: always on a route of their own; on the customer's,
-    /// where its server takes the null sender.
+    /// Returns true if notifications about a customer's mail from a domain can be sent. They can if notifications have a separate route;
+    /// otherwise the customer's route must accept the null sender.
     pub fn takes_notifications(&self, customer: &Customer, domain: &Domain) -> bool {
         let route = self.route_of(customer, domain, MailKind::Bounce);
         self.bounces.is_some() || route.is_ok_and(|route| route.takes_null_sender())
     }
 
-    /// The route of a customer's mail from a domain, whether the customer is suspended or not: for notifications their own where
-    /// there is one; else the customer's server, its fixed tier, or the most demanding tier whose requirements the domain meets.
+    /// Returns the route of a customer's mail from a domain, even if the customer is suspended. Notifications use their separate
+    /// route, if one is configured. All other mail uses the customer's own server, the fixed tier, or the most demanding tier whose
+    /// requirements the domain meets.
     pub fn route_of<'a>(
         &'a self,
         customer: &'a Customer,

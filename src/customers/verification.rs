@@ -1,25 +1,25 @@
-//! What a From domain has verified: the steps of webCRM's guide, and which of them a domain has behind it.
+//! Verification status: the requirements that a From domain can meet, and which of them it has verified.
 
 use std::fmt;
 
-/// Something a domain must have verified (webCRM's guide, steps 1–3).
+/// A requirement that a From domain can verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Requirement {
-    /// The domain is the customer's.
+    /// The customer controls the domain.
     Ownership,
-    /// SPF lets us send.
+    /// SPF allows us to send for the domain.
     Spf,
-    /// Our key is published.
+    /// Our DKIM key is published.
     Dkim,
     /// A DMARC policy is published.
     Dmarc,
 }
 
 impl Requirement {
-    /// All, in the guide's order.
+    /// All requirements, in the order in which customers are asked to meet them.
     pub const ALL: [Requirement; 4] = [Requirement::Ownership, Requirement::Spf, Requirement::Dkim, Requirement::Dmarc];
 
-    /// As configuration writes it.
+    /// Returns the name used in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Requirement::Ownership => "ownership",
@@ -36,23 +36,23 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// What a domain has verified.
+/// The set of requirements that a domain has verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerificationStatus(u8);
 
 impl VerificationStatus {
-    /// With `requirement` verified besides.
+    /// Adds `requirement` to those that are verified.
     #[must_use]
     pub fn with(self, requirement: Requirement) -> Self {
         VerificationStatus(self.0 | 1 << requirement as u8)
     }
 
-    /// Whether it is verified.
+    /// Returns true if `requirement` is verified.
     pub fn has(self, requirement: Requirement) -> bool {
         self.0 & (1 << requirement as u8) != 0
     }
 
-    /// The first of `needed` that is not verified.
+    /// Returns the first of `needed` that is not verified.
     pub fn missing(self, needed: &[Requirement]) -> Option<Requirement> {
         needed.iter().copied().find(|r| !self.has(*r))
     }
