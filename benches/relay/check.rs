@@ -83,7 +83,7 @@ pub async fn signatures(samples: &[Vec<u8>], records: &[KeyRecord]) -> anyhow::R
     let mut found = Signatures { checked: samples.len() as u64, ..Signatures::default() };
     for sample in samples {
         let verdicts = verify(sample, Keys::Dns(&zone)).await?;
-        match verdicts.iter().find_map(|verdict| verdict.outcome.as_ref().err()) {
+        match verdicts.iter().find_map(|verdict| verdict.result.as_ref().err()) {
             Some(why) => _ = found.first_failure.get_or_insert_with(|| why.clone()),
             None if verdicts.is_empty() => _ = found.first_failure.get_or_insert_with(|| "no signature".to_owned()),
             None => found.good += 1,

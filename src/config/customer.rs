@@ -192,7 +192,7 @@ fn token(table: &Table<'_>) -> Option<String> {
 fn key_record(table: &Table<'_>) -> Option<String> {
     let value: String = table.get("dkim")?;
     let record = KeyRecord::parse(&value);
-    if let Some(flaw) = record.findings.iter().find(|flaw| flaw.is_fatal_to_others()) {
+    if let Some(flaw) = record.flaws.iter().find(|flaw| flaw.is_fatal_to_others()) {
         table.warning("dkim", format!("receivers could not use this record: {flaw}"));
     }
     Some(value)

@@ -1,5 +1,5 @@
-//! The body hash, computed while the body streams in: one pass, no copy of the body, one hash for each
-//! canonicalization whatever the number of signatures.
+//! The body hash, computed in one pass while the body streams in, without a copy of the body. All signatures with the same
+//! canonicalization share one hash.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ use super::canonical::{Body, Canonicalization, Sink};
 /// The length of a SHA-256 in base64.
 const HASH_LEN: usize = 44;
 
-/// Takes the body while it streams in. It allocates nothing, and is of some size for that.
+/// Hashes the body while it streams in. It does not allocate, so the struct itself is large (about 2 KiB).
 pub struct BodyHasher {
     relaxed: Option<Stream>,
     simple: Option<Stream>,
 }
 
-/// The finished body hashes, one a canonicalization, in base64 as `bh=` has them.
+/// The finished body hashes, one for each canonicalization, in base64 as in `bh=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyHash {
     relaxed: Option<[u8; HASH_LEN]>,
@@ -26,7 +26,7 @@ pub struct BodyHash {
 }
 
 impl BodyHasher {
-    /// A hasher for every canonicalization in `wanted`.
+    /// Makes a hasher for every canonicalization in `wanted`.
     pub fn new(wanted: impl IntoIterator<Item = Canonicalization>) -> Self {
         let mut hasher = BodyHasher { relaxed: None, simple: None };
         for how in wanted {
@@ -39,21 +39,21 @@ impl BodyHasher {
         hasher
     }
 
-    /// Takes the next octets of the body, split anywhere; CRLF line ends, dots not stuffed.
+    /// Hashes the next octets of the body. The body may be split anywhere; lines end in CRLF and dots are not stuffed.
     pub fn update(&mut self, chunk: &[u8]) {
         for stream in [&mut self.relaxed, &mut self.simple].into_iter().flatten() {
             stream.update(chunk);
         }
     }
 
-    /// Ends the body.
+    /// Ends the body and returns its hashes.
     pub fn finish(self) -> BodyHash {
         BodyHash { relaxed: self.relaxed.map(Stream::finish), simple: self.simple.map(Stream::finish) }
     }
 }
 
 impl BodyHash {
-    /// `bh=` for a canonicalization; `None` where the hasher was not asked for it.
+    /// Returns the value of `bh=` for a canonicalization, or `None` if the hasher was not made for it.
     pub fn get(&self, how: Canonicalization) -> Option<&[u8]> {
         match how {
             Canonicalization::Relaxed => self.relaxed.as_ref(),
@@ -87,8 +87,9 @@ impl Stream {
     }
 }
 
-/// Gathers short pieces, because a call of the hash costs as much as hashing tens of octets; long ones go straight through.
-/// That goes on from one update to the next: a body of stuffed dots comes in millions of them, of a few octets each.
+/// Collects short pieces in a buffer before hashing them, because each call of the hash function costs as much as hashing
+/// tens of octets. Long pieces are hashed directly. The buffer is kept between updates: a body full of stuffed dots arrives
+/// in millions of updates of a few octets each.
 struct Gathered {
     hash: Context,
     buffer: [u8; GATHER],
@@ -96,9 +97,9 @@ struct Gathered {
 }
 
 const GATHER: usize = 1024;
-/// Pieces from this length on are hashed where they lie.
+/// Pieces of at least this length are hashed without being copied.
 const LONG: usize = 512;
-/// What is copied at once.
+/// The number of octets that one fixed-length copy moves.
 const BLOCK: usize = 32;
 
 impl Gathered {
@@ -126,8 +127,8 @@ impl Sink for Gathered {
     #[inline(always)]
     fn put_part(&mut self, whole: &[u8], part: Range<usize>) {
         let len = part.len();
-        // Between two places where something changes lies a line or less, mostly: a few blocks of fixed length, each a
-        // few instructions, where a copy of any length is a call. What a block holds beyond the part is overwritten next.
+        // Most parts are a line or shorter. Copying a few blocks of fixed length takes a few instructions, while a copy of
+        // variable length is a function call. The octets copied beyond the part are overwritten by the next one.
         if len <= 4 * BLOCK {
             let blocks = len.next_multiple_of(BLOCK);
             if let Some(source) = whole.get(part.start..part.start + blocks)

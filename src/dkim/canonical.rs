@@ -1,11 +1,11 @@
-//! Canonicalization (RFC 6376 §3.4) at the speed of memory.
+//! Canonicalization of headers and bodies (RFC 6376 §3.4).
 //!
-//! Relaxed canonicalization changes little: most of a body passes through as it is. So nothing is copied octet by
-//! octet. A kernel looks at 64 octets at a time for the places where something changes (a run of white space, a tab,
-//! white space before a line end), and what lies between those places is handed on in one piece.
+//! Relaxed canonicalization leaves most of a body unchanged, so the body is not copied octet by octet. A kernel searches 64
+//! octets at a time for the places that change (a run of white space, a tab, white space before a line end). The text between
+//! two such places goes to the [`Sink`] in one piece.
 //!
-//! Only CRLF ends a line here. A lone CR or LF is content like any other octet; intake refuses such messages, and this
-//! module stays defined for them.
+//! Only CRLF ends a line here. A lone CR or LF is content like any other octet. Intake refuses such messages, but this module
+//! still gives them a defined result.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,18 +13,18 @@ use std::ops::Range;
 use super::scan;
 use crate::message::Field;
 
-/// How a header or body is brought into the form that is hashed (RFC 6376 §3.4).
+/// The form in which a header or body is hashed (RFC 6376 §3.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Canonicalization {
-    /// Octet by octet; the body loses trailing empty lines.
+    /// The header is unchanged; the body loses only its trailing empty lines.
     Simple,
-    /// White space is reduced; what relays do to a message on its way does not break the signature.
+    /// White space is reduced, so that a server on the way may change white space without breaking the signature.
     #[default]
     Relaxed,
 }
 
 impl Canonicalization {
-    /// As `c=` writes it.
+    /// Returns the name used in `c=`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Canonicalization::Simple => "simple",
@@ -39,12 +39,13 @@ impl fmt::Display for Canonicalization {
     }
 }
 
-/// Takes canonical octets: a hash, or a vector in tests.
+/// Receives canonical octets: a hash, or a vector.
 pub trait Sink {
-    /// The next octets.
+    /// Takes the next octets.
     fn put(&mut self, octets: &[u8]);
 
-    /// The next octets, as a part of what they stand in: copies of fixed length may read on behind them.
+    /// Takes the next octets, given as a part of `whole`. A sink that copies blocks of fixed length may read past the end of
+    /// `part`.
     fn put_part(&mut self, whole: &[u8], part: Range<usize>) {
         self.put(&whole[part]);
     }
@@ -56,7 +57,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Appends one header field in the chosen form, CRLF included (RFC 6376 §3.4.1, §3.4.2).
+/// Appends one header field in the given form, including its CRLF (RFC 6376 §3.4.1, §3.4.2).
 pub fn field(how: Canonicalization, field: Field<'_>, out: &mut Vec<u8>) {
     match how {
         Canonicalization::Simple => out.extend_from_slice(field.raw()),
@@ -71,7 +72,7 @@ pub fn field(how: Canonicalization, field: Field<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a field's value unfolded, with each run of white space as one space and none at the ends.
+/// Appends a field's value unfolded. Each run of white space becomes one space; white space at both ends is removed.
 pub(super) fn relaxed_value(value: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     let mut rest = value;
@@ -81,12 +82,12 @@ pub(super) fn relaxed_value(value: &[u8], out: &mut Vec<u8>) {
         let (is_space, len) = gap_len(gap);
         match gap.get(len) {
             None => return,
-            // RFC 6376 §3.4.2: no white space after the colon.
+            // RFC 6376 §3.4.2: remove white space after the colon.
             Some(_) if is_space && out.len() > start => out.push(b' '),
             Some(_) => {}
         }
         if len == 0 {
-            // A CR that ends no line, and no fold either.
+            // A lone CR, which neither ends a line nor folds it.
             out.push(gap[0]);
             rest = &gap[1..];
         } else {
@@ -95,8 +96,8 @@ pub(super) fn relaxed_value(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The length of the white space and folds at the start of `gap`, and whether any of it is white space: the final CRLF
-/// of a field alone is none.
+/// Returns the length of the white space and folds at the start of `gap`, and true if it contains a space or a tab. The CRLF
+/// at the end of a field contains neither.
 fn gap_len(gap: &[u8]) -> (bool, usize) {
     let mut len = 0;
     let mut is_space = false;
@@ -112,15 +113,16 @@ fn gap_len(gap: &[u8]) -> (bool, usize) {
     }
 }
 
-/// What may still turn out to be nothing: it is held until content follows. In this order: empty lines, white space, a CR.
+/// Octets that are dropped if they turn out to end a line or the body. They wait here until content follows, in this order: line
+/// ends, white space, a CR.
 #[derive(Clone, Copy, Debug, Default)]
-struct Held {
+struct Pending {
     line_ends: u64,
     space: bool,
     cr: bool,
 }
 
-impl Held {
+impl Pending {
     fn is_empty(self) -> bool {
         self.line_ends == 0 && !self.space && !self.cr
     }
@@ -147,28 +149,28 @@ impl Held {
         if self.cr {
             sink.put(b"\r");
         }
-        *self = Held::default();
+        *self = Pending::default();
     }
 }
 
-/// Body canonicalization while the body streams in, split anywhere (RFC 6376 §3.4.3, §3.4.4).
+/// Canonicalizes a body while it streams in (RFC 6376 §3.4.3, §3.4.4). The body may be split anywhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Body {
     how: Canonicalization,
-    held: Held,
+    pending: Pending,
     has_content: bool,
 }
 
 impl Body {
-    /// The state before the first octet.
+    /// Makes the state before the first octet.
     pub fn new(how: Canonicalization) -> Self {
-        Body { how, held: Held::default(), has_content: false }
+        Body { how, pending: Pending::default(), has_content: false }
     }
 
-    /// Takes the next octets and hands on what is certain by now.
+    /// Takes the next octets and passes those on whose canonical form is certain by now.
     pub fn update<S: Sink>(&mut self, chunk: &[u8], sink: &mut S) {
-        let held = chunk.iter().take_while(|b| self.step_held(**b, sink)).count();
-        let chunk = &chunk[held..];
+        let settled = chunk.iter().take_while(|b| self.step_pending(**b, sink)).count();
+        let chunk = &chunk[settled..];
         let content = scan::trimmed_len(chunk);
         if content > 0 {
             self.has_content = true;
@@ -182,10 +184,11 @@ impl Body {
         }
     }
 
-    /// Ends the body: RFC 6376 §3.4.3 always ends it with one CRLF, §3.4.4 only where there is anything.
+    /// Ends the body. The simple form always ends in one CRLF (RFC 6376 §3.4.3), the relaxed form only if the body is not empty
+    /// (§3.4.4).
     pub fn finish<S: Sink>(mut self, sink: &mut S) {
-        if self.held.cr {
-            self.held.release(sink);
+        if self.pending.cr {
+            self.pending.release(sink);
             self.has_content = true;
         }
         if self.has_content || self.how == Canonicalization::Simple {
@@ -193,28 +196,28 @@ impl Body {
         }
     }
 
-    /// One octet while something is held; `false`, and nothing done, when nothing is.
-    fn step_held<S: Sink>(&mut self, octet: u8, sink: &mut S) -> bool {
-        !self.held.is_empty() && {
+    /// Takes one octet if something is pending. Returns false, and does nothing, if nothing is.
+    fn step_pending<S: Sink>(&mut self, octet: u8, sink: &mut S) -> bool {
+        !self.pending.is_empty() && {
             self.step(octet, sink);
             true
         }
     }
 
     fn step<S: Sink>(&mut self, octet: u8, sink: &mut S) {
-        if self.held.cr {
+        if self.pending.cr {
             if octet == b'\n' {
-                self.held = Held { line_ends: self.held.line_ends + 1, space: false, cr: false };
+                self.pending = Pending { line_ends: self.pending.line_ends + 1, space: false, cr: false };
                 return;
             }
-            self.held.release(sink);
+            self.pending.release(sink);
             self.has_content = true;
         }
         match octet {
-            b'\r' => self.held.cr = true,
-            b' ' | b'\t' if self.how == Canonicalization::Relaxed => self.held.space = true,
+            b'\r' => self.pending.cr = true,
+            b' ' | b'\t' if self.how == Canonicalization::Relaxed => self.pending.space = true,
             _ => {
-                self.held.release(sink);
+                self.pending.release(sink);
                 self.has_content = true;
                 sink.put(&[octet]);
             }
@@ -222,16 +225,16 @@ impl Body {
     }
 }
 
-/// Relaxed canonicalization of a piece that begins with nothing held and whose last octet is content.
+/// Canonicalizes a piece in relaxed form. Nothing may be pending before it, and its last octet must be content.
 fn relaxed_lines<S: Sink>(piece: &[u8], sink: &mut S) {
-    // Everything before `done` has been handed on.
+    // Everything before `done` has been passed on.
     let mut done = 0;
     scan::for_each_run(piece, |run| {
         sink.put_part(piece, done..run.start);
         let ends_line = matches!(piece[run.end..], [b'\r', b'\n', ..]);
         done = match piece[run.end - 1] {
             _ if ends_line => run.end,
-            // The run's own last space is the one that stays.
+            // Keep the last space of the run.
             b' ' => run.end - 1,
             _ => {
                 sink.put(b" ");

@@ -1,5 +1,5 @@
-//! Says what kind of key a file or record holds, and how large it is, before the cryptographic library judges it: its
-//! refusals do not say why.
+//! Finds the type and size of the key in a file or record before the cryptographic library reads it, because the library does
+//! not say why it refuses a key.
 
 use pkcs1::der::Decode;
 use pkcs1::der::asn1::UintRef;

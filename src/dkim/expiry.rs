@@ -1,10 +1,10 @@
-//! How long what was signed counts as signed.
+//! The time at which signatures expire.
 
 use crate::message::headers::fields;
 use crate::time::Timestamp;
 
-/// When the last signature in a header that the [`Signer`](super::Signer) made expires (`x=`, RFC 6376 §3.5). `None` where one of
-/// them does not, and where there is none.
+/// Returns the time at which the last signature in a header expires (`x=`, RFC 6376 §3.5). Returns `None` if one of the signatures
+/// does not expire or if there is no signature. The header must be one that the [`Signer`](super::Signer) has signed.
 pub fn expiry(header: &[u8]) -> Option<Timestamp> {
     let signatures = fields(header).flatten().filter(|field| field.is("DKIM-Signature"));
     let each: Option<Vec<Timestamp>> = signatures.map(|field| expires(field.value())).collect();

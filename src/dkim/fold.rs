@@ -1,13 +1,13 @@
-//! Folding of the `DKIM-Signature` field to 78 columns (RFC 5322 §2.1.1), the same for the same input every time.
+//! Folding of the `DKIM-Signature` field to 78 columns (RFC 5322 §2.1.1). The same input always gives the same folds.
 //!
-//! A tag that is longer than a line by itself (a domain of 200 octets) stands on a line of its own: RFC 6376 §3.5 allows
-//! no white space inside it.
+//! A tag that is longer than a line (a domain of 200 octets) gets a line of its own and is not folded: RFC 6376 §3.5 allows no
+//! white space inside it.
 
-/// The columns of a line without its CRLF.
+/// The length of the longest line, without its CRLF.
 const COLUMNS: usize = 78;
 const FOLD: &[u8] = b"\r\n ";
 
-/// Text folded tag by tag.
+/// The field as text, folded between tags.
 #[derive(Clone, Debug)]
 pub(super) struct Folded {
     text: Vec<u8>,
@@ -19,12 +19,12 @@ impl Folded {
         Folded { text: name.as_bytes().to_vec(), column: name.len() }
     }
 
-    /// Appends a space or a fold, and a tag with its semicolon.
+    /// Appends a tag with its semicolon, after a space or a fold.
     pub(super) fn tag(&mut self, tag: &str) {
         self.tag_with_room(tag, tag.len());
     }
 
-    /// Appends a tag that will grow to `room` octets.
+    /// Appends the start of a tag. The caller completes it later; it will then have `room` octets.
     pub(super) fn tag_with_room(&mut self, tag: &str, room: usize) {
         if self.column + 1 + room > COLUMNS {
             self.text.extend_from_slice(FOLD);
@@ -45,7 +45,7 @@ impl Folded {
         self.text.len()
     }
 
-    /// Appends the next name of `h=` to a line of its own; `column` is 0 before the first.
+    /// Appends the next name of `h=`, which begins on a line of its own. `column` is 0 before the first name.
     pub(super) fn append_name(name: &str, column: &mut usize, out: &mut Vec<u8>) {
         if *column == 0 {
             out.extend_from_slice(b" h=");
@@ -63,7 +63,7 @@ impl Folded {
         *column += name.len();
     }
 
-    /// Appends base64, which may be folded anywhere, beginning at `column`.
+    /// Appends base64, which may be folded anywhere. `column` is the column where it begins.
     pub(super) fn append_base64(mut text: &[u8], column: usize, out: &mut Vec<u8>) {
         let mut room = COLUMNS.saturating_sub(column);
         while text.len() > room {

@@ -1,7 +1,7 @@
 //! Which header fields a signature covers (RFC 6376 §5.4, §5.4.1).
 //!
-//! A name on the list is either *sealed*: signed once more than it occurs, so that nobody can add another (RFC 6376
-//! §8.15), or signed as often as it is present. Of repeated fields the bottom one is signed first (§5.4.2).
+//! Each name on the list is signed as often as it occurs in the message. A *sealed* name is signed once more than that, so that
+//! nobody can add another field of that name (RFC 6376 §8.15). Repeated fields are signed from the bottom up (§5.4.2).
 
 use super::key::KeyError;
 use crate::message::Field;
@@ -32,13 +32,13 @@ const PRESENT: &[&str] = &[
     "list-archive",
     "feedback-id",
 ];
-/// Signed where present, whatever the list says: one-click unsubscription counts only if signed (RFC 8058 §4).
+/// Signed where present, even if the list does not name them: one-click unsubscription works only if signed (RFC 8058 §4).
 const ALWAYS: &[&str] = &["list-unsubscribe", "list-unsubscribe-post"];
-/// What relays add or take away on the way.
+/// Never signed: other servers add or remove these fields on the way.
 const NEVER: &[&str] = &["received", "return-path", "bcc", "resent-bcc", "dkim-signature"];
 const NEVER_PREFIXES: &[&str] = &["x-mj-", "x-mailjet-"];
 
-/// Names in lower case, each on the list once.
+/// The header fields that a signature covers. Names are in lower case and unique.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderList {
     entries: Vec<Entry>,
@@ -57,9 +57,9 @@ impl Default for HeaderList {
 }
 
 impl HeaderList {
-    /// A list of names to seal and names to sign where present. From is always sealed, List-Unsubscribe and
-    /// List-Unsubscribe-Post are always signed where present. Refused: what is no field name, and fields that
-    /// change on the way (Received, Return-Path, Bcc, X-MJ-*, X-Mailjet-*).
+    /// Makes a list from names to seal and names to sign where present. From is always sealed; List-Unsubscribe and
+    /// List-Unsubscribe-Post are always signed where present. Returns an error for a name that is not a field name, and for
+    /// fields that change on the way (Received, Return-Path, Bcc, X-MJ-*, X-Mailjet-*).
     pub fn new<'a>(
         sealed: impl IntoIterator<Item = &'a str>,
         present: impl IntoIterator<Item = &'a str>,
@@ -91,7 +91,7 @@ impl HeaderList {
         Ok(())
     }
 
-    /// The names, and whether each is sealed.
+    /// Returns each name, with `true` if it is sealed.
     pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
         self.entries.iter().map(|entry| (&*entry.name, entry.sealed))
     }
@@ -105,10 +105,11 @@ impl HeaderList {
 
 const NONE: u32 = u32::MAX;
 
-/// The chosen fields of one message; its memory is used again for the next.
+/// The fields of one message that are signed. Its memory is reused for the next message.
 #[derive(Default)]
 pub(super) struct Selection {
-    // For each entry of the list the bottom field of that name, and from each field the one above it with the same name.
+    // `bottom` has, for each entry of the list, the index of the lowest field with that name. `above` has, for each field of the
+    // message, the index of the next field above it with the same name.
     bottom: Vec<u32>,
     above: Vec<u32>,
 }
@@ -118,12 +119,12 @@ pub(super) struct Selection {
 pub(super) enum Signed<'a> {
     /// A field the signature covers.
     Field { name: &'a str, index: usize },
-    /// A name listed once more, which covers the absence of another (RFC 6376 §5.4).
+    /// A name listed once more than it occurs: the signature breaks if such a field is added (RFC 6376 §5.4).
     Seal { name: &'a str },
 }
 
 impl Selection {
-    /// Finds the fields of the list in a message; `fields` from top to bottom.
+    /// Finds the fields of the list in a message. `fields` is the header from top to bottom.
     pub(super) fn choose(&mut self, list: &HeaderList, fields: &[Field<'_>]) {
         self.bottom.clear();
         self.bottom.resize(list.entries.len(), NONE);
@@ -135,7 +136,7 @@ impl Selection {
         }
     }
 
-    /// The names of `h=` in order.
+    /// Returns the names of `h=` in order.
     pub(super) fn iter<'a>(&'a self, list: &'a HeaderList) -> impl Iterator<Item = Signed<'a>> {
         list.entries.iter().zip(&self.bottom).flat_map(move |(entry, bottom)| {
             let name = &*entry.name;

@@ -1,7 +1,7 @@
-//! Private keys: read from PEM, made, written as PEM, compared with what is published, and used.
+//! Private keys: reading from PEM, generating, writing as PEM, and signing.
 //!
-//! RSA (PKCS#1 or PKCS#8, 2048 bits and up) and Ed25519 (PKCS#8 v1 and v2, RFC 8410). A key that cannot be used is
-//! refused with the reason and what to do, before any mail is signed with it.
+//! Supported keys are RSA (PKCS#1 or PKCS#8, 2048 bits or more) and Ed25519 (PKCS#8 v1 and v2, RFC 8410). A key that cannot
+//! be used is refused before any mail is signed with it. The error gives the reason and says what to do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ use zeroize::{Zeroize, Zeroizing};
 use super::der;
 use crate::files::{self, ReadError};
 
-/// The fewest bits of RSA that are signed with (RFC 8301 §3.2 asks verifiers for 1024; nobody should sign with it).
+/// The smallest RSA key that signs. Verifiers accept 1024 bits (RFC 8301 §3.2), but signers should use 2048 or more.
 pub const MIN_RSA_BITS: usize = 2048;
-/// The greatest signature: RSA with 8192 bits.
+/// The length in octets of the longest signature, made by an RSA key of 8192 bits.
 pub(super) const MAX_SIGNATURE_LEN: usize = 1024;
 
-/// Why a key cannot be used. Each says what the operator should do.
+/// Why a key cannot be used. Each message tells the operator what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The file holds no private key.
@@ -36,59 +36,59 @@ pub enum KeyError {
         "the private key is encrypted: remove the passphrase with `openssl pkcs8 -topk8 -nocrypt`, or make a new one with `postbud dkim keygen`"
     )]
     Encrypted,
-    /// A public key or certificate in the private key's place.
+    /// The file holds a public key or a certificate instead of the private key.
     #[error("this is a {0}, not a private key: give the file that holds the private key")]
     NotPrivate(&'static str),
-    /// A kind of key DKIM does not know, such as EC.
+    /// DKIM does not know this type of key, for example EC.
     #[error("this is a {0} key, which DKIM does not know: use RSA or Ed25519 (`postbud dkim keygen`)")]
     Unsupported(&'static str),
-    /// Too short.
+    /// The RSA key has fewer than [`MIN_RSA_BITS`] bits.
     #[error(
         "RSA with {0} bits is too weak (RFC 8301) and receivers reject it: make a 2048-bit key with `postbud dkim keygen` under a new selector"
     )]
     TooWeak(usize),
-    /// Damaged.
+    /// The file holds a private key that cannot be decoded.
     #[error(
         "the private key is damaged ({0}): restore it, or make a new one with `postbud dkim keygen` under a new selector"
     )]
     Damaged(String),
-    /// No such size.
+    /// RSA keys are not generated in this size.
     #[error("RSA keys are made with 2048, 3072 or 4096 bits, not {0}")]
     NoSuchSize(usize),
-    /// The random generator or the library failed.
+    /// The random number generator or the cryptographic library failed.
     #[error("the key could not be made: the cryptographic library failed")]
     Library,
-    /// A signer without a profile.
+    /// The signer was given no profile.
     #[error("nothing to sign with: at least one key is needed")]
     NoProfile,
-    /// `selector._domainkey.domain` is too long.
+    /// `selector._domainkey.domain` is longer than a DNS name may be.
     #[error("{0} is longer than the 253 octets of a DNS name: choose a shorter selector")]
     NameTooLong(String),
-    /// A header list that RFC 6376 or our rules forbid.
+    /// RFC 6376 or our own rules forbid this header list.
     #[error("header list: {0}")]
     HeaderList(String),
-    /// `i=` outside `d=`.
+    /// `i=` is neither in the domain `d=` nor below it.
     #[error("identity {identity} is not in {domain} or below (RFC 6376 §3.5, i=)")]
     Identity {
-        /// The value.
+        /// The value of `i=`.
         identity: String,
-        /// d=.
+        /// The value of `d=`.
         domain: String,
     },
     /// The file could not be read.
     #[error("{}: {reason}", path.display())]
     Io {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// The system's words.
+        /// The operating system's error text.
         reason: String,
     },
 }
 
-/// A private key.
-pub struct SigningKey(Kind);
+/// A private key that signs mail.
+pub struct SigningKey(Pair);
 
-enum Kind {
+enum Pair {
     Rsa { pair: RsaKeyPair, bits: usize },
     Ed25519(Ed25519KeyPair),
 }
@@ -115,7 +115,7 @@ impl SigningKey {
         Err(other.unwrap_or(KeyError::NoKey))
     }
 
-    /// Reads a PEM file. The warning, when there is one, says that others may read it and what to do.
+    /// Reads the key from a PEM file. If other users may read the file, also returns a warning that says what to do.
     pub fn from_file(path: &Path) -> Result<(Self, Option<String>), KeyError> {
         let io = |e: std::io::Error| KeyError::Io { path: path.to_owned(), reason: e.to_string() };
         let pem = files::read_plain(path).map_err(|error| match error {
@@ -129,7 +129,7 @@ impl SigningKey {
     }
 
     fn from_pkcs1(der: &[u8]) -> Result<Self, KeyError> {
-        // PKCS#1 also marks its encryption in PEM headers ("Proc-Type: 4,ENCRYPTED"), and then the DER is noise.
+        // An encrypted PKCS#1 key has PEM headers ("Proc-Type: 4,ENCRYPTED") and a body that is not DER.
         let bits = der::rsa_private_bits(der).ok_or_else(|| KeyError::Damaged("not an RSAPrivateKey".into()))?;
         Self::rsa(bits, RsaKeyPair::from_der(der))
     }
@@ -138,7 +138,7 @@ impl SigningKey {
         match der::pkcs8(der) {
             Some(der::Pkcs8::Rsa { bits }) => Self::rsa(bits, RsaKeyPair::from_pkcs8(der)),
             Some(der::Pkcs8::Ed25519) => Ed25519KeyPair::from_pkcs8(der)
-                .map(|pair| SigningKey(Kind::Ed25519(pair)))
+                .map(|pair| SigningKey(Pair::Ed25519(pair)))
                 .map_err(|e| KeyError::Damaged(e.to_string())),
             Some(der::Pkcs8::Other(name)) => Err(KeyError::Unsupported(name)),
             None => Err(KeyError::Damaged("not PKCS#8".into())),
@@ -150,16 +150,16 @@ impl SigningKey {
             return Err(KeyError::TooWeak(bits));
         }
         let pair = pair.map_err(|e| KeyError::Damaged(e.to_string()))?;
-        Ok(SigningKey(Kind::Rsa { pair, bits }))
+        Ok(SigningKey(Pair::Rsa { pair, bits }))
     }
 
-    /// Reads the 32 octets of an Ed25519 seed, as RFC 8463 prints its example key.
+    /// Makes the key from the 32 octets of an Ed25519 seed, the form in which RFC 8463 prints its example key.
     pub fn from_ed25519_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|e| KeyError::Damaged(e.to_string()))?;
-        Ok(SigningKey(Kind::Ed25519(pair)))
+        Ok(SigningKey(Pair::Ed25519(pair)))
     }
 
-    /// Makes an RSA key with 2048, 3072 or 4096 bits. Takes up to seconds.
+    /// Makes an RSA key with 2048, 3072 or 4096 bits. This can take seconds.
     pub fn generate_rsa(bits: usize) -> Result<Self, KeyError> {
         let size = match bits {
             2048 => KeySize::Rsa2048,
@@ -168,29 +168,29 @@ impl SigningKey {
             other => return Err(KeyError::NoSuchSize(other)),
         };
         let pair = RsaKeyPair::generate(size).map_err(|_| KeyError::Library)?;
-        Ok(SigningKey(Kind::Rsa { pair, bits }))
+        Ok(SigningKey(Pair::Rsa { pair, bits }))
     }
 
     /// Makes an Ed25519 key.
     pub fn generate_ed25519() -> Result<Self, KeyError> {
-        Ok(SigningKey(Kind::Ed25519(Ed25519KeyPair::generate().map_err(|_| KeyError::Library)?)))
+        Ok(SigningKey(Pair::Ed25519(Ed25519KeyPair::generate().map_err(|_| KeyError::Library)?)))
     }
 
-    /// Makes another key of the same kind, RSA with at least as many bits as far as they are made. Takes up to seconds.
+    /// Makes another key of the same type. A new RSA key has at least as many bits as this one, up to 4096. This can take seconds.
     pub fn generate_like(&self) -> Result<Self, KeyError> {
         match self.0 {
-            Kind::Rsa { bits: ..=2048, .. } => Self::generate_rsa(2048),
-            Kind::Rsa { bits: ..=3072, .. } => Self::generate_rsa(3072),
-            Kind::Rsa { .. } => Self::generate_rsa(4096),
-            Kind::Ed25519(_) => Self::generate_ed25519(),
+            Pair::Rsa { bits: ..=2048, .. } => Self::generate_rsa(2048),
+            Pair::Rsa { bits: ..=3072, .. } => Self::generate_rsa(3072),
+            Pair::Rsa { .. } => Self::generate_rsa(4096),
+            Pair::Ed25519(_) => Self::generate_ed25519(),
         }
     }
 
-    /// The key as PKCS#8 v1 in PEM, which every tool reads.
+    /// Returns the private key as PKCS#8 v1 in PEM, which every tool reads.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         let der: Pkcs8V1Der<'_> = match &self.0 {
-            Kind::Rsa { pair, .. } => pair.as_der(),
-            Kind::Ed25519(pair) => pair.as_der(),
+            Pair::Rsa { pair, .. } => pair.as_der(),
+            Pair::Ed25519(pair) => pair.as_der(),
         }
         .map_err(|_| KeyError::Library)?;
         let mut text = BASE64.encode(der.as_ref());
@@ -208,60 +208,60 @@ impl SigningKey {
         Ok(pem)
     }
 
-    /// The public key as its record has it before base64: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the bare
+    /// Returns the octets of the public key that `p=` holds in base64: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the bare
     /// 32 octets for Ed25519 (RFC 8463 §4.2).
     pub fn public_key(&self) -> Result<Vec<u8>, KeyError> {
         match &self.0 {
-            Kind::Rsa { pair, .. } => {
+            Pair::Rsa { pair, .. } => {
                 let der: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| KeyError::Library)?;
                 Ok(der.as_ref().to_vec())
             }
-            Kind::Ed25519(pair) => Ok(pair.public_key().as_ref().to_vec()),
+            Pair::Ed25519(pair) => Ok(pair.public_key().as_ref().to_vec()),
         }
     }
 
-    /// `p=` of the record.
+    /// Returns the value of `p=` in the key record.
     pub fn public_key_base64(&self) -> Result<String, KeyError> {
         Ok(BASE64.encode(self.public_key()?))
     }
 
-    /// `k=` of the record.
+    /// Returns the key type, which the key record has in `k=`.
     pub fn key_type(&self) -> KeyType {
         match &self.0 {
-            Kind::Rsa { .. } => KeyType::Rsa,
-            Kind::Ed25519(_) => KeyType::Ed25519,
+            Pair::Rsa { .. } => KeyType::Rsa,
+            Pair::Ed25519(_) => KeyType::Ed25519,
         }
     }
 
-    /// The size: of the modulus for RSA, 256 for Ed25519.
+    /// Returns the size of the key in bits: the length of the modulus for RSA, 256 for Ed25519.
     pub fn bits(&self) -> usize {
         match &self.0 {
-            Kind::Rsa { bits, .. } => *bits,
-            Kind::Ed25519(_) => 256,
+            Pair::Rsa { bits, .. } => *bits,
+            Pair::Ed25519(_) => 256,
         }
     }
 
-    /// `a=` of the signature.
+    /// Returns the value of `a=` in signatures made with this key.
     pub fn algorithm(&self) -> &'static str {
         match &self.0 {
-            Kind::Rsa { .. } => "rsa-sha256",
-            Kind::Ed25519(_) => "ed25519-sha256",
+            Pair::Rsa { .. } => "rsa-sha256",
+            Pair::Ed25519(_) => "ed25519-sha256",
         }
     }
 
-    /// The length of a signature in octets.
+    /// Returns the length of a signature in octets.
     pub fn signature_len(&self) -> usize {
         match &self.0 {
-            Kind::Rsa { pair, .. } => pair.public_modulus_len(),
-            Kind::Ed25519(_) => 64,
+            Pair::Rsa { pair, .. } => pair.public_modulus_len(),
+            Pair::Ed25519(_) => 64,
         }
     }
 
-    /// Signs the digest of the header into `out`, which has [`Self::signature_len`] octets.
+    /// Signs the SHA-256 digest of the header and writes the signature to `out`, which must have [`Self::signature_len`] octets.
     pub fn sign_digest(&self, digest: &Digest, out: &mut [u8]) -> Result<(), KeyError> {
         match &self.0 {
-            Kind::Rsa { pair, .. } => pair.sign_digest(&RSA_PKCS1_SHA256, digest, out).map_err(|_| KeyError::Library),
-            Kind::Ed25519(pair) => {
+            Pair::Rsa { pair, .. } => pair.sign_digest(&RSA_PKCS1_SHA256, digest, out).map_err(|_| KeyError::Library),
+            Pair::Ed25519(pair) => {
                 // RFC 8463 §3: PureEdDSA over the SHA-256 of the header.
                 let signature = pair.try_sign(digest.as_ref()).map_err(|_| KeyError::Library)?;
                 out.copy_from_slice(signature.as_ref());
@@ -271,14 +271,14 @@ impl SigningKey {
     }
 }
 
-/// Never shows the key.
+/// Shows the type and size of the key, never the key itself.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({} {} bits)", self.key_type(), self.bits())
     }
 }
 
-/// The kinds of key DKIM knows: `k=`.
+/// The types of key that DKIM knows, named in `k=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyType {
     /// `rsa` (RFC 6376).
@@ -296,7 +296,7 @@ impl fmt::Display for KeyType {
     }
 }
 
-/// What to say of a key file that group or others may read.
+/// Returns a warning if the group or others may read the key file.
 fn readable_by_others(path: &Path) -> std::io::Result<Option<String>> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path)?.permissions().mode();

@@ -8,8 +8,8 @@
 //! Profiles (key, header list)                    header block ───────┘         Signer::sign
 //! ```
 //!
-//! A [`Signer`] is prepared once for a From domain and holds a [`Profile`] for each signature. Whatever stops a signature
-//! is an error, and the caller does not send: nothing leaves unsigned.
+//! A [`Signer`] is prepared once for a From domain and holds a [`Profile`] for each signature. If a signature cannot be made,
+//! signing returns an error and the caller does not send the message: nothing leaves unsigned.
 
 pub mod body;
 pub mod canonical;

@@ -1,26 +1,26 @@
-//! Finding the places in text where relaxed canonicalization changes anything, 64 octets at a time.
+//! Finds the places in text that relaxed canonicalization changes, 64 octets at a time.
 //!
-//! `wide` makes the kernel SSE2 on x86-64 and NEON on ARM, which all such processors have, and plain Rust elsewhere.
+//! `wide` compiles the kernel to SSE2 on x86-64 and to NEON on ARM, which all such processors have, and to plain Rust elsewhere.
 
 use std::ops::Range;
 
 use wide::u8x16;
 
-/// Octets a kernel call decides on; it reads one more.
+/// The number of octets that one kernel call examines. It also reads the octet after them.
 const BLOCK: usize = 64;
 
-/// The length of `piece` without the white space and line-end octets at its end.
+/// Returns the length of `piece` without spaces, tabs, CRs and LFs at its end.
 pub(super) fn trimmed_len(piece: &[u8]) -> usize {
     piece.iter().rposition(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n')).map_or(0, |at| at + 1)
 }
 
-/// The length of the text before the first white space or CR.
+/// Returns the length of the text before the first space, tab or CR.
 pub(super) fn until_gap(text: &[u8]) -> usize {
     memchr::memchr3(b' ', b'\t', b'\r', text).unwrap_or(text.len())
 }
 
-/// Calls `each` with every run of white space that is more than one space between other octets: longer runs, tabs, and
-/// runs before a CR or another control. In order; the last octet of `piece` must not be white space.
+/// Calls `each`, in order, with every run of white space except a single space between two printable octets: longer runs, tabs,
+/// and runs before a CR or another control character. The last octet of `piece` must not be white space.
 #[inline(always)]
 pub(super) fn for_each_run(piece: &[u8], mut each: impl FnMut(Range<usize>)) {
     let mut base = 0;
@@ -34,7 +34,7 @@ pub(super) fn for_each_run(piece: &[u8], mut each: impl FnMut(Range<usize>)) {
                 (marks(&block), rest.len())
             }
         };
-        // A mark is where a run begins or goes on: the first that no earlier run covers begins one.
+        // A mark is an octet in a run. The first mark after the previous run begins a new run.
         let mut next = base + decided;
         while marks != 0 {
             let start = base + marks.trailing_zeros() as usize;
@@ -50,11 +50,11 @@ pub(super) fn for_each_run(piece: &[u8], mut each: impl FnMut(Range<usize>)) {
     }
 }
 
-/// The length of the white space at the start of `text`.
+/// Returns the length of the white space at the start of `text`.
 #[inline(always)]
 fn run_len(text: &[u8]) -> usize {
     let mut len = 0;
-    // Sixteen at once, without a branch for each: how deep a line is indented is what a processor cannot guess.
+    // Test sixteen octets at once, without a branch for each: a processor cannot predict how deep a line is indented.
     while let Some(lane) = text[len..].first_chunk() {
         let lane = u8x16::new(*lane);
         let is_space = lane.simd_eq(u8x16::splat(b' ')) | lane.simd_eq(u8x16::splat(b'\t'));
@@ -67,7 +67,8 @@ fn run_len(text: &[u8]) -> usize {
     len + text[len..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count()
 }
 
-/// Bit i: octet i is a tab, or a space before an octet up to 0x20 (white space, CR, LF, another control).
+/// Returns a bit mask. Bit i is set if octet i is a tab, or a space before an octet up to 0x20 (white space, CR, LF or another
+/// control character).
 #[inline(always)]
 fn marks(block: &[u8; BLOCK + 1]) -> u64 {
     let lane = |at: usize| {

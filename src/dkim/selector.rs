@@ -1,21 +1,22 @@
-//! Selectors: the name under `_domainkey` that a key is published at (RFC 6376 §3.1).
+//! Selectors: the names below `_domainkey` at which keys are published (RFC 6376 §3.1).
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::smtp::Domain;
 
-/// A selector, lower case: one DNS label or several with dots between (`postbud1`, `2026.brisbane`).
+/// A selector in lower case: one or more DNS labels separated by dots (`postbud1`, `2026.brisbane`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector(Arc<str>);
 
-/// The text is no selector.
+/// The error for a text that is not a selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a selector: letters, digits and inner hyphens, as in \"postbud1\"")]
 pub struct NotASelector(String);
 
 impl Selector {
-    /// Reads a selector. RFC 6376 §3.1 makes it `sub-domain *( "." sub-domain )`: no underscore, no hyphen at an edge.
+    /// Reads a selector, which is `sub-domain *( "." sub-domain )` in RFC 6376 §3.1: a label has no underscore, and no hyphen at
+    /// its start or end.
     pub fn parse(text: &str) -> Result<Self, NotASelector> {
         let label_is_legal = |label: &str| {
             (1..=63).contains(&label.len())
@@ -23,25 +24,25 @@ impl Selector {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        // The whole name, `selector._domainkey.domain`, is checked against 253 octets in `dns_name`.
+        // `Signer::new` checks that the whole name, `selector._domainkey.domain`, has at most 253 octets.
         if text.len() > 200 || !text.split('.').all(label_is_legal) {
             return Err(NotASelector(text.to_owned()));
         }
         Ok(Selector(text.to_ascii_lowercase().into()))
     }
 
-    /// The selector.
+    /// Returns the selector as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Where the key is published: `postbud1._domainkey.test.dk`, without a trailing dot.
+    /// Returns the host of the key record without a trailing dot: `postbud1._domainkey.test.dk`.
     pub fn dns_name(&self, domain: &Domain) -> String {
         key_host(&self.0, domain)
     }
 }
 
-/// The host of the key record of a selector, whoever's it is (RFC 6376 §3.6.2.1).
+/// Returns the host of the key record for any selector, ours or another sender's (RFC 6376 §3.6.2.1).
 pub fn key_host(selector: &str, domain: &Domain) -> String {
     format!("{selector}._domainkey.{domain}")
 }

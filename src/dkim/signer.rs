@@ -1,8 +1,8 @@
-//! Signatures: everything prepared once for a domain, then one call a message.
+//! The signer: prepared once for a domain, then called once for each message.
 //!
-//! A signature depends on the message in `t=`, `x=`, `h=`, `bh=` and `b=`; the rest of the field is text made in advance.
-//! Profiles with the same header list and canonicalization share the canonical header. In the steady state nothing is
-//! allocated but the output; what aws-lc-rs allocates inside a signature is its own (one buffer, see benches/README.md).
+//! Only `t=`, `x=`, `h=`, `bh=` and `b=` depend on the message; the rest of the field is text made in advance. Successive
+//! profiles with the same header list and header canonicalization share the canonical header. In the steady state this module
+//! allocates only the output. aws-lc-rs allocates one buffer for each signature (see benches/README.md).
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -22,29 +22,29 @@ use crate::message::Field;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// One signature: whose, with which key, over what.
+/// What one signature needs: the signing domain, the key, and the parts of the message that it covers.
 #[derive(Debug)]
 pub struct Profile {
-    /// `d=`.
+    /// The signing domain, `d=`.
     pub domain: Domain,
-    /// `s=`.
+    /// The selector, `s=`.
     pub selector: Selector,
-    /// The private key.
+    /// The private key that signs.
     pub key: SigningKey,
-    /// First half of `c=`.
+    /// The header canonicalization, the first half of `c=`.
     pub header_canonicalization: Canonicalization,
-    /// Second half of `c=`.
+    /// The body canonicalization, the second half of `c=`.
     pub body_canonicalization: Canonicalization,
-    /// What `h=` covers.
+    /// The header fields that the signature covers, listed in `h=`.
     pub headers: HeaderList,
-    /// `x=`, counted from `t=`. Choose it longer than the next server may queue the message.
+    /// The time from `t=` to `x=`. It must be longer than the next server may keep the message in its queue.
     pub expires: Option<Duration>,
-    /// `i=`: `@sub.test.dk` or `user@test.dk`, in `d=` or below.
+    /// The value of `i=`, in the domain `d=` or below it: `@sub.test.dk` or `user@test.dk`.
     pub identity: Option<String>,
 }
 
 impl Profile {
-    /// The defaults: relaxed/relaxed, the default header list, no `x=`, no `i=`.
+    /// Makes a profile with the defaults: relaxed/relaxed, the default header list, no `x=`, no `i=`.
     pub fn new(domain: Domain, selector: Selector, key: SigningKey) -> Self {
         Profile {
             domain,
@@ -59,7 +59,7 @@ impl Profile {
     }
 }
 
-/// Everything prepared once for a domain: one or more keys, their header lists and canonicalizations.
+/// Signs the messages of one From domain with one or more profiles.
 #[derive(Debug)]
 pub struct Signer {
     prepared: Vec<Prepared>,
@@ -68,36 +68,36 @@ pub struct Signer {
 #[derive(Debug)]
 struct Prepared {
     profile: Profile,
-    /// The field up to and including ` t=`.
+    /// The signature field up to and including ` t=`.
     start: Folded,
-    /// Whether the profile before this one has the same canonical header and `h=`.
+    /// True if the previous profile has the same canonical header and the same `h=`.
     shares_header: bool,
 }
 
 /// Why a message could not be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// RFC 6376 §5.4 has the signature cover From.
+    /// The message has no From field, which every signature must cover (RFC 6376 §5.4).
     #[error("the message has no From field")]
     NoFrom,
-    /// RFC 5322 §3.6 allows one; a reader may show any of several.
+    /// The message has several From fields. RFC 5322 §3.6 allows one, and a mail program may show any of several.
     #[error("the message has {0} From fields, and may have one")]
     SeveralFrom(usize),
-    /// A line of the header is no field: readers would disagree on what was signed.
-    #[error("the header has a line that is no field")]
+    /// A line of the header is not part of a field, so verifiers could disagree on what was signed.
+    #[error("the header has a line that is not a field")]
     Malformed,
-    /// The hash was made by another signer's hasher.
+    /// The body hash comes from another signer's hasher and lacks this canonicalization.
     #[error("the body was not hashed with {0} canonicalization: take the hasher from the signer that signs")]
     NotHashed(Canonicalization),
-    /// The cryptographic library refused.
+    /// The cryptographic library failed.
     #[error("the cryptographic library failed to sign for {selector}._domainkey.{domain}")]
     Library {
-        /// d=.
+        /// The value of `d=`.
         domain: Domain,
-        /// s=.
+        /// The value of `s=`.
         selector: Selector,
     },
-    /// A bug; this message alone fails.
+    /// The signer panicked, which is a bug. Only this message fails.
     #[error("the signer panicked on this message")]
     Panicked,
     /// The signer threads have been stopped.
@@ -105,13 +105,13 @@ pub enum SignError {
     Stopped,
 }
 
-/// Memory that serves one message after the other.
+/// Buffers that each thread reuses for one message after the other.
 #[derive(Default)]
 struct Scratch {
     selection: Selection,
-    /// ` h=…;` as it stands in the field.
+    /// The tag ` h=…;`, folded as in the field.
     names: Vec<u8>,
-    /// The canonical header; the signature's own field is appended and cut off again for each profile.
+    /// The canonical header. Each profile appends its own signature field and removes it again.
     header: Vec<u8>,
 }
 
@@ -119,11 +119,11 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The most scratch kept from one message to the next; a monster's header is given back.
+/// The most memory that is kept from one message to the next. The buffers of a larger header are freed.
 const SCRATCH_KEPT: usize = 256 * 1024;
 
 impl Signer {
-    /// Prepares a signature a profile, made in this order. Errors name what the operator has to change.
+    /// Prepares one signature for each profile; messages are signed in this order. Errors name what the operator must change.
     pub fn new(profiles: Vec<Profile>) -> Result<Self, KeyError> {
         let mut prepared: Vec<Prepared> = Vec::with_capacity(profiles.len());
         for profile in profiles {
@@ -140,28 +140,29 @@ impl Signer {
         Ok(Signer { prepared })
     }
 
-    /// The profiles, in the order of their signatures from top to bottom.
+    /// Returns the profiles, in the order of their signatures from top to bottom.
     pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
         self.prepared.iter().map(|prepared| &prepared.profile)
     }
 
-    /// The profiles whose keys `domain` publishes: a second signature of the relay's own has another domain.
+    /// Returns the profiles that sign as `domain`. The relay may add a second signature with its own domain, whose key the
+    /// customer does not publish.
     pub fn profiles_of<'a>(&'a self, domain: &'a Domain) -> impl Iterator<Item = &'a Profile> {
         self.profiles().filter(move |profile| profile.domain == *domain)
     }
 
-    /// A hasher for the body of a message this signer will sign.
+    /// Makes a hasher for the body of a message that this signer will sign.
     pub fn body_hasher(&self) -> BodyHasher {
         BodyHasher::new(self.profiles().map(|profile| profile.body_canonicalization))
     }
 
-    /// Whether a signature takes tens of microseconds (Ed25519 only), not most of a millisecond (RSA).
+    /// Returns true if all keys are Ed25519: signing then takes tens of microseconds, while RSA takes most of a millisecond.
     pub fn is_quick(&self) -> bool {
         self.profiles().all(|profile| profile.key.key_type() == super::key::KeyType::Ed25519)
     }
 
-    /// Appends the finished `DKIM-Signature:` fields, each with its CRLF, to `out`. `fields` is the header from top to
-    /// bottom with what the relay adds; the fields made here go above it. On an error `out` is as it was.
+    /// Appends the finished `DKIM-Signature:` fields, each with its CRLF, to `out`. `fields` is the header from top to bottom,
+    /// including the fields that the relay adds; the signatures go above it. On an error `out` is unchanged.
     pub fn sign(
         &self,
         fields: &[Field<'_>],
@@ -203,7 +204,7 @@ impl Prepared {
 
         let start = out.len();
         self.start.append_to(out);
-        // Writing to a vector does not fail.
+        // Writing to a vector cannot fail.
         let _ = write!(out, "{};", now.as_secs());
         if let Some(expires) = profile.expires {
             let _ = write!(out, " x={};", (now + expires).as_secs());
@@ -214,7 +215,7 @@ impl Prepared {
         out.extend_from_slice(body_hash);
         out.extend_from_slice(b"; b=");
 
-        // RFC 6376 §3.7: the field itself comes last, with an empty b= and without its CRLF.
+        // RFC 6376 §3.7: the signature field itself is hashed last, with an empty b= and without its CRLF.
         let header_len = scratch.header.len();
         match profile.header_canonicalization {
             Canonicalization::Simple => scratch.header.extend_from_slice(&out[start..]),
@@ -239,7 +240,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// At least the octets of the finished field, given those of ` h=…;`.
+    /// Returns an upper bound for the length of the finished field. `names` is the length of ` h=…;`.
     fn room(&self, names: usize) -> usize {
         let signature = self.profile.key.signature_len().div_ceil(3) * 4;
         let dates = 2 * "; x=18446744073709551615".len();
@@ -276,7 +277,7 @@ impl Scratch {
 
 const NAME: &str = "DKIM-Signature:";
 
-/// The part of the field that no message changes: `DKIM-Signature: v=1; a=…; c=…; d=…; s=…; i=…; t=`.
+/// Returns the part of the field that is the same for all messages: `DKIM-Signature: v=1; a=…; c=…; d=…; s=…; i=…; t=`.
 fn start_of_field(profile: &Profile) -> Result<Folded, KeyError> {
     let Profile { domain, selector, key, header_canonicalization, body_canonicalization, .. } = profile;
     let published_at = selector.dns_name(domain);
@@ -293,13 +294,14 @@ fn start_of_field(profile: &Profile) -> Result<Folded, KeyError> {
         check_identity(identity, domain)?;
         start.tag(&format!("i={identity};"));
     }
-    // Room for what is written after it: ten digits (until the year 2286), and the same again for x=.
+    // Leave room for the ten digits of t= (until the year 2286), and for as many of x=.
     let dates = if profile.expires.is_some() { "t=0123456789; x=0123456789;" } else { "t=0123456789;" };
     start.tag_with_room("t=", dates.len());
     Ok(start)
 }
 
-/// RFC 6376 §3.5: i= is in d= or below it. The local part is kept to characters that need no quoted-printable.
+/// Checks that the domain of i= is d= or below it (RFC 6376 §3.5). The local part may only have characters that need no
+/// quoted-printable encoding.
 fn check_identity(identity: &str, domain: &Domain) -> Result<(), KeyError> {
     let refused = || KeyError::Identity { identity: identity.to_owned(), domain: domain.to_string() };
     let (local, host) = identity.rsplit_once('@').ok_or_else(refused)?;

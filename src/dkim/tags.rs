@@ -1,66 +1,66 @@
-//! Tag lists (RFC 6376 §3.2): `name=value`, separated by semicolons. Key records and DMARC records are written so.
+//! Tag lists (RFC 6376 §3.2): `name=value` pairs separated by semicolons. Key records and DMARC records are tag lists.
 //!
-//! A list of a stranger's is read twice at once. Strictly: whatever departs from the grammar is a [`Mistake`], because some
-//! receivers cannot read the list then. And as it was meant, so that one mistake is not taken for several: the tags of
-//! `v=DMARC1; p=none, rua=mailto:x@y.dk` are v, p and rua, and its one mistake is the comma.
+//! A published list is read in two ways at once. Everything that breaks the grammar is a [`Mistake`], because some receivers then
+//! cannot read the list. At the same time the tags are read as the author meant them, so that one mistake is not reported as
+//! several: the tags of `v=DMARC1; p=none, rua=mailto:x@y.dk` are v, p and rua, and its one mistake is the comma.
 
 use std::collections::HashSet;
 
 use crate::plain::{self, Meant};
 
-/// Mistakes that are named: whoever mends these sees the others next.
+/// The most mistakes that are reported. After the customer corrects these, the next check reports the others.
 const MOST_MISTAKES: usize = 20;
-/// Characters of a part that is quoted.
+/// The most characters of a part that a message quotes.
 const LONGEST_QUOTE: usize = 40;
 
 /// A tag list, as far as it could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagList {
-    /// In order, each name once. Names and values are as meant, without white space around them.
+    /// The tags in order, each name once. Names and values are as the author meant them, without surrounding white space.
     pub tags: Vec<Tag>,
-    /// Tags whose name an earlier one has.
+    /// Tags whose name an earlier tag already has.
     pub repeated: Vec<Tag>,
-    /// What keeps receivers from reading the list.
+    /// The mistakes that can keep receivers from reading the list.
     pub mistakes: Vec<Mistake>,
 }
 
-/// A tag.
+/// One tag of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// Its name, in the case it was written in.
+    /// The name, in the case in which it is published.
     pub name: String,
-    /// Its value.
+    /// The value, without quotation marks and white space around it.
     pub value: String,
 }
 
-/// A departure from the grammar.
+/// A place where a list breaks the grammar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
     /// A character that is neither printable ASCII nor a space, a tab or a line end.
     #[error("{0:?} (U+{code:04X}) is not a plain character: delete it, or type it again", code = u32::from(*.0))]
     Character(char),
-    /// Quotation marks or backslashes that belong to a zone file's syntax.
+    /// Quotation marks or backslashes that belong to the syntax of zone files, not to the value.
     #[error("{0:?} became part of the value: enter the record without quotation marks and backslashes")]
     Quoting(char),
-    /// Something stands before the first tag: the name, class and type of a zone file's line.
-    #[error("the value is a whole line of a zone file: enter only what stands from v= on")]
+    /// The name, class and type of a line in a zone file come before the first tag.
+    #[error("the value is a whole line of a zone file: enter only the part that begins with v=")]
     ZoneLine,
-    /// No semicolon before this tag.
-    #[error("no semicolon stands before {0}=")]
+    /// There is no semicolon before this tag.
+    #[error("there is no semicolon before {0}=")]
     NoSemicolon(String),
     /// Two semicolons in a row, or one at the start.
     #[error("a semicolon has no tag before it")]
     EmptyTag,
-    /// A part that is not `name=value`.
+    /// A part of the list is not `name=value`.
     #[error("{0:?} is not tag=value")]
     NoTag(String),
-    /// The name stands there twice.
-    #[error("{0}= stands in it twice")]
+    /// A tag name occurs twice.
+    #[error("{0}= occurs twice")]
     Twice(String),
 }
 
 impl TagList {
-    /// Reads a list whose tags are probably among `known`.
+    /// Reads a list. `known` names the tags that such a list may have; they help to find tags where a separator is missing.
     pub fn read(text: &str, known: &[&str]) -> Self {
         let mut list = TagList::default();
         let text = list.without_strange_characters(text);
@@ -89,14 +89,14 @@ impl TagList {
         list
     }
 
-    /// The value of a tag.
+    /// Returns the value of a tag.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.tags.iter().find(|tag| tag.name == name).map(|tag| tag.value.as_str())
     }
 
     fn mistake(&mut self, mistake: Mistake) {
         let is_quoting = |mistake: &Mistake| matches!(mistake, Mistake::Quoting(_));
-        // Quotation marks come in pairs, which often differ.
+        // Report a pair of quotation marks once, even if the two marks differ.
         let is_known =
             self.mistakes.iter().any(|known| *known == mistake || (is_quoting(known) && is_quoting(&mistake)));
         if self.mistakes.len() < MOST_MISTAKES && !is_known {
@@ -126,7 +126,7 @@ impl TagList {
         plain
     }
 
-    /// What follows the words before the first tag: `sel._domainkey IN TXT v=DKIM1` begins at `v`.
+    /// Removes the words before the first tag: `sel._domainkey IN TXT v=DKIM1` becomes ` v=DKIM1`.
     fn without_zone_line<'t>(&mut self, text: &'t str, known: &[&str]) -> &'t str {
         let Some(sign) = text.find('=') else { return text };
         let before = text[..sign].trim_end_matches(is_blank);
@@ -151,11 +151,11 @@ impl TagList {
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name {
             self.mistake(Mistake::NoTag(quote(part)));
-            // `and p=MII…` is a p all the same.
+            // Read `and p=MII…` as a p all the same.
             let last = name.rsplit(is_blank).next().unwrap_or_default().to_owned();
             return if is_known(&last, known) { vec![(last, self.unquoted(value))] } else { Vec::new() };
         }
-        // A note (`n=`) may say anything.
+        // A note (`n=`) may contain any text.
         if name == "n" {
             return vec![(name, trimmed(value).to_owned())];
         }
@@ -170,7 +170,8 @@ impl TagList {
         tags
     }
 
-    /// Without white space, quotation marks and backslashes around it; those inside stay, and are a mistake as well.
+    /// Removes white space, quotation marks and backslashes around the text. Quotation marks and backslashes inside it stay.
+    /// In both places they are a mistake.
     fn unquoted(&mut self, text: &str) -> String {
         if let Some(mark) = text.chars().find(|c| is_quoting(*c)) {
             self.mistake(Mistake::Quoting(mark));
@@ -179,15 +180,15 @@ impl TagList {
     }
 }
 
-/// The first place in `text` where a known tag begins though no semicolon stands before it: what is before, the tag's name, and
-/// what follows its equals sign.
+/// Finds the first known tag in `text` that has no semicolon before it. Returns the text before the tag, the tag's name, and the
+/// text after its equals sign.
 fn next_tag<'t>(text: &'t str, known: &[&str]) -> Option<(&'t str, &'t str, &'t str)> {
     let mut from = 0;
     while let Some(sign) = text[from..].find('=').map(|at| from + at) {
         let before = text[from..sign].trim_end_matches(is_blank);
         let name = before.rsplit(is_separator).next().unwrap_or_default();
         let after = text[sign + 1..].trim_start_matches(is_blank);
-        // Base64 may end in `=` after a space; no value begins with one.
+        // Base64 may end in `=` after a space, but no value begins with `=`.
         let has_value = !after.is_empty() && !after.starts_with('=');
         if name.len() < before.len() && is_known(name, known) && has_value {
             let value = &text[..from + before.len() - name.len()];

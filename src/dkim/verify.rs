@@ -1,8 +1,8 @@
-//! Verification for operators (`postbud dkim verify`): what a receiver would say.
+//! Verification for operators (`postbud dkim verify`): says which signatures a receiver would accept.
 //!
-//! Keys come through our own DNS port or from a record given by hand. mail-auth judges the signatures, but not the body: version 0.13
-//! keeps an empty line where white-space-only lines end a body (RFC 6376 §3.4.4 ignores them), loses lone CRs, and counts `l=`
-//! before canonicalization. The body's hash is computed here, with the canonicalization that signs.
+//! Keys come from DNS through our own [`Resolver`] or from a record given by the operator. mail-auth verifies the signatures, but
+//! not the body hash. Its version 0.13 keeps an empty line if a body ends in lines of white space (RFC 6376 §3.4.4 ignores
+//! them), loses lone CRs, and applies `l=` before canonicalization. So the body hash is computed here, by the code that signs.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -23,29 +23,29 @@ use mail_auth::{
 use super::canonical::{Body, Canonicalization};
 use crate::resolver::{Resolver, joined};
 
-/// Where public keys come from.
+/// The source of the public keys.
 pub enum Keys<'a> {
-    /// From DNS.
+    /// Look the key up in DNS.
     Dns(&'a dyn Resolver),
-    /// This record, whatever a signature's domain and selector.
+    /// Use this key record for every signature, ignoring its domain and selector.
     Record(&'a str),
 }
 
-/// What a receiver would say of one signature.
+/// The result of verifying one signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// `d=`; empty where the signature could not be read.
+pub struct SignatureCheck {
+    /// The value of `d=`, empty if the signature could not be read.
     pub domain: String,
-    /// `s=`.
+    /// The value of `s=`, empty if the signature could not be read.
     pub selector: String,
-    /// Verified, or why not.
-    pub outcome: Result<(), String>,
+    /// `Ok` if the signature verifies, otherwise the reason why it does not.
+    pub result: Result<(), String>,
 }
 
-/// Why nothing could be said.
+/// Why a message could not be verified at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// Not a message.
+    /// The input is not a mail message.
     #[error("this is no mail message: no header could be read")]
     NoMessage,
     /// The verifier could not be set up.
@@ -53,14 +53,16 @@ pub enum VerifyError {
     Setup(String),
 }
 
-/// Set up once: that reads all of the system's certificates. It never asks DNS, for every key is in the cache that it is given.
+/// The verifier is set up once, because that reads all of the system's certificates. It never queries DNS: each call gets a cache
+/// that already holds every key.
 static VERIFIER: LazyLock<Result<MessageAuthenticator, String>> = LazyLock::new(|| {
     MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).map_err(|error| error.to_string())
 });
 
-/// Verifies every signature of a message, from top to bottom; empty where it has none.
-pub async fn verify(message: &[u8], keys: Keys<'_>) -> Result<Vec<Verdict>, VerifyError> {
-    // Not strict: signatures with `l=` are judged, too.
+/// Verifies every signature of a message. Returns one result per signature, from top to bottom, and none if the message has no
+/// signature.
+pub async fn verify(message: &[u8], keys: Keys<'_>) -> Result<Vec<SignatureCheck>, VerifyError> {
+    // Not strict, so that signatures with `l=` are verified too.
     let mut parsed = AuthenticatedMessage::parse_with_opts(message, None, false).ok_or(VerifyError::NoMessage)?;
     take_over_body_hashes(&mut parsed);
     let mut records = Records(HashMap::new());
@@ -73,10 +75,10 @@ pub async fn verify(message: &[u8], keys: Keys<'_>) -> Result<Vec<Verdict>, Veri
     let outputs = verifier.verify_dkim(Parameters::new(&parsed).with_txt_cache(&records)).await;
     Ok(outputs
         .iter()
-        .map(|output| Verdict {
+        .map(|output| SignatureCheck {
             domain: output.signature().map_or_else(String::new, |s| s.d.clone()),
             selector: output.signature().map_or_else(String::new, |s| s.s.clone()),
-            outcome: match output.result() {
+            result: match output.result() {
                 DkimResult::Pass => Ok(()),
                 DkimResult::None => Err("no signature".to_owned()),
                 DkimResult::Neutral(e) | DkimResult::Fail(e) | DkimResult::PermError(e) | DkimResult::TempError(e) => {
@@ -87,8 +89,8 @@ pub async fn verify(message: &[u8], keys: Keys<'_>) -> Result<Vec<Verdict>, Veri
         .collect())
 }
 
-/// Has mail-auth find every body hash right that is right, and no other: it compares `bh=` with a hash of its own, so each signature
-/// is given that one in place of its own, or none.
+/// Makes mail-auth accept exactly those body hashes that are right. mail-auth compares `bh=` with the hash that it has computed.
+/// So if our hash equals `bh=`, `bh=` is replaced with mail-auth's hash, and otherwise with an empty value.
 fn take_over_body_hashes(message: &mut AuthenticatedMessage<'_>) {
     let body = message.raw_message.get(message.body_offset as usize..).unwrap_or_default();
     for signed in &mut message.dkim_headers {
@@ -101,7 +103,8 @@ fn take_over_body_hashes(message: &mut AuthenticatedMessage<'_>) {
     }
 }
 
-/// The hash of a body as this signature canonicalizes it; `None` where it claims to cover more than there is (RFC 6376 §3.5, `l=`).
+/// Returns the hash of a body in this signature's canonicalization. Returns `None` if `l=` is greater than the length of the body
+/// (RFC 6376 §3.5).
 fn body_hash(body: &[u8], signature: &dkim::Signature, length: Option<u64>) -> Option<Vec<u8>> {
     let how = match signature.cb {
         dkim::Canonicalization::Simple => Canonicalization::Simple,
@@ -122,7 +125,7 @@ fn body_hash(body: &[u8], signature: &dkim::Signature, length: Option<u64>) -> O
     Some(digest(algorithm, covered).as_ref().to_vec())
 }
 
-/// `l=` of a signature field. mail-auth's zero may also mean that there is none.
+/// Returns the value of `l=` in a signature field. mail-auth gives zero both for `l=0` and for no `l=`.
 fn length(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let mut tags = text.split(';').filter_map(|tag| tag.split_once('='));
@@ -138,7 +141,7 @@ async fn record(name: &str, keys: &Keys<'_>) -> Txt {
         }
     };
     match texts {
-        // A name may hold several TXT records; the first that is a key counts.
+        // A name may have several TXT records. Use the first one that is a key record.
         Ok(texts) => texts
             .iter()
             .map(|text| DomainKey::parse(text))
@@ -149,7 +152,7 @@ async fn record(name: &str, keys: &Keys<'_>) -> Txt {
     }
 }
 
-/// The records of one message, as the cache that mail-auth looks into first.
+/// The key records that one message needs, as a cache for mail-auth, which reads its cache before it queries DNS.
 struct Records(HashMap<Box<str>, Txt>);
 
 impl ResolverCache<Box<str>, Txt> for Records {

@@ -1,8 +1,8 @@
-//! Signer threads: RSA blocks for most of a millisecond, which no socket task should.
+//! Signer threads. An RSA signature takes most of a millisecond, which is too long for a socket task.
 //!
-//! One thread a core takes jobs from a bounded queue. A full queue makes callers wait (backpressure reaches the
-//! socket); a job that panics fails its own message only; a caller that has gone away costs nothing. Messages signed
-//! with Ed25519 only are signed where they are: the hand-over would cost more than the signature.
+//! Each thread takes jobs from a bounded queue. If the queue is full, callers wait, and backpressure reaches the socket. A
+//! job that panics fails only its own message. If the caller has gone away, its job is not signed. Messages signed only
+//! with Ed25519 are signed in the caller's task, because handing them over would cost more than the signature.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,22 +17,22 @@ use crate::time::Timestamp;
 
 /// One message to sign.
 pub struct Job {
-    /// Whose keys.
+    /// The signer that has the keys of the From domain.
     pub signer: Arc<Signer>,
-    /// The header block: fields with CRLF, the added ones first, without the blank line.
+    /// The header block without the blank line: fields with their CRLFs, first the ones that the relay adds.
     pub header: Vec<u8>,
-    /// The hashed body.
+    /// The hashes of the body, made with the signer's own hasher.
     pub body: BodyHash,
-    /// For `t=`.
+    /// The time of signing, for `t=` and `x=`.
     pub now: Timestamp,
 }
 
 /// A signed message's header.
 #[derive(Debug)]
 pub struct Signed {
-    /// The `DKIM-Signature:` fields with their CRLFs; they go above the header.
+    /// The `DKIM-Signature:` fields with their CRLFs. They go above the header.
     pub signatures: Vec<u8>,
-    /// The header block as it was given.
+    /// The header block, unchanged.
     pub header: Vec<u8>,
 }
 
@@ -44,7 +44,7 @@ pub struct Workers {
 
 struct Shared {
     queue: Sender<Order>,
-    /// A permit for every free place in the queue.
+    /// One permit for each free slot in the queue.
     places: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     sign: SignFn,
@@ -58,14 +58,14 @@ enum Order {
 type Answer = Result<Signed, SignError>;
 type SignFn = fn(Job) -> Answer;
 
-/// One signer thread for each core that this process may use.
+/// Returns the default number of signer threads: one for each core that this process may use.
 pub fn one_a_core() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Workers {
-    /// Starts `threads` signer threads, at least one, with room for `queue_len` waiting messages. Errors when
-    /// the system gives no thread.
+    /// Starts `threads` signer threads, at least one, and a queue for `queue_len` messages. Returns an error if the system
+    /// cannot start a thread.
     pub fn start(threads: usize, queue_len: usize) -> std::io::Result<Self> {
         Self::start_with(threads, queue_len, sign)
     }
@@ -82,7 +82,7 @@ impl Workers {
         Ok(Workers { shared: Arc::new(Shared { queue, places, threads: Mutex::new(threads), sign }) })
     }
 
-    /// Signs on a signer thread; waits while the queue is full. Dropping the future abandons the job.
+    /// Signs a message on a signer thread. Waits while the queue is full. Dropping the future abandons the job.
     pub async fn sign(&self, job: Job) -> Result<Signed, SignError> {
         if job.signer.is_quick() {
             return guarded(self.shared.sign, job);
@@ -90,41 +90,41 @@ impl Workers {
         let place = self.shared.places.acquire().await.map_err(|_| SignError::Stopped)?;
         let (answer, answered) = oneshot::channel();
         self.shared.queue.send(Order::Sign(job, answer)).map_err(|_| SignError::Stopped)?;
-        // The thread that takes the job gives the place back.
+        // The signer thread returns the permit when it takes the job.
         place.forget();
         answered.await.unwrap_or(Err(SignError::Stopped))
     }
 
-    /// Takes no more jobs, finishes those in the queue and waits for the threads. Blocks.
+    /// Refuses new jobs, finishes those in the queue and waits for the threads to end. Blocks the calling thread.
     pub fn stop(&self) {
         self.shared.places.close();
         let threads = std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for _ in &threads {
-            // Fails only when the threads are gone already.
+            // Sending fails only if the threads have already ended.
             let _ = self.shared.queue.send(Order::Stop);
         }
         for thread in threads {
-            // A panic outside a job has been reported by the panic hook.
+            // The panic hook has already reported a panic outside a job.
             let _ = thread.join();
         }
     }
 }
 
 fn work(jobs: &Receiver<Order>, places: &Semaphore, sign: SignFn) {
-    // RSA draws random numbers to blind the key, and the first draw of a process gathers entropy for some 30 ms, that of a
-    // thread for 4: not while a message waits. Should it fail, signing says so.
+    // RSA needs random numbers to blind the key. The first one in a process takes about 30 ms and the first one in a thread
+    // about 4 ms, so draw one now and not while a message waits. If this fails, signing reports the error.
     let _ = aws_lc_rs::rand::fill(&mut [0]);
     while let Ok(Order::Sign(job, answer)) = jobs.recv() {
         places.add_permits(1);
         if !answer.is_closed() {
-            // Fails only when the caller has gone away meanwhile.
+            // Sending fails only if the caller has gone away in the meantime.
             let _ = answer.send(guarded(sign, job));
         }
     }
 }
 
 fn guarded(sign: SignFn, job: Job) -> Answer {
-    // Nothing outlives the panic half-changed: the job is consumed, and the scratch memory starts afresh every time.
+    // No half-changed state survives a panic: the job is consumed, and each signature clears the scratch memory first.
     catch_unwind(AssertUnwindSafe(|| sign(job))).unwrap_or(Err(SignError::Panicked))
 }
 

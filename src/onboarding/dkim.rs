@@ -5,7 +5,7 @@ use super::misplaced::{doubled, wrong_host};
 use super::rotation::{Shown, Wanted};
 use super::{Seen, Settings};
 use crate::customers::SigningDomain;
-use crate::dkim::record::Finding as Flaw;
+use crate::dkim::record::Flaw;
 use crate::dkim::tags::TagList;
 use crate::dkim::{KeyRecord, KeyType, Selector, Signer, SigningKey, key_host};
 use crate::plain;
@@ -97,7 +97,7 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
             return check.expected.push(expected);
         }
     };
-    if record.findings.iter().any(is_worth_mending) || !record.is_of(key) {
+    if record.flaws.iter().any(is_worth_mending) || !record.is_of(key) {
         check.expected.push(expected);
     }
     if record.public_key.is_empty() {
@@ -156,7 +156,7 @@ fn without_value(check: &mut Check, host: String, domain: &Domain, published: Pu
         Published::Missing => NoKey::Missing,
         Published::Several(count) => NoKey::Several { count },
         Published::One(record) => {
-            let fatal = record.findings.into_iter().filter(Flaw::is_fatal_to_others);
+            let fatal = record.flaws.into_iter().filter(Flaw::is_fatal_to_others);
             NoKey::Flawed { flaws: fatal.map(DkimFlaw).collect() }
         }
     };
@@ -230,7 +230,7 @@ fn is_meant_as_key(text: &str) -> bool {
 }
 
 fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
-    for flaw in record.findings.iter().filter(|flaw| **flaw != Flaw::Strict) {
+    for flaw in record.flaws.iter().filter(|flaw| **flaw != Flaw::Strict) {
         check.say(Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) });
     }
 }
@@ -242,7 +242,7 @@ fn is_worth_mending(flaw: &Flaw) -> bool {
 
 /// A short key of Mailjet's is nothing that the customer can mend.
 fn mailjets_flaws(check: &mut Check, host: &str, record: &KeyRecord) {
-    for flaw in record.findings.iter().filter(|flaw| **flaw != Flaw::Strict) {
+    for flaw in record.flaws.iter().filter(|flaw| **flaw != Flaw::Strict) {
         check.say(match flaw {
             Flaw::Weak(bits) => Finding::MailjetKeyShort { host: host.to_owned(), bits: *bits },
             flaw => Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) },

@@ -309,9 +309,9 @@ pub enum NoKey {
     },
 }
 
-/// Something about a key record itself, as [`crate::dkim::record::Finding`] has it.
+/// Something about a key record itself, as [`crate::dkim::record::Flaw`] has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DkimFlaw(pub crate::dkim::record::Finding);
+pub struct DkimFlaw(pub crate::dkim::record::Flaw);
 
 impl Serialize for DkimFlaw {
     fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
@@ -433,11 +433,11 @@ impl Finding {
             | F::OwnershipWrongValue { .. } => Severity::Warning,
 
             F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {
-                crate::dkim::record::Finding::Testing => Severity::Warning,
+                crate::dkim::record::Flaw::Testing => Severity::Warning,
                 _ => Severity::Hint,
             },
 
-            F::MailjetKeyShort { bits, .. } if crate::dkim::record::Finding::Weak(*bits).is_fatal_to_others() => {
+            F::MailjetKeyShort { bits, .. } if crate::dkim::record::Flaw::Weak(*bits).is_fatal_to_others() => {
                 Severity::Fault
             }
             F::MailjetKeyShort { .. } => Severity::Hint,

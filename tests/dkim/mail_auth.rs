@@ -8,10 +8,10 @@ use crate::signatures::{ed25519, profile, sign};
 
 const RECORD: &str = "v=DKIM1; k=ed25519; p=";
 
-fn verdicts(message: &[u8], record: &str) -> Vec<Result<(), String>> {
+fn checks(message: &[u8], record: &str) -> Vec<Result<(), String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let verdicts = runtime.block_on(verify(message, Keys::Record(record))).unwrap();
-    verdicts.into_iter().map(|verdict| verdict.outcome).collect()
+    let checks = runtime.block_on(verify(message, Keys::Record(record))).unwrap();
+    checks.into_iter().map(|check| check.result).collect()
 }
 
 proptest! {
@@ -35,8 +35,8 @@ proptest! {
         let signatures = sign(&signer, header.as_bytes(), body.as_bytes()).unwrap().concat();
         let message = [&signatures, header.as_bytes(), b"\r\n", body.as_bytes()].concat();
         let record = format!("{RECORD}{}", ed25519().public_key_base64().unwrap());
-        prop_assert_eq!(verdicts(&message, &record), [Ok(()), Ok(())]);
+        prop_assert_eq!(checks(&message, &record), [Ok(()), Ok(())]);
         let altered = [&message[..], b"more\r\n"].concat();
-        prop_assert!(verdicts(&altered, &record).iter().all(Result::is_err));
+        prop_assert!(checks(&altered, &record).iter().all(Result::is_err));
     }
 }

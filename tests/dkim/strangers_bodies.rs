@@ -103,7 +103,7 @@ fn run(program: &str, arguments: [&str; 2], dir: &Path, step: &str) -> Vec<Strin
 
 async fn ours(message: &[u8], record: &str) -> &'static str {
     let verdicts = verify(message, Keys::Record(record)).await.unwrap();
-    if verdicts.len() == 1 && verdicts[0].outcome.is_ok() { "pass" } else { "fail" }
+    if verdicts.len() == 1 && verdicts[0].result.is_ok() { "pass" } else { "fail" }
 }
 
 fn split(message: &str) -> (&str, &str) {

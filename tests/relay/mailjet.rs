@@ -74,7 +74,7 @@ fn survivors(site: &Site, mailjet: &Mailjet, count: usize, domain: &str, more: &
     let verdicts = runtime.block_on(verify(&mail, Keys::Dns(&zone))).unwrap();
     assert!(verdicts.iter().all(|verdict| verdict.domain == domain), "{verdicts:?}");
     let found: BTreeMap<String, bool> =
-        verdicts.into_iter().map(|verdict| (verdict.selector, verdict.outcome.is_ok())).collect();
+        verdicts.into_iter().map(|verdict| (verdict.selector, verdict.result.is_ok())).collect();
 
     if dkimpy_is_there() {
         let file = site.path("passed-on.eml");

@@ -12,7 +12,7 @@ fn assert_signed(server: &Server, message: &[u8]) {
     let record = format!("v=DKIM1; k=rsa; p={}", rsa_key().public_key_base64().unwrap());
     let verdicts = server.runtime.block_on(verify(message, Keys::Record(&record))).unwrap();
     // Ours comes first; the message may have brought others.
-    assert_eq!(verdicts[0].outcome, Ok(()), "{}", String::from_utf8_lossy(message));
+    assert_eq!(verdicts[0].result, Ok(()), "{}", String::from_utf8_lossy(message));
 }
 
 #[test]

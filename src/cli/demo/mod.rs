@@ -138,18 +138,18 @@ async fn report(received: &Received, workshop: &Workshop) -> anyhow::Result<bool
         received.tls,
         received.login,
     ));
-    let verdicts = verify(&received.content, Keys::Record(&workshop.record().value)).await?;
-    for verdict in &verdicts {
-        let says = match &verdict.outcome {
+    let checks = verify(&received.content, Keys::Record(&workshop.record().value)).await?;
+    for check in &checks {
+        let says = match &check.result {
             Ok(()) => "verified".to_owned(),
             Err(why) => format!("NOT verified: {why}"),
         };
-        detail(&format!("signature d={} s={}: {says} by mail-auth", verdict.domain, verdict.selector));
+        detail(&format!("signature d={} s={}: {says} by mail-auth", check.domain, check.selector));
     }
-    if verdicts.is_empty() {
+    if checks.is_empty() {
         detail("NO signature");
     }
-    Ok(!verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.outcome.is_ok()))
+    Ok(!checks.is_empty() && checks.iter().all(|check| check.result.is_ok()))
 }
 
 /// Says what the relay's events say.

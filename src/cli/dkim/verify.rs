@@ -36,36 +36,35 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let octets = message::read(self.file.as_ref())?;
-        let verdicts = block_on(async {
-            let verdicts = match &self.record {
+        let checks = block_on(async {
+            let checks = match &self.record {
                 Some(record) => verify(&octets, Keys::Record(record)).await,
                 None => verify(&octets, Keys::Dns(&Dns::new(&resolver::Settings::default())?)).await,
             };
-            Ok(verdicts?)
+            Ok(checks?)
         })?;
         if self.json {
-            let all = verdicts.iter().map(|v| {
+            let all = checks.iter().map(|v| {
                 json!({
                     "domain": v.domain,
                     "selector": v.selector,
-                    "verified": v.outcome.is_ok(),
-                    "reason": v.outcome.as_ref().err(),
+                    "verified": v.result.is_ok(),
+                    "reason": v.result.as_ref().err(),
                 })
             });
             println!("{:#}", serde_json::Value::from_iter(all));
         } else {
-            for verdict in &verdicts {
-                let outcome =
-                    verdict.outcome.as_ref().map_or_else(|reason| format!("broken: {reason}"), |()| "verified".into());
-                let [domain, selector, outcome] =
-                    [&verdict.domain, &verdict.selector, &outcome].map(|text| visible(text));
-                println!("{domain}\t{selector}\t{outcome}");
+            for check in &checks {
+                let result =
+                    check.result.as_ref().map_or_else(|reason| format!("broken: {reason}"), |()| "verified".into());
+                let [domain, selector, result] = [&check.domain, &check.selector, &result].map(|text| visible(text));
+                println!("{domain}\t{selector}\t{result}");
             }
-            if verdicts.is_empty() {
+            if checks.is_empty() {
                 say!("the message has no DKIM signature");
             }
         }
-        let good = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.outcome.is_ok());
+        let good = !checks.is_empty() && checks.iter().all(|check| check.result.is_ok());
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

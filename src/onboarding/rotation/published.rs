@@ -87,7 +87,7 @@ impl Wanted {
 
 /// No key: receivers verify nothing with it. A key that cannot be read does not count: a copy of it may be cached that can.
 fn is_revoked(record: &KeyRecord) -> bool {
-    record.findings.contains(&crate::dkim::record::Finding::Revoked)
+    record.flaws.contains(&crate::dkim::record::Flaw::Revoked)
 }
 
 async fn key_records(resolver: &dyn Resolver, host: &str) -> Result<Vec<KeyRecord>, resolver::Error> {
@@ -128,7 +128,7 @@ pub async fn look(resolver: &dyn Resolver, domains: impl Iterator<Item = &Domain
 mod tests {
     use super::super::tests::rotation;
     use super::*;
-    use crate::resolver::{FixedZone, Kind};
+    use crate::resolver::{FixedZone, RecordType};
 
     #[tokio::test]
     async fn a_view_tells_right_keys_from_wrong_and_revoked_from_present() {
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(view.new_missing, ["postbud2._domainkey.b.dk"]);
         assert_eq!(view.old_present, ["postbud1._domainkey.b.dk"]);
         zone.add_txt("postbud2._domainkey.b.dk", &rotation.new.record);
-        zone.remove("postbud1._domainkey.b.dk", Kind::Txt);
+        zone.remove("postbud1._domainkey.b.dk", RecordType::Txt);
         assert_eq!(look(&zone, domains.iter(), &rotation).await, View::default());
         zone.add_txt("postbud2._domainkey.b.dk", &rotation.old.record);
         assert_eq!(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dkim::record::Finding as Flaw;
+use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
 use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{DkimFlaw, NoKey, Provider, TagMistake};
@@ -176,14 +176,14 @@ fn samples() -> Vec<Finding> {
 
 /// Every way in which DNS gives no answer.
 fn unanswered() -> [resolver::Error; 6] {
-    use resolver::{Error, Kind};
+    use resolver::{Error, RecordType};
     let name = || "name.example".to_owned();
     [
-        Error::Timeout { name: name(), kind: Kind::Txt },
-        Error::Refused { name: name(), kind: Kind::Txt, code: "SERVFAIL".to_owned() },
-        Error::Referral { name: name(), kind: Kind::Txt },
-        Error::Aliases { name: name(), kind: Kind::Txt },
-        Error::Failed { name: name(), kind: Kind::Txt, reason: "DETAIL".to_owned() },
+        Error::Timeout { name: name(), record_type: RecordType::Txt },
+        Error::Refused { name: name(), record_type: RecordType::Txt, code: "SERVFAIL".to_owned() },
+        Error::Referral { name: name(), record_type: RecordType::Txt },
+        Error::Aliases { name: name(), record_type: RecordType::Txt },
+        Error::Failed { name: name(), record_type: RecordType::Txt, reason: "DETAIL".to_owned() },
         Error::Name(name()),
     ]
 }

@@ -1,6 +1,6 @@
 //! Hvad der er galt med records, og hvad der ændres i dem.
 
-use crate::dkim::record::Finding as Flaw;
+use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
 use crate::onboarding::finding::NoKey;
 use crate::onboarding::spf::merge::Note;

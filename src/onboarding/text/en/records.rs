@@ -1,6 +1,6 @@
 //! What is wrong with records, and what changes in them.
 
-use crate::dkim::record::Finding as Flaw;
+use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
 use crate::onboarding::finding::NoKey;
 use crate::onboarding::spf::merge::Note;
