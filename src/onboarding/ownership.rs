@@ -213,7 +213,7 @@ async fn misplaced(resolver: &dyn Resolver, challenge: &Challenge, domain: &Doma
 mod tests {
     use super::*;
     use crate::onboarding::{MailjetRecords, Severity};
-    use crate::resolver::{self, FixedZone, Kind, Lookup};
+    use crate::resolver::{self, FixedZone, Lookup, RecordType};
 
     fn parts() -> (Settings, Secret, CustomerId, Domain) {
         let customer = CustomerId::new("test-as");
@@ -249,12 +249,12 @@ mod tests {
     struct WithoutAddresses(FixedZone);
 
     impl Resolver for WithoutAddresses {
-        fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
-            match kind {
-                Kind::A | Kind::Aaaa => {
-                    Box::pin(std::future::ready(Err(resolver::Error::Timeout { name: name.to_owned(), kind })))
+        fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+            match record_type {
+                RecordType::A | RecordType::Aaaa => {
+                    Box::pin(std::future::ready(Err(resolver::Error::Timeout { name: name.to_owned(), record_type })))
                 }
-                _ => self.0.query(name, kind),
+                _ => self.0.query(name, record_type),
             }
         }
     }

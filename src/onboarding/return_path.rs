@@ -3,7 +3,7 @@
 use super::Settings;
 use super::alias::{self, Alias};
 use super::finding::{Check, Finding, Item, Need};
-use crate::resolver::{self, Kind, Resolver};
+use crate::resolver::{self, RecordType, Resolver};
 use crate::smtp::Domain;
 
 /// Aliases followed; more is a loop.
@@ -14,7 +14,7 @@ pub async fn check(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
     let mut check = Check::new(Item::ReturnPath, Need::Optional);
     let host = format!("{}.{domain}", settings.return_path_label);
     let target = settings.return_path_target.to_string();
-    check.expected.push(format!("{host} {} {target}.", Kind::Cname));
+    check.expected.push(format!("{host} {} {target}.", RecordType::Cname));
     if let Err(reason) = look(&mut check, resolver, host, target).await {
         check.say(Finding::Unanswered { reason });
     }

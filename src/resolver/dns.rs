@@ -1,31 +1,31 @@
-//! Real DNS: hickory, through mail-auth's `MessageAuthenticator` so that both share one bounded cache and one set of servers.
-//! The hosts file has no say here (see [`hosts`](super::hosts)).
+//! Real DNS: the hickory library, used through mail-auth's `MessageAuthenticator` so that both share one bounded cache and one set
+//! of servers. The hosts file is not used here (see [`hosts`](super::hosts)).
 
 use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::{Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{self, Name, RData};
 use hickory_resolver::system_conf::read_system_conf;
 use mail_auth::MessageAuthenticator;
 
-use super::{Answer, Error, Kind, Lookup, Record, Resolver, Settings, normal};
+use super::{Answer, Error, Lookup, Record, RecordType, Resolver, Settings, normal};
 
-/// Asks recursive name servers. Cheap to clone; clones share the cache.
+/// Queries recursive name servers. Cheap to clone; clones share the cache.
 #[derive(Clone)]
 pub struct Dns {
     authenticator: MessageAuthenticator,
     longest: Duration,
 }
 
-/// The resolver could not be set up: the system's configuration cannot be read, or names no server.
+/// The error of a resolver that cannot be set up: the system's configuration cannot be read, or it names no server.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up DNS: {0}")]
 pub struct SetupError(String);
 
 impl Dns {
-    /// Sets the resolver up; asks nothing yet.
+    /// Sets the resolver up without sending a query.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
         let setup = |error: NetError| SetupError(error.to_string());
         let (config, mut options) = if settings.servers.is_empty() {
@@ -47,89 +47,91 @@ impl Dns {
         options.positive_max_ttl = Some(settings.longest_ttl);
         options.negative_max_ttl = Some(settings.longest_negative_ttl);
         options.edns0 = true;
-        // Many name servers fold the case of the question in their answer.
+        // Many name servers change the case of the question in their answer.
         options.case_randomization = false;
         options.try_tcp_on_error = true;
-        // Checks of a domain must see what the world sees. Delivery asks the hosts file itself, at each connection.
+        // Checks of a domain must see what everybody sees. Delivery reads the hosts file itself, before each connection.
         options.use_hosts_file = ResolveHosts::Never;
         let attempts = u32::try_from(settings.attempts.max(1)).unwrap_or(u32::MAX);
-        // Each attempt may go over UDP and then TCP, and the library's own bound is a server's, not the question's.
+        // Each attempt may use UDP and then TCP. The library limits the time of one server, not the time of the whole question.
         let longest = settings.timeout.saturating_mul(attempts.saturating_mul(2)).min(Duration::from_secs(60));
         Ok(Dns { authenticator: MessageAuthenticator::new(config, options).map_err(setup)?, longest })
     }
 
-    /// The same servers and cache, for mail-auth's own verdicts.
+    /// Returns mail-auth's authenticator, which uses the same servers and cache.
     pub fn authenticator(&self) -> &MessageAuthenticator {
         &self.authenticator
     }
 
-    async fn ask(&self, name: &str, kind: Kind) -> Result<Answer, Error> {
-        // The trailing dot makes the name absolute: no search list is ever tried.
+    async fn ask(&self, name: &str, record_type: RecordType) -> Result<Answer, Error> {
+        // The trailing dot makes the name absolute, so that no search list is used.
         let absolute = normal(name)? + ".";
         let question = Name::from_ascii(&absolute).map_err(|_| Error::Name(name.to_owned()))?;
-        let record_type = match kind {
-            Kind::A => RecordType::A,
-            Kind::Aaaa => RecordType::AAAA,
-            Kind::Txt => RecordType::TXT,
-            Kind::Mx => RecordType::MX,
-            Kind::Cname => RecordType::CNAME,
-            Kind::Ptr => RecordType::PTR,
-            Kind::Soa => RecordType::SOA,
+        let asked_type = match record_type {
+            RecordType::A => rr::RecordType::A,
+            RecordType::Aaaa => rr::RecordType::AAAA,
+            RecordType::Txt => rr::RecordType::TXT,
+            RecordType::Mx => rr::RecordType::MX,
+            RecordType::Cname => rr::RecordType::CNAME,
+            RecordType::Ptr => rr::RecordType::PTR,
+            RecordType::Soa => rr::RecordType::SOA,
         };
-        let asked = self.authenticator.resolver().lookup(question, record_type);
-        let timeout = || Error::Timeout { name: name.to_owned(), kind };
+        let asked = self.authenticator.resolver().lookup(question, asked_type);
+        let timeout = || Error::Timeout { name: name.to_owned(), record_type };
         match tokio::time::timeout(self.longest, asked).await.map_err(|_| timeout())? {
             Ok(lookup) => Ok(Answer {
                 records: lookup
                     .answers()
                     .iter()
                     .filter_map(|record| read(&record.name, &record.data))
-                    .filter(|record| record.kind() == kind)
+                    .filter(|record| record.record_type() == record_type)
                     .collect(),
                 no_such_name: false,
             }),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match (none.response_code, absence(&none)) {
                 (ResponseCode::NXDomain, _) => Ok(Answer { records: Vec::new(), no_such_name: true }),
                 (ResponseCode::NoError, Absence::Known) => Ok(Answer::default()),
-                (ResponseCode::NoError, Absence::Referral) => Err(Error::Referral { name: name.to_owned(), kind }),
+                (ResponseCode::NoError, Absence::Referral) => {
+                    Err(Error::Referral { name: name.to_owned(), record_type })
+                }
                 (ResponseCode::NoError, Absence::Unproven) if self.gave_up(&none.query, &absolute).await => {
-                    Err(Error::Aliases { name: name.to_owned(), kind })
+                    Err(Error::Aliases { name: name.to_owned(), record_type })
                 }
                 (ResponseCode::NoError, Absence::Unproven) => Ok(Answer::default()),
-                (code, _) => Err(Error::Refused { name: name.to_owned(), kind, code: mnemonic(code) }),
+                (code, _) => Err(Error::Refused { name: name.to_owned(), record_type, code: mnemonic(code) }),
             },
             Err(NetError::Dns(DnsError::ResponseCode(code))) => {
-                Err(Error::Refused { name: name.to_owned(), kind, code: mnemonic(code) })
+                Err(Error::Refused { name: name.to_owned(), record_type, code: mnemonic(code) })
             }
             Err(NetError::Timeout) => Err(timeout()),
-            Err(error) => Err(Error::Failed { name: name.to_owned(), kind, reason: error.to_string() }),
+            Err(error) => Err(Error::Failed { name: name.to_owned(), record_type, reason: error.to_string() }),
         }
     }
 
-    /// Whether the library gave up in the middle of a chain of aliases, which it reports as a name without records. `last` is its
-    /// last question: about the name at which it stopped.
+    /// Returns true if the library stopped in the middle of a chain of aliases, which it reports as a name without records. `last`
+    /// is its last question, which is about the name at which it stopped.
     async fn gave_up(&self, last: &Query, asked: &str) -> bool {
         if last.name().to_ascii().eq_ignore_ascii_case(asked) {
             return false;
         }
-        let alias = self.authenticator.resolver().lookup(last.name().clone(), RecordType::CNAME);
-        // Where the name at the end is no alias, the chain was followed to its end.
+        let alias = self.authenticator.resolver().lookup(last.name().clone(), rr::RecordType::CNAME);
+        // If that name is not an alias, the library followed the chain to its end.
         !matches!(tokio::time::timeout(self.longest, alias).await, Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))))
     }
 }
 
-/// What an answer without an error and without records says of the record that was asked for.
+/// What an answer without an error and without records says about the record.
 #[derive(Debug, PartialEq, Eq)]
 enum Absence {
-    /// The zone says that the record is not there: its SOA comes with the answer.
+    /// The zone does not have the record: the answer contains the zone's SOA.
     Known,
-    /// The server only names the servers of a zone: it knows nothing, and did not ask them.
+    /// The server only names the servers of a zone. It does not know the record and did not query them.
     Referral,
-    /// Nothing comes with the answer. Resolvers that leave the SOA out answer like this.
+    /// The answer is empty. Resolvers that leave the SOA out answer like this.
     Unproven,
 }
 
-/// RFC 2308 §2.2: a SOA in the authority section, or no name server there, tells an absence from a referral.
+/// Tells an absence from a referral: an absence has a SOA in the authority section, or no name server there (RFC 2308 §2.2).
 fn absence(none: &NoRecords) -> Absence {
     match (&none.soa, &none.ns) {
         (Some(_), _) => Absence::Known,
@@ -139,12 +141,12 @@ fn absence(none: &NoRecords) -> Absence {
 }
 
 impl Resolver for Dns {
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
-        Box::pin(self.ask(name, kind))
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+        Box::pin(self.ask(name, record_type))
     }
 }
 
-/// A response code's name in IANA's registry, as `dig` prints it.
+/// Returns the name of a response code in IANA's registry, as `dig` prints it.
 fn mnemonic(code: ResponseCode) -> String {
     match code {
         ResponseCode::FormErr => "FORMERR".to_owned(),
@@ -184,13 +186,13 @@ mod tests {
             ..Settings::default()
         };
         let dns = Dns::new(&settings).unwrap();
-        assert!(dns.query("test.dk", Kind::Txt).await.is_err());
+        assert!(dns.query("test.dk", RecordType::Txt).await.is_err());
     }
 
     #[tokio::test]
     async fn an_impossible_name_is_not_asked_for() {
         let settings = Settings { servers: vec!["127.0.0.1:9".parse().unwrap()], ..Settings::default() };
         let dns = Dns::new(&settings).unwrap();
-        assert_eq!(dns.query("a..b", Kind::A).await, Err(Error::Name("a..b".to_owned())));
+        assert_eq!(dns.query("a..b", RecordType::A).await, Err(Error::Name("a..b".to_owned())));
     }
 }

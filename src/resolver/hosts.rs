@@ -1,33 +1,34 @@
-//! The hosts file, hosts(5): names that the operator of this machine has given addresses to.
+//! The hosts file, hosts(5): names to which the operator of this machine has given addresses.
 //!
-//! Asked for where connections go (a smarthost), never for what the world sees of a domain. It is read at each question, so
-//! an edit counts from the next connection; a file that is missing or cannot be read knows no names, as everywhere else.
+//! It is used for connections (to a smarthost), never for checks of what everybody sees of a domain. It is read again at each
+//! lookup, so a change takes effect at the next connection. A file that is missing or cannot be read counts as empty, as it
+//! does for other programs.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::files;
 
-/// A hosts file.
+/// A hosts file on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostsFile {
     path: PathBuf,
 }
 
 impl Default for HostsFile {
-    /// The system's.
+    /// Returns the system's own file, `/etc/hosts`.
     fn default() -> Self {
         HostsFile::new("/etc/hosts")
     }
 }
 
 impl HostsFile {
-    /// The file at `path`.
+    /// Uses the file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         HostsFile { path: path.into() }
     }
 
-    /// The addresses of a name, in the file's order; none where the file does not have it.
+    /// Returns the addresses of a name in the order of the file; none if the file does not have the name.
     pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
         let path = self.path.clone();
         let text = tokio::task::spawn_blocking(move || files::read(&path)).await;

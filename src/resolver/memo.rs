@@ -1,38 +1,38 @@
-//! A resolver that asks each question once. Whoever looks at the same records several times sees the same each time, and a slow
-//! name server costs its time once.
+//! A resolver that sends each question once. Several readers of the same records all see the same answer, and a slow name server
+//! is waited for only once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Answer, Error, Kind, Lookup, Resolver, SharedResolver};
+use super::{Answer, Error, Lookup, RecordType, Resolver, SharedResolver};
 
-/// Remembers every answer, and every failure, for as long as it lives: it is meant for one check of one domain.
+/// Keeps every answer and every failure for its whole lifetime. Make a new one for each check of a domain.
 pub struct Memo {
     asked: SharedResolver,
-    answers: Mutex<HashMap<(String, Kind), Result<Answer, Error>>>,
+    answers: Mutex<HashMap<(String, RecordType), Result<Answer, Error>>>,
 }
 
 impl Memo {
-    /// Asks `asked`.
+    /// Makes an empty memo that sends its questions to `asked`.
     pub fn new(asked: SharedResolver) -> Self {
         Memo { asked, answers: Mutex::default() }
     }
 
-    async fn ask(&self, name: &str, kind: Kind) -> Result<Answer, Error> {
-        let key = (name.trim_end_matches('.').to_ascii_lowercase(), kind);
+    async fn ask(&self, name: &str, record_type: RecordType) -> Result<Answer, Error> {
+        let key = (name.trim_end_matches('.').to_ascii_lowercase(), record_type);
         let known = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(answer) = known {
             return answer;
         }
-        let answer = self.asked.query(name, kind).await;
-        // Of two who ask at once, both hear the same from here on.
+        let answer = self.asked.query(name, record_type).await;
+        // If two callers ask at the same time, both use the answer that came first.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(answer).clone()
     }
 }
 
 impl Resolver for Memo {
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
-        Box::pin(self.ask(name, kind))
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+        Box::pin(self.ask(name, record_type))
     }
 }
 

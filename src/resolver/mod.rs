@@ -1,9 +1,9 @@
-//! The DNS as the relay asks it: one port, real DNS ([`Dns`]) behind it in service, a fixed zone ([`FixedZone`]) in tests
-//! and the demo.
+//! DNS lookups. [`Resolver`] is the interface; [`Dns`] is the real DNS that the relay uses, [`FixedZone`] a zone in memory for
+//! tests and the demo.
 //!
-//! An absence is an answer: a name without the record, and a name that does not exist, come back as an [`Answer`] with no
-//! records. An [`Error`](enum@Error) means only that the question was not answered, so whoever asks cannot take a dead name server for a
-//! missing record.
+//! An absence is an answer: if a name has no such record or does not exist, the caller gets an [`Answer`] without records. An
+//! [`Error`](enum@Error) means that the question was not answered, so the caller cannot mistake a dead name server for a missing
+//! record.
 
 pub mod dns;
 pub mod hosts;
@@ -25,20 +25,20 @@ pub use hosts::HostsFile;
 pub use memo::Memo;
 pub use zone::FixedZone;
 
-/// How real DNS is asked.
+/// The settings for queries to real DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Recursive servers to ask; empty: those of the system (`/etc/resolv.conf`).
+    /// The recursive servers to query. If empty, the system's own are used (`/etc/resolv.conf`).
     pub servers: Vec<SocketAddr>,
-    /// One attempt's time at one server.
+    /// The time limit of one attempt at one server.
     pub timeout: Duration,
-    /// Attempts before a question counts as unanswered.
+    /// The number of attempts before a question counts as unanswered.
     pub attempts: usize,
-    /// Answers kept in memory.
+    /// The most answers that are cached.
     pub cache_entries: u64,
-    /// An answer is asked for again after this long, whatever its TTL says: customers change records and look at once.
+    /// The longest time that an answer is cached, even if its TTL is longer: customers change records and check them at once.
     pub longest_ttl: Duration,
-    /// The same for an absence.
+    /// The longest time that an absence is cached.
     pub longest_negative_ttl: Duration,
 }
 
@@ -55,137 +55,138 @@ impl Default for Settings {
     }
 }
 
-/// What is asked for.
+/// A type of DNS record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// IPv4 address.
+pub enum RecordType {
+    /// An IPv4 address.
     A,
-    /// IPv6 address.
+    /// An IPv6 address.
     Aaaa,
-    /// Text.
+    /// A text record, as used for SPF, DKIM and DMARC.
     Txt,
-    /// Mail exchanger.
+    /// A mail exchanger.
     Mx,
-    /// Alias; asked for itself, not followed.
+    /// An alias. A question for this type gets the alias itself and does not follow it.
     Cname,
-    /// Name of an address.
+    /// The name that belongs to an address.
     Ptr,
-    /// The start of a zone.
+    /// The record at the start of every zone.
     Soa,
 }
 
-impl Kind {
-    /// As zone files write it.
+impl RecordType {
+    /// Returns the name used in zone files.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::A => "A",
-            Kind::Aaaa => "AAAA",
-            Kind::Txt => "TXT",
-            Kind::Mx => "MX",
-            Kind::Cname => "CNAME",
-            Kind::Ptr => "PTR",
-            Kind::Soa => "SOA",
+            RecordType::A => "A",
+            RecordType::Aaaa => "AAAA",
+            RecordType::Txt => "TXT",
+            RecordType::Mx => "MX",
+            RecordType::Cname => "CNAME",
+            RecordType::Ptr => "PTR",
+            RecordType::Soa => "SOA",
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for RecordType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// One record's content. Names are lower case, without a trailing dot; the root is the empty string.
+/// The content of one record. Names are in lower case without a trailing dot; the root is the empty string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// IPv4 address.
+    /// An IPv4 address.
     A(Ipv4Addr),
-    /// IPv6 address.
+    /// An IPv6 address.
     Aaaa(Ipv6Addr),
-    /// The character strings as they stand in the zone; their value is their concatenation (RFC 7208 §3.3, RFC 6376 §3.6.2.2).
+    /// The strings as published. The value of the record is their concatenation (RFC 7208 §3.3, RFC 6376 §3.6.2.2).
     Txt(Vec<Vec<u8>>),
-    /// Preference and exchange.
+    /// The preference and the host name of a mail exchanger.
     Mx(u16, String),
-    /// Target.
+    /// The name to which the alias points.
     Cname(String),
-    /// Name.
+    /// The name that belongs to the address.
     Ptr(String),
-    /// The name of the zone that begins here. It differs from the name that was asked for where that one is an alias.
+    /// The name of the zone that begins here. If the name in the question is an alias, this name differs from it.
     Soa(String),
 }
 
 impl Record {
-    /// What it answers to.
-    pub fn kind(&self) -> Kind {
+    /// Returns the type of the record.
+    pub fn record_type(&self) -> RecordType {
         match self {
-            Record::A(_) => Kind::A,
-            Record::Aaaa(_) => Kind::Aaaa,
-            Record::Txt(_) => Kind::Txt,
-            Record::Mx(..) => Kind::Mx,
-            Record::Cname(_) => Kind::Cname,
-            Record::Ptr(_) => Kind::Ptr,
-            Record::Soa(_) => Kind::Soa,
+            Record::A(_) => RecordType::A,
+            Record::Aaaa(_) => RecordType::Aaaa,
+            Record::Txt(_) => RecordType::Txt,
+            Record::Mx(..) => RecordType::Mx,
+            Record::Cname(_) => RecordType::Cname,
+            Record::Ptr(_) => RecordType::Ptr,
+            Record::Soa(_) => RecordType::Soa,
         }
     }
 }
 
-/// What the DNS says about one name and kind.
+/// The answer of DNS about one name and record type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Records of the kind asked for, aliases followed; empty where there are none.
+    /// The records of that type, after following aliases. Empty if there are none.
     pub records: Vec<Record>,
-    /// The name does not exist at all (NXDOMAIN).
+    /// True if the name does not exist at all (NXDOMAIN).
     pub no_such_name: bool,
 }
 
-/// The question was not answered. Says nothing about what the zone holds.
+/// Why a question was not answered. It says nothing about the records of the zone.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
     /// No server answered in time.
-    #[error("no answer to {kind} {name} in time")]
+    #[error("no answer to {record_type} {name} in time")]
     Timeout {
-        /// What was asked.
+        /// The name in the question.
         name: String,
-        /// What was asked for.
-        kind: Kind,
+        /// The record type in the question.
+        record_type: RecordType,
     },
-    /// A server answered with an error.
-    #[error("the name server answers {code} to {kind} {name}")]
+    /// A name server answered with an error.
+    #[error("the name server answers {code} to {record_type} {name}")]
     Refused {
-        /// What was asked.
+        /// The name in the question.
         name: String,
-        /// What was asked for.
-        kind: Kind,
-        /// The response code as RFC 1035 and its successors name it: SERVFAIL, REFUSED, …
+        /// The record type in the question.
+        record_type: RecordType,
+        /// The name of the response code: SERVFAIL, REFUSED, …
         code: String,
     },
-    /// A server only named other servers, without asking them: it does not resolve names, or a delegation is broken.
-    #[error("the name server refers to others for {kind} {name}, and asks none of them")]
+    /// A name server only named other servers and did not query them: it is not a resolver, or a delegation is broken.
+    #[error("the name server refers to others for {record_type} {name} and does not query them")]
     Referral {
-        /// What was asked.
+        /// The name in the question.
         name: String,
-        /// What was asked for.
-        kind: Kind,
+        /// The record type in the question.
+        record_type: RecordType,
     },
-    /// Aliases lead in a circle, or there are too many.
-    #[error("the aliases of {name} lead nowhere (asked for {kind})")]
+    /// The aliases form a loop, or the chain of aliases is too long.
+    #[error("the aliases of {name} form a loop or are too many (asked for {record_type})")]
     Aliases {
-        /// What was asked.
+        /// The name in the question.
         name: String,
-        /// What was asked for.
-        kind: Kind,
+        /// The record type in the question.
+        record_type: RecordType,
     },
-    /// No server could be reached, or what it answered is of no use.
-    #[error("cannot look up {kind} {name}: {reason}")]
+    /// No name server could be reached, or its answer could not be used.
+    #[error("cannot look up {record_type} {name}: {reason}")]
     Failed {
-        /// What was asked.
+        /// The name in the question.
         name: String,
-        /// What was asked for.
-        kind: Kind,
-        /// What went wrong.
+        /// The record type in the question.
+        record_type: RecordType,
+        /// What went wrong, in the words of the DNS library.
         reason: String,
     },
-    /// No DNS name: over 253 octets, an empty label, or a label over 63. It can be in no zone.
+    /// The name is not a DNS name: it is longer than 253 octets, or a label is empty or longer than 63 octets. No zone can
+    /// contain it.
     #[error("\"{0}\" is not a DNS name")]
     Name(String),
 }
@@ -196,23 +197,23 @@ impl Serialize for Error {
     }
 }
 
-/// A lookup under way.
+/// The future of one lookup.
 pub type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + 'a>>;
 
-/// The port. Implementations need only [`Resolver::query`]; callers use the typed questions on `dyn Resolver`.
+/// Answers DNS questions. Implementations provide [`Resolver::query`]; callers use the typed methods of `dyn Resolver`.
 pub trait Resolver: Send + Sync + 'static {
-    /// Asks one question. `name` may have a trailing dot and upper-case letters.
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a>;
+    /// Looks up the records of one type at a name, which may have a trailing dot and upper-case letters.
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a>;
 }
 
-/// A resolver that stages share.
+/// A resolver that several parts of the relay share.
 pub type SharedResolver = Arc<dyn Resolver>;
 
 impl<'r> dyn Resolver + 'r {
-    /// TXT records, each with its strings.
+    /// Looks up the TXT records of a name, each with its strings.
     pub async fn txt(&self, name: &str) -> Result<Vec<Vec<Vec<u8>>>, Error> {
         Ok(self
-            .query(name, Kind::Txt)
+            .query(name, RecordType::Txt)
             .await?
             .records
             .into_iter()
@@ -220,10 +221,10 @@ impl<'r> dyn Resolver + 'r {
             .collect())
     }
 
-    /// Mail exchangers, most preferred first.
+    /// Looks up the mail exchangers of a name, the most preferred first.
     pub async fn mx(&self, name: &str) -> Result<Vec<(u16, String)>, Error> {
         let mut exchanges: Vec<_> = self
-            .query(name, Kind::Mx)
+            .query(name, RecordType::Mx)
             .await?
             .records
             .into_iter()
@@ -233,10 +234,10 @@ impl<'r> dyn Resolver + 'r {
         Ok(exchanges)
     }
 
-    /// IPv4 addresses.
+    /// Looks up the IPv4 addresses of a name.
     pub async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
         Ok(self
-            .query(name, Kind::A)
+            .query(name, RecordType::A)
             .await?
             .records
             .into_iter()
@@ -244,10 +245,10 @@ impl<'r> dyn Resolver + 'r {
             .collect())
     }
 
-    /// IPv6 addresses.
+    /// Looks up the IPv6 addresses of a name.
     pub async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
         Ok(self
-            .query(name, Kind::Aaaa)
+            .query(name, RecordType::Aaaa)
             .await?
             .records
             .into_iter()
@@ -255,37 +256,38 @@ impl<'r> dyn Resolver + 'r {
             .collect())
     }
 
-    /// Addresses of both families, IPv4 first; an error where none was found and a family was not answered.
+    /// Looks up the addresses of a name in both families, IPv4 first. Returns an error if no address was found and the question for
+    /// one family was not answered.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
         let (v4, v6) = tokio::join!(self.ipv4(name), self.ipv6(name));
         let v4 = v4.map(|found| found.into_iter().map(IpAddr::V4).collect::<Vec<_>>());
         let v6 = v6.map(|found| found.into_iter().map(IpAddr::V6).collect::<Vec<_>>());
         match (v4, v6) {
             (Ok(v4), Ok(v6)) => Ok([v4, v6].concat()),
-            // One family alone is enough, if it has any: of the other nobody knows.
+            // Addresses of one family are enough. Without any, the family that was not answered may still have some.
             (Ok(found), Err(error)) | (Err(error), Ok(found)) if found.is_empty() => Err(error),
             (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
             (Err(error), Err(_)) => Err(error),
         }
     }
 
-    /// Where an alias points, `None` where the name is none.
+    /// Looks up the target of an alias. Returns `None` if the name is not an alias.
     pub async fn cname(&self, name: &str) -> Result<Option<String>, Error> {
         Ok(self
-            .query(name, Kind::Cname)
+            .query(name, RecordType::Cname)
             .await?
             .records
             .into_iter()
             .find_map(|r| if let Record::Cname(target) = r { Some(target) } else { None }))
     }
 
-    /// The zone that a name lies in: the nearest name at or above it where a zone begins (RFC 1034 §4.2), which is the one whose
-    /// records a DNS panel shows. `None` where DNS knows of none below the top-level domains.
+    /// Looks up the zone of a name: the nearest name at or above it where a zone begins (RFC 1034 §4.2). A DNS panel shows the
+    /// records of one zone. Returns `None` if no zone begins there below the top-level domains.
     pub async fn zone(&self, name: &str) -> Result<Option<String>, Error> {
         let name = normal(name)?;
         let mut at = name.as_str();
         while let Some((_, above)) = at.split_once('.') {
-            let answer = self.query(at, Kind::Soa).await?;
+            let answer = self.query(at, RecordType::Soa).await?;
             if answer.records.iter().any(|record| matches!(record, Record::Soa(zone) if zone == at)) {
                 return Ok(Some(at.to_owned()));
             }
@@ -294,10 +296,10 @@ impl<'r> dyn Resolver + 'r {
         Ok(None)
     }
 
-    /// Names of an address.
+    /// Looks up the names of an address.
     pub async fn ptr(&self, address: IpAddr) -> Result<Vec<String>, Error> {
         Ok(self
-            .query(&reverse_name(address), Kind::Ptr)
+            .query(&reverse_name(address), RecordType::Ptr)
             .await?
             .records
             .into_iter()
@@ -306,12 +308,12 @@ impl<'r> dyn Resolver + 'r {
     }
 }
 
-/// Joins a TXT record's strings, without spaces.
+/// Joins the strings of a TXT record without spaces.
 pub fn joined(strings: &[Vec<u8>]) -> Vec<u8> {
     strings.concat()
 }
 
-/// The name under `in-addr.arpa` or `ip6.arpa` that holds an address's PTR (RFC 1035 §3.5, RFC 3596 §2.5).
+/// Returns the name in `in-addr.arpa` or `ip6.arpa` that has the PTR record of an address (RFC 1035 §3.5, RFC 3596 §2.5).
 pub fn reverse_name(address: IpAddr) -> String {
     match address {
         IpAddr::V4(ip) => {
@@ -325,7 +327,7 @@ pub fn reverse_name(address: IpAddr) -> String {
     }
 }
 
-/// The form in which names are compared: lower case, no trailing dot. `Err` where it can be no name in DNS.
+/// Returns a name in the form used for comparisons: lower case, no trailing dot. Returns an error if it is not a DNS name.
 fn normal(name: &str) -> Result<String, Error> {
     let bare = name.strip_suffix('.').unwrap_or(name);
     if bare.len() > 253 || bare.split('.').any(|label| label.is_empty() || label.len() > 63) {
@@ -347,25 +349,26 @@ mod tests {
         );
     }
 
-    /// Answers for one kind, fails for every other.
-    struct Half(Kind, Vec<Record>);
+    /// Answers questions for one record type and fails for every other.
+    struct Half(RecordType, Vec<Record>);
 
     impl Resolver for Half {
-        fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
-            let failed = Error::Timeout { name: name.to_owned(), kind };
+        fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+            let failed = Error::Timeout { name: name.to_owned(), record_type };
             let answer = Answer { records: self.1.clone(), no_such_name: false };
-            Box::pin(std::future::ready(if kind == self.0 { Ok(answer) } else { Err(failed) }))
+            Box::pin(std::future::ready(if record_type == self.0 { Ok(answer) } else { Err(failed) }))
         }
     }
 
     #[tokio::test]
     async fn half_an_answer_is_no_absence_of_addresses() {
-        for (kind, record) in
-            [(Kind::A, Record::A([192, 0, 2, 1].into())), (Kind::Aaaa, Record::Aaaa("2001:db8::1".parse().unwrap()))]
-        {
+        for (record_type, record) in [
+            (RecordType::A, Record::A([192, 0, 2, 1].into())),
+            (RecordType::Aaaa, Record::Aaaa("2001:db8::1".parse().unwrap())),
+        ] {
             let addresses = async |half: Half| (&half as &dyn Resolver).addresses("mail.test.dk").await;
-            assert_eq!(addresses(Half(kind, vec![record])).await.unwrap().len(), 1);
-            assert!(addresses(Half(kind, Vec::new())).await.is_err(), "only {kind} was answered");
+            assert_eq!(addresses(Half(record_type, vec![record])).await.unwrap().len(), 1);
+            assert!(addresses(Half(record_type, Vec::new())).await.is_err(), "only {record_type} was answered");
         }
     }
 

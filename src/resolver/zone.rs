@@ -1,16 +1,16 @@
-//! A fixed zone in memory: what tests and the demo ask instead of the DNS. It can be changed while it is in use, and made to
-//! fail, so that a test can show what a dead name server does.
+//! A fixed zone in memory, which tests and the demo use instead of DNS. It can be changed while it is in use. It can also be made
+//! to fail, like a dead name server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Answer, Error, Kind, Lookup, Record, Resolver, normal};
+use super::{Answer, Error, Lookup, Record, RecordType, Resolver, normal};
 
-/// Aliases followed for one question; more is a loop.
+/// The most aliases followed for one question. A longer chain counts as a loop.
 const LONGEST_CHAIN: usize = 8;
 
-/// Names and their records. A name exists if it or a name below it has records.
+/// A set of names and their records. A name exists if it or a name below it has records.
 #[derive(Debug, Default)]
 pub struct FixedZone(RwLock<Content>);
 
@@ -21,13 +21,14 @@ struct Content {
 }
 
 impl Content {
-    /// Whether the name or one below it has records.
+    /// Returns true if the name or one below it has records.
     fn exists(&self, name: &str) -> bool {
         let below = format!(".{name}");
         self.records.contains_key(name) || self.records.keys().any(|other| other.ends_with(&below))
     }
 
-    /// What a name that does not exist gets from the wildcard below its nearest ancestor that does (RFC 4592 §2.2.1).
+    /// Returns the wildcard records for a name that does not exist. The wildcard is the one below the nearest ancestor that exists
+    /// (RFC 4592 §2.2.1).
     fn wildcard(&self, name: &str) -> Option<&Vec<Record>> {
         let mut at = name;
         while !self.exists(at) {
@@ -37,24 +38,27 @@ impl Content {
     }
 }
 
-/// A line of zone text that cannot be read.
+/// The error for a line of zone text that cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct ZoneError {
-    /// Counted from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// Why.
+    /// Why the line cannot be read, followed by the line itself.
     pub reason: String,
 }
 
 impl FixedZone {
-    /// An empty zone: every question is answered with "no such name".
+    /// Makes an empty zone, which answers every question with "no such name".
     pub fn new() -> Self {
         FixedZone::default()
     }
 
-    /// Reads lines `name kind data`: absolute names, no TTL or class; a name that begins with `*.` is a wildcard; TXT data is one or more quoted strings with `\"` and
-    /// `\\`, or a bare word; `name SOA` begins a zone; `name FAIL` makes every question about the name fail; empty lines and `;` comments are skipped.
+    /// Reads a zone from lines of the form `name type data`.
+    ///
+    /// Names are absolute; there is no TTL and no class. A name that begins with `*.` is a wildcard. TXT data is a bare word, or one
+    /// or more quoted strings with `\"` and `\\`. `name SOA` begins a zone. `name FAIL` makes every question about the name fail.
+    /// Empty lines and `;` comments are skipped.
     pub fn parse(text: &str) -> Result<Self, ZoneError> {
         let zone = FixedZone::new();
         for (at, line) in text.lines().enumerate() {
@@ -63,15 +67,15 @@ impl FixedZone {
                 continue;
             }
             let refused = |reason: &str| ZoneError { line: at + 1, reason: format!("{reason}: {line}") };
-            let (name, rest) = line.split_once(char::is_whitespace).ok_or_else(|| refused("no kind"))?;
-            let (kind, data) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
-            if kind == "FAIL" {
+            let (name, rest) = line.split_once(char::is_whitespace).ok_or_else(|| refused("no record type"))?;
+            let (record_type, data) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
+            if record_type == "FAIL" {
                 zone.fail(name);
                 continue;
             }
-            let record = match kind {
+            let record = match record_type {
                 "SOA" => normal(name).ok().map(Record::Soa),
-                kind => read(kind, data.trim()),
+                record_type => read(record_type, data.trim()),
             };
             let record = record.ok_or_else(|| refused("cannot read"))?;
             zone.add(name, record);
@@ -79,68 +83,68 @@ impl FixedZone {
         Ok(zone)
     }
 
-    /// Adds a record.
+    /// Adds a record to a name.
     ///
     /// # Panics
-    /// Where `name` can be no DNS name: a zone is written by people who test.
+    /// Panics if `name` is not a DNS name, because only tests and the demo write zones.
     pub fn add(&self, name: &str, record: Record) {
         let name = normal(name).expect("zones hold DNS names");
         self.write().records.entry(name).or_default().push(record);
     }
 
-    /// Adds a TXT record of one string per 255 octets.
+    /// Adds a TXT record, split into strings of at most 255 octets.
     pub fn add_txt(&self, name: &str, text: &str) {
         self.add(name, Record::Txt(text.as_bytes().chunks(255).map(<[u8]>::to_vec).collect()));
     }
 
-    /// Takes a name's records of one kind out.
-    pub fn remove(&self, name: &str, kind: Kind) {
+    /// Removes a name's records of one type.
+    pub fn remove(&self, name: &str, record_type: RecordType) {
         let Ok(name) = normal(name) else { return };
         let mut content = self.write();
         if let Some(records) = content.records.get_mut(&name) {
-            records.retain(|record| record.kind() != kind);
+            records.retain(|record| record.record_type() != record_type);
             if records.is_empty() {
                 content.records.remove(&name);
             }
         }
     }
 
-    /// Makes every question about `name` and the names below it fail, as with a dead name server.
+    /// Makes every question about `name` and the names below it fail, as if the name server were dead.
     pub fn fail(&self, name: &str) {
         if let Ok(name) = normal(name) {
             self.write().failing.insert(name);
         }
     }
 
-    /// Ends [`FixedZone::fail`] for `name`.
+    /// Ends the effect of [`FixedZone::fail`] for `name`.
     pub fn heal(&self, name: &str) {
         if let Ok(name) = normal(name) {
             self.write().failing.remove(&name);
         }
     }
 
-    /// Answers a question at once.
-    pub fn answer(&self, name: &str, kind: Kind) -> Result<Answer, Error> {
+    /// Answers a question without waiting.
+    pub fn answer(&self, name: &str, record_type: RecordType) -> Result<Answer, Error> {
         let content = self.read();
         let mut at = normal(name)?;
         for _ in 0..LONGEST_CHAIN {
             if content.failing.iter().any(|dead| at == *dead || at.ends_with(&format!(".{dead}"))) {
-                return Err(Error::Refused { name: at, kind, code: "SERVFAIL".to_owned() });
+                return Err(Error::Refused { name: at, record_type, code: "SERVFAIL".to_owned() });
             }
             let Some(records) = content.records.get(&at).or_else(|| content.wildcard(&at)) else {
                 return Ok(Answer { records: Vec::new(), no_such_name: !content.exists(&at) });
             };
-            let found: Vec<_> = records.iter().filter(|record| record.kind() == kind).cloned().collect();
+            let found: Vec<_> = records.iter().filter(|record| record.record_type() == record_type).cloned().collect();
             let alias = records.iter().find_map(|r| if let Record::Cname(target) = r { Some(target) } else { None });
             match alias {
                 Some(target) if found.is_empty() => at = normal(target)?,
                 _ => return Ok(Answer { records: found, no_such_name: false }),
             }
         }
-        Err(Error::Aliases { name: name.to_owned(), kind })
+        Err(Error::Aliases { name: name.to_owned(), record_type })
     }
 
-    // The lock protects plain data that every writer leaves whole.
+    // The lock may be poisoned: it protects plain data, which no writer leaves half-changed.
     fn read(&self) -> RwLockReadGuard<'_, Content> {
         self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -151,13 +155,13 @@ impl FixedZone {
 }
 
 impl Resolver for FixedZone {
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
-        Box::pin(std::future::ready(self.answer(name, kind)))
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+        Box::pin(std::future::ready(self.answer(name, record_type)))
     }
 }
 
-fn read(kind: &str, data: &str) -> Option<Record> {
-    Some(match kind {
+fn read(record_type: &str, data: &str) -> Option<Record> {
+    Some(match record_type {
         "A" => Record::A(data.parse::<Ipv4Addr>().ok()?),
         "AAAA" => Record::Aaaa(data.parse::<Ipv6Addr>().ok()?),
         "TXT" => Record::Txt(strings(data)?),
@@ -215,35 +219,38 @@ mod tests {
 
     #[test]
     fn answers_follow_aliases_and_keep_strings_apart() {
-        let answer = zone().answer("WWW.test.dk.", Kind::Txt).unwrap();
+        let answer = zone().answer("WWW.test.dk.", RecordType::Txt).unwrap();
         assert_eq!(answer.records, [Record::Txt(vec![b"v=spf1 ".to_vec(), b"-all".to_vec()])]);
-        assert_eq!(zone().answer("quoted.dk", Kind::Txt).unwrap().records, [Record::Txt(vec![b"a\"b\\c".to_vec()])]);
+        assert_eq!(
+            zone().answer("quoted.dk", RecordType::Txt).unwrap().records,
+            [Record::Txt(vec![b"a\"b\\c".to_vec()])]
+        );
     }
 
     #[test]
     fn an_alias_can_be_asked_for_itself() {
-        let answer = zone().answer("www.test.dk", Kind::Cname).unwrap();
+        let answer = zone().answer("www.test.dk", RecordType::Cname).unwrap();
         assert_eq!(answer.records, [Record::Cname("test.dk".to_owned())]);
     }
 
     #[test]
     fn a_wildcard_answers_for_names_that_do_not_exist() {
         let zone = FixedZone::parse("*.w.dk A 192.0.2.1\na.w.dk TXT x\nb.c.w.dk TXT x").unwrap();
-        let count = |name: &str| zone.answer(name, Kind::A).unwrap().records.len();
+        let count = |name: &str| zone.answer(name, RecordType::A).unwrap().records.len();
         let names = ["x.w.dk", "x.y.w.dk", "a.w.dk", "x.a.w.dk", "c.w.dk", "x.c.w.dk", "w.dk"];
         assert_eq!(names.map(count), [1, 1, 0, 0, 0, 0, 0]);
     }
 
     #[test]
     fn absence_is_an_answer_and_failure_is_an_error() {
-        assert_eq!(zone().answer("test.dk", Kind::A).unwrap(), Answer::default());
-        assert!(!zone().answer("dk", Kind::A).unwrap().no_such_name, "empty non-terminal");
-        assert!(zone().answer("other.dk", Kind::A).unwrap().no_such_name);
-        assert!(zone().answer("x.dead.dk", Kind::A).is_err());
-        assert!(zone().answer("loop.dk", Kind::A).is_err());
+        assert_eq!(zone().answer("test.dk", RecordType::A).unwrap(), Answer::default());
+        assert!(!zone().answer("dk", RecordType::A).unwrap().no_such_name, "empty non-terminal");
+        assert!(zone().answer("other.dk", RecordType::A).unwrap().no_such_name);
+        assert!(zone().answer("x.dead.dk", RecordType::A).is_err());
+        assert!(zone().answer("loop.dk", RecordType::A).is_err());
         let zone = zone();
         zone.heal("dead.dk");
-        assert!(zone.answer("x.dead.dk", Kind::A).unwrap().no_such_name);
+        assert!(zone.answer("x.dead.dk", RecordType::A).unwrap().no_such_name);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::delivery::{Delivery, Egress, EgressError, EgressPath, Settings, Trouble, Verdict};
-use postbud::resolver::{Answer, FixedZone, HostsFile, Kind, Lookup, Record, Resolver};
+use postbud::resolver::{Answer, FixedZone, HostsFile, Lookup, Record, RecordType, Resolver};
 use postbud::route::{Caps, Cause, Route};
 
 use super::messages::{attempt, delivery, message, patient_delivery, route, settings_from};
@@ -133,12 +133,12 @@ async fn addresses_of_the_other_family_are_passed_over() {
 struct Families(Option<Result<Vec<Record>, ()>>, Option<Result<Vec<Record>, ()>>);
 
 impl Resolver for Families {
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
-        let told = if kind == Kind::A { &self.0 } else { &self.1 };
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+        let told = if record_type == RecordType::A { &self.0 } else { &self.1 };
         Box::pin(async move {
             match told {
                 None => std::future::pending().await,
-                Some(Err(())) => Err(postbud::resolver::Error::Timeout { name: name.to_owned(), kind }),
+                Some(Err(())) => Err(postbud::resolver::Error::Timeout { name: name.to_owned(), record_type }),
                 Some(Ok(records)) => Ok(Answer { records: records.clone(), no_such_name: false }),
             }
         })
@@ -261,7 +261,7 @@ async fn the_hosts_file_goes_before_dns_and_is_read_at_each_connection() {
     assert_eq!(verdict().await, Verdict::Delivered, "the file goes first");
     std::fs::write(file.path(), "127.0.0.99 other.kunde.test\n").unwrap();
     assert_eq!(verdict().await, Verdict::Deferred, "only DNS knows it, and leads nowhere");
-    zone.remove(HOST, Kind::A);
+    zone.remove(HOST, RecordType::A);
     zone.add(HOST, Record::A([127, 0, 0, 1].into()));
     assert_eq!(verdict().await, Verdict::Delivered, "DNS is asked where the file is silent");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use postbud::customers::Requirement;
 use postbud::onboarding::records::{self, Table};
 use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Outcome, Report, Seen, Settings};
-use postbud::resolver::{self, Dns, FixedZone, Kind, Lookup, Resolver};
+use postbud::resolver::{self, Dns, FixedZone, Lookup, RecordType, Resolver};
 use postbud::time::Timestamp;
 
 use crate::knot::Knot;
@@ -138,9 +138,9 @@ struct Counting {
 }
 
 impl Resolver for Counting {
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> Lookup<'a> {
-        *self.asked.lock().unwrap().entry(format!("{kind} {name}")).or_default() += 1;
-        self.zone.query(name, kind)
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+        *self.asked.lock().unwrap().entry(format!("{record_type} {name}")).or_default() += 1;
+        self.zone.query(name, record_type)
     }
 }
 

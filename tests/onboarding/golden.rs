@@ -7,7 +7,7 @@ use std::time::Duration;
 use postbud::onboarding::records::{self, Table};
 use postbud::onboarding::rotation::Step;
 use postbud::onboarding::{Lang, MailjetRecords, Settings, report};
-use postbud::resolver::{self, FixedZone, Kind};
+use postbud::resolver::{self, FixedZone, RecordType};
 use postbud::time::Timestamp;
 
 use crate::rig::{checker, customer, directory, domain, key_record, mailjet, own_server};
@@ -107,7 +107,10 @@ fn every_output_reads_as_it_did() {
             Step::Publish { hosts: hosts(2), value: text("v=DKIM1; k=rsa; p=…") },
             Step::Waiting { hosts: hosts(2) },
             Step::Unanswered {
-                reason: resolver::Error::Timeout { name: text("postbud2._domainkey.test.dk"), kind: Kind::Txt },
+                reason: resolver::Error::Timeout {
+                    name: text("postbud2._domainkey.test.dk"),
+                    record_type: RecordType::Txt,
+                },
             },
             Step::Switched { selector: text("postbud2"), file: text("config/customers/test-as.toml") },
             Step::StillSigning { selector: text("postbud1") },

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hickory_resolver::proto::op::{Message, Metadata, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, CNAME, MX, NS, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
-use postbud::resolver::{self, Dns, FixedZone, Kind};
+use postbud::resolver::{self, Dns, FixedZone, RecordType};
 
 /// The server; stops when dropped.
 pub struct ScriptedDns {
@@ -22,7 +22,7 @@ pub struct ScriptedDns {
 impl ScriptedDns {
     /// Answers each question as `script` fills the answer in, which is NOERROR and empty before. The script is given the name
     /// without its trailing dot and the kind of record, and gives how long to wait with the answer.
-    pub fn start(script: impl Fn(&str, Kind, &mut Message) -> Duration + Send + Sync + 'static) -> ScriptedDns {
+    pub fn start(script: impl Fn(&str, RecordType, &mut Message) -> Duration + Send + Sync + 'static) -> ScriptedDns {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
         let address = socket.local_addr().expect("a bound socket has an address");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
@@ -61,7 +61,10 @@ impl Drop for ScriptedDns {
     }
 }
 
-fn answered(question: &[u8], script: &impl Fn(&str, Kind, &mut Message) -> Duration) -> Option<(Vec<u8>, Duration)> {
+fn answered(
+    question: &[u8],
+    script: &impl Fn(&str, RecordType, &mut Message) -> Duration,
+) -> Option<(Vec<u8>, Duration)> {
     let question = Message::from_vec(question).ok()?;
     let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
     answer.metadata = Metadata::response_from_request(&question.metadata);
@@ -69,11 +72,12 @@ fn answered(question: &[u8], script: &impl Fn(&str, Kind, &mut Message) -> Durat
     let query = question.queries.first()?.clone();
     let name = query.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
     let asked = query.query_type().to_string();
-    let kind = [Kind::A, Kind::Aaaa, Kind::Txt, Kind::Mx, Kind::Cname, Kind::Ptr]
-        .into_iter()
-        .find(|kind| kind.as_str() == asked)?;
+    let record_type =
+        [RecordType::A, RecordType::Aaaa, RecordType::Txt, RecordType::Mx, RecordType::Cname, RecordType::Ptr]
+            .into_iter()
+            .find(|record_type| record_type.as_str() == asked)?;
     answer.add_query(query);
-    let wait = script(&name, kind, &mut answer);
+    let wait = script(&name, record_type, &mut answer);
     Some((answer.to_vec().ok()?, wait))
 }
 
@@ -99,8 +103,8 @@ pub fn cname(from: &str, to: &str) -> Record {
 }
 
 /// Fills in what a zone says, as a resolver would. Nothing is kept in a cache: the TTL is 0.
-pub fn from_zone(zone: &FixedZone, asked: &str, kind: Kind, answer: &mut Message) {
-    let Ok(found) = zone.answer(asked, kind) else {
+pub fn from_zone(zone: &FixedZone, asked: &str, record_type: RecordType, answer: &mut Message) {
+    let Ok(found) = zone.answer(asked, record_type) else {
         answer.metadata.response_code = ResponseCode::ServFail;
         return;
     };

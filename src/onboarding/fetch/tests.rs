@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::resolver::{Answer, Kind, Lookup, Record};
+use crate::resolver::{Answer, Lookup, Record, RecordType};
 
 /// Stands for a public address: the only one that may be connected to.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
@@ -29,9 +29,9 @@ impl Script {
 }
 
 impl Resolver for Script {
-    fn query<'a>(&'a self, _: &'a str, kind: Kind) -> Lookup<'a> {
+    fn query<'a>(&'a self, _: &'a str, record_type: RecordType) -> Lookup<'a> {
         let mut records = Vec::new();
-        if kind == Kind::A {
+        if record_type == RecordType::A {
             self.asked.fetch_add(1, Ordering::Relaxed);
             let mut answers = self.answers.lock().unwrap();
             let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().copied() };

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::customers::SigningDomain;
 use crate::onboarding::{Secret, Seen, Settings};
-use crate::resolver::{FixedZone, Kind, SharedResolver};
+use crate::resolver::{FixedZone, RecordType, SharedResolver};
 use crate::test_customers;
 
 const ZONE: &str = "test.dk TXT \"v=spf1 include:spf.webcrm.com -all\"\n\
@@ -62,7 +62,7 @@ async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_the
     assert_eq!(rig.monitor.round(at(0)).await, 1);
     assert!(spf(&rig));
     assert_eq!(rig.monitor.round(at(0) + Duration::from_secs(60)).await, 0, "not due");
-    rig.zone.remove("test.dk", Kind::Txt);
+    rig.zone.remove("test.dk", RecordType::Txt);
     rig.monitor.round(at(7)).await;
     assert!(spf(&rig), "grace");
     let [told] = rig.events.alerts().open.try_into().unwrap();
@@ -87,7 +87,7 @@ async fn a_clock_that_was_ahead_neither_stops_the_checks_nor_stretches_the_grace
     let mut rig = rig();
     let spf = |rig: &Rig| rig.routing.status(&domain()).has(Requirement::Spf);
     rig.monitor.round(at(0)).await;
-    rig.zone.remove("test.dk", Kind::Txt);
+    rig.zone.remove("test.dk", RecordType::Txt);
     rig.monitor.round(at(100_000)).await;
     assert_eq!(rig.monitor.round(at(7)).await, 1, "due, whatever was reckoned then");
     assert!(spf(&rig), "grace");
@@ -115,7 +115,7 @@ async fn a_dead_name_server_never_counts_as_breakage() {
 async fn a_verification_status_that_cannot_be_kept_holds_until_a_later_one_is() {
     let mut rig = rig();
     let spf = |rig: &Rig| rig.routing.status(&domain()).has(Requirement::Spf);
-    rig.zone.remove("test.dk", Kind::Txt);
+    rig.zone.remove("test.dk", RecordType::Txt);
     rig.monitor.round(at(0)).await;
     assert!(!spf(&rig));
     // Nobody locks a folder. A mode would not do: root writes whatever it is.
@@ -129,7 +129,7 @@ async fn a_verification_status_that_cannot_be_kept_holds_until_a_later_one_is() 
     assert_eq!(rig.monitor.round(at(7) + Duration::from_secs(30)).await, 0, "not due");
     assert!(spf(&rig), "what the disk says is older");
     std::fs::remove_dir(&lock).unwrap();
-    rig.zone.remove("test.dk", Kind::Txt);
+    rig.zone.remove("test.dk", RecordType::Txt);
     let checker = rig.monitor.checker.clone();
     let customer = rig.routing.directory().by_domain(&domain()).unwrap().clone();
     let report = checker.check(&rig.routing.directory(), &customer, &domain(), at(8)).await;
@@ -158,7 +158,7 @@ async fn what_was_checked_and_where_domains_stand_is_counted() {
     assert_eq!(domains("spf", "unchecked"), 1);
     rig.monitor.round(at(0)).await;
     assert_eq!((domains("spf", "verified"), domains("spf", "unchecked"), domains("dkim", "missing")), (1, 0, 1));
-    rig.zone.remove("test.dk", Kind::Txt);
+    rig.zone.remove("test.dk", RecordType::Txt);
     rig.monitor.round(at(7)).await;
     assert_eq!((domains("spf", "vanished"), domains("spf", "verified")), (1, 0));
     assert_eq!(counters.unanswered.get(), 0);
@@ -254,12 +254,12 @@ struct Keeps {
 }
 
 impl crate::resolver::Resolver for Keeps {
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> crate::resolver::Lookup<'a> {
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> crate::resolver::Lookup<'a> {
         if let Some(asked) = self.asked.lock().unwrap().take() {
             let _ = asked.send(std::thread::current().name().map(str::to_owned));
             let _ = self.go.lock().unwrap().recv();
         }
-        let failed = crate::resolver::Error::Timeout { name: name.to_owned(), kind };
+        let failed = crate::resolver::Error::Timeout { name: name.to_owned(), record_type };
         Box::pin(std::future::ready(Err(failed)))
     }
 }
@@ -289,12 +289,12 @@ struct Slow {
 }
 
 impl crate::resolver::Resolver for Slow {
-    fn query<'a>(&'a self, name: &'a str, kind: Kind) -> crate::resolver::Lookup<'a> {
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> crate::resolver::Lookup<'a> {
         Box::pin(async move {
             if name.ends_with(self.slow) {
                 tokio::time::sleep(self.takes).await;
             }
-            self.zone.answer(name, kind)
+            self.zone.answer(name, record_type)
         })
     }
 }

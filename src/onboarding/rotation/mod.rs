@@ -283,7 +283,10 @@ mod tests {
     }
 
     fn silent() -> resolver::Error {
-        resolver::Error::Timeout { name: "postbud2._domainkey.test.dk".to_owned(), kind: resolver::Kind::Txt }
+        resolver::Error::Timeout {
+            name: "postbud2._domainkey.test.dk".to_owned(),
+            record_type: resolver::RecordType::Txt,
+        }
     }
 
     #[test]

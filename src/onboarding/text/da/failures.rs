@@ -7,17 +7,21 @@ use crate::resolver;
 pub(super) fn unanswered(error: &resolver::Error) -> String {
     use resolver::Error as E;
     match error {
-        E::Timeout { name, kind } => format!("Navneserveren svarede ikke, da {kind}-records for {name} blev slået op."),
-        E::Refused { name, kind, code } => {
-            format!("Navneserveren svarede med fejlen {code}, da {kind}-records for {name} blev slået op.")
+        E::Timeout { name, record_type } => {
+            format!("Navneserveren svarede ikke, da {record_type}-records for {name} blev slået op.")
         }
-        E::Referral { name, kind } => {
-            format!("Navneserveren henviste kun til andre navneservere, da {kind}-records for {name} blev slået op.")
+        E::Refused { name, record_type, code } => {
+            format!("Navneserveren svarede med fejlen {code}, da {record_type}-records for {name} blev slået op.")
         }
-        E::Aliases { name, kind } => format!(
-            "{kind}-records for {name} kunne ikke slås op: navnets aliasser (CNAME) går i ring, eller der er for mange."
+        E::Referral { name, record_type } => {
+            format!(
+                "Navneserveren henviste kun til andre navneservere, da {record_type}-records for {name} blev slået op."
+            )
+        }
+        E::Aliases { name, record_type } => format!(
+            "{record_type}-records for {name} kunne ikke slås op: navnets aliasser (CNAME) går i ring, eller der er for mange."
         ),
-        E::Failed { name, kind, .. } => format!("{kind}-records for {name} kunne ikke slås op."),
+        E::Failed { name, record_type, .. } => format!("{record_type}-records for {name} kunne ikke slås op."),
         E::Name(name) => format!("\"{name}\" kan ikke være et navn i DNS."),
     }
 }

@@ -7,17 +7,21 @@ use crate::resolver;
 pub(super) fn unanswered(error: &resolver::Error) -> String {
     use resolver::Error as E;
     match error {
-        E::Timeout { name, kind } => format!("The name server did not answer when asked for {kind} records of {name}."),
-        E::Refused { name, kind, code } => {
-            format!("The name server answered with the error {code} when asked for {kind} records of {name}.")
+        E::Timeout { name, record_type } => {
+            format!("The name server did not answer when asked for {record_type} records of {name}.")
         }
-        E::Referral { name, kind } => {
-            format!("The name server only referred to other name servers when asked for {kind} records of {name}.")
+        E::Refused { name, record_type, code } => {
+            format!("The name server answered with the error {code} when asked for {record_type} records of {name}.")
         }
-        E::Aliases { name, kind } => format!(
-            "The {kind} records of {name} could not be looked up: its aliases (CNAME) lead in a circle, or there are too many."
+        E::Referral { name, record_type } => {
+            format!(
+                "The name server only referred to other name servers when asked for {record_type} records of {name}."
+            )
+        }
+        E::Aliases { name, record_type } => format!(
+            "The {record_type} records of {name} could not be looked up: its aliases (CNAME) lead in a circle, or there are too many."
         ),
-        E::Failed { name, kind, .. } => format!("The {kind} records of {name} could not be looked up."),
+        E::Failed { name, record_type, .. } => format!("The {record_type} records of {name} could not be looked up."),
         E::Name(name) => format!("\"{name}\" cannot be a name in DNS."),
     }
 }
