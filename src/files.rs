@@ -5,6 +5,7 @@
 //! That user is the one who reads mail from the network, so root trusts no name in its folders: nothing is opened, emptied or
 //! given away through a link that somebody laid there.
 
+mod new;
 mod owner;
 mod private;
 mod read;
@@ -17,6 +18,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
+pub use new::{tidy, write_public, write_secret, write_secret_for};
 pub use owner::{in_state, not_roots_own};
 pub use private::{close_to_others, is_open_to_others, make_all_private};
 pub use read::{ReadError, is_plain, line, line_of_text, read, read_plain, read_text, without_mark};

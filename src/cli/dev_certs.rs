@@ -8,7 +8,7 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256,
 };
 
-use super::files;
+use crate::files;
 
 /// Make certificates for development: a CA and a server certificate signed by it.
 ///
@@ -95,7 +95,7 @@ impl Issued {
     /// Writes `<name>.pem` and `<name>.key` (0600).
     pub(crate) fn write(&self, dir: &Path, name: &str) -> anyhow::Result<()> {
         files::write_secret(&dir.join(format!("{name}.key")), self.key.as_bytes())?;
-        files::write_public(&dir.join(format!("{name}.pem")), self.chain.as_bytes())
+        Ok(files::write_public(&dir.join(format!("{name}.pem")), self.chain.as_bytes())?)
     }
 }
 

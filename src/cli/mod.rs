@@ -12,10 +12,14 @@ use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::ServerFile;
+use crate::operate::Site;
 
 /// A line on standard error. Where that cannot be written (a full disk under it, a reader that is gone) `eprintln!` would panic,
 /// and end a command halfway or change its exit code: what is said on the way is not what was asked for.
@@ -32,7 +36,6 @@ mod demo;
 mod dev_certs;
 mod dkim;
 mod domain;
-mod files;
 mod hash_password;
 mod man;
 mod probe;
@@ -127,6 +130,16 @@ const CONFIG_VARIABLE: &str = "POSTBUD_CONFIG";
 const USUAL_CONFIG: &str = "config/postbud.toml";
 
 impl ConfigFile {
+    /// The configuration as commands work with it. Must be called on the runtime.
+    fn site(&self) -> anyhow::Result<Site> {
+        Ok(Site::open(Arc::new(self.files()))?)
+    }
+
+    /// The configuration's files.
+    fn files(&self) -> ServerFile {
+        ServerFile { path: self.path.clone() }
+    }
+
     /// A command line of ours that a person can run as it stands: with `--config`, unless the command finds the same file without.
     fn command(&self, rest: &str) -> String {
         format!("postbud {rest}{}", self.flag(std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)))

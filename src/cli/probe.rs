@@ -1,17 +1,10 @@
 //! `postbud probe`: whether a customer's server would take mail, step by step.
 
 use std::process::ExitCode;
-use std::sync::Arc;
-
-use anyhow::Context;
 
 use super::ConfigFile;
-use crate::config;
-use crate::customers::Via;
-use crate::delivery::{self, Delivery, StepResult};
-use crate::message::CustomerId;
-use crate::resolver::Dns;
-use crate::route::Route;
+use crate::delivery::StepResult;
+use crate::operate::Actor;
 use crate::smtp::Mailbox;
 
 /// Try a customer's route without sending anything.
@@ -51,37 +44,11 @@ fn address(text: &str) -> Result<Mailbox, String> {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = config::load(&self.config.path)?.settings;
-        let directory = &settings.directory;
-        let customer = directory.get(&CustomerId::new(&self.customer)).with_context(|| {
-            let known: Vec<_> = directory.customers().map(|customer| customer.id.as_str()).collect();
-            format!("there is no customer \"{}\"; there are: {}", self.customer, known.join(", "))
-        })?;
-        let from = match self.from {
-            Some(from) => from,
-            None => {
-                let domain = customer.domains.keys().next().context("the customer has no domain: say --from")?;
-                Mailbox::parse(&format!("postmaster@{domain}"))?
-            }
-        };
-        let to = self.to.unwrap_or_else(|| from.clone());
-        let routes: Vec<Arc<Route>> = match &customer.via {
-            Via::OwnServer(route) => vec![Arc::clone(route)],
-            Via::Mailjet { tier } => {
-                let tiers =
-                    directory.tiers().iter().filter(|(name, _)| tier.as_ref().is_none_or(|fixed| fixed == *name));
-                tiers.map(|(_, tier)| Arc::clone(&tier.route)).collect()
-            }
-        };
         super::block_on(async {
-            let delivery = Delivery::new(delivery::Settings {
-                timeouts: settings.timeouts,
-                resolver: Some(Arc::new(Dns::new(&settings.resolver)?)),
-                ..delivery::Settings::new(settings.hostname.as_str(), settings.egress)
-            })?;
+            let site = self.config.site()?;
+            let mut probe = site.probe(&Actor::this_process(), &self.customer, self.from, self.to)?;
             let mut worst = StepResult::Ok;
-            for route in &routes {
-                let report = delivery.probe(route, &from, &to).await;
+            while let Some(report) = probe.next().await {
                 worst = worst.max(report.verdict);
                 if self.json {
                     println!("{}", serde_json::to_string(&report)?);

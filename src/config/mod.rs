@@ -12,6 +12,7 @@
 
 mod change;
 mod customer;
+mod files;
 mod listener;
 mod mistake;
 mod reader;
@@ -31,6 +32,7 @@ use thiserror::Error;
 pub use mistake::{Mistake, Remarks};
 
 pub use change::Keys;
+pub use files::ServerFile;
 
 use crate::customers::{BulkPolicy, Directory};
 use crate::server::Settings;

@@ -56,12 +56,7 @@ pub(super) fn route(table: &Table<'_>, usual: Usual) -> Option<Arc<Route>> {
 }
 
 fn tls_modes() -> [(&'static str, TlsMode); 4] {
-    [
-        ("off", TlsMode::Off),
-        ("opportunistic", TlsMode::Opportunistic),
-        ("required", TlsMode::Required),
-        ("implicit", TlsMode::Implicit),
-    ]
+    TlsMode::ALL.map(|mode| (mode.as_str(), mode))
 }
 
 fn doubt_port(table: &Table<'_>, port: u16, mode: TlsMode) {

@@ -36,7 +36,6 @@ pub(super) enum Need<'a> {
     /// To change the queue or the routes, or to check domains.
     Operate,
     /// To change customers or keys.
-    #[allow(dead_code, reason = "commands that work on files use it")]
     Admin,
 }
 

@@ -78,15 +78,11 @@ impl Note {
 pub(super) fn tell(events: &Events, actor: &Actor, act: Act) {
     events.emit(Note::new(actor, act).into_event());
 }
-
-#[allow(dead_code, reason = "commands that work on files use it")]
 /// Where a command that works beside the relay leaves its notes.
 #[derive(Clone, Debug)]
 pub(super) struct Notes {
     state_dir: PathBuf,
 }
-
-#[allow(dead_code, reason = "commands that work on files use it")]
 impl Notes {
     /// Makes sure that a note can be left, before anything is done that has to be noted.
     pub fn open(state_dir: &Path) -> Result<Self, Error> {

@@ -1,12 +1,13 @@
 //! Why a command was not carried out: a kind for machines, and for people what is wrong and what to do.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spool;
 
 /// The answer to a command that was not carried out, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}. {remedy}")]
 pub struct Error {
     /// What a program can decide by.
     pub kind: ErrorKind,
@@ -14,6 +15,16 @@ pub struct Error {
     pub message: String,
     /// What a person can do about it.
     pub remedy: String,
+}
+
+/// What is wrong, and the remedy as a sentence: on a line of its own where the first takes more than one.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.message.contains('\n') { "\n" } else { ". " };
+        let mut remedy = self.remedy.chars();
+        let first = remedy.next().map(char::to_uppercase).into_iter().flatten();
+        write!(f, "{}{end}{}{}", self.message, first.collect::<String>(), remedy.as_str())
+    }
 }
 
 /// What went wrong, by who can mend it.
@@ -55,6 +66,12 @@ impl Error {
         Error::new(ErrorKind::Conflict, message, remedy)
     }
 
+    /// The same, said of something.
+    #[must_use]
+    pub fn within(self, what: &str) -> Self {
+        Error { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// Something failed.
     pub fn failed(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::Failed, message, remedy)
@@ -75,5 +92,21 @@ impl From<spool::Error> for Error {
             _ => (ErrorKind::Failed, "see the relay's log"),
         };
         Error::new(kind, error.to_string(), remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_as_sentences_and_says_its_kind_to_machines() {
+        let one = Error::not_found("there is no route \"x\"", "the routes are: a, b");
+        assert_eq!(one.to_string(), "there is no route \"x\". The routes are: a, b");
+        let two = Error::conflict("two mistakes\na:1: x\na:2: y", "`postbud check` says the same");
+        assert_eq!(two.to_string(), "two mistakes\na:1: x\na:2: y\n`postbud check` says the same");
+        assert_eq!(Error::invalid("a", "b").within("here").to_string(), "here: a. B");
+        let json = serde_json::to_string(&one).unwrap();
+        assert!(json.starts_with(r#"{"kind":"not-found","message":"#), "{json}");
     }
 }

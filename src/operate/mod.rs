@@ -6,16 +6,24 @@
 //!
 //! * [`Service`] looks at the running relay and changes it: the queue and the routes. The command line reaches it over a
 //!   [`socket`].
+//! * [`Site`] works on the configuration's files and asks the network, whether a relay runs or not: records and checks of customers'
+//!   domains, probes of their routes, the change of their keys; [`customers`] adds one.
 //!
 //! Whatever changes something is an `audit` event besides, with the actor and the number of messages. One event tells of a whole
 //! selection, because a filter may mean a million messages. What becomes of single recipients has events of its own.
 
 mod actor;
 mod audit;
+pub mod customers;
+pub mod domains;
 mod error;
+pub mod keys;
+pub mod probe;
 pub mod queue;
 pub mod routes;
+mod running;
 pub mod signers;
+mod site;
 pub mod socket;
 
 use std::sync::Arc;
@@ -23,6 +31,7 @@ use std::sync::Arc;
 pub use actor::{Actor, Role};
 pub use audit::collect as collect_audit;
 pub use error::{Error, ErrorKind};
+pub use site::{Configuration, Configured, Site};
 
 use crate::customers::Routing;
 use crate::events::Events;

@@ -102,6 +102,21 @@ pub enum TlsMode {
     Implicit,
 }
 
+impl TlsMode {
+    /// All, from none to most.
+    pub const ALL: [TlsMode; 4] = [TlsMode::Off, TlsMode::Opportunistic, TlsMode::Required, TlsMode::Implicit];
+
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TlsMode::Off => "off",
+            TlsMode::Opportunistic => "opportunistic",
+            TlsMode::Required => "required",
+            TlsMode::Implicit => "implicit",
+        }
+    }
+}
+
 /// How a route's connection is protected, and what its certificate must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPolicy {

@@ -115,6 +115,12 @@ fn from_nothing_to_verified_to_a_new_key() {
     assert_eq!(mode(&site.file("keys/test.dk.pem")), 0o600);
     assert!(out(&added).contains("v=spf1 mx include:spf.webcrm.com -all"), "{}", out(&added));
 
+    let notes: Vec<String> = fs::read_dir(site.file("state/audit"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    assert!(matches!(&notes[..], [note] if note.contains("customer.add") && note.contains("test-as")), "{notes:?}");
+
     let again = site.run(&["customer", "add", "test-as"], "");
     assert_eq!(again.status.code(), Some(1));
     assert!(err(&again).contains("never overwritten"), "{}", err(&again));

@@ -1,6 +1,5 @@
 //! `postbud customer add`: a new customer's file and key, and what the customer has to publish.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,17 +8,14 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use zeroize::Zeroizing;
 
-use crate::cli::domain::{Desk, Language, customers_dir};
-use crate::cli::{ConfigFile, block_on, files, hash_password, said};
-use crate::config;
-use crate::customers::public_mailboxes::is_public_mailbox;
-use crate::dkim::{Selector, SigningKey};
+use crate::cli::domain::Language;
+use crate::cli::{ConfigFile, block_on, hash_password, said};
+use crate::dkim::Selector;
 use crate::files::{line, line_of_text, read_text};
-use crate::message::CustomerId;
 use crate::onboarding::records;
-use crate::onboarding::rotation::toml_string;
-use crate::smtp::Domain;
-use crate::time::Timestamp;
+use crate::operate::Actor;
+use crate::operate::customers::{CustomerFiles, NewCustomer, NewLogin, NewRoute};
+use crate::route::TlsMode;
 
 /// Add a customer: write its file, make its key, print what to publish.
 ///
@@ -91,86 +87,40 @@ enum Tls {
     Implicit,
 }
 
-/// The answers.
-struct Answers {
-    name: String,
-    domains: Vec<Domain>,
-    own_server: Option<OwnServer>,
-}
-
-struct OwnServer {
-    host: String,
-    port: u16,
-    tls: Tls,
-    login: Option<(String, Zeroizing<String>)>,
-}
-
-/// Files that go again unless everything succeeds.
-#[derive(Default)]
-struct Written(Vec<PathBuf>);
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // What cannot be removed is named by the error that brought us here.
-            let _ = std::fs::remove_file(path);
+impl From<Tls> for TlsMode {
+    fn from(tls: Tls) -> Self {
+        match tls {
+            Tls::Off => TlsMode::Off,
+            Tls::Opportunistic => TlsMode::Opportunistic,
+            Tls::Required => TlsMode::Required,
+            Tls::Implicit => TlsMode::Implicit,
         }
     }
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let before = config::load(&self.config.path)?.settings;
-        let dir = customers_dir(&self.config.path)?;
-        let file = dir.join(format!("{}.toml", self.id));
-        if file.exists() || before.directory.get(&CustomerId::new(&self.id)).is_some() {
-            bail!("{} is already there and is never overwritten", file.display());
+        let (actor, files) = (Actor::this_process(), self.config.files());
+        let customers = CustomerFiles::open(&files)?;
+        customers.check_id(&self.id)?;
+        let customer = self.answers(&customers)?;
+        let added = customers.add(&actor, &customer)?;
+        for path in &added.files {
+            say!("wrote {}", path.display());
         }
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if self.id.is_empty() || !self.id.bytes().all(legal) || self.id.starts_with('-') {
-            bail!("\"{}\" is no customer id: lower case letters, digits and hyphens, as in test-as", self.id);
-        }
-        let selector = Selector::parse(&self.selector)?;
-        let answers = self.answers(&before)?;
-
-        let first = &answers.domains[0];
-        let keys = dir.join("../../keys");
-        let key_name = format!("{first}.pem");
-        let mut written = Written::default();
-        let key = SigningKey::generate_rsa(2048)?;
-        let key_path = keys.join(&key_name);
-        let relay = &before.state_dir;
-        files::write_secret_for(relay, &key_path, key.to_pem()?.as_bytes())?;
-        written.0.push(key_path.clone());
-        if let Some((_, password)) = answers.own_server.as_ref().and_then(|server| server.login.as_ref()) {
-            let path = dir.join(format!("../secrets/{}.password", self.id));
-            files::write_secret_for(relay, &path, format!("{}\n", password.as_str()).as_bytes())?;
-            written.0.push(path);
-        }
-        let text = self.file(&answers, &selector, &format!("../../keys/{key_name}"));
-        files::write_public(&file, text.as_bytes())?;
-        written.0.push(file.clone());
-        config::load(&self.config.path).context("with the new customer")?;
-        for path in std::mem::take(&mut written.0) {
-            say!("wrote {}", files::tidy(&path).display());
-        }
-
         block_on(async {
-            let desk = Desk::open(&self.config)?;
-            let customer = desk.customer(&self.id)?;
+            let site = self.config.site()?;
             let lang = self.language.or_english();
-            for domain in customer.domains.keys() {
-                let table =
-                    records::table(&desk.checker, &desk.settings.directory, &customer, domain, Timestamp::now()).await;
+            for table in site.records(&actor, &self.id).await? {
                 println!("{}", self.config.in_commands(&records::text(&table, lang)));
             }
             anyhow::Ok(())
         })?;
         let records = self.config.command(&format!("domain records {} --mail", self.id));
-        if answers.own_server.is_none() {
+        if matches!(customer.route, NewRoute::Mailjet) {
             say!(
                 "\nFirst enter what Mailjet's console shows for each domain, [mailjet.\"…\"] in {}.",
-                files::tidy(&file).display()
+                added.file.display()
             );
         }
         say!(
@@ -184,7 +134,9 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn answers(&self, before: &crate::server::Settings) -> anyhow::Result<Answers> {
+    /// Asks for what no flag says. What cannot be right is said at once, not after the last question.
+    fn answers(&self, customers: &CustomerFiles<'_>) -> anyhow::Result<NewCustomer> {
+        let selector = Selector::parse(&self.selector)?;
         let name = given_or_asked(self.name.clone(), "Name of the customer", "--name", None)?;
         let texts = match self.domains.is_empty() {
             false => self.domains.clone(),
@@ -193,17 +145,7 @@ impl Args {
                 line.split([' ', ',']).filter(|text| !text.is_empty()).map(str::to_owned).collect()
             }
         };
-        let mut domains = Vec::new();
-        for text in texts {
-            let domain = Domain::parse(&text)?;
-            if is_public_mailbox(&domain) {
-                bail!("{domain} belongs to a public mailbox provider: nobody can send bulk mail in its name");
-            }
-            if let Some(other) = before.directory.by_domain(&domain) {
-                bail!("{domain} belongs to the customer \"{}\" already; one domain, one customer", other.id);
-            }
-            domains.push(domain);
-        }
+        let domains = texts.iter().map(|text| customers.check_domain(text)).collect::<Result<Vec<_>, _>>()?;
         if domains.is_empty() {
             bail!("a customer has at least one From domain: give --domain");
         }
@@ -211,7 +153,7 @@ impl Args {
             Some(via) => via,
             None => choice("Which way mail goes (mailjet, own-server)", "--via", Some("mailjet"))?,
         };
-        let own_server = match via {
+        let route = match via {
             Via::Mailjet => {
                 let useless = [
                     ("--host", self.host.is_some()),
@@ -223,14 +165,14 @@ impl Args {
                 if let Some((flag, _)) = useless.iter().find(|(_, given)| *given) {
                     bail!("{flag} is for --via own-server only");
                 }
-                None
+                NewRoute::Mailjet
             }
-            Via::OwnServer => Some(self.own_server()?),
+            Via::OwnServer => self.own_server()?,
         };
-        Ok(Answers { name, domains, own_server })
+        Ok(NewCustomer { id: self.id.clone(), name, domains, selector, route })
     }
 
-    fn own_server(&self) -> anyhow::Result<OwnServer> {
+    fn own_server(&self) -> anyhow::Result<NewRoute> {
         let host = given_or_asked(self.host.clone(), "Host of the server", "--host", None)?;
         let tls = match self.tls {
             Some(tls) => tls,
@@ -253,79 +195,14 @@ impl Args {
             (_, Some(path)) => {
                 let text = read_text(path).with_context(|| format!("cannot read {}", path.display()))?;
                 let text = Zeroizing::new(text);
-                Some((username, Zeroizing::new(line(&text).to_owned())))
+                Some(NewLogin { username, password: Zeroizing::new(line(&text).to_owned()) })
             }
             (_, None) => {
                 let password = hash_password::secret("Password: ").context("no password; give --password-from")?;
-                Some((username, password))
+                Some(NewLogin { username, password })
             }
         };
-        Ok(OwnServer { host, port, tls, login })
-    }
-
-    /// The file, commented as the example configuration is.
-    fn file(&self, answers: &Answers, selector: &Selector, key: &str) -> String {
-        let domains: Vec<String> = answers.domains.iter().map(|domain| toml_string(domain.as_str())).collect();
-        let mut text = format!(
-            "# The file's name is the customer's id. `postbud check` explains every mistake in it.\n\
-             name = {}\n\
-             domains = [{}]   # From domains: exact names, and each belongs to one customer only\n\
-             # bounce_domains = [\"bounce.webcrm.com\"]   # MAIL FROM may be in these besides\n\
-             # suspended = \"why\"   # takes the customer out of service: mail is refused, and held in the queue\n\
-             # bulk = \"refuse\"     # \"refuse\" | \"warn\": bulk mail of a domain that lacks what bulk needs\n\
-             \n\
-             # `postbud dkim rotate {}` changes the key.\n\
-             [dkim]\n\
-             selector = {}\n\
-             private_key = {}\n\
-             \n\
-             [route]\n",
-            toml_string(&answers.name),
-            domains.join(", "),
-            self.id,
-            toml_string(selector.as_str()),
-            toml_string(key),
-        );
-        let Some(server) = &answers.own_server else {
-            text.push_str(
-                "via = \"mailjet\"\n\
-                 # tier = \"trusted\"   # unset: the best tier that the domain has earned\n\
-                 # Unset: Mailjet's account decides. DMARC rests on Mailjet's signature, with the trackers or without.\n\
-                 # track_opens = false\n\
-                 # track_clicks = false\n",
-            );
-            for domain in &answers.domains {
-                let _ = write!(
-                    text,
-                    "\n# What Mailjet's console shows for {domain}: `postbud domain records` passes it on. DMARC rests on the key.\n\
-                     # [mailjet.\"{domain}\"]\n\
-                     # ownership = \"…\"   # the token: 32 characters\n\
-                     # dkim = \"…\"        # the value of the key record, k=rsa; p=…\n"
-                );
-            }
-            return text;
-        };
-        let tls = server.tls.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-        let _ = write!(
-            text,
-            "via = \"own-server\"\nhost = {}\nport = {}\ntls = {}   # \"off\" | \"opportunistic\" | \"required\" | \"implicit\"\n",
-            toml_string(&server.host),
-            server.port,
-            toml_string(&tls)
-        );
-        match &server.login {
-            Some((username, _)) => {
-                let _ = write!(
-                    text,
-                    "username = {}\npassword_file = {}\n",
-                    toml_string(username),
-                    toml_string(&format!("../secrets/{}.password", self.id))
-                );
-            }
-            None => text.push_str("# no login: the server must know our address\n"),
-        }
-        text.push_str("# [route.limits]\n# preset = \"microsoft365\"   # \"microsoft365\" | \"exchange\" | \"google-relay\" | \"postfix\"\n");
-        text
+        Ok(NewRoute::OwnServer { host, port, tls: tls.into(), login })
     }
 }
 

@@ -7,9 +7,10 @@ use anyhow::Context;
 use tempfile::TempDir;
 
 use crate::cli::dev_certs::Authority;
-use crate::cli::{files, hash_password};
+use crate::cli::hash_password;
 use crate::dkim::record::{TxtRecord, render};
 use crate::dkim::{Selector, SigningKey};
+use crate::files;
 use crate::smtp::Domain;
 
 /// The customer's From domain; never registered (RFC 2606).
@@ -97,7 +98,7 @@ password_file = "../customer.password"
             customer.port()
         );
         files::write_public(&self.configuration(), server.as_bytes())?;
-        files::write_public(&self.dir.path().join("customers/nordlys.toml"), own.as_bytes())
+        Ok(files::write_public(&self.dir.path().join("customers/nordlys.toml"), own.as_bytes())?)
     }
 
     /// The server file.

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use crate::cli::files;
 use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey};
+use crate::files;
 use crate::smtp::Domain;
 
 /// Make a private key to sign with.

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{Desk, Language};
+use super::Language;
 use crate::cli::{ConfigFile, block_on};
 use crate::onboarding::Item;
 use crate::onboarding::records::{self, Table};
-use crate::time::Timestamp;
+use crate::operate::Actor;
 
 /// Print everything a customer has to publish in DNS.
 ///
@@ -46,20 +46,14 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         block_on(async {
-            let desk = Desk::open(&self.config)?;
-            let customer = desk.customer(&self.customer)?;
-            let mut tables: Vec<Table> = Vec::new();
-            for domain in customer.domains.keys() {
-                tables.push(
-                    records::table(&desk.checker, &desk.settings.directory, &customer, domain, Timestamp::now()).await,
-                );
-            }
+            let site = self.config.site()?;
+            let tables = site.records(&Actor::this_process(), &self.customer).await?;
             let lang = self.language.or_english();
             if self.json {
                 println!("{:#}", serde_json::to_value(&tables)?);
             } else if self.mail {
-                let lang = self.language.or_customers(&desk.settings);
-                let (subject, body) = lang.mail(&customer.name, &tables);
+                let lang = self.language.or_customers(&site);
+                let (subject, body) = lang.mail(&site.customer(&self.customer)?.name, &tables);
                 print!("Subject: {subject}\n\n{body}");
             } else if self.zone {
                 tables.iter().for_each(|table| print!("{}", records::zone(table, lang)));

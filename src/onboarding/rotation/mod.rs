@@ -90,7 +90,8 @@ pub enum Stage {
 }
 
 /// What a run of the command tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
     /// To publish.
     Publish {
@@ -107,6 +108,7 @@ pub enum Step {
     /// DNS did not answer.
     Unanswered {
         /// Why.
+        #[serde(serialize_with = "as_text")]
         reason: resolver::Error,
     },
     /// The customer's file was changed.
@@ -150,6 +152,10 @@ pub enum Step {
         /// The file that is of no more use; `None` where something else still signs with that key.
         old_file: Option<String>,
     },
+}
+
+fn as_text<S: serde::Serializer>(shown: &impl std::fmt::Display, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(shown)
 }
 
 /// What is to be done next.

@@ -1,44 +1,45 @@
 //! Files that commands write: secrets only for their owner, and nothing that is already there is overwritten. A file has its
 //! name when it is whole: an interrupted command leaves no half of a key.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
-use crate::files::{self, Whole};
+use super::{Whole, folder, make_dir, make_dir_for};
 
 /// Writes a private key or another secret: mode 0600, of the owner of its folder, and an error where the file exists.
-pub(crate) fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
     write_new(path, content, 0o600, None)
 }
 
 /// The same for the owner of `like`, who has to be able to read it, whoever the folder belongs to. Folders that are made for it
 /// are that owner's too.
-pub(crate) fn write_secret_for(like: &Path, path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub fn write_secret_for(like: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     write_new(path, content, 0o600, Some(like))
 }
 
 /// Writes a file that anyone may read, whatever the shell's umask, of the owner of its folder; an error where it exists.
-pub(crate) fn write_public(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub fn write_public(path: &Path, content: &[u8]) -> io::Result<()> {
     write_new(path, content, 0o644, None)
 }
 
-fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> anyhow::Result<()> {
+fn write_new(path: &Path, content: &[u8], mode: u32, like: Option<&Path>) -> io::Result<()> {
     let like = like.filter(|like| like.exists());
-    let dir = files::folder(path);
-    let made = like.map_or_else(|| files::make_dir(dir), |like| files::make_dir_for(like, dir));
-    made.with_context(|| format!("cannot make {}", dir.display()))?;
-    match Whole::write(dir, content, mode, Some(like.unwrap_or(dir))).and_then(|file| file.name(path)) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            anyhow::bail!("{} is already there and is never overwritten; move it away first", path.display())
+    let dir = folder(path);
+    let said = |error: &io::Error, what: String| io::Error::new(error.kind(), what);
+    let made = like.map_or_else(|| make_dir(dir), |like| make_dir_for(like, dir));
+    made.map_err(|error| said(&error, format!("cannot make {}: {error}", dir.display())))?;
+    let written = Whole::write(dir, content, mode, Some(like.unwrap_or(dir))).and_then(|file| file.name(path));
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let what = format!("{} is already there and is never overwritten; move it away first", path.display());
+            said(&error, what)
         }
-        done => done.with_context(|| format!("cannot write {}", path.display())),
-    }
+        _ => said(&error, format!("cannot write {}: {error}", path.display())),
+    })
 }
 
 /// A path without `..` where that is certain to be the same place.
-pub(crate) fn tidy(path: &Path) -> PathBuf {
+pub fn tidy(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
@@ -60,7 +61,7 @@ mod tests {
         let [secret, public] = ["test.pem", "certs/ca.pem"].map(|name| dir.path().join(name));
         write_secret(&secret, b"x").unwrap();
         write_public(&public, b"x").unwrap();
-        for path in [&secret, &public, files::folder(&public)] {
+        for path in [&secret, &public, folder(&public)] {
             let found = path.metadata().unwrap();
             assert_eq!((found.uid(), found.gid()), (12_345, 54_321), "{}", path.display());
         }

@@ -1,0 +1,118 @@
+//! Commands about customers' domains: what has to be published, and what is.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::actor::Need;
+use super::site::Site;
+use super::{Actor, Error};
+use crate::customers::{Customer, Via};
+use crate::delivery::{Step, StepResult};
+use crate::message::CustomerId;
+use crate::onboarding::{Report, Store, Table, records};
+use crate::smtp::Mailbox;
+use crate::time::Timestamp;
+
+/// Domains checked at the same time.
+const AT_ONCE: usize = 8;
+
+/// What the checks of some domains said.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// One report a domain, in the order of customers and domains.
+    pub reports: Vec<Report>,
+    /// Reports that could not be kept. They stand, but a running relay does not know of them.
+    pub unkept: Vec<Unkept>,
+}
+
+/// A report that could not be kept.
+#[derive(Debug, Serialize)]
+pub struct Unkept {
+    /// The domain it is about.
+    pub domain: String,
+    /// Why it was not kept.
+    pub reason: String,
+}
+
+impl Site {
+    /// Everything a customer has to publish: one table a domain.
+    pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<Table>, Error> {
+        let customer = self.customer(customer)?;
+        actor.may(Need::ReadOf(&customer.id))?;
+        let mut tables = Vec::new();
+        for domain in customer.domains.keys() {
+            let directory = &self.configured.directory;
+            tables.push(records::table(&self.checker, directory, &customer, domain, Timestamp::now()).await);
+        }
+        Ok(tables)
+    }
+
+    /// Checks now what a customer has published, or all customers have, and keeps the results, so that a running relay uses them.
+    /// `with_probe`: customers' own servers are probed too.
+    pub async fn check(&self, actor: &Actor, customer: Option<&str>, with_probe: bool) -> Result<Checked, Error> {
+        let customers: Vec<Arc<Customer>> = match customer {
+            Some(id) => vec![self.customer(id)?],
+            None => self.configured.directory.customers().cloned().collect(),
+        };
+        actor.may(Need::Operate)?;
+        let mut reports = self.examine(&customers).await?;
+        if with_probe {
+            self.probe_own_servers(&customers, &mut reports).await?;
+        }
+        let onboarding = &self.configured.onboarding;
+        let store = Store::new(onboarding);
+        let kept = |report: &Report| {
+            let failed = store.record(&CustomerId::new(&report.customer), report, onboarding).err()?;
+            Some(Unkept { domain: report.domain.to_string(), reason: failed.to_string() })
+        };
+        let unkept = reports.iter().filter_map(kept).collect();
+        Ok(Checked { reports, unkept })
+    }
+
+    /// All domains of the customers, in order.
+    async fn examine(&self, customers: &[Arc<Customer>]) -> Result<Vec<Report>, Error> {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let directory = Arc::new(self.configured.directory.clone());
+        let mut running = JoinSet::new();
+        let all = customers.iter().flat_map(|customer| customer.domains.keys().map(move |domain| (customer, domain)));
+        for (at, (customer, domain)) in all.enumerate() {
+            let (checker, directory) = (self.checker.clone(), Arc::clone(&directory));
+            let (customer, domain, places) = (Arc::clone(customer), domain.clone(), Arc::clone(&places));
+            running.spawn(async move {
+                let _place = places.acquire_owned().await;
+                (at, checker.check(&directory, &customer, &domain, Timestamp::now()).await)
+            });
+        }
+        let mut reports = Vec::new();
+        while let Some(done) = running.join_next().await {
+            let broken = |error| Error::failed(format!("a check broke off: {error}"), "run the command again");
+            reports.push(done.map_err(broken)?);
+        }
+        reports.sort_by_key(|(at, _)| *at);
+        Ok(reports.into_iter().map(|(_, report)| report).collect())
+    }
+
+    /// Probes each own server once for every domain, one after the other: a server may count connections.
+    async fn probe_own_servers(&self, customers: &[Arc<Customer>], reports: &mut [Report]) -> Result<(), Error> {
+        let delivery = self.delivery()?;
+        for report in reports {
+            let customer = customers.iter().find(|customer| customer.id.as_str() == report.customer);
+            let Some(Via::OwnServer(route)) = customer.map(|customer| &customer.via) else { continue };
+            let Ok(postmaster) = Mailbox::parse(&format!("postmaster@{}", report.domain)) else { continue };
+            let probed = delivery.probe(route, &postmaster, &postmaster).await;
+            let failed = probed.steps.iter().find(|step| step.finding == StepResult::Failed);
+            report.probed(match failed {
+                Some(step) => Err((format!("{}: {}", step.step, step.found), step.advice.clone().unwrap_or_default())),
+                None => {
+                    let told =
+                        probed.steps.iter().filter(|it| matches!(it.step, Step::Connect | Step::Tls | Step::Login));
+                    Ok(told.map(|step| step.found.as_str()).collect::<Vec<_>>().join("; "))
+                }
+            });
+        }
+        Ok(())
+    }
+}

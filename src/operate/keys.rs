@@ -1,0 +1,410 @@
+//! The change of a customer's DKIM key, step by step. Each run does the next step and says what has to be done before the one after.
+//!
+//! What the steps are and when each may be taken is decided by [`rotation`]; this does them: it makes the key, changes the customer's
+//! file, and asks the DNS and the running relay. A step that was interrupted is simply done again.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::actor::Need;
+use super::audit::Act;
+use super::site::{Audit, Site};
+use super::{Actor, Error};
+use crate::customers::{Customer, KeyPlace, SigningDomain};
+use crate::dkim::record::render;
+use crate::dkim::{KeyError, KeyRecord, Selector, SigningKey};
+use crate::events::Action;
+use crate::files::{self, Whole, folder, read_text};
+use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// What one run came to.
+#[derive(Debug, Serialize)]
+pub struct Rotated {
+    /// What was done, and what has to be done next, in order.
+    pub steps: Vec<Step>,
+    /// Somebody has to do something first, or something has to be seen, before the next run can go on.
+    pub waits: bool,
+}
+
+impl Rotated {
+    fn done(step: Step) -> Self {
+        Rotated { steps: vec![step], waits: false }
+    }
+
+    fn waits(steps: impl Into<Vec<Step>>) -> Self {
+        Rotated { steps: steps.into(), waits: true }
+    }
+}
+
+impl Site {
+    /// Does the next step in the change of one of a customer's keys.
+    pub async fn rotate_key(&self, actor: &Actor, customer: &str, place: KeyPlace) -> Result<Rotated, Error> {
+        let customer = self.customer(customer)?;
+        actor.may(Need::Admin)?;
+        let audit = self.audit()?;
+        let onboarding = &self.configured.onboarding;
+        let _lock = rotation::lock(onboarding).map_err(|error| not_kept(&onboarding.state_dir, &error))?;
+        let file = self.files.customers_dir()?.join(format!("{}.toml", customer.id));
+        let text = read(&file)?;
+        let named = Named::of(&text, place).ok_or_else(|| {
+            Error::not_found(
+                format!(
+                    "{} names no such key: [dkim] {} and {}",
+                    file.display(),
+                    place.selector(),
+                    place.private_key()
+                ),
+                "add them to give the customer this key",
+            )
+        })?;
+        let run = Run { site: self, actor, audit, customer, place, named, file, text };
+        let others = rotation::under_way(onboarding, &run.customer.id)
+            .map_err(|error| not_kept(&onboarding.state_dir, &error))?;
+        match others.iter().find(|rotation| rotation.place == place) {
+            None => run.begin(&others),
+            Some(rotation) => run.go_on(rotation.clone()).await,
+        }
+    }
+}
+
+struct Run<'a> {
+    site: &'a Site,
+    actor: &'a Actor,
+    audit: Audit,
+    customer: Arc<Customer>,
+    place: KeyPlace,
+    /// What the customer's file names there now.
+    named: Named,
+    file: PathBuf,
+    text: String,
+}
+
+impl Run<'_> {
+    /// Makes the new key and says where to publish it.
+    fn begin(&self, others: &[Rotation]) -> Result<Rotated, Error> {
+        let domain = self.first_domain()?;
+        let old = selector(&self.named.selector)?;
+        let new = rotation::next_selector(&old, &self.taken(others)).ok_or_else(|| {
+            Error::failed(
+                format!("no selector comes after {old}"),
+                "give the key a selector that ends in a small number",
+            )
+        })?;
+        let old_path = self.resolve(&self.named.private_key);
+        let (old_key, _) = SigningKey::from_file(&old_path).map_err(not_usable)?;
+        // Beside the old key: `test.dk.pem` and `test.dk.postbud2.pem`.
+        let name = Path::new(&self.named.private_key).with_file_name(format!("{domain}.{new}.pem"));
+        let name = name.to_str().ok_or_else(|| {
+            Error::failed("the new key's file name is not UTF-8", "give the folder of keys a name in UTF-8")
+        })?;
+        let path = self.resolve(name);
+        // A run that was interrupted has left its key: it is as good as a new one, and may be published already.
+        let new_key = match path.exists() {
+            true => left_behind(&path, &old_key)?,
+            false => {
+                let key = old_key.generate_like().map_err(not_usable)?;
+                let pem = key.to_pem().map_err(not_usable)?;
+                let written = files::write_secret_for(&old_path, &path, pem.as_bytes());
+                written
+                    .map_err(|error| Error::failed(error.to_string(), "make sure that the folder can be written"))?;
+                key
+            }
+        };
+        let key = |selector: &Selector, key: &SigningKey, file: &str| -> Result<Key, Error> {
+            let record = render(domain, selector, key).map_err(not_usable)?.value;
+            Ok(Key { selector: selector.to_string(), record, file: file.to_owned() })
+        };
+        let old = key(&old, &old_key, &self.named.private_key)?;
+        let rotation = Rotation::new(self.place, old, key(&new, &new_key, name)?);
+        self.save(&rotation)?;
+        self.tell(format!("a new {} key was made, {}; it has to be published", self.place, rotation.new.selector))?;
+        Ok(Rotated::done(self.publish(&rotation)))
+    }
+
+    /// Takes the rotation under way a step further.
+    async fn go_on(&self, mut rotation: Rotation) -> Result<Rotated, Error> {
+        let switched = self.is_switched(&rotation)?;
+        if switched {
+            let in_use = self.in_use(&rotation).await?;
+            if rotation.seen(in_use, Timestamp::now()) {
+                self.save(&rotation)?;
+            }
+            if in_use == InUse::Old {
+                return Ok(Rotated::waits([Step::StillSigning { selector: rotation.old.selector }]));
+            }
+        }
+        let resolver = &*self.site.checker.resolver;
+        let view = rotation::look(resolver, self.customer.domains.keys(), &rotation).await;
+        let now = Timestamp::now();
+        let overlap = self.site.configured.onboarding.rotation_overlap;
+        Ok(match rotation::advance(&rotation, &view, switched, now, overlap) {
+            Next::AskAgain(reason) => Rotated::waits([Step::Unanswered { reason }]),
+            Next::Wait => Rotated::waits([Step::Waiting { hosts: view.new_missing }, self.publish(&rotation)]),
+            Next::Switch => {
+                if !switched {
+                    self.switch(&rotation.new)?;
+                }
+                let selector = rotation.new.selector.clone();
+                rotation.switched(now);
+                self.save(&rotation)?;
+                self.tell(format!("the customer's file was changed over to the {} key {selector}", self.place))?;
+                Rotated::done(Step::Switched { selector, file: self.file.display().to_string() })
+            }
+            Next::See => Rotated::waits([Step::NotSeen { selector: rotation.new.selector }]),
+            Next::Keep(until) => Rotated::done(Step::Overlap { until: until.to_string() }),
+            Next::Revoke => {
+                if let Stage::Overlap { since, .. } = rotation.stage
+                    && let Some(step) = self.queued(Timestamp::from_millis(since), now).await?
+                {
+                    return Ok(Rotated::waits([step]));
+                }
+                // Only now the table of records says so too.
+                let news = rotation.stage != Stage::Revoking;
+                rotation.stage = Stage::Revoking;
+                self.save(&rotation)?;
+                if news {
+                    self.tell(format!("the {} key {} has to be revoked", self.place, rotation.old.selector))?;
+                }
+                Rotated::waits([Step::Revoke { hosts: view.old_present }])
+            }
+            Next::Finish => {
+                let onboarding = &self.site.configured.onboarding;
+                let removed = rotation.remove(onboarding, &self.customer.id);
+                removed.map_err(|error| not_kept(&onboarding.state_dir, &error))?;
+                let (old, new) = (&rotation.old.selector, &rotation.new.selector);
+                self.tell(format!("the {} key was changed from {old} to {new}", self.place))?;
+                let old_file = files::tidy(&self.resolve(&rotation.old.file)).display().to_string();
+                let old_file = (!self.signs_elsewhere(&rotation.old)).then_some(old_file);
+                Rotated::done(Step::Done { selector: rotation.new.selector, old_file })
+            }
+        })
+    }
+
+    /// Whether the customer's file names the new key. An error where it names one that the rotation does not expect.
+    fn is_switched(&self, Rotation { old, new, stage, .. }: &Rotation) -> Result<bool, Error> {
+        let current = self.named.selector.to_ascii_lowercase();
+        let (file, rotations) = (self.file.display(), self.rotations());
+        if current != old.selector && current != new.selector {
+            return Err(Error::conflict(
+                format!(
+                    "{file} signs with {current}, which is neither {} nor {} of the rotation under way",
+                    old.selector, new.selector
+                ),
+                format!("put one of them back, or remove the rotation's file below {rotations}"),
+            ));
+        }
+        let switched = current == new.selector;
+        if *stage != Stage::Publishing && !switched {
+            return Err(Error::conflict(
+                format!(
+                    "{file} signs with {current} again, although the rotation had changed over to {}",
+                    new.selector
+                ),
+                format!(
+                    "put that back (selector = \"{}\", private_key = \"{}\"), or remove the rotation's file below {rotations} to \
+                     give the change up",
+                    new.selector, new.file
+                ),
+            ));
+        }
+        Ok(switched)
+    }
+
+    /// What keeps the old key published: mail accepted before the new one was seen to sign. Held mail may wait for any time.
+    async fn queued(&self, since: Timestamp, now: Timestamp) -> Result<Option<Step>, Error> {
+        let id = &self.customer.id;
+        Ok(match self.site.running.has_mail_from_before(self.actor, id, since, now).await? {
+            Some(true) => Some(Step::StillQueued { customer: id.to_string() }),
+            Some(false) => None,
+            None => Some(Step::QueueNotSeen),
+        })
+    }
+
+    /// Whether any customer's mail is signed with this key: a file may serve several.
+    fn signs_elsewhere(&self, key: &Key) -> bool {
+        let record = KeyRecord::parse(&key.record);
+        let directory = &self.site.configured.directory;
+        let signers = directory.customers().flat_map(|customer| customer.domains.values());
+        signers
+            .filter_map(|signing| match signing {
+                SigningDomain::Ready(signer) => Some(signer),
+                SigningDomain::Broken(_) => None,
+            })
+            .any(|signer| signer.profiles().any(|profile| record.is_of(&profile.key)))
+    }
+
+    /// What the running relay signs with.
+    async fn in_use(&self, Rotation { old, new, .. }: &Rotation) -> Result<InUse, Error> {
+        let signers = self.site.running.signers(self.actor, &self.customer.id).await?;
+        let of = |signers: Vec<_>| {
+            let selectors: Vec<Vec<String>> =
+                signers.into_iter().map(|it: super::signers::Signer| it.selectors).collect();
+            InUse::of(selectors.iter().map(Vec::as_slice), old, new)
+        };
+        Ok(signers.map_or(InUse::Unseen, of))
+    }
+
+    fn publish(&self, rotation: &Rotation) -> Step {
+        let hosts = self.customer.domains.keys().map(|domain| rotation.new.host(domain)).collect();
+        Step::Publish { hosts, value: rotation.new.record.clone() }
+    }
+
+    /// The domain that the key's file is named after, as where a customer is added. Mail of a broken key waits: that is mended first.
+    fn first_domain(&self) -> Result<&Domain, Error> {
+        match self.customer.domains.first_key_value() {
+            Some((domain, SigningDomain::Ready(_))) => Ok(domain),
+            Some((domain, SigningDomain::Broken(reason))) => Err(Error::conflict(
+                format!("the key of {domain} cannot be used: {reason}"),
+                "mend that first: mail of the customer waits for it",
+            )),
+            None => Err(Error::conflict("the customer has no domain", "give it one in its file")),
+        }
+    }
+
+    /// Selectors that a new key must not have: those the customer's file names, and those of rotations under way.
+    fn taken(&self, others: &[Rotation]) -> Vec<Selector> {
+        let named = KeyPlace::ALL.iter().filter_map(|place| Named::of(&self.text, *place)).map(|named| named.selector);
+        let rotating =
+            others.iter().flat_map(|rotation| [&rotation.old, &rotation.new]).map(|key| key.selector.clone());
+        named.chain(rotating).filter_map(|selector| Selector::parse(&selector).ok()).collect()
+    }
+
+    /// Paths in the customer's file are relative to it.
+    fn resolve(&self, name: &str) -> PathBuf {
+        folder(&self.file).join(name)
+    }
+
+    fn rotations(&self) -> String {
+        self.site.configured.onboarding.state_dir.join("rotations").display().to_string()
+    }
+
+    fn save(&self, rotation: &Rotation) -> Result<(), Error> {
+        let onboarding = &self.site.configured.onboarding;
+        rotation.save(onboarding, &self.customer.id).map_err(|error| not_kept(&onboarding.state_dir, &error))
+    }
+
+    fn tell(&self, detail: String) -> Result<(), Error> {
+        let act = Act { customer: Some(self.customer.id.to_string()), ..Act::new(Action::KeyRotate, detail) };
+        self.audit.tell(self.actor, act)
+    }
+
+    /// Changes the customer's file, and changes it back where the configuration is not accepted.
+    fn switch(&self, new: &Key) -> Result<(), Error> {
+        // A key that cannot be used would be accepted, and its mail deferred at the door; one that is not the published one
+        // would sign what nobody can verify.
+        let path = self.resolve(&new.file);
+        if !KeyRecord::parse(&new.record).is_of(&SigningKey::from_file(&path).map_err(not_usable)?.0) {
+            return Err(Error::conflict(
+                format!("{} is not the key that was published at {}", path.display(), new.selector),
+                format!(
+                    "put that one back, or remove the rotation's file below {} and the key to begin anew",
+                    self.rotations()
+                ),
+            ));
+        }
+        let changed = self.named.replaced(&self.text, &selector(&new.selector)?, &new.file);
+        // DNS took its time to answer.
+        unchanged(&self.file, &self.text)?;
+        replace(&self.file, &changed)?;
+        if let Err(refused) = self.site.files.read() {
+            replace(&self.file, &self.text)?;
+            return Err(refused.within("with the new key"));
+        }
+        Ok(())
+    }
+}
+
+fn selector(text: &str) -> Result<Selector, Error> {
+    Selector::parse(text).map_err(|error| Error::invalid(error.to_string(), "correct it in the customer's file"))
+}
+
+fn not_usable(error: KeyError) -> Error {
+    Error::failed(error.to_string(), "nothing was changed")
+}
+
+fn not_kept(state_dir: &Path, error: &io::Error) -> Error {
+    Error::failed(
+        format!("cannot keep a rotation in {}: {error}", state_dir.display()),
+        "run the command as the user that runs the relay or as root",
+    )
+}
+
+/// A key that an interrupted run left. One of another kind is not from a rotation of this key.
+fn left_behind(path: &Path, old: &SigningKey) -> Result<SigningKey, Error> {
+    let (key, _) = SigningKey::from_file(path).map_err(not_usable)?;
+    if key.key_type() != old.key_type() {
+        return Err(Error::conflict(
+            format!(
+                "{} is already there with a key for {}, and the one that signs is for {}",
+                path.display(),
+                key.algorithm(),
+                old.algorithm()
+            ),
+            "move it away first",
+        ));
+    }
+    Ok(key)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    read_text(path).map_err(|error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Error::failed(message, "make sure that the user who runs the command can read it")
+    })
+}
+
+/// An error where somebody has edited a file since it was read: that would be lost.
+fn unchanged(path: &Path, text: &str) -> Result<(), Error> {
+    if read(path)? != text {
+        let message = format!("{} was changed meanwhile and is left as it is", path.display());
+        return Err(Error::conflict(message, "run this command again"));
+    }
+    Ok(())
+}
+
+/// Writes a file whole, with the owner and the permissions it had. Where a link leads to it, the link stays.
+fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let work = || -> io::Result<()> {
+        let path = &path.canonicalize()?;
+        let mode = fs::metadata(path)?.permissions().mode();
+        Whole::write(folder(path), text.as_bytes(), mode, Some(path))?.replace(path)
+    };
+    work().map_err(|error| {
+        Error::failed(format!("cannot change {}: {error}", path.display()), "make sure that its folder can be written")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_left_behind_is_taken_only_where_it_is_of_the_old_ones_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.dk.postbud2.pem");
+        let [old, left] = [1, 2].map(|seed| SigningKey::from_ed25519_seed(&[seed; 32]).unwrap());
+        fs::write(&path, left.to_pem().unwrap().as_bytes()).unwrap();
+        let taken = left_behind(&path, &old).unwrap();
+        assert_eq!(taken.public_key_base64().unwrap(), left.public_key_base64().unwrap());
+        let rsa = SigningKey::generate_rsa(2048).unwrap();
+        let refused = left_behind(&path, &rsa).unwrap_err().to_string();
+        assert!(refused.contains("test.dk.postbud2.pem is already there with a key for ed25519-sha256"), "{refused}");
+    }
+
+    #[test]
+    fn an_edit_made_meanwhile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test-as.toml");
+        fs::write(&path, "name = \"T\"").unwrap();
+        unchanged(&path, "name = \"T\"").unwrap();
+        let refused = unchanged(&path, "name = \"S\"").unwrap_err().to_string();
+        assert!(refused.contains("was changed meanwhile"), "{refused}");
+    }
+}

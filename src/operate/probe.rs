@@ -1,0 +1,63 @@
+//! The probe of a customer's routes: what a delivery would meet there, without sending anything.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::actor::Need;
+use super::site::Site;
+use super::{Actor, Error};
+use crate::customers::{Customer, Via};
+use crate::delivery::{Delivery, ProbeReport};
+use crate::route::Route;
+use crate::smtp::Mailbox;
+
+/// Probes one route after the other.
+pub struct Probe {
+    delivery: Delivery,
+    from: Mailbox,
+    to: Mailbox,
+    routes: VecDeque<Arc<Route>>,
+}
+
+impl Site {
+    /// Prepares a probe of a customer's routes: its own server; or every Mailjet tier, or the one fixed in its file. Without `from` it
+    /// is postmaster@ the customer's first domain, without `to` the same address as `from`.
+    pub fn probe(
+        &self,
+        actor: &Actor,
+        customer: &str,
+        from: Option<Mailbox>,
+        to: Option<Mailbox>,
+    ) -> Result<Probe, Error> {
+        let customer = self.customer(customer)?;
+        actor.may(Need::ReadOf(&customer.id))?;
+        let from = match from {
+            Some(from) => from,
+            None => postmaster(&customer)?,
+        };
+        let to = to.unwrap_or_else(|| from.clone());
+        let routes = match &customer.via {
+            Via::OwnServer(route) => VecDeque::from([Arc::clone(route)]),
+            Via::Mailjet { tier } => {
+                let all = self.configured.directory.tiers().iter();
+                let tiers = all.filter(|(name, _)| tier.as_ref().is_none_or(|fixed| fixed == *name));
+                tiers.map(|(_, tier)| Arc::clone(&tier.route)).collect()
+            }
+        };
+        Ok(Probe { delivery: self.delivery()?, from, to, routes })
+    }
+}
+
+fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
+    let first = customer.domains.keys().next();
+    let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
+    address.ok_or_else(|| Error::invalid("the customer has no domain to send from", "name an address: say --from"))
+}
+
+impl Probe {
+    /// The report on the next route; `None` after the last.
+    pub async fn next(&mut self) -> Option<ProbeReport> {
+        let route = self.routes.pop_front()?;
+        Some(self.delivery.probe(&route, &self.from, &self.to).await)
+    }
+}

@@ -1,0 +1,78 @@
+//! What a command asks of the running relay: over its socket, or of the service in the same process.
+
+use std::path::PathBuf;
+
+use super::queue::Selection;
+use super::signers::Signer;
+use super::socket::protocol::Command;
+use super::socket::{self, CallError};
+use super::{Actor, Error, Service};
+use crate::message::CustomerId;
+use crate::time::Timestamp;
+
+/// The relay that runs with this configuration.
+pub(super) enum Running {
+    /// Another process, if there is one: the one with this state folder.
+    Socket(PathBuf),
+    /// This process.
+    Here(Service),
+}
+
+impl Running {
+    /// What it signs a customer's mail with. `None` where no relay runs.
+    pub async fn signers(&self, actor: &Actor, customer: &CustomerId) -> Result<Option<Vec<Signer>>, Error> {
+        let state_dir = match self {
+            Running::Here(service) => return service.signers(actor, customer.as_str()).map(Some),
+            Running::Socket(state_dir) => state_dir.clone(),
+        };
+        let command = Command::Signers { customer: customer.to_string() };
+        let Some(items) = asked(state_dir, command, "which key it signs with").await? else { return Ok(None) };
+        // What cannot be read is no sign of the new key.
+        let unread = || Signer { domain: String::new(), selectors: Vec::new() };
+        Ok(Some(items.into_iter().map(|item| serde_json::from_value(item).unwrap_or_else(|_| unread())).collect()))
+    }
+
+    /// Whether mail of a customer waits that was accepted before `then`, held mail included. `None` where no relay runs.
+    pub async fn has_mail_from_before(
+        &self,
+        actor: &Actor,
+        customer: &CustomerId,
+        then: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<bool>, Error> {
+        let which = Selection {
+            customer: Some(customer.to_string()),
+            older_than_secs: Some(now.since(then).as_secs()),
+            ..Selection::default()
+        };
+        let state_dir = match self {
+            Running::Here(service) => {
+                let found = service.list(actor, &which, None, 1).await?;
+                return Ok(Some(!found.items.is_empty()));
+            }
+            Running::Socket(state_dir) => state_dir.clone(),
+        };
+        let command = Command::List { which, limit: Some(1) };
+        let items = asked(state_dir, command, "what waits in its queue").await?;
+        Ok(items.map(|items| !items.is_empty()))
+    }
+}
+
+/// The items of an answer. `None` where no relay runs.
+async fn asked(state_dir: PathBuf, command: Command, what: &str) -> Result<Option<Vec<serde_json::Value>>, Error> {
+    let call = move || {
+        let mut items = Vec::new();
+        socket::call(&state_dir, command, |item| items.push(item), |_| {}).map(|_| items)
+    };
+    match tokio::task::spawn_blocking(call).await {
+        Ok(Ok(items)) => Ok(Some(items)),
+        Ok(Err(CallError::NotRunning(_))) => Ok(None),
+        Ok(Err(CallError::Refused(error))) => Err(error),
+        Ok(Err(error)) => {
+            Err(Error::failed(format!("cannot ask the running relay {what}: {error}"), "nothing was changed"))
+        }
+        Err(error) => {
+            Err(Error::failed(format!("cannot ask the running relay {what}: {error}"), "run the command again"))
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What commands work with that need the configuration's files or the network, whether a relay runs or not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::audit::{self, Act, Notes};
+use super::running::Running;
+use super::{Actor, Error, Service};
+use crate::customers::{Customer, Directory};
+use crate::delivery::{self, Delivery, Egress, Timeouts};
+use crate::events::Events;
+use crate::message::CustomerId;
+use crate::onboarding::{self, Checker};
+use crate::resolver::{self, Dns};
+use crate::smtp::Domain;
+
+/// The configuration's files, for commands that read or change them.
+pub trait Configuration: Send + Sync {
+    /// Reads and checks everything. An error names every mistake.
+    fn read(&self) -> Result<Configured, Error>;
+
+    /// The folder with the customers' files.
+    fn customers_dir(&self) -> Result<PathBuf, Error>;
+}
+
+/// What commands need of the configuration.
+pub struct Configured {
+    /// The relay's name.
+    pub hostname: Domain,
+    /// The relay's state folder.
+    pub state_dir: PathBuf,
+    /// The customers and tiers.
+    pub directory: Directory,
+    /// The address that connections leave from.
+    pub egress: Egress,
+    /// How long the phases of a delivery may take.
+    pub timeouts: Timeouts,
+    /// How domains are checked.
+    pub onboarding: onboarding::Settings,
+    /// Who answers questions to the DNS.
+    pub resolver: resolver::Settings,
+}
+
+/// The configuration as it is now, with what asks the DNS and the running relay.
+pub struct Site {
+    pub(super) files: Arc<dyn Configuration>,
+    pub(super) configured: Configured,
+    pub(super) checker: Checker,
+    pub(super) running: Running,
+}
+
+impl Site {
+    /// Reads the configuration, for a command beside the relay: one that runs with it is asked over its socket. Must be called on
+    /// the runtime, which the resolver belongs to.
+    pub fn open(files: Arc<dyn Configuration>) -> Result<Self, Error> {
+        let configured = files.read()?;
+        let running = Running::Socket(configured.state_dir.clone());
+        Site::with(files, configured, running)
+    }
+
+    /// Reads the configuration, for a command that the running relay itself carries out. Must be called on the runtime.
+    pub fn in_relay(files: Arc<dyn Configuration>, service: Service) -> Result<Self, Error> {
+        let configured = files.read()?;
+        Site::with(files, configured, Running::Here(service))
+    }
+
+    fn with(files: Arc<dyn Configuration>, configured: Configured, running: Running) -> Result<Self, Error> {
+        let dns = Dns::new(&configured.resolver)
+            .map_err(|error| Error::failed(error.to_string(), "correct [dns] in the server file"))?;
+        let dir = &configured.onboarding.state_dir;
+        let checker = Checker::new(configured.onboarding.clone(), Arc::new(dns)).map_err(|error| {
+            Error::failed(
+                format!("cannot use the ownership secret in {}: {error}", dir.display()),
+                "run the command as the user that runs the relay or as root",
+            )
+        })?;
+        Ok(Site { files, configured, checker, running })
+    }
+
+    /// How domains are checked, and in which language customers are written to.
+    pub fn onboarding(&self) -> &onboarding::Settings {
+        &self.configured.onboarding
+    }
+
+    /// A customer by its id.
+    pub fn customer(&self, id: &str) -> Result<Arc<Customer>, Error> {
+        let directory = &self.configured.directory;
+        if let Some(customer) = directory.get(&CustomerId::new(id)) {
+            return Ok(Arc::clone(customer));
+        }
+        let message = format!("there is no customer \"{id}\"");
+        Err(match Domain::parse(id).ok().and_then(|domain| directory.by_domain(&domain)) {
+            Some(owner) => Error::not_found(
+                format!("{message}: it is a domain of the customer \"{}\"", owner.id),
+                "name the customer by its id",
+            ),
+            None => {
+                let known: Vec<_> = directory.customers().map(|customer| customer.id.as_str()).collect();
+                Error::not_found(message, format!("there are: {}", known.join(", ")))
+            }
+        })
+    }
+
+    /// Makes attempts as the relay would.
+    pub(super) fn delivery(&self) -> Result<Delivery, Error> {
+        let Configured { hostname, egress, timeouts, .. } = &self.configured;
+        let settings = delivery::Settings {
+            timeouts: *timeouts,
+            resolver: Some(Arc::clone(&self.checker.resolver)),
+            ..delivery::Settings::new(hostname.as_str(), egress.clone())
+        };
+        Delivery::new(settings).map_err(|error| {
+            Error::failed(
+                error.to_string(),
+                "run the command on the machine that mail leaves from, or correct [egress]",
+            )
+        })
+    }
+
+    /// Makes sure that the audit can be told, before anything is done.
+    pub(super) fn audit(&self) -> Result<Audit, Error> {
+        match &self.running {
+            Running::Here(service) => Ok(Audit::Events(service.events.clone())),
+            Running::Socket(state_dir) => Notes::open(state_dir).map(Audit::Notes),
+        }
+    }
+}
+
+/// Where acts are told.
+pub(super) enum Audit {
+    Events(Events),
+    Notes(Notes),
+}
+
+impl Audit {
+    /// Tells what was done.
+    pub fn tell(&self, actor: &Actor, act: Act) -> Result<(), Error> {
+        match self {
+            Audit::Events(events) => {
+                audit::tell(events, actor, act);
+                Ok(())
+            }
+            Audit::Notes(notes) => notes.leave(actor, act),
+        }
+    }
+}
