@@ -302,6 +302,7 @@ pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
         log: table.get("log"),
         rotate_size: size(table, "rotate_size", usual.rotate_size),
         rotate_keep: table.number("rotate_keep", 1..=10_000, usual.rotate_keep),
+        customer_share: table.has("customer_share").then(|| size(table, "customer_share", u64::MAX)),
         state_dir: state_dir.to_owned(),
         webhook: webhook(table),
     }

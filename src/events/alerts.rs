@@ -34,6 +34,8 @@ pub enum Subject {
     Clock,
     /// The webhook takes no events.
     Webhook,
+    /// A customer's events take more than its share of the log.
+    EventShare(String),
     /// A route carries no mail.
     Route(String),
     /// More mail waits for a route than its caps let go in time.
@@ -62,6 +64,7 @@ impl fmt::Display for Subject {
             Subject::Delivery => ("delivery", None),
             Subject::Clock => ("clock", None),
             Subject::Webhook => ("webhook", None),
+            Subject::EventShare(customer) => ("event-share", Some(customer)),
             Subject::Route(id) => ("route", Some(id)),
             Subject::Backlog(route) => ("backlog", Some(route)),
             Subject::Unrouted(customer) => ("unrouted", Some(customer)),

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +15,7 @@ use tokio::sync::broadcast;
 
 use super::alerts::{AlertLists, Board, Subject};
 use super::buffer::Buffer;
+use super::share::{Shares, Told};
 use super::{Event, EventKind};
 use crate::time::Timestamp;
 
@@ -27,6 +29,8 @@ pub struct Events(Arc<Shared>);
 struct Shared {
     buffer: Option<Arc<Buffer>>,
     log: Option<PathBuf>,
+    /// `None` where no log is kept.
+    shares: Option<Shares>,
     subscribers: broadcast::Sender<Arc<Event>>,
     board: Mutex<Board>,
     /// An alert is open. Asked before the lock is taken.
@@ -36,16 +40,17 @@ struct Shared {
 
 impl Default for Events {
     fn default() -> Self {
-        Events::new(None, None)
+        Events::new(None, None, None)
     }
 }
 
 impl Events {
-    pub(super) fn new(buffer: Option<Arc<Buffer>>, log: Option<PathBuf>) -> Self {
+    pub(super) fn new(buffer: Option<Arc<Buffer>>, log: Option<PathBuf>, shares: Option<Shares>) -> Self {
         let (subscribers, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
         Events(Arc::new(Shared {
             buffer,
             log,
+            shares,
             subscribers,
             board: Mutex::default(),
             any_open: AtomicBool::new(false),
@@ -60,13 +65,15 @@ impl Events {
         if event.event == EventKind::Alert {
             self.note_alert(&event);
         }
-        if let Some(buffer) = &shared.buffer
-            && !LINE.with_borrow_mut(|line| {
+        if let Some(buffer) = &shared.buffer {
+            LINE.with_borrow_mut(|line| {
                 write_line(&event, line);
-                buffer.push(line)
-            })
-        {
-            shared.counters.lost.inc();
+                if !self.is_within_share(&event, line.len()) {
+                    shared.counters.omitted.inc();
+                } else if !buffer.push(line) {
+                    shared.counters.lost.inc();
+                }
+            });
         }
         if shared.subscribers.receiver_count() > 0 {
             // An error means that the last subscriber left in between.
@@ -145,6 +152,39 @@ impl Events {
         &self.0.counters
     }
 
+    fn is_within_share(&self, event: &Event, octets: usize) -> bool {
+        let (Some(customer), Some(shares)) = (&event.customer, &self.0.shares) else { return true };
+        shares.admits(customer, event.event, octets, Instant::now())
+    }
+
+    /// Tells of events that were left out, and of customers whose events are not any more.
+    pub(super) fn tell_of_shares(&self) {
+        let Some(shares) = &self.0.shares else { return };
+        for (customer, told) in shares.news(Instant::now()) {
+            let subject = Subject::EventShare(customer.clone());
+            let Told::LeftOut(count) = told else {
+                self.resolve(&subject, "its events are in the log again");
+                continue;
+            };
+            let share = shares.share();
+            if !self.is_open(&subject) {
+                let detail = format!(
+                    "the events of customer {customer} take more than the {share} octets of the log that one customer has a day: \
+                     see what its server says (`postbud queue list --customer {customer}`), or raise [events] rotate_keep or \
+                     customer_share. Others' events are not affected"
+                );
+                let alert = Event { subject: Some(subject), ..Event::alert(detail) };
+                self.emit(Event { customer: Some(customer.clone()), ..alert });
+            }
+            self.emit(Event {
+                customer: Some(customer),
+                left_out: Some(count),
+                detail: Some(format!("{count} events of this customer are left out: its share of the log is used up")),
+                ..Event::new(EventKind::Omitted, Timestamp::now())
+            });
+        }
+    }
+
     fn note_alert(&self, event: &Event) {
         let detail = event.detail.as_deref().unwrap_or_default();
         tracing::warn!(customer = event.customer, route = event.route, id = event.id, "alert: {detail}");
@@ -187,6 +227,7 @@ pub struct Counters {
     events: Family<KindLabel, Counter>,
     alerts: Counter,
     lost: Counter,
+    omitted: Counter,
     pub(super) webhook_sent: Counter,
     pub(super) webhook_failures: Counter,
     pub(super) webhook_gaps: Counter,
@@ -199,6 +240,8 @@ impl Counters {
         registry.register("events", "Events by kind", self.events.clone());
         registry.register("alerts", "Alerts: things a person must look at", self.alerts.clone());
         registry.register("events_lost", "Events that the log could not take", self.lost.clone());
+        let omitted = "Events left out of the log because their customer's share of it was used up";
+        registry.register("events_omitted", omitted, self.omitted.clone());
         registry.register("webhook_events", "Events the webhook answered with 2xx", self.webhook_sent.clone());
         registry.register("webhook_failures", "Calls of the webhook that failed", self.webhook_failures.clone());
         let gaps = self.webhook_gaps.clone();

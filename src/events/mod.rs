@@ -12,7 +12,8 @@
 //!   kernel had not written yet. The spool, not this log, is the truth about mail.
 //! * While the disk refuses writes, lines wait in memory up to 16 MiB. What finds no room is counted (`postbud_events_lost_total`)
 //!   and an alert in the log stands where lines are missing. Nothing is lost silently.
-//! * The log takes at most `rotate_size × (rotate_keep + 1)` octets of disk.
+//! * The log takes at most `rotate_size × (rotate_keep + 1)` octets of disk, and of these each customer at most its share a day
+//!   ([`share`]): no customer's events push out the others'. What is left out is counted, and told by an event `omitted`.
 //! * The webhook hears every line of the log at least once, in order; the log is its outbox, so it survives a restart. A webhook
 //!   that stays dead raises alerts, and misses only what rotates away; that is counted and raises an alert too.
 
@@ -23,12 +24,14 @@ mod buffer;
 mod handle;
 mod history;
 mod journal;
+mod share;
 mod webhook;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -42,7 +45,13 @@ use buffer::Buffer;
 pub use handle::{Counters, Events};
 pub use history::history;
 use journal::Journal;
+use share::Shares;
 pub use webhook::{Secret, Webhook, signature};
+
+/// One customer writes no more than this part of what the log keeps a day, where nothing else is configured.
+const SHARES: u64 = 4;
+/// How often is told what was left out of the log.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// How events are kept and where they go.
 #[derive(Clone, Debug)]
@@ -53,6 +62,8 @@ pub struct Settings {
     pub rotate_size: u64,
     /// How many rotated files are kept besides the current one.
     pub rotate_keep: u32,
+    /// Octets of the log that one customer's events may take a day; `None`: a quarter of what is kept.
+    pub customer_share: Option<u64>,
     /// Where the webhook's cursor is kept, and the log of a webhook for which no log was configured.
     pub state_dir: PathBuf,
     /// Who is told over HTTP.
@@ -62,7 +73,14 @@ pub struct Settings {
 /// No log and no webhook; 64 MiB a file, 15 files besides the current one: 1 GiB.
 impl Default for Settings {
     fn default() -> Self {
-        Settings { log: None, rotate_size: 64 << 20, rotate_keep: 15, state_dir: PathBuf::from("state"), webhook: None }
+        Settings {
+            log: None,
+            rotate_size: 64 << 20,
+            rotate_keep: 15,
+            customer_share: None,
+            state_dir: PathBuf::from("state"),
+            webhook: None,
+        }
     }
 }
 
@@ -86,7 +104,8 @@ pub enum Error {
 }
 
 impl Events {
-    /// Opens the log and starts its writer and, inside the current Tokio runtime, the webhook. [`Running::stop`] ends both.
+    /// Opens the log and starts its writer and, inside the current Tokio runtime, the webhook and what tells of events that were
+    /// left out. [`Running::stop`] ends all of them.
     pub fn start(settings: Settings) -> Result<(Events, Running), Error> {
         let outbox = || settings.webhook.as_ref().map(|_| settings.state_dir.join("webhook-outbox.jsonl"));
         let Some(path) = settings.log.clone().or_else(outbox) else {
@@ -97,8 +116,11 @@ impl Events {
         let (journal, file) = Journal::open(&path, mode, settings.rotate_keep, webhook::saved_segment(&cursor))?;
         let journal = Arc::new(journal);
         let buffer = Arc::new(Buffer::default());
-        let events = Events::new(Some(Arc::clone(&buffer)), Some(path));
+        let kept = settings.rotate_size.saturating_mul(u64::from(settings.rotate_keep) + 1);
+        let shares = Shares::new(settings.customer_share.unwrap_or(kept / SHARES));
+        let events = Events::new(Some(Arc::clone(&buffer)), Some(path), Some(shares));
         let stopping = CancellationToken::new();
+        tokio::spawn(tell_of_shares(events.clone(), stopping.clone()));
         let webhook = match settings.webhook {
             Some(webhook) => {
                 let caller = webhook::Caller::new(webhook, Arc::clone(&journal), cursor, events.clone())?;
@@ -111,7 +133,13 @@ impl Events {
             .name("events".into())
             .spawn(move || writer.run())
             .map_err(|source| Error::Io { what: "starting the writer of", path: PathBuf::from("the log"), source })?;
-        Ok((events, Running { buffer: Some(buffer), writer: Some(writer), webhook, stopping }))
+        Ok((events.clone(), Running { events, buffer: Some(buffer), writer: Some(writer), webhook, stopping }))
+    }
+}
+
+async fn tell_of_shares(events: Events, stopping: CancellationToken) {
+    while tokio::time::timeout(TELL_EVERY, stopping.cancelled()).await.is_err() {
+        events.tell_of_shares();
     }
 }
 
@@ -125,6 +153,7 @@ fn log_mode(log: &Path, state_dir: &Path) -> u32 {
 /// The writer and the webhook at work. Dropped without [`stop`](Self::stop) they end too, but nobody waits for the last lines.
 #[derive(Default)]
 pub struct Running {
+    events: Events,
     buffer: Option<Arc<Buffer>>,
     writer: Option<JoinHandle<()>>,
     webhook: Option<tokio::task::JoinHandle<()>>,
@@ -135,6 +164,7 @@ impl Running {
     /// Writes what was emitted so far, syncs the log and saves the webhook's cursor. Events emitted from now on are lost: call it
     /// last.
     pub async fn stop(mut self) {
+        self.events.tell_of_shares();
         if let Some(buffer) = &self.buffer {
             buffer.stop();
         }
@@ -193,6 +223,8 @@ pub enum EventKind {
     Resolved,
     /// Somebody changed something: who, and what.
     Audit,
+    /// Events of a customer that went beyond its share of the log are not in it.
+    Omitted,
 }
 
 impl EventKind {
@@ -211,6 +243,7 @@ impl EventKind {
             EventKind::Alert => "alert",
             EventKind::Resolved => "resolved",
             EventKind::Audit => "audit",
+            EventKind::Omitted => "omitted",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use postbud::events::{Event, EventKind, Events, Settings};
+use postbud::events::{Event, EventKind, Events, Settings, Subject};
 use postbud::time::Timestamp;
 
 use crate::relay::{event, logged, numbers};
@@ -59,6 +59,41 @@ async fn disk_is_bounded_and_the_newest_events_are_kept() {
     let kept: Vec<usize> = files.iter().flat_map(|path| numbers(&logged(path))).collect();
     assert!(kept.windows(2).all(|pair| pair[1] == pair[0] + 1), "without a hole");
     assert_eq!(kept.last(), Some(&999));
+}
+
+#[tokio::test]
+async fn a_customers_flood_pushes_out_nobody_elses_events_and_what_is_left_out_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    // 40 KiB in all.
+    let bounded = Settings { rotate_size: 8 << 10, rotate_keep: 4, ..settings(dir.path()) };
+    let (events, running) = Events::start(bounded).unwrap();
+    let of = |customer: &str, kind: EventKind, reply: &str| Event {
+        customer: Some(customer.into()),
+        reply: Some(reply.into()),
+        ..Event::new(kind, Timestamp::now())
+    };
+    (0..10).for_each(|_| events.emit(of("quiet", EventKind::Delivered, "250 before")));
+    const FLOOD: u64 = 1000;
+    let reply = format!("451 4.7.1 {}", "x".repeat(990));
+    (0..FLOOD).for_each(|_| events.emit(of("flood", EventKind::Deferred, &reply)));
+    events.emit(of("flood", EventKind::Bounced, "550 5.1.1 what became of it"));
+    (0..10).for_each(|_| events.emit(of("quiet", EventKind::Delivered, "250 after")));
+    running.stop().await;
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let all: Vec<_> = files.flat_map(|path| logged(&path)).collect();
+    let count = |customer: &str, kind: &str| {
+        all.iter().filter(|event| event["customer"] == customer && event["event"] == kind).count() as u64
+    };
+    assert_eq!(count("quiet", "delivered"), 20);
+    assert_eq!(count("flood", "bounced"), 1);
+    // Half of a quarter.
+    let written = count("flood", "deferred");
+    assert!((4..=5).contains(&written), "{written}");
+    let told: u64 = all.iter().filter_map(|event| event["left_out"].as_u64()).sum();
+    assert_eq!((count("flood", "omitted"), told), (1, FLOOD - written));
+    assert_eq!(count("flood", "alert"), 1);
+    let alerts = events.alerts();
+    assert_eq!(alerts.open[0].alert.subject, Some(Subject::EventShare("flood".into())));
 }
 
 #[tokio::test]

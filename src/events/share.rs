@@ -1,0 +1,186 @@
+//! Each customer's share of the log: no customer's events push out the others', nor stand in front of theirs at the webhook
+//! without end.
+//!
+//! A customer writes so many octets a day, all at once or spread. What it does not use is not saved beyond a day's share. Its
+//! server can make it write without end, for mail that is deferred makes an event at every attempt: so once half of the share is
+//! used, events that come again for the same recipient are left out, and the other half is for what became of its mail. What is
+//! left out is counted, and told by an event with the number. Pure: time comes in as `now`.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::EventKind;
+
+/// In which a used-up share comes back.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The customers' shares.
+#[derive(Debug)]
+pub(super) struct Shares {
+    /// Octets a day.
+    share: u64,
+    accounts: Mutex<HashMap<String, Account>>,
+}
+
+#[derive(Debug)]
+struct Account {
+    /// Octets that may be written now.
+    left: u64,
+    /// When `left` was right.
+    at: Instant,
+    /// Events left out since that was told last.
+    left_out: u64,
+    /// Events were left out, and half of the share has not come back since.
+    crowded: bool,
+}
+
+/// What is to be told of one customer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// So many of its events were left out.
+    LeftOut(u64),
+    /// None is left out any more.
+    Over,
+}
+
+impl Shares {
+    /// Each customer may write `share` octets a day.
+    pub(super) fn new(share: u64) -> Self {
+        Shares { share, accounts: Mutex::default() }
+    }
+
+    /// Octets a day.
+    pub(super) fn share(&self) -> u64 {
+        self.share
+    }
+
+    /// Whether an event of a customer goes into the log; else it is counted as left out.
+    pub(super) fn admits(&self, customer: &str, kind: EventKind, octets: usize, now: Instant) -> bool {
+        // These are about what the operator must know or has done, and few.
+        if matches!(kind, EventKind::Alert | EventKind::Resolved | EventKind::Audit | EventKind::Omitted) {
+            return true;
+        }
+        let (share, octets) = (self.share, octets as u64);
+        let kept_back = if comes_again(kind) { share / 2 } else { 0 };
+        let mut accounts = self.accounts();
+        let account = match accounts.get_mut(customer) {
+            Some(account) => account,
+            None => accounts.entry(customer.to_owned()).or_insert(Account::new(share, now)),
+        };
+        account.refill(share, now);
+        if account.left < octets.saturating_add(kept_back) {
+            account.left_out += 1;
+            account.crowded = true;
+            return false;
+        }
+        account.left -= octets;
+        true
+    }
+
+    /// What there is to tell since the last call, by customer. Forgets customers whose share is whole.
+    pub(super) fn news(&self, now: Instant) -> Vec<(String, Told)> {
+        let share = self.share;
+        let mut news = Vec::new();
+        self.accounts().retain(|customer, account| {
+            account.refill(share, now);
+            if account.left_out > 0 {
+                news.push((customer.clone(), Told::LeftOut(std::mem::take(&mut account.left_out))));
+            } else if account.crowded && account.left > share / 2 {
+                account.crowded = false;
+                news.push((customer.clone(), Told::Over));
+            }
+            account.left < share || account.crowded
+        });
+        news
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Account>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    fn new(share: u64, now: Instant) -> Self {
+        Account { left: share, at: now, left_out: 0, crowded: false }
+    }
+
+    fn refill(&mut self, share: u64, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        let back = u128::from(share) * passed / DAY.as_millis();
+        // What is less than an octet goes on adding up.
+        if back > 0 {
+            self.left = share.min(self.left.saturating_add(u64::try_from(back).unwrap_or(u64::MAX)));
+            self.at = now;
+        }
+    }
+}
+
+/// Whether there can be any number of such events for one recipient.
+fn comes_again(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Deferred | EventKind::Held | EventKind::Rejected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARE: u64 = 1000;
+    const LINE: usize = 10;
+
+    fn admitted(shares: &Shares, customer: &str, kind: EventKind, events: u64, now: Instant) -> u64 {
+        (0..events).map(|_| u64::from(shares.admits(customer, kind, LINE, now))).sum()
+    }
+
+    #[test]
+    fn a_customer_writes_its_share_and_no_more_and_others_are_not_touched() {
+        let (shares, now) = (Shares::new(SHARE), Instant::now());
+        assert_eq!(admitted(&shares, "flood", EventKind::Delivered, 1000, now), 100);
+        assert_eq!(admitted(&shares, "other", EventKind::Delivered, 50, now), 50);
+        assert_eq!(shares.news(now), [("flood".to_owned(), Told::LeftOut(900))]);
+        assert_eq!(shares.news(now), [], "told once");
+    }
+
+    #[test]
+    fn what_comes_again_leaves_half_of_the_share_to_what_became_of_the_mail() {
+        let (shares, now) = (Shares::new(SHARE), Instant::now());
+        assert_eq!(admitted(&shares, "x", EventKind::Deferred, 1000, now), 50);
+        for kind in [EventKind::Accepted, EventKind::Delivered, EventKind::Bounced, EventKind::Expired] {
+            assert_eq!(admitted(&shares, "x", kind, 10, now), 10, "{kind:?}");
+        }
+        assert_eq!(shares.news(now), [("x".to_owned(), Told::LeftOut(950))]);
+        assert_eq!(admitted(&shares, "x", EventKind::Rejected, 1, now), 0);
+        for kind in [EventKind::Alert, EventKind::Resolved, EventKind::Audit] {
+            assert_eq!(admitted(&shares, "x", kind, 1000, now), 1000, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_comes_back_within_a_day_and_its_end_is_told() {
+        let (shares, start) = (Shares::new(SHARE), Instant::now());
+        let hours = |hours: u64| start + Duration::from_secs(hours * 3600);
+        admitted(&shares, "x", EventKind::Delivered, 101, start);
+        assert_eq!(shares.news(start), [("x".to_owned(), Told::LeftOut(1))]);
+        assert_eq!(shares.news(hours(11)), [], "not half yet");
+        assert_eq!(shares.news(hours(13)), [("x".to_owned(), Told::Over)]);
+        assert_eq!(admitted(&shares, "x", EventKind::Delivered, 100, hours(13)), 54);
+        assert_eq!(admitted(&shares, "x", EventKind::Delivered, 1000, hours(1000)), 100, "a day's share and no more");
+        assert_eq!(shares.news(hours(2000)), [("x".to_owned(), Told::LeftOut(900))]);
+        assert_eq!(shares.news(hours(2000)), [("x".to_owned(), Told::Over)]);
+        assert_eq!(shares.news(hours(2000)), []);
+        assert!(shares.accounts().is_empty(), "whole again, and forgotten");
+    }
+
+    #[test]
+    fn looking_often_does_not_keep_the_share_from_coming_back() {
+        let (shares, start) = (Shares::new(SHARE), Instant::now());
+        admitted(&shares, "x", EventKind::Delivered, 100, start);
+        let mut now = start;
+        for _ in 0..86_400 {
+            now += Duration::from_secs(1);
+            shares.news(now);
+        }
+        let found = admitted(&shares, "x", EventKind::Delivered, 100, now);
+        assert!((99..=100).contains(&found), "{found}");
+    }
+}
