@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postbud::delivery::{StepResult, Trouble, Verdict};
 use postbud::route::{Login, Route, TlsMode, TlsPolicy};
-use postbud::smtp::Mailbox;
+use postbud::smtp::{Mailbox, Mechanism};
 
 use super::messages::{attempt, login, message, message_of, patient_delivery, route};
 use super::peers::{
@@ -84,6 +84,37 @@ async fn a_large_message_arrives_as_it_was() {
     let mail = postfix.wait_for_mails(1).remove(0);
     let body = mail.split_once("\n\n").unwrap().1;
     assert!(body == chunks.concat().replace("\r\n", "\n"), "the body was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postfix_hears_the_mechanism_that_the_route_names() {
+    let options = Options { mechanisms: "PLAIN LOGIN CRAM-MD5", ..Options::default() };
+    let Some(postfix) = start_postfix("postfix_hears_the_mechanism_that_the_route_names", &options) else { return };
+    for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::CramMd5] {
+        let named = postfix_login().map(|login| Login { mechanism: Some(mechanism), ..login });
+        let route = Arc::new(route_to(&postfix, TlsMode::Required, named));
+        let outcome = attempt(&patient_delivery(), &route, &message(&["x@test.net"])).await;
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}\n{}", postfix.log());
+        let method = format!("sasl_method={}", mechanism.as_str());
+        assert_eq!(postfix.log().matches(&method).count(), 1, "{}", postfix.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_too_long_for_the_command_is_heard_as_a_password_by_real_servers() {
+    const TEST: &str = "a_password_too_long_for_the_command_is_heard_as_a_password_by_real_servers";
+    let options = Options { mechanisms: "PLAIN", ..Options::default() };
+    let open = Options { starttls: false, login: false, ..Options::default() };
+    let Some(behind) = start_postfix(TEST, &open) else { return };
+    for server in
+        [start_postfix(TEST, &options), start_exim(TEST, &options), start_dovecot(TEST, &options, behind.smtp)]
+    {
+        let Some(server) = server else { continue };
+        let route = Arc::new(route_to(&server, TlsMode::Required, login(USERNAME, &"p".repeat(600))));
+        let outcome = attempt(&patient_delivery(), &route, &message(&["x@test.net"])).await;
+        let Some(Trouble::Suspend { reason, .. }) = &outcome.trouble else { panic!("{outcome:?}\n{}", server.log()) };
+        assert!(reason.starts_with("535"), "{reason}\n{}", server.log());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
