@@ -85,7 +85,8 @@ pub(super) fn status_field(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b":");
     let start = name.len() + 1;
     let mut width = start;
-    let mut rest = format!(" {}", value.trim_matches(' '));
+    let value = format!(" {}", value.trim_matches(' '));
+    let mut rest = value.trim_end_matches(' ');
     while !rest.is_empty() {
         let blanks = rest.len() - rest.trim_start_matches(' ').len();
         let end = rest[blanks..].find(' ').map_or(rest.len(), |len| blanks + len);
@@ -93,9 +94,10 @@ pub(super) fn status_field(name: &str, value: &str, out: &mut Vec<u8>) {
             out.extend_from_slice(b"\r\n");
             width = 0;
         }
-        out.extend_from_slice(&rest.as_bytes()[..end]);
+        let word;
+        (word, rest) = rest.split_at(end);
+        out.extend_from_slice(word.as_bytes());
         width += end;
-        rest.drain(..end);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -105,15 +105,15 @@ mod tests {
     fn octets_are_taken_in_order_whether_secret_or_not() {
         for may_be_secret in [false, true] {
             let mut input = Input::new(may_be_secret);
-            input.add(&mut *b"one two ".to_vec());
+            input.add(&mut b"one two ".to_vec());
             input.take(4);
-            input.add(&mut *b"three".to_vec());
+            input.add(&mut b"three".to_vec());
             assert_eq!(input.pending(), b"two three");
             input.take_secret(4);
             input.rest();
             assert_eq!((input.pending(), input.octets.capacity()), (&b"three"[..], 5));
             input.is_not_secret();
-            input.add(&mut *b" four".to_vec());
+            input.add(&mut b" four".to_vec());
             assert_eq!(input.pending(), b"three four");
             input.take_all();
             input.rest();
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_cut_in_its_middle() {
         let mut input = Input::new(true);
-        input.add(&mut *b"abcdefgh\r".to_vec());
+        input.add(&mut b"abcdefgh\r".to_vec());
         assert_eq!((input.keep(4), input.pending()), (5, &b"abc\r"[..]));
         assert_eq!(input.keep(4), 0);
     }
