@@ -1,5 +1,5 @@
-//! What a certificate says, and what of it the TLS library does not take, in words. Whoever answers wrote it, so that what stands in
-//! it is shown as text.
+//! Describes a certificate, and what in it the TLS library does not accept, in words. The server wrote the certificate,
+//! so its content is shown as text only.
 
 use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
@@ -19,13 +19,13 @@ use crate::visible::visible;
 
 const RSA_ENCRYPTION: ObjectIdentifier = pkcs1::ALGORITHM_OID;
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-/// The bits of an RSA key that the library checks every kind of signature by.
+/// The sizes in bits of the RSA keys whose signatures the library checks, whatever their kind.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// From here on it still checks PKCS #1 signatures, which TLS 1.2 has.
+/// The least size in bits of the RSA keys whose PKCS #1 signatures it checks. TLS 1.2 has such signatures.
 const LEAST_RSA_BITS: usize = 1024;
-/// Extensions (2.5.29.x) that webpki reads; any other one that is critical makes it refuse the certificate.
+/// The extensions that webpki reads. It refuses a certificate with any other extension that is critical.
 const KNOWN_EXTENSIONS: [&str; 6] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.37"];
-/// What nobody signs certificates with any more, nor checks them by.
+/// Signature algorithms that are broken, so that nobody signs or checks certificates with them any more.
 const BROKEN_SIGNATURES: [(&str, &str); 5] = [
     ("1.2.840.113549.1.1.5", "signed with SHA-1"),
     ("1.3.14.3.2.29", "signed with SHA-1"),
@@ -34,7 +34,7 @@ const BROKEN_SIGNATURES: [(&str, &str); 5] = [
     ("1.2.840.113549.1.1.2", "signed with MD2"),
 ];
 
-/// The signatures that the library checks.
+/// The signature algorithms that the library checks.
 static KNOWN: LazyLock<WebPkiSupportedAlgorithms> =
     LazyLock::new(|| default_provider().signature_verification_algorithms);
 
@@ -43,7 +43,7 @@ pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
     digest(&SHA256, certificate).as_ref().try_into().expect("SHA-256 has 32 octets")
 }
 
-/// As pins are written.
+/// Writes octets in hexadecimal, as pins are written.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -53,20 +53,21 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// A certificate's public key.
 pub struct PublicKey<'a> {
-    /// SubjectPublicKeyInfo (RFC 5280 §4.1).
+    /// The SubjectPublicKeyInfo (RFC 5280 §4.1).
     info: &'a [u8],
-    /// What is in its AlgorithmIdentifier.
+    /// The content of its AlgorithmIdentifier.
     pub algorithm: &'a [u8],
-    /// What is in its bit string.
+    /// The content of its bit string.
     pub bits: &'a [u8],
 }
 
 impl<'a> PublicKey<'a> {
-    /// Reads the key and nothing else, so that no other part of a certificate keeps it from being used.
+    /// Reads only the key, so that no other part of a certificate keeps the key from being used.
     pub fn of(certificate: &'a [u8]) -> Option<Self> {
         let mut certificate = SliceReader::new(inside(certificate)?).ok()?;
         let mut fields = SliceReader::new(AnyRef::decode(&mut certificate).ok()?.value()).ok()?;
-        // Serial number, signature, issuer, validity and subject stand before it, and the version unless that is 1.
+        // The fields before it are serial number, signature, issuer, validity and subject, and the version unless that
+        // is 1.
         let version = Tag::ContextSpecific { constructed: true, number: TagNumber::N0 };
         let mut before = 5;
         while before > 0 {
@@ -80,12 +81,12 @@ impl<'a> PublicKey<'a> {
         Some(PublicKey { info, algorithm, bits })
     }
 
-    /// The key as it stands.
+    /// The whole SubjectPublicKeyInfo.
     pub fn info(&self) -> SubjectPublicKeyInfoDer<'a> {
         SubjectPublicKeyInfoDer::from(self.info)
     }
 
-    /// Why signatures cannot be checked by it, at least not all kinds of them.
+    /// Why the key cannot check signatures, or not all kinds of them.
     pub fn fault(&self) -> Option<KeyFault> {
         let mut words = SliceReader::new(self.algorithm).ok()?;
         let kind = ObjectIdentifier::decode(&mut words).ok();
@@ -103,36 +104,36 @@ impl<'a> PublicKey<'a> {
     }
 }
 
-/// Whether a route may pin this certificate: the handshake's signature can be checked by its key.
+/// Returns true if a route may pin this certificate, because its key can check the handshake's signature.
 pub fn is_pinnable(certificate: &[u8], takes_tls12: bool) -> bool {
     let allows = |fault: KeyFault| takes_tls12 && fault.leaves_pkcs1();
     PublicKey::of(certificate).is_some_and(|key| key.fault().is_none_or(allows))
 }
 
-/// What is inside a DER element.
+/// Returns the content of a DER element.
 fn inside(der: &[u8]) -> Option<&[u8]> {
     Some(AnyRef::from_der(der).ok()?.value())
 }
 
-/// Why signatures cannot be checked by a key.
+/// Why a key cannot check signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFault {
-    /// An RSA key of so many bits.
+    /// It is an RSA key of this many bits.
     Bits(usize),
-    /// An elliptic curve that the library does not have.
+    /// It is on an elliptic curve that the library does not know.
     Curve(Option<ObjectIdentifier>),
-    /// Another kind of key.
+    /// It is of another kind.
     Kind(Option<ObjectIdentifier>),
 }
 
 impl KeyFault {
-    /// Whether PKCS #1 signatures can be checked by it all the same.
+    /// Returns true if the key can still check PKCS #1 signatures.
     pub fn leaves_pkcs1(self) -> bool {
         matches!(self, KeyFault::Bits(bits) if (LEAST_RSA_BITS..*RSA_BITS.start()).contains(&bits))
     }
 }
 
-/// `a key of 1,024 bits`.
+/// The fault in words: `a key of 1,024 bits`.
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |f: &mut fmt::Formatter<'_>, what: &str, oid: &Option<ObjectIdentifier>| match oid {
@@ -148,26 +149,26 @@ impl fmt::Display for KeyFault {
     }
 }
 
-/// What a person wants to know of a certificate.
+/// The parts of a certificate that a person wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// Subject.
+    /// The name of the subject.
     pub subject: String,
-    /// Issuer.
+    /// The name of the issuer.
     pub issuer: String,
     /// The last moment of its validity.
     pub not_after: String,
-    /// The names and addresses it is for.
+    /// The names and addresses that the certificate is for.
     pub names: Vec<String>,
-    /// It is its own issuer.
+    /// The certificate is its own issuer.
     pub self_signed: bool,
-    /// What keeps it from being checked against authorities, whoever they are: `a version 1 certificate`.
+    /// What keeps the certificate from being accepted, whatever its authority: `a version 1 certificate`.
     pub faults: Vec<String>,
-    /// What of that is its key's.
+    /// The fault of its key, which `faults` names, too.
     pub key_fault: Option<KeyFault>,
 }
 
-/// Reads a certificate for people; `None` where it cannot be read.
+/// Describes a certificate for people. Returns `None` if it cannot be read.
 pub fn describe(certificate: &[u8]) -> Option<Described> {
     let (_, cert) = X509Certificate::from_der(certificate).ok()?;
     let mut names = Vec::new();
@@ -190,7 +191,7 @@ pub fn describe(certificate: &[u8]) -> Option<Described> {
         faults.push(format!("a version {} certificate", cert.version().0.saturating_add(1)));
     }
     faults.extend(key_fault.map(|fault| fault.to_string()));
-    // Nobody checks its own signature.
+    // Nobody checks a self-signed certificate's own signature.
     if !self_signed {
         faults.extend(broken_signature(&cert).map(str::to_owned));
     }
@@ -211,25 +212,25 @@ pub fn describe(certificate: &[u8]) -> Option<Described> {
 }
 
 impl Described {
-    /// Those of its names that a route can have as `host` or `server_name`.
+    /// The names that a route can use as `host` or `server_name`.
     pub fn usable_names(&self) -> impl Iterator<Item = &str> {
         let is_usable = |name: &&str| name.parse::<std::net::IpAddr>().is_ok() || Domain::parse(name).is_ok();
         self.names.iter().map(String::as_str).filter(is_usable)
     }
 
-    /// Those of its names that stand for others: `*.test.dk`.
+    /// The names that are wildcards: `*.test.dk`.
     pub fn wildcards(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str).filter(|name| name.starts_with("*."))
     }
 }
 
-/// `signed with SHA-1`, where nobody takes the signature any more.
+/// Names a signature algorithm that is broken: `signed with SHA-1`.
 fn broken_signature(cert: &X509Certificate<'_>) -> Option<&'static str> {
     let oid = cert.signature_algorithm.algorithm.to_id_string();
     BROKEN_SIGNATURES.iter().find(|(known, _)| *known == oid).map(|(_, words)| *words)
 }
 
-/// The same of the first of these certificates that has it.
+/// Names the broken signature algorithm of the first of these certificates that has one.
 pub fn broken_signature_among<'a>(certificates: impl Iterator<Item = &'a [u8]>) -> Option<&'static str> {
     certificates.filter_map(|der| X509Certificate::from_der(der).ok()).find_map(|(_, cert)| broken_signature(&cert))
 }

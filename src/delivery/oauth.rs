@@ -1,7 +1,9 @@
-//! Bearer tokens for XOAUTH2: OAuth 2.0 client credentials (RFC 6749 §4.4), kept until shortly before they expire.
+//! Fetches bearer tokens for XOAUTH2 with OAuth 2.0 client credentials (RFC 6749 §4.4), and keeps them until shortly
+//! before they expire.
 //!
-//! The token is fetched from the egress address too. A refusal by the token endpoint is like a refused password: the route
-//! is suspended. An endpoint that cannot be reached, or that something else answers for, only makes mail wait.
+//! The token, too, is fetched from the egress address. If the token endpoint refuses the credentials, the route is
+//! suspended, as for a refused password. If the endpoint cannot be reached, or something else answers in its place,
+//! mail waits.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,11 @@ use super::step::Step;
 use crate::http_client;
 use crate::route::{Cause, LoginSecret, Route};
 
-/// Tokens are renewed this long before they expire, so that none expires between here and the server.
+/// Tokens are renewed this long before they expire, so that none expires on the way to the server.
 const MARGIN: Duration = Duration::from_secs(300);
-/// RFC 6749 §5.1: a server that does not say how long should have said so elsewhere; an hour is what all of them use.
+/// The lifetime of a token whose endpoint names none (RFC 6749 §5.1), in seconds. An hour is usual.
 const USUAL_LIFETIME: u64 = 3600;
-/// No token is kept for longer, whatever the endpoint says of it.
+/// The longest time that a token is kept, whatever the endpoint says.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// One route's token.
@@ -42,7 +44,7 @@ struct Granted {
     expires_in: Option<u64>,
 }
 
-/// RFC 6749 §5.2.
+/// An error response of the token endpoint (RFC 6749 §5.2).
 #[derive(Deserialize)]
 struct Denied {
     error: String,
@@ -51,29 +53,29 @@ struct Denied {
 }
 
 impl Denied {
-    /// The refusal in an answer. A proxy's page and a busy endpoint say nothing of the credentials.
+    /// Reads the refusal in a response. A proxy's page or a busy endpoint says nothing about the credentials.
     fn within(status: StatusCode, text: &str) -> Option<Self> {
         let for_now = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
         let denied: Denied = serde_json::from_str(text).ok().filter(|_| status.is_client_error() && !for_now)?;
-        // Not of §5.2, but said all the same by endpoints that will do better later.
+        // RFC 6749 §5.2 does not list these errors, but endpoints send them when they will do better later.
         let later = matches!(denied.error.as_str(), "" | "temporarily_unavailable" | "server_error");
         (!later).then_some(denied)
     }
 }
 
-/// A route's tokens with what is needed to fetch them.
+/// A route's token with what is needed to fetch it.
 pub struct RouteTokens<'a> {
-    /// What is kept.
+    /// The kept token.
     pub tokens: &'a Tokens,
-    /// How to get out.
+    /// The settings, which say how to connect.
     pub settings: &'a Settings,
-    /// Whose credentials.
+    /// The route whose credentials are used.
     pub route: &'a Route,
 }
 
 impl TokenSource for RouteTokens<'_> {
     async fn token(&self, refused: bool) -> Result<String, Failure> {
-        // Held while fetching: many connections that start together fetch one token.
+        // The lock is kept while fetching, so that connections that start together fetch one token.
         let mut kept = self.tokens.kept.lock().await;
         if let Some(kept) = kept.as_ref().filter(|kept| !refused && Instant::now() < kept.renew_at) {
             return Ok(kept.token.clone());
@@ -104,7 +106,7 @@ impl RouteTokens<'_> {
             .append_pair("scope", scope)
             .finish();
         let asked = client.post(token_url).header("content-type", "application/x-www-form-urlencoded").body(form);
-        // reqwest's own message holds the URL, which has no secret in it: the secret is in the form.
+        // The message of reqwest holds the URL, which has no secret in it. The secret is in the form.
         let unreachable = |error: reqwest::Error| later(format!("cannot fetch a token: {}", causes(&error)));
         let answer = asked.send().await.map_err(unreachable)?;
         let status = answer.status();
@@ -129,13 +131,13 @@ impl RouteTokens<'_> {
         let granted: Granted = serde_json::from_str(&text)
             .map_err(|error| later(format!("the token endpoint's answer cannot be read: {error}")))?;
         let lifetime = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFETIME)).min(LONGEST_LIFETIME);
-        // A token that lives shorter than the margin is used for half its life.
+        // A token with a short life is used for half of it.
         let usable = lifetime.checked_sub(MARGIN).filter(|left| *left > MARGIN).unwrap_or(lifetime / 2);
         Ok(Kept { token: granted.access_token, renew_at: Instant::now() + usable })
     }
 }
 
-/// Tokens and errors are small; an endpoint that goes on is cut off.
+/// Reads a response of at most about 64 KiB. Tokens and errors are small, so the rest is not read.
 async fn bounded_text(mut answer: reqwest::Response) -> Result<String, reqwest::Error> {
     let mut text = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
@@ -168,7 +170,9 @@ fn later(reason: String) -> Failure {
         trouble: Trouble::BackOff {
             reason: reason.clone(),
             at_least: None,
-            advice: Some("the route logs in with OAuth tokens and gets none: check token_url and the network".into()),
+            advice: Some(
+                "the route needs an OAuth token to log in and got none: check token_url and the network".into(),
+            ),
         },
         reason,
         everywhere: true,

@@ -1,4 +1,5 @@
-//! Why a smarthost's certificate was refused, and what a person can do: only what will work with this certificate.
+//! Explains why a smarthost's certificate was refused, and what a person can do. Advice names only what works with this
+//! certificate.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -15,67 +16,69 @@ use super::certificate::{
 
 /// Why a certificate was refused, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct CertificateRefusal {
     /// What is wrong with it.
     pub reason: String,
     /// What a person can do.
     pub advice: String,
-    /// Its key is too short for this handshake, and not for one over TLS 1.2 with PKCS #1 signatures.
+    /// The key is too short for this handshake, but long enough for TLS 1.2 with PKCS #1 signatures.
     pub leaves_pkcs1: bool,
 }
 
-impl Refusal {
-    /// A refusal for good.
+impl CertificateRefusal {
+    /// A refusal that another kind of handshake does not change.
     pub fn new(reason: impl Into<String>, advice: impl Into<String>) -> Self {
-        Refusal { reason: reason.into(), advice: advice.into(), leaves_pkcs1: false }
+        CertificateRefusal { reason: reason.into(), advice: advice.into(), leaves_pkcs1: false }
     }
 
-    /// The refusal inside a handshake's error, if that is what it was.
+    /// Returns the refusal inside a handshake's error, if there is one.
     pub fn within(error: &Error) -> Option<Self> {
         match error {
-            Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref::<Refusal>().cloned(),
+            Error::InvalidCertificate(CertificateError::Other(other)) => {
+                other.0.downcast_ref::<CertificateRefusal>().cloned()
+            }
             _ => None,
         }
     }
 
-    /// As rustls hands it on.
+    /// Wraps the refusal in the error that rustls passes on.
     pub fn into_error(self) -> Error {
         Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(self))))
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CertificateRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.reason, self.advice)
     }
 }
 
-impl StdError for Refusal {}
+impl StdError for CertificateRefusal {}
 
-/// A certificate that was shown, and how it is looked at.
+/// A certificate that the server showed, and the circumstances.
 pub struct Shown<'a> {
-    /// DER.
+    /// The certificate in DER.
     pub certificate: &'a CertificateDer<'a>,
-    /// Those that came with it.
+    /// The certificates that came with it.
     pub intermediates: &'a [CertificateDer<'a>],
-    /// The route takes TLS 1.2.
+    /// The route allows TLS 1.2.
     pub takes_tls12: bool,
 }
 
 impl Shown<'_> {
-    /// Another one than the pinned one.
-    pub fn not_pinned(&self) -> Refusal {
+    /// The refusal of a certificate that is not the pinned one.
+    pub fn not_pinned(&self) -> CertificateRefusal {
         let pin = hex(&fingerprint(self.certificate));
         let reason = format!("the server's certificate is not the pinned one; its SHA-256 is {pin}");
         let advice = match self.pin() {
             Some(_) => "if the customer has renewed it, pin the new one".to_owned(),
             None => self.another(),
         };
-        Refusal::new(reason, advice)
+        CertificateRefusal::new(reason, advice)
     }
 
-    /// The pinned one, with a key that the handshake's signature cannot be checked by.
-    pub fn unusable_key(&self, fault: Option<KeyFault>) -> Refusal {
+    /// The refusal of the pinned certificate, because its key cannot check the handshake's signature.
+    pub fn unusable_key(&self, fault: Option<KeyFault>) -> CertificateRefusal {
         let leaves_pkcs1 = fault.is_some_and(KeyFault::leaves_pkcs1) && self.takes_tls12;
         let reason = match fault {
             Some(fault) => {
@@ -85,35 +88,38 @@ impl Shown<'_> {
         };
         let another = self.another();
         let advice = if leaves_pkcs1 { format!("{another}, or TLS 1.2 besides TLS 1.3") } else { another };
-        Refusal { leaves_pkcs1, ..Refusal::new(reason, advice) }
+        CertificateRefusal { leaves_pkcs1, ..CertificateRefusal::new(reason, advice) }
     }
 
-    /// One that is not trusted for this name.
-    pub fn not_trusted(&self, error: &Error, expected: &ServerName<'_>) -> Refusal {
+    /// The refusal of a certificate that is not accepted for this name.
+    pub fn not_trusted(&self, error: &Error, expected: &ServerName<'_>) -> CertificateRefusal {
         let Some(cert) = describe(self.certificate) else {
             let reason = format!("the server's certificate cannot be read: {error}");
-            return Refusal::new(reason, self.pin().unwrap_or_else(|| self.another()));
+            return CertificateRefusal::new(reason, self.pin().unwrap_or_else(|| self.another()));
         };
-        let Error::InvalidCertificate(why) = error else { return Refusal::new(error.to_string(), self.another()) };
+        let Error::InvalidCertificate(why) = error else {
+            return CertificateRefusal::new(error.to_string(), self.another());
+        };
         let (reason, advice) = self.why(&cert, why, expected);
         match cert.faults.as_slice() {
-            [] => Refusal::new(reason, advice),
-            // Each of them would have it refused once everything else is mended.
+            [] => CertificateRefusal::new(reason, advice),
+            // Each of these faults would have the certificate refused after everything else is corrected.
             faults => {
                 let reason = match is_of_fault(why) && !cert.self_signed {
                     true => refused_for(faults),
                     false => format!("{reason}; it is refused for more: {}", faults.join(", ")),
                 };
-                Refusal::new(reason, self.pin().unwrap_or_else(|| self.another()))
+                CertificateRefusal::new(reason, self.pin().unwrap_or_else(|| self.another()))
             }
         }
     }
 
-    /// One that is trusted, by whose key the handshake's signature could not be checked; `None` where nothing is wrong with the key.
-    pub fn faulty(&self) -> Option<Refusal> {
+    /// The refusal of an accepted certificate whose key could not check the handshake's signature. `None` if the key is
+    /// in order.
+    pub fn faulty(&self) -> Option<CertificateRefusal> {
         let cert = describe(self.certificate)?;
         cert.key_fault?;
-        Some(Refusal::new(refused_for(&cert.faults), self.pin().unwrap_or_else(|| self.another())))
+        Some(CertificateRefusal::new(refused_for(&cert.faults), self.pin().unwrap_or_else(|| self.another())))
     }
 
     fn why(&self, cert: &Described, why: &CertificateError, expected: &ServerName<'_>) -> (String, String) {
@@ -147,12 +153,12 @@ impl Shown<'_> {
                 };
                 (format!("the server's certificate is for {names}, not for {expected}"), advice)
             }
-            // What webpki says of a certificate that is its own CA comes as a text only.
+            // For a certificate that is its own CA, webpki gives only a text.
             _ if cert.self_signed => (
                 format!("the server's certificate is self-signed ({})", cert.subject),
                 self.pin().map_or_else(|| self.another(), |pin| format!("if it is the customer's, {pin}")),
             ),
-            // A bad signature is what an unknown authority of a known name looks like.
+            // An unknown authority with a known name shows as a bad signature.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 let parsed = ParsedCertificate::try_from(self.certificate);
                 let advice = match parsed.and_then(|parsed| verify_server_name(&parsed, expected)).is_ok() {
@@ -179,7 +185,7 @@ impl Shown<'_> {
         }
     }
 
-    /// The advice to pin it, where that works.
+    /// The advice to pin the certificate, if that works.
     fn pin(&self) -> Option<String> {
         let pin = hex(&fingerprint(self.certificate));
         let is_short = PublicKey::of(self.certificate).is_some_and(|key| key.fault().is_some());
@@ -189,7 +195,7 @@ impl Shown<'_> {
         })
     }
 
-    /// What to ask of the server's administrator.
+    /// What the server's administrator should do.
     fn another(&self) -> String {
         let bad_key = PublicKey::of(self.certificate).is_none_or(|key| key.fault().is_some());
         match bad_key {
@@ -206,7 +212,7 @@ fn refused_for(faults: &[String]) -> String {
     format!("the server's certificate is refused: {}", faults.join(", "))
 }
 
-/// Whether an error may come from what [`Described::faults`] names.
+/// Returns true if the error may come from one of [`Described::faults`].
 fn is_of_fault(why: &CertificateError) -> bool {
     matches!(
         why,

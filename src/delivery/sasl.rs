@@ -1,4 +1,4 @@
-//! The client side of one AUTH exchange (RFC 4954): what a mechanism sends, and when. No I/O.
+//! The client side of one AUTH exchange (RFC 4954): what a mechanism sends, and when. Does no I/O.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,32 +8,32 @@ use zeroize::Zeroizing;
 
 use crate::smtp::Mechanism;
 
-/// RFC 4954 §4: an AUTH command is no longer than other command lines, its CRLF included.
+/// RFC 4954 §4: an AUTH command is no longer than other command lines, with its CRLF.
 const COMMAND_LINE: usize = 512;
 
-/// One login under way: gives the AUTH command and answers each 334.
+/// One login in progress. It gives the AUTH command and answers each 334.
 pub struct Exchange<'a> {
     mechanism: Mechanism,
     username: &'a str,
     secret: &'a str,
-    /// Challenges that were answered.
+    /// The number of challenges answered.
     step: u8,
-    /// PLAIN and XOAUTH2 have one response. The times that it may still be given: with the command, or to a challenge.
+    /// How often the one response of PLAIN and XOAUTH2 may still be sent, with the command or to a challenge.
     responses_left: u8,
 }
 
 impl<'a> Exchange<'a> {
-    /// A login with this name and password (or bearer token, for XOAUTH2).
+    /// A login with this name and password (for XOAUTH2: bearer token).
     pub fn new(mechanism: Mechanism, username: &'a str, secret: &'a str) -> Self {
         let responses_left = match mechanism {
-            // A server that passes over an initial response and asks for it is told once more.
+            // A server that ignores an initial response and asks for it gets it once more.
             Mechanism::Plain | Mechanism::Xoauth2 => 2,
             Mechanism::Login | Mechanism::CramMd5 => 0,
         };
         Exchange { mechanism, username, secret, step: 0, responses_left }
     }
 
-    /// The AUTH command, without its CRLF; with the response, where there is one and it fits.
+    /// The AUTH command without its CRLF. It includes the initial response, if the mechanism has one and it fits.
     pub fn command(&mut self) -> Zeroizing<String> {
         let verb = format!("AUTH {}", self.mechanism.as_str());
         if self.responses_left == 0 {
@@ -41,14 +41,15 @@ impl<'a> Exchange<'a> {
         }
         self.responses_left -= 1;
         let response = self.response();
-        // RFC 4954 §4: one that makes the line too long must not be sent with the command. The server asks for it.
+        // RFC 4954 §4: a response that makes the line too long must not be sent with the command. The server asks for
+        // it.
         if verb.len() + " ".len() + response.len() + "\r\n".len() > COMMAND_LINE {
             return Zeroizing::new(verb);
         }
         joined(&[&verb, " ", &response])
     }
 
-    /// The line that answers a 334; `None` where the server asks for more than the mechanism has to say.
+    /// Returns the line that answers a 334, or `None` if the server asks for more than the mechanism can answer.
     pub fn answer(&mut self, challenge: &str) -> Option<Zeroizing<String>> {
         self.step += 1;
         match (self.mechanism, self.step) {
@@ -59,7 +60,7 @@ impl<'a> Exchange<'a> {
                 let digest = cram_md5(self.secret.as_bytes(), &challenge);
                 Some(encode(&format!("{} {digest}", self.username)))
             }
-            // An empty line asks for the final reply.
+            // An empty line asks the server for its final reply.
             (Mechanism::Xoauth2, _) if is_reason(challenge) => (self.step <= 3).then(Zeroizing::default),
             (Mechanism::Plain | Mechanism::Xoauth2, _) if self.responses_left > 0 => {
                 self.responses_left = 0;
@@ -78,12 +79,12 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Whether a challenge is what XOAUTH2 refuses a token with: a JSON object that says why.
+/// Returns true if the challenge is the reason for which XOAUTH2 refuses a token: a JSON object.
 fn is_reason(challenge: &str) -> bool {
     STANDARD.decode(challenge.trim()).is_ok_and(|text| text.trim_ascii_start().starts_with(b"{"))
 }
 
-/// In one piece of memory from the beginning: one that grows leaves copies of a secret behind.
+/// Joins the parts in memory that is allocated once. Memory that grows leaves copies of a secret behind.
 fn joined(parts: &[&str]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
     parts.iter().for_each(|part| text.push_str(part));
@@ -104,7 +105,7 @@ fn cram_md5(password: &[u8], challenge: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The lines of an exchange whose server challenges so; `*` where there is nothing to say.
+    /// Returns the lines of an exchange in which the server sends these challenges, with `*` for no answer.
     fn lines(mechanism: Mechanism, secret: &str, challenges: &[&str]) -> Vec<String> {
         let mut login = Exchange::new(mechanism, "tim", secret);
         let mut lines = vec![login.command().to_string()];
@@ -142,7 +143,7 @@ mod tests {
         let bearer = STANDARD.encode("user=tim\x01auth=Bearer tok\x01\x01");
         let command = format!("AUTH XOAUTH2 {bearer}");
         assert_eq!(lines(Mechanism::Xoauth2, "tok", &["", ""]), [&command, &bearer, "*"]);
-        // The reason of a refusal, which an empty line asks to go on from.
+        // These challenges are the reason of a refusal, which an empty line answers.
         let reason = "eyJzdGF0dXMiOiI0MDEifQ==";
         assert_eq!(lines(Mechanism::Xoauth2, "tok", &[reason]), [&command, ""]);
         assert_eq!(lines(Mechanism::Xoauth2, "tok", &["", reason]), [&command, &bearer, ""]);
@@ -167,7 +168,7 @@ mod tests {
                     assert_eq!(lines[1..], [response, "*".to_owned()], "it is given once, not twice");
                 }
             }
-            // Not one octet earlier than it has to be.
+            // The response moves out of the command at the first octet that does not fit.
             let bound = joined(&["AUTH ", mechanism.as_str(), " "]).len() + 2;
             assert!(
                 (505..=512).contains(&(bound + Exchange::new(mechanism, "tim", &"x".repeat(short)).response().len()))

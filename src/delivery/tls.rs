@@ -1,4 +1,4 @@
-//! TLS toward a smarthost, as the route's policy wants it. What is refused is refused with a reason that a person can act on.
+//! TLS with a smarthost, as the route's policy wants it. A refusal gives a reason that a person can act on.
 
 use std::io;
 use std::path::Path;
@@ -14,59 +14,60 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::refusal::Refusal;
+use super::refusal::CertificateRefusal;
 use super::verifier::{Trust, Verifier};
 use crate::files;
 use crate::route::{Route, TlsMode, TlsVersion};
 
-/// A route's TLS policy cannot be put to work: a file is missing or holds no certificate. The operator must act.
+/// Why a route's TLS policy cannot be used: a file is missing or holds no certificate. The operator must act.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct PolicyError(String);
 
-/// Why there is no TLS.
+/// Why the TLS handshake failed.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// The certificate is not what the route wants.
+    /// The server's certificate is not accepted.
     #[error("{0}")]
-    Certificate(Refusal),
-    /// No common version or cipher, an alert, or no TLS at all on that port.
+    Certificate(CertificateRefusal),
+    /// There is no common version or cipher, the server sent an alert, or the port does not speak TLS.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
 }
 
-/// What was agreed, for logs and the probe.
+/// What the handshake agreed on, for logs and the probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInfo {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// The suite's IANA name.
+    /// The IANA name of the cipher suite.
     pub cipher: String,
-    /// The server's certificate, DER.
+    /// The server's certificate in DER.
     pub certificate: Vec<u8>,
 }
 
-/// Why a connection goes without TLS although its route has it where it can be had: the handshake before it failed.
+/// Why a connection has no TLS although its route uses TLS where possible: an earlier handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fallback {
     /// What went wrong.
     pub reason: String,
-    /// What a person can do, where something is known.
+    /// What a person can do, if known.
     pub advice: Option<String>,
 }
 
-/// TLS for one route. Sessions are resumed among its connections.
+/// The TLS client of one route. Its connections resume each other's sessions.
 pub struct TlsClient {
     usual: TlsConnector,
-    /// For a pinned certificate whose key is too short for what TLS 1.3 asks of it: TLS 1.2, with PKCS #1 signatures.
+    /// The connector for a pinned certificate whose key is too short for TLS 1.3. It speaks TLS 1.2 with PKCS #1
+    /// signatures.
     by_pkcs1: Option<TlsConnector>,
-    /// The server has such a key.
+    /// The server has such a short key.
     has_short_key: AtomicBool,
     name: ServerName<'static>,
 }
 
 impl TlsClient {
-    /// Reads the policy's files. `None` where the route does without TLS. Blocks on disk.
+    /// Reads the policy's files, and blocks on disk meanwhile. Returns `None` if the route does not use TLS.
     pub fn of(route: &Route) -> Result<Option<Self>, PolicyError> {
         let policy = &route.tls;
         if policy.mode == TlsMode::Off {
@@ -77,7 +78,7 @@ impl TlsClient {
             .map_err(|_| PolicyError(format!("\"{name}\" is no name that a certificate can have")))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let trust = match (policy.mode, policy.pinned_sha256) {
-            // Against eavesdroppers only: the configuration takes no CA and no pin beside it.
+            // This protects only from eavesdroppers. The configuration allows no CA and no pin with it.
             (TlsMode::Opportunistic, _) => Trust::Anyone,
             (_, Some(pin)) => Trust::Pinned(pin),
             (_, None) => {
@@ -115,13 +116,13 @@ impl TlsClient {
         Ok(Some(TlsClient { usual, by_pkcs1, has_short_key: AtomicBool::new(false), name }))
     }
 
-    /// Whether handshakes are made for a server with a short key. A handshake that found this out has failed, and the next one may
-    /// not; and the other way, where the server has another key by now.
+    /// Returns true if the next handshake is made for a server with a short key. A failed handshake may change this: it
+    /// found a short key, or another key than before.
     pub fn goes_by_pkcs1(&self) -> bool {
         self.has_short_key.load(Ordering::Acquire)
     }
 
-    /// The handshake. The caller bounds its time.
+    /// Makes the handshake. The caller limits its time.
     pub async fn handshake(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsInfo), TlsError> {
         let by_pkcs1 = self.by_pkcs1.as_ref().filter(|_| self.goes_by_pkcs1());
         let connector = by_pkcs1.unwrap_or(&self.usual);
@@ -148,7 +149,7 @@ impl TlsClient {
     }
 }
 
-/// What the route shows of itself: the certificates with their file, and the key.
+/// The route's own certificates with their file, and its key.
 type OwnCertificate<'a> = (&'a Path, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn own_certificate<'a>(chain: &'a Path, key: &Path) -> Result<OwnCertificate<'a>, PolicyError> {
@@ -165,7 +166,7 @@ fn explain(error: io::Error) -> TlsError {
             _ => error.to_string(),
         });
     };
-    if let Some(refusal) = Refusal::within(tls) {
+    if let Some(refusal) = CertificateRefusal::within(tls) {
         return TlsError::Certificate(refusal);
     }
     TlsError::Handshake(match tls {
@@ -185,8 +186,8 @@ fn explain(error: io::Error) -> TlsError {
     })
 }
 
-/// What is wrong with the certificate that we showed, or did not, where the server's alert says so. TLS 1.3 tells only after
-/// the handshake (RFC 8446 §4.4.2.4), so the connection asks, too.
+/// Explains what is wrong with the certificate that we showed, or did not show, if the server's alert says so. A TLS
+/// 1.3 server sends the alert only after the handshake (RFC 8446 §4.4.2.4), so connections call this, too.
 pub fn about_our_certificate(error: &io::Error) -> Option<String> {
     use rustls::AlertDescription as Alert;
     let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
@@ -218,7 +219,7 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> PolicyError {
     PolicyError(format!("{}: {error}", path.display()))
 }
 
-/// The system's roots, read once in the life of the program.
+/// The system's root certificates, read once in the life of the program.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     Arc::clone(ROOTS.get_or_init(|| {

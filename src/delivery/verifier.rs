@@ -1,8 +1,8 @@
-//! Whether a smarthost's certificate is the right one, and whether the server has its key.
+//! Checks that a smarthost's certificate is accepted, and that the server has its key.
 //!
-//! Opportunistic TLS takes any certificate, and a pin names one: nothing but the key of such a certificate matters. It is read by
-//! itself, so that a certificate that the TLS library cannot read (of version 1, with an unknown critical extension) is as good as
-//! another one.
+//! Opportunistic TLS accepts any certificate, and a pin names one. In both cases only the certificate's key matters.
+//! The key is read by itself, so that a certificate that the TLS library cannot read (of version 1, with an unknown
+//! critical extension) works like any other.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, Roo
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{PublicKey, fingerprint};
-use super::refusal::{Refusal, Shown};
+use super::refusal::{CertificateRefusal, Shown};
 
-/// Which certificates are right.
+/// Which certificates are accepted.
 #[derive(Debug)]
 pub enum Trust {
-    /// All: opportunistic TLS.
+    /// All certificates, for opportunistic TLS.
     Anyone,
-    /// The one with this SHA-256.
+    /// Only the certificate with this SHA-256.
     Pinned([u8; 32]),
-    /// Those that lead to a root and carry the server's name; or stand in the route's own file and carry the name.
+    /// Certificates for the server's name that lead to a root, or stand in the route's own file.
     Roots {
-        /// Follows the chain.
+        /// Checks the chain up to a root.
         verifier: Arc<WebPkiServerVerifier>,
-        /// What stands in the route's own file.
+        /// The certificates in the route's own file.
         own: Vec<CertificateDer<'static>>,
     },
 }
 
 impl Trust {
-    /// The system's roots and the route's own certificates.
+    /// Accepts the system's roots and the route's own certificates.
     pub fn roots(
         system: &RootCertStore,
         own: Vec<CertificateDer<'static>>,
@@ -61,19 +61,19 @@ impl Trust {
 pub struct Verifier {
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
-    /// The handshake is one over TLS 1.2 with PKCS #1 signatures, by which also keys of 1,024 bits are checked.
+    /// The handshake uses TLS 1.2 with PKCS #1 signatures, which also keys of 1,024 bits can make.
     by_pkcs1: bool,
-    /// The route takes TLS 1.2.
+    /// The route allows TLS 1.2.
     takes_tls12: bool,
 }
 
 impl Verifier {
-    /// A verifier that trusts so.
+    /// A verifier that accepts these certificates.
     pub fn new(trust: Trust, provider: &CryptoProvider, takes_tls12: bool) -> Self {
         Verifier { trust, algorithms: provider.signature_verification_algorithms, by_pkcs1: false, takes_tls12 }
     }
 
-    /// One for the pinned certificate whose key is too short for every other kind of signature.
+    /// A verifier for the pinned certificate whose key is too short for all other kinds of signature.
     pub fn by_pkcs1(pin: [u8; 32], provider: &CryptoProvider) -> Self {
         Verifier { by_pkcs1: true, ..Verifier::new(Trust::Pinned(pin), provider, true) }
     }
@@ -82,7 +82,7 @@ impl Verifier {
         Shown { certificate, intermediates, takes_tls12: self.takes_tls12 }
     }
 
-    /// Checks a handshake's signature by the key of a certificate of which nothing else matters.
+    /// Checks a handshake's signature by a certificate's key alone.
     fn signed_by_key(
         &self,
         message: &[u8],
@@ -100,14 +100,14 @@ impl Verifier {
             (Some(key), Some(Some(fault))) if self.by_pkcs1 && fault.leaves_pkcs1() => {
                 signed_by_short_key(&key, message, dss)
             }
-            // Whoever takes any certificate has nothing to lose by not seeing that the server has the key of this one, and is still
-            // safe from whoever only listens.
+            // A route that accepts any certificate loses nothing if we cannot check that the server has this one's key.
+            // It is still protected from eavesdroppers.
             _ if matches!(self.trust, Trust::Anyone) => Ok(HandshakeSignatureValid::assertion()),
             (_, fault) => Err(self.shown(cert, &[]).unusable_key(fault.flatten()).into_error()),
         }
     }
 
-    /// The signature of a handshake over TLS 1.2, whose scheme does not say which curve the key is on.
+    /// Checks the signature of a TLS 1.2 handshake. Its scheme does not say which curve the key is on.
     fn signed(
         &self,
         key: &PublicKey<'_>,
@@ -121,9 +121,9 @@ impl Verifier {
         if valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
     }
 
-    /// Says why the key of a certificate that an authority vouches for did not do.
+    /// Explains why the key of a certificate from an accepted authority cannot be used.
     fn refused(&self, error: Error, cert: &CertificateDer<'_>) -> Error {
-        self.shown(cert, &[]).faulty().map_or(error, Refusal::into_error)
+        self.shown(cert, &[]).faulty().map_or(error, CertificateRefusal::into_error)
     }
 }
 
@@ -143,8 +143,8 @@ impl ServerCertVerifier for Verifier {
             Trust::Roots { verifier, own } => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .or_else(|error| match own.iter().any(|known| known == end_entity) {
-                    // `openssl req -x509` makes certificates that are their own CA, which webpki takes for no server's. Whoever
-                    // puts exactly this certificate into ca_file means it.
+                    // `openssl req -x509` makes certificates that are their own CA, which webpki does not accept for
+                    // servers. An operator who puts exactly this certificate into ca_file wants it accepted.
                     true => verify_known(end_entity, server_name, now),
                     false => Err(error),
                 })
@@ -197,7 +197,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The signature by an RSA key of 1,024 bits or a few more.
+/// Checks the signature of an RSA key of 1,024 bits or a few more.
 fn signed_by_short_key(
     key: &PublicKey<'_>,
     message: &[u8],
@@ -212,7 +212,7 @@ fn signed_by_short_key(
     checked.map(|()| HandshakeSignatureValid::assertion()).map_err(|_| CertificateError::BadSignature.into())
 }
 
-/// A certificate trusted as such must still be valid now and carry the name.
+/// Checks a certificate that is itself accepted: it must be valid now and have the server's name.
 fn verify_known(cert: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<ServerCertVerified, Error> {
     let (_, parsed) = X509Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
