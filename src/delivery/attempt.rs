@@ -67,7 +67,7 @@ pub async fn run(shared: &Shared, pool: &Pool, job: &Job<'_>) -> Outcome {
         if reused {
             counters.reused.inc();
         }
-        if from_pool && done.may_be_of_connection {
+        if from_pool && done.may_be_about_connection {
             tracing::debug!(route = %id, peer = connection.peer, "refused on a kept connection: trying a new one");
             connection.quit(settings.timeouts.quit).await;
             continue;

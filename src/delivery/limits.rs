@@ -13,11 +13,11 @@ pub enum Allowance {
     TooFast,
 }
 
-const PERIODS: &[&str] = &[
+const PERIOD_WORDS: &[&str] = &[
     " hour", " hr ", " hrs ", " 1h ", " 24h ", " daily ", " day ", " days ", " today ", " week ", " weekly ", " month",
     " 24 h ",
 ];
-const SPEEDS: &[&str] = &[
+const SPEED_WORDS: &[&str] = &[
     " rate ",
     " rates ",
     " ratelimit",
@@ -38,7 +38,7 @@ const SPEEDS: &[&str] = &[
     " recipients from ",
 ];
 /// Words for a limit on something other than sending.
-const OF_CONTENT: &[&str] = &[
+const CONTENT_WORDS: &[&str] = &[
     " size ",
     " sizes ",
     " space ",
@@ -76,7 +76,7 @@ const OF_CONTENT: &[&str] = &[
     " characters ",
 ];
 /// Words for a limit on what a recipient receives.
-const OF_RECEIVING: &[&str] = &[
+const RECEIVING_WORDS: &[&str] = &[
     " receive ",
     " receives ",
     " receiving ",
@@ -96,8 +96,8 @@ const OF_RECEIVING: &[&str] = &[
 
 /// Returns true if the server refuses because there are too many recipients (RFC 5321 §4.5.3.1.10), and not because of
 /// who they are.
-pub fn counts_recipients(reply: &Reply) -> bool {
-    if reply.is_positive() || reply.code == 421 || is_of_recipient(reply) {
+pub fn is_about_number_of_recipients(reply: &Reply) -> bool {
+    if reply.is_positive() || reply.code == 421 || is_about_recipient(reply) {
         return false;
     }
     matches!(reply.enhanced, Some(EnhancedCode(_, 5, 3)))
@@ -108,7 +108,7 @@ fn says_too_many_recipients(words: &Words) -> bool {
     let weighed =
         [" size ", " space ", " storage ", " disk ", " inbox ", " octet", " byte", " kb ", " mb ", " gb ", " large "];
     let of_others = [" rate ", " rates ", " recipients from ", " mailbox", " quota "];
-    if words.any(PERIODS) || words.any(OF_RECEIVING) || words.any(&weighed) || words.any(&of_others) {
+    if words.any(PERIOD_WORDS) || words.any(RECEIVING_WORDS) || words.any(&weighed) || words.any(&of_others) {
         return false;
     }
     // The bound must stand near the noun, on either side. A text may name a recipient and give the number of a ticket.
@@ -149,7 +149,7 @@ fn says_too_many_recipients(words: &Words) -> bool {
 
 /// Returns true if the code clearly concerns this recipient: an address that is wrong or unknown, or a mailbox that is
 /// full, closed or takes no message of this size (RFC 3463 §3.2–3.3).
-pub fn is_of_recipient(reply: &Reply) -> bool {
+pub fn is_about_recipient(reply: &Reply) -> bool {
     // With these codes a server refuses everybody (RFC 7504), whatever the enhanced code says.
     let of_server = matches!(reply.code, 521 | 571);
     !of_server && matches!(reply.enhanced, Some(EnhancedCode(_, 1, 1..=4 | 6 | 10) | EnhancedCode(_, 2, 1..=4)))
@@ -159,7 +159,7 @@ pub fn is_of_recipient(reply: &Reply) -> bool {
 /// any recipient was named whose limit it could be.
 pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
     speaks_of_sending(words, at_mail).then(|| {
-        match words.any(SPEEDS) && !words.any(PERIODS) && !words.any(&[" quota"]) {
+        match words.any(SPEED_WORDS) && !words.any(PERIOD_WORDS) && !words.any(&[" quota"]) {
             true => Allowance::TooFast,
             false => Allowance::UsedUp,
         }
@@ -167,7 +167,7 @@ pub fn allowance(words: &Words, at_mail: bool) -> Option<Allowance> {
 }
 
 fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
-    if words.any(OF_RECEIVING) {
+    if words.any(RECEIVING_WORDS) {
         return false;
     }
     let hurried = [
@@ -190,12 +190,12 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
     if words.any(&hurried) {
         return true;
     }
-    if words.any(OF_CONTENT) {
+    if words.any(CONTENT_WORDS) {
         return false;
     }
     let mail = [" message", " mail ", " mails ", " email", " e mail", " msgs ", " recipient", " rcpt"];
     let few = [" only ", " allowed ", " may send "];
-    if words.any(PERIODS) && words.any(&mail) && words.any(&few) {
+    if words.any(PERIOD_WORDS) && words.any(&mail) && words.any(&few) {
         return true;
     }
     let limited = [
@@ -297,7 +297,7 @@ fn speaks_of_sending(words: &Words, at_mail: bool) -> bool {
         " plan ",
         " package ",
     ];
-    words.any(PERIODS)
+    words.any(PERIOD_WORDS)
         || words.any(&speed)
         || words.any(&ours)
         || words.any(&of_mail)

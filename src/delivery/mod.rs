@@ -11,6 +11,7 @@
 //! positive reply to the final dot. If the connection breaks after the final dot, the outcome is reported as unknown.
 //! Replies are bounded in octets, lines and time.
 
+mod about_us;
 mod addresses;
 mod advice;
 mod attempt;
@@ -26,7 +27,6 @@ mod job;
 mod limits;
 mod login;
 mod oauth;
-mod ours;
 pub mod outcome;
 mod pool;
 pub mod probe;

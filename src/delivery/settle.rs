@@ -8,7 +8,7 @@
 use super::classify::{Context, Phase, TakenRecipients, classify, is_internal};
 use super::connection::Broken;
 use super::job::Job;
-use super::limits::{counts_recipients, is_of_recipient};
+use super::limits::{is_about_number_of_recipients, is_about_recipient};
 use super::outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 use crate::smtp::Reply;
 
@@ -43,16 +43,25 @@ impl Flight {
         !self.accepted.is_empty() && !self.surplus.is_empty()
     }
 
+    /// Forgets the replies that may have been for another command, because the replies do not fit the commands. In a
+    /// flight a refusal may have been for any recipient. One by one, the first refusal was surely for the recipient that
+    /// was asked about. It stands, so that each attempt has fewer recipients to ask about.
+    fn forget_uncertain_replies(&mut self) {
+        self.refused.truncate(usize::from(self.one_by_one));
+        (self.mail_refused, self.data) = (None, None);
+        self.surplus.clear();
+    }
+
     /// Returns true if everybody was refused before any content was sent, by replies to MAIL, RCPT or DATA that may be
     /// about the connection. Codes that clearly concern a recipient do not count.
-    pub fn may_be_of_connection(&self) -> bool {
+    pub fn may_be_about_connection(&self) -> bool {
         if self.mail_refused.is_some() {
             return self.without_parameters.is_empty();
         }
         if !self.accepted.is_empty() {
             return self.surplus.is_empty() && self.data.as_ref().is_some_and(|reply| !reply.is_positive());
         }
-        self.refused.iter().chain(&self.surplus).any(|(_, reply)| !is_of_recipient(reply))
+        self.refused.iter().chain(&self.surplus).any(|(_, reply)| !is_about_recipient(reply))
     }
 }
 
@@ -75,23 +84,23 @@ pub fn before_content(job: &Job<'_>, flight: Flight) -> Outcome {
         }
         return outcome;
     }
-    refused(&mut outcome, job, &flight);
+    add_refused(&mut outcome, job, &flight);
     // DATA is sent only if the server took somebody.
     if let Some(reply) = &flight.data {
-        refused_together(&mut outcome, job, &flight, Phase::Data, reply);
+        add_refused_together(&mut outcome, job, &flight, Phase::Data, reply);
     }
     outcome
 }
 
 /// Adds the outcomes after the server took recipients and then refused the message for all of them.
-fn refused_together(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, phase: Phase, reply: &Reply) {
+fn add_refused_together(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, phase: Phase, reply: &Reply) {
     // Exim (`recipients_max_reject`) also refuses DATA after it refused recipients for their number. That says nothing
     // about the recipients it took.
     let for_the_surplus = phase == Phase::Data && flight.is_full();
     let tried = flight.accepted.len();
     if for_the_surplus {
         outcome.again.clone_from(&flight.accepted);
-    } else if tried > 1 && counts_recipients(reply) {
+    } else if tried > 1 && is_about_number_of_recipients(reply) {
         outcome.again.clone_from(&flight.accepted);
         outcome.takes = Some(tried / 2);
     } else {
@@ -102,7 +111,7 @@ fn refused_together(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight, phase
 }
 
 /// Adds the outcomes of the recipients that were refused one by one.
-fn refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight) {
+fn add_refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight) {
     let internal = |index: &usize| stays_internal(job, *index);
     let taken = match flight.accepted.as_slice() {
         [] => TakenRecipients::Nobody,
@@ -136,10 +145,10 @@ pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcom
         if dsn {
             outcome.reported.extend(&flight.accepted);
         }
-        refused(&mut outcome, job, &flight);
+        add_refused(&mut outcome, job, &flight);
     } else {
-        refused(&mut outcome, job, &flight);
-        refused_together(&mut outcome, job, &flight, Phase::End, reply);
+        add_refused(&mut outcome, job, &flight);
+        add_refused_together(&mut outcome, job, &flight, Phase::End, reply);
     }
     outcome
 }
@@ -155,14 +164,13 @@ pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
     let mut outcome = Outcome::default();
     let class = Class { unknown: true, ..Class::new(Verdict::Deferred, Scope::Session, reason) };
     outcome.recipients.extend(flight.accepted.iter().map(|index| class.clone().of(*index)));
-    refused(&mut outcome, job, &flight);
-    worsen(&mut outcome.trouble, Trouble::Doubt { reason: reason.to_owned(), at_least: None, advice });
+    add_refused(&mut outcome, job, &flight);
+    keep_worse(&mut outcome.trouble, Trouble::Doubt { reason: reason.to_owned(), at_least: None, advice });
     outcome
 }
 
 /// The outcome if the connection broke before the final dot. Refusals that were read stand; everybody else waits.
 pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
-    let mut outcome = Outcome::default();
     let reason = if flight.sent.is_empty() { why.to_string() } else { format!("{why} (at {})", flight.sent) };
     let in_step = !matches!(why, Broken::OutOfStep(_));
     if in_step && flight.mail_refused.is_some() {
@@ -170,20 +178,13 @@ pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
         return before_content(job, flight);
     }
     if !in_step {
-        // In a flight a refusal may have been for any recipient. One by one, the first refusal was surely for the
-        // recipient that was asked about. It stands, so that each attempt has fewer recipients to ask about.
-        flight.refused.truncate(usize::from(flight.one_by_one));
-        (flight.mail_refused, flight.data) = (None, None);
-        flight.surplus.clear();
+        flight.forget_uncertain_replies();
     }
     if flight.is_full() {
-        // The server closed the connection after this many refusals, perhaps in place of another one.
-        flight.refused.retain(|(_, reply)| reply.code != 421);
-        refused(&mut outcome, job, &flight);
-        outcome.again = flight.accepted;
-        return outcome;
+        return closed_when_full(job, flight);
     }
-    refused(&mut outcome, job, &flight);
+    let mut outcome = Outcome::default();
+    add_refused(&mut outcome, job, &flight);
     let goodbye = flight.refused.last().map(|(_, reply)| reply).filter(|reply| reply.code == 421);
     let unanswered = job.recipients.get(flight.answered).copied();
     // The server took some recipients and closed the connection at another one. That one must not keep the others from
@@ -191,38 +192,55 @@ pub fn broken_off(job: &Job<'_>, mut flight: Flight, why: &Broken) -> Outcome {
     if in_step && !flight.accepted.is_empty() && (goodbye.is_some() || unanswered.is_some()) {
         if goodbye.is_none() {
             outcome.recipients.extend(unanswered.map(|index| waits(index, reason.clone())));
-            worsen(&mut outcome.trouble, doubt(reason));
+            keep_worse(&mut outcome.trouble, doubt(reason));
         }
         outcome.again = flight.accepted;
         return outcome;
     }
-    let told = flight.data.as_ref().map(|reply| (Phase::Data, reply)).filter(|(_, reply)| !reply.is_positive());
+    let refused_data = flight.data.as_ref().filter(|reply| !reply.is_positive()).map(|reply| (Phase::Data, reply));
     // A 421 to one recipient, with none taken before it, concerns all of them.
-    let told = told.or(goodbye.map(|reply| (Phase::Rcpt, reply)));
-    for index in job.recipients {
-        let mut settled = outcome.recipients.iter().map(|heard| heard.index);
-        if settled.any(|settled| settled == *index) {
-            continue;
-        }
-        match told {
-            Some((phase, reply)) => add(&mut outcome, job, *index, phase, reply),
-            None => outcome.recipients.push(waits(*index, reason.clone())),
-        }
-    }
-    if told.is_none() {
-        worsen(&mut outcome.trouble, doubt(reason));
-    }
+    let last_reply = refused_data.or(goodbye.map(|reply| (Phase::Rcpt, reply)));
+    add_others(&mut outcome, job, last_reply, reason);
     outcome
 }
 
+/// The outcome if the server closed the connection after it had refused recipients because there are too many.
+fn closed_when_full(job: &Job<'_>, mut flight: Flight) -> Outcome {
+    // The 421 may stand in place of one more such refusal.
+    flight.refused.retain(|(_, reply)| reply.code != 421);
+    let mut outcome = Outcome::default();
+    add_refused(&mut outcome, job, &flight);
+    outcome.again = flight.accepted;
+    outcome
+}
+
+/// Adds an outcome for every recipient that has none yet: from the server's last reply, or waiting for `reason`.
+fn add_others(outcome: &mut Outcome, job: &Job<'_>, last_reply: Option<(Phase, &Reply)>, reason: String) {
+    for index in job.recipients {
+        if outcome.recipients.iter().any(|settled| settled.index == *index) {
+            continue;
+        }
+        match last_reply {
+            Some((phase, reply)) => add(outcome, job, *index, phase, reply),
+            None => outcome.recipients.push(waits(*index, reason.clone())),
+        }
+    }
+    if last_reply.is_none() {
+        keep_worse(&mut outcome.trouble, doubt(reason));
+    }
+}
+
+/// The outcome of a recipient that waits after the connection broke.
 fn waits(index: usize, reply: String) -> RecipientOutcome {
     Class::new(Verdict::Deferred, Scope::Session, reply).of(index)
 }
 
+/// A trouble that may concern this message alone.
 fn doubt(reason: String) -> Trouble {
     Trouble::Doubt { reason, at_least: None, advice: None }
 }
 
+/// Adds the outcome of a recipient whose refusal does not depend on others.
 fn add(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply: &Reply) {
     judge(outcome, job, index, phase, reply, TakenRecipients::Nobody);
 }
@@ -234,16 +252,17 @@ fn judge(outcome: &mut Outcome, job: &Job<'_>, index: usize, phase: Phase, reply
     let (class, trouble) = classify(phase, reply, &context);
     outcome.recipients.push(class.of(index));
     if let Some(trouble) = trouble {
-        worsen(&mut outcome.trouble, trouble);
+        keep_worse(&mut outcome.trouble, trouble);
     }
 }
 
+/// Returns true if the mail to this recipient stays with the sender's customer.
 fn stays_internal(job: &Job<'_>, index: usize) -> bool {
     job.envelope.recipients[index].address.domain().is_some_and(|to| is_internal(job.from_domain, to))
 }
 
 /// Keeps the more severe of two troubles.
-fn worsen(trouble: &mut Option<Trouble>, found: Trouble) {
+fn keep_worse(trouble: &mut Option<Trouble>, found: Trouble) {
     let weight = |trouble: &Trouble| match trouble {
         Trouble::Doubt { at_least, .. } => (0, *at_least),
         Trouble::BackOff { at_least, .. } => (1, *at_least),

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::limits::{Allowance, account_is_blocked, allowance, counts_recipients, is_of_recipient};
-use super::ours::{does_not_relay, may_not_connect, names};
+use super::about_us::{does_not_relay, may_not_connect, names};
+use super::limits::{Allowance, account_is_blocked, allowance, is_about_number_of_recipients, is_about_recipient};
 use super::step::Step;
 use super::tls::Fallback;
 use super::words::Words;
@@ -166,7 +166,7 @@ impl Signal {
 }
 
 /// A negative reply with everything that the rules look at.
-struct Heard<'a> {
+struct NegativeReply<'a> {
     phase: Phase,
     reply: &'a Reply,
     /// The reply's text in lower case.
@@ -176,13 +176,17 @@ struct Heard<'a> {
 }
 
 fn by_codes_and_words(phase: Phase, reply: &Reply, text: &str, context: &Context<'_>) -> Signal {
-    let heard = Heard { phase, reply, text, words: Words::of(text), context };
+    let negative = NegativeReply { phase, reply, text, words: Words::of(text), context };
     let of_server = || (reply.code == 421).then_some(Signal::Closing);
-    let found = heard.of_sending().or_else(|| heard.of_load()).or_else(of_server).or_else(|| heard.of_session());
-    found.or_else(|| heard.of_us()).unwrap_or(Signal::Plain)
+    let found = negative
+        .about_sending()
+        .or_else(|| negative.about_load())
+        .or_else(of_server)
+        .or_else(|| negative.about_session());
+    found.or_else(|| negative.about_us()).unwrap_or(Signal::Plain)
 }
 
-impl Heard<'_> {
+impl NegativeReply<'_> {
     fn says(&self, hints: &[&str]) -> bool {
         hints.iter().any(|hint| self.text.contains(hint))
     }
@@ -202,12 +206,12 @@ impl Heard<'_> {
 
     /// Returns true if the reply concerns the recipient's mailbox (RFC 3463 §3.3). Exchange uses X.2.0 for the sender's
     /// mailbox, too.
-    fn is_of_mailbox(&self) -> bool {
+    fn is_about_mailbox(&self) -> bool {
         self.phase == Phase::Rcpt && self.has_subject(2) && !self.is(2, 0)
     }
 
     /// Looks for limits on what the account may send.
-    fn of_sending(&self) -> Option<Signal> {
+    fn about_sending(&self) -> Option<Signal> {
         let (permanent, to_one) = (self.reply.is_permanent(), self.phase == Phase::Rcpt);
         // Google's reply about everything that its customer relays has a mailbox's code.
         if self.says(&["relay limit exceeded"]) {
@@ -227,7 +231,7 @@ impl Heard<'_> {
             || (self.is(4, 5) && permanent && (!to_one || self.says(&["sending", "quota", "limit"])))
             || self.is(7, 232)
             || self.is(7, 233);
-        if used_up && !self.is_of_mailbox() {
+        if used_up && !self.is_about_mailbox() {
             return Some(Signal::Quota);
         }
         // Microsoft 365 says this at any point and about the whole tenant: it refuses traffic from this address, or
@@ -249,7 +253,7 @@ impl Heard<'_> {
         if account_is_blocked(&self.words, at_mail) {
             return Some(Signal::Blocked);
         }
-        if self.is_of_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) {
+        if self.is_about_mailbox() && !self.says(&["sending", "outgoing", "outbound"]) {
             return None;
         }
         allowance(&self.words, at_mail).map(|allowance| match allowance {
@@ -259,9 +263,9 @@ impl Heard<'_> {
     }
 
     /// Looks for what the server cannot take now.
-    fn of_load(&self) -> Option<Signal> {
+    fn about_load(&self) -> Option<Signal> {
         let (reply, to_one) = (self.reply, self.phase == Phase::Rcpt);
-        if !reply.is_transient() || self.is_of_mailbox() {
+        if !reply.is_transient() || self.is_about_mailbox() {
             return None;
         }
         let busy = reply.code == 432
@@ -282,14 +286,15 @@ impl Heard<'_> {
         if busy {
             return Some(Signal::TooBusy);
         }
-        let full = reply.code == 452 && !self.is(2, 2) && !counts_recipients(reply) && !self.says(&["mailbox"]);
+        let full =
+            reply.code == 452 && !self.is(2, 2) && !is_about_number_of_recipients(reply) && !self.says(&["mailbox"]);
         let out_of_order = reply.code != 421 && (self.is(3, 1) || (!to_one && (full || self.has_subject(3))));
         out_of_order.then_some(Signal::OutOfOrder)
     }
 
     /// Looks for what the session lacks: TLS, a login, or the command before.
-    fn of_session(&self) -> Option<Signal> {
-        let Heard { phase, reply, .. } = *self;
+    fn about_session(&self) -> Option<Signal> {
+        let NegativeReply { phase, reply, .. } = *self;
         // At the final dot, or with the words excluded below, such a text is about who may send to whom, or about SPF
         // and DKIM.
         let of_login = reply.is_permanent()
@@ -317,8 +322,8 @@ impl Heard<'_> {
     }
 
     /// Looks for refusals of our address, of our right to relay, and of our sender.
-    fn of_us(&self) -> Option<Signal> {
-        let Heard { phase, reply, context, .. } = *self;
+    fn about_us(&self) -> Option<Signal> {
+        let NegativeReply { phase, reply, context, .. } = *self;
         // This is about the connection, which Postfix, Google and Microsoft let go on until RCPT. At the final dot a
         // block list concerns the content.
         let barred = self.says(&[
@@ -349,7 +354,7 @@ impl Heard<'_> {
         // the message's size excludes that.
         let of_connection = self.is_before_content()
             && reply.is_permanent()
-            && !is_of_recipient(reply)
+            && !is_about_recipient(reply)
             && !self.is(3, 4)
             && (names(self.text, context.egress) || may_not_connect(&self.words));
         if of_connection {
@@ -363,7 +368,7 @@ impl Heard<'_> {
         if self.is(7, 60) || self.says(&as_sender) {
             return Some(Signal::SendAs);
         }
-        (relays_not && !is_of_recipient(reply)).then_some(Signal::NoRelay)
+        (relays_not && !is_about_recipient(reply)).then_some(Signal::NoRelay)
     }
 
     /// Returns true if the server takes mail from its own domain for forged because it comes from outside. Exchange and

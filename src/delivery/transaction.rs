@@ -13,7 +13,7 @@ use super::classify::Phase;
 use super::commands::{Command, may_refuse_parameters};
 use super::connection::{Broken, Connection};
 use super::job::Job;
-use super::limits::counts_recipients;
+use super::limits::is_about_number_of_recipients;
 use super::outcome::{Outcome, Scope, clip};
 use super::settings::Timeouts;
 use super::settle::{self, Flight};
@@ -43,7 +43,7 @@ pub struct Done {
     /// The connection can be used again.
     pub usable: bool,
     /// Everybody was refused before any content was sent, and the replies may be about the connection.
-    pub may_be_of_connection: bool,
+    pub may_be_about_connection: bool,
     /// Recipients that are missing from the outcome, because the server refused parameters that it offers. They are
     /// tried again without parameters.
     pub without_parameters: Vec<usize>,
@@ -52,7 +52,7 @@ pub struct Done {
 impl Done {
     /// A result after which nothing is tried again.
     fn new(outcome: Outcome, usable: bool) -> Self {
-        Done { outcome, usable, may_be_of_connection: false, without_parameters: Vec::new() }
+        Done { outcome, usable, may_be_about_connection: false, without_parameters: Vec::new() }
     }
 }
 
@@ -93,7 +93,7 @@ async fn transact(
     smtputf8: bool,
 ) -> Ending {
     let mut flight = Flight { smtputf8, ..Flight::default() };
-    if let Err(why) = fly(connection, job, timeouts, &mut flight).await {
+    if let Err(why) = send_commands(connection, job, timeouts, &mut flight).await {
         if reused && flight.data.is_none() {
             return Ending::Stale(why);
         }
@@ -120,14 +120,14 @@ async fn transact(
             && connection.reply(timeouts.mail).await.is_ok_and(|reply| reply.code != 421);
     }
     connection.reset_first = flight.mail_refused.is_none();
-    let may_be_of_connection = flight.may_be_of_connection();
+    let may_be_about_connection = flight.may_be_about_connection();
     let without_parameters = flight.without_parameters.clone();
     let outcome = settle::before_content(job, flight);
-    Ending::Done(Done { may_be_of_connection, without_parameters, ..Done::new(outcome, usable) })
+    Ending::Done(Done { may_be_about_connection, without_parameters, ..Done::new(outcome, usable) })
 }
 
 /// Sends the commands and reads their replies. An error means that the connection cannot be used any more.
-async fn fly(
+async fn send_commands(
     connection: &mut Connection,
     job: &Job<'_>,
     timeouts: &Timeouts,
@@ -167,7 +167,7 @@ async fn fly(
         expect_silence(connection).await?;
         connection.send(timeouts.data_block).await?;
         for command in &commands[begun..sent] {
-            hear(connection, job, timeouts, flight, *command).await?;
+            read_reply_to(connection, job, timeouts, flight, *command).await?;
         }
     }
     // A reply that waits behind the 354 would be taken for the reply to the final dot. One behind a refusal of DATA
@@ -189,7 +189,7 @@ async fn expect_silence(connection: &mut Connection) -> Result<(), Broken> {
 }
 
 /// Reads the reply to `command` and records in `flight` what it means.
-async fn hear(
+async fn read_reply_to(
     connection: &mut Connection,
     job: &Job<'_>,
     timeouts: &Timeouts,
@@ -230,7 +230,7 @@ async fn hear(
         Command::Rcpt(index) if reply.code / 100 == 2 => flight.accepted.push(index),
         // After a refusal of MAIL, a reply to RCPT says nothing about the recipient.
         Command::Rcpt(index) if of_parameters && flight.mail_refused.is_none() => flight.without_parameters.push(index),
-        Command::Rcpt(index) if counts_recipients(&reply) => flight.surplus.push((index, reply)),
+        Command::Rcpt(index) if is_about_number_of_recipients(&reply) => flight.surplus.push((index, reply)),
         Command::Rcpt(index) => flight.refused.push((index, reply)),
         Command::Data => flight.data = Some(reply),
     }

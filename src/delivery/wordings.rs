@@ -3,7 +3,7 @@
 
 use super::classify::tests::{context, reply, short};
 use super::classify::{Context, Phase, Phase::*, TakenRecipients, classify};
-use super::limits::counts_recipients;
+use super::limits::is_about_number_of_recipients;
 
 /// Returns the texts that are classified wrongly, with the class found.
 fn wrong<'a>(
@@ -351,7 +351,7 @@ fn a_refusal_for_the_number_of_recipients_is_known_by_its_code_or_its_words() {
         "452 4.3.0 Too many envelope recipients",
         "550 Exceeded max recipients allowed",
     ] {
-        assert!(counts_recipients(&reply(text)), "{text}");
+        assert!(is_about_number_of_recipients(&reply(text)), "{text}");
     }
     for text in [
         "250 2.1.5 recipient 3 of at most 10",
@@ -369,6 +369,6 @@ fn a_refusal_for_the_number_of_recipients_is_known_by_its_code_or_its_words() {
         "550 only local users are known, and no recipient abroad",
         "452 4.3.1 Insufficient system storage",
     ] {
-        assert!(!counts_recipients(&reply(text)), "{text}");
+        assert!(!is_about_number_of_recipients(&reply(text)), "{text}");
     }
 }

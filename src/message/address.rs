@@ -21,14 +21,14 @@ pub enum AddressError {
     Several,
     /// The field holds a group (`name: a@test.dk;`), or a name with a colon or semicolon outside of quotes.
     #[error(
-        "is not of the form \"Name\" <address>: a name with a colon or semicolon needs its quotes, and no group is taken"
+        "is not of the form \"Name\" <address>: a name with a colon or semicolon needs its quotes, and a group is not accepted"
     )]
     Group,
     /// The field holds a name with a comma that is not in quotes: `Hansen, Ole <ole@test.dk>`.
     #[error("is not of the form \"Name\" <address>: a name with a comma needs double quotes")]
     Comma,
     /// The field holds a name with an `@` that is not in quotes: Outlook writes `'a@test.dk' <a@test.dk>`.
-    #[error("is not of the form \"Name\" <address>: a name with an @ needs double quotes, or is left out")]
+    #[error("is not of the form \"Name\" <address>: a name with an @ needs double quotes, or must be left out")]
     Name,
     /// The field is neither `name <address>` nor `address`.
     #[error("is not of the form \"Name\" <address>")]

@@ -39,7 +39,7 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// A line is not of the form `Name: value`.
-    #[error("header line {line} is no \"Name: value\": \"{text}\"")]
+    #[error("header line {line} is not of the form \"Name: value\": \"{text}\"")]
     NotAField {
         /// The line's number, from 1.
         line: usize,
@@ -76,7 +76,7 @@ pub enum HeaderError {
     #[error("the header has more than {0} fields")]
     Fields(usize),
     /// The header has too many Received fields.
-    #[error("the message has passed more than {0} servers: it goes in circles")]
+    #[error("the message has passed more than {0} servers: it is in a mail loop")]
     Loop(usize),
 }
 

@@ -127,7 +127,7 @@ impl CommandError {
             // RFC 5321 §4.5.1 asks servers that deliver to accept mail to `postmaster`. This one only relays, for
             // clients that log in.
             CommandError::Postmaster => {
-                let text = "this relay has no mailboxes, its postmaster's neither: give the address with its domain";
+                let text = "this relay has no mailboxes, not even a postmaster's: give the address with its domain";
                 Reply::new(550, EnhancedCode(5, 1, 1), text)
             }
         }

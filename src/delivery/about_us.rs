@@ -66,7 +66,7 @@ fn stands_alone(text: &str, form: &str) -> bool {
     })
 }
 
-const NEGATED: &[&str] = &[
+const NEGATIVE_WORDS: &[&str] = &[
     " not ",
     " no ",
     " denied ",
@@ -95,7 +95,7 @@ const NEGATED: &[&str] = &[
     " restricted ",
 ];
 /// Words for a recipient that the server does not know, whatever else the text says.
-const OF_RECIPIENT: &[&str] = &[
+const UNKNOWN_RECIPIENT_WORDS: &[&str] = &[
     " user unknown ",
     " unknown user ",
     " no such ",
@@ -123,7 +123,7 @@ pub fn may_not_connect(words: &Words) -> bool {
         " callback ",
         " remote server said ",
     ];
-    if words.any(&of_others) || words.any(OF_RECIPIENT) {
+    if words.any(&of_others) || words.any(UNKNOWN_RECIPIENT_WORDS) {
         return false;
     }
     let connect = [
@@ -197,16 +197,16 @@ pub fn may_not_connect(words: &Words) -> bool {
         " ip not ",
         " ip is ",
     ];
-    let refused = words.near(" ip ", NEGATED, 2);
+    let refused = words.near(" ip ", NEGATIVE_WORDS, 2);
     refused
         || (words.any(&connect) || words.any(&machine))
-            && (words.any(NEGATED) || words.any(&[" listed ", " missing ", " bad ", " must "]))
+            && (words.any(NEGATIVE_WORDS) || words.any(&[" listed ", " missing ", " bad ", " must "]))
 }
 
 /// Returns true if the server says that it does not relay, for us or for anybody.
 pub fn does_not_relay(words: &Words) -> bool {
     // These are about an allowance, or about the message's content taken for spam.
-    if words.any(&[" relay limit", " relay quota", " open relay list"]) || words.any(OF_RECIPIENT) {
+    if words.any(&[" relay limit", " relay quota", " open relay list"]) || words.any(UNKNOWN_RECIPIENT_WORDS) {
         return false;
     }
     let relays = words.any(&[" relay", " rcpthosts "]);
@@ -230,5 +230,5 @@ pub fn does_not_relay(words: &Words) -> bool {
         " user not local ",
         " delivery is not allowed to this address ",
     ];
-    (relays && (words.any(NEGATED) || words.any(&[" require", " only ", " must "]))) || words.any(&local)
+    (relays && (words.any(NEGATIVE_WORDS) || words.any(&[" require", " only ", " must "]))) || words.any(&local)
 }
