@@ -34,12 +34,18 @@ pub(super) fn domains(value: &[u8]) -> Result<Vec<String>, AddressError> {
         // Joiners are not shown, but some scripts and emoji need them between two characters that are not ASCII.
         let joins = matches!(c, '\u{200c}' | '\u{200d}')
             && [before, rest.peek().copied()].iter().all(|c| c.is_some_and(|c: char| !c.is_ascii()));
-        if is_unseen(c) && c != '\t' && !joins {
+        if is_unseen(c) && !is_space(c) && !joins {
             return Err(AddressError::Unseen(c));
         }
         before = Some(c);
     }
     Ok(behind_at(&text))
+}
+
+/// Returns true for white space within a line. Names hold no-break spaces and the wide space of Chinese and Japanese, and
+/// readers show all of these as space.
+fn is_space(c: char) -> bool {
+    c == '\t' || (c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
 /// Checks a local part, which readers show with its address. Fails if it holds a character that is not shown, or an `@`
@@ -323,6 +329,9 @@ mod tests {
             "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}".to_owned(),
             "\u{5e9}\u{5dc}\u{5d5}\u{5dd}".to_owned(),
             "\u{5c71}\u{7530}\u{3000}\u{592a}\u{90ce}".to_owned(),
+            "Ole\u{a0}Hansen".to_owned(),
+            "Ole\u{202f}Hansen\u{2009}A/S".to_owned(),
+            "=?iso-8859-1?Q?Ole=A0Hansen?=".to_owned(),
             "Is it = ? or ?= or =?".to_owned(),
             q("S\u{f8}ren"),
             b("S\u{f8}ren fra Bl\u{e5}b\u{e6}r"),
@@ -360,6 +369,8 @@ mod tests {
             ("a\u{feff}", AddressError::Unseen('\u{feff}')),
             ("a\u{2060}b", AddressError::Unseen('\u{2060}')),
             ("a\u{ad}b", AddressError::Unseen('\u{ad}')),
+            ("a\u{2028}b", AddressError::Unseen('\u{2028}')),
+            ("a\u{2029}b", AddressError::Unseen('\u{2029}')),
             ("a\u{e0041}b", AddressError::Unseen('\u{e0041}')),
         ] {
             for value in [format!(" \"{name}\" <x@a.dk>\r\n"), format!(" x@a.dk ({name})\r\n")] {
