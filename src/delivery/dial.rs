@@ -372,7 +372,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 everywhere: true,
                 ..Failure::back_off(
                     step,
-                    format!("the server asks for more than {} can answer: {challenge}", mechanism.as_str()),
+                    format!("the server asks for more than {} has to say: {challenge}", mechanism.as_str()),
                     Some("have the server's login repaired, or name another mechanism in auth for this route"),
                 )
             }),
