@@ -1,17 +1,17 @@
-//! Names that are aliases (CNAME). Nothing else can stand beside an alias (RFC 1034 §3.6.2), so no record can be published there.
+//! Names that are aliases (CNAME). An alias cannot have other records (RFC 1034 §3.6.2), so no record can be published there.
 
 use crate::resolver::{Error, Resolver};
 
-/// Where a name's alias comes from, and where it leads.
+/// The origin and the target of an alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alias {
-    /// The name itself has it: other records need it gone.
+    /// The name itself has the alias, which must be removed before another record can be published.
     Own(String),
-    /// The zone has one for every name that is not there (`*`). A record at the name takes its place (RFC 4592 §2.2.1).
+    /// A wildcard (`*`) gives the alias to every name that does not exist. A record at the name replaces it (RFC 4592 §2.2.1).
     Wildcard(String),
 }
 
-/// Asks whether a name is an alias.
+/// Looks up the alias of a name. Returns `None` if the name is not an alias.
 pub async fn of(resolver: &dyn Resolver, host: &str) -> Result<Option<Alias>, Error> {
     let Some(target) = resolver.cname(host).await? else { return Ok(None) };
     let wildcard = match sibling(host) {
@@ -27,7 +27,7 @@ pub async fn of(resolver: &dyn Resolver, host: &str) -> Result<Option<Alias>, Er
     }))
 }
 
-/// A name beside `host` that nobody can have made: what it answers, a wildcard answers.
+/// Returns a random name beside `host` that cannot exist: if it has an answer, the answer comes from a wildcard.
 pub fn sibling(host: &str) -> Option<String> {
     host.split_once('.').map(|(_, above)| format!("{:016x}.{above}", rand::random::<u64>()))
 }

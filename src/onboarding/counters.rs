@@ -1,5 +1,5 @@
-//! What the checks of customers' domains count: how many were made, what they saw, what DNS left unanswered, what changed, and
-//! how many domains stand where.
+//! The metrics of onboarding: how many checks were made, what they saw, what DNS did not answer, what changed, and how many domains
+//! are in each state.
 
 use std::collections::HashMap;
 
@@ -9,62 +9,62 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::checker::Report;
 use super::finding::Finding;
 use super::state::{Change, DomainState};
-use super::verdict::Report;
 use crate::customers::Requirement;
 use crate::smtp::Domain;
 
-/// What one check saw of a requirement.
+/// The labels for what a check saw of a requirement.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct SeenLabels {
-    /// `ownership`, `spf`, `dkim` or `dmarc`.
+    /// The requirement: `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: &'static str,
-    /// `verified`, `missing` or `unknown`.
+    /// What the check saw: `verified`, `missing` or `unknown`.
     pub seen: &'static str,
 }
 
-/// What happened to a requirement.
+/// The labels for a change of a requirement.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ChangeLabels {
-    /// `ownership`, `spf`, `dkim` or `dmarc`.
+    /// The requirement: `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: String,
-    /// `verified`, `vanished`, `returned` or `lost`.
+    /// The change: `verified`, `vanished`, `returned` or `lost`.
     pub change: &'static str,
 }
 
-/// Where a domain stands in a requirement.
+/// The labels for the state of a requirement.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct StateLabels {
-    /// `ownership`, `spf`, `dkim` or `dmarc`.
+    /// The requirement: `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: &'static str,
-    /// `verified`, `vanished` (counts as verified until the grace time ends), `missing` or `unchecked`.
+    /// The state: `verified`, `vanished` (counts as verified until the grace time ends), `missing` or `unchecked`.
     pub state: &'static str,
 }
 
-/// Onboarding's metrics. Cheap to clone.
+/// The metrics of onboarding. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
-    /// Checks of a domain that the running relay made.
+    /// The checks of a domain that the running relay has made.
     pub checks: Counter,
-    /// What these saw.
+    /// What these checks saw.
     pub seen: Family<SeenLabels, Counter>,
-    /// Things these could not see because a name server did not answer, or not in time.
+    /// The number of things that these checks could not see, because a name server did not answer in time.
     pub unanswered: Counter,
-    /// What changed.
+    /// The changes of requirements.
     pub changes: Family<ChangeLabels, Counter>,
-    /// Verdicts that could not be written to disk.
+    /// How often a verification status could not be written to disk.
     pub unkept: Counter,
-    /// Verdicts on disk that cannot be read, at this moment.
+    /// The number of state files that cannot be read at present.
     pub unreadable: Gauge,
-    /// Domains by where they stand, at this moment.
+    /// The number of domains in each state at present.
     pub domains: Family<StateLabels, Gauge>,
 }
 
 const STATES: [&str; 4] = ["verified", "vanished", "missing", "unchecked"];
 
 impl Counters {
-    /// Makes them visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("onboarding_checks", "Checks of a domain made", self.checks.clone());
         registry.register("onboarding_seen", "What checks saw, by requirement", self.seen.clone());
@@ -73,13 +73,25 @@ impl Counters {
             "Things that checks could not see because a name server did not answer",
             self.unanswered.clone(),
         );
-        registry.register("onboarding_changes", "Changes of domains' verdicts, by requirement", self.changes.clone());
-        registry.register("onboarding_unkept", "Verdicts that could not be written to disk", self.unkept.clone());
-        registry.register("onboarding_unreadable", "Verdicts on disk that cannot be read", self.unreadable.clone());
+        registry.register(
+            "onboarding_changes",
+            "Changes of domains' verification status, by requirement",
+            self.changes.clone(),
+        );
+        registry.register(
+            "onboarding_unkept",
+            "Verification statuses that could not be written to disk",
+            self.unkept.clone(),
+        );
+        registry.register(
+            "onboarding_unreadable",
+            "Verification status files that cannot be read",
+            self.unreadable.clone(),
+        );
         registry.register("onboarding_domains", "Domains by state, for each requirement", self.domains.clone());
     }
 
-    /// Counts a check.
+    /// Counts a check and what it saw.
     pub(super) fn check(&self, report: &Report) {
         self.checks.inc();
         for requirement in Requirement::ALL {
@@ -92,13 +104,13 @@ impl Counters {
         self.unanswered.inc_by(unanswered.count() as u64);
     }
 
-    /// Counts a change.
+    /// Counts a change of a requirement.
     pub(super) fn change(&self, change: &Change) {
         let labels = ChangeLabels { requirement: change.requirement.clone(), change: change.change.as_str() };
         self.changes.get_or_create(&labels).inc();
     }
 
-    /// Shows where these domains stand; one without a state was never checked.
+    /// Sets the number of domains in each state. A domain without a state was never checked.
     pub(super) fn show<'a>(&self, domains: impl Iterator<Item = &'a Domain>, states: &HashMap<Domain, DomainState>) {
         let mut counts: HashMap<StateLabels, i64> = HashMap::new();
         for domain in domains {

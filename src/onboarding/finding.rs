@@ -1,4 +1,4 @@
-//! Everything the checks can say, as data: the languages put it into words ([`super::text`]), JSON carries it as it is.
+//! All findings of the checks, as data. [`super::text`] puts them into words in each language; JSON output has them as they are.
 
 use serde::Serialize;
 
@@ -11,34 +11,34 @@ use super::spf::record::Fault;
 use crate::dkim::tags::Mistake;
 use crate::resolver;
 
-/// What is checked.
+/// An item that is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Item {
-    /// The domain is one that bulk mail can be sent from.
+    /// Bulk mail can be sent from the domain, because it does not belong to a mailbox provider.
     FromDomain,
-    /// The domain is the customer's.
+    /// The customer controls the domain.
     Ownership,
-    /// SPF.
+    /// SPF allows our address to send.
     Spf,
-    /// Our DKIM key.
+    /// Our DKIM key is published.
     Dkim,
-    /// Mailjet's DKIM key.
+    /// Mailjet's DKIM key is published.
     MailjetDkim,
-    /// DMARC.
+    /// A DMARC policy applies, and our mail passes it.
     Dmarc,
-    /// The alias that aligns Mailjet's return path.
+    /// The alias that aligns Mailjet's return path is published.
     ReturnPath,
     /// The domain can receive mail.
     Mx,
-    /// The customer's own server.
+    /// The customer's own server takes our mail.
     OwnServer,
-    /// Mail to the customer's own people.
+    /// Mail to people in the customer's own company arrives.
     InternalMail,
 }
 
 impl Item {
-    /// All, in the order people read them.
+    /// All items, in the order in which reports show them.
     pub const ALL: [Item; 10] = [
         Item::FromDomain,
         Item::Ownership,
@@ -53,15 +53,15 @@ impl Item {
     ];
 }
 
-/// How much a customer needs something.
+/// How much a customer needs an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Need {
-    /// Nice to have.
+    /// The item is an extra.
     Optional,
     /// Mail arrives better with it.
     Recommended,
-    /// Nothing, or no bulk mail, is sent without it.
+    /// Without it no mail, or no bulk mail, is sent.
     Required,
 }
 
@@ -69,19 +69,19 @@ pub enum Need {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// As it should be.
+    /// Everything is right.
     Good,
-    /// Worth knowing.
+    /// It works, and there is something to know about it.
     Hint,
-    /// Works, and should be mended.
+    /// It works, and should be corrected.
     Warning,
-    /// Could not be seen: DNS or the web server did not answer. Says nothing about the customer's records.
+    /// DNS or the web server did not answer, so nothing is known about the customer's records.
     Unknown,
-    /// Does not work.
+    /// It does not work.
     Fault,
 }
 
-/// One thing a check has to say.
+/// One finding of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "code", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 #[allow(missing_docs, reason = "the fields are names, values and counts that each variant's sentence says")]
@@ -90,226 +90,226 @@ pub enum Finding {
     Unanswered { reason: resolver::Error },
     /// The check took too long: name servers or a web server are slow.
     OutOfTime { secs: u64 },
-    /// The record stands at the wrong host: the zone's name twice, an underscore or a dot missing.
+    /// The record is at the wrong host: the zone's name is there twice, or an underscore or a dot is missing.
     WrongHost { found_at: String, right_host: String, zone: Option<String> },
 
     /// The domain belongs to a public mailbox provider.
     PublicProvider { domain: String },
-    /// It does not.
+    /// The domain does not belong to a public mailbox provider.
     OwnDomain { domain: String },
 
-    /// It is an alias: its TXT and MX records are those of another name.
+    /// The domain is an alias, so its TXT and MX records are those of another name.
     FromDomainAlias { domain: String, target: String },
 
-    /// Proven by the TXT record.
+    /// The TXT record proves ownership.
     OwnershipByTxt { host: String },
-    /// The token stands among quotation marks or spaces: good enough for us, and maybe not for Mailjet, whose token it is.
+    /// The token has quotation marks or spaces around it. We accept it, but it is Mailjet's token, and Mailjet may not.
     OwnershipUntidy { host: String, found: String },
-    /// Proven by the file.
+    /// The file proves ownership.
     OwnershipByFile { url: String },
-    /// Neither is there.
+    /// Neither the TXT record nor the file is there.
     OwnershipMissing { host: String, value: String, url: String },
-    /// The host has another value.
+    /// The host has a TXT record with another value.
     OwnershipWrongValue { host: String, found: String },
-    /// The file is there with something in it.
+    /// The file is there, but it is not empty.
     FileNotEmpty { url: String },
-    /// The web server has a page of any name, so the file proves nothing.
+    /// The web server has a page for every name, so the file proves nothing.
     FileAnywhere { url: String },
-    /// The file's address, or a redirect's, is private.
+    /// The web server, or the target of a redirect, has a private address.
     FileAddressRefused { url: String },
-    /// Redirects lead out of the domain, or there are too many.
+    /// A redirect leads out of the domain, or there are too many redirects.
     FileRedirectRefused { url: String },
-    /// The web server says that there is no file, or nothing at all.
+    /// The web server says that there is no file, or it does not answer.
     FileNotThere { url: String, reason: NotThere },
 
-    /// The address passes.
+    /// SPF passes for our address.
     SpfPasses { ip: String, lookups: u32 },
-    /// No record.
+    /// The domain has no SPF record.
     SpfMissing { domain: String },
-    /// A TXT value that was meant to be one.
+    /// A TXT value was meant to be an SPF record, but receivers do not read it as one.
     SpfNearMiss { text: String },
-    /// More than one.
+    /// The domain has more than one SPF record.
     SpfSeveral { domain: String, count: usize },
-    /// A term at fault.
+    /// The record has a term that is not valid.
     SpfSyntax { domain: String, term: String, fault: &'static str },
-    /// More octets than are evaluated.
+    /// The record is longer than the longest that is evaluated.
     SpfTooLong { domain: String, octets: usize },
-    /// Legal terms without effect that were meant to have one.
+    /// The record has terms that are legal but without effect, and they were meant to have one.
     SpfNoEffect { domain: String, terms: Vec<String> },
-    /// What something in the record was meant to be.
+    /// A part of the record is read as `meant`.
     SpfMeant { written: String, meant: String },
-    /// What cannot be read.
+    /// The record has parts that cannot be read.
     SpfUnread { terms: Vec<String> },
-    /// Terms after `all`.
+    /// The record has terms after `all`, which receivers ignore.
     SpfAfterAll { domain: String, terms: Vec<String> },
-    /// `+all`, or a network of as good as all addresses.
+    /// A term (`+all` or a very large network) allows nearly every address.
     SpfEverybody { domain: String, term: String },
-    /// `ptr`.
+    /// The record uses `ptr`, which should not be used.
     SpfPtr { domain: String },
-    /// Leads back to itself.
+    /// An include or redirect leads back to the record itself.
     SpfLoop { domain: String },
-    /// More than ten lookups.
+    /// Evaluating the record needs more than ten lookups.
     SpfTooManyLookups { count: u32 },
-    /// Close to ten.
+    /// Evaluating the record needs close to ten lookups.
     SpfNearLookupLimit { count: u32 },
-    /// More than two lookups that found no address.
+    /// More than two lookups find no address.
     SpfTooManyVoidLookups { count: u32 },
-    /// The same behind what lets us send: only others meet it.
+    /// More than two lookups find no address, after the term that allows us. This affects only other senders.
     SpfManyVoidLookups { count: u32 },
-    /// An `mx` of more than ten.
+    /// An `mx` term has more than ten mail exchangers.
     SpfTooManyExchanges { domain: String },
-    /// An included name has no record.
+    /// An included domain has no SPF record.
     SpfIncludeWithoutRecord { domain: String },
-    /// An included name has more than one.
+    /// An included domain has more than one SPF record.
     SpfIncludeSeveral { domain: String, count: usize },
-    /// An included record cannot be used (`none`, `several`, `syntax`, `loop`), and stands behind what lets us send: only others
-    /// meet it.
+    /// An included record cannot be used (`none`, `several`, `syntax`, `loop`). It comes after the term that allows us, so this
+    /// affects only other senders.
     SpfBeyondUs { domain: String, fault: &'static str },
-    /// What we tell customers to include does not let us send.
+    /// The record that customers are told to include does not allow our address.
     SpfOursBroken { include: String, ip: String },
-    /// Ours is not in it.
+    /// The record does not have our include.
     SpfIncludeMissing { include: String },
-    /// Ours is in it, where it is never reached.
+    /// The record has our include in a place that receivers never reach.
     SpfIncludeShadowed { include: String, by: String },
-    /// The address passes by its number, Mailjet's do not.
+    /// The record allows our own address, but not Mailjet's addresses.
     SpfAddressOnly { ip: String, include: String },
-    /// The record to publish would not work.
+    /// The proposed record would not work.
     SpfProposalFails { obstacle: Obstacle },
-    /// The verdict is not pass.
+    /// The SPF result for our address is not `pass`.
     SpfDoesNotPass { ip: String, verdict: &'static str },
-    /// The customer's own server sends; only internal mail sees our address.
+    /// The customer's own server sends the mail, so only internal mail comes from our address.
     SpfWithoutUs { ip: String },
-    /// A record for the own server is there.
+    /// A usable SPF record for the customer's own server is published.
     SpfUsable { lookups: u32 },
 
-    /// The record to publish cannot stand beside the alias that the domain is.
+    /// The domain is an alias, so no SPF record can be published there.
     SpfBesideAlias { domain: String, target: String },
 
-    /// The published key is the one we sign with.
+    /// The published key is the one that signs.
     DkimGood { host: String },
-    /// Nothing there.
+    /// No key record is published.
     DkimMissing { host: String },
-    /// More than one.
+    /// More than one key record is published.
     DkimSeveral { host: String, count: usize },
-    /// Another key.
+    /// The published key is another one.
     DkimMismatch { host: String },
-    /// Something about the record itself.
+    /// The key record has a flaw.
     DkimFlaw { host: String, flaw: DkimFlaw },
-    /// A key that does not sign, while keys are changed.
+    /// The record of a key that does not sign, during a key rotation.
     DkimRotating { host: String, role: Role, shown: Shown },
-    /// No answer about a key that does not sign: what signs is known all the same.
+    /// DNS did not answer about a key that does not sign. The state of the signing keys is known.
     DkimRotatingUnanswered { host: String, reason: resolver::Error },
-    /// What is known of a change of keys cannot be read.
+    /// The file of a key rotation cannot be read.
     DkimRotationUnreadable { reason: String },
-    /// Something is wrong with the key of the second signature, while the first one verifies, or nobody knows whether it does.
+    /// Something is wrong with the key of the second signature. `first_known` is true if the first signature is known to verify.
     DkimSecond { said: Box<Finding>, first_known: bool },
-    /// Our private key cannot be used.
+    /// The private key cannot be used.
     DkimKeyUnusable { reason: String },
-    /// No key of Mailjet's that can be used, and its value is not configured, so that nobody can be told it.
+    /// No usable Mailjet key is published, and its value is not configured, so the customer cannot be told which value to publish.
     MailjetKeyMissing { host: String, domain: String, why: NoKey },
-    /// Fewer bits than ours have; with fewer than 1024 receivers do not accept it.
+    /// Mailjet's key is shorter than ours must be. Receivers do not accept keys below 1024 bits.
     MailjetKeyShort { host: String, bits: usize },
-    /// A key that can be used; its value is not configured, so that nobody knows whether it is Mailjet's.
+    /// A usable key is published, but the value of Mailjet's key is not configured, so nobody knows whether it is the right one.
     MailjetKeyUnset { host: String, domain: String },
 
-    /// A policy applies.
+    /// A DMARC policy applies to the domain.
     DmarcGood { host: String, policy: String },
-    /// None applies.
+    /// No DMARC policy applies to the domain.
     DmarcMissing { host: String },
-    /// More than one: none counts.
+    /// More than one DMARC record is published, so none counts.
     DmarcSeveral { host: String, count: usize },
-    /// A TXT value that was meant to be one.
+    /// A TXT value was meant to be a DMARC record, but receivers do not read it as one.
     DmarcNearMiss { host: String, text: String, mistake: Option<TagMistake> },
-    /// A policy in it is none, so that many receivers drop the whole record.
+    /// The value of a policy tag is not a policy, so many receivers ignore the whole record.
     DmarcInvalid { host: String, tag: String },
-    /// It has no `p=`; tags that name a policy for other names do not help.
+    /// The record has no `p=`. Policies for other names (`sp=`, `np=`) do not replace it.
     DmarcNoPolicy { host: String, tags: Vec<String> },
-    /// A value in it makes many receivers drop the whole record.
+    /// The value of a tag makes many receivers ignore the whole record.
     DmarcValue { host: String, tag: String },
-    /// It departs from the grammar of tags.
+    /// The record breaks the grammar of tag lists.
     DmarcMistake { host: String, mistake: TagMistake },
-    /// A policy for a share of the mail, which RFC 9989 does not know.
+    /// The policy applies to a percentage of the mail, which RFC 9989 has removed.
     DmarcPercent { percent: u8, policy: String },
-    /// A tag nobody reads, or with a value that is none.
+    /// A tag is unknown or has an unknown value, and receivers ignore it.
     DmarcTag { host: String, tag: String },
-    /// From a parent domain.
+    /// The policy comes from a parent domain.
     DmarcInherited { host: String },
-    /// A tag that RFC 9989 has removed.
+    /// The record has a tag that RFC 9989 has removed.
     DmarcObsolete { tag: String },
-    /// Nobody gets reports.
+    /// The record asks for no reports.
     DmarcNoReports { host: String },
-    /// The destination has not agreed to get them.
+    /// The destination of the reports has not agreed to receive them.
     DmarcReportsRefused { destination: String, host: String },
-    /// p=none.
+    /// The policy is `p=none`.
     DmarcMonitoring,
-    /// t=y.
+    /// The record has `t=y`, so the policy is in test mode.
     DmarcTesting,
-    /// Policy stands, the key that counts does not: receivers act on it against our mail.
+    /// A strict policy applies, but the key that DMARC needs is not in order: receivers apply the policy to our mail.
     DmarcWithoutDkim { policy: String, key: Item },
-    /// The same, but the return path passes and aligns: SPF carries DMARC alone, and does not outlive a forwarding.
+    /// A strict policy applies and the key is not in order. SPF passes and aligns, so DMARC passes until the mail is forwarded.
     DmarcOnSpfAlone { policy: String, key: Item },
-    /// Our signature aligns.
+    /// The DKIM signature aligns with the From domain.
     DmarcDkimAligned { domain: String },
-    /// SPF adds nothing to DMARC without the alias.
+    /// SPF does not align with the From domain, because the return-path alias is missing.
     DmarcSpfUnaligned { alias: String },
-    /// aspf=s: the alias is below the From domain, thus not aligned.
+    /// The record has `aspf=s`, and the alias is below the From domain, so SPF does not align.
     DmarcSpfStrict { alias: String },
 
-    /// The alias stands.
+    /// The return-path alias is published.
     ReturnPathGood { host: String },
-    /// It does not.
+    /// The return-path alias is not published.
     ReturnPathMissing { host: String, target: String },
-    /// It points elsewhere.
+    /// The return-path alias points to another name.
     ReturnPathWrong { host: String, found: String, target: String },
-    /// An address in its place: a proxy answers, or an address record stands there.
+    /// The host has an address instead of the alias: from a proxy or from an address record.
     ReturnPathAddress { host: String, target: String, address: String },
 
-    /// Mail can be received.
+    /// The domain can receive mail.
     MxGood { host: String },
-    /// Nothing there.
+    /// The domain has neither an MX record nor an address.
     MxMissing { domain: String },
-    /// Nothing there, and beside the alias that the domain is nothing can be.
+    /// The domain has no MX record, and none can be published, because the domain is an alias.
     MxBesideAlias { domain: String, target: String },
-    /// None of its exchanges has an address.
+    /// None of the domain's mail exchangers has an address.
     MxUnreachable { host: String },
-    /// "MX 0 .": takes no mail at all.
+    /// The domain publishes "MX 0 .", so it accepts no mail.
     MxNull { domain: String },
 
-    /// The server was probed.
+    /// A probe of the customer's own server found everything in order.
     ProbeGood { server: String, detail: String },
-    /// And something is wrong.
+    /// A probe of the customer's own server failed.
     ProbeFailed { server: String, reason: String, remedy: String },
-    /// It was not probed this time.
+    /// The customer's own server was not probed.
     ProbeSkipped { server: String },
 
-    /// We log in nowhere: the server has to let our address send.
+    /// The relay does not log in to the customer's own server, so that server must allow our address to send.
     RelayByAddress { server: String, ip: String },
 
-    /// Mail to the customer's own people comes from outside, from our address.
+    /// Mail to people in the customer's own company comes from outside, from our address.
     InternalMail { ip: String, provider: Provider },
-    /// The same from Mailjet's addresses, which the include names.
+    /// Mail to people in the customer's own company comes from outside, from Mailjet's addresses, which the include names.
     InternalMailByMailjet { domain: String, include: String, provider: Provider },
 }
 
-/// Why a host has no key that receivers can use.
+/// Why a host has no usable key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum NoKey {
-    /// Nothing there.
+    /// No key record is published.
     Missing,
-    /// More than one.
+    /// More than one key record is published.
     Several {
-        /// How many.
+        /// The number of records.
         count: usize,
     },
-    /// One that is no good.
+    /// The key record has flaws that make it unusable.
     Flawed {
-        /// What is wrong with it.
+        /// The flaws of the record.
         flaws: Vec<DkimFlaw>,
     },
 }
 
-/// Something about a key record itself, as [`crate::dkim::record::Flaw`] has it.
+/// A flaw of a key record: see [`crate::dkim::record::Flaw`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DkimFlaw(pub crate::dkim::record::Flaw);
 
@@ -319,7 +319,7 @@ impl Serialize for DkimFlaw {
     }
 }
 
-/// What is wrong with the grammar of a record of tags.
+/// A mistake in the grammar of a tag list: see [`Mistake`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagMistake(pub Mistake);
 
@@ -329,7 +329,7 @@ impl Serialize for TagMistake {
     }
 }
 
-/// Who runs the customer's mailboxes, as the MX shows.
+/// The provider of the customer's mailboxes, as its MX records show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
@@ -337,12 +337,12 @@ pub enum Provider {
     Microsoft365,
     /// Google Workspace.
     Google,
-    /// Somebody else, or the customer.
+    /// Another provider, or the customer's own mail server.
     Other,
 }
 
 impl Provider {
-    /// By the names of the mail exchangers.
+    /// Recognizes the provider by the names of the mail exchangers.
     pub fn of(exchanges: &[(u16, String)]) -> Self {
         let any = |suffixes: &[&str]| exchanges.iter().any(|(_, host)| suffixes.iter().any(|s| host.ends_with(s)));
         if any(&[".mail.protection.outlook.com", ".mx.microsoft"]) {
@@ -354,7 +354,7 @@ impl Provider {
         }
     }
 
-    /// What an SPF record for its mailboxes includes.
+    /// Returns the SPF terms that allow this provider's servers to send.
     pub fn spf_terms(self) -> &'static [&'static str] {
         match self {
             Provider::Microsoft365 => &["include:spf.protection.outlook.com"],
@@ -365,7 +365,7 @@ impl Provider {
 }
 
 impl Finding {
-    /// How bad it is.
+    /// Returns how bad the finding is.
     pub fn severity(&self) -> Severity {
         use Finding as F;
         match self {
@@ -480,8 +480,8 @@ impl Finding {
         }
     }
 
-    /// What the resolver, the HTTP library, a key or the disk said itself, in English: for operators. The languages say the same
-    /// in words of their own.
+    /// Returns the original English error text of the resolver, the HTTP library, the key or the disk, for operators. [`super::text`]
+    /// describes the same error for customers.
     pub fn detail(&self) -> Option<String> {
         match self {
             Finding::Unanswered { reason } | Finding::DkimRotatingUnanswered { reason, .. } => Some(reason.to_string()),
@@ -492,7 +492,7 @@ impl Finding {
         }
     }
 
-    /// Why receivers cannot use a DMARC record, as a finding.
+    /// Makes the finding that says why receivers cannot use a DMARC record.
     pub fn unusable_dmarc(host: &str, unusable: Unusable) -> Self {
         let host = host.to_owned();
         match unusable {
@@ -503,7 +503,7 @@ impl Finding {
         }
     }
 
-    /// A syntax error of SPF as a finding.
+    /// Makes the finding for a syntax error in an SPF record.
     pub fn spf_syntax(domain: &str, error: &SyntaxError) -> Self {
         let fault = match error.fault {
             Fault::Address => "address",
@@ -516,31 +516,31 @@ impl Finding {
     }
 }
 
-/// What one check found.
+/// The result of checking one item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was checked.
+    /// The item that was checked.
     pub item: Item,
-    /// How much it is needed.
+    /// How much the customer needs the item.
     pub need: Need,
-    /// What is published now, as found.
+    /// The values that are published now.
     pub found: Vec<String>,
-    /// What should be.
+    /// The values that should be published.
     pub expected: Vec<String>,
-    /// How the verdict came about, step by step, where there are steps: SPF's terms as a receiver tries them.
+    /// The steps of the evaluation, if there are any: the SPF terms in the order in which a receiver tries them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
-    /// What is there to say, the worst first.
+    /// The findings, the worst first.
     pub findings: Vec<Finding>,
 }
 
 impl Check {
-    /// A check with nothing to say yet.
+    /// Makes a check without findings.
     pub fn new(item: Item, need: Need) -> Self {
         Check { item, need, found: Vec::new(), expected: Vec::new(), steps: Vec::new(), findings: Vec::new() }
     }
 
-    /// With one more finding.
+    /// Adds a finding, unless the check already has it.
     pub fn say(&mut self, finding: Finding) {
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
@@ -548,13 +548,13 @@ impl Check {
         }
     }
 
-    /// With one more finding, which explains those of its severity.
+    /// Adds a finding before the others of the same severity, because it explains them.
     pub fn say_first(&mut self, finding: Finding) {
         self.findings.insert(0, finding);
         self.findings.sort_by_key(|f| std::cmp::Reverse(f.severity()));
     }
 
-    /// The worst of its findings.
+    /// Returns the severity of the worst finding.
     pub fn severity(&self) -> Severity {
         self.findings.iter().map(Finding::severity).max().unwrap_or(Severity::Good)
     }

@@ -1,26 +1,26 @@
-//! Records that stand at a wrong host, because a DNS panel appended a name to the one that was typed.
+//! Records at a wrong host. Often a DNS panel has appended the zone's name to a host that was already complete.
 
 use super::finding::Finding;
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
-/// Where a record lands when a panel appends the domain's name, or its zone's, to a host that already ends with it.
+/// Returns the hosts where a record is if a panel has appended the name of the domain or of its zone to a complete host.
 pub(super) async fn doubled(resolver: &dyn Resolver, host: &str, domain: &Domain) -> Vec<String> {
     let zone = zone(resolver, domain.as_str()).await.filter(|zone| zone != domain.as_str());
     zone.iter().map(String::as_str).chain([domain.as_str()]).map(|appended| format!("{host}.{appended}")).collect()
 }
 
-/// The finding about a record at a wrong host, with the zone that the right one lies in.
+/// Makes the finding about a record at a wrong host, with the zone of the right host.
 pub(super) async fn wrong_host(resolver: &dyn Resolver, found_at: String, right_host: &str) -> Finding {
     Finding::WrongHost { found_at, right_host: right_host.to_owned(), zone: zone(resolver, right_host).await }
 }
 
-/// The zone of a name, where DNS says which.
+/// Returns the zone of a name, or `None` if DNS does not say.
 pub(super) async fn zone(resolver: &dyn Resolver, name: &str) -> Option<String> {
     resolver.zone(name).await.ok().flatten()
 }
 
-/// What is typed in a panel that appends the zone's name to it: `@` stands for the zone itself.
+/// Returns the part of a host to enter in a panel that appends the zone's name. `@` stands for the zone itself.
 pub fn label<'a>(host: &'a str, zone: &str) -> &'a str {
     match host.strip_suffix(zone) {
         Some("") => "@",

@@ -1,16 +1,18 @@
-//! A customer's domain, from nothing to verified: what to publish, what is published, what is missing and the next step.
+//! Onboarding brings a customer's domain into order: it says which records to publish, checks which are published, and names what
+//! is missing and the next step.
 //!
 //! ```text
 //!   Settings, Directory ─► records ─► what to hand to the customer
-//!                       ─► Checker::check ─► Report ─► state::apply ─► DomainState on disk, Standings, events
+//!                       ─► Checker::check ─► Report ─► DomainState::apply ─► DomainState on disk, Routing, events
 //!                              ▲  ownership, spf, dkim, dmarc, …            ▲
 //!                              └──────────────── monitor ───────────────────┘
 //! ```
 //!
-//! Checks only look. An answer that did not come is `Unknown` and changes nothing: a resolver's failure is never taken for a
-//! customer's mistake.
+//! Checks only read. If DNS does not answer, the result is `Unknown` and changes nothing: a failure of the resolver never counts as
+//! a mistake of the customer.
 
 pub mod alias;
+pub mod checker;
 pub mod counters;
 pub mod dkim;
 pub mod dmarc;
@@ -27,14 +29,13 @@ pub mod settings;
 pub mod spf;
 pub mod state;
 pub mod text;
-pub mod verdict;
 
+pub use checker::{Checker, Overall, Report, Seen};
 pub use counters::Counters;
 pub use finding::{Check, Finding, Item, Need, Severity};
 pub use monitor::Monitor;
 pub use ownership::{Challenge, Secret};
-pub use records::Table;
+pub use records::RecordTable;
 pub use settings::{MailjetRecords, Settings};
 pub use state::Store;
 pub use text::Lang;
-pub use verdict::{Checker, Outcome, Report, Seen};

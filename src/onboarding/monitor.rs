@@ -1,14 +1,14 @@
-//! Looks at every customer's domains again and again, keeps what it saw, and tells the rest of the relay: [`Routing`] for
-//! the tier and the bulk policy, an alert where something that worked is gone.
+//! The monitor checks all customers' domains periodically and keeps their verification status on disk. It gives the status to
+//! [`Routing`], which uses it for tiers and for the bulk policy, and it raises an alert if something that worked is gone.
 //!
-//! A domain is due at the time its state says (see [`DomainState::next_check`](super::state::DomainState::next_check)). A few
-//! are checked at once, each within its own time, and which one comes next is the [`agenda`]'s to say: a domain whose name
-//! servers are slow delays no other customer's. A reload ([`Monitor::settings`]) ends the status of a domain that is another
-//! customer's now; its settings hold for every check that begins after it.
-//! If results cannot be kept, an alert says so and the status as seen is used all the same, until a later one is kept.
+//! [`DomainState::next_check`](super::state::DomainState::next_check) says when a domain is due. A few domains are checked at the
+//! same time, each with its own time limit. The [`agenda`] chooses the next one, so that slow name servers of one customer do not
+//! delay the checks of other customers. After a reload ([`Monitor::settings`]) a domain that has moved to another customer loses
+//! its status, and every check that begins later uses the new settings. If a status cannot be written to disk, the monitor raises
+//! an alert and still uses the status in memory.
 //!
-//! What is checked was written by strangers. The checks run on a thread of their own ([`Monitor::start`]), so that none of it
-//! can take time from the threads that move mail.
+//! The checks read records and files that strangers control. They run on their own thread ([`Monitor::start`]), so that they cannot
+//! take time from the threads that process mail.
 
 mod agenda;
 
@@ -22,21 +22,21 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use self::agenda::{Agenda, Due};
+use super::checker::{Checker, Report};
 use super::counters::Counters;
 use super::settings::Settings;
 use super::state::{Change, DomainState, StateError, Store, jittered};
 use super::text;
-use super::verdict::{Checker, Report};
 use crate::customers::{Customer, Directory, Requirement, Routing, VerificationStatus};
 use crate::events::{Event, Events, Subject};
 use crate::message::CustomerId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// How long the monitor sleeps at most, so that it sees what `postbud domain check` has kept.
+/// The longest sleep of the monitor. After it the monitor reads what `postbud domain check` has written.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// The task.
+/// The monitor, ready to run.
 pub struct Monitor {
     checker: Checker,
     routing: Routing,
@@ -46,26 +46,25 @@ pub struct Monitor {
     settings: watch::Sender<Arc<Settings>>,
     reloaded: watch::Receiver<Arc<Settings>>,
     watched: HashMap<Domain, Watched>,
-    /// As they stand on disk.
+    /// The states on disk.
     states: HashMap<Domain, DomainState>,
-    /// Files that an alert has named already.
+    /// The unreadable files for which an alert was raised.
     unreadable: HashSet<Subject>,
     agenda: Agenda,
 }
 
-/// A domain that was checked.
+/// What the monitor knows about a domain.
 struct Watched {
-    /// Whose it was then: with another one it starts over.
+    /// The customer who had the domain at its last check. With another customer the domain starts over.
     owner: CustomerId,
     due: Timestamp,
     status: VerificationStatus,
-    /// When it was last checked, where that could not be kept: what the disk says from before then is older.
+    /// The time of the last check, if its result could not be written to disk. An older state on disk is then ignored.
     unkept: Option<Timestamp>,
 }
 
 impl Monitor {
-    /// Sets the monitor up and publishes what the last run has left on disk, so that a restart does not put any customer
-    /// back to the start.
+    /// Makes the monitor. It publishes the states on disk at once, so that no customer loses its status at a restart.
     pub fn new(checker: Checker, routing: Routing, events: Events) -> Self {
         let store = Store::new(&checker.settings);
         let (settings, reloaded) = watch::channel(Arc::clone(&checker.settings));
@@ -87,30 +86,31 @@ impl Monitor {
         monitor
     }
 
-    /// What is counted.
+    /// Returns the metrics.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Where a reload puts new settings, once the directory is replaced. The folder they name must be the same.
+    /// Returns the channel to which a reload sends new settings after it has replaced the directory of customers. The new settings must
+    /// have the same `state_dir`.
     pub fn settings(&self) -> watch::Sender<Arc<Settings>> {
         self.settings.clone()
     }
 
-    /// Runs the checks on a thread of their own until `stop`; gives what ends when they have stopped.
+    /// Runs the monitor on its own thread until `stop`. The returned receiver ends when the thread has stopped.
     pub fn start(self, stop: CancellationToken) -> io::Result<oneshot::Receiver<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (running, stopped) = oneshot::channel();
         std::thread::Builder::new().name("onboarding".to_owned()).spawn(move || {
             runtime.block_on(self.run(stop));
-            // A write that hangs is not waited for.
+            // Do not wait for a write that hangs.
             runtime.shutdown_background();
             drop(running);
         })?;
         Ok(stopped)
     }
 
-    /// Runs until `stop`. Checks under way are dropped: they have changed nothing.
+    /// Runs until `stop`. Then it drops the running checks, which have not changed anything.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let looked_at = Timestamp::now();
@@ -134,7 +134,7 @@ impl Monitor {
         }
     }
 
-    /// Checks every domain that is due at `now`; gives how many.
+    /// Checks every domain that is due at `now` and returns their number.
     pub async fn round(&mut self, now: Timestamp) -> usize {
         self.look_around(now).await;
         let count = self.agenda.len();
@@ -147,16 +147,16 @@ impl Monitor {
         count
     }
 
-    /// Takes in new settings and what the disk says, and puts what is due at `now` on the agenda; gives when the next domain is
-    /// due that is not on it.
+    /// Reads new settings and the states on disk, and puts the domains that are due at `now` on the agenda. Returns the time at which
+    /// the next other domain is due.
     async fn look_around(&mut self, now: Timestamp) -> Timestamp {
         self.checker.settings = Arc::clone(&self.reloaded.borrow_and_update());
         let (store, domains) = (self.store.clone(), self.domains());
         match tokio::task::spawn_blocking(move || store.load_all(&domains)).await {
             Ok(read) => self.absorb(read),
-            Err(error) => tracing::error!("reading the verdicts broke off: {error}"),
+            Err(error) => tracing::error!("reading the domains' verification status failed: {error}"),
         }
-        // Jitter doubles an interval at most. What is due later than that was reckoned by a clock that was wrong.
+        // Jitter at most doubles an interval. A later due time was computed while the clock was wrong.
         let settings = &self.checker.settings;
         let latest = now + settings.check_every.max(settings.check_every_while_incomplete).saturating_mul(2);
         let is_due = |domain: &Domain| self.watched.get(domain).is_none_or(|it| it.due <= now || it.due > latest);
@@ -168,7 +168,7 @@ impl Monitor {
         self.watched.values().map(|watched| watched.due).filter(|due| *due > now).min().unwrap_or(Timestamp::NEVER)
     }
 
-    /// Begins as many checks as there may be at once.
+    /// Begins checks until as many run as may run at the same time.
     fn begin(&mut self, now: Timestamp) {
         let (checker, directory) = (&self.checker, self.routing.directory());
         self.agenda.begin(|Due { customer, domain }| {
@@ -181,7 +181,7 @@ impl Monitor {
         match checked {
             Ok(report) => self.take(&due.customer, &report).await,
             Err(error) => {
-                tracing::error!(customer = %due.customer.id, "the check of {} broke off: {error}", due.domain);
+                tracing::error!(customer = %due.customer.id, "the check of {} failed: {error}", due.domain);
                 let again = Timestamp::now() + self.checker.settings.check_every_while_incomplete;
                 let known = self.watched.get(&due.domain).filter(|it| it.owner == due.customer.id);
                 let (status, unkept) = known.map(|it| (it.status, it.unkept)).unwrap_or_default();
@@ -198,7 +198,7 @@ impl Monitor {
         self.counters.show(domains.iter().map(|(_, domain)| domain), &self.states);
     }
 
-    /// Every From domain with its customer.
+    /// Returns every From domain with its customer.
     fn domains(&self) -> Vec<(CustomerId, Domain)> {
         let directory = self.routing.directory();
         let of = |customer: &Arc<Customer>| -> Vec<_> {
@@ -207,15 +207,15 @@ impl Monitor {
         directory.customers().flat_map(of).collect()
     }
 
-    /// Forgets domains that are gone or have moved to another customer, and takes in what the disk says: `postbud domain
-    /// check` writes there too.
+    /// Forgets domains that are gone or have moved to another customer, and uses the newer states on disk, which `postbud domain check`
+    /// may have written.
     fn absorb(&mut self, (states, errors): (HashMap<Domain, DomainState>, Vec<StateError>)) {
         let directory = self.routing.directory();
         self.watched.retain(|domain, it| is_owner(&directory, &it.owner, domain));
         let file = |error: &StateError| Subject::VerdictFile(error.path().display().to_string());
         let unreadable: HashSet<Subject> = errors.iter().map(file).collect();
         for error in errors.iter().filter(|error| !self.unreadable.contains(&file(error))) {
-            self.events.raise(file(error), format!("a verdict cannot be read: {error}"));
+            self.events.raise(file(error), format!("a domain's verification status cannot be read: {error}"));
         }
         self.events.resolve_where(|subject| match subject {
             Subject::VerdictFile(_) if !unreadable.contains(subject) => Some("it is read again, or gone".into()),
@@ -248,7 +248,7 @@ impl Monitor {
     }
 
     async fn take(&mut self, customer: &Arc<Customer>, report: &Report) {
-        // A reload came in between: what is said of its last customer is nothing to keep.
+        // A reload has moved the domain to another customer during the check, so discard the result.
         if !is_owner(&self.routing.directory(), &customer.id, &report.domain) {
             return;
         }
@@ -265,12 +265,12 @@ impl Monitor {
         };
         match result {
             Ok((state, changes)) => {
-                // A round without any answer is no check: come back at the slow pace's share, not at once.
+                // Without any answer `last_checked` is unchanged and the next check would be due at once. Wait at least one short interval.
                 let soonest =
                     report.checked_at + jittered(settings.check_every_while_incomplete, settings.jitter, at_random());
                 let due = state.next_check(&settings, at_random()).max(soonest);
                 self.watch(customer, &report.domain, due, state.status(), None);
-                let kept = "the verdict on it is kept again";
+                let kept = "its verification status can be written to disk again";
                 self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
                 self.states.insert(report.domain.clone(), state);
                 changes.iter().for_each(|change| self.tell(customer, report, change));
@@ -278,12 +278,12 @@ impl Monitor {
             Err(error) => {
                 self.counters.unkept.inc();
                 let subject = Subject::Verdict(report.domain.to_string());
-                let detail = format!("the verdict on {} cannot be kept: {error}", report.domain);
+                let detail = format!("the verification status of {} cannot be written to disk: {error}", report.domain);
                 self.alert(customer, report, subject, detail);
                 let due = report.checked_at + settings.check_every_while_incomplete;
                 let known = self.watched.get(&report.domain).filter(|it| it.owner == customer.id);
                 let known = known.map(|it| it.status).unwrap_or_default();
-                // What was verified stays so: nobody can say how long it has been away.
+                // Keep what was verified: without a state on disk the grace time cannot be measured.
                 let seen = Requirement::ALL.into_iter().filter(|r| report.status().has(*r));
                 let status = seen.fold(known, VerificationStatus::with);
                 self.watch(customer, &report.domain, due, status, Some(report.checked_at));
@@ -335,7 +335,7 @@ impl Monitor {
     }
 }
 
-/// Whether the domain of a step, `test.dk/spf`, is a customer's.
+/// Returns true if a customer has the domain of a step such as `test.dk/spf`.
 fn is_configured(directory: &Directory, step: &str) -> bool {
     let domain = step.split('/').next().unwrap_or_default();
     Domain::parse(domain).is_ok_and(|domain| directory.by_domain(&domain).is_some())
@@ -345,7 +345,7 @@ fn is_owner(directory: &Directory, customer: &CustomerId, domain: &Domain) -> bo
     directory.by_domain(domain).is_some_and(|owner| owner.id == *customer)
 }
 
-/// From -1 to 1.
+/// Returns a random number from -1 to 1.
 fn at_random() -> f64 {
     rand::random::<f64>() * 2.0 - 1.0
 }

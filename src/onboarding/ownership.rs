@@ -1,8 +1,8 @@
-//! Whose domain it is: a token that only webCRM and the customer know, in a TXT record or as the name of an empty file on the
-//! domain's web server (webCRM's guide, 2.2).
+//! Proof that a customer controls a domain: a token that only webCRM and the customer know, published in a TXT record or as the
+//! name of an empty file on the domain's web server.
 //!
-//! Our token is an HMAC over customer and domain with a secret of this installation: stable, unguessable, nothing to store.
-//! Where Mailjet has given a token out, that one is used in its place: the customer publishes one record and it serves both.
+//! Our token is an HMAC over customer and domain, with a secret of this installation: it never changes, cannot be guessed, and need
+//! not be stored. If Mailjet has issued a token for the domain, that token is used instead, so that one record serves both.
 
 use std::io;
 use std::path::Path;
@@ -19,20 +19,20 @@ use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
-/// The secret that tokens come from.
+/// The secret from which tokens are made.
 pub struct Secret(hmac::Key);
 
 const SECRET_LEN: usize = 32;
 const TOKEN_LEN: usize = 32;
 
 impl Secret {
-    /// Takes given octets; for tests, whose tokens must not change.
+    /// Makes a secret from given octets. Tests use it to get the same tokens each time.
     pub fn from_octets(octets: &[u8]) -> Self {
         Secret(hmac::Key::new(hmac::HMAC_SHA256, octets))
     }
 
-    /// Reads `secret` in the onboarding directory, and makes it on first use. Two processes that make it at once agree: the
-    /// file is put in place whole and never replaced.
+    /// Reads the file `secret` in the onboarding directory, and makes it on first use. If two processes make it at the same time, both
+    /// use the same secret, because an existing file is never replaced.
     pub fn load(dir: &Path) -> io::Result<Self> {
         files::in_state(&[dir], || Secret::load_or_make(dir))
     }
@@ -55,31 +55,31 @@ impl Secret {
     }
 }
 
-/// What proves a domain.
+/// What a customer must publish to prove that it controls a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// Where the TXT record belongs.
+    /// The host of the TXT record.
     pub host: String,
-    /// Its value, and the file's name without `.txt`.
+    /// The value of the TXT record, which is also the file's name without `.txt`.
     pub token: String,
-    /// Where the file belongs.
+    /// The URL of the file.
     pub url: String,
-    /// Whether Mailjet gave it out.
+    /// True if Mailjet issued the token.
     pub by_mailjet: bool,
 }
 
 impl Challenge {
-    /// The challenge for a domain of a customer.
+    /// Makes the challenge for a domain of a customer.
     pub fn new(settings: &Settings, secret: &Secret, customer: &CustomerId, domain: &Domain) -> Self {
         let mailjets = settings.mailjet.get(domain).and_then(|records| records.ownership.clone());
         let (host, token, by_mailjet) = match mailjets {
-            // FACTS: the host is mailjet._b68ecbf0.test.dk, whatever a console or a guide prints.
+            // Mailjet looks for the record at mailjet._b68ecbf0.test.dk, even if its console prints the host in another form.
             Some(token) => {
                 let start: String = token.chars().take(8).collect();
                 (format!("mailjet._{start}.{domain}"), token, true)
             }
             None => {
-                // A NUL cannot be in either, so no two pairs read the same.
+                // Neither part can contain a NUL, so two different pairs never give the same text.
                 let tag = hmac::sign(&secret.0, format!("ownership\0{customer}\0{domain}").as_bytes());
                 let hex: String = tag.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
                 (format!("{}.{domain}", settings.ownership_label), hex[..TOKEN_LEN].to_owned(), false)
@@ -89,13 +89,14 @@ impl Challenge {
         Challenge { host, token, url, by_mailjet }
     }
 
-    /// Whether a TXT value is the token. The token cannot be guessed, so what stands around it weakens no proof.
+    /// Returns true if a TXT value is the token. Quotation marks and spaces around it are ignored: the token cannot be guessed, so they
+    /// do not weaken the proof.
     fn is_met_by(&self, value: &str) -> bool {
         bare(value).eq_ignore_ascii_case(&self.token)
     }
 
-    /// Whether a TXT value that is not the token was meant to be it. A wildcard answers for every name: its SPF record or
-    /// another service's proof is not to be replaced.
+    /// Returns true if a TXT value that is not the token was meant to be the token. A wildcard record can answer for this host with an
+    /// SPF record or another service's token, which the customer must not replace.
     fn is_meant_by(&self, value: &str) -> bool {
         let squeezed: String = value.chars().filter(|c| c.is_alphanumeric()).collect();
         let holds_token = squeezed.to_ascii_lowercase().contains(&self.token.to_ascii_lowercase());
@@ -103,7 +104,7 @@ impl Challenge {
     }
 }
 
-/// Checks both ways; one is enough.
+/// Checks the TXT record and the file. One of them is enough.
 pub async fn check(
     resolver: &dyn Resolver,
     fetcher: &Fetcher,
@@ -145,7 +146,7 @@ pub async fn check(
             }
             Ok(Fetched::NotEmpty) => check.say(Finding::FileNotEmpty { url }),
             Ok(Fetched::Anything) => check.say(Finding::FileAnywhere { url }),
-            // Whether the file is there is not known, and the TXT record's absence alone proves nothing.
+            // Nobody knows whether the file is there, so a missing TXT record does not mean that the proof is missing.
             Err(FetchError::Unanswered(error)) => {
                 unanswered.get_or_insert(error);
             }
@@ -174,18 +175,17 @@ pub async fn check(
     check
 }
 
-/// A TXT value as text.
+/// Returns a TXT value as text.
 fn text(strings: &[Vec<u8>]) -> String {
     plain::text(&joined(strings))
 }
 
-/// A value as it was meant, without what DNS panels, mail programs and text editors leave around it: quotation marks, backslashes
-/// and spaces.
+/// Removes what DNS panels, mail programs and text editors leave around a value: quotation marks, backslashes and spaces.
 fn bare(value: &str) -> String {
     plain::as_meant(value).trim_matches(['"', '\'', '`', '\\', ' ']).to_owned()
 }
 
-/// Whether the same was said of the other scheme: one reason is enough.
+/// Returns true if the check already has the same finding for the other scheme (HTTP or HTTPS).
 fn repeats(check: &Check, trouble: &Finding) -> bool {
     let Finding::FileNotThere { reason, .. } = trouble else { return false };
     check
@@ -194,8 +194,8 @@ fn repeats(check: &Check, trouble: &Finding) -> bool {
         .any(|said| matches!(said, Finding::FileNotThere { reason: other, .. } if other.is_like(reason)))
 }
 
-/// Where the record lands by common mistakes: the zone's name twice, at the domain itself, beside the subdomain it is for, or as
-/// the guide prints Mailjet's host.
+/// Returns the hosts where common mistakes put the record: with the zone's name twice, at the domain itself, in the zone instead of
+/// the subdomain, or at a wrong form of Mailjet's host.
 async fn misplaced(resolver: &dyn Resolver, challenge: &Challenge, domain: &Domain) -> Vec<String> {
     let mut hosts = doubled(resolver, &challenge.host, domain).await;
     hosts.push(domain.to_string());

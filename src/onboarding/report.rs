@@ -1,16 +1,16 @@
-//! A report as text for people. JSON carries the same with the texts beside the codes.
+//! Shows a report as text for people, or as JSON with the texts beside the codes.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::checker::Report;
 use super::finding::Severity;
 use super::text::{Lang, Word};
-use super::verdict::Report;
 use crate::visible::visible;
 
-/// One domain's report, worst finding first in each check; with `explain`, how each verdict came about and what
-/// libraries said.
+/// Returns the report of one domain as text, with the worst finding first in each check. With `explain` it includes the steps of each
+/// check and the original error texts.
 pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
     let mut out = format!("{} ({})\n", lang.name(report.domain.as_str()), report.customer);
     for check in &report.checks {
@@ -43,11 +43,11 @@ pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
             }
         }
     }
-    let _ = writeln!(out, "\n{}", lang.outcome(report.outcome()));
+    let _ = writeln!(out, "\n{}", lang.overall(report.overall()));
     out
 }
 
-/// The same for machines.
+/// Returns the report as JSON.
 pub fn json(report: &Report, lang: Lang) -> Value {
     let mut value = serde_json::to_value(report).unwrap_or_default();
     for (check, shown) in report.checks.iter().zip(value["checks"].as_array_mut().into_iter().flatten()) {
@@ -59,6 +59,6 @@ pub fn json(report: &Report, lang: Lang) -> Value {
             shown["next"] = json!(text.next);
         }
     }
-    value["outcome"] = json!(report.outcome());
+    value["outcome"] = json!(report.overall());
     value
 }

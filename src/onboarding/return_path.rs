@@ -1,4 +1,4 @@
-//! Whether the alias stands that gives Mailjet's bounces a name below the From domain, so that SPF aligns for DMARC.
+//! Checks the return-path alias. It gives Mailjet's return path a name below the From domain, so that SPF aligns for DMARC.
 
 use super::Settings;
 use super::alias::{self, Alias};
@@ -6,10 +6,10 @@ use super::finding::{Check, Finding, Item, Need};
 use crate::resolver::{self, RecordType, Resolver};
 use crate::smtp::Domain;
 
-/// Aliases followed; more is a loop.
+/// The most aliases that are followed. A longer chain counts as a loop.
 const LONGEST_CHAIN: usize = 8;
 
-/// Checks the alias.
+/// Checks the return-path alias of a domain.
 pub async fn check(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
     let mut check = Check::new(Item::ReturnPath, Need::Optional);
     let host = format!("{}.{domain}", settings.return_path_label);
@@ -22,7 +22,7 @@ pub async fn check(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
 }
 
 async fn look(check: &mut Check, resolver: &dyn Resolver, host: String, target: String) -> Result<(), resolver::Error> {
-    // An alias may lead to the target by others: what counts is where receivers end up.
+    // The alias may lead to the target through other aliases, which receivers follow.
     let mut at = host.clone();
     for _ in 0..LONGEST_CHAIN {
         match resolver.cname(&at).await? {
@@ -55,7 +55,8 @@ async fn look(check: &mut Check, resolver: &dyn Resolver, host: String, target: 
     Ok(())
 }
 
-/// An address of the name that does not come from a wildcard: a proxy like Cloudflare's answers with its own in place of the alias.
+/// Returns an address of the name that does not come from a wildcard. A proxy, for example Cloudflare's, answers with its own address
+/// instead of the alias.
 async fn own_address(resolver: &dyn Resolver, host: &str) -> Result<Option<String>, resolver::Error> {
     let Some(address) = resolver.addresses(host).await?.first().copied() else { return Ok(None) };
     let others = match alias::sibling(host) {

@@ -1,4 +1,4 @@
-//! What onboarding is told by configuration.
+//! The settings of onboarding from the configuration.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,61 +9,61 @@ use super::text::Lang;
 use crate::customers::Requirement;
 use crate::smtp::{Domain, Mailbox};
 
-/// Everything the checks, the tables and the monitor need to know about this installation.
+/// Everything that the checks, the record tables and the monitor need to know about this installation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Verdicts with their history, rotations and the ownership secret are kept below this directory (`<state_dir>/onboarding`).
+    /// The onboarding directory (`<state_dir>/onboarding`), which has the domains' states, the rotations and the ownership secret.
     pub state_dir: PathBuf,
-    /// The public address mail leaves from; customers allow it.
+    /// The public address that mail is sent from. Customers must allow it.
     pub egress: IpAddr,
-    /// What a customer's SPF record has to include.
+    /// The domain that a customer's SPF record must include.
     pub spf_include: Domain,
-    /// The label under the customer's domain that holds the ownership token.
+    /// The label below the customer's domain at which the ownership token is published.
     pub ownership_label: String,
-    /// What Mailjet has given out, domain by domain.
+    /// The records that Mailjet has issued for each domain.
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
     /// The selector of Mailjet's own DKIM signature.
     pub mailjet_selector: String,
     /// The label of the return-path alias that aligns SPF with the From domain, `bnc3`.
     pub return_path_label: String,
-    /// Where that alias points.
+    /// The target of the return-path alias.
     pub return_path_target: Domain,
-    /// Where the proposed DMARC record sends its reports; `None` proposes `dmarc@` in the customer's own domain.
+    /// The address for reports in the proposed DMARC record. `None` proposes `dmarc@` in the customer's own domain.
     pub rua: Option<Mailbox>,
-    /// What a domain must have before it may send bulk mail (the guide: SPF).
+    /// The requirements that a domain must meet before it may send bulk mail.
     pub bulk_requires: Vec<Requirement>,
-    /// Between two checks of a domain that is in order, or has been incomplete for long.
+    /// The interval between two checks of a domain that is in order or has been incomplete for a long time.
     pub check_every: Duration,
-    /// Between two checks while something is missing and the customer is likely to be working on it.
+    /// The interval between two checks while something is missing and the customer is probably working on it.
     pub check_every_while_incomplete: Duration,
-    /// For how long after the first check, or after the last change seen, an incomplete domain counts as being worked on.
+    /// How long after the first check or the last change an incomplete domain counts as being worked on.
     pub incomplete_is_recent_for: Duration,
-    /// A check of one domain ends after this long; what was not answered by then is unknown.
+    /// The time limit for a check of one domain. What is not answered by then is unknown.
     pub check_time: Duration,
-    /// Each interval is stretched or shrunk at random by up to this share of it, 0 to 1.
+    /// Each interval is made longer or shorter at random by up to this share of it, from 0 to 1.
     pub jitter: f64,
-    /// How long something that was verified stays so after its record vanished.
+    /// How long a requirement still counts as verified after its record has vanished.
     pub grace: Duration,
     /// How long the old and the new DKIM key stay published together before the old one is revoked.
     pub rotation_overlap: Duration,
-    /// Changes kept in a domain's history; older ones are dropped.
+    /// The most changes that are kept in a domain's history. Older ones are dropped.
     pub history: usize,
-    /// For fetching the ownership file, redirects included.
+    /// The time limit for fetching the ownership file, including redirects.
     pub http_timeout: Duration,
-    /// Whether the ownership file may lie at a private or loopback address: for demonstrations and tests without a network.
+    /// True if the ownership file may be at a private or loopback address, for demonstrations and tests without a network.
     pub http_allow_private: bool,
-    /// The port the ownership file is asked for at over plain HTTP: 80 outside demonstrations and tests.
+    /// The port for fetching the ownership file over plain HTTP. It is 80 except in demonstrations and tests.
     pub http_port: u16,
-    /// The same for HTTPS: 443.
+    /// The port for fetching the ownership file over HTTPS. It is 443 except in demonstrations and tests.
     pub https_port: u16,
-    /// The language of mail texts and of what customers read, unless a command says otherwise.
+    /// The language of mails and other texts for customers, unless a command names another.
     pub lang: Lang,
 }
 
-/// What Mailjet's console shows for a domain. Mailjet generates both; postbud only passes them on and checks them.
+/// The records that Mailjet's console shows for a domain. Mailjet generates them; postbud shows them to the customer and checks them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailjetRecords {
-    /// The ownership token: the file is `<token>.txt`, the TXT host `mailjet._<its first 8 characters>`.
+    /// The ownership token. The file is `<token>.txt`, and the TXT host is `mailjet._<its first 8 characters>`.
     pub ownership: Option<String>,
     /// The value of the key record at `mailjet._domainkey`, `k=rsa; p=…`.
     pub dkim: Option<String>,

@@ -1,14 +1,14 @@
-//! What is known of a domain over time: since when each requirement is verified, what vanished, what changed when. One JSON
-//! file a domain below `<state_dir>/onboarding/domains`, written whole beside the old one and renamed over it.
+//! The state of a domain over time: since when each requirement is verified, which records vanished, and what changed when. Each
+//! domain has one JSON file in `<state_dir>/onboarding/domains`. A new version is written beside the old one and renamed over it.
 //!
-//! | seen now | it was never verified | it is verified | it vanished |
+//! | seen now | not verified so far | verified | vanished |
 //! |---|---|---|---|
-//! | verified | verified from now on | nothing changes | back: as if it had never been away |
-//! | missing | stays missing | vanished: alert, and the grace time begins | grace over: lost, alert |
-//! | unknown | nothing changes | nothing changes | nothing changes, the grace time does not end |
+//! | verified | becomes verified | nothing changes | returned: verified as before |
+//! | missing | stays missing | vanished: alert, and the grace time begins | lost after the grace time: alert |
+//! | unknown | nothing changes | nothing changes | nothing changes, and the grace time does not end |
 //!
-//! A file of a version this program does not know, or that cannot be read, is an error and is left alone: the domain then
-//! counts as unverified until somebody looks.
+//! A file that cannot be read, or that has an unknown version, is an error and is not changed. After a restart its domain counts
+//! as unverified until the file is moved away and the domain is checked again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::checker::{Report, Seen};
 use super::finding::Severity;
-use super::verdict::{Report, Seen};
 use super::{Item, Settings};
 use crate::customers::{Requirement, VerificationStatus};
 use crate::files;
@@ -28,54 +28,54 @@ use crate::time::Timestamp;
 
 const VERSION: u32 = 1;
 
-/// What is known of one domain. Times are milliseconds since 1970.
+/// The state of one domain. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DomainState {
     version: u32,
-    /// Whose.
+    /// The id of the customer who had the domain at the last check.
     pub customer: String,
-    /// Which.
+    /// The domain.
     pub domain: String,
-    /// First check.
+    /// The time of the first check.
     pub first_checked: u64,
-    /// Last check that was answered at least in part.
+    /// The time of the last check that got at least one answer.
     pub last_checked: u64,
-    /// Last time that something changed.
+    /// The time of the last change.
     pub last_changed: u64,
-    /// By requirement: `ownership`, `spf`, `dkim`, `dmarc`.
+    /// The state of each requirement: `ownership`, `spf`, `dkim`, `dmarc`.
     pub requirements: BTreeMap<String, Known>,
-    /// Oldest first.
+    /// The latest changes, the oldest first.
     pub history: Vec<Change>,
 }
 
-/// What is known of one requirement.
+/// The state of one requirement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// Counts as verified, the grace time included.
+    /// True if the requirement counts as verified, which it does until the grace time ends.
     pub verified: bool,
-    /// Since when it counts, or does not.
+    /// The time since when `verified` has this value.
     pub since: u64,
-    /// When it vanished, while the grace time runs.
+    /// The time when the record vanished, while the grace time runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<u64>,
-    /// Codes of what is wrong, as of the last check that was answered.
+    /// The codes of the faults that the last answered check found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
 }
 
-/// Something that changed.
+/// A change of one requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    /// When.
+    /// The time of the check that saw the change.
     pub at: u64,
-    /// `ownership`, `spf`, `dkim`, `dmarc`.
+    /// The requirement: `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: String,
-    /// What happened.
+    /// What changed.
     pub change: ChangeKind,
-    /// Codes of the faults behind it.
+    /// The codes of the faults that caused the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
 }
@@ -84,18 +84,18 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// Seen in order for the first time, or again after it was lost.
+    /// It is in order for the first time, or again after it was lost.
     Verified,
-    /// Was in order, is not now; still counts until the grace time ends.
+    /// It is no longer in order, but it counts as verified until the grace time ends.
     Vanished,
-    /// In order again within the grace time.
+    /// It is in order again before the grace time has ended.
     Returned,
-    /// The grace time is over.
+    /// The grace time has ended, and it no longer counts as verified.
     Lost,
 }
 
 impl ChangeKind {
-    /// As files and metrics write it.
+    /// Returns the name used in files and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             ChangeKind::Verified => "verified",
@@ -105,14 +105,14 @@ impl ChangeKind {
         }
     }
 
-    /// Whether a person must hear of it.
+    /// Returns true if the change raises an alert.
     pub fn is_alarming(self) -> bool {
         matches!(self, ChangeKind::Vanished | ChangeKind::Lost)
     }
 }
 
 impl StateError {
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         match self {
             StateError::Io { path, .. } | StateError::Unreadable { path, .. } => path,
@@ -120,29 +120,29 @@ impl StateError {
     }
 }
 
-/// A state file that cannot be used.
+/// Why a state file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The disk.
+    /// The file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Not ours, or damaged.
+    /// The file is damaged or has an unknown version.
     #[error("{}: {reason}; move the file away to start over with this domain", path.display())]
     Unreadable {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the file.
         reason: String,
     },
 }
 
 impl DomainState {
-    /// Nothing is known yet.
+    /// Makes the state of a domain that was never checked.
     pub fn new(customer: &CustomerId, domain: &Domain, now: Timestamp) -> Self {
         DomainState {
             version: VERSION,
@@ -156,20 +156,20 @@ impl DomainState {
         }
     }
 
-    /// What counts as verified.
+    /// Returns the requirements that count as verified.
     pub fn status(&self) -> VerificationStatus {
         let known = |r: &Requirement| self.requirements.get(r.as_str()).is_some_and(|known| known.verified);
         Requirement::ALL.into_iter().filter(known).fold(VerificationStatus::default(), VerificationStatus::with)
     }
 
-    /// Whether any requirement is missing or has vanished.
+    /// Returns true if any requirement is missing or has vanished.
     pub fn is_incomplete(&self) -> bool {
         Requirement::ALL
             .iter()
             .any(|r| self.requirements.get(r.as_str()).is_none_or(|known| !known.verified || known.vanished.is_some()))
     }
 
-    /// Takes a report in and says what changed. Pure: see the table above.
+    /// Updates the state with a report, by the table at the top of this module, and returns what changed. Writes nothing to disk.
     pub fn apply(&mut self, report: &Report, settings: &Settings) -> Vec<Change> {
         let now = report.checked_at.as_millis();
         let mut changes = Vec::new();
@@ -198,7 +198,8 @@ impl DomainState {
         changes
     }
 
-    /// When to look again: soon while the customer is likely to be working on it. `at_random` is from -1 to 1.
+    /// Returns the time of the next check, which is soon while the customer is probably working on the domain. `at_random` is from -1
+    /// to 1.
     pub fn next_check(&self, settings: &Settings, at_random: f64) -> Timestamp {
         let last_checked = Timestamp::from_millis(self.last_checked);
         let idle = last_checked.since(Timestamp::from_millis(self.last_changed));
@@ -210,12 +211,12 @@ impl DomainState {
     }
 }
 
-/// `every`, longer or shorter by up to `share` of it.
+/// Makes an interval longer or shorter by up to `share` of it.
 pub(super) fn jittered(every: Duration, share: f64, at_random: f64) -> Duration {
     every.mul_f64((1.0 + share.clamp(0.0, 1.0) * at_random.clamp(-1.0, 1.0)).max(0.0))
 }
 
-/// One requirement's step.
+/// Updates the state of one requirement by the table at the top of this module.
 fn step(known: &mut Known, seen: Seen, now: u64, grace: Duration) -> Option<ChangeKind> {
     match (seen, known.verified, known.vanished) {
         (Seen::Unknown, ..) => None,
@@ -231,7 +232,7 @@ fn step(known: &mut Known, seen: Seen, now: u64, grace: Duration) -> Option<Chan
             known.vanished = Some(now);
             Some(ChangeKind::Vanished)
         }
-        // The clock was ahead when it vanished: a grace time that begins later would last until then.
+        // The clock was ahead when the record vanished. Restart the grace time now, because it would last too long.
         (Seen::Missing, true, Some(vanished)) if vanished > now => {
             known.vanished = Some(now);
             None
@@ -246,7 +247,7 @@ fn step(known: &mut Known, seen: Seen, now: u64, grace: Duration) -> Option<Chan
     }
 }
 
-/// Codes of the faults of one requirement.
+/// Returns the codes of the faults of one requirement.
 fn codes(report: &Report, requirement: Requirement) -> Vec<String> {
     let item = match requirement {
         Requirement::Ownership => Item::Ownership,
@@ -261,16 +262,16 @@ fn codes(report: &Report, requirement: Requirement) -> Vec<String> {
         .collect()
 }
 
-/// The directory with all domains' states.
+/// The directory with the state files of all domains.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// The onboarding directory, which it lies in.
+    /// The onboarding directory, which contains `dir`.
     parent: PathBuf,
     dir: PathBuf,
 }
 
 impl Store {
-    /// Below the onboarding directory. Nothing is made before the first write.
+    /// Uses the directory below the onboarding directory. The directory is made at the first write.
     pub fn new(settings: &Settings) -> Self {
         Store { parent: settings.state_dir.clone(), dir: settings.state_dir.join("domains") }
     }
@@ -279,7 +280,7 @@ impl Store {
         self.dir.join(format!("{domain}.json"))
     }
 
-    /// A domain's state; `None` where it was never checked.
+    /// Loads the state of a domain. Returns `None` if the domain was never checked.
     pub fn load(&self, domain: &Domain) -> Result<Option<DomainState>, StateError> {
         self.in_dir(|| read(&self.path(domain)))
     }
@@ -289,7 +290,7 @@ impl Store {
         placed.map_err(|source| StateError::Io { path: self.dir.clone(), source })?
     }
 
-    /// Reads, changes and writes one state, under a lock: a command and the running relay may do so at once.
+    /// Reads, changes and writes one state. A file lock protects it, because a command and the running relay may both do so.
     pub fn update<T: Send>(
         &self,
         domain: &Domain,
@@ -317,13 +318,13 @@ impl Store {
         Ok(result)
     }
 
-    /// The states of these domains, as far as they were ever checked. Files that cannot be read are reported beside.
+    /// Loads the states of those domains that were checked for the same customer. Also returns the errors of files that cannot be read.
     pub fn load_all(&self, domains: &[(CustomerId, Domain)]) -> (HashMap<Domain, DomainState>, Vec<StateError>) {
         let mut states = HashMap::new();
         let mut errors = Vec::new();
         for (customer, domain) in domains {
             match self.load(domain) {
-                // A domain that has moved to another customer starts over: its token is another one.
+                // If a domain moves to another customer, its state starts over, because its ownership token differs.
                 Ok(Some(state)) if state.customer == customer.as_str() => {
                     states.insert(domain.clone(), state);
                 }
@@ -334,7 +335,7 @@ impl Store {
         (states, errors)
     }
 
-    /// Takes a report in and keeps the result.
+    /// Updates the state of a domain with a report and writes it to disk.
     pub fn record(
         &self,
         customer: &CustomerId,
@@ -369,7 +370,7 @@ fn read(path: &Path) -> Result<Option<DomainState>, StateError> {
     serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(error.to_string()))
 }
 
-/// Writes a JSON file whole: a crash leaves the old one or the new one.
+/// Replaces a JSON file. After a crash the file is either the old one or the new one.
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');

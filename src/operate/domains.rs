@@ -12,7 +12,7 @@ use super::{Actor, Error};
 use crate::customers::{Customer, Via};
 use crate::delivery::{Step, StepResult};
 use crate::message::CustomerId;
-use crate::onboarding::{Report, Store, Table, records};
+use crate::onboarding::{RecordTable, Report, Store, records};
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 
@@ -39,7 +39,7 @@ pub struct Unkept {
 
 impl Site {
     /// Everything a customer has to publish: one table a domain.
-    pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<Table>, Error> {
+    pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<RecordTable>, Error> {
         let customer = self.customer(customer)?;
         actor.may(Need::ReadOf(&customer.id))?;
         let mut tables = Vec::new();

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postbud::customers::Requirement;
-use postbud::onboarding::records::{self, Table};
-use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Outcome, Report, Seen, Settings};
+use postbud::onboarding::records::{self, RecordTable};
+use postbud::onboarding::{Finding, Item, Lang, MailjetRecords, Overall, Report, Seen, Settings};
 use postbud::resolver::{self, Dns, FixedZone, Lookup, RecordType, Resolver};
 use postbud::time::Timestamp;
 
@@ -77,7 +77,7 @@ fn a_domain_in_order_is_verified_in_everything() {
         return skip("a_domain_in_order_is_verified_in_everything", "knot is not installed");
     };
     let report = &reports(&knot, &names, &["good.dk"])[0];
-    assert_eq!(report.outcome(), Outcome::Good, "{report:#?}");
+    assert_eq!(report.overall(), Overall::Good, "{report:#?}");
     for requirement in Requirement::ALL {
         assert_eq!(report.seen(requirement), Seen::Verified, "{requirement}");
     }
@@ -189,7 +189,7 @@ async fn nobody_is_asked_to_publish_the_spf_record_that_stands_there() {
     }
 }
 
-fn texts(table: &Table) -> [String; 3] {
+fn texts(table: &RecordTable) -> [String; 3] {
     let mail = Lang::Da.mail("x", std::slice::from_ref(table)).1;
     [records::text(table, Lang::En), records::zone(table, Lang::Da), mail]
 }
@@ -350,7 +350,7 @@ fn a_dead_name_server_leaves_everything_unknown() {
     for requirement in Requirement::ALL {
         assert_eq!(report.seen(requirement), Seen::Unknown, "{requirement}: {report:#?}");
     }
-    assert_eq!(report.outcome(), Outcome::Unknown);
+    assert_eq!(report.overall(), Overall::Unknown);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::onboarding::records::{self, Table};
+use postbud::onboarding::records::{self, RecordTable};
 use postbud::onboarding::rotation::Step;
 use postbud::onboarding::{Lang, MailjetRecords, Settings, report};
 use postbud::resolver::{self, FixedZone, RecordType};
@@ -56,8 +56,8 @@ fn settings() -> Settings {
 struct All {
     test_report: postbud::onboarding::Report,
     egen_report: postbud::onboarding::Report,
-    test: Table,
-    egen: Vec<Table>,
+    test: RecordTable,
+    egen: Vec<RecordTable>,
 }
 
 fn all() -> All {

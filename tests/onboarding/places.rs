@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postbud::customers::{Customer, Via};
 use postbud::onboarding::alias::{self, Alias};
-use postbud::onboarding::records::{self, InTheWay, Row, Table};
+use postbud::onboarding::records::{self, InTheWay, RecordTable, Row};
 use postbud::onboarding::{Item, Lang, Report, Settings, Severity, report};
 use postbud::resolver::{self, Dns, FixedZone, Resolver};
 use postbud::time::Timestamp;
@@ -18,7 +18,7 @@ const OURS: &str = "spf.webcrm.com TXT \"v=spf1 ip4:40.74.40.57 -all\"\n";
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
 
 /// What is said of a customer's domain in a zone, as report and table.
-async fn both(zone: FixedZone, customer: &Customer, name: &str) -> (Report, Table) {
+async fn both(zone: FixedZone, customer: &Customer, name: &str) -> (Report, RecordTable) {
     let settings = Settings { http_timeout: Duration::from_millis(200), ..Settings::default() };
     let directory = directory(vec![customer.clone()]);
     let checker = checker(settings, Arc::new(zone));
@@ -27,21 +27,21 @@ async fn both(zone: FixedZone, customer: &Customer, name: &str) -> (Report, Tabl
     (report, records::table(&checker, &directory, customer, &name, now).await)
 }
 
-async fn of_mailjet(zone: &str, name: &str) -> (Report, Table) {
+async fn of_mailjet(zone: &str, name: &str) -> (Report, RecordTable) {
     let zone = FixedZone::parse(&format!("{OURS}{zone}")).unwrap();
     both(zone, &customer("test-as", "Test A/S", &[name], mailjet()), name).await
 }
 
-fn row(table: &Table, item: Item) -> &Row {
+fn row(table: &RecordTable, item: Item) -> &Row {
     table.rows.iter().find(|row| row.item == item).unwrap_or_else(|| panic!("{item:?}: {table:#?}"))
 }
 
-fn mail(table: &Table, lang: Lang) -> String {
+fn mail(table: &RecordTable, lang: Lang) -> String {
     lang.mail("x", std::slice::from_ref(table)).1
 }
 
 /// Lines of a zone file that are loaded.
-fn loaded(table: &Table) -> Vec<String> {
+fn loaded(table: &RecordTable) -> Vec<String> {
     records::zone(table, Lang::En).lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
 }
 

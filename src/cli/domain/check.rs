@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::Language;
 use crate::cli::{ConfigFile, block_on};
-use crate::onboarding::{Outcome, Report, report};
+use crate::onboarding::{Overall, Report, report};
 use crate::operate::Actor;
 use crate::operate::domains::Unkept;
 
@@ -61,16 +61,16 @@ impl Args {
                 let texts: Vec<String> = reports.iter().map(|one| report::text(one, lang, self.explain)).collect();
                 print!("{}", self.config.in_commands(&texts.join("\n")));
             }
-            // The verdict stands whether or not it can be kept.
+            // The report is valid even if it could not be written to disk.
             for Unkept { domain, reason } in &found.unkept {
-                say!("postbud: the verdict on {domain} was not kept: {reason}");
+                say!("postbud: the verification status of {domain} was not kept: {reason}");
             }
-            let worst = reports.iter().map(Report::outcome).max().unwrap_or(Outcome::Good);
+            let worst = reports.iter().map(Report::overall).max().unwrap_or(Overall::Good);
             Ok(ExitCode::from(match worst {
-                Outcome::Good => 0,
-                Outcome::Missing => 1,
-                Outcome::Recommendations => 3,
-                Outcome::Unknown => 4,
+                Overall::Good => 0,
+                Overall::Missing => 1,
+                Overall::Recommendations => 3,
+                Overall::Unknown => 4,
             }))
         })
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::Language;
 use crate::cli::{ConfigFile, block_on};
 use crate::onboarding::Item;
-use crate::onboarding::records::{self, Table};
+use crate::onboarding::records::{self, RecordTable};
 use crate::operate::Actor;
 
 /// Print everything a customer has to publish in DNS.
@@ -80,7 +80,7 @@ impl Args {
                     say!("postbud: records of a change of keys may be missing for {}: {reason}", table.domain);
                 }
             }
-            let whole = tables.iter().all(Table::is_whole);
+            let whole = tables.iter().all(RecordTable::is_whole);
             Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         })
     }

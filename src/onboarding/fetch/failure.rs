@@ -1,4 +1,4 @@
-//! Why the ownership file was not fetched, in forms that each language puts into words.
+//! The reasons why the ownership file was not fetched. Each language puts them into its own words.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -10,49 +10,49 @@ use thiserror::Error;
 use crate::onboarding::Finding;
 use crate::resolver;
 
-/// Why a file was not fetched.
+/// Why a file could not be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FetchError {
-    /// The host has an address that is not public. Nothing was connected to.
+    /// The host has an address that is not public. No connection was made.
     #[error("{0} is not a public address")]
     Private(std::net::IpAddr),
-    /// Redirects lead out of the domain, to something that is not a web address, or are too many.
+    /// A redirect leads out of the domain or to something that is not a web address, or there are too many redirects.
     #[error("redirected to {0}")]
     Redirect(String),
-    /// DNS did not say where the web server is.
+    /// DNS did not answer the question for the web server's address.
     #[error("{0}")]
     Unanswered(resolver::Error),
-    /// The name has no address: nobody meant to use the file.
+    /// The name has no address, so the customer does not use the file.
     #[error("no web server")]
     NoServer,
-    /// The web server has no such file, or there was no HTTP answer.
+    /// The web server does not have the file, or it gave no HTTP answer.
     #[error("{0}")]
     NotThere(NotThere),
 }
 
-/// Why a web server did not give the file. The display is for operators and JSON; `detail` is the HTTP library's own text.
+/// Why a web server did not return the file. `Display` is for operators and JSON; `detail` is the HTTP library's error text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the fields are what each variant's sentence says")]
 pub enum NotThere {
     /// The server answered with a status other than 200.
     #[error("HTTP {0}")]
     Status(u16),
-    /// Nobody listens at the address.
+    /// The server refused the connection.
     #[error("connection refused: {detail}")]
     Refused { detail: String },
-    /// The address cannot be reached, or the connection broke off.
+    /// The address cannot be reached, or the connection broke.
     #[error("no connection: {detail}")]
     NoConnection { detail: String },
-    /// No TLS session: the certificate is not trusted, has expired, or is for another name.
+    /// TLS failed, because the certificate is not trusted, has expired, or is for another name.
     #[error("certificate: {detail}")]
     Certificate { detail: String },
-    /// No TLS session for another reason.
+    /// TLS failed for another reason.
     #[error("TLS: {detail}")]
     Tls { detail: String },
-    /// What answered does not speak HTTP.
+    /// The answer is not HTTP.
     #[error("no HTTP: {detail}")]
     NoHttp { detail: String },
-    /// The deadline came first.
+    /// The deadline passed before the answer came.
     #[error("no answer within {secs} s")]
     Late { secs: u64 },
 }
@@ -64,7 +64,7 @@ impl Serialize for NotThere {
 }
 
 impl NotThere {
-    /// Whether both are worded the same: only what the library says of them may differ.
+    /// Returns true if both failures have the same text, apart from the library's error text.
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (NotThere::Status(one), NotThere::Status(other)) => one == other,
@@ -74,7 +74,7 @@ impl NotThere {
 }
 
 impl FetchError {
-    /// The failure as a finding about `url`; `None` where there is nothing to say.
+    /// Makes a finding about `url`. Returns `None` if the failure says nothing to the customer.
     pub(in crate::onboarding) fn finding(self, url: String) -> Option<Finding> {
         Some(match self {
             FetchError::NoServer | FetchError::Unanswered(_) => return None,
@@ -85,7 +85,7 @@ impl FetchError {
     }
 }
 
-/// Sorts the HTTP library's error by its causes: the outermost alone says only "error sending request".
+/// Classifies an error of the HTTP library by its causes, because the outermost error only says "error sending request".
 pub(super) fn of_http(error: reqwest::Error) -> FetchError {
     let before_http = error.is_timeout() || error.is_connect() || error.is_builder();
     let error = error.without_url();
@@ -111,7 +111,7 @@ pub(super) fn of_http(error: reqwest::Error) -> FetchError {
     })
 }
 
-/// I/O errors wrap each other without naming what they wrap as their source.
+/// Finds the innermost I/O error. An I/O error does not return the error that it wraps as its source.
 fn innermost(error: &io::Error) -> &io::Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
         Some(inner) => innermost(inner),

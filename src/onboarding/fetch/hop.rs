@@ -1,4 +1,4 @@
-//! One request: the name that is checked is the name that is asked for, and its addresses are the only ones connected to.
+//! One HTTP request. It goes to the same host that was checked, and connects only to the addresses that were checked.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +11,10 @@ use crate::http_client;
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
-/// A web server may have many addresses; a browser tries a few of them, and so do we.
+/// The most addresses of a web server that are tried.
 const MOST_ADDRESSES: usize = 8;
 
-/// Where a request goes: a web address in the domain, in the one form that is looked up, checked and asked for.
+/// The target of a request: a web address in the domain. The same form of it is looked up, checked and requested.
 #[derive(Debug)]
 pub(super) struct Hop {
     url: Url,
@@ -23,10 +23,9 @@ pub(super) struct Hop {
 }
 
 impl Hop {
-    /// Takes a URL that the customer's web server or we have named. Refused: other schemes and ports, logins, addresses in
-    /// whatever form, and names outside of the domain. The URL library has brought the host into its standard form before
-    /// (lower case, A-labels, percent codes decoded, `0x7f.1` and `2130706433` recognised as the address they are); a trailing
-    /// dot is dropped here.
+    /// Checks a URL from us or from a redirect. Refuses other schemes and ports, logins, IP addresses in any form, and names outside
+    /// the domain. The URL library has already normalized the host: it is in lower case, in A-labels and without percent codes, and
+    /// `0x7f.1` and `2130706433` are recognized as addresses. This function removes a trailing dot.
     pub(super) fn to(url: &Url, domain: &Domain, http_port: u16, https_port: u16) -> Result<Self, FetchError> {
         let elsewhere = || FetchError::Redirect(url.to_string());
         let (standard, port) = match url.scheme() {
@@ -34,7 +33,7 @@ impl Hop {
             "https" => (443, https_port),
             _ => return Err(elsewhere()),
         };
-        // Another port on the same host may be a service that is not the domain's web server.
+        // Another port on the same host may belong to another service, not to the domain's web server.
         if url.port_or_known_default().is_none_or(|asked| asked != standard && asked != port) {
             return Err(elsewhere());
         }
@@ -52,7 +51,7 @@ impl Hop {
         }
     }
 
-    /// Looks the host up, checks its addresses, and asks for the URL at one of them.
+    /// Looks the host up, checks its addresses, and requests the URL from one of them.
     pub(super) async fn get(
         self,
         resolver: &dyn Resolver,
@@ -62,7 +61,7 @@ impl Hop {
         if addresses.is_empty() {
             return Err(FetchError::NoServer);
         }
-        // One public address beside a private one does not help: the connection might go to either.
+        // Refuse the host if any address is private, because the connection could use that one.
         if let Some(private) = addresses.iter().find(|address| !may_connect(**address)) {
             return Err(FetchError::Private(*private));
         }
@@ -77,7 +76,7 @@ impl Hop {
     }
 }
 
-/// All that one request's client knows of DNS. The system's resolver is never asked.
+/// The only DNS answers that the HTTP client of one request gets. It never uses the system's resolver.
 struct Pinned {
     host: Domain,
     addresses: Vec<SocketAddr>,
@@ -96,7 +95,7 @@ impl Resolve for Pinned {
 mod tests {
     use super::*;
 
-    /// Where a redirect from `http://a.dk/x.txt` leads.
+    /// Returns the target of a redirect from `http://a.dk/x.txt`.
     fn hop(location: &str) -> Result<String, FetchError> {
         let from = Url::parse("http://a.dk/x.txt").unwrap();
         let url = from.join(location).map_err(|error| FetchError::Redirect(error.to_string()))?;

@@ -1,9 +1,9 @@
-//! Fetches the ownership file from a stranger's web server without being led anywhere else.
+//! Fetches the ownership file from a customer's web server, which is not trusted and must not lead the request anywhere else.
 //!
-//! Each request, the first one and those that follow a redirect, is a [`Hop`]: its host is looked up with our resolver, refused
-//! if any of its addresses is not public, and connected to at these addresses only. Neither a redirect nor a second DNS answer
-//! can point us at our own network. Redirects stay in the domain and are few, a body is read only until it is known not to be
-//! empty, no proxy is used, and one deadline covers it all.
+//! Each request, the first one and those that follow a redirect, is a [`Hop`]. Its host is looked up with our resolver and refused if
+//! any of its addresses is not public. The request connects only to these addresses, so neither a redirect nor a second DNS answer
+//! can lead it into our own network. Redirects must stay in the domain, and their number is limited. A body is read only until it is
+//! known not to be empty. No proxy is used, and one deadline covers everything.
 
 mod failure;
 mod hop;
@@ -25,12 +25,12 @@ use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
 const MOST_REDIRECTS: usize = 5;
-/// An empty file may hold a byte order mark and a few line ends; more octets are content.
+/// The longest body that can count as empty. It may have a byte order mark and a few line ends.
 const LONGEST_EMPTY: usize = 64;
-/// The octets of byte order marks and white space. The first other one settles that a file is not empty.
+/// The octets of byte order marks and white space. A file with any other octet is not empty.
 const BLANK: &[u8] = b"\xef\xbb\xbf\xfe\xff\0\t\n\r ";
 
-/// How to fetch.
+/// Fetches ownership files.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     timeout: Duration,
@@ -39,19 +39,19 @@ pub struct Fetcher {
     https_port: u16,
 }
 
-/// What was fetched.
+/// What the web server has at the URL of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// The file is there and empty.
+    /// The file exists and is empty.
     Empty,
-    /// It has content.
+    /// The file exists and has content.
     NotEmpty,
-    /// The server answers the same for any name.
+    /// The server has a page for every name, so the file proves nothing.
     Anything,
 }
 
 impl Fetcher {
-    /// A fetcher as configured.
+    /// Makes a fetcher from the settings.
     pub fn new(settings: &Settings) -> Self {
         Fetcher {
             timeout: settings.http_timeout,
@@ -61,8 +61,8 @@ impl Fetcher {
         }
     }
 
-    /// Whether the file at `url` exists and is empty. A server that answers the same for a name nobody can have put there
-    /// proves nothing; one that has a page for any name cannot tell whether the file is there.
+    /// Checks whether the file at `url` exists and is empty. Also requests a random name that cannot exist, because a server that gives
+    /// the same answer for every name proves nothing.
     pub async fn empty_file(&self, resolver: &dyn Resolver, url: &str, domain: &Domain) -> Result<Fetched, FetchError> {
         let work = async {
             let is_empty = self.is_empty(resolver, url, domain).await?;
@@ -70,7 +70,7 @@ impl Fetcher {
             let nobodys = format!("{folder}/{:032x}.txt", rand::random::<u128>());
             match (is_empty, self.is_empty(resolver, &nobodys, domain).await) {
                 (true, Ok(true)) | (false, Ok(_)) => Ok(Fetched::Anything),
-                // Nothing answered this time: the first answer must not count for more than it would have.
+                // Without an answer about the random name, the first answer proves nothing.
                 (true, Err(FetchError::Unanswered(reason))) => Err(FetchError::Unanswered(reason)),
                 (true, _) => Ok(Fetched::Empty),
                 (false, _) => Ok(Fetched::NotEmpty),
@@ -80,7 +80,7 @@ impl Fetcher {
         tokio::time::timeout(self.timeout, work).await.map_err(|_| late())?
     }
 
-    /// One GET with its redirects. `Ok(true)`: the file is there and empty.
+    /// Sends a GET and follows its redirects. Returns true if the file exists and is empty.
     async fn is_empty(&self, resolver: &dyn Resolver, url: &str, domain: &Domain) -> Result<bool, FetchError> {
         let mut url = Url::parse(url).map_err(|_| FetchError::Redirect(url.to_owned()))?;
         for _ in 0..=MOST_REDIRECTS {
@@ -109,14 +109,14 @@ impl Fetcher {
     }
 }
 
-/// Where a redirect leads. Some servers write names in Location as they are, not in ASCII.
+/// Returns the target of a redirect. Some servers write names in Location without converting them to ASCII.
 fn location(response: &reqwest::Response) -> Option<String> {
     let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = response.headers().get(LOCATION).filter(|_| redirects)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-/// Whether a body counts as empty: editors save an empty file with a byte order mark or a line end.
+/// Returns true if a body counts as empty. Some editors save an empty file with a byte order mark or a line end.
 fn is_blank(body: &[u8]) -> bool {
     let utf16 = |body: &[u8], units: fn([u8; 2]) -> u16| {
         body.len().is_multiple_of(2)

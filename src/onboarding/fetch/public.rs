@@ -1,4 +1,4 @@
-//! Which addresses belong to the public Internet, by IANA's registries of special-purpose addresses (RFC 6890).
+//! Tells public addresses from special-purpose ones, by IANA's registries (RFC 6890).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +12,7 @@ const fn v6(a: u16, b: u16, c: u16, len: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), len)
 }
 
-/// The IPv4 registry, multicast, and what clouds reach from every machine.
+/// The networks of the IPv4 registry, multicast, and the addresses of cloud platforms' own services.
 const SPECIAL_V4: [Ipv4Net; 20] = [
     v4(0, 0, 0, 0, 8),          // this network
     v4(10, 0, 0, 0, 8),         // private
@@ -36,11 +36,11 @@ const SPECIAL_V4: [Ipv4Net; 20] = [
     v4(255, 255, 255, 255, 32), // broadcast
 ];
 
-/// Global unicast. All other IPv6 is special: loopback, link-local, private, IPv4-mapped, NAT64 (64:ff9b::/96), multicast, or
-/// not assigned.
+/// IPv6 global unicast. All other IPv6 addresses are special: loopback, link-local, private, IPv4-mapped, NAT64 (64:ff9b::/96),
+/// multicast, or not assigned.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
-/// What is special inside of global unicast.
+/// The special networks inside IPv6 global unicast.
 const SPECIAL_V6: [Ipv6Net; 5] = [
     v6(0x2001, 0, 0, 23),           // protocol assignments, with Teredo and ORCHID
     v6(0x2001, 0x0db8, 0, 32),      // documentation
@@ -49,7 +49,7 @@ const SPECIAL_V6: [Ipv6Net; 5] = [
     v6(0x3fff, 0, 0, 20),           // documentation
 ];
 
-/// Whether an address belongs to the public Internet.
+/// Returns true if an address belongs to the public Internet.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => !SPECIAL_V4.iter().any(|net| net.contains(&ip)),

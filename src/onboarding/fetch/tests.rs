@@ -1,4 +1,4 @@
-//! Web servers and name servers that try to lead the fetcher elsewhere: what must not be reached counts who connects.
+//! Web servers and name servers that try to lead the fetcher elsewhere. The tests fail if anything connects to the inside server.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -11,12 +11,12 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::resolver::{Answer, Lookup, Record, RecordType};
 
-/// Stands for a public address: the only one that may be connected to.
+/// Stands for a public address, the only one to which the fetcher may connect.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-/// Stands for the cloud's metadata service, or any other of our own network.
+/// Stands for the cloud's metadata service or another address in our own network.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// Answers each question for an IPv4 address with the next one, and goes on with the last.
+/// Answers each question for an IPv4 address with the next one of a list, and repeats the last.
 struct Script {
     answers: Mutex<VecDeque<Ipv4Addr>>,
     asked: AtomicUsize,
@@ -41,7 +41,7 @@ impl Resolver for Script {
     }
 }
 
-/// Two servers at one port: the customer's, which answers every request as it is told, and one inside.
+/// Two servers on the same port: the customer's, which gives every request the same answer, and one in our own network.
 struct Servers {
     port: u16,
     inside: TcpListener,
@@ -49,7 +49,7 @@ struct Servers {
 }
 
 impl Servers {
-    /// `{port}` in the answer becomes the servers' port.
+    /// Starts both servers. `{port}` in the answer is replaced with their port.
     async fn start(answer: &str) -> Self {
         let (customers, inside) = loop {
             let customers = TcpListener::bind((PUBLIC, 0)).await.unwrap();
@@ -92,7 +92,7 @@ impl Servers {
         self.fetcher().is_empty(resolver, "http://a.dk/x.txt", &Domain::parse("a.dk").unwrap()).await
     }
 
-    /// Fails if anybody has connected to the server inside. The listener's queue keeps whoever has.
+    /// Fails if anything has connected to the inside server. The listener's queue keeps every such connection.
     fn assert_nobody_came_in(self, what: &str) {
         let inside = self.inside.into_std().unwrap();
         assert!(inside.accept().is_err(), "{what}: the server inside was connected to");
@@ -126,7 +126,7 @@ async fn no_redirect_leads_inside() {
         "file:///etc/hostname",
     ] {
         let servers = Servers::redirecting(location).await;
-        // Whatever name is asked for after the first one, the name server points inside.
+        // After the first question the name server answers every name with the inside address.
         let fetched = servers.fetch(&Script::new(&[PUBLIC, INSIDE])).await;
         assert!(matches!(fetched, Err(FetchError::Redirect(_))), "{location}: {fetched:?}");
         assert_eq!(servers.requests.load(Ordering::Relaxed), 1, "{location}");

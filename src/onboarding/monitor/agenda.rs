@@ -1,6 +1,6 @@
-//! Which domains are checked next. A check may take its whole time where name servers are slow; so few run at once, fewer of one
-//! customer, and the customer with the fewest under way comes first. However many slow domains one customer has, they wait for
-//! each other and not for anybody else.
+//! Chooses which domain is checked next. With slow name servers a check may take its whole time limit. So the number of running
+//! checks is limited, with a lower limit for each customer, and the customer with the fewest running checks comes first. If one
+//! customer has many slow domains, they delay each other but no other customer.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
@@ -10,22 +10,22 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::customers::Customer;
 use crate::message::CustomerId;
-use crate::onboarding::verdict::Report;
+use crate::onboarding::checker::Report;
 use crate::smtp::Domain;
 
-/// Checks at the same time.
+/// The most checks that run at the same time.
 const AT_ONCE: usize = 16;
-/// Of these, of one customer.
+/// The most checks of one customer that run at the same time.
 const OF_ONE_CUSTOMER: usize = 4;
 
-/// A domain to check, as one of its customer's.
+/// A domain to check and its customer.
 #[derive(Clone)]
 pub struct Due {
     pub customer: Arc<Customer>,
     pub domain: Domain,
 }
 
-/// What waits for its check, and the checks under way.
+/// The domains that wait for a check, and the running checks.
 #[derive(Default)]
 pub struct Agenda {
     waiting: VecDeque<Due>,
@@ -34,13 +34,13 @@ pub struct Agenda {
 }
 
 impl Agenda {
-    /// Replaces what waits. A domain whose check is under way does not wait for another one.
+    /// Replaces the waiting domains. A domain whose check is running is not added again.
     pub fn put(&mut self, due: impl Iterator<Item = Due>) {
         let under_way: HashSet<&Domain> = self.under_way.values().map(|due| &due.domain).collect();
         self.waiting = due.filter(|due| !under_way.contains(&due.domain)).collect();
     }
 
-    /// Begins checks, as many as there may be.
+    /// Begins checks until as many run as may run at the same time.
     pub fn begin<C>(&mut self, check: impl Fn(Due) -> C)
     where
         C: Future<Output = Report> + Send + 'static,
@@ -67,7 +67,8 @@ impl Agenda {
         self.waiting.remove(at)
     }
 
-    /// The next check that ends, with what it was of; waits for ever where none is under way. A check that panicked is an error.
+    /// Waits for the next check to end and returns its domain and result, which is an error if the check panicked. Waits for ever if no
+    /// check is running.
     pub async fn done(&mut self) -> (Due, Result<Report, JoinError>) {
         loop {
             let (id, checked) = match self.tasks.join_next_with_id().await {
@@ -81,12 +82,12 @@ impl Agenda {
         }
     }
 
-    /// How many domains wait or are being checked.
+    /// Returns the number of domains that wait or are being checked.
     pub fn len(&self) -> usize {
         self.waiting.len() + self.under_way.len()
     }
 
-    /// Whether nothing is left to check.
+    /// Returns true if no domain waits and no check is running.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,8 +1,8 @@
-//! The table of what a customer has to publish, and its forms: aligned text, BIND zone lines, JSON, a mail ready to send.
+//! The table of records that a customer must publish. It can be shown as aligned text, BIND zone lines, JSON, or a mail to send.
 //!
-//! SPF is built on what the domain publishes now, and a DMARC policy that applies already is never replaced by the milder one
-//! to begin with. Where DNS does not answer, both are left out rather than guessed: a record that forgets the customer's
-//! other senders stops their mail. So is a key of Mailjet's whose value nobody has configured.
+//! The proposed SPF record is based on the published one, and a DMARC policy that already applies is never replaced by a milder one.
+//! If DNS does not answer, the table has neither of them, because a record that omits the customer's other senders would stop their
+//! mail. Mailjet's key is left out if its value is not configured.
 
 mod place;
 mod print;
@@ -12,114 +12,115 @@ use serde::Serialize;
 pub use place::InTheWay;
 pub use print::{text, zone};
 
+use super::checker::{Checker, needs};
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
 use super::spf::proposal::Proposal;
 use super::text::Lang;
-use super::verdict::{Checker, needs};
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, key_host};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// All records of one domain.
+/// All records that one domain must publish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Table {
-    /// The domain.
+pub struct RecordTable {
+    /// The From domain.
     pub domain: String,
-    /// The zone it lies in; `null` where DNS does not say which.
+    /// The zone of the domain, `null` if DNS does not say.
     pub zone: Option<String>,
-    /// The address that mail leaves from.
+    /// The address from which mail is sent.
     pub egress: String,
-    /// How its mail goes.
+    /// How the customer's mail is sent.
     #[serde(skip)]
     pub way: Way,
-    /// In the order to publish.
+    /// The records, in the order in which to publish them.
     pub rows: Vec<Row>,
-    /// DNS did not answer, so what builds on today's records is not in the table.
+    /// True if DNS did not answer, so the table lacks the records that depend on the published ones.
     pub unknown: bool,
-    /// Keys that cannot be published, with the reason: for the operator.
+    /// For the operator: the keys that cannot be published, with the reason.
     pub broken_keys: Vec<String>,
-    /// Where Mailjet's key belongs, of which nobody has configured the value, whatever stands there: for the operator.
+    /// For the operator: the host of Mailjet's key, if its value is not configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailjet_key_unset: Option<String>,
-    /// The same where it is known that no usable key stands there: the customer hears that it is needed as well.
+    /// The host of Mailjet's key, if its value is not configured and no usable key is published. The customer is told that this
+    /// record is needed too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailjet_key_to_come: Option<String>,
-    /// Why nobody knows which records a change of keys wants: for the operator.
+    /// For the operator: why the files of running key rotations cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_unreadable: Option<String>,
 }
 
-/// How a customer's mail goes, as far as it changes what the customer has to do.
+/// How a customer's mail is sent. The customer's steps depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Through Mailjet, whose addresses the name to include in SPF holds.
+    /// Through Mailjet. The included SPF record allows Mailjet's addresses.
     Mailjet {
-        /// That name.
+        /// The domain to include in SPF.
         include: String,
     },
-    /// Through the customer's own server, which is then what SPF speaks of.
+    /// Through the customer's own server. SPF must then allow that server.
     OwnServer {
-        /// Its name and port.
+        /// The server's name and port.
         server: String,
-        /// Whether it asks for a login; if not, it has to let our address send.
+        /// True if the relay logs in. If not, the server must allow our address to send.
         logs_in: bool,
     },
 }
 
 impl Way {
-    /// Through the customer's own server.
+    /// Returns true if mail is sent through the customer's own server.
     pub fn is_own_server(&self) -> bool {
         matches!(self, Way::OwnServer { .. })
     }
 }
 
-/// One record.
+/// One record of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// What it is for.
+    /// The item that the record is for.
     pub item: Item,
-    /// How much it is needed.
+    /// How much the customer needs the record.
     pub need: Need,
-    /// `TXT` or `CNAME`.
+    /// The record type: `TXT` or `CNAME`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The full name, without a trailing dot.
+    /// The full host name without a trailing dot.
     pub host: String,
-    /// The host in a DNS panel that appends the zone's name: `@` for the zone itself. The whole host where the zone is not known.
+    /// The host to enter in a DNS panel that appends the zone's name: `@` for the zone itself, the full host if the zone is unknown.
     pub label: String,
-    /// The zone that the host lies in; `null` where DNS does not say which.
+    /// The zone of the host, `null` if DNS does not say.
     pub zone: Option<String>,
-    /// One line, not quoted.
+    /// The value on one line, without quotation marks.
     pub value: String,
-    /// The URL of an empty file that serves as well.
+    /// The URL of an empty file that can be published instead of the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alternative: Option<String>,
-    /// Published already.
+    /// True if the record is already published.
     pub present: bool,
-    /// How many records it is to replace.
+    /// The number of published records that it replaces.
     #[serde(skip)]
     pub replaces: usize,
-    /// What has to go before it can be published.
+    /// What must be removed before the record can be published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_the_way: Option<InTheWay>,
-    /// A key that does not sign: why its record is wanted all the same.
+    /// For a key that does not sign: why its record is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// What else to know.
+    /// What else the customer should know about the record.
     #[serde(skip)]
     pub notes: Vec<Note>,
-    /// What keeps receivers from using it: to be mended before it is published, or in it where it is present.
+    /// Why receivers cannot use the record. The customer must correct this before publishing the record, or in the published one.
     #[serde(skip)]
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Row {
-    /// What else to know, and what is to be mended: a line each.
+    /// Returns what is in the way, the notes and the obstacles, each on one line.
     pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
         let in_the_way = self.in_the_way.iter().map(move |what| lang.in_the_way(&self.host, what));
         let notes = self.notes.iter().map(move |note| lang.note(note));
@@ -127,8 +128,8 @@ impl Row {
     }
 }
 
-impl Table {
-    /// Whether all there is to publish is in it.
+impl RecordTable {
+    /// Returns true if the table has every record to publish.
     pub fn is_whole(&self) -> bool {
         !self.unknown
             && self.broken_keys.is_empty()
@@ -136,20 +137,20 @@ impl Table {
             && self.rotation_unreadable.is_none()
     }
 
-    /// Whether the customer has nothing left to do, as far as is known of all of it.
+    /// Returns true if the table is whole and the customer has nothing left to do.
     pub fn is_done(&self) -> bool {
         self.is_whole() && self.rows.iter().all(|row| row.present && row.obstacles.is_empty())
     }
 }
 
-/// Builds the table of one domain; asks DNS what is published now.
+/// Builds the table of one domain. Looks up in DNS what is published now.
 pub async fn table(
     checker: &Checker,
     directory: &Directory,
     customer: &Customer,
     domain: &Domain,
     now: Timestamp,
-) -> Table {
+) -> RecordTable {
     let settings = &checker.settings;
     let needs = needs(settings, directory, customer);
     let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
@@ -185,7 +186,7 @@ pub async fn table(
     if let Some(Proposal { merged, obstacles }) = proposals.spf {
         let present = !merged.changed;
         let row = row(Item::Spf, need(Requirement::Spf), "TXT", domain.to_string(), merged.record);
-        // An own server's record that works needs nothing from us.
+        // A working record for the customer's own server needs no change.
         if !(own_server && present && obstacles.is_empty()) {
             let replaces = report.check(Item::Spf).map_or(0, |check| check.found.len());
             rows.push(Row { present, replaces, notes: merged.notes, obstacles, ..row });
@@ -202,7 +203,7 @@ pub async fn table(
                         let present =
                             keys.iter().any(|f| matches!(f, Finding::DkimGood { host } if *host == record.name));
                         let need = match profile.key.key_type() {
-                            // A second signature: mail passes without it.
+                            // The second signature: mail passes without it.
                             KeyType::Ed25519 if signer.profiles_of(domain).count() > 1 => Need::Recommended,
                             _ => need(Requirement::Dkim),
                         };
@@ -236,7 +237,7 @@ pub async fn table(
             mailjet_key_unset = Some(host.clone());
             unknown |= check.severity() == Severity::Unknown;
         }
-        // A key that stands there and can be used may be Mailjet's: the customer is not asked for another one.
+        // A usable published key may be Mailjet's, so the customer is not asked for another one.
         let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
         let value = configured.or_else(|| check.found.first().filter(|_| unset).cloned());
         rows.extend(value.map(|value| row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)));
@@ -246,7 +247,7 @@ pub async fn table(
         let present = proposals.dmarc.is_none();
         let value = match check.severity() {
             Severity::Unknown => None,
-            // What applies already is the customer's own, and stays.
+            // A policy of a parent domain already applies and stays.
             _ if present && inherited => None,
             _ => proposals.dmarc.or_else(|| check.found.first().cloned()),
         };
@@ -270,7 +271,7 @@ pub async fn table(
     };
     let egress = settings.egress.to_string();
     let domain = domain.to_string();
-    Table {
+    RecordTable {
         domain,
         zone,
         egress,
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_customer_is_thanked_for_all_of_it_only_where_all_of_it_is_known() {
-        let whole = Table {
+        let whole = RecordTable {
             domain: "test.dk".to_owned(),
             zone: None,
             egress: "40.74.40.57".to_owned(),
@@ -302,16 +303,16 @@ mod tests {
             mailjet_key_to_come: None,
             rotation_unreadable: None,
         };
-        let thanks = |table: &Table| {
+        let thanks = |table: &RecordTable| {
             let mail = |lang: Lang| lang.mail("Test A/S", std::slice::from_ref(table)).1;
             (mail(Lang::Da).contains("allerede oprettet"), mail(Lang::En).contains("published already"))
         };
         assert_eq!(thanks(&whole), (true, true));
         for table in [
-            Table { unknown: true, ..whole.clone() },
-            Table { broken_keys: vec!["no such file".to_owned()], ..whole.clone() },
-            Table { mailjet_key_unset: Some("mailjet._domainkey.test.dk".to_owned()), ..whole.clone() },
-            Table { rotation_unreadable: Some("no such file".to_owned()), ..whole.clone() },
+            RecordTable { unknown: true, ..whole.clone() },
+            RecordTable { broken_keys: vec!["no such file".to_owned()], ..whole.clone() },
+            RecordTable { mailjet_key_unset: Some("mailjet._domainkey.test.dk".to_owned()), ..whole.clone() },
+            RecordTable { rotation_unreadable: Some("no such file".to_owned()), ..whole.clone() },
         ] {
             assert_eq!(thanks(&table), (false, false), "{table:?}");
             assert!(!table.is_whole(), "the exit code says so");

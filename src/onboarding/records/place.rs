@@ -1,4 +1,4 @@
-//! Where each record goes: the zone that its host lies in, and what stands at the host already and has to go first.
+//! Finds the zone of each record's host, and what must be removed at the host before the record can be published.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use crate::onboarding::{Finding, Item, Report};
 use crate::resolver::{Error, Resolver};
 use crate::smtp::Domain;
 
-/// What slow name servers do not say in this time stays unknown: the table without it is right, only less handy.
+/// The time limit. What slow name servers do not answer by then stays unknown, and the table is still right without it.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What stands at a host so that a record cannot be published beside it.
+/// What is published at a host and keeps a record from being published there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum InTheWay {
     /// The From domain itself is an alias.
     DomainAlias {
-        /// Where it leads.
+        /// The target of the alias.
         target: String,
     },
     /// The host is an alias.
     Alias {
-        /// Where it leads.
+        /// The target of the alias.
         target: String,
     },
-    /// Where an alias is to be published, there is an address.
+    /// The host has an address, and an alias must be published there.
     Address {
-        /// Which one.
+        /// The address.
         address: String,
     },
 }
 
-/// Fills in each row's zone and label, and what is in its way. Gives the domain's zone.
+/// Sets the zone and the label of each row, and what is in its way. Returns the zone of the domain.
 pub(super) async fn place(
     resolver: &dyn Resolver,
     domain: &Domain,
@@ -56,7 +56,7 @@ pub(super) async fn place(
         }
         Ok::<(), Error>(())
     };
-    // After the first question without an answer the others would only take their time.
+    // Stop at the first question without an answer: the others would probably take their whole time too.
     let _ = tokio::time::timeout(LONGEST, work).await;
     zone
 }
@@ -76,7 +76,7 @@ async fn in_the_way(
     Ok(match alias::of(resolver, &row.host).await? {
         Some(Alias::Own(target)) if row.host == domain.as_str() => Some(InTheWay::DomainAlias { target }),
         Some(Alias::Own(target)) => Some(InTheWay::Alias { target }),
-        // A record at the name takes a wildcard's place.
+        // A record at the name replaces a wildcard.
         Some(Alias::Wildcard(_)) | None => None,
     })
 }

@@ -1,14 +1,14 @@
-//! The table's forms for people and for a zone file.
+//! Shows the table as text for people and as lines for a zone file.
 
 use std::fmt::Write as _;
 
-use super::Table;
+use super::RecordTable;
 use crate::onboarding::Item;
 use crate::onboarding::text::{Lang, Word};
 use crate::visible::visible;
 
-/// Aligned text.
-pub fn text(table: &Table, lang: Lang) -> String {
+/// Returns the table as aligned text.
+pub fn text(table: &RecordTable, lang: Lang) -> String {
     let head = [Word::Need, Word::For, Word::Type, Word::Host, Word::Label, Word::Value]
         .map(|word| lang.word(word).to_owned());
     let mut lines = vec![head];
@@ -29,7 +29,7 @@ pub fn text(table: &Table, lang: Lang) -> String {
     let mut out = format!("{}: {}\n\n", lang.name(&table.domain), lang.word(Word::Records));
     for line in &lines {
         for (column, cell) in line.iter().enumerate() {
-            // The last column has no end to align; values must be copied without trailing spaces.
+            // Do not pad the last column: values must be copied without trailing spaces.
             if column == line.len() - 1 {
                 out.push_str(cell);
             } else {
@@ -62,15 +62,15 @@ pub fn text(table: &Table, lang: Lang) -> String {
     out
 }
 
-/// Lines for a BIND zone file. What is published already is a comment.
-pub fn zone(table: &Table, lang: Lang) -> String {
+/// Returns the table as lines for a BIND zone file. Records that are already published become comments.
+pub fn zone(table: &RecordTable, lang: Lang) -> String {
     let mut out = format!("; {}: {}\n", lang.name(&table.domain), lang.word(Word::Records));
     for row in &table.rows {
         let _ = writeln!(out, "; {} ({}): {}", lang.item(row.item), lang.need(row.need), lang.why(table, row));
         for text in row.remarks(lang) {
             let _ = writeln!(out, "; {text}");
         }
-        // Only what can be loaded beside what stands there is a line.
+        // Write only records that the zone can load beside the existing ones.
         if row.in_the_way.is_some() {
             continue;
         }
@@ -90,7 +90,7 @@ pub fn zone(table: &Table, lang: Lang) -> String {
     out
 }
 
-/// A TXT value as strings of at most 255 octets (RFC 1035 §3.3.14), in the zone file's quoting (§5.1).
+/// Returns a TXT value as strings of at most 255 octets (RFC 1035 §3.3.14), quoted for a zone file (§5.1).
 fn quoted(value: &str) -> String {
     let strings: Vec<String> = value
         .as_bytes()

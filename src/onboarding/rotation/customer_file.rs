@@ -1,5 +1,5 @@
-//! The customer's file as a rotation reads and changes it: which selector and key file a place names, and the same text with
-//! others in their stead, everything else left as it was written, comments included.
+//! Reads the selector and the key file from a customer's file, and replaces them. The rest of the text, including comments, stays
+//! unchanged.
 
 use std::ops::Range;
 
@@ -8,18 +8,18 @@ use toml::de::{DeTable, DeValue};
 use crate::customers::KeyPlace;
 use crate::dkim::Selector;
 
-/// What a place of a customer's file names, as it is written there.
+/// The selector and the key file that a customer's file names in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// The selector.
+    /// The selector, as written in the file.
     pub selector: String,
-    /// The private key's file, relative to the customer's file.
+    /// The path of the private key's file, relative to the customer's file.
     pub private_key: String,
     at: [Range<usize>; 2],
 }
 
 impl Named {
-    /// Reads a place; `None` where `[dkim]` does not name a key there.
+    /// Reads one place from the text of a customer's file. Returns `None` if `[dkim]` does not name a key there.
     pub fn of(text: &str, place: KeyPlace) -> Option<Self> {
         let root = DeTable::parse(text).ok()?;
         let DeValue::Table(dkim) = root.get_ref().get("dkim")?.get_ref() else { return None };
@@ -33,11 +33,11 @@ impl Named {
         Some(Named { selector, private_key, at: [selector_at, private_key_at] })
     }
 
-    /// `text`, which this was read from, with another selector and file in this place.
+    /// Returns `text` with another selector and file in this place. `text` must be the text from which this value was read.
     pub fn replaced(&self, text: &str, selector: &Selector, private_key: &str) -> String {
         let [selector_at, private_key_at] = self.at.clone();
         let mut changes = [(selector_at, toml_string(selector.as_str())), (private_key_at, toml_string(private_key))];
-        // The later place first: the earlier one's span stays true.
+        // Replace the later value first, so that the span of the earlier one stays valid.
         changes.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
         let mut text = text.to_owned();
         for (span, value) in changes {
@@ -47,7 +47,7 @@ impl Named {
     }
 }
 
-/// A TOML basic string.
+/// Returns a text as a TOML string.
 pub fn toml_string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

@@ -1,5 +1,5 @@
-//! Changing one of a customer's DKIM keys without a mail ever failing verification: the new key is published first, signs only
-//! when DNS shows it everywhere, and the old one stays published until the last mail it signed has arrived.
+//! Key rotation: replaces one of a customer's DKIM keys without breaking the signature of any mail. The new key is published first,
+//! and signs only after DNS shows it at every domain. The old key stays published until the last mail signed with it has arrived.
 //!
 //! ```text
 //!   Publishing ──DNS shows the new key──► Overlap ──time over──► Revoking ──DNS shows the old one gone──► (done)
@@ -7,14 +7,14 @@
 //!                                            └──the relay signs with the old key again
 //! ```
 //!
-//! The time of the overlap counts from when the running relay was seen to sign with the new key: that the customer's file names
-//! it says nothing about a relay that was not reloaded. The clock alone revokes nothing: a run of the command that sees the old
-//! key out of use does, and only where the relay's queue has nothing left that this key signed: mail may be held for any time.
+//! The overlap begins when the running relay is seen to sign with the new key. It does not begin when the customer's file names
+//! the new key, because the relay may not be reloaded yet. Time alone never revokes a key. Only a run of the command does, after it
+//! has seen that the old key is out of use and that the relay's queue has no mail signed with it: mail may be held for any time.
 //!
-//! A customer's keys sign for all its domains, so each step waits for every one of these; and each of its keys
-//! ([`KeyPlace`]) rotates by itself. A step is one run of the command, and any run may be repeated: what has to be on disk is
-//! there before what builds on it (key, then this state, then the customer's file). [`advance`] decides; the command does.
-//! [`wanted`] says what has to stand in DNS meanwhile, for the table of records and the checks.
+//! A customer's keys sign for all its domains, so each step waits for all of them. Each key ([`KeyPlace`]) rotates on its own. A step
+//! is one run of the command, and every run may be repeated: the files are written in the order in which they depend on each other
+//! (key, then this state, then the customer's file). [`advance`] decides the next step, and the command carries it out. [`wanted`]
+//! lists the records that DNS must have during the rotation, for the record table and the checks.
 
 mod customer_file;
 mod published;
@@ -35,121 +35,122 @@ use crate::smtp::Domain;
 use crate::time::Timestamp;
 
 const VERSION: u32 = 2;
-/// The versions that can be read. 1 did not know when the new key was seen to sign, nor that revoking is a stage.
+/// The versions of the file that can be read. Version 1 has neither `seen_new` nor the stage `Revoking`.
 const READABLE: std::ops::RangeInclusive<u32> = 1..=VERSION;
-/// A rotation under way, as it is kept on disk.
+/// A running rotation, as it is stored on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
     version: u32,
-    /// Which of the customer's keys.
+    /// The customer's key that rotates.
     pub place: KeyPlace,
-    /// The one that signed before.
+    /// The key that signed before the rotation.
     pub old: Key,
-    /// The one that will.
+    /// The key that signs after the rotation.
     pub new: Key,
-    /// Where it stands.
+    /// The present stage.
     pub stage: Stage,
 }
 
-/// A key of a rotation.
+/// One of the two keys of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
-    /// Where it is published.
+    /// The selector at which the key is published.
     pub selector: String,
-    /// The value of its record.
+    /// The value of the key record.
     pub record: String,
-    /// The private key's file as the customer's file names it, relative to that.
+    /// The path of the private key's file, relative to the customer's file.
     pub file: String,
 }
 
 impl Key {
-    /// The host of its record at a domain.
+    /// Returns the host of the key record at a domain.
     pub fn host(&self, domain: &Domain) -> String {
         key_host(&self.selector, domain)
     }
 }
 
-/// Where a rotation stands.
+/// The stage of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// The customer publishes the new key; the old one signs.
+    /// The customer publishes the new key. The old key signs.
     Publishing,
-    /// The customer's file names the new key; both are published.
+    /// The customer's file names the new key. Both keys are published.
     Overlap {
-        /// Since when the new key is seen to sign; before that, when the old one may have signed last. Milliseconds since 1970.
+        /// The time since when the new key is seen to sign, in milliseconds since 1970. While `seen_new` is false, it is the time
+        /// when the customer's file was changed or the old key was last seen to sign.
         since: u64,
-        /// The running relay was seen to sign with the new key.
+        /// True if the running relay was seen to sign with the new key.
         #[serde(default)]
         seen_new: bool,
     },
-    /// Mail signed with the old key has arrived: the customer revokes it.
+    /// All mail signed with the old key has arrived. The customer revokes the old key.
     Revoking,
 }
 
-/// What a run of the command tells.
+/// The result of one run of the command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
-    /// To publish.
+    /// The customer must publish the new key.
     Publish {
-        /// Where: one host a domain.
+        /// The hosts, one for each domain.
         hosts: Vec<String>,
-        /// What, the same at each.
+        /// The value, the same at every host.
         value: String,
     },
-    /// Not there yet.
+    /// DNS does not show the new key at every domain yet.
     Waiting {
-        /// Where it is missing.
+        /// The hosts where it is missing.
         hosts: Vec<String>,
     },
     /// DNS did not answer.
     Unanswered {
-        /// Why.
+        /// The error of the DNS query.
         #[serde(serialize_with = "as_text")]
         reason: resolver::Error,
     },
-    /// The customer's file was changed.
+    /// The customer's file was changed to the new key.
     Switched {
-        /// To.
+        /// The selector of the new key.
         selector: String,
-        /// Which file.
+        /// The path of the customer's file.
         file: String,
     },
-    /// The running relay was not reloaded.
+    /// The running relay still signs with the old key, because it was not reloaded.
     StillSigning {
-        /// What it signs with.
+        /// The selector of the old key.
         selector: String,
     },
-    /// No relay runs, or it signs with neither key.
+    /// No relay is running, or it signs with neither key.
     NotSeen {
-        /// What it has to be seen to sign with.
+        /// The selector with which the relay must be seen to sign.
         selector: String,
     },
-    /// Both stay until then, RFC 3339.
+    /// Both keys must stay published for some time.
     Overlap {
-        /// When.
+        /// The end of the overlap, in RFC 3339 form.
         until: String,
     },
-    /// Mail that the old key signed waits in the queue.
+    /// The queue still has mail signed with the old key.
     StillQueued {
-        /// Whose.
+        /// The customer's id.
         customer: String,
     },
-    /// No relay runs, so nobody knows what waits.
+    /// No relay is running, so nobody knows whether the queue has mail signed with the old key.
     QueueNotSeen,
-    /// The old key is to be revoked.
+    /// The customer must revoke the old key.
     Revoke {
-        /// Where: one host a domain.
+        /// The hosts, one for each domain.
         hosts: Vec<String>,
     },
-    /// Over.
+    /// The rotation has ended.
     Done {
-        /// What signs now.
+        /// The selector that signs now.
         selector: String,
-        /// The file that is of no more use; `None` where something else still signs with that key.
+        /// The file of the old key, which can be deleted. `None` if another customer or place still signs with that key.
         old_file: Option<String>,
     },
 }
@@ -158,26 +159,27 @@ fn as_text<S: serde::Serializer>(shown: &impl std::fmt::Display, out: S) -> Resu
     out.collect_str(shown)
 }
 
-/// What is to be done next.
+/// The next step of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The new key has to be seen first.
+    /// Wait until DNS shows the new key at every domain.
     Wait,
-    /// Nothing is known.
+    /// Ask DNS again later, because it did not answer.
     AskAgain(resolver::Error),
-    /// Let the new key sign.
+    /// Change the customer's file to the new key.
     Switch,
-    /// Keep both: the new key was not seen to sign.
+    /// Keep both keys published until the relay is seen to sign with the new key.
     See,
-    /// Keep both until then.
+    /// Keep both keys published until this time.
     Keep(Timestamp),
-    /// The old one is to be revoked.
+    /// Revoke the old key.
     Revoke,
-    /// Forget the rotation.
+    /// End the rotation and remove its file.
     Finish,
 }
 
-/// Decides. `signs_already`: the customer's file names the new selector, as after a crash between its change and ours.
+/// Decides the next step. `signs_already` is true if the customer's file already names the new selector: a crash may have come after
+/// that change and before the change of the rotation's own file.
 pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Timestamp, overlap: Duration) -> Next {
     let until = match rotation.stage {
         Stage::Publishing if signs_already => return Next::Switch,
@@ -193,7 +195,7 @@ pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Times
         Stage::Revoking => now,
     };
     match &view.unanswered {
-        // What signs now has to be there all the time.
+        // The key that signs now must be published all the time.
         None if !view.new_missing.is_empty() => Next::Wait,
         _ if now < until => Next::Keep(until),
         Some(reason) => Next::AskAgain(reason.clone()),
@@ -202,19 +204,19 @@ pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Times
     }
 }
 
-/// What the running relay signs a customer's mail with.
+/// The key with which the running relay signs a customer's mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InUse {
-    /// The old key, at one domain at least: it was not reloaded.
+    /// The old key at one domain at least, because the relay was not reloaded.
     Old,
-    /// The new key, at every domain.
+    /// The new key at every domain.
     New,
-    /// Nobody knows: none runs, or its key is neither.
+    /// Unknown, because no relay is running or it signs with neither key.
     Unseen,
 }
 
 impl InUse {
-    /// By the selectors that sign, a list for each domain.
+    /// Finds the key in use from the selectors that sign, given as one list for each domain.
     pub fn of<'a>(signers: impl IntoIterator<Item = &'a [String]>, old: &Key, new: &Key) -> Self {
         let mut seen = None;
         for selectors in signers {
@@ -230,27 +232,28 @@ impl InUse {
 }
 
 impl Rotation {
-    /// A rotation that begins.
+    /// Begins a rotation.
     pub fn new(place: KeyPlace, old: Key, new: Key) -> Self {
         Rotation { version: VERSION, place, old, new, stage: Stage::Publishing }
     }
 
-    /// The customer's file names the new key.
+    /// Notes that the customer's file names the new key.
     pub fn switched(&mut self, now: Timestamp) {
         self.stage = Stage::Overlap { since: now.as_millis(), seen_new: false };
     }
 
-    /// Takes in what the running relay was seen to sign with, once the customer's file names the new key; says whether that
-    /// changes where the rotation stands.
+    /// Notes the key with which the running relay was seen to sign, after the customer's file names the new key. Returns true if that
+    /// changes the stage.
     pub fn seen(&mut self, in_use: InUse, now: Timestamp) -> bool {
         let since = now.as_millis();
         match (in_use, self.stage) {
-            // The overlap is for mail that the old key signed: it has not begun, or begins anew.
+            // The old key still signs, so the overlap has not begun, or must begin again.
             (InUse::Old, _) => self.switched(now),
             (InUse::New, Stage::Overlap { seen_new: false, .. }) => {
                 self.stage = Stage::Overlap { since, seen_new: true }
             }
-            // The clock was wrong then, or is now: a time to come would never be over.
+            // The stored time is in the future, so the clock was wrong then or is wrong now. Restart the overlap, which would last too
+            // long.
             (InUse::New, Stage::Overlap { since: before, seen_new: true }) if before > since => {
                 self.stage = Stage::Overlap { since, seen_new: true }
             }
@@ -260,8 +263,8 @@ impl Rotation {
     }
 }
 
-/// The selector after this one: its last number counted up past that of all `taken` ones, or `2` appended. A number that was
-/// skipped is not gone back to: it may have been published and revoked.
+/// Returns the selector that follows this one. Its number is one more than the highest among this selector and all `taken` ones with
+/// the same stem. Without a number it gets `2`. Lower free numbers are not used, because they may have been published and revoked.
 pub fn next_selector(selector: &Selector, taken: &[Selector]) -> Option<Selector> {
     let text = selector.as_str();
     let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());

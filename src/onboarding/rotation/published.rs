@@ -1,4 +1,4 @@
-//! What a rotation wants in DNS at each stage, and how DNS shows it.
+//! The records that a rotation needs in DNS at each stage, and what DNS has.
 
 use serde::Serialize;
 
@@ -8,33 +8,33 @@ use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 use crate::smtp::Domain;
 
-/// What revokes a key (RFC 6376 §3.6.1).
+/// The value of a key record that revokes the key (RFC 6376 §3.6.1).
 pub const REVOKED: &str = "v=DKIM1; p=";
 
-/// What a key that does not sign is doing in DNS.
+/// Why a key that does not sign needs a record in DNS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Will sign.
+    /// The key will sign.
     Incoming,
-    /// Has signed; mail of it is under way.
+    /// The key has signed mail that may not have arrived yet.
     Outgoing,
-    /// Has signed; its record is to be empty.
+    /// The key has signed, and its record must now be empty.
     Revoked,
 }
 
-/// A record that a rotation wants in DNS, at every domain of the customer.
+/// A record that a rotation needs in DNS at every domain of the customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Why.
+    /// Why the record is needed.
     pub role: Role,
-    /// Where.
+    /// The selector of the record.
     pub selector: String,
-    /// What.
+    /// The value of the record.
     pub value: String,
 }
 
-/// What has to stand in DNS now besides the keys that sign, whose selectors are `signing`.
+/// Returns the records that DNS must have now besides those of the signing keys, whose selectors are `signing`.
 pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
     let mut all = Vec::new();
     for Rotation { old, new, stage, .. } in rotations {
@@ -43,7 +43,7 @@ pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
             Stage::Publishing | Stage::Overlap { .. } => (Role::Outgoing, old.record.as_str()),
         };
         for (key, (role, value)) in [(new, (Role::Incoming, new.record.as_str())), (old, outgoing)] {
-            // What signs is published for that reason alone, whatever a file was changed to by hand.
+            // A key that signs must be published anyway, even if somebody has changed the customer's file by hand.
             if !signing.iter().any(|selector| selector.as_str() == key.selector) {
                 all.push(Wanted { role, selector: key.selector.clone(), value: value.to_owned() });
             }
@@ -52,25 +52,25 @@ pub fn wanted(rotations: &[Rotation], signing: &[&Selector]) -> Vec<Wanted> {
     all
 }
 
-/// How DNS shows a record that is wanted.
+/// What DNS has in place of a needed record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shown {
-    /// As it should be.
+    /// The record is right.
     Right,
-    /// Nothing there.
+    /// There is no record.
     Missing,
-    /// Something else.
+    /// There is a different record, or more than one.
     Other,
 }
 
 impl Wanted {
-    /// The host of the record at a domain.
+    /// Returns the host of the record at a domain.
     pub fn host(&self, domain: &Domain) -> String {
         key_host(&self.selector, domain)
     }
 
-    /// Asks DNS.
+    /// Looks the record up in DNS.
     pub async fn look(&self, resolver: &dyn Resolver, domain: &Domain) -> Result<Shown, resolver::Error> {
         let records = key_records(resolver, &self.host(domain)).await?;
         let wanted = KeyRecord::parse(&self.value);
@@ -85,7 +85,7 @@ impl Wanted {
     }
 }
 
-/// No key: receivers verify nothing with it. A key that cannot be read does not count: a copy of it may be cached that can.
+/// Returns true if the record has an empty `p=`. A damaged key does not count as revoked, because an intact copy may be cached.
 fn is_revoked(record: &KeyRecord) -> bool {
     record.flaws.contains(&crate::dkim::record::Flaw::Revoked)
 }
@@ -95,18 +95,18 @@ async fn key_records(resolver: &dyn Resolver, host: &str) -> Result<Vec<KeyRecor
     Ok(texts.iter().map(|strings| KeyRecord::parse(&plain::text(&joined(strings)))).collect())
 }
 
-/// What DNS shows, over all domains of the customer.
+/// What DNS has at all domains of the customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    /// Hosts where the new key is missing or another one.
+    /// The hosts that do not have the new key.
     pub new_missing: Vec<String>,
-    /// Hosts where the old key is not revoked.
+    /// The hosts where the old key is not revoked.
     pub old_present: Vec<String>,
-    /// A question was not answered.
+    /// The error of a question that was not answered.
     pub unanswered: Option<resolver::Error>,
 }
 
-/// Asks DNS for both keys of a rotation at every domain.
+/// Looks up both keys of a rotation at every domain.
 pub async fn look(resolver: &dyn Resolver, domains: impl Iterator<Item = &Domain>, rotation: &Rotation) -> View {
     let new =
         Wanted { role: Role::Incoming, selector: rotation.new.selector.clone(), value: rotation.new.record.clone() };
@@ -171,10 +171,10 @@ mod tests {
             all.into_iter().map(|wanted| (wanted.role, wanted.selector)).collect()
         };
         assert_eq!(roles(Stage::Publishing, &[&old]), [(Role::Incoming, "postbud2".to_owned())]);
-        // The file was changed, the state was not: a crash between the two.
+        // A crash came between the changes of the customer's file and of the rotation's file.
         assert_eq!(roles(Stage::Publishing, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
         for seen_new in [false, true] {
-            // However long ago: the relay that runs may sign with the old one again.
+            // This does not depend on the time: the running relay may sign with the old key again.
             let overlap = Stage::Overlap { since: 0, seen_new };
             assert_eq!(roles(overlap, &[&new]), [(Role::Outgoing, "postbud1".to_owned())]);
         }

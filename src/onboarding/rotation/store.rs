@@ -1,6 +1,6 @@
-//! Rotations under way on disk: `<state_dir>/onboarding/rotations/<customer>.<place>.json`, one file each, written whole.
+//! Running rotations on disk: each has a file `<state_dir>/onboarding/rotations/<customer>.<place>.json`, which is replaced as a whole.
 //!
-//! A command holds the [`lock`] while it changes one: two at once would take turns at the customer's file.
+//! A command keeps the [`lock`] while it changes a rotation, so that two commands cannot change the customer's file at the same time.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,15 +18,15 @@ fn dir(settings: &Settings) -> PathBuf {
 }
 
 fn path(settings: &Settings, customer: &CustomerId, place: KeyPlace) -> PathBuf {
-    // No customer's id has a dot.
+    // A customer's id cannot contain a dot, so two rotations never have the same file.
     dir(settings).join(format!("{customer}.{place}.json"))
 }
 
-/// Held by a command that works on rotations; released when dropped.
+/// The lock of a command that changes rotations. It is released when dropped.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "the file is the lock")] File);
 
-/// Waits for its turn.
+/// Takes the lock. Waits while another command has it.
 pub fn lock(settings: &Settings) -> io::Result<Lock> {
     in_dir(settings, |dir| {
         files::make_private_dir(dir)?;
@@ -36,7 +36,7 @@ pub fn lock(settings: &Settings) -> io::Result<Lock> {
     })
 }
 
-/// All rotations of a customer that are under way. An error where a file is not one, or of a version that is not known.
+/// Returns all running rotations of a customer. Returns an error if a file cannot be read or has an unknown version.
 pub fn under_way(settings: &Settings, customer: &CustomerId) -> io::Result<Vec<Rotation>> {
     in_dir(settings, |_| {
         let mut all = Vec::new();
@@ -76,7 +76,7 @@ fn load(path: &Path) -> io::Result<Option<Rotation>> {
 }
 
 impl Rotation {
-    /// Keeps it.
+    /// Writes the rotation to disk.
     pub fn save(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
         in_dir(settings, |dir| {
             files::make_private_dir(dir)?;
@@ -84,7 +84,7 @@ impl Rotation {
         })
     }
 
-    /// Forgets it.
+    /// Removes the rotation from disk.
     pub fn remove(&self, settings: &Settings, customer: &CustomerId) -> io::Result<()> {
         in_dir(settings, |_| fs::remove_file(path(settings, customer, self.place)))
     }

@@ -6,7 +6,7 @@ mod records;
 mod rotation;
 
 use super::Word;
-use crate::onboarding::Outcome;
+use crate::onboarding::Overall;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
@@ -464,12 +464,12 @@ pub(super) fn need(need: Need) -> &'static str {
     }
 }
 
-pub(super) fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Good => "Alt er i orden.",
-        Outcome::Recommendations => "Alt det påkrævede er i orden; noget af det anbefalede mangler.",
-        Outcome::Unknown => "Ikke alt kunne tjekkes, fordi noget ikke kunne slås op i DNS. Tjek igen senere.",
-        Outcome::Missing => "Noget af det påkrævede mangler eller er forkert.",
+pub(super) fn overall(overall: Overall) -> &'static str {
+    match overall {
+        Overall::Good => "Alt er i orden.",
+        Overall::Recommendations => "Alt det påkrævede er i orden; noget af det anbefalede mangler.",
+        Overall::Unknown => "Ikke alt kunne tjekkes, fordi noget ikke kunne slås op i DNS. Tjek igen senere.",
+        Overall::Missing => "Noget af det påkrævede mangler eller er forkert.",
     }
 }
 

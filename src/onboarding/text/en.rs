@@ -6,7 +6,7 @@ mod records;
 mod rotation;
 
 use super::Word;
-use crate::onboarding::Outcome;
+use crate::onboarding::Overall;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
@@ -465,14 +465,14 @@ pub(super) fn need(need: Need) -> &'static str {
     }
 }
 
-pub(super) fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Good => "Everything is in order.",
-        Outcome::Recommendations => "Everything required is in order; something recommended is open.",
-        Outcome::Unknown => {
+pub(super) fn overall(overall: Overall) -> &'static str {
+    match overall {
+        Overall::Good => "Everything is in order.",
+        Overall::Recommendations => "Everything required is in order; something recommended is open.",
+        Overall::Unknown => {
             "Not everything could be checked, because something could not be looked up in DNS. Check again later."
         }
-        Outcome::Missing => "Something required is missing or broken.",
+        Overall::Missing => "Something required is missing or broken.",
     }
 }
 

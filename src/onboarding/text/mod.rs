@@ -11,12 +11,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::finding::{Finding, Item, Need};
-use super::records::{InTheWay, Row, Table};
+use super::records::{InTheWay, RecordTable, Row};
 use super::rotation::{Role, Step};
 use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
 use super::state::{Change, ChangeKind};
-use super::{Outcome, Settings};
+use super::{Overall, Settings};
 use crate::smtp::Domain;
 use crate::visible::visible;
 use names::in_own_letters;
@@ -114,7 +114,7 @@ impl Lang {
     }
 
     /// Why a row's record is wanted, and what it replaces.
-    pub fn why(self, table: &Table, row: &Row) -> String {
+    pub fn why(self, table: &RecordTable, row: &Row) -> String {
         let reason = row.role.map_or_else(|| self.reason(row.item, table.way.is_own_server()), |role| self.role(role));
         match row.replaces {
             0 => reason.to_owned(),
@@ -129,12 +129,12 @@ impl Lang {
     }
 
     /// How hosts are entered in DNS panels.
-    pub fn label_hint(self, table: &Table) -> String {
+    pub fn label_hint(self, table: &RecordTable) -> String {
         line(&by_language!(self, label_hint(table)))
     }
 
     /// What the customer may have to do besides publishing: a line each.
-    pub fn other_steps(self, table: &Table) -> Vec<String> {
+    pub fn other_steps(self, table: &RecordTable) -> Vec<String> {
         by_language!(self, other_steps(table)).iter().map(|step| line(step)).collect()
     }
 
@@ -144,8 +144,8 @@ impl Lang {
     }
 
     /// The whole in one sentence.
-    pub fn outcome(self, outcome: Outcome) -> &'static str {
-        by_language!(self, outcome(outcome))
+    pub fn overall(self, overall: Overall) -> &'static str {
+        by_language!(self, overall(overall))
     }
 
     /// A word.
@@ -170,7 +170,7 @@ impl Lang {
     }
 
     /// The mail to a customer: subject and body.
-    pub fn mail(self, customer: &str, tables: &[Table]) -> (String, String) {
+    pub fn mail(self, customer: &str, tables: &[RecordTable]) -> (String, String) {
         by_language!(self, mail(customer, tables))
     }
 

@@ -362,8 +362,8 @@ fn words_and_names_are_there_in_both_languages() {
         ] {
             assert!(!lang.note(&note).is_empty());
         }
-        for outcome in [Outcome::Good, Outcome::Recommendations, Outcome::Unknown, Outcome::Missing] {
-            assert!(!lang.outcome(outcome).is_empty());
+        for overall in [Overall::Good, Overall::Recommendations, Overall::Unknown, Overall::Missing] {
+            assert!(!lang.overall(overall).is_empty());
         }
         assert_eq!(lang.as_str().parse::<Lang>(), Ok(lang));
     }

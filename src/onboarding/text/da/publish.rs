@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{item, need, word};
 use crate::onboarding::finding::Item;
-use crate::onboarding::records::{InTheWay, Row, Table, Way};
+use crate::onboarding::records::{InTheWay, RecordTable, Row, Way};
 use crate::onboarding::rotation::Role;
 use crate::onboarding::text::names::in_own_letters;
 use crate::onboarding::text::{Lang, Word, distinct};
@@ -75,7 +75,7 @@ pub(in crate::onboarding::text) fn in_the_way(host: &str, what: &InTheWay) -> St
     }
 }
 
-pub(in crate::onboarding::text) fn label_hint(table: &Table) -> String {
+pub(in crate::onboarding::text) fn label_hint(table: &RecordTable) -> String {
     match &table.zone {
         Some(zone) => format!(
             "Navn er det, der skal skrives i et DNS-panel, der selv tilføjer zonens navn ({zone}); @ eller ingenting er zonen selv. Skal panelet have hele navnet, så brug host."
@@ -87,7 +87,7 @@ pub(in crate::onboarding::text) fn label_hint(table: &Table) -> String {
     }
 }
 
-pub(in crate::onboarding::text) fn other_steps(table: &Table) -> Vec<String> {
+pub(in crate::onboarding::text) fn other_steps(table: &RecordTable) -> Vec<String> {
     let egress = &table.egress;
     match &table.way {
         Way::Mailjet { include } => vec![format!(
@@ -105,7 +105,7 @@ pub(in crate::onboarding::text) fn other_steps(table: &Table) -> Vec<String> {
     }
 }
 
-pub(in crate::onboarding::text) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
+pub(in crate::onboarding::text) fn mail(customer: &str, tables: &[RecordTable]) -> (String, String) {
     let domains: Vec<_> = tables.iter().map(|table| in_own_letters(&table.domain)).collect();
     let subject = format!("DNS-records til mail fra webCRM: {}", domains.join(", "));
     let mut body = format!(
@@ -148,7 +148,7 @@ pub(in crate::onboarding::text) fn mail(customer: &str, tables: &[Table]) -> (St
     (subject, body)
 }
 
-fn record(body: &mut String, table: &Table, row: &Row) {
+fn record(body: &mut String, table: &RecordTable, row: &Row) {
     let _ = writeln!(body, "{} ({})\n   {}", item(row.item), need(row.need), Lang::Da.why(table, row));
     let _ = writeln!(body, "   Type:  {}", row.kind);
     if let Some(zone) = &row.zone {

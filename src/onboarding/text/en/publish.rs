@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{item, need, word};
 use crate::onboarding::finding::Item;
-use crate::onboarding::records::{InTheWay, Row, Table, Way};
+use crate::onboarding::records::{InTheWay, RecordTable, Row, Way};
 use crate::onboarding::rotation::Role;
 use crate::onboarding::text::names::in_own_letters;
 use crate::onboarding::text::{Lang, Word, distinct};
@@ -71,7 +71,7 @@ pub(in crate::onboarding::text) fn in_the_way(host: &str, what: &InTheWay) -> St
     }
 }
 
-pub(in crate::onboarding::text) fn label_hint(table: &Table) -> String {
+pub(in crate::onboarding::text) fn label_hint(table: &RecordTable) -> String {
     match &table.zone {
         Some(zone) => format!(
             "Name is what to enter in a DNS panel that appends the zone's name ({zone}) by itself; @ or nothing is the zone itself. If the panel wants the whole name, use host."
@@ -83,7 +83,7 @@ pub(in crate::onboarding::text) fn label_hint(table: &Table) -> String {
     }
 }
 
-pub(in crate::onboarding::text) fn other_steps(table: &Table) -> Vec<String> {
+pub(in crate::onboarding::text) fn other_steps(table: &RecordTable) -> Vec<String> {
     let egress = &table.egress;
     match &table.way {
         Way::Mailjet { include } => vec![format!(
@@ -101,7 +101,7 @@ pub(in crate::onboarding::text) fn other_steps(table: &Table) -> Vec<String> {
     }
 }
 
-pub(in crate::onboarding::text) fn mail(customer: &str, tables: &[Table]) -> (String, String) {
+pub(in crate::onboarding::text) fn mail(customer: &str, tables: &[RecordTable]) -> (String, String) {
     let domains: Vec<_> = tables.iter().map(|table| in_own_letters(&table.domain)).collect();
     let subject = format!("DNS records for mail from webCRM: {}", domains.join(", "));
     let mut body = format!(
@@ -149,7 +149,7 @@ pub(in crate::onboarding::text) fn mail(customer: &str, tables: &[Table]) -> (St
     (subject, body)
 }
 
-fn record(body: &mut String, table: &Table, row: &Row) {
+fn record(body: &mut String, table: &RecordTable, row: &Row) {
     let _ = writeln!(body, "{} ({})\n   {}", item(row.item), need(row.need), Lang::En.why(table, row));
     let _ = writeln!(body, "   Type:  {}", row.kind);
     if let Some(zone) = &row.zone {

@@ -1,4 +1,4 @@
-//! All checks of one domain together, and what follows: what is verified, what is missing, how bad it is.
+//! Runs all checks of one domain and makes the [`Report`]: what is verified, what is missing, and how bad it is.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -22,57 +22,57 @@ use crate::resolver::{self, Memo, Resolver, SharedResolver};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// Mail exchangers looked up; a domain may name any number.
+/// The most mail exchangers that are looked up. A domain may name any number.
 const MOST_EXCHANGES: usize = 10;
 
-/// What asks and knows what to expect. Cheap to clone.
+/// Checks domains. Cheap to clone.
 #[derive(Clone)]
 pub struct Checker {
-    /// As configured.
+    /// The settings from the configuration.
     pub settings: Arc<Settings>,
-    /// Who is asked.
+    /// The resolver that answers DNS questions.
     pub resolver: SharedResolver,
-    /// For ownership tokens.
+    /// The secret from which ownership tokens are made.
     pub secret: Arc<Secret>,
 }
 
-/// What the checks say of one domain.
+/// The results of all checks of one domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whose.
+    /// The customer's id.
     pub customer: String,
-    /// Which.
+    /// The domain that was checked.
     #[serde(serialize_with = "as_text")]
     pub domain: Domain,
-    /// When, RFC 3339.
+    /// The time of the check, in RFC 3339 form.
     #[serde(serialize_with = "as_text")]
     pub checked_at: Timestamp,
-    /// In the order people read them.
+    /// The checks, in the order in which reports show them.
     pub checks: Vec<Check>,
 }
 
-/// The records to publish that build on what the domain publishes now.
+/// The proposed records that are based on the published ones.
 pub(super) struct Proposals {
-    /// SPF's; `None` where it is not known what is there now.
+    /// The proposed SPF record. `None` if DNS did not say what is published now.
     pub spf: Option<Proposal>,
-    /// DMARC's, where the one that is there is to be replaced, or there is none.
+    /// The proposed DMARC record. `None` if the published one can stay.
     pub dmarc: Option<String>,
 }
 
-/// How one requirement was seen.
+/// What a check saw of one requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Seen {
-    /// In order.
+    /// The requirement is met.
     Verified,
-    /// Missing or broken.
+    /// The record is missing or does not work.
     Missing,
-    /// DNS did not answer: nothing is known.
+    /// DNS did not answer, so nothing is known.
     Unknown,
 }
 
 impl From<Severity> for Seen {
-    /// What works counts, also where something about it is to be mended.
+    /// Counts everything that works as verified, even if something about it should be corrected.
     fn from(severity: Severity) -> Self {
         match severity {
             Severity::Good | Severity::Hint | Severity::Warning => Seen::Verified,
@@ -83,7 +83,7 @@ impl From<Severity> for Seen {
 }
 
 impl Seen {
-    /// As metrics write it.
+    /// Returns the name used in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Seen::Verified => "verified",
@@ -93,27 +93,27 @@ impl Seen {
     }
 }
 
-/// The outcome of all, for exit codes and summaries. The worst comes last.
+/// The state of a domain over all checks, for exit codes and summaries. The worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum Overall {
     /// Everything is in order.
     Good,
-    /// Everything required is; something recommended is open.
+    /// Everything required is in order, but something recommended is not.
     Recommendations,
-    /// DNS did not answer all of it.
+    /// DNS did not answer every question.
     Unknown,
-    /// Something required is missing or broken.
+    /// Something required is missing or does not work.
     Missing,
 }
 
 impl Report {
-    /// The check of an item, where there was one.
+    /// Returns the check of an item, if the report has one.
     pub fn check(&self, item: Item) -> Option<&Check> {
         self.checks.iter().find(|check| check.item == item)
     }
 
-    /// How a requirement was seen.
+    /// Returns what the check saw of a requirement.
     pub fn seen(&self, requirement: Requirement) -> Seen {
         let item = match requirement {
             Requirement::Ownership => Item::Ownership,
@@ -124,7 +124,7 @@ impl Report {
         self.check(item).map_or(Seen::Unknown, |check| check.severity().into())
     }
 
-    /// Takes in what a probe of the own server said: what was found, or what is wrong and the remedy.
+    /// Adds the result of a probe of the customer's own server: what it found, or what is wrong and the remedy.
     pub fn probed(&mut self, result: Result<String, (String, String)>) {
         let Some(check) = self.checks.iter_mut().find(|check| check.item == Item::OwnServer) else { return };
         let skipped = check.findings.extract_if(.., |finding| matches!(finding, Finding::ProbeSkipped { .. }));
@@ -141,33 +141,32 @@ impl Report {
         }
     }
 
-    /// What is verified now.
+    /// Returns the requirements that are verified now.
     pub fn status(&self) -> VerificationStatus {
         let verified = Requirement::ALL.into_iter().filter(|r| self.seen(*r) == Seen::Verified);
         verified.fold(VerificationStatus::default(), VerificationStatus::with)
     }
 
-    /// How bad it is, over all checks.
-    pub fn outcome(&self) -> Outcome {
+    /// Returns the state of the domain over all checks.
+    pub fn overall(&self) -> Overall {
         let one = |check: &Check| match (check.severity(), check.need) {
-            (Severity::Fault, Need::Required) => Outcome::Missing,
-            (Severity::Unknown, Need::Required | Need::Recommended) => Outcome::Unknown,
+            (Severity::Fault, Need::Required) => Overall::Missing,
+            (Severity::Unknown, Need::Required | Need::Recommended) => Overall::Unknown,
             (Severity::Fault, Need::Recommended) | (Severity::Warning, Need::Required | Need::Recommended) => {
-                Outcome::Recommendations
+                Overall::Recommendations
             }
-            _ => Outcome::Good,
+            _ => Overall::Good,
         };
-        self.checks.iter().map(one).max().unwrap_or(Outcome::Good)
+        self.checks.iter().map(one).max().unwrap_or(Overall::Good)
     }
 }
 
-/// What a customer needs: `bulk_requires` and what every tier it may use asks for is required, what better tiers ask for is
-/// recommended.
+/// Returns how much a customer needs each requirement. Required are those of `bulk_requires` and those of the customer's fixed tier,
+/// or, without a fixed tier, those that all tiers share. All others are recommended.
 pub fn needs(settings: &Settings, directory: &Directory, customer: &Customer) -> BTreeMap<Requirement, Need> {
     let mut needs: BTreeMap<Requirement, Need> =
         Requirement::ALL.into_iter().map(|requirement| (requirement, Need::Recommended)).collect();
-    // The guide, section 4: a customer who sends through an own server answers for its reputation; steps 1 to 3 help it,
-    // but nothing here waits for them.
+    // A customer with an own server is responsible for its reputation. The requirements help it, but no mail waits for them.
     let tier = match &customer.via {
         Via::OwnServer(_) => return needs,
         Via::Mailjet { tier } => tier,
@@ -186,18 +185,19 @@ pub fn needs(settings: &Settings, directory: &Directory, customer: &Customer) ->
 }
 
 impl Checker {
-    /// Sets a checker up; reads or makes the ownership secret.
+    /// Makes a checker. Reads the ownership secret, or makes it on first use.
     pub fn new(settings: Settings, resolver: SharedResolver) -> std::io::Result<Self> {
         let secret = Arc::new(Secret::load(&settings.state_dir)?);
         Ok(Checker { settings: Arc::new(settings), resolver, secret })
     }
 
-    /// What proves the domain.
+    /// Returns the ownership challenge of a domain.
     pub fn challenge(&self, customer: &CustomerId, domain: &Domain) -> Challenge {
         Challenge::new(&self.settings, &self.secret, customer, domain)
     }
 
-    /// What changes of the customer's keys want in DNS besides the keys that sign; or why nobody knows.
+    /// Returns the key records that rotations need in DNS besides those of the signing keys. The error says why the rotations cannot
+    /// be read.
     pub async fn wanted(&self, customer: &Customer, domain: &Domain) -> Result<Vec<Wanted>, String> {
         let (settings, id) = (Arc::clone(&self.settings), customer.id.clone());
         let read = tokio::task::spawn_blocking(move || rotation::under_way(&settings, &id)).await;
@@ -209,13 +209,13 @@ impl Checker {
         Ok(rotation::wanted(&rotations, &signing))
     }
 
-    /// Checks all that can be seen from outside. The own server is not probed here: a probe opens connections and may log
-    /// in, which is for a person to ask for.
+    /// Checks everything that is visible from outside. It does not probe the customer's own server, because a probe opens connections
+    /// and may log in: only a person may start one.
     pub async fn check(&self, directory: &Directory, customer: &Customer, domain: &Domain, now: Timestamp) -> Report {
         self.check_and_propose(directory, customer, domain, now).await.0
     }
 
-    /// The same, with the records to publish that build on what is published now: both go by one look at DNS.
+    /// Checks like [`Self::check`] and also returns the proposed records. Both use the same DNS answers.
     pub(super) async fn check_and_propose(
         &self,
         directory: &Directory,
@@ -225,7 +225,7 @@ impl Checker {
     ) -> (Report, Proposals) {
         let needs = needs(&self.settings, directory, customer);
         let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
-        // Every check sees the same answers, and a slow name server costs its time once.
+        // All checks see the same answers, and wait for a slow name server only once.
         let memo = Memo::new(Arc::clone(&self.resolver));
         let resolver: &dyn Resolver = &memo;
         let own_server = matches!(customer.via, Via::OwnServer(_));
@@ -261,7 +261,7 @@ impl Checker {
         let (mut spf, spf_record) = spf.unwrap_or_else(|unknown| (unknown, None));
         let (mut mx, exchanges) = mx.unwrap_or_else(|unknown| (unknown, Vec::new()));
         let mailjet = mailjet.map(|(key, alias)| (whole(key), whole(alias)));
-        // Mailjet rewrites what our signature covers: behind it only its own verifies, and DMARC rests on that one.
+        // Mailjet rewrites parts that our signature covers, so only its own signature verifies, and DMARC depends on that one.
         let (path, key) = match &mailjet {
             None => (dmarc::Path::OwnServer, &dkim),
             Some((key, alias)) => (dmarc::Path::Mailjet { alias: alias.severity().into() }, key),
@@ -271,7 +271,7 @@ impl Checker {
             Err(unknown) => (unknown, None),
         };
         let (mailjets_key, alias) = mailjet.unzip();
-        // Where DNS does not answer this question, it does not answer those about the records either.
+        // If DNS does not answer this question, it does not answer those about the records either, and they say so.
         let own_alias = own_alias.ok().and_then(Result::ok).flatten();
         let from_domain = from_domain(domain, own_alias, &mut spf, &mut mx);
         let mut checks = vec![from_domain, ownership, spf, dkim];
@@ -304,7 +304,7 @@ impl Checker {
     }
 }
 
-/// The time that one check of a domain has: all that it asks runs beside each other and ends with it.
+/// The time limit for all checks of one domain, which run at the same time.
 #[derive(Clone, Copy)]
 struct Time {
     whole: Duration,
@@ -316,7 +316,7 @@ impl Time {
         Time { whole, ends: tokio::time::Instant::now() + whole }
     }
 
-    /// What `check` gives; where the time ends before it does, a check of which nothing is known.
+    /// Returns the result of `check`. If the time ends first, returns an error with a check whose result is unknown.
     async fn of<T>(self, item: Item, need: Need, check: impl Future<Output = T>) -> Result<T, Check> {
         tokio::time::timeout_at(self.ends, check).await.map_err(|_| {
             let mut unknown = Check::new(item, need);
@@ -326,7 +326,7 @@ impl Time {
     }
 }
 
-/// Judges the name itself. Beside an alias no record can stand: what SPF and MX ask for is then said with the way out.
+/// Checks the name itself. If it is an alias, no record can be published there, so the findings of SPF and MX are changed to say so.
 fn from_domain(domain: &Domain, alias: Option<Alias>, spf: &mut Check, mx: &mut Check) -> Check {
     let mut check = Check::new(Item::FromDomain, Need::Required);
     let name = || domain.to_string();
@@ -338,7 +338,7 @@ fn from_domain(domain: &Domain, alias: Option<Alias>, spf: &mut Check, mx: &mut 
         check.say(Finding::FromDomainAlias { domain: name(), target: target.clone() });
         match spf.severity() {
             Severity::Fault => spf.say_first(Finding::SpfBesideAlias { domain: name(), target: target.clone() }),
-            // What the alias leads to works, and a better record cannot be published here.
+            // The record at the alias's target works, and a better one cannot be published here.
             _ => {
                 spf.expected.clear();
                 let of_proposal =
@@ -367,7 +367,7 @@ async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, Strin
         // RFC 7505.
         Some((_, host)) if host.is_empty() => check.say(Finding::MxNull { domain: domain.to_string() }),
         Some(_) => check.say(reachable(resolver, &exchanges).await),
-        // RFC 5321 §5.1: without MX, the address takes mail.
+        // RFC 5321 §5.1: without an MX record, the domain's address receives the mail.
         None => match resolver.addresses(domain.as_str()).await {
             Ok(addresses) if !addresses.is_empty() => check.say(Finding::MxGood { host: domain.to_string() }),
             Ok(_) => check.say(Finding::MxMissing { domain: domain.to_string() }),
@@ -377,7 +377,7 @@ async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, Strin
     (check, exchanges)
 }
 
-/// The first exchange that mail can be brought to.
+/// Finds the first mail exchanger that has a usable address.
 async fn reachable(resolver: &dyn Resolver, exchanges: &[(u16, String)]) -> Finding {
     let mut unanswered = None;
     for (_, host) in exchanges.iter().take(MOST_EXCHANGES) {
@@ -385,7 +385,7 @@ async fn reachable(resolver: &dyn Resolver, exchanges: &[(u16, String)]) -> Find
             Ok(addresses) if addresses.iter().any(|address| !address.is_loopback() && !address.is_unspecified()) => {
                 return Finding::MxGood { host: host.clone() };
             }
-            // A name that DNS cannot hold has no address.
+            // A name that is not a DNS name has no address.
             Ok(_) | Err(resolver::Error::Name(_)) => {}
             Err(error) => unanswered = Some(error),
         }
@@ -420,15 +420,15 @@ mod tests {
         let fault = || Finding::DkimMissing { host: "x".to_owned() };
         let unanswered = || Finding::Unanswered { reason: resolver::Error::Name("x".to_owned()) };
         for (need, finding, outcome) in [
-            (Need::Required, fault(), Outcome::Missing),
-            (Need::Recommended, fault(), Outcome::Recommendations),
-            (Need::Optional, fault(), Outcome::Good),
-            (Need::Required, unanswered(), Outcome::Unknown),
-            (Need::Optional, unanswered(), Outcome::Good),
-            (Need::Required, Finding::DmarcTesting, Outcome::Recommendations),
-            (Need::Required, Finding::DmarcMonitoring, Outcome::Good),
+            (Need::Required, fault(), Overall::Missing),
+            (Need::Recommended, fault(), Overall::Recommendations),
+            (Need::Optional, fault(), Overall::Good),
+            (Need::Required, unanswered(), Overall::Unknown),
+            (Need::Optional, unanswered(), Overall::Good),
+            (Need::Required, Finding::DmarcTesting, Overall::Recommendations),
+            (Need::Required, Finding::DmarcMonitoring, Overall::Good),
         ] {
-            assert_eq!(report(vec![check(Item::Dkim, need, finding.clone())]).outcome(), outcome, "{finding:?}");
+            assert_eq!(report(vec![check(Item::Dkim, need, finding.clone())]).overall(), outcome, "{finding:?}");
         }
     }
 
@@ -438,9 +438,9 @@ mod tests {
         let mut report =
             report(vec![check(Item::OwnServer, Need::Required, Finding::ProbeSkipped { server: server() })]);
         report.checks[0].say(Finding::RelayByAddress { server: server(), ip: "40.74.40.57".to_owned() });
-        assert_eq!(report.outcome(), Outcome::Good);
+        assert_eq!(report.overall(), Overall::Good);
         report.probed(Err(("550 5.7.60".to_owned(), "allow send-as".to_owned())));
-        assert_eq!(report.outcome(), Outcome::Missing);
+        assert_eq!(report.overall(), Overall::Missing);
         let codes: Vec<_> = report.checks[0].findings.iter().map(std::mem::discriminant).collect();
         assert_eq!(codes.len(), 2, "what else was said stays: {:?}", report.checks[0].findings);
     }
