@@ -48,6 +48,8 @@ pub mod delivery;
 // What comes of it, for machines and for senders.
 pub mod events;
 
+pub mod record;
+
 pub mod bounce;
 
 // A customer's domain, from nothing to verified.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A wall-clock instant in milliseconds since 1970-01-01T00:00:00Z.
@@ -60,6 +61,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Reads RFC 3339 with any offset; what is finer than a millisecond is cut off. Before 1970 is 1970.
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        let instant: jiff::Timestamp = text.parse()?;
+        Ok(Timestamp(u64::try_from(instant.as_millisecond()).unwrap_or_default()))
+    }
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Timestamp;
     fn add(self, by: Duration) -> Timestamp {
@@ -83,6 +93,8 @@ mod tests {
         let t = Timestamp::from_millis(1_795_458_240_123);
         assert_eq!(t.rfc5322(), "Mon, 23 Nov 2026 18:24:00 +0000");
         assert_eq!(t.to_string(), "2026-11-23T18:24:00.123Z");
+        assert_eq!("2026-11-23T19:24:00.1239+01:00".parse::<Timestamp>().unwrap(), t);
+        assert!("yesterday".parse::<Timestamp>().is_err());
     }
 
     #[test]

@@ -40,10 +40,13 @@ mod hash_password;
 mod man;
 mod probe;
 mod queue;
+mod record;
 mod relay;
 mod route;
 mod run;
 mod signals;
+mod time;
+mod trace;
 
 /// How long threads may take to end once a command is done.
 const LAST_THREADS: Duration = Duration::from_secs(1);
@@ -80,6 +83,8 @@ enum Command {
     Dkim(dkim::Args),
     Queue(queue::Args),
     Route(route::Args),
+    Trace(trace::Args),
+    Record(record::Args),
     Probe(probe::Args),
     HashPassword(hash_password::Args),
     DevCerts(dev_certs::Args),
@@ -101,6 +106,8 @@ impl Command {
             Command::Dkim(args) => args.run(),
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
+            Command::Trace(args) => args.run(),
+            Command::Record(args) => args.run(),
             Command::Probe(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             Command::DevCerts(args) => args.run(),

@@ -1,7 +1,7 @@
 //! How commands reach the running relay: through the socket in its state folder.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -45,8 +45,13 @@ impl Running {
         Ok(done?)
     }
 
+    /// The server file.
+    pub(super) fn config(&self) -> &Path {
+        &self.config.path
+    }
+
     /// Only `state_dir` is read: a mistake elsewhere in the configuration must not keep an operator from the queue.
-    fn state_dir(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn state_dir(&self) -> anyhow::Result<PathBuf> {
         #[derive(Deserialize)]
         struct StateDir {
             state_dir: Option<PathBuf>,

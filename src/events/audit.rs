@@ -35,6 +35,9 @@ pub enum Action {
     /// The change of a customer's key went a step further.
     #[serde(rename = "key.rotate")]
     KeyRotate,
+    /// A recipient was taken out of the record.
+    #[serde(rename = "record.erase")]
+    RecordErase,
     /// The configuration was read again, and holds.
     #[serde(rename = "configuration.reload")]
     ConfigurationReload,

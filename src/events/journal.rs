@@ -1,7 +1,9 @@
-//! The log on disk: `events.jsonl` and its rotated files `events.jsonl.000041`, numbered upwards without end.
+//! The log on disk: `events.jsonl` and its rotated files, numbered upwards without end. A rotated file `events.jsonl.000041` is
+//! closed at once on a thread of its own: it becomes the archive `events.jsonl.000041.zst`.
 //!
-//! The number of a file never changes: the current file has one already and gets it as its suffix once it is rotated. So a
-//! position (number, octet) names a line for as long as the line exists, whatever is rotated meanwhile.
+//! The number of a file never changes: the current file has one already and gets it as its suffix once it is rotated. An archive
+//! counts octets as its lines had them. So a position (number, octet) names a line for as long as the line exists, whatever is
+//! rotated or closed meanwhile.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use super::Error;
+use crate::record::archive;
+use crate::record::files::{JournalFile, Opened, files};
 
 /// A place in the log: the start of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +54,10 @@ impl Journal {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(refused("making the folder of"))?;
         }
-        let newest = rotated(path).map_err(refused("listing the files of"))?.last().map_or(0, |(number, _)| *number);
+        let rotated = rotated(path).map_err(refused("listing the files of"))?;
+        let newest = rotated.last().and_then(|file| file.number).unwrap_or_default();
+        // A crash may have come before they were closed.
+        close_soon(rotated.into_iter().filter(|file| !file.is_archive).collect(), mode);
         let current = at_least.max(newest + 1);
         let file = open_current(path, mode).map_err(refused("opening"))?;
         Ok((Journal { path: path.to_owned(), mode, keep, current: Mutex::new(current) }, file))
@@ -60,13 +67,15 @@ impl Journal {
     pub(super) fn rotate(&self, full: &File) -> io::Result<File> {
         full.sync_data()?;
         let mut current = self.lock();
-        fs::rename(&self.path, numbered(&self.path, *current))?;
+        let rotated_to = JournalFile::rotated(&self.path, *current);
+        fs::rename(&self.path, &rotated_to.path)?;
         *current += 1;
         let file = open_current(&self.path, self.mode)?;
         let old = rotated(&self.path)?;
-        for (_, path) in &old[..old.len().saturating_sub(self.keep as usize)] {
-            fs::remove_file(path)?;
+        for file in &old[..old.len().saturating_sub(self.keep as usize)] {
+            file.remove()?;
         }
+        close_soon(vec![rotated_to], self.mode);
         Ok(file)
     }
 
@@ -102,7 +111,7 @@ impl Journal {
     /// The oldest line there is.
     pub(super) fn oldest(&self) -> io::Result<Position> {
         let current = self.lock();
-        let segment = rotated(&self.path)?.first().map_or(*current, |(number, _)| *number);
+        let segment = rotated(&self.path)?.first().and_then(|file| file.number).unwrap_or(*current);
         Ok(Position { segment, offset: 0 })
     }
 
@@ -113,9 +122,10 @@ impl Journal {
             return Ok(end.offset.saturating_sub(from.offset));
         }
         let old = rotated(&self.path)?;
-        let sizes = old.iter().filter(|(number, _)| *number >= from.segment).map(|(number, path)| {
-            let size = fs::metadata(path).map_or(0, |there| there.len());
-            if *number == from.segment { size.saturating_sub(from.offset) } else { size }
+        let sizes = old.iter().filter(|file| file.number >= Some(from.segment)).map(|file| {
+            // One that was removed or closed meanwhile counts at the next look.
+            let size = file.open().ok().flatten().and_then(|file| file.octets().ok()).unwrap_or_default();
+            if file.number == Some(from.segment) { size.saturating_sub(from.offset) } else { size }
         });
         Ok(sizes.sum::<u64>() + end.offset)
     }
@@ -125,14 +135,13 @@ impl Journal {
     pub(super) fn read(&self, mut from: Position, max: usize) -> io::Result<Chunk> {
         let mut gap = false;
         loop {
-            let (file, next) = self.segment(from.segment)?;
-            if let Some(file) = file {
-                let len = file.metadata()?.len();
-                if from.offset > len {
+            let (segment, next) = self.segment(from.segment)?;
+            if let Some(segment) = segment {
+                if from.offset > segment.octets()? {
                     // Somebody truncated the file: what it holds now was never read.
                     from.offset = 0;
                 }
-                let lines = read_lines(&file, from.offset, max)?;
+                let lines = lines(&segment, from.offset, max)?;
                 if !lines.is_empty() || next.is_none() {
                     return Ok(Chunk { lines, start: from, gap });
                 }
@@ -148,14 +157,14 @@ impl Journal {
     }
 
     /// The file with this number, if it exists, and the number of the next one.
-    fn segment(&self, number: u64) -> io::Result<(Option<File>, Option<u64>)> {
+    fn segment(&self, number: u64) -> io::Result<(Option<Opened>, Option<u64>)> {
         // Held while opening: a rotation in between would give the number's name to another file.
         let current = self.lock();
         if number >= *current {
-            return Ok((open_to_read(&self.path)?, None));
+            return Ok((open_to_read(&self.path)?.map(Opened::Plain), None));
         }
-        let next = rotated(&self.path)?.into_iter().map(|(number, _)| number).find(|other| *other > number);
-        Ok((open_to_read(&numbered(&self.path, number))?, Some(next.unwrap_or(*current))))
+        let next = rotated(&self.path)?.into_iter().filter_map(|file| file.number).find(|other| *other > number);
+        Ok((JournalFile::rotated(&self.path, number).open()?, Some(next.unwrap_or(*current))))
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
@@ -163,27 +172,45 @@ impl Journal {
     }
 }
 
-/// The rotated files of a log, oldest first.
-pub(super) fn rotated(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let other = entry.file_name();
-        let suffix = other.to_str().and_then(|other| other.strip_prefix(&*name)?.strip_prefix('.'));
-        if let Some(number) = suffix.filter(|s| s.bytes().all(|b| b.is_ascii_digit())).and_then(|s| s.parse().ok()) {
-            found.push((number, entry.path()));
+/// Whole lines from `offset`, about `max` octets; at least one line where there is one.
+fn lines(segment: &Opened, offset: u64, max: usize) -> io::Result<Vec<u8>> {
+    match segment {
+        Opened::Plain(file) => read_lines(file, offset, max),
+        Opened::Archive(archive) => {
+            let mut lines = archive.lines_from(offset)?;
+            let whole = memchr::memrchr(b'\n', &lines[..max.min(lines.len())]);
+            let first = memchr::memchr(b'\n', &lines);
+            lines.truncate(whole.or(first).map_or(0, |end| end + 1));
+            Ok(lines)
         }
     }
-    found.sort();
-    Ok(found)
 }
 
-fn numbered(path: &Path, number: u64) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number:06}"));
-    PathBuf::from(name)
+/// Turns rotated files into archives, one after the other, on a thread of its own. A file that cannot be closed stays as it is, and is
+/// tried again at the next start.
+fn close_soon(files: Vec<JournalFile>, mode: u32) {
+    if files.is_empty() {
+        return;
+    }
+    let close = move || {
+        for file in files {
+            match archive::close(&file.path, &file.archive_path(), mode) {
+                // Retention removed it meanwhile.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!("{} cannot be compressed and stays as it is: {error}", file.path.display());
+                }
+                _ => {}
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("journal-close".into()).spawn(close) {
+        tracing::warn!("a rotated file of the event log stays uncompressed until the next start: {error}");
+    }
+}
+
+/// The rotated files of a log, oldest first.
+pub(super) fn rotated(path: &Path) -> io::Result<Vec<JournalFile>> {
+    Ok(files(path)?.into_iter().filter(|file| file.number.is_some()).collect())
 }
 
 fn open_current(path: &Path, mode: u32) -> io::Result<File> {

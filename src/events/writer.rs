@@ -110,6 +110,7 @@ fn append_loss(lines: &mut Vec<u8>, lost: u64) {
 mod tests {
     use super::*;
     use crate::events::journal::rotated;
+    use crate::time::Timestamp;
 
     fn written(rotate_size: u64, keep: u32, lines: &[&str]) -> (tempfile::TempDir, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
@@ -121,9 +122,17 @@ mod tests {
         }
         buffer.stop();
         Writer::new(buffer, Arc::new(journal), file, rotate_size).run();
-        let mut files: Vec<_> = rotated(&path).unwrap().into_iter().map(|(_, path)| path).collect();
-        files.push(path);
-        let files = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let mut files = Vec::new();
+        for file in rotated(&path).unwrap() {
+            let mut text = Vec::new();
+            file.search(&[], (Timestamp::EPOCH, Timestamp::NEVER), |lines| {
+                text.extend_from_slice(lines);
+                Ok(())
+            })
+            .unwrap();
+            files.push(String::from_utf8(text).unwrap());
+        }
+        files.push(std::fs::read_to_string(path).unwrap());
         (dir, files)
     }
 

@@ -20,6 +20,7 @@ mod error;
 pub mod keys;
 pub mod probe;
 pub mod queue;
+pub mod record;
 pub mod routes;
 mod running;
 pub mod signers;

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::selection::{Plan, Walk, queue_id};
 use super::stopped::Suspended;
 use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
-use crate::events;
 use crate::message::{MailKind, QueueId, Urgency};
 use crate::operate::actor::Need;
 use crate::operate::{Actor, Error, Service};
+use crate::record::trace;
 use crate::spool::{self, RecipientState, Record};
 use crate::time::Timestamp;
 
@@ -162,7 +162,7 @@ impl Service {
     /// What the event log remembers of a message. The queue goes on without it.
     async fn history(&self, id: QueueId) -> Vec<serde_json::Value> {
         let Some(log) = self.events.log().map(std::path::Path::to_owned) else { return Vec::new() };
-        let read = tokio::task::spawn_blocking(move || events::history(&log, id, HISTORY)).await;
+        let read = tokio::task::spawn_blocking(move || trace::life(&log, id, HISTORY)).await;
         match read {
             Ok(Ok(events)) => events,
             Ok(Err(error)) => {

@@ -1,0 +1,121 @@
+//! `postbud trace`: what became of mails, from the event log and its archives.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use super::relay::printable;
+use super::{ConfigFile, time};
+use crate::files;
+use crate::record::trace::{Found, Query, Trace, find};
+
+/// Tell what became of mails: every event of each mail that fits, newest mails first.
+///
+/// Filters add up. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] rotate_size and
+/// rotate_keep), whether the relay runs or not. A question with a recipient, a Message-ID or a queue id is answered from the
+/// archives' indexes; one with a customer or a time alone reads everything.
+///
+/// Exits with 1 where nothing is found.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud trace --recipient ole@example.com
+  postbud trace --message-id '<1234@test.dk>' --json
+  postbud trace --customer test-as --since 2h --limit 20
+  postbud trace 6H2D4SPC00VHA")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// A queue id, as in \"250 … queued as 6H2D4SPC00VHA\".
+    #[arg(value_name = "QUEUE-ID")]
+    id: Option<String>,
+    /// To this recipient; its part of a mail with several.
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Option<String>,
+    /// With this Message-ID, with or without angle brackets.
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Of this customer.
+    #[arg(long, value_name = "ID")]
+    customer: Option<String>,
+    /// With an event since then: a time (2026-11-29T08:00:00Z) or how long ago (90s, 5m, 4h, 5d).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// With an event until then: a time or how long ago.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Show at most so many mails.
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// One JSON object a mail, with its events.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let log = log(&self.config.path)?;
+        let query = Query {
+            queue_id: self.id.as_deref().map(str::parse).transpose()?,
+            recipient: self.recipient,
+            message_id: self.message_id,
+            customer: self.customer,
+            from: self.since.as_deref().map(time::ago_or_at).transpose()?,
+            until: self.until.as_deref().map(time::ago_or_at).transpose()?,
+            ..Query::default()
+        };
+        if query == Query::default() {
+            bail!("say which mail: a queue id, --recipient, --message-id, --customer, --since or --until");
+        }
+        let Found { traces, more } = find(&log, &query, self.limit as usize)
+            .with_context(|| format!("cannot read the event log {}", log.display()))?;
+        for trace in &traces {
+            if self.json {
+                println!("{}", serde_json::json!({ "id": trace.queue_id, "events": trace.events }));
+            } else {
+                print(trace);
+            }
+        }
+        if traces.is_empty() {
+            say!("no mail fits in {} and its archives", log.display());
+            return Ok(ExitCode::FAILURE);
+        }
+        if more {
+            say!("there are more mails; --limit shows more of them");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Only `[events] log` is read: a mistake elsewhere in the configuration must not keep an operator from the record.
+pub(super) fn log(config: &Path) -> anyhow::Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Server {
+        events: Option<Events>,
+    }
+    #[derive(Deserialize)]
+    struct Events {
+        log: Option<PathBuf>,
+    }
+    let text = files::read_text(config)
+        .with_context(|| format!("cannot read {}; name the configuration with --config", config.display()))?;
+    let server: Server = toml::from_str(&text).with_context(|| config.display().to_string())?;
+    let log = server.events.and_then(|events| events.log);
+    let log = log.with_context(|| format!("{} names no [events] log, so nothing is recorded", config.display()))?;
+    Ok(config.parent().unwrap_or(Path::new("")).join(log))
+}
+
+fn print(trace: &Trace) {
+    let first = trace.events.first();
+    let named = |name: &str| first.and_then(|event| event[name].as_str()).unwrap_or("–").to_owned();
+    let id = trace.queue_id.as_deref().unwrap_or("refused at submission");
+    println!("{id}  {}  {}", printable(&named("customer")), printable(&named("message_id")));
+    for event in &trace.events {
+        let words = ["at", "event", "recipient", "route", "reply", "detail"];
+        let words: Vec<&str> = words.iter().filter_map(|name| event[*name].as_str()).collect();
+        println!("  {}", printable(&words.join("  ")));
+    }
+    println!();
+}

@@ -1,0 +1,50 @@
+//! Commands on the record: taking a recipient out of it.
+
+use std::path::Path;
+
+use super::actor::Need;
+use super::audit::{Act, Notes};
+use super::{Actor, Error};
+use crate::events::Action;
+use crate::record::erase::{self, Erased};
+
+/// Erases every event about `recipient` from the event log at `log` and its archives. The audit keeps who did it and how many
+/// events it were, and not the address. May run beside the relay.
+pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Result<Erased, Error> {
+    actor.may(Need::Admin)?;
+    let notes = Notes::open(state_dir)?;
+    let erased = erase::erase(log, recipient).map_err(|error| {
+        Error::failed(
+            format!("the recipient is not erased everywhere: {error}"),
+            "run the command again as the user that runs the relay or as root; what is erased stays erased",
+        )
+    })?;
+    let detail = format!("erased {} events about one recipient in {} files", erased.events, erased.files);
+    notes.leave(actor, Act { count: Some(erased.events), ..Act::new(Action::RecordErase, detail) })?;
+    Ok(erased)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::Role;
+
+    #[test]
+    fn only_an_administrator_erases_and_the_audit_keeps_no_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("e.jsonl");
+        std::fs::write(
+            &log,
+            "{\"at\":\"2026-11-29T08:00:00.000Z\",\"event\":\"bounced\",\"recipient\":\"ole@x.dk\"}\n",
+        )
+        .unwrap();
+        assert!(erase(&Actor::new("x", Role::Operate), dir.path(), &log, "ole@x.dk").is_err());
+        let erased = erase(&Actor::new("x", Role::Admin), dir.path(), &log, "ole@x.dk").unwrap();
+        assert_eq!(erased, Erased { events: 1, files: 1 });
+        let notes: Vec<String> = std::fs::read_dir(dir.path().join("audit"))
+            .unwrap()
+            .map(|note| std::fs::read_to_string(note.unwrap().path()).unwrap())
+            .collect();
+        assert!(notes.len() == 1 && notes[0].contains("record.erase") && !notes[0].contains("ole@"), "{notes:?}");
+    }
+}

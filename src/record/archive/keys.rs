@@ -1,0 +1,120 @@
+//! What an event is found by: the keys that a line names, and their hashes.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+/// Something that an event names and a person asks for. Addresses and ids are compared without regard to case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// A recipient's address.
+    Recipient(&'a str),
+    /// The envelope sender's address.
+    Sender(&'a str),
+    /// A Message-ID without angle brackets.
+    MessageId(&'a str),
+    /// A queue id.
+    QueueId(&'a str),
+    /// webCRM's own reference.
+    Reference(&'a str),
+    /// webCRM's campaign.
+    Campaign(&'a str),
+}
+
+impl Key<'_> {
+    /// The text of the key.
+    pub fn text(&self) -> &str {
+        match self {
+            Key::Recipient(text)
+            | Key::Sender(text)
+            | Key::MessageId(text)
+            | Key::QueueId(text)
+            | Key::Reference(text)
+            | Key::Campaign(text) => text,
+        }
+    }
+
+    /// Keys of different kinds with one text have different hashes.
+    pub(super) fn hash(&self) -> u32 {
+        let kind = match self {
+            Key::Recipient(_) => b'r',
+            Key::Sender(_) => b's',
+            Key::MessageId(_) => b'm',
+            Key::QueueId(_) => b'q',
+            Key::Reference(_) => b'f',
+            Key::Campaign(_) => b'c',
+        };
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&[kind]);
+        let text = self.text();
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            hasher.update(text.to_ascii_lowercase().as_bytes());
+        } else {
+            hasher.update(text.as_bytes());
+        }
+        hasher.finalize()
+    }
+}
+
+/// The fields of an event's line that it is found by. All other fields are passed over.
+#[derive(Debug, Default, Deserialize)]
+pub struct Named<'a> {
+    /// RFC 3339.
+    #[serde(borrow, default)]
+    pub at: Cow<'a, str>,
+    /// Of mail.
+    #[serde(borrow, default, rename = "id")]
+    pub queue_id: Option<Cow<'a, str>>,
+    /// Without angle brackets.
+    #[serde(borrow, default)]
+    pub message_id: Option<Cow<'a, str>>,
+    /// Its address.
+    #[serde(borrow, default)]
+    pub recipient: Option<Cow<'a, str>>,
+    /// The envelope sender's address.
+    #[serde(borrow, default)]
+    pub sender: Option<Cow<'a, str>>,
+    /// webCRM's own.
+    #[serde(borrow, default)]
+    pub reference: Option<Cow<'a, str>>,
+    /// webCRM's own.
+    #[serde(borrow, default)]
+    pub campaign: Option<Cow<'a, str>>,
+    /// The customer's id.
+    #[serde(borrow, default)]
+    pub customer: Option<Cow<'a, str>>,
+}
+
+impl<'a> Named<'a> {
+    /// Reads a line. `None` where it is no event, which a line torn by a crash is not.
+    pub fn of(line: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+
+    /// The keys that it is indexed by.
+    pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        [
+            self.recipient.as_deref().map(Key::Recipient),
+            self.sender.as_deref().map(Key::Sender),
+            self.message_id.as_deref().map(Key::MessageId),
+            self.queue_id.as_deref().map(Key::QueueId),
+            self.reference.as_deref().map(Key::Reference),
+            self.campaign.as_deref().map(Key::Campaign),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Returns true if the event names this key.
+    pub fn names(&self, key: &Key<'_>) -> bool {
+        let value = match key {
+            Key::Recipient(_) => &self.recipient,
+            Key::Sender(_) => &self.sender,
+            Key::MessageId(_) => &self.message_id,
+            Key::QueueId(_) => &self.queue_id,
+            Key::Reference(_) => &self.reference,
+            Key::Campaign(_) => &self.campaign,
+        };
+        value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case(key.text()))
+    }
+}

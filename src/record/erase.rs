@@ -1,0 +1,204 @@
+//! Takes a recipient out of the journal, for data protection: from closed files and from those still open.
+//!
+//! An event about the recipient keeps what counts mail (its id, time, kind, customer, route, class) and loses what tells of a
+//! person. The line keeps its length, so that no position in the journal moves: neither a webhook's nor a reader's. What waits in
+//! the queue is not the record's; `postbud queue remove` takes it out.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::archive::keys::{Key, Named};
+use super::archive::{Archive, ArchiveWriter};
+use super::files::files;
+
+/// The fields that an erased event keeps. What a later version adds is erased unless it is named here.
+const KEPT: [&str; 14] = [
+    "event_id",
+    "at",
+    "event",
+    "about",
+    "queue_id",
+    "customer",
+    "from_domain",
+    "route",
+    "attempt",
+    "code",
+    "status",
+    "class",
+    "campaign",
+    "tags",
+];
+
+/// What was erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Events about the recipient.
+    pub events: u64,
+    /// Files that held such events.
+    pub files: u64,
+}
+
+/// Erases every event about `recipient` from the journal at `log`, the file that is written included. Errors leave each file
+/// either as it was or erased; erasing again finishes the rest.
+pub fn erase(log: &Path, recipient: &str) -> io::Result<Erased> {
+    let mut erased = Erased::default();
+    for file in files(log)? {
+        let mut events = 0;
+        let mut of = |path: &Path, erase: fn(&Path, &str) -> io::Result<u64>| match erase(path, recipient) {
+            Ok(more) => {
+                events += more;
+                Ok(())
+            }
+            // Retention removed it, or it was closed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        };
+        if !file.is_archive {
+            of(&file.path, in_place)?;
+        }
+        if file.number.is_some() {
+            of(&file.archive_path(), in_archive)?;
+        }
+        erased.events += events;
+        erased.files += u64::from(events > 0);
+    }
+    Ok(erased)
+}
+
+/// Writes the archive anew where one of its blocks names the recipient.
+fn in_archive(path: &Path, recipient: &str) -> io::Result<u64> {
+    let archive = Archive::open(path)?;
+    let affected = archive.blocks_with(&Key::Recipient(recipient))?;
+    if affected.is_empty() {
+        return Ok(0);
+    }
+    let mut writer = ArchiveWriter::in_place_of(path)?;
+    let mut events = 0;
+    for number in 0..archive.blocks() {
+        let mut lines = archive.block(number)?;
+        if affected.contains(&number) {
+            events += in_lines(&mut lines, recipient).len() as u64;
+        }
+        writer.add(&lines)?;
+    }
+    if events > 0 {
+        writer.finish()?;
+    }
+    Ok(events)
+}
+
+/// Overwrites lines of a file that may still be appended to.
+fn in_place(path: &Path, recipient: &str) -> io::Result<u64> {
+    const PIECE: u64 = 4 << 20;
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let (mut at, mut events) = (0, 0);
+    loop {
+        let mut piece = read_at(&file, at, PIECE)?;
+        let Some(end) = memchr::memrchr(b'\n', &piece) else {
+            // What is left has no line end: nothing, a line that is being written, or one longer than a piece.
+            if (piece.len() as u64) < PIECE {
+                break;
+            }
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than 4 MiB"));
+        };
+        piece.truncate(end + 1);
+        for changed in in_lines(&mut piece, recipient) {
+            file.write_all_at(&piece[changed.clone()], at + changed.start as u64)?;
+            events += 1;
+        }
+        at += piece.len() as u64;
+    }
+    if events > 0 {
+        file.sync_data()?;
+    }
+    Ok(events)
+}
+
+fn read_at(file: &File, at: u64, most: u64) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len().saturating_sub(at).min(most);
+    let mut piece = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut piece, at)?;
+    Ok(piece)
+}
+
+/// Erases the recipient's events among these lines; gives where each of them is.
+fn in_lines(lines: &mut [u8], recipient: &str) -> Vec<std::ops::Range<usize>> {
+    let mut changed = Vec::new();
+    let mut begin = 0;
+    while let Some(len) = memchr::memchr(b'\n', &lines[begin..]) {
+        let line = &mut lines[begin..begin + len];
+        let is_meant = Named::of(line).is_some_and(|named| named.names(&Key::Recipient(recipient)));
+        if is_meant && erase_line(line) {
+            changed.push(begin..begin + len);
+        }
+        begin += len + 1;
+    }
+    changed
+}
+
+/// Replaces an event by what is kept of it, filled up with blanks to the same length, which JSON allows at the end.
+fn erase_line(line: &mut [u8]) -> bool {
+    let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(line) else { return false };
+    let mut kept: Map<String, Value> = event.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect();
+    kept.insert("erased".into(), Value::Bool(true));
+    let mut text = serde_json::to_vec(&kept).expect("JSON that was read can be written");
+    if text.len() > line.len() {
+        // A recipient with an address of one octet: nothing but the mark would fit.
+        text = b"{\"erased\":true}".to_vec();
+    }
+    if text.len() > line.len() {
+        return false;
+    }
+    line[..text.len()].copy_from_slice(&text);
+    line[text.len()..].fill(b' ');
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::archive;
+    use crate::record::trace::{Query, find};
+    use std::fs;
+
+    fn line(n: u32, recipient: &str) -> String {
+        format!(
+            r#"{{"event_id":"{n}","at":"2026-11-29T08:00:00.000Z","event":"bounced","id":"Q{n}","recipient":"{recipient}","code":550,"reply":"<{recipient}> unknown"}}"#
+        ) + "\n"
+    }
+
+    #[test]
+    fn a_recipient_vanishes_from_closed_and_open_files_and_no_line_moves() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("e.jsonl");
+        let text: String = (0..3000).map(|n| line(n, if n % 100 == 7 { "Ole@x.dk" } else { "else@x.dk" })).collect();
+        let (closed, full) = (dir.path().join("e.jsonl.000001"), dir.path().join("e.jsonl.000002"));
+        fs::write(&closed, &text).unwrap();
+        archive::close(&closed, &dir.path().join("e.jsonl.000001.zst"), 0o600).unwrap();
+        fs::write(full, &text).unwrap();
+        fs::write(&log, text.clone() + "{\"recipient\":\"ole@x.dk\"").unwrap();
+
+        assert_eq!(erase(&log, "ole@X.dk").unwrap(), Erased { events: 90, files: 3 });
+        assert_eq!(erase(&log, "ole@x.dk").unwrap(), Erased::default());
+        let query = |recipient: &str| Query { recipient: Some(recipient.into()), ..Query::default() };
+        assert!(find(&log, &query("ole@x.dk"), 9999).unwrap().traces.is_empty());
+        let archive = Archive::open(&dir.path().join("e.jsonl.000001.zst")).unwrap();
+        let mut left = Vec::new();
+        while (left.len() as u64) < archive.octets() {
+            left.extend(archive.lines_from(left.len() as u64).unwrap());
+        }
+        for (name, left) in [("closed", left), ("open", fs::read(&log).unwrap()[..text.len()].to_vec())] {
+            assert!(memchr::memmem::find(&left, b"Ole").is_none(), "{name}");
+            let lines = |text: &[u8]| text.split(|b| *b == b'\n').map(<[u8]>::len).collect::<Vec<_>>();
+            assert_eq!(lines(&left), lines(text.as_bytes()), "{name}");
+            let eighth: Value = serde_json::from_slice(left.split(|b| *b == b'\n').nth(7).unwrap()).unwrap();
+            assert_eq!(eighth["erased"], true);
+            assert_eq!((eighth["event_id"].as_str(), eighth["code"].as_u64()), (Some("7"), Some(550)));
+            assert!(eighth.get("recipient").is_none() && eighth.get("reply").is_none());
+        }
+    }
+}

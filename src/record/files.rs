@@ -1,0 +1,181 @@
+//! The journal's files, by their names: `events.jsonl` is written, `events.jsonl.000041` is full, and `events.jsonl.000041.zst` is
+//! [closed](super::archive).
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::archive::Archive;
+use super::archive::keys::Key;
+use crate::time::Timestamp;
+
+/// One file of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalFile {
+    /// Its number; the file that is written has none yet.
+    pub number: Option<u64>,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is compressed and has an index.
+    pub is_archive: bool,
+}
+
+/// The files of the journal at `log`, oldest first. Of a file that a crash left in both forms only the plain one counts.
+pub fn files(log: &Path) -> io::Result<Vec<JournalFile>> {
+    let folder = log.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = log.file_name().unwrap_or_default().to_string_lossy();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let other = entry.file_name();
+        let Some(suffix) = other.to_str().and_then(|other| other.strip_prefix(&*name)) else { continue };
+        let (number, is_archive) = match suffix.strip_suffix(".zst") {
+            Some(number) => (number, true),
+            None => (suffix, false),
+        };
+        let digits = number.strip_prefix('.').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        if let Some(number) = digits.and_then(|digits| digits.parse().ok()) {
+            found.push(JournalFile { number: Some(number), path: entry.path(), is_archive });
+        }
+    }
+    found.sort_by_key(|file| (file.number, file.is_archive));
+    found.dedup_by_key(|file| file.number);
+    if log.exists() {
+        found.push(JournalFile { number: None, path: log.to_owned(), is_archive: false });
+    }
+    Ok(found)
+}
+
+/// A file of the journal that is open for reading.
+#[derive(Debug)]
+pub enum Opened {
+    /// As it was written.
+    Plain(File),
+    /// Closed.
+    Archive(Archive),
+}
+
+impl Opened {
+    /// How many octets its lines have, before compression.
+    pub fn octets(&self) -> io::Result<u64> {
+        match self {
+            Opened::Plain(file) => Ok(file.metadata()?.len()),
+            Opened::Archive(archive) => Ok(archive.octets()),
+        }
+    }
+}
+
+impl JournalFile {
+    /// The rotated file with this number of the journal at `log`.
+    pub fn rotated(log: &Path, number: u64) -> Self {
+        JournalFile { number: Some(number), path: with_ending(log, &format!(".{number:06}")), is_archive: false }
+    }
+
+    /// Where its archive is, or will be.
+    pub fn archive_path(&self) -> PathBuf {
+        if self.is_archive { self.path.clone() } else { with_ending(&self.path, ".zst") }
+    }
+
+    /// Opens it in whichever form it is by now; `None` where retention removed it.
+    pub fn open(&self) -> io::Result<Option<Opened>> {
+        let opened = match (self.is_archive, File::open(&self.path)) {
+            (false, Ok(file)) => Ok(Opened::Plain(file)),
+            // An archive has its name before the plain file loses its own.
+            (false, Err(error)) if error.kind() == io::ErrorKind::NotFound && self.number.is_some() => {
+                Archive::open(&self.archive_path()).map(Opened::Archive)
+            }
+            (true, Ok(file)) => Archive::read(file).map(Opened::Archive),
+            (_, Err(error)) => Err(error),
+        };
+        match opened {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.named(error)),
+        }
+    }
+
+    /// Removes it, in whichever form it is by now.
+    pub fn remove(&self) -> io::Result<()> {
+        for path in [&self.path, &self.archive_path()] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands lines to `look`, a piece of the file at a time: all that may name one of `keys`, or all where no key is given, of
+    /// files with events between `from` and `until`. Pieces that cannot hold such an event are not read. Ends early where
+    /// `look` gives an error.
+    pub fn search(
+        &self,
+        keys: &[Key<'_>],
+        (from, until): (Timestamp, Timestamp),
+        mut look: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let archive = match self.open()? {
+            None => return Ok(()),
+            Some(Opened::Plain(file)) if written_before(&file, from)? => return Ok(()),
+            Some(Opened::Plain(file)) => return read_plain(file, look),
+            Some(Opened::Archive(archive)) => archive,
+        };
+        let (first, last) = archive.span();
+        if archive.octets() == 0 || last < from || first > until {
+            return Ok(());
+        }
+        let blocks = if keys.is_empty() {
+            (0..archive.blocks()).collect()
+        } else {
+            let mut blocks = Vec::new();
+            for key in keys {
+                blocks.extend(archive.blocks_with(key).map_err(|error| self.named(error))?);
+            }
+            blocks.sort_unstable();
+            blocks.dedup();
+            blocks
+        };
+        for block in blocks {
+            look(&archive.block(block).map_err(|error| self.named(error))?)?;
+        }
+        Ok(())
+    }
+
+    fn named(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+    }
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Whole lines in pieces of about 1 MiB. The last line counts only once its line end is written.
+fn read_plain(file: File, mut look: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    use std::io::Read;
+    const PIECE: usize = 1 << 20;
+    let (mut file, mut piece, mut held) = (file, vec![0; PIECE], 0);
+    loop {
+        if held == piece.len() {
+            piece.resize(piece.len() * 2, 0);
+        }
+        let read = file.read(&mut piece[held..])?;
+        if read == 0 {
+            return Ok(());
+        }
+        held += read;
+        if let Some(end) = memchr::memrchr(b'\n', &piece[..held]) {
+            look(&piece[..=end])?;
+            piece.copy_within(end + 1..held, 0);
+            held -= end + 1;
+        }
+    }
+}
+
+/// Whether the file's last line is older than `from`. A minute of grace: file times are coarse and clocks are set.
+fn written_before(file: &File, from: Timestamp) -> io::Result<bool> {
+    let modified = file.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(Timestamp::EPOCH + modified + std::time::Duration::from_secs(60) < from)
+}

@@ -1,0 +1,11 @@
+//! The record: what became of every mail, kept for as long as the operator wants and found again in a moment.
+//!
+//! * [`archive`]: closed files of the journal, compressed, each with an index of what its events name.
+//! * [`trace`]: the life of each mail that fits a question, from the archives and the files still open.
+//! * [`files`]: which files there are.
+//! * [`erase`]: takes a recipient out of both, for data protection.
+
+pub mod archive;
+pub mod erase;
+pub mod files;
+pub mod trace;
