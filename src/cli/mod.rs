@@ -32,7 +32,9 @@ macro_rules! say {
 mod check;
 mod completions;
 mod customer;
+#[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "demo")]
 mod dev_certs;
 mod dkim;
 mod domain;
@@ -77,6 +79,7 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    #[cfg(feature = "demo")]
     Demo(demo::Args),
     Customer(customer::Args),
     Domain(domain::Args),
@@ -87,6 +90,7 @@ enum Command {
     Record(record::Args),
     Probe(probe::Args),
     HashPassword(hash_password::Args),
+    #[cfg(feature = "demo")]
     DevCerts(dev_certs::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -100,6 +104,7 @@ impl Command {
         match self {
             Command::Run(args) => args.run(),
             Command::Check(args) => args.run(),
+            #[cfg(feature = "demo")]
             Command::Demo(args) => args.run(),
             Command::Customer(args) => args.run(),
             Command::Domain(args) => args.run(),
@@ -110,6 +115,7 @@ impl Command {
             Command::Record(args) => args.run(),
             Command::Probe(args) => args.run(),
             Command::HashPassword(args) => args.run(),
+            #[cfg(feature = "demo")]
             Command::DevCerts(args) => args.run(),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
