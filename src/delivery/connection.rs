@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::tls::{Fallback, TlsInfo, about_our_certificate};
-use crate::smtp::response::{MAX_BLANK, ResponseError, blank_lines, is_blank, quoted, take_reply};
+use crate::smtp::response::{MAX_BLANK, ReplyReader, ResponseError, blank_lines, is_blank, quoted};
 use crate::smtp::{Extensions, Mechanism, Reply};
 
 /// Enough room for the replies of an ordinary transaction in one read.
@@ -92,6 +92,8 @@ pub struct Connection {
     /// Octets received from the server. The first `taken` of them have been read as replies.
     received: Vec<u8>,
     taken: usize,
+    /// How far the next reply has been read.
+    reader: ReplyReader,
     /// Octets to be sent next.
     pub out: Vec<u8>,
     /// The extensions that the server offered in its last reply to EHLO.
@@ -125,6 +127,7 @@ impl Connection {
             stream,
             received: Vec::with_capacity(READ_SIZE),
             taken: 0,
+            reader: ReplyReader::default(),
             out: Vec::with_capacity(READ_SIZE),
             extensions: Extensions::default(),
             peer,
@@ -206,6 +209,7 @@ impl Connection {
     /// Like [`has_more`](Self::has_more), but skips blank lines: some servers send one after a reply.
     pub fn says_more(&mut self) -> bool {
         self.taken += blank_lines(self.unread());
+        self.reader = ReplyReader::default();
         !is_blank(self.unread())
     }
 
@@ -274,7 +278,7 @@ impl Connection {
         if !self.has_more() {
             return Ok(None);
         }
-        let Some((reply, used)) = take_reply(self.unread())? else { return Ok(None) };
+        let Some((reply, used)) = self.reader.take(&self.received[self.taken..])? else { return Ok(None) };
         self.taken += used;
         if !self.has_more() {
             self.received.clear();

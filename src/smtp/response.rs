@@ -39,41 +39,82 @@ pub enum ResponseError {
 
 /// Takes the reply at the front of `received`. Returns the reply and its length in octets, or `None` until the whole
 /// reply is there.
+pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseError> {
+    ReplyReader::default().take(received)
+}
+
+/// Reads one reply as it arrives. Looks at each octet a bounded number of times, however small the pieces are that it arrives
+/// in.
 ///
 /// Harmless mistakes of servers are accepted: lines may end in LF, the text may be absent, an enhanced code may stand
 /// on the first line only, and blank lines are skipped. The code of the last line counts.
-pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseError> {
-    let mut lines = Vec::new();
-    let mut enhanced = None;
-    let (mut at, mut blank) = (0, 0);
-    loop {
-        let passed = blank_lines(&received[at..]);
-        at += passed;
-        blank += passed;
-        let rest = &received[at..];
-        let unfinished_blank = if is_blank(rest) { rest.len() } else { 0 };
-        if blank + unfinished_blank > MAX_BLANK {
-            return Err(ResponseError::NotAReply("blank lines without end".to_owned()));
+#[derive(Clone, Debug, Default)]
+pub struct ReplyReader {
+    /// Start of the line that is still unfinished.
+    line: usize,
+    /// Everything before this offset has been searched for line ends.
+    searched: usize,
+    /// Number of whole lines, blank ones excluded.
+    lines: usize,
+    /// Octets of blank lines.
+    blank: usize,
+}
+
+impl ReplyReader {
+    /// Works like [`take_reply`]. Until a reply is taken, `received` must begin with the same octets at each call.
+    pub fn take(&mut self, received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseError> {
+        while let Some(found) = memchr::memchr(b'\n', &received[self.searched..]) {
+            let end = self.searched + found;
+            if self.is_last(received, end)? {
+                let used = end + 1;
+                *self = ReplyReader::default();
+                return Ok(Some((reply(&received[..used]), used)));
+            }
+            (self.line, self.searched) = (end + 1, end + 1);
         }
-        if unfinished_blank == rest.len() {
-            return Ok(None);
+        self.searched = received.len();
+        let rest = &received[self.line..];
+        if is_blank(rest) {
+            return self.bound_blank(rest.len()).map(|()| None);
         }
-        let Some(len) = memchr::memchr(b'\n', rest) else {
-            // Check an unfinished line, too, so that a server that does not speak SMTP is found at once.
-            check_start(rest)?;
-            let outgrown = rest.len() > MAX_LINE || received.len() > MAX_REPLY;
-            return if outgrown { Err(too_long(received)) } else { Ok(None) };
-        };
-        at += len + 1;
-        if len > MAX_LINE || at > MAX_REPLY || lines.len() == MAX_LINES {
+        // Check an unfinished line, too, so that a server that does not speak SMTP is found at once.
+        check_start(rest)?;
+        let outgrown = rest.len() > MAX_LINE || received.len() > MAX_REPLY;
+        if outgrown { Err(too_long(received)) } else { Ok(None) }
+    }
+
+    /// Returns true if the line that ends at `end` is the last one of the reply.
+    fn is_last(&mut self, received: &[u8], end: usize) -> Result<bool, ResponseError> {
+        let line = &received[self.line..end];
+        if is_blank(line) {
+            self.blank += line.len() + 1;
+            return self.bound_blank(0).map(|()| false);
+        }
+        if line.len() > MAX_LINE || end >= MAX_REPLY || self.lines == MAX_LINES {
             return Err(too_long(received));
         }
-        let line = rest[..len].strip_suffix(b"\r").unwrap_or(&rest[..len]);
+        self.lines += 1;
+        let line = without_cr(line);
         check_start(line)?;
         if line.len() < 3 {
             return Err(not_a_reply(line));
         }
-        let code = code(line);
+        Ok(line.get(3) != Some(&b'-'))
+    }
+
+    fn bound_blank(&self, more: usize) -> Result<(), ResponseError> {
+        match self.blank + more > MAX_BLANK {
+            true => Err(ResponseError::NotAReply("blank lines without end".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Builds a reply from whole lines that have been checked.
+fn reply(received: &[u8]) -> Reply {
+    let (mut code, mut enhanced, mut lines) = (0, None, Vec::new());
+    for line in received.split(|octet| *octet == b'\n').map(without_cr).filter(|line| !is_blank(line)) {
+        code = self::code(line);
         let mut text = printable(line.get(4..).unwrap_or_default());
         if let Some(found) = EnhancedCode::parse(&text) {
             enhanced = enhanced.or(Some(found));
@@ -83,10 +124,12 @@ pub fn take_reply(received: &[u8]) -> Result<Option<(Reply, usize)>, ResponseErr
             }
         }
         lines.push(text);
-        if line.get(3) != Some(&b'-') {
-            return Ok(Some((Reply { code, enhanced, lines }, at)));
-        }
     }
+    Reply { code, enhanced, lines }
+}
+
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// The number of octets in the blank lines at the front of `received`.
@@ -244,6 +287,29 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn a_reply_is_the_same_whatever_pieces_it_comes_in(
+            lines in proptest::collection::vec("(250|550)[ -][a-z0-9. ]{0,20}\r?\n|\r\n|[ -~]{0,9}\n", 0..6),
+            cuts in proptest::collection::vec(0usize..120, 0..12),
+        ) {
+            let received = lines.concat().into_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(received.len())).chain([received.len()]).collect();
+            cuts.sort_unstable();
+            let mut reader = ReplyReader::default();
+            let mut piecewise = Ok(None);
+            for cut in cuts {
+                piecewise = reader.take(&received[..cut]);
+                if piecewise != Ok(None) {
+                    break;
+                }
+            }
+            // Junk is refused before all of it has come, and quoted as far as it has.
+            match (piecewise, take_reply(&received)) {
+                (Err(_), whole) => proptest::prop_assert!(whole.is_err()),
+                (piecewise, whole) => proptest::prop_assert_eq!(piecewise, whole),
+            }
+        }
+
         #[test]
         fn nothing_a_server_sends_can_panic_or_overrun(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             if let Ok(Some((_, used))) = take_reply(&bytes) {
