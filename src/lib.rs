@@ -18,11 +18,16 @@
 #[cfg(test)]
 extern crate self as postbud;
 #[cfg(test)]
+mod test_cost;
+#[cfg(test)]
 #[path = "../tests/support/customers.rs"]
 mod test_customers;
 #[cfg(test)]
 #[path = "../tests/support/lookalikes.rs"]
 mod test_lookalikes;
+#[cfg(test)]
+#[path = "../tests/support/skip.rs"]
+mod test_skip;
 
 // What everything below speaks.
 pub mod customers;

@@ -99,4 +99,18 @@ mod tests {
         assert_eq!(text("blåbær".as_bytes()), "blåbær");
         assert_eq!(text(b"bl\xe5b\xe6r \xc3"), "blåbær Ã");
     }
+
+    #[test]
+    fn text_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |octets: &Vec<u8>| drop(as_meant(&text(octets))),
+            &[
+                ("letters", |size| b"a".repeat(size)),
+                ("no UTF-8", |size| b"\xa0".repeat(size)),
+                ("half characters", |size| b"\xe2\x80".repeat(size / 2)),
+                ("invisible letters", |size| "\u{200b}".repeat(size / 3).into_bytes()),
+            ],
+        );
+    }
 }

@@ -62,4 +62,17 @@ mod tests {
         let shown = visible(&"æ".repeat(40_000)).into_owned();
         assert!(shown.len() < LONGEST + 8 && shown.ends_with("æ…"));
     }
+
+    #[test]
+    fn text_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |text: &String| drop(visible(text)),
+            &[
+                ("letters", |size| "a".repeat(size)),
+                ("controls", |size| "\x1b".repeat(size)),
+                ("wide letters", |size| "æ".repeat(size / 2)),
+            ],
+        );
+    }
 }

@@ -253,4 +253,29 @@ mod tests {
             assert!(text.contains("a\\u{1b}[31m\\u{d}\\u{a}b"), "{text}");
         }
     }
+
+    #[test]
+    fn describing_a_certificate_costs_in_proportion_to_its_length() {
+        fn certificate(names: usize, subject: String) -> Vec<u8> {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, subject);
+            let name = |at: usize| SanType::DnsName(format!("a{at:05}.dk").try_into().unwrap());
+            params.subject_alt_names.extend((0..names).map(name));
+            params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+        }
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |certificate: &Vec<u8>| {
+                describe(certificate);
+                PublicKey::of(certificate).map(|key| key.fault().is_some());
+                broken_signature_among(std::iter::once(certificate.as_slice()));
+            },
+            &[
+                ("names", |size| certificate(size / 11, "x".to_owned())),
+                ("a subject", |size| certificate(1, "x".repeat(size))),
+                ("controls in the subject", |size| certificate(1, "\x1b".repeat(size))),
+                ("no certificate", |size| vec![0x30; size]),
+            ],
+        );
+    }
 }

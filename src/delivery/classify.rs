@@ -457,4 +457,27 @@ pub(super) mod tests {
             other => panic!("{other:?}"),
         }
     }
+
+    #[test]
+    fn judging_a_reply_costs_in_proportion_to_its_length() {
+        let context = context(false);
+        crate::test_cost::is_linear(
+            crate::test_cost::SHORT,
+            |reply: &Reply| {
+                for phase in [Mail, End] {
+                    classify(phase, reply, &context);
+                }
+            },
+            &[
+                ("words", |size| reply(&format!("550 {}", "word ".repeat(size / 5)))),
+                ("too many", |size| reply(&format!("550 {}", "too many ".repeat(size / 9)))),
+                ("numbers", |size| reply(&format!("550 {}", "40.74.40.5 ".repeat(size / 11)))),
+                ("our address", |size| reply(&format!("550 {}", "140.74.40.57 ".repeat(size / 13)))),
+                ("colons", |size| reply(&format!("550 {}", "a:".repeat(size / 2)))),
+                ("one word", |size| reply(&format!("550 {}", "x".repeat(size)))),
+                ("recipients and limits", |size| reply(&format!("452 {}", "recipients limit ".repeat(size / 17)))),
+                ("letters of its own", |size| reply(&format!("550 {}", "ø".repeat(size / 2)))),
+            ],
+        );
+    }
 }

@@ -353,4 +353,30 @@ mod tests {
         assert!(KeyRecord::parse(&format!("v=DKIM1; p={weak}")).is_usable_for_others());
         assert!(Flaw::Weak(1023).is_fatal_to_others() && Flaw::Revoked.is_fatal_to_others());
     }
+
+    #[test]
+    fn a_record_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |text: &String| drop(KeyRecord::parse(text)),
+            &[
+                ("different tags", |size| (0..size / 8).map(|at| format!("x{at:05}=;")).collect()),
+                ("the same tag", |size| "t=y; ".repeat(size / 5)),
+                ("no semicolons", |size| "t=y ".repeat(size / 4)),
+                ("semicolons", |size| ";".repeat(size)),
+                ("equals signs", |size| "=".repeat(size)),
+                ("names without a sign", |size| "junk;".repeat(size / 5)),
+                ("blanks", |size| format!("v=DKIM1;{}", " ".repeat(size))),
+                ("words before", |size| format!("{}v=DKIM1; p=", "word ".repeat(size / 5))),
+                ("base64", |size| format!("v=DKIM1; p={}", "MIIB".repeat(size / 4))),
+                ("base64 with blanks", |size| format!("v=DKIM1; p={}", "MI ".repeat(size / 3))),
+                ("lists", |size| format!("v=DKIM1; h={}; p=", "sha1:".repeat(size / 5))),
+                ("quotation marks", |size| "\"\\".repeat(size / 2)),
+                ("no-break spaces", |size| format!("v=DKIM1;{}p=", "\u{a0}".repeat(size / 2))),
+                ("strange letters", |size| {
+                    (0..size as u32 / 3).filter_map(|at| char::from_u32(0x4e00 + at % 9000)).collect()
+                }),
+            ],
+        );
+    }
 }

@@ -327,4 +327,45 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_field_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |value: &Vec<u8>| {
+                let _ = single(value);
+                let _ = display::domains(value);
+            },
+            &[
+                ("words", |size| [&b"word ".repeat(size / 5)[..], b"<a@test.dk>"].concat()),
+                ("commas", |size| [&b"a, ".repeat(size / 3)[..], b"<a@test.dk>"].concat()),
+                ("comments in comments", |size| {
+                    [&b"(".repeat(size / 2)[..], &b")".repeat(size / 2), b" a@test.dk"].concat()
+                }),
+                ("comments without end", |size| b"(".repeat(size)),
+                ("comments", |size| [&b"(x) ".repeat(size / 4)[..], b"a@test.dk"].concat()),
+                ("quotes", |size| [&b"\"x\" ".repeat(size / 4)[..], b"<a@test.dk>"].concat()),
+                ("quoted pairs", |size| [b"\"".as_slice(), &b"\\\"".repeat(size / 2), b"\" <a@test.dk>"].concat()),
+                ("brackets", |size| b"<".repeat(size)),
+                ("signs", |size| b"@".repeat(size)),
+                ("addresses in the name", |size| [&b"x@y.dk ".repeat(size / 7)[..], b"<a@test.dk>"].concat()),
+                ("encoded words", |size| [&b"=?utf-8?Q?=40?= ".repeat(size / 16)[..], b"<a@test.dk>"].concat()),
+                ("encoded words in base64", |size| {
+                    [&b"=?utf-8?B?QA==?= ".repeat(size / 17)[..], b"<a@test.dk>"].concat()
+                }),
+                ("encoded words within each other", |size| {
+                    [&b"=?utf-8?Q?=3D?utf-8?Q?".repeat(size / 22)[..], b"<a@test.dk>"].concat()
+                }),
+                ("beginnings of encoded words", |size| [&b"=?".repeat(size / 2)[..], b" <a@test.dk>"].concat()),
+                ("beginnings with a character set", |size| {
+                    [&b"=?utf-8?Q?".repeat(size / 10)[..], b" <a@test.dk>"].concat()
+                }),
+                ("question marks", |size| [b"=?utf-8?Q?".as_slice(), &b"?".repeat(size), b"?= <a@test.dk>"].concat()),
+                ("folding", |size| [&b"\r\n ".repeat(size / 3)[..], b"<a@test.dk>"].concat()),
+                ("letters of its own", |size| ["ø ".repeat(size / 3).as_bytes(), b"<a@test.dk>"].concat()),
+                ("a long local part", |size| [&b"a.".repeat(size / 2)[..], b"b@test.dk"].concat()),
+                ("a long domain", |size| [b"a@".as_slice(), &b"a.".repeat(size / 2), b"dk"].concat()),
+            ],
+        );
+    }
 }

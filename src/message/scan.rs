@@ -319,4 +319,34 @@ mod tests {
         assert_eq!(end_of_header(b"\r\nbody", 0), Some(0));
         assert_eq!(end_of_header(b"A: b\r\n", 0), None);
     }
+
+    #[test]
+    fn a_header_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |block: &Vec<u8>| {
+                let bounds = Bounds { fields: 100_000, received: 100_000 };
+                if let Ok(header) = scan(block, bounds) {
+                    cut(&mut block.clone(), &header.cut);
+                }
+                end_of_header(block, 0);
+            },
+            &[
+                ("fields", |size| [b"From: a@test.dk\r\n".as_slice(), &b"X: y\r\n".repeat(size / 6)].concat()),
+                ("folded lines", |size| {
+                    [b"From: a@test.dk\r\nTo: x".as_slice(), &b"\r\n x".repeat(size / 4), b"\r\n"].concat()
+                }),
+                ("fields to cut", |size| [b"From: a@test.dk\r\n".as_slice(), &b"Bcc: y\r\n".repeat(size / 8)].concat()),
+                ("fields that name a sender", |size| {
+                    [b"From: a@test.dk\r\n".as_slice(), &b"Resent-From: a@test.dk\r\n".repeat(size / 24)].concat()
+                }),
+                ("a field without end", |size| {
+                    [b"From: a@test.dk\r\nX: ".as_slice(), &vec![b'x'; size], b"\r\n"].concat()
+                }),
+                ("line feeds", |size| [b"From: a@test.dk\r\nX: ".as_slice(), &b"\n".repeat(size)].concat()),
+                ("names without a colon", |size| b"junk\r\n".repeat(size / 6)),
+                ("half line ends", |size| b"\r\n\r".repeat(size / 3)),
+            ],
+        );
+    }
 }

@@ -473,4 +473,47 @@ mod tests {
         assert_eq!(report.seen(Requirement::Spf), Seen::Unknown);
         assert_eq!(report.status(), VerificationStatus::default());
     }
+
+    #[test]
+    fn a_check_costs_in_proportion_to_what_the_domain_publishes() {
+        use crate::resolver::FixedZone;
+        use crate::test_customers;
+        let customer = test_customers::customer("x", [test_customers::ed25519("test.dk")], test_customers::mailjet());
+        let directory = Directory::new(vec![customer.clone()], BTreeMap::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        /// The domain's records, each of so many octets; `records` of them at each host.
+        fn zone(octets: usize, records: usize, text: impl Fn(&str, usize) -> String) -> Arc<FixedZone> {
+            let zone = Arc::new(FixedZone::new());
+            for (host, begin) in [
+                ("test.dk", "v=spf1 "),
+                ("_dmarc.test.dk", "v=DMARC1; "),
+                ("postbud1._domainkey.test.dk", "v=DKIM1; "),
+                ("mailjet._domainkey.test.dk", "v=DKIM1; "),
+                ("_postbud-challenge.test.dk", ""),
+            ] {
+                (0..records).for_each(|at| zone.add_txt(host, &format!("{begin}{}", text(begin, at).repeat(octets))));
+            }
+            zone
+        }
+        let state = tempfile::tempdir().unwrap();
+        crate::test_cost::is_linear(
+            [300, 600, 1200],
+            |zone: &Arc<FixedZone>| {
+                let settings = Settings { state_dir: state.path().to_owned(), ..Settings::default() };
+                let resolver = Arc::clone(zone) as SharedResolver;
+                let secret = Arc::new(Secret::from_octets(&[7; 32]));
+                let checker = Checker { settings: Arc::new(settings), resolver, secret };
+                let domain = Domain::parse("test.dk").unwrap();
+                runtime.block_on(checker.check_and_propose(&directory, &customer, &domain, Timestamp::EPOCH));
+            },
+            &[
+                ("one long record", |size| zone(size / 4, 1, |_, _| "x=; ".to_owned())),
+                ("terms at fault", |size| zone(size / 5, 1, |_, _| "ip4: ".to_owned())),
+                ("many records", |size| zone(1, size / 20, |_, at| format!("x{at}"))),
+                ("many that were meant to be records", |size| {
+                    zone(1, size / 40, |begin, at| format!("\u{a0}{begin}mx a:a{at}.dk; p=none"))
+                }),
+            ],
+        );
+    }
 }

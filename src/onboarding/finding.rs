@@ -516,6 +516,9 @@ impl Finding {
     }
 }
 
+/// The most findings that one check keeps. A zone can hold thousands of records with something wrong in each.
+const MOST_FINDINGS: usize = 100;
+
 /// The result of checking one item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -540,18 +543,23 @@ impl Check {
         Check { item, need, found: Vec::new(), expected: Vec::new(), steps: Vec::new(), findings: Vec::new() }
     }
 
-    /// Adds a finding, unless the check already has it.
+    /// Adds a finding after the others of the same severity, unless the check already has it.
     pub fn say(&mut self, finding: Finding) {
         if !self.findings.contains(&finding) {
-            self.findings.push(finding);
-            self.findings.sort_by_key(|f| std::cmp::Reverse(f.severity()));
+            let at = self.findings.partition_point(|said| said.severity() >= finding.severity());
+            self.insert(at, finding);
         }
     }
 
     /// Adds a finding before the others of the same severity, because it explains them.
     pub fn say_first(&mut self, finding: Finding) {
-        self.findings.insert(0, finding);
-        self.findings.sort_by_key(|f| std::cmp::Reverse(f.severity()));
+        let at = self.findings.partition_point(|said| said.severity() > finding.severity());
+        self.insert(at, finding);
+    }
+
+    fn insert(&mut self, at: usize, finding: Finding) {
+        self.findings.insert(at, finding);
+        self.findings.truncate(MOST_FINDINGS);
     }
 
     /// Returns the severity of the worst finding.

@@ -520,4 +520,32 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_command_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |line: &Vec<u8>| drop(Command::parse(line)),
+            &[
+                ("a local part", |size| [b"MAIL FROM:<".as_slice(), &vec![b'a'; size], b"@test.dk>"].concat()),
+                ("dots", |size| [b"MAIL FROM:<".as_slice(), &b"a.".repeat(size / 2), b"b@test.dk>"].concat()),
+                ("a quoted local part", |size| {
+                    [b"MAIL FROM:<\"".as_slice(), &b"\\\"".repeat(size / 2), b"\"@test.dk>"].concat()
+                }),
+                ("labels", |size| [b"RCPT TO:<a@".as_slice(), &b"a.".repeat(size / 2), b"dk>"].concat()),
+                ("a source route", |size| [b"RCPT TO:<".as_slice(), &b"@a.dk,".repeat(size / 6), b":a@b.dk>"].concat()),
+                ("parameters", |size| [b"MAIL FROM:<a@b.dk>".as_slice(), &b" X=Y".repeat(size / 4)].concat()),
+                ("a long parameter", |size| {
+                    [b"MAIL FROM:<a@b.dk> ENVID=".as_slice(), &b"+41".repeat(size / 3)].concat()
+                }),
+                ("blanks", |size| [b"MAIL FROM:".as_slice(), &vec![b' '; size]].concat()),
+                ("brackets", |size| [b"RCPT TO:".as_slice(), &vec![b'<'; size]].concat()),
+                ("a verb", |size| vec![b'X'; size]),
+                ("letters of its own", |size| {
+                    [b"RCPT TO:<a@".as_slice(), "ø".repeat(size / 2).as_bytes(), b".dk>"].concat()
+                }),
+                ("EHLO", |size| [b"EHLO ".as_slice(), &b"a.".repeat(size / 2)].concat()),
+            ],
+        );
+    }
 }

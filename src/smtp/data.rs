@@ -291,4 +291,36 @@ mod tests {
             }
         }
     }
+
+    /// Content in pieces of 8 KiB, or octet by octet.
+    fn cost_of_pieces(len: usize) {
+        let read = |content: &Vec<u8>| {
+            let mut reader = DataReader::dotted(1000);
+            content.chunks(len).for_each(|chunk| {
+                reader.read(chunk, |_| {});
+            });
+        };
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            read,
+            &[
+                ("lines", |size| b"line of text\r\n".repeat(size / 14)),
+                ("dots", |size| b"..\r\n".repeat(size / 4)),
+                ("a line without end", |size| vec![b'x'; size]),
+                ("line feeds", |size| vec![b'\n'; size]),
+                ("carriage returns", |size| vec![b'\r'; size]),
+                ("half line ends", |size| b"\r\n.\r".repeat(size / 4)),
+            ],
+        );
+    }
+
+    #[test]
+    fn content_costs_in_proportion_to_its_length() {
+        cost_of_pieces(8192);
+    }
+
+    #[test]
+    fn content_that_comes_octet_by_octet_costs_in_proportion_to_its_length() {
+        cost_of_pieces(1);
+    }
 }

@@ -210,4 +210,29 @@ mod tests {
             assert_eq!(address_seen(&answer(text)), seen.map(|ip| ip.parse().unwrap()), "{text}");
         }
     }
+
+    /// A server's answer of so many lines.
+    fn offering(lines: usize, line: impl Fn(usize) -> String) -> Reply {
+        answer(&((0..lines).map(|at| format!("250-{}\n", line(at))).collect::<String>() + "250 end\n"))
+    }
+
+    #[test]
+    fn what_a_server_offers_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |answer: &Reply| {
+                let offered = Extensions::of(answer);
+                offered.offered_mechanisms();
+                address_seen(answer);
+            },
+            &[
+                ("mechanisms", |size| offering(size / 64, |_| format!("AUTH {}", "PLAIN ".repeat(9)))),
+                ("different mechanisms", |size| {
+                    offering(size / 64, |at| format!("AUTH X{at:04} Y{at:04} {}", "Z".repeat(40)))
+                }),
+                ("keywords", |size| offering(size / 64, |at| format!("X{at:04} {}", "y ".repeat(25)))),
+                ("addresses", |size| offering(size / 64, |_| "[1.2.3.4] ".repeat(6))),
+            ],
+        );
+    }
 }

@@ -315,4 +315,25 @@ mod tests {
             assert!(Mailbox::parse(text).is_err(), "{text:?}");
         }
     }
+
+    #[test]
+    fn an_address_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |text: &String| {
+                let _ = Mailbox::parse(text);
+                let _ = Domain::parse(text);
+            },
+            &[
+                ("labels", |size| "a.".repeat(size / 2) + "dk"),
+                ("signs", |size| "@".repeat(size)),
+                ("a local part", |size| "a".repeat(size) + "@test.dk"),
+                ("quotes", |size| format!("\"{}\"@test.dk", "\\\"".repeat(size / 2))),
+                ("letters of its own", |size| "ø.".repeat(size / 3) + "dk"),
+                ("encoded letters", |size| "xn--".repeat(size / 4) + ".dk"),
+                ("letters that are mapped", |size| "ﷺ".repeat(size / 3) + ".dk"),
+                ("marks", |size| "e\u{301}".repeat(size / 3) + ".dk"),
+            ],
+        );
+    }
 }

@@ -410,4 +410,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_record_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |text: &String| {
+                let _ = Record::parse(text);
+                amended(text);
+                looks_like_dmarc(text);
+            },
+            &[
+                ("different tags", |size| {
+                    format!("v=DMARC1; p=none; {}", (0..size / 8).map(|at| format!("x{at:05}=;")).collect::<String>())
+                }),
+                ("the same tag", |size| format!("v=DMARC1; {}", "p=none; ".repeat(size / 8))),
+                ("no semicolons", |size| format!("v=DMARC1; {}", "p=none, ".repeat(size / 8))),
+                ("addresses", |size| format!("v=DMARC1; p=none; rua={}", "mailto:a@b.dk,".repeat(size / 14))),
+                ("addresses at fault", |size| format!("v=DMARC1; p=none; rua={}", "x!%,".repeat(size / 4))),
+                ("failure options", |size| format!("v=DMARC1; p=none; fo={}", "1:".repeat(size / 2))),
+                ("words before", |size| format!("{}v=DMARC1; p=none", "word ".repeat(size / 5))),
+                ("semicolons", |size| format!("v=DMARC1{}", ";".repeat(size))),
+                ("no-break spaces", |size| format!("v=DMARC1;{}p=none", "\u{a0}".repeat(size / 2))),
+            ],
+        );
+    }
 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 /// RFC 1035 §2.3.4, without the length octets.
 const LONGEST_NAME: usize = 253;
+/// RFC 7208 §7.1.
+const DELIMITERS: &[u8] = b".-+,/_=";
 /// A term with more macros is refused. Real ones have six or seven.
 const MOST_MACROS: usize = 32;
 
@@ -211,12 +213,11 @@ fn expansion(text: &str) -> Option<Part> {
         Some(rest) => (true, rest),
         None => (false, rest),
     };
-    if !delimiters.bytes().all(|b| b".-+,/_=".contains(&b)) {
+    if !delimiters.bytes().all(|b| DELIMITERS.contains(&b)) {
         return None;
     }
-    let mut delimiters: Vec<u8> = delimiters.into();
-    delimiters.sort_unstable();
-    delimiters.dedup();
+    // Each counts once, however often it stands there.
+    let delimiters = DELIMITERS.iter().copied().filter(|delimiter| delimiters.as_bytes().contains(delimiter)).collect();
     Some(Part::Expand {
         letter: letter.to_ascii_lowercase(),
         url_escape: letter.is_ascii_uppercase(),
@@ -349,5 +350,62 @@ mod tests {
         let of = |count: usize| MacroString::domain_spec(&"%{d}".repeat(count));
         assert!(of(MOST_MACROS).is_some() && of(MOST_MACROS + 1).is_none());
         assert_eq!(expand("%{d.-.-.-}", "192.0.2.3"), expand("%{d-.}", "192.0.2.3"));
+    }
+
+    #[test]
+    fn a_name_costs_in_proportion_to_its_term() {
+        let long = "x.".repeat(126) + "d";
+        let values = Values {
+            ip: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+            local: &long,
+            sender_domain: &long,
+            domain: &long,
+            helo: &long,
+            validated: Some(&long),
+        };
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |text: &String| drop(parse(text).map(|parts| MacroString(parts).expand(&values))),
+            &[
+                ("macros", |size| "%{d}".repeat(size / 4)),
+                ("macros of the sender, reversed and escaped", |size| "%{Sr-}.".repeat(size / 7)),
+                ("labels", |size| "a.".repeat(size / 2)),
+                ("one label", |size| "a".repeat(size)),
+                ("dots", |size| ".".repeat(size)),
+                ("delimiters", |size| format!("%{{d{}}}", ".-+".repeat(size / 3))),
+                ("digits", |size| format!("%{{d{}}}", "1".repeat(size))),
+                ("unfinished macros", |size| "%{".repeat(size / 2)),
+                ("percents", |size| "%%".repeat(size / 2)),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_most_macros_of_one_term_cost_what_one_name_costs() {
+        let long = "x.".repeat(126) + "d";
+        let values = Values {
+            ip: [192, 0, 2, 1].into(),
+            local: "a",
+            sender_domain: &long,
+            domain: &long,
+            helo: &long,
+            validated: None,
+        };
+        fn name(macros: usize) -> MacroString {
+            let part = || Part::Expand {
+                letter: b'd',
+                url_escape: false,
+                digits: None,
+                reverse: false,
+                delimiters: Vec::new(),
+            };
+            MacroString((0..macros).map(|_| part()).collect())
+        }
+        // As many as no record has: what is left out on the left is never made.
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |name: &MacroString| drop(name.expand(&values)),
+            &[("macros", name)],
+        );
     }
 }

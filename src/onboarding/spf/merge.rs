@@ -537,4 +537,40 @@ mod tests {
             prop_assert!(!again.changed, "{} became {}", after, again.record);
         }
     }
+
+    #[test]
+    fn a_proposal_costs_in_proportion_to_what_is_published() {
+        let include = Domain::parse("spf.webcrm.com").unwrap();
+        crate::test_cost::is_linear(
+            crate::test_cost::SHORT,
+            |published: &Vec<String>| drop(merge(published, Some(&include), &[])),
+            &[
+                ("different terms", |size| {
+                    vec![format!(
+                        "v=spf1 {}-all",
+                        (0..size / 16).map(|at| format!("ip4:10.{}.{}.1 ", at / 250, at % 250)).collect::<String>()
+                    )]
+                }),
+                ("the same term", |size| vec![format!("v=spf1 {}-all", "mx ".repeat(size / 3))]),
+                ("redirects", |size| {
+                    vec![format!(
+                        "v=spf1 {}",
+                        (0..size / 19).map(|at| format!("redirect=a{at:04}.dk ")).collect::<String>()
+                    )]
+                }),
+                ("modifiers", |size| {
+                    vec![format!("v=spf1 {}", (0..size / 8).map(|at| format!("x{at:05}= ")).collect::<String>())]
+                }),
+                ("behind all", |size| {
+                    vec![format!(
+                        "v=spf1 -all {}",
+                        (0..size / 11).map(|at| format!("a:a{at:04}.dk ")).collect::<String>()
+                    )]
+                }),
+                ("ours", |size| vec![format!("v=spf1 {}-all", "?include:spf.webcrm.com ".repeat(size / 24))]),
+                ("records", |size| vec!["v=spf1 mx ~all".to_owned(); size / 14]),
+                ("what cannot be read", |size| vec![format!("v=spf1 {}-all", "ip4:1.2 ".repeat(size / 8))]),
+            ],
+        );
+    }
 }

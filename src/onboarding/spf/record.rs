@@ -344,4 +344,25 @@ mod tests {
             prop_assert_eq!(Record::parse(&text).unwrap().to_string(), text);
         }
     }
+
+    #[test]
+    fn a_record_costs_in_proportion_to_its_length() {
+        crate::test_cost::is_linear(
+            crate::test_cost::SHORT,
+            |text: &String| drop(Record::parse_leniently(text)),
+            &[
+                ("short terms", |size| format!("v=spf1 {}", "a ".repeat(size / 2))),
+                ("terms at fault", |size| format!("v=spf1 {}", "x ".repeat(size / 2))),
+                ("a long name", |size| format!("v=spf1 include:{}dk", "a.".repeat(size / 2))),
+                ("networks", |size| format!("v=spf1 {}", "ip4:192.0.2.0/24 ".repeat(size / 17))),
+                ("modifiers", |size| {
+                    format!("v=spf1 {}", (0..size / 8).map(|at| format!("x{at:05}= ")).collect::<String>())
+                }),
+                ("macros", |size| format!("v=spf1 exists:{}", "%{d}".repeat(size / 4))),
+                ("many terms of macros", |size| format!("v=spf1 {}", "exists:%{d}.%{i} ".repeat(size / 17))),
+                ("redirects", |size| format!("v=spf1 {}", "redirect=a.dk ".repeat(size / 14))),
+                ("slashes", |size| format!("v=spf1 a:{}", "a/".repeat(size / 2))),
+            ],
+        );
+    }
 }

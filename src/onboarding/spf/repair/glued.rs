@@ -32,7 +32,7 @@ pub fn terms(token: &str) -> Vec<Meant> {
     let mut terms = Vec::new();
     let mut open = Open::at(octets, 0);
     for at in 1..octets.len() {
-        if small.is_char_boundary(at) && at > open.name && open.ends_before(&small, at) {
+        if at > open.name && open.ends_before(&small, at) {
             let start = if is_qualifier(octets[at - 1]) { at - 1 } else { at };
             piece(&token[open.start..start], &mut terms);
             open = Open::at(octets, start);
@@ -62,6 +62,10 @@ impl Open {
 
     /// Whether another term begins at octet `at`.
     fn ends_before(&self, text: &str, at: usize) -> bool {
+        // The first letters of all beginnings.
+        if !matches!(text.as_bytes()[at], b'a' | b'e' | b'i' | b'm' | b'p' | b'r' | b'v') {
+            return false;
+        }
         let rest = &text[at..];
         if BEGINNINGS.iter().any(|beginning| rest.starts_with(beginning)) {
             return true;

@@ -21,25 +21,28 @@ pub fn join(tokens: Vec<Token>) -> Vec<Token> {
 fn together(before: &Token, next: &Token) -> Option<String> {
     let (left, right) = (before.text.as_str(), next.text.as_str());
     let straight = || format!("{left}{right}");
-    let is_sign = |c: char| matches!(c, ':' | '=' | '/' | '.');
+    let is_middle = |c: char| matches!(c, '/' | '.');
+    let is_sign = |c: char| matches!(c, ':' | '=');
     let bare = left.trim_start_matches(['+', '-', '~', '?']);
     // `ip4 : x` and `ip4 :x` come in steps: the sign first.
-    let is_one_of = |names: &[&str]| names.iter().any(|name| bare.eq_ignore_ascii_case(name));
+    let name = bare.trim_end_matches(is_sign);
+    let is_one_of = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
     let wants_argument = is_one_of(&["include", "exists", "redirect", "ip4", "ip6", "ipv4", "ipv6", "ip"]);
     let is_named = wants_argument || is_one_of(&["a", "mx", "ptr", "exp"]);
-    if is_named && matches!(right, ":" | "=") {
+    if is_named && name.len() == bare.len() && matches!(right, ":" | "=") {
         return Some(straight());
     }
     // A hyphen may have been meant as a bullet: only before `all` it is certain.
     let is_torn = (bare.is_empty() && (!left.contains('-') || is_all(right)))
-        || left.ends_with(is_sign)
-        || right.starts_with(is_sign)
+        || (is_named && (left.ends_with(is_sign) || right.starts_with(is_sign)))
+        || left.ends_with(is_middle)
+        || right.starts_with(is_middle)
         || (before.closes && next.opens && !reads(right));
     if is_torn && reads(&straight()) && !(reads(left) && reads(right)) {
         return Some(straight());
     }
     let with_colon = || format!("{left}:{right}");
-    (wants_argument && reads(&with_colon())).then(with_colon)
+    (wants_argument && name.len() == bare.len() && reads(&with_colon())).then(with_colon)
 }
 
 /// Whether all of a text is terms.

@@ -195,3 +195,42 @@ proptest! {
         read(&text);
     }
 }
+
+#[test]
+fn reading_costs_in_proportion_to_the_length() {
+    crate::test_cost::is_linear(
+        [250, 500, 1000],
+        |text: &String| {
+            read(text);
+            is_meant(text);
+        },
+        &[
+            ("terms", |size| format!("v=spf1 {}", "mx ".repeat(size / 3))),
+            ("no version", |size| "ip4:192.0.2.1 ".repeat(size / 14)),
+            ("glued terms", |size| format!("v=spf1 {}", "include:a.dk".repeat(size / 12))),
+            ("glued short terms", |size| format!("v=spf1 {}", "mx:a.dk".repeat(size / 7))),
+            ("colons", |size| format!("v=spf1 {}", "a:".repeat(size / 2))),
+            ("hexadecimal colons", |size| format!("v=spf1 ip6:{}", "aa:".repeat(size / 3))),
+            ("a name and colons", |size| format!("v=spf1 {}:{}", "x".repeat(size / 2), "aa:".repeat(size / 6))),
+            ("hyphens", |size| format!("v=spf1 {}", "-".repeat(size))),
+            ("hyphens apart", |size| format!("v=spf1 {}", "- ".repeat(size / 2))),
+            ("all and all", |size| format!("v=spf1 {}", "-all".repeat(size / 4))),
+            ("pluses", |size| format!("v=spf1 {}", "a+".repeat(size / 2))),
+            ("dots apart", |size| format!("v=spf1 include:a{}", " .a".repeat(size / 3))),
+            ("signs apart", |size| format!("v=spf1 {}", ": ".repeat(size / 2))),
+            ("names and signs", |size| format!("v=spf1 {}", "include : ".repeat(size / 10))),
+            ("versions", |size| "v=spf1 ".repeat(size / 7)),
+            ("glued versions", |size| "v=spf1".repeat(size / 6)),
+            ("digits", |size| format!("v=spf{}", "1".repeat(size))),
+            ("quotation marks", |size| format!("v=spf1 {}", "\"mx\" ".repeat(size / 5))),
+            ("commas", |size| format!("v=spf1 {}", "mx,".repeat(size / 3))),
+            ("no-break spaces", |size| format!("v=spf1 {}", "mx\u{a0}".repeat(size / 4))),
+            ("invisible letters", |size| format!("v=spf1 {}", "\u{200b}".repeat(size / 3))),
+            ("macros", |size| format!("v=spf1 {}", "exists:%{i}.a.dk ".repeat(size / 17))),
+            ("open braces", |size| format!("v=spf1 {}", "%{".repeat(size / 2))),
+            ("one long name", |size| format!("v=spf1 include:{}", "a.".repeat(size / 2))),
+            ("one long word of letters", |size| format!("v=spf1 {}", "ø".repeat(size / 2))),
+            ("blanks", |size| format!("v=spf1 {}", " ".repeat(size))),
+        ],
+    );
+}

@@ -251,3 +251,52 @@ fn a_proposed_record_is_walked_in_place_of_the_published_one() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(runtime.block_on(walk(&zone, &query, Limits::receiver())).verdict, Verdict::Pass);
 }
+
+/// The records of a customer who attacks: each of `size` octets, and each includes all of the others.
+fn hostile(size: usize, term: &str) -> FixedZone {
+    let zone = FixedZone::new();
+    let name = |at: usize| format!("{}.r{at}.dk", "x".repeat(60));
+    let includes: String = (0..10).map(|at| format!("include:{} ", name(at))).collect();
+    for at in 0..10 {
+        zone.add_txt(&name(at), &format!("v=spf1 {includes}{}-all", term.repeat(size / term.len())));
+    }
+    zone.add_txt("test.dk", &format!("v=spf1 {includes}-all"));
+    zone
+}
+
+#[test]
+fn a_walk_costs_in_proportion_to_the_records_on_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let walked = |zone: &FixedZone, limits| {
+        let query = Query::of_domain("40.74.40.57".parse().unwrap(), "test.dk");
+        runtime.block_on(walk(zone, &query, limits))
+    };
+    crate::test_cost::is_linear(
+        [100, 200, 400],
+        |zone: &FixedZone| {
+            walked(zone, Limits::receiver());
+            walked(zone, Limits::survey());
+        },
+        &[
+            ("networks", |size| hostile(10 * size, "ip4:192.0.2.1 ")),
+            ("macros", |size| hostile(10 * size, "exists:%{d}%{d}%{d}%{d}%{d}%{d} ")),
+            ("terms at fault", |size| hostile(10 * size, "x ")),
+        ],
+    );
+}
+
+#[test]
+fn thousands_of_macros_behind_an_include_cost_no_more_than_a_name() {
+    let zone = FixedZone::new();
+    let long = format!("{}.x.dk", ["y".repeat(60).as_str(); 3].join("."));
+    zone.add_txt("test.dk", &format!("v=spf1 include:{long} -all"));
+    let macros = |count: usize| format!("v=spf1 exists:{} -all", "%{d}".repeat(count));
+    zone.add_txt(&long, &macros(30));
+    assert_eq!(run(&zone, "test.dk", "192.0.2.1", Limits::receiver()).verdict, Verdict::Fail);
+    zone.remove(&long, crate::resolver::RecordType::Txt);
+    for count in [33, 1500, 6000] {
+        zone.add_txt(&long, &macros(count));
+        assert_eq!(run(&zone, "test.dk", "192.0.2.1", Limits::receiver()).verdict, Verdict::PermError, "{count}");
+        zone.remove(&long, crate::resolver::RecordType::Txt);
+    }
+}
