@@ -156,10 +156,10 @@ impl Monitor {
             Ok(read) => self.absorb(read),
             Err(error) => tracing::error!("reading the domains' verification status failed: {error}"),
         }
-        // Jitter at most doubles an interval. A later due time was computed while the clock was wrong.
+        // Jitter at most doubles an interval.
         let settings = &self.checker.settings;
         let latest = now + settings.check_every.max(settings.check_every_while_incomplete).saturating_mul(2);
-        let is_due = |domain: &Domain| self.watched.get(domain).is_none_or(|it| it.due <= now || it.due > latest);
+        let is_due = |domain: &Domain| self.watched.get(domain).is_none_or(|it| it.due.believed(latest, now) <= now);
         let directory = self.routing.directory();
         let all = directory
             .customers()

@@ -232,16 +232,15 @@ fn step(known: &mut Known, seen: Seen, now: u64, grace: Duration) -> Option<Chan
             known.vanished = Some(now);
             Some(ChangeKind::Vanished)
         }
-        // The clock was ahead when the record vanished. Restart the grace time now, because it would last too long.
-        (Seen::Missing, true, Some(vanished)) if vanished > now => {
-            known.vanished = Some(now);
-            None
-        }
-        (Seen::Missing, true, Some(vanished))
-            if Timestamp::from_millis(now).since(Timestamp::from_millis(vanished)) >= grace =>
-        {
-            *known = Known { verified: false, since: now, ..Known::default() };
-            Some(ChangeKind::Lost)
+        (Seen::Missing, true, Some(vanished)) => {
+            // If the clock was ahead when it vanished, the grace time begins now.
+            let (vanished, at) = (Timestamp::from_millis(vanished), Timestamp::from_millis(now));
+            let vanished = vanished.believed(at, at);
+            known.vanished = Some(vanished.as_millis());
+            (at.since(vanished) >= grace).then(|| {
+                *known = Known { verified: false, since: now, ..Known::default() };
+                ChangeKind::Lost
+            })
         }
         _ => None,
     }

@@ -1,25 +1,26 @@
-//! Mail that waits behind a route in trouble grows old without an attempt of its own. This task looks through it now and then:
-//! its sender hears once that it is late, and at its maximum age it is given up, with its bounce. It also mends the due times
-//! that a clock left which ran ahead and was set back.
+//! Queue ageing: mail that waits behind a route in trouble grows old without an attempt of its own. This task looks through it now and
+//! then. Each sender hears once that the mail is late. At its maximum age the mail is given up, with its bounce.
+//!
+//! The task also mends due times that were set by a clock which ran ahead and was set back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::{Lane, QueueId};
-use crate::queue::decide::Moment;
-use crate::queue::{Inner, decide};
+use crate::queue::decide::{self, Moment};
+use crate::queue::inner::Inner;
 use crate::route::Route;
 use crate::spool::{self, Filter, LaneStats};
 use crate::time::Timestamp;
 
-/// How often, where the patience configured is not shorter than usual.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-const SWEEP_AT_MOST_EVERY: Duration = Duration::from_millis(200);
+/// How often the task looks, where the patience configured is not shorter than usual.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 /// Records in hand at once.
 const AT_ONCE: usize = 100;
-/// Pages looked through in vain before the rest is left to the next round, which goes on there: what our own caps hold is not
-/// late, and however much of it there is, what comes after has its turn.
+/// Pages that may hold nothing to decide before the rest is left to the next round, which goes on there. Mail that our own caps hold
+/// is not late; however much of it there is, what comes behind it must be reached.
 const IN_VAIN: u32 = 20;
 
 /// The lanes behind routes in trouble.
@@ -29,12 +30,12 @@ type Troubled = BTreeMap<Lane, Arc<Route>>;
 pub(super) async fn run(inner: Arc<Inner>) {
     let patience = &inner.settings.patience;
     let shortest = patience.delay_notice.min(patience.retry.give_up);
-    let every = (shortest / 4).clamp(SWEEP_AT_MOST_EVERY, SWEEP_EVERY);
+    let every = (shortest / 4).clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY);
     let (mut given_up_to, mut told_to) = (None, None);
     while tokio::time::timeout(every, inner.stop.cancelled()).await.is_err() {
         inner.parts.outcomes.tell_of_more_holds();
+        let clock_trusted = inner.trusts_clock();
         let now = Timestamp::now();
-        let clock_trusted = inner.trusts_clock(now);
         let lanes = match spool::all_lanes(&*inner.parts.spool).await {
             Ok(lanes) => lanes,
             Err(why) => {
@@ -43,7 +44,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             }
         };
         mend_due_times(&inner, &lanes, now).await;
-        let troubled = behind_trouble(&inner, lanes, now);
+        let troubled = behind_trouble(&inner, lanes);
         if troubled.is_empty() || !clock_trusted {
             continue;
         }
@@ -57,18 +58,18 @@ pub(super) async fn run(inner: Arc<Inner>) {
         look_through(&inner, &troubled, older_than(patience.retry.give_up), &mut given_up_to).await;
         let not_told = Filter { delay_notified: Some(false), ..older_than(patience.delay_notice) };
         look_through(&inner, &troubled, not_told, &mut told_to).await;
-        // A route may have recovered while its lanes' mail was in hand here and not to be claimed.
+        // A route may have recovered while mail of its lanes was leased here and could not be claimed.
         inner.wake.notify_one();
     }
 }
 
 /// The lanes whose route carries nothing now. Mail of a lane without a route (its customer is gone or suspended) is kept, whatever
 /// its age.
-fn behind_trouble(inner: &Arc<Inner>, lanes: BTreeMap<Lane, LaneStats>, now: Timestamp) -> Troubled {
+fn behind_trouble(inner: &Inner, lanes: BTreeMap<Lane, LaneStats>) -> Troubled {
     let mut troubled = Troubled::new();
     for (lane, _) in lanes.into_iter().filter(|(_, stats)| stats.records > stats.held) {
         if let Ok(route) = inner.parts.routing.resolve(&lane)
-            && inner.routes().trouble(&route.id, now).is_some()
+            && inner.with_routes(|routes, now| routes.trouble(&route.id, now)).is_some()
         {
             troubled.insert(lane, route);
         }
@@ -76,8 +77,8 @@ fn behind_trouble(inner: &Arc<Inner>, lanes: BTreeMap<Lane, LaneStats>, now: Tim
     troubled
 }
 
-/// Decides on records that fit, oldest first, from the one after `seen_to` on; leaves there how far it came.
-async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, seen_to: &mut Option<QueueId>) {
+/// Decides on records that fit, oldest first, beginning behind `seen_to`. Leaves there how far it came.
+async fn look_through(inner: &Inner, troubled: &Troubled, which: Filter, seen_to: &mut Option<QueueId>) {
     let patience = &inner.settings.patience;
     let mut in_vain = 0;
     while in_vain < IN_VAIN && !inner.stop.is_cancelled() {
@@ -90,18 +91,17 @@ async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, se
             return;
         }
         in_vain += 1;
-        let now = Timestamp::now();
         for lease in leases {
-            let Some(route) = troubled.get(&lease.record.lane) else { continue };
-            // Much old mail takes a while: the trouble may be over.
-            let (trouble, own_waiting) = {
-                let mut routes = inner.routes();
-                let trouble = routes.trouble(&route.id, Timestamp::now());
-                (trouble, routes.own_waiting(&route.id, lease.record.due, lease.record.expedited, now))
-            };
+            let record = &lease.record;
+            let Some(route) = troubled.get(&record.lane) else { continue };
+            // To look through much old mail takes a while: the trouble may be over.
+            let (trouble, own_waiting, now) = inner.with_routes(|routes, now| {
+                let own_waiting = routes.own_waiting(&route.id, record.due, record.expedited, now);
+                (routes.trouble(&route.id, now), own_waiting, now)
+            });
             let Some(why) = trouble else { continue };
-            let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
-            if let Some(decision) = decide::while_waiting(&lease.record, route, &why, patience, moment) {
+            let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock() };
+            if let Some(decision) = decide::while_waiting(record, route, &why, patience, moment) {
                 inner.apply(lease, decision).await;
                 in_vain = 0;
             }
@@ -109,10 +109,10 @@ async fn look_through(inner: &Arc<Inner>, troubled: &Troubled, which: Filter, se
     }
 }
 
-/// No attempt is due later than the schedule sets it: what is, would wait for the wrong time to come again.
-async fn mend_due_times(inner: &Arc<Inner>, lanes: &BTreeMap<Lane, LaneStats>, now: Timestamp) {
+/// Makes records due at once that are due later than the schedule can have set them. They would wait for the wrong time to come again.
+async fn mend_due_times(inner: &Inner, lanes: &BTreeMap<Lane, LaneStats>, now: Timestamp) {
     let latest = inner.settings.patience.retry.latest(now);
-    let beyond = |stats: &LaneStats| stats.last_due.is_some_and(|due| due > latest);
+    let beyond = |stats: &LaneStats| stats.last_due.is_some_and(|due| due.believed(latest, now) != due);
     let ahead: BTreeSet<Lane> = lanes.iter().filter(|(_, stats)| beyond(stats)).map(|(lane, _)| lane.clone()).collect();
     if ahead.is_empty() {
         return;

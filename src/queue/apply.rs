@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::bounce::{Action, Content, Postmaster};
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::message::CustomerId;
-use crate::queue::Counters;
+use crate::queue::counters::Counters;
 use crate::queue::decide::{Decision, Delay};
 use crate::queue::holds::{Holds, More};
 use crate::spool::{self, Lease, Record, Settled, Spool};

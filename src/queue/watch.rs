@@ -1,30 +1,29 @@
-//! Looks every few seconds at trouble that lasts: tells of a route that has carried no mail for long, and ends the alerts whose
-//! trouble is over, however that came about (a message got through, an operator, a reload, nothing waits any more).
+//! Watches trouble that lasts. Every few seconds it tells of routes that have carried no mail for long, and ends the alerts whose
+//! trouble is over, whatever ended it: a message that got through, an operator, a reload, or that nothing waits any more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::events::Subject;
 use crate::message::{CustomerId, Lane};
-use crate::queue::{HALT, Inner};
+use crate::queue::inner::Inner;
 use crate::route::RouteId;
 use crate::spool::{self, LaneStats};
-use crate::time::Timestamp;
 
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Runs until the queue stops.
 pub(super) async fn run(inner: Arc<Inner>) {
     while tokio::time::timeout(EVERY, inner.stop.cancelled()).await.is_err() {
-        let now = Timestamp::now();
-        tell_of_dead_routes(&inner, now);
-        end_alerts(&inner, now).await;
+        tell_of_dead_routes(&inner);
+        end_alerts(&inner).await;
     }
 }
 
-fn tell_of_dead_routes(inner: &Inner, now: Timestamp) {
-    let overdue = inner.routes().overdue_troubles(inner.settings.route_alert_after, now);
+fn tell_of_dead_routes(inner: &Inner) {
+    let after = inner.settings.route_alert_after;
+    let overdue = inner.with_routes(|routes, now| routes.overdue_troubles(after, now));
     for (route, trouble) in overdue {
         let (since, reason) = (trouble.since, trouble.reason);
         inner.alert_route(&route, format!("the route has carried no mail since {since}: {reason}"));
@@ -40,7 +39,7 @@ struct Waiting {
     held: bool,
 }
 
-async fn end_alerts(inner: &Inner, now: Timestamp) {
+async fn end_alerts(inner: &Inner) {
     let waiting = match spool::all_lanes(&*inner.parts.spool).await {
         Ok(lanes) => by_customer(inner, lanes),
         // The alerts about what waits are looked at next time.
@@ -48,15 +47,15 @@ async fn end_alerts(inner: &Inner, now: Timestamp) {
     };
     let of = |customer: &str, lasts: fn(&Waiting) -> bool| waiting.get(&CustomerId::new(customer)).is_some_and(lasts);
     inner.parts.events.resolve_where(|subject| match subject {
-        Subject::Route(id) => inner.routes().over(&RouteId::new(id), now).map(str::to_owned),
+        Subject::Route(id) => inner.with_routes(|routes, now| routes.over(&RouteId::new(id), now)).map(str::to_owned),
         Subject::Unrouted(customer) if !of(customer, |it| it.unrouted) => {
             Some("its mail has a route again, or none waits".to_owned())
         }
         Subject::Held(customer) if !of(customer, |it| it.held) => {
             Some("none of its messages is held any more".to_owned())
         }
-        Subject::Clock if inner.trusts_clock(now) => Some("the clock has kept time for an hour".to_owned()),
-        Subject::Delivery if halt_is_over(inner) => Some("delivery goes on".to_owned()),
+        Subject::Clock if inner.trusts_clock() => Some("the clock has kept time for an hour".to_owned()),
+        Subject::Delivery if inner.halt.is_over() => Some("delivery goes on".to_owned()),
         _ => None,
     });
 }
@@ -72,10 +71,4 @@ fn by_customer(inner: &Inner, lanes: BTreeMap<Lane, LaneStats>) -> BTreeMap<Cust
         of.held |= stats.held > 0;
     }
     waiting
-}
-
-/// Whether delivery has gone on for as long as it stops at a time: a trouble that lasted would have stopped it again.
-fn halt_is_over(inner: &Inner) -> bool {
-    let until = inner.halted_until.load();
-    until.as_ref().is_none_or(|until| **until + HALT < Instant::now())
 }

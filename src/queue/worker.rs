@@ -7,63 +7,63 @@ use crate::customers::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::dkim;
 use crate::message::{Lane, MailKind, QueueId};
-use crate::queue::Inner;
 use crate::queue::decide::{self, Moment};
+use crate::queue::inner::Inner;
 use crate::route::{Route, RouteKind};
 use crate::spool::{Lease, Record};
 use crate::time::Timestamp;
 
-/// How often one attempt goes on without the recipient at which the server closed the connection.
+/// How often one attempt goes on without the recipient at whom the server closed the connection.
 const MOST_AGAIN: u32 = 8;
 
-/// One of a route's slots; given back when dropped.
+/// One of a route's slots. It is given back when dropped.
 pub(super) struct Slot {
     inner: Arc<Inner>,
     route: Arc<Route>,
 }
 
 impl Slot {
-    /// For a caller that has [entered](super::schedule::routes::Routes::enter) the route.
+    /// A slot for a caller that has [entered](super::schedule::routes::Routes::enter) the route.
     pub(super) fn new(inner: &Arc<Inner>, route: Arc<Route>) -> Self {
         Slot { inner: Arc::clone(inner), route }
     }
 
     fn another(&self) -> Option<Slot> {
-        let entered = self.inner.routes().enter(&self.route, Timestamp::now());
+        let entered = self.inner.with_routes(|routes, now| routes.enter(&self.route, now));
         entered.then(|| Slot::new(&self.inner, Arc::clone(&self.route)))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.inner.routes().leave(&self.route.id);
-        // A slot came free: lanes that found none look again.
+        self.inner.with_routes(|routes, _| routes.leave(&self.route.id));
+        // Lanes that found no slot look again.
         self.inner.wake.notify_one();
     }
 }
 
-/// Takes turns until nothing is due on the route, it carries nothing now, or the queue stops.
+/// Takes turns until nothing is due on the route, the route carries nothing now, or the queue stops.
 pub(super) async fn run(slot: Slot) {
     take_turns(slot, VecDeque::new()).await;
 }
 
 async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
     let inner = Arc::clone(&slot.inner);
-    // Of a turn that another worker took.
+    // What is in hand already is from a turn that another worker took.
     let mut had_one = !in_hand.is_empty();
     loop {
-        let now = Timestamp::now();
-        if inner.stop.is_cancelled() || inner.halt_left().is_some() {
+        if inner.stop.is_cancelled() || inner.halt.left().is_some() {
             return;
         }
         let Some(lease) = in_hand.pop_front() else {
-            let Some(turn) = inner.routes().turn(&slot.route.id, had_one, now) else { return };
+            let turn = inner.with_routes(|routes, now| routes.turn(&slot.route.id, had_one, now));
+            let Some(turn) = turn else { return };
             had_one = true;
-            // One look at the spool starts one worker: it sees to it that lanes with one message each fill the slots too.
+            // A look at the spool starts one worker. Lanes with one message each would never fill the slots without this.
             if turn.more {
                 start_another(&slot);
             }
-            match claim(&slot, &turn.lane, turn.most, now).await {
+            match claim(&slot, &turn.lane, turn.most).await {
                 Some(leases) => in_hand = leases,
                 None => return,
             }
@@ -71,12 +71,12 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
             continue;
         };
         match inner.parts.routing.resolve(&lease.record.lane) {
-            // As it is configured now: a reload may have changed it since the worker began.
+            // The route as it is configured now: a reload may have changed it since the worker began.
             Ok(route) if route.id == slot.route.id => attempt(&inner, &route, lease).await,
             // The lane has had another route since the claim, or none. The lease goes back as it was, and the next look at the
             // spool puts the lane in line there.
             _ => {
-                inner.routes().exhausted(&slot.route.id, &lease.record.lane);
+                inner.with_routes(|routes, _| routes.exhausted(&slot.route.id, &lease.record.lane));
                 drop(lease);
                 inner.wake.notify_one();
             }
@@ -85,15 +85,15 @@ async fn take_turns(slot: Slot, mut in_hand: VecDeque<Lease>) {
 }
 
 /// Claims up to `most` records of a lane, if it still goes this route. `None` where the spool gives no answer.
-async fn claim(slot: &Slot, lane: &Lane, most: usize, now: Timestamp) -> Option<VecDeque<Lease>> {
+async fn claim(slot: &Slot, lane: &Lane, most: usize) -> Option<VecDeque<Lease>> {
     let inner = &slot.inner;
     if inner.parts.routing.resolve(lane).is_ok_and(|route| route.id == slot.route.id) {
         let backoff = &inner.settings.patience.retry.backoff;
-        match inner.parts.spool.claim(lane, now, most, backoff).await {
+        match inner.parts.spool.claim(lane, Timestamp::now(), most, backoff).await {
             Ok(leases) => {
                 if leases.len() < most {
-                    inner.routes().exhausted(&slot.route.id, lane);
-                    // Mail that came between the claim and this is in no line now.
+                    inner.with_routes(|routes, _| routes.exhausted(&slot.route.id, lane));
+                    // Mail may have come between the claim and this. The next look puts the lane in line again.
                     inner.wake.notify_one();
                 }
                 return Some(leases.into());
@@ -105,7 +105,7 @@ async fn claim(slot: &Slot, lane: &Lane, most: usize, now: Timestamp) -> Option<
         }
     }
     // The lane has another route now, or none: the next look at the spool puts it in line there.
-    inner.routes().exhausted(&slot.route.id, lane);
+    inner.with_routes(|routes, _| routes.exhausted(&slot.route.id, lane));
     inner.wake.notify_one();
     Some(VecDeque::new())
 }
@@ -125,41 +125,56 @@ fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
     }
 }
 
-/// One attempt for one record: as many transactions as its recipients and the route's caps make it, then the decision.
+/// Makes one attempt for a record, and has decided what comes of it.
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
-    let customer = inner.parts.routing.customer(&lease.record.lane.customer);
-    let began = Timestamp::now();
-    let own_waiting = inner.routes().own_waiting(&route.id, lease.record.due, lease.record.expedited, began);
-    let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
-    let mut groups = VecDeque::from([in_turn(&lease.record)]);
+    let (own_waiting, began) = inner
+        .with_routes(|routes, now| (routes.own_waiting(&route.id, lease.record.due, lease.record.expedited, now), now));
     let patience = &inner.settings.patience;
+    let outcome = match signature_expired(inner, &lease, began) {
+        None => send(inner, route, &lease).await,
+        Some(why) => {
+            let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock() };
+            // One that is too old besides is given up, and its sender hears of it. On hold it would lie there unknown.
+            let hold = (!decide::is_given_up(&lease.record, patience, moment)).then_some(why);
+            Some(Outcome { hold, ..Outcome::default() })
+        }
+    };
+    // The lease goes back as if it had not been tried.
+    let Some(outcome) = outcome else { return };
+    let moment = Moment { now: Timestamp::now(), own_waiting, clock_trusted: inner.trusts_clock() };
+    let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, rand::random());
+    decision.announce_next_attempt(|| inner.with_routes(|routes, now| routes.carries_from(&route.id, now)));
+    inner.apply(lease, decision).await;
+}
+
+/// Sends a record in as many transactions as its recipients and the route's caps make it. `None` where none was made, or nobody knows
+/// what became of it: the caps were used up by another worker meanwhile, or a stop cut in.
+async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<Outcome> {
+    let Lease { record, bytes, .. } = lease;
+    let customer = inner.parts.routing.customer(&record.lane.customer);
+    let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
+    let mut groups = VecDeque::from([in_turn(record)]);
     let mut outcome = Outcome::default();
-    let unsigned = no_longer_signed(inner, &lease, began);
-    let (mut tried, mut again, mut most) = (unsigned.is_some(), 0, usize::MAX);
-    if unsigned.is_some() {
-        groups.clear();
-        // Too old besides: it is given up, and its sender hears of it. Held it would lie there untold.
-        let moment = Moment { now: began, own_waiting, clock_trusted: inner.trusts_clock(began) };
-        outcome.hold = unsigned.filter(|_| !decide::is_given_up(&lease.record, patience, moment));
-    }
-    // On a stop the transaction under way ends; the ones after it are left to the next start.
+    let (mut tried, mut again, mut most) = (false, 0, usize::MAX);
+    // On a stop the transaction under way ends. The ones after it are left to the next start.
     while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
         let Some(mut group) = groups.pop_front() else { break };
-        let taken = inner.routes().take(&route.id, group.len().min(most), Timestamp::now());
+        let wanted = group.len().min(most);
+        let taken = inner.with_routes(|routes, now| routes.take(&route.id, wanted, now));
         if taken == 0 {
             break;
         }
         tried = true;
         groups.push_front(group.split_off(taken));
         inner.parts.outcomes.counters().attempts.inc();
-        let transaction = inner.parts.delivery.attempt(route, &lease.record, &lease.bytes, &group, &extra_header);
+        let transaction = inner.parts.delivery.attempt(route, record, bytes, &group, &extra_header);
         let Some(mut part) = inner.cut.run_until_cancelled(transaction).await else {
-            // Nobody knows what became of this one. What earlier ones brought is recorded.
+            // Nobody knows what became of this one. The results of earlier ones are recorded.
             tried = !outcome.recipients.is_empty();
             break;
         };
-        report(inner, route, lease.record.id, &part, taken).await;
-        // The server has room for fewer recipients: that ends by itself, as each round has fewer.
+        report(inner, route, record.id, &part, taken).await;
+        // If the server has room for fewer recipients, the rounds get smaller, so this ends by itself.
         most = part.takes.unwrap_or(most);
         let closed_at_one = part.takes.is_none() && !part.again.is_empty() && again < MOST_AGAIN;
         again += u32::from(closed_at_one);
@@ -175,20 +190,13 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
         groups.retain(|group| !group.is_empty());
         outcome.add(part);
     }
-    if !tried {
-        return; // The caps were used up by another worker meanwhile, or a stop cut in: the lease goes back as if untried.
-    }
-    let now = Timestamp::now();
-    let moment = Moment { now, own_waiting, clock_trusted: inner.trusts_clock(now) };
-    let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, rand::random());
-    decision.announce_next_attempt(|| inner.routes().carries_from(&route.id, now));
-    inner.apply(lease, decision).await;
+    tried.then_some(outcome)
 }
 
-/// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. A clock that has
-/// just jumped ahead does not tell. The same words for all such messages: the spool keeps each reason once.
-fn no_longer_signed(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
-    dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock(now))?;
+/// Why a message whose signatures have expired does not leave: nothing leaves unsigned, and only intake signs. `None` also while the
+/// clock has just jumped ahead. All such messages of a kind have the same words, because the spool keeps each reason once.
+fn signature_expired(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
+    dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock())?;
     let remedy = match lease.record.lane.kind {
         MailKind::Mail => "have it sent again, and end this one with `postbud queue bounce` or `postbud queue remove`",
         MailKind::Bounce => "nobody can send this notification again; end it with `postbud queue remove`",
@@ -196,8 +204,8 @@ fn no_longer_signed(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<Stri
     Some(format!("its DKIM signature expired ([dkim] expires), and nothing is signed twice: {remedy}"))
 }
 
-/// The recipients still waiting, each attempt beginning with another one: a server that closes the connection at the first of them
-/// keeps nobody else from being tried for long.
+/// The recipients that still wait. Each attempt begins with another one, so that a server which closes the connection at the first of
+/// them does not keep the others from being tried.
 fn in_turn(record: &Record) -> Vec<usize> {
     let mut waiting: Vec<usize> = record.waiting().map(|(index, _)| index).collect();
     if !waiting.is_empty() {
@@ -207,10 +215,10 @@ fn in_turn(record: &Record) -> Vec<usize> {
     waiting
 }
 
-/// Tells the route what was heard. New trouble that a person must mend makes an alert.
+/// Tells the route what was heard. New trouble that a person must mend raises an alert.
 async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &Outcome, taken: usize) {
-    let is_news = inner.routes().report(route, message, outcome, taken, Timestamp::now(), rand::random());
-    if !is_news {
+    let jitter = rand::random();
+    if !inner.with_routes(|routes, now| routes.report(route, message, outcome, taken, now, jitter)) {
         return;
     }
     match &outcome.trouble {
@@ -231,7 +239,7 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
     }
 }
 
-/// What Mailjet is told about tracking, unsigned, where the customer's file says so.
+/// The unsigned header fields that tell Mailjet about tracking, where the customer's file says something about it.
 fn tracking_fields(customer: &Customer, kind: RouteKind) -> Vec<u8> {
     let mut fields = Vec::new();
     if kind == RouteKind::Mailjet {

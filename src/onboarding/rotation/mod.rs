@@ -252,10 +252,12 @@ impl Rotation {
             (InUse::New, Stage::Overlap { seen_new: false, .. }) => {
                 self.stage = Stage::Overlap { since, seen_new: true }
             }
-            // The stored time is in the future, so the clock was wrong then or is wrong now. Restart the overlap, which would last too
-            // long.
-            (InUse::New, Stage::Overlap { since: before, seen_new: true }) if before > since => {
-                self.stage = Stage::Overlap { since, seen_new: true }
+            // If the clock was ahead then, the overlap begins now.
+            (InUse::New, Stage::Overlap { since: before, seen_new: true }) => {
+                let before = Timestamp::from_millis(before);
+                let since = before.believed(now, now);
+                self.stage = Stage::Overlap { since: since.as_millis(), seen_new: true };
+                return since != before;
             }
             _ => return false,
         }

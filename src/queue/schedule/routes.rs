@@ -1,5 +1,5 @@
-//! All routes that mail waits for: each with its throttle, its lanes in line, and the attempts running now. Pure: time
-//! comes in as `now`, tasks are started by the caller.
+//! All routes that mail waits for, each with its throttle, its lanes in line, and the number of its attempts. Pure: time comes in as
+//! `now`, and the caller starts the tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: BTreeMap<RouteId, Entry>,
-    /// What was said of whose mail since the last reload.
+    /// Customers whose mail has no route, with the reasons that were told since the last reload.
     parked: BTreeSet<(CustomerId, String)>,
-    /// Of routes before they were entered here, and of those that left.
+    /// The throttle states of routes that are not in `routes` yet, and of those that left.
     throttle_states: ThrottleStates,
-    /// Of all routes, those that are not configured now included.
+    /// All suspensions, also of routes that are not configured now.
     suspended: Suspended,
     fingerprints: Fingerprints,
     /// Attempts at once over all routes; `None` is unlimited.
     most: Option<u32>,
     running: u32,
-    /// The route that got a slot last, so that the next one is another's.
+    /// The route that got a slot last. The next slot goes to another one.
     last_started: Option<RouteId>,
-    /// A route with mail and room of its own found no slot left.
+    /// A route that has mail, and room by its own caps, found no slot left.
     crowded: bool,
 }
 
@@ -42,50 +42,50 @@ struct Entry {
     throttle: Throttle,
     lanes: Lanes,
     running: u32,
-    /// No longer configured; it stays while attempts run.
+    /// It is no longer configured, and stays while attempts run.
     gone: bool,
 }
 
-/// One turn: claim up to `most` due records of `lane`.
+/// A lane's turn: its worker claims up to `most` due records of `lane`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Turn {
     /// Whose turn it is.
     pub lane: Lane,
     /// How many attempts may start now.
     pub most: usize,
-    /// More slots are free, and other lanes are in line for them.
+    /// More slots are free, and other lanes are in line.
     pub more: bool,
 }
 
 impl Routes {
-    /// Starts with what a former process remembered of each route, and those it had suspended.
+    /// Begins with what a former process saved of each route, and with the routes that it had suspended.
     pub fn new(throttle_states: ThrottleStates, suspended: Suspended, fingerprints: Fingerprints) -> Self {
         Routes { throttle_states, suspended, fingerprints, ..Routes::default() }
     }
 
-    /// Bounds the attempts at once over all routes: each takes a port of the one egress address, a file and memory.
+    /// Bounds the attempts at once over all routes. Each takes a port of the one egress address, a file and memory.
     #[must_use]
     pub fn with_at_most(self, most: u32) -> Self {
         Routes { most: Some(most), ..self }
     }
 
-    /// Puts `lane` in line for `route`; a lane whose customer changed routes leaves the old line at its next turn.
+    /// Puts `lane` in line for `route`. If it is in line for another route, it leaves there at its next turn.
     pub fn offer(&mut self, lane: Lane, route: &Arc<Route>, now: Timestamp) {
         self.entry(route, now).lanes.offer(lane);
     }
 
-    /// Notes that a customer's mail has no route. Gives whether that is news.
+    /// Notes that a customer's mail has no route. Returns true if that is news.
     pub fn park(&mut self, customer: &CustomerId, reason: &str) -> bool {
         self.parked.insert((customer.clone(), reason.to_owned()))
     }
 
-    /// The next turn on `route`, for a caller that holds one of its slots. `None` where no lane is in line or the route carries
-    /// nothing now; and where the caller `had_one` and another route waits for a slot: it gives its own back.
+    /// The next turn on a route, for a caller that has one of its slots. `None` if no lane is in line or the route carries nothing now.
+    /// `None` too if the caller `had_one` and another route waits for a slot: the caller then gives its own back.
     pub fn turn(&mut self, id: &RouteId, had_one: bool, now: Timestamp) -> Option<Turn> {
         if had_one && self.crowded {
             return None;
         }
-        // A slot that came free is the next route's.
+        // If routes wait for slots, one that came free is the next route's.
         let left = if self.crowded { 0 } else { self.left() };
         let entry = self.routes.get_mut(id)?;
         let free = (entry.throttle.concurrency(now) + 1).checked_sub(entry.running)?.min(left.saturating_add(1));
@@ -94,19 +94,19 @@ impl Routes {
             return None;
         }
         let lane = entry.lanes.take_turn()?;
-        // Slots that are free beyond this one are shared by the lanes in line.
+        // The lanes in line share the slots that are free beyond the caller's.
         let share = (most as usize).div_ceil(entry.lanes.len()).max(1);
         Some(Turn { lane, most: share, more: (most as usize) > share && entry.lanes.len() > 1 })
     }
 
-    /// Nothing in `lane` is due on `route`.
+    /// Takes `lane` out of line on a route: nothing in it is due.
     pub fn exhausted(&mut self, id: &RouteId, lane: &Lane) {
         if let Some(entry) = self.routes.get_mut(id) {
             entry.lanes.exhausted(lane);
         }
     }
 
-    /// Takes a slot for one attempt at a time; [`leave`](Self::leave) gives it back.
+    /// Takes a slot, for one attempt at a time, and returns true if there was one. [`leave`](Self::leave) gives it back.
     pub fn enter(&mut self, route: &Arc<Route>, now: Timestamp) -> bool {
         let any_left = self.left() > 0;
         let entry = self.entry(route, now);
@@ -116,7 +116,7 @@ impl Routes {
         free
     }
 
-    /// Slots that all routes together have left.
+    /// The number of slots that all routes together have left.
     fn left(&self) -> u32 {
         self.most.map_or(u32::MAX, |most| most.saturating_sub(self.running))
     }
@@ -133,14 +133,14 @@ impl Routes {
         }
     }
 
-    /// Takes one transaction with up to `wanted` recipients out of the route's caps; gives how many it may have.
+    /// Takes one transaction with up to `wanted` recipients out of a route's caps. Returns how many recipients it may have.
     pub fn take(&mut self, id: &RouteId, wanted: usize, now: Timestamp) -> usize {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         self.routes.get_mut(id).map_or(0, |entry| entry.throttle.take(wanted, now)) as usize
     }
 
-    /// Takes note of what a transaction of `message` with `taken` recipients over `route` (as it was configured then) says about
-    /// it. Gives whether the trouble is news: the route carried mail until now.
+    /// Notes what a transaction says about its route. `route` is the route as it was configured then, and `taken` the number of
+    /// recipients that were taken out of its caps. Returns true if there is trouble and that is news: the route carried mail until now.
     pub fn report(
         &mut self,
         route: &Route,
@@ -151,7 +151,7 @@ impl Routes {
         jitter: f64,
     ) -> bool {
         let Some(entry) = self.routes.get_mut(&route.id) else { return false };
-        // No connection, no login, no greeting: the server has counted nobody.
+        // Without a connection, a greeting or a login the server has counted nobody.
         let heard =
             outcome.recipients.iter().filter(|r| r.class.scope != Scope::Route || r.class.verdict != Verdict::Deferred);
         let unheard = taken.saturating_sub(heard.count());
@@ -161,7 +161,7 @@ impl Routes {
         match &outcome.trouble {
             Some(Trouble::BackOff { at_least, .. }) => entry.throttle.back_off(&told, *at_least, now, jitter),
             Some(Trouble::Doubt { at_least, .. }) => entry.throttle.doubt(message, &told, *at_least, now, jitter),
-            // A login that a reload replaced while it was tried says nothing about the one there is now.
+            // If a reload replaced the login while it was tried, its refusal says nothing about the new one.
             Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
             Some(Trouble::Suspend { cause, .. }) => self.suspend(&route.id, *cause, &told, now).unwrap_or_default(),
             None => {
@@ -175,15 +175,15 @@ impl Routes {
         }
     }
 
-    /// How long a record that was due at `due` waited for our own caps rather than for the server's trouble. For one that was
-    /// expedited it is the time that it was kept back.
+    /// How long a record that was due at `due` waited for our own caps, not for the server's trouble. For an expedited record this is the
+    /// time that it was kept back.
     pub fn own_waiting(&self, id: &RouteId, due: Timestamp, expedited: Option<Expedited>, now: Timestamp) -> Duration {
         let by_throttle = || self.routes.get(id).map_or(Duration::ZERO, |entry| entry.throttle.own_waiting(due, now));
         expedited.map_or_else(by_throttle, Expedited::kept_back)
     }
 
-    /// Takes a slot on every route that has lanes in line and one free: a worker is to start there. Where there are fewer slots
-    /// than routes that want one, they take turns.
+    /// Takes a slot on every route that has lanes in line and room, and returns these routes: a worker must start on each. If there are
+    /// fewer slots than routes that want one, they alternate.
     pub fn start(&mut self, now: Timestamp) -> Vec<Arc<Route>> {
         let mut waiting = self.startable(now);
         if let Some(last) = &self.last_started {
@@ -205,24 +205,24 @@ impl Routes {
         self.routes.values_mut().filter_map(has_room).collect()
     }
 
-    /// When a route that lanes wait for may carry mail again by itself.
+    /// The earliest time at which a route with lanes in line may carry mail again by itself.
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
         let waiting = self.routes.values_mut().filter(|entry| !entry.lanes.is_empty());
         waiting.filter_map(|entry| entry.throttle.next_change(now)).filter(|at| *at > now).min()
     }
 
-    /// Why a route carries nothing now, where that is its server's trouble or a suspension.
+    /// Why a route carries nothing now, if that is its server's trouble or a suspension.
     pub fn trouble(&mut self, id: &RouteId, now: Timestamp) -> Option<String> {
         let state = self.routes.get_mut(id)?.throttle.state(now);
         state.reason().map(|reason| format!("route {id} is {}: {reason}", state.as_str()))
     }
 
-    /// When the route next carries mail, as far as its caps and its server's trouble tell; `None` where only a person can help.
+    /// When a route next carries mail, as far as its caps and its server's trouble tell. `None` if only a person can help.
     pub fn carries_from(&mut self, id: &RouteId, now: Timestamp) -> Option<Timestamp> {
         self.routes.get_mut(id).map_or(Some(now), |entry| entry.throttle.next_change(now))
     }
 
-    /// Routes that have carried no mail for so long since their trouble began; each is given once.
+    /// Routes that have carried no mail for `after` since their trouble began. Each is given once.
     pub fn overdue_troubles(&mut self, after: Duration, now: Timestamp) -> Vec<(RouteId, LastingTrouble)> {
         let overdue = |(id, entry): (&RouteId, &mut Entry)| {
             let trouble = entry.throttle.overdue_trouble(after, now)?;
@@ -231,7 +231,7 @@ impl Routes {
         self.routes.iter_mut().filter_map(overdue).collect()
     }
 
-    /// Why an alert about a route may end; `None` while its trouble or its suspension lasts.
+    /// Why an alert about a route may end. `None` while its trouble or its suspension lasts.
     pub fn over(&mut self, id: &RouteId, now: Timestamp) -> Option<&'static str> {
         let Some(entry) = self.routes.get_mut(id).filter(|entry| !entry.gone) else {
             return Some("the route is no longer configured");
@@ -241,7 +241,7 @@ impl Routes {
         (!lasts).then_some("the route goes on")
     }
 
-    /// Stops a route. `None` if there is no such route, else whether it was running.
+    /// Stops a route. Returns `None` if there is no such route, else true if it was not suspended before.
     pub fn suspend(&mut self, id: &RouteId, cause: Cause, reason: &str, now: Timestamp) -> Option<bool> {
         let entry = self.routes.get_mut(id)?;
         let news = entry.throttle.suspend(cause, reason, now, now);
@@ -252,7 +252,7 @@ impl Routes {
         Some(news)
     }
 
-    /// Resumes a route. `None` if there is no such route, else whether it was not running.
+    /// Resumes a route. Returns `None` if there is no such route, else true if it was not ready before.
     pub fn resume(&mut self, id: &RouteId, now: Timestamp) -> Option<bool> {
         let news = self.routes.get_mut(id)?.throttle.resume(now);
         self.suspended.remove(id);
@@ -265,12 +265,16 @@ impl Routes {
         kept.map(|(id, suspension)| (id.clone(), suspension.clone())).collect()
     }
 
-    /// Takes the routes of a new configuration: caps change at once, a route whose server or login changed goes on (but where an
-    /// operator stopped it), a route that is gone leaves once its attempts end. Parked customers are looked at anew. Gives the
-    /// routes whose suspension was lifted.
+    /// The clock went back by `by`, and says `now`.
+    pub fn clock_went_back(&mut self, by: Duration, now: Timestamp) {
+        self.routes.values_mut().for_each(|entry| entry.throttle.clock_went_back(by, now));
+    }
+
+    /// Takes the routes of a new configuration. Caps change at once. A suspended route whose server or login changed goes on, unless an
+    /// operator stopped it. A route that is gone leaves once its attempts have ended. Returns the routes whose suspension was lifted.
     pub fn reload(&mut self, current: impl Iterator<Item = Arc<Route>>, now: Timestamp) -> Vec<RouteId> {
         self.parked.clear();
-        // A route that leaves and comes back on the same day goes on with that day's count.
+        // If a route comes back on the same day, it goes on with that day's count.
         self.throttle_states = self.throttle_states();
         let current: BTreeMap<RouteId, Arc<Route>> = current.map(|route| (route.id.clone(), route)).collect();
         let stands = |id: &RouteId, suspension: &mut Suspension| {
@@ -295,7 +299,7 @@ impl Routes {
         lifted
     }
 
-    /// Of these backlogs (in messages) those that the caps do not let go in time, with when the last message leaves.
+    /// Which of these backlogs, in messages, the caps do not let go in time, and when the last message of each leaves.
     pub fn late(
         &mut self,
         backlogs: &BTreeMap<RouteId, (Arc<Route>, u64)>,
@@ -309,7 +313,7 @@ impl Routes {
         backlogs.iter().filter_map(late).collect()
     }
 
-    /// What operators see.
+    /// The state of every route, for operators.
     pub fn status(&mut self, now: Timestamp) -> Vec<RouteStatus> {
         let status = |(id, entry): (&RouteId, &mut Entry)| {
             entry.throttle.allowance(now);
@@ -326,7 +330,7 @@ impl Routes {
         self.routes.iter_mut().map(status).collect()
     }
 
-    /// The throttle states that are kept on disk: of routes with caps over time, those used today and those that had trouble.
+    /// The throttle states that are kept on disk: those of routes that have caps over time, were used today, or had trouble.
     pub fn throttle_states(&self) -> ThrottleStates {
         let mut states = self.throttle_states.clone();
         let now = self.routes.iter().map(|(id, entry)| (id, entry.route.caps, entry.throttle.persisted()));

@@ -1,9 +1,9 @@
-//! Suspended routes, kept across restarts: a relay that restarts in a loop must not try a refused login at every start, and
-//! what an operator stopped stays stopped.
+//! The file with the suspended routes. They outlive a restart: a relay that restarts in a loop must not try a refused login at every
+//! start, and a route that an operator stopped stays stopped.
 //!
-//! A suspension by a refused login ends with another login. To know it again, the file has a fingerprint of the login, keyed
-//! with a random key (HMAC-SHA-256), so that it is of no use without the file and never equal in two files; not the secret and
-//! not its hash.
+//! A suspension for a refused login ends when the login changes. To recognise the refused login, the file has a fingerprint of it: an
+//! HMAC-SHA-256 under a random key, neither the secret nor its hash. It is of no use without the file, and two files never have the
+//! same.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,37 +20,37 @@ use crate::files;
 use crate::route::{Cause, LoginSecret, Route, RouteId};
 use crate::time::Timestamp;
 
-/// Octets of the key and of a fingerprint.
+/// The length of the key and of a fingerprint, in octets.
 const LEN: usize = 32;
 
-/// One suspension.
+/// A route's suspension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// What decides what lifts it.
+    /// The cause, which decides what lifts the suspension.
     pub cause: Cause,
-    /// What was heard, or what the operator said.
+    /// What the server said, or what the operator said.
     pub reason: String,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
-    /// Of the server and the login that the route had.
+    /// The fingerprint of the server and the login that the route had.
     pub fingerprint: Fingerprint,
 }
 
 impl Suspension {
-    /// Whether it holds for the route as it is configured now.
+    /// Returns true if the suspension stands for the route as it is configured now.
     pub fn stands(&self, route: &Route, fingerprints: &Fingerprints) -> bool {
         self.cause == Cause::Operator || self.fingerprint == fingerprints.of(route)
     }
 }
 
-/// By route; routes that are not configured at the moment included.
+/// The suspensions by route, also of routes that are not configured now.
 pub type Suspended = BTreeMap<RouteId, Suspension>;
 
-/// What a server and login are known again by.
+/// What a server and a login are recognised by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; LEN]);
 
-/// Takes fingerprints, with the key of one file.
+/// Takes fingerprints under the key of one file.
 #[derive(Clone)]
 pub struct Fingerprints(hmac::Key);
 
@@ -60,7 +60,7 @@ impl fmt::Debug for Fingerprints {
     }
 }
 
-/// With a key that nobody knows, so that none is equal to an earlier process's.
+/// A random key: no fingerprint is equal to one of another process.
 impl Default for Fingerprints {
     fn default() -> Self {
         Fingerprints::with(&rand::random())
@@ -72,17 +72,17 @@ impl Fingerprints {
         Fingerprints(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// Of a route's server, login and protection: what a refused login can be mended by.
+    /// The fingerprint of a route's server, login and TLS: of everything that can mend a refused login.
     pub fn of(&self, route: &Route) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
-        // Each with its length, so that no two lists of fields read the same.
+        // Each field goes with its length, so that no two lists of fields read the same.
         let mut field = |text: &str| {
             context.update(&(text.len() as u64).to_le_bytes());
             context.update(text.as_bytes());
         };
         field(&route.host);
         field(&route.port.to_string());
-        // Every part of it, in whatever order it is declared; a change of the names costs one login at the next start.
+        // This covers every part of it. A change of the names in the source costs one login at the next start.
         field(&format!("{:?}", route.tls));
         if let Some(login) = &route.login {
             field(&login.username);
@@ -102,9 +102,9 @@ impl Fingerprints {
     }
 }
 
-/// The file.
+/// The file with the suspensions.
 #[derive(Debug)]
-pub struct Store {
+pub struct SuspensionFile {
     path: PathBuf,
     key: String,
     saved: Mutex<Suspended>,
@@ -124,9 +124,9 @@ struct Line {
     fingerprint: String,
 }
 
-impl Store {
-    /// Reads the file; a missing one is empty. A file that cannot be understood is an error: going on would try logins that were
-    /// refused.
+impl SuspensionFile {
+    /// Reads the file; a missing one is empty. A file that cannot be understood is an error, because to go on would be to try logins that
+    /// were refused.
     pub fn open(path: PathBuf) -> io::Result<(Self, Suspended, Fingerprints)> {
         let content = match files::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -144,11 +144,11 @@ impl Store {
             let (since, fingerprint) = (Timestamp::from_millis(since), Fingerprint(octets(&fingerprint)?));
             saved.insert(RouteId::new(&id), Suspension { cause, reason, since, fingerprint });
         }
-        Ok((Store { path, key: content.key, saved: Mutex::new(saved.clone()) }, saved, fingerprints))
+        Ok((SuspensionFile { path, key: content.key, saved: Mutex::new(saved.clone()) }, saved, fingerprints))
     }
 
-    /// Writes what `current` gives, if it is not what the file has. It is asked under the file's lock, so that of two calls the
-    /// later one writes the later truth. Blocks.
+    /// Writes what `current` gives, if the file has something else. `current` is called under the file's lock, so that of two calls the
+    /// later one writes the later state. Blocks.
     pub fn save(&self, current: impl FnOnce() -> Suspended) -> io::Result<()> {
         let mut saved = self.saved.lock().expect("nothing panics while it holds what was saved");
         let current = current();
@@ -195,14 +195,14 @@ mod tests {
     fn a_login_is_known_again_after_a_restart_and_another_one_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suspensions.json");
-        let (store, suspended, fingerprints) = Store::open(path.clone()).unwrap();
+        let (store, suspended, fingerprints) = SuspensionFile::open(path.clone()).unwrap();
         assert!(suspended.is_empty());
         let by_login = suspension(Cause::Login, fingerprints.of(&route(SECRET)));
         let by_operator = suspension(Cause::Operator, fingerprints.of(&route(SECRET)));
         let all = Suspended::from([(RouteId::new("a"), by_login), (RouteId::new("b"), by_operator)]);
         store.save(|| all.clone()).unwrap();
 
-        let (_, suspended, fingerprints) = Store::open(path.clone()).unwrap();
+        let (_, suspended, fingerprints) = SuspensionFile::open(path.clone()).unwrap();
         assert_eq!(suspended, all);
         let stands = |id: &str, route: &Route| suspended[&RouteId::new(id)].stands(route, &fingerprints);
         assert!(stands("a", &route(SECRET)));
@@ -218,7 +218,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = ["one", "two"].map(|name| {
             let path = folder.path().join(name);
-            let (store, _, fingerprints) = Store::open(path.clone()).unwrap();
+            let (store, _, fingerprints) = SuspensionFile::open(path.clone()).unwrap();
             let one = suspension(Cause::Login, fingerprints.of(&route(SECRET)));
             store.save(|| Suspended::from([(RouteId::new("a"), one)])).unwrap();
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -238,7 +238,10 @@ mod tests {
         let path = folder.path().join("suspensions.json");
         for content in ["{", r#"{"key": "00", "routes": {}}"#] {
             fs::write(&path, content).unwrap();
-            assert!(Store::open(path.clone()).unwrap_err().to_string().contains("delete the file"), "{content}");
+            assert!(
+                SuspensionFile::open(path.clone()).unwrap_err().to_string().contains("delete the file"),
+                "{content}"
+            );
         }
     }
 }

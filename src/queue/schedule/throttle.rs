@@ -1,4 +1,4 @@
-//! What one route may do at this moment: its caps over time, and how it is recovering from trouble.
+//! The throttle of one route: its caps over time, and how it recovers from trouble. Pure: time comes in as `now`.
 //!
 //! ```text
 //!            BackOff                    BackOff (pause doubles)
@@ -8,14 +8,15 @@
 //!     any ── Suspend ──► Suspended ── credentials changed, or by command ──► Ready (slow start)
 //! ```
 //!
-//! Trouble within one message's transaction may be that message's. It leaves the route in doubt, which goes on as before; the same
-//! from another message, with no success between, is a `BackOff`, whose pause stays short: the server takes connections, and mail
-//! that it would take waits behind the mail that it does not.
+//! Trouble within a message's transaction may be that message's own. It leaves the route in doubt, and the route goes on as before.
+//! If another message meets trouble and none was taken between the two, the route backs off. That pause stays short: the server
+//! takes connections, and mail that it would take waits behind mail that it does not take.
 //!
-//! Pure: time comes in as `now`, and may jump. A clock that was set back takes all that was counted from the wrong time with
-//! it, so that nothing waits for that time to come again; the day goes on with its count. Slow start: after trouble one
-//! connection, then twice as many with every success. Where that soon brings trouble again, the server bears fewer than the cap
-//! says: for a while it is given half as many as it had when it complained.
+//! Slow start: after trouble the route gets one connection, then twice as many with every success. If trouble comes again soon, the
+//! server bears fewer connections than the cap says. For a while it gets half as many as it had when it complained.
+//!
+//! If the clock goes back, the times that are kept here go back with it, so that nothing waits for the wrong time to come again. The
+//! day's count goes on.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,57 +28,53 @@ use crate::time::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
-/// After trouble within transactions.
+/// The longest pause after trouble within transactions.
 const LONGEST_IN_DOUBT: Duration = Duration::from_secs(60);
-/// How long a server is given no more connections than it was seen to bear.
+/// How long a server gets no more connections than it was seen to bear.
 const CEILING: Duration = Duration::from_secs(10 * 60);
 /// A minute as the server counts it, and the time that a message may take on its way there.
 const MINUTE: Duration = Duration::from_secs(62);
-/// `now` may lie this much before one seen earlier: its caller read the clock before another did.
-const READ_EARLIER: Duration = Duration::from_secs(5);
-/// Trouble older than the oldest of these intervals counts as the receiver's, the strict side.
+/// Intervals of trouble that are kept. Mail that waited before the oldest of them counts as having waited for the server.
 const REMEMBERED_TROUBLES: usize = 32;
 const DAY_MILLIS: u64 = 86_400_000;
 
-/// One route's caps and recovery.
+/// A route's caps, and its recovery from trouble.
 #[derive(Debug)]
 pub struct Throttle {
     caps: Caps,
     state: RouteState,
-    /// Connections allowed while recovering; `None` once as many succeeded as the cap allows.
+    /// Connections allowed during slow start. `None` once as many succeeded as the cap allows.
     slow_start: Option<u32>,
-    /// What slow start stops at, and until when.
+    /// The number of connections that slow start stops at, and until when it does.
     ceiling: Option<(u32, Timestamp)>,
     pause: Duration,
-    /// The message that heard trouble since a message was taken.
+    /// The first message that met trouble since a message was taken.
     doubted: Option<QueueId>,
     sent_last_minute: VecDeque<Timestamp>,
     day: u64,
     sent_today: u32,
     troubles: VecDeque<(Timestamp, Option<Timestamp>)>,
-    /// Set from the first trouble until the server takes part in a transaction again, over all pauses and attempts between.
+    /// The trouble that began when the server last took part in a transaction, over all pauses and attempts since.
     lasting: Option<LastingTrouble>,
-    /// The latest time there was.
-    seen: Timestamp,
 }
 
-/// Trouble that nothing has ended yet.
+/// Trouble that has not ended yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastingTrouble {
     /// When the route last went from carrying mail to trouble.
     pub since: Timestamp,
     /// What was heard last.
     pub reason: String,
-    /// [`Throttle::overdue_trouble`] gave it.
+    /// Whether [`Throttle::overdue_trouble`] has given it.
     told: bool,
 }
 
 impl Throttle {
-    /// A ready route of which a former process remembered this. Trouble that went on then counts until `now`.
+    /// The throttle of a ready route, with what a former process saved of it. Trouble that went on then counts until `now`.
     pub fn new(caps: Caps, saved: &ThrottleState, now: Timestamp) -> Self {
         let time = Timestamp::from_millis;
-        // Strictly: all of the last minute's messages as if sent at its end, and none of them later than now.
-        let last_sent = time(saved.last_sent).min(now);
+        // The strict reading: all of the last minute's messages were sent at its end, and none of them later than now.
+        let last_sent = time(saved.last_sent).believed(now, now);
         let last_minute = caps.per_minute.map_or(0, |cap| cap.min(saved.in_last_minute));
         let troubles = saved.troubles.iter().take(REMEMBERED_TROUBLES);
         let mut throttle = Throttle {
@@ -92,14 +89,13 @@ impl Throttle {
             sent_today: saved.recipients,
             troubles: troubles.map(|(from, to)| (time(*from), Some(to.map_or(now, time)))).collect(),
             lasting: None,
-            seen: now,
         };
         // The clock may have been set back since.
         throttle.turn_to_day(now);
         throttle
     }
 
-    /// What a restart must not forget.
+    /// The part that must outlive a restart.
     pub fn persisted(&self) -> ThrottleState {
         let millis = Timestamp::as_millis;
         ThrottleState {
@@ -111,9 +107,8 @@ impl Throttle {
         }
     }
 
-    /// The state at `now`; a pause that is over reads as ready.
+    /// The state at `now`. A route whose pause is over is ready.
     pub fn state(&mut self, now: Timestamp) -> &RouteState {
-        self.follow_clock(now);
         if matches!(self.state, RouteState::Throttled { until, .. } if until <= now) {
             self.state = RouteState::Ready;
             self.end_trouble(now);
@@ -137,10 +132,10 @@ impl Throttle {
         }
     }
 
-    /// Takes one message with up to `wanted` recipients out of the caps. Gives how many recipients it may have, 0 where a cap
-    /// is used up or the route carries nothing now.
+    /// Takes one message with up to `wanted` recipients out of the caps. Returns how many recipients it may have: 0 if a cap is used up
+    /// or the route carries nothing now.
     pub fn take(&mut self, wanted: u32, now: Timestamp) -> u32 {
-        // A worker may still hold what it claimed before the route got into trouble: each would be another refused login.
+        // A worker may still have messages that it claimed before the trouble began: each would be another refused login.
         if *self.state(now) != RouteState::Ready {
             return 0;
         }
@@ -154,14 +149,13 @@ impl Throttle {
         allowed
     }
 
-    /// Gives back what [`take`](Self::take) took for recipients that the server never heard of.
+    /// Gives back what [`take`](Self::take) took for recipients of whom the server never heard.
     pub fn give_back(&mut self, recipients: u32) {
         self.sent_today = self.sent_today.saturating_sub(recipients);
     }
 
     /// Recipients that the caps allow at `now`.
     pub fn allowance(&mut self, now: Timestamp) -> u32 {
-        self.follow_clock(now);
         self.turn_to_day(now);
         while self.sent_last_minute.front().is_some_and(|sent| *sent + MINUTE <= now) {
             self.sent_last_minute.pop_front();
@@ -170,8 +164,7 @@ impl Throttle {
         if minute_is_full { 0 } else { self.caps.per_day.map_or(u32::MAX, |cap| cap.saturating_sub(self.sent_today)) }
     }
 
-    /// When something may be sent that may not be sent at `now`: once the pause is over and the caps allow it. `None` where only a
-    /// person can help.
+    /// When something may be sent next: once the pause is over and the caps allow it. `None` if only a person can help.
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
         let pause_over = match self.state(now) {
             RouteState::Throttled { until, .. } => *until,
@@ -181,7 +174,7 @@ impl Throttle {
         Some(pause_over.max(self.caps_allow(now)))
     }
 
-    /// When the caps allow something.
+    /// When the caps allow something to be sent.
     fn caps_allow(&mut self, now: Timestamp) -> Timestamp {
         if self.allowance(now) > 0 {
             return now;
@@ -193,22 +186,22 @@ impl Throttle {
         }
     }
 
-    /// Recipients sent on the UTC day of the last call.
+    /// The UTC day of the last call, counted from the epoch, and the recipients sent on it.
     pub fn sent_today(&self) -> (u64, u32) {
         (self.day, self.sent_today)
     }
 
-    /// The server answered a transaction for what it was, whether it took the message or not.
+    /// The server took part in a transaction, whether it took the message or not.
     pub fn reached(&mut self) {
         self.lasting = None;
     }
 
-    /// What keeps the route from carrying mail, until the server answers a transaction again.
+    /// The trouble that keeps the route from carrying mail, until the server takes part in a transaction again.
     pub fn lasting_trouble(&self) -> Option<&LastingTrouble> {
         self.lasting.as_ref()
     }
 
-    /// The same, once it has lasted for so long; given once.
+    /// The same trouble, once it has lasted for this long. It is given once.
     pub fn overdue_trouble(&mut self, after: Duration, now: Timestamp) -> Option<LastingTrouble> {
         let overdue = |it: &&mut LastingTrouble| !it.told && now.since(it.since) >= after;
         let trouble = self.lasting.as_mut().filter(overdue)?;
@@ -216,7 +209,7 @@ impl Throttle {
         Some(trouble.clone())
     }
 
-    /// A message was taken by the server.
+    /// The server took a message.
     pub fn succeeded(&mut self) {
         self.reached();
         self.pause = FIRST_PAUSE;
@@ -225,19 +218,19 @@ impl Throttle {
         self.slow_start = self.slow_start.map(|n| n.saturating_mul(2).min(most)).filter(|n| *n < self.caps.concurrency);
     }
 
-    /// The connections that it may have at best.
+    /// The most connections that the server may get.
     fn most(&self) -> u32 {
         self.ceiling.map_or(self.caps.concurrency, |(most, _)| most.min(self.caps.concurrency))
     }
 
-    /// The server asks for less. Pauses double with every trouble that no success came between; trouble heard by attempts that
-    /// were under way when the pause began does not lengthen it. `jitter` in 0..1. Gives whether a success came between.
+    /// Backs off, because the server asks for less. The pause doubles with every trouble until a success. Trouble of attempts that were
+    /// under way when the pause began does not lengthen it. `jitter` is in 0..1. Returns true if the route carried mail before.
     pub fn back_off(&mut self, reason: &str, at_least: Option<Duration>, now: Timestamp, jitter: f64) -> bool {
         self.back_off_for(LONGEST_PAUSE, reason, at_least, now, jitter)
     }
 
-    /// A message heard trouble within its transaction: its own, until another one hears some and none was taken between. Gives
-    /// whether that makes it the route's, and news.
+    /// A message met trouble within its transaction. The trouble counts as the message's own until another message meets some and none
+    /// was taken between. Returns true if the route backs off for it, and carried mail before.
     pub fn doubt(
         &mut self,
         message: QueueId,
@@ -282,8 +275,9 @@ impl Throttle {
         news
     }
 
-    /// Stops the route; `since` may lie before `now` where a former process did. An operator's word takes the place of what the
-    /// relay found by itself, and not the other way round. Gives whether it was running before: only then is an alert news.
+    /// Stops the route. `since` lies before `now` if a former process stopped it. An operator's suspension replaces one that the relay
+    /// found necessary, and not the other way round. Returns true if the route was not suspended before: only then is an alert
+    /// news.
     pub fn suspend(&mut self, cause: Cause, reason: &str, since: Timestamp, now: Timestamp) -> bool {
         let news = !matches!(self.state, RouteState::Suspended { .. });
         if news {
@@ -299,7 +293,7 @@ impl Throttle {
         news
     }
 
-    /// Starts it again, slowly. Gives whether it was not running.
+    /// Starts the route again, slowly. Returns true if it was not ready.
     pub fn resume(&mut self, now: Timestamp) -> bool {
         let news = *self.state(now) != RouteState::Ready;
         self.state = RouteState::Ready;
@@ -308,48 +302,42 @@ impl Throttle {
         news
     }
 
-    /// How much of the time from `due` to `now` a message waited for our own caps and fairness, and not for the server's
-    /// trouble: that much does not make it older.
+    /// How much of the time from `due` to `now` a message waited for our own caps and fairness, not for the server's trouble. That much
+    /// does not make it older.
     pub fn own_waiting(&self, due: Timestamp, now: Timestamp) -> Duration {
         let trouble: Duration =
             self.troubles.iter().map(|(from, to)| to.unwrap_or(now).min(now).since((*from).max(due))).sum();
         now.since(due).saturating_sub(trouble)
     }
 
-    /// A clock that was set back: the instants that were counted by the wrong time move with it, and trouble ends now at the
-    /// latest.
-    fn follow_clock(&mut self, now: Timestamp) {
-        if now + READ_EARLIER > self.seen {
-            self.seen = self.seen.max(now);
-            return;
-        }
-        let back = self.seen.since(now);
-        self.seen = now;
-        self.sent_last_minute.iter_mut().for_each(|sent| *sent = *sent - back);
+    /// The clock went back by `by`, and says `now`. The pause, the ceiling and the minute go on from there, so that nothing waits for
+    /// the wrong time to come again. Trouble cannot have begun later than now.
+    pub fn clock_went_back(&mut self, by: Duration, now: Timestamp) {
+        self.sent_last_minute.iter_mut().for_each(|sent| *sent = *sent - by);
+        self.ceiling = self.ceiling.map(|(most, until)| (most, until - by));
         for (from, to) in &mut self.troubles {
-            *from = (*from).min(now);
-            *to = to.map(|to| to.min(now));
+            *from = from.believed(now, now);
+            *to = to.map(|to| to.believed(now, now));
         }
-        self.ceiling = self.ceiling.map(|(most, until)| (most, until - back));
         if let Some(trouble) = &mut self.lasting {
-            trouble.since = trouble.since.min(now);
+            trouble.since = trouble.since.believed(now, now);
         }
         match &mut self.state {
-            RouteState::Throttled { until, .. } => *until = *until - back,
-            RouteState::Suspended { since, .. } => *since = (*since).min(now),
+            RouteState::Throttled { until, .. } => *until = *until - by,
+            RouteState::Suspended { since, .. } => *since = since.believed(now, now),
             RouteState::Ready => {}
         }
     }
 
-    /// A new day begins with nothing sent. One that lies before the day counted is a clock that was set back: that day's count
-    /// goes on, as the server may have counted it.
+    /// Begins a new day, with nothing sent. If `now` lies on an earlier day, the clock was set back. The count goes on then, as the
+    /// server's may do.
     fn turn_to_day(&mut self, now: Timestamp) {
         let today = day_of(now);
         if today > self.day {
             self.sent_today = 0;
             self.day = today;
         } else if today + 1 < self.day {
-            // Set back by days: the count must not stand until the wrong day comes.
+            // The clock was set back by days. The count must end with the present day, not with the wrong one.
             self.day = today;
         }
     }
@@ -364,7 +352,7 @@ impl Throttle {
             return;
         }
         if self.troubles.len() == REMEMBERED_TROUBLES {
-            // Two become one that spans both: the pause between them then counts as trouble too.
+            // The two oldest become one. The pause between them then counts as trouble, too.
             if let (Some((from, _)), Some(next)) = (self.troubles.pop_front(), self.troubles.front_mut()) {
                 next.0 = from;
             }
@@ -620,6 +608,7 @@ mod tests {
         throttle.take(1, at(YEARS));
         throttle.back_off("421", None, at(YEARS), 0.0);
         assert_eq!(throttle.sent_today(), (20_000 + YEARS / 86_400, 4));
+        throttle.clock_went_back(Duration::from_secs(YEARS), at(0));
         assert_eq!(throttle.next_change(at(0)), Some(at(15)), "the pause goes on");
         assert_eq!(throttle.concurrency(at(15)), 1);
         assert!(throttle.allowance(at(15)) > 0);

@@ -2,10 +2,14 @@
 //!
 //! Decisions take `now` as an argument, so that they can be tested; only the edges read the clock.
 
+mod clock_jump;
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use clock_jump::{ClockJumpGuard, Jump};
 
 /// A wall-clock instant in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,90 @@
+//! The dispatcher: looks at the spool whenever something may have become due, puts lanes with due mail in line, and starts workers
+//! where a route has room.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::events::Subject;
+use crate::message::Lane;
+use crate::queue::halt;
+use crate::queue::inner::Inner;
+use crate::queue::worker;
+use crate::spool;
+use crate::time::Timestamp;
+
+/// The longest time between two looks at the spool, even if nothing seems due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// After a look the dispatcher rests nine times as long as the look took, so that looks take a tenth of one core's time at most. A rest
+/// shorter than this is left out.
+const WORTH_A_REST: Duration = Duration::from_millis(10);
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+/// Lanes that the spool is asked for at once.
+const LANES_AT_ONCE: usize = 1000;
+
+/// Runs until the queue stops.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let changed = inner.parts.spool.changed();
+    loop {
+        let (now, began) = (Timestamp::now(), Instant::now());
+        let pause = look(&inner, now).await.since(now);
+        // A look costs what lanes are due. With thousands of them there cannot be one at every commit.
+        let rest = began.elapsed() * 9;
+        if rest > WORTH_A_REST {
+            tokio::time::sleep(rest.min(LONGEST_REST)).await;
+        }
+        tokio::select! {
+            () = inner.stop.cancelled() => return,
+            () = changed.notified() => {}
+            () = inner.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Looks once. Returns when to look again.
+async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
+    if let Some(left) = inner.halt.left() {
+        return now + left;
+    }
+    let (due, next_due) = match due(inner, now).await {
+        Ok(found) => found,
+        Err(why) => {
+            inner.halt(&why);
+            return now + halt::PAUSE;
+        }
+    };
+    let mut unrouted = Vec::new();
+    let next_change = inner.with_routes(|routes, now| {
+        let routing = inner.parts.routing.view();
+        for lane in due {
+            match routing.resolve(&lane) {
+                Ok(route) => routes.offer(lane, &route, now),
+                Err(why) if routes.park(&lane.customer, &why.to_string()) => unrouted.push((lane.customer, why)),
+                Err(_) => {}
+            }
+        }
+        for route in routes.start(now) {
+            inner.tasks.spawn(worker::run(worker::Slot::new(inner, route)));
+        }
+        routes.next_change(now)
+    });
+    for (customer, why) in unrouted {
+        let subject = Subject::Unrouted(customer.to_string());
+        inner.alert(Some(&customer), None, Some(subject), format!("its queued mail is kept: {why}"));
+    }
+    [next_due, next_change].into_iter().flatten().fold(now + LONGEST_SLEEP, Timestamp::min)
+}
+
+/// The lanes with mail that can be claimed at `now`, and when the next of the others becomes due.
+async fn due(inner: &Inner, now: Timestamp) -> Result<(Vec<Lane>, Option<Timestamp>), spool::Error> {
+    let (mut lanes, mut after) = (Vec::new(), None);
+    loop {
+        let page = inner.parts.spool.due(now, after, LANES_AT_ONCE).await?;
+        after = page.lanes.last().cloned();
+        lanes.extend(page.lanes.into_iter().map(|due| due.lane));
+        if !page.more {
+            return Ok((lanes, page.next_due));
+        }
+    }
+}
