@@ -1,5 +1,5 @@
-//! Which holds an operator hears of one by one: the first of a customer's for a reason. The others of that hour are counted, and
-//! told together when it is over: a hundred thousand messages may be held for one reason within a minute. Pure.
+//! Which holds raise an alert. The first message of a customer that is held for a reason does. Those of the hour after it are counted
+//! and told together when the hour is over, because a hundred thousand messages may be held for one reason within a minute. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use crate::message::CustomerId;
 
 const TOLD_FOR: Duration = Duration::from_secs(3600);
 
-/// What was told lately. Time is counted by a clock that nobody sets.
+/// The holds that were told in the last hour. Time comes from a clock that nobody sets.
 #[derive(Debug, Default)]
 pub(super) struct Holds(BTreeMap<(CustomerId, String), Told>);
 
 #[derive(Debug)]
 struct Told {
     until: Duration,
-    /// Held since, and not told.
+    /// Messages that were held since, and not told.
     more: u64,
 }
 
-/// Messages that were held in an hour that is over, the one told at its beginning not counted.
+/// Messages that were held in an hour that is over, without the one that was told at its beginning.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct More {
     pub customer: CustomerId,
@@ -28,7 +28,7 @@ pub(super) struct More {
 }
 
 impl Holds {
-    /// Takes note of a message that is held. Gives whether it is to be told.
+    /// Notes that a message is held. Returns true if an alert must tell of it.
     pub fn is_news(&mut self, customer: &CustomerId, reason: &str, now: Duration) -> bool {
         match self.0.get_mut(&(customer.clone(), reason.to_owned())) {
             Some(told) => {
@@ -43,7 +43,8 @@ impl Holds {
         }
     }
 
-    /// What was held in the hours that are over. Where that was something, the next hour begins; else the next one held is news.
+    /// Gives the messages of the hours that are over. After an hour with some, the next hour begins; after one with none, the next message
+    /// is news again.
     pub fn over(&mut self, now: Duration) -> Vec<More> {
         let mut over = Vec::new();
         self.0.retain(|(customer, reason), told| {

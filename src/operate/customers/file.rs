@@ -13,7 +13,7 @@ pub(super) fn text(customer: &NewCustomer, key: &str, password: &str) -> String 
          name = {}\n\
          domains = [{}]   # From domains: exact names, and each belongs to one customer only\n\
          # bounce_domains = [\"bounce.webcrm.com\"]   # MAIL FROM may be in these besides\n\
-         # suspended = \"why\"   # takes the customer out of service: mail is refused, and held in the queue\n\
+         # suspended = \"why\"   # takes the customer out of service: mail is refused, and stopped in the queue\n\
          # bulk = \"refuse\"     # \"refuse\" | \"warn\": bulk mail of a domain that lacks what bulk needs\n\
          \n\
          # `postbud dkim rotate {}` changes the key.\n\

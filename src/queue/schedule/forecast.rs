@@ -1,5 +1,4 @@
-//! Whether what waits for a route can leave within its caps, and when the last of it would: said when it is accepted, not when
-//! somebody misses it.
+//! The forecast: whether the mail that waits for a route can leave within its caps in time, and when the last of it leaves.
 
 use std::time::Duration;
 
@@ -8,8 +7,8 @@ use crate::time::Timestamp;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// When the last of `messages` (at least one recipient each) leaves if the caps are all that holds them, where that is not
-/// today: past the day's cap, or more than a day of the minute's. `None` where the caps let all of them go in time.
+/// When the last of `messages`, each with one recipient at least, leaves if nothing but the caps delays them. `None` if the caps let all
+/// of them leave in time: within what is left of the day's cap, and within a day at the minute's cap.
 pub fn last_leaves(messages: u64, caps: &Caps, sent_today: u32, now: Timestamp) -> Option<Timestamp> {
     let by_day = caps.per_day.and_then(|cap| {
         let later = messages.checked_sub(u64::from(cap.saturating_sub(sent_today))).filter(|n| *n > 0)?;

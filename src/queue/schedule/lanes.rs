@@ -1,10 +1,9 @@
-//! Whose turn it is: lanes with due mail, fair between the customers of a route, single mail before bulk.
+//! Which lane has its turn: fair between the customers of a route, single mail before bulk.
 //!
-//! Each route has two rings of customers, one an urgency. A turn takes the front customer of the single ring, or of the bulk
-//! ring where no single mail waits, and puts it back at the end. So a customer with a million newsletters delays another's mail
-//! by one turn of each waiting customer, never by its own backlog; and a customer with many domains gets no more turns than
-//! one with a single one: its lanes share its turns. Every `BULK_TURN`th turn goes to bulk first, so that bulk is delayed by
-//! single mail but never starved.
+//! Each route has a ring of customers for single mail and one for bulk. A turn takes the front customer of the single ring, or of the
+//! bulk ring if no single mail waits, and puts it back at the end. So a customer with a million newsletters delays another's mail by
+//! one turn, never by its whole backlog. A customer with many domains gets no more turns than one with a single domain: its lanes
+//! share its turns. Every `BULK_TURN`th turn goes to bulk first, so that single mail delays bulk but never stops it.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,7 +11,7 @@ use crate::message::{CustomerId, Lane, Urgency};
 
 const BULK_TURN: u32 = 16;
 
-/// The lanes of one route that may hold due mail.
+/// The lanes of one route that may have due mail.
 #[derive(Debug, Default)]
 pub struct Lanes {
     single: Ring,
@@ -20,7 +19,7 @@ pub struct Lanes {
     turn: u32,
 }
 
-/// Customers take turns, and the lanes of a customer take turns at its turn.
+/// The customers alternate, and so do the lanes of each customer.
 #[derive(Debug, Default)]
 struct Ring {
     order: VecDeque<CustomerId>,
@@ -29,12 +28,12 @@ struct Ring {
 }
 
 impl Lanes {
-    /// Puts a lane with due mail in line; one that is in line already keeps its place.
+    /// Puts a lane with due mail in line. A lane that is in line already keeps its place.
     pub fn offer(&mut self, lane: Lane) {
         self.ring(lane.urgency).offer(lane);
     }
 
-    /// The lane whose turn it is; it goes to the end of the line.
+    /// The lane that has its turn. It goes to the end of the line.
     pub fn take_turn(&mut self) -> Option<Lane> {
         self.turn = self.turn.wrapping_add(1);
         let bulk_first = self.turn.is_multiple_of(BULK_TURN);
@@ -48,12 +47,12 @@ impl Lanes {
         self.ring(lane.urgency).remove(lane);
     }
 
-    /// How many lanes are in line.
+    /// The number of lanes in line.
     pub fn len(&self) -> usize {
         self.single.count + self.bulk.count
     }
 
-    /// Whether no lane is in line.
+    /// Returns true if no lane is in line.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -99,7 +98,7 @@ impl Ring {
             return;
         }
         self.lanes.remove(&lane.customer);
-        // It has just had its turn: there are no more behind it than attempts at once, and thousands before it.
+        // The customer has just had its turn, so it stands near the end: search from there.
         if let Some(at) = self.order.iter().rposition(|other| *other == lane.customer) {
             self.order.remove(at);
         }

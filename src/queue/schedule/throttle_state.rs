@@ -1,4 +1,4 @@
-//! What is remembered of each route across restarts: a small JSON file, replaced as a whole.
+//! The file with the routes' throttle states: what must outlive a restart. A small JSON file that is replaced as a whole.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::route::RouteId;
 
-/// What a restart must not forget of one route. Times are milliseconds since the epoch.
+/// The throttle state of one route. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrottleState {
     /// The UTC day, counted from the epoch.
     pub day: u64,
-    /// Recipients sent on it.
+    /// Recipients sent on that day.
     pub recipients: u32,
-    /// When the last message left, where messages a minute are capped.
+    /// When the last message left, if messages a minute are capped.
     #[serde(default)]
     pub last_sent: u64,
-    /// Messages in the minute before that.
+    /// Messages sent in the minute before that.
     #[serde(default)]
     pub in_last_minute: u32,
-    /// The server's troubles, from and to; the last may go on. Time spent waiting for them makes mail older.
+    /// The server's troubles, each from and to. The last may go on. Time spent waiting for them makes mail older.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<(u64, Option<u64>)>,
 }
 
-/// By route.
+/// The throttle states by route.
 pub type ThrottleStates = BTreeMap<RouteId, ThrottleState>;
 
-/// The file.
+/// The file with the throttle states.
 #[derive(Debug)]
 pub struct ThrottleStateFile {
     path: PathBuf,
@@ -38,8 +38,8 @@ pub struct ThrottleStateFile {
 }
 
 impl ThrottleStateFile {
-    /// Reads the file; a missing one is empty. A file that cannot be understood is an error: going on would send
-    /// more than a server allows a day.
+    /// Reads the file; a missing one is empty. A file that cannot be understood is an error, because to go on could send more than a
+    /// server allows a day.
     pub fn open(path: PathBuf) -> io::Result<(Self, ThrottleStates)> {
         let text = match files::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
@@ -53,7 +53,7 @@ impl ThrottleStateFile {
         Ok((ThrottleStateFile { path, saved: saved.clone() }, saved))
     }
 
-    /// Writes the file if anything changed. The old file stays where the new one cannot be written whole.
+    /// Writes the file if anything changed. If the new file cannot be written whole, the old one stays.
     pub fn save(&mut self, states: ThrottleStates) -> io::Result<()> {
         if states == self.saved {
             return Ok(());
