@@ -378,7 +378,6 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::onboarding::finding::{Check, Finding, Need};
     use crate::resolver;

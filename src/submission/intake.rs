@@ -323,7 +323,7 @@ impl Intake {
                     customer: Some(customer),
                     message_id: Some(accepted.message_id),
                 };
-                return Err(Refusal { about, ..not_durable(&why) });
+                return Err(Refusal { about: Box::new(about), ..not_durable(&why) });
             }
         };
         drop(share);

@@ -68,7 +68,7 @@ impl Submission {
         let tasks = TaskTracker::new();
         let minutes = Arc::clone(&shared);
         tasks.spawn(async move { minutes.refusals.run(minutes.shutdown.clone()).await });
-        let door = Arc::new(Door::default());
+        let limiter = Arc::new(ConnectionLimiter::default());
         let mut addresses = Vec::new();
         for (address, socket, settings) in bound {
             addresses.push(address);
@@ -76,7 +76,7 @@ impl Submission {
                 rules: Arc::new(Rules::of(&settings, &shared.context, &envelopes)),
                 settings: Arc::new(settings),
                 shared: Arc::clone(&shared),
-                door: Arc::clone(&door),
+                limiter: Arc::clone(&limiter),
                 tasks: tasks.clone(),
             };
             tasks.spawn(listener.run(socket));
@@ -121,7 +121,7 @@ impl Rules {
 
 /// Counts who is inside.
 #[derive(Default)]
-struct Door {
+struct ConnectionLimiter {
     inside: Mutex<(usize, HashMap<IpAddr, usize>)>,
 }
 
@@ -144,14 +144,14 @@ impl Full {
     }
 }
 
-/// A place inside; given back when dropped.
-struct Place {
-    door: Arc<Door>,
+/// One connection of those that there may be; given back when dropped.
+struct Permit {
+    limiter: Arc<ConnectionLimiter>,
     peer: IpAddr,
 }
 
-impl Door {
-    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Place, Full> {
+impl ConnectionLimiter {
+    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Permit, Full> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, by_address) = &mut *inside;
         if *all >= most {
@@ -163,13 +163,13 @@ impl Door {
         }
         *here += 1;
         *all += 1;
-        Ok(Place { door: Arc::clone(self), peer })
+        Ok(Permit { limiter: Arc::clone(self), peer })
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut inside = self.door.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inside = self.limiter.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.0 -= 1;
         if let Entry::Occupied(mut here) = inside.1.entry(self.peer) {
             *here.get_mut() -= 1;
@@ -185,7 +185,7 @@ struct Listener {
     settings: Arc<ListenerSettings>,
     rules: Arc<Rules>,
     shared: Arc<Shared>,
-    door: Arc<Door>,
+    limiter: Arc<ConnectionLimiter>,
     tasks: TaskTracker,
 }
 
@@ -219,8 +219,8 @@ impl Listener {
             }
             return self.turn_away(&stream, 554, EnhancedCode(5, 7, 1), "this address may not connect");
         }
-        let place = match self.door.enter(counted_as(peer), limits.connections, limits.connections_per_address) {
-            Ok(place) => place,
+        let permit = match self.limiter.enter(counted_as(peer), limits.connections, limits.connections_per_address) {
+            Ok(permit) => permit,
             Err(full) => {
                 context.counters.refuse_connection(full.as_str());
                 let (enhanced, text) = match full {
@@ -235,7 +235,7 @@ impl Listener {
         let listener = self.clone();
         self.tasks.spawn(async move {
             listener.serve(stream, peer).await;
-            drop((place, open));
+            drop((permit, open));
         });
     }
 
@@ -349,15 +349,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_by_address_and_given_back() {
-        let door = Arc::new(Door::default());
+    fn permits_are_counted_by_address_and_given_back() {
+        let limiter = Arc::new(ConnectionLimiter::default());
         let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        let first = door.enter(a, 2, 1).ok().unwrap();
-        assert_eq!(door.enter(a, 2, 1).err(), Some(Full::FromAddress));
-        let second = door.enter(b, 2, 1).ok().unwrap();
-        assert_eq!(door.enter(b, 2, 2).err(), Some(Full::All));
+        let first = limiter.enter(a, 2, 1).ok().unwrap();
+        assert_eq!(limiter.enter(a, 2, 1).err(), Some(Full::FromAddress));
+        let second = limiter.enter(b, 2, 1).ok().unwrap();
+        assert_eq!(limiter.enter(b, 2, 2).err(), Some(Full::All));
         drop((first, second));
-        let inside = door.inside.lock().unwrap();
+        let inside = limiter.inside.lock().unwrap();
         assert_eq!((inside.0, inside.1.len()), (0, 0));
     }
 }

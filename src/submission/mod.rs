@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listener ─► connection ─► session (commands)
-//!  TLS, door      │  │  └──► login (auth, sasl)
+//!  TLS, limits    │  │  └──► login (auth, sasl)
 //!                 │  └─────► intake ─► policy ─► dkim::Workers ─► spool ─► 250
 //!                 └── budget (memory)   trace (Received, Date, Message-ID)
 //! ```

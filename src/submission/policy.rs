@@ -47,7 +47,7 @@ pub(super) struct Refusal {
     /// For an alert event: the domain it is about and what to do.
     pub(super) alert: Option<(Domain, String)>,
     /// Which message.
-    pub(super) about: About,
+    pub(super) about: Box<About>,
 }
 
 /// What is known of a refused message.
@@ -63,7 +63,7 @@ pub(super) struct About {
 impl Refusal {
     pub(super) fn new(code: u16, enhanced: EnhancedCode, reason: &'static str, text: impl Into<String>) -> Self {
         let reply = Reply::new(code, enhanced, text);
-        Refusal { reply, reason, cause: None, alert: None, about: About::default() }
+        Refusal { reply, reason, cause: None, alert: None, about: Box::default() }
     }
 
     /// With what the header says, and the customer whose domain it names.

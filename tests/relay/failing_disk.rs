@@ -125,5 +125,10 @@ fn while_nothing_can_be_written_the_relay_is_not_ready_and_finds_out_by_itself_w
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(get(site.web, "/metrics").contains("postbud_spool_troubled 0"));
+    let told = |kind: &'static str| {
+        move |event: &serde_json::Value| event["event"] == kind && event["subject"] == "spool-writes"
+    };
+    site.wait_for_event("the alert", told("alert"));
+    site.wait_for_event("its end", told("resolved"));
     relay.stop();
 }

@@ -36,6 +36,10 @@ fn a_new_customer_sends_after_a_reload_and_a_mistake_keeps_what_ran() {
     let alert = site.wait_for_event("reload refused", |event| event["event"] == "alert");
     assert!(alert["detail"].as_str().unwrap().contains("old.toml"), "{alert}");
     queue_id(&send(&mut client, "old.example", "still"));
+    site.add(&Customer { id: "old", domain: "old.example", route: plain_route(server.address) });
+    relay.signal("HUP");
+    let end = site.wait_for_event("the alert is over", |event| event["event"] == "resolved");
+    assert_eq!((&end["subject"], &alert["subject"]), (&"configuration".into(), &"configuration".into()));
     server.wait_for(2, Duration::from_secs(20));
     relay.stop();
 }
@@ -63,6 +67,9 @@ fn queued_mail_of_a_removed_customer_is_kept_with_an_alert_and_leaves_when_it_is
     std::fs::write(site.customer_file("gone"), file).unwrap();
     relay.signal("HUP");
     server.wait_for(1, Duration::from_secs(40));
+    site.wait_for_event("its alert is over", |event| {
+        event["event"] == "resolved" && event["subject"] == "unrouted:gone" && event["customer"] == "gone"
+    });
     relay.stop();
 }
 

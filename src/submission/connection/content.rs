@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     recipients: Some(transaction.recipients.len()),
                     ..About::default()
                 };
-                return Err(self.broken_off(&Refusal { about, ..refusal }));
+                return Err(self.broken_off(&Refusal { about: Box::new(about), ..refusal }));
             };
             identity = Identity::Submitter(current);
             self.session.identify(identity.clone());
