@@ -96,9 +96,11 @@ pub struct Submitters {
     key: hmac::Key,
     /// At most one entry a submitter: only right passwords are kept.
     verified: Mutex<HashMap<[u8; 32], Arc<Submitter>>>,
-    /// Logins that were wrong, the newest last.
-    wrong: Mutex<(HashSet<[u8; 32]>, VecDeque<[u8; 32]>)>,
+    wrong: Mutex<WrongLogins>,
 }
+
+/// Fingerprints of logins that were wrong: as a set, and in their order with the newest last.
+type WrongLogins = (HashSet<[u8; 32]>, VecDeque<[u8; 32]>);
 
 struct Entry {
     submitter: Arc<Submitter>,

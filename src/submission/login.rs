@@ -89,7 +89,7 @@ impl Logins {
         let login = submitters.fingerprint(&credentials.username);
         let known = login.filter(|login| self.clients.has(*login, peer)).and_then(|_| UnderWay::begin(self, peer));
         if known.is_some() {
-            if let Some(right) = self.from_memory(&submitters, &credentials, login, peer) {
+            if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
                 return right;
             }
             // A program beside it that was never told of the new password tries the old one for ever, which is no guessing.
@@ -110,7 +110,7 @@ impl Logins {
             return Login::Throttled;
         }
         // Meanwhile another connection may have had the same password verified.
-        if let Some(right) = self.from_memory(&submitters, &credentials, login, peer) {
+        if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
             return right;
         }
         let (memories, strikes, clients) =
@@ -149,7 +149,7 @@ impl Logins {
     }
 
     /// The login, if this very password was verified before.
-    fn from_memory(
+    fn remembered(
         &self,
         submitters: &Submitters,
         credentials: &Credentials,

@@ -45,7 +45,7 @@ pub(super) struct Refusal {
     /// For the operator alone: what was behind it.
     pub(super) cause: Option<String>,
     /// For an alert event: the domain it is about and what to do.
-    pub(super) alert: Option<(Domain, String)>,
+    pub(super) alert: Option<Box<(Domain, String)>>,
     /// Which message.
     pub(super) about: Box<About>,
 }
@@ -181,10 +181,10 @@ pub(super) fn unsigned(from_domain: &Domain, why: &str) -> Refusal {
     let text = format!("the DKIM key of \"{from_domain}\" cannot be used at the moment; the operator is told");
     Refusal {
         cause: Some(why.to_owned()),
-        alert: Some((
+        alert: Some(Box::new((
             from_domain.clone(),
             format!("mail of {from_domain} is deferred, for it cannot be signed: {why}"),
-        )),
+        ))),
         ..Refusal::new(451, EnhancedCode(4, 7, 5), "key", text)
     }
 }

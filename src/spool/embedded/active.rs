@@ -49,10 +49,7 @@ impl Filling {
         let place = Place { segment: segment.number, at: segment.end as u32 };
         let written = segment.write_change(&change);
         self.unsynced.push(Unsynced { change, place });
-        written.map_err(|error| {
-            self.failed = Some(again(&error));
-            error
-        })
+        written.inspect_err(|error| self.failed = Some(again(error)))
     }
 
     /// Returns true if so many changes wait for a sync that their callers should wait too.

@@ -185,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);
                 self.shared.refusals.message(self.who(), &refusal);
-                if let Some((domain, detail)) = refusal.alert {
+                if let Some((domain, detail)) = refusal.alert.map(|alert| *alert) {
                     intake::tell_of_key(domain, detail, &context.events);
                 }
                 refusal.reply
