@@ -5,7 +5,7 @@ use crate::time::Timestamp;
 
 /// A message ready to be made durable.
 pub struct Draft {
-    /// Its queue id.
+    /// The queue id that the spool gave for it.
     pub id: QueueId,
     /// The lane in which it will wait.
     pub lane: Lane,

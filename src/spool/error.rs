@@ -28,7 +28,7 @@ pub enum Error {
     /// The record does not match its checksum. It has been set aside.
     #[error("record {id} cannot be read and was set aside: {why}")]
     Corrupt {
-        /// The record's id.
+        /// The id of the record.
         id: QueueId,
         /// What does not match.
         why: String,

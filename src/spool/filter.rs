@@ -33,12 +33,12 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Selects one record.
+    /// Selects the record with this id.
     pub fn one(id: QueueId) -> Self {
         Filter::of([id])
     }
 
-    /// Selects these records.
+    /// Selects the records with these ids.
     pub fn of(ids: impl IntoIterator<Item = QueueId>) -> Self {
         Filter { ids: Some(Arc::new(ids.into_iter().collect())), ..Filter::default() }
     }

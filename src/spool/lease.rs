@@ -23,7 +23,7 @@ impl Lease {
     }
 
     /// Takes the lease apart for its backend, which records its result.
-    pub fn into_parts(self) -> (Record, Box<dyn LeaseGuard>) {
+    pub(super) fn into_parts(self) -> (Record, Box<dyn LeaseGuard>) {
         (self.record, self.guard)
     }
 }

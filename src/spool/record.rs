@@ -15,7 +15,7 @@ pub enum RecipientState {
     },
     /// The next server took the message.
     Delivered {
-        /// The server's 250.
+        /// The reply with which the server took it.
         reply: String,
     },
     /// The recipient was given up: bounced, expired, or removed by an operator.

@@ -16,9 +16,9 @@ pub struct LaneStats {
     pub leased: u64,
     /// When the last record that is neither held nor leased is due.
     pub last_due: Option<Timestamp>,
-    /// Octets on disk.
+    /// How many octets the lane's messages take on disk.
     pub bytes: u64,
-    /// The oldest record.
+    /// The record that arrived first.
     pub oldest: Option<QueueId>,
 }
 
@@ -38,7 +38,7 @@ pub struct Totals {
 pub struct DueLane {
     /// When its first record became due. [`Timestamp::EPOCH`] if that record was expedited.
     pub since: Timestamp,
-    /// The lane.
+    /// The lane itself.
     pub lane: Lane,
 }
 

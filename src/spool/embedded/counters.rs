@@ -8,7 +8,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// What the spool counts.
 #[derive(Debug)]
 pub struct Counters {
-    /// Messages made durable.
+    /// Messages that were made durable.
     pub commits: Counter,
     /// Syncs of segment files on the write path.
     pub syncs: Counter,
@@ -22,9 +22,9 @@ pub struct Counters {
     pub records: Gauge,
     /// Octets that the spool takes on disk.
     pub disk_bytes: Gauge,
-    /// Records set aside as unreadable since the start.
+    /// Records that were set aside as unreadable since the start.
     pub quarantined: Counter,
-    /// Records copied forward so that their segment could be given back.
+    /// Records that were copied forward so that their segment could be reclaimed.
     pub copied: Counter,
 }
 

@@ -77,7 +77,7 @@ impl Batch {
     /// Octets of its frame.
     pub const FRAME_LEN: u64 = HEAD as u64 + 8;
 
-    /// The payload of its frame.
+    /// The payload of a batch frame.
     pub fn encode(self) -> [u8; 8] {
         let mut out = [0; 8];
         out[..4].copy_from_slice(&self.synced.to_le_bytes());
@@ -85,7 +85,7 @@ impl Batch {
         out
     }
 
-    /// Reads the payload.
+    /// Reads the payload of a batch frame.
     pub fn decode(payload: &[u8]) -> Option<Batch> {
         let raw = u64::from_le_bytes(payload.try_into().ok()?);
         Some(Batch { synced: raw as u32, end: (raw >> 32) as u32 })

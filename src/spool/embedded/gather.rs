@@ -1,20 +1,21 @@
 //! How long the next batch gathers before it is written.
 //!
-//! A sync costs some 100 µs of CPU and several sleeps, whatever it serves. Whoever comes alone is synced at once. Once a batch
-//! served several, the next gathers for [`MOMENT`]; and where even the newest message has waited longer than that, for its
-//! signature mostly, for a share of its wait, which it hardly notices: the CPU saved lets all wait less.
+//! A sync costs some 100 µs of CPU and several sleeps, however many messages it serves. A message that comes alone is synced at once.
+//! Once a batch served several messages, the next one gathers for [`MOMENT`]. If even the newest message had waited longer than that
+//! (mostly for its signature), the next batch gathers for a share of that wait, which a client hardly notices: the CPU that it saves
+//! shortens everybody's wait.
 
 use std::time::Duration;
 
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
-/// Where nobody has waited long: a whole millisecond saves little more, and whoever waits for a 250 at half of the highest rate
-/// waits half as long again.
+/// The pause while nobody has waited long. A whole millisecond would save little more, and at half of the highest rate a client would
+/// wait half as long again for its 250.
 const MOMENT: Duration = Duration::from_micros(500);
-/// What is added to a wait, as its part.
+/// The pause is this part of the newest message's wait.
 const SHARE: u32 = 8;
-/// The longest, so that the first to come after a crowd is not kept for it.
+/// The longest pause, so that the first message after a crowd is not kept waiting for it.
 const LONGEST: Duration = Duration::from_millis(5);
 
 /// The new messages that one round of writing made durable.
@@ -34,7 +35,7 @@ impl Served {
         self.count
     }
 
-    /// How long whoever comes next waits for company.
+    /// How long the next batch gathers.
     pub fn pause(self, now: Timestamp) -> Duration {
         let wait = self.newest.map_or(Duration::ZERO, |newest| now.since(newest.arrived()));
         let share = (wait / SHARE).min(LONGEST);

@@ -16,7 +16,7 @@ use crate::spool::{Durable, Error};
 /// Where an answer goes that somebody waits for.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// Something to write.
+/// Something that the committer is to write.
 pub(super) enum Item {
     /// A new message. Answered once it is synced.
     Draft(Box<Encoded>, Reply<Durable>),

@@ -23,15 +23,15 @@ use super::{Notice, quarantine};
 /// How often space is reclaimed.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What the committer asks for.
+/// What the committer asks the keeper to do.
 pub(super) enum Chore {
-    /// Close this segment.
+    /// Seal this segment.
     Seal(Box<Writing>),
-    /// The spare segment was taken.
+    /// Make a spare segment, because the last one was taken.
     MakeSpare,
 }
 
-/// The thread's state.
+/// The state of the keeper's thread.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     chores: Receiver<Chore>,

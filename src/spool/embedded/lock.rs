@@ -1,4 +1,5 @@
-//! One process a spool: an advisory lock on `LOCK`, which also says who holds it. It goes with the process, however that ends.
+//! One process for each spool: an advisory lock on the file `LOCK`, which also says which process holds it. The lock ends with the
+//! process, however that ends.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,13 +11,13 @@ use rustix::io::Errno;
 use super::OpenError;
 use crate::files;
 
-/// Held as long as this lives.
+/// The lock. Dropping it unlocks the spool.
 pub(super) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock, or says which process has it.
+    /// Takes the lock. An error says which process has it.
     pub fn take(dir: &Path) -> Result<Lock, OpenError> {
         let path = dir.join("LOCK");
         let failed = |what: &str, source| OpenError::Io { what: format!("{what} {}", path.display()), source };

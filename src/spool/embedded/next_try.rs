@@ -13,7 +13,7 @@ pub(super) struct NextTry {
 }
 
 impl NextTry {
-    /// By the schedule.
+    /// A time that the schedule sets.
     pub fn at(due: Timestamp) -> NextTry {
         NextTry { due, expedited: None }
     }

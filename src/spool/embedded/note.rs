@@ -66,7 +66,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// A new state.
+    /// Records a new state of a message.
     pub fn state(id: QueueId, state: Arc<State>) -> Change {
         let mut payload = Writer::default();
         codec::write_state(&mut payload, &state);
@@ -74,28 +74,28 @@ impl Change {
         Change { note, head: Head::of(Kind::State, id, &payload.0), payload: payload.0, state: Some(state) }
     }
 
-    /// A new time for the next attempt.
+    /// Records when a message is tried next.
     pub fn due(id: QueueId, next: NextTry) -> Change {
         let mut payload = Writer::default();
         payload.next_try(next);
         Change::new(Note::Due { id, next }, Head::of(Kind::Due, id, &payload.0), payload)
     }
 
-    /// The beginning of a hold.
+    /// Records that a message is held.
     pub fn hold(id: QueueId, reason: Arc<str>) -> Change {
         let mut payload = Writer::default();
         payload.text(&reason);
         Change::new(Note::Hold { id, reason }, Head::of(Kind::Hold, id, &payload.0), payload)
     }
 
-    /// The end of a hold.
+    /// Records that a message is released.
     pub fn release(id: QueueId, next: NextTry) -> Change {
         let mut payload = Writer::default();
         payload.next_try(next);
         Change::new(Note::Release { id, next }, Head::of(Kind::Release, id, &payload.0), payload)
     }
 
-    /// The end of a message.
+    /// Records that a message is settled.
     pub fn done(id: QueueId) -> Change {
         Change::new(Note::Done { id }, Head::of(Kind::Done, id, &[]), Writer::default())
     }

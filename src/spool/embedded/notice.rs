@@ -12,21 +12,21 @@ pub enum Notice {
     Quarantined {
         /// The message that it belonged to, if that can still be told.
         id: Option<QueueId>,
-        /// The copy.
+        /// The path of the copy.
         file: PathBuf,
         /// What does not match its checksum.
         why: String,
     },
     /// The last write before a crash is incomplete. Nobody was told that it was accepted. `file` has what is left of it.
     Torn {
-        /// The copy.
+        /// The path of the copy.
         file: PathBuf,
-        /// What is missing.
+        /// What is missing of the write.
         why: String,
     },
     /// A result of this message is damaged: some of its recipients may have the message already. It is held.
     Doubtful {
-        /// The message's id.
+        /// The id of the message.
         id: QueueId,
     },
     /// Something in a segment cannot be read, set aside or closed, and nothing says that it is lost.
@@ -39,23 +39,23 @@ pub enum Notice {
         /// What there is too little of, and what to do about it.
         lack: String,
     },
-    /// New mail is taken again.
+    /// There is room again, so new mail is taken.
     Roomy,
     /// A write or a sync failed. The messages in it were refused, and its segment is not written to again.
     Failed {
         /// What failed, where, and the error of the system.
         why: String,
     },
-    /// Writing works again.
+    /// The spool can be written again.
     Recovered,
     /// Writing failed time after time. No more work is taken until the program is started again on a sound disk.
     Stopped {
-        /// The last error.
+        /// The error of the last write.
         why: String,
     },
 }
 
-/// For people.
+/// Words for people.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

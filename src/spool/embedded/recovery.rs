@@ -219,8 +219,8 @@ impl Start {
                     torn: stretch.start >= torn_from,
                     stretch,
                 }));
-                // A result whose write was cut short was not recorded, so its attempt is made again. Damage that is about no message
-                // that waits puts none in doubt.
+                // A result whose write was cut short was not recorded, so its attempt is made again. Only a message that waits can be in
+                // doubt.
                 let index = &self.recovered.index;
                 scan.doubtful.retain(|(at, id)| *at < torn_from && index.get(*id).is_some());
                 self.recovered.doubtful.extend(scan.doubtful.iter().map(|(_, id)| id));
@@ -231,8 +231,8 @@ impl Start {
         Ok((scans, damage))
     }
 
-    /// Messages that notes are about, but that stand nowhere, stood in what cannot be read: in a stretch of which nobody knows what was
-    /// in it, if there is one.
+    /// Names the messages that notes are about but that stand nowhere. They must have stood in a damaged stretch: in one whose messages
+    /// are unknown, if there is one.
     fn name_missing(&self, damage: &mut [Damage]) {
         let named: HashSet<QueueId> = damage.iter().flat_map(|damage| damage.stretch.ids.iter().copied()).collect();
         let missing = self.missing.iter().filter(|id| !named.contains(id));

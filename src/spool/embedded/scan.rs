@@ -101,7 +101,7 @@ struct Partial {
     next: usize,
 }
 
-/// What follows.
+/// What the scan finds next.
 enum Next {
     /// A frame at this offset.
     Frame(u64, Head),

@@ -72,7 +72,7 @@ impl Shared {
         }
     }
 
-    /// The index.
+    /// Locks the index.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().expect("nothing panics while it holds the index")
     }
@@ -88,7 +88,7 @@ impl Shared {
         SMALLEST.min(self.settings.segment_size)
     }
 
-    /// The next segment.
+    /// The segment to fill next.
     pub fn next_segment(&self) -> io::Result<Writing> {
         self.spare.take_or_make(&self.dir, self.smallest(), self.settings.segment_size)
     }
@@ -170,6 +170,7 @@ impl Shared {
         self.segments.awaits_start(segment) && !self.space.is_full()
     }
 
+    /// Returns true if no attempt is in flight.
     pub fn nothing_leased(&self) -> bool {
         self.index().leased() == 0
     }

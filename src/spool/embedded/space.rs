@@ -1,4 +1,4 @@
-//! Free space and inodes on the spool's disk. Below the floor new mail is refused, queued mail still goes out.
+//! Free space and inodes on the spool's disk. Below the floor new mail is refused, and queued mail still goes out.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use super::Settings;
 use super::dir::Dir;
 use crate::spool::Error;
 
-/// What was seen last. Reading it costs an atomic load.
+/// What was seen of the disk last. Reading it costs an atomic load.
 #[derive(Default)]
 pub(super) struct Space {
     full: AtomicBool,
@@ -24,12 +24,13 @@ impl Space {
         if self.is_full() { Err(self.error(settings)) } else { Ok(()) }
     }
 
-    /// What the client's 452 is made of.
+    /// The error of a message for which there is no room.
     pub fn error(&self, settings: &Settings) -> Error {
         Error::Full { lack: self.lack(settings) }
     }
 
-    /// What there is too little of, and what to do about it: what lacks now before what only has not come back far enough.
+    /// What there is too little of, and what to do about it. A resource below its floor is named first, then one below the threshold at
+    /// which mail is taken again.
     fn lack(&self, settings: &Settings) -> String {
         let (free, inodes) = (self.free.load(Ordering::Relaxed), self.inodes.load(Ordering::Relaxed));
         let Settings { min_free, min_free_inodes, .. } = settings;
@@ -80,12 +81,12 @@ impl Space {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// How much there must be, of which `least` stays free.
+    /// How much there must be for mail to be taken, if `least` is to stay free.
     fn floor(&self, least: u64) -> u64 {
         if self.is_full() { again(least) } else { least }
     }
 
-    /// A spare segment is there or in the making, as far as known; or why none can be made.
+    /// Notes that there is a spare segment or one is being made, or why none can be made.
     pub fn set_spare(&self, made: Result<(), &io::Error>) {
         *self.no_spare() = made.err().map(ToString::to_string);
     }
@@ -106,8 +107,8 @@ impl Space {
     }
 }
 
-/// How much there must be before a full spool takes mail again: at the floor itself each message that leaves would let one in, with
-/// an alert for every turn.
+/// How much there must be before a full spool takes mail again. At the floor itself each message that leaves would let one in, with an
+/// alert each time.
 fn again(least: u64) -> u64 {
     least.saturating_add(least / 8)
 }

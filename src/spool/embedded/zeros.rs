@@ -9,11 +9,11 @@ use rustix::io::Errno;
 
 const ZEROS: &[u8] = &[0; 64 << 10];
 
-/// Sees to it that there is room from `from` to `to`.
+/// Reserves room for the octets from `from` to `to`.
 pub(super) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
     let len = to.saturating_sub(from);
     match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, len)) {
-        // Nothing to do, or a file system that cannot reserve: the zeros will tell.
+        // There is nothing to reserve, or the file system cannot do it. Then the zeros show whether there is room.
         Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         other => other.map_err(io::Error::from),
     }

@@ -1,6 +1,7 @@
 //! What the index keeps of one waiting message: at most 64 octets, since a million of them are held in memory.
 
 use super::super::next_try::{NextTry, Packed};
+use super::reasons::ReasonNo;
 use crate::message::QueueId;
 use crate::time::Timestamp;
 
@@ -31,8 +32,8 @@ pub(in crate::spool::embedded) struct Entry {
     /// Set if it was made due ahead of its schedule.
     pub expedited: Packed,
     pub attempts: u16,
-    /// The number of the reason it is held for; 0 if it is not held.
-    pub hold: u16,
+    /// The reason it is held for, if it is held.
+    pub hold: Option<ReasonNo>,
     pub leased: bool,
     pub delay_notified: bool,
     /// No state was recorded since the commit, so `due` on disk is the time of the second attempt.
@@ -54,7 +55,7 @@ impl Entry {
             domains,
             expedited: Packed::default(),
             attempts: 0,
-            hold: 0,
+            hold: None,
             leased: false,
             delay_notified: false,
             untried: true,
@@ -64,7 +65,7 @@ impl Entry {
 
     /// Returns true if the message is held.
     pub fn held(&self) -> bool {
-        self.hold != 0
+        self.hold.is_some()
     }
 
     /// When it is tried next.

@@ -5,20 +5,21 @@
 //! are written.
 
 mod entry;
+mod lanes;
 mod reasons;
 mod select;
 mod sorted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::sync::Arc;
 
-use self::reasons::Reasons;
+use self::lanes::LaneState;
+use self::reasons::{ReasonNo, Reasons};
 use self::sorted::Sorted;
 use super::codec::{State, Status};
 use super::next_try::NextTry;
 use crate::message::{Lane, QueueId};
-use crate::spool::{DueLane, DuePage, LaneStats};
+use crate::spool::LaneStats;
 use crate::time::Timestamp;
 
 pub(super) use self::entry::{Entry, LaneNo, Place};
@@ -46,32 +47,14 @@ pub(super) struct Wanted {
     pub hold: Option<Arc<str>>,
 }
 
-#[derive(Default)]
-struct LaneState {
-    stats: LaneStats,
-    /// What can be claimed, by [`Entry::rank`].
-    due: BTreeSet<(Timestamp, QueueId)>,
-    /// The first rank in `due`.
-    head: Option<Timestamp>,
-    /// No record of this lane is older than this one.
-    oldest_from: Option<QueueId>,
-}
-
-impl LaneState {
-    fn stats(&self) -> LaneStats {
-        let last_due = self.due.last().map(|(due, _)| *due);
-        LaneStats { last_due, oldest: self.oldest_from, ..self.stats }
-    }
-}
-
-/// What lives in one segment.
+/// How much waiting mail a segment holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Use {
     pub live: u64,
     pub live_bytes: u64,
 }
 
-/// The index.
+/// The index, see the module's comment.
 #[derive(Default)]
 pub(super) struct Index {
     entries: Sorted,
@@ -102,7 +85,7 @@ impl Index {
         self.segments.get(&segment).copied().unwrap_or_default()
     }
 
-    /// How many records are being attempted.
+    /// How many messages are leased.
     pub fn leased(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.stats.leased).sum()
     }
@@ -134,19 +117,19 @@ impl Index {
         self.unwritten.contains_key(&id)
     }
 
-    /// What is needed to read a message.
+    /// All that is needed to read a message.
     pub fn wanted(&self, id: QueueId) -> Option<Wanted> {
         let entry = *self.entries.get(id)?;
         Some(Wanted { entry, unwritten: self.unwritten.get(&id).cloned(), hold: self.hold_reason(&entry) })
     }
 
-    /// Why an entry is held.
+    /// The reason for which a message is held.
     pub fn hold_reason(&self, entry: &Entry) -> Option<Arc<str>> {
-        self.reasons.words(entry.hold)
+        entry.hold.map(|number| self.reasons.words(number))
     }
 
-    /// A message that is on disk. One with the same id is replaced: it was copied forward. `taken` is when this process took it;
-    /// `None` for one found at the start.
+    /// Adds a message that is on disk. If there is one with the same id, that one was copied forward and is replaced. `taken` is when this
+    /// process took the message, and `None` if the start found it.
     pub fn put(&mut self, put: Put, taken: Option<Timestamp>) {
         if let Some(old) = self.entries.remove(put.id) {
             self.leave(&old);
@@ -169,7 +152,7 @@ impl Index {
         self.entries.insert(entry);
     }
 
-    /// A message was copied forward; what is known of it stays.
+    /// A message was copied forward. What is known of it stays.
     pub fn moved(&mut self, id: QueueId, place: Place, disk_len: u32) {
         self.change(id, |entry| {
             entry.place = place;
@@ -222,7 +205,7 @@ impl Index {
         });
     }
 
-    /// Holds. A message that is being attempted is held when it comes back.
+    /// Holds a message. One that is leased stays held when it comes back.
     pub fn hold(&mut self, id: QueueId, reason: &Arc<str>) {
         let hold = self.reason(Some(reason));
         self.change(id, |entry| entry.hold = hold);
@@ -231,13 +214,13 @@ impl Index {
     /// Ends a hold.
     pub fn release(&mut self, id: QueueId, next: NextTry) {
         self.change(id, |entry| {
-            entry.hold = 0;
+            entry.hold = None;
             entry.set_next_try(next);
             entry.untried = false;
         });
     }
 
-    /// Hands out for an attempt.
+    /// Leases a message.
     pub fn lease(&mut self, id: QueueId) {
         self.change(id, |entry| entry.leased = true);
     }
@@ -252,7 +235,7 @@ impl Index {
         });
     }
 
-    /// Settled or set aside.
+    /// Takes out a message that is settled or was set aside.
     pub fn remove(&mut self, id: QueueId) -> Option<Entry> {
         let entry = self.entries.remove(id)?;
         self.unwritten.remove(&id);
@@ -260,75 +243,12 @@ impl Index {
         Some(entry)
     }
 
-    /// After a stop in good order nothing was in flight: what was never tried is due at once.
+    /// After a stop in good order nothing was in flight, so a message that was never tried is due at once.
     pub fn nothing_was_in_flight(&mut self, now: Timestamp) {
         let untried: Vec<_> =
             self.entries.from(QueueId::from_u64(0)).filter(|entry| entry.untried).map(|entry| entry.id).collect();
         for id in untried {
             self.change(id, |entry| entry.due = id.arrived().min(now));
-        }
-    }
-
-    /// Up to `limit` records of a lane that can be claimed at `now`: expedited ones first, then by their due times.
-    pub fn claimable(&self, lane: &Lane, now: Timestamp, limit: usize) -> Vec<Entry> {
-        let Some(number) = self.numbers.get(lane) else { return Vec::new() };
-        let due = self.lanes[*number as usize].due.iter();
-        let ids = due.take_while(|(rank, _)| *rank <= now).take(limit);
-        ids.filter_map(|(_, id)| self.entries.get(*id).copied()).collect()
-    }
-
-    /// Up to `limit` lanes with something to claim at `now`, from the one after `after` on.
-    pub fn due(&self, now: Timestamp, after: Option<&DueLane>, limit: usize) -> DuePage {
-        let start = after.map_or(Bound::Unbounded, |after| {
-            Bound::Excluded((after.since, self.numbers.get(&after.lane).copied().unwrap_or(LaneNo::MAX)))
-        });
-        let mut page = DuePage::default();
-        for (since, lane) in self.heads.range((start, Bound::Unbounded)) {
-            if *since > now {
-                page.next_due = Some(*since);
-                break;
-            }
-            if page.lanes.len() == limit {
-                page.more = true;
-                break;
-            }
-            page.lanes.push(DueLane { since: *since, lane: self.names[*lane as usize].clone() });
-        }
-        page
-    }
-
-    /// The counts of up to `limit` lanes that hold records, from the one after `after` on.
-    pub fn lanes(&mut self, after: Option<&Lane>, limit: usize) -> Vec<(Lane, LaneStats)> {
-        self.find_oldest();
-        let start = after.map_or(0, |after| self.in_order.partition_point(|lane| self.names[*lane as usize] <= *after));
-        let lanes = self.in_order[start..].iter().map(|lane| *lane as usize);
-        let lanes = lanes.filter(|lane| self.lanes[*lane].stats.records > 0).take(limit);
-        lanes.map(|lane| (self.names[lane].clone(), self.lanes[lane].stats())).collect()
-    }
-
-    /// One pass over the entries from the oldest that has gone settles the question for all lanes.
-    fn find_oldest(&mut self) {
-        let mut open = BTreeSet::new();
-        for (number, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.stats.records > 0) {
-            let from = lane.oldest_from.unwrap_or(QueueId::from_u64(0));
-            let known = self.entries.get(from).is_some_and(|entry| entry.lane as usize == number);
-            if !known {
-                open.insert((from, number as LaneNo));
-            }
-        }
-        let Some((start, _)) = open.first() else { return };
-        let mut open_lanes: BTreeSet<LaneNo> = open.iter().map(|(_, lane)| *lane).collect();
-        let mut found = Vec::new();
-        for entry in self.entries.from(*start) {
-            if open_lanes.remove(&entry.lane) {
-                found.push((entry.lane, entry.id));
-                if open_lanes.is_empty() {
-                    break;
-                }
-            }
-        }
-        for (lane, id) in found {
-            self.lanes[lane as usize].oldest_from = Some(id);
         }
     }
 
@@ -344,7 +264,7 @@ impl Index {
     fn enter(&mut self, entry: &Entry) {
         let lane = &mut self.lanes[entry.lane as usize];
         count(&mut lane.stats, entry, u64::wrapping_add);
-        self.reasons.enter(entry.hold);
+        entry.hold.into_iter().for_each(|number| self.reasons.enter(number));
         lane.oldest_from = Some(lane.oldest_from.map_or(entry.id, |oldest| oldest.min(entry.id)));
         if !entry.leased && !entry.held() {
             lane.due.insert((entry.rank(), entry.id));
@@ -359,7 +279,7 @@ impl Index {
     fn leave(&mut self, entry: &Entry) {
         let lane = &mut self.lanes[entry.lane as usize];
         count(&mut lane.stats, entry, u64::wrapping_sub);
-        self.reasons.leave(entry.hold);
+        entry.hold.into_iter().for_each(|number| self.reasons.leave(number));
         if lane.stats.records == 0 {
             lane.oldest_from = None;
         }
@@ -377,23 +297,8 @@ impl Index {
         self.live_bytes -= u64::from(entry.disk_len);
     }
 
-    fn keep_head(&mut self, number: LaneNo) {
-        let lane = &mut self.lanes[number as usize];
-        let head = lane.due.first().map(|(due, _)| *due);
-        if head == lane.head {
-            return;
-        }
-        if let Some(old) = lane.head {
-            self.heads.remove(&(old, number));
-        }
-        if let Some(new) = head {
-            self.heads.insert((new, number));
-        }
-        lane.head = head;
-    }
-
-    fn reason(&mut self, reason: Option<&Arc<str>>) -> u16 {
-        reason.map_or(0, |words| self.reasons.number(words))
+    fn reason(&mut self, reason: Option<&Arc<str>>) -> Option<ReasonNo> {
+        reason.map(|words| self.reasons.number(words))
     }
 }
 
@@ -410,24 +315,23 @@ fn short(attempts: u32) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::message::{CustomerId, MailKind, Urgency};
     use crate::smtp::Domain;
-    use crate::spool::Expedited;
 
-    fn lane(customer: &str) -> Lane {
+    pub fn lane(customer: &str) -> Lane {
         let domain = Domain::parse("test.dk").unwrap();
         Lane { customer: CustomerId::new(customer), domain, urgency: Urgency::Single, kind: MailKind::Mail }
     }
 
     const TAKEN: Timestamp = Timestamp::from_millis(1 << 40);
 
-    fn at(millis: u64) -> NextTry {
+    pub fn at(millis: u64) -> NextTry {
         NextTry::at(Timestamp::from_millis(millis))
     }
 
-    fn put(index: &mut Index, raw: u64, customer: &str) -> QueueId {
+    pub fn put(index: &mut Index, raw: u64, customer: &str) -> QueueId {
         let id = QueueId::from_u64(raw);
         let lane = index.intern(&lane(customer));
         let status = Status { attempts: 0, next: at(60_000), delay_notified: false, untried: true, hold: None };
@@ -439,86 +343,6 @@ mod tests {
     #[test]
     fn an_entry_weighs_at_most_64_octets() {
         assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
-    }
-
-    fn due(index: &Index, now: Timestamp) -> (Vec<Lane>, Option<Timestamp>) {
-        let page = index.due(now, None, 100);
-        (page.lanes.into_iter().map(|due| due.lane).collect(), page.next_due)
-    }
-
-    #[test]
-    fn claims_come_soonest_due_first_and_not_twice() {
-        let mut index = Index::default();
-        let (a, b) = (put(&mut index, 1_000, "x"), put(&mut index, 2_000, "x"));
-        let now = Timestamp::from_millis(10);
-        index.set_next_try(a, at(9));
-        index.set_next_try(b, at(8));
-        let ids = |index: &Index| index.claimable(&lane("x"), now, 5).iter().map(|e| e.id).collect::<Vec<_>>();
-        assert_eq!(ids(&index), [b, a]);
-        index.lease(b);
-        assert_eq!(ids(&index), [a]);
-        index.hold(a, &"why".into());
-        assert_eq!(ids(&index), []);
-        assert_eq!(due(&index, now), (vec![], None));
-        index.release(a, NextTry { due: now, expedited: Some(Expedited::Requested) });
-        assert_eq!(due(&index, now), (vec![lane("x")], None));
-        index.give_back(b, at(11));
-        assert_eq!(ids(&index), [a]);
-        index.remove(a);
-        assert_eq!(due(&index, now), (vec![], Some(Timestamp::from_millis(11))));
-    }
-
-    #[test]
-    fn what_was_expedited_comes_before_what_is_due_longest_and_goes_back_there() {
-        let mut index = Index::default();
-        let (a, b) = (put(&mut index, 1_000, "x"), put(&mut index, 2_000, "x"));
-        let now = Timestamp::from_millis(1_000);
-        let hurried = NextTry { due: now, expedited: Some(Expedited::Requested) };
-        index.set_next_try(a, at(5));
-        index.set_next_try(b, hurried);
-        let ids = |index: &Index| index.claimable(&lane("x"), now, 5).iter().map(|e| e.id).collect::<Vec<_>>();
-        assert_eq!(ids(&index), [b, a]);
-        index.lease(b);
-        index.set_next_try(b, at(2_000));
-        index.give_back(b, hurried);
-        assert_eq!(ids(&index), [b, a]);
-        assert_eq!(index.get(b).unwrap().next_try(), hurried);
-    }
-
-    #[test]
-    fn pages_of_due_lanes_name_each_once_and_the_last_says_when_the_next_is_due() {
-        let mut index = Index::default();
-        for raw in 1..=7 {
-            let id = put(&mut index, raw, &format!("c{raw}"));
-            index.set_next_try(id, at(if raw == 7 { 99 } else { raw % 3 }));
-        }
-        let (now, mut after, mut found) = (Timestamp::from_millis(10), None, Vec::new());
-        loop {
-            let page = index.due(now, after.as_ref(), 2);
-            found.extend(page.lanes.iter().map(|due| due.lane.customer.as_str().to_owned()));
-            after = page.lanes.last().cloned();
-            if !page.more {
-                assert_eq!(page.next_due, Some(Timestamp::from_millis(99)));
-                break;
-            }
-            assert_eq!((page.lanes.len(), page.next_due), (2, None));
-        }
-        assert_eq!(found, ["c3", "c6", "c1", "c4", "c2", "c5"]);
-    }
-
-    #[test]
-    fn pages_of_lanes_come_in_the_order_of_their_names() {
-        let mut index = Index::default();
-        for (raw, customer) in ["m", "b", "z", "a"].into_iter().enumerate() {
-            put(&mut index, raw as u64 + 1, customer);
-        }
-        index.remove(QueueId::from_u64(3));
-        let names = |page: &[(Lane, LaneStats)]| -> Vec<String> {
-            page.iter().map(|(lane, _)| lane.customer.to_string()).collect()
-        };
-        let first = index.lanes(None, 2);
-        assert_eq!(names(&first), ["a", "b"]);
-        assert_eq!(names(&index.lanes(Some(&first[1].0), 2)), ["m"]);
     }
 
     #[test]

@@ -1,71 +1,72 @@
-//! The words that messages are held with: each kept once, for as long as a message is held with it.
+//! The reasons for which messages are held. Each is kept once, for as long as a message is held with it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
+/// The number of a reason. The reason with number 1 is the first of [`Reasons::all`].
+pub(in crate::spool::embedded) type ReasonNo = NonZeroU16;
+
 /// Stands for every reason that found no number.
-const OTHERS: u16 = u16::MAX;
+const OTHERS: ReasonNo = ReasonNo::MAX;
 
 /// Reasons are few: an operator's words, "customer removed".
 #[derive(Default)]
 pub(super) struct Reasons {
-    /// By number, counted from 1; 0 is none.
     all: Vec<Reason>,
-    numbers: HashMap<Arc<str>, u16>,
+    numbers: HashMap<Arc<str>, ReasonNo>,
 }
 
 struct Reason {
     words: Arc<str>,
-    /// Messages held with it.
+    /// How many messages are held with it.
     uses: u32,
 }
 
 impl Reasons {
-    /// The number of a reason. After 65,000 different ones that are all in use the last number stands for all others.
-    pub fn number(&mut self, words: &Arc<str>) -> u16 {
+    /// The number of a reason. Once 65,000 different ones are in use, the last number stands for all others.
+    pub fn number(&mut self, words: &Arc<str>) -> ReasonNo {
         if let Some(number) = self.numbers.get(words) {
             return *number;
         }
         let reason = Reason { words: Arc::clone(words), uses: 0 };
-        let number = if self.all.len() < usize::from(OTHERS) - 1 {
+        let place = if self.all.len() < usize::from(OTHERS.get()) - 1 {
             self.all.push(reason);
-            self.all.len() as u16
+            self.all.len() - 1
         } else if let Some(unused) = self.all.iter().position(|reason| reason.uses == 0) {
             let old = std::mem::replace(&mut self.all[unused], reason);
             self.numbers.remove(&old.words);
-            unused as u16 + 1
+            unused
         } else {
             return OTHERS;
         };
+        let number = ReasonNo::MIN.saturating_add(place as u16);
         self.numbers.insert(Arc::clone(words), number);
         number
     }
 
     /// The reason with this number.
-    pub fn words(&self, number: u16) -> Option<Arc<str>> {
-        match number {
-            0 => None,
-            OTHERS => Some("held (see the log for why)".into()),
-            _ => self.all.get(usize::from(number) - 1).map(|reason| Arc::clone(&reason.words)),
-        }
+    pub fn words(&self, number: ReasonNo) -> Arc<str> {
+        let known = self.all.get(usize::from(number.get()) - 1).map(|reason| Arc::clone(&reason.words));
+        known.unwrap_or_else(|| "held (see the log for why)".into())
     }
 
     /// One more message is held with it.
-    pub fn enter(&mut self, number: u16) {
+    pub fn enter(&mut self, number: ReasonNo) {
         if let Some(reason) = self.counted(number) {
             reason.uses += 1;
         }
     }
 
-    /// One fewer is.
-    pub fn leave(&mut self, number: u16) {
+    /// One message less is held with it.
+    pub fn leave(&mut self, number: ReasonNo) {
         if let Some(reason) = self.counted(number) {
             reason.uses -= 1;
         }
     }
 
-    fn counted(&mut self, number: u16) -> Option<&mut Reason> {
-        self.all.get_mut(usize::from(number).checked_sub(1)?)
+    fn counted(&mut self, number: ReasonNo) -> Option<&mut Reason> {
+        self.all.get_mut(usize::from(number.get()) - 1)
     }
 }
 
@@ -81,13 +82,12 @@ mod tests {
         reasons.enter(first);
         for n in 1..70_000 {
             let number = reasons.number(&words(n));
-            assert_eq!(reasons.words(number), Some(words(n)));
+            assert_eq!(reasons.words(number), words(n));
             reasons.enter(number);
             reasons.leave(number);
         }
-        assert_eq!(reasons.words(first), Some(words(0)), "it is in use");
+        assert_eq!(reasons.words(first), words(0), "it is in use");
         assert_eq!(reasons.number(&words(0)), first);
-        assert_eq!(reasons.words(0), None);
     }
 
     #[test]
@@ -99,8 +99,8 @@ mod tests {
         }
         let number = reasons.number(&"one more".into());
         reasons.enter(number);
-        assert_eq!((number, reasons.words(number).unwrap().starts_with("held")), (OTHERS, true));
+        assert_eq!((number, reasons.words(number).starts_with("held")), (OTHERS, true));
         reasons.leave(number);
-        assert_eq!(reasons.words(1), Some("0".into()));
+        assert_eq!(reasons.words(ReasonNo::MIN), "0".into());
     }
 }

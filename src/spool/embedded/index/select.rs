@@ -1,13 +1,13 @@
-//! Which entries are meant: what of a filter can be told without the disk, a bounded number of entries at a time, since the
-//! index is locked meanwhile.
+//! Finds the entries that a filter selects, as far as that can be told without the disk. Only a bounded number of entries is looked at in
+//! one go, because the index is locked meanwhile.
 
 use super::{Entry, Index};
 use crate::message::{Lane, QueueId};
 use crate::spool::Filter;
 
 impl Index {
-    /// Looks at up to `look` entries from an id on, and returns up to `most` that may match, and where to go on. What stands only
-    /// on disk (a recipient in a domain) is still to be checked.
+    /// Looks at up to `look` entries from the id `from` on. Returns up to `most` that may match, and the id to go on from. The caller still
+    /// checks what stands only on disk (a recipient in a domain).
     pub fn select(
         &self,
         filter: &Filter,
@@ -29,7 +29,7 @@ impl Index {
             if looked == look || found.len() == most {
                 return (found, Some(entry.id));
             }
-            // Ids go up with time: nothing after this one arrived before it.
+            // Ids go up with time, so nothing after this one arrived before it.
             if filter.arrived_before.is_some_and(|before| entry.id.arrived() >= before) {
                 return (found, None);
             }
@@ -40,12 +40,12 @@ impl Index {
         (found, None)
     }
 
-    /// What of a filter can be told from the index.
+    /// Returns true if an entry matches a filter, as far as the index can tell.
     pub fn matches(&self, entry: &Entry, filter: &Filter, domain: u32) -> bool {
         fits(entry, filter, domain) && in_lane(filter, self.lane(entry.lane))
     }
 
-    /// The messages in a segment, from an id on; looks at up to `look` entries.
+    /// The messages in a segment. Looks at up to `look` entries from the id `from` on, and returns the id to go on from.
     pub fn in_segment(&self, segment: u32, from: QueueId, look: usize) -> (Vec<QueueId>, Option<QueueId>) {
         let mut found = Vec::new();
         for (looked, entry) in self.entries.from(from).enumerate() {
@@ -60,13 +60,13 @@ impl Index {
     }
 }
 
-/// What of a filter a lane decides.
+/// Returns true if the parts of a filter that are about lanes match.
 fn in_lane(filter: &Filter, lane: &Lane) -> bool {
     filter.customer.as_ref().is_none_or(|customer| lane.customer == *customer)
         && filter.lanes.as_ref().is_none_or(|lanes| lanes.contains(lane))
 }
 
-/// What of a filter the entry decides by itself.
+/// Returns true if all other parts of a filter match.
 fn fits(entry: &Entry, filter: &Filter, domain: u32) -> bool {
     filter.held.is_none_or(|held| entry.held() == held)
         && filter.deferred.is_none_or(|deferred| (entry.attempts > 0) == deferred)

@@ -1,7 +1,7 @@
 //! A sorted sequence of index entries: blocks of up to [`BLOCK`] in order of their ids.
 //!
-//! Ids arrive almost in order, so blocks fill up and an entry costs its own size and hardly more: that is what a million
-//! waiting messages weigh. A B-tree would leave its nodes half empty under such arrivals, a hash map its buckets.
+//! Ids arrive almost in order, so blocks fill up and an entry costs hardly more than its own size. That matters with a million waiting
+//! messages. Under such arrivals a B-tree would leave its nodes half empty, and a hash map its buckets.
 
 use super::entry::Entry;
 use crate::message::QueueId;
@@ -30,7 +30,7 @@ impl Sorted {
         Some(&mut self.blocks[block][at])
     }
 
-    /// Puts an entry in; one with the same id must not be there.
+    /// Adds an entry. There must be none with the same id.
     pub fn insert(&mut self, entry: Entry) {
         self.len += 1;
         let (block, at) = self.find(entry.id).unwrap_or_else(|place| place);
@@ -44,7 +44,7 @@ impl Sorted {
             entries.insert(at, entry);
             return;
         }
-        // In the middle of a full block: two halves. At its end (which only the last block is asked for): a new block.
+        // In the middle of a full block it is split in two halves. At the end of the last block a new one begins.
         let mut second = Vec::with_capacity(BLOCK);
         if at == BLOCK {
             second.push(entry);
@@ -75,7 +75,7 @@ impl Sorted {
         first.iter().chain(self.blocks.get(block + 1..).unwrap_or(&[]).iter().flatten())
     }
 
-    /// The block and place of an id, or where it belongs: behind the last block's entries where it is the greatest.
+    /// The block and place of an id; as an error, the block and place where it belongs. The greatest belongs behind the last entry.
     fn find(&self, id: QueueId) -> Result<(usize, usize), (usize, usize)> {
         let block = self.blocks.partition_point(|entries| entries.last().is_some_and(|last| last.id < id));
         let Some(entries) = self.blocks.get(block) else {

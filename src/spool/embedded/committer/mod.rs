@@ -8,13 +8,16 @@
 //! pages for clean. The next segment begins by declaring the failed part void, so that a restart does not bring back what was
 //! refused. Only a crash before that can bring it back.
 
+mod failure;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use super::active::{Filling, Unsynced, again};
+use self::failure::refuse;
+use super::active::{Filling, Unsynced};
 use super::frame::SEGMENT_HEAD;
 use super::gather::Served;
 use super::inbox::{Item, Taken};
@@ -38,7 +41,7 @@ const USUAL: u64 = 64 << 10;
 /// The most that is written before a sync.
 const BATCH: u64 = 16 << 20;
 
-/// The thread's state.
+/// The state of the committer's thread.
 pub(super) struct Committer {
     shared: Arc<Shared>,
     keeper: Sender<Chore>,
@@ -353,95 +356,6 @@ impl Committer {
         }
     }
 
-    /// A write or sync failed, see the module's comment. `batch` is what it was for.
-    fn failed(&mut self, batch: impl IntoIterator<Item = Item>, error: &io::Error) {
-        let (segment, unsynced) = {
-            let mut filling = self.shared.active.lock();
-            (filling.segment.take(), std::mem::take(&mut filling.unsynced))
-        };
-        let why = match segment {
-            Some(segment) => {
-                self.voids.push(Place { segment: segment.number, at: self.synced as u32 });
-                self.shared.segments.close(segment.number, None);
-                format!("segment {:08x}, offset {}: {error}", segment.number, self.synced)
-            }
-            None => error.to_string(),
-        };
-        self.trouble(why, error);
-        let unsynced = unsynced.into_iter().map(|unsynced| Item::Change(unsynced.change, None));
-        let mut line = VecDeque::from_iter(unsynced);
-        line.extend(self.refuse_but_changes(batch, error));
-        line.append(&mut self.line);
-        self.line = line;
-        self.shared.inbox.wrote(&self.line);
-    }
-
-    /// There is no segment for the first item of the line. If the disk is full and the item is a message, it alone is refused, since
-    /// shorter ones behind it may have room. Otherwise every message is refused, and changes wait. Returns true if the rest of the line
-    /// may be tried.
-    fn no_segment_for_line(&mut self, error: &io::Error) -> bool {
-        if is_full(error)
-            && let Some(message) = self.line.pop_front_if(|item| matches!(item, Item::Draft(..) | Item::Copy(..)))
-        {
-            // This is not a fault of the disk, and results can still be recorded: the spool is full, not in trouble. It is full for
-            // everybody if a usual message finds no room.
-            if message.frames_len() < self.shared.smallest() {
-                self.shared.space.set_spare(if self.shared.spare.is_made() { Ok(()) } else { Err(error) });
-                self.shared.look_at_space();
-            }
-            self.refuse_for(message, error);
-            return true;
-        }
-        self.no_segment(error);
-        let line = std::mem::take(&mut self.line);
-        self.line = self.refuse_but_changes(line, error);
-        self.shared.inbox.wrote(&self.line);
-        false
-    }
-
-    fn no_segment(&mut self, error: &io::Error) {
-        self.trouble(format!("no segment can be made in {}: {error}", self.shared.dir.path.display()), error);
-    }
-
-    /// Counts a failure and tells of it. This comes before the refusals, so that whoever is refused finds the state that explains it.
-    fn trouble(&mut self, why: String, error: &io::Error) {
-        self.shared.settings.counters.failures.inc();
-        if !is_full(error) && error.kind() != io::ErrorKind::ReadOnlyFilesystem {
-            self.failures += 1;
-        }
-        if self.failures >= FAILURES {
-            self.shared.stop_with(why);
-        } else {
-            self.shared.set_troubled(why);
-        }
-    }
-
-    /// Refuses what somebody waits for. Returns the changes, in order: they are written later.
-    fn refuse_but_changes(&self, items: impl IntoIterator<Item = Item>, error: &io::Error) -> VecDeque<Item> {
-        let mut changes = VecDeque::new();
-        for item in items {
-            match item {
-                Item::Change(change, reply) => {
-                    reply.into_iter().for_each(|reply| drop(reply.send(Err(self.refusal(error)))));
-                    changes.push_back(Item::Change(change, None));
-                }
-                other => self.refuse_for(other, error),
-            }
-        }
-        changes
-    }
-
-    fn refuse_for(&self, item: Item, error: &io::Error) {
-        refuse(item, || self.refusal(error));
-    }
-
-    fn refusal(&self, error: &io::Error) -> Error {
-        match is_full(error) {
-            true => self.shared.space.error(&self.shared.settings),
-            false => Error::Io { what: "writing the spool".into(), source: again(error) },
-        }
-    }
-
     /// The last words: nothing is in flight any more. Then the segment is sealed.
     fn finish(mut self) {
         if !self.line.is_empty() {
@@ -486,17 +400,4 @@ impl Drop for AnswersAll {
         }
         self.0.inbox.abandon();
     }
-}
-
-fn refuse(item: Item, error: impl Fn() -> Error) {
-    match item {
-        Item::Draft(_, reply) => drop(reply.send(Err(error()))),
-        Item::Copy(_, reply) => drop(reply.send(false)),
-        Item::Barrier(reply) | Item::Change(_, Some(reply)) => drop(reply.send(Err(error()))),
-        Item::Change(_, None) => {}
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
