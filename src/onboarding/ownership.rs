@@ -407,4 +407,26 @@ mod tests {
         std::fs::write(dir.path().join("secret"), b"short").unwrap();
         assert!(Secret::load(dir.path()).is_err());
     }
+
+    #[test]
+    fn a_value_costs_in_proportion_to_its_length() {
+        let secret = Secret::from_octets(&[7; 32]);
+        let domain = Domain::parse("test.dk").unwrap();
+        let challenge = Challenge::new(&Settings::default(), &secret, &CustomerId::new("x"), &domain);
+        crate::test_cost::is_linear(
+            crate::test_cost::LONG,
+            |strings: &Vec<Vec<u8>>| {
+                let value = text(strings);
+                challenge.is_met_by(&value);
+                challenge.is_meant_by(&value);
+            },
+            &[
+                ("letters", |size| vec![vec![b'a'; size]]),
+                ("short strings", |size| vec![b"a".to_vec(); size]),
+                ("blanks", |size| vec![vec![b' '; size]]),
+                ("quotation marks", |size| vec!["\u{201c}".repeat(size / 3).into_bytes()]),
+                ("no UTF-8", |size| vec![vec![0xff; size]]),
+            ],
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Rotation, Stage};
+use crate::dkim::record::Flaw;
 use crate::dkim::{KeyRecord, Selector, key_host};
 use crate::plain;
 use crate::resolver::{self, Resolver, joined};
@@ -85,9 +86,11 @@ impl Wanted {
     }
 }
 
-/// Returns true if the record has an empty `p=`. A damaged key does not count as revoked, because an intact copy may be cached.
+/// Returns true if the record has an empty `p=` and nothing wrong with it. A damaged key does not count as revoked, because an
+/// intact copy may be cached, and of a second `p=` some receivers read the key.
 fn is_revoked(record: &KeyRecord) -> bool {
-    record.flaws.contains(&crate::dkim::record::Flaw::Revoked)
+    let is_harmless = |flaw: &Flaw| matches!(flaw, Flaw::Revoked | Flaw::NoVersion | Flaw::Testing | Flaw::Strict);
+    record.flaws.contains(&Flaw::Revoked) && record.flaws.iter().all(is_harmless)
 }
 
 async fn key_records(resolver: &dyn Resolver, host: &str) -> Result<Vec<KeyRecord>, resolver::Error> {
@@ -160,6 +163,42 @@ mod tests {
         zone.add_txt("postbud1._domainkey.a.dk", "v=DKIM1; k=ed25519; p=AAAA");
         let view = look(&zone, std::iter::once(&domain), &rotation).await;
         assert_eq!(view.old_present, ["postbud1._domainkey.a.dk"]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_not_all_receivers_can_read_does_not_sign_next() {
+        let (rotation, domain) = (rotation(Stage::Publishing), Domain::parse("a.dk").unwrap());
+        let good = &rotation.new.record;
+        for (record, shown) in [
+            (good.clone(), true),
+            (good.replace(" p=", "\u{a0}p="), false),
+            (format!("\u{feff}{good}"), false),
+            (format!("postbud2._domainkey IN TXT {good}"), false),
+            (good.replace("; ", ", "), false),
+            (good.replace("p=", "P="), false),
+            (format!("{good}; my tag=x"), false),
+        ] {
+            let zone = FixedZone::new();
+            zone.add_txt("postbud2._domainkey.a.dk", &record);
+            let view = look(&zone, std::iter::once(&domain), &rotation).await;
+            assert_eq!(view.new_missing.is_empty(), shown, "{record}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_some_receivers_still_read_is_not_revoked() {
+        let (rotation, domain) = (rotation(Stage::Publishing), Domain::parse("a.dk").unwrap());
+        for (record, revoked) in [
+            ("v=DKIM1; p=".to_owned(), true),
+            ("p=".to_owned(), true),
+            (format!("v=DKIM1; p=; {}", rotation.old.record.split("; ").last().unwrap()), false),
+            ("v=DKIM1;\u{a0}p=".to_owned(), false),
+        ] {
+            let zone = FixedZone::new();
+            zone.add_txt("postbud1._domainkey.a.dk", &record);
+            let view = look(&zone, std::iter::once(&domain), &rotation).await;
+            assert_eq!(view.old_present.is_empty(), revoked, "{record}");
+        }
     }
 
     #[test]
