@@ -2,6 +2,16 @@
 //!
 //! Each name on the list is signed as often as it occurs in the message. A *sealed* name is signed once more than that, so that
 //! nobody can add another field of that name (RFC 6376 §8.15). Repeated fields are signed from the bottom up (§5.4.2).
+//!
+//! Whether a field that others may add on the way is sealed:
+//!
+//! | field | sealed | because |
+//! |---|---|---|
+//! | Sender | always | mail programs show it ("on behalf of"); neither lists that keep From nor customers' servers add one |
+//! | Content-Disposition | always | it decides whether the body is shown or offered as a file; nobody adds one |
+//! | List-*, Feedback-ID | where present | a second List-Unsubscribe would lead readers elsewhere. A mailing list that forwards single mail adds its own, and so does Mailjet: sealed there too, their mail would fail |
+//! | Resent-* | never | a person who forwards a message adds them (RFC 5322 §3.6.6), and the signature must still verify |
+//! | In-Reply-To, References | never | nobody sees them; at worst they move mail into another thread |
 
 use super::key::KeyError;
 use crate::message::Field;
@@ -9,6 +19,7 @@ use crate::message::Field;
 /// Sealed by default: what people and mail programs read, and what decides how the body is shown.
 const SEALED: &[&str] = &[
     "from",
+    "sender",
     "reply-to",
     "subject",
     "to",
@@ -18,12 +29,17 @@ const SEALED: &[&str] = &[
     "mime-version",
     "content-type",
     "content-transfer-encoding",
+    "content-disposition",
 ];
 /// Signed by default where present.
 const PRESENT: &[&str] = &[
-    "sender",
     "in-reply-to",
     "references",
+    "resent-from",
+    "resent-sender",
+    "resent-to",
+    "resent-cc",
+    "resent-date",
     "list-id",
     "list-help",
     "list-subscribe",
@@ -34,6 +50,18 @@ const PRESENT: &[&str] = &[
 ];
 /// Signed where present, even if the list does not name them: one-click unsubscription works only if signed (RFC 8058 §4).
 const ALWAYS: &[&str] = &["list-unsubscribe", "list-unsubscribe-post"];
+/// Of the fields that are signed where present, these are also sealed there.
+const SEALED_WHERE_PRESENT: &[&str] = &[
+    "list-id",
+    "list-help",
+    "list-subscribe",
+    "list-post",
+    "list-owner",
+    "list-archive",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "feedback-id",
+];
 /// Never signed: other servers add or remove these fields on the way.
 const NEVER: &[&str] = &["received", "return-path", "bcc", "resent-bcc", "dkim-signature"];
 const NEVER_PREFIXES: &[&str] = &["x-mj-", "x-mailjet-"];
@@ -47,7 +75,14 @@ pub struct HeaderList {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     name: Box<str>,
-    sealed: bool,
+    sealed: Sealed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sealed {
+    Always,
+    WherePresent,
+    Never,
 }
 
 impl Default for HeaderList {
@@ -66,15 +101,16 @@ impl HeaderList {
     ) -> Result<Self, KeyError> {
         let mut list = HeaderList { entries: Vec::new() };
         for name in ["from"].into_iter().chain(sealed) {
-            list.add(name, true)?;
+            list.add(name, Sealed::Always)?;
         }
         for name in present.into_iter().chain(ALWAYS.iter().copied()) {
-            list.add(name, false)?;
+            let is_sealed = SEALED_WHERE_PRESENT.iter().any(|sealed| sealed.eq_ignore_ascii_case(name));
+            list.add(name, if is_sealed { Sealed::WherePresent } else { Sealed::Never })?;
         }
         Ok(list)
     }
 
-    fn add(&mut self, name: &str, sealed: bool) -> Result<(), KeyError> {
+    fn add(&mut self, name: &str, sealed: Sealed) -> Result<(), KeyError> {
         let lower = name.to_ascii_lowercase();
         // RFC 5322 §3.6.8; a semicolon would end the h= tag.
         if lower.is_empty() || !lower.bytes().all(|b| (33..=126).contains(&b) && b != b':' && b != b';') {
@@ -91,9 +127,9 @@ impl HeaderList {
         Ok(())
     }
 
-    /// Returns each name, with `true` if it is sealed.
+    /// Returns each name, with `true` if it is sealed even where the message has no such field.
     pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.entries.iter().map(|entry| (&*entry.name, entry.sealed))
+        self.entries.iter().map(|entry| (&*entry.name, entry.sealed == Sealed::Always))
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
@@ -141,9 +177,14 @@ impl Selection {
         list.entries.iter().zip(&self.bottom).flat_map(move |(entry, bottom)| {
             let name = &*entry.name;
             let index = |at: u32| (at != NONE).then_some(at as usize);
+            let is_sealed = match entry.sealed {
+                Sealed::Always => true,
+                Sealed::WherePresent => *bottom != NONE,
+                Sealed::Never => false,
+            };
             std::iter::successors(index(*bottom), move |at| index(self.above[*at]))
                 .map(move |index| Signed::Field { name, index })
-                .chain(entry.sealed.then_some(Signed::Seal { name }))
+                .chain(is_sealed.then_some(Signed::Seal { name }))
         })
     }
 }
@@ -168,9 +209,9 @@ mod tests {
 
     #[test]
     fn repeated_fields_are_signed_from_the_bottom_up() {
-        let list = HeaderList::new(["to"], ["list-help"]).unwrap();
-        let block = "To: a\r\nList-Help: 1\r\nFROM: x\r\nReceived: r\r\nto: b\r\nList-HELP: 2\r\n";
-        let expected = ["from#2", "from", "to#4", "to#0", "to", "list-help#5", "list-help#1"];
+        let list = HeaderList::new(["to"], ["references"]).unwrap();
+        let block = "To: a\r\nReferences: 1\r\nFROM: x\r\nReceived: r\r\nto: b\r\nREFERENCES: 2\r\n";
+        let expected = ["from#2", "from", "to#4", "to#0", "to", "references#5", "references#1"];
         assert_eq!(chosen(&list, block), expected);
     }
 
@@ -178,7 +219,30 @@ mod tests {
     fn one_click_unsubscription_is_signed_under_any_list() {
         let list = HeaderList::new([], []).unwrap();
         let block = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nFrom: x\r\nList-Unsubscribe: <https://x>\r\n";
-        assert_eq!(chosen(&list, block), ["from#1", "from", "list-unsubscribe#2", "list-unsubscribe-post#0"]);
+        assert_eq!(
+            chosen(&list, block),
+            [
+                "from#1",
+                "from",
+                "list-unsubscribe#2",
+                "list-unsubscribe",
+                "list-unsubscribe-post#0",
+                "list-unsubscribe-post"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_lists_add_to_single_mail_is_sealed_only_where_the_message_has_it() {
+        let list = HeaderList::new([], ["List-Id", "Feedback-ID", "Resent-From", "X-Own"]).unwrap();
+        assert_eq!(chosen(&list, "From: x\r\n"), ["from#0", "from"]);
+        let block = "From: x\r\nlist-id: 1\r\nResent-From: x\r\nX-Own: 1\r\nFeedback-ID: 2\r\n";
+        let expected =
+            ["from#0", "from", "list-id#1", "list-id", "feedback-id#4", "feedback-id", "resent-from#2", "x-own#3"];
+        assert_eq!(chosen(&list, block), expected);
+        // Where the operator says so, it is sealed in any case.
+        let list = HeaderList::new(["List-Unsubscribe"], []).unwrap();
+        assert_eq!(chosen(&list, "From: x\r\n"), ["from#0", "from", "list-unsubscribe"]);
     }
 
     #[test]

@@ -67,11 +67,16 @@ fn the_default_signature_has_the_tags_of_current_practice() {
     assert_eq!(tag("c").unwrap(), "relaxed/relaxed");
     assert_eq!((tag("l"), tag("x"), tag("i")), (None, None, None));
     let h = tag("h").unwrap();
-    for sealed in ["from", "subject", "to", "date", "message-id", "content-type", "mime-version"] {
-        assert_eq!(h.split(':').filter(|name| *name == sealed).count(), 2, "{sealed}");
+    let count = |wanted| h.split(':').filter(|name| *name == wanted).count();
+    for sealed in
+        ["from", "subject", "to", "date", "message-id", "content-type", "mime-version", "list-unsubscribe-post"]
+    {
+        assert_eq!(count(sealed), 2, "{sealed}");
     }
-    assert_eq!(h.split(':').filter(|name| *name == "cc").count(), 1);
-    assert_eq!(h.split(':').filter(|name| *name == "list-unsubscribe-post").count(), 1);
+    for sealed in ["cc", "sender", "content-disposition"] {
+        assert_eq!(count(sealed), 1, "{sealed}, which the message does not have");
+    }
+    assert_eq!(count("list-owner"), 0);
     assert!(!h.split(':').any(|name| ["received", "bcc", "return-path", "precedence"].contains(&name)));
 }
 
@@ -159,15 +164,31 @@ fn a_failed_signature_leaves_the_output_as_it_was() {
 #[test]
 fn one_more_of_a_sealed_field_breaks_the_signature() {
     let signer = Signer::new(vec![profile(ed25519())]).unwrap();
-    let header = b"From: a@test.dk\r\nSubject: x\r\nX-Other: 1\r\n";
+    let header = b"From: a@test.dk\r\nSubject: x\r\nX-Other: 1\r\nList-Unsubscribe: <https://test.dk/u>\r\nList-Id: <test.dk>\r\n\
+        List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n";
     let signature = sign(&signer, header, b"x\r\n").unwrap().remove(0);
     let key = ed25519().public_key().unwrap();
     let verify = |header: &[u8]| model::verify(&signature, header, b"x\r\n", &key);
     assert_eq!(verify(header), Ok(()));
-    for added in ["From: b@evil.dk\r\n", "Subject: y\r\n", "Cc: y\r\n", "Reply-To: y\r\n", "Content-Type: y\r\n"] {
+    for added in [
+        "From: b@evil.dk\r\n",
+        "Sender: b@evil.dk\r\n",
+        "Subject: y\r\n",
+        "Cc: y\r\n",
+        "Reply-To: y\r\n",
+        "Content-Type: y\r\n",
+        "Content-Disposition: attachment\r\n",
+        "List-Unsubscribe: <https://evil.dk>\r\n",
+        "list-unsubscribe-post: List-Unsubscribe=One-Click\r\n",
+        "List-Id: <evil.dk>\r\n",
+    ] {
         assert_eq!(verify(&[added.as_bytes(), header].concat()), Err("signature"), "{added}");
+        assert_eq!(verify(&[header, added.as_bytes()].concat()), Err("signature"), "{added} at the end");
     }
-    assert_eq!(verify(&[b"X-Other: 2\r\nReceived: y\r\n", &header[..]].concat()), Ok(()));
+    // What those who pass mail on may add.
+    let added =
+        b"X-Other: 2\r\nReceived: y\r\nResent-From: z@liste.dk\r\nResent-Date: x\r\nList-Post: <mailto:z@liste.dk>\r\n";
+    assert_eq!(verify(&[&added[..], header].concat()), Ok(()));
 }
 
 #[test]
