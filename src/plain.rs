@@ -24,6 +24,11 @@ pub fn meant(c: char) -> Meant {
         // Quotation marks, single and double, low and high, and primes.
         '\u{2018}'..='\u{201f}' | '\u{2032}'..='\u{2036}' | '«' | '»' | '‹' | '›' | '´' => Meant::Plain('"'),
         '\u{3002}' | '\u{ff61}' | '\u{2024}' => Meant::Plain('.'),
+        // Small forms, of which the hyphen is above.
+        '\u{fe52}' => Meant::Plain('.'),
+        '\u{fe64}' => Meant::Plain('<'),
+        '\u{fe65}' => Meant::Plain('>'),
+        '\u{fe6b}' => Meant::Plain('@'),
         '\u{a789}' | '\u{2236}' => Meant::Plain(':'),
         '\u{37e}' => Meant::Plain(';'),
         // The letters, digits and signs that are as wide as Chinese ones.

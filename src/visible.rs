@@ -29,6 +29,39 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same for text of any length in several lines: line ends and tabs stay as they are.
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_unseen(c) && !matches!(c, '\n' | '\t'), |c, out| write!(out, "{}", c.escape_unicode()))
+}
+
+/// JSON in which every character is seen. Those that are not stand as JSON's own escapes: to a program it says the same.
+pub fn visible_json(text: &str) -> Cow<'_, str> {
+    escaped(
+        text,
+        |c| is_unseen(c) && c != '\n',
+        |c, out| c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}")),
+    )
+}
+
+fn escaped(
+    text: &str,
+    is_escaped: impl Fn(char) -> bool,
+    escape: impl Fn(char, &mut String) -> std::fmt::Result,
+) -> Cow<'_, str> {
+    if !text.chars().any(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_escaped(c) {
+            escape(c, &mut out).expect("a String takes every write");
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Unicode's controls, its white space but for the plain space, and format characters that reorder or hide text (UTR #36 §2.1).
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
@@ -55,6 +88,20 @@ mod tests {
             visible("a\x1b[31m\r\nb\tc\u{9b}2J\u{202e}d\x7f"),
             "a\\u{1b}[31m\\u{d}\\u{a}b\\u{9}c\\u{9b}2J\\u{202e}d\\u{7f}"
         );
+    }
+
+    #[test]
+    fn lines_stay_lines_and_json_says_the_same() {
+        assert_eq!(visible_lines("a\tb\nc\x1b]0;x\x07\r\n"), "a\tb\nc\\u{1b}]0;x\\u{7}\\u{d}\n");
+        assert!(matches!(visible_lines("a\n\u{e6}"), Cow::Borrowed(_)));
+        let value =
+            serde_json::json!({"a\u{202e}": ["\x1b[2J \u{9b}31m \x7f \u{e0041} \u{feff}\n", "\u{e6} \u{1f4e8}"]});
+        for text in [value.to_string(), format!("{value:#}")] {
+            let seen = visible_json(&text);
+            assert!(!seen.chars().any(|c| is_unseen(c) && c != '\n'), "{seen}");
+            assert!(seen.contains("\\u202e") && seen.contains("\\udb40\\udc41"), "{seen}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&seen).unwrap(), value);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::ConfigFile;
+use crate::cli::output;
 use crate::config::{self, Loaded, Refused, Remarks};
 use crate::customers::Via;
 
@@ -43,7 +44,7 @@ impl Args {
         let counts = found.as_ref().ok().map(Counts::of);
         let ok = remarks.mistakes.is_empty();
         if self.json {
-            print_json(ok, &remarks, counts.as_ref());
+            print_json(ok, &remarks, counts.as_ref())?;
         } else {
             print_text(ok, &remarks, counts.as_ref());
         }
@@ -78,10 +79,10 @@ fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
         say!("warning: {warning}");
     }
     for mistake in &remarks.mistakes {
-        println!("{mistake}");
+        show!("{mistake}");
     }
     match counts {
-        Some(counts) if ok => println!(
+        Some(counts) if ok => show!(
             "OK: {}, {} with {}, {} and {}",
             plural(counts.listeners, "listener"),
             plural(counts.customers, "customer"),
@@ -93,7 +94,7 @@ fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
     }
 }
 
-fn print_json(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
+fn print_json(ok: bool, remarks: &Remarks, counts: Option<&Counts>) -> anyhow::Result<()> {
     let found = counts.map(|counts| {
         json!({
             "listeners": counts.listeners,
@@ -104,7 +105,7 @@ fn print_json(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
         })
     });
     let all = json!({ "ok": ok, "mistakes": remarks.mistakes, "warnings": remarks.warnings, "found": found });
-    println!("{all:#}");
+    output::json(&all)
 }
 
 fn plural(count: usize, what: &str) -> String {

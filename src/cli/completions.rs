@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::output;
+
 /// Write shell completions to standard output.
 ///
 /// Install the result where your shell looks for completions.
@@ -21,7 +23,7 @@ impl Args {
         // In one piece: what generates it panics where a write fails.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::definition(), "postbud", &mut script);
-        print!("{}", String::from_utf8_lossy(&script));
+        output::text(&String::from_utf8_lossy(&script));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -39,7 +39,7 @@ impl Args {
         authority.issue(&self.names)?.write(&self.dir, "server")?;
         files::write_public(&paths[0], authority.pem().as_bytes())?;
         for path in paths {
-            println!("{}", path.display());
+            show!("{}", path.display());
         }
         Ok(ExitCode::SUCCESS)
     }

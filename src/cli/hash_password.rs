@@ -26,7 +26,7 @@ pub(super) struct Args {}
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        println!("{}", hash(&read_password()?)?);
+        show!("{}", hash(&read_password()?)?);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -26,7 +26,7 @@ impl Args {
         clap_mangen::generate_to(super::definition(), &self.dir).with_context(at)?;
         let pages = std::fs::read_dir(&self.dir).with_context(at)?.flatten();
         let pages = pages.filter(|page| page.file_name().to_string_lossy().starts_with("postbud")).count();
-        println!("{pages} manual pages in {}", self.dir.display());
+        show!("{pages} manual pages in {}", self.dir.display());
         Ok(ExitCode::SUCCESS)
     }
 }

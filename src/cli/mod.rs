@@ -21,11 +21,18 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::ServerFile;
 use crate::operate::Site;
 
+/// A line on standard output.
+macro_rules! show {
+    ($($text:tt)*) => {
+        $crate::cli::output::text(&format!("{}\n", format_args!($($text)*)))
+    };
+}
+
 /// A line on standard error. Where that cannot be written (a full disk under it, a reader that is gone) `eprintln!` would panic,
 /// and end a command halfway or change its exit code: what is said on the way is not what was asked for.
 macro_rules! say {
     ($($text:tt)*) => {
-        $crate::cli::said(format_args!("{}\n", format_args!($($text)*)))
+        $crate::cli::said(format_args!("{}\n", $crate::visible::visible_lines(&format!($($text)*))))
     };
 }
 
@@ -39,7 +46,9 @@ mod dev_certs;
 mod dkim;
 mod domain;
 mod hash_password;
+mod log;
 mod man;
+mod output;
 mod probe;
 mod queue;
 mod record;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::ConfigFile;
+use crate::cli::output;
 use crate::delivery::StepResult;
 use crate::operate::Actor;
 use crate::smtp::Mailbox;
@@ -51,9 +52,9 @@ impl Args {
             while let Some(report) = probe.next().await {
                 worst = worst.max(report.verdict);
                 if self.json {
-                    println!("{}", serde_json::to_string(&report)?);
+                    output::json_line(&report)?;
                 } else {
-                    println!("{report}\n");
+                    show!("{report}\n");
                 }
             }
             Ok(if worst == StepResult::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
-use super::relay::{Columns, Running, age, octets, printable};
+use super::relay::{Columns, Running, age, octets, understood};
+use crate::cli::output;
 use crate::operate::queue::{Message, MessageState, Selection, Stats};
 use crate::operate::socket::protocol::{Command, Done};
+use crate::visible::visible;
 
 /// Look at the queue of the running relay, and change what waits there.
 ///
@@ -240,7 +242,7 @@ impl Args {
 fn list(running: &Running, which: Selection, limit: u64, json: bool) -> anyhow::Result<ExitCode> {
     let command = Command::List { which, limit: (limit > 0).then_some(limit) };
     if json {
-        running.call(command, |item| println!("{item}"))?;
+        running.call_and_show(command)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut columns =
@@ -289,17 +291,17 @@ fn show(running: &Running, id: String, json: bool) -> anyhow::Result<ExitCode> {
     running.call(Command::Show { id }, |item| found = Some(item))?;
     let Some(item) = found else { anyhow::bail!("the relay gave no message") };
     if json {
-        println!("{item}");
+        output::json_line(&item)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let message: Message = serde_json::from_value(item)?;
-    print!("{}", described(&message));
+    let message: Message = understood(item)?;
+    output::text(&described(&message));
     Ok(ExitCode::SUCCESS)
 }
 
 fn described(message: &Message) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12} {}\n", printable(value)));
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12} {}\n", visible(value)));
     line("Queue id", &message.id);
     line("Message-ID", &message.message_id);
     line("Customer", &format!("{} ({}, {})", message.customer, message.kind, message.urgency));
@@ -325,11 +327,11 @@ fn described(message: &Message) -> String {
         text.push_str("  nothing is kept\n");
     }
     for event in &message.history {
-        text.push_str(&format!("  {}\n", printable(&happened(event))));
+        text.push_str(&format!("  {}\n", visible(&happened(event))));
     }
     text.push_str("\nHeader\n");
     for field in message.header.as_deref().unwrap_or_default().lines() {
-        text.push_str(&format!("  {}\n", printable(field)));
+        text.push_str(&format!("  {}\n", visible(&field.replace('\t', " "))));
     }
     text
 }
@@ -355,24 +357,24 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     running.call(Command::Stats, |item| found = Some(item))?;
     let Some(item) = found else { anyhow::bail!("the relay gave no numbers") };
     if json {
-        println!("{item}");
+        output::json_line(&item)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stats: Stats = serde_json::from_value(item)?;
+    let stats: Stats = understood(item)?;
     let oldest = stats.oldest_secs.map(|secs| format!(", the oldest {} old", age(secs))).unwrap_or_default();
-    println!("{} in the queue{oldest}", messages(stats.messages));
-    println!("{} held, {} tried before, {} being delivered", stats.held, stats.deferred, stats.delivering);
+    show!("{} in the queue{oldest}", messages(stats.messages));
+    show!("{} held, {} tried before, {} being delivered", stats.held, stats.deferred, stats.delivering);
     if stats.stopped > 0 {
-        println!("{} stopped until a person acts: see `postbud queue list --state stopped`", stats.stopped);
+        show!("{} stopped until a person acts: see `postbud queue list --state stopped`", stats.stopped);
     }
-    println!("{} of mail, {} on disk", octets(stats.bytes), octets(stats.disk_bytes));
+    show!("{} of mail, {} on disk", octets(stats.bytes), octets(stats.disk_bytes));
     if stats.quarantined > 0 {
-        println!("{} records set aside as unreadable: see the spool's quarantine folder", stats.quarantined);
+        show!("{} records set aside as unreadable: see the spool's quarantine folder", stats.quarantined);
     }
     if stats.lanes.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!();
+    show!("");
     let mut columns = Columns::new(&[
         "CUSTOMER",
         "DOMAIN",
@@ -406,7 +408,7 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
 /// Nothing changed is an answer of no: a script sees it by the exit code.
 fn change(running: &Running, command: Command, what: &str) -> anyhow::Result<ExitCode> {
     let done = running.change(command, what)?;
-    println!("{}", confirmation(&done, what));
+    show!("{}", confirmation(&done, what));
     Ok(if done.count > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

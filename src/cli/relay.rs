@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{ConfigFile, said};
+use super::{ConfigFile, output, said};
 use crate::files;
 use crate::operate::socket;
 use crate::operate::socket::protocol::{Command, Done};
+use crate::visible::visible;
 
 /// Which relay is meant.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,6 +28,17 @@ impl Running {
     /// Sends a command and hands over each item of the answer.
     pub(super) fn call(&self, command: Command, item: impl FnMut(Value)) -> anyhow::Result<Done> {
         Ok(socket::call(&self.state_dir()?, command, item, |_| {})?)
+    }
+
+    /// Sends a command and writes each item of the answer as a line of JSON.
+    pub(super) fn call_and_show(&self, command: Command) -> anyhow::Result<Done> {
+        let mut written = Ok(());
+        let done = self.call(command, |item| {
+            if written.is_ok() {
+                written = output::json_line(&item);
+            }
+        })?;
+        written.map(|()| done)
     }
 
     /// Sends a command that changes messages, and tells a terminal how far it has come.
@@ -72,6 +85,12 @@ impl Running {
     }
 }
 
+/// An item of an answer. An error quotes what is wrong in it, on one line.
+pub(super) fn understood<T: DeserializeOwned>(item: Value) -> anyhow::Result<T> {
+    serde_json::from_value(item)
+        .map_err(|error| anyhow::anyhow!("the relay's answer was not understood: {}", visible(&error.to_string())))
+}
+
 /// Rows with their columns in line; the last column is not padded.
 pub(super) struct Columns {
     rows: Vec<Vec<String>>,
@@ -85,7 +104,7 @@ impl Columns {
 
     /// One more row.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+        self.rows.push(cells.into_iter().map(|cell| visible(&cell).into_owned()).collect());
     }
 
     /// Prints everything.
@@ -96,14 +115,9 @@ impl Columns {
         let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
         for row in &self.rows {
             let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            println!("{}", cells.join("  ").trim_end());
+            show!("{}", cells.join("  ").trim_end());
         }
     }
-}
-
-/// Without control characters: what a stranger's server said must not command the operator's terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// `3d 4h`, `5m 7s`: two units are enough.
@@ -135,11 +149,6 @@ mod tests {
     fn numbers_are_written_for_people() {
         assert_eq!([5, 65, 3_700, 273_600].map(age), ["5s", "1m 5s", "1h 1m", "3d 4h"]);
         assert_eq!([5, 1024, 1_258_291, 5 << 30].map(octets), ["5 B", "1.0 KiB", "1.2 MiB", "5.0 GiB"]);
-    }
-
-    #[test]
-    fn a_reply_cannot_command_the_terminal() {
-        assert_eq!(printable("550 \u{1b}[2Jgone\r\n"), "550  [2Jgone  ");
     }
 
     #[test]

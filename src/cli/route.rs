@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::relay::{Columns, Running};
+use super::relay::{Columns, Running, understood};
 use crate::operate::routes::Route;
 use crate::operate::socket::protocol::Command;
 
@@ -70,11 +70,11 @@ impl Args {
             RouteCommand::List { json } => return list(&self.running, json),
             RouteCommand::Suspend { route, reason } => {
                 self.running.call(Command::SuspendRoute { route: route.clone(), reason }, |_| {})?;
-                println!("Route {route} is suspended; its mail waits");
+                show!("Route {route} is suspended; its mail waits");
             }
             RouteCommand::Resume { route } => {
                 self.running.call(Command::ResumeRoute { route: route.clone() }, |_| {})?;
-                println!("Route {route} goes on");
+                show!("Route {route} goes on");
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -83,11 +83,11 @@ impl Args {
 
 fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        running.call(Command::Routes, |item| println!("{item}"))?;
+        running.call_and_show(Command::Routes)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut routes: Vec<Result<Route, serde_json::Error>> = Vec::new();
-    running.call(Command::Routes, |item| routes.push(serde_json::from_value(item)))?;
+    let mut routes: Vec<anyhow::Result<Route>> = Vec::new();
+    running.call(Command::Routes, |item| routes.push(understood(item)))?;
     let mut columns =
         Columns::new(&["ROUTE", "SERVER", "STATE", "IN FLIGHT", "SENT TODAY", "SINCE", "UNTIL", "REASON"]);
     for route in routes {

@@ -1,12 +1,11 @@
 //! `postbud run`: the relay, until it is told to stop.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::ValueEnum;
 
+use super::log::{self, LogFormat};
 use super::signals::Signals;
 use crate::config::{self, Keys, Remarks};
 use crate::events::{Action, Event, Events, Subject};
@@ -46,18 +45,10 @@ pub struct Args {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Args {
     /// Runs until told to stop; fails where the relay could not keep its promises.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        start_log(self.log_format);
+        log::start(self.log_format);
         let open_files = raise_open_files();
         files::make_all_private();
         let path = self.config.path;
@@ -175,25 +166,6 @@ fn tell(remarks: &Remarks) {
     for warning in &remarks.warnings {
         tracing::warn!("{warning}");
     }
-}
-
-fn start_log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // Colours are for people: a file or the journal gets plain text.
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        // It would say with `eprintln!`, which panics, that standard error cannot be written: a full disk under the log, or a
-        // reader that is gone, must not end deliveries. What happens to mail is in the event log.
-        .log_internal_errors(false);
-    // An error means that a log was set up before, which only happens in tests.
-    let _ = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
 }
 
 /// A connection is an open file: the usual soft limit of 1,024 would be the real limit on connections. Gives how many there may be;

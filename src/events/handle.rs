@@ -1,5 +1,6 @@
 //! The producers' end: counts an event, hands it to whoever listens, and puts its line into the log's buffer.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use super::buffer::Buffer;
 use super::share::{Shares, Told};
 use super::{Event, EventKind};
 use crate::time::Timestamp;
+use crate::visible::visible_json;
 
 /// Events that a slow subscriber may be behind before it misses the oldest.
 const SUBSCRIBER_BACKLOG: usize = 1024;
@@ -206,6 +208,12 @@ thread_local! {
 fn write_line(event: &Event, line: &mut Vec<u8>) {
     line.clear();
     serde_json::to_writer(&mut *line, event).expect("an event has only string keys, and a Vec takes every write");
+    // People read the log on terminals. In ASCII, JSON itself leaves one character unseen.
+    if line.iter().any(|b| !b.is_ascii() || *b == 0x7f)
+        && let Cow::Owned(seen) = visible_json(&String::from_utf8_lossy(line))
+    {
+        *line = seen.into_bytes();
+    }
     line.push(b'\n');
 }
 

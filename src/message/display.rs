@@ -13,6 +13,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use mail_parser::decoders::charsets::map::charset_decoder;
 
 use super::address::AddressError;
+use crate::plain::{Meant, meant};
 use crate::visible::is_unseen;
 
 /// How often encoded words are decoded. They may decode to encoded words, which some readers decode again.
@@ -204,17 +205,11 @@ fn looks_like_a_domain(text: &str) -> bool {
         && labels.next().is_some()
 }
 
-/// Returns the ASCII character that readers show or compare this one as (compatibility forms; UTS 46 for the dot).
+/// Returns the ASCII character that readers show or compare this one as.
 fn in_ascii(c: char) -> char {
-    match c {
-        // These are the full-width forms.
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xff01 + 0x21).unwrap_or(c),
-        '\u{fe6b}' => '@',
-        '\u{fe64}' => '<',
-        '\u{fe65}' => '>',
-        '\u{3002}' | '\u{ff61}' | '\u{2024}' | '\u{fe52}' => '.',
-        '\u{fe63}' => '-',
-        _ => c,
+    match meant(c) {
+        Meant::Plain(plain) => plain,
+        Meant::Same | Meant::Nothing => c,
     }
 }
 
@@ -323,6 +318,9 @@ mod tests {
             "J.P. Hansen A/S".to_owned(),
             "M\u{f8}de @ kl.12.30".to_owned(),
             "Ole @ B.C.".to_owned(),
+            "Ole\u{a0}Hansen".to_owned(),
+            "=?utf-8?Q?Ole=C2=A0Hansen?=".to_owned(),
+            "=?iso-8859-1?Q?Ole=A0Hansen?=".to_owned(),
             "100@2.0".to_owned(),
             "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} Familien".to_owned(),
             "\u{2764}\u{fe0f} Tivoli".to_owned(),

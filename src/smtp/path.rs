@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::visible::is_unseen;
+
 /// Why a domain or mailbox was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PathError {
@@ -111,7 +113,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Reads `local-part@domain` without angle brackets. The local part is a dot-string or a quoted string (RFC 5321
-    /// §4.1.2), and may hold UTF-8 (RFC 6531). Control characters are refused everywhere.
+    /// §4.1.2), and may hold UTF-8 (RFC 6531). Control characters, and characters that turn or hide text, are refused everywhere.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let refused = || PathError::Mailbox(text.to_owned());
         let (local, host) = text.rsplit_once('@').ok_or_else(refused)?;
@@ -172,9 +174,9 @@ fn local_part_is_legal(local: &str) -> bool {
         let mut chars = quoted.chars();
         while let Some(c) = chars.next() {
             let legal = match c {
-                '\\' => chars.next().is_some_and(|escaped| !escaped.is_control()),
+                '\\' => chars.next().is_some_and(|escaped| !is_unseen(escaped)),
                 '"' => false,
-                c => !c.is_control(),
+                c => !is_unseen(c),
             };
             if !legal {
                 return false;
@@ -183,7 +185,7 @@ fn local_part_is_legal(local: &str) -> bool {
         return local.len() >= 2;
     }
     let atext =
-        |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || (!c.is_ascii() && !c.is_control());
+        |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || (!c.is_ascii() && !is_unseen(c));
     local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
 }
 
@@ -309,6 +311,9 @@ mod tests {
             "\"a\"b\"@test.dk",
             "a\n@test.dk",
             "\"a\r\"@test.dk",
+            "a\u{202e}b@test.dk",
+            "\"a\u{200b}\"@test.dk",
+            "a\u{a0}b@test.dk",
             "a@[x]",
             "\"@test.dk",
         ] {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use thiserror::Error;
 
 use super::{EnhancedCode, Reply};
-use crate::visible::visible;
+use crate::visible::{is_unseen, visible};
 
 /// The most octets in one reply.
 pub const MAX_REPLY: usize = 32 * 1024;
@@ -188,7 +188,7 @@ fn not_a_reply(line: &[u8]) -> ResponseError {
 }
 
 fn printable(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    String::from_utf8_lossy(text).chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

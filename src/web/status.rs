@@ -10,6 +10,7 @@ use crate::operate::queue::{LaneStats, Stats};
 use crate::operate::{self, Actor, Role};
 use crate::route::{RouteState, RouteStatus};
 use crate::time::Timestamp;
+use crate::visible::visible_lines;
 
 /// Customers shown; the rest is summed up.
 const CUSTOMERS: usize = 200;
@@ -258,7 +259,7 @@ fn put(html: &mut String, text: std::fmt::Arguments<'_>) {
 
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in visible_lines(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

@@ -5,9 +5,11 @@
 mod dns;
 mod files;
 mod root;
+mod terminal;
 
 #[path = "../support"]
 mod support {
+    pub mod capture;
     pub mod client;
     pub mod relay;
     pub mod skip;

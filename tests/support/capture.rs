@@ -1,4 +1,5 @@
 //! A receiving SMTP server that keeps what it gets, octet by octet: plaintext, any login, one thread a connection.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

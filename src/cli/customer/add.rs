@@ -112,7 +112,7 @@ impl Args {
             let site = self.config.site()?;
             let lang = self.language.or_english();
             for table in site.records(&actor, &self.id).await? {
-                println!("{}", self.config.in_commands(&records::text(&table, lang)));
+                show!("{}", self.config.in_commands(&records::text(&table, lang)));
             }
             anyhow::Ok(())
         })?;

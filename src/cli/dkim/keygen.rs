@@ -65,7 +65,7 @@ impl Args {
         say!("{}: a new {} key with {} bits", self.out.display(), key.key_type(), key.bits());
         if let Some((domain, selector)) = name {
             let record = render(&domain, &selector, &key)?;
-            println!("{}\tTXT\t{}", record.name, record.value);
+            show!("{}\tTXT\t{}", record.name, record.value);
         }
         Ok(ExitCode::SUCCESS)
     }

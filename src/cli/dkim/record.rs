@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::cli::ConfigFile;
+use crate::cli::output;
 use crate::config;
 use crate::customers::SigningDomain;
 use crate::dkim::record::{TxtRecord, render};
@@ -60,13 +61,13 @@ impl Args {
         };
         if self.json {
             let all = records.iter().map(|r| json!({ "name": r.name, "type": "TXT", "value": r.value }));
-            println!("{:#}", serde_json::Value::from_iter(all));
+            output::json(&serde_json::Value::from_iter(all))?;
             return Ok(ExitCode::SUCCESS);
         }
         for record in records {
             match self.zone {
-                true => println!("{}", record.zone_line()),
-                false => println!("{}\tTXT\t{}", record.name, record.value),
+                true => show!("{}", record.zone_line()),
+                false => show!("{}\tTXT\t{}", record.name, record.value),
             }
         }
         Ok(ExitCode::SUCCESS)

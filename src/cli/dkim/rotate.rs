@@ -62,7 +62,7 @@ impl Args {
             let rotated = site.rotate_key(&Actor::this_process(), &self.customer, self.which.into()).await?;
             let lang = self.language.or_english();
             for step in &rotated.steps {
-                println!("{}", self.config.in_commands(&lang.rotation(step)));
+                show!("{}", self.config.in_commands(&lang.rotation(step)));
             }
             Ok(if rotated.waits { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         })

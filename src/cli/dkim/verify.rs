@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::message;
 use crate::cli::block_on;
+use crate::cli::output;
 use crate::dkim::verify::{Keys, verify};
 use crate::resolver::{self, Dns};
 use crate::visible::visible;
@@ -52,13 +53,13 @@ impl Args {
                     "reason": v.result.as_ref().err(),
                 })
             });
-            println!("{:#}", serde_json::Value::from_iter(all));
+            output::json(&serde_json::Value::from_iter(all))?;
         } else {
             for check in &checks {
                 let result =
                     check.result.as_ref().map_or_else(|reason| format!("broken: {reason}"), |()| "verified".into());
                 let [domain, selector, result] = [&check.domain, &check.selector, &result].map(|text| visible(text));
-                println!("{domain}\t{selector}\t{result}");
+                show!("{domain}\t{selector}\t{result}");
             }
             if checks.is_empty() {
                 say!("the message has no DKIM signature");

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::Language;
+use crate::cli::output;
 use crate::cli::{ConfigFile, block_on};
 use crate::onboarding::{Overall, Report, report};
 use crate::operate::Actor;
@@ -56,10 +57,10 @@ impl Args {
             let lang = self.language.or_english();
             if self.json {
                 let all: Vec<_> = reports.iter().map(|one| report::json(one, lang)).collect();
-                println!("{:#}", serde_json::Value::from(all));
+                output::json(&serde_json::Value::from(all))?;
             } else {
                 let texts: Vec<String> = reports.iter().map(|one| report::text(one, lang, self.explain)).collect();
-                print!("{}", self.config.in_commands(&texts.join("\n")));
+                output::text(&self.config.in_commands(&texts.join("\n")));
             }
             // The report is valid even if it could not be written to disk.
             for Unkept { domain, reason } in &found.unkept {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::Language;
+use crate::cli::output;
 use crate::cli::{ConfigFile, block_on};
 use crate::onboarding::Item;
 use crate::onboarding::records::{self, RecordTable};
@@ -50,16 +51,16 @@ impl Args {
             let tables = site.records(&Actor::this_process(), &self.customer).await?;
             let lang = self.language.or_english();
             if self.json {
-                println!("{:#}", serde_json::to_value(&tables)?);
+                output::json(&tables)?;
             } else if self.mail {
                 let lang = self.language.or_customers(&site);
                 let (subject, body) = lang.mail(&site.customer(&self.customer)?.name, &tables);
-                print!("Subject: {subject}\n\n{body}");
+                output::text(&format!("Subject: {subject}\n\n{body}"));
             } else if self.zone {
-                tables.iter().for_each(|table| print!("{}", records::zone(table, lang)));
+                tables.iter().for_each(|table| output::text(&records::zone(table, lang)));
             } else {
                 let texts = tables.iter().map(|table| self.config.in_commands(&records::text(table, lang)));
-                texts.for_each(|text| println!("{text}"));
+                texts.for_each(|text| show!("{text}"));
             }
             for table in &tables {
                 for reason in &table.broken_keys {

@@ -1,6 +1,6 @@
 //! The command's end of the socket. Blocking: a command has nothing else to do.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,10 @@ use serde_json::Value;
 use super::protocol::{Answer, Command, Done, Request, VERSION};
 use super::socket_path;
 use crate::operate::Error;
+use crate::visible::visible;
+
+/// No answer comes near it: a message's header is the longest part of one. Who listens there may be another than the relay.
+const LONGEST_LINE: u64 = 64 << 20;
 
 /// Why a command was not carried out. The text tells the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -48,15 +52,32 @@ pub fn call(
         serde_json::to_vec(&Request { version: VERSION, progress: true, command }).expect("a command serialises");
     request.push(b'\n');
     (&stream).write_all(&request).map_err(CallError::Broken)?;
-    for line in BufReader::new(&stream).lines() {
-        let line = line.map_err(CallError::Broken)?;
-        let answer = serde_json::from_str(&line).map_err(|error| CallError::Broken(error.into()))?;
+    let mut input = BufReader::new(&stream);
+    while let Some(line) = next_line(&mut input).map_err(CallError::Broken)? {
+        // What was not understood is quoted there.
+        let not_understood = |error: serde_json::Error| {
+            CallError::Broken(io::Error::new(io::ErrorKind::InvalidData, visible(&error.to_string()).into_owned()))
+        };
+        let answer = serde_json::from_slice(&line).map_err(not_understood)?;
         match answer {
             Answer::Item(value) => item(value),
             Answer::Progress(done) => progress(done),
             Answer::Done(done) => return Ok(done),
-            Answer::Error(error) => return Err(CallError::Refused(error)),
+            Answer::Error(Error { kind, message, remedy }) => {
+                let [message, remedy] = [message, remedy].map(|text| visible(&text).into_owned());
+                return Err(CallError::Refused(Error { kind, message, remedy }));
+            }
         }
     }
     Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// One line; `None` at the end.
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    input.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+    if line.len() as u64 == LONGEST_LINE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "one line of it is longer than 64 MiB"));
+    }
+    Ok((!line.is_empty()).then_some(line))
 }

@@ -1,0 +1,98 @@
+//! The log on standard error: of `postbud run`, for people or for programs.
+
+use std::io::{self, IsTerminal, Stderr, Write};
+
+use clap::ValueEnum;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::visible::{is_unseen, visible_json};
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts it.
+pub(super) fn start(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Colours are for people: a file or the journal gets plain text.
+    let colours = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(Lines { format })
+        // It would say with `eprintln!`, which panics, that standard error cannot be written: a full disk under the log, or a
+        // reader that is gone, must not end deliveries. What happens to mail is in the event log.
+        .log_internal_errors(false);
+    // An error means that a log was set up before, which only happens in tests.
+    let _ = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+/// Makes the writer of a line.
+struct Lines {
+    format: LogFormat,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line { format: self.format, out: io::stderr() }
+    }
+}
+
+/// Writes one event, which comes whole.
+struct Line {
+    format: LogFormat,
+    out: Stderr,
+}
+
+impl Write for Line {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        match self.format {
+            LogFormat::Text => self.out.write_all(seen(&text).as_bytes())?,
+            LogFormat::Json => self.out.write_all(visible_json(&text).as_bytes())?,
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// An event in which every character is seen, whoever wrote it. Lines behind the first are set in, so that none looks like an event
+/// of its own. An escape is one of our colours: in values and messages the library makes them visible itself.
+fn seen(event: &str) -> String {
+    let (event, end) = event.strip_suffix('\n').map_or((event, ""), |event| (event, "\n"));
+    let mut text = String::with_capacity(event.len() + 1);
+    for c in event.chars() {
+        match c {
+            '\n' => text.push_str("\n    "),
+            '\x1b' | '\t' => text.push(c),
+            c if is_unseen(c) => text.extend(c.escape_unicode()),
+            c => text.push(c),
+        }
+    }
+    text + end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_event_looks_like_two_or_hides_anything() {
+        assert_eq!(seen("WARN login failed user=x\n"), "WARN login failed user=x\n");
+        assert_eq!(seen("a\nERROR b\r\u{9b}2J\u{202e}\u{200b}\n"), "a\n    ERROR b\\u{d}\\u{9b}2J\\u{202e}\\u{200b}\n");
+    }
+}
