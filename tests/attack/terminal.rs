@@ -48,7 +48,7 @@ fn answered(answer: &[u8], endless: bool, arguments: &[&str]) -> Output {
 
 #[test]
 fn a_program_in_place_of_the_relay_does_not_command_the_terminal() {
-    let error = json!({"error": {"message": HOSTILE, "remedy": HOSTILE}});
+    let error = json!({"error": {"kind": "invalid", "message": HOSTILE, "remedy": HOSTILE}});
     let route = json!({"item": {
         "route": HOSTILE, "server": HOSTILE, "state": HOSTILE, "in_flight": 0, "sent_today": 0, "since": HOSTILE, "reason": HOSTILE,
     }});
