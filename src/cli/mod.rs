@@ -5,7 +5,7 @@
 //! output, everything said on the way to standard error, so that output can be piped. To add a command: its file, its `mod`
 //! line, its variant in `Command` and its arm in `Command::run`. A test asks every command for an example in its help.
 
-#![warn(clippy::print_stderr)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 use std::fmt;
 use std::future::Future;

@@ -1,6 +1,8 @@
 //! What commands write on standard output. What strangers wrote may be in it: every character of it is seen, and none commands the
 //! terminal.
 
+#![allow(clippy::print_stdout, reason = "what is printed here is visible")]
+
 use serde::Serialize;
 
 use crate::visible::{visible_json, visible_lines};

@@ -45,7 +45,7 @@ impl Args {
         let RecordCommand::Erase { recipient } = self.command;
         let log = trace::log(self.running.config())?;
         let erased = record::erase(&Actor::this_process(), &self.running.state_dir()?, &log, &recipient)?;
-        println!("{} events erased in {} files", erased.events, erased.files);
+        show!("{} events erased in {} files", erased.events, erased.files);
         Ok(ExitCode::SUCCESS)
     }
 }

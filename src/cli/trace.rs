@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::relay::printable;
+use super::output;
 use super::{ConfigFile, time};
 use crate::files;
 use crate::record::trace::{Found, Query, Trace, find};
+use crate::visible::visible;
 
 /// Tell what became of mails: every event of each mail that fits, newest mails first.
 ///
@@ -73,7 +74,7 @@ impl Args {
             .with_context(|| format!("cannot read the event log {}", log.display()))?;
         for trace in &traces {
             if self.json {
-                println!("{}", serde_json::json!({ "id": trace.queue_id, "events": trace.events }));
+                output::json_line(&serde_json::json!({ "id": trace.queue_id, "events": trace.events }))?;
             } else {
                 print(trace);
             }
@@ -111,11 +112,11 @@ fn print(trace: &Trace) {
     let first = trace.events.first();
     let named = |name: &str| first.and_then(|event| event[name].as_str()).unwrap_or("–").to_owned();
     let id = trace.queue_id.as_deref().unwrap_or("refused at submission");
-    println!("{id}  {}  {}", printable(&named("customer")), printable(&named("message_id")));
+    show!("{id}  {}  {}", visible(&named("customer")), visible(&named("message_id")));
     for event in &trace.events {
         let words = ["at", "event", "recipient", "route", "reply", "detail"];
         let words: Vec<&str> = words.iter().filter_map(|name| event[*name].as_str()).collect();
-        println!("  {}", printable(&words.join("  ")));
+        show!("  {}", visible(&words.join("  ")));
     }
-    println!();
+    show!("");
 }

@@ -72,16 +72,15 @@ impl Args {
             let mut events = relay.events().subscribe();
             let outcome = send_all(&workshop, address, &mut arrivals, &mut events).await;
             match &outcome {
-                Ok(verified) => println!(
-                    "\n{verified} of {} newsletters arrived with a signature that verifies.",
-                    newsletters::COUNT
-                ),
-                Err(error) => println!("\nThe demo did not end well: {}", super::with_causes(error)),
+                Ok(verified) => {
+                    show!("\n{verified} of {} newsletters arrived with a signature that verifies.", newsletters::COUNT)
+                }
+                Err(error) => show!("\nThe demo did not end well: {}", super::with_causes(error)),
             }
             if !self.once {
-                println!("\nThe relay stays up. Send it mail yourself, or look around; Ctrl-C ends it.");
-                println!("  login {} / {}, From …@{}", workshop::USERNAME, workshop.password(), workshop::DOMAIN);
-                println!("  postbud queue list --config {}", workshop.configuration().display());
+                show!("\nThe relay stays up. Send it mail yourself, or look around; Ctrl-C ends it.");
+                show!("  login {} / {}, From …@{}", workshop::USERNAME, workshop.password(), workshop::DOMAIN);
+                show!("  postbud queue list --config {}", workshop.configuration().display());
                 stay(&mut arrivals, &workshop, &mut events).await?;
             }
             relay.stop().await;
@@ -180,7 +179,7 @@ async fn stay(
             stopped = tokio::signal::ctrl_c() => return Ok(stopped?),
             _ = terminate.recv() => return Ok(()),
             Some(received) = arrivals.recv() => {
-                println!();
+                show!();
                 report(&received, workshop).await?;
                 tell(events);
             }
@@ -189,11 +188,11 @@ async fn stay(
 }
 
 fn say(step: &str, what: &str) {
-    println!("{step}. {what}");
+    show!("{step}. {what}");
 }
 
 fn detail(what: &str) {
-    println!("   {what}");
+    show!("   {what}");
 }
 
 fn head(text: &str, characters: usize) -> String {
