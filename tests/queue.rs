@@ -1,7 +1,6 @@
 //! The queue between a real spool and real sockets: whose mail waits for what, and what becomes of it over time and restarts.
 
 #[path = "support/capture.rs"]
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod capture;
 #[path = "support/customers.rs"]
 mod customers;

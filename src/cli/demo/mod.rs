@@ -179,7 +179,7 @@ async fn stay(
             stopped = tokio::signal::ctrl_c() => return Ok(stopped?),
             _ = terminate.recv() => return Ok(()),
             Some(received) = arrivals.recv() => {
-                show!();
+                show!("");
                 report(&received, workshop).await?;
                 tell(events);
             }
