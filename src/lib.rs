@@ -13,6 +13,27 @@
 //! To follow it: [`submission`] reads it and decides (session, policy, intake), [`dkim`] signs it, the
 //! [`spool`] makes it durable (only its receipt makes a 250), the [`queue`] decides when it is tried, [`delivery`] tries it, and
 //! the queue applies what came of it. Imports run downwards: [`cli`] wires a [`server`] from [`config`]; no stage knows either.
+//! `docs/source.md` follows a message file by file.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | lane | the waiting line of one customer's mail from one From domain, of one urgency and kind |
+//! | route | a way to a next server: a Mailjet tier or a customer's own server |
+//! | route resolution | from a lane to its route |
+//! | verification status | what a domain has been seen to have published |
+//! | turn | a lane's turn on a route: claim, one attempt, decide, apply |
+//! | lease | a message that one worker has for one attempt |
+//! | held | kept back by an operator or by the relay until somebody releases it; of one message, and nothing else |
+//! | stopped | not held and not tried all the same: its customer or its route is suspended, or it has no route |
+//! | settled | a recipient that the next server took or that was given up |
+//! | relayed | the next server took it; `delivered` in events until the record says more |
+//! | throttle state | what a route's counters and troubles were, kept over restarts |
+//! | queue ageing | delay notices and expiry behind a route in trouble |
+//! | clock-jump guard | distrusts a clock that has just leapt |
+//! | segment, compaction, reclaim | a file of the spool; copying the few that still wait forward; giving the space back |
+//! | archive | a closed file of the event log, compressed, with an index |
 
 // Unit tests begin with the same customers and hostile inputs as integration tests, which know the crate by its name.
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::thread::JoinHandle;
 
 use super::Error;
 use crate::record::archive;
@@ -32,6 +33,8 @@ pub(super) struct Journal {
     mode: u32,
     keep: u32,
     current: Mutex<u64>,
+    /// The thread that turns rotated files into archives, while it runs.
+    closing: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a reader found.
@@ -57,15 +60,20 @@ impl Journal {
         let rotated = rotated(path).map_err(refused("listing the files of"))?;
         let newest = rotated.last().and_then(|file| file.number).unwrap_or_default();
         // A crash may have come before they were closed.
-        close_soon(rotated.into_iter().filter(|file| !file.is_archive).collect(), mode);
+        let closing = close_soon(rotated.into_iter().filter(|file| !file.is_archive).collect(), mode);
         let current = at_least.max(newest + 1);
         let file = open_current(path, mode).map_err(refused("opening"))?;
-        Ok((Journal { path: path.to_owned(), mode, keep, current: Mutex::new(current) }, file))
+        Ok((
+            Journal { path: path.to_owned(), mode, keep, current: Mutex::new(current), closing: Mutex::new(closing) },
+            file,
+        ))
     }
 
     /// Renames the current file to its number, begins a new one and removes what is over `keep`.
     pub(super) fn rotate(&self, full: &File) -> io::Result<File> {
         full.sync_data()?;
+        // One file is closed at a time. An archive that came after its file was removed would outlive what is kept.
+        self.wait_until_closed();
         let mut current = self.lock();
         let rotated_to = JournalFile::rotated(&self.path, *current);
         fs::rename(&self.path, &rotated_to.path)?;
@@ -75,8 +83,21 @@ impl Journal {
         for file in &old[..old.len().saturating_sub(self.keep as usize)] {
             file.remove()?;
         }
-        close_soon(vec![rotated_to], self.mode);
+        *self.closing() = close_soon(vec![rotated_to], self.mode);
         Ok(file)
+    }
+
+    /// Waits until every rotated file is an archive, or could not be made one.
+    pub(super) fn wait_until_closed(&self) {
+        if let Some(closing) = self.closing().take()
+            && closing.join().is_err()
+        {
+            tracing::error!("the thread that compresses the event log's files panicked");
+        }
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.closing.lock().expect("no holder of this lock can panic")
     }
 
     /// Whether the file at the log's path is still `file`. Somebody may have moved or removed it.
@@ -188,9 +209,9 @@ fn lines(segment: &Opened, offset: u64, max: usize) -> io::Result<Vec<u8>> {
 
 /// Turns rotated files into archives, one after the other, on a thread of its own. A file that cannot be closed stays as it is, and is
 /// tried again at the next start.
-fn close_soon(files: Vec<JournalFile>, mode: u32) {
+fn close_soon(files: Vec<JournalFile>, mode: u32) -> Option<JoinHandle<()>> {
     if files.is_empty() {
-        return;
+        return None;
     }
     let close = move || {
         for file in files {
@@ -203,9 +224,13 @@ fn close_soon(files: Vec<JournalFile>, mode: u32) {
             }
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("journal-close".into()).spawn(close) {
-        tracing::warn!("a rotated file of the event log stays uncompressed until the next start: {error}");
-    }
+    std::thread::Builder::new()
+        .name("journal-close".into())
+        .spawn(close)
+        .inspect_err(|error| {
+            tracing::warn!("a rotated file of the event log stays uncompressed until the next start: {error}");
+        })
+        .ok()
 }
 
 /// The rotated files of a log, oldest first.
@@ -293,6 +318,7 @@ mod tests {
             file.write_all(line).unwrap();
             file = journal.rotate(&file).unwrap();
         }
+        journal.wait_until_closed();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the current file and one rotated");
         let chunk = journal.read(at(1, 0), 100).unwrap();
         assert_eq!((chunk.lines.as_slice(), chunk.start, chunk.gap), (&b"c\n"[..], at(3, 0), true));

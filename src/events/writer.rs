@@ -44,6 +44,7 @@ impl Writer {
         if let Err(error) = self.file.sync_data() {
             tracing::error!("syncing the event log: {error}");
         }
+        self.journal.wait_until_closed();
     }
 
     fn write_all(&mut self, lines: &[u8]) {

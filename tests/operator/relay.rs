@@ -182,8 +182,12 @@ impl Fixture {
 
 /// The events of a log file.
 pub fn logged(path: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let text = match path.extension() {
+        Some(ending) if ending == "zst" => zstd::stream::decode_all(std::fs::File::open(path).unwrap()).unwrap(),
+        _ => std::fs::read(path).unwrap(),
+    };
+    let lines = std::str::from_utf8(&text).unwrap().lines();
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A numbered event.

@@ -191,8 +191,12 @@ async fn what_rotates_away_before_a_dead_webhook_is_back_raises_an_alert_and_the
     wait_until("somebody was told", is_open).await;
     let is_written = || {
         let files = std::fs::read_dir(dir.path()).unwrap().flatten();
-        let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
-        texts.into_iter().any(|text| text.contains("\"message_id\":\"199\""))
+        let texts = files.filter_map(|file| {
+            let octets = std::fs::read(file.path()).ok()?;
+            let is_archive = file.path().extension().is_some_and(|ending| ending == "zst");
+            if is_archive { zstd::stream::decode_all(&octets[..]).ok() } else { Some(octets) }
+        });
+        texts.into_iter().any(|text| String::from_utf8_lossy(&text).contains("\"message_id\":\"199\""))
     };
     wait_until("the log holds the last", is_written).await;
     let receiver = Receiver::default();
