@@ -144,7 +144,7 @@ impl Events {
         self.board().shown(Timestamp::now())
     }
 
-    /// Where the log is, for [`history`](super::history).
+    /// Where the log is, for the history of a message.
     pub fn log(&self) -> Option<&Path> {
         self.0.log.as_deref()
     }

@@ -13,7 +13,7 @@
 //! * While the disk refuses writes, lines wait in memory up to 16 MiB. What finds no room is counted (`postbud_events_lost_total`)
 //!   and an alert in the log stands where lines are missing. Nothing is lost silently.
 //! * The log takes at most `rotate_size × (rotate_keep + 1)` octets of disk, and of these each customer at most its share a day
-//!   ([`share`]): no customer's events push out the others'. What is left out is counted, and told by an event `omitted`.
+//!   (`share`): no customer's events push out the others'. What is left out is counted, and told by an event `omitted`.
 //! * The webhook hears every line of the log at least once, in order; the log is its outbox, so it survives a restart. A webhook
 //!   that stays dead raises alerts, and misses only what rotates away; that is counted and raises an alert too.
 

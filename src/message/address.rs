@@ -3,7 +3,7 @@
 //! see.
 //!
 //! Obsolete forms (routes, spaces around the `@`), groups and lists are refused. Display names may hold raw UTF-8 (RFC
-//! 6532) or other 8-bit text. [`display`](super::display) checks what they show.
+//! 6532) or other 8-bit text. `display` checks what they show.
 
 use thiserror::Error;
 

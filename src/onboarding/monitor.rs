@@ -2,7 +2,7 @@
 //! [`Routing`], which uses it for tiers and for the bulk policy, and it raises an alert if something that worked is gone.
 //!
 //! [`DomainState::next_check`](super::state::DomainState::next_check) says when a domain is due. A few domains are checked at the
-//! same time, each with its own time limit. The [`agenda`] chooses the next one, so that slow name servers of one customer do not
+//! same time, each with its own time limit. The `agenda` chooses the next one, so that slow name servers of one customer do not
 //! delay the checks of other customers. After a reload ([`Monitor::settings`]) a domain that has moved to another customer loses
 //! its status, and every check that begins later uses the new settings. If a status cannot be written to disk, the monitor raises
 //! an alert and still uses the status in memory.

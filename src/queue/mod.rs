@@ -1,10 +1,10 @@
 //! The queue: decides what is tried when, over which route, and what becomes of the result.
 //!
-//! The spool holds records and their due times. The [dispatcher](dispatch) looks at it whenever it is woken, puts lanes with due mail
-//! in line ([`schedule`]) and starts as many workers as the routes bear. Each [`worker`] takes turns: claim, one attempt,
-//! [`decide`], [`apply`]. A wake-up is a hint; the due time on disk is the truth.
+//! The spool holds records and their due times. The dispatcher (`dispatch`) looks at it whenever it is woken, puts lanes with due mail
+//! in line (`schedule`) and starts as many workers as the routes bear. Each `worker` takes turns: claim, one attempt,
+//! `decide`, `apply`. A wake-up is a hint; the due time on disk is the truth.
 //!
-//! Mail behind a route in trouble gets no turn. Queue [`ageing`] tells its senders that it is late, and gives it up in time.
+//! Mail behind a route in trouble gets no turn. Queue `ageing` tells its senders that it is late, and gives it up in time.
 //! Operators' decisions are applied in the same place as everybody else's ([`Outcomes`]).
 //!
 //! If results cannot be recorded, delivery stops and tries again later, because sending on would only make duplicates. It does so

@@ -1,7 +1,7 @@
 //! HTTP for operators and their machines: `/healthz`, `/readyz`, `/metrics`, and a status page at `/`.
 //!
 //! Read-only and without secrets; it is meant for the loopback interface or an internal network. Connections are bounded
-//! ([`limiter`]), and requests that call the pages by a foreign name are refused ([`hosts`]).
+//! (`limiter`), and requests that call the pages by a foreign name are refused (`hosts`).
 
 mod hosts;
 mod limiter;

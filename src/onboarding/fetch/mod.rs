@@ -1,6 +1,6 @@
 //! Fetches the ownership file from a customer's web server, which is not trusted and must not lead the request anywhere else.
 //!
-//! Each request, the first one and those that follow a redirect, is a [`Hop`]. Its host is looked up with our resolver and refused if
+//! Each request, the first one and those that follow a redirect, is a `Hop`. Its host is looked up with our resolver and refused if
 //! any of its addresses is not public. The request connects only to these addresses, so neither a redirect nor a second DNS answer
 //! can lead it into our own network. Redirects must stay in the domain, and their number is limited. A body is read only until it is
 //! known not to be empty. No proxy is used, and one deadline covers everything.

@@ -3,7 +3,7 @@
 //! # States on disk
 //!
 //! The log is a row of segments, and a segment is a row of frames. Each frame has a length, a checksum, and a mark by which the next
-//! frame is found behind damage ([`frame`]). A message is a message frame followed by its chunks. What happens to it later is a frame
+//! frame is found behind damage (`frame`). A message is a message frame followed by its chunks. What happens to it later is a frame
 //! of its own, always behind it. Segments are filled, read and deleted in the order of their numbers. The file of a deleted segment
 //! is used again for a later one, unless something in it could not be read.
 //!
