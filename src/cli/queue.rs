@@ -6,6 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::relay::{Columns, Running, age, octets, understood};
+use super::time;
 use crate::cli::output;
 use crate::operate::queue::{Message, MessageState, Selection, Stats};
 use crate::operate::socket::protocol::{Command, Done};
@@ -171,7 +172,7 @@ struct Which {
     #[arg(long, value_name = "DOMAIN")]
     recipient_domain: Option<String>,
     /// Accepted at least this long ago: 90s, 5m, 4h, 2d.
-    #[arg(long, value_name = "AGE", value_parser = seconds)]
+    #[arg(long, value_name = "AGE", value_parser = time::seconds)]
     older_than: Option<u64>,
     /// In this state.
     #[arg(long, value_enum)]
@@ -430,30 +431,9 @@ fn messages(count: u64) -> String {
     if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
-    let refused = || format!("\"{text}\" is no age; write a number and s, m, h or d, as in 4h");
-    let unit = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        Some('d') => 86_400,
-        _ => return Err(refused()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| refused())?;
-    number.checked_mul(unit).ok_or_else(refused)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ages_carry_their_unit() {
-        assert_eq!(["90s", "5m", "4h", "2d"].map(|text| seconds(text).unwrap()), [90, 300, 14_400, 172_800]);
-        for text in ["", "5", "h", "-1h", "1w", "99999999999999999999d", "1h "] {
-            assert!(seconds(text).is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn a_confirmation_says_what_was_done_to_how_many() {
