@@ -1,9 +1,12 @@
 //! A real DNS server: Debian's knot on a free loopback port, serving everything below the root from one zone file.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+#[path = "ports.rs"]
+mod ports;
 
 /// The server; stops when dropped.
 pub struct Knot {
@@ -25,7 +28,7 @@ impl Knot {
 
     fn try_start(records: &str) -> Option<Knot> {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
-        let address = free_port();
+        let address = ports::free_port("127.0.0.1");
         let path = dir.path().display();
         let config = format!(
             "server:\n    rundir: \"{path}\"\n    listen: 127.0.0.1@{port}\n\
@@ -98,15 +101,4 @@ fn write_zone(path: &PathBuf, records: &str, serial: u32) {
     let zone =
         format!(". 60 IN SOA ns. hostmaster. {serial} 60 60 60 1\n. 60 IN NS ns.\nns. 60 IN A 127.0.0.1\n{records}\n");
     std::fs::write(path, zone).expect("the folder is ours");
-}
-
-/// Free over both UDP and TCP just now.
-fn free_port() -> SocketAddr {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-        let address = tcp.local_addr().expect("a bound socket has an address");
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
 }

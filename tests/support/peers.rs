@@ -11,7 +11,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 
 use super::certs::Authority;
 use super::skip::skip;
+pub use ports::free_port;
+
+#[path = "ports.rs"]
+mod ports;
 
 /// The login that every peer knows.
 pub const USERNAME: &str = "webcrm";
@@ -116,11 +120,6 @@ impl Peer {
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
-}
-
-/// A port of `address` that was free a moment ago.
-pub fn free_port(address: &str) -> SocketAddr {
-    TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
 /// Whether `test` can start servers that need root and `program`; says so where it cannot.

@@ -4,10 +4,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+#[path = "ports.rs"]
+mod ports;
 
 /// The name submitters log in with.
 pub const USERNAME: &str = "webcrm";
@@ -38,9 +41,9 @@ pub fn plain_route(server: SocketAddr) -> String {
     format!("via = \"own-server\"\nhost = \"{}\"\nport = {}\ntls = \"off\"\n", server.ip(), server.port())
 }
 
-/// A port that was free a moment ago.
+/// A port of the loopback address that no other test takes.
 pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+    ports::free_port("127.0.0.1")
 }
 
 /// The program under test: `POSTBUD_BINARY`, for example one that was built for release, else the one that was built with the tests.
