@@ -6,6 +6,8 @@ mod certs;
 mod messages;
 #[path = "support/peers.rs"]
 mod peers;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "support/proxies.rs"]
 mod proxies;
 #[path = "support/script.rs"]

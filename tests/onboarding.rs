@@ -4,6 +4,8 @@
 mod customers;
 #[path = "support/knot.rs"]
 mod knot;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "support/proxies.rs"]
 mod proxies;
 #[path = "support/scripted_dns.rs"]

@@ -11,6 +11,7 @@ mod terminal;
 mod support {
     pub mod capture;
     pub mod client;
+    pub mod ports;
     pub mod relay;
     pub mod skip;
 }

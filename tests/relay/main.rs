@@ -25,6 +25,7 @@ mod support {
     pub mod drafts;
     pub mod mailjet;
     pub mod peers;
+    pub mod ports;
     pub mod relay;
     pub mod skip;
 }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "ports.rs"]
-mod ports;
+use super::ports;
 
 /// The server; stops when dropped.
 pub struct Knot {

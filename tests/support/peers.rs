@@ -18,11 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::certs::Authority;
+pub use super::ports::free_port;
 use super::skip::skip;
-pub use ports::free_port;
-
-#[path = "ports.rs"]
-mod ports;
 
 /// The login that every peer knows.
 pub const USERNAME: &str = "webcrm";

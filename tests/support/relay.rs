@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "ports.rs"]
-mod ports;
+use super::ports;
 
 /// The name submitters log in with.
 pub const USERNAME: &str = "webcrm";
