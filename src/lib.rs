@@ -52,6 +52,7 @@ mod test_skip;
 
 // What everything below speaks.
 pub mod customers;
+pub mod database;
 pub mod files;
 pub mod message;
 pub mod plain;

@@ -22,6 +22,7 @@ pub use settings::{Reload, Settings};
 
 use crate::bounce::Postmaster;
 use crate::customers::{Routing, SigningDomain};
+use crate::database::{self, Database};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};
 use crate::onboarding::{Checker, Monitor};
@@ -38,6 +39,9 @@ use crate::{dkim, files, metrics, onboarding, web};
 const SIGNER_QUEUE: usize = 256;
 /// On a stop, how long answers to operators and to readers of the pages may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// The tables of everybody who keeps some in the database.
+const DATABASE_SCHEMAS: &[database::Schema] = &[];
 
 /// Why the relay does not start. The operator must act.
 #[derive(Debug, Error)]
@@ -56,6 +60,9 @@ pub enum StartError {
     /// The event log or the webhook.
     #[error(transparent)]
     Events(#[from] events::Error),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] database::Error),
     /// The spool.
     #[error("spool: {0}")]
     Spool(#[from] embedded::OpenError),
@@ -110,6 +117,7 @@ impl Relay {
         prepare(&settings)?;
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, running_events) = Events::start(settings.events)?;
+        let _database = open_database(settings.state_dir.clone()).await?;
         let spool_counters = Arc::clone(&settings.spool.counters);
         let spool = open_spool(settings.spool, events.clone()).await?;
         let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
@@ -361,6 +369,13 @@ fn prepare(settings: &Settings) -> Result<(), StartError> {
         files::close_to_others(path).map_err(failed("cannot take other users' rights from what is in"))?;
     }
     Ok(())
+}
+
+/// The check for damage reads the whole file.
+async fn open_database(state_dir: PathBuf) -> Result<Database, StartError> {
+    let opened = tokio::task::spawn_blocking(move || Database::open(&state_dir, DATABASE_SCHEMAS)).await;
+    let panicked = |panic: JoinError| StartError::Threads(std::io::Error::other(panic));
+    Ok(opened.map_err(panicked)??)
 }
 
 /// Recovery may read for seconds: it runs on a thread of its own.

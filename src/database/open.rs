@@ -1,0 +1,91 @@
+//! Opening the file: its mode, its settings, the check for damage, and the steps that it lacks.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use super::{Error, Schema};
+use crate::files;
+
+/// Another process may keep the file locked for so long before a call gives up.
+const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5000 });
+/// Marks the file as postbud's: "pbud".
+const APPLICATION_ID: i64 = 0x7062_7564;
+/// Once the write-ahead log has been copied back, it is cut to this size.
+const LOG_SIZE: i64 = 16 << 20;
+
+/// Opens or makes the file and brings it to the newest step of each schema.
+pub(super) fn open(path: &Path, schemas: &[Schema]) -> Result<Connection, Error> {
+    // SQLite makes a file with the umask, and its log and index with the mode of the file.
+    files::lock_file(path).map_err(|error| Error::Io { path: path.to_owned(), detail: error.to_string() })?;
+    let failed = |error| Error::of(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(LOCK_WAIT).map_err(failed)?;
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+    let has_tables = connection
+        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get::<_, bool>(0))
+        .map_err(failed)?;
+    if id != APPLICATION_ID && (id != 0 || has_tables) {
+        return Err(Error::Foreign { path: path.to_owned(), found: id });
+    }
+    check_for_damage(&connection, path)?;
+    set_up(&connection).map_err(failed)?;
+    run_missing_steps(&mut connection, path, schemas)?;
+    Ok(connection)
+}
+
+fn check_for_damage(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let found: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| Error::of(path, error))?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        _ => Err(Error::Damaged { path: path.to_owned(), detail: found }),
+    }
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    // The mode is kept in the file; the first row says which one it has now.
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.query_row(&format!("PRAGMA journal_size_limit = {LOG_SIZE}"), [], |_| Ok(()))
+}
+
+/// Writes at every start, so that a full or read-only disk stops the start and not the first write after it.
+fn run_missing_steps(connection: &mut Connection, path: &Path, schemas: &[Schema]) -> Result<(), Error> {
+    let failed = |error| Error::of(path, error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    transaction
+        .execute_batch(
+            "CREATE TABLE IF NOT EXISTS schema_step (owner TEXT PRIMARY KEY, step BIGINT NOT NULL);
+             CREATE TABLE IF NOT EXISTS started (id BIGINT PRIMARY KEY, times BIGINT NOT NULL);
+             INSERT INTO started VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET times = times + 1;",
+        )
+        .map_err(failed)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+    for schema in schemas {
+        let found: i64 = transaction
+            .query_row("SELECT coalesce(max(step), 0) FROM schema_step WHERE owner = ?1", [schema.owner], |row| {
+                row.get(0)
+            })
+            .map_err(failed)?;
+        let known = schema.steps.len();
+        let done = usize::try_from(found).unwrap_or(0);
+        if done > known {
+            return Err(Error::Newer { path: path.to_owned(), owner: schema.owner.to_owned(), found, known });
+        }
+        for step in &schema.steps[done..] {
+            transaction.execute_batch(step).map_err(failed)?;
+        }
+        let newest = i64::try_from(known).unwrap_or(i64::MAX);
+        transaction
+            .execute(
+                "INSERT INTO schema_step VALUES (?1, ?2) ON CONFLICT (owner) DO UPDATE SET step = excluded.step",
+                params![schema.owner, newest],
+            )
+            .map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
