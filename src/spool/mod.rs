@@ -40,12 +40,16 @@
 //! * **Bounded answers.** No call returns more than it was asked for.
 
 mod backoff;
+mod codec;
 mod draft;
 pub mod embedded;
 mod error;
 mod filter;
 mod health;
+mod index;
 mod lease;
+mod next_try;
+mod owner;
 mod record;
 mod stats;
 

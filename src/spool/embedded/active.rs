@@ -10,9 +10,9 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use super::index::Place;
 use super::note::Change;
 use super::writing::Writing;
+use crate::spool::index::Place;
 
 /// Results that may wait for a sync before those who settle wait for it too.
 const MOST_UNSYNCED: usize = 16_384;

@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 
 use super::encoded::Encoded;
 use super::inbox::Item;
-use super::index::{Entry, LOOK};
 use super::read::{self, Message, Unread};
 use super::segments::Stage;
 use super::shared::Shared;
 use super::unreadable;
 use crate::message::QueueId;
+use crate::spool::index::{Entry, LOOK};
 
 /// How many messages are copied before their sync is awaited.
 const COPY_MESSAGES: usize = 64;

@@ -3,12 +3,12 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use super::codec::{self, Meta, State, Status, Writer};
 use super::frame::{Head, Kind};
-use super::next_try::NextTry;
 use super::note::Note;
 use crate::message::{Lane, Piece, QueueId};
 use crate::spool::Draft;
+use crate::spool::codec::{self, Meta, State, Status, Writer};
+use crate::spool::next_try::NextTry;
 
 /// The frames of one message, except for the mark of the segment in which they will stand.
 pub(super) struct Encoded {

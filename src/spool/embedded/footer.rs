@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::codec::{Damaged, Reader, Writer};
 use super::note::Note;
 use crate::message::{Lane, QueueId};
+use crate::spool::codec::{Damaged, Reader, Writer};
 
 /// The number that a kind of note has in the footer.
 mod tag {
@@ -113,12 +113,12 @@ pub(super) fn read(payload: &[u8], mut each: impl FnMut(Note)) -> Result<(), Dam
 
 #[cfg(test)]
 mod tests {
-    use super::super::codec::Status;
-    use super::super::next_try::NextTry;
     use super::*;
     use crate::message::{CustomerId, MailKind, Urgency};
     use crate::smtp::Domain;
     use crate::spool::Expedited;
+    use crate::spool::codec::Status;
+    use crate::spool::next_try::NextTry;
     use crate::time::Timestamp;
 
     #[test]

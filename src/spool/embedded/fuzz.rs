@@ -3,10 +3,11 @@
 
 use std::io::{Seek, SeekFrom, Write};
 
+use super::footer;
 use super::frame::{Head, Kind, SEGMENT_HEAD, segment_head};
 use super::scan::{self, Reach};
-use super::{codec, footer};
 use crate::message::QueueId;
+use crate::spool::codec;
 
 const MARK: u64 = 0x6b1d_05f2_93c4_7ae9;
 /// Two octets and a length: kind, id, payload's octets.

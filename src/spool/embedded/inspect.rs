@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::codec::domain_bit;
-use super::index::{Entry, LOOK};
 use super::leasing::read_again;
 use super::shared::Shared;
 use super::{Embedded, blocking, read, ready};
 use crate::message::{Lane, QueueId};
 use crate::smtp::Domain;
+use crate::spool::index::{Entry, LOOK, bits, enough};
 use crate::spool::{Error, Filter, Inspect, LaneStats, Pending, Record, Totals, is_short_of_means};
 
 impl Inspect for Embedded {
@@ -59,16 +58,6 @@ fn list(shared: &Arc<Shared>, filter: &Filter, limit: usize) -> Result<Vec<Recor
         }
     }
     Ok(records)
-}
-
-/// The bits that an entry must have to match the filter's domain.
-pub(super) fn bits(filter: &Filter) -> u32 {
-    filter.recipient_domain.as_ref().map_or(0, domain_bit)
-}
-
-/// How many entries to select for `most` records. The index cannot tell which of them have a recipient in a domain, so then all.
-pub(super) fn enough(filter: &Filter, most: usize) -> usize {
-    if filter.recipient_domain.is_some() { usize::MAX } else { most }
 }
 
 /// Those of the entries that have a recipient waiting in the filter's domain, if it names one.

@@ -1,76 +1,21 @@
-//! Leases: reading the messages that are handed out, and taking back those that nobody settled.
+//! Leases: reading the messages that are handed out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::index::{Entry, Wanted};
-use super::next_try::NextTry;
 use super::read::{self, Patience, Unread};
 use super::shared::Shared;
 use super::{blocking, unreadable};
 use crate::message::QueueId;
-use crate::spool::{Error, Lease, LeaseGuard, is_short_of_means};
-use crate::time::Timestamp;
+use crate::spool::index::Wanted;
+use crate::spool::owner::{Guard, Leased};
+use crate::spool::{Error, Lease, is_short_of_means};
 
-/// A lease that a panic dropped comes back after this long.
-const AFTER_PANIC: Duration = Duration::from_secs(300);
 /// How often a message is looked for again that moved while it was being read.
 const TRIES: usize = 5;
 
-/// Gives a leased message back when it is dropped, unless the message was settled.
-pub(super) struct Guard {
-    shared: Arc<Shared>,
-    id: QueueId,
-    /// When the message was due before it was leased.
-    before: NextTry,
-    settled: bool,
-}
-
-impl Guard {
-    /// The guard for a message that the caller leases, with its entry from before.
-    pub fn new(shared: &Arc<Shared>, entry: &Entry) -> Guard {
-        Guard { shared: Arc::clone(shared), id: entry.id, before: entry.next_try(), settled: false }
-    }
-}
-
-impl LeaseGuard for Guard {
-    fn settled(&mut self) {
-        self.settled = true;
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if !self.settled {
-            // A message that makes the program panic must not do so again at once.
-            let panicking = std::thread::panicking();
-            let next = if panicking { NextTry::at(Timestamp::now() + AFTER_PANIC) } else { self.before };
-            self.shared.index().give_back(self.id, next);
-            self.shared.changed.notify_one();
-        }
-    }
-}
-
-/// What was read of what was leased.
-pub(super) struct Leased {
-    pub leases: Vec<Lease>,
-    /// Why some messages were not read that may be readable later.
-    pub failed: Option<Error>,
-}
-
-impl Leased {
-    /// The leases. A message that cannot be read at the moment is an error only if there is no other.
-    pub fn any(self) -> Result<Vec<Lease>, Error> {
-        match self.failed {
-            Some(error) if self.leases.is_empty() => Err(error),
-            _ => Ok(self.leases),
-        }
-    }
-}
-
 /// Reads what was leased: cached messages at once, the others on a blocking thread. A message that is not there to be read is set
 /// aside or held. If the process or the system is short of something, that says nothing about a message, and it is given back.
-pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard)>) -> Result<Leased, Error> {
+pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard<Shared>)>) -> Result<Leased, Error> {
     let mut leases: Vec<Option<Lease>> = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();
     for (wanted, guard) in wanted {
@@ -87,7 +32,7 @@ pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard
         let shared = Arc::clone(shared);
         let read = blocking(move || {
             let read_one =
-                |(place, wanted, guard): (usize, Wanted, Guard)| (place, read_slowly(&shared, wanted, guard));
+                |(place, wanted, guard): (usize, Wanted, Guard<Shared>)| (place, read_slowly(&shared, wanted, guard));
             later.into_iter().map(read_one).collect::<Vec<_>>()
         });
         for (place, lease) in read.await? {
@@ -100,7 +45,7 @@ pub(super) async fn read_leases(shared: &Arc<Shared>, wanted: Vec<(Wanted, Guard
     Ok(Leased { leases: leases.into_iter().flatten().collect(), failed })
 }
 
-fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, guard: Guard) -> Result<Option<Lease>, Error> {
+fn read_slowly(shared: &Arc<Shared>, wanted: Wanted, guard: Guard<Shared>) -> Result<Option<Lease>, Error> {
     let (id, before) = (wanted.entry.id, wanted.entry.next_try());
     let read = read_again(shared, id, |_, now| {
         // The index says when the message is due if this attempt comes to nothing. The caller wants to know when it was due.

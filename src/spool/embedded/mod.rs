@@ -27,7 +27,6 @@
 //! What a start takes from a footer is compared with its checksum when it is read for delivery.
 
 mod active;
-mod codec;
 mod commit;
 mod committer;
 mod compaction;
@@ -40,13 +39,11 @@ mod frame;
 pub mod fuzz;
 mod gather;
 mod inbox;
-mod index;
 mod inspect;
 mod intervene;
 mod keeper;
 mod leasing;
 mod lock;
-mod next_try;
 mod note;
 mod notice;
 mod pool;

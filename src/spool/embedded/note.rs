@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::codec::{self, State, Status, Writer};
 use super::frame::{Head, Kind};
-use super::next_try::NextTry;
 use crate::message::{Lane, QueueId};
+use crate::spool::codec::{self, State, Status, Writer};
+use crate::spool::index::Fact;
+use crate::spool::next_try::NextTry;
 
 /// One change of the index.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +67,19 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// Records a fact about a message.
+    pub fn of(id: QueueId, fact: Fact) -> Change {
+        match fact {
+            Fact::State(state) => Change::state(id, state),
+            Fact::Due(next) => Change::due(id, next),
+            Fact::Hold(reason) => Change::hold(id, reason),
+            Fact::Release(next) => Change::release(id, next),
+            Fact::Done => Change::done(id),
+        }
+    }
+
     /// Records a new state of a message.
-    pub fn state(id: QueueId, state: Arc<State>) -> Change {
+    fn state(id: QueueId, state: Arc<State>) -> Change {
         let mut payload = Writer::default();
         codec::write_state(&mut payload, &state);
         let note = Note::State { id, at: 0, status: state.status.clone() };
@@ -75,7 +87,7 @@ impl Change {
     }
 
     /// Records when a message is tried next.
-    pub fn due(id: QueueId, next: NextTry) -> Change {
+    fn due(id: QueueId, next: NextTry) -> Change {
         let mut payload = Writer::default();
         payload.next_try(next);
         Change::new(Note::Due { id, next }, Head::of(Kind::Due, id, &payload.0), payload)
@@ -89,7 +101,7 @@ impl Change {
     }
 
     /// Records that a message is released.
-    pub fn release(id: QueueId, next: NextTry) -> Change {
+    fn release(id: QueueId, next: NextTry) -> Change {
         let mut payload = Writer::default();
         payload.next_try(next);
         Change::new(Note::Release { id, next }, Head::of(Kind::Release, id, &payload.0), payload)

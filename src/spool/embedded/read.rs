@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use rustix::io::ReadWriteFlags;
 
-use super::codec::{self, CHUNK, Meta, State, Status};
 use super::frame::{HEAD, Head, Kind};
-use super::index::{Place, Wanted};
 use super::segments::Source;
 use super::shared::Shared;
 use super::{is_bad_block, unreadable};
 use crate::message::{Piece, QueueId};
+use crate::spool::codec::{self, CHUNK, Meta, State};
+use crate::spool::index::{Place, Wanted};
 use crate::spool::{Bytes, Error, Pending, ReadChunk, Record};
 
 /// Messages up to this size are read in one piece.
@@ -110,26 +110,7 @@ pub(super) fn whole(shared: &Shared, wanted: &Wanted) -> Result<Message, Unread>
 }
 
 fn into_record(wanted: &Wanted, meta: Meta, state: State) -> Result<Record, Unread> {
-    let entry = &wanted.entry;
-    let waited_for_caps = state.waited_for_caps;
-    let recipients = state
-        .expand(meta.envelope.recipients.len())
-        .map_err(|_| Unread::Damaged("its state does not decode".into()))?;
-    Ok(Record {
-        id: entry.id,
-        recipients,
-        size: meta.prefix.len() as u64 + meta.content_len,
-        lane: meta.lane,
-        envelope: meta.envelope,
-        message_id: meta.message_id,
-        attempts: entry.attempts.into(),
-        due: entry.due,
-        expedited: entry.next_try().expedited,
-        waited_for_caps,
-        delay_notified: entry.delay_notified,
-        held: wanted.hold.as_deref().map(str::to_owned),
-        leased: entry.leased,
-    })
+    wanted.record(meta, state).map_err(|_| Unread::Damaged("its state does not decode".into()))
 }
 
 /// The message frame with the present state. The content too, if it is small and wanted.
@@ -159,15 +140,7 @@ fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) ->
         (None, Some(place)) => self::state(shared, place, entry.id, patience)?,
         (None, None) => stored,
     };
-    // The index knows best. But a message that was never tried keeps its committed due time on disk.
-    let status = Status {
-        attempts: entry.attempts.into(),
-        next: if entry.untried { retry_at } else { entry.next_try() },
-        delay_notified: entry.delay_notified,
-        untried: entry.untried,
-        hold: wanted.hold.clone(),
-    };
-    Ok(Front { meta, state: State { status, ..base }, content: inline, source, chunks_at })
+    Ok(Front { meta, state: wanted.state(base, retry_at), content: inline, source, chunks_at })
 }
 
 fn state(shared: &Shared, place: Place, id: QueueId, patience: Patience) -> Result<State, Unread> {

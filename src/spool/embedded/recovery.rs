@@ -13,7 +13,6 @@ use std::path::Path;
 use super::dir::Dir;
 use super::footer;
 use super::frame::{self, FORMAT, HEAD, Head, Kind, SEGMENT_HEAD, TRAILER};
-use super::index::{Index, Place, Put};
 use super::note::{DOUBTFUL, Note};
 use super::quarantine::{self, Stretch};
 use super::scan::{self, Reach, Scan};
@@ -21,6 +20,7 @@ use super::segments::{FoundSegment, Segments};
 use super::settings::Settings;
 use super::{Notice, OpenError, is_bad_block, pool, writing};
 use crate::message::QueueId;
+use crate::spool::index::{Index, Place, Put};
 use crate::time::Timestamp;
 
 /// What a start found.

@@ -8,14 +8,14 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::codec::{self, Meta, Reader};
 use super::footer::{self, Footer};
 use super::frame::{Batch, HEAD, Head, Kind, SEGMENT_HEAD};
-use super::index::Place;
 use super::is_bad_block;
 use super::note::Note;
 use super::quarantine::Stretch;
 use crate::message::QueueId;
+use crate::spool::codec::{self, Meta, Reader};
+use crate::spool::index::Place;
 
 /// How much is read at once while the next mark is looked for.
 const WINDOW: usize = 256 << 10;

@@ -9,7 +9,6 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::active::Active;
 use super::dir::Dir;
 use super::inbox::{Inbox, Item};
-use super::index::Index;
 use super::lock::Lock;
 use super::note::Change;
 use super::pool::PoolFile;
@@ -18,9 +17,11 @@ use super::segments::{Segments, Stage};
 use super::space::Space;
 use super::spare::Spare;
 use super::writing::Writing;
-use super::{Notice, Settings};
+use super::{Notice, Settings, inspect, leasing};
 use crate::message::{QueueId, QueueIds};
-use crate::spool::{Error, Health};
+use crate::spool::index::{Entry, Fact, Index, Wanted};
+use crate::spool::owner::{Guard, Leased, Owner};
+use crate::spool::{Error, Filter, Health};
 
 /// The smallest segment, unless smaller ones are asked for.
 const SMALLEST: u64 = 1 << 20;
@@ -245,5 +246,39 @@ impl Shared {
         if index.remove(id).is_some() {
             self.write(&mut index, vec![Change::done(id)]);
         }
+    }
+}
+
+impl Owner for Shared {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        Shared::index(self)
+    }
+
+    fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    fn may_work(&self) -> Result<(), Error> {
+        Shared::may_work(self)
+    }
+
+    fn may_deliver(&self) -> Result<(), Error> {
+        Shared::may_deliver(self)
+    }
+
+    fn record(&self, index: &mut Index, facts: Vec<(QueueId, Fact)>) {
+        self.write(index, facts.into_iter().map(|(id, fact)| Change::of(id, fact)).collect());
+    }
+
+    async fn synced(&self) -> Result<(), Error> {
+        Shared::synced(self).await
+    }
+
+    async fn in_domain(self: &Arc<Self>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {
+        inspect::in_domain(self, filter, found).await
+    }
+
+    async fn read_leases(self: &Arc<Self>, wanted: Vec<(Wanted, Guard<Self>)>) -> Result<Leased, Error> {
+        leasing::read_leases(self, wanted).await
     }
 }

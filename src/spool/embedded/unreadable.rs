@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Notice;
-use super::index::Entry;
 use super::note::Change;
 use super::quarantine::{self, Stretch};
 use super::segments::Source;
 use super::shared::Shared;
 use crate::message::QueueId;
+use crate::spool::index::Entry;
 
 /// Sets aside a message that turned out to be damaged. If that fails (on a full disk), the message is held instead.
 pub(super) fn set_aside(shared: &Shared, id: QueueId, why: &str) {

@@ -5,13 +5,13 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::codec::Writer;
 use super::footer::Footer;
 use super::frame::{self, Batch, HEAD, Head, Kind, SEGMENT_HEAD};
 use super::inbox::Item;
-use super::index::Place;
 use super::note::{Change, Note};
 use super::zeros;
+use crate::spool::codec::Writer;
+use crate::spool::index::Place;
 
 /// What a file system reads before it overwrites a part of it.
 const BLOCK: u64 = 4096;

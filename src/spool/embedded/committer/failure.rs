@@ -5,9 +5,9 @@ use std::io;
 
 use super::super::active::again;
 use super::super::inbox::Item;
-use super::super::index::Place;
 use super::{Committer, FAILURES};
 use crate::spool::Error;
+use crate::spool::index::Place;
 
 impl Committer {
     /// A write or sync failed: nothing counts as written since the last sync. `batch` is what it was for.

@@ -21,11 +21,11 @@ use super::active::{Filling, Unsynced};
 use super::frame::SEGMENT_HEAD;
 use super::gather::Served;
 use super::inbox::{Item, Taken};
-use super::index::{Place, Put};
 use super::keeper::Chore;
 use super::segments::Stage;
 use super::shared::Shared;
 use super::writing::Writing;
+use crate::spool::index::{Place, Put};
 use crate::spool::{Durable, Error};
 use crate::time::Timestamp;
 

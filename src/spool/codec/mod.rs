@@ -1,4 +1,4 @@
-//! How messages and their states are encoded on disk.
+//! How messages and their states are encoded in the log of either backend.
 //!
 //! Decoding never panics and never trusts a length: what does not decode is [`Damaged`], whatever its checksum says.
 

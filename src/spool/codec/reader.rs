@@ -9,7 +9,7 @@ use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::time::Timestamp;
 
 /// Takes a payload apart.
-pub(in crate::spool::embedded) struct Reader<'a>(&'a [u8]);
+pub(in crate::spool) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     pub fn new(payload: &'a [u8]) -> Self {

@@ -4,6 +4,7 @@
 use super::{Entry, Index};
 use crate::message::{Lane, QueueId};
 use crate::spool::Filter;
+use crate::spool::codec::domain_bit;
 
 impl Index {
     /// Looks at up to `look` entries from the id `from` on. Returns up to `most` that may match, and the id to go on from. The caller still
@@ -76,4 +77,14 @@ fn fits(entry: &Entry, filter: &Filter, domain: u32) -> bool {
         && filter.after.is_none_or(|after| entry.id > after)
         && filter.arrived_before.is_none_or(|before| entry.id.arrived() < before)
         && filter.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
+}
+
+/// The bits that an entry must have to match the filter's domain.
+pub(in crate::spool) fn bits(filter: &Filter) -> u32 {
+    filter.recipient_domain.as_ref().map_or(0, domain_bit)
+}
+
+/// How many entries to select for `most` records. The index cannot tell which of them have a recipient in a domain, so then all.
+pub(in crate::spool) fn enough(filter: &Filter, most: usize) -> usize {
+    if filter.recipient_domain.is_some() { usize::MAX } else { most }
 }

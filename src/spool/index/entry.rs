@@ -6,25 +6,25 @@ use crate::message::QueueId;
 use crate::time::Timestamp;
 
 /// The number of a lane within this process.
-pub(in crate::spool::embedded) type LaneNo = u32;
+pub(in crate::spool) type LaneNo = u32;
 
-/// Where a frame stands: its segment, and its offset there.
+/// Where something stands in the log: its segment, and its offset or number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::spool::embedded) struct Place {
+pub(in crate::spool) struct Place {
     pub segment: u32,
     pub at: u32,
 }
 
 /// One waiting message.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::spool::embedded) struct Entry {
+pub(in crate::spool) struct Entry {
     pub id: QueueId,
     pub due: Timestamp,
-    /// Where its message frame stands.
+    /// Where the message itself stands.
     pub place: Place,
-    /// Where its last state frame stands, unless its state is the one in the message frame.
+    /// Where its last state stands, unless that is the one it was written with.
     pub state: Option<Place>,
-    /// Octets of its message and chunk frames.
+    /// Octets of the message in the log.
     pub disk_len: u32,
     pub lane: LaneNo,
     /// One bit for each domain among its recipients, see `codec::domain_bits`.

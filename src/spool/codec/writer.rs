@@ -8,7 +8,7 @@ use super::super::next_try::{NextTry, Packed};
 
 /// Builds a payload.
 #[derive(Default)]
-pub(in crate::spool::embedded) struct Writer(pub Vec<u8>);
+pub(in crate::spool) struct Writer(pub Vec<u8>);
 
 impl Writer {
     pub fn byte(&mut self, value: u8) {

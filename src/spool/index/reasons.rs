@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 /// The number of a reason. The reason with number 1 is the first of [`Reasons::all`].
-pub(in crate::spool::embedded) type ReasonNo = NonZeroU16;
+pub(in crate::spool) type ReasonNo = NonZeroU16;
 
 /// Stands for every reason that found no number.
 const OTHERS: ReasonNo = ReasonNo::MAX;

@@ -1,14 +1,16 @@
 //! The index: for every waiting message where its bytes are, in which lane it waits and when it is due. A message takes about 90
 //! octets of memory. All counts are kept up to date, so that reading them costs O(lanes).
 //!
-//! The index does no I/O. The committer, recovery and the port's calls change it under one lock, in the order in which their frames
-//! are written.
+//! The index does no I/O. A backend's committer, its recovery and the port's calls ([`calls`]) change it under one lock, in the order
+//! in which the log records it.
 
+pub(super) mod calls;
 mod entry;
 mod lanes;
 mod reasons;
 mod select;
 mod sorted;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,12 +24,15 @@ use crate::message::{Lane, QueueId};
 use crate::spool::LaneStats;
 use crate::time::Timestamp;
 
+pub(super) use self::calls::Fact;
 pub(super) use self::entry::{Entry, LaneNo, Place};
+pub(super) use self::select::{bits, enough};
+pub(super) use self::wanted::Wanted;
 
 /// How many entries to look at while the index is locked.
 pub(super) const LOOK: usize = 20_000;
 
-/// A message as its frame in a segment describes it.
+/// A message as the log describes it.
 #[derive(Clone, Debug)]
 pub(super) struct Put {
     pub id: QueueId,
@@ -36,15 +41,6 @@ pub(super) struct Put {
     pub lane: LaneNo,
     pub domains: u32,
     pub status: Status,
-}
-
-/// What the index knows of a message that is to be read.
-#[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub entry: Entry,
-    /// The present state, if it may not be on disk yet.
-    pub unwritten: Option<Arc<State>>,
-    pub hold: Option<Arc<str>>,
 }
 
 /// How much waiting mail a segment holds.

@@ -1,0 +1,125 @@
+//! What the port's calls change in the index, and the facts that record it. Every backend writes these facts to its log, each in its
+//! own form.
+
+use std::sync::Arc;
+
+use super::{Entry, Index, Wanted};
+use crate::message::{Lane, QueueId};
+use crate::spool::codec::{State, Status};
+use crate::spool::next_try::NextTry;
+use crate::spool::{Backoff, Expedited, Record, Settlement};
+use crate::time::Timestamp;
+
+/// A change of a message that is in the log already.
+#[derive(Clone, Debug)]
+pub(in crate::spool) enum Fact {
+    /// An attempt ended, and some recipients still wait.
+    State(Arc<State>),
+    /// When the message is tried next.
+    Due(NextTry),
+    /// The message is held.
+    Hold(Arc<str>),
+    /// The message is released.
+    Release(NextTry),
+    /// The message is settled or was set aside.
+    Done,
+}
+
+/// What a claim leases.
+#[derive(Default)]
+pub(in crate::spool) struct Claim {
+    /// Each message as the caller reads it, with its entry from before the claim.
+    pub leased: Vec<(Wanted, Entry)>,
+    /// What must be durable before a lease is handed out.
+    pub facts: Vec<(QueueId, Fact)>,
+}
+
+/// Leases up to `limit` messages of a lane that are due at `now`.
+pub(in crate::spool) fn claim(
+    index: &mut Index,
+    lane: &Lane,
+    now: Timestamp,
+    limit: usize,
+    backoff: &Backoff,
+) -> Claim {
+    let mut claim = Claim::default();
+    for entry in index.claimable(lane, now, limit) {
+        // The first attempt after a commit needs no write: the commit says when the second is due.
+        if !(entry.fresh && entry.untried) {
+            let due = backoff.next_attempt(u32::from(entry.attempts) + 1, now, rand::random());
+            let next = NextTry::at(due);
+            claim.facts.push((entry.id, Fact::Due(next)));
+            index.set_next_try(entry.id, next);
+        }
+        index.lease(entry.id);
+        let Some(mut wanted) = index.wanted(entry.id) else { continue };
+        // The caller wants to know when the record was due.
+        wanted.entry.set_next_try(entry.next_try());
+        claim.leased.push((wanted, entry));
+    }
+    claim
+}
+
+/// Ends an attempt. `None` if the message is not in the index any more.
+pub(in crate::spool) fn settle(index: &mut Index, mut record: Record, settlement: Settlement) -> Option<Fact> {
+    let id = record.id;
+    let entry = *index.get(id)?;
+    for (number, state) in settlement.results {
+        if let Some(recipient) = record.recipients.get_mut(number) {
+            *recipient = state;
+        }
+    }
+    if !record.recipients.iter().any(|state| state.is_waiting()) {
+        index.remove(id);
+        return Some(Fact::Done);
+    }
+    let unchanged = NextTry { due: record.due, expedited: record.expedited };
+    let status = Status {
+        attempts: record.attempts + u32::from(settlement.counts),
+        next: settlement.due.map_or(unchanged, NextTry::at),
+        delay_notified: record.delay_notified || settlement.delay_notified,
+        untried: false,
+        hold: settlement.hold.map(Arc::from).or_else(|| index.hold_reason(&entry)),
+    };
+    let state = Arc::new(State {
+        status,
+        waited_for_caps: record.waited_for_caps + settlement.waited_for_caps,
+        recipients: State::compact(&record.recipients),
+    });
+    index.set_state(id, &state);
+    Some(Fact::State(state))
+}
+
+/// Holds a message, unless it is held already.
+pub(in crate::spool) fn hold(index: &mut Index, entry: &Entry, reason: &Arc<str>) -> Option<Fact> {
+    if entry.held() {
+        return None;
+    }
+    index.hold(entry.id, reason);
+    Some(Fact::Hold(Arc::clone(reason)))
+}
+
+/// Releases a message if it is held. It is due at once.
+pub(in crate::spool) fn release(index: &mut Index, entry: &Entry, now: Timestamp) -> Option<Fact> {
+    if !entry.held() {
+        return None;
+    }
+    let before = entry.next_try();
+    let kept_back = before.expedited.map(Expedited::kept_back).unwrap_or_default() + now.since(before.due);
+    let next = NextTry { due: now, expedited: Some(Expedited::Released { kept_back }) };
+    index.release(entry.id, next);
+    Some(Fact::Release(next))
+}
+
+/// Makes a message due at once, unless it is held or leased.
+pub(in crate::spool) fn expedite(index: &mut Index, entry: &Entry, now: Timestamp) -> Option<Fact> {
+    if entry.held() || entry.leased {
+        return None;
+    }
+    // A message that is due already has waited since then, for our own caps or for a server's trouble. The queue tells these apart by
+    // its due time.
+    let expedited = NextTry { due: now, expedited: Some(Expedited::Requested) };
+    let next = if entry.due <= now { entry.next_try() } else { expedited };
+    index.set_next_try(entry.id, next);
+    Some(Fact::Due(next))
+}

@@ -1,0 +1,198 @@
+//! The owner of an index: what every backend that keeps its index in memory does for the port, wherever its log is.
+
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::index::{Entry, Fact, Index, LOOK, Wanted, bits, calls, enough};
+use super::next_try::NextTry;
+use super::{Backoff, Error, Filter, Lease, LeaseGuard};
+use crate::message::{Lane, QueueId};
+use crate::time::Timestamp;
+
+/// A lease that a panic dropped comes back after this long.
+const AFTER_PANIC: Duration = Duration::from_secs(300);
+
+/// A backend as the owner of its index. The log is written in the order in which the index changes, because both happen under the
+/// index's lock.
+pub(super) trait Owner: Send + Sync + Sized + 'static {
+    /// Locks the index.
+    fn index(&self) -> MutexGuard<'_, Index>;
+
+    /// Notified when something may have become due.
+    fn changed(&self) -> &Notify;
+
+    /// Refuses once the spool has stopped.
+    fn may_work(&self) -> Result<(), Error>;
+
+    /// Refuses while results cannot be recorded, because sending on would only make duplicates.
+    fn may_deliver(&self) -> Result<(), Error>;
+
+    /// Has facts written, in order.
+    fn record(&self, index: &mut Index, facts: Vec<(QueueId, Fact)>);
+
+    /// Waits until everything recorded so far is durable.
+    fn synced(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Those of the entries that have a recipient waiting in the filter's domain, if it names one.
+    fn in_domain(
+        self: &Arc<Self>,
+        filter: &Filter,
+        found: Vec<Entry>,
+    ) -> impl Future<Output = Result<Vec<QueueId>, Error>> + Send;
+
+    /// Reads what was leased. A message that is not there to be read is set aside or held. If the process or the system is short of
+    /// something, that says nothing about a message, and it is given back.
+    fn read_leases(
+        self: &Arc<Self>,
+        wanted: Vec<(Wanted, Guard<Self>)>,
+    ) -> impl Future<Output = Result<Leased, Error>> + Send;
+}
+
+/// Gives a leased message back when it is dropped, unless the message was settled.
+pub(super) struct Guard<O: Owner> {
+    owner: Arc<O>,
+    id: QueueId,
+    /// When the message was due before it was leased.
+    before: NextTry,
+    settled: bool,
+}
+
+impl<O: Owner> Guard<O> {
+    /// The guard for a message that the caller leases, with its entry from before.
+    fn new(owner: &Arc<O>, entry: &Entry) -> Self {
+        Guard { owner: Arc::clone(owner), id: entry.id, before: entry.next_try(), settled: false }
+    }
+}
+
+impl<O: Owner> LeaseGuard for Guard<O> {
+    fn settled(&mut self) {
+        self.settled = true;
+    }
+}
+
+impl<O: Owner> Drop for Guard<O> {
+    fn drop(&mut self) {
+        if !self.settled {
+            // A message that makes the program panic must not do so again at once.
+            let panicking = std::thread::panicking();
+            let next = if panicking { NextTry::at(Timestamp::now() + AFTER_PANIC) } else { self.before };
+            self.owner.index().give_back(self.id, next);
+            self.owner.changed().notify_one();
+        }
+    }
+}
+
+/// What was read of what was leased.
+pub(super) struct Leased {
+    pub leases: Vec<Lease>,
+    /// Why some messages were not read that may be readable later.
+    pub failed: Option<Error>,
+}
+
+impl Leased {
+    /// The leases. A message that cannot be read at the moment is an error only if there is no other.
+    pub fn any(self) -> Result<Vec<Lease>, Error> {
+        match self.failed {
+            Some(error) if self.leases.is_empty() => Err(error),
+            _ => Ok(self.leases),
+        }
+    }
+}
+
+/// [`Work::claim`](super::Work::claim). What is to be leased is leased before the future is polled.
+pub(super) fn claim<O: Owner>(
+    owner: &Arc<O>,
+    lane: &Lane,
+    now: Timestamp,
+    limit: usize,
+    backoff: &Backoff,
+) -> impl Future<Output = Result<Vec<Lease>, Error>> + Send + use<O> {
+    let claimed = owner.may_deliver().map(|()| {
+        let mut index = owner.index();
+        let claim = calls::claim(&mut index, lane, now, limit, backoff);
+        let must_sync = !claim.facts.is_empty();
+        if must_sync {
+            owner.record(&mut index, claim.facts);
+        }
+        drop(index);
+        let guarded = |(wanted, before): (Wanted, Entry)| (wanted, Guard::new(owner, &before));
+        (claim.leased.into_iter().map(guarded).collect::<Vec<_>>(), must_sync)
+    });
+    let owner = Arc::clone(owner);
+    async move {
+        let (leased, must_sync) = claimed?;
+        if must_sync {
+            owner.synced().await?;
+        }
+        owner.read_leases(leased).await?.any()
+    }
+}
+
+/// [`Intervene::seize`](super::Intervene::seize).
+pub(super) async fn seize<O: Owner>(owner: Arc<O>, filter: Filter, limit: usize) -> Result<Vec<Lease>, Error> {
+    owner.may_deliver()?;
+    let bits = bits(&filter);
+    let mut all = Leased { leases: Vec::new(), failed: None };
+    let mut from = Some(filter.first());
+    while let Some(start) = from.filter(|_| all.leases.len() < limit) {
+        let most = enough(&filter, limit - all.leases.len());
+        let (found, next) = owner.index().select(&filter, bits, start, LOOK, most);
+        from = next;
+        let found = owner.in_domain(&filter, found).await?;
+        let seized: Vec<_> = {
+            let mut index = owner.index();
+            let mut seize = |id| {
+                let entry = *index.get(id)?;
+                if entry.leased || !index.matches(&entry, &filter, bits) {
+                    return None;
+                }
+                index.lease(id);
+                Some((index.wanted(id)?, Guard::new(&owner, &entry)))
+            };
+            found.into_iter().filter_map(&mut seize).take(limit - all.leases.len()).collect()
+        };
+        let Leased { leases, failed } = owner.read_leases(seized).await?;
+        all.leases.extend(leases);
+        all.failed = all.failed.or(failed);
+    }
+    all.any()
+}
+
+/// Changes every matching record for which `change` returns a fact, and returns how many. Answers once all of it is durable.
+pub(super) async fn change_matching<O: Owner>(
+    owner: Arc<O>,
+    filter: Filter,
+    change: impl Fn(&mut Index, &Entry) -> Option<Fact> + Send + Sync,
+) -> Result<u64, Error> {
+    owner.may_work()?;
+    let mut changed = 0;
+    let mut from = Some(filter.first());
+    let bits = bits(&filter);
+    while let Some(start) = from {
+        let (found, next) = owner.index().select(&filter, bits, start, LOOK, usize::MAX);
+        from = next;
+        let found = owner.in_domain(&filter, found).await?;
+        {
+            let mut index = owner.index();
+            let mut facts = Vec::new();
+            for id in found {
+                let Some(entry) = index.get(id).copied() else { continue };
+                if index.matches(&entry, &filter, bits)
+                    && let Some(fact) = change(&mut index, &entry)
+                {
+                    facts.push((id, fact));
+                }
+            }
+            changed += facts.len() as u64;
+            if facts.is_empty() {
+                continue;
+            }
+            owner.record(&mut index, facts);
+        }
+        owner.synced().await?;
+    }
+    owner.changed().notify_one();
+    Ok(changed)
+}
