@@ -140,6 +140,7 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
                     header_len: 29,
                     retry_at: id.arrived() + Duration::from_secs(60),
                     held: None,
+                    lines: Vec::new(),
                 };
                 let _ = spool.commit(draft).await.expect("a commit");
             }

@@ -132,6 +132,7 @@ impl Notification {
             header_len,
             retry_at,
             held: None,
+            lines: Vec::new(),
         }
     }
 }

@@ -104,6 +104,7 @@ pub fn after_attempt(
         waited_for_caps: own_waiting,
         delay_notified: record.delay_notified,
         hold: outcome.hold.clone(),
+        lines: Vec::new(),
     });
     for heard in &outcome.recipients {
         decision.take_in(record, route, heard, now);

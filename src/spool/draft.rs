@@ -23,6 +23,8 @@ pub struct Draft {
     pub retry_at: Timestamp,
     /// The reason, if the message is not to be delivered until somebody releases it.
     pub held: Option<String>,
+    /// Lines for the [`Outbox`](super::Outbox): what the journal is to tell of this message. The spool does not read them.
+    pub lines: Vec<u8>,
 }
 
 /// Proof that a message is on disk and synced. Only a spool can make one, and only this can be answered with 250.

@@ -88,6 +88,8 @@ pub struct Settlement {
     pub delay_notified: bool,
     /// Holds the record for this reason.
     pub hold: Option<String>,
+    /// Lines for the [`Outbox`](super::Outbox): what the journal is to tell of this attempt.
+    pub lines: Vec<u8>,
 }
 
 /// How a settlement was taken. It stands in both cases, and may be told.

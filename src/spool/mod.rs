@@ -35,6 +35,8 @@
 //! * **Duplicates are bounded.** A result is written before [`Work::settle`] returns, and synced soon after. So the death of the
 //!   process (kill -9) repeats only attempts that were in flight. A power cut also repeats those that were settled since the last
 //!   sync.
+//! * **Nothing that is told is lost.** What a commit or a change tells the journal is durable with it, and is kept until the journal
+//!   has it on disk ([`Outbox`]).
 //! * **Operators' changes last.** [`Intervene`] answers once a change would survive a power cut.
 //! * **Order.** [`Work::claim`] hands out expedited records first, then those due longest.
 //! * **Bounded answers.** No call returns more than it was asked for.
@@ -49,6 +51,7 @@ mod health;
 mod index;
 mod lease;
 mod next_try;
+mod outbox;
 mod owner;
 mod record;
 mod stats;
@@ -69,6 +72,7 @@ pub use error::{Error, is_short_of_means};
 pub use filter::Filter;
 pub use health::Health;
 pub use lease::{Bytes, Lease, LeaseGuard, ReadChunk, Settled, Settlement};
+pub use outbox::{LinesById, Outbox, OutboxPage, OutboxPosition};
 pub use record::{Expedited, RecipientState, Record};
 pub use stats::{DueLane, DuePage, LaneStats, Totals};
 
@@ -122,11 +126,13 @@ pub trait Inspect: Send + Sync + 'static {
 /// Changes records from outside their attempts. Each call answers once its changes are durable, and shares one sync among thousands
 /// of records.
 pub trait Intervene: Send + Sync + 'static {
-    /// Holds matching records, and returns how many. A record that is leased at this moment is held once its attempt ends.
-    fn hold(&self, filter: Filter, reason: String) -> Pending<Result<u64, Error>>;
+    /// Holds matching records, and returns how many. A record that is leased at this moment is held once its attempt ends. `lines` are
+    /// for the [`Outbox`].
+    fn hold(&self, filter: Filter, reason: String, lines: LinesById) -> Pending<Result<u64, Error>>;
 
-    /// Releases matching held records, and returns how many. They are due at once, as [`Expedited::Released`].
-    fn release(&self, filter: Filter) -> Pending<Result<u64, Error>>;
+    /// Releases matching held records, and returns how many. They are due at once, as [`Expedited::Released`]. `lines` are for the
+    /// [`Outbox`].
+    fn release(&self, filter: Filter, lines: LinesById) -> Pending<Result<u64, Error>>;
 
     /// Makes matching records due at once, as [`Expedited::Requested`], and returns how many. A record that is due already keeps its
     /// due time.
@@ -141,11 +147,11 @@ pub trait Intervene: Send + Sync + 'static {
 }
 
 /// The whole port. Its methods may be called from any thread, and none blocks an async worker for long.
-pub trait Spool: Commit + Work + Inspect + Intervene {
+pub trait Spool: Commit + Work + Inspect + Intervene + Outbox {
     /// Whether the spool takes mail, can record results, and works at all; kept up to date.
     fn health(&self) -> watch::Receiver<Health>;
 
-    /// Finishes what was begun, syncs and closes. Later calls answer [`Error::Stopped`].
+    /// Finishes what was begun, syncs and closes. Later calls answer [`Error::Stopped`], except for those of the [`Outbox`].
     fn stop(&self) -> Pending<()>;
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::index::{Entry, Fact, Index, LOOK, Wanted, bits, calls, enough};
+use super::index::{Entry, Fact, Index, LOOK, LogEntry, Wanted, bits, calls, enough};
 use super::next_try::NextTry;
-use super::{Backoff, Error, Filter, Lease, LeaseGuard};
+use super::{Backoff, Error, Filter, Lease, LeaseGuard, LinesById};
 use crate::message::{Lane, QueueId};
 use crate::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub(super) trait Owner: Send + Sync + Sized + 'static {
     fn may_deliver(&self) -> Result<(), Error>;
 
     /// Has facts written, in order.
-    fn record(&self, index: &mut Index, facts: Vec<(QueueId, Fact)>);
+    fn record(&self, index: &mut Index, facts: Vec<LogEntry>);
 
     /// Waits until everything recorded so far is durable.
     fn synced(&self) -> impl Future<Output = Result<(), Error>> + Send;
@@ -160,10 +160,12 @@ pub(super) async fn seize<O: Owner>(owner: Arc<O>, filter: Filter, limit: usize)
     all.any()
 }
 
-/// Changes every matching record for which `change` returns a fact, and returns how many. Answers once all of it is durable.
+/// Changes every matching record for which `change` returns a fact, and returns how many. Answers once all of it is durable. `lines`
+/// are for the outbox.
 pub(super) async fn change_matching<O: Owner>(
     owner: Arc<O>,
     filter: Filter,
+    mut lines: LinesById,
     change: impl Fn(&mut Index, &Entry) -> Option<Fact> + Send + Sync,
 ) -> Result<u64, Error> {
     owner.may_work()?;
@@ -182,7 +184,7 @@ pub(super) async fn change_matching<O: Owner>(
                 if index.matches(&entry, &filter, bits)
                     && let Some(fact) = change(&mut index, &entry)
                 {
-                    facts.push((id, fact));
+                    facts.push(LogEntry { id, fact, lines: lines.remove(&id).unwrap_or_default() });
                 }
             }
             changed += facts.len() as u64;

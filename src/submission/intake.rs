@@ -311,6 +311,7 @@ impl Intake {
             header_len: u32::try_from(header_len).expect("the header fits a chunk"),
             retry_at: now + context.first_retry,
             held: None,
+            lines: Vec::new(),
         };
         let durable = match context.spool.commit(draft).await {
             Ok(durable) => durable,

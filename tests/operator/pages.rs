@@ -10,7 +10,7 @@ use postbud::operate::queue::Selection;
 use postbud::operate::socket;
 use postbud::operate::socket::protocol::Command;
 use postbud::route::{Cause, RouteKind, RouteState};
-use postbud::spool::{Filter, Intervene};
+use postbud::spool::{Filter, Intervene, LinesById};
 use postbud::web::{Hosts, Readiness, Sources, router, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -147,7 +147,7 @@ async fn mail_that_stands_still_is_named_with_its_reason_though_the_relay_is_rea
     fixture.queue("mj", &["x@example.com"]).await;
     let held = fixture.queue("test-as", &["x@example.com"]).await;
     assert!(site.get("/").await.1.contains("Ready: takes mail and sends it."), "mail waits for its turn");
-    fixture.spool.hold(Filter::one(held), "wait".into()).await.unwrap();
+    fixture.spool.hold(Filter::one(held), "wait".into(), LinesById::new()).await.unwrap();
     fixture.routes.set("mailjet.starter", suspended(Cause::Login, "535 5.7.8"));
     let page = site.get("/").await.1;
     assert!(page.contains("Takes mail, but not all of it leaves.") && !page.contains("Ready: takes"), "{page}");
@@ -160,7 +160,7 @@ async fn mail_that_stands_still_is_named_with_its_reason_though_the_relay_is_rea
         assert!(still.contains(row), "{row}: {still}");
     }
     fixture.routes.set("mailjet.starter", RouteState::Ready);
-    fixture.spool.release(Filter::one(held)).await.unwrap();
+    fixture.spool.release(Filter::one(held), LinesById::new()).await.unwrap();
     assert!(site.get("/").await.1.contains("Ready: takes mail and sends it."));
     fixture.routes.set_in_trouble("mailjet.starter");
     let page = site.get("/").await.1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postbud::message::{Lane, MailKind};
 use postbud::route::{RouteControl, RouteId};
-use postbud::spool::{Commit, Filter, Intervene, Spool};
+use postbud::spool::{Commit, Filter, Intervene, LinesById, Spool};
 
 use crate::capture::Capture;
 use crate::drafts::lane;
@@ -84,7 +84,7 @@ async fn a_released_message_is_no_older_than_before_and_gets_its_attempt() {
         let spool = Rig::stopped(folder.path());
         let draft = |seed| crate::drafts::draft("x", &[crate::rig::TO], seed, 100);
         let ids = (spool.commit(draft(1)).await.unwrap().id(), spool.commit(draft(2)).await.unwrap().id());
-        spool.hold(Filter::one(ids.0), "wait".into()).await.unwrap();
+        spool.hold(Filter::one(ids.0), "wait".into(), LinesById::new()).await.unwrap();
         spool.stop().await;
         ids
     };
@@ -96,7 +96,7 @@ async fn a_released_message_is_no_older_than_before_and_gets_its_attempt() {
     };
     let events = rig.wait_for_events("the other is given up", |events| !of_kind(events, "expired").is_empty()).await;
     assert_eq!(of_kind(&events, "expired")[0]["id"], other.to_string(), "what is held does not expire");
-    assert_eq!(rig.spool.release(Filter::one(id)).await.unwrap(), 1);
+    assert_eq!(rig.spool.release(Filter::one(id), LinesById::new()).await.unwrap(), 1);
     // Several rounds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let events = rig.events();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postbud::message::MailKind;
 use postbud::queue::{Patience, Schedule};
-use postbud::spool::{Backoff, Commit, Draft, Filter, Inspect, Intervene};
+use postbud::spool::{Backoff, Commit, Draft, Filter, Inspect, Intervene, LinesById};
 use postbud::time::Timestamp;
 
 use crate::capture::Capture;
@@ -40,7 +40,7 @@ async fn mail_whose_signature_has_expired_is_held_and_does_not_leave() {
         let records = rig.spool.list(Filter::one(ids[0]), 1).await.unwrap();
         assert!(records[0].held.as_deref().unwrap().starts_with("its DKIM signature expired ("));
         assert_eq!(records[0].attempts, 0);
-        rig.spool.release(Filter::one(ids[0])).await.unwrap();
+        rig.spool.release(Filter::one(ids[0]), LinesById::new()).await.unwrap();
     }
     let sent = server.wait_for(1, Duration::from_secs(20));
     assert!(String::from_utf8_lossy(sent[0].header()).contains("X-Seed: 2\r\n"));

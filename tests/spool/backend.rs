@@ -29,7 +29,7 @@ impl Backend for SegmentLog {
     }
 
     fn open(&self) -> Arc<dyn Spool> {
-        Embedded::open(Settings { segment_size: 64 << 10, ..settings(self.0.path()) }).unwrap()
+        Embedded::open(Settings { segment_size: 64 << 10, has_journal: true, ..settings(self.0.path()) }).unwrap()
     }
 
     fn killed(&self) -> Self {

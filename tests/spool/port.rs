@@ -2,7 +2,7 @@
 
 use postbud::message::Lane;
 use postbud::smtp::Domain;
-use postbud::spool::{self, LaneStats, Lease, RecipientState, Settlement, Spool};
+use postbud::spool::{self, LaneStats, Lease, OutboxPosition, RecipientState, Settlement, Spool};
 use postbud::time::Timestamp;
 
 use crate::drafts::{backoff, content, lane, soon};
@@ -40,6 +40,19 @@ pub fn settlement(lease: &Lease, state: RecipientState, due: Timestamp) -> Settl
         due: Some(due),
         counts: true,
         ..Settlement::default()
+    }
+}
+
+/// All lines of the outbox behind a position, and where they end.
+pub async fn outbox(spool: &dyn Spool, after: Option<OutboxPosition>) -> (String, OutboxPosition) {
+    let (mut lines, mut after) = (Vec::new(), after);
+    loop {
+        let page = spool.lines(after).await.unwrap();
+        lines.extend(page.lines);
+        if !page.more {
+            return (String::from_utf8(lines).unwrap(), page.position);
+        }
+        after = Some(page.position);
     }
 }
 

@@ -38,6 +38,7 @@ pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
         content: vec![header.into(), body.into()],
         retry_at: id.arrived() + Duration::from_secs(60),
         held: None,
+        lines: Vec::new(),
     }
 }
 

@@ -110,6 +110,7 @@ fn copy(draft: &Draft) -> Draft {
         header_len: draft.header_len,
         retry_at: draft.retry_at,
         held: draft.held.clone(),
+        lines: draft.lines.clone(),
     }
 }
 

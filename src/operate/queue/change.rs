@@ -11,7 +11,7 @@ use crate::message::QueueId;
 use crate::operate::audit::{self, Act};
 use crate::operate::{Actor, Error, Service};
 use crate::queue::decide::{self, GiveUp};
-use crate::spool::{self, Filter};
+use crate::spool::{self, Filter, LinesById};
 use crate::time::Timestamp;
 
 /// Messages in hand at once: their bytes may be in memory.
@@ -141,8 +141,8 @@ impl Service {
 
     async fn change_matching(&self, change: &Change, filter: Filter) -> Result<u64, spool::Error> {
         match change {
-            Change::Hold(reason) => self.spool.hold(filter, reason.clone()).await,
-            Change::Release => self.spool.release(filter).await,
+            Change::Hold(reason) => self.spool.hold(filter, reason.clone(), LinesById::new()).await,
+            Change::Release => self.spool.release(filter, LinesById::new()).await,
             Change::Retry => self.spool.expedite(filter).await,
         }
     }

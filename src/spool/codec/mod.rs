@@ -117,6 +117,7 @@ pub(super) fn write_draft(out: &mut Writer, draft: &Draft, status: &Status, cont
     );
     write_state_parts(out, status, Duration::ZERO, &[]);
     out.bytes(&draft.prefix);
+    out.bytes(&draft.lines);
 }
 
 /// Appends the payload of the message frame of a message that is copied forward.
@@ -125,6 +126,8 @@ pub(super) fn write_message(out: &mut Writer, meta: &Meta, state: &State) {
     write_front(out, lane, envelope, message_id, [(*header_len).into(), *content_len, *first_chunk]);
     write_state(out, state);
     out.bytes(prefix);
+    // The journal got its lines from the first copy.
+    out.bytes(&[]);
 }
 
 fn write_front(out: &mut Writer, lane: &Lane, envelope: &Envelope, message_id: &str, lengths: [u64; 3]) {
@@ -134,8 +137,8 @@ fn write_front(out: &mut Writer, lane: &Lane, envelope: &Envelope, message_id: &
     lengths.into_iter().for_each(|len| out.number(len));
 }
 
-/// Reads the payload of a message frame.
-pub(super) fn read_message(payload: &[u8]) -> Result<(Meta, State), Damaged> {
+/// Reads the payload of a message frame. The last part are its lines for the outbox.
+pub(super) fn read_message(payload: &[u8]) -> Result<(Meta, State, &[u8]), Damaged> {
     let mut r = Reader::new(payload);
     let lane = r.lane()?;
     let envelope = r.envelope()?;
@@ -145,12 +148,13 @@ pub(super) fn read_message(payload: &[u8]) -> Result<(Meta, State), Damaged> {
     let first_chunk = r.number()?;
     let state = read_state_from(&mut r)?;
     let prefix = r.bytes()?.to_vec();
+    let lines = r.bytes()?;
     r.end()?;
     (first_chunk <= content_len && u64::from(header_len) <= first_chunk).then_some(()).ok_or(Damaged)?;
-    Ok((Meta { lane, envelope, message_id, header_len, content_len, first_chunk, prefix }, state))
+    Ok((Meta { lane, envelope, message_id, header_len, content_len, first_chunk, prefix }, state, lines))
 }
 
-/// Appends the payload of a state frame.
+/// Appends a whole state.
 pub(super) fn write_state(out: &mut Writer, state: &State) {
     write_state_parts(out, &state.status, state.waited_for_caps, &state.recipients);
 }
@@ -177,12 +181,13 @@ fn write_state_parts(
     }
 }
 
-/// Reads the payload of a state frame.
-pub(super) fn read_state(payload: &[u8]) -> Result<State, Damaged> {
+/// Reads the payload of a state frame: the state, and its lines for the outbox.
+pub(super) fn read_state(payload: &[u8]) -> Result<(State, &[u8]), Damaged> {
     let mut r = Reader::new(payload);
     let state = read_state_from(&mut r)?;
+    let lines = r.bytes()?;
     r.end()?;
-    Ok(state)
+    Ok((state, lines))
 }
 
 fn read_state_from(r: &mut Reader) -> Result<State, Damaged> {
@@ -266,7 +271,7 @@ mod tests {
         let (meta, state) = sample();
         let mut out = Writer::default();
         write_message(&mut out, &meta, &state);
-        assert_eq!(read_message(&out.0).unwrap(), (meta, state));
+        assert_eq!(read_message(&out.0).unwrap(), (meta, state, &[][..]));
         for len in 0..out.0.len() {
             assert!(read_message(&out.0[..len]).is_err(), "{len}");
         }

@@ -51,7 +51,8 @@ impl Compaction {
         // On a full disk only a segment that gives back much more than it takes, because the rest of the room is for results.
         let pays = !self.shared.space.is_full() || here.live_bytes < len / 8;
         let is_due = stage == Stage::Closed && closed > 2 * live + 2 * len;
-        (is_due && pays && !self.shared.is_kept(oldest)).then_some(oldest)
+        let is_kept = self.shared.is_kept(oldest) || self.shared.awaits_journal(oldest);
+        (is_due && pays && !is_kept).then_some(oldest)
     }
 
     /// Copies the messages that wait in a segment to the end of the log, with their present states. An error if some of them cannot be

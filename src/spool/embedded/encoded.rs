@@ -18,6 +18,8 @@ pub(super) struct Encoded {
     pub status: Status,
     head: Head,
     payload: Vec<u8>,
+    /// How many octets at the end of the payload are lines for the outbox.
+    lines_len: usize,
     chunks: Vec<Head>,
     content: Vec<Piece>,
     disk_len: u32,
@@ -34,14 +36,15 @@ impl Encoded {
             untried: true,
             hold: draft.held.as_deref().map(Arc::from),
         };
-        let mut payload = Writer(Vec::with_capacity(512 + draft.prefix.len()));
+        let mut payload = Writer(Vec::with_capacity(512 + draft.prefix.len() + draft.lines.len()));
         codec::write_draft(&mut payload, &draft, &status, content_len);
         let lengths = Lengths { first_chunk: codec::first_chunk(draft.header_len, content_len), content: content_len };
         let domains = codec::domain_bits(&draft.envelope);
-        let Draft { id, lane, content, .. } = draft;
+        let Draft { id, lane, content, lines, .. } = draft;
         let (chunks, disk_len) = chunk_heads(id, payload.0.len(), &content, lengths)?;
         let head = Head::of(Kind::Message, id, &payload.0);
-        Some(Encoded { id, lane, domains, status, head, payload: payload.0, chunks, content, disk_len })
+        let (payload, lines_len) = (payload.0, lines.len());
+        Some(Encoded { id, lane, domains, status, head, payload, lines_len, chunks, content, disk_len })
     }
 
     /// Encodes a message with its present state, to be copied forward.
@@ -53,7 +56,12 @@ impl Encoded {
         let (lane, status) = (meta.lane.clone(), state.status.clone());
         let (chunks, disk_len) = chunk_heads(id, payload.0.len(), &content, lengths)?;
         let head = Head::of(Kind::Message, id, &payload.0);
-        Some(Encoded { id, lane, domains, status, head, payload: payload.0, chunks, content, disk_len })
+        Some(Encoded { id, lane, domains, status, head, payload: payload.0, lines_len: 0, chunks, content, disk_len })
+    }
+
+    /// Its lines for the outbox.
+    pub fn lines(&self) -> &[u8] {
+        &self.payload[self.payload.len() - self.lines_len..]
     }
 
     /// Octets of all frames.

@@ -25,7 +25,7 @@ pub fn segment(input: &[u8]) {
         let (payload, after) = after.split_at(after.len().min(usize::from(low) | usize::from(high) << 8));
         rest = after;
         let _ = codec::read_state(payload);
-        if let Ok((meta, state)) = codec::read_message(payload) {
+        if let Ok((meta, state, _)) = codec::read_message(payload) {
             let _ = (meta.chunks(), state.expand(meta.envelope.recipients.len()));
         }
         let _ = footer::read(payload, |_| {});

@@ -34,6 +34,14 @@ impl Item {
         matches!(self, Item::Copy(..) | Item::Change(..))
     }
 
+    /// The lines that a message has for the outbox.
+    pub fn lines(&self) -> Option<&[u8]> {
+        match self {
+            Item::Draft(message, _) => Some(message.lines()),
+            Item::Copy(..) | Item::Change(..) | Item::Barrier(_) => None,
+        }
+    }
+
     /// Octets of its frames.
     pub fn frames_len(&self) -> u64 {
         match self {

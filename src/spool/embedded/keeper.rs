@@ -3,7 +3,7 @@
 //!
 //! Segments are deleted oldest first, and each deletion is synced before the next: a result must never vanish before the message that
 //! it settles, or that message would be sent again. Deletion stops at a segment in which something could not be read at the start,
-//! because it may hold mail that the next start finds. So that one held message does not keep everything behind it, stragglers are
+//! because it may hold mail that the next start finds, and at one that tells what the journal does not have yet. So that one held message does not keep everything behind it, stragglers are
 //! copied forward ([`compaction`](super::compaction)).
 
 use std::io;
@@ -145,7 +145,10 @@ impl Keeper {
     /// Deletes segments in which nobody waits, from the oldest on.
     fn delete_settled(&mut self) {
         while let Some((oldest, Stage::Closed, _)) = self.shared.segments.oldest() {
-            if self.shared.index().segment_use(oldest).live > 0 || self.shared.is_kept(oldest) || !self.delete(oldest) {
+            let is_needed = self.shared.index().segment_use(oldest).live > 0
+                || self.shared.is_kept(oldest)
+                || self.shared.awaits_journal(oldest);
+            if is_needed || !self.delete(oldest) {
                 return;
             }
         }

@@ -46,6 +46,7 @@ mod leasing;
 mod lock;
 mod note;
 mod notice;
+mod outbox;
 mod pool;
 mod quarantine;
 mod read;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::frame::{Head, Kind};
 use crate::message::{Lane, QueueId};
 use crate::spool::codec::{self, State, Status, Writer};
-use crate::spool::index::Fact;
+use crate::spool::index::{Fact, LogEntry};
 use crate::spool::next_try::NextTry;
 
 /// One change of the index.
@@ -64,56 +64,66 @@ pub(super) struct Change {
     pub payload: Vec<u8>,
     /// The state, if that is what changes. The index holds it until it is synced.
     pub state: Option<Arc<State>>,
+    /// How many octets at the end of the payload are lines for the outbox.
+    lines_len: usize,
 }
 
 impl Change {
     /// Records a fact about a message.
-    pub fn of(id: QueueId, fact: Fact) -> Change {
+    pub fn of(LogEntry { id, fact, lines }: LogEntry) -> Change {
         match fact {
-            Fact::State(state) => Change::state(id, state),
+            Fact::State(state) => Change::state(id, state, &lines),
             Fact::Due(next) => Change::due(id, next),
-            Fact::Hold(reason) => Change::hold(id, reason),
-            Fact::Release(next) => Change::release(id, next),
-            Fact::Done => Change::done(id),
+            Fact::Hold(reason) => Change::hold(id, reason, &lines),
+            Fact::Release(next) => Change::release(id, next, &lines),
+            Fact::Done => Change::done(id, &lines),
         }
     }
 
-    /// Records a new state of a message.
-    fn state(id: QueueId, state: Arc<State>) -> Change {
+    /// Records a new state of a message. `lines` go to the outbox.
+    fn state(id: QueueId, state: Arc<State>, lines: &[u8]) -> Change {
         let mut payload = Writer::default();
         codec::write_state(&mut payload, &state);
         let note = Note::State { id, at: 0, status: state.status.clone() };
-        Change { note, head: Head::of(Kind::State, id, &payload.0), payload: payload.0, state: Some(state) }
+        Change { state: Some(state), ..Change::telling(note, Kind::State, id, payload, lines) }
     }
 
     /// Records when a message is tried next.
     fn due(id: QueueId, next: NextTry) -> Change {
         let mut payload = Writer::default();
         payload.next_try(next);
-        Change::new(Note::Due { id, next }, Head::of(Kind::Due, id, &payload.0), payload)
+        let head = Head::of(Kind::Due, id, &payload.0);
+        Change { note: Note::Due { id, next }, head, payload: payload.0, state: None, lines_len: 0 }
     }
 
-    /// Records that a message is held.
-    pub fn hold(id: QueueId, reason: Arc<str>) -> Change {
+    /// Records that a message is held. `lines` go to the outbox.
+    pub fn hold(id: QueueId, reason: Arc<str>, lines: &[u8]) -> Change {
         let mut payload = Writer::default();
         payload.text(&reason);
-        Change::new(Note::Hold { id, reason }, Head::of(Kind::Hold, id, &payload.0), payload)
+        Change::telling(Note::Hold { id, reason }, Kind::Hold, id, payload, lines)
     }
 
-    /// Records that a message is released.
-    fn release(id: QueueId, next: NextTry) -> Change {
+    /// Records that a message is released. `lines` go to the outbox.
+    fn release(id: QueueId, next: NextTry, lines: &[u8]) -> Change {
         let mut payload = Writer::default();
         payload.next_try(next);
-        Change::new(Note::Release { id, next }, Head::of(Kind::Release, id, &payload.0), payload)
+        Change::telling(Note::Release { id, next }, Kind::Release, id, payload, lines)
     }
 
-    /// Records that a message is settled.
-    pub fn done(id: QueueId) -> Change {
-        Change::new(Note::Done { id }, Head::of(Kind::Done, id, &[]), Writer::default())
+    /// Records that a message is settled. `lines` go to the outbox.
+    pub fn done(id: QueueId, lines: &[u8]) -> Change {
+        Change::telling(Note::Done { id }, Kind::Done, id, Writer::default(), lines)
     }
 
-    fn new(note: Note, head: Head, payload: Writer) -> Change {
-        Change { note, head, payload: payload.0, state: None }
+    fn telling(note: Note, kind: Kind, id: QueueId, mut payload: Writer, lines: &[u8]) -> Change {
+        payload.bytes(lines);
+        let head = Head::of(kind, id, &payload.0);
+        Change { note, head, payload: payload.0, state: None, lines_len: lines.len() }
+    }
+
+    /// Its lines for the outbox.
+    pub fn lines(&self) -> &[u8] {
+        &self.payload[self.payload.len() - self.lines_len..]
     }
 
     /// Octets of its frame.

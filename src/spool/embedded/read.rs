@@ -123,7 +123,7 @@ fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) ->
     let (head, mut bytes) = frame(&source, at, Kind::Message, entry.id, first, patience)?;
     let chunks_at = at + head.frame_len();
     let payload = &bytes[HEAD..head.frame_len() as usize];
-    let (meta, stored) =
+    let (meta, stored, _) =
         codec::read_message(payload).map_err(|_| Unread::Damaged("its envelope does not decode".into()))?;
     let inline = if small && meta.chunks() == 1 {
         let chunk_start = head.frame_len() as usize;
@@ -146,8 +146,8 @@ fn front(shared: &Shared, wanted: &Wanted, patience: Patience, content: bool) ->
 fn state(shared: &Shared, place: Place, id: QueueId, patience: Patience) -> Result<State, Unread> {
     let source = source(shared, place)?;
     let (head, bytes) = frame(&source, place.at.into(), Kind::State, id, 512, patience)?;
-    codec::read_state(&bytes[HEAD..head.frame_len() as usize])
-        .map_err(|_| Unread::Damaged("its state does not decode".into()))
+    let read = codec::read_state(&bytes[HEAD..head.frame_len() as usize]);
+    read.map(|(state, _)| state).map_err(|_| Unread::Damaged("its state does not decode".into()))
 }
 
 fn source(shared: &Shared, place: Place) -> Result<Source, Unread> {
@@ -308,7 +308,14 @@ mod tests {
     fn what_the_disk_does_not_give_of_a_message_under_way_is_noted_in_its_segment() {
         let dir = tempfile::tempdir().unwrap();
         let segments = Segments::new(dir.path());
-        let found = FoundSegment { mark: 7, disk_len: 1 << 20, sound: true, damaged: Vec::new(), awaits_start: false };
+        let found = FoundSegment {
+            mark: 7,
+            disk_len: 1 << 20,
+            data_end: 1 << 20,
+            sound: true,
+            damaged: Vec::new(),
+            awaits_start: false,
+        };
         segments.found(1, found);
         // Gives EIO where nothing is mapped, as the disk does for a bad block.
         std::os::unix::fs::symlink("/proc/self/mem", dir.path().join(frame::file_name(1, 7))).unwrap();

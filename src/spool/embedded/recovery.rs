@@ -28,6 +28,8 @@ pub(super) struct Recovered {
     pub index: Index,
     pub segments: Segments,
     pub next_segment: u32,
+    /// Where the log ends, and the mark of that segment.
+    pub end: (Place, u64),
     /// The greatest id that stands anywhere in the log.
     pub greatest: QueueId,
     /// Messages to be held, because one of their results cannot be read and no later one says the same.
@@ -53,11 +55,13 @@ pub(super) fn recover(settings: &Settings, dir: &Dir) -> Result<Recovered, OpenE
             tell_of_read_error(settings, segment);
         }
         let is_void = voids.contains_key(&segment.number);
+        let data_end = scan.as_ref().map(|scan| scan.end).or(segment.sealed_at()).unwrap_or(segment.len) as u32;
+        start.recovered.end = (Place { segment: segment.number, at: data_end }, segment.mark);
         let sealed = scan.map_or(Some(segment.len), |scan| seal(segment, scan, is_void));
         let sound = !is_void && sealed.is_some() && segment.format.is_some();
         damaged.extend(quarantine::damaged_in(&names, segment.number, segment.mark));
         let disk_len = sealed.unwrap_or(segment.len);
-        let known = FoundSegment { mark: segment.mark, disk_len, sound, damaged, awaits_start };
+        let known = FoundSegment { mark: segment.mark, disk_len, data_end, sound, damaged, awaits_start };
         start.recovered.segments.found(segment.number, known);
     }
     Ok(start.finish())
@@ -145,17 +149,19 @@ impl Found {
         Ok(Some(footer))
     }
 
-    /// How far it has to be scanned.
-    fn reach(&self, void: Option<u64>) -> Reach {
+    /// Where its footer begins, if its trailer says so.
+    fn sealed_at(&self) -> Option<u64> {
         let mut trailer = [0; TRAILER];
         let trailer_at = self.len.saturating_sub(TRAILER as u64);
-        let sealed_at = match self.file.read_exact_at(&mut trailer, trailer_at) {
-            Ok(()) => frame::footer_at(&trailer, self.mark),
-            Err(_) => None,
-        };
-        match (void, sealed_at) {
+        self.file.read_exact_at(&mut trailer, trailer_at).ok()?;
+        frame::footer_at(&trailer, self.mark)
+    }
+
+    /// How far it has to be scanned.
+    fn reach(&self, void: Option<u64>) -> Reach {
+        match (void, self.sealed_at()) {
             (None, None) => Reach::LastBatch(self.len),
-            _ => Reach::Zeros(self.len.min(void.unwrap_or(u64::MAX)).min(sealed_at.unwrap_or(u64::MAX))),
+            (_, sealed_at) => Reach::Zeros(self.len.min(void.unwrap_or(u64::MAX)).min(sealed_at.unwrap_or(u64::MAX))),
         }
     }
 }
@@ -196,6 +202,7 @@ impl Start {
             index: Index::default(),
             segments: Segments::new(dir),
             next_segment,
+            end: (Place::default(), 0),
             greatest: QueueId::from_u64(0),
             doubtful: Vec::new(),
         };

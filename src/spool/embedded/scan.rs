@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 
 use super::footer::{self, Footer};
@@ -49,13 +49,43 @@ pub(super) enum Reach {
 }
 
 /// Scans a segment, and passes on each note in order.
-pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, each: impl FnMut(Note)) -> io::Result<Scan> {
+pub(super) fn scan(file: &File, number: u32, mark: u64, reach: Reach, mut each: impl FnMut(Note)) -> io::Result<Scan> {
+    let pass_on = |note, _: &[u8]| {
+        each(note);
+        ControlFlow::Continue(())
+    };
+    scan_from(file, (number, mark), SEGMENT_HEAD as u64, reach, pass_on)
+}
+
+/// Scans a segment from the frame at `from` on, and passes on each note with its lines for the outbox, until `each` breaks off. The scan
+/// then ends behind that note.
+pub(super) fn scan_from(
+    file: &File,
+    (number, mark): (u32, u64),
+    from: u64,
+    reach: Reach,
+    each: impl FnMut(Note, &[u8]) -> ControlFlow<()>,
+) -> io::Result<Scan> {
     let (Reach::Zeros(limit) | Reach::LastBatch(limit)) = reach;
     let found = Scan { synced: SEGMENT_HEAD as u64, ..Scan::default() };
-    let mut scanner =
-        Scanner { file, mark, number, reach, limit, found, partial: None, damaged: None, footer_at: None, each };
-    let mut at = SEGMENT_HEAD as u64;
+    let mut scanner = Scanner {
+        file,
+        mark,
+        number,
+        reach,
+        limit,
+        found,
+        partial: None,
+        damaged: None,
+        footer_at: None,
+        is_enough: false,
+        each,
+    };
+    let mut at = from;
     loop {
+        if scanner.is_enough {
+            return Ok(scanner.finish(at));
+        }
         match scanner.next_head(at)? {
             Next::Frame(sound_at, head) => {
                 scanner.pass_over(at..sound_at)?;
@@ -97,6 +127,7 @@ struct Partial {
     id: QueueId,
     note: Note,
     meta: Meta,
+    lines: Vec<u8>,
     /// The number of the next chunk.
     next: usize,
 }
@@ -120,10 +151,12 @@ struct Scanner<'a, E> {
     damaged: Option<Stretch>,
     /// Where a footer begins behind which there was no other frame yet.
     footer_at: Option<u64>,
+    /// The caller wants no more.
+    is_enough: bool,
     each: E,
 }
 
-impl<E: FnMut(Note)> Scanner<'_, E> {
+impl<E: FnMut(Note, &[u8]) -> ControlFlow<()>> Scanner<'_, E> {
     /// Takes one frame. Returns where the next one should be.
     fn frame(&mut self, at: u64, head: &Head) -> io::Result<u64> {
         let end = at + head.frame_len();
@@ -149,7 +182,7 @@ impl<E: FnMut(Note)> Scanner<'_, E> {
                 self.change(at, head.kind, id, &payload)
             }
             (Kind::Batch, None) => self.batch(at, &payload),
-            (Kind::Clean, None) if payload.is_empty() => self.note(at, Note::Clean),
+            (Kind::Clean, None) if payload.is_empty() => self.note(at, Note::Clean, &[]),
             (Kind::Footer, None) => self.footer(at, &payload),
             (Kind::Void, None) => decode_void(&payload).map(|_| self.sound_frame(at)),
             _ => None,
@@ -178,11 +211,11 @@ impl<E: FnMut(Note)> Scanner<'_, E> {
     }
 
     fn message(&mut self, at: u64, id: QueueId, payload: &[u8]) -> Option<()> {
-        let (meta, state) = codec::read_message(payload).ok()?;
+        let (meta, state, lines) = codec::read_message(payload).ok()?;
         self.sound_frame(at);
         let (lane, domains) = (meta.lane.clone(), codec::domain_bits(&meta.envelope));
         let note = Note::Put { id, at: u32::try_from(at).ok()?, disk_len: 0, lane, domains, status: state.status };
-        self.partial = Some(Partial { start: at, id, note, meta, next: 0 });
+        self.partial = Some(Partial { start: at, id, note, meta, lines: lines.to_vec(), next: 0 });
         Some(())
     }
 
@@ -201,7 +234,7 @@ impl<E: FnMut(Note)> Scanner<'_, E> {
         if let Note::Put { disk_len, .. } = &mut partial.note {
             *disk_len = (end - partial.start) as u32;
         }
-        self.pass_on(partial.note);
+        self.pass_on(partial.note, &partial.lines);
         true
     }
 
@@ -209,8 +242,8 @@ impl<E: FnMut(Note)> Scanner<'_, E> {
         let mut reader = Reader::new(payload);
         let note = match kind {
             Kind::State => {
-                let status = codec::read_state(payload).ok()?.status;
-                return self.note(at, Note::State { id, at: u32::try_from(at).ok()?, status });
+                let (state, lines) = codec::read_state(payload).ok()?;
+                return self.note(at, Note::State { id, at: u32::try_from(at).ok()?, status: state.status }, lines);
             }
             Kind::Due => Note::Due { id, next: reader.next_try().ok()? },
             Kind::Hold => Note::Hold { id, reason: reader.text().ok()?.into() },
@@ -218,8 +251,9 @@ impl<E: FnMut(Note)> Scanner<'_, E> {
             Kind::Done => Note::Done { id },
             _ => return None,
         };
+        let lines = if kind == Kind::Due { &[] } else { reader.bytes().ok()? };
         reader.end().ok()?;
-        self.note(at, note)
+        self.note(at, note, lines)
     }
 
     fn batch(&mut self, at: u64, payload: &[u8]) -> Option<()> {
@@ -253,18 +287,18 @@ impl<E: FnMut(Note)> Scanner<'_, E> {
         Some(())
     }
 
-    fn note(&mut self, at: u64, note: Note) -> Option<()> {
+    fn note(&mut self, at: u64, note: Note, lines: &[u8]) -> Option<()> {
         self.sound_frame(at);
-        self.pass_on(note);
+        self.pass_on(note, lines);
         Some(())
     }
 
-    fn pass_on(&mut self, note: Note) {
+    fn pass_on(&mut self, note: Note, lines: &[u8]) {
         self.found.footer.push(&note);
         if let Some(id) = note.id().filter(|_| note.ends_doubt()) {
             self.found.doubtful.retain(|(_, doubtful)| *doubtful != id);
         }
-        (self.each)(note);
+        self.is_enough = (self.each)(note, lines).is_break();
     }
 
     /// A sound frame that is not a chunk ends what was before it.

@@ -46,6 +46,8 @@ struct Known {
     mark: u64,
     stage: Stage,
     disk_len: u64,
+    /// Where its frames end, but for the footer. `None` while it is written.
+    data_end: Option<u32>,
     /// True if no write or sync failed in it, so that its file may become another segment.
     sound: bool,
     /// True if the next start looks for more in it.
@@ -60,6 +62,8 @@ struct Known {
 pub(super) struct FoundSegment {
     pub mark: u64,
     pub disk_len: u64,
+    /// Where its frames end, but for the footer.
+    pub data_end: u32,
     /// True if its file may become another segment.
     pub sound: bool,
     /// The parts of it that could not be read, at this start or before.
@@ -132,6 +136,7 @@ impl Segments {
             mark: writing.mark,
             stage,
             disk_len: writing.limit,
+            data_end: None,
             sound: true,
             awaits_start: false,
             told: None,
@@ -143,9 +148,10 @@ impl Segments {
 
     /// A segment found at the start.
     pub fn found(&self, number: u32, found: FoundSegment) {
-        let FoundSegment { mark, disk_len, sound, damaged, awaits_start } = found;
+        let FoundSegment { mark, disk_len, data_end, sound, damaged, awaits_start } = found;
         let (stage, reading) = (Stage::Closed, Arc::new(Reading { damaged: Mutex::new(damaged) }));
-        let known = Known { mark, stage, disk_len, sound, awaits_start, told: None, file: None, reading };
+        let data_end = Some(data_end);
+        let known = Known { mark, stage, disk_len, data_end, sound, awaits_start, told: None, file: None, reading };
         self.table().known.insert(number, known);
     }
 
@@ -154,11 +160,32 @@ impl Segments {
         self.table().known.get(&number).is_some_and(|known| known.awaits_start)
     }
 
-    /// Notes a change of stage.
-    pub fn set_stage(&self, number: u32, stage: Stage) {
+    /// Notes that a segment is full, and where its frames end.
+    pub fn filled(&self, number: u32, data_end: u64) {
         if let Some(known) = self.table().known.get_mut(&number) {
-            known.stage = stage;
+            (known.stage, known.data_end) = (Stage::Sealing, Some(data_end as u32));
         }
+    }
+
+    /// Notes that writing a segment failed. Its frames count up to `data_end`.
+    pub fn abandon(&self, number: u32, data_end: u64) {
+        self.filled(number, data_end);
+        self.close(number, None);
+    }
+
+    /// Where the frames of a segment end, but for the footer. `None` if it is still written, or gone.
+    pub fn data_end(&self, number: u32) -> Option<u32> {
+        self.table().known.get(&number).and_then(|known| known.data_end)
+    }
+
+    /// The mark of a segment.
+    pub fn mark(&self, number: u32) -> Option<u64> {
+        self.table().known.get(&number).map(|known| known.mark)
+    }
+
+    /// The segments from `first` on, and where the frames of each end; `None` for one that is still written.
+    pub fn ends_from(&self, first: u32) -> Vec<(u32, Option<u32>)> {
+        self.table().known.range(first..).map(|(number, known)| (*number, known.data_end)).collect()
     }
 
     /// Notes that a stretch of a segment cannot be read.

@@ -22,6 +22,9 @@ pub struct Settings {
     pub settle_delay: Duration,
     /// How often free space is looked at.
     pub guard_interval: Duration,
+    /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is given back before the journal has confirmed what
+    /// stands in it.
+    pub has_journal: bool,
     /// Hears what an operator must know, besides the log. It is called from the spool's threads, so it must not block.
     pub notices: Option<Arc<dyn Fn(Notice) + Send + Sync>>,
     /// Shared with the metrics registry.
@@ -37,6 +40,7 @@ impl Default for Settings {
             segment_size: 64 << 20,
             settle_delay: Duration::from_millis(50),
             guard_interval: Duration::from_secs(2),
+            has_journal: false,
             notices: None,
             counters: Arc::default(),
         }

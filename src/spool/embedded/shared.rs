@@ -11,6 +11,7 @@ use super::dir::Dir;
 use super::inbox::{Inbox, Item};
 use super::lock::Lock;
 use super::note::Change;
+use super::outbox::Outbox;
 use super::pool::PoolFile;
 use super::recovery::Recovered;
 use super::segments::{Segments, Stage};
@@ -19,7 +20,7 @@ use super::spare::Spare;
 use super::writing::Writing;
 use super::{Notice, Settings, inspect, leasing};
 use crate::message::{QueueId, QueueIds};
-use crate::spool::index::{Entry, Fact, Index, Wanted};
+use crate::spool::index::{Entry, Index, LogEntry, Place, Wanted};
 use crate::spool::owner::{Guard, Leased, Owner};
 use crate::spool::{Error, Filter, Health};
 
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub active: Arc<Active>,
     pub inbox: Inbox,
     pub space: Space,
+    pub outbox: Outbox,
     /// Notified when something may have become due.
     pub changed: Arc<Notify>,
     /// Files in the quarantine.
@@ -50,10 +52,11 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(settings: Settings, dir: Dir, recovered: Recovered, lock: Lock) -> Self {
-        let Recovered { index, segments, next_segment, greatest, .. } = recovered;
+        let Recovered { index, segments, next_segment, end, greatest, .. } = recovered;
         // Other processes have spools of their own. A random number keeps their ids apart where logs come together.
         let ids = QueueIds::new(rand::random());
         ids.observe(greatest);
+        let outbox = Outbox::new(settings.has_journal, end);
         Shared {
             settings,
             dir,
@@ -63,6 +66,7 @@ impl Shared {
             active: Arc::default(),
             inbox: Inbox::default(),
             space: Space::default(),
+            outbox,
             changed: Arc::default(),
             quarantined: AtomicU64::new(0),
             pool_bytes: AtomicU64::new(0),
@@ -171,6 +175,11 @@ impl Shared {
         self.segments.awaits_start(segment) && !self.space.is_full()
     }
 
+    /// Returns true if a closed segment tells what the journal may not have yet.
+    pub fn awaits_journal(&self, segment: u32) -> bool {
+        self.segments.data_end(segment).is_some_and(|at| self.outbox.is_unconfirmed(Place { segment, at }))
+    }
+
     /// Returns true if no attempt is in flight.
     pub fn nothing_leased(&self) -> bool {
         self.index().leased() == 0
@@ -244,7 +253,7 @@ impl Shared {
     pub fn drop_record(&self, id: QueueId) {
         let mut index = self.index();
         if index.remove(id).is_some() {
-            self.write(&mut index, vec![Change::done(id)]);
+            self.write(&mut index, vec![Change::done(id, &[])]);
         }
     }
 }
@@ -266,8 +275,8 @@ impl Owner for Shared {
         Shared::may_deliver(self)
     }
 
-    fn record(&self, index: &mut Index, facts: Vec<(QueueId, Fact)>) {
-        self.write(index, facts.into_iter().map(|(id, fact)| Change::of(id, fact)).collect());
+    fn record(&self, index: &mut Index, facts: Vec<LogEntry>) {
+        self.write(index, facts.into_iter().map(Change::of).collect());
     }
 
     async fn synced(&self) -> Result<(), Error> {

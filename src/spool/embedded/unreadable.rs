@@ -69,6 +69,6 @@ pub(super) fn hold(shared: &Shared, id: QueueId, reason: String) {
     let mut index = shared.index();
     if index.get(id).is_some() {
         index.hold(id, &reason);
-        shared.write(&mut index, vec![Change::hold(id, reason)]);
+        shared.write(&mut index, vec![Change::hold(id, reason, &[])]);
     }
 }

@@ -36,12 +36,11 @@ impl Work for Embedded {
         let filling = self.shared.active.try_lock();
         let mut index = self.shared.index();
         guard.settled();
-        let id = record.id;
-        let Some(fact) = calls::settle(&mut index, record, settlement) else {
+        let Some(entry) = calls::settle(&mut index, record, settlement) else {
             // It was found damaged and set aside meanwhile.
             return ready(Ok(Settled::Written));
         };
-        let change = Change::of(id, fact);
+        let change = Change::of(entry);
         if let Err(error) = self.shared.may_deliver() {
             self.shared.write(&mut index, vec![change]);
             return ready(Ok(Settled::InTrouble(error)));

@@ -25,13 +25,29 @@ pub(in crate::spool) enum Fact {
     Done,
 }
 
+/// A fact about a message, as the log has it.
+#[derive(Clone, Debug)]
+pub(in crate::spool) struct LogEntry {
+    pub id: QueueId,
+    pub fact: Fact,
+    /// What it has for the outbox.
+    pub lines: Vec<u8>,
+}
+
+impl LogEntry {
+    /// An entry without lines for the outbox.
+    pub fn silent(id: QueueId, fact: Fact) -> Self {
+        LogEntry { id, fact, lines: Vec::new() }
+    }
+}
+
 /// What a claim leases.
 #[derive(Default)]
 pub(in crate::spool) struct Claim {
     /// Each message as the caller reads it, with its entry from before the claim.
     pub leased: Vec<(Wanted, Entry)>,
     /// What must be durable before a lease is handed out.
-    pub facts: Vec<(QueueId, Fact)>,
+    pub facts: Vec<LogEntry>,
 }
 
 /// Leases up to `limit` messages of a lane that are due at `now`.
@@ -48,7 +64,7 @@ pub(in crate::spool) fn claim(
         if !(entry.fresh && entry.untried) {
             let due = backoff.next_attempt(u32::from(entry.attempts) + 1, now, rand::random());
             let next = NextTry::at(due);
-            claim.facts.push((entry.id, Fact::Due(next)));
+            claim.facts.push(LogEntry::silent(entry.id, Fact::Due(next)));
             index.set_next_try(entry.id, next);
         }
         index.lease(entry.id);
@@ -61,8 +77,8 @@ pub(in crate::spool) fn claim(
 }
 
 /// Ends an attempt. `None` if the message is not in the index any more.
-pub(in crate::spool) fn settle(index: &mut Index, mut record: Record, settlement: Settlement) -> Option<Fact> {
-    let id = record.id;
+pub(in crate::spool) fn settle(index: &mut Index, mut record: Record, settlement: Settlement) -> Option<LogEntry> {
+    let (id, lines) = (record.id, settlement.lines);
     let entry = *index.get(id)?;
     for (number, state) in settlement.results {
         if let Some(recipient) = record.recipients.get_mut(number) {
@@ -71,7 +87,7 @@ pub(in crate::spool) fn settle(index: &mut Index, mut record: Record, settlement
     }
     if !record.recipients.iter().any(|state| state.is_waiting()) {
         index.remove(id);
-        return Some(Fact::Done);
+        return Some(LogEntry { id, fact: Fact::Done, lines });
     }
     let unchanged = NextTry { due: record.due, expedited: record.expedited };
     let status = Status {
@@ -87,7 +103,7 @@ pub(in crate::spool) fn settle(index: &mut Index, mut record: Record, settlement
         recipients: State::compact(&record.recipients),
     });
     index.set_state(id, &state);
-    Some(Fact::State(state))
+    Some(LogEntry { id, fact: Fact::State(state), lines })
 }
 
 /// Holds a message, unless it is held already.

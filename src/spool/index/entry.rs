@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 pub(in crate::spool) type LaneNo = u32;
 
 /// Where something stands in the log: its segment, and its offset or number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::spool) struct Place {
     pub segment: u32,
     pub at: u32,

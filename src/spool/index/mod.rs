@@ -24,7 +24,7 @@ use crate::message::{Lane, QueueId};
 use crate::spool::LaneStats;
 use crate::time::Timestamp;
 
-pub(super) use self::calls::Fact;
+pub(super) use self::calls::{Fact, LogEntry};
 pub(super) use self::entry::{Entry, LaneNo, Place};
 pub(super) use self::select::{bits, enough};
 pub(super) use self::wanted::Wanted;

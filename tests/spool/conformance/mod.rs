@@ -2,6 +2,7 @@
 //! they become tests of each backend that there is.
 
 mod model;
+mod outbox;
 mod promises;
 
 macro_rules! conformance {
@@ -41,6 +42,11 @@ macro_rules! conforms {
             promises::a_search_by_age_finds_what_is_older_and_nothing_else,
             promises::a_commit_a_release_and_an_expedition_notify_whoever_waits,
             promises::a_spool_in_order_says_so_and_a_stopped_one_takes_no_more_work,
+            outbox::what_commits_and_changes_tell_is_handed_out_in_their_order,
+            outbox::what_is_told_survives_a_kill_until_it_is_confirmed,
+            outbox::a_position_of_another_spool_counts_as_none,
+            outbox::a_journal_that_was_away_for_long_gets_everything,
+            outbox::the_journal_is_notified_of_new_lines_and_gets_the_last_ones_after_the_stop,
             model::the_spool_and_a_map_agree_after_every_step_every_stop_and_every_kill,
         );)*
     };

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::message::QueueId;
-use postbud::spool::{Expedited, Filter, Lease, RecipientState, Record, Settlement, Spool, all_lanes};
+use postbud::spool::{
+    Draft, Expedited, Filter, Lease, LinesById, OutboxPosition, RecipientState, Record, Settlement, Spool, all_lanes,
+};
 use postbud::time::Timestamp;
 
 use crate::backend::Backend;
 use crate::drafts::{draft, soon};
-use crate::port::{bytes_of, claim_all, content_of};
+use crate::port::{bytes_of, claim_all, content_of, outbox};
 
 const CUSTOMERS: [&str; 2] = ["x", "y"];
 const STEPS: u64 = 150;
@@ -53,6 +55,27 @@ struct Run {
     spool: Arc<dyn Spool>,
     map: BTreeMap<QueueId, Expected>,
     in_flight: Vec<Lease>,
+    told: Told,
+}
+
+/// What the outbox was given.
+#[derive(Default)]
+struct Told {
+    /// Behind `read`.
+    lines: String,
+    /// How far the journal has read.
+    read: Option<OutboxPosition>,
+    count: u32,
+}
+
+impl Told {
+    /// Another line.
+    fn tell(&mut self, what: &str) -> Vec<u8> {
+        self.count += 1;
+        let line = format!("{} {what}\n", self.count);
+        self.lines.push_str(&line);
+        line.into_bytes()
+    }
 }
 
 /// Whether the spool goes on, or was opened again.
@@ -80,7 +103,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 async fn run<B: Backend>(seed: u64) {
     let place = B::new();
-    let mut run = Run { spool: place.open(), map: BTreeMap::new(), in_flight: Vec::new() };
+    let mut run = Run { spool: place.open(), map: BTreeMap::new(), in_flight: Vec::new(), told: Told::default() };
     let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     for step in 0..STEPS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -103,8 +126,11 @@ async fn run<B: Backend>(seed: u64) {
             }
             (14, _) => {
                 let left = place.killed();
-                compare(&*left.open(), &run.map, Life::Next, 0).await;
+                let again = left.open();
+                compare(&*again, &run.map, Life::Next, 0).await;
+                assert_eq!(outbox(&*again, run.told.read.clone()).await.0, run.told.lines);
             }
+            (15, _) => run.read_outbox(pick).await,
             _ => {}
         }
         compare(&*run.spool, &run.map, Life::Same, run.in_flight.len() as u64).await;
@@ -149,7 +175,9 @@ impl Run {
         let size = [0, 300, 5000, 40_000, 300_000][(pick % 5) as usize];
         let customer = (pick >> 4) as usize % 2;
         let to: &[&str] = if pick.is_multiple_of(2) { &["a@b.dk"] } else { &["a@b.dk", "c@d.dk", "e@b.dk"] };
-        let id = self.spool.commit(draft(CUSTOMERS[customer], to, seed, size)).await.unwrap().id();
+        let lines = self.told.tell("accepted");
+        let draft = Draft { lines, ..draft(CUSTOMERS[customer], to, seed, size) };
+        let id = self.spool.commit(draft).await.unwrap().id();
         let states = vec![RecipientState::Waiting { last_reply: None }; to.len()];
         let (attempts, held, mark, due, was_leased) = (0, false, None, None, false);
         self.map.insert(id, Expected { seed, size, customer, attempts, states, held, mark, due, was_leased });
@@ -211,7 +239,8 @@ impl Run {
             self.map.remove(&id);
         }
         let waited_for_caps = Duration::from_millis(pick % 100);
-        let settlement = Settlement { results, due, counts: true, waited_for_caps, delay_notified: false, hold };
+        let lines = self.told.tell("settled");
+        let settlement = Settlement { results, due, counts: true, waited_for_caps, delay_notified: false, hold, lines };
         self.spool.settle(lease, settlement).await.unwrap();
     }
 
@@ -228,13 +257,28 @@ impl Run {
         }
     }
 
+    /// The journal reads, and now and then it has what it read on disk.
+    async fn read_outbox(&mut self, pick: u64) {
+        self.spool.sync().await.unwrap();
+        let (lines, position) = outbox(&*self.spool, self.told.read.clone()).await;
+        assert_eq!(lines, self.told.lines);
+        if pick.is_multiple_of(2) {
+            self.spool.confirm(position.clone());
+            (self.told.lines, self.told.read) = (String::new(), Some(position));
+        }
+    }
+
     fn is_in_flight(&self, id: QueueId) -> bool {
         self.in_flight.iter().any(|lease| lease.record.id == id)
     }
 
     async fn hold(&mut self, id: QueueId) {
-        self.spool.hold(Filter::one(id), "held by hand".into()).await.unwrap();
-        self.map.get_mut(&id).unwrap().held = true;
+        let expected = self.map.get_mut(&id).unwrap();
+        // One that is held already does not change.
+        let line = if expected.held { b"held already\n".to_vec() } else { self.told.tell("held") };
+        expected.held = true;
+        let lines = LinesById::from([(id, line)]);
+        self.spool.hold(Filter::one(id), "held by hand".into(), lines).await.unwrap();
     }
 
     async fn release(&mut self, id: QueueId) {
@@ -242,10 +286,12 @@ impl Run {
             return;
         }
         let expected = self.map.get_mut(&id).unwrap();
+        let mut lines = LinesById::new();
         if std::mem::take(&mut expected.held) {
             (expected.mark, expected.due, expected.was_leased) = (Some(Mark::Released), None, false);
+            lines.insert(id, self.told.tell("released"));
         }
-        self.spool.release(Filter::one(id)).await.unwrap();
+        self.spool.release(Filter::one(id), lines).await.unwrap();
     }
 
     async fn expedite(&mut self, filter: Filter) {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbud::spool::{Backoff, Draft, Error, Expedited, Filter, Health, RecipientState, Settled, Settlement};
+use postbud::spool::{
+    Backoff, Draft, Error, Expedited, Filter, Health, LinesById, RecipientState, Settled, Settlement,
+};
 use postbud::time::Timestamp;
 
 use crate::backend::Backend;
@@ -97,6 +99,7 @@ pub async fn a_restart_keeps_waiting_messages_with_their_state<B: Backend>() {
         waited_for_caps: Duration::from_secs(3),
         delay_notified: true,
         hold: None,
+        lines: Vec::new(),
     };
     spool.settle(lease, partial).await.unwrap();
     // Before the state is synced, and after.
@@ -270,8 +273,8 @@ pub async fn operators_hold_release_expedite_and_seize<B: Backend>() {
     let a = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
     let b = spool.commit(draft("y", &["a@other.dk"], 2, 100)).await.unwrap().id();
     let in_domain = Filter { recipient_domain: Some(domain("b.dk")), ..Filter::default() };
-    assert_eq!(spool.hold(in_domain.clone(), "odd".into()).await.unwrap(), 1);
-    assert_eq!(spool.hold(in_domain, "odd".into()).await.unwrap(), 0);
+    assert_eq!(spool.hold(in_domain.clone(), "odd".into(), LinesById::new()).await.unwrap(), 1);
+    assert_eq!(spool.hold(in_domain, "odd".into(), LinesById::new()).await.unwrap(), 0);
     assert!(claim_all(&*spool, "x").await.is_empty());
     let held = spool.list(Filter { held: Some(true), ..Filter::default() }, 10).await.unwrap();
     assert_eq!(held.len(), 1);
@@ -284,15 +287,15 @@ pub async fn operators_hold_release_expedite_and_seize<B: Backend>() {
     let seized = spool.seize(Filter::one(a), 5).await.unwrap();
     assert_eq!(seized.len(), 1);
     drop(seized);
-    assert_eq!(spool.release(Filter::default()).await.unwrap(), 1);
+    assert_eq!(spool.release(Filter::default(), LinesById::new()).await.unwrap(), 1);
     let lease = claim_all(&*spool, "x").await.pop().unwrap();
     let later = deferred(&lease, soon() + Duration::from_secs(1000));
     // Held while it is attempted: held when it comes back.
-    assert_eq!(spool.hold(Filter::one(a), "wait".into()).await.unwrap(), 1);
+    assert_eq!(spool.hold(Filter::one(a), "wait".into(), LinesById::new()).await.unwrap(), 1);
     spool.settle(lease, later).await.unwrap();
     assert_eq!(spool.show(a).await.unwrap().0.held.as_deref(), Some("wait"));
     assert_eq!(spool.expedite(Filter::default()).await.unwrap(), 1);
-    assert_eq!(spool.release(Filter::one(a)).await.unwrap(), 1);
+    assert_eq!(spool.release(Filter::one(a), LinesById::new()).await.unwrap(), 1);
     assert_eq!(due(&*spool, soon()).await.0, [lane("x"), lane("y")]);
     assert_eq!(spool.list(Filter::default(), 1).await.unwrap()[0].id, a);
     assert_eq!(stats_of(&*spool, "y").await.oldest, Some(b));
@@ -310,8 +313,8 @@ pub async fn what_operators_changed_survives_a_kill<B: Backend>() {
     let lease = claim_all(&*spool, "x").await.into_iter().find(|lease| lease.record.id == ids[2]).unwrap();
     let later = deferred(&lease, soon() + Duration::from_secs(1000));
     spool.settle(lease, later).await.unwrap();
-    spool.hold(Filter::one(ids[0]), "by hand".into()).await.unwrap();
-    spool.release(Filter::one(ids[1])).await.unwrap();
+    spool.hold(Filter::one(ids[0]), "by hand".into(), LinesById::new()).await.unwrap();
+    spool.release(Filter::one(ids[1]), LinesById::new()).await.unwrap();
     spool.expedite(Filter::one(ids[2])).await.unwrap();
     let left = place.killed();
     let records = left.open().list(Filter::default(), 10).await.unwrap();
@@ -342,8 +345,8 @@ pub async fn what_is_made_due_at_once_was_not_kept_back_and_what_is_released_was
     let requested = shown(id).await;
     assert_eq!(requested.expedited, Some(Expedited::Requested));
     assert!(requested.due <= Timestamp::now() && !requested.is_released());
-    spool.hold(Filter::one(id), "why".into()).await.unwrap();
-    spool.release(Filter::one(id)).await.unwrap();
+    spool.hold(Filter::one(id), "why".into(), LinesById::new()).await.unwrap();
+    spool.release(Filter::one(id), LinesById::new()).await.unwrap();
     assert!(shown(id).await.is_released());
     spool.stop().await;
     drop(spool);
@@ -427,8 +430,8 @@ pub async fn a_commit_a_release_and_an_expedition_notify_whoever_waits<B: Backen
     let changed = spool.changed();
     let id = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
     changed.notified().await;
-    spool.hold(Filter::one(id), "why".into()).await.unwrap();
-    spool.release(Filter::one(id)).await.unwrap();
+    spool.hold(Filter::one(id), "why".into(), LinesById::new()).await.unwrap();
+    spool.release(Filter::one(id), LinesById::new()).await.unwrap();
     changed.notified().await;
     let lease = claim_all(&*spool, "x").await.pop().unwrap();
     let later = deferred(&lease, soon() + Duration::from_secs(1000));
@@ -452,6 +455,6 @@ pub async fn a_spool_in_order_says_so_and_a_stopped_one_takes_no_more_work<B: Ba
     refused(spool.claim(&lane("x"), soon(), 1, &backoff()).await.err().unwrap());
     let settlement = delivered(&lease);
     refused(spool.settle(lease, settlement).await.unwrap_err());
-    refused(spool.hold(Filter::default(), "why".into()).await.unwrap_err());
+    refused(spool.hold(Filter::default(), "why".into(), LinesById::new()).await.unwrap_err());
     refused(spool.sync().await.unwrap_err());
 }

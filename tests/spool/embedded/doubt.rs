@@ -5,7 +5,7 @@ use std::path::Path;
 
 use postbud::message::QueueId;
 use postbud::spool::embedded::Notice;
-use postbud::spool::{Commit, Filter, Inspect, Intervene, RecipientState, Settlement, Spool, Work};
+use postbud::spool::{Commit, Filter, Inspect, Intervene, LinesById, RecipientState, Settlement, Spool, Work};
 use postbud::time::Timestamp;
 
 use super::rig::{DUE, Reopened, STATE, flip, frames_of, open, reopen, written};
@@ -59,7 +59,7 @@ async fn a_message_with_an_unreadable_result_is_held_once_and_goes_out_once_rele
     let again = reopen(dir.path());
     assert_eq!(doubtful(&again), 0);
     assert!(again.spool.show(id).await.unwrap().0.held.is_some());
-    assert_eq!(again.spool.release(Filter::one(id)).await.unwrap(), 1);
+    assert_eq!(again.spool.release(Filter::one(id), LinesById::new()).await.unwrap(), 1);
     again.spool.stop().await;
     let again = reopen(dir.path());
     assert_eq!(doubtful(&again), 0);

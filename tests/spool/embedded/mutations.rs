@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use postbud::message::QueueId;
 use postbud::spool::embedded::{Embedded, Settings};
-use postbud::spool::{Commit, Draft, Filter, Intervene, RecipientState, Spool, Work};
+use postbud::spool::{Commit, Draft, Filter, Intervene, LinesById, RecipientState, Spool, Work};
 use postbud::time::Timestamp;
 
 use super::rig::open;
@@ -157,8 +157,8 @@ async fn log(dir: &Path) -> Log {
         spool.settle(lease, result).await.unwrap();
     }
     waiting.remove(&ids[0]);
-    spool.hold(Filter::of([ids[2], ids[3]]), "by hand".into()).await.unwrap();
-    spool.release(Filter::of([ids[3], ids[5]])).await.unwrap();
+    spool.hold(Filter::of([ids[2], ids[3]]), "by hand".into(), LinesById::new()).await.unwrap();
+    spool.release(Filter::of([ids[3], ids[5]]), LinesById::new()).await.unwrap();
     // Claimed again: with a due time of its own.
     drop(claim_all(&*spool, "x").await);
     let last = spool.commit(draft("x", &["a@b.dk"], 9, 700)).await.unwrap().id();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postbud::message::QueueId;
 use postbud::spool::embedded::{Embedded, Notice, Settings};
-use postbud::spool::{self, Commit, Filter, Inspect, Intervene, Spool, Work};
+use postbud::spool::{self, Commit, Filter, Inspect, Intervene, LinesById, Spool, Work};
 
 use super::rig::{open, reopen, written};
 use crate::backend::settings;
@@ -84,7 +84,7 @@ async fn a_segment_that_cannot_be_opened_holds_its_own_mail_and_no_other() {
     assert_eq!(reopened.spool.list(Filter::default(), 100).await.unwrap().len(), expected.len());
     drop(seized);
     fs::rename(&aside, &segment).unwrap();
-    assert_eq!(reopened.spool.release(Filter::default()).await.unwrap(), lost.len() as u64);
+    assert_eq!(reopened.spool.release(Filter::default(), LinesById::new()).await.unwrap(), lost.len() as u64);
     let late = soon() + Duration::from_secs(3600);
     let mut again = Vec::new();
     for customer in ["x", "y"] {

@@ -19,7 +19,7 @@ impl Committer {
         let why = match segment {
             Some(segment) => {
                 self.voids.push(Place { segment: segment.number, at: self.synced as u32 });
-                self.shared.segments.close(segment.number, None);
+                self.shared.segments.abandon(segment.number, self.synced);
                 format!("segment {:08x}, offset {}: {error}", segment.number, self.synced)
             }
             None => error.to_string(),

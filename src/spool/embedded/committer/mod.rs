@@ -188,13 +188,15 @@ impl Committer {
             && !filling.unsynced.is_empty()
         {
             rustix::fs::fdatasync(&full.file).map_err(|errno| NoRoom::NotSynced(errno.into()))?;
-            self.synced(std::mem::take(&mut filling.unsynced));
+            let (covered, end) = (std::mem::take(&mut filling.unsynced), full.end);
+            self.hand_out(&covered, &[], full.number, full.mark, end);
+            self.synced(covered);
         }
         let next = self.shared.next_segment().map_err(NoRoom::NoSegment)?;
         self.shared.segments.add(&next, Stage::Active);
         self.synced = next.end;
         if let Some(full) = filling.segment.replace(next) {
-            self.shared.segments.set_stage(full.number, Stage::Sealing);
+            self.shared.segments.filled(full.number, full.end);
             // The keeper outlives the committer; were it gone, the segment would be scanned at the next start.
             let _ = self.keeper.send(Chore::Seal(Box::new(full)));
         }
@@ -251,7 +253,7 @@ impl Committer {
             self.shared.inbox.wants_sync();
             return Ok(());
         }
-        match self.sync(began) {
+        match self.sync(began, &waiting) {
             Ok(()) => {
                 self.answer(waiting, number, served);
                 Ok(())
@@ -265,22 +267,23 @@ impl Committer {
 
     /// Syncs results that have waited for `settle_delay`.
     fn sync_results(&mut self) {
-        if let Err(error) = self.sync(Instant::now()) {
+        if let Err(error) = self.sync(Instant::now(), &[]) {
             self.failed([], &error);
         }
     }
 
-    /// Syncs the active segment, and settles what waited for it. `began` is when the batch began to be written.
-    fn sync(&mut self, began: Instant) -> io::Result<()> {
-        let (file, end, covered) = {
+    /// Syncs the active segment, and settles what waited for it. `began` is when the batch began to be written, and `batch` is what of
+    /// it waits for the sync.
+    fn sync(&mut self, began: Instant, batch: &[Placed]) -> io::Result<()> {
+        let (file, number, mark, end, covered) = {
             let mut filling = self.shared.active.lock();
             if let Some(error) = filling.failed.take() {
                 return Err(error);
             }
             let Some(segment) = &filling.segment else { return Ok(()) };
-            let (file, end) = (Arc::clone(&segment.file), segment.end);
+            let (file, number, mark, end) = (Arc::clone(&segment.file), segment.number, segment.mark, segment.end);
             self.shared.inbox.sync_begins();
-            (file, end, std::mem::take(&mut filling.unsynced))
+            (file, number, mark, end, std::mem::take(&mut filling.unsynced))
         };
         if let Err(errno) = rustix::fs::fdatasync(&file) {
             // They are written again, before those that were written meanwhile.
@@ -290,6 +293,7 @@ impl Committer {
             return Err(errno.into());
         }
         self.synced = end;
+        self.hand_out(&covered, batch, number, mark, end);
         self.synced(covered);
         let counters = &self.shared.settings.counters;
         counters.sync_seconds.observe(began.elapsed().as_secs_f64());
@@ -298,6 +302,19 @@ impl Committer {
         self.failures = 0;
         self.shared.set_recovered();
         Ok(())
+    }
+
+    /// These changes and this batch of a segment are on disk: the journal may have what they tell, in the order of the log.
+    fn hand_out(&self, changes: &[Unsynced], batch: &[Placed], segment: u32, mark: u64, end: u64) {
+        let mut changes = changes.iter().map(|unsynced| (unsynced.place.at, unsynced.change.lines())).peekable();
+        let mut batch = batch.iter().filter_map(|(item, at)| Some((*at, item.lines()?))).peekable();
+        let in_order = std::iter::from_fn(|| match (changes.peek(), batch.peek()) {
+            (Some((change, _)), Some((item, _))) if change < item => changes.next(),
+            (_, Some(_)) => batch.next(),
+            _ => changes.next(),
+        });
+        let end = Place { segment, at: end as u32 };
+        self.shared.outbox.synced(in_order.map(|(_, lines)| lines), end, mark);
     }
 
     /// These changes are on disk: the index need not hold their states any more.
@@ -385,7 +402,7 @@ impl Committer {
                 return;
             }
         }
-        self.shared.segments.set_stage(segment.number, Stage::Sealing);
+        self.shared.segments.filled(segment.number, segment.end);
         let _ = self.keeper.send(Chore::Seal(Box::new(segment)));
     }
 }
