@@ -10,9 +10,9 @@
 use std::fmt;
 use std::future::Future;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -164,30 +164,68 @@ impl ConfigFile {
 
     /// A command line of ours that a person can run as it stands: with `--config`, unless the command finds the same file without.
     fn command(&self, rest: &str) -> String {
-        format!("postbud {rest}{}", self.flag(std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)))
+        completed(rest, &[self.hint()])
     }
 
     /// The same for commands that a text names between backquotes.
     fn in_commands(&self, text: &str) -> String {
-        let mut parts: Vec<String> = text.split('`').map(str::to_owned).collect();
-        for command in parts.iter_mut().skip(1).step_by(2) {
-            if let Some(rest) = command.strip_prefix("postbud ") {
-                *command = self.command(rest);
-            }
-        }
-        parts.join("`")
+        completed_in(text, &[self.hint()])
+    }
+
+    /// What a command needs to find the same file.
+    fn hint(&self) -> Hint {
+        Hint { option: "config", flag: self.flag(std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)) }
     }
 
     fn flag(&self, variable: Option<PathBuf>) -> String {
         if self.path == variable.unwrap_or_else(|| PathBuf::from(USUAL_CONFIG)) {
             return String::new();
         }
-        let path = self.path.display().to_string();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+,:@%".contains(c);
-        match path.chars().all(is_plain) {
-            true => format!(" --config {path}"),
-            false => format!(" --config '{}'", path.replace('\'', "'\\''")),
+        format!(" --config {}", in_shell(&self.path))
+    }
+}
+
+/// An option that a printed command needs to work as this one does, and how it is written there: empty where it is not needed.
+struct Hint {
+    option: &'static str,
+    flag: String,
+}
+
+/// A command line of ours with the first of these options that the command takes.
+fn completed(rest: &str, hints: &[Hint]) -> String {
+    static BUILT: LazyLock<clap::Command> = LazyLock::new(|| {
+        let mut root = definition();
+        // Options of a command are those of its subcommands, too.
+        root.build();
+        root
+    });
+    let named = rest.split(' ').try_fold(&*BUILT, |command, word| command.find_subcommand(word).ok_or(command));
+    let command = match named {
+        Ok(command) | Err(command) => command,
+    };
+    let takes = |hint: &&Hint| command.get_arguments().any(|argument| argument.get_long() == Some(hint.option));
+    let flag = hints.iter().find(takes).map_or("", |hint| hint.flag.as_str());
+    format!("postbud {rest}{flag}")
+}
+
+/// The same for commands that a text names between backquotes.
+fn completed_in(text: &str, hints: &[Hint]) -> String {
+    let mut parts: Vec<String> = text.split('`').map(str::to_owned).collect();
+    for command in parts.iter_mut().skip(1).step_by(2) {
+        if let Some(rest) = command.strip_prefix("postbud ") {
+            *command = completed(rest, hints);
         }
+    }
+    parts.join("`")
+}
+
+/// A path as a shell takes it for one word.
+fn in_shell(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+,:@%".contains(c);
+    match path.chars().all(is_plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', "'\\''")),
     }
 }
 
@@ -287,6 +325,10 @@ mod tests {
         let expected = "Run `postbud check --config x.toml`, `systemctl reload postbud`, then \
                         `postbud domain check a --probe --config x.toml`.";
         assert_eq!(config.in_commands(text), expected);
+        // Commands that read no configuration take no such option.
+        for alone in ["`postbud dkim keygen`", "`postbud hash-password`", "`postbud`", "`postbud no such command`"] {
+            assert_eq!(config.in_commands(alone), alone);
+        }
     }
 
     #[test]

@@ -250,7 +250,7 @@ fn list(running: &Running, which: Selection, limit: u64, json: bool) -> anyhow::
         Columns::new(&["ID", "AGE", "SIZE", "STATE", "TRIES", "CUSTOMER", "ROUTE", "FROM", "TO", "LAST REPLY"]);
     let mut unreadable = 0;
     let done = running.call(command, |item| match serde_json::from_value::<Message>(item) {
-        Ok(message) => columns.row(row(&message)),
+        Ok(message) => columns.row(row(running, &message)),
         Err(_) => unreadable += 1,
     })?;
     anyhow::ensure!(unreadable == 0, "{unreadable} messages of the answer were not understood");
@@ -262,7 +262,7 @@ fn list(running: &Running, which: Selection, limit: u64, json: bool) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(message: &Message) -> Vec<String> {
+fn row(running: &Running, message: &Message) -> Vec<String> {
     let first = message.recipients.first();
     let to = match (first, message.waiting_count) {
         (None, _) => "-".into(),
@@ -271,8 +271,8 @@ fn row(message: &Message) -> Vec<String> {
     };
     let state = message.state.as_str();
     let state = if message.stopped.is_some() { format!("{state}, stopped") } else { state.to_owned() };
-    let why =
-        message.held.clone().or_else(|| message.stopped.clone()).or_else(|| first.and_then(|to| to.reply.clone()));
+    let ours = message.held.as_ref().or(message.stopped.as_ref()).map(|reason| running.in_commands(reason));
+    let why = ours.or_else(|| first.and_then(|to| to.reply.clone()));
     vec![
         message.id.clone(),
         age(message.age_secs),
@@ -296,25 +296,28 @@ fn show(running: &Running, id: String, json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let message: Message = understood(item)?;
-    output::text(&described(&message));
+    output::text(&described(running, &message));
     Ok(ExitCode::SUCCESS)
 }
 
-fn described(message: &Message) -> String {
+fn described(running: &Running, message: &Message) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12} {}\n", visible(value)));
     line("Queue id", &message.id);
     line("Message-ID", &message.message_id);
     line("Customer", &format!("{} ({}, {})", message.customer, message.kind, message.urgency));
-    line("Route", message.route.as_deref().unwrap_or("none: see `postbud domain` and the customer's file"));
+    let no_route = || {
+        running.in_commands(&format!("none: see `postbud domain check {}` and the customer's file", message.customer))
+    };
+    line("Route", &message.route.clone().unwrap_or_else(no_route));
     line("Arrived", &format!("{} ({} ago)", message.arrived, age(message.age_secs)));
     line("Size", &octets(message.size));
     line("State", message.state.as_str());
     if let Some(reason) = &message.held {
-        line("Held", reason);
+        line("Held", &running.in_commands(reason));
     }
     if let Some(reason) = &message.stopped {
-        line("Stopped", reason);
+        line("Stopped", &running.in_commands(reason));
     }
     line("Attempts", &format!("{}; the next is due {}", message.attempts, message.due));
     line("Signed for", &message.from_domain);
@@ -366,7 +369,8 @@ fn stats(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
     show!("{} in the queue{oldest}", messages(stats.messages));
     show!("{} held, {} tried before, {} being delivered", stats.held, stats.deferred, stats.delivering);
     if stats.stopped > 0 {
-        show!("{} stopped until a person acts: see `postbud queue list --state stopped`", stats.stopped);
+        let see = running.in_commands("see `postbud queue list --state stopped`");
+        show!("{} stopped until a person acts: {see}", stats.stopped);
     }
     show!("{} of mail, {} on disk", octets(stats.bytes), octets(stats.disk_bytes));
     if stats.quarantined > 0 {

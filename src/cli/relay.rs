@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{ConfigFile, output, said};
+use super::{ConfigFile, Hint, completed_in, in_shell, output, said};
 use crate::files;
-use crate::operate::socket;
 use crate::operate::socket::protocol::{Command, Done};
+use crate::operate::socket::{self, CallError};
 use crate::visible::visible;
 
 /// Which relay is meant.
@@ -27,7 +27,19 @@ pub(super) struct Running {
 impl Running {
     /// Sends a command and hands over each item of the answer.
     pub(super) fn call(&self, command: Command, item: impl FnMut(Value)) -> anyhow::Result<Done> {
-        Ok(socket::call(&self.state_dir()?, command, item, |_| {})?)
+        socket::call(&self.state_dir()?, command, item, |_| {}).map_err(|error| self.error(&error))
+    }
+
+    /// A text with the commands that it names as they reach the same relay.
+    pub(super) fn in_commands(&self, text: &str) -> String {
+        let state_dir = self.state_dir.as_ref().map(|dir| format!(" --state-dir {}", in_shell(dir)));
+        let state_dir = state_dir.map(|flag| Hint { option: "state-dir", flag });
+        let hints: Vec<Hint> = state_dir.into_iter().chain([self.config.hint()]).collect();
+        completed_in(text, &hints)
+    }
+
+    fn error(&self, error: &CallError) -> anyhow::Error {
+        anyhow::Error::msg(self.in_commands(&error.to_string()))
     }
 
     /// Sends a command and writes each item of the answer as a line of JSON.
@@ -55,7 +67,7 @@ impl Running {
         if told {
             say!("");
         }
-        Ok(done?)
+        done.map_err(|error| self.error(&error))
     }
 
     /// The server file.
@@ -91,32 +103,52 @@ pub(super) fn understood<T: DeserializeOwned>(item: Value) -> anyhow::Result<T> 
         .map_err(|error| anyhow::anyhow!("the relay's answer was not understood: {}", visible(&error.to_string())))
 }
 
-/// Rows with their columns in line; the last column is not padded.
+/// How many rows decide how wide the columns are. What follows is printed as it comes, however many there are.
+const ROWS: usize = 1_000;
+
+/// Prints rows with their columns in line; the last column is not padded.
 pub(super) struct Columns {
+    widths: Vec<usize>,
     rows: Vec<Vec<String>>,
+    /// The widths are settled, and rows are printed at once.
+    flows: bool,
 }
 
 impl Columns {
-    /// With a heading.
+    /// Begins with a heading.
     pub(super) fn new(heading: &[&str]) -> Self {
-        Columns { rows: vec![heading.iter().map(|name| (*name).to_owned()).collect()] }
+        let mut columns = Columns { widths: vec![0; heading.len()], rows: Vec::new(), flows: false };
+        columns.row(heading.iter().map(|name| (*name).to_owned()));
+        columns
     }
 
-    /// One more row.
+    /// Adds a row.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| visible(&cell).into_owned()).collect());
+        let cells: Vec<String> = cells.into_iter().map(|cell| visible(&cell).into_owned()).collect();
+        if self.flows {
+            return self.show(&cells);
+        }
+        for (width, cell) in self.widths.iter_mut().zip(&cells) {
+            *width = cell.chars().count().max(*width);
+        }
+        self.rows.push(cells);
+        if self.rows.len() > ROWS {
+            self.print();
+        }
     }
 
-    /// Prints everything.
-    pub(super) fn print(&self) {
-        let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
-        for row in &self.rows {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            show!("{}", cells.join("  ").trim_end());
+    /// Prints every row that is not printed yet.
+    pub(super) fn print(&mut self) {
+        for row in std::mem::take(&mut self.rows) {
+            self.show(&row);
         }
+        self.flows = true;
+    }
+
+    fn show(&self, cells: &[String]) {
+        let cells: Vec<String> =
+            cells.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        show!("{}", cells.join("  ").trim_end());
     }
 }
 
@@ -149,6 +181,38 @@ mod tests {
     fn numbers_are_written_for_people() {
         assert_eq!([5, 65, 3_700, 273_600].map(age), ["5s", "1m 5s", "1h 1m", "3d 4h"]);
         assert_eq!([5, 1024, 1_258_291, 5 << 30].map(octets), ["5 B", "1.0 KiB", "1.2 MiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn commands_that_are_printed_reach_the_same_relay() {
+        let text = "see `postbud queue list --state stopped` and `postbud check`";
+        let running = |path: &str, state_dir: Option<&str>| Running {
+            config: ConfigFile { path: path.into() },
+            state_dir: state_dir.map(PathBuf::from),
+        };
+        for (running, expected) in [
+            (
+                running("x.toml", None),
+                "see `postbud queue list --state stopped --config x.toml` and `postbud check --config x.toml`",
+            ),
+            (
+                running("x.toml", Some("my state")),
+                "see `postbud queue list --state stopped --state-dir 'my state'` and `postbud check --config x.toml`",
+            ),
+            (
+                running("config/postbud.toml", Some("/s")),
+                "see `postbud queue list --state stopped --state-dir /s` and `postbud check`",
+            ),
+            (running("config/postbud.toml", None), text),
+        ] {
+            assert_eq!(running.in_commands(text), expected);
+        }
+        let error = running("x.toml", None).call(Command::Stats, |_| {}).unwrap_err().to_string();
+        assert!(error.contains("x.toml"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        let gone = running("x.toml", Some(dir.path().to_str().unwrap()));
+        let error = gone.call(Command::Stats, |_| {}).unwrap_err().to_string();
+        assert!(error.contains("`postbud run --config x.toml`"), "{error}");
     }
 
     #[test]

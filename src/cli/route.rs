@@ -86,12 +86,14 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
         running.call_and_show(Command::Routes)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut routes: Vec<anyhow::Result<Route>> = Vec::new();
-    running.call(Command::Routes, |item| routes.push(understood(item)))?;
     let mut columns =
         Columns::new(&["ROUTE", "SERVER", "STATE", "IN FLIGHT", "SENT TODAY", "SINCE", "UNTIL", "REASON"]);
-    for route in routes {
-        let route = route?;
+    let mut wrong = None;
+    running.call(Command::Routes, |item| {
+        let route: Route = match understood(item) {
+            Ok(route) => route,
+            Err(error) => return wrong = wrong.take().or(Some(error)),
+        };
         let sent = match route.per_day {
             Some(cap) => format!("{} of {cap}", route.sent_today),
             None => route.sent_today.to_string(),
@@ -103,9 +105,12 @@ fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
             route.in_flight.to_string(),
             sent,
             route.since.or(route.in_trouble_since).unwrap_or_default(),
-            route.until.or(route.lifted_by).unwrap_or_default(),
-            route.reason.unwrap_or_default(),
+            route.until.or(route.lifted_by).map(|text| running.in_commands(&text)).unwrap_or_default(),
+            route.reason.map(|text| running.in_commands(&text)).unwrap_or_default(),
         ]);
+    })?;
+    if let Some(error) = wrong {
+        return Err(error);
     }
     columns.print();
     Ok(ExitCode::SUCCESS)

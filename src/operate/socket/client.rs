@@ -1,18 +1,27 @@
 //! The command's end of the socket. Blocking: a command has nothing else to do.
+//!
+//! Who listens there may be another program than the relay. An answer is therefore bounded: each line in octets and in time, and
+//! all of them in what the command asked for.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::protocol::{Answer, Command, Done, Request, VERSION};
 use super::socket_path;
 use crate::operate::Error;
 use crate::visible::visible;
 
-/// No answer comes near it: a message's header is the longest part of one. Who listens there may be another than the relay.
+/// No line comes near it: a message's header is the longest part of one.
 const LONGEST_LINE: u64 = 64 << 20;
+/// No answer comes near it, except a list, which is shown as it comes.
+const LONGEST_ANSWER: u64 = 64 << 20;
+/// How long the relay may take for one line. It tells how far a long command has come.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why a command was not carried out. The text tells the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -36,43 +45,120 @@ pub enum CallError {
     Broken(#[source] io::Error),
 }
 
-/// Sends a command to the relay of a state folder and hands over each item and what is told of the progress as it comes.
+/// Sends a command to the relay of a state folder. Hands over each item, and each report of progress, as it comes.
 pub fn call(
     state_dir: &Path,
     command: Command,
-    mut item: impl FnMut(Value),
-    mut progress: impl FnMut(Done),
+    item: impl FnMut(Value),
+    progress: impl FnMut(Done),
 ) -> Result<Done, CallError> {
-    let stream = UnixStream::connect(socket_path(state_dir)).map_err(|error| match error.kind() {
+    let path = socket_path(state_dir);
+    let stream = connect(&path, PATIENCE).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning(state_dir.to_owned()),
-        io::ErrorKind::PermissionDenied => CallError::NotAllowed(socket_path(state_dir)),
-        _ => CallError::Broken(error),
+        io::ErrorKind::PermissionDenied => CallError::NotAllowed(path),
+        _ => CallError::Broken(late(error, PATIENCE)),
     })?;
+    converse(&stream, PATIENCE, command, item, progress)
+}
+
+/// Connects. A program that listens and takes no connection would otherwise be waited for without an end.
+fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
+}
+
+/// Sends the command and reads the answer.
+fn converse(
+    stream: &UnixStream,
+    patience: Duration,
+    command: Command,
+    item: impl FnMut(Value),
+    progress: impl FnMut(Done),
+) -> Result<Done, CallError> {
+    let bounds = Bounds::of(&command);
     let mut request =
         serde_json::to_vec(&Request { version: VERSION, progress: true, command }).expect("a command serialises");
     request.push(b'\n');
-    (&stream).write_all(&request).map_err(CallError::Broken)?;
-    let mut input = BufReader::new(&stream);
-    while let Some(line) = next_line(&mut input).map_err(CallError::Broken)? {
-        // What was not understood is quoted there.
-        let not_understood = |error: serde_json::Error| {
-            CallError::Broken(io::Error::new(io::ErrorKind::InvalidData, visible(&error.to_string()).into_owned()))
-        };
-        let answer = serde_json::from_slice(&line).map_err(not_understood)?;
+    let mut sending = stream;
+    sending.write_all(&request).map_err(|error| CallError::Broken(late(error, patience)))?;
+    let mut input = BufReader::new(Patient { stream, patience, until: Instant::now() });
+    let next_line = || {
+        input.get_mut().until = Instant::now() + patience;
+        next_line(&mut input)
+    };
+    read_answer(&bounds, next_line, item, progress).map_err(CallError::from)
+}
+
+/// What an answer to a command may bring.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The most items.
+    items: u64,
+    /// The most octets in all its lines.
+    octets: u64,
+}
+
+impl Bounds {
+    /// Returns what this command asks for.
+    pub fn of(command: &Command) -> Self {
+        match command {
+            Command::List { limit, .. } => Bounds { items: limit.unwrap_or(u64::MAX), octets: u64::MAX },
+            Command::Show { .. } | Command::Stats => Bounds { items: 1, octets: LONGEST_ANSWER },
+            _ => Bounds { items: u64::MAX, octets: LONGEST_ANSWER },
+        }
+    }
+}
+
+/// Why an answer has no end that can be used.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The relay refused the command.
+    Refused(Error),
+    /// The answer broke off, or it is none.
+    Broken(io::Error),
+}
+
+impl From<NoAnswer> for CallError {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Refused(error) => CallError::Refused(error),
+            NoAnswer::Broken(error) => CallError::Broken(error),
+        }
+    }
+}
+
+/// Reads an answer line by line, until the line that ends it. `next_line` gives `None` at the end of what was sent.
+pub fn read_answer(
+    bounds: &Bounds,
+    mut next_line: impl FnMut() -> io::Result<Option<Vec<u8>>>,
+    mut item: impl FnMut(Value),
+    mut progress: impl FnMut(Done),
+) -> Result<Done, NoAnswer> {
+    let Bounds { mut items, mut octets } = *bounds;
+    let broken = |what: &str| NoAnswer::Broken(io::Error::new(io::ErrorKind::InvalidData, what));
+    while let Some(line) = next_line().map_err(NoAnswer::Broken)? {
+        octets = octets.checked_sub(line.len() as u64).ok_or_else(|| broken("it is longer than 64 MiB"))?;
+        // The error quotes what was not understood.
+        let answer = serde_json::from_slice(&line).map_err(|error| broken(&visible(&error.to_string())))?;
         match answer {
-            Answer::Item(value) => item(value),
+            Answer::Item(value) => {
+                items = items.checked_sub(1).ok_or_else(|| broken("it has more items than were asked for"))?;
+                item(value);
+            }
             Answer::Progress(done) => progress(done),
             Answer::Done(done) => return Ok(done),
             Answer::Error(Error { kind, message, remedy }) => {
                 let [message, remedy] = [message, remedy].map(|text| visible(&text).into_owned());
-                return Err(CallError::Refused(Error { kind, message, remedy }));
+                return Err(NoAnswer::Refused(Error { kind, message, remedy }));
             }
         }
     }
-    Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into()))
+    Err(NoAnswer::Broken(io::ErrorKind::UnexpectedEof.into()))
 }
 
-/// One line; `None` at the end.
+/// Returns one line, or `None` at the end.
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     input.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
@@ -80,4 +166,106 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "one line of it is longer than 64 MiB"));
     }
     Ok((!line.is_empty()).then_some(line))
+}
+
+/// The stream, read until a deadline: a line that comes octet by octet has no more time than one that does not come.
+struct Patient<'a> {
+    stream: &'a UnixStream,
+    patience: Duration,
+    until: Instant,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        // A timeout of zero would mean none.
+        self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        self.stream.read(buffer).map_err(|error| late(error, self.patience))
+    }
+}
+
+/// Says in words that a wait was too long.
+fn late(error: io::Error, patience: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let what = format!("nothing came for {} seconds", patience.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, what)
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    fn routes() -> Command {
+        Command::Routes
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_or_says_it_octet_by_octet_is_not_waited_for() {
+        for drips in [false, true] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let talking = thread::spawn(move || {
+                while drips && theirs.write_all(b"x").is_ok() {
+                    thread::sleep(SHORT / 10);
+                }
+                // It reads what it hears, and says nothing, until we hang up.
+                let _ = io::copy(&mut theirs, &mut io::sink());
+            });
+            let called = converse(&ours, SHORT, routes(), |_| {}, |_| {});
+            assert!(matches!(&called, Err(CallError::Broken(e)) if e.kind() == io::ErrorKind::TimedOut), "{called:?}");
+            drop(ours);
+            talking.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_program_that_takes_no_connection_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let mut waiting = Vec::new();
+        // The system takes some connections for it.
+        let error = loop {
+            match connect(&path, SHORT) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(late(error, SHORT).kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn an_answer_brings_no_more_than_was_asked_for() {
+        let item = br#"{"item":{}}"#.to_vec();
+        let long = format!(r#"{{"item":"{}"}}"#, "x".repeat(1 << 20)).into_bytes();
+        let list = |limit| Command::List { which: Default::default(), limit };
+        for (command, line, most) in [
+            (Command::Stats, &item, 1),
+            (Command::Show { id: "x".to_owned() }, &item, 1),
+            (list(Some(7)), &item, 7),
+            (list(Some(0)), &item, 0),
+            (routes(), &long, 63),
+        ] {
+            let mut items = 0;
+            let read = read_answer(&Bounds::of(&command), || Ok(Some(line.clone())), |_| items += 1, |_| {});
+            assert!(matches!(read, Err(NoAnswer::Broken(_))), "{command:?}");
+            assert_eq!(items, most, "{command:?}");
+        }
+        // A list without a limit is shown as it comes.
+        let mut lines = (0..200).map(|_| long.clone()).chain([br#"{"done":{"count":200}}"#.to_vec()]);
+        let read = read_answer(&Bounds::of(&list(None)), || Ok(lines.next()), |_| {}, |_| {});
+        assert_eq!(read.unwrap(), Done::of(200));
+        let progress = br#"{"progress":{"count":1}}"#.to_vec();
+        let release = Command::Release { which: Default::default() };
+        let read = read_answer(&Bounds::of(&release), || Ok(Some(progress.clone())), |_| {}, |_| {});
+        assert!(matches!(read, Err(NoAnswer::Broken(_))), "progress does not go on for ever");
+    }
 }

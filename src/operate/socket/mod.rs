@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Actor, Error, ErrorKind, Service};
-pub use client::{CallError, call};
+pub use client::{Bounds, CallError, NoAnswer, call, read_answer};
 use door::Output;
 use protocol::{Answer, Done, Request, VERSION};
 
@@ -116,7 +116,7 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
         Ok(read) => read?,
         Err(_) => return Ok(()),
     };
-    let answer = match understood(&line) {
+    let answer = match read_request(&line) {
         Ok(request) => {
             tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command");
             out.progress = request.progress;
@@ -127,7 +127,8 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
     out.line(&answer.map_or_else(Answer::Error, Answer::Done)).await
 }
 
-fn understood(line: &str) -> Result<Request, Error> {
+/// Reads a request. Another version of the protocol is told apart from nonsense.
+pub fn read_request(line: &str) -> Result<Request, Error> {
     #[derive(serde::Deserialize)]
     struct Version {
         version: u32,
@@ -190,9 +191,9 @@ mod tests {
 
     #[test]
     fn another_version_is_told_apart_from_nonsense() {
-        assert!(understood(r#"{"version":1,"command":"stats"}"#).is_ok());
-        assert!(understood(r#"{"version":2,"command":"fly"}"#).unwrap_err().message.contains("version 2"));
-        assert!(understood(r#"{"version":1,"command":"fly"}"#).unwrap_err().message.contains("not understood"));
-        assert!(understood("").unwrap_err().message.contains("not understood"));
+        assert!(read_request(r#"{"version":1,"command":"stats"}"#).is_ok());
+        assert!(read_request(r#"{"version":2,"command":"fly"}"#).unwrap_err().message.contains("version 2"));
+        assert!(read_request(r#"{"version":1,"command":"fly"}"#).unwrap_err().message.contains("not understood"));
+        assert!(read_request("").unwrap_err().message.contains("not understood"));
     }
 }
