@@ -98,9 +98,14 @@ fn make(dir: &Path, like: Option<&Path>, mode: u32) -> io::Result<()> {
     give(&open(OpenOptions::new().read(true), OFlags::DIRECTORY, dir)?, like.unwrap_or(above))
 }
 
-/// Reads a file of the state directory. An error where its name is a link, a pipe or a device, or where it has no end: the command that
-/// reads it may be root's, and must not wait for what somebody else put there.
+/// Reads a text file of the state directory, without a byte order mark. Returns an error if its name is a link, a pipe or a device, or
+/// if it is too long: the command that reads it may be root's, and must not wait for what somebody else put there.
 pub fn read_state(path: &Path) -> io::Result<Vec<u8>> {
+    read_state_octets(path).map(without_mark)
+}
+
+/// Reads a file of the state directory that is not text, under the same conditions as [`read_state`].
+pub fn read_state_octets(path: &Path) -> io::Result<Vec<u8>> {
     let file = open(OpenOptions::new().read(true), OFlags::NONBLOCK, path)?;
     let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
     if !file.metadata()?.is_file() {

@@ -399,7 +399,7 @@ struct Cursor {
 }
 
 fn load(path: &Path) -> std::io::Result<Option<Position>> {
-    let text = match files::read(path) {
+    let text = match files::read_state(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

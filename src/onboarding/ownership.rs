@@ -47,7 +47,7 @@ impl Secret {
                 _ => {}
             }
         }
-        let octets = files::read_state(&path)?;
+        let octets = files::read_state_octets(&path)?;
         if octets.len() < SECRET_LEN {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the ownership secret is too short"));
         }

@@ -353,7 +353,7 @@ impl Store {
 
 fn read(path: &Path) -> Result<Option<DomainState>, StateError> {
     let unreadable = |reason: String| StateError::Unreadable { path: path.to_owned(), reason };
-    let text = match files::read_state(path).map(files::without_mark) {
+    let text = match files::read_state(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StateError::Io { path: path.to_owned(), source }),

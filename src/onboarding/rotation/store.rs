@@ -53,7 +53,7 @@ fn in_dir<T: Send>(settings: &Settings, work: impl FnOnce(&Path) -> io::Result<T
 }
 
 fn load(path: &Path) -> io::Result<Option<Rotation>> {
-    let text = match files::read_state(path).map(files::without_mark) {
+    let text = match files::read_state(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -128,7 +128,7 @@ impl SuspensionFile {
     /// Reads the file; a missing one is empty. A file that cannot be understood is an error, because to go on would be to try logins that
     /// were refused.
     pub fn open(path: PathBuf) -> io::Result<(Self, Suspended, Fingerprints)> {
-        let content = match files::read(&path) {
+        let content = match files::read_state(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 Content { key: STANDARD.encode(rand::random::<[u8; LEN]>()), routes: BTreeMap::new() }
             }

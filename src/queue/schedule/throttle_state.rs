@@ -41,7 +41,7 @@ impl ThrottleStateFile {
     /// Reads the file; a missing one is empty. A file that cannot be understood is an error, because to go on could send more than a
     /// server allows a day.
     pub fn open(path: PathBuf) -> io::Result<(Self, ThrottleStates)> {
-        let text = match files::read(&path) {
+        let text = match files::read_state(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
             read => read?,
         };

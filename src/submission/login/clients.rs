@@ -85,7 +85,7 @@ impl Clients {
 }
 
 fn read(path: &Path) -> io::Result<Known> {
-    let text = match files::read(path) {
+    let text = match files::read_state(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::new()),
         read => read?,
     };
