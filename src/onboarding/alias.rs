@@ -27,6 +27,29 @@ pub async fn of(resolver: &dyn Resolver, host: &str) -> Result<Option<Alias>, Er
     }))
 }
 
+/// Returns true if a wildcard answers for the name as it would for any other, with TXT or MX records. A name with a record of its own
+/// has no wildcard (RFC 4592 §2.2.1).
+pub async fn is_wildcards(resolver: &dyn Resolver, name: &str) -> Result<bool, Error> {
+    // A top-level domain's wildcard is nothing that a customer can change.
+    let Some(sibling) = sibling(name).filter(|sibling| sibling.matches('.').count() > 1) else { return Ok(false) };
+    let (ours, others) = (resolver.txt(name).await?, resolver.txt(&sibling).await);
+    let same_txt = match others {
+        Err(Error::Name(_)) => return Ok(false),
+        others => same(ours, others?),
+    };
+    match same_txt {
+        Some(same) => Ok(same),
+        None => Ok(same(resolver.mx(name).await?, resolver.mx(&sibling).await?).unwrap_or(false)),
+    }
+}
+
+/// Returns true if two answers hold the same records in any order; `None` if neither has any.
+fn same<T: Ord>(mut ours: Vec<T>, mut others: Vec<T>) -> Option<bool> {
+    ours.sort();
+    others.sort();
+    (!ours.is_empty() || !others.is_empty()).then(|| ours == others)
+}
+
 /// Returns a random name beside `host` that cannot exist: if it has an answer, the answer comes from a wildcard.
 pub fn sibling(host: &str) -> Option<String> {
     host.split_once('.').map(|(_, above)| format!("{:016x}.{above}", rand::random::<u64>()))

@@ -1,29 +1,26 @@
 //! Runs all checks of one domain and makes the [`Report`]: what is verified, what is missing, and how bad it is.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::alias::{self, Alias};
+use super::deadline::Deadline;
 use super::fetch::Fetcher;
 use super::finding::{Check, Finding, Item, Need, Provider, Severity};
 use super::ownership::{self, Challenge, Secret};
 use super::rotation::{self, Wanted};
 use super::spf::proposal::Proposal;
-use super::{Settings, dkim, dmarc, return_path, spf};
+use super::{Settings, dkim, dmarc, mx, return_path, spf};
 use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, VerificationStatus, Via};
+use crate::delivery::Step;
 use crate::dkim::Selector;
 use crate::message::CustomerId;
 use crate::resolver::{self, Memo, Resolver, SharedResolver};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
-
-/// The most mail exchangers that are looked up. A domain may name any number.
-const MOST_EXCHANGES: usize = 10;
 
 /// Checks domains. Cheap to clone.
 #[derive(Clone)]
@@ -107,6 +104,17 @@ pub enum Overall {
     Missing,
 }
 
+/// Why a probe of a customer's own server failed. The texts are in English.
+#[derive(Clone, Debug)]
+pub struct ProbeFailure {
+    /// The step that failed.
+    pub step: Step,
+    /// What the step found.
+    pub reason: String,
+    /// What a person should do; empty if the probe does not know.
+    pub remedy: String,
+}
+
 impl Report {
     /// Returns the check of an item, if the report has one.
     pub fn check(&self, item: Item) -> Option<&Check> {
@@ -124,8 +132,8 @@ impl Report {
         self.check(item).map_or(Seen::Unknown, |check| check.severity().into())
     }
 
-    /// Adds the result of a probe of the customer's own server: what it found, or what is wrong and the remedy.
-    pub fn probed(&mut self, result: Result<String, (String, String)>) {
+    /// Adds the result of a probe of the customer's own server: what it found, or why it failed.
+    pub fn probed(&mut self, result: Result<String, ProbeFailure>) {
         let Some(check) = self.checks.iter_mut().find(|check| check.item == Item::OwnServer) else { return };
         let skipped = check.findings.extract_if(.., |finding| matches!(finding, Finding::ProbeSkipped { .. }));
         let servers: Vec<String> = skipped
@@ -134,8 +142,9 @@ impl Report {
         for server in servers {
             check.say(match &result {
                 Ok(detail) => Finding::ProbeGood { server, detail: detail.clone() },
-                Err((reason, remedy)) => {
-                    Finding::ProbeFailed { server, reason: reason.clone(), remedy: remedy.clone() }
+                Err(ProbeFailure { step, reason, remedy }) => {
+                    let (reason, remedy) = (reason.clone(), remedy.clone());
+                    Finding::ProbeFailed { server, step: *step, reason, remedy }
                 }
             });
         }
@@ -212,22 +221,27 @@ impl Checker {
     /// Checks everything that is visible from outside. It does not probe the customer's own server, because a probe opens connections
     /// and may log in: only a person may start one.
     pub async fn check(&self, directory: &Directory, customer: &Customer, domain: &Domain, now: Timestamp) -> Report {
-        self.check_and_propose(directory, customer, domain, now).await.0
+        let (answers, deadline) = self.begin();
+        self.check_and_propose(directory, customer, domain, now, (&answers, deadline)).await.0
     }
 
-    /// Checks like [`Self::check`] and also returns the proposed records. Both use the same DNS answers.
+    /// Begins the time of one domain's checks. All of them see the same answers, and wait for a slow name server only once.
+    pub(super) fn begin(&self) -> (Memo, Deadline) {
+        (Memo::new(Arc::clone(&self.resolver)), Deadline::begins(self.settings.check_time))
+    }
+
+    /// Checks like [`Self::check`] and also returns the proposed records. The caller has begun the time (see
+    /// [`begin`](Self::begin)) and may ask more within it.
     pub(super) async fn check_and_propose(
         &self,
         directory: &Directory,
         customer: &Customer,
         domain: &Domain,
         now: Timestamp,
+        (resolver, time): (&dyn Resolver, Deadline),
     ) -> (Report, Proposals) {
         let needs = needs(&self.settings, directory, customer);
         let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
-        // All checks see the same answers, and wait for a slow name server only once.
-        let memo = Memo::new(Arc::clone(&self.resolver));
-        let resolver: &dyn Resolver = &memo;
         let own_server = matches!(customer.via, Via::OwnServer(_));
         let broken = SigningDomain::Broken("the domain has no key".to_owned());
         let signing = customer.domains.get(domain).unwrap_or(&broken);
@@ -235,7 +249,6 @@ impl Checker {
         let fetcher = Fetcher::new(&self.settings);
         let wanted = self.wanted(customer, domain).await;
         let settings = &*self.settings;
-        let time = Time::begins(settings.check_time);
         let of_mailjet = async {
             match own_server {
                 true => None,
@@ -247,12 +260,12 @@ impl Checker {
         };
         let [proof, spf, key, policy] =
             [Requirement::Ownership, Requirement::Spf, Requirement::Dkim, Requirement::Dmarc].map(need);
-        let (ownership, spf, dkim, mx, own_alias, mailjet, policy) = tokio::join!(
+        let (ownership, spf, dkim, mx, name, mailjet, policy) = tokio::join!(
             time.of(Item::Ownership, proof, ownership::check(resolver, &fetcher, &challenge, domain, proof)),
             time.of(Item::Spf, spf, spf::check::check(resolver, settings, domain, &customer.via, spf)),
             time.of(Item::Dkim, key, dkim::check(resolver, domain, signing, &wanted, key)),
-            time.of(Item::Mx, Need::Recommended, mx(resolver, domain)),
-            time.of(Item::FromDomain, Need::Required, alias::of(resolver, domain.as_str())),
+            time.of(Item::Mx, Need::Recommended, mx::check(resolver, domain)),
+            time.of(Item::FromDomain, Need::Required, name_of(resolver, domain)),
             of_mailjet,
             time.of(Item::Dmarc, policy, dmarc::look(resolver, settings, domain, policy)),
         );
@@ -272,8 +285,8 @@ impl Checker {
         };
         let (mailjets_key, alias) = mailjet.unzip();
         // If DNS does not answer this question, it does not answer those about the records either, and they say so.
-        let own_alias = own_alias.ok().and_then(Result::ok).flatten();
-        let from_domain = from_domain(domain, own_alias, &mut spf, &mut mx);
+        let name = name.ok().and_then(Result::ok).unwrap_or(Name::Own);
+        let from_domain = from_domain(domain, name, &mut spf, &mut mx);
         let mut checks = vec![from_domain, ownership, spf, dkim];
         checks.extend(mailjets_key);
         checks.push(dmarc);
@@ -304,40 +317,40 @@ impl Checker {
     }
 }
 
-/// The time limit for all checks of one domain, which run at the same time.
-#[derive(Clone, Copy)]
-struct Time {
-    whole: Duration,
-    ends: tokio::time::Instant,
+/// Where the records of a From domain come from.
+enum Name {
+    /// They are the name's own, or there are none.
+    Own,
+    /// The name is an alias for this one.
+    Alias(String),
+    /// A wildcard answers for the name, with an alias or with records.
+    Wildcards,
 }
 
-impl Time {
-    fn begins(whole: Duration) -> Self {
-        Time { whole, ends: tokio::time::Instant::now() + whole }
-    }
-
-    /// Returns the result of `check`. If the time ends first, returns an error with a check whose result is unknown.
-    async fn of<T>(self, item: Item, need: Need, check: impl Future<Output = T>) -> Result<T, Check> {
-        tokio::time::timeout_at(self.ends, check).await.map_err(|_| {
-            let mut unknown = Check::new(item, need);
-            unknown.say(Finding::OutOfTime { secs: self.whole.as_secs() });
-            unknown
-        })
-    }
+async fn name_of(resolver: &dyn Resolver, domain: &Domain) -> Result<Name, resolver::Error> {
+    Ok(match alias::of(resolver, domain.as_str()).await? {
+        Some(Alias::Own(target)) => Name::Alias(target),
+        Some(Alias::Wildcard(_)) => Name::Wildcards,
+        None if alias::is_wildcards(resolver, domain.as_str()).await? => Name::Wildcards,
+        None => Name::Own,
+    })
 }
 
 /// Checks the name itself. If it is an alias, no record can be published there, so the findings of SPF and MX are changed to say so.
-fn from_domain(domain: &Domain, alias: Option<Alias>, spf: &mut Check, mx: &mut Check) -> Check {
+fn from_domain(domain: &Domain, name: Name, spf: &mut Check, mx: &mut Check) -> Check {
     let mut check = Check::new(Item::FromDomain, Need::Required);
-    let name = || domain.to_string();
+    let text = || domain.to_string();
     check.say(match is_public_mailbox(domain) {
-        true => Finding::PublicProvider { domain: name() },
-        false => Finding::OwnDomain { domain: name() },
+        true => Finding::PublicProvider { domain: text() },
+        false => Finding::OwnDomain { domain: text() },
     });
-    if let Some(Alias::Own(target)) = alias {
-        check.say(Finding::FromDomainAlias { domain: name(), target: target.clone() });
+    if let Name::Wildcards = name {
+        check.say(Finding::FromDomainWildcard { domain: text() });
+    }
+    if let Name::Alias(target) = name {
+        check.say(Finding::FromDomainAlias { domain: text(), target: target.clone() });
         match spf.severity() {
-            Severity::Fault => spf.say_first(Finding::SpfBesideAlias { domain: name(), target: target.clone() }),
+            Severity::Fault => spf.say_first(Finding::SpfBesideAlias { domain: text(), target: target.clone() }),
             // The record at the alias's target works, and a better one cannot be published here.
             _ => {
                 spf.expected.clear();
@@ -347,53 +360,10 @@ fn from_domain(domain: &Domain, alias: Option<Alias>, spf: &mut Check, mx: &mut 
             }
         }
         if mx.findings.iter().any(|finding| matches!(finding, Finding::MxMissing { .. })) {
-            mx.findings = vec![Finding::MxBesideAlias { domain: name(), target }];
+            mx.findings = vec![Finding::MxBesideAlias { domain: text(), target }];
         }
     }
     check
-}
-
-async fn mx(resolver: &dyn Resolver, domain: &Domain) -> (Check, Vec<(u16, String)>) {
-    let mut check = Check::new(Item::Mx, Need::Recommended);
-    let exchanges = match resolver.mx(domain.as_str()).await {
-        Ok(exchanges) => exchanges,
-        Err(error) => {
-            check.say(Finding::Unanswered { reason: error });
-            return (check, Vec::new());
-        }
-    };
-    check.found = exchanges.iter().map(|(preference, host)| format!("{preference} {host}.")).collect();
-    match exchanges.first() {
-        // RFC 7505.
-        Some((_, host)) if host.is_empty() => check.say(Finding::MxNull { domain: domain.to_string() }),
-        Some(_) => check.say(reachable(resolver, &exchanges).await),
-        // RFC 5321 §5.1: without an MX record, the domain's address receives the mail.
-        None => match resolver.addresses(domain.as_str()).await {
-            Ok(addresses) if !addresses.is_empty() => check.say(Finding::MxGood { host: domain.to_string() }),
-            Ok(_) => check.say(Finding::MxMissing { domain: domain.to_string() }),
-            Err(error) => check.say(Finding::Unanswered { reason: error }),
-        },
-    }
-    (check, exchanges)
-}
-
-/// Finds the first mail exchanger that has a usable address.
-async fn reachable(resolver: &dyn Resolver, exchanges: &[(u16, String)]) -> Finding {
-    let mut unanswered = None;
-    for (_, host) in exchanges.iter().take(MOST_EXCHANGES) {
-        match resolver.addresses(host).await {
-            Ok(addresses) if addresses.iter().any(|address| !address.is_loopback() && !address.is_unspecified()) => {
-                return Finding::MxGood { host: host.clone() };
-            }
-            // A name that is not a DNS name has no address.
-            Ok(_) | Err(resolver::Error::Name(_)) => {}
-            Err(error) => unanswered = Some(error),
-        }
-    }
-    match unanswered {
-        Some(error) => Finding::Unanswered { reason: error },
-        None => Finding::MxUnreachable { host: exchanges.first().map(|(_, host)| host.clone()).unwrap_or_default() },
-    }
 }
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
@@ -439,32 +409,11 @@ mod tests {
             report(vec![check(Item::OwnServer, Need::Required, Finding::ProbeSkipped { server: server() })]);
         report.checks[0].say(Finding::RelayByAddress { server: server(), ip: "40.74.40.57".to_owned() });
         assert_eq!(report.overall(), Overall::Good);
-        report.probed(Err(("550 5.7.60".to_owned(), "allow send-as".to_owned())));
+        let (reason, remedy) = ("550 5.7.60".to_owned(), "allow send-as".to_owned());
+        report.probed(Err(ProbeFailure { step: Step::Mail, reason, remedy }));
         assert_eq!(report.overall(), Overall::Missing);
         let codes: Vec<_> = report.checks[0].findings.iter().map(std::mem::discriminant).collect();
         assert_eq!(codes.len(), 2, "what else was said stays: {:?}", report.checks[0].findings);
-    }
-
-    #[tokio::test]
-    async fn mail_is_reached_by_an_exchange_with_an_address() {
-        use crate::resolver::FixedZone;
-        let zone = "good.dk MX 5 gone.good.dk\ngood.dk MX 10 m.good.dk\nm.good.dk A 192.0.2.1\n\
-                    gone.dk MX 5 m.gone.dk\nnumber.dk MX 5 192.0.2.1\nlocal.dk MX 5 m.local.dk\nm.local.dk A 127.0.0.1\n\
-                    dead.dk MX 5 m.dead.example\ndead.example FAIL\nhost.dk A 192.0.2.1\nnull.dk MX 0 .";
-        let zone = FixedZone::parse(zone).unwrap();
-        for (name, severity, said) in [
-            ("good.dk", Severity::Good, "m.good.dk"),
-            ("gone.dk", Severity::Warning, "m.gone.dk"),
-            ("number.dk", Severity::Warning, "192.0.2.1"),
-            ("local.dk", Severity::Warning, "m.local.dk"),
-            ("dead.dk", Severity::Unknown, "m.dead.example"),
-            ("host.dk", Severity::Good, "host.dk"),
-            ("null.dk", Severity::Warning, "null.dk"),
-        ] {
-            let (check, _) = mx(&zone, &Domain::parse(name).unwrap()).await;
-            assert_eq!(check.severity(), severity, "{name}: {:?}", check.findings);
-            assert!(format!("{:?}", check.findings).contains(said), "{name}: {:?}", check.findings);
-        }
     }
 
     #[test]
@@ -504,7 +453,7 @@ mod tests {
                 let secret = Arc::new(Secret::from_octets(&[7; 32]));
                 let checker = Checker { settings: Arc::new(settings), resolver, secret };
                 let domain = Domain::parse("test.dk").unwrap();
-                runtime.block_on(checker.check_and_propose(&directory, &customer, &domain, Timestamp::EPOCH));
+                runtime.block_on(checker.check(&directory, &customer, &domain, Timestamp::EPOCH));
             },
             &[
                 ("one long record", |size| zone(size / 4, 1, |_, _| "x=; ".to_owned())),

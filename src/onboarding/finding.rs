@@ -1,5 +1,7 @@
 //! All findings of the checks, as data. [`super::text`] puts them into words in each language; JSON output has them as they are.
 
+mod severity;
+
 use serde::Serialize;
 
 use super::dmarc::Unusable;
@@ -8,6 +10,7 @@ use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
 use super::spf::obstacle::Obstacle;
 use super::spf::record::Fault;
+use crate::delivery::Step;
 use crate::dkim::tags::Mistake;
 use crate::resolver;
 
@@ -100,6 +103,8 @@ pub enum Finding {
 
     /// The domain is an alias, so its TXT and MX records are those of another name.
     FromDomainAlias { domain: String, target: String },
+    /// The domain has no record of its own: a wildcard answers for it.
+    FromDomainWildcard { domain: String },
 
     /// The TXT record proves ownership.
     OwnershipByTxt { host: String },
@@ -248,6 +253,8 @@ pub enum Finding {
     DmarcWithoutDkim { policy: String, key: Item },
     /// A strict policy applies and the key is not in order. SPF passes and aligns, so DMARC passes until the mail is forwarded.
     DmarcOnSpfAlone { policy: String, key: Item },
+    /// The proposed record is strict and would count at once, but the key that DMARC needs is not in order.
+    DmarcKeyFirst { policy: String, key: Item },
     /// The DKIM signature aligns with the From domain.
     DmarcDkimAligned { domain: String },
     /// SPF does not align with the From domain, because the return-path alias is missing.
@@ -278,7 +285,7 @@ pub enum Finding {
     /// A probe of the customer's own server found everything in order.
     ProbeGood { server: String, detail: String },
     /// A probe of the customer's own server failed.
-    ProbeFailed { server: String, reason: String, remedy: String },
+    ProbeFailed { server: String, step: Step, reason: String, remedy: String },
     /// The customer's own server was not probed.
     ProbeSkipped { server: String },
 
@@ -365,133 +372,6 @@ impl Provider {
 }
 
 impl Finding {
-    /// Returns how bad the finding is.
-    pub fn severity(&self) -> Severity {
-        use Finding as F;
-        match self {
-            F::OwnDomain { .. }
-            | F::OwnershipByTxt { .. }
-            | F::OwnershipByFile { .. }
-            | F::SpfPasses { .. }
-            | F::SpfUsable { .. }
-            | F::DkimGood { .. }
-            | F::DkimRotating { shown: Shown::Right, .. }
-            | F::DmarcGood { .. }
-            | F::DmarcDkimAligned { .. }
-            | F::ReturnPathGood { .. }
-            | F::MxGood { .. }
-            | F::ProbeGood { .. } => Severity::Good,
-
-            F::DmarcInherited { .. }
-            | F::DmarcMonitoring
-            | F::DmarcSpfUnaligned { .. }
-            | F::InternalMail { .. }
-            | F::InternalMailByMailjet { .. }
-            | F::FromDomainAlias { .. }
-            | F::RelayByAddress { .. }
-            | F::ProbeSkipped { .. }
-            | F::SpfWithoutUs { .. }
-            | F::SpfMeant { .. }
-            | F::MailjetKeyUnset { .. }
-            | F::FileNotThere { .. } => Severity::Hint,
-
-            F::SpfNearMiss { .. }
-            | F::SpfAfterAll { .. }
-            | F::SpfNoEffect { .. }
-            | F::SpfUnread { .. }
-            | F::SpfEverybody { .. }
-            | F::SpfPtr { .. }
-            | F::SpfNearLookupLimit { .. }
-            | F::SpfManyVoidLookups { .. }
-            | F::SpfBeyondUs { .. }
-            | F::SpfTooManyExchanges { .. }
-            | F::SpfProposalFails { .. }
-            | F::DmarcTag { .. }
-            | F::DmarcNearMiss { .. }
-            | F::DmarcPercent { .. }
-            | F::DmarcObsolete { .. }
-            | F::DmarcNoReports { .. }
-            | F::DmarcReportsRefused { .. }
-            | F::DmarcTesting
-            | F::DmarcWithoutDkim { .. }
-            | F::DmarcOnSpfAlone { .. }
-            | F::DmarcSpfStrict { .. }
-            | F::MxNull { .. }
-            | F::MxMissing { .. }
-            | F::MxBesideAlias { .. }
-            | F::MxUnreachable { .. }
-            | F::WrongHost { .. }
-            | F::FileNotEmpty { .. }
-            | F::FileAnywhere { .. }
-            | F::FileAddressRefused { .. }
-            | F::FileRedirectRefused { .. }
-            | F::DkimRotating { .. }
-            | F::DkimRotatingUnanswered { .. }
-            | F::DkimRotationUnreadable { .. }
-            | F::DkimSecond { .. }
-            | F::OwnershipUntidy { .. }
-            | F::OwnershipWrongValue { .. } => Severity::Warning,
-
-            F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {
-                crate::dkim::record::Flaw::Testing => Severity::Warning,
-                _ => Severity::Hint,
-            },
-
-            F::MailjetKeyShort { bits, .. } if crate::dkim::record::Flaw::Weak(*bits).is_fatal_to_others() => {
-                Severity::Fault
-            }
-            F::MailjetKeyShort { .. } => Severity::Hint,
-
-            F::Unanswered { .. } | F::OutOfTime { .. } => Severity::Unknown,
-
-            F::PublicProvider { .. }
-            | F::OwnershipMissing { .. }
-            | F::SpfMissing { .. }
-            | F::SpfSeveral { .. }
-            | F::SpfSyntax { .. }
-            | F::SpfTooLong { .. }
-            | F::SpfLoop { .. }
-            | F::SpfTooManyLookups { .. }
-            | F::SpfTooManyVoidLookups { .. }
-            | F::SpfIncludeWithoutRecord { .. }
-            | F::SpfIncludeSeveral { .. }
-            | F::SpfOursBroken { .. }
-            | F::SpfIncludeMissing { .. }
-            | F::SpfIncludeShadowed { .. }
-            | F::SpfAddressOnly { .. }
-            | F::SpfDoesNotPass { .. }
-            | F::SpfBesideAlias { .. }
-            | F::DkimMissing { .. }
-            | F::DkimSeveral { .. }
-            | F::DkimMismatch { .. }
-            | F::DkimFlaw { .. }
-            | F::DkimKeyUnusable { .. }
-            | F::MailjetKeyMissing { .. }
-            | F::DmarcMissing { .. }
-            | F::DmarcSeveral { .. }
-            | F::DmarcInvalid { .. }
-            | F::DmarcNoPolicy { .. }
-            | F::DmarcValue { .. }
-            | F::DmarcMistake { .. }
-            | F::ReturnPathMissing { .. }
-            | F::ReturnPathWrong { .. }
-            | F::ReturnPathAddress { .. }
-            | F::ProbeFailed { .. } => Severity::Fault,
-        }
-    }
-
-    /// Returns the original English error text of the resolver, the HTTP library, the key or the disk, for operators. [`super::text`]
-    /// describes the same error for customers.
-    pub fn detail(&self) -> Option<String> {
-        match self {
-            Finding::Unanswered { reason } | Finding::DkimRotatingUnanswered { reason, .. } => Some(reason.to_string()),
-            Finding::FileNotThere { reason, .. } => Some(reason.to_string()),
-            Finding::DkimKeyUnusable { reason } | Finding::DkimRotationUnreadable { reason } => Some(reason.clone()),
-            Finding::DkimSecond { said, .. } => said.detail(),
-            _ => None,
-        }
-    }
-
     /// Makes the finding that says why receivers cannot use a DMARC record.
     pub fn unusable_dmarc(host: &str, unusable: Unusable) -> Self {
         let host = host.to_owned();

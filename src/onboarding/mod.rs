@@ -14,12 +14,16 @@
 pub mod alias;
 pub mod checker;
 pub mod counters;
+mod deadline;
 pub mod dkim;
 pub mod dmarc;
 pub mod fetch;
 pub mod finding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod misplaced;
 pub mod monitor;
+mod mx;
 pub mod ownership;
 pub mod records;
 pub mod report;
@@ -30,7 +34,7 @@ pub mod spf;
 pub mod state;
 pub mod text;
 
-pub use checker::{Checker, Overall, Report, Seen};
+pub use checker::{Checker, Overall, ProbeFailure, Report, Seen};
 pub use counters::Counters;
 pub use finding::{Check, Finding, Item, Need, Severity};
 pub use monitor::Monitor;

@@ -24,7 +24,7 @@ pub fn text(report: &Report, lang: Lang, explain: bool) -> String {
         for finding in &check.findings {
             let text = lang.finding(finding);
             let _ = writeln!(out, "      {}", text.what);
-            if let Some(detail) = finding.detail().filter(|_| explain) {
+            if let Some(detail) = finding.detail().filter(|detail| explain && !text.what.contains(detail.as_str())) {
                 let _ = writeln!(out, "        {}", visible(&detail));
             }
             if !text.next.is_empty() {

@@ -1,5 +1,6 @@
 //! Commands about customers' domains: what has to be published, and what is.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,11 +10,11 @@ use tokio::task::JoinSet;
 use super::actor::Need;
 use super::site::Site;
 use super::{Actor, Error};
-use crate::customers::{Customer, Via};
+use crate::customers::{Customer, Directory, Via};
 use crate::delivery::{Step, StepResult};
 use crate::message::CustomerId;
-use crate::onboarding::{RecordTable, Report, Store, records};
-use crate::smtp::Mailbox;
+use crate::onboarding::{Checker, ProbeFailure, RecordTable, Report, Store, records};
+use crate::smtp::{Domain, Mailbox};
 use crate::time::Timestamp;
 
 /// Domains checked at the same time.
@@ -42,12 +43,10 @@ impl Site {
     pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<RecordTable>, Error> {
         let customer = self.customer(customer)?;
         actor.may(Need::ReadOf(&customer.id))?;
-        let mut tables = Vec::new();
-        for domain in customer.domains.keys() {
-            let directory = &self.configured.directory;
-            tables.push(records::table(&self.checker, directory, &customer, domain, Timestamp::now()).await);
-        }
-        Ok(tables)
+        let table = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| async move {
+            records::table(&checker, &directory, &customer, &domain, Timestamp::now()).await
+        };
+        self.of_each_domain(&[customer], table).await
     }
 
     /// Checks now what a customer has published, or all customers have, and keeps the results, so that a running relay uses them.
@@ -58,7 +57,10 @@ impl Site {
             None => self.configured.directory.customers().cloned().collect(),
         };
         actor.may(Need::Operate)?;
-        let mut reports = self.examine(&customers).await?;
+        let check = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| async move {
+            checker.check(&directory, &customer, &domain, Timestamp::now()).await
+        };
+        let mut reports = self.of_each_domain(&customers, check).await?;
         if with_probe {
             self.probe_own_servers(&customers, &mut reports).await?;
         }
@@ -72,27 +74,34 @@ impl Site {
         Ok(Checked { reports, unkept })
     }
 
-    /// All domains of the customers, in order.
-    async fn examine(&self, customers: &[Arc<Customer>]) -> Result<Vec<Report>, Error> {
+    /// Looks at all domains of the customers, several at the same time, and gives what was found of each in order.
+    async fn of_each_domain<T: Send + 'static, F>(
+        &self,
+        customers: &[Arc<Customer>],
+        look: impl Fn(Checker, Arc<Directory>, Arc<Customer>, Domain) -> F,
+    ) -> Result<Vec<T>, Error>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let directory = Arc::new(self.configured.directory.clone());
         let mut running = JoinSet::new();
         let all = customers.iter().flat_map(|customer| customer.domains.keys().map(move |domain| (customer, domain)));
         for (at, (customer, domain)) in all.enumerate() {
-            let (checker, directory) = (self.checker.clone(), Arc::clone(&directory));
-            let (customer, domain, places) = (Arc::clone(customer), domain.clone(), Arc::clone(&places));
+            let looking = look(self.checker.clone(), Arc::clone(&directory), Arc::clone(customer), domain.clone());
+            let places = Arc::clone(&places);
             running.spawn(async move {
                 let _place = places.acquire_owned().await;
-                (at, checker.check(&directory, &customer, &domain, Timestamp::now()).await)
+                (at, looking.await)
             });
         }
-        let mut reports = Vec::new();
+        let mut found = Vec::new();
         while let Some(done) = running.join_next().await {
             let broken = |error| Error::failed(format!("a check broke off: {error}"), "run the command again");
-            reports.push(done.map_err(broken)?);
+            found.push(done.map_err(broken)?);
         }
-        reports.sort_by_key(|(at, _)| *at);
-        Ok(reports.into_iter().map(|(_, report)| report).collect())
+        found.sort_by_key(|(at, _)| *at);
+        Ok(found.into_iter().map(|(_, found)| found).collect())
     }
 
     /// Probes each own server once for every domain, one after the other: a server may count connections.
@@ -105,7 +114,10 @@ impl Site {
             let probed = delivery.probe(route, &postmaster, &postmaster).await;
             let failed = probed.steps.iter().find(|step| step.finding == StepResult::Failed);
             report.probed(match failed {
-                Some(step) => Err((format!("{}: {}", step.step, step.found), step.advice.clone().unwrap_or_default())),
+                Some(step) => {
+                    let (reason, remedy) = (step.found.clone(), step.advice.clone().unwrap_or_default());
+                    Err(ProbeFailure { step: step.step, reason, remedy })
+                }
                 None => {
                     let told =
                         probed.steps.iter().filter(|it| matches!(it.step, Step::Connect | Step::Tls | Step::Login));

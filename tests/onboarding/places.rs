@@ -6,8 +6,8 @@ use std::time::Duration;
 use postbud::customers::{Customer, Via};
 use postbud::onboarding::alias::{self, Alias};
 use postbud::onboarding::records::{self, InTheWay, RecordTable, Row};
-use postbud::onboarding::{Item, Lang, Report, Settings, Severity, report};
-use postbud::resolver::{self, Dns, FixedZone, Resolver};
+use postbud::onboarding::{Finding, Item, Lang, Report, Settings, Severity, report};
+use postbud::resolver::{self, Dns, FixedZone, Lookup, RecordType, Resolver};
 use postbud::time::Timestamp;
 
 use crate::knot::Knot;
@@ -307,5 +307,106 @@ async fn an_international_name_is_shown_in_its_own_letters_and_typed_as_dns_hold
     }
     for line in loaded(&table) {
         assert!(line.is_ascii() && line.contains("xn--blbr-roah.dk."), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_from_domain_that_a_wildcard_answers_for_hears_so() {
+    for (zone, is_wildcards) in [
+        ("*.test.dk CNAME web.host.dk\nweb.host.dk TXT \"x\"", true),
+        ("*.test.dk TXT \"v=spf1 include:spf.webcrm.com -all\"", true),
+        ("*.test.dk MX 10 mail.test.dk", true),
+        ("*.test.dk TXT \"a\"\n*.test.dk TXT \"b\"", true),
+        ("*.test.dk TXT \"a\"\nnyhed.test.dk TXT \"b\"", false),
+        ("*.test.dk MX 10 mail.test.dk\nnyhed.test.dk TXT \"b\"", false),
+        ("nyhed.test.dk TXT \"v=spf1 mx -all\"", false),
+        ("nyhed.test.dk CNAME web.host.dk\nweb.host.dk TXT \"x\"", false),
+        ("test.dk TXT \"x\"", false),
+        ("test.dk FAIL", false),
+    ] {
+        let (report, _) = of_mailjet(zone, "nyhed.test.dk").await;
+        let check = report.check(Item::FromDomain).unwrap();
+        let said = check.findings.iter().any(|finding| matches!(finding, Finding::FromDomainWildcard { .. }));
+        assert_eq!(said, is_wildcards, "{zone}: {check:?}");
+        assert!(check.severity() <= Severity::Hint);
+    }
+}
+
+#[tokio::test]
+async fn the_reason_for_a_dmarc_record_goes_by_its_policy_and_a_strict_one_waits_for_the_key() {
+    let customer = customer("own", "Own A/S", &["test.dk"], own_server("own", "mail.test.dk"));
+    for (published, policy) in [
+        ("", "none"),
+        ("v=DMARC1;\u{a0}p=none", "none"),
+        ("v=DMARC1;\u{a0}p=quarantine", "quarantine"),
+        ("v=DMARC1;\u{a0}p=reject", "reject"),
+        ("v=DMARC1; p=reject; rua=mailto:a@test.dk; aspf=r; aspf=r", "reject"),
+    ] {
+        for has_key in [false, true] {
+            let zone = FixedZone::new();
+            if !published.is_empty() {
+                zone.add_txt("_dmarc.test.dk", published);
+            }
+            if has_key {
+                zone.add_txt("postbud1._domainkey.test.dk", &key_record("test.dk"));
+            }
+            let (report, table) = both(zone, &customer, "test.dk").await;
+            let row = row(&table, Item::Dmarc);
+            assert!(row.value.contains(&format!("p={policy}")) && !row.present, "{published}: {row:?}");
+            let json = records::json(std::slice::from_ref(&table), Lang::En);
+            let all = json[0]["rows"].as_array().unwrap();
+            let shown = all.iter().find(|row| row["item"] == "dmarc").unwrap();
+            let watches = policy == "none";
+            for lang in BOTH {
+                let only_watching =
+                    ["only watching", "kun at overvåge"].iter().any(|w| lang.why(&table, row).contains(w));
+                assert_eq!(only_watching, watches, "{published}");
+                let waits = mail(&table, lang).contains(&format!("p={policy}, "));
+                assert_eq!(waits, !watches && !has_key, "{published}, {has_key}: {}", mail(&table, lang));
+            }
+            assert_eq!(!shown["notes"].as_array().unwrap().is_empty(), !watches && !has_key, "{shown}");
+            let check = report.check(Item::Dmarc).unwrap();
+            let said = check.findings.iter().any(|finding| matches!(finding, Finding::DmarcKeyFirst { .. }));
+            assert_eq!(said, !watches && !has_key, "{check:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_repaired_in_a_record_stands_in_the_json_too() {
+    let (_, table) = of_mailjet("test.dk TXT \"v=spf1 ip4: 203.0.113.7 -all\"", "test.dk").await;
+    let remarks: Vec<String> = row(&table, Item::Spf).remarks(Lang::Da).collect();
+    assert!(!remarks.is_empty());
+    let json = records::json(std::slice::from_ref(&table), Lang::Da);
+    let rows = json[0]["rows"].as_array().unwrap();
+    let shown = rows.iter().find(|row| row["item"] == "spf").unwrap();
+    assert_eq!(shown["notes"], serde_json::json!(remarks));
+}
+
+/// A zone that answers every question late.
+struct Slow(FixedZone);
+
+impl Resolver for Slow {
+    fn query<'a>(&'a self, name: &'a str, record_type: RecordType) -> Lookup<'a> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            self.0.query(name, record_type).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_of_records_takes_no_longer_than_the_check() {
+    let customer = customer("test-as", "Test A/S", &["nyhed.test.dk"], mailjet());
+    let directory = directory(vec![customer.clone()]);
+    for secs in [5, 20, 60] {
+        let settings = Settings { check_time: Duration::from_secs(secs), ..Settings::default() };
+        let zone =
+            FixedZone::parse("nyhed.test.dk TXT \"v=spf1 include:a.dk -all\"\na.dk TXT \"v=spf1 -all\"").unwrap();
+        let checker = checker(settings, Arc::new(Slow(zone)));
+        let begun = tokio::time::Instant::now();
+        let table = records::table(&checker, &directory, &customer, &domain("nyhed.test.dk"), Timestamp::EPOCH).await;
+        assert!(begun.elapsed() <= Duration::from_secs(secs), "{secs}: {:?}", begun.elapsed());
+        assert!(table.unknown || secs > 20, "{table:?}");
     }
 }

@@ -51,7 +51,7 @@ impl Args {
             let tables = site.records(&Actor::this_process(), &self.customer).await?;
             let lang = self.language.or_english();
             if self.json {
-                output::json(&tables)?;
+                output::json(&records::json(&tables, lang))?;
             } else if self.mail {
                 let lang = self.language.or_customers(&site);
                 let (subject, body) = lang.mail(&site.customer(&self.customer)?.name, &tables);

@@ -84,6 +84,11 @@ fn replacement(published: &[String], settings: &Settings, domain: &Domain) -> St
     }
 }
 
+/// Returns the policy of a record that can be used.
+pub fn policy_of(record: &str) -> Option<Policy> {
+    Record::parse(record).ok().map(|record| record.policy)
+}
+
 /// The record to begin with: it changes nothing for anybody's mail and brings reports.
 pub fn proposed(settings: &Settings, domain: &Domain) -> String {
     format!("v=DMARC1; p=none; rua=mailto:{}", report_address(settings, domain))
@@ -182,7 +187,13 @@ impl Found {
         if let Some(record) = &proposed {
             check.expected.push(format!("_dmarc.{domain} TXT \"{record}\""));
         }
-        let Some(Applies { policy, strict_spf }) = applies else { return (check, proposed) };
+        let Some(Applies { policy, strict_spf }) = applies else {
+            let strict = proposed.as_deref().and_then(policy_of).filter(|policy| *policy > Policy::None);
+            if let Some(policy) = strict.filter(|_| key == Seen::Missing) {
+                check.say(Finding::DmarcKeyFirst { policy: policy.as_str().to_owned(), key: path.key() });
+            }
+            return (check, proposed);
+        };
         // Our d= is the From domain itself, and Mailjet's too, so the signature aligns in strict mode as well (RFC 9989 §4.4.1).
         let spf = match path {
             Path::Mailjet { alias } if !strict_spf => alias,

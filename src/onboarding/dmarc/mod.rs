@@ -5,6 +5,6 @@ mod check;
 mod record;
 mod tree;
 
-pub use check::{Found, Path, look, proposed};
+pub use check::{Found, Path, look, policy_of, proposed};
 pub use record::{Policy, Record, Unusable, amended, is_dmarc};
 pub use tree::organization;

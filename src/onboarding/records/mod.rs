@@ -10,7 +10,7 @@ mod print;
 use serde::Serialize;
 
 pub use place::InTheWay;
-pub use print::{text, zone};
+pub use print::{json, text, zone};
 
 use super::checker::{Checker, needs};
 use super::finding::{Finding, Item, Need, Severity};
@@ -18,7 +18,7 @@ use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
 use super::spf::obstacle::Obstacle;
 use super::spf::proposal::Proposal;
-use super::text::Lang;
+use super::text::{Lang, Text};
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
 use crate::dkim::{KeyType, key_host};
@@ -114,17 +114,27 @@ pub struct Row {
     /// What else the customer should know about the record.
     #[serde(skip)]
     pub notes: Vec<Note>,
+    /// What has to be in order before the record is published.
+    #[serde(skip)]
+    pub first: Option<Finding>,
     /// Why receivers cannot use the record. The customer must correct this before publishing the record, or in the published one.
     #[serde(skip)]
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Row {
-    /// Returns what is in the way, the notes and the obstacles, each on one line.
+    /// Returns what is in the way, what comes first, the notes and the obstacles, each on one line.
     pub fn remarks(&self, lang: Lang) -> impl Iterator<Item = String> {
         let in_the_way = self.in_the_way.iter().map(move |what| lang.in_the_way(&self.host, what));
         let notes = self.notes.iter().map(move |note| lang.note(note));
-        in_the_way.chain(notes).chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
+        let first = self.first.iter().map(move |finding| {
+            let Text { what, next } = lang.finding(finding);
+            format!("{what} {next}")
+        });
+        in_the_way
+            .chain(first)
+            .chain(notes)
+            .chain(self.obstacles.iter().map(move |obstacle| lang.obstacle(obstacle, self.present)))
     }
 }
 
@@ -154,7 +164,8 @@ pub async fn table(
     let settings = &checker.settings;
     let needs = needs(settings, directory, customer);
     let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
-    let (report, proposals) = checker.check_and_propose(directory, customer, domain, now).await;
+    let (answers, deadline) = checker.begin();
+    let (report, proposals) = checker.check_and_propose(directory, customer, domain, now, (&answers, deadline)).await;
     let in_order = |item| report.check(item).is_some_and(|check| check.severity() <= Severity::Warning);
     let own_server = matches!(customer.via, Via::OwnServer(_));
     let row = |item, need, kind, host: String, value: String| Row {
@@ -171,6 +182,7 @@ pub async fn table(
         in_the_way: None,
         role: None,
         notes: Vec::new(),
+        first: None,
         obstacles: Vec::new(),
     };
 
@@ -254,7 +266,8 @@ pub async fn table(
         unknown |= check.severity() == Severity::Unknown;
         let host = format!("_dmarc.{domain}");
         let row = |value| row(Item::Dmarc, need(Requirement::Dmarc), "TXT", host, value);
-        rows.extend(value.map(|value| Row { present, ..row(value) }));
+        let first = check.findings.iter().find(|f| matches!(f, Finding::DmarcKeyFirst { .. })).cloned();
+        rows.extend(value.map(|value| Row { present, first, ..row(value) }));
     }
     if !own_server {
         let host = format!("{}.{domain}", settings.return_path_label);
@@ -262,7 +275,7 @@ pub async fn table(
         rows.push(row(Item::ReturnPath, Need::Optional, "CNAME", host, target));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.need));
-    let zone = place::place(&*checker.resolver, domain, &report, &mut rows).await;
+    let zone = place::place(&answers, deadline.ends(), domain, &report, &mut rows).await;
     let way = match &customer.via {
         Via::Mailjet { .. } => Way::Mailjet { include: settings.spf_include.to_string() },
         Via::OwnServer(route) => {

@@ -1,8 +1,7 @@
 //! Finds the zone of each record's host, and what must be removed at the host before the record can be published.
 
-use std::time::Duration;
-
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::Row;
 use crate::onboarding::alias::{self, Alias};
@@ -10,9 +9,6 @@ use crate::onboarding::misplaced::label;
 use crate::onboarding::{Finding, Item, Report};
 use crate::resolver::{Error, Resolver};
 use crate::smtp::Domain;
-
-/// The time limit. What slow name servers do not answer by then stays unknown, and the table is still right without it.
-const LONGEST: Duration = Duration::from_secs(10);
 
 /// What is published at a host and keeps a record from being published there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,9 +31,11 @@ pub enum InTheWay {
     },
 }
 
-/// Sets the zone and the label of each row, and what is in its way. Returns the zone of the domain.
+/// Sets the zone and the label of each row, and what is in its way. Returns the zone of the domain. What slow name servers do not
+/// answer by the end of the checks stays unknown, and the table is still right without it.
 pub(super) async fn place(
     resolver: &dyn Resolver,
+    until: Instant,
     domain: &Domain,
     report: &Report,
     rows: &mut [Row],
@@ -57,7 +55,7 @@ pub(super) async fn place(
         Ok::<(), Error>(())
     };
     // Stop at the first question without an answer: the others would probably take their whole time too.
-    let _ = tokio::time::timeout(LONGEST, work).await;
+    let _ = tokio::time::timeout_at(until, work).await;
     zone
 }
 

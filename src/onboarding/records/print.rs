@@ -1,6 +1,8 @@
-//! Shows the table as text for people and as lines for a zone file.
+//! Shows the table as text for people, as lines for a zone file and as JSON.
 
 use std::fmt::Write as _;
+
+use serde_json::{Value, json};
 
 use super::RecordTable;
 use crate::onboarding::Item;
@@ -60,6 +62,18 @@ pub fn text(table: &RecordTable, lang: Lang) -> String {
         let _ = writeln!(out, "{text}");
     }
     out
+}
+
+/// Returns the tables as JSON, with the texts of each row beside its values.
+pub fn json(tables: &[RecordTable], lang: Lang) -> Value {
+    let mut value = serde_json::to_value(tables).unwrap_or_default();
+    for (table, shown) in tables.iter().zip(value.as_array_mut().into_iter().flatten()) {
+        for (row, shown) in table.rows.iter().zip(shown["rows"].as_array_mut().into_iter().flatten()) {
+            shown["why"] = json!(lang.why(table, row));
+            shown["notes"] = row.remarks(lang).collect();
+        }
+    }
+    value
 }
 
 /// Returns the table as lines for a BIND zone file. Records that are already published become comments.

@@ -10,8 +10,8 @@ use crate::onboarding::Overall;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
-use failures::{not_there, unanswered};
-pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
+use failures::{not_there, probe_failed, unanswered};
+pub(super) use publish::{enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
 use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
 pub(super) use records::{note, obstacle};
 use rotation::rotating;
@@ -44,6 +44,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Send fra jeres eget domæne.".into(),
         ),
         F::OwnDomain { domain } => (format!("{domain} er jeres eget domæne."), String::new()),
+        F::FromDomainWildcard { domain } => (
+            format!("{domain} har ingen egne records: et jokertegn (*) svarer for det som for alle navne, der ikke findes."),
+            format!(
+                "Den første record, I opretter på {domain}, gør en ende på det for dette navn: opret også dér, hvad jokertegnet svarer i dag (MX, A)."
+            ),
+        ),
         F::FromDomainAlias { domain, target } => (
             format!("{domain} er et alias (CNAME) for {target}: navnets TXT- og MX-records bliver læst dér."),
             String::new(),
@@ -343,6 +349,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             ),
             "Ret først nøglen.".into(),
         ),
+        F::DmarcKeyFirst { policy, key } => (
+            format!(
+                "Den record, I har, tæller ikke i dag. Den, der skal oprettes, gør: med p={policy}, og {} er ikke i orden.",
+                item(*key)
+            ),
+            "Ret først nøglen: indtil da ville politikken ramme mail fra webCRM.".into(),
+        ),
         F::DmarcOnSpfAlone { policy, key } => (
             format!(
                 "Politikken er {policy}, og {} er ikke i orden: DMARC hviler alene på SPF, så mail fra webCRM, der bliver videresendt, rammes af politikken.",
@@ -395,8 +408,8 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Mange modtagere afviser mail, der ikke kan besvares. Opret en MX-record, eller send fra et andet domæne."
                 .into(),
         ),
-        F::ProbeGood { server, detail } => (format!("{server} tager imod mail fra webCRM. Prøven siger på engelsk: \"{detail}\"."), String::new()),
-        F::ProbeFailed { server, reason, remedy } => (format!("{server} kan ikke bruges. Prøven siger på engelsk: \"{reason}\"."), match remedy.is_empty() { true => "Se det trin for trin med `postbud probe`.".into(), false => format!("Prøven råder på engelsk: \"{remedy}\".") }),
+        F::ProbeGood { server, .. } => (format!("{server} tager imod mail fra webCRM."), String::new()),
+        F::ProbeFailed { server, step, .. } => probe_failed(server, *step),
         F::ProbeSkipped { server } => (
             format!("{server} blev ikke prøvet."),
             "Prøv den med `postbud domain check --probe` eller trin for trin med `postbud probe`.".into(),

@@ -11,7 +11,7 @@ use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
 use failures::{not_there, unanswered};
-pub(super) use publish::{in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
+pub(super) use publish::{enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
 use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
 pub(super) use records::{note, obstacle};
 use rotation::rotating;
@@ -42,6 +42,12 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Send from a domain of your own.".into(),
         ),
         F::OwnDomain { domain } => (format!("{domain} is a domain of your own."), String::new()),
+        F::FromDomainWildcard { domain } => (
+            format!("{domain} has no records of its own: a wildcard (*) answers for it, as for every name that is not there."),
+            format!(
+                "The first record that you publish at {domain} ends that for this name: publish there, too, what the wildcard answers today (MX, A)."
+            ),
+        ),
         F::FromDomainAlias { domain, target } => (
             format!("{domain} is an alias (CNAME) for {target}: its TXT and MX records are read there."),
             String::new(),
@@ -344,6 +350,10 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             ),
             "Put that key in order first.".into(),
         ),
+        F::DmarcKeyFirst { policy, key } => (
+            format!("The record you have does not count today. The one to publish does: with p={policy}, and {} is not in order.", item(*key)),
+            "Set the key right first: until then the policy would hit mail from webCRM.".into(),
+        ),
         F::DmarcOnSpfAlone { policy, key } => (
             format!(
                 "The policy is {policy}, and {} is not in order: only SPF carries DMARC, so mail from webCRM that is forwarded fails.",
@@ -397,7 +407,13 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
                 .into(),
         ),
         F::ProbeGood { server, detail } => (format!("{server} takes mail from us: {detail}."), String::new()),
-        F::ProbeFailed { server, reason, remedy } => (format!("{server} cannot be used: {reason}."), match remedy.is_empty() { true => "See it step by step with `postbud probe`.".into(), false => remedy.clone() }),
+        F::ProbeFailed { server, step, reason, remedy } => (
+            format!("{server} cannot be used: {step}: {reason}."),
+            match remedy.is_empty() {
+                true => "See it step by step with `postbud probe`.".into(),
+                false => remedy.clone(),
+            },
+        ),
         F::ProbeSkipped { server } => (
             format!("{server} was not tried."),
             "Try it with `postbud domain check --probe`, or step by step with `postbud probe`.".into(),

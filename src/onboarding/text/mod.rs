@@ -10,6 +10,7 @@ mod names;
 use std::fmt;
 use std::str::FromStr;
 
+use super::dmarc::{Policy, policy_of};
 use super::finding::{Finding, Item, Need};
 use super::records::{InTheWay, RecordTable, Row};
 use super::rotation::{Role, Step};
@@ -115,7 +116,12 @@ impl Lang {
 
     /// Why a row's record is wanted, and what it replaces.
     pub fn why(self, table: &RecordTable, row: &Row) -> String {
-        let reason = row.role.map_or_else(|| self.reason(row.item, table.way.is_own_server()), |role| self.role(role));
+        let enforces = row.item == Item::Dmarc && policy_of(&row.value).is_some_and(|policy| policy > Policy::None);
+        let reason = match row.role {
+            Some(role) => self.role(role),
+            None if enforces => by_language!(self, enforcing()),
+            None => self.reason(row.item, table.way.is_own_server()),
+        };
         match row.replaces {
             0 => reason.to_owned(),
             _ if row.present => reason.to_owned(),

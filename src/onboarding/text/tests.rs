@@ -1,4 +1,5 @@
 use super::*;
+use crate::delivery::Step as ProbeStep;
 use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
 use crate::onboarding::fetch::NotThere;
@@ -9,6 +10,23 @@ use crate::onboarding::spf::repair::Repair;
 use crate::resolver;
 
 const ROLES: [Role; 3] = [Role::Incoming, Role::Outgoing, Role::Revoked];
+const STEPS: [ProbeStep; 15] = [
+    ProbeStep::Resolve,
+    ProbeStep::Policy,
+    ProbeStep::Connect,
+    ProbeStep::Greeting,
+    ProbeStep::Hello,
+    ProbeStep::Tls,
+    ProbeStep::Certificate,
+    ProbeStep::Token,
+    ProbeStep::Login,
+    ProbeStep::Mail,
+    ProbeStep::Rcpt,
+    ProbeStep::Data,
+    ProbeStep::End,
+    ProbeStep::Rset,
+    ProbeStep::OpenRelay,
+];
 const BOTH: [Lang; 2] = [Lang::Da, Lang::En];
 
 /// One of each, with values that can be found again in a text.
@@ -23,6 +41,7 @@ fn samples() -> Vec<Finding> {
         F::PublicProvider { domain: d() },
         F::OwnDomain { domain: d() },
         F::FromDomainAlias { domain: d(), target: s("TARGET") },
+        F::FromDomainWildcard { domain: d() },
         F::OwnershipByTxt { host: h() },
         F::OwnershipUntidy { host: h(), found: s("FOUND") },
         F::OwnershipByFile { url: u() },
@@ -97,6 +116,7 @@ fn samples() -> Vec<Finding> {
         F::DmarcTesting,
         F::DmarcWithoutDkim { policy: s("reject"), key: Item::MailjetDkim },
         F::DmarcOnSpfAlone { policy: s("reject"), key: Item::MailjetDkim },
+        F::DmarcKeyFirst { policy: s("reject"), key: Item::Dkim },
         F::DmarcDkimAligned { domain: d() },
         F::DmarcSpfUnaligned { alias: s("ALIAS") },
         F::DmarcSpfStrict { alias: s("ALIAS") },
@@ -111,10 +131,12 @@ fn samples() -> Vec<Finding> {
         F::MxUnreachable { host: h() },
         F::MxNull { domain: d() },
         F::ProbeGood { server: s("SERVER"), detail: s("DETAIL") },
-        F::ProbeFailed { server: s("SERVER"), reason: s("REASON"), remedy: s("REMEDY") },
-        F::ProbeFailed { server: s("SERVER"), reason: s("REASON"), remedy: String::new() },
         F::ProbeSkipped { server: s("SERVER") },
     ];
+    for step in STEPS {
+        all.push(F::ProbeFailed { server: s("SERVER"), step, reason: s("REASON"), remedy: s("REMEDY") });
+        all.push(F::ProbeFailed { server: s("SERVER"), step, reason: s("REASON"), remedy: String::new() });
+    }
     for fault in ["address", "name", "twice", "character", "unknown"] {
         all.push(F::SpfSyntax { domain: d(), term: s("TERM"), fault });
     }
@@ -244,6 +266,29 @@ fn failures_are_said_in_the_readers_language_and_only_silence_is_no_answer() {
 }
 
 #[test]
+fn what_a_probe_says_in_english_is_shown_in_english_only() {
+    let server = || "SERVER".to_owned();
+    let (reason, remedy) = ("REASON".to_owned(), "REMEDY".to_owned());
+    let mut said = std::collections::BTreeSet::new();
+    let failed = STEPS.map(|step| Finding::ProbeFailed {
+        server: server(),
+        step,
+        reason: reason.clone(),
+        remedy: remedy.clone(),
+    });
+    for finding in failed {
+        let [da, en] = BOTH.map(|lang| lang.finding(&finding));
+        let [da, en] = [da, en].map(|text| format!("{} {}", text.what, text.next));
+        assert!(["REASON", "REMEDY"].iter().all(|word| en.contains(word) && !da.contains(word)), "{da} {en}");
+        said.insert(da);
+        assert!(finding.detail().is_some_and(|detail| detail.contains("REASON") && detail.contains("REMEDY")));
+    }
+    assert!(said.len() >= 10, "each step has words of its own: {said:?}");
+    let good = Finding::ProbeGood { server: server(), detail: "DETAIL".to_owned() };
+    assert!(!Lang::Da.finding(&good).what.contains("DETAIL") && Lang::En.finding(&good).what.contains("DETAIL"));
+}
+
+#[test]
 fn danish_says_signatur_and_afkortet() {
     let findings = samples().into_iter().map(|finding| Lang::Da.finding(&finding));
     let findings = findings.flat_map(|text| [text.what, text.next]);
@@ -314,6 +359,10 @@ fn every_finding_is_said_in_both_languages_with_all_its_names_and_values() {
                 "obstacle",
                 "mistake",
                 "reason",
+                // A probe's words, which have a test of their own.
+                "detail",
+                "remedy",
+                "step",
             ]
             .contains(&name.as_str())
             {

@@ -1,5 +1,6 @@
 //! Hvorfor noget ikke kunne slås op eller hentes.
 
+use crate::delivery::Step;
 use crate::onboarding::fetch::NotThere;
 use crate::resolver;
 
@@ -24,6 +25,41 @@ pub(super) fn unanswered(error: &resolver::Error) -> String {
         E::Failed { name, record_type, .. } => format!("{record_type}-records for {name} kunne ikke slås op."),
         E::Name(name) => format!("\"{name}\" kan ikke være et navn i DNS."),
     }
+}
+
+/// Why a customer's own server cannot be used, and what to do. What the probe says itself is English, and for operators.
+pub(super) fn probe_failed(server: &str, step: Step) -> (String, String) {
+    let (what, next) = match step {
+        Step::Resolve => ("serverens navn kunne ikke slås op", "Ret navnet, eller opret dets adresse i DNS."),
+        Step::Policy => {
+            ("webCRM kunne ikke læse sine egne filer til forbindelsen", "Det er webCRM, der skal rette det.")
+        }
+        Step::Connect => ("der kunne ikke oprettes forbindelse", "Ret port og firewall, så webCRM kan nå serveren."),
+        Step::Greeting | Step::Hello => (
+            "serveren tager ikke imod forbindelsen",
+            "Tillad webCRMs adresse på serveren, eller få dens administrator til at se efter i loggen.",
+        ),
+        Step::Tls => ("der kunne ikke aftales kryptering (TLS)", "Slå TLS til på serveren, eller ret dens opsætning."),
+        Step::Certificate => (
+            "serverens certifikat kan ikke godkendes",
+            "Giv serveren et gyldigt certifikat til dens navn, eller lad webCRM kende netop dette certifikat.",
+        ),
+        Step::Token | Step::Login => {
+            ("login blev ikke godtaget", "Ret brugernavn og kodeord, og se efter, om kontoen må sende med SMTP.")
+        }
+        Step::Mail => ("afsenderen blev ikke godtaget", "Giv webCRMs login lov til at sende i domænets navn."),
+        Step::Rcpt => {
+            ("modtageren blev ikke godtaget", "Giv webCRM lov til at sende til alle modtagere gennem serveren (relay).")
+        }
+        Step::Data | Step::End | Step::Rset => {
+            ("serveren tog ikke imod til sidst", "Få serverens administrator til at se efter i loggen.")
+        }
+        Step::OpenRelay => (
+            "serveren sender for fremmede, der ikke er logget ind (open relay)",
+            "Luk for det: serveren bliver ellers misbrugt og blokeret.",
+        ),
+    };
+    (format!("{server} kan ikke bruges: {what}."), next.to_owned())
 }
 
 pub(super) fn not_there(reason: &NotThere) -> String {

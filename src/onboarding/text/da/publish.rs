@@ -32,6 +32,11 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
     }
 }
 
+/// The reason for a DMARC record whose policy does more than watch.
+pub(in crate::onboarding::text) fn enforcing() -> &'static str {
+    "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Der må kun være én DMARC-record."
+}
+
 pub(in crate::onboarding::text) fn replaces(count: usize) -> String {
     match count {
         1 => "Den erstatter den, I har.".into(),

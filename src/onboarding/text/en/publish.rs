@@ -30,6 +30,11 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
     }
 }
 
+/// The reason for a DMARC record whose policy does more than watch.
+pub(in crate::onboarding::text) fn enforcing() -> &'static str {
+    "Tells receivers what to do with mail that pretends to be yours. There may be only one DMARC record."
+}
+
 pub(in crate::onboarding::text) fn replaces(count: usize) -> String {
     match count {
         1 => "It replaces the one you have.".into(),
