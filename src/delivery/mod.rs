@@ -23,6 +23,8 @@ mod connection;
 mod counters;
 mod dial;
 mod egress;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod job;
 mod limits;
 mod login;

@@ -29,9 +29,9 @@ impl Hosts {
         Hosts(Arc::new(Known { address: address.ip(), names: names.collect() }))
     }
 
-    /// Whether `host`, as a request gives it, means these pages. Where they listen on every address of the machine, which
-    /// addresses these are is not known here, and any will do: rebinding needs a name.
-    fn include(&self, host: &str) -> bool {
+    /// Returns true if `host`, as a request gives it, means these pages. If they listen on every address of the machine, any address
+    /// does: rebinding needs a name.
+    pub fn include(&self, host: &str) -> bool {
         let Known { address, names } = &*self.0;
         let Some(name) = without_port(host) else { return false };
         match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {

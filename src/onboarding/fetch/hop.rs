@@ -51,6 +51,12 @@ impl Hop {
         }
     }
 
+    /// The web address of the request.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Looks the host up, checks its addresses, and requests the URL from one of them.
     pub(super) async fn get(
         self,

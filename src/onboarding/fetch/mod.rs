@@ -6,6 +6,8 @@
 //! known not to be empty. No proxy is used, and one deadline covers everything.
 
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
 mod hop;
 mod public;
 
