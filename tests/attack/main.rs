@@ -2,15 +2,22 @@
 //! submitter, customer, smarthost, web client and local user. A usual run makes each in a short version; `tests/attack/run` makes
 //! the long one against a binary of one's choice.
 
+mod commands;
 mod dns;
 mod files;
+mod logins;
+mod pages;
+mod replies;
 mod root;
+mod senders;
+mod smuggling;
 mod terminal;
 
 #[path = "../support"]
 mod support {
     pub mod capture;
     pub mod client;
+    pub mod lookalikes;
     pub mod ports;
     pub mod relay;
     pub mod skip;

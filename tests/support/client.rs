@@ -1,10 +1,12 @@
 //! A submitting SMTP client that sends exactly the octets it is given.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine as _;
+use socket2::Socket;
 
 /// A session.
 pub struct Client {
@@ -18,13 +20,24 @@ pub type Heard = std::io::Result<String>;
 impl Client {
     /// Connects and says EHLO.
     pub fn connect(server: SocketAddr) -> std::io::Result<Client> {
-        let out = TcpStream::connect(server)?;
+        Client::over(TcpStream::connect(server)?)
+    }
+
+    fn over(out: TcpStream) -> std::io::Result<Client> {
         out.set_nodelay(true)?;
         out.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut client = Client { input: BufReader::new(out.try_clone()?), out };
         client.hear()?;
         client.say("EHLO client.example.com")?;
         Ok(client)
+    }
+
+    /// The same from another address of this machine.
+    pub fn connect_from(from: IpAddr, server: SocketAddr) -> std::io::Result<Client> {
+        let socket = Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&server.into())?;
+        Client::over(socket.into())
     }
 
     /// Connects and logs in.
@@ -46,16 +59,34 @@ impl Client {
         self.hear()
     }
 
+    /// Waits no longer than this for a reply from now on.
+    pub fn give_up_after(&mut self, patience: Duration) {
+        self.out.set_read_timeout(Some(patience)).expect("a socket takes a timeout");
+    }
+
+    /// Sends octets as they are.
+    pub fn push(&mut self, octets: &[u8]) -> std::io::Result<()> {
+        self.out.write_all(octets)
+    }
+
     /// A whole transaction; gives the last reply: the first refusal, or what the final dot brought.
     pub fn send(&mut self, from: &str, to: &[&str], content: &[u8]) -> Heard {
         let mut lines = vec![format!("MAIL FROM:<{from}>")];
         lines.extend(to.iter().map(|to| format!("RCPT TO:<{to}>")));
-        lines.push("DATA".into());
         for line in lines {
             let heard = self.say(&line)?;
             if !heard.starts_with(['2', '3']) {
                 return Ok(heard);
             }
+        }
+        self.content(content)
+    }
+
+    /// DATA and the content, where MAIL and RCPT were said before; gives the last reply.
+    pub fn content(&mut self, content: &[u8]) -> Heard {
+        let heard = self.say("DATA")?;
+        if !heard.starts_with('3') {
+            return Ok(heard);
         }
         self.out.write_all(&stuffed(content))?;
         self.hear()
