@@ -59,6 +59,7 @@ pub mod plain;
 pub mod route;
 pub mod smtp;
 pub mod time;
+pub mod version;
 pub mod visible;
 
 // A message's way, one stage after the other.
@@ -86,7 +87,7 @@ pub mod resolver;
 
 pub mod http_client;
 
-// What operators see and command.
+// What operators see and command, and what they keep.
 pub mod metrics;
 pub mod operate;
 pub mod web;

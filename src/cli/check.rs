@@ -27,6 +27,10 @@ Exit codes: 0 no mistakes; 1 mistakes.")]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
+    /// Answer as a start would: a customer's unusable DKIM key is a warning, because the relay starts and defers that
+    /// customer's mail.
+    #[arg(long)]
+    start: bool,
     /// Print one JSON object: ok, mistakes, warnings, and what there is.
     #[arg(long)]
     json: bool,
@@ -39,7 +43,10 @@ impl Args {
             Ok(Loaded { remarks, .. }) | Err(Refused { remarks }) => remarks.clone(),
         };
         let broken = std::mem::take(&mut remarks.broken);
-        remarks.mistakes.extend(broken);
+        match self.start {
+            true => remarks.warnings.extend(broken),
+            false => remarks.mistakes.extend(broken),
+        }
         remarks.mistakes.sort();
         let counts = found.as_ref().ok().map(Counts::of);
         let ok = remarks.mistakes.is_empty();

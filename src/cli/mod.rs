@@ -56,6 +56,8 @@ mod relay;
 mod route;
 mod run;
 mod signals;
+mod started;
+mod systemd;
 mod time;
 mod trace;
 
@@ -68,7 +70,7 @@ const LAST_THREADS: Duration = Duration::from_secs(1);
 /// key, makes the mail durable and delivers it through Mailjet or the customer's own server. It is one program with an
 /// embedded spool: nothing else has to run.
 #[derive(Debug, Parser)]
-#[command(name = "postbud", version, propagate_version = true, arg_required_else_help = true, after_long_help = EXAMPLES)]
+#[command(name = "postbud", version = crate::version::LONG, propagate_version = true, arg_required_else_help = true, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -135,7 +137,8 @@ impl Command {
 /// `--config`, for every command that reads the configuration: `#[command(flatten)] config: ConfigFile`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConfigFile {
-    /// The server file. Customers' files are found from it (`customers_dir`).
+    /// The server file; unset: /etc/postbud/postbud.toml, or config/postbud.toml where there is none. Customers' files are
+    /// found from it (`customers_dir`).
     #[arg(
         long = "config",
         short = 'c',
@@ -143,13 +146,31 @@ pub struct ConfigFile {
         value_name = "FILE",
         global = true,
         env = CONFIG_VARIABLE,
-        default_value = USUAL_CONFIG
+        hide_default_value = true,
+        default_value_os_t = usual_config()
     )]
     pub path: PathBuf,
 }
 
 const CONFIG_VARIABLE: &str = "POSTBUD_CONFIG";
-const USUAL_CONFIG: &str = "config/postbud.toml";
+/// Where a package puts the server file. It comes first, so that what a command does on a server does not depend on the folder
+/// that it is given in.
+const INSTALLED_CONFIG: &str = "/etc/postbud/postbud.toml";
+/// The server file in a clone of the source.
+const CLONED_CONFIG: &str = "config/postbud.toml";
+
+/// The server file of a command that is not told which.
+fn usual_config() -> PathBuf {
+    usual_of(Path::new(INSTALLED_CONFIG))
+}
+
+fn usual_of(installed: &Path) -> PathBuf {
+    // A file that this user may not look at is there: what is wrong is then said about it.
+    match installed.try_exists() {
+        Ok(false) => PathBuf::from(CLONED_CONFIG),
+        Ok(true) | Err(_) => installed.to_owned(),
+    }
+}
 
 impl ConfigFile {
     /// The configuration as commands work with it. Must be called on the runtime.
@@ -174,11 +195,11 @@ impl ConfigFile {
 
     /// What a command needs to find the same file.
     fn hint(&self) -> Hint {
-        Hint { option: "config", flag: self.flag(std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)) }
+        Hint { option: "config", flag: self.flag(&std::env::var_os(CONFIG_VARIABLE).map_or_else(usual_config, PathBuf::from)) }
     }
 
-    fn flag(&self, variable: Option<PathBuf>) -> String {
-        if self.path == variable.unwrap_or_else(|| PathBuf::from(USUAL_CONFIG)) {
+    fn flag(&self, found_without: &Path) -> String {
+        if self.path == found_without {
             return String::new();
         }
         format!(" --config {}", in_shell(&self.path))
@@ -311,14 +332,14 @@ mod tests {
 
     #[test]
     fn commands_that_are_printed_find_the_same_configuration() {
-        for (path, variable, flag) in [
-            ("config/postbud.toml", None, ""),
-            ("/etc/postbud/postbud.toml", None, " --config /etc/postbud/postbud.toml"),
-            ("/etc/postbud/postbud.toml", Some("/etc/postbud/postbud.toml"), ""),
-            ("config/postbud.toml", Some("/etc/postbud/postbud.toml"), " --config config/postbud.toml"),
-            ("my files/it's.toml", None, " --config 'my files/it'\\''s.toml'"),
+        for (path, found_without, flag) in [
+            ("config/postbud.toml", "config/postbud.toml", ""),
+            ("/etc/postbud/postbud.toml", "config/postbud.toml", " --config /etc/postbud/postbud.toml"),
+            ("/etc/postbud/postbud.toml", "/etc/postbud/postbud.toml", ""),
+            ("config/postbud.toml", "/etc/postbud/postbud.toml", " --config config/postbud.toml"),
+            ("my files/it's.toml", "config/postbud.toml", " --config 'my files/it'\\''s.toml'"),
         ] {
-            assert_eq!(ConfigFile { path: path.into() }.flag(variable.map(PathBuf::from)), flag, "{path}");
+            assert_eq!(ConfigFile { path: path.into() }.flag(Path::new(found_without)), flag, "{path}");
         }
         let config = ConfigFile { path: "x.toml".into() };
         let text = "Run `postbud check`, `systemctl reload postbud`, then `postbud domain check a --probe`.";
@@ -329,6 +350,15 @@ mod tests {
         for alone in ["`postbud dkim keygen`", "`postbud hash-password`", "`postbud`", "`postbud no such command`"] {
             assert_eq!(config.in_commands(alone), alone);
         }
+    }
+
+    #[test]
+    fn an_installed_configuration_is_found_without_being_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let installed = dir.path().join("postbud.toml");
+        assert_eq!(usual_of(&installed), Path::new(CLONED_CONFIG));
+        std::fs::write(&installed, "").unwrap();
+        assert_eq!(usual_of(&installed), installed);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! `postbud run`: the relay, until it is told to stop.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
 use super::log::{self, LogFormat};
 use super::signals::Signals;
+use super::started::Configured;
+use super::systemd::ServiceManager;
 use crate::config::{self, Keys, Remarks};
 use crate::events::{Action, Event, Events, Subject};
 use crate::files;
@@ -28,6 +31,8 @@ const OTHER_FILES: u64 = 256;
 /// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers, how domains are checked, certificates, passwords
 /// and the webhook's secret are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named
 /// in the log: keys of the server file, and files whose contents have changed.
+///
+/// Under systemd with Type=notify it says when it is ready, reloads and stops, and feeds the watchdog while its loops move.
 ///
 /// What happens to each message is in the event log ([events] log); the log on standard error is about the program itself.
 /// RUST_LOG chooses how much of it is written (default: info).
@@ -54,6 +59,7 @@ impl Args {
         let path = self.config.path;
         super::block_on(async move {
             let Signals { mut stop, mut hang_up } = Signals::take().context("cannot listen for signals")?;
+            let systemd = ServiceManager::from_environment();
             let (relay, mut keys) = tokio::select! {
                 started = start(path.clone(), open_files) => started?,
                 () = stop.told() => {
@@ -61,27 +67,34 @@ impl Args {
                     std::process::exit(0);
                 }
             };
-            for address in relay.addresses() {
-                tracing::info!(%address, "taking mail");
-            }
-            if let Some(address) = relay.web_address() {
-                tracing::info!(%address, "status pages and metrics");
-            }
+            systemd.ready();
+            let mut watchdog = systemd.watchdog();
             // A SIGHUP during the start has waited for this: what the start had read may be old.
             let gave_up = loop {
                 tokio::select! {
                     () = stop.told() => break false,
                     () = relay.gave_up() => break true,
-                    _ = hang_up.recv() => keys = reload(&relay, &path, keys),
+                    _ = hang_up.recv() => {
+                        systemd.reloading();
+                        keys = reload(&relay, &path, keys);
+                        systemd.ready();
+                    }
+                    () = watchdog.is_due_and(relay.comes_round()) => systemd.alive(),
                 }
             };
+            systemd.stopping();
             tracing::info!("stopping; a second signal does not wait for deliveries under way");
-            tokio::select! {
-                () = relay.stop() => {}
-                () = stop.told() => {
-                    tracing::warn!("stopped at once: deliveries under way are tried again after the next start");
-                    // Whatever was acknowledged is on disk. Returning would wait for the threads.
-                    std::process::exit(1);
+            let mut stopping = pin!(relay.stop());
+            loop {
+                tokio::select! {
+                    () = &mut stopping => break,
+                    () = stop.told() => {
+                        tracing::warn!("stopped at once: deliveries under way are tried again after the next start");
+                        // Whatever was acknowledged is on disk. Returning would wait for the threads.
+                        std::process::exit(1);
+                    }
+                    // TimeoutStopSec= bounds the stop.
+                    () = watchdog.is_due() => systemd.alive(),
                 }
             }
             // Whoever started the relay starts it again after a failure, and only a start reads what is on the disk.
@@ -97,13 +110,17 @@ impl Args {
 
 /// Reads the configuration and starts the relay.
 async fn start(path: PathBuf, open_files: Option<u64>) -> anyhow::Result<(Relay, Keys)> {
-    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await.context("the configuration")??;
+    let file = path.clone();
+    let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await.context("the configuration")??;
     refuse_what_others_own(&loaded.settings)?;
     if let Some(files) = open_files {
         warn_of_few(files, &loaded.settings);
     }
     tell(&loaded.remarks);
-    Ok((Relay::start(loaded.settings).await?, loaded.keys))
+    let configured = Configured::of(&path, &loaded.settings);
+    let relay = Relay::start(loaded.settings).await?;
+    configured.tell(&relay).await;
+    Ok((relay, loaded.keys))
 }
 
 /// As root, the relay would follow the links that another user lays in its folders.

@@ -28,6 +28,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     loop {
         let (now, began) = (Timestamp::now(), Instant::now());
         let pause = look(&inner, now).await.since(now);
+        inner.looked.notify_waiters();
         // A look costs what lanes are due. With thousands of them there cannot be one at every commit.
         let rest = began.elapsed() * 9;
         if rest > WORTH_A_REST {

@@ -24,6 +24,8 @@ pub(super) struct Inner {
     routes: Mutex<Clocked>,
     /// Wakes the dispatcher: something may be sent that could not be sent before.
     pub wake: Notify,
+    /// The dispatcher has looked.
+    pub looked: Notify,
     pub suspensions: SuspensionFile,
     pub halt: Halt,
     started: Instant,
@@ -48,6 +50,7 @@ impl Inner {
             parts,
             routes: Mutex::new(Clocked { routes, guard: ClockJumpGuard::new(Timestamp::now()) }),
             wake: Notify::new(),
+            looked: Notify::new(),
             suspensions,
             halt: Halt::default(),
             started: Instant::now(),

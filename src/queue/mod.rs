@@ -25,6 +25,7 @@ mod watch;
 mod worker;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,6 +170,14 @@ impl Queue {
             });
         }
         inner.wake.notify_one();
+    }
+
+    /// Wakes the dispatcher and waits until it has looked at the spool and the routes. It never does once the queue stops.
+    pub async fn comes_round(&self) {
+        let mut looked = pin!(self.0.looked.notified());
+        looked.as_mut().enable();
+        self.0.wake.notify_one();
+        looked.await;
     }
 
     /// Starts no more attempts, and waits up to `grace` for those under way. What is not done by then is dropped as by a crash: its

@@ -5,6 +5,7 @@
 
 mod settings;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use crate::customers::{Routing, SigningDomain};
 use crate::database::{self, Database};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};
+use crate::message::Lane;
 use crate::onboarding::{Checker, Monitor};
 use crate::operate::{self, Service};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::smtp::Domain;
 use crate::spool::embedded::{self, Embedded, Notice};
-use crate::spool::{Health, Spool};
+use crate::spool::{self, Health, LaneStats, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
 use crate::{dkim, files, metrics, onboarding, web};
 
@@ -327,6 +329,17 @@ impl Relay {
         let _ = self.spool.health().wait_for(|health| health.stopped.is_some()).await;
     }
 
+    /// Answers once the relay's loops have moved: the dispatcher has come round, which takes the locks of the spool's index and of
+    /// the routes. It never does where one of them is stuck, or the relay stops.
+    pub async fn comes_round(&self) {
+        self.queue.comes_round().await;
+    }
+
+    /// What the spool holds, lane by lane.
+    pub async fn waiting(&self) -> Result<BTreeMap<Lane, LaneStats>, spool::Error> {
+        spool::all_lanes(&*self.spool).await
+    }
+
     /// Stops in order: no new mail and no new attempts, then what holds the results. Messages on their way in and attempts under
     /// way share one grace to end in. A message that is not in by then is not acknowledged, an attempt that has not ended is
     /// dropped: its mail stays queued.
@@ -387,8 +400,8 @@ async fn open_spool(mut settings: embedded::Settings, events: Events) -> Result<
             Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
             Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
             Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
-            // It is in the log already.
-            Notice::Torn { .. } => {}
+            // Every crash may leave one, and there is nothing to do about it.
+            Notice::Torn { .. } => tracing::warn!("{detail}"),
             Notice::Quarantined { .. } | Notice::Doubtful { .. } | Notice::Unreadable { .. } => events.alert(detail),
         }
     }));

@@ -111,12 +111,22 @@ fn a_clean_clone_lacks_nothing_but_its_keys_and_secrets() {
 
 #[test]
 fn systemd_takes_the_unit_and_leaves_the_relay_time_to_stop() {
-    let unit = fs::read_to_string(project().join("config/postbud.service")).expect("the unit");
-    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
-    assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
-    for (key, expected) in
-        [("PrivateUsers", "yes"), ("RemoveIPC", "yes"), ("StateDirectoryMode", "0700"), ("UMask", "0077")]
-    {
+    let unit = fs::read_to_string(project().join("deploy/systemd/postbud.service")).expect("the unit");
+    let values = |key: &str| -> Vec<&str> {
+        unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+    };
+    let value = |key: &str| values(key).first().copied().unwrap_or_default();
+    let check = "/usr/bin/postbud check --start --config /etc/postbud/postbud.toml";
+    assert_eq!(values("ExecStartPre"), [check]);
+    assert_eq!(values("ExecReload"), [check, "/bin/kill -HUP $MAINPID"], "a mistake fails the reload");
+    for (key, expected) in [
+        ("Type", "notify"),
+        ("WatchdogSec", "2min"),
+        ("PrivateUsers", "yes"),
+        ("RemoveIPC", "yes"),
+        ("StateDirectoryMode", "0700"),
+        ("UMask", "0077"),
+    ] {
         assert_eq!(value(key), expected, "{key}");
     }
     assert!(unit.contains("\nSystemCallFilter=~@privileged @resources\n"));
@@ -127,7 +137,7 @@ fn systemd_takes_the_unit_and_leaves_the_relay_time_to_stop() {
 
     // The program is looked for where the unit says.
     let scratch = Scratch::new();
-    scratch.write("postbud.service", &unit.replace("/usr/local/bin/postbud", env!("CARGO_BIN_EXE_postbud")));
+    scratch.write("postbud.service", &unit.replace("/usr/bin/postbud", env!("CARGO_BIN_EXE_postbud")));
     let mut verify = std::process::Command::new("systemd-analyze");
     match verify.args(["verify", "--man=no"]).arg(scratch.path("postbud.service")).output() {
         Ok(verified) => {

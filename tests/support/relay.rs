@@ -162,6 +162,13 @@ impl Site {
         running
     }
 
+    /// Starts the relay with variables of the environment, and waits until it greets.
+    pub fn start_with(&self, variables: &[(&str, &str)]) -> Running {
+        let running = self.spawn(Command::new(binary()).envs(variables.iter().copied()));
+        running.wait_until_ready(self.smtp);
+        running
+    }
+
     /// Starts the relay without waiting.
     pub fn start_unready(&self) -> Running {
         self.spawn(&mut Command::new(binary()))
