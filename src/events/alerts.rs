@@ -54,9 +54,35 @@ pub enum Subject {
     VerdictFile(String),
 }
 
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, which) = match self {
+impl Subject {
+    /// Every kind of subject, as events, metrics and the operator's handbook name them.
+    pub const KINDS: [&str; 16] = [
+        "configuration",
+        "certificate",
+        "spool-room",
+        "spool-writes",
+        "delivery",
+        "clock",
+        "webhook",
+        "event-share",
+        "route",
+        "backlog",
+        "unrouted",
+        "held",
+        "signing-key",
+        "verification",
+        "verdict",
+        "verdict-file",
+    ];
+
+    /// What kind of thing it is about.
+    pub fn kind(&self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The kind, and which of them.
+    fn parts(&self) -> (&'static str, Option<&str>) {
+        match self {
             Subject::Configuration => ("configuration", None),
             Subject::Certificate(path) => ("certificate", Some(path)),
             Subject::SpoolRoom => ("spool-room", None),
@@ -73,7 +99,13 @@ impl fmt::Display for Subject {
             Subject::Verification(step) => ("verification", Some(step)),
             Subject::Verdict(domain) => ("verdict", Some(domain)),
             Subject::VerdictFile(path) => ("verdict-file", Some(path)),
-        };
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, which) = self.parts();
         f.write_str(kind)?;
         which.map_or(Ok(()), |which| write!(f, ":{which}"))
     }
@@ -116,6 +148,17 @@ pub struct AlertLists {
     pub notices: Vec<Event>,
 }
 
+/// What an alert is to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// Trouble that was not known.
+    Opened,
+    /// Something new: of known trouble, or without a subject.
+    Told,
+    /// Known trouble, in the same words.
+    Repeated,
+}
+
 /// Keeps the alerts of this process.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -126,17 +169,21 @@ pub(super) struct Board {
 
 impl Board {
     /// Takes an alert. One with a subject stays open until [`end`](Self::end).
-    pub(super) fn note(&mut self, alert: &Event) {
-        match &alert.subject {
-            Some(subject) => {
-                if let Some(known) = self.open.get_mut(subject) {
-                    known.alert = alert.clone();
-                } else if self.open.len() < OPEN {
-                    self.open.insert(subject.clone(), OpenAlert { since: alert.at, alert: alert.clone() });
-                }
-            }
-            None => push(&mut self.notices, alert.clone(), NOTICES),
+    pub(super) fn note(&mut self, alert: &Event) -> Noted {
+        let Some(subject) = &alert.subject else {
+            push(&mut self.notices, alert.clone(), NOTICES);
+            return Noted::Told;
+        };
+        if let Some(known) = self.open.get_mut(subject) {
+            let is_same = known.alert.detail == alert.detail;
+            known.alert = alert.clone();
+            return if is_same { Noted::Repeated } else { Noted::Told };
         }
+        if self.open.len() >= OPEN {
+            return Noted::Told;
+        }
+        self.open.insert(subject.clone(), OpenAlert { since: alert.at, alert: alert.clone() });
+        Noted::Opened
     }
 
     /// The subjects of open alerts.
@@ -220,6 +267,48 @@ mod tests {
         let ended = &shown.ended[0];
         assert_eq!((ended.since, ended.end.at, ended.alert.detail.as_deref()), (at(1), at(9), Some("no answer")));
         assert!(board.has_open());
+    }
+
+    /// The subject behind another one, so that a new variant has to come here.
+    fn after(subject: &Subject) -> Option<Subject> {
+        let which = || "x".to_owned();
+        Some(match subject {
+            Subject::Configuration => Subject::Certificate(which()),
+            Subject::Certificate(_) => Subject::SpoolRoom,
+            Subject::SpoolRoom => Subject::SpoolWrites,
+            Subject::SpoolWrites => Subject::Delivery,
+            Subject::Delivery => Subject::Clock,
+            Subject::Clock => Subject::Webhook,
+            Subject::Webhook => Subject::EventShare(which()),
+            Subject::EventShare(_) => Subject::Route(which()),
+            Subject::Route(_) => Subject::Backlog(which()),
+            Subject::Backlog(_) => Subject::Unrouted(which()),
+            Subject::Unrouted(_) => Subject::Held(which()),
+            Subject::Held(_) => Subject::SigningKey(which()),
+            Subject::SigningKey(_) => Subject::Verification(which()),
+            Subject::Verification(_) => Subject::Verdict(which()),
+            Subject::Verdict(_) => Subject::VerdictFile(which()),
+            Subject::VerdictFile(_) => return None,
+        })
+    }
+
+    #[test]
+    fn every_subject_is_of_a_kind_that_is_listed() {
+        let subjects = std::iter::successors(Some(Subject::Configuration), after);
+        assert_eq!(subjects.map(|subject| subject.kind()).collect::<Vec<_>>(), Subject::KINDS);
+    }
+
+    #[test]
+    fn an_alert_is_news_unless_the_open_one_says_the_same() {
+        let mut board = Board::default();
+        assert_eq!(board.note(&alert(Some(route()), "refused", 1)), Noted::Opened);
+        assert_eq!(board.note(&alert(Some(route()), "refused", 2)), Noted::Repeated);
+        assert_eq!(board.note(&alert(Some(route()), "no answer", 3)), Noted::Told);
+        board.end(&route(), "up".into(), at(4));
+        assert_eq!(board.note(&alert(Some(route()), "no answer", 5)), Noted::Opened);
+        for second in 6..8 {
+            assert_eq!(board.note(&alert(None, "a message is damaged", second)), Noted::Told);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 
-use super::alerts::{AlertLists, Board, Subject};
+use super::alerts::{AlertLists, Board, Noted, Subject};
 use super::buffer::Buffer;
 use super::share::{Shares, Told};
 use super::{Event, EventKind};
@@ -115,6 +115,7 @@ impl Events {
             ended
         };
         if let Some(end) = ended {
+            self.0.counters.open(subject).dec();
             let detail = end.detail.as_deref().unwrap_or_default();
             tracing::info!(%subject, customer = end.customer, route = end.route, "resolved: {detail}");
             self.emit(end);
@@ -189,10 +190,21 @@ impl Events {
 
     fn note_alert(&self, event: &Event) {
         let detail = event.detail.as_deref().unwrap_or_default();
-        tracing::warn!(customer = event.customer, route = event.route, id = event.id, "alert: {detail}");
-        let mut board = self.board();
-        board.note(event);
-        self.0.any_open.store(board.has_open(), Ordering::Relaxed);
+        let noted = {
+            let mut board = self.board();
+            let noted = board.note(event);
+            self.0.any_open.store(board.has_open(), Ordering::Relaxed);
+            noted
+        };
+        if let (Noted::Opened, Some(subject)) = (noted, &event.subject) {
+            self.0.counters.open(subject).inc();
+        }
+        match noted {
+            Noted::Repeated => tracing::debug!(customer = event.customer, route = event.route, "still so: {detail}"),
+            Noted::Opened | Noted::Told => {
+                tracing::warn!(customer = event.customer, route = event.route, id = event.id, "alert: {detail}");
+            }
+        }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -229,11 +241,17 @@ struct KindLabel {
     event: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AboutLabel {
+    about: &'static str,
+}
+
 /// What the events' stage counts.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     events: Family<KindLabel, Counter>,
     alerts: Counter,
+    alerts_open: Family<AboutLabel, Gauge>,
     lost: Counter,
     omitted: Counter,
     pub(super) webhook_sent: Counter,
@@ -247,6 +265,12 @@ impl Counters {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("events", "Events by kind", self.events.clone());
         registry.register("alerts", "Alerts: things a person must look at", self.alerts.clone());
+        // All are there from the start: a rule sees the first one as a change.
+        for about in Subject::KINDS {
+            drop(self.alerts_open.get_or_create(&AboutLabel { about }));
+        }
+        let open = "Trouble that lasts: alerts that are open, by what they are about";
+        registry.register("alerts_open", open, self.alerts_open.clone());
         registry.register("events_lost", "Events that the log could not take", self.lost.clone());
         let omitted = "Events left out of the log because their customer's share of it was used up";
         registry.register("events_omitted", omitted, self.omitted.clone());
@@ -256,6 +280,12 @@ impl Counters {
         registry.register("webhook_gaps", "Times that lines rotated away before the webhook took them", gaps);
         let behind = self.webhook_behind_bytes.clone();
         registry.register("webhook_behind_bytes", "Octets of the log that the webhook has not taken yet", behind);
+    }
+
+    /// How many alerts about such a subject are open. Two threads may come here in the other order than to the board, so the gauge
+    /// counts up and down and is not set.
+    fn open(&self, subject: &Subject) -> impl std::ops::Deref<Target = Gauge> + '_ {
+        self.alerts_open.get_or_create(&AboutLabel { about: subject.kind() })
     }
 
     fn count(&self, kind: EventKind) {

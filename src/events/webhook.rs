@@ -236,9 +236,12 @@ impl Caller {
         }
         self.position.offset += batch.octets as u64;
         self.events.counters().webhook_sent.inc_by(batch.events as u64);
-        if let Some(trouble) = self.trouble.take() {
-            tracing::info!(since = %trouble.since_time, "the webhook {} answers again", self.host());
-            self.events.resolve(&Subject::Webhook, format!("the webhook {} takes events again", self.host()));
+        if self.trouble.take().is_some() {
+            let detail = format!("the webhook {} takes events again", self.host());
+            match self.events.is_open(&Subject::Webhook) {
+                true => self.events.resolve(&Subject::Webhook, detail),
+                false => tracing::info!("{detail}"),
+            }
         }
         let full = batch.octets < chunk.lines.len() || batch.events >= self.batch_events;
         self.batch_events = (self.batch_events * 2).min(self.settings.batch_events.max(1));

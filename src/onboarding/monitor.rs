@@ -318,10 +318,8 @@ impl Monitor {
         let subject = Subject::Verification(format!("{}/{}", report.domain, change.requirement));
         match change.change.is_alarming() {
             true => self.alert(customer, report, subject, detail),
-            false => {
-                tracing::info!(customer = %customer.id, "{detail}");
-                self.events.resolve(&subject, detail);
-            }
+            false if self.events.is_open(&subject) => self.events.resolve(&subject, detail),
+            false => tracing::info!(customer = %customer.id, "{detail}"),
         }
     }
 

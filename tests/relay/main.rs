@@ -8,12 +8,14 @@ mod fairness;
 mod fidelity;
 mod mailjet;
 mod metrics;
+mod monitoring;
 mod passwords;
 mod postfix;
 mod refusals;
 mod reload;
 mod restart;
 mod scale;
+mod service_manager;
 mod start;
 mod trouble;
 

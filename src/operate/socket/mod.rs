@@ -118,7 +118,11 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
     };
     let answer = match read_request(&line) {
         Ok(request) => {
-            tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command");
+            // Scripts and pages read every few seconds. A change is an event of the audit besides.
+            match request.command.changes_something() {
+                true => tracing::info!(uid = peer.uid(), command = %summary(&line), "operator's command"),
+                false => tracing::debug!(uid = peer.uid(), command = %summary(&line), "operator's question"),
+            }
             out.progress = request.progress;
             door::perform(service, &Actor::user(peer.uid()), request.command, &mut out).await?
         }

@@ -104,6 +104,26 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Returns false if the command only reads.
+    pub fn changes_something(&self) -> bool {
+        match self {
+            Command::List { .. }
+            | Command::Show { .. }
+            | Command::Stats
+            | Command::Signers { .. }
+            | Command::Routes => false,
+            Command::Hold { .. }
+            | Command::Release { .. }
+            | Command::Retry { .. }
+            | Command::Bounce { .. }
+            | Command::Remove { .. }
+            | Command::SuspendRoute { .. }
+            | Command::ResumeRoute { .. } => true,
+        }
+    }
+}
+
 /// A line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -25,7 +25,7 @@ pub struct Settings {
     /// True if a journal reads the [`Outbox`](crate::spool::Outbox). Then no segment is given back before the journal has confirmed what
     /// stands in it.
     pub has_journal: bool,
-    /// Hears what an operator must know, besides the log. It is called from the spool's threads, so it must not block.
+    /// Hears what an operator must know; `None`: it goes to the log. It is called from the spool's threads, so it must not block.
     pub notices: Option<Arc<dyn Fn(Notice) + Send + Sync>>,
     /// Shared with the metrics registry.
     pub counters: Arc<Counters>,
@@ -48,15 +48,11 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Tells the log and the operator.
+    /// Tells whoever listens; the log only where nobody does, so that it says a thing once.
     pub(super) fn tell(&self, notice: Notice) {
-        match &notice {
-            Notice::Roomy | Notice::Recovered => tracing::info!("{notice}"),
-            Notice::Torn { .. } | Notice::Full { .. } => tracing::warn!("{notice}"),
-            _ => tracing::error!("{notice}"),
-        }
-        if let Some(hear) = &self.notices {
-            hear(notice);
+        match &self.notices {
+            Some(hear) => hear(notice),
+            None => tracing::warn!("{notice}"),
         }
     }
 }

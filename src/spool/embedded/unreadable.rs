@@ -48,7 +48,6 @@ pub(super) fn set_aside(shared: &Shared, id: QueueId, why: &str) {
 /// gone has thousands of messages.
 pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
     let (id, segment) = (entry.id, entry.place.segment);
-    tracing::error!(%id, segment, %error, "a message cannot be read and is held");
     if shared.segments.is_news(segment) {
         let path = shared.segments.path(segment).unwrap_or_default();
         let why = format!(
@@ -57,6 +56,8 @@ pub(super) fn hold_unread(shared: &Shared, entry: &Entry, error: &io::Error) {
             path.display()
         );
         shared.tell(Notice::Unreadable { why });
+    } else {
+        tracing::debug!(%id, segment, %error, "a message cannot be read and is held");
     }
     if !shared.index().get(id).is_some_and(Entry::held) {
         hold(shared, id, format!("it cannot be read from the spool: {error}"));

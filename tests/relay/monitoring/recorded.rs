@@ -1,0 +1,128 @@
+//! The metrics of a real run: as they are while everything works, and once several things are wrong.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::support::capture::Capture;
+use crate::support::client::{Client, message, queue_id};
+use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, get, plain_route};
+
+/// How Prometheus names the relay that works, until it gets into trouble.
+pub const RELAY: &str = "relay:8025";
+/// How it names the one whose disk has no room from the start.
+const FULL: &str = "full:8025";
+
+/// The value of each series, named as Prometheus stores it.
+pub type Scrape = BTreeMap<String, f64>;
+
+/// What Prometheus would have stored.
+pub struct Recorded {
+    /// While everything works.
+    pub well: Scrape,
+    /// Once several things are wrong.
+    pub troubled: Scrape,
+}
+
+/// Runs the relays.
+pub fn record() -> Recorded {
+    let server = Capture::scripted(
+        "127.0.0.1:0",
+        Box::new(|line| line.contains("nobody@").then(|| "550 5.1.1 no such user".to_owned())),
+    );
+    let site = Site::with(
+        &[
+            Customer { id: "good", domain: "good.example", route: plain_route(server.address) },
+            Customer { id: "kept", domain: "kept.example", route: plain_route(server.address) },
+            Customer { id: "dead", domain: "dead.example", route: plain_route(free_port()) },
+        ],
+        // Its checks cost the tests' machine nothing, and their metrics are there.
+        "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n",
+    );
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mut send = |from: &str, to: &str| client.send(from, &[to], &message(from, to, "x")).unwrap();
+    for n in 0..3 {
+        queue_id(&send("a@good.example", &format!("b{n}@example.net")));
+    }
+    server.wait_for(3, Duration::from_secs(20));
+    wait(&site, "all is settled", |scrape| scrape["postbud_recipients_delivered_total"] == 3.0);
+    let well = named(RELAY, &metrics(&site), 1.0);
+
+    queue_id(&send("a@good.example", "nobody@example.net"));
+    queue_id(&send("a@dead.example", "b@example.net"));
+    assert!(send("a@evil.example", "b@example.net").starts_with("550"));
+    // An evil From domain is found once the content is read; a wrong MAIL FROM before.
+    client.say("MAIL FROM:<nonsense").unwrap();
+    assert!(Client::login(site.smtp, USERNAME, "wrong").is_err());
+    assert!(site.operate(&["route", "suspend", "own-server.kept", "--reason", "a test"]).status.success());
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mut send = |from: &str, to: &str| client.send(from, &[to], &message(from, to, "x")).unwrap();
+    queue_id(&send("a@kept.example", "b@example.net"));
+    let held = queue_id(&send("a@kept.example", "c@example.net")).to_owned();
+    assert!(site.operate(&["queue", "hold", &held, "--reason", "a test"]).status.success());
+    fs::write(site.config(), fs::read_to_string(site.config()).unwrap() + "mistaken = true\n").unwrap();
+    relay.signal("HUP");
+    let state = |route: &str| format!("postbud_route_state{{route=\"own-server.{route}\"}}");
+    wait(&site, "the trouble shows", |scrape| {
+        scrape.get(&state("dead")) == Some(&1.0)
+            && scrape.get(&state("kept")) == Some(&2.0)
+            && scrape.get("postbud_alerts_open{about=\"configuration\"}") == Some(&1.0)
+            && scrape.get("postbud_recipients_bounced_total") == Some(&1.0)
+            && scrape.get("postbud_queue_held{customer=\"kept\",urgency=\"single\",kind=\"mail\"}") == Some(&1.0)
+    });
+    let mut troubled = named(RELAY, &metrics(&site), 1.0);
+    relay.stop();
+    troubled.extend(full());
+    Recorded { well, troubled }
+}
+
+/// A relay that has no room for new mail.
+fn full() -> Scrape {
+    let site = Site::new(&[]);
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), config.replace("min_free = \"16 MiB\"", "min_free = \"900000 GiB\"")).unwrap();
+    let relay = site.start();
+    wait(&site, "it is full", |scrape| scrape["postbud_spool_full"] == 1.0);
+    let scrape = named(FULL, &metrics(&site), 1.0);
+    relay.stop();
+    scrape
+}
+
+fn wait(site: &Site, what: &str, is_so: impl Fn(&Scrape) -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !is_so(&metrics(site)) {
+        assert!(Instant::now() < patience, "{what}: {:#?}", metrics(site));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The samples as the relay writes them.
+fn metrics(site: &Site) -> Scrape {
+    let answer = get(site.web, "/metrics");
+    let (_, text) = answer.split_once("\r\n\r\n").expect("a header");
+    let samples = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    samples
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("a sample: {line}"));
+            (series.to_owned(), value.parse().unwrap_or_else(|_| panic!("a number: {line}")))
+        })
+        .collect()
+}
+
+/// As Prometheus stores them: with the labels of the target, and whether it answers.
+fn named(instance: &str, scrape: &Scrape, up: f64) -> Scrape {
+    let target = format!("instance=\"{instance}\",job=\"postbud\"");
+    let mut named: Scrape = scrape
+        .iter()
+        .map(|(series, value)| {
+            let series = match series.strip_suffix('}') {
+                Some(labels) => format!("{labels},{target}}}"),
+                None => format!("{series}{{{target}}}"),
+            };
+            (series, *value)
+        })
+        .collect();
+    named.insert(format!("up{{{target}}}"), up);
+    named
+}
