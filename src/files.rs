@@ -41,6 +41,12 @@ impl Whole {
         Ok(Whole(file))
     }
 
+    /// Gives it to a user and a group; only root can.
+    pub fn owned_by(self, (uid, gid): (u32, u32)) -> io::Result<Self> {
+        fchown(self.0.as_file(), Some(uid), Some(gid))?;
+        Ok(self)
+    }
+
     /// Gives it a name in its folder, in place of the file that has it: after a power cut there is the one or the other.
     pub fn replace(self, path: &Path) -> io::Result<()> {
         self.0.persist(path).map_err(|error| error.error)?;

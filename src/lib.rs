@@ -88,6 +88,7 @@ pub mod resolver;
 pub mod http_client;
 
 // What operators see and command, and what they keep.
+pub mod backup;
 pub mod metrics;
 pub mod operate;
 pub mod web;

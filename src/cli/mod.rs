@@ -36,6 +36,7 @@ macro_rules! say {
     };
 }
 
+mod backup;
 mod check;
 mod completions;
 mod customer;
@@ -53,6 +54,7 @@ mod probe;
 mod queue;
 mod record;
 mod relay;
+mod restore;
 mod route;
 mod run;
 mod signals;
@@ -100,6 +102,8 @@ enum Command {
     Trace(trace::Args),
     Record(record::Args),
     Probe(probe::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     HashPassword(hash_password::Args),
     #[cfg(feature = "demo")]
     DevCerts(dev_certs::Args),
@@ -125,6 +129,8 @@ impl Command {
             Command::Trace(args) => args.run(),
             Command::Record(args) => args.run(),
             Command::Probe(args) => args.run(),
+            Command::Backup(args) => args.run(),
+            Command::Restore(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             #[cfg(feature = "demo")]
             Command::DevCerts(args) => args.run(),

@@ -1,5 +1,6 @@
 //! The main job, end to end: the real binary between a submitting client and a receiving server.
 
+mod backup;
 mod container;
 mod crash;
 mod exim;

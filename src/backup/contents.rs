@@ -1,0 +1,224 @@
+//! What belongs into a backup: the configuration, the files that it names, and the part of the state that lasts.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::{Error, FORMAT, LEFT_OUT, Manifest, Owner, Role, Saved, digest};
+use crate::config;
+use crate::files;
+use crate::server::Settings;
+use crate::time::Timestamp;
+use crate::version;
+
+/// How often everything is read before a configuration that changes meanwhile is given up on.
+const READINGS: u32 = 10;
+/// Keys whose value is the path of a file, besides those that end in `_file`.
+const NAMING_KEYS: [&str; 6] =
+    ["certificate", "private_key", "ed25519_private_key", "client_certificate", "client_key", "ca_file"];
+/// Files of the state directory that tell of the past, or that belong to the running process alone.
+const PASSING: [&str; 5] =
+    ["daily-counters.json", "known-clients.json", "audit", "webhook-cursor", "webhook-outbox.jsonl"];
+
+/// A file that was read: what the manifest says of it, and what it holds.
+pub type Read = (Saved, Zeroizing<Vec<u8>>);
+
+/// Reads everything, as it is at one moment: it is read again until two readings in a row agree.
+pub fn collect(server_file: &Path) -> Result<(Manifest, Vec<Zeroizing<Vec<u8>>>), Error> {
+    let server_file = std::path::absolute(server_file).map_err(Error::file("cannot find", server_file))?;
+    let mut before = read_all(&server_file)?;
+    for _ in 0..READINGS {
+        let again = read_all(&server_file)?;
+        if again.0 == before.0 {
+            let (files, contents) = again.1.into_iter().unzip();
+            return Ok((Manifest { made: Timestamp::now().to_string(), files, ..again.0 }, contents));
+        }
+        before = again;
+    }
+    Err(Error::Restless(server_file))
+}
+
+/// One reading. The manifest has the files' digests, so that two of them can be compared.
+fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
+    let settings = config::load(server_file)?.settings;
+    let state_dir = plain(&settings.state_dir);
+    let relay = fs::metadata(&state_dir).ok().map(|found| found.uid());
+    let mut wanted = BTreeMap::from([(server_file.to_owned(), Role::Server)]);
+    let text = files::read_text(server_file).map_err(Error::file("cannot read", server_file))?;
+    let server: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let here = files::folder(server_file);
+    for path in named(&server, here) {
+        wanted.entry(path).or_insert(Role::Named);
+    }
+    let customers = server.get("customers_dir").and_then(toml::Value::as_str).unwrap_or("customers");
+    for file in customer_files(&here.join(customers))? {
+        let text = files::read_text(&file).map_err(Error::file("cannot read", &file))?;
+        for path in named(&toml::from_str(&text).unwrap_or_default(), files::folder(&file)) {
+            wanted.entry(path).or_insert(Role::Named);
+        }
+        wanted.insert(file, Role::Customer);
+    }
+    // Below the state directory root works with its owner's rights: see `files`.
+    let mut read = Vec::new();
+    for (path, role) in wanted {
+        read.push(read_file(&path, role, relay, |path| fs::read(path))?);
+    }
+    for path in lasting(&state_dir, &settings)? {
+        let in_state = |path: &Path| files::in_state(&[&state_dir], || files::read_state(path));
+        read.push(read_file(&path, Role::State, relay, in_state)?);
+    }
+    read.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+    let manifest = Manifest {
+        format: FORMAT,
+        postbud: version::LONG.to_owned(),
+        made: String::new(),
+        hostname: settings.hostname.to_string(),
+        server_file: server_file.to_owned(),
+        state_dir,
+        files: read.iter().map(|(saved, _)| saved.clone()).collect(),
+        left_out: LEFT_OUT.map(str::to_owned).to_vec(),
+    };
+    Ok((manifest, read))
+}
+
+fn read_file(
+    path: &Path,
+    role: Role,
+    relay: Option<u32>,
+    read: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Read, Error> {
+    let found = fs::metadata(path).map_err(Error::file("cannot read", path))?;
+    let octets = Zeroizing::new(read(path).map_err(Error::file("cannot read", path))?);
+    let modified = u64::try_from(found.mtime_nsec() / 1_000_000 + found.mtime() * 1000).unwrap_or_default();
+    let saved = Saved {
+        path: path.to_owned(),
+        role,
+        owner: if Some(found.uid()) == relay && found.uid() != 0 { Owner::Relay } else { Owner::Operator },
+        mode: found.mode() & 0o777,
+        modified: Timestamp::from_millis(modified).to_string(),
+        size: octets.len() as u64,
+        sha256: digest(&octets),
+    };
+    Ok((saved, octets))
+}
+
+/// The files that a configuration's keys name, without `..`.
+fn named(table: &toml::Table, dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        match value {
+            toml::Value::String(path) if is_naming(key) => found.push(plain(&dir.join(path))),
+            toml::Value::Table(inner) => found.extend(named(inner, dir)),
+            toml::Value::Array(items) => {
+                found.extend(items.iter().filter_map(toml::Value::as_table).flat_map(|inner| named(inner, dir)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn is_naming(key: &str) -> bool {
+    key.ends_with("_file") || NAMING_KEYS.contains(&key)
+}
+
+/// The same file in a folder that is named without `..` and links.
+fn plain(path: &Path) -> PathBuf {
+    match (files::folder(path).canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// The customers' files, as configuration finds them.
+fn customer_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(Error::file("cannot read", dir))?;
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let files = entries.into_iter().map(|entry| plain(&entry.path()));
+    Ok(files.filter(|path| path.extension().is_some_and(|end| end == "toml") && !is_hidden(path)).collect())
+}
+
+/// The files of the state directory that last: all but the spool, the event log and what [`PASSING`] names. So what a later version
+/// keeps there is in its backups too.
+fn lasting(state_dir: &Path, settings: &Settings) -> Result<Vec<PathBuf>, Error> {
+    let spool = plain(&settings.spool.dir);
+    let log = settings.events.log.as_deref().map(plain);
+    let is_log = |path: &Path| {
+        let log = log.as_ref().map(|log| log.as_os_str().as_encoded_bytes());
+        log.is_some_and(|log| path.as_os_str().as_encoded_bytes().starts_with(log))
+    };
+    let (mut found, mut folders) = (Vec::new(), vec![state_dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = match files::in_state(&[state_dir], || fs::read_dir(&folder)?.collect::<io::Result<Vec<_>>>()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(Error::file("cannot read", &folder))?,
+        };
+        for entry in entries {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            let is_passing = folder == state_dir && PASSING.iter().any(|passing| name == *passing);
+            // A hidden file is half of one that is being written, or a lock.
+            let is_none_of_it = is_passing || name.starts_with('.') || name.ends_with(".lock");
+            if is_none_of_it || is_log(&path) || plain(&path) == spool {
+                continue;
+            }
+            let kind = entry.file_type().map_err(Error::file("cannot look at", &path))?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys of the examples, with those that are commented out.
+    fn keys_with_paths() -> Vec<(String, String)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let mut found = Vec::new();
+        for file in ["postbud.toml", "docker.toml", "customers/test-as.toml", "customers/egen-server.toml"] {
+            for line in fs::read_to_string(root.join(file)).unwrap().lines() {
+                let line = line.trim_start_matches(['#', ' ']);
+                let Some((key, rest)) = line.split_once(" = \"") else { continue };
+                let value = rest.split('"').next().unwrap();
+                let is_path = value.starts_with("../") || value.starts_with("secrets/") || value.ends_with("pem");
+                if is_path && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+                    found.push((key.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_key_of_the_examples_that_names_a_file_is_known() {
+        let keys = keys_with_paths();
+        assert!(keys.len() > 15, "{keys:?}");
+        // A folder, or something that is left out.
+        let others = ["state_dir", "log", "dir"];
+        let unknown: Vec<_> = keys.iter().filter(|(key, _)| !is_naming(key) && !others.contains(&&**key)).collect();
+        assert!(unknown.is_empty(), "is this a file that a backup needs? {unknown:?}");
+    }
+
+    #[test]
+    fn files_are_found_in_tables_of_tables_and_in_lists_of_them() {
+        let table = toml::from_str(
+            "[[submitter]]\npassword_hash_file = \"b\"\n[[submitter]]\npassword_hash_file = \"/c\"\nname = \"d\"\n\
+             [mailjet.starter]\npassword_file = \"e\"\n[route.oauth]\nclient_secret_file = \"f\"\n[dkim.second]\nprivate_key = \"g\"",
+        )
+        .unwrap();
+        let mut found = named(&table, Path::new("/nowhere"));
+        found.sort();
+        assert_eq!(found, ["/c", "/nowhere/b", "/nowhere/e", "/nowhere/f", "/nowhere/g"].map(PathBuf::from));
+    }
+}

@@ -1,0 +1,79 @@
+//! `postbud restore`: puts back what an archive of `postbud backup` holds.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::backup::{Archive, Doing, Plan};
+use crate::config::{self, Refused, Remarks};
+
+/// Put back what an archive of `postbud backup` holds.
+///
+/// Checks every file of the archive first. Nothing is written while a relay runs with the same state_dir, or where a file that is
+/// there is another one and newer than the archive's. Older ones are replaced; files that the archive does not have stay.
+/// Afterwards the configuration is checked. Mail that waits in a spool stays as it is.
+///
+/// Run it as root, with the package installed: files that were the relay's become those of state_dir's owner.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud restore --dry-run /var/backups/postbud-2026-11-29.tar.zst
+  postbud restore /var/backups/postbud-2026-11-29.tar.zst && systemctl start postbud
+  postbud restore --root /tmp/look /var/backups/postbud-2026-11-29.tar.zst
+
+Exit codes: 0 restored, or it could be; 1 something speaks against it, or the configuration has mistakes.")]
+pub(super) struct Args {
+    /// The archive.
+    archive: PathBuf,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Restore below this folder instead of /.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let archive = Archive::read(&self.archive)?;
+        let manifest = &archive.manifest;
+        say!("backup of {} made {} by postbud {}", manifest.hostname, manifest.made, manifest.postbud);
+        let root = std::path::absolute(&self.root)?;
+        let plan = Plan::make(&archive, &root)?;
+        for step in plan.steps() {
+            let doing = match step.doing {
+                Doing::Write => "write  ",
+                Doing::Keep => "same   ",
+                Doing::Replace => "replace",
+                Doing::Newer => "NEWER  ",
+            };
+            show!("{doing} {}", step.path.display());
+        }
+        let objections = plan.objections();
+        for objection in &objections {
+            say!("{objection}");
+        }
+        if !objections.is_empty() {
+            say!("nothing was written");
+            return Ok(ExitCode::FAILURE);
+        }
+        if self.dry_run {
+            say!("nothing was written: --dry-run");
+            return Ok(ExitCode::SUCCESS);
+        }
+        plan.carry_out()?;
+        let server_file = plan.server_file();
+        match config::load(&server_file) {
+            Ok(_) => {
+                say!("restored; the configuration {} has no mistakes", server_file.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(Refused { remarks: Remarks { mistakes, .. } }) => {
+                for mistake in mistakes {
+                    show!("{mistake}");
+                }
+                say!("restored, but the configuration has mistakes");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
