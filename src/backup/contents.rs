@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{Error, FORMAT, LEFT_OUT, Manifest, Owner, Role, Saved, digest};
 use crate::config;
+use crate::database;
 use crate::files;
 use crate::server::Settings;
 use crate::time::Timestamp;
@@ -24,11 +25,14 @@ const NAMING_KEYS: [&str; 6] =
 const PASSING: [&str; 5] =
     ["daily-counters.json", "known-clients.json", "audit", "webhook-cursor", "webhook-outbox.jsonl"];
 
+/// What files hold, in the manifest's order.
+pub type Contents = Vec<Zeroizing<Vec<u8>>>;
+
 /// A file that was read: what the manifest says of it, and what it holds.
-pub type Read = (Saved, Zeroizing<Vec<u8>>);
+type Read = (Saved, Zeroizing<Vec<u8>>);
 
 /// Reads everything, as it is at one moment: it is read again until two readings in a row agree.
-pub fn collect(server_file: &Path) -> Result<(Manifest, Vec<Zeroizing<Vec<u8>>>), Error> {
+pub fn collect(server_file: &Path) -> Result<(Manifest, Contents), Error> {
     let server_file = std::path::absolute(server_file).map_err(Error::file("cannot find", server_file))?;
     let mut before = read_all(&server_file)?;
     for _ in 0..READINGS {
@@ -68,7 +72,12 @@ fn read_all(server_file: &Path) -> Result<(Manifest, Vec<Read>), Error> {
         read.push(read_file(&path, role, relay, |path| fs::read(path))?);
     }
     for path in lasting(&state_dir, &settings)? {
-        let in_state = |path: &Path| files::in_state(&[&state_dir], || files::read_state(path));
+        let in_state = |path: &Path| {
+            files::in_state(&[&state_dir], || match path == state_dir.join(database::FILE) {
+                true => database::snapshot(path).map_err(io::Error::other),
+                false => files::read_state(path),
+            })
+        };
         read.push(read_file(&path, Role::State, relay, in_state)?);
     }
     read.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
@@ -163,7 +172,8 @@ fn lasting(state_dir: &Path, settings: &Settings) -> Result<Vec<PathBuf>, Error>
             let name = name.to_string_lossy();
             let is_passing = folder == state_dir && PASSING.iter().any(|passing| name == *passing);
             // A hidden file is half of one that is being written, or a lock.
-            let is_none_of_it = is_passing || name.starts_with('.') || name.ends_with(".lock");
+            let is_beside = database::BESIDE.iter().any(|end| name.strip_suffix(end) == Some(database::FILE));
+            let is_none_of_it = is_passing || is_beside || name.starts_with('.') || name.ends_with(".lock");
             if is_none_of_it || is_log(&path) || plain(&path) == spool {
                 continue;
             }

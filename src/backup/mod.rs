@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the server file and the customers' files | |
 //! | every file that they name: keys, certificates, passwords, hashes | mail cannot be signed or delivered without |
-//! | what lies in `state_dir` and lasts: verdicts, rotations, the secret of the ownership tokens, suspended routes | domains would be unverified, tokens others |
+//! | what lies in `state_dir` and lasts: verdicts, rotations, the secret of the ownership tokens, suspended routes, the database | domains would be unverified, tokens others |
 //!
 //! Not in it: the spool, because a copy of it that is started sends its mail a second time; the event log and counters, which tell
 //! of the past; what stands in environment variables. The archive says so itself.
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use archive::{Archive, write};
-pub use contents::collect;
+pub use contents::{Contents, collect};
 pub use restore::{Doing, Plan};
 
 /// The archive's format. Another one is refused.

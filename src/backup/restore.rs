@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::{Archive, Error, Owner, Role, Saved, digest};
+use crate::database;
 use crate::files::{self, Whole};
 use crate::operate::socket::socket_path;
 use crate::time::Timestamp;
@@ -133,11 +134,27 @@ impl Step<'_> {
             }
         }
         let whole = Whole::write(folder, self.content, self.saved.mode, None)?;
+        if self.path.file_name().is_some_and(|name| name == database::FILE) {
+            remove_beside(&self.path)?;
+        }
         match relay {
             Some(owner) => whole.owned_by(owner)?.replace(&self.path),
             None => whole.replace(&self.path),
         }
     }
+}
+
+/// Removes the write-ahead log of the database that is replaced: SQLite would play it into the new one.
+fn remove_beside(path: &Path) -> io::Result<()> {
+    for end in database::BESIDE {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        match fs::remove_file(beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {

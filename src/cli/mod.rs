@@ -201,7 +201,10 @@ impl ConfigFile {
 
     /// What a command needs to find the same file.
     fn hint(&self) -> Hint {
-        Hint { option: "config", flag: self.flag(&std::env::var_os(CONFIG_VARIABLE).map_or_else(usual_config, PathBuf::from)) }
+        Hint {
+            option: "config",
+            flag: self.flag(&std::env::var_os(CONFIG_VARIABLE).map_or_else(usual_config, PathBuf::from)),
+        }
     }
 
     fn flag(&self, found_without: &Path) -> String {

@@ -12,6 +12,7 @@
 
 mod error;
 mod open;
+mod snapshot;
 mod transaction;
 mod value;
 
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::TransactionBehavior;
 
 pub use error::Error;
+pub use snapshot::{BESIDE, snapshot};
 pub use transaction::Transaction;
 pub use value::{Row, Value};
 

@@ -9,7 +9,7 @@ use super::{Error, Schema};
 use crate::files;
 
 /// Another process may keep the file locked for so long before a call gives up.
-const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5000 });
+pub(super) const LOCK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5000 });
 /// Marks the file as postbud's: "pbud".
 const APPLICATION_ID: i64 = 0x7062_7564;
 /// Once the write-ahead log has been copied back, it is cut to this size.

@@ -90,6 +90,8 @@ fn a_relay_goes_on_from_the_backup_that_was_made_while_it_ran() {
         ("keys/good.example.pem", true),
         ("state/onboarding/secret", true),
         ("state/suspensions.json", true),
+        ("state/postbud.db", true),
+        ("state/postbud.db-wal", false),
         ("state/spool/", false),
         ("state/events.jsonl", false),
         ("state/daily-counters.json", false),
