@@ -47,10 +47,11 @@ pub enum Doing {
 impl<'a> Plan<'a> {
     /// Compares the archive with what is there. `root` stands for `/`.
     pub fn make(archive: &'a Archive, root: &Path) -> Result<Self, Error> {
+        let state_dir = below(root, &archive.manifest.state_dir);
         let mut steps = Vec::new();
         for (saved, content) in archive.manifest.files.iter().zip(&archive.contents) {
             let path = below(root, &saved.path);
-            let doing = compare(&path, saved).map_err(Error::file("cannot look at", &path))?;
+            let doing = compare(&path, saved, &state_dir).map_err(Error::file("cannot look at", &path))?;
             steps.push(Step { saved, content, path, doing });
         }
         // What configuration refers to is there before it.
@@ -134,7 +135,7 @@ impl Step<'_> {
             }
         }
         let whole = Whole::write(folder, self.content, self.saved.mode, None)?;
-        if self.path.file_name().is_some_and(|name| name == database::FILE) {
+        if is_database(&self.path) {
             remove_beside(&self.path)?;
         }
         match relay {
@@ -161,7 +162,7 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn compare(path: &Path, saved: &Saved) -> io::Result<Doing> {
+fn compare(path: &Path, saved: &Saved, state_dir: &Path) -> io::Result<Doing> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Doing::Write),
         found => found?,
@@ -169,10 +170,22 @@ fn compare(path: &Path, saved: &Saved) -> io::Result<Doing> {
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file; move it away"));
     }
-    if found.len() == saved.size && digest(&fs::read(path)?) == saved.sha256 {
+    let content = match saved.role {
+        // A database that cannot be copied is damaged: it is another one than the archive's.
+        Role::State if is_database(path) => {
+            files::in_state(&[state_dir], || database::snapshot(path).map_err(io::Error::other)).unwrap_or_default()
+        }
+        Role::State => files::in_state(&[state_dir], || files::read_state(path))?,
+        Role::Named | Role::Customer | Role::Server => fs::read(path)?,
+    };
+    if digest(&content) == saved.sha256 {
         return Ok(Doing::Keep);
     }
     let there = u64::try_from(found.mtime()).unwrap_or_default();
     let saved = saved.modified.parse::<Timestamp>().map_or(0, Timestamp::as_secs);
     Ok(if there > saved { Doing::Newer } else { Doing::Replace })
+}
+
+fn is_database(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == database::FILE)
 }
