@@ -17,8 +17,8 @@ pub struct ThrottleState {
     /// Recipients sent on that day.
     pub recipients: u32,
     /// When the last message left, if messages a minute are capped.
-    #[serde(default)]
-    pub last_sent: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sent: Option<u64>,
     /// Messages sent in the minute before that.
     #[serde(default)]
     pub in_last_minute: u32,
@@ -80,7 +80,7 @@ mod tests {
         let state = ThrottleState {
             day: 20_000,
             recipients: 7,
-            last_sent: 1 << 40,
+            last_sent: Some(1 << 40),
             in_last_minute: 3,
             troubles: vec![(5, Some(7)), (9, None)],
         };

@@ -1,0 +1,103 @@
+//! What attempts say about their routes: a server in trouble, a route that is suspended, and when both are over.
+
+use std::time::Duration;
+
+use super::{Entry, Routes};
+use crate::delivery::{Outcome, Scope, Trouble, Verdict};
+use crate::message::QueueId;
+use crate::queue::schedule::suspensions::{Suspended, Suspension};
+use crate::queue::schedule::throttle::LastingTrouble;
+use crate::route::{Cause, Route, RouteId, RouteState};
+use crate::time::Timestamp;
+
+impl Routes {
+    /// Notes what a transaction says about its route. `route` is the route as it was configured then, and `taken` the number of
+    /// recipients that were taken out of its caps. Returns true if there is trouble and that is news: the route carried mail until now.
+    pub fn report(
+        &mut self,
+        route: &Route,
+        message: QueueId,
+        outcome: &Outcome,
+        taken: usize,
+        now: Timestamp,
+        jitter: f64,
+    ) -> bool {
+        let Some(entry) = self.routes.get_mut(&route.id) else { return false };
+        // Without a connection, a greeting or a login the server has counted nobody.
+        let heard =
+            outcome.recipients.iter().filter(|r| r.class.scope != Scope::Route || r.class.verdict != Verdict::Deferred);
+        let unheard = taken.saturating_sub(heard.count());
+        entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
+        // The list of routes shows what a person can do beside what was heard.
+        let told = outcome.trouble.as_ref().map(Trouble::in_words).unwrap_or_default();
+        match &outcome.trouble {
+            Some(Trouble::BackOff { at_least, .. }) => entry.throttle.back_off(&told, *at_least, now, jitter),
+            Some(Trouble::Doubt { at_least, .. }) => entry.throttle.doubt(message, &told, *at_least, now, jitter),
+            // If a reload replaced the login while it was tried, its refusal says nothing about the new one.
+            Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
+            Some(Trouble::Suspend { cause, .. }) => self.suspend(&route.id, *cause, &told, now).unwrap_or_default(),
+            None => {
+                if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Delivered) {
+                    entry.throttle.succeeded();
+                } else if unheard < taken {
+                    entry.throttle.reached();
+                }
+                false
+            }
+        }
+    }
+
+    /// Why a route carries nothing now, if that is its server's trouble or a suspension.
+    pub fn trouble(&mut self, id: &RouteId, now: Timestamp) -> Option<String> {
+        let state = self.routes.get_mut(id)?.throttle.state(now);
+        state.reason().map(|reason| format!("route {id} is {}: {reason}", state.as_str()))
+    }
+
+    /// When a route next carries mail, as far as its caps and its server's trouble tell. `None` if only a person can help.
+    pub fn carries_from(&mut self, id: &RouteId, now: Timestamp) -> Option<Timestamp> {
+        self.routes.get_mut(id).map_or(Some(now), |entry| entry.throttle.next_change(now))
+    }
+
+    /// Routes that have carried no mail for `after` since their trouble began. Each is given once.
+    pub fn overdue_troubles(&mut self, after: Duration, now: Timestamp) -> Vec<(RouteId, LastingTrouble)> {
+        let overdue = |(id, entry): (&RouteId, &mut Entry)| {
+            let trouble = entry.throttle.overdue_trouble(after, now)?;
+            (!entry.gone).then(|| (id.clone(), trouble))
+        };
+        self.routes.iter_mut().filter_map(overdue).collect()
+    }
+
+    /// Why an alert about a route may end. `None` while its trouble or its suspension lasts.
+    pub fn over(&mut self, id: &RouteId, now: Timestamp) -> Option<&'static str> {
+        let Some(entry) = self.routes.get_mut(id).filter(|entry| !entry.gone) else {
+            return Some("the route is no longer configured");
+        };
+        let lasts = entry.throttle.lasting_trouble().is_some()
+            || matches!(entry.throttle.state(now), RouteState::Suspended { .. });
+        (!lasts).then_some("the route goes on")
+    }
+
+    /// Stops a route. Returns `None` if there is no such route, else true if it was not suspended before.
+    pub fn suspend(&mut self, id: &RouteId, cause: Cause, reason: &str, now: Timestamp) -> Option<bool> {
+        let entry = self.routes.get_mut(id)?;
+        let news = entry.throttle.suspend(cause, reason, now, now);
+        if let RouteState::Suspended { cause, reason, since } = entry.throttle.state(now).clone() {
+            let fingerprint = self.fingerprints.of(&entry.route);
+            self.suspended.insert(id.clone(), Suspension { cause, reason, since, fingerprint });
+        }
+        Some(news)
+    }
+
+    /// Resumes a route. Returns `None` if there is no such route, else true if it was not ready before.
+    pub fn resume(&mut self, id: &RouteId, now: Timestamp) -> Option<bool> {
+        let news = self.routes.get_mut(id)?.throttle.resume(now);
+        self.suspended.remove(id);
+        Some(news)
+    }
+
+    /// The suspensions that outlive the process.
+    pub fn suspended(&self) -> Suspended {
+        let kept = self.suspended.iter().filter(|(_, suspension)| suspension.cause.is_kept());
+        kept.map(|(id, suspension)| (id.clone(), suspension.clone())).collect()
+    }
+}

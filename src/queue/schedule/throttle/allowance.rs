@@ -1,0 +1,115 @@
+//! What the caps over time allow: messages a minute and recipients a day.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::queue::schedule::throttle_state::ThrottleState;
+use crate::route::Caps;
+use crate::time::Timestamp;
+
+/// A minute as the server counts it, and the time that a message may take on its way there.
+pub(super) const MINUTE: Duration = Duration::from_secs(62);
+pub(super) const DAY_MILLIS: u64 = 86_400_000;
+
+/// What was sent in the last minute and today.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    sent_last_minute: VecDeque<Timestamp>,
+    day: u64,
+    sent_today: u32,
+}
+
+impl Allowance {
+    /// Goes on from what a former process saved.
+    pub(super) fn new(caps: Caps, saved: &ThrottleState, now: Timestamp) -> Self {
+        // The strict reading: all of the last minute's messages were sent at its end, and none of them later than now.
+        let last_sent = saved.last_sent.map(|millis| Timestamp::from_millis(millis).believed(now, now));
+        let last_minute = caps.per_minute.map_or(0, |cap| cap.min(saved.in_last_minute));
+        let mut allowance = Allowance {
+            sent_last_minute: (0..last_minute).filter_map(|_| last_sent).collect(),
+            day: saved.day,
+            sent_today: saved.recipients,
+        };
+        // The clock may have been set back since.
+        allowance.turn_to_day(now);
+        allowance
+    }
+
+    /// The part that must outlive a restart.
+    pub(super) fn persisted(&self) -> ThrottleState {
+        ThrottleState {
+            day: self.day,
+            recipients: self.sent_today,
+            last_sent: self.sent_last_minute.back().copied().map(Timestamp::as_millis),
+            in_last_minute: u32::try_from(self.sent_last_minute.len()).unwrap_or(u32::MAX),
+            troubles: Vec::new(),
+        }
+    }
+
+    /// Takes one message with up to `wanted` recipients. Returns how many recipients it may have.
+    pub(super) fn take(&mut self, wanted: u32, caps: Caps, now: Timestamp) -> u32 {
+        let allowed = self.recipients(caps, now).min(wanted).min(caps.recipients_per_transaction.max(1));
+        if allowed > 0 {
+            if caps.per_minute.is_some() {
+                self.sent_last_minute.push_back(now);
+            }
+            self.sent_today = self.sent_today.saturating_add(allowed);
+        }
+        allowed
+    }
+
+    /// Gives back what was taken for recipients of whom the server never heard.
+    pub(super) fn give_back(&mut self, recipients: u32) {
+        self.sent_today = self.sent_today.saturating_sub(recipients);
+    }
+
+    /// Recipients that the caps allow at `now`.
+    pub(super) fn recipients(&mut self, caps: Caps, now: Timestamp) -> u32 {
+        self.turn_to_day(now);
+        while self.sent_last_minute.front().is_some_and(|sent| *sent + MINUTE <= now) {
+            self.sent_last_minute.pop_front();
+        }
+        let minute_is_full = caps.per_minute.is_some_and(|cap| self.sent_last_minute.len() >= cap as usize);
+        if minute_is_full { 0 } else { caps.per_day.map_or(u32::MAX, |cap| cap.saturating_sub(self.sent_today)) }
+    }
+
+    /// When the caps allow something to be sent.
+    pub(super) fn from(&mut self, caps: Caps, now: Timestamp) -> Timestamp {
+        if self.recipients(caps, now) > 0 {
+            return now;
+        }
+        let day_is_full = caps.per_day.is_some_and(|cap| self.sent_today >= cap);
+        match self.sent_last_minute.front() {
+            Some(sent) if !day_is_full => *sent + MINUTE,
+            _ => Timestamp::from_millis((self.day + 1) * DAY_MILLIS),
+        }
+    }
+
+    /// The UTC day of the last call, counted from the epoch, and the recipients sent on it.
+    pub(super) fn sent_today(&self) -> (u64, u32) {
+        (self.day, self.sent_today)
+    }
+
+    /// The clock went back by `by`.
+    pub(super) fn clock_went_back(&mut self, by: Duration) {
+        self.sent_last_minute.iter_mut().for_each(|sent| *sent = *sent - by);
+    }
+
+    /// Begins a new day, with nothing sent. If `now` lies on an earlier day, the clock was set back. The count goes on then, as the
+    /// server's may do.
+    fn turn_to_day(&mut self, now: Timestamp) {
+        let today = day_of(now);
+        if today > self.day {
+            self.sent_today = 0;
+            self.day = today;
+        } else if today + 1 < self.day {
+            // The clock was set back by days. The count must end with the present day, not with the wrong one.
+            self.day = today;
+        }
+    }
+}
+
+/// The UTC day, counted from the epoch.
+fn day_of(now: Timestamp) -> u64 {
+    now.as_millis() / DAY_MILLIS
+}
