@@ -5,7 +5,7 @@
 /// What was meant by a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
-    /// Itself.
+    /// The character itself.
     Same,
     /// Nothing: it is invisible.
     Nothing,

@@ -19,7 +19,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// All shapes.
+    /// Every shape, in the order of the reports.
     pub const ALL: [Shape; 3] = [Shape::IndentedHtml, Shape::QuotedPrintable, Shape::Base64];
 
     /// For tables and file names.

@@ -40,7 +40,7 @@ impl Outcome {
     }
 }
 
-/// Runs them.
+/// Runs both programs in turns and compares them.
 pub fn run(bench: &Bench, options: &Options) -> anyhow::Result<Outcome> {
     let sink_address: SocketAddr = match options.sink_listen.as_str() {
         "127.0.0.1:0" => free_address()?,

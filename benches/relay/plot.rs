@@ -1,4 +1,4 @@
-//! SVG plots.
+//! Draws the plots of a report as SVG.
 
 use std::path::Path;
 

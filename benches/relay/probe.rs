@@ -60,17 +60,17 @@ impl Ticks {
 /// Quantiles of a duration, in microseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Quantiles {
-    /// Half are at most this.
+    /// Half of the values are at most this.
     pub p50: u64,
-    /// Nine of ten.
+    /// Nine of ten values are at most this.
     pub p90: u64,
-    /// 99 of 100.
+    /// 99 of 100 values are at most this.
     pub p99: u64,
-    /// 999 of 1000.
+    /// 999 of 1,000 values are at most this.
     pub p999: u64,
-    /// The longest.
+    /// The longest duration.
     pub max: u64,
-    /// How many were measured.
+    /// How many values were measured.
     pub count: u64,
 }
 

@@ -19,9 +19,9 @@ use super::{sink, source};
 pub struct Outcome {
     /// The options, as a line.
     pub what: String,
-    /// Exactly once?
+    /// Whether every message arrived exactly once.
     pub books: Books,
-    /// Signed right?
+    /// The check of the signatures; `None` if they were not checked.
     pub signatures: Option<Signatures>,
     /// Messages answered 250 a second, from the first MAIL to the last 250.
     pub accepted_per_s: f64,
@@ -35,9 +35,9 @@ pub struct Outcome {
     pub to_delivery: Quantiles,
     /// Transactions refused for now (4xx) at the door.
     pub refused_for_now: u64,
-    /// Connections made to the relay, and the share that resumed TLS.
+    /// Connections made to the relay.
     pub connections_in: u64,
-    /// See there.
+    /// The share of those connections that resumed TLS.
     pub resumed_in: f64,
     /// Connections the relay made.
     pub connections_out: u64,
@@ -55,9 +55,9 @@ pub struct Outcome {
     pub fdatasync: Quantiles,
     /// The share of the cores' time that other guests of the same hardware had.
     pub stolen: f64,
-    /// CPU of source and sink, microseconds a message.
+    /// CPU of the source, in microseconds a message.
     pub source_us: f64,
-    /// See there.
+    /// CPU of the sink, in microseconds a message.
     pub sink_us: f64,
     /// What the source could not do, the first few.
     pub failures: Vec<String>,
@@ -74,9 +74,9 @@ pub struct Outcome {
 /// Events in each tenth of a second since the first MAIL.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Series {
-    /// 250s.
+    /// Messages that the relay accepted.
     pub accepted: Vec<u64>,
-    /// Arrivals.
+    /// Messages that arrived at the sink.
     pub delivered: Vec<u64>,
 }
 
@@ -90,13 +90,13 @@ pub struct Around {
     pub signatures: Option<Signatures>,
     /// The relay's consumption during the run.
     pub relay: Option<Usage>,
-    /// Its syncs.
+    /// How often the spool synced; `None` if it was not counted.
     pub fsyncs: Option<f64>,
     /// Its memory over time.
     pub memory: Vec<u64>,
     /// CPU microseconds of raw RSA, one core and all cores busy.
     pub rsa: (f64, f64),
-    /// The disk.
+    /// How long a sync takes on the disk of the spool.
     pub fdatasync: Quantiles,
     /// Of the cores' time, what other guests had.
     pub stolen: f64,

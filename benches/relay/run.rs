@@ -25,7 +25,7 @@ pub struct Bench {
     pub scratch: Scratch,
     /// Where the spools go.
     pub spool: PathBuf,
-    /// The program.
+    /// The program that is measured.
     pub program: PathBuf,
     runs: AtomicU64,
 }

@@ -26,13 +26,13 @@ use super::wire::Tls;
 pub const DOMAIN: &str = "test.dk";
 /// The submitter's name, and the sink's.
 pub const USERNAME: &str = "webcrm";
-/// And password.
+/// The password that the source logs in with.
 pub const PASSWORD: &str = "not a secret";
 
 /// Which keys sign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Signer {
-    /// RSA-2048.
+    /// RSA with 2048 bits.
     #[default]
     Rsa,
     /// Ed25519 only: everything but RSA, to see the rest.
@@ -56,7 +56,7 @@ pub struct Setup {
     pub auth_out: bool,
     /// Connections to the sink at once.
     pub concurrency: usize,
-    /// The sink.
+    /// The address of the sink.
     pub sink: SocketAddr,
     /// Size limit of a message, octets.
     pub message_size: u64,

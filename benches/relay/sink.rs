@@ -30,17 +30,17 @@ pub struct Settings {
     pub defer: f64,
     /// The share of transactions where the connection is dropped at MAIL, 0 to 1.
     pub drop: f64,
-    /// Transport security.
+    /// Whether the sink offers TLS.
     pub tls: Tls,
     /// Certificate chain under TLS.
     pub certificate: Option<PathBuf>,
-    /// Its key.
+    /// The private key of the certificate.
     pub private_key: Option<PathBuf>,
     /// What clients must do before MAIL; with anything but [`Auth::Off`] the credentials below are checked.
     pub auth: Auth,
-    /// For AUTH.
+    /// The name that clients log in with.
     pub username: String,
-    /// For AUTH.
+    /// The password that clients log in with.
     pub password: String,
     /// Keep every n-th message whole, for the signature check.
     pub sample_every: u64,
@@ -66,7 +66,7 @@ pub struct Report {
     pub arrivals: Vec<Arrival>,
     /// Messages that were not of this run.
     pub strangers: u64,
-    /// Connections taken.
+    /// How many connections the sink took.
     pub connections: u64,
     /// Of these, how many resumed TLS.
     pub resumed: u64,

@@ -22,7 +22,7 @@ use super::wire::{Auth, Tls, Wire, client_config};
 /// What to send, where and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
-    /// The relay.
+    /// The address of the relay.
     pub target: SocketAddr,
     /// Tells this run's messages from those of others; letters and digits.
     pub run: String,
@@ -38,15 +38,15 @@ pub struct Settings {
     pub recipients: usize,
     /// Send MAIL, RCPT and DATA in one write (smtp-source and .NET don't).
     pub pipelining: bool,
-    /// Transport security.
+    /// Whether the source uses TLS.
     pub tls: Tls,
     /// Whom to trust under TLS.
     pub ca: Option<PathBuf>,
-    /// Authentication.
+    /// How the source logs in.
     pub auth: Auth,
-    /// For AUTH.
+    /// The name to log in with.
     pub username: String,
-    /// For AUTH.
+    /// The password to log in with.
     pub password: String,
     /// What the messages look like.
     pub shape: Shape,
@@ -57,7 +57,7 @@ pub struct Settings {
 /// One message's times, in [`clock`] microseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Sent {
-    /// Its number.
+    /// The number of the message, counted from the start of the run.
     pub number: u64,
     /// When it should have begun: its place in the schedule if the sessions were late because the relay was; otherwise
     /// when it did begin. This is the correction for coordinated omission.
@@ -79,7 +79,7 @@ pub struct Sent {
 pub struct Report {
     /// Every message that was tried to its end.
     pub sent: Vec<Sent>,
-    /// Connections made.
+    /// How many connections the source made.
     pub connections: u64,
     /// Of these, how many resumed TLS.
     pub resumed: u64,

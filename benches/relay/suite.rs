@@ -12,7 +12,7 @@ use super::scratch::Signer;
 use super::signers;
 use super::wire::{Auth, Tls};
 
-/// One target.
+/// A target that a measured value has to meet.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// What is asked.

@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 /// How a connection is secured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Tls {
-    /// Plaintext.
+    /// No TLS.
     #[default]
     Off,
-    /// STARTTLS.
+    /// TLS after STARTTLS.
     Starttls,
     /// TLS from the first octet.
     Implicit,
@@ -38,7 +38,7 @@ pub enum Auth {
 
 /// Plain or TLS.
 pub enum Stream {
-    /// Plaintext.
+    /// A connection without TLS.
     Plain(TcpStream),
     /// TLS, either end.
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),

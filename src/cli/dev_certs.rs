@@ -72,7 +72,7 @@ impl Authority {
         Ok(Authority { issuer: Issuer::new(params, key), pem })
     }
 
-    /// Its certificate.
+    /// The certificate of the authority.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
     }

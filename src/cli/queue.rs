@@ -159,7 +159,7 @@ Examples:
 /// Which messages: all filters given must fit.
 #[derive(Debug, clap::Args)]
 struct Which {
-    /// Queue ids.
+    /// The queue ids of the messages.
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// Of this customer (the name of its file without .toml).

@@ -162,7 +162,7 @@ pub(super) fn age(secs: u64) -> String {
     }
 }
 
-/// `1.2 MiB`.
+/// Writes a size for people: `1.2 MiB`.
 pub(super) fn octets(octets: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if octets < 1024 {

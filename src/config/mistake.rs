@@ -55,7 +55,7 @@ pub(super) struct Contents {
     pub file: PathBuf,
     /// The key with its tables.
     pub key: String,
-    /// SHA-256.
+    /// The SHA-256 of the content.
     pub digest: [u8; 32],
 }
 

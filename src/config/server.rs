@@ -211,7 +211,7 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
     limits
 }
 
-/// `[retry]`.
+/// Reads the table `[retry]`.
 pub(super) fn patience(table: &Table<'_>) -> Patience {
     let usual = Patience::default();
     let backoff = Backoff {
@@ -235,7 +235,7 @@ pub(super) fn patience(table: &Table<'_>) -> Patience {
     Patience { retry, delay_notice: positive(table, "delay_notice", usual.delay_notice) }
 }
 
-/// `[spool]`.
+/// Reads the table `[spool]`.
 pub(super) fn spool(table: &Table<'_>, state_dir: &Path) -> embedded::Settings {
     // The only backend so far; the key is there so that a file says which one it means.
     table.choice("backend", &[("embedded", ())]);
@@ -255,7 +255,7 @@ pub(super) fn spool(table: &Table<'_>, state_dir: &Path) -> embedded::Settings {
     }
 }
 
-/// `[mailjet.<tier>]`.
+/// Reads the tables `[mailjet.<tier>]`.
 pub(super) fn tiers(root: &Table<'_>) -> BTreeMap<String, Tier> {
     let mut tiers = BTreeMap::new();
     for (name, table) in root.named_tables("mailjet") {
@@ -295,7 +295,7 @@ fn requirements(table: &Table<'_>, key: &'static str, usual: Vec<Requirement>) -
     found
 }
 
-/// `[events]`.
+/// Reads the table `[events]`.
 pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
     let usual = events::Settings::default();
     events::Settings {
@@ -358,7 +358,7 @@ fn webhook(table: &Table<'_>) -> Option<Webhook> {
     Some(Webhook { url, secret: Secret::new(secret.as_bytes()), ..webhook })
 }
 
-/// `[dns]`.
+/// Reads the table `[dns]`.
 pub(super) fn dns(table: &Table<'_>) -> resolver::Settings {
     let usual = resolver::Settings::default();
     resolver::Settings {

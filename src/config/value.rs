@@ -21,7 +21,7 @@ pub(super) struct Refused {
     pub what: String,
 }
 
-/// One refusal.
+/// Refuses a value, with what is wrong with it.
 fn refuse<T>(value: &Spanned<DeValue<'_>>, what: String) -> Result<T, Vec<Refused>> {
     Err(vec![Refused { at: value.span(), what }])
 }

@@ -1,4 +1,4 @@
-//! Delivery's metrics.
+//! Counts attempts and connections, for the metrics.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -35,7 +35,7 @@ pub struct TlsLabels {
     pub version: &'static str,
 }
 
-/// Delivery's metrics.
+/// Counts attempts and connections.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     /// Recipients, by route, verdict and scope.

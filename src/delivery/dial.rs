@@ -105,7 +105,7 @@ pub struct Dialler<'a, T> {
     pub usual: Option<Mechanism>,
     /// The host's addresses that failed recently.
     pub failed: &'a Failed,
-    /// Delivery's metrics.
+    /// The counters of all attempts and connections.
     pub counters: &'a Counters,
 }
 

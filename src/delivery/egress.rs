@@ -107,7 +107,7 @@ pub fn check(path: &EgressPath) -> Result<(), EgressError> {
 pub enum Endpoint<'a> {
     /// A connection from our address to one of the smarthost's.
     Direct {
-        /// Our address.
+        /// The address that the connection leaves from.
         local: IpAddr,
         /// The smarthost's address and port.
         peer: SocketAddr,

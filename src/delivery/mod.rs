@@ -107,7 +107,7 @@ impl Delivery {
         Ok(Delivery { shared })
     }
 
-    /// Delivery's metrics.
+    /// The counters of all attempts and connections.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }

@@ -36,7 +36,7 @@ pub enum Step {
     Data,
     /// Sending the final dot, up to the server's reply.
     End,
-    /// Sending RSET.
+    /// Sending RSET, which ends the probe without mail.
     Rset,
     /// Naming the same recipient without a login, to see whether the server relays for strangers.
     OpenRelay,
@@ -80,7 +80,7 @@ impl Serialize for Step {
 /// A step that was taken, for the probe.
 #[derive(Clone, Debug)]
 pub struct TakenStep {
-    /// The step.
+    /// The step that was taken.
     pub step: Step,
     /// How long the step took.
     pub took: Duration,

@@ -16,7 +16,7 @@ pub enum ReadError {
     /// No file, or a very large one.
     #[error("{0}")]
     NotPlain(&'static str),
-    /// The errno.
+    /// The system cannot read it.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
 }

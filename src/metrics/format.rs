@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 pub enum Format {
     /// Prometheus' text format 0.0.4.
     Text,
-    /// OpenMetrics 1.0.0.
+    /// OpenMetrics, version 1.0.0.
     OpenMetrics,
 }
 
@@ -22,7 +22,7 @@ impl Format {
         if openmetrics > quality(accept, "text", "plain") { Format::OpenMetrics } else { Format::Text }
     }
 
-    /// The Content-Type.
+    /// The value of Content-Type.
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Text => "text/plain; version=0.0.4; charset=utf-8",

@@ -340,9 +340,9 @@ impl Serialize for TagMistake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
-    /// Microsoft 365.
+    /// The mailboxes are at Microsoft 365.
     Microsoft365,
-    /// Google Workspace.
+    /// The mailboxes are at Google Workspace.
     Google,
     /// Another provider, or the customer's own mail server.
     Other,

@@ -35,7 +35,7 @@ pub struct DomainState {
     version: u32,
     /// The id of the customer who had the domain at the last check.
     pub customer: String,
-    /// The domain.
+    /// The domain that the state is about.
     pub domain: String,
     /// The time of the first check.
     pub first_checked: u64,
@@ -73,7 +73,7 @@ pub struct Change {
     pub at: u64,
     /// The requirement: `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: String,
-    /// What changed.
+    /// How it changed.
     pub change: ChangeKind,
     /// The codes of the faults that caused the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

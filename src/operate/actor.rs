@@ -31,7 +31,7 @@ pub enum Role {
 pub(super) enum Need<'a> {
     /// To look at one customer's things.
     ReadOf(&'a CustomerId),
-    /// To look.
+    /// May look at everything.
     Read,
     /// To change the queue or the routes, or to check domains.
     Operate,
@@ -80,7 +80,7 @@ impl Actor {
     }
 }
 
-/// The name.
+/// Writes the name of the actor.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)

@@ -33,7 +33,7 @@ pub(super) struct Act {
     /// How many messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// For people.
+    /// What was done, in words for people.
     pub detail: String,
 }
 

@@ -72,7 +72,7 @@ impl Error {
         Error { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// Something failed.
+    /// An error for what failed although the command was right.
     pub fn failed(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::Failed, message, remedy)
     }

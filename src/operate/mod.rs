@@ -45,7 +45,7 @@ use crate::spool::Spool;
 pub struct Service {
     /// The queue's records.
     pub spool: Arc<dyn Spool>,
-    /// The routes.
+    /// Shows, suspends and resumes the routes.
     pub routes: Arc<dyn RouteControl>,
     /// Where mail goes.
     pub routing: Routing,

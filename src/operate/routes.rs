@@ -10,12 +10,12 @@ use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::route::{RouteId, RouteState, RouteStatus};
 
-/// One route.
+/// A route and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// Its name.
+    /// The name of the route.
     pub route: String,
-    /// `host:port`.
+    /// The server, as `host:port`.
     pub server: String,
     /// `ready`, `throttled` or `suspended`.
     pub state: String,

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 pub(super) enum Running {
     /// Another process, if there is one: the one with this state folder.
     Socket(PathBuf),
-    /// This process.
+    /// The relay runs in this process.
     Here(Service),
 }
 

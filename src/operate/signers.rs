@@ -10,7 +10,7 @@ use crate::message::CustomerId;
 /// What signs for one From domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signer {
-    /// The domain.
+    /// The From domain.
     pub domain: String,
     /// The selectors of its own signatures; none where its key cannot be used.
     pub selectors: Vec<String>,

@@ -14,7 +14,7 @@ pub struct Counters {
     pub bounced: Counter,
     /// Recipients given up for their age.
     pub expired: Counter,
-    /// Transactions begun.
+    /// Transactions that were begun.
     pub attempts: Counter,
     /// Times that delivery stopped because results could not be recorded, or mail could not be read for want of means.
     pub halts: Counter,

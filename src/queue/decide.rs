@@ -55,7 +55,7 @@ pub struct Delay {
 /// When something is decided, and how old that makes a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The time.
+    /// The time of the decision.
     pub now: Timestamp,
     /// How long the message waited for our own caps until now, since it was due.
     pub own_waiting: Duration,

@@ -93,7 +93,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The queue.
+    /// The queue that waits to deliver.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }

@@ -42,7 +42,7 @@ impl Cause {
 /// The state of a route at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteState {
-    /// Deliveries run.
+    /// The route carries mail.
     Ready,
     /// The route backs off after trouble.
     Throttled {

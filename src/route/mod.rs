@@ -82,7 +82,7 @@ impl Route {
 /// The kind of server. Mailjet understands the fields `X-MJ-*` and `X-Mailjet-*`; for other servers they are cut out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
-    /// Mailjet's smarthost.
+    /// The server is Mailjet.
     Mailjet,
     /// The customer's own mail server.
     OwnServer,

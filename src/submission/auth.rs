@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::stack::wiped_after;
 use crate::message::{CustomerId, Urgency};
 
-/// One `[[submitter]]`.
+/// A program that may log in: a table `[[submitter]]`.
 #[derive(Clone)]
 pub struct Submitter {
     /// The name it logs in with.
@@ -41,9 +41,9 @@ impl fmt::Debug for Submitter {
 /// For whom a submitter may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
-    /// All customers.
+    /// It may send for every customer.
     All,
-    /// These.
+    /// It may send for these customers.
     Listed(BTreeSet<CustomerId>),
 }
 
@@ -70,9 +70,9 @@ pub enum SubmitterError {
 
 /// What a client says it is.
 pub struct Credentials {
-    /// The name.
+    /// The name that the client gives.
     pub username: Zeroizing<String>,
-    /// The password.
+    /// The password that the client gives.
     pub password: Zeroizing<String>,
 }
 

@@ -51,7 +51,7 @@ impl Budget {
         Budget { steps, turn, wait, waiting: AtomicUsize::new(0), gauge }
     }
 
-    /// Nothing yet.
+    /// Begins a share that holds nothing yet.
     pub(super) fn share(&self) -> Share {
         Share { steps: None, turn: None, gauge: self.gauge.clone() }
     }

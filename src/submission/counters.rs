@@ -18,7 +18,7 @@ pub struct ReasonLabels {
 /// The codes of a reply.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ReplyLabels {
-    /// `552 5.3.4`.
+    /// The codes of the reply: `552 5.3.4`.
     pub reply: String,
 }
 
@@ -39,15 +39,15 @@ pub struct HandshakeLabels {
 /// Submission's metrics. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
-    /// Connections taken.
+    /// Connections that were accepted.
     pub connections: Counter,
     /// Connections open at this moment.
     pub open: Gauge,
     /// Connections refused at the door or closed by a limit, by reason.
     pub refused_connections: Family<ReasonLabels, Counter>,
-    /// TLS handshakes.
+    /// TLS handshakes, by how they ended.
     pub handshakes: Family<HandshakeLabels, Counter>,
-    /// Logins.
+    /// Logins, by how they ended.
     pub logins: Family<LoginLabels, Counter>,
     /// Messages answered with 250.
     pub accepted: Counter,

@@ -34,7 +34,7 @@ pub(super) struct Intake {
     client_takes_utf8: bool,
     /// The first chunk of the content: the header lies in it.
     first: Vec<u8>,
-    /// The others.
+    /// The pieces behind it.
     rest: Vec<Piece>,
     len: u64,
     /// What the client has sent, and may send.

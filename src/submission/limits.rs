@@ -43,7 +43,7 @@ pub struct Limits {
     pub transaction_timeout: Duration,
     /// The least octets a second over a message's DATA, counted once `minimum_rate_grace` has passed; slower hears 421 4.4.2.
     pub minimum_rate: u64,
-    /// See `minimum_rate`.
+    /// How long a message may be slower than `minimum_rate` at its beginning.
     pub minimum_rate_grace: Duration,
     /// Octets of a message as the client sends them (RFC 1870 §5: line ends count, stuffed dots and the final one do not), whatever
     /// is cut or added here; more hear 552 5.3.4. Routes may carry less.

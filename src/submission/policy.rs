@@ -11,7 +11,7 @@ use crate::message::{CustomerId, Envelope, Header, HeaderError, MailKind, Urgenc
 use crate::route::{Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
 
-/// Who sends.
+/// Who sends: a submitter, or a network that needs no login.
 #[derive(Clone, Debug)]
 pub(super) enum Identity {
     /// Somebody who logged in.
@@ -46,7 +46,7 @@ pub(super) struct Refusal {
     pub(super) cause: Option<String>,
     /// For an alert event: the domain it is about and what to do.
     pub(super) alert: Option<Box<(Domain, String)>>,
-    /// Which message.
+    /// What is known of the message.
     pub(super) about: Box<About>,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct Decision {
     pub(super) warning: Option<String>,
 }
 
-/// Decides.
+/// Decides whether a message may be sent, and by which customer.
 pub(super) fn decide(
     routing: &RoutingView<'_>,
     bulk_requires: &[Requirement],

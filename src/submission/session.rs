@@ -40,7 +40,7 @@ pub(super) struct Rules {
 
 /// What the connection does next.
 pub(super) enum Next {
-    /// Answers.
+    /// Says a reply.
     Say(Reply),
     /// Answers and closes, as the client asked.
     Quit(Reply),
@@ -68,7 +68,7 @@ enum State {
     Chunks,
 }
 
-/// The conversation.
+/// The state of one conversation.
 pub(super) struct Session {
     rules: Arc<Rules>,
     state: State,

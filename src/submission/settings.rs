@@ -14,7 +14,7 @@ use crate::events::Events;
 use crate::smtp::Domain;
 use crate::{dkim, spool};
 
-/// One `[[listener]]`.
+/// An address to take mail on: a table `[[listener]]`.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     /// Where to listen; port 0 takes any free one.
@@ -40,7 +40,7 @@ impl ListenerSettings {
 /// When a listener speaks TLS.
 #[derive(Clone, Debug)]
 pub enum ListenerTls {
-    /// Never.
+    /// The listener has no TLS.
     Off,
     /// After STARTTLS (RFC 3207). AUTH is offered only then, unless `allow_plaintext_auth`.
     StartTls(ServerTls),
@@ -62,7 +62,7 @@ pub enum ListenerAuth {
 pub struct Context {
     /// Our name in greeting, EHLO answer and Received.
     pub hostname: Domain,
-    /// Limits.
+    /// What clients may use up.
     pub limits: Limits,
     /// When the attempt after the first is due: stored with the message.
     pub first_retry: Duration,

@@ -21,7 +21,7 @@ pub enum TlsError {
     /// A file cannot be read or holds no PEM of the wanted kind.
     #[error("{path}: {why}")]
     File {
-        /// Which file.
+        /// The file that cannot be used.
         path: PathBuf,
         /// What is wrong with it.
         why: String,

@@ -56,7 +56,7 @@ impl Trace {
     }
 }
 
-/// Appends `Date:`.
+/// Appends a `Date:` field.
 pub(super) fn date(now: Timestamp, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("Date: {}\r\n", now.rfc5322()).as_bytes());
 }

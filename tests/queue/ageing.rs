@@ -97,7 +97,7 @@ async fn a_released_message_is_no_older_than_before_and_gets_its_attempt() {
     let events = rig.wait_for_events("the other is given up", |events| !of_kind(events, "expired").is_empty()).await;
     assert_eq!(of_kind(&events, "expired")[0]["id"], other.to_string(), "what is held does not expire");
     assert_eq!(rig.spool.release(Filter::one(id), LinesById::new()).await.unwrap(), 1);
-    // Several rounds.
+    // Ageing makes several rounds in this time.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let events = rig.events();
     let given_up = of_kind(&events, "expired");

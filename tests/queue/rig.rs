@@ -68,7 +68,7 @@ impl Rig {
         logged(&self.log)
     }
 
-    /// Everything waiting.
+    /// Every record that waits in the spool.
     pub async fn records(&self) -> Vec<Record> {
         self.spool.list(Filter::default(), 10_000).await.unwrap()
     }
@@ -206,7 +206,7 @@ pub fn own_server(route: Route) -> Directory {
     Directory::new(vec![customer("x", &["test.dk"], Via::OwnServer(Arc::new(route)))], BTreeMap::new())
 }
 
-/// Mailjet's tiers.
+/// Tiers of Mailjet by their names.
 pub fn tiers(tiers: Vec<(&str, Tier)>) -> BTreeMap<String, Tier> {
     tiers.into_iter().map(|(name, tier)| (name.to_owned(), tier)).collect()
 }

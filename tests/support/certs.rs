@@ -11,18 +11,18 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its certificate.
+    /// The certificate of the authority.
     pub pem: String,
 }
 
 /// A certificate chain and its key, PEM; and the leaf, DER.
 #[derive(Clone)]
 pub struct Issued {
-    /// Leaf first.
+    /// The certificates, the leaf first.
     pub chain: String,
-    /// PKCS #8.
+    /// The private key in PKCS #8.
     pub key: String,
-    /// The leaf.
+    /// The leaf certificate in DER.
     pub der: Vec<u8>,
 }
 

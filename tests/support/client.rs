@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use socket2::Socket;
 
-/// A session.
+/// A session with the server.
 pub struct Client {
     input: BufReader<TcpStream>,
     out: TcpStream,

@@ -13,16 +13,16 @@ use tokio::sync::Semaphore;
 /// How a commit ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
-    /// Durable.
+    /// It makes messages durable.
     #[default]
     Kept,
-    /// No space.
+    /// It has no space for a message.
     Full,
     /// The sync failed.
     Broken,
 }
 
-/// The spool.
+/// A spool that takes messages and delivers none.
 pub struct IntakeSpool {
     drafts: Mutex<Vec<Arc<Draft>>>,
     came: Condvar,

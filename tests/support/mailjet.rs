@@ -17,7 +17,7 @@ const OWN: [&str; 3] = ["Message-ID", "Feedback-ID", "List-Unsubscribe"];
 /// What it reads and removes.
 const CONTROL: [&str; 2] = ["x-mj-", "x-mailjet-"];
 
-/// The server.
+/// A server that answers as Mailjet does.
 pub struct Mailjet {
     capture: Capture,
 }

@@ -23,7 +23,7 @@ use super::skip::skip;
 
 /// The login that every peer knows.
 pub const USERNAME: &str = "webcrm";
-/// Its password.
+/// The password of that user.
 pub const PASSWORD: &str = "hemmelig-nok-123";
 /// The realm of that login where the server has realms.
 pub const REALM: &str = "egenserver.test";

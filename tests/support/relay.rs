@@ -13,7 +13,7 @@ use super::ports;
 
 /// The name submitters log in with.
 pub const USERNAME: &str = "webcrm";
-/// Their password.
+/// The password that submitters log in with.
 pub const PASSWORD: &str = "hemmeligt-kodeord-42";
 
 /// A scratch folder with configuration, keys and state of one relay.
@@ -21,13 +21,13 @@ pub struct Site {
     dir: tempfile::TempDir,
     /// Where it takes mail: `127.0.0.1`, plaintext login allowed.
     pub smtp: SocketAddr,
-    /// Its pages.
+    /// The address of its pages.
     pub web: SocketAddr,
 }
 
 /// A customer's file to be written.
 pub struct Customer<'a> {
-    /// Its id.
+    /// The id of the customer.
     pub id: &'a str,
     /// Its From domain.
     pub domain: &'a str,
@@ -249,7 +249,7 @@ impl Running {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Its process.
+    /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -274,7 +274,7 @@ impl Running {
         }
     }
 
-    /// SIGKILL.
+    /// Ends it with SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -26,7 +26,7 @@ pub enum Step {
     HearContent,
     /// Reads this many octets at least, and no more than there are.
     HearSome(usize),
-    /// Waits.
+    /// Waits for this long.
     Pause(Duration),
     /// Says this again and again until the client is gone.
     SayForEver(Vec<u8>),
@@ -45,7 +45,7 @@ pub fn say(line: &str) -> Step {
     Step::Say(format!("{line}\r\n").into_bytes())
 }
 
-/// `Hear`.
+/// A step that hears a line with this beginning.
 pub fn hear(start: &'static str) -> Step {
     Step::Hear(start)
 }

@@ -97,7 +97,7 @@ pub fn ns(zone: &str) -> Record {
     Record::from_rdata(name(zone), 60, RData::NS(NS(name("ns.elsewhere.test"))))
 }
 
-/// An alias.
+/// A record that makes `from` an alias of `to`.
 pub fn cname(from: &str, to: &str) -> Record {
     Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))))
 }

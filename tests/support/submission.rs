@@ -68,7 +68,7 @@ impl Default for Setup {
     }
 }
 
-/// The server.
+/// A submission server and what it works with.
 pub struct Server {
     pub address: SocketAddr,
     pub implicit: SocketAddr,
@@ -91,7 +91,7 @@ pub fn rsa_key() -> &'static SigningKey {
     KEY.get_or_init(|| SigningKey::generate_rsa(2048).unwrap())
 }
 
-/// `test.dk`, RSA.
+/// The domain test.dk with an RSA key.
 pub fn test_dk() -> SigningDomain {
     signed("test.dk", SigningKey::from_pem(rsa_key().to_pem().unwrap().as_bytes()).unwrap()).1
 }
@@ -265,7 +265,7 @@ impl Server {
 
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// Begins TLS.
+/// Begins TLS on a connection.
 pub fn tls(config: &Arc<ClientConfig>, stream: TcpStream) -> Tls {
     let name = ServerName::try_from("localhost").unwrap();
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), stream)

@@ -69,7 +69,7 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Via {
-    /// Mailjet.
+    /// Mailjet delivers the mail.
     Mailjet,
     /// The customer's own server.
     OwnServer,
@@ -77,7 +77,7 @@ enum Via {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Tls {
-    /// Never.
+    /// No TLS.
     Off,
     /// STARTTLS where offered; certificates are not checked.
     Opportunistic,

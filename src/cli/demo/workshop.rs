@@ -106,7 +106,7 @@ password_file = "../customer.password"
         self.dir.path().join("postbud.toml")
     }
 
-    /// The folder.
+    /// The folder that the demo works in.
     pub(super) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -116,7 +116,7 @@ password_file = "../customer.password"
         &self.ca
     }
 
-    /// webCRM's password.
+    /// The password that webCRM logs in with.
     pub(super) fn password(&self) -> &str {
         &self.password
     }

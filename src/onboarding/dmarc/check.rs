@@ -13,7 +13,7 @@ use crate::smtp::{Domain, Mailbox};
 /// How mail of the domain leaves, as far as alignment depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// Through Mailjet.
+    /// Mail leaves through Mailjet.
     Mailjet {
         /// How the return-path alias was seen: `bnc3.<domain>` points to Mailjet.
         alias: Seen,

@@ -19,13 +19,13 @@ pub struct Record {
     pub policy: Policy,
     /// `sp=`, for names below it.
     pub subdomain_policy: Option<Policy>,
-    /// `aspf=s`.
+    /// True if SPF must align strictly (`aspf=s`).
     pub strict_spf: bool,
     /// `psd=`: `Some(true)` for y, `Some(false)` for n.
     pub public_suffix: Option<bool>,
-    /// `t=y`.
+    /// True if the policy is in test mode (`t=y`).
     pub testing: bool,
-    /// `rua=`.
+    /// Where aggregate reports go (`rua=`).
     pub reports: Vec<String>,
     /// `pct=`, where it is below 100: receivers that follow RFC 9989 act on all mail, others on this share of it.
     pub percent: Option<u8>,
@@ -51,11 +51,11 @@ pub enum Unusable {
 /// What receivers shall do with mail that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Policy {
-    /// Nothing.
+    /// Receivers do nothing about it (`none`).
     None,
-    /// Spam folder.
+    /// Receivers put it into the spam folder (`quarantine`).
     Quarantine,
-    /// Refuse.
+    /// Receivers refuse it (`reject`).
     Reject,
 }
 

@@ -26,7 +26,7 @@ pub enum InTheWay {
     },
     /// The host has an address, and an alias must be published there.
     Address {
-        /// The address.
+        /// The address that the host has.
         address: String,
     },
 }

@@ -9,22 +9,22 @@ use serde::Serialize;
 pub enum Obstacle {
     /// More than ten lookups.
     Lookups {
-        /// How many.
+        /// The number of these.
         count: u32,
     },
     /// More than two names without an address.
     Voids {
-        /// How many.
+        /// The number of these.
         count: u32,
     },
     /// An `mx` with more than ten exchanges.
     Exchanges {
-        /// Whose.
+        /// The domain whose mail exchangers they are.
         domain: String,
     },
     /// An included record, or one that is redirected to, cannot be used.
     Included {
-        /// Which.
+        /// The domain whose record cannot be used.
         domain: String,
         /// `none`, `several`, `syntax` or `loop`.
         fault: &'static str,
@@ -32,17 +32,17 @@ pub enum Obstacle {
     /// Terms that nobody can read, in a record that lets everybody send: no other record can be proposed that surely forgets
     /// nobody.
     Unread {
-        /// Which.
+        /// The terms that nobody can read.
         terms: Vec<String>,
     },
     /// A record of more octets than is evaluated.
     TooLong {
-        /// How many.
+        /// The length of the record.
         octets: usize,
     },
     /// What we tell customers to include does not let us send.
     Ours {
-        /// Which.
+        /// The domain that customers include.
         include: String,
     },
 }

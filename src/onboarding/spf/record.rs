@@ -16,7 +16,7 @@ pub const MOST_OCTETS: usize = 8192;
 pub struct Record {
     /// Mechanisms in order.
     pub directives: Vec<Directive>,
-    /// `redirect=`.
+    /// The domain whose record counts in place of this one (`redirect=`).
     pub redirect: Option<MacroString>,
     /// Modifiers as written, `redirect=` and `exp=` included.
     pub modifiers: Vec<String>,
@@ -27,9 +27,9 @@ pub struct Record {
 pub struct Directive {
     /// What a match means.
     pub qualifier: Qualifier,
-    /// What matches.
+    /// The senders that the term matches.
     pub mechanism: Mechanism,
-    /// As written.
+    /// The term as it is written in the record.
     pub text: String,
 }
 
@@ -38,16 +38,16 @@ pub struct Directive {
 pub enum Qualifier {
     /// `+` or nothing.
     Pass,
-    /// `-`.
+    /// The sender may not send (`-`).
     Fail,
-    /// `~`.
+    /// The sender probably may not send (`~`).
     SoftFail,
-    /// `?`.
+    /// Nothing is said about the sender (`?`).
     Neutral,
 }
 
 impl Qualifier {
-    /// Its character.
+    /// The character that records write for it.
     pub fn as_char(self) -> char {
         match self {
             Qualifier::Pass => '+',
@@ -61,7 +61,7 @@ impl Qualifier {
 /// RFC 7208 §5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// Everything.
+    /// Matches every sender (`all`).
     All,
     /// Another domain's record passes.
     Include(MacroString),
@@ -71,9 +71,9 @@ pub enum Mechanism {
     Mx(Target),
     /// The address's own name; not to be used (§5.5).
     Ptr(Option<MacroString>),
-    /// A network.
+    /// Matches an IPv4 network (`ip4:`).
     Ip4(Ipv4Net),
-    /// A network.
+    /// Matches an IPv6 network (`ip6:`).
     Ip6(Ipv6Net),
     /// A name exists.
     Exists(MacroString),
@@ -115,7 +115,7 @@ pub struct Target {
 /// A term that is not SPF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// As written.
+    /// The term as it is written in the record.
     pub term: String,
     /// What is wrong with it.
     pub fault: Fault,

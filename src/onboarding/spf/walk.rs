@@ -30,7 +30,7 @@ const MOST_FAULTS: usize = 20;
 /// Terms that are remembered, of all records.
 const MOST_STEPS: usize = 2000;
 
-/// Walks.
+/// Evaluates the record as a receiver does, and notes what it found on the way.
 pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) -> Walk {
     let found = Walk {
         verdict: Verdict::None,

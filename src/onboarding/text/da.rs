@@ -1,4 +1,4 @@
-//! Dansk.
+//! All texts in Danish.
 
 mod failures;
 mod publish;

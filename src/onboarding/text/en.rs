@@ -1,4 +1,4 @@
-//! English.
+//! All texts in English.
 
 mod failures;
 mod publish;

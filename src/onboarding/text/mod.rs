@@ -25,9 +25,9 @@ use names::in_own_letters;
 /// A language for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lang {
-    /// Danish.
+    /// Texts are in Danish.
     Da,
-    /// English.
+    /// Texts are in English.
     En,
 }
 
@@ -43,29 +43,29 @@ pub struct Text {
 /// Words of tables and reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// Column: how much it is needed.
+    /// The heading of the column that says how much a record is needed.
     Need,
-    /// Column: what it is for.
+    /// The heading of the column that says what a record is for.
     For,
-    /// Column: record type.
+    /// The heading of the column with record types.
     Type,
-    /// Column: host.
+    /// The heading of the column with hosts.
     Host,
-    /// Column: the host as a DNS panel wants it.
+    /// The heading of the column with hosts as DNS panels want them.
     Label,
-    /// Column: value.
+    /// The heading of the column with values.
     Value,
-    /// Heading of a table.
+    /// The heading of a table.
     Records,
-    /// "why".
+    /// The label before a reason.
     Why,
-    /// "or instead".
+    /// The words before an alternative to a record.
     OrInstead,
-    /// "found".
+    /// The label before what was found.
     Found,
-    /// "expected".
+    /// The label before what was expected.
     Expected,
-    /// "next step".
+    /// The label before the next step.
     Next,
     /// A record is there already.
     AlreadyThere,
@@ -154,7 +154,7 @@ impl Lang {
         by_language!(self, overall(overall))
     }
 
-    /// A word.
+    /// A word of tables and reports.
     pub fn word(self, word: Word) -> &'static str {
         by_language!(self, word(word))
     }

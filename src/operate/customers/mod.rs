@@ -41,7 +41,7 @@ pub enum NewRoute {
     OwnServer {
         /// The server's name.
         host: String,
-        /// Its port.
+        /// The port of the server.
         port: u16,
         /// How the connection is protected.
         tls: TlsMode,

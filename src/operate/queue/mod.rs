@@ -17,7 +17,7 @@ pub use look::{Page, Pages};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
-    /// These.
+    /// The messages with these queue ids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
     /// Of this customer.
@@ -73,11 +73,11 @@ impl MessageState {
 /// One message of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// Queue id.
+    /// The queue id.
     pub id: String,
     /// Message-ID without angle brackets.
     pub message_id: String,
-    /// Customer.
+    /// The id of the customer.
     pub customer: String,
     /// `mail` or `bounce`.
     pub kind: String,
@@ -89,11 +89,11 @@ pub struct Message {
     pub sender: String,
     /// The domain whose key signed.
     pub from_domain: String,
-    /// Octets.
+    /// The size of the message in octets.
     pub size: u64,
     /// When it was accepted, RFC 3339.
     pub arrived: String,
-    /// Seconds since.
+    /// Seconds since the message was accepted.
     pub age_secs: u64,
     /// What it does.
     pub state: MessageState,
@@ -120,10 +120,10 @@ pub struct Message {
     pub history: Vec<Value>,
 }
 
-/// One recipient.
+/// A recipient and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
-    /// Address.
+    /// The address of the recipient.
     pub address: String,
     /// `waiting`, `delivered` or `failed`.
     pub state: String,
@@ -134,7 +134,7 @@ pub struct Recipient {
 /// The queue in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Messages.
+    /// How many messages wait.
     pub messages: u64,
     /// Of these held.
     pub held: u64,
@@ -153,16 +153,16 @@ pub struct Stats {
     pub quarantined: u64,
     /// Age of the oldest message in seconds.
     pub oldest_secs: Option<u64>,
-    /// By lane.
+    /// The counts of each lane.
     pub lanes: Vec<LaneStats>,
 }
 
 /// One lane in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneStats {
-    /// Customer.
+    /// The id of the customer.
     pub customer: String,
-    /// From domain.
+    /// The From domain of the lane.
     pub domain: String,
     /// `single` or `bulk`.
     pub urgency: String,
@@ -173,7 +173,7 @@ pub struct LaneStats {
     /// Why nothing of it is tried until a person acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// Messages.
+    /// How many messages wait.
     pub messages: u64,
     /// Of these held.
     pub held: u64,

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Why a command was not carried out. The text tells the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens.
+    /// No relay listens at the socket.
     #[error(
         "no relay is running with the state folder {}. Start it with `postbud run`, or name the configuration of the one that \
          runs with --config", .0.display()

@@ -13,7 +13,7 @@ use crate::operate::{Actor, Error, Service};
 
 /// Where items and progress go. An error means that nobody reads any more.
 pub(super) trait Output: Send {
-    /// Writes one.
+    /// Writes an item of the answer.
     fn item(&mut self, item: &(impl Serialize + Sync)) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Tells what was done so far.

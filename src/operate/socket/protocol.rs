@@ -21,10 +21,10 @@ use crate::operate::queue::{Changed, Selection};
 /// The protocol's version. A relay refuses another one: the program on disk is not the one that runs.
 pub const VERSION: u32 = 1;
 
-/// One request.
+/// A request of a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// [`VERSION`].
+    /// The version of the protocol: [`VERSION`].
     pub version: u32,
     /// Whether to tell how far a long command has come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -40,7 +40,7 @@ pub struct Request {
 pub enum Command {
     /// An item a message.
     List {
-        /// Which.
+        /// The messages to act on.
         which: Selection,
         /// At most so many.
         limit: Option<u64>,
@@ -52,54 +52,54 @@ pub enum Command {
     },
     /// Keep them until released.
     Hold {
-        /// Which.
+        /// The messages to act on.
         which: Selection,
-        /// Why.
+        /// The reason, for events and lists.
         reason: String,
     },
     /// Held ones are due at once.
     Release {
-        /// Which.
+        /// The messages to act on.
         which: Selection,
     },
     /// Due at once.
     Retry {
-        /// Which.
+        /// The messages to act on.
         which: Selection,
     },
     /// Given up: the sender is told as if the smarthost had refused them.
     Bounce {
-        /// Which.
+        /// The messages to act on.
         which: Selection,
         /// Why; the sender reads it.
         reason: String,
     },
     /// Given up without a word to the sender.
     Remove {
-        /// Which.
+        /// The messages to act on.
         which: Selection,
-        /// Why.
+        /// The reason, for events and lists.
         reason: String,
     },
     /// One item: counts.
     Stats,
     /// An item a From domain of a customer: the selectors its mail is signed with at this moment.
     Signers {
-        /// Its id.
+        /// The id of the customer.
         customer: String,
     },
     /// An item a route.
     Routes,
     /// Stops a route.
     SuspendRoute {
-        /// Its name.
+        /// The name of the route.
         route: String,
-        /// Why.
+        /// The reason, for events and lists.
         reason: String,
     },
     /// Lets it go on.
     ResumeRoute {
-        /// Its name.
+        /// The name of the route.
         route: String,
     },
 }

@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.input.take_secret(len);
     }
 
-    /// See [`Input::keep`].
+    /// Drops the middle of what is pending (see [`Input::keep`]).
     pub(super) fn keep(&mut self, len: usize) -> usize {
         self.input.keep(len)
     }

@@ -30,7 +30,7 @@ impl<'a> Query<'a> {
 /// RFC 7208 §2.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// No record.
+    /// There is no record (`none`).
     None,
     /// The record says nothing about the address.
     Neutral,
@@ -104,28 +104,28 @@ impl Limits {
 pub enum Problem {
     /// No record where one is needed.
     NoRecord {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
         /// TXT values that were probably meant to be one.
         near_misses: Vec<String>,
     },
     /// More than one record: none counts (§4.5).
     Several {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
         /// All of them.
         records: Vec<String>,
     },
     /// Terms that are not SPF; the first of them, where there are many.
     Syntax {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
-        /// Which.
+        /// The terms at fault.
         faults: Vec<SyntaxError>,
     },
     /// A record of more than [`MOST_OCTETS`](crate::onboarding::spf::record::MOST_OCTETS) octets.
     TooLong {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
         /// How many octets.
         octets: usize,
@@ -133,33 +133,33 @@ pub enum Problem {
     /// Terms that are legal and without effect, and were plainly meant to have one: `include=` in place of `include:`, a second
     /// `v=spf1`.
     NoEffect {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
-        /// Which.
+        /// The terms it is about.
         terms: Vec<String>,
     },
     /// Terms after `all` never count (§5.1).
     AfterAll {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
-        /// Which.
+        /// The terms it is about.
         terms: Vec<String>,
     },
     /// `+all`, or a network that is a large part of the Internet: everybody may send.
     EverybodyPasses {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
         /// What says so.
         term: String,
     },
     /// `ptr` should not be used (§5.5).
     Ptr {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
     },
     /// A record that leads back to itself.
     Loop {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
     },
     /// More than ten lookups.
@@ -168,7 +168,7 @@ pub enum Problem {
     TooManyVoidLookups,
     /// An `mx` with more than ten exchanges.
     TooManyExchanges {
-        /// Where.
+        /// The domain whose record has it.
         domain: String,
     },
     /// DNS did not answer.
@@ -193,7 +193,7 @@ impl Problem {
 pub struct Step {
     /// 0 for the domain's own record.
     pub depth: usize,
-    /// Whose record.
+    /// The domain whose record it is.
     pub domain: String,
     /// The term as written.
     pub term: String,
@@ -204,7 +204,7 @@ pub struct Step {
 /// What a walk found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
-    /// The verdict.
+    /// The verdict on the sender.
     pub verdict: Verdict,
     /// The domain's own record, where there is exactly one.
     pub record: Option<String>,
@@ -214,7 +214,7 @@ pub struct Walk {
     pub void_lookups: u32,
     /// What was tried, in order; the beginning of it, where records are very long.
     pub steps: Vec<Step>,
-    /// Everything wrong.
+    /// Everything that is wrong on the way.
     pub problems: Vec<Problem>,
     /// Names whose records were included or redirected to, in order.
     pub visited: Vec<String>,

@@ -1,4 +1,4 @@
-//! Nøgleskift.
+//! The texts about changes of keys, in Danish.
 
 use super::failures::unanswered;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};

@@ -1,4 +1,4 @@
-//! Changing keys.
+//! The texts about changes of keys, in English.
 
 use super::failures::unanswered;
 use crate::onboarding::rotation::{REVOKED, Role, Shown, Step};
