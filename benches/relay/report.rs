@@ -236,7 +236,7 @@ impl Outcome {
         t
     }
 
-    /// Whether nothing was lost, doubled or badly signed.
+    /// Returns true if nothing was lost, doubled or badly signed.
     pub fn sound(&self) -> bool {
         self.books.exactly_once() && self.signatures.as_ref().is_none_or(|s| s.good == s.checked && s.checked > 0)
     }

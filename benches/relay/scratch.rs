@@ -307,7 +307,7 @@ impl Drop for Relay {
     }
 }
 
-/// Whether something listens there. Says nothing: an implicit-TLS port would not understand it.
+/// Returns true if something listens there. Says nothing: an implicit-TLS port would not understand it.
 fn greeted(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
 }

@@ -21,7 +21,7 @@ pub struct Row {
     pub bound: f64,
     /// What was measured.
     pub actual: f64,
-    /// Whether more is better.
+    /// True if more is better.
     pub at_least: bool,
     /// How the number came about.
     pub detail: String,
@@ -36,7 +36,7 @@ impl Row {
         Row { target: target.to_owned(), bound, actual, at_least: true, detail }
     }
 
-    /// Whether the target is met.
+    /// Returns true if the target is met.
     pub fn met(&self) -> bool {
         if self.at_least { self.actual >= self.bound } else { self.actual <= self.bound }
     }

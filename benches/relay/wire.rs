@@ -179,7 +179,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Whether TLS resumed an earlier session.
+    /// Returns true if TLS resumed an earlier session.
     pub fn resumed(&self) -> bool {
         match &self.stream {
             Some(Stream::Tls(tls)) => tls.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed),

@@ -46,7 +46,7 @@ pub(super) fn listeners(root: &Table<'_>) -> Vec<ListenerSettings> {
     listeners
 }
 
-/// Whether the system gives only one of two addresses to listen on: the same, or one is every address of the machine.
+/// Returns true if the system gives only one of two addresses to listen on: the same, or one is every address of the machine.
 /// `[::]` is every one of IPv4, too.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let wide = |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
@@ -120,7 +120,7 @@ const INSIDE: [&str; 9] = [
     "::1/128",
 ];
 
-/// Whether these networks together are an open relay: judged one by one, the two halves of the internet would be none.
+/// Returns true if these networks together are an open relay: judged one by one, the two halves of the internet would be none.
 fn is_too_wide(networks: &[IpNet]) -> bool {
     let inside = INSIDE.map(|text| text.parse::<IpNet>().expect("a network"));
     // All of IPv6 has one address more than can be counted.

@@ -232,37 +232,37 @@ impl<'t> Table<'t> {
         tables
     }
 
-    /// Whether the file has neither this table nor something else in its place.
+    /// Returns true if the file has neither this table nor something else in its place.
     pub(super) fn is_absent(&self) -> bool {
         self.is_absent
     }
 
-    /// Whether the file has no syntax error: only then it says what it says.
+    /// Returns true if the file has no syntax error: only then it says what it says.
     pub(super) fn is_sound(&self) -> bool {
         self.is_sound
     }
 
-    /// Whether the file has this table.
+    /// Returns true if the file has this table.
     pub(super) fn is_there(&self) -> bool {
         self.table.is_some()
     }
 
-    /// Whether `key` has a value, usable or not.
+    /// Returns true if `key` has a value, usable or not.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.value(key).is_some()
     }
 
-    /// Whether a key that was asked for already has a value.
+    /// Returns true if a key that was asked for already has a value.
     pub(super) fn has_named(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// Whether `key` holds a text.
+    /// Returns true if `key` holds a text.
     pub(super) fn is_text(&self, key: &'static str) -> bool {
         self.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::String(_)))
     }
 
-    /// Whether `key` holds a list without elements.
+    /// Returns true if `key` holds a list without elements.
     pub(super) fn is_empty_list(&self, key: &'static str) -> bool {
         self.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Array(list) if list.is_empty()))
     }

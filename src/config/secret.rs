@@ -20,9 +20,9 @@ pub(super) struct Source {
     pub inline: &'static str,
     pub file: &'static str,
     pub env: &'static str,
-    /// Whether the value may stand in the configuration itself.
+    /// True if the value may stand in the configuration itself.
     pub may_be_inline: bool,
-    /// Whether others must not read the file.
+    /// True if others must not read the file.
     pub secret: bool,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<Strin
     from_environment(table, env, &table.get::<String>(env)?)
 }
 
-/// Whether any of the three keys is there.
+/// Returns true if any of the three keys is there.
 pub(super) fn is_given(table: &Table<'_>, source: Source) -> bool {
     // Asked one by one: each has to be known to the table.
     let given = [source.inline, source.file, source.env].map(|key| table.has(key));

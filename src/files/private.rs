@@ -34,7 +34,7 @@ pub fn close_to_others(dir: &Path) -> io::Result<()> {
     result
 }
 
-/// Whether other users may do anything with it.
+/// Returns true if other users may do anything with it.
 pub fn is_open_to_others(found: &fs::Metadata) -> bool {
     found.mode() & 0o077 != 0
 }

@@ -220,7 +220,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
     }
 }
 
-/// Whether a TXT value is a key record, good or bad.
+/// Returns true if a TXT value is a key record, good or bad.
 fn is_meant_as_key(text: &str) -> bool {
     let list = TagList::read(text, &["v", "k", "p"]);
     list.tags.iter().any(|tag| match tag.name.as_str() {
@@ -235,7 +235,7 @@ fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     }
 }
 
-/// Whether the record is worth another one. Our signatures are of the domain itself, so that `t=s` takes nothing from them.
+/// Returns true if the record is worth another one. Our signatures are of the domain itself, so that `t=s` takes nothing from them.
 fn is_worth_mending(flaw: &Flaw) -> bool {
     !matches!(flaw, Flaw::NoVersion | Flaw::Strict)
 }

@@ -227,7 +227,7 @@ impl Run<'_> {
         })
     }
 
-    /// Whether any customer's mail is signed with this key: a file may serve several.
+    /// Returns true if any customer's mail is signed with this key: a file may serve several.
     fn signs_elsewhere(&self, key: &Key) -> bool {
         let record = KeyRecord::parse(&key.record);
         let directory = &self.site.configured.directory;

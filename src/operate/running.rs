@@ -32,7 +32,7 @@ impl Running {
         Ok(Some(items.into_iter().map(|item| serde_json::from_value(item).unwrap_or_else(|_| unread())).collect()))
     }
 
-    /// Whether mail of a customer waits that was accepted before `then`, held mail included. `None` where no relay runs.
+    /// Returns true if mail of a customer waits that was accepted before `then`; held mail counts. Returns `None` if no relay runs.
     pub async fn has_mail_from_before(
         &self,
         actor: &Actor,

@@ -59,7 +59,7 @@ pub struct Moment {
     pub now: Timestamp,
     /// How long the message waited for our own caps until now, since it was due.
     pub own_waiting: Duration,
-    /// Whether ages by the clock can be believed. Where it has just jumped ahead, no mail is late or too old.
+    /// True if ages by the clock can be believed. Where it has just jumped ahead, no mail is late or too old.
     pub clock_trusted: bool,
 }
 
@@ -167,7 +167,7 @@ fn untried(record: &Record) -> Settlement {
     Settlement { delay_notified: record.delay_notified, ..Settlement::default() }
 }
 
-/// Whether a record is given up for its age without another attempt. What an operator released gets one.
+/// Returns true if a record is given up for its age without another attempt. What an operator released gets one.
 pub fn is_given_up(record: &Record, patience: &Patience, moment: Moment) -> bool {
     let Moment { now, own_waiting, clock_trusted } = moment;
     let is_too_old = clock_trusted && now >= expires_at(record, &patience.retry) + own_waiting;
@@ -285,7 +285,7 @@ impl Decision {
         }
     }
 
-    /// Whether the recipient is still owed an attempt after what was decided so far.
+    /// Returns true if the recipient is still owed an attempt after what was decided so far.
     fn leaves_waiting(&self, index: usize) -> bool {
         self.settlement.results.iter().find(|(i, _)| *i == index).is_none_or(|(_, state)| state.is_waiting())
     }

@@ -1,9 +1,9 @@
-//! Who may log in, and how a password is checked.
+//! The submitters who may log in, and the check of their passwords.
 //!
-//! Hashes are Argon2id and take tens of milliseconds by design; webCRM logs in for every message. So a password that was
-//! verified once is remembered as an HMAC under a random key that lives only as long as the process. A reload forgets it only
-//! where the password's hash has changed: else whoever has guessed wrongly often enough to be shut out would, with the next
-//! reload, shut out the right password from the same address. Nothing here tells an unknown name from a wrong password, by answer or by time.
+//! Hashes are Argon2id, and a check takes tens of milliseconds by design, but webCRM logs in for every message. A password that was
+//! verified is therefore remembered as an HMAC under a random key that lives only as long as the process. A reload forgets it only if
+//! the password's hash has changed. Otherwise a reload would shut out the right password from an address that has guessed too often.
+//! Neither the answer nor its time tells an unknown name from a wrong password.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -25,9 +25,9 @@ pub struct Submitter {
     pub username: String,
     /// Its password's Argon2id hash in PHC form.
     pub password_hash: String,
-    /// For whom it may send.
+    /// The customers for whom it may send.
     pub customers: Allowed,
-    /// The urgency of its mail where the mail itself does not say; `None` is single mail.
+    /// The urgency of its mail if the mail itself does not say; `None` is single mail.
     pub urgency: Option<Urgency>,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Debug for Submitter {
     }
 }
 
-/// For whom a submitter may send.
+/// The customers for whom a submitter may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// It may send for every customer.
@@ -48,7 +48,7 @@ pub enum Allowed {
 }
 
 impl Allowed {
-    /// Whether `customer` is among them.
+    /// Returns true if `customer` is among them.
     pub fn includes(&self, customer: &CustomerId) -> bool {
         match self {
             Allowed::All => true,
@@ -60,7 +60,7 @@ impl Allowed {
 /// Why submitters cannot be used. The operator must act.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SubmitterError {
-    /// Two have one name.
+    /// Two submitters have the same name.
     #[error("submitter \"{0}\" is named twice")]
     Twice(String),
     /// The hash is not Argon2id in PHC form.
@@ -68,7 +68,7 @@ pub enum SubmitterError {
     Hash(String),
 }
 
-/// What a client says it is.
+/// The name and password of a login.
 pub struct Credentials {
     /// The name that the client gives.
     pub username: Zeroizing<String>,
@@ -76,25 +76,25 @@ pub struct Credentials {
     pub password: Zeroizing<String>,
 }
 
-/// Names a submitter together with the password it has now: with another password it is another login.
+/// Names a submitter together with its present password. With another password it is another login.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint(pub(super) [u8; 32]);
 
-/// Wrong logins that are remembered for being wrong. What is tried again and again is soon back in it.
+/// The most wrong logins that are remembered. One that is tried again and again is soon remembered again.
 const WRONG: usize = 1_000;
 
-/// What Argon2 works in. It is kept from one check to the next: given back and taken anew, its 19 MiB lie in another place of
-/// the heap each time, and wrong logins alone were seen to grow the process to 600 MB.
+/// The working memory of Argon2, which is kept from one check to the next. If its 19 MiB were freed and allocated for each check, they
+/// would lie in another place of the heap each time: wrong logins alone were seen to grow the process to 600 MB.
 #[derive(Default)]
 pub struct Memory(Vec<Block>);
 
-/// Everyone who may log in, and the passwords that were verified.
+/// All submitters, and the passwords that were verified.
 pub struct Submitters {
     by_name: HashMap<String, Entry>,
-    /// What the password of an unknown name is checked against: hashes no password has, one for each submitter's cost.
+    /// The hashes that the password of an unknown name is checked against: no password has them, and there is one for each cost.
     decoys: Vec<PasswordHashString>,
     key: hmac::Key,
-    /// At most one entry a submitter: only right passwords are kept.
+    /// Has at most one entry for each submitter, because only right passwords are kept.
     verified: Mutex<HashMap<[u8; 32], Arc<Submitter>>>,
     wrong: Mutex<WrongLogins>,
 }
@@ -135,17 +135,17 @@ impl Submitters {
         Ok(Submitters { by_name, decoys, key, verified: Mutex::default(), wrong: Mutex::default() })
     }
 
-    /// The submitter, if these very credentials were verified before. Takes microseconds.
+    /// Returns the submitter if these very credentials were verified before. Takes microseconds.
     pub fn remembered(&self, credentials: &Credentials) -> Option<Arc<Submitter>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&self.tag(credentials)).cloned()
     }
 
-    /// Returns true if these very credentials were wrong before: nobody learns anything from trying them again.
+    /// Returns true if these very credentials were wrong before. Nobody learns anything from trying them again.
     pub(super) fn was_wrong(&self, credentials: &Credentials) -> bool {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).0.contains(&self.tag(credentials))
     }
 
-    /// What the login of this name is called where it is remembered; `None` for a name that nobody has.
+    /// Returns the fingerprint of the login with this name, or `None` if nobody has the name.
     pub(super) fn fingerprint(&self, username: &str) -> Option<Fingerprint> {
         self.by_name.get(username).map(|entry| entry.fingerprint)
     }
@@ -230,7 +230,7 @@ fn fingerprint(submitter: &Submitter) -> Fingerprint {
     Fingerprint(context.finish().as_ref().try_into().expect("SHA-256 has 32 octets"))
 }
 
-/// Whether a hash in PHC form is this password's. `false` also for one with parameters that Argon2 does not have.
+/// Returns true if a hash in PHC form is this password's. `false` also for one with parameters that Argon2 does not have.
 fn is_password(password: &[u8], hash: &PasswordHash<'_>, memory: &mut Memory) -> bool {
     let mut salt = [0; Salt::MAX_LENGTH];
     let (Some(expected), Some(Ok(salt))) = (hash.hash, hash.salt.map(|text| text.decode_b64(&mut salt))) else {

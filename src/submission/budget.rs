@@ -1,10 +1,10 @@
-//! Memory for messages on their way in, over all connections: a session that would go over the limit waits, and its client is
-//! held back by TCP; after a while it hears 452.
+//! Memory for messages on their way in, over all connections. A session that would exceed the limit waits, so that TCP slows its
+//! client down. If it waits too long, the client hears 452.
 //!
-//! Messages half read hold what the others wait for: fifty large ones at once would all stop short of their ends. So one
-//! message at a time may go over the limit to its end; the next has its turn when that one is done. The limit is thus passed
-//! by at most one message. Memory has to be used: a message that has the turn, or holds memory while others wait for some,
-//! and comes too slowly is refused, and its memory is theirs.
+//! Half-read messages occupy the memory that others wait for: fifty large ones could all stop before their ends. One message at a
+//! time may therefore overdraw: it goes over the limit until it ends, and then the next may. So the limit is exceeded by at most
+//! one message. Memory must be used: if others wait, a message that overdraws or occupies memory and arrives too slowly is refused,
+//! and its memory becomes theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,23 +14,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// What is accounted in one step: small enough that a small message does not claim much, large enough that few steps are made.
+/// The unit of accounting. It is small enough that a small message does not claim much, and large enough that few steps are made.
 const STEP: usize = 32 << 10;
-/// The least octets a second from the message that has the turn, once half the time that others wait for room has passed.
-const TURN_RATE: usize = 128 << 10;
-/// The least octets a second, over all of it, from a message that holds memory others wait for: with less the largest message would not
-/// come to its end in time anyway.
+/// The least octets a second from the message that overdraws, after half the time that others wait for room.
+const OVERDRAFT_RATE: usize = 128 << 10;
+/// The least octets a second, on average, from a message whose memory others wait for. A slower one would not end in time anyway, if it
+/// is as large as a message may be.
 pub(super) const SHORT_RATE: u64 = 16 << 10;
-/// How many times as long as others wait for room a turn lasts, whatever the rate.
-const TURN_LASTS: u32 = 6;
+/// How long a message may overdraw at most, as a multiple of the time that others wait for room.
+const OVERDRAFT_LASTS: u32 = 6;
 
-/// The room for all.
+/// The memory of all messages.
 pub(super) struct Budget {
     steps: Arc<Semaphore>,
-    /// The turn to go over the limit: one permit.
-    turn: Arc<Semaphore>,
+    /// The one permit to go over the limit.
+    overdraft: Arc<Semaphore>,
     wait: Duration,
-    /// Messages that wait for room now.
+    /// The number of messages that wait for room now.
     waiting: AtomicUsize,
     gauge: Gauge,
 }
@@ -40,58 +40,58 @@ pub(super) struct Budget {
 pub(super) enum NoRoom {
     /// No room came free in time.
     Waited,
-    /// It had the turn and came too slowly.
-    SlowTurn,
+    /// It occupied memory that others wait for, and arrived too slowly.
+    TooSlow,
 }
 
 impl Budget {
     pub(super) fn new(bytes: u64, wait: Duration, gauge: Gauge) -> Self {
         let steps = usize::try_from(bytes / STEP as u64).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
-        let (steps, turn) = (Arc::new(Semaphore::new(steps)), Arc::new(Semaphore::new(1)));
-        Budget { steps, turn, wait, waiting: AtomicUsize::new(0), gauge }
+        let (steps, overdraft) = (Arc::new(Semaphore::new(steps)), Arc::new(Semaphore::new(1)));
+        Budget { steps, overdraft, wait, waiting: AtomicUsize::new(0), gauge }
     }
 
     /// Begins a share that holds nothing yet.
     pub(super) fn share(&self) -> Share {
-        Share { steps: None, turn: None, gauge: self.gauge.clone() }
+        Share { steps: None, overdraft: None, gauge: self.gauge.clone() }
     }
 
-    /// Whether others wait for what a message holds.
+    /// Returns true if messages wait for room now.
     pub(super) fn is_short(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// When the message that holds `bytes` loses its turn unless more of it comes; `None` where it has none.
-    pub(super) fn turn_ends(&self, share: &Share, bytes: usize) -> Option<Instant> {
-        let turn = share.turn.as_ref()?;
-        let earned = Duration::from_secs((bytes.saturating_sub(turn.from) / TURN_RATE) as u64);
-        Some(turn.since + (self.wait / 2 + earned).min(self.wait * TURN_LASTS))
+    /// Returns when a message of `bytes` so far must stop to overdraw unless more of it arrives. `None` if it does not overdraw.
+    pub(super) fn overdraft_ends(&self, share: &Share, bytes: usize) -> Option<Instant> {
+        let overdraft = share.overdraft.as_ref()?;
+        let earned = Duration::from_secs((bytes.saturating_sub(overdraft.from) / OVERDRAFT_RATE) as u64);
+        Some(overdraft.since + (self.wait / 2 + earned).min(self.wait * OVERDRAFT_LASTS))
     }
 
-    /// Makes sure that `share` covers `bytes`; waits for room where there is none. Who has the turn needs none, and whether it
-    /// still has it is asked before more is waited for ([`turn_ends`](Self::turn_ends)): a message that is there is not too slow.
+    /// Makes `share` cover `bytes`, and waits for room if there is none. A message that overdraws needs no room. The caller checks whether
+    /// it may still overdraw before it waits for more of the message ([`overdraft_ends`](Self::overdraft_ends)).
     pub(super) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
-        if self.cover_at_once(share, bytes) || share.turn.is_some() {
+        if self.cover_at_once(share, bytes) || share.overdraft.is_some() {
             return Ok(());
         }
         let missing = u32::try_from(share.missing(bytes)).map_err(|_| NoRoom::Waited)?;
         let _waiting = Waiting::new(&self.waiting);
         let room = Arc::clone(&self.steps).acquire_many_owned(missing);
-        let turn = Arc::clone(&self.turn).acquire_owned();
+        let overdraft = Arc::clone(&self.overdraft).acquire_owned();
         tokio::select! {
             biased;
             room = room => share.add(room.map_err(|_| NoRoom::Waited)?),
-            turn = turn => {
-                let permit = turn.map_err(|_| NoRoom::Waited)?;
-                share.turn = Some(Turn { since: Instant::now(), from: bytes, _permit: permit });
+            permit = overdraft => {
+                let permit = permit.map_err(|_| NoRoom::Waited)?;
+                share.overdraft = Some(Overdraft { since: Instant::now(), from: bytes, _permit: permit });
             }
             () = tokio::time::sleep(self.wait) => return Err(NoRoom::Waited),
         }
         Ok(())
     }
 
-    /// Whether there is room for `bytes` without waiting; `share` covers them then. A message that had the turn does not need
-    /// it any more: it is another's. Nothing need be missing for that: what was cut from a message made it smaller.
+    /// Makes `share` cover `bytes` if there is room without waiting, and returns true if it does. A message that overdraws stops doing so,
+    /// also if it has become smaller because something was cut from it.
     pub(super) fn cover_at_once(&self, share: &mut Share, bytes: usize) -> bool {
         let missing = share.missing(bytes);
         if missing > 0 {
@@ -99,12 +99,12 @@ impl Budget {
             let Ok(more) = Arc::clone(&self.steps).try_acquire_many_owned(missing) else { return false };
             share.add(more);
         }
-        share.turn = None;
+        share.overdraft = None;
         true
     }
 }
 
-/// One more that waits, until it is dropped.
+/// Counts a message as waiting until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -120,15 +120,15 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What one message holds; given back when it is dropped.
+/// The memory of one message, which is given back when it is dropped.
 pub(super) struct Share {
     steps: Option<OwnedSemaphorePermit>,
-    turn: Option<Turn>,
+    overdraft: Option<Overdraft>,
     gauge: Gauge,
 }
 
-/// The turn to go over the limit, and what the message had when it came.
-struct Turn {
+/// The right to go over the limit: since when, and how large the message was then.
+struct Overdraft {
     since: Instant,
     from: usize,
     _permit: OwnedSemaphorePermit,
@@ -139,7 +139,7 @@ impl Share {
         self.steps.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
-    /// How many more steps `bytes` take.
+    /// The number of steps that `bytes` need beyond those of this share.
     fn missing(&self, bytes: usize) -> usize {
         bytes.div_ceil(STEP).saturating_sub(self.steps())
     }
@@ -156,7 +156,7 @@ impl Share {
     pub(super) fn release(&mut self) {
         self.gauge.dec_by((self.steps() * STEP) as i64);
         self.steps = None;
-        self.turn = None;
+        self.overdraft = None;
     }
 }
 
@@ -191,55 +191,55 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_turn_to_go_over_the_limit_lasts_as_long_as_it_is_used() {
+    async fn an_overdraft_lasts_as_long_as_it_is_used() {
         let (wait, mib) = (Duration::from_secs(10), 1 << 20);
         let budget = Budget::new(STEP as u64, wait, Gauge::default());
         let (mut first, mut slow, mut next) = (budget.share(), budget.share(), budget.share());
         budget.cover(&mut first, STEP).await.unwrap();
-        budget.cover(&mut slow, 1).await.expect("the turn");
-        let left = |share: &Share, bytes| budget.turn_ends(share, bytes).map(|end| end - Instant::now());
+        budget.cover(&mut slow, 1).await.expect("it may overdraw");
+        let left = |share: &Share, bytes| budget.overdraft_ends(share, bytes).map(|end| end - Instant::now());
         assert_eq!(left(&slow, 1), Some(wait / 2));
         assert_eq!(left(&slow, 1 + mib), Some(wait / 2 + Duration::from_secs(8)));
         assert_eq!(left(&slow, 100 * mib), Some(wait * 6));
-        // 1 KiB/s: half the others' waiting time, and no more.
+        // At 1 KiB/s it has half the others' waiting time, and no more.
         for second in 1..=5 {
             tokio::time::advance(Duration::from_secs(1)).await;
             budget.cover(&mut slow, 1 + (second << 10)).await.unwrap();
             assert_eq!(left(&slow, 1 + (second << 10)), Some(Duration::from_secs(5 - second as u64)));
         }
         slow.release();
-        budget.cover(&mut next, 1).await.expect("the turn is the next one's");
-        // With room again the turn goes back at once.
+        budget.cover(&mut next, 1).await.expect("the next may overdraw");
+        // With room again it ends at once.
         drop(first);
         budget.cover(&mut next, 2).await.unwrap();
         assert_eq!(left(&next, 2), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_turn_that_is_over_costs_nothing_where_there_is_room() {
+    async fn an_overdraft_that_is_over_costs_nothing_where_there_is_room() {
         let gauge = Gauge::default();
         let budget = Budget::new(STEP as u64, Duration::from_secs(10), gauge.clone());
         let (mut first, mut slow) = (budget.share(), budget.share());
         budget.cover(&mut first, STEP).await.unwrap();
-        budget.cover(&mut slow, 1).await.expect("the turn");
+        budget.cover(&mut slow, 1).await.expect("it may overdraw");
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(!budget.cover_at_once(&mut slow, 1));
         drop(first);
         assert!(budget.cover_at_once(&mut slow, 1));
-        assert_eq!((budget.turn_ends(&slow, 1), gauge.get()), (None, STEP as i64));
+        assert_eq!((budget.overdraft_ends(&slow, 1), gauge.get()), (None, STEP as i64));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_became_smaller_gives_its_turn_back() {
+    async fn a_message_that_became_smaller_stops_to_overdraw() {
         let budget = Budget::new(2 * STEP as u64, Duration::from_secs(10), Gauge::default());
         let (mut first, mut cut, mut next) = (budget.share(), budget.share(), budget.share());
         budget.cover(&mut first, STEP).await.unwrap();
         budget.cover(&mut cut, STEP).await.unwrap();
-        budget.cover(&mut cut, STEP + 1).await.expect("the turn");
+        budget.cover(&mut cut, STEP + 1).await.expect("it may overdraw");
         // A long Bcc is cut once the header is whole.
         assert!(budget.cover_at_once(&mut cut, STEP - 1));
-        assert_eq!(budget.turn_ends(&cut, STEP - 1), None);
-        budget.cover(&mut next, 1).await.expect("the turn is the next one's");
+        assert_eq!(budget.overdraft_ends(&cut, STEP - 1), None);
+        budget.cover(&mut next, 1).await.expect("the next may overdraw");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! How a client behaves: refusals it has brought upon itself, and commands that lead nowhere. Counting only; the session says so.
+//! Counts a client's errors against its soft and hard limits, as the field calls them: refusals that it has caused, and commands that
+//! carry no mail forward. The session decides what follows.
 
 use std::time::Duration;
 
@@ -6,14 +7,14 @@ use tokio::time::Instant;
 
 use super::Limits;
 
-/// What one client has used up.
+/// The counts of one client.
 #[derive(Debug)]
 pub(super) struct Conduct {
-    /// Refusals since the last accepted message.
+    /// The number of refusals since the last accepted message.
     errors: u32,
-    /// Commands that carried no mail forward and that no accepted message has made good; since when.
+    /// The number of commands that carried no mail forward since the last accepted message, and when the count began.
     minute: (u32, Instant),
-    /// The same since the last message began.
+    /// The number of commands that carried no mail forward since the last message began.
     without_mail: u32,
 }
 
@@ -22,7 +23,7 @@ impl Conduct {
         Conduct { errors: 0, minute: (0, now), without_mail: 0 }
     }
 
-    /// A command carried no mail forward. Returns whether that is tolerated.
+    /// Counts a command that carried no mail forward. Returns true if the client is still within its limits.
     pub(super) fn led_nowhere(&mut self, limits: &Limits, now: Instant) -> bool {
         let (count, since) = &mut self.minute;
         if now.saturating_duration_since(*since) >= Duration::from_secs(60) {
@@ -33,18 +34,18 @@ impl Conduct {
         *count <= limits.commands_per_minute && self.without_mail <= limits.commands_without_mail
     }
 
-    /// Something was refused. Returns whether that is tolerated.
+    /// Counts a refusal. Returns true if the client is still within its limits.
     pub(super) fn erred(&mut self, limits: &Limits) -> bool {
         self.errors += 1;
         self.errors <= limits.errors_per_connection
     }
 
-    /// A message's content begins.
+    /// The content of a message begins, so the count since the last message begins anew.
     pub(super) fn message_began(&mut self) {
         self.without_mail = 0;
     }
 
-    /// A message was taken. Many clients say RSET or NOOP before each.
+    /// A message was accepted. Its client may say RSET or NOOP before the next without being blamed.
     pub(super) fn message_taken(&mut self) {
         self.errors = 0;
         self.minute.0 = 0;

@@ -1,11 +1,11 @@
-//! One client's connection: lines go to the session, credentials to the logins, content to the intake, replies out.
+//! One client's connection: passes lines to the session, credentials to the logins and content to the intake, and writes the replies.
 //!
 //! ```text
 //! wire (octets, deadlines) ─► here: lines ─► session
 //!                           └► content (DATA, BDAT) ─► intake        pace: when a message is too slow
 //! ```
 //!
-//! What is under way when the server stops is finished: a client between messages hears 421.
+//! If the server stops, a message that is under way is finished. A client between messages hears 421.
 
 mod content;
 mod input;
@@ -31,14 +31,14 @@ use super::session::{Next, Overdue, Session, is_of_envelope};
 use super::{Context, Credentials, Submitters};
 use crate::smtp::{CommandError, EnhancedCode, Reply};
 
-/// RFC 5321 §4.5.3.1.4 has 512 octets for a command line; MAIL and RCPT with all their parameters need more.
+/// The longest command line. RFC 5321 §4.5.3.1.4 has 512 octets, but MAIL and RCPT with all their parameters need more.
 const COMMAND_LINE: usize = 4 << 10;
-/// RFC 4954 §4.
+/// The longest line of a login (RFC 4954 §4).
 const LOGIN_LINE: usize = 12_288;
-/// How much of an overlong line is read away before the connection is closed.
+/// How many octets of an overlong line are dropped before the connection is closed.
 const OVERLONG: usize = 64 << 10;
 
-/// What all connections share.
+/// The parts that all connections of a listener share.
 pub(super) struct Shared {
     pub(super) context: Context,
     pub(super) logins: Logins,
@@ -55,19 +55,19 @@ impl Shared {
 
 /// Why [`Connection::run`] returned.
 pub(super) enum End<S> {
-    /// Nothing more to do.
+    /// The conversation is over.
     Closed,
-    /// STARTTLS was answered: TLS begins on this stream.
+    /// STARTTLS was answered, so TLS begins on this stream.
     StartTls(Box<(S, Session)>),
 }
 
 /// Why a conversation broke off.
 enum Broken {
-    /// The client is gone.
+    /// The client has closed the connection.
     Gone,
-    /// The client does not read.
+    /// The client does not read our replies.
     Deaf,
-    /// Says this and closes.
+    /// We say this reply and close.
     Farewell(Reply),
 }
 
@@ -84,9 +84,9 @@ pub(super) struct Connection<S> {
     shared: Arc<Shared>,
     session: Session,
     chunked: Option<Box<Chunked>>,
-    /// Octets that were thrown away of a line whose end is still to come.
+    /// The number of octets that were dropped of a line whose end is still to come.
     dropped: usize,
-    /// The line that is arriving is refused already: the rest of it, up to its CRLF, is thrown away.
+    /// The line that is arriving is refused already, so the rest of it, up to its CRLF, is dropped.
     is_refused: bool,
 }
 
@@ -103,12 +103,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection { wire, peer, tls, shared, session, chunked: None, dropped: 0, is_refused: false }
     }
 
-    /// Says hello. Not called after STARTTLS, where the client speaks first.
+    /// Says the greeting. Not called after STARTTLS, because then the client speaks first.
     pub(super) fn greet(&mut self) {
         self.wire.say(&self.session.greeting());
     }
 
-    /// Talks until one side has had enough.
+    /// Runs the conversation until one side ends it.
     pub(super) async fn run(mut self) -> End<S> {
         match self.converse().await {
             Ok(true) => End::StartTls(Box::new((self.wire.into_stream(), self.session))),
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Returns whether TLS is to begin.
+    /// Returns true if TLS is to begin.
     async fn converse(&mut self) -> Result<bool, Broken> {
         let patience = self.shared.context.limits.command_timeout;
         let mut until = Instant::now() + patience;
@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     Next::Close(reason, reply) => return Err(self.close(reason, reply)),
                     Next::StartTls(reply) => {
-                        // What came along in plaintext may be an attacker's (CVE-2011-0411): it is not obeyed.
+                        // Commands that came along in plaintext may be an attacker's (CVE-2011-0411), so they are dropped.
                         if !self.wire.pending().is_empty() {
                             let text = "there was plaintext behind STARTTLS";
                             let reply = Reply::new(554, EnhancedCode(5, 5, 1), text);
@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         self.wire.flush().await?;
                         return Ok(true);
                     }
-                    // Boxed, as messages are: an idle connection has no room set aside for what it is not doing.
+                    // Boxed, like messages, so that an idle connection reserves no room for it.
                     Next::Check(credentials) => Box::pin(self.log_in(credentials)).await?,
                     Next::Data(transaction) => Box::pin(self.data(transaction)).await?,
                     Next::NoData(reply) if !self.wire.pending().is_empty() => return Err(self.close("data", reply)),
@@ -172,17 +172,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             self.wire.flush().await?;
-            // The time is for a whole command: an octet now and then does not extend it.
+            // The time is for a whole command. A single octet does not extend it.
             if heard {
                 until = Instant::now() + patience;
             }
             let due = [Some(until), self.session.deadline().map(|(due, _)| due), self.chunk_due()];
             let due = due.into_iter().flatten().min().unwrap_or(until);
-            // A client that sends as fast as we read would never let the alarm ring.
+            // The alarm would never ring for a client that sends as fast as we read.
             if Instant::now() >= due {
                 self.late(until)?;
             }
-            // In any case, though it may return at once: here Tokio lets this thread's other connections have their turn.
+            // Await in any case, even if it returns at once: here Tokio lets other connections of this thread run.
             match self.wire.read(due, true).await? {
                 Read::Some => {}
                 Read::Eof => return Err(Broken::Gone),
@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Time has run out: for a whole command, for more of a message in chunks, or for coming any further.
+    /// Ends the connection, because time has run out: for a whole command, for the next chunk of a message, or for the login.
     fn late(&mut self, until: Instant) -> Result<(), Broken> {
         let now = Instant::now();
         if now >= until {
@@ -204,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The farewell to a client that should have come further by now.
+    /// Makes the farewell to a client that should have come further by now.
     fn overdue(&self, now: Instant) -> Option<Broken> {
         let (_, overdue) = self.session.deadline().filter(|(due, _)| now >= *due)?;
         Some(match overdue {
@@ -219,10 +219,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Broken::Farewell(Reply::new(421, EnhancedCode(4, 3, 2), "this server is stopping; connect again"))
     }
 
-    /// Takes the next whole line from the input to the session; `None` where there is none yet.
+    /// Gives the next whole line of the input to the session. Returns `None` if there is none yet.
     ///
-    /// Only CRLF ends a line. A lone LF is answered at once, since whoever types into `nc` waits for an answer, and what follows
-    /// it belongs to the same refused line: obeyed, it would be a command that was smuggled past whoever splits lines at CRLF.
+    /// Only CRLF ends a line. A lone LF is refused at once, because a person who types into `nc` waits for an answer. What follows it
+    /// belongs to the same refused line: if it were obeyed, it would be smuggled past every program that splits lines at CRLF.
     fn next_line(&mut self) -> Result<Option<Next>, Broken> {
         if self.is_refused && !self.skip_refused()? {
             return Ok(None);
@@ -233,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.session.is_logging_in() || pending.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
         let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
         let Some(len) = memchr::memchr(b'\n', pending) else {
-            // No more than tells that it is too long: nobody has logged in yet.
+            // Keep only enough to tell that it is too long, because nobody has logged in yet.
             self.dropped += self.wire.keep(limit + 2);
             self.bound_line(self.wire.pending().len())?;
             return Ok(None);
@@ -267,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(Some(next))
     }
 
-    /// Throws the rest of a refused line away. Returns true once its CRLF has come.
+    /// Drops the rest of a refused line. Returns true once its CRLF has come.
     fn skip_refused(&mut self) -> Result<bool, Broken> {
         let pending = self.wire.pending();
         let end = memchr::memmem::find(pending, b"\r\n");
@@ -281,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(end.is_some())
     }
 
-    /// An error where a line goes on for too long; `kept` octets of it are still there.
+    /// Fails if a line goes on for too long. `kept` octets of it are still in the input.
     fn bound_line(&self, kept: usize) -> Result<(), Broken> {
         if kept + self.dropped <= OVERLONG {
             return Ok(());
@@ -290,11 +290,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn log_in(&mut self, credentials: Credentials) -> Result<(), Broken> {
-        // A wrong login is answered late: what was said before must not wait for it.
+        // A wrong login is answered late, and earlier replies must not wait for it.
         self.wire.flush().await?;
         let shared = Arc::clone(&self.shared);
         let check = shared.logins.check(shared.submitters(), credentials, self.peer);
-        // A stop does not wait for the checks of others, nor for a wrong login's delay.
+        // A stop waits neither for the checks of others nor for the delay of a wrong login.
         let Some(checked) = shared.shutdown.run_until_cancelled(check).await else { return Err(self.stopping()) };
         let counters = &shared.context.counters;
         let refusal = match checked {
@@ -343,7 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Broken::Farewell(reply)
     }
 
-    /// Answers a command.
+    /// Says the reply to a command, and counts it if it is a refusal.
     fn answer(&mut self, reply: &Reply) {
         if !reply.is_positive() {
             self.shared.context.counters.refuse_command(reply);

@@ -1,4 +1,4 @@
-//! What submission counts.
+//! The counters of submission.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,10 +8,10 @@ use prometheus_client::registry::Registry;
 
 use crate::smtp::Reply;
 
-/// Why something was refused; a fixed set of words.
+/// The reason for a refusal, from a fixed set of words.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ReasonLabels {
-    /// `size`, `from_domain`, `line_end`, …
+    /// The word: `size`, `from_domain`, `line_end`, …
     pub reason: &'static str,
 }
 
@@ -25,35 +25,35 @@ pub struct ReplyLabels {
 /// Logins by how they ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct LoginLabels {
-    /// `cached`, `verified`, `failed` or `throttled`.
+    /// How it ended: `cached`, `verified`, `failed`, `throttled` or `busy`.
     pub result: &'static str,
 }
 
 /// TLS handshakes by how they ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct HandshakeLabels {
-    /// `full`, `resumed` or `failed`.
+    /// How it ended: `full`, `resumed` or `failed`.
     pub result: &'static str,
 }
 
-/// Submission's metrics. Cheap to clone.
+/// The metrics of submission. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     /// Connections that were accepted.
     pub connections: Counter,
     /// Connections open at this moment.
     pub open: Gauge,
-    /// Connections refused at the door or closed by a limit, by reason.
+    /// Connections refused at once or closed by a limit, by reason.
     pub refused_connections: Family<ReasonLabels, Counter>,
     /// TLS handshakes, by how they ended.
     pub handshakes: Family<HandshakeLabels, Counter>,
     /// Logins, by how they ended.
     pub logins: Family<LoginLabels, Counter>,
-    /// Messages answered with 250.
+    /// Messages that were accepted with 250.
     pub accepted: Counter,
-    /// Octets of these.
+    /// Octets of accepted messages.
     pub accepted_bytes: Counter,
-    /// Recipients of these.
+    /// Recipients of accepted messages.
     pub accepted_recipients: Counter,
     /// Commands refused, by the codes of the reply.
     pub refused_commands: Family<ReplyLabels, Counter>,
@@ -64,7 +64,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Makes them visible.
+    /// Adds the counters to the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("submission_connections", "Connections taken", self.connections.clone());
         registry.register("submission_open_connections", "Connections open", self.open.clone());
@@ -100,13 +100,13 @@ impl Counters {
         self.refused_connections.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// Counts a command refused. The replies are ours: there are few of them.
+    /// Counts a refused command by its reply. The replies are our own, so there are few.
     pub fn refuse_command(&self, reply: &Reply) {
         let codes = reply.enhanced.map_or(reply.code.to_string(), |enhanced| format!("{} {enhanced}", reply.code));
         self.refused_commands.get_or_create(&ReplyLabels { reply: codes }).inc();
     }
 
-    /// Counts a message refused.
+    /// Counts a refused message.
     pub fn refuse(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }

@@ -1,9 +1,9 @@
-//! One message on its way in: header scan and policy as soon as the header is whole, the body hashed while it streams, then
-//! signed, made durable and answered.
+//! One message on its way in. Its header is scanned and judged by the policy as soon as it is whole, its body is hashed while it
+//! streams, and then the message is signed, made durable and answered.
 //!
-//! What is refused is remembered, its memory given back, and the rest of the message read to nowhere: the answer comes once,
-//! at the message's true end. The message's octets are changed in two ways only, before anything is hashed: Bcc, Return-Path
-//! and an empty Date or Message-ID are cut, and a missing last CRLF or blank line is added.
+//! If a message is refused, its memory is given back and the rest of it is read and dropped: the client hears the reply once, at the
+//! true end of the message. The octets of a message are changed in two ways only, before anything is hashed: Bcc, Return-Path and an
+//! empty Date or Message-ID are cut, and a missing last CRLF or blank line is added.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
 use crate::spool::{self, Draft, Durable};
 use crate::time::Timestamp;
 
-/// The size of a chunk of content, but for the last.
+/// The size of a chunk of content. The last may be smaller.
 const CHUNK: usize = 256 << 10;
-/// What is set aside for a message whose size is not announced.
+/// The memory reserved for a message whose size is not announced.
 const TYPICAL: usize = 16 << 10;
 
 /// A message on its way in.
@@ -32,23 +32,23 @@ pub(super) struct Intake {
     identity: Identity,
     envelope: Envelope,
     client_takes_utf8: bool,
-    /// The first chunk of the content: the header lies in it.
+    /// The first chunk of the content, which holds the whole header.
     first: Vec<u8>,
-    /// The pieces behind it.
+    /// The chunks after the first.
     rest: Vec<Piece>,
     len: u64,
-    /// What the client has sent, and may send.
+    /// How many octets the client has sent, and may send.
     sent: u64,
     most: u64,
     phase: Phase,
-    /// Its part of the memory for all messages.
+    /// The message's share of the memory for all messages.
     pub(super) share: Share,
-    /// Its recipients' part.
+    /// The recipients' share of the memory for envelopes.
     _room: Room,
 }
 
 enum Phase {
-    /// The octets of the content that were searched for the blank line.
+    /// The number of octets that were searched for the blank line.
     Header {
         searched: usize,
     },
@@ -61,7 +61,7 @@ struct Body {
     hasher: BodyHasher,
 }
 
-/// What the header led to.
+/// What was decided once the header was whole.
 struct Checked {
     header: Header,
     header_len: usize,
@@ -97,7 +97,7 @@ impl Intake {
         }
     }
 
-    /// Octets held in memory.
+    /// Returns the octets in memory.
     pub(super) fn held(&self) -> usize {
         match self.phase {
             Phase::Refused(_) => 0,
@@ -105,12 +105,12 @@ impl Intake {
         }
     }
 
-    /// Whether the message is refused already.
+    /// Returns true if the message is refused already.
     pub(super) fn is_refused(&self) -> bool {
         matches!(self.phase, Phase::Refused(_))
     }
 
-    /// Refuses the message; the first reason counts.
+    /// Refuses the message. If it is refused already, the first reason stays.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         let refusal = match &self.phase {
             Phase::Refused(_) => return,
@@ -122,7 +122,7 @@ impl Intake {
         self.share.release();
     }
 
-    /// Gives the message up at once: the refusal, with what is known of the message.
+    /// Gives the message up at once. Returns the refusal, with what is known of the message.
     pub(super) fn give_up(&mut self, refusal: Refusal) -> Refusal {
         self.refuse(refusal.clone());
         match &self.phase {
@@ -131,14 +131,14 @@ impl Intake {
         }
     }
 
-    /// Takes the next octets of the message, dots unstuffed.
+    /// Takes the next octets of the message, without dot stuffing.
     pub(super) fn push(&mut self, text: &[u8], context: &Context) {
         if self.is_refused() || text.is_empty() {
             return;
         }
         self.sent += text.len() as u64;
         let is_too_large = self.sent > self.most;
-        // Its header tells whose message it was, even where all of it came at once.
+        // The header tells whose message it is, even if all of it came at once.
         if !is_too_large || matches!(self.phase, Phase::Header { .. }) {
             self.take(text, context);
         }
@@ -151,7 +151,7 @@ impl Intake {
         self.len += text.len() as u64;
         match &mut self.phase {
             Phase::Header { searched } => {
-                // The header stays in one chunk, however long that makes it until the bound is checked below.
+                // The header stays in one chunk. Its length is checked below.
                 let first = &mut self.first;
                 first.extend_from_slice(text);
                 let from = std::mem::replace(searched, first.len());
@@ -175,7 +175,7 @@ impl Intake {
         }
     }
 
-    /// The header ends at `end` of the first chunk, where the blank line begins.
+    /// Judges the header, which ends at octet `end` of the first chunk, where the blank line begins.
     fn begin_body(&mut self, end: usize, context: &Context) -> Result<Body, Refusal> {
         if end > context.limits.header_size {
             return Err(header_too_large(&context.limits));
@@ -199,7 +199,7 @@ impl Intake {
         if self.sent > self.most {
             return Err(too_large(self.most).with_header(&header, Some(&decision.customer.id)));
         }
-        // Told of what leaves: a server that lacks an extension must not be asked for it for the sake of a field it never gets.
+        // Compute SMTPUTF8 and 8BITMIME from the fields that are actually sent, so that a field that is cut requires no extension.
         let (kept, body) = (&first[..header_len], &first[header_len + 2..]);
         let in_ascii = is_ascii_on(decision.route.kind, kept);
         let envelope = &mut self.envelope;
@@ -221,7 +221,7 @@ impl Intake {
         Ok(Body { checked: Checked { header, header_len, decision }, hasher })
     }
 
-    /// Ends the message: signs it and makes it durable. `ends_with_line` is false where the last line has no CRLF (BDAT only).
+    /// Ends the message: signs it and makes it durable. `ends_with_line` is false if the last line has no CRLF, as BDAT allows.
     pub(super) async fn finish(
         mut self,
         ends_with_line: bool,
@@ -237,11 +237,11 @@ impl Intake {
         }
     }
 
-    /// Takes what was found out about the whole message.
+    /// Takes the flaws that were found in the whole message.
     fn end(&mut self, context: &Context) -> Result<(Checked, BodyHash), Refusal> {
         let Body { checked, hasher } = match std::mem::replace(&mut self.phase, Phase::Header { searched: 0 }) {
             Phase::Header { .. } => {
-                // RFC 5322 §3.5: the body is optional. The blank line is added so that nobody after us has to care.
+                // RFC 5322 §3.5: the body is optional. Add the blank line, so that no later server has to care.
                 let end = self.first.len();
                 self.first.extend_from_slice(b"\r\n");
                 self.len += 2;
@@ -317,7 +317,7 @@ impl Intake {
             Ok(durable) => durable,
             Err(why) => {
                 let about = About {
-                    // It went with the draft.
+                    // The envelope has moved into the draft.
                     sender: None,
                     recipients: Some(accepted.recipients.len()),
                     from_domain: Some(from_domain),
@@ -333,7 +333,7 @@ impl Intake {
     }
 }
 
-/// Tells that mail of a domain is deferred for its key: once, however much mail meets it.
+/// Alerts that mail of a domain is deferred because of its key. The alert is raised once, however much mail is deferred.
 pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
     let subject = Subject::SigningKey(domain.to_string());
     if !events.is_open(&subject) {
@@ -341,7 +341,7 @@ pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
     }
 }
 
-/// What is told of an accepted message.
+/// Builds the event of an accepted message.
 struct Accepted {
     message_id: String,
     recipients: Vec<String>,
@@ -368,18 +368,18 @@ impl Accepted {
     }
 }
 
-/// The only 250 a message gets: there is no other way to make it than with the spool's receipt.
+/// Makes the only 250 that a message gets. It takes the spool's receipt, so nothing else can make it.
 pub(super) fn queued(receipt: &Durable) -> Reply {
     Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()))
 }
 
-/// Whether what goes out of a header over this kind of route is all ASCII.
+/// Returns true if what goes out of a header over this kind of route is all ASCII.
 fn is_ascii_on(kind: RouteKind, header: &[u8]) -> bool {
     let leaves = |field: &Field<'_>| kind == RouteKind::Mailjet || !field.is_for_mailjet();
     header.is_ascii() || fields(header).flatten().filter(leaves).all(|field| field.raw().is_ascii())
 }
 
-/// Fills the last chunk, and begins new ones.
+/// Appends octets: fills the last chunk, then begins new ones.
 fn append(first: &mut Vec<u8>, rest: &mut Vec<Piece>, text: &[u8]) {
     let (head, mut text) = text.split_at(text.len().min(CHUNK - first.len()));
     first.extend_from_slice(head);
@@ -393,7 +393,7 @@ fn append(first: &mut Vec<u8>, rest: &mut Vec<Piece>, text: &[u8]) {
     }
 }
 
-/// The refusal of a message with a flaw.
+/// Makes the refusal of a message with a flaw.
 pub(super) fn flawed(flaw: Flaw, limits: &Limits) -> Refusal {
     let (reason, text) = match flaw {
         Flaw::BareLineEnd => ("line_end", "the message holds a CR or LF that is not part of CRLF".to_owned()),
@@ -416,11 +416,11 @@ pub(super) fn flawed(flaw: Flaw, limits: &Limits) -> Refusal {
     Refusal::new(550, EnhancedCode(5, 6, 0), reason, text)
 }
 
-/// The refusal of a message for which no memory came free, or that held up those waiting for it.
+/// Makes the refusal of a message that found no memory, or that occupied memory which others waited for.
 pub(super) fn no_room(why: NoRoom) -> Refusal {
     let text = match why {
         NoRoom::Waited => "too much mail at once; try again later",
-        NoRoom::SlowTurn => "too much mail at once, and this message comes too slowly to wait for; try again later",
+        NoRoom::TooSlow => "too much mail at once, and this message comes too slowly to wait for; try again later",
     };
     Refusal::new(452, EnhancedCode(4, 3, 1), "bytes_in_flight", text)
 }
@@ -430,7 +430,7 @@ fn too_large(most: u64) -> Refusal {
     Refusal::new(552, EnhancedCode(5, 3, 4), "size", text)
 }
 
-/// Only a header with hundreds of fields that are signed comes here.
+/// Makes the refusal of a header that cannot be signed: it has hundreds of fields that would be signed.
 fn too_much_added(route: &Route) -> Refusal {
     let text =
         format!("with its signatures the message is larger than the {} octets sent this way", route.message_size);
@@ -442,7 +442,7 @@ fn header_too_large(limits: &Limits) -> Refusal {
     Refusal::new(552, EnhancedCode(5, 3, 4), "header_size", text)
 }
 
-/// The client hears that it may try again; the operator hears why.
+/// Makes the refusal for a failure of ours. The client hears that it may try again, and the operator hears the reason.
 fn not_durable(why: &spool::Error) -> Refusal {
     let refusal = match why {
         spool::Error::Full { .. } => {

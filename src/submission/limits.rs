@@ -1,5 +1,5 @@
-//! What a client may ask of the submission server. Every limit is configuration, has a sane default here, and names the
-//! reply that its breach is answered with.
+//! What a client may ask of the submission server. Every limit is configurable, has a default here, and names the reply that a client
+//! hears if it exceeds the limit.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The largest header block that can be configured: the block must lie in the first chunk of the content.
 pub const MAX_HEADER_SIZE: usize = 256_000;
 
-/// The limits of all listeners together.
+/// The limits, which hold for all listeners together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once in all; more hear 421 4.3.2.

@@ -1,4 +1,4 @@
-//! The listening sockets: who may connect, how many at once, and TLS, before a word is spoken.
+//! The listening sockets: which clients may connect, how many at once, and TLS before SMTP.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,9 +26,9 @@ use super::transaction::Envelopes;
 use super::{Context, ListenerAuth, ListenerSettings, ListenerTls, ServerTls};
 use crate::smtp::{EnhancedCode, Reply};
 
-/// Connections the kernel keeps until they are accepted. A short queue costs a burst of clients whole seconds.
+/// How many connections the kernel keeps until they are accepted. With a short queue, a burst of clients waits for seconds.
 const BACKLOG: i32 = 4096;
-/// The pause after an accept that failed for want of file descriptors.
+/// The pause after an accept that failed because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The running listeners.
@@ -85,7 +85,7 @@ impl Submission {
         Ok(Submission { addresses, tasks, shared })
     }
 
-    /// Where the listeners listen, in the order they were given: what port 0 became.
+    /// Returns the addresses of the listeners in the order they were given, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -119,23 +119,23 @@ impl Rules {
     }
 }
 
-/// Counts who is inside.
+/// Counts the open connections, in all and for each address.
 #[derive(Default)]
 struct ConnectionLimiter {
     inside: Mutex<(usize, HashMap<IpAddr, usize>)>,
 }
 
-/// The limit that a connection would go over.
+/// The limit that a connection would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
-    /// Connections of everybody.
+    /// The limit on all connections.
     All,
-    /// Connections from one address.
+    /// The limit on connections from one address.
     FromAddress,
 }
 
 impl Full {
-    /// The reason as metrics label it: the limit's key in `[limits]`.
+    /// Returns the label of the reason in metrics: the limit's key in `[limits]`.
     fn as_str(self) -> &'static str {
         match self {
             Full::All => "connections",
@@ -144,7 +144,7 @@ impl Full {
     }
 }
 
-/// One connection of those that there may be; given back when dropped.
+/// A connection that counts against the limits until it is dropped.
 struct Permit {
     limiter: Arc<ConnectionLimiter>,
     peer: IpAddr,
@@ -200,7 +200,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer.ip().to_canonical()),
-                // Whose connection is gone already is no trouble of ours.
+                // The client has gone already, which is not our trouble.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
                     tracing::error!(listener = %self.settings.address, error = %e, "cannot accept connections");
@@ -239,7 +239,7 @@ impl Listener {
         });
     }
 
-    /// Says why, as far as the socket's empty buffer takes it, and closes. Before implicit TLS nothing can be said.
+    /// Says why the client is refused, as far as the socket's empty buffer takes it, and closes. Before implicit TLS nothing can be said.
     fn turn_away(&self, stream: &TcpStream, code: u16, enhanced: EnhancedCode, text: &str) {
         if !matches!(self.settings.tls, ListenerTls::Implicit(_)) {
             let mut out = Vec::new();
@@ -249,13 +249,13 @@ impl Listener {
     }
 
     async fn serve(self, stream: TcpStream, peer: IpAddr) {
-        // Nagle with delayed ACK would cost the sender 41 ms a message.
+        // Nagle's algorithm with delayed ACK would cost the sender 41 ms a message.
         let _ = stream.set_nodelay(true);
         let secured = matches!(self.settings.tls, ListenerTls::Implicit(_));
         let session = Session::new(Arc::clone(&self.rules), secured, Instant::now());
         match &self.settings.tls {
             ListenerTls::Implicit(tls) => {
-                // Boxed: plaintext connections need no room for this.
+                // Boxed, because plaintext connections need no room for this.
                 if let Some(stream) = Box::pin(self.shake_hands(tls, stream, peer)).await {
                     Box::pin(self.secured(stream, peer, session, true)).await;
                 }
@@ -286,7 +286,7 @@ impl Listener {
         let counters = &self.shared.context.counters;
         let handshake = TlsAcceptor::from(tls.config()).accept(stream);
         let handshake = tokio::time::timeout(self.shared.context.limits.handshake_timeout, handshake);
-        // A stop does not wait for it. There is no way to say so: the client expects TLS.
+        // A stop does not wait for the handshake. The client cannot be told, because it expects TLS.
         match self.shared.shutdown.run_until_cancelled(handshake).await? {
             Ok(Ok(stream)) => {
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -311,7 +311,7 @@ impl Listener {
     }
 }
 
-/// For Received: version and cipher suite, as they are written in the standards.
+/// Returns the TLS version and cipher suite as the standards write them, for the Received field.
 fn described(stream: &TlsStream<TcpStream>) -> Option<(&'static str, &'static str)> {
     let connection = stream.get_ref().1;
     let version = match connection.protocol_version()? {
@@ -319,7 +319,7 @@ fn described(stream: &TlsStream<TcpStream>) -> Option<(&'static str, &'static st
         _ => "TLSv1.2",
     };
     let suite = match connection.negotiated_cipher_suite()?.suite() {
-        // RFC 8446 §B.4; rustls has names of its own for these.
+        // RFC 8446 §B.4: rustls has names of its own for these.
         CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
         CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",

@@ -1,16 +1,16 @@
-//! Checks logins: remembered passwords at once, others on a blocking thread, few at a time. Wrong ones are answered late, and later
-//! each time for the same address or name.
+//! Checks logins. Remembered passwords are checked at once, others on a blocking thread, few at a time. Wrong logins are answered late,
+//! and later each time for the same address or name.
 //!
-//! What is looked at at all, so that nobody guesses passwords and nobody is kept out by those who do:
+//! Which logins are checked at all, so that nobody can guess passwords and nobody is kept out by those who try:
 //!
-//! | the client | is looked at |
+//! | the client | is checked |
 //! |---|---|
 //! | is known: this submitter has logged in from there with the password it has now ([`clients`]) | always, for up to 100 logins under way at once |
 //! | is not known | until its address was wrong too often ([`strikes`]); then once in a while |
 //! | is not known, and the name is being guessed at from many addresses | until it was wrong once |
 //!
-//! All others hear 454, and their password is compared with nothing: a remembered password would tell its guesser at once. A right
-//! login makes the client known and nothing else: the wrong ones of its address stay counted.
+//! All others hear 454, and their password is compared with nothing, because a remembered password would be confirmed at once. A right
+//! login makes the client known and nothing else: wrong logins from its address stay counted.
 
 mod clients;
 mod strikes;
@@ -32,8 +32,8 @@ use super::auth::{Fingerprint, Memory};
 use super::limits::counted_as;
 use super::{Credentials, Limits, Submitter, Submitters};
 
-/// How long a login waits for its turn to be checked.
-const TURN: Duration = Duration::from_secs(20);
+/// How long a login waits until it can be checked.
+const CHECK_WAIT: Duration = Duration::from_secs(20);
 /// Logins of a known client that are under way at once, wrong ones that wait for their answer included. Beyond, it counts as a client
 /// that is not known: this is what bounds guessing from an address that also logs in rightly.
 const UNDER_WAY: usize = 100;
@@ -41,25 +41,25 @@ const UNDER_WAY: usize = 100;
 /// What came of a login.
 #[derive(Debug)]
 pub(super) enum Login {
-    /// Right; whether the password was remembered.
+    /// The password is right. `remembered` is true if it was verified before.
     Right { submitter: Arc<Submitter>, remembered: bool },
-    /// Wrong. Already delayed.
+    /// The name or the password is wrong. The delay is over.
     Wrong {
         /// The name that was given.
         username: Zeroizing<String>,
     },
-    /// Not looked at: too many were wrong.
+    /// The login was not checked, because too many were wrong.
     Throttled,
     /// Too many others are being checked.
     Busy,
 }
 
-/// The checking of all connections.
+/// Checks the logins of all connections.
 pub(super) struct Logins {
-    /// Known clients do not wait behind those who guess.
-    turns: Arc<Semaphore>,
-    turns_of_known: Arc<Semaphore>,
-    /// As many as were ever in use at once: no more than there are turns.
+    /// Permits for checks at the same time. Known clients have one of their own, so that they do not wait behind those who guess.
+    checks: Arc<Semaphore>,
+    checks_of_known: Arc<Semaphore>,
+    /// The working memory of checks. There is never more than one for each permit.
     memories: Arc<Mutex<Vec<Memory>>>,
     strikes: Arc<Strikes>,
     clients: Arc<Clients>,
@@ -67,13 +67,13 @@ pub(super) struct Logins {
 }
 
 impl Logins {
-    /// `known_clients` is the file that remembers them over a restart. Blocks: reads it.
+    /// Reads the known clients from the file `known_clients`, which keeps them over a restart. Blocks.
     pub(super) fn new(limits: &Limits, known_clients: Option<PathBuf>) -> Self {
         // Argon2 takes a whole core: half of them stay free for mail.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Logins {
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
-            turns_of_known: Arc::new(Semaphore::new(1)),
+            checks: Arc::new(Semaphore::new((cores / 2).max(1))),
+            checks_of_known: Arc::new(Semaphore::new(1)),
             memories: Arc::default(),
             strikes: Arc::new(Strikes::new(limits)),
             clients: Arc::new(Clients::open(known_clients)),
@@ -92,24 +92,24 @@ impl Logins {
             if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
                 return right;
             }
-            // A program beside it that was never told of the new password tries the old one for ever, which is no guessing.
+            // A program that was not told of the new password tries the old one again and again. That is not guessing.
             if submitters.was_wrong(&credentials) {
                 drop(known);
                 tokio::time::sleep_until(start + self.strikes.strike_address(peer, start)).await;
                 return Login::Wrong { username: credentials.username };
             }
         }
-        let turns = if known.is_some() { &self.turns_of_known } else { &self.turns };
-        let Ok(Ok(turn)) = tokio::time::timeout(TURN, Arc::clone(turns).acquire_owned()).await else {
+        let checks = if known.is_some() { &self.checks_of_known } else { &self.checks };
+        let Ok(Ok(permit)) = tokio::time::timeout(CHECK_WAIT, Arc::clone(checks).acquire_owned()).await else {
             return Login::Busy;
         };
         let name = digest::digest(&digest::SHA256, credentials.username.as_bytes());
         let name: [u8; 32] = name.as_ref().try_into().expect("SHA-256 has 32 octets");
-        // Looked at only now: guesses made at once over many connections take their turns one after the other.
+        // Count only now: guesses made at once over many connections are checked one after the other.
         if known.is_none() && !self.strikes.admits(peer, &name, start) {
             return Login::Throttled;
         }
-        // Meanwhile another connection may have had the same password verified.
+        // Another connection may have had the same password verified meanwhile.
         if let Some(right) = self.remembered(&submitters, &credentials, login, peer) {
             return right;
         }
@@ -126,12 +126,12 @@ impl Logins {
                     let is_new = login.is_some_and(|login| clients.add(login, peer, &submitters));
                     Ok((submitter, is_new))
                 }
-                // What a known client gets wrong says nothing about others who use its name.
+                // A known client's mistake does not count against others who use its name.
                 None if is_known => Err((strikes.strike_address(peer, start), credentials.username)),
                 None => Err((strikes.strike(peer, name, start), credentials.username)),
             };
             // The next guess is counted against this one.
-            drop(turn);
+            drop(permit);
             if let Ok((_, true)) = checked {
                 clients.save();
             }
@@ -148,7 +148,7 @@ impl Logins {
         }
     }
 
-    /// The login, if this very password was verified before.
+    /// Returns the login if this very password was verified before.
     fn remembered(
         &self,
         submitters: &Submitters,
@@ -165,7 +165,7 @@ impl Logins {
     }
 }
 
-/// A login of a known client, until it is answered.
+/// Counts a login of a known client until it is answered.
 struct UnderWay {
     all: Arc<Mutex<HashMap<IpAddr, usize>>>,
     peer: IpAddr,
@@ -278,9 +278,9 @@ mod tests {
     async fn guesses_made_at_once_are_counted_one_by_one() {
         let rig = Rig::new();
         let found = rig.guess(NEAR, "webcrm", 200).await;
-        // A turn that was given before the last guess was counted lets one more through.
-        let turns = rig.logins.turns.available_permits();
-        assert!((30..30 + turns).contains(&found), "{found}");
+        // A check that began before the last guess was counted lets one more through.
+        let checks = rig.logins.checks.available_permits();
+        assert!((30..30 + checks).contains(&found), "{found}");
         assert_eq!(rig.guess(NEAR, "nobody", 10).await, 1, "one look each longest delay");
     }
 

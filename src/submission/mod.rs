@@ -1,4 +1,4 @@
-//! Submission: takes mail from webCRM over SMTP, checks it, has it signed, and answers 250 once the spool has made it durable.
+//! Submission takes mail from webCRM over SMTP, checks it, has it signed, and answers 250 once the spool has made it durable.
 //!
 //! ```text
 //! listener ─► connection ─► session (commands)
@@ -7,8 +7,8 @@
 //!                 └── budget (memory)   trace (Received, Date, Message-ID)
 //! ```
 //!
-//! Promises: 250 means on disk; nothing is taken that is not signed with the key of the customer in From; what is refused is
-//! refused with a reply that says what to change; memory is bounded whatever clients do.
+//! Promises: a message that hears 250 is on disk. No message is accepted that is not signed with the key of the customer in From. Every
+//! refusal says what to change. Memory is bounded, whatever clients do.
 
 mod auth;
 mod budget;

@@ -1,5 +1,5 @@
-//! May this submitter send this message for this customer, signed with that key (RFC 6409 §6, VU#244112)? Decided once the
-//! header is read; no I/O, no clock.
+//! Decides whether a submitter may send a message for a customer, signed with that customer's key (RFC 6409 §6, VU#244112). It
+//! decides once the header is read, and has neither I/O nor a clock.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
 /// Who sends: a submitter, or a network that needs no login.
 #[derive(Clone, Debug)]
 pub(super) enum Identity {
-    /// Somebody who logged in.
+    /// A submitter who logged in.
     Submitter(Arc<Submitter>),
-    /// Somebody whose address may connect to a listener without logins: may send for all.
+    /// A client whose address may connect to a listener without logins. It may send for every customer.
     Network,
 }
 
@@ -36,15 +36,15 @@ impl Identity {
     }
 }
 
-/// Why a message is not taken: what the client hears, what is counted, and what an operator must see.
+/// Why a message is refused: the reply for the client, the label for metrics, and what an operator must see.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) reply: Reply,
-    /// For the metric and the event.
+    /// The label of the metric and the reason in the event.
     pub(super) reason: &'static str,
-    /// For the operator alone: what was behind it.
+    /// The cause, for the operator alone.
     pub(super) cause: Option<String>,
-    /// For an alert event: the domain it is about and what to do.
+    /// An alert to raise: the domain it is about, and what to do.
     pub(super) alert: Option<Box<(Domain, String)>>,
     /// What is known of the message.
     pub(super) about: Box<About>,
@@ -66,7 +66,7 @@ impl Refusal {
         Refusal { reply, reason, cause: None, alert: None, about: Box::default() }
     }
 
-    /// With what the header says, and the customer whose domain it names.
+    /// Adds what the header says, and the customer whose domain it names.
     pub(super) fn with_header(mut self, header: &Header, customer: Option<&CustomerId>) -> Self {
         self.about.from_domain = header.from.domain().cloned();
         self.about.customer = customer.cloned();
@@ -74,7 +74,7 @@ impl Refusal {
         self
     }
 
-    /// With the envelope.
+    /// Adds the envelope.
     pub(super) fn with_envelope(mut self, envelope: &Envelope) -> Self {
         self.about.sender = Some(envelope.reverse_path.clone());
         self.about.recipients = Some(envelope.recipients.len());
@@ -82,18 +82,18 @@ impl Refusal {
     }
 }
 
-/// RFC 3463: delivery not authorized.
+/// RFC 3463 §3.8: delivery not authorized.
 const NOT_AUTHORIZED: EnhancedCode = EnhancedCode(5, 7, 1);
 
-/// What was decided for a message that may be sent.
+/// The decision about a message that may be sent.
 pub(super) struct Decision {
     pub(super) customer: Arc<Customer>,
     pub(super) from_domain: Domain,
     pub(super) signer: Arc<Signer>,
     pub(super) urgency: Urgency,
-    /// The route that it would take now. When it leaves, it may be another.
+    /// The route that it would take now. It may take another one when it leaves.
     pub(super) route: Arc<Route>,
-    /// What the operator should know all the same.
+    /// A warning for the operator.
     pub(super) warning: Option<String>,
 }
 
@@ -161,8 +161,8 @@ pub(super) fn decide(
     })
 }
 
-/// How many octets mail with this reverse path can have, as far as the reverse path tells: From decides the route, and may be in
-/// any domain of the customer ([`check_reverse_path`]).
+/// Returns the most octets that mail with this reverse path can have, as far as the reverse path tells. From decides the route, and it may
+/// be in any domain of the customer ([`check_reverse_path`]).
 pub(super) fn carries(routing: &RoutingView<'_>, reverse_path: &ReversePath) -> u64 {
     let Some(domain) = reverse_path.mailbox().and_then(|mailbox| mailbox.domain()) else { return u64::MAX };
     if routing.directory().is_bounce_domain(domain) {
@@ -172,11 +172,11 @@ pub(super) fn carries(routing: &RoutingView<'_>, reverse_path: &ReversePath) -> 
         let route = |from| routing.route_of(customer, from, MailKind::Mail).ok().map(|route| route.carries());
         customer.domains.keys().filter_map(route).max()
     };
-    // With no route at all it is refused for another reason, once From is known.
+    // Without any route the message is refused for another reason, once From is known.
     routing.directory().by_domain(domain).and_then(|customer| of(customer)).unwrap_or(u64::MAX)
 }
 
-/// The refusal of a message that cannot be signed: it waits at webCRM, and nothing leaves unsigned.
+/// Makes the refusal of a message that cannot be signed. It waits at webCRM, because nothing leaves unsigned.
 pub(super) fn unsigned(from_domain: &Domain, why: &str) -> Refusal {
     let text = format!("the DKIM key of \"{from_domain}\" cannot be used at the moment; the operator is told");
     Refusal {
@@ -189,7 +189,7 @@ pub(super) fn unsigned(from_domain: &Domain, why: &str) -> Refusal {
     }
 }
 
-/// The refusal of a header.
+/// Makes the refusal of a header.
 pub(super) fn bad_header(why: &HeaderError) -> Refusal {
     match why {
         // RFC 3463 §3.5: routing loop detected.
@@ -202,7 +202,7 @@ fn owns(customer: &Customer, mailbox: &Mailbox) -> bool {
     mailbox.domain().is_some_and(|domain| customer.domains.contains_key(domain))
 }
 
-/// What readers show as who a message is from names no domain of others.
+/// Refuses a message whose readers would show the domain of another customer as its sender.
 fn check_shown(customer: &Customer, header: &Header) -> Result<(), Refusal> {
     let is_own = |text: &str| {
         let domain = Domain::parse(text);
@@ -233,7 +233,7 @@ fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result
                 customer.id
             )
         }
-        // Mailjet takes no bounces from others.
+        // Mailjet takes no mail with the null reverse path from others.
         ReversePath::Null if matches!(&customer.via, Via::OwnServer(route) if route.kind == RouteKind::OwnServer) => {
             return Ok(());
         }
@@ -242,7 +242,8 @@ fn check_reverse_path(customer: &Customer, reverse_path: &ReversePath) -> Result
     Err(Refusal::new(550, NOT_AUTHORIZED, "mail_from", text))
 }
 
-/// Bulk mail needs a domain of one's own that others can verify. What is missing is refused, or returned as a warning.
+/// Checks that bulk mail comes from a domain of the customer's own that receivers can verify. What is missing leads to a refusal, or is
+/// returned as a warning.
 fn check_bulk(
     customer: &Customer,
     from_domain: &Domain,
@@ -254,7 +255,7 @@ fn check_bulk(
             format!("\"{from_domain}\" is a public mailbox service; bulk mail needs the customer's own From domain");
         return Err(Refusal::new(550, NOT_AUTHORIZED, "public_mailbox", text));
     }
-    // webCRM's guide, section 4: a customer's own server is the alternative to setting the domain up for Mailjet.
+    // A customer's own server is the alternative to setting the domain up for Mailjet, so nothing more is asked of the domain.
     if matches!(customer.via, Via::OwnServer(_)) {
         return Ok(None);
     }
@@ -426,7 +427,7 @@ mod tests {
         // From may be in the other domain, whose tier takes more.
         routing.set_statuses(verified("news.acme.dk", Requirement::Spf));
         assert_eq!(carries("a@acme.dk"), 90_000 - ADDED);
-        // These tell nothing about From.
+        // These reverse paths tell nothing about From.
         for mail_from in ["", "a@[192.0.2.1]", "x@bounce.webcrm.com", "a@gmail.com", "a@elsewhere.dk"] {
             assert_eq!(carries(mail_from), u64::MAX, "{mail_from}");
         }

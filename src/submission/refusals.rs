@@ -1,8 +1,8 @@
-//! Tells of what is refused: an event `rejected` and a line of the log for each refused message or recipient.
+//! Reports what is refused: an event `rejected` and a line of the log for each refused message or recipient.
 //!
-//! A client may be refused as fast as it can send. Of each submitter, and of each address that has not logged in, so many
-//! refusals a minute are told one by one; one event at the end of the minute says how many were left out. Strangers together
-//! have a bound of their own, so that any number of them hides no submitter's refusals.
+//! A client may be refused as fast as it can send. A bounded number of refusals a minute is reported one by one for each submitter, and
+//! for each address that has not logged in; one event at the end of the minute says how many were left out. Strangers together have a
+//! bound of their own, so that no number of them hides the refusals of a submitter.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,20 +18,20 @@ use crate::smtp::{Command, EnhancedCode, Reply, ReversePath};
 use crate::time::Timestamp;
 use crate::visible::visible;
 
-/// After which what was left out is told, and the bounds begin anew.
+/// The time after which the number of refusals that were left out is reported, and the bounds begin anew.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Refusals a minute of one submitter, or of one address that needs no login, that are told one by one.
+/// The refusals a minute that are reported one by one of a submitter, or of an address that needs no login.
 const KNOWN: u32 = 120;
-/// The same of one address that has not logged in.
+/// The same for an address that has not logged in.
 const STRANGER: u32 = 20;
-/// The same of all addresses that have not logged in together.
+/// The same for all addresses together that have not logged in.
 const STRANGERS: u32 = 200;
-/// Those whose refusals are counted apart within a minute; further ones are counted together.
+/// The most keys that are counted apart within a minute. Further ones are counted together.
 const COUNTED: usize = 1000;
-/// Characters of a name that somebody tried to log in with.
+/// The most characters that are shown of a name that somebody tried to log in with.
 const NAME: usize = 64;
 
-/// Who was refused.
+/// The client that was refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Who<'a> {
     pub(super) peer: IpAddr,
@@ -56,17 +56,17 @@ impl Who<'_> {
     }
 }
 
-/// Whose refusals are counted together.
+/// The key by which refusals are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Submitter(String),
     Network(IpAddr),
     Stranger(IpAddr),
-    /// Strangers over their common bound, and whoever is not counted apart any more.
+    /// Strangers over their common bound, and every key that is not counted apart any more.
     Others,
 }
 
-/// One key's minute.
+/// The counts of one key within a minute.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     told: u32,
@@ -80,7 +80,7 @@ struct Minute {
 }
 
 impl Minute {
-    /// Whether one more refusal is told; else it is counted as left out.
+    /// Returns true if one more refusal is reported. Otherwise it is counted as left out.
     fn admits(&mut self, key: Key) -> bool {
         let is_stranger = matches!(key, Key::Stranger(_));
         let crowded = self.counts.len() >= COUNTED && !self.counts.contains_key(&key);
@@ -101,7 +101,7 @@ impl Minute {
     }
 }
 
-/// See the module.
+/// Reports refusals within bounds.
 pub(super) struct Refusals {
     events: Events,
     minute: Mutex<Minute>,
@@ -112,7 +112,7 @@ impl Refusals {
         Refusals { events, minute: Mutex::default() }
     }
 
-    /// A message was refused at its content.
+    /// Reports a message that was refused at its content.
     pub(super) fn message(&self, who: Who<'_>, refusal: &Refusal) {
         if !self.admits(who) {
             return;
@@ -134,13 +134,13 @@ impl Refusals {
         );
     }
 
-    /// MAIL or RCPT was refused. `sender` is the transaction's, where one is under way.
+    /// Reports a refused MAIL or RCPT. `sender` is that of the transaction, if there is one.
     pub(super) fn command(&self, who: Who<'_>, sender: Option<&ReversePath>, line: &[u8], reply: &Reply) {
-        // Out of order: what came before was refused, and told.
+        // The command is out of order, because an earlier one was refused and reported.
         if reply.code == 503 || !self.admits(who) {
             return;
         }
-        // A second reading, only of what was refused.
+        // Parse the line again. This happens only to refused lines.
         let (mail, rcpt) = match Command::parse(line) {
             Ok(Command::Mail(mail)) => (Some(mail), None),
             Ok(Command::Rcpt(rcpt)) => (None, Some(rcpt)),
@@ -159,7 +159,7 @@ impl Refusals {
         );
     }
 
-    /// A login was wrong. The name may hold anything, and may be a password: it is clipped, and only the log has it.
+    /// Logs a wrong login. The name may hold anything, even a password, so it is clipped, and no event has it.
     pub(super) fn login(&self, peer: IpAddr, name: &str) {
         if self.admits(Who { peer, identity: None }) {
             let end = name.char_indices().nth(NAME).map_or(name.len(), |(end, _)| end);
@@ -167,19 +167,19 @@ impl Refusals {
         }
     }
 
-    /// Whether a line about an address that is not let in belongs in the log.
+    /// Returns true if a line about an address that is not let in belongs in the log.
     pub(super) fn admits_stranger(&self, peer: IpAddr) -> bool {
         self.admits(Who { peer, identity: None })
     }
 
-    /// Tells what was left out, once a minute until the stop.
+    /// Reports what was left out, once a minute until the stop.
     pub(super) async fn run(&self, stopping: CancellationToken) {
         while tokio::time::timeout(MINUTE, stopping.cancelled()).await.is_err() {
             self.end_minute();
         }
     }
 
-    /// Tells what was left out, and begins a new minute.
+    /// Reports what was left out, and begins a new minute.
     pub(super) fn end_minute(&self) {
         let counts = std::mem::take(&mut *self.minute()).counts;
         for (key, Count { left_out, .. }) in counts.into_iter().filter(|(_, count)| count.left_out > 0) {
@@ -231,7 +231,7 @@ impl Refusals {
     }
 }
 
-/// Why MAIL or RCPT was refused, in the words that a message's refusals have. The replies are this program's own.
+/// Returns the reason for a refused MAIL or RCPT, in the words that refusals of messages have. The replies are this program's own.
 fn reason(reply: &Reply) -> &'static str {
     match (reply.code, reply.enhanced) {
         (530, _) => "login",

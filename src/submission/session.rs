@@ -142,12 +142,12 @@ impl Session {
         self.client.as_ref().map_or(("", false), |(name, extended)| (name, *extended))
     }
 
-    /// Whether a message arrives in chunks and the last is still to come.
+    /// Returns true if a message arrives in chunks and the last is still to come.
     pub(super) fn is_chunking(&self) -> bool {
         matches!(self.state, State::Chunks)
     }
 
-    /// Whether the next line is part of a login, thus secret and up to 12,288 octets long (RFC 4954 §4).
+    /// Returns true if the next line is part of a login, thus secret and up to 12,288 octets long (RFC 4954 §4).
     pub(super) fn is_logging_in(&self) -> bool {
         matches!(self.state, State::Login(_))
     }
@@ -229,8 +229,8 @@ impl Session {
         self.counted(next, is_of_envelope(line), now)
     }
 
-    /// Whether a refusal counts against nobody. Besides recipients: who pipelines RCPT and DATA behind a MAIL that is refused
-    /// could not know (RFC 2920 §3.1), and a 421 for it would hide why.
+    /// Returns true if this refusal does not count toward the client's error limit. A client that pipelines RCPT and DATA behind a
+    /// refused MAIL could not know (RFC 2920 §3.1), and a 421 would hide the reason.
     fn forgives(&mut self, line: &[u8], next: &Next) -> bool {
         let limits = &self.rules.limits;
         let pipelined = self.behind_refused_mail.take();
@@ -330,7 +330,7 @@ impl Session {
         Next::Say(reply)
     }
 
-    /// Whether AUTH is offered now (RFC 4954 §4: not twice, and not where the password would be seen).
+    /// Returns true if AUTH is offered now (RFC 4954 §4: not twice, and not where the password would be seen).
     fn may_auth(&self) -> bool {
         self.rules.auth_required && self.identity.is_none() && (self.secured || self.rules.plaintext_auth)
     }
@@ -438,7 +438,7 @@ impl Session {
     }
 }
 
-/// Whether a line is MAIL or RCPT.
+/// Returns true if a line is MAIL or RCPT.
 pub(super) fn is_of_envelope(line: &[u8]) -> bool {
     is_verb(line, "MAIL") || is_verb(line, "RCPT")
 }

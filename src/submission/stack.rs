@@ -1,21 +1,21 @@
-//! A stack that keeps no passwords. Hash functions gather what they are fed in a state of their own, which lies on the stack and is
-//! moved about there; the copies outlive the call by hours on a thread that has nothing else to do.
+//! Wipes the stack after work on passwords. Hash functions collect their input in a state that lies on the stack and is moved there. On a
+//! thread with nothing else to do, the copies would outlive the call by hours.
 
 use std::hint::black_box;
 
 use zeroize::Zeroize;
 
-/// How deep hash functions reach, in octets, with much to spare: Argon2 has blocks of 1 KiB on the stack.
+/// More octets of stack than hash functions use. Argon2 has blocks of 1 KiB there.
 const DEPTH: usize = 16 << 10;
 
-/// Does something with a secret, then wipes the part of the stack that this used.
+/// Does work on a secret, then wipes the part of the stack that the work used.
 pub(super) fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
     let done = apart(work);
     wipe();
     done
 }
 
-/// Not inlined: what it calls must lie where [`wipe`] wipes, not in the caller's own frame.
+/// Runs the work in a frame of its own. It is not inlined, so that the work lies where [`wipe`] wipes.
 #[inline(never)]
 fn apart<T>(work: impl FnOnce() -> T) -> T {
     work()

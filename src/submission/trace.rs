@@ -1,4 +1,4 @@
-//! The Received field this relay adds (RFC 5321 §4.4), and Date and Message-ID where the message has none (RFC 6409 §8).
+//! The Received field that this relay adds (RFC 5321 §4.4), and Date and Message-ID if the message has none (RFC 6409 §8).
 
 use std::net::IpAddr;
 
@@ -6,13 +6,13 @@ use crate::message::QueueId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
-/// What is known of the connection a message came over.
+/// What is known of the connection that a message came over.
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
     pub(super) peer: IpAddr,
-    /// What the client called itself.
+    /// The name that the client gave itself.
     pub(super) client: String,
-    /// EHLO rather than HELO.
+    /// True if the client said EHLO, false if it said HELO.
     pub(super) extended: bool,
     /// The TLS version and cipher suite.
     pub(super) tls: Option<(&'static str, &'static str)>,
@@ -20,8 +20,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// Appends the Received field. A client with a private address is webCRM's own machine: its address and name stay inside (RFC
-    /// 5321 §7.6), and so does the submitter's name.
+    /// Appends the Received field. A client with a private address is webCRM's own machine, so its address and name are left out (RFC 5321
+    /// §7.6). The submitter's name is always left out.
     pub(super) fn received(&self, hostname: &Domain, id: QueueId, smtputf8: bool, now: Timestamp, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Received: ");
         if is_public(self.peer) {
@@ -40,7 +40,7 @@ impl Trace {
         out.extend_from_slice(format!(" id {id};\r\n\t{}\r\n", now.rfc5322()).as_bytes());
     }
 
-    /// The protocol's registered name (RFC 3848, RFC 6531 §4.3).
+    /// Returns the registered name of the protocol (RFC 3848, RFC 6531 §4.3).
     fn protocol(&self, smtputf8: bool) -> &'static str {
         match (self.extended, smtputf8, self.tls.is_some(), self.authenticated) {
             (false, ..) => "SMTP",
@@ -61,7 +61,7 @@ pub(super) fn date(now: Timestamp, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("Date: {}\r\n", now.rfc5322()).as_bytes());
 }
 
-/// A Message-ID without brackets: unique by the queue id, in the sender's domain.
+/// Makes a Message-ID without brackets. The queue id makes it unique, and its domain is the sender's.
 pub(super) fn message_id(id: QueueId, from_domain: &Domain) -> String {
     format!("{id}.{:08x}@{from_domain}", rand::random::<u32>())
 }
@@ -81,7 +81,7 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// 100.64.0.0/10, carriers' and clouds' inside (RFC 6598).
+/// Returns true for 100.64.0.0/10, which carriers and clouds use inside (RFC 6598).
 fn is_shared(octets: [u8; 4]) -> bool {
     octets[0] == 100 && octets[1] & 0xc0 == 64
 }

@@ -1,4 +1,4 @@
-//! A message that has an envelope and no content yet: who gets it, each once, and the memory that long lists take.
+//! A message that has an envelope and no content yet: its recipients, each once, and the memory of long lists.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use super::Limits;
 use crate::message::Recipient;
 use crate::smtp::{EnhancedCode, Mail, Rcpt, Reply};
 
-/// Recipients of a message that are not accounted: nearly every message has no more.
+/// The recipients of a message that need no memory from the budget. Nearly every message has no more.
 const FREE: usize = 16;
-/// How many times as many recipients as a message may have can be put off before that counts against the client.
+/// How many temporary refusals of recipients are not counted as errors, as a multiple of the recipients that a message may have.
 const PUT_OFF: usize = 10;
-/// What one takes besides its texts.
+/// The memory of a recipient besides its texts.
 const RECIPIENT: usize = size_of::<Recipient>();
 
-/// Memory for recipients, over all connections: a client with a thousand transactions of a thousand recipients each would hold
-/// a gigabyte before the first content comes.
+/// Memory for recipients, over all connections. A client with a thousand transactions of a thousand recipients each would otherwise
+/// occupy a gigabyte before the first content comes.
 #[derive(Debug)]
 pub(super) struct Envelopes {
     held: AtomicU64,
     most: u64,
 }
 
-/// What one message's recipients take; given back when dropped.
+/// The memory of one message's recipients, which is given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     envelopes: Arc<Envelopes>,
@@ -42,7 +42,7 @@ impl Room {
     fn grow(&mut self, octets: u64) -> bool {
         let Envelopes { held, most } = &*self.envelopes;
         let within = |held: u64| held.checked_add(octets).filter(|held| held <= most);
-        // What is refused is not held: it must not have others refused, too.
+        // A refused request must not occupy memory, because others would be refused for it.
         let grown = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok();
         if grown {
             self.octets += octets;
@@ -63,11 +63,11 @@ pub(super) struct Transaction {
     pub(super) mail: Mail,
     pub(super) recipients: Vec<Recipient>,
     pub(super) started: Instant,
-    /// Goes with the recipients.
+    /// The memory of the recipients.
     pub(super) room: Room,
-    /// Recipients that were refused for good.
+    /// The number of recipients that were refused with 5xx.
     refused: usize,
-    /// Recipients that were refused for now.
+    /// The number of recipients that were refused with 4xx.
     put_off: usize,
 }
 
@@ -77,7 +77,7 @@ impl Transaction {
         Transaction { mail, recipients: Vec::new(), started: now, room, refused: 0, put_off: 0 }
     }
 
-    /// Takes a recipient, or says why not.
+    /// Takes a recipient, and returns the reply.
     pub(super) fn add(&mut self, rcpt: Rcpt, limits: &Limits) -> Reply {
         if self.recipients.len() >= limits.recipients {
             // RFC 5321 §4.5.3.1.10: the client sends the rest with another message.
@@ -101,8 +101,9 @@ impl Transaction {
         Reply::new(250, EnhancedCode(2, 1, 5), "recipient noted")
     }
 
-    /// Whether a reply to RCPT counts against nobody. Bad addresses in a long list do not, for its message would never come to
-    /// its content; nor do those over the limit (RFC 5321 §4.5.3.1.10), of which there may be many more.
+    /// Returns true if this reply to RCPT does not count toward the error limit. Bad addresses in a long
+    /// list do not count, because its message would never come to its content. Neither do recipients over the limit, which may be many
+    /// (RFC 5321 §4.5.3.1.10).
     pub(super) fn forgives(&mut self, reply: &Reply, limits: &Limits) -> bool {
         let (count, most) = if reply.is_permanent() {
             (&mut self.refused, limits.recipients)
@@ -115,7 +116,7 @@ impl Transaction {
         *count <= most
     }
 
-    /// Who is named twice gets the message once, with the parameters that came first.
+    /// Returns true if the recipient is in the list already. It gets the message once, with the parameters that came first.
     pub(super) fn with_each_once(mut self) -> Self {
         if self.recipients.len() > 1 {
             let mut seen = HashSet::with_capacity(self.recipients.len());
@@ -162,7 +163,7 @@ mod tests {
         let (mut first, mut second) = (begin(), begin());
         let full = (0..500).find(|n| first.add(rcpt(*n), &limits).code == 452).expect("an end");
         assert!(full > FREE + 10, "{full}");
-        // Short ones go on.
+        // Messages with short lists go on.
         assert!((0..FREE).all(|n| second.add(rcpt(n), &limits).code == 250));
         let reply = second.add(rcpt(FREE), &limits);
         assert_eq!((reply.code, reply.enhanced), (452, Some(EnhancedCode(4, 3, 1))));

@@ -107,7 +107,7 @@ impl Peer {
         attempt(&patient_delivery(), &Arc::new(route), &message(&["x@test.net"])).await
     }
 
-    /// Whether mail goes out over TLS with this policy.
+    /// Returns true if mail goes out over TLS with this policy.
     async fn is_encrypted(&self, tls: TlsPolicy) -> bool {
         let outcome = self.attempt(tls).await;
         let delivered = outcome.recipients[0].class.verdict == Verdict::Delivered;

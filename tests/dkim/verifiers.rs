@@ -56,7 +56,7 @@ for my $name (sort grep { !/^\./ } readdir $list) {
 }
 "#;
 
-/// Whether a verifier is installed; says so where it is not.
+/// Returns true if a verifier is installed; says so where it is not.
 fn installed(name: &str, probe: &mut Command) -> bool {
     let found = probe.output().is_ok_and(|output| output.status.success());
     if !found {

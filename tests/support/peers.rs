@@ -119,7 +119,7 @@ impl Peer {
     }
 }
 
-/// Whether `test` can start servers that need root and `program`; says so where it cannot.
+/// Returns true if `test` can start servers that need root and `program`; says so where it cannot.
 pub fn can_run(test: &str, program: &str) -> bool {
     if !rustix::process::geteuid().is_root() {
         skip(test, &format!("{program} needs root"));
@@ -345,7 +345,7 @@ pub fn start_aiosmtpd(test: &str) -> Option<Peer> {
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
 }
 
-/// Whether this machine lets `test` lay a folder over another in a mount namespace; says so where it does not.
+/// Returns true if this machine lets `test` lay a folder over another in a mount namespace; says so where it does not.
 fn can_overlay(test: &str) -> bool {
     let script = "mount -t overlay overlay -o lowerdir=\"$1\":/usr /usr";
     let tried = Command::new("unshare")

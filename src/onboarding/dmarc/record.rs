@@ -74,7 +74,7 @@ impl Policy {
     }
 }
 
-/// Whether a TXT value claims to be a DMARC record: `v=DMARC1` is its first tag, the value in this very case, the name in any
+/// Returns true if a TXT value claims to be a DMARC record: `v=DMARC1` is its first tag, the value in this very case, the name in any
 /// (RFC 9989 §4.7, §4.8).
 pub fn is_dmarc(text: &str) -> bool {
     let trimmed = |text: &str| text.trim_matches([' ', '\t', '\r', '\n']).to_owned();
@@ -84,7 +84,7 @@ pub fn is_dmarc(text: &str) -> bool {
         .is_some_and(|(tag, value)| trimmed(tag).eq_ignore_ascii_case("v") && trimmed(value) == "DMARC1")
 }
 
-/// Whether a TXT value was meant to be a DMARC record and is none: quotes of a web form kept, a comma for a semicolon, small
+/// Returns true if a TXT value was meant to be a DMARC record and is none: quotes of a web form kept, a comma for a semicolon, small
 /// letters, a byte order mark, a whole line of a zone file.
 pub(super) fn looks_like_dmarc(text: &str) -> bool {
     let begins = |text: &str| {
@@ -203,7 +203,7 @@ pub fn amended(text: &str) -> Option<String> {
     Some(record)
 }
 
-/// Whether a value is a list of URIs as all receivers read one: an escape is a percent sign and two digits, and behind an
+/// Returns true if a value is a list of URIs as all receivers read one: an escape is a percent sign and two digits, and behind an
 /// exclamation mark stands a size alone (RFC 7489 §6.4; `!` inside a URI is to be escaped).
 fn is_uris(value: &str) -> bool {
     value.split(',').all(|uri| {

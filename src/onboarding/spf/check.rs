@@ -170,7 +170,7 @@ async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<Strin
     Some(records)
 }
 
-/// Whether a record includes a name, as far as it can be read.
+/// Returns true if a record includes a name, as far as it can be read.
 fn means(text: &str, include: &str) -> bool {
     let ours = format!("include:{include}");
     let is_ours = |term: &String| term.trim_start_matches('+').trim_end_matches('.').eq_ignore_ascii_case(&ours);

@@ -61,7 +61,7 @@ impl MacroString {
         }
     }
 
-    /// Whether expanding it needs the validated name.
+    /// Returns true if expanding it needs the validated name.
     pub fn needs_validated_name(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Expand { letter: b'p', .. }))
     }

@@ -19,7 +19,7 @@ use crate::smtp::Domain;
 pub struct Merged {
     /// The record to publish, as the only one.
     pub record: String,
-    /// Whether it differs from the one published.
+    /// True if it differs from the one published.
     pub changed: bool,
     /// What else changes besides the include.
     pub notes: Vec<Note>,

@@ -18,13 +18,13 @@ pub use merge::{Merged, merge};
 pub use record::{Directive, Mechanism, Qualifier, Record, SyntaxError};
 pub use walk::{Limits, Problem, Query, Step, Verdict, Walk, walk};
 
-/// Whether a TXT value claims to be an SPF record: exactly `v=spf1`, then a space or the end (RFC 7208 §4.5).
+/// Returns true if a TXT value claims to be an SPF record: exactly `v=spf1`, then a space or the end (RFC 7208 §4.5).
 pub fn is_spf(text: &[u8]) -> bool {
     let (version, rest) = text.split_at(text.len().min(6));
     version.eq_ignore_ascii_case(b"v=spf1") && (rest.is_empty() || rest[0] == b' ')
 }
 
-/// Whether a TXT value was meant to be an SPF record and is none: quotes of a web form kept, a byte order mark, a wrong version, a
+/// Returns true if a TXT value was meant to be an SPF record and is none: quotes of a web form kept, a byte order mark, a wrong version, a
 /// missing space, no version at all.
 pub fn looks_like_spf(text: &[u8]) -> bool {
     !is_spf(text) && text.len() <= record::MOST_OCTETS && repair::is_meant(&plain::text(text))

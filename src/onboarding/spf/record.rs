@@ -80,12 +80,12 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    /// Whether evaluating it counts against the ten lookups (§4.6.4).
+    /// Returns true if evaluating it counts against the ten lookups (§4.6.4).
     pub fn costs_a_lookup(&self) -> bool {
         !matches!(self, Mechanism::All | Mechanism::Ip4(_) | Mechanism::Ip6(_))
     }
 
-    /// Whether it matches as good as any address.
+    /// Returns true if it matches as good as any address.
     pub fn is_everybody(&self) -> bool {
         let shortest = match self {
             Mechanism::All => 0,

@@ -26,7 +26,7 @@ pub const VERSION: u32 = 1;
 pub struct Request {
     /// The version of the protocol: [`VERSION`].
     pub version: u32,
-    /// Whether to tell how far a long command has come.
+    /// True if the relay tells how far a long command has come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub progress: bool,
     /// What to do.

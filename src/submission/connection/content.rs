@@ -210,14 +210,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         pace.excuse(since.elapsed());
     }
 
-    /// Takes the memory away from a message that is too slow for those who wait for it. One that had the turn to go over the limit
+    /// Takes the memory away from a message that is too slow for those who wait for it. One that overdraws the limit
     /// keeps it where by now there is room.
     fn take_memory(&self, intake: &mut Intake, pace: &Pace, now: Instant) {
         let (budget, held) = (&self.shared.budget, intake.held());
-        let turn_over = budget.turn_ends(&intake.share, held).is_some_and(|end| now >= end);
+        let is_over = budget.overdraft_ends(&intake.share, held).is_some_and(|end| now >= end);
         let too_slow = self.waited_for(intake, pace).is_some_and(|end| now >= end);
-        if too_slow || (turn_over && !budget.cover_at_once(&mut intake.share, held)) {
-            intake.refuse(intake::no_room(NoRoom::SlowTurn));
+        if too_slow || (is_over && !budget.cover_at_once(&mut intake.share, held)) {
+            intake.refuse(intake::no_room(NoRoom::TooSlow));
         }
     }
 
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// When a message that stands still must be looked at again for the memory it holds; `None` where it holds none.
     fn look_at(&self, intake: &Intake, pace: &Pace) -> Option<Instant> {
         let held = intake.held();
-        let ends = [self.shared.budget.turn_ends(&intake.share, held), self.waited_for(intake, pace)];
+        let ends = [self.shared.budget.overdraft_ends(&intake.share, held), self.waited_for(intake, pace)];
         let next = (held > 0).then(|| Instant::now() + LOOK);
         ends.into_iter().flatten().chain(next).min()
     }

@@ -1,5 +1,5 @@
-//! Known clients: the addresses from which each submitter has logged in with the password that it has now, also before the last
-//! start. Somebody else's wrong logins must not keep these out.
+//! Known clients: the addresses from which each submitter has logged in with its present password, also before the last start.
+//! Wrong logins of others must not keep them out.
 //!
 //! The file holds no password and nothing that one could be guessed with: a digest of the Argon2id hash, which has a salt of
 //! its own. A file that cannot be read or written costs only this: at the next start all clients count as new ones.
@@ -17,22 +17,22 @@ use crate::files;
 use crate::submission::Submitters;
 use crate::submission::auth::Fingerprint;
 
-/// Addresses a submitter is known at; beyond, the one that logged in longest ago is forgotten.
+/// The most addresses at which a submitter is known. If there are more, the one that logged in longest ago is forgotten.
 const ADDRESSES: usize = 100;
 
-/// The addresses, the one seen last at the end.
+/// The addresses of each submitter, the latest at the end.
 type Known = HashMap<Fingerprint, VecDeque<IpAddr>>;
 
 /// The known clients of all submitters.
 pub(super) struct Clients {
     path: Option<PathBuf>,
     known: Mutex<Known>,
-    /// Held while the file is written: the later call writes the later state.
+    /// Locked while the file is written, so that the later call writes the later state.
     file: Mutex<()>,
 }
 
 impl Clients {
-    /// Reads the file; without a path they are known until the process ends.
+    /// Reads the file. Without a path, clients are known until the process ends.
     pub(super) fn open(path: Option<PathBuf>) -> Self {
         let read = path.as_deref().map_or(Ok(Known::new()), read);
         let known = read.unwrap_or_else(|error| {
@@ -42,13 +42,13 @@ impl Clients {
         Clients { path, known: Mutex::new(known), file: Mutex::default() }
     }
 
-    /// Whether this login has come from this address before.
+    /// Returns true if this login has come from this address before.
     pub(super) fn has(&self, login: Fingerprint, address: IpAddr) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&login).is_some_and(|addresses| addresses.contains(&address))
     }
 
-    /// A login was right. Returns true where the address is new, and [`save`](Self::save) is due.
+    /// Notes that a login was right. Returns true if the address is new, so that [`save`](Self::save) is due.
     pub(super) fn add(&self, login: Fingerprint, address: IpAddr, submitters: &Submitters) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(addresses) = known.get_mut(&login)
@@ -58,7 +58,7 @@ impl Clients {
             addresses.push_back(address);
             return false;
         }
-        // Who has another password by now, or none.
+        // Forget submitters who have another password now, or are gone.
         let current = submitters.fingerprints();
         known.retain(|login, _| current.contains(login));
         let addresses = known.entry(login).or_default();
@@ -72,7 +72,7 @@ impl Clients {
     /// Writes the file. Blocks.
     pub(super) fn save(&self) {
         let Some(path) = &self.path else { return };
-        let _turn = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let content: BTreeMap<String, &VecDeque<IpAddr>> =
             known.iter().map(|(login, addresses)| (STANDARD.encode(login.0), addresses)).collect();

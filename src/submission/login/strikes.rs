@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 use crate::submission::Limits;
 
-/// Addresses and names remembered for their wrong logins; beyond, the oldest are forgotten.
+/// The most addresses, and the most names, whose wrong logins are counted. If there are more, the oldest are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// Who was wrong how often.
+/// The number of wrong logins of each address and name.
 pub(super) struct Strikes {
     addresses: Counts<IpAddr>,
-    /// By digest: a mistyped name may be a password.
+    /// Names are kept as digests, because a mistyped name may be a password.
     names: Counts<[u8; 32]>,
     delay: Duration,
     longest: Duration,
@@ -36,34 +36,34 @@ impl Strikes {
         }
     }
 
-    /// Whether a login of a client that is not known is looked at. An address that was wrong too often has one looked at each
-    /// `longest_login_delay`, so that it is never shut out for good. A name that many were wrong with is being guessed at from many
-    /// addresses: each gets one try, which is all that its rightful owner needs at a new one.
+    /// Returns true if a login of a client that is not known is checked. An address that was wrong too often has one login checked each
+    /// `longest_login_delay`, so that it is never shut out for good. If a name was wrong too often, it is being guessed at from many
+    /// addresses: then each address gets one try, which is all that the rightful owner needs at a new address.
     pub(super) fn admits(&self, peer: IpAddr, name: &[u8; 32], now: Instant) -> bool {
         let Some((wrong, last)) = self.addresses.get(&site(peer), now) else { return true };
         let is_guessed_at = self.names.get(name, now).is_some_and(|(wrong, _)| wrong >= self.per_name);
         !is_guessed_at && (wrong < self.per_address || now >= last + self.longest)
     }
 
-    /// Counts a wrong login of an address. Returns how late it is answered.
+    /// Counts a wrong login of an address. Returns by how much its answer is delayed.
     pub(super) fn strike_address(&self, peer: IpAddr, now: Instant) -> Duration {
         self.delay_of(self.addresses.strike(site(peer), now))
     }
 
-    /// The same for the name besides.
+    /// Counts a wrong login of an address and of a name. Returns by how much its answer is delayed.
     pub(super) fn strike(&self, peer: IpAddr, name: [u8; 32], now: Instant) -> Duration {
         self.strike_address(peer, now).max(self.delay_of(self.names.strike(name, now)))
     }
 
-    /// The first wrong login waits `login_delay`, each further one twice as long, up to `longest_login_delay`.
+    /// Returns the delay: `login_delay` for the first wrong login, and twice as long for each further one, up to `longest_login_delay`.
     fn delay_of(&self, strikes: u32) -> Duration {
         let doublings = strikes.saturating_sub(1).min(20);
         self.delay.saturating_mul(1 << doublings).min(self.longest)
     }
 }
 
-/// What an address that is not known counts as: of IPv6 the /48, which is what one site is given (RFC 6177). Whoever has one has
-/// 65,536 networks to guess from.
+/// Returns what an address counts as here. An IPv6 address counts as its /48, because that is what one site gets (RFC 6177): it would
+/// otherwise have 65,536 networks to guess from.
 fn site(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 80))),
@@ -71,7 +71,7 @@ fn site(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// How often each key was struck, and when last.
+/// The number of wrong logins of each key, and the time of the last.
 struct Counts<K> {
     window: Duration,
     seen: Mutex<HashMap<K, (u32, Instant)>>,
@@ -82,13 +82,13 @@ impl<K: Eq + Hash + Clone> Counts<K> {
         Counts { window, seen: Mutex::default() }
     }
 
-    /// `None` where nothing happened within the window.
+    /// Returns the count of a key, or `None` if nothing happened within the window.
     fn get(&self, key: &K, now: Instant) -> Option<(u32, Instant)> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(key).copied().filter(|(_, last)| now < *last + self.window)
     }
 
-    /// Adds one; returns how many there are now.
+    /// Adds one. Returns the new count.
     fn strike(&self, key: K, now: Instant) -> u32 {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= REMEMBERED && !seen.contains_key(&key) {

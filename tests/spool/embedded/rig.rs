@@ -88,7 +88,7 @@ impl Reopened {
         ids
     }
 
-    /// Whether a message, or something that may be it, was set aside.
+    /// Returns true if a message, or something that may be it, was set aside.
     pub fn was_reported(&self, id: QueueId) -> bool {
         self.notices.lock().unwrap().iter().any(|notice| match notice {
             Notice::Quarantined { id: found, .. } => found.is_none_or(|found| found == id),

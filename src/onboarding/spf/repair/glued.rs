@@ -60,7 +60,7 @@ impl Open {
         Open { start, name, sign: None }
     }
 
-    /// Whether another term begins at octet `at`.
+    /// Returns true if another term begins at octet `at`.
     fn ends_before(&self, text: &str, at: usize) -> bool {
         // The first letters of all beginnings.
         if !matches!(text.as_bytes()[at], b'a' | b'e' | b'i' | b'm' | b'p' | b'r' | b'v') {
@@ -78,7 +78,7 @@ impl Open {
     }
 }
 
-/// Whether an argument begins as an IPv6 address does.
+/// Returns true if an argument begins as an IPv6 address does.
 fn is_ipv6(argument: &[u8]) -> bool {
     let address =
         argument.iter().take(LONGEST_ADDRESS).take_while(|octet| octet.is_ascii_hexdigit() || **octet == b':');

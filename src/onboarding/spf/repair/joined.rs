@@ -45,7 +45,7 @@ fn together(before: &Token, next: &Token) -> Option<String> {
     (wants_argument && name.len() == bare.len() && reads(&with_colon())).then(with_colon)
 }
 
-/// Whether all of a text is terms.
+/// Returns true if all of a text is terms.
 fn reads(text: &str) -> bool {
     // A name has 253 octets: what is longer is put together no further.
     text.len() <= 300 && glued::terms(text).iter().all(|meant| matches!(meant, Meant::Term(_)))

@@ -89,7 +89,7 @@ pub fn read(text: &str) -> Reading {
     reading
 }
 
-/// Whether a TXT value that is no SPF record was meant to be one: its version is misspelt or hidden, or it has none and
+/// Returns true if a TXT value that is no SPF record was meant to be one: its version is misspelt or hidden, or it has none and
 /// everything in it is a term, `all` last.
 pub fn is_meant(text: &str) -> bool {
     let words: Vec<&str> = text.split(' ').collect();
@@ -163,7 +163,7 @@ fn separated(word: &str) -> String {
         .collect()
 }
 
-/// Whether strict parsers take a term, ours and mail-auth's, with another one behind it.
+/// Returns true if strict parsers take a term, ours and mail-auth's, with another one behind it.
 fn is_sound(term: &str) -> bool {
     let record = format!("v=spf1 {term} a");
     Record::parse(&record).is_ok() && Spf::parse(record.as_bytes()).is_ok()

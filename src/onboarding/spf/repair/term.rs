@@ -8,7 +8,7 @@ use crate::onboarding::spf::macros::MacroString;
 /// Names that take `:` and an argument.
 const MECHANISMS: [&str; 7] = ["include", "exists", "ip4", "ip6", "ptr", "mx", "a"];
 
-/// Whether a term is legal and without effect, and was plainly meant to have one: a mechanism with `=` in place of `:` is an
+/// Returns true if a term is legal and without effect, and was plainly meant to have one: a mechanism with `=` in place of `:` is an
 /// unknown modifier (RFC 7208 §6), and so is a second version.
 pub fn is_without_effect(term: &str) -> bool {
     let Some((name, _)) = term.split_once('=') else { return false };
@@ -155,7 +155,7 @@ fn is_host(name: &str) -> bool {
     name.contains('.') && name.split('.').all(is_label) && MacroString::domain_spec(name).is_some()
 }
 
-/// Whether a sound term's argument is a plain name. SPF allows any printable character in a name; a colon in it is another
+/// Returns true if a sound term's argument is a plain name. SPF allows any printable character in a name; a colon in it is another
 /// term's.
 fn has_plain_argument(term: &str) -> bool {
     let bare = term.trim_start_matches(['+', '-', '~', '?']);

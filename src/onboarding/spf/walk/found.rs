@@ -197,7 +197,7 @@ pub struct Step {
     pub domain: String,
     /// The term as written.
     pub term: String,
-    /// Whether it matched.
+    /// True if it matched.
     pub matched: bool,
 }
 
