@@ -4,6 +4,8 @@
 mod customers;
 #[path = "support/knot.rs"]
 mod knot;
+#[path = "support/mailjet_api.rs"]
+mod mailjet_api;
 #[path = "support/ports.rs"]
 mod ports;
 #[path = "support/proxies.rs"]
@@ -17,12 +19,16 @@ mod skip;
 mod answers;
 #[path = "onboarding/checks.rs"]
 mod checks;
+#[path = "onboarding/delegation.rs"]
+mod delegation;
 #[path = "onboarding/fetch.rs"]
 mod fetch;
 #[path = "onboarding/golden.rs"]
 mod golden;
 #[path = "onboarding/hostile.rs"]
 mod hostile;
+#[path = "onboarding/mailjet.rs"]
+mod mailjet;
 #[path = "onboarding/newcomer.rs"]
 mod newcomer;
 #[path = "onboarding/places.rs"]

@@ -47,6 +47,7 @@ mod dev_certs;
 mod dkim;
 mod domain;
 mod hash_password;
+mod keeper;
 mod log;
 mod man;
 mod output;

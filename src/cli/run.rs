@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::keeper::Keeper;
 use super::log::{self, LogFormat};
 use super::signals::Signals;
 use super::started::Configured;
 use super::systemd::ServiceManager;
-use crate::config::{self, Keys, Remarks};
+use crate::config::{self, Keys, Remarks, ServerFile};
 use crate::events::{Action, Event, Events, Subject};
 use crate::files;
 use crate::server::{Relay, Reload, Settings};
@@ -69,6 +70,7 @@ impl Args {
             };
             systemd.ready();
             let mut watchdog = systemd.watchdog();
+            let mut keeper = Keeper::start(ServerFile { path: path.clone() }, relay.events().clone());
             // A SIGHUP during the start has waited for this: what the start had read may be old.
             let gave_up = loop {
                 tokio::select! {
@@ -76,7 +78,15 @@ impl Args {
                     () = relay.gave_up() => break true,
                     _ = hang_up.recv() => {
                         systemd.reloading();
-                        keys = reload(&relay, &path, keys);
+                        keys = reload(&relay, &path, keys, "SIGHUP");
+                        keeper.reloaded();
+                        systemd.ready();
+                    }
+                    customers = keeper.switched() => {
+                        tracing::info!("new keys sign for {}", customers.join(", "));
+                        systemd.reloading();
+                        keys = reload(&relay, &path, keys, "postbud");
+                        keeper.reloaded();
                         systemd.ready();
                     }
                     () = watchdog.is_due_and(relay.comes_round()) => systemd.alive(),
@@ -142,7 +152,7 @@ fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Reads the configuration again. Gives the keys that are in force now.
-fn reload(relay: &Relay, path: &Path, keys: Keys) -> Keys {
+fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(refused) => {
@@ -166,14 +176,14 @@ fn reload(relay: &Relay, path: &Path, keys: Keys) -> Keys {
     if !restart.is_empty() {
         detail = format!("{detail}; changed, but only a restart takes it: {}", restart.join(", "));
     }
-    tell_audit(relay.events(), detail);
+    tell_audit(relay.events(), actor, detail);
     // Keys that need a restart keep being named until there was one.
     if restart.is_empty() { loaded.keys } else { keys }
 }
 
-fn tell_audit(events: &Events, detail: String) {
+fn tell_audit(events: &Events, actor: &str, detail: String) {
     tracing::info!("{detail}");
-    events.emit(Event::audit("SIGHUP", Action::ConfigurationReload, detail));
+    events.emit(Event::audit(actor, Action::ConfigurationReload, detail));
 }
 
 fn tell(remarks: &Remarks) {

@@ -124,8 +124,11 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let address = egress.as_ref().map(|egress| egress.address);
     let mut onboarding = server::onboarding(&onboarding_table, &state_dir, address, patience.retry.give_up);
 
-    let tiers = server::tiers(root);
-    let signing = signing::defaults(&root.table("dkim"), patience.retry.give_up);
+    let (tiers, accounts) = server::tiers(root);
+    onboarding.mailjet_accounts = accounts;
+    let dkim_table = root.table("dkim");
+    let signing = signing::defaults(&dkim_table, patience.retry.give_up);
+    onboarding.delegation = signing::delegation(&dkim_table);
     let defaults = customer::Defaults {
         bulk,
         bounce_mail,

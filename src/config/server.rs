@@ -18,10 +18,11 @@ use crate::customers::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
 use crate::events::{self, Secret, Webhook};
 use crate::files;
+use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
 use crate::queue::{self, Patience, Schedule};
-use crate::route::{Preset, Route, RouteId, RouteKind};
+use crate::route::{Login, LoginSecret, Preset, Route, RouteId, RouteKind};
 use crate::spool::{Backoff, embedded};
 use crate::submission::{Limits, ListenerSettings, MAX_HEADER_SIZE};
 use crate::{resolver, web};
@@ -255,9 +256,9 @@ pub(super) fn spool(table: &Table<'_>, state_dir: &Path) -> embedded::Settings {
     }
 }
 
-/// Reads the tables `[mailjet.<tier>]`.
-pub(super) fn tiers(root: &Table<'_>) -> BTreeMap<String, Tier> {
-    let mut tiers = BTreeMap::new();
+/// Reads the tables `[mailjet.<tier>]`: the tiers, and the accounts in which domains are registered.
+pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<String, Account>) {
+    let (mut tiers, mut accounts) = (BTreeMap::new(), BTreeMap::new());
     for (name, table) in root.named_tables("mailjet") {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         if name.is_empty() || !name.bytes().all(legal) {
@@ -272,11 +273,43 @@ pub(super) fn tiers(root: &Table<'_>) -> BTreeMap<String, Tier> {
             login_required: true,
         };
         let requires = requirements(&table, "requires", Vec::new());
+        let api = api(&table);
         if let Some(route) = route(&table, usual) {
+            if let (Some(api), Some(Login { username, secret: LoginSecret::Password(secret), .. })) =
+                (api, &route.login)
+            {
+                accounts.insert(name.clone(), Account { api, key: username.clone(), secret: secret.clone() });
+            }
             tiers.insert(name, Tier { route, requires });
         }
     }
-    tiers
+    (tiers, accounts)
+}
+
+/// `api`: where Mailjet's REST API is. A server that is not Mailjet's has none, unless the file names one.
+fn api(table: &Table<'_>) -> Option<Url> {
+    let host: Option<HostName> = table.get("host");
+    let usual = || Url::parse("https://api.mailjet.com").expect("a constant that is a URL");
+    let is_mailjet = host.is_none_or(|host| host.0.to_ascii_lowercase().ends_with(".mailjet.com"));
+    if !table.has("api") {
+        return is_mailjet.then(usual);
+    }
+    let text: String = table.get("api")?;
+    if text == "off" {
+        return None;
+    }
+    let local = |url: &Url| url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
+    match Url::parse(&text) {
+        Ok(url) if url.scheme() == "https" || (url.scheme() == "http" && local(&url)) => Some(url),
+        Ok(url) if url.scheme() == "http" => {
+            table.mistake("api", "must be https: the secret of the API key is sent there");
+            None
+        }
+        _ => {
+            table.mistake("api", "is neither \"off\" nor an address like \"https://api.mailjet.com\"");
+            None
+        }
+    }
 }
 
 fn requirements(table: &Table<'_>, key: &'static str, usual: Vec<Requirement>) -> Vec<Requirement> {
@@ -437,6 +470,9 @@ pub(super) fn onboarding(
         spf_include: table.or("spf_include", usual.spf_include),
         ownership_label: label(table, "ownership_label", usual.ownership_label),
         mailjet: usual.mailjet,
+        mailjet_accounts: usual.mailjet_accounts,
+        issued: usual.issued,
+        delegation: usual.delegation,
         mailjet_selector: label(table, "mailjet_selector", usual.mailjet_selector),
         return_path_label: label(table, "return_path_label", usual.return_path_label),
         return_path_target: table.or("return_path_target", usual.return_path_target),

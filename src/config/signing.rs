@@ -8,9 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use zeroize::Zeroizing;
+
 use super::reader::Table;
+use super::secret::{self, Source};
 use crate::customers::{KeyPlace, SigningDomain};
 use crate::dkim::{Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
+use crate::onboarding::delegation::Delegation;
+use crate::resolver::update::Updates;
 use crate::smtp::Domain;
 
 /// What `[dkim]` of the server file says for all customers.
@@ -58,6 +65,75 @@ pub(super) fn defaults(table: &Table<'_>, give_up: Duration) -> SigningDefaults 
         Some(Second { domain: domain?, selector: selector?, key: key? })
     });
     SigningDefaults { header_canonicalization, body_canonicalization, headers, expires, second: second.flatten() }
+}
+
+const TSIG_SECRET: Source = Source {
+    inline: "tsig_secret",
+    file: "tsig_secret_file",
+    env: "tsig_secret_env",
+    may_be_inline: false,
+    secret: true,
+};
+/// Two selectors that no other sender is likely to have.
+const USUAL_SELECTORS: [&str; 2] = ["postbud-a", "postbud-b"];
+/// Customers' keys change once a year.
+const ROTATE_EVERY: Duration = Duration::from_secs(365 * 86_400);
+
+/// `[dkim.delegation]`: webCRM's zone with customers' keys.
+pub(super) fn delegation(table: &Table<'_>) -> Option<Delegation> {
+    let table = table.table("delegation");
+    if !table.is_there() {
+        return None;
+    }
+    let zone = table.require("zone", "\"dkim.webcrm.com\"");
+    let names = table.or("selectors", USUAL_SELECTORS.map(str::to_owned).to_vec());
+    let selectors: Vec<Selector> = names.iter().filter_map(|name| Selector::parse(name).ok()).collect();
+    let selectors = <[Selector; 2]>::try_from(selectors).ok().filter(|[a, b]| a != b && names.len() == 2);
+    if selectors.is_none() {
+        table.mistake("selectors", "must be two different selectors, like [\"postbud-a\", \"postbud-b\"]");
+    }
+    let rotate_every = table.or("rotate_every", ROTATE_EVERY);
+    if rotate_every < Duration::from_secs(86_400) {
+        table.warning("rotate_every", "keys that change more than once a day end in rotations without end");
+    }
+    let ttl = table.or("ttl", Duration::from_secs(300));
+    if ttl > Duration::from_secs(86_400) {
+        table.mistake("ttl", "must not be longer than a day: a new key waits for as long before it signs");
+    }
+    let server = table.get("server");
+    // A key's name is a name of DNS, often of one label, and often written with its last dot.
+    let key_name = table.get::<String>("tsig_key").and_then(|text| {
+        let name = Domain::parse(text.trim_end_matches('.')).ok();
+        if name.is_none() {
+            table.mistake("tsig_key", format!("\"{text}\" is not the name of a key, like \"postbud\""));
+        }
+        name
+    });
+    let has_secret = secret::is_given(&table, TSIG_SECRET);
+    let secret = secret::value(&table, TSIG_SECRET).and_then(|text| {
+        let octets = BASE64.decode(text.trim()).ok().filter(|octets| octets.len() >= 16);
+        if octets.is_none() {
+            table.mistake(
+                TSIG_SECRET.file,
+                "must hold the secret of a TSIG key for hmac-sha256 in base64, of 16 octets or more",
+            );
+        }
+        octets.map(Zeroizing::new)
+    });
+    let updates = match (table.has("server"), table.has("tsig_key"), has_secret) {
+        (false, false, false) => None,
+        (true, true, true) => Some((server, key_name, secret)),
+        _ => {
+            let what = "server, tsig_key and tsig_secret_file (or tsig_secret_env) go together";
+            table.mistake("server", what);
+            None
+        }
+    };
+    let updates = match updates {
+        Some((server, key_name, secret)) => Some(Updates { server: server?, key_name: key_name?, secret: secret? }),
+        None => None,
+    };
+    Some(Delegation { zone: zone?, selectors: selectors?, rotate_every, ttl, updates })
 }
 
 /// `sealed` is signed once more than it occurs, `headers` as often as it is present; both absent: current practice.

@@ -12,5 +12,5 @@ mod verification;
 
 pub use customer::{BulkPolicy, Customer, KeyPlace, SigningDomain, Via};
 pub use directory::{Directory, Tier};
-pub use routing::{NoRoute, Routing, RoutingView};
+pub use routing::{Acceptance, NoRoute, Routing, RoutingView};
 pub use verification::{Requirement, VerificationStatus};

@@ -4,7 +4,7 @@
 //! and on the route for notifications, if one is configured. This module is the only place that combines them, so the queue,
 //! submission, notifications and operators' commands all get the same answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +18,34 @@ use crate::smtp::Domain;
 /// What each From domain has verified. A domain that is not in the map has verified nothing.
 type Statuses = HashMap<Domain, VerificationStatus>;
 
+/// Which Mailjet tiers take mail of a domain only once the tier's account has accepted the domain, and which have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The tiers whose accounts postbud registers domains in. Every other tier takes mail of every domain.
+    pub tiers: BTreeSet<String>,
+    /// The tiers that have accepted each domain.
+    pub domains: HashMap<Domain, BTreeSet<String>>,
+}
+
+impl Acceptance {
+    /// Returns true if the tier's account has accepted the domain.
+    fn has(&self, tier: &str, domain: &Domain) -> bool {
+        self.domains.get(domain).is_some_and(|tiers| tiers.contains(tier))
+    }
+
+    /// Returns true if the tier takes the domain's mail.
+    fn takes(&self, tier: &str, domain: &Domain) -> bool {
+        !self.tiers.contains(tier) || self.has(tier, domain)
+    }
+}
+
+/// What is known about From domains.
+#[derive(Clone, Default)]
+struct Known {
+    statuses: Arc<Statuses>,
+    acceptance: Arc<Acceptance>,
+}
+
 /// Resolves routes. Cheap to clone; all clones see a reload and a new verification status at once.
 #[derive(Clone, Default)]
 pub struct Routing(Arc<Inner>);
@@ -25,14 +53,14 @@ pub struct Routing(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     directory: ArcSwap<Directory>,
-    statuses: ArcSwap<Statuses>,
+    known: ArcSwap<Known>,
     bounces: Option<Arc<Route>>,
 }
 
 /// The state of routing at one moment: all answers of one view agree. Do not keep it across an `await`.
 pub struct RoutingView<'a> {
     directory: Guard<Arc<Directory>>,
-    statuses: Guard<Arc<Statuses>>,
+    known: Guard<Arc<Known>>,
     bounces: Option<&'a Arc<Route>>,
 }
 
@@ -55,6 +83,15 @@ pub enum NoRoute {
         /// The From domain of the mail.
         domain: Domain,
     },
+    /// A Mailjet tier would take the mail, but its account has not accepted the domain yet.
+    NotAccepted {
+        /// The customer's id.
+        customer: CustomerId,
+        /// The From domain of the mail.
+        domain: Domain,
+        /// The tier's name.
+        tier: String,
+    },
 }
 
 impl fmt::Display for NoRoute {
@@ -68,6 +105,11 @@ impl fmt::Display for NoRoute {
                 f,
                 "no Mailjet tier takes mail from {domain} of customer {customer}; see `postbud domain check {customer}`"
             ),
+            NoRoute::NotAccepted { customer, domain, tier } => write!(
+                f,
+                "Mailjet's account of the tier {tier} has not accepted {domain} of customer {customer} yet; see `postbud domain check \
+                 {customer}`"
+            ),
         }
     }
 }
@@ -77,16 +119,12 @@ impl Routing {
     /// is configured.
     pub fn new(directory: Directory, bounces: Option<Arc<Route>>) -> Self {
         let directory = ArcSwap::from_pointee(directory);
-        Routing(Arc::new(Inner { directory, statuses: ArcSwap::default(), bounces }))
+        Routing(Arc::new(Inner { directory, known: ArcSwap::default(), bounces }))
     }
 
     /// Returns a view of the present state.
     pub fn view(&self) -> RoutingView<'_> {
-        RoutingView {
-            directory: self.0.directory.load(),
-            statuses: self.0.statuses.load(),
-            bounces: self.0.bounces.as_ref(),
-        }
+        RoutingView { directory: self.0.directory.load(), known: self.0.known.load(), bounces: self.0.bounces.as_ref() }
     }
 
     /// Returns the present customers and tiers.
@@ -106,7 +144,14 @@ impl Routing {
 
     /// Replaces the verification status of all domains.
     pub fn set_statuses(&self, statuses: HashMap<Domain, VerificationStatus>) {
-        self.0.statuses.store(Arc::new(statuses));
+        let statuses = Arc::new(statuses);
+        self.0.known.rcu(|known| Known { statuses: Arc::clone(&statuses), ..Known::clone(known) });
+    }
+
+    /// Replaces which tiers take mail of which domains.
+    pub fn set_acceptance(&self, acceptance: Acceptance) {
+        let acceptance = Arc::new(acceptance);
+        self.0.known.rcu(|known| Known { acceptance: Arc::clone(&acceptance), ..Known::clone(known) });
     }
 
     /// Returns the present route of a lane's mail.
@@ -139,7 +184,7 @@ impl RoutingView<'_> {
 
     /// Returns what a domain has verified.
     pub fn status(&self, domain: &Domain) -> VerificationStatus {
-        self.statuses.get(domain).copied().unwrap_or_default()
+        self.known.statuses.get(domain).copied().unwrap_or_default()
     }
 
     /// Returns the route of a lane's mail.
@@ -171,17 +216,48 @@ impl RoutingView<'_> {
         if let (MailKind::Bounce, Some(route)) = (kind, self.bounces) {
             return Ok(route);
         }
-        let tiers = self.directory.tiers();
-        let route = match &customer.via {
-            Via::OwnServer(route) => Some(route),
-            Via::Mailjet { tier: Some(name) } => tiers.get(name).map(|tier| &tier.route),
-            Via::Mailjet { tier: None } => {
-                let status = self.status(domain);
-                let met = tiers.values().filter(|tier| status.missing(&tier.requires).is_none());
-                met.max_by_key(|tier| tier.requires.len()).map(|tier| &tier.route)
-            }
+        match &customer.via {
+            Via::OwnServer(route) => Ok(route),
+            Via::Mailjet { tier } => self.tier_of(customer, tier.as_deref(), domain),
+        }
+    }
+
+    /// Returns the route of the tier that a domain's mail takes. While the account of the tier that it should take has not accepted the
+    /// domain, its mail stays in another tier that has.
+    fn tier_of<'a>(
+        &'a self,
+        customer: &Customer,
+        fixed: Option<&str>,
+        domain: &Domain,
+    ) -> Result<&'a Arc<Route>, NoRoute> {
+        let (tiers, acceptance) = (self.directory.tiers(), &self.known.acceptance);
+        let status = self.status(domain);
+        let met = || tiers.iter().filter(|(_, tier)| status.missing(&tier.requires).is_none());
+        let no_tier = || NoRoute::NoTier { customer: customer.id.clone(), domain: domain.clone() };
+        let not_accepted = |tier: &str| NoRoute::NotAccepted {
+            customer: customer.id.clone(),
+            domain: domain.clone(),
+            tier: tier.to_owned(),
         };
-        route.ok_or_else(|| NoRoute::NoTier { customer: customer.id.clone(), domain: domain.clone() })
+        let best = |left: &dyn Fn(&str) -> bool| {
+            met()
+                .filter(|(name, _)| left(name))
+                .max_by_key(|(_, tier)| tier.requires.len())
+                .map(|(_, tier)| &tier.route)
+        };
+        match fixed {
+            Some(name) => {
+                let tier = tiers.get(name).ok_or_else(no_tier)?;
+                match acceptance.takes(name, domain) {
+                    true => Ok(&tier.route),
+                    false => best(&|other| acceptance.has(other, domain)).ok_or_else(|| not_accepted(name)),
+                }
+            }
+            None => best(&|name| acceptance.takes(name, domain)).ok_or_else(|| {
+                let first = met().min_by_key(|(_, tier)| tier.requires.len());
+                first.map_or_else(no_tier, |(name, _)| not_accepted(name))
+            }),
+        }
     }
 }
 

@@ -50,6 +50,11 @@ pub enum Subject {
     Verification(String),
     /// The verdict on a domain cannot be kept.
     Verdict(String),
+    /// A customer's delegated key cannot be kept in webCRM's zone or replaced.
+    DelegatedKey(String),
+    /// Mailjet's API does not take a tier's key or gives no answer, as `trusted`; or a domain cannot be registered, as
+    /// `trusted/test.dk`.
+    Mailjet(String),
     /// A file with a verdict cannot be read.
     VerdictFile(String),
 }
@@ -98,6 +103,8 @@ impl Subject {
             Subject::SigningKey(domain) => ("signing-key", Some(domain)),
             Subject::Verification(step) => ("verification", Some(step)),
             Subject::Verdict(domain) => ("verdict", Some(domain)),
+            Subject::DelegatedKey(customer) => ("delegated-key", Some(customer)),
+            Subject::Mailjet(which) => ("mailjet", Some(which)),
             Subject::VerdictFile(path) => ("verdict-file", Some(path)),
         }
     }

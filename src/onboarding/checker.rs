@@ -263,7 +263,7 @@ impl Checker {
         let (ownership, spf, dkim, mx, name, mailjet, policy) = tokio::join!(
             time.of(Item::Ownership, proof, ownership::check(resolver, &fetcher, &challenge, domain, proof)),
             time.of(Item::Spf, spf, spf::check::check(resolver, settings, domain, &customer.via, spf)),
-            time.of(Item::Dkim, key, dkim::check(resolver, domain, signing, &wanted, key)),
+            time.of(Item::Dkim, key, dkim::check(resolver, settings, domain, signing, &wanted, key)),
             time.of(Item::Mx, Need::Recommended, mx::check(resolver, domain)),
             time.of(Item::FromDomain, Need::Required, name_of(resolver, domain)),
             of_mailjet,

@@ -3,7 +3,7 @@
 use super::finding::{Check, DkimFlaw, Finding, Item, Need, NoKey, Severity};
 use super::misplaced::{doubled, wrong_host};
 use super::rotation::{Shown, Wanted};
-use super::{Seen, Settings};
+use super::{Seen, Settings, delegation};
 use crate::customers::SigningDomain;
 use crate::dkim::record::Flaw;
 use crate::dkim::tags::TagList;
@@ -12,9 +12,11 @@ use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
-/// Checks every key that signs for the domain, and what a change of keys wants to stand there besides.
+/// Checks every key that signs for the domain, and what a change of keys wants to stand there besides. Keys that are delegated
+/// change in webCRM's zone alone.
 pub async fn check(
     resolver: &dyn Resolver,
+    settings: &Settings,
     domain: &Domain,
     signing: &SigningDomain,
     wanted: &Result<Vec<Wanted>, String>,
@@ -23,11 +25,11 @@ pub async fn check(
     let mut check = Check::new(Item::Dkim, need);
     match signing {
         SigningDomain::Broken(reason) => check.say(Finding::DkimKeyUnusable { reason: reason.clone() }),
-        SigningDomain::Ready(signer) => all(&mut check, resolver, domain, signer).await,
+        SigningDomain::Ready(signer) => all(&mut check, resolver, settings, domain, signer).await,
     }
     match wanted {
         Ok(wanted) => {
-            for wanted in wanted {
+            for wanted in wanted.iter().filter(|wanted| settings.delegation_of(&wanted.selector).is_none()) {
                 rotating(&mut check, resolver, domain, wanted).await;
             }
         }
@@ -38,11 +40,18 @@ pub async fn check(
 
 /// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): only where the RSA key
 /// is known to fail does mail rest on the second one.
-async fn all(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, signer: &Signer) {
+async fn all(check: &mut Check, resolver: &dyn Resolver, settings: &Settings, domain: &Domain, signer: &Signer) {
     let mut places = Vec::new();
     for profile in signer.profiles_of(domain) {
         let mut place = Check::new(check.item, check.need);
-        one(&mut place, resolver, domain, &profile.selector, &profile.key).await;
+        let (selector, key) = (&profile.selector, &profile.key);
+        match settings.delegation_of(selector.as_str()) {
+            Some(delegation) => {
+                delegation::signing(&mut place, resolver, domain, delegation, selector, key).await;
+                delegation::idle(&mut place, resolver, domain, delegation, selector).await;
+            }
+            None => one(&mut place, resolver, domain, selector, key).await,
+        }
         places.push((profile.key.key_type(), place));
     }
     let first = places.iter().filter(|(kind, _)| *kind == KeyType::Rsa).map(|(_, place)| place.severity()).min();
@@ -111,20 +120,21 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
     }
 }
 
-/// Checks Mailjet's key: the value that Mailjet's console shows, where it is configured; else only that a key is there that
-/// receivers can use, and who has to get the value.
+/// Checks Mailjet's key: the value that Mailjet has issued, where it is known; else only that a key is there that receivers can
+/// use, and who has to get the value.
 pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
     let host = key_host(&settings.mailjet_selector, domain);
     let published = published(&mut check, resolver, domain, &host).await;
-    match settings.mailjet.get(domain).and_then(|records| records.dkim.as_deref()) {
-        Some(value) => compare(&mut check, host, published, value),
-        None => without_value(&mut check, host, domain, published),
+    match &settings.mailjets_keys(domain)[..] {
+        [value, others @ ..] => compare(&mut check, host, published, value, others),
+        [] => without_value(&mut check, host, domain, published),
     }
     check
 }
 
-fn compare(check: &mut Check, host: String, published: Published, value: &str) {
+/// `others` are keys of Mailjet's other accounts, which may sign as well.
+fn compare(check: &mut Check, host: String, published: Published, value: &str, others: &[&str]) {
     check.expected.push(format!("{host} TXT \"{value}\""));
     match published {
         Published::Missing => check.say(Finding::DkimMissing { host }),
@@ -135,7 +145,10 @@ fn compare(check: &mut Check, host: String, published: Published, value: &str) {
             if record.public_key.is_empty() {
                 // Already said, and nothing to compare.
             } else if record.public_key != KeyRecord::parse(value).public_key {
-                check.say(Finding::DkimMismatch { host });
+                check.say(match others.iter().any(|other| record.public_key == KeyRecord::parse(other).public_key) {
+                    true => Finding::MailjetKeyOfOther { host },
+                    false => Finding::DkimMismatch { host },
+                });
             } else if record.is_usable_for_others() {
                 check.say(Finding::DkimGood { host });
             }
@@ -283,7 +296,8 @@ mod tests {
         let profiles = [("one", rsa), ("two", second)].map(|(at, key)| Profile::new(domain.clone(), selector(at), key));
         let signing = SigningDomain::Ready(Signer::new(profiles.into()).unwrap().into());
         let zone = FixedZone::new();
-        let look = async || check(&zone, &domain, &signing, &Ok(Vec::new()), Need::Required).await;
+        let settings = Settings::default();
+        let look = async || check(&zone, &settings, &domain, &signing, &Ok(Vec::new()), Need::Required).await;
         assert_eq!(look().await.severity(), Severity::Fault, "neither is there");
         zone.add_txt(&record.name, &record.value);
         let found = look().await;

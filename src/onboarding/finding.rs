@@ -26,6 +26,8 @@ pub enum Item {
     Spf,
     /// Our DKIM key is published.
     Dkim,
+    /// Mailjet's account takes the domain's mail.
+    MailjetAccount,
     /// Mailjet's DKIM key is published.
     MailjetDkim,
     /// A DMARC policy applies, and our mail passes it.
@@ -42,11 +44,12 @@ pub enum Item {
 
 impl Item {
     /// All items, in the order in which reports show them.
-    pub const ALL: [Item; 10] = [
+    pub const ALL: [Item; 11] = [
         Item::FromDomain,
         Item::Ownership,
         Item::Spf,
         Item::Dkim,
+        Item::MailjetAccount,
         Item::MailjetDkim,
         Item::Dmarc,
         Item::ReturnPath,
@@ -210,12 +213,41 @@ pub enum Finding {
     DkimSecond { said: Box<Finding>, first_known: bool },
     /// The private key cannot be used.
     DkimKeyUnusable { reason: String },
+    /// The customer's alias leads to webCRM's zone, and the record there is not right.
+    DelegationZone { host: String, said: Box<Finding> },
+    /// The customer's alias does not lead to webCRM's zone.
+    DelegationWrong { host: String, found: String, target: String },
+    /// The customer has not published the alias of the key that signs.
+    DelegationMissing { host: String, target: String },
+    /// The customer publishes the key itself in place of the alias.
+    DelegationByHand { host: String, target: String },
+    /// The customer has not published the alias of the key that signs next.
+    DelegationIdle { host: String, target: String },
     /// No usable Mailjet key is published, and its value is not configured, so the customer cannot be told which value to publish.
     MailjetKeyMissing { host: String, domain: String, why: NoKey },
     /// Mailjet's key is shorter than ours must be. Receivers do not accept keys below 1024 bits.
     MailjetKeyShort { host: String, bits: usize },
     /// A usable key is published, but the value of Mailjet's key is not configured, so nobody knows whether it is the right one.
     MailjetKeyUnset { host: String, domain: String },
+    /// The published key is that of another account of Mailjet's than the one that the domain would use next.
+    MailjetKeyOfOther { host: String },
+
+    /// The account of the tier takes the domain's mail.
+    MailjetAccepts { tier: String, domain: String },
+    /// The domain is registered in the account, and the account has not seen the proof of ownership.
+    MailjetUnproven { tier: String, domain: String },
+    /// Mailjet finds a record that the tier requires missing or wrong, for a reason that may be empty.
+    MailjetObjects { tier: String, requirement: &'static str, reason: String },
+    /// The domain belongs to another account of Mailjet's.
+    MailjetOwned { tier: String, domain: String, reason: String },
+    /// Mailjet refuses to register the domain.
+    MailjetRefuses { tier: String, domain: String, reason: String },
+    /// Mailjet does not take the API key of the tier.
+    MailjetCredentials { tier: String, reason: String },
+    /// Mailjet's API has given no usable answer for so many hours.
+    MailjetSilent { tier: String, reason: String, hours: u64 },
+    /// What Mailjet said cannot be read or written on disk.
+    MailjetUnkept { tier: String, reason: String },
 
     /// A DMARC policy applies to the domain.
     DmarcGood { host: String, policy: String },

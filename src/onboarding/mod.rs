@@ -6,6 +6,7 @@
 //!                       ─► Checker::check ─► Report ─► DomainState::apply ─► DomainState on disk, Routing, events
 //!                              ▲  ownership, spf, dkim, dmarc, …            ▲
 //!                              └──────────────── monitor ───────────────────┘
+//!                                    (and mailjet: registers the domain in Mailjet's accounts)
 //! ```
 //!
 //! Checks only read. If DNS does not answer, the result is `Unknown` and changes nothing: a failure of the resolver never counts as
@@ -15,12 +16,14 @@ pub mod alias;
 pub mod checker;
 pub mod counters;
 mod deadline;
+pub mod delegation;
 pub mod dkim;
 pub mod dmarc;
 pub mod fetch;
 pub mod finding;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+pub mod mailjet;
 mod misplaced;
 pub mod monitor;
 mod mx;

@@ -7,6 +7,9 @@
 //! its status, and every check that begins later uses the new settings. If a status cannot be written to disk, the monitor raises
 //! an alert and still uses the status in memory.
 //!
+//! After each check the domain is registered in Mailjet's accounts as far as that goes now ([`Registrar`]). [`Routing`] is told which
+//! tiers take its mail.
+//!
 //! The checks read records and files that strangers control. They run on their own thread ([`Monitor::start`]), so that they cannot
 //! take time from the threads that process mail.
 
@@ -24,9 +27,11 @@ use tokio_util::sync::CancellationToken;
 use self::agenda::{Agenda, Due};
 use super::checker::{Checker, Report};
 use super::counters::Counters;
+use super::finding::Item;
+use super::mailjet::{Alerts, Pace, Registrar};
 use super::settings::Settings;
 use super::state::{Change, DomainState, StateError, Store, jittered};
-use super::text;
+use super::text::{self, Lang};
 use crate::customers::{Customer, Directory, Requirement, Routing, VerificationStatus};
 use crate::events::{Event, Events, Subject};
 use crate::message::CustomerId;
@@ -51,6 +56,7 @@ pub struct Monitor {
     /// The unreadable files for which an alert was raised.
     unreadable: HashSet<Subject>,
     agenda: Agenda,
+    registrar: Option<Registrar>,
 }
 
 /// What the monitor knows about a domain.
@@ -67,6 +73,7 @@ impl Monitor {
     /// Makes the monitor. It publishes the states on disk at once, so that no customer loses its status at a restart.
     pub fn new(checker: Checker, routing: Routing, events: Events) -> Self {
         let store = Store::new(&checker.settings);
+        let registrar = registrar(Registrar::new(Arc::clone(&checker.settings)));
         let (settings, reloaded) = watch::channel(Arc::clone(&checker.settings));
         let mut monitor = Monitor {
             settings,
@@ -80,6 +87,7 @@ impl Monitor {
             states: HashMap::new(),
             unreadable: HashSet::new(),
             agenda: Agenda::default(),
+            registrar,
         };
         let read = monitor.store.load_all(&monitor.domains());
         monitor.absorb(read);
@@ -126,6 +134,7 @@ impl Monitor {
                     (due, checked) = self.agenda.done() => self.finish(&due, checked).await,
                     () = &mut look_again => break,
                     _ = self.reloaded.changed() => {
+                        self.take_settings();
                         self.publish();
                         break;
                     }
@@ -150,7 +159,7 @@ impl Monitor {
     /// Reads new settings and the states on disk, and puts the domains that are due at `now` on the agenda. Returns the time at which
     /// the next other domain is due.
     async fn look_around(&mut self, now: Timestamp) -> Timestamp {
-        self.checker.settings = Arc::clone(&self.reloaded.borrow_and_update());
+        self.take_settings();
         let (store, domains) = (self.store.clone(), self.domains());
         match tokio::task::spawn_blocking(move || store.load_all(&domains)).await {
             Ok(read) => self.absorb(read),
@@ -168,12 +177,32 @@ impl Monitor {
         self.watched.values().map(|watched| watched.due).filter(|due| *due > now).min().unwrap_or(Timestamp::NEVER)
     }
 
+    /// Uses the newest settings. A registrar is made anew only if the accounts have changed.
+    fn take_settings(&mut self) {
+        let newest = Arc::clone(&self.reloaded.borrow_and_update());
+        self.registrar = match &self.registrar {
+            Some(before) => registrar(before.with_settings(Arc::clone(&newest))),
+            None => registrar(Registrar::new(Arc::clone(&newest))),
+        };
+        self.checker.settings = newest;
+    }
+
     /// Begins checks until as many run as may run at the same time.
     fn begin(&mut self, now: Timestamp) {
-        let (checker, directory) = (&self.checker, self.routing.directory());
+        let (checker, directory, registrar, routing) =
+            (&self.checker, self.routing.directory(), &self.registrar, &self.routing);
         self.agenda.begin(|Due { customer, domain }| {
-            let (checker, directory) = (checker.clone(), Arc::clone(&directory));
-            async move { checker.check(&directory, &customer, &domain, now).await }
+            let (checker, directory, registrar) = (checker.clone(), Arc::clone(&directory), registrar.clone());
+            let status = routing.status(&domain);
+            async move {
+                let Some(registrar) = registrar else {
+                    return checker.check(&directory, &customer, &domain, now).await;
+                };
+                let checker = registrar.informed(checker, &directory, &customer, &domain, status);
+                let mut report = checker.check(&directory, &customer, &domain, now).await;
+                registrar.register(&directory, &customer, &mut report, Pace::Usual).await;
+                report
+            }
         });
     }
 
@@ -253,6 +282,7 @@ impl Monitor {
             return;
         }
         self.counters.check(report);
+        self.tell_of_accounts(customer, report);
         let settings = Arc::clone(&self.checker.settings);
         let (store, id, kept) = (self.store.clone(), customer.id.clone(), report.clone());
         let written = {
@@ -274,6 +304,9 @@ impl Monitor {
                 self.events.resolve(&Subject::Verdict(report.domain.to_string()), kept);
                 self.states.insert(report.domain.clone(), state);
                 changes.iter().for_each(|change| self.tell(customer, report, change));
+                if report.check(Item::MailjetAccount).is_some() {
+                    self.publish();
+                }
             }
             Err(error) => {
                 self.counters.unkept.inc();
@@ -310,6 +343,25 @@ impl Monitor {
         let directory = self.routing.directory();
         let watched = self.watched.iter().filter(|(domain, it)| is_owner(&directory, &it.owner, domain));
         self.routing.set_statuses(watched.map(|(domain, it)| (domain.clone(), it.status)).collect());
+        let Some(registrar) = &self.registrar else { return };
+        let (acceptance, errors) = registrar.acceptance(&directory);
+        for error in errors {
+            tracing::error!("what Mailjet's accounts have accepted cannot be read: {error}");
+        }
+        self.routing.set_acceptance(acceptance);
+    }
+
+    /// Raises and ends the alerts about Mailjet's accounts.
+    fn tell_of_accounts(&self, customer: &Customer, report: &Report) {
+        let Some(check) = report.check(Item::MailjetAccount) else { return };
+        let Alerts { raised, over } = Alerts::of(check, &report.domain);
+        for (subject, finding) in raised {
+            let text = Lang::En.finding(&finding);
+            self.alert(customer, report, Subject::Mailjet(subject), format!("{} {}", text.what, text.next));
+        }
+        for subject in over {
+            self.events.resolve(&Subject::Mailjet(subject), "Mailjet's account has answered");
+        }
     }
 
     fn tell(&self, customer: &Customer, report: &Report, change: &Change) {
@@ -341,6 +393,11 @@ fn is_configured(directory: &Directory, step: &str) -> bool {
 
 fn is_owner(directory: &Directory, customer: &CustomerId, domain: &Domain) -> bool {
     directory.by_domain(domain).is_some_and(|owner| owner.id == *customer)
+}
+
+/// Without an HTTP client no domain can be registered, and what the accounts have accepted stays as it was.
+fn registrar(made: io::Result<Registrar>) -> Option<Registrar> {
+    made.inspect_err(|error| tracing::error!("domains cannot be registered with Mailjet: {error}")).ok()
 }
 
 /// Returns a random number from -1 to 1.

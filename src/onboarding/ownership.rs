@@ -2,7 +2,8 @@
 //! name of an empty file on the domain's web server.
 //!
 //! Our token is an HMAC over customer and domain, with a secret of this installation: it never changes, cannot be guessed, and need
-//! not be stored. If Mailjet has issued a token for the domain, that token is used instead, so that one record serves both.
+//! not be stored. If Mailjet has issued a token for the domain, that token is used instead, so that one record serves both. Several
+//! accounts of Mailjet's may each have issued a token: any of them is proof, and each account wants its own.
 
 use std::io;
 use std::path::Path;
@@ -66,18 +67,16 @@ pub struct Challenge {
     pub url: String,
     /// True if Mailjet issued the token.
     pub by_mailjet: bool,
+    /// The hosts and tokens of Mailjet's other accounts.
+    pub others: Vec<(String, String)>,
 }
 
 impl Challenge {
     /// Makes the challenge for a domain of a customer.
     pub fn new(settings: &Settings, secret: &Secret, customer: &CustomerId, domain: &Domain) -> Self {
-        let mailjets = settings.mailjet.get(domain).and_then(|records| records.ownership.clone());
-        let (host, token, by_mailjet) = match mailjets {
-            // Mailjet looks for the record at mailjet._b68ecbf0.test.dk, even if its console prints the host in another form.
-            Some(token) => {
-                let start: String = token.chars().take(8).collect();
-                (format!("mailjet._{start}.{domain}"), token, true)
-            }
+        let mut mailjets = settings.mailjets_tokens(domain).into_iter();
+        let (host, token, by_mailjet) = match mailjets.next() {
+            Some((host, token)) => (host, token, true),
             None => {
                 // Neither part can contain a NUL, so two different pairs never give the same text.
                 let tag = hmac::sign(&secret.0, format!("ownership\0{customer}\0{domain}").as_bytes());
@@ -86,7 +85,7 @@ impl Challenge {
             }
         };
         let url = format!("http://{domain}/{token}.txt");
-        Challenge { host, token, url, by_mailjet }
+        Challenge { host, token, url, by_mailjet, others: mailjets.collect() }
     }
 
     /// Returns true if a TXT value is the token. Quotation marks and spaces around it are ignored: the token cannot be guessed, so they
@@ -115,7 +114,18 @@ pub async fn check(
     let mut check = Check::new(Item::Ownership, need);
     check.expected = vec![format!("{} TXT \"{}\"", challenge.host, challenge.token), challenge.url.clone()];
     let matches = |texts: &[Vec<Vec<u8>>]| texts.iter().any(|strings| challenge.is_met_by(&text(strings)));
-    let mut unanswered = match resolver.txt(&challenge.host).await {
+    let mut others = Vec::new();
+    let mut unanswered = None;
+    for (host, token) in &challenge.others {
+        match resolver.txt(host).await {
+            Ok(texts) if texts.iter().any(|strings| bare(&text(strings)).eq_ignore_ascii_case(token)) => {
+                others.push(Finding::OwnershipByTxt { host: host.clone() });
+            }
+            Ok(_) => {}
+            Err(error) => unanswered = Some(error),
+        }
+    }
+    let own = match resolver.txt(&challenge.host).await {
         Ok(texts) => {
             check.found.extend(texts.iter().map(|strings| text(strings)));
             if matches(&texts) {
@@ -127,12 +137,18 @@ pub async fn check(
                 if let Some(found) = untidy.cloned() {
                     check.say(Finding::OwnershipUntidy { host: host(), found });
                 }
+                others.into_iter().for_each(|other| check.say(other));
                 return check;
             }
             None
         }
         Err(error) => Some(error),
     };
+    if !others.is_empty() {
+        others.into_iter().for_each(|other| check.say(other));
+        return check;
+    }
+    unanswered = own.or(unanswered);
     for found in check.found.iter().filter(|found| challenge.is_meant_by(found)).cloned().collect::<Vec<_>>() {
         check.say(Finding::OwnershipWrongValue { host: challenge.host.clone(), found });
     }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::delegation::Delegation;
+use super::mailjet::{Account, Issued};
 use super::text::Lang;
 use crate::customers::Requirement;
 use crate::smtp::{Domain, Mailbox};
@@ -20,8 +22,14 @@ pub struct Settings {
     pub spf_include: Domain,
     /// The label below the customer's domain at which the ownership token is published.
     pub ownership_label: String,
-    /// The records that Mailjet has issued for each domain.
+    /// The records of domains that are registered with Mailjet by hand, as customers' files have them.
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
+    /// The accounts in which domains are registered over Mailjet's API, by tier.
+    pub mailjet_accounts: BTreeMap<String, Account>,
+    /// The records that Mailjet has issued for each domain over its API. Those of the account that the domain uses come first.
+    pub issued: BTreeMap<Domain, Vec<Issued>>,
+    /// The zone of webCRM's that has customers' keys, if there is one.
+    pub delegation: Option<Delegation>,
     /// The selector of Mailjet's own DKIM signature.
     pub mailjet_selector: String,
     /// The label of the return-path alias that aligns SPF with the From domain, `bnc3`.
@@ -60,6 +68,29 @@ pub struct Settings {
     pub lang: Lang,
 }
 
+impl Settings {
+    /// Returns Mailjet's ownership tokens of a domain with their hosts. Any of them proves ownership.
+    pub fn mailjets_tokens(&self, domain: &Domain) -> Vec<(String, String)> {
+        if let Some(token) = self.mailjet.get(domain).and_then(|records| records.ownership.clone()) {
+            // Mailjet looks for the record at mailjet._b68ecbf0.test.dk, even if its console prints the host in another form.
+            let start: String = token.chars().take(8).collect();
+            return vec![(format!("mailjet._{start}.{domain}"), token)];
+        }
+        let issued = self.issued.get(domain).into_iter().flatten();
+        let mut tokens: Vec<_> = issued.map(|it| (it.token_host.clone(), it.token.clone())).collect();
+        tokens.dedup();
+        tokens
+    }
+
+    /// Returns the values of Mailjet's keys of a domain. The first one is to be published.
+    pub fn mailjets_keys(&self, domain: &Domain) -> Vec<&str> {
+        match self.mailjet.get(domain).and_then(|records| records.dkim.as_deref()) {
+            Some(value) => vec![value],
+            None => self.issued.get(domain).into_iter().flatten().map(|it| it.dkim.as_str()).collect(),
+        }
+    }
+}
+
 /// The records that Mailjet's console shows for a domain. Mailjet generates them; postbud shows them to the customer and checks them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailjetRecords {
@@ -78,6 +109,9 @@ impl Default for Settings {
             spf_include: domain("spf.webcrm.com"),
             ownership_label: "_postbud-challenge".to_owned(),
             mailjet: BTreeMap::new(),
+            mailjet_accounts: BTreeMap::new(),
+            issued: BTreeMap::new(),
+            delegation: None,
             mailjet_selector: "mailjet".to_owned(),
             return_path_label: "bnc3".to_owned(),
             return_path_target: domain("bnc3.mailjet.com"),

@@ -13,6 +13,7 @@ use super::{Actor, Error};
 use crate::customers::{Customer, Directory, Via};
 use crate::delivery::{Step, StepResult};
 use crate::message::CustomerId;
+use crate::onboarding::mailjet::Pace;
 use crate::onboarding::{Checker, ProbeFailure, RecordTable, Report, Store, records};
 use crate::smtp::{Domain, Mailbox};
 use crate::time::Timestamp;
@@ -39,12 +40,25 @@ pub struct Unkept {
 }
 
 impl Site {
-    /// Everything a customer has to publish: one table a domain.
+    /// Everything a customer has to publish: one table a domain. A domain that Mailjet's accounts do not have yet is registered first,
+    /// because Mailjet issues some of the records.
     pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<RecordTable>, Error> {
         let customer = self.customer(customer)?;
         actor.may(Need::ReadOf(&customer.id))?;
-        let table = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| async move {
-            records::table(&checker, &directory, &customer, &domain, Timestamp::now()).await
+        let registrar = &self.registrar;
+        let table = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
+            let registrar = registrar.clone();
+            let lacks = checker.settings.mailjets_keys(&domain).is_empty();
+            async move {
+                let mut checker = checker;
+                if lacks && registrar.registers(&directory, &customer, &domain) {
+                    let mut report = checker.check(&directory, &customer, &domain, Timestamp::now()).await;
+                    registrar.register(&directory, &customer, &mut report, Pace::Usual).await;
+                    let status = report.status();
+                    checker = registrar.informed(checker, &directory, &customer, &domain, status);
+                }
+                records::table(&checker, &directory, &customer, &domain, Timestamp::now()).await
+            }
         };
         self.of_each_domain(&[customer], table).await
     }
@@ -57,8 +71,14 @@ impl Site {
             None => self.configured.directory.customers().cloned().collect(),
         };
         actor.may(Need::Operate)?;
-        let check = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| async move {
-            checker.check(&directory, &customer, &domain, Timestamp::now()).await
+        let registrar = &self.registrar;
+        let check = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
+            let registrar = registrar.clone();
+            async move {
+                let mut report = checker.check(&directory, &customer, &domain, Timestamp::now()).await;
+                registrar.register(&directory, &customer, &mut report, Pace::Now).await;
+                report
+            }
         };
         let mut reports = self.of_each_domain(&customers, check).await?;
         if with_probe {
@@ -72,6 +92,14 @@ impl Site {
         };
         let unkept = reports.iter().filter_map(kept).collect();
         Ok(Checked { reports, unkept })
+    }
+
+    /// A checker that knows the records which Mailjet has issued for the domain.
+    fn checker_of(&self, customer: &Customer, domain: &Domain) -> Checker {
+        let kept = Store::new(&self.configured.onboarding).load(domain).ok().flatten();
+        let status = kept.filter(|kept| kept.customer == customer.id.as_str()).map(|kept| kept.status());
+        let directory = &self.configured.directory;
+        self.registrar.informed(self.checker.clone(), directory, customer, domain, status.unwrap_or_default())
     }
 
     /// Looks at all domains of the customers, several at the same time, and gives what was found of each in order.
@@ -88,7 +116,8 @@ impl Site {
         let mut running = JoinSet::new();
         let all = customers.iter().flat_map(|customer| customer.domains.keys().map(move |domain| (customer, domain)));
         for (at, (customer, domain)) in all.enumerate() {
-            let looking = look(self.checker.clone(), Arc::clone(&directory), Arc::clone(customer), domain.clone());
+            let looking =
+                look(self.checker_of(customer, domain), Arc::clone(&directory), Arc::clone(customer), domain.clone());
             let places = Arc::clone(&places);
             running.spawn(async move {
                 let _place = places.acquire_owned().await;

@@ -8,18 +8,21 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::actor::Need;
 use super::audit::Act;
 use super::site::{Audit, Site};
+use super::zone::ZoneKept;
 use super::{Actor, Error};
 use crate::customers::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::render;
 use crate::dkim::{KeyError, KeyRecord, Selector, SigningKey};
 use crate::events::Action;
 use crate::files::{self, Whole, folder, read_text};
+use crate::onboarding::delegation::Delegation;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
@@ -44,8 +47,15 @@ impl Rotated {
 }
 
 impl Site {
-    /// Does the next step in the change of one of a customer's keys.
-    pub async fn rotate_key(&self, actor: &Actor, customer: &str, place: KeyPlace) -> Result<Rotated, Error> {
+    /// Does the next step in the change of one of a customer's keys. `leaked`: others may have the key that signs, so that it is
+    /// revoked as soon as the new one signs.
+    pub async fn rotate_key(
+        &self,
+        actor: &Actor,
+        customer: &str,
+        place: KeyPlace,
+        leaked: bool,
+    ) -> Result<Rotated, Error> {
         let customer = self.customer(customer)?;
         actor.may(Need::Admin)?;
         let audit = self.audit()?;
@@ -64,11 +74,11 @@ impl Site {
                 "add them to give the customer this key",
             )
         })?;
-        let run = Run { site: self, actor, audit, customer, place, named, file, text };
+        let run = Run { site: self, actor, audit, customer, place, named, file, text, leaked };
         let others = rotation::under_way(onboarding, &run.customer.id)
             .map_err(|error| not_kept(&onboarding.state_dir, &error))?;
         match others.iter().find(|rotation| rotation.place == place) {
-            None => run.begin(&others),
+            None => run.begin(&others).await,
             Some(rotation) => run.go_on(rotation.clone()).await,
         }
     }
@@ -84,23 +94,33 @@ struct Run<'a> {
     named: Named,
     file: PathBuf,
     text: String,
+    leaked: bool,
 }
 
 impl Run<'_> {
     /// Makes the new key and says where to publish it.
-    fn begin(&self, others: &[Rotation]) -> Result<Rotated, Error> {
+    async fn begin(&self, others: &[Rotation]) -> Result<Rotated, Error> {
         let domain = self.first_domain()?;
         let old = selector(&self.named.selector)?;
-        let new = rotation::next_selector(&old, &self.taken(others)).ok_or_else(|| {
-            Error::failed(
-                format!("no selector comes after {old}"),
-                "give the key a selector that ends in a small number",
-            )
-        })?;
+        let delegation = self.site.configured.onboarding.delegation_of(old.as_str());
+        let new = match delegation {
+            Some(delegation) => self.other_selector(delegation, &old, others)?,
+            None => rotation::next_selector(&old, &self.taken(others)).ok_or_else(|| {
+                Error::failed(
+                    format!("no selector comes after {old}"),
+                    "give the key a selector that ends in a small number",
+                )
+            })?,
+        };
         let old_path = self.resolve(&self.named.private_key);
         let (old_key, _) = SigningKey::from_file(&old_path).map_err(not_usable)?;
-        // Beside the old key: `test.dk.pem` and `test.dk.postbud2.pem`.
-        let name = Path::new(&self.named.private_key).with_file_name(format!("{domain}.{new}.pem"));
+        // Beside the old key: `test.dk.pem` and `test.dk.postbud2.pem`. A delegated selector comes again with another key, which must
+        // not be taken from the file of the one before.
+        let made = match delegation {
+            Some(_) => format!("{domain}.{new}.{}.pem", Timestamp::now().as_millis()),
+            None => format!("{domain}.{new}.pem"),
+        };
+        let name = Path::new(&self.named.private_key).with_file_name(made);
         let name = name.to_str().ok_or_else(|| {
             Error::failed("the new key's file name is not UTF-8", "give the folder of keys a name in UTF-8")
         })?;
@@ -122,14 +142,43 @@ impl Run<'_> {
             Ok(Key { selector: selector.to_string(), record, file: file.to_owned() })
         };
         let old = key(&old, &old_key, &self.named.private_key)?;
-        let rotation = Rotation::new(self.place, old, key(&new, &new_key, name)?);
+        let mut rotation = Rotation::new(self.place, old, key(&new, &new_key, name)?);
+        rotation.leaked = self.leaked;
         self.save(&rotation)?;
         self.tell(format!("a new {} key was made, {}; it has to be published", self.place, rotation.new.selector))?;
-        Ok(Rotated::done(self.publish(&rotation)))
+        Ok(Rotated::done(self.published(&rotation).await?))
+    }
+
+    /// The delegated selector that does not sign now. The customer's second key must not have it.
+    fn other_selector(&self, delegation: &Delegation, old: &Selector, others: &[Rotation]) -> Result<Selector, Error> {
+        let other = delegation.other(old);
+        match self.taken(others).contains(&other) {
+            false => Ok(other),
+            true => Err(Error::conflict(
+                format!("{other}, which signs next, is the selector of the customer's other key"),
+                "give the other key a selector that is not in [dkim.delegation] selectors",
+            )),
+        }
+    }
+
+    /// Publishes the new key where that is webCRM's part, and says what somebody else has to do.
+    async fn published(&self, rotation: &Rotation) -> Result<Step, Error> {
+        match self.site.configured.onboarding.delegation_of(&rotation.new.selector) {
+            None => Ok(self.publish(rotation)),
+            Some(_) => Ok(match self.site.keep_zone_of(&self.customer, Some(rotation)).await? {
+                ZoneKept::Updated(_) => Step::InZone { selector: rotation.new.selector.clone() },
+                ZoneKept::ByHand(lines) => Step::PublishZone { lines },
+            }),
+        }
     }
 
     /// Takes the rotation under way a step further.
     async fn go_on(&self, mut rotation: Rotation) -> Result<Rotated, Error> {
+        if self.leaked && !rotation.leaked {
+            rotation.leaked = true;
+            self.save(&rotation)?;
+        }
+        let delegation = self.site.configured.onboarding.delegation_of(&rotation.new.selector);
         let switched = self.is_switched(&rotation)?;
         if switched {
             let in_use = self.in_use(&rotation).await?;
@@ -143,10 +192,15 @@ impl Run<'_> {
         let resolver = &*self.site.checker.resolver;
         let view = rotation::look(resolver, self.customer.domains.keys(), &rotation).await;
         let now = Timestamp::now();
+        if rotation.looked(&view, now) {
+            self.save(&rotation)?;
+        }
         let overlap = self.site.configured.onboarding.rotation_overlap;
-        Ok(match rotation::advance(&rotation, &view, switched, now, overlap) {
+        let settle = delegation.map_or(Duration::ZERO, |delegation| delegation.ttl);
+        Ok(match rotation::advance(&rotation, &view, switched, now, overlap, settle) {
             Next::AskAgain(reason) => Rotated::waits([Step::Unanswered { reason }]),
-            Next::Wait => Rotated::waits([Step::Waiting { hosts: view.new_missing }, self.publish(&rotation)]),
+            Next::Settle(until) => Rotated::waits([Step::Settling { until: until.to_string() }]),
+            Next::Wait => Rotated::waits([Step::Waiting { hosts: view.new_missing }, self.published(&rotation).await?]),
             Next::Switch => {
                 if !switched {
                     self.switch(&rotation.new)?;
@@ -161,6 +215,7 @@ impl Run<'_> {
             Next::Keep(until) => Rotated::done(Step::Overlap { until: until.to_string() }),
             Next::Revoke => {
                 if let Stage::Overlap { since, .. } = rotation.stage
+                    && !rotation.leaked
                     && let Some(step) = self.queued(Timestamp::from_millis(since), now).await?
                 {
                     return Ok(Rotated::waits([step]));
@@ -172,7 +227,10 @@ impl Run<'_> {
                 if news {
                     self.tell(format!("the {} key {} has to be revoked", self.place, rotation.old.selector))?;
                 }
-                Rotated::waits([Step::Revoke { hosts: view.old_present }])
+                match delegation {
+                    None => Rotated::waits([Step::Revoke { hosts: view.old_present }]),
+                    Some(_) => Rotated::waits([self.published(&rotation).await?]),
+                }
             }
             Next::Finish => {
                 let onboarding = &self.site.configured.onboarding;
@@ -353,7 +411,7 @@ fn left_behind(path: &Path, old: &SigningKey) -> Result<SigningKey, Error> {
     Ok(key)
 }
 
-fn read(path: &Path) -> Result<String, Error> {
+pub(super) fn read(path: &Path) -> Result<String, Error> {
     read_text(path).map_err(|error| {
         let message = format!("cannot read {}: {error}", path.display());
         Error::failed(message, "make sure that the user who runs the command can read it")
@@ -361,7 +419,7 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 /// An error where somebody has edited a file since it was read: that would be lost.
-fn unchanged(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn unchanged(path: &Path, text: &str) -> Result<(), Error> {
     if read(path)? != text {
         let message = format!("{} was changed meanwhile and is left as it is", path.display());
         return Err(Error::conflict(message, "run this command again"));
@@ -370,7 +428,7 @@ fn unchanged(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// Writes a file whole, with the owner and the permissions it had. Where a link leads to it, the link stays.
-fn replace(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let work = || -> io::Result<()> {
         let path = &path.canonicalize()?;
         let mode = fs::metadata(path)?.permissions().mode();

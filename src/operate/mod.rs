@@ -26,6 +26,7 @@ mod running;
 pub mod signers;
 mod site;
 pub mod socket;
+pub mod zone;
 
 use std::sync::Arc;
 

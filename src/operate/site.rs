@@ -10,6 +10,7 @@ use crate::customers::{Customer, Directory};
 use crate::delivery::{self, Delivery, Egress, Timeouts};
 use crate::events::Events;
 use crate::message::CustomerId;
+use crate::onboarding::mailjet::Registrar;
 use crate::onboarding::{self, Checker};
 use crate::resolver::{self, Dns};
 use crate::smtp::Domain;
@@ -46,6 +47,7 @@ pub struct Site {
     pub(super) files: Arc<dyn Configuration>,
     pub(super) configured: Configured,
     pub(super) checker: Checker,
+    pub(super) registrar: Registrar,
     pub(super) running: Running,
 }
 
@@ -74,7 +76,9 @@ impl Site {
                 "run the command as the user that runs the relay or as root",
             )
         })?;
-        Ok(Site { files, configured, checker, running })
+        let registrar = Registrar::new(Arc::clone(&checker.settings))
+            .map_err(|error| Error::failed(format!("no HTTP client can be made: {error}"), "run the command again"))?;
+        Ok(Site { files, configured, checker, registrar, running })
     }
 
     /// How domains are checked, and in which language customers are written to.

@@ -8,6 +8,7 @@
 pub mod dns;
 pub mod hosts;
 pub mod memo;
+pub mod update;
 pub mod zone;
 
 use std::fmt;

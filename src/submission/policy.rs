@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::Submitter;
 use crate::customers::public_mailboxes::is_public_mailbox;
-use crate::customers::{BulkPolicy, Customer, Requirement, RoutingView, SigningDomain, VerificationStatus, Via};
+use crate::customers::{
+    BulkPolicy, Customer, NoRoute, Requirement, RoutingView, SigningDomain, VerificationStatus, Via,
+};
 use crate::dkim::Signer;
 use crate::message::{CustomerId, Envelope, Header, HeaderError, MailKind, Urgency};
 use crate::route::{Route, RouteKind};
@@ -144,7 +146,13 @@ pub(super) fn decide(
     let status = routing.status(from_domain);
     let is_bulk = header.bulk || identity.usually() == Urgency::Bulk;
     let warning = if is_bulk { check_bulk(customer, from_domain, status, bulk_requires)? } else { None };
-    let route = routing.route_of(customer, from_domain, MailKind::Mail).map_err(|_| {
+    let taken = match routing.route_of(customer, from_domain, MailKind::Mail) {
+        Ok(route) => Some(route),
+        // The mail waits in the queue until Mailjet's account accepts the domain.
+        Err(NoRoute::NotAccepted { tier, .. }) => routing.directory().tiers().get(&tier).map(|tier| &tier.route),
+        Err(_) => None,
+    };
+    let route = taken.ok_or_else(|| {
         let least = routing.directory().tiers().values().min_by_key(|tier| tier.requires.len());
         let missing = least.and_then(|tier| status.missing(&tier.requires));
         let step = missing.map_or_else(|| "a route".to_owned(), |step| format!("its {step} step verified"));

@@ -106,6 +106,11 @@ fn every_output_reads_as_it_did() {
         let steps: String = [
             Step::Publish { hosts: hosts(2), value: text("v=DKIM1; k=rsa; p=…") },
             Step::Waiting { hosts: hosts(2) },
+            Step::InZone { selector: text("postbud-b") },
+            Step::PublishZone {
+                lines: vec![text("postbud-b.test.dk.dkim.webcrm.com. 300 IN TXT \"v=DKIM1; k=rsa; p=…\"")],
+            },
+            Step::Settling { until: NOW.to_string() },
             Step::Unanswered {
                 reason: resolver::Error::Timeout {
                     name: text("postbud2._domainkey.test.dk"),

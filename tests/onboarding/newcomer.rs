@@ -36,9 +36,11 @@ impl Site {
             address = "40.74.40.57"
             bind = "127.0.0.1"
             [mailjet.starter]
+            api = "off"
             username = "key"
             password_file = "secrets/mailjet"
             [mailjet.trusted]
+            api = "off"
             username = "key"
             password_file = "secrets/mailjet"
             requires = ["ownership", "spf", "dkim"]

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::ports;
 
+/// The secret of the TSIG key `postbud`, which may update `keys.example`.
+pub const TSIG: &str = "c2VjcmV0IG9mIDMyIG9jdGV0cyBmb3IgdGVzdHMhISE=";
+
 /// The server; stops when dropped.
 pub struct Knot {
     /// Where it answers.
@@ -18,7 +21,7 @@ pub struct Knot {
 
 impl Knot {
     /// Serves `records`: lines of a zone file with absolute names. `dead.example` and what is below answers SERVFAIL,
-    /// `cut.example` is a zone of its own. `None` where knot is not installed.
+    /// `cut.example` and `keys.example` are zones of their own. `None` where knot is not installed.
     pub fn start(records: &str) -> Option<Knot> {
         Command::new("knotd").arg("--version").stdout(Stdio::null()).status().ok()?;
         // knotd may lose its port to somebody between our look and its start: then another one.
@@ -33,9 +36,12 @@ impl Knot {
             "server:\n    rundir: \"{path}\"\n    listen: 127.0.0.1@{port}\n\
              database:\n    storage: \"{path}/db\"\n\
              log:\n  - target: stderr\n    any: critical\n\
+             key:\n  - id: postbud\n    algorithm: hmac-sha256\n    secret: {TSIG}\n\
+             acl:\n  - id: update\n    key: postbud\n    action: update\n\
              zone:\n  - domain: .\n    file: \"{path}/root.zone\"\n    zonefile-load: whole\n    journal-content: none\n\
              \x20 - domain: dead.example\n    file: \"{path}/absent.zone\"\n\
-             \x20 - domain: cut.example\n    file: \"{path}/cut.zone\"\n",
+             \x20 - domain: cut.example\n    file: \"{path}/cut.zone\"\n\
+             \x20 - domain: keys.example\n    file: \"{path}/keys.zone\"\n    acl: update\n",
             port = address.port()
         );
         std::fs::create_dir(dir.path().join("db")).expect("the folder is ours");
@@ -44,6 +50,8 @@ impl Knot {
         let cut = "cut.example. 60 IN SOA ns. hostmaster. 1 60 60 60 1\ncut.example. 60 IN NS ns.\n\
                    www.cut.example. 60 IN A 192.0.2.1\n";
         std::fs::write(dir.path().join("cut.zone"), cut).expect("the folder is ours");
+        let keys = "keys.example. 60 IN SOA ns. hostmaster. 1 60 60 60 1\nkeys.example. 60 IN NS ns.\n";
+        std::fs::write(dir.path().join("keys.zone"), keys).expect("the folder is ours");
         let child = Command::new("knotd")
             .arg("-c")
             .arg(dir.path().join("knot.conf"))

@@ -60,9 +60,9 @@ pub(super) struct Args {
     /// A file with the password of that login; it is copied.
     #[arg(long, value_name = "FILE")]
     password_from: Option<PathBuf>,
-    /// The name of the DKIM key's record below _domainkey.
-    #[arg(long, default_value = "postbud1")]
-    selector: String,
+    /// The name of the DKIM key's record below _domainkey. Without it postbud1, or the first one of [dkim.delegation] selectors.
+    #[arg(long)]
+    selector: Option<String>,
     #[command(flatten)]
     language: Language,
 }
@@ -111,18 +111,24 @@ impl Args {
         block_on(async {
             let site = self.config.site()?;
             let lang = self.language.or_english();
+            let delegation = site.onboarding().delegation.as_ref();
+            match delegation.filter(|it| it.has(customer.selector.as_str())).map(|it| &it.updates) {
+                None => {}
+                Some(None) => {
+                    say!("Put its key into webCRM's zone: {}", self.config.command(&format!("dkim zone {}", self.id)))
+                }
+                // The customer is added all the same, and the running relay tries again.
+                Some(Some(_)) => match site.update_zone(&actor, Some(&self.id)).await {
+                    Ok(_) => say!("its key is in webCRM's zone"),
+                    Err(error) => say!("postbud: its key is not in webCRM's zone yet: {error}"),
+                },
+            }
             for table in site.records(&actor, &self.id).await? {
                 show!("{}", self.config.in_commands(&records::text(&table, lang)));
             }
             anyhow::Ok(())
         })?;
         let records = self.config.command(&format!("domain records {} --mail", self.id));
-        if matches!(customer.route, NewRoute::Mailjet) {
-            say!(
-                "\nFirst enter what Mailjet's console shows for each domain, [mailjet.\"…\"] in {}.",
-                added.file.display()
-            );
-        }
         say!(
             "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published\n  \
              {:width$}   so that a running relay knows the customer",
@@ -136,7 +142,10 @@ impl Args {
 
     /// Asks for what no flag says. What cannot be right is said at once, not after the last question.
     fn answers(&self, customers: &CustomerFiles<'_>) -> anyhow::Result<NewCustomer> {
-        let selector = Selector::parse(&self.selector)?;
+        let selector = match &self.selector {
+            Some(selector) => Selector::parse(selector)?,
+            None => customers.usual_selector(),
+        };
         let name = given_or_asked(self.name.clone(), "Name of the customer", "--name", None)?;
         let texts = match self.domains.is_empty() {
             false => self.domains.clone(),

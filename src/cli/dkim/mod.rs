@@ -10,6 +10,7 @@ mod record;
 mod rotate;
 mod sign;
 mod verify;
+mod zone;
 
 /// Make DKIM keys, print the DNS records that publish them, sign and verify files.
 ///
@@ -36,6 +37,7 @@ enum Command {
     Sign(sign::Args),
     Verify(verify::Args),
     Rotate(rotate::Args),
+    Zone(zone::Args),
 }
 
 impl Args {
@@ -46,6 +48,7 @@ impl Args {
             Command::Sign(args) => args.run(),
             Command::Verify(args) => args.run(),
             Command::Rotate(args) => args.run(),
+            Command::Zone(args) => args.run(),
         }
     }
 }

@@ -17,12 +17,14 @@ use crate::operate::Actor;
 /// under way; it counts from the run that sees the running relay sign with the new key. 4: prints how to revoke the old key.
 /// 5: when DNS shows that, the rotation is over. A step that was interrupted is simply run again. The new key is of the old
 /// one's kind. A customer with a second key (ed25519_selector) rotates each by itself. Meanwhile `postbud domain records`
-/// and `postbud domain check` know what has to be published.
+/// and `postbud domain check` know what has to be published. With [dkim.delegation] the records of steps 1 and 4 stand in webCRM's
+/// zone, and the customer does nothing; the running relay then takes the steps by itself once a year, or as rotate_every says.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   postbud dkim rotate test-as
   postbud dkim rotate test-as --key ed25519
+  postbud dkim rotate test-as --leaked
   postbud dkim rotate test-as --lang da
 
 Exit codes: 0 a step was done, or there is nothing to do yet; 1 something has to be done first, or DNS did not answer.")]
@@ -34,6 +36,10 @@ pub(super) struct Args {
     /// Which of its keys.
     #[arg(long = "key", value_enum, default_value_t = WhichKey::Main, value_name = "KEY")]
     which: WhichKey,
+    /// Others may have the key that signs: it is revoked as soon as the new one signs, without the overlap. Mail signed with it that
+    /// has not arrived by then fails DKIM.
+    #[arg(long)]
+    leaked: bool,
     #[command(flatten)]
     language: Language,
 }
@@ -59,7 +65,8 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         block_on(async {
             let site = self.config.site()?;
-            let rotated = site.rotate_key(&Actor::this_process(), &self.customer, self.which.into()).await?;
+            let rotated =
+                site.rotate_key(&Actor::this_process(), &self.customer, self.which.into(), self.leaked).await?;
             let lang = self.language.or_english();
             for step in &rotated.steps {
                 show!("{}", self.config.in_commands(&lang.rotation(step)));

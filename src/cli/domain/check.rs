@@ -13,7 +13,8 @@ use crate::operate::domains::Unkept;
 ///
 /// Says of each requirement what was found, what was expected and the next step: ownership (TXT record or empty file), SPF
 /// (evaluated in full, with its lookups counted), DKIM (the published key is the one we sign with, and Mailjet's is there),
-/// DMARC (policy, alignment, reports), the return path, MX. The result is kept, so that a running relay uses it at its next
+/// DMARC (policy, alignment, reports), the return path, MX. Mailjet's accounts are asked to check at once too, where our own check
+/// sees what they look for. The result is kept, so that a running relay uses it at its next
 /// look: a domain that has just been verified need not wait.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\

@@ -12,11 +12,11 @@ use crate::operate::Actor;
 /// Print everything a customer has to publish in DNS.
 ///
 /// For each domain: the proof of ownership, the SPF record as it reads with us added to what the domain publishes now (for
-/// an own server only where it is missing or broken, and without us), our DKIM key, Mailjet's own records as the customer's
-/// file has them from Mailjet's console, a DMARC policy to begin with, and the return-path alias. Beside each host stands its
+/// an own server only where it is missing or broken, and without us), our DKIM key, Mailjet's own records as its API or the
+/// customer's file gives them (a domain that Mailjet does not have yet is registered first), a DMARC policy to begin with, and the return-path alias. Beside each host stands its
 /// name in the zone it lies in, as DNS panels want it. What is published already is marked, and so is what has to go first: no
 /// record can stand beside an alias, and `--zone` prints no line there. Where DNS does not answer, SPF and DMARC are left out (a record that forgets the customer's other senders would
-/// stop their mail), and a key of Mailjet's whose value is not in the customer's file.
+/// stop their mail), and a key of Mailjet's whose value is not known.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,7 +25,7 @@ Examples:
   postbud domain records test-as --zone >> test.dk.zone
 
 Exit codes: 0 all there is to publish was printed; 1 something could not be: DNS did not answer, a key cannot be used, or
-the value of Mailjet's key is not in the customer's file.")]
+the value of Mailjet's key is not known.")]
 pub(super) struct Args {
     /// The customer: the name of its file.
     customer: String,
@@ -62,6 +62,7 @@ impl Args {
                 let texts = tables.iter().map(|table| self.config.in_commands(&records::text(table, lang)));
                 texts.for_each(|text| show!("{text}"));
             }
+            let over_api = !site.onboarding().mailjet_accounts.is_empty();
             for table in &tables {
                 for reason in &table.broken_keys {
                     say!("postbud: the key of {} cannot be used: {reason}", table.domain);
@@ -71,8 +72,13 @@ impl Args {
                         true => format!("nobody knows whether the key at {host} is Mailjet's"),
                         false => format!("Mailjet's key at {host} is not in the table"),
                     };
+                    let remedy = match over_api {
+                        true => "`postbud domain check` says why Mailjet has not issued it; or take",
+                        false => "take",
+                    };
+                    let remedy = self.config.in_commands(remedy);
                     say!(
-                        "postbud: {what}: take its value from Mailjet's console and enter it in the customer's file, dkim in \
+                        "postbud: {what}: {remedy} its value from Mailjet's console and enter it in the customer's file, dkim in \
                          [mailjet.\"{}\"]",
                         table.domain
                     );

@@ -14,6 +14,7 @@ impl Finding {
             | F::SpfUsable { .. }
             | F::DkimGood { .. }
             | F::DkimRotating { shown: Shown::Right, .. }
+            | F::MailjetAccepts { .. }
             | F::DmarcGood { .. }
             | F::DmarcDkimAligned { .. }
             | F::ReturnPathGood { .. }
@@ -32,6 +33,7 @@ impl Finding {
             | F::SpfWithoutUs { .. }
             | F::SpfMeant { .. }
             | F::MailjetKeyUnset { .. }
+            | F::DelegationByHand { .. }
             | F::FileNotThere { .. } => Severity::Hint,
 
             F::SpfNearMiss { .. }
@@ -68,9 +70,13 @@ impl Finding {
             | F::DkimRotating { .. }
             | F::DkimRotatingUnanswered { .. }
             | F::DkimRotationUnreadable { .. }
+            | F::MailjetKeyOfOther { .. }
+            | F::DelegationIdle { .. }
             | F::DkimSecond { .. }
             | F::OwnershipUntidy { .. }
             | F::OwnershipWrongValue { .. } => Severity::Warning,
+
+            F::DelegationZone { said, .. } => said.severity(),
 
             F::DkimFlaw { flaw, .. } if !flaw.0.is_fatal() => match flaw.0 {
                 crate::dkim::record::Flaw::Testing => Severity::Warning,
@@ -82,7 +88,7 @@ impl Finding {
             }
             F::MailjetKeyShort { .. } => Severity::Hint,
 
-            F::Unanswered { .. } | F::OutOfTime { .. } => Severity::Unknown,
+            F::Unanswered { .. } | F::OutOfTime { .. } | F::MailjetSilent { .. } => Severity::Unknown,
 
             F::PublicProvider { .. }
             | F::OwnershipMissing { .. }
@@ -107,6 +113,14 @@ impl Finding {
             | F::DkimFlaw { .. }
             | F::DkimKeyUnusable { .. }
             | F::MailjetKeyMissing { .. }
+            | F::DelegationWrong { .. }
+            | F::DelegationMissing { .. }
+            | F::MailjetUnproven { .. }
+            | F::MailjetObjects { .. }
+            | F::MailjetOwned { .. }
+            | F::MailjetRefuses { .. }
+            | F::MailjetCredentials { .. }
+            | F::MailjetUnkept { .. }
             | F::DmarcMissing { .. }
             | F::DmarcSeveral { .. }
             | F::DmarcInvalid { .. }
@@ -130,7 +144,7 @@ impl Finding {
             Finding::ProbeGood { detail, .. } => Some(detail.clone()),
             Finding::ProbeFailed { reason, remedy, .. } if remedy.is_empty() => Some(reason.clone()),
             Finding::ProbeFailed { reason, remedy, .. } => Some(format!("{reason}. {remedy}")),
-            Finding::DkimSecond { said, .. } => said.detail(),
+            Finding::DkimSecond { said, .. } | Finding::DelegationZone { said, .. } => said.detail(),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The proposed SPF record is based on the published one, and a DMARC policy that already applies is never replaced by a milder one.
 //! If DNS does not answer, the table has neither of them, because a record that omits the customer's other senders would stop their
-//! mail. Mailjet's key is left out if its value is not configured.
+//! mail. Mailjet's key is left out if its value is not known.
 
 mod place;
 mod print;
@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use place::InTheWay;
 pub use print::{json, text, zone};
 
-use super::checker::{Checker, needs};
+use super::checker::{Checker, Report, needs};
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
@@ -21,7 +21,7 @@ use super::spf::proposal::Proposal;
 use super::text::{Lang, Text};
 use crate::customers::{Customer, Directory, Requirement, SigningDomain, Via};
 use crate::dkim::record::render;
-use crate::dkim::{KeyType, key_host};
+use crate::dkim::{KeyType, Selector, key_host};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -43,10 +43,10 @@ pub struct RecordTable {
     pub unknown: bool,
     /// For the operator: the keys that cannot be published, with the reason.
     pub broken_keys: Vec<String>,
-    /// For the operator: the host of Mailjet's key, if its value is not configured.
+    /// For the operator: the host of Mailjet's key, if its value is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailjet_key_unset: Option<String>,
-    /// The host of Mailjet's key, if its value is not configured and no usable key is published. The customer is told that this
+    /// The host of Mailjet's key, if its value is not known and no usable key is published. The customer is told that this
     /// record is needed too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailjet_key_to_come: Option<String>,
@@ -189,10 +189,16 @@ pub async fn table(
     let mut rows = Vec::new();
     let challenge = checker.challenge(&customer.id, domain);
     let (host, token) = (challenge.host, challenge.token);
-    rows.push(Row {
-        alternative: Some(challenge.url),
-        ..row(Item::Ownership, need(Requirement::Ownership), "TXT", host, token)
-    });
+    let proof = need(Requirement::Ownership);
+    let shows_token = |host: &str| shows_token(&report, host);
+    let present = match challenge.others.is_empty() {
+        true => in_order(Item::Ownership),
+        false => shows_token(&host),
+    };
+    rows.push(Row { alternative: Some(challenge.url), present, ..row(Item::Ownership, proof, "TXT", host, token) });
+    for (host, token) in challenge.others {
+        rows.push(Row { present: shows_token(&host), ..row(Item::Ownership, proof, "TXT", host, token) });
+    }
 
     let mut unknown = proposals.spf.is_none();
     if let Some(Proposal { merged, obstacles }) = proposals.spf {
@@ -209,7 +215,25 @@ pub async fn table(
     let keys = report.check(Item::Dkim).map(|check| check.findings.as_slice()).unwrap_or_default();
     match customer.domains.get(domain) {
         Some(SigningDomain::Ready(signer)) => {
-            for profile in signer.profiles_of(domain) {
+            let delegation = signer.profiles_of(domain).find_map(|it| settings.delegation_of(it.selector.as_str()));
+            for (selector, target) in delegation.into_iter().flat_map(|it| {
+                it.selectors.iter().filter_map(|selector| Some((selector, it.target(selector.as_str(), domain)?)))
+            }) {
+                let (host, target) = (selector.dns_name(domain), target.to_string());
+                let lacks = |f: &Finding| match f {
+                    Finding::DelegationMissing { host: at, .. }
+                    | Finding::DelegationWrong { host: at, .. }
+                    | Finding::DelegationByHand { host: at, .. }
+                    | Finding::DelegationIdle { host: at, .. }
+                    | Finding::DkimRotatingUnanswered { host: at, .. } => *at == host,
+                    Finding::Unanswered { .. } | Finding::OutOfTime { .. } => true,
+                    _ => false,
+                };
+                let present = !keys.iter().any(lacks);
+                rows.push(Row { present, ..row(Item::Dkim, need(Requirement::Dkim), "CNAME", host, target) });
+            }
+            let by_hand = |selector: &Selector| settings.delegation_of(selector.as_str()).is_none();
+            for profile in signer.profiles_of(domain).filter(|profile| by_hand(&profile.selector)) {
                 match render(domain, &profile.selector, &profile.key) {
                     Ok(record) => {
                         let present =
@@ -230,20 +254,22 @@ pub async fn table(
         None => {}
     }
     match checker.wanted(customer, domain).await {
-        Ok(wanted) => rows.extend(wanted.into_iter().map(|wanted| {
-            let (at, role) = (wanted.host(domain), Some(wanted.role));
-            let right =
-                |f: &Finding| matches!(f, Finding::DkimRotating { host, shown: Shown::Right, .. } if *host == at);
-            let present = keys.iter().any(right);
-            Row { present, role, ..row(Item::Dkim, Need::Recommended, "TXT", at, wanted.value) }
-        })),
+        Ok(wanted) => {
+            rows.extend(wanted.into_iter().filter(|it| settings.delegation_of(&it.selector).is_none()).map(|wanted| {
+                let (at, role) = (wanted.host(domain), Some(wanted.role));
+                let right =
+                    |f: &Finding| matches!(f, Finding::DkimRotating { host, shown: Shown::Right, .. } if *host == at);
+                let present = keys.iter().any(right);
+                Row { present, role, ..row(Item::Dkim, Need::Recommended, "TXT", at, wanted.value) }
+            }))
+        }
         Err(reason) => rotation_unreadable = Some(reason),
     }
     let (mut mailjet_key_unset, mut mailjet_key_to_come) = (None, None);
     if let Some(check) = report.check(Item::MailjetDkim) {
         let host = key_host(&settings.mailjet_selector, domain);
-        let configured = settings.mailjet.get(domain).and_then(|records| records.dkim.clone());
-        if configured.is_none() {
+        let known = settings.mailjets_keys(domain).first().map(|value| (*value).to_owned());
+        if known.is_none() {
             let missing = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyMissing { .. }));
             mailjet_key_to_come = missing.then(|| host.clone());
             mailjet_key_unset = Some(host.clone());
@@ -251,8 +277,12 @@ pub async fn table(
         }
         // A usable published key may be Mailjet's, so the customer is not asked for another one.
         let unset = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyUnset { .. }));
-        let value = configured.or_else(|| check.found.first().filter(|_| unset).cloned());
-        rows.extend(value.map(|value| row(Item::MailjetDkim, Need::Recommended, "TXT", host, value)));
+        let value = known.or_else(|| check.found.first().filter(|_| unset).cloned());
+        let of_other = check.findings.iter().any(|f| matches!(f, Finding::MailjetKeyOfOther { .. }));
+        rows.extend(value.map(|value| {
+            let row = row(Item::MailjetDkim, Need::Recommended, "TXT", host, value);
+            Row { present: row.present && !of_other, ..row }
+        }));
     }
     if let Some(check) = report.check(Item::Dmarc) {
         let inherited = check.findings.iter().any(|f| matches!(f, Finding::DmarcInherited { .. }));
@@ -296,6 +326,12 @@ pub async fn table(
         mailjet_key_to_come,
         rotation_unreadable,
     }
+}
+
+/// Returns true if the check has found an ownership token at this host.
+fn shows_token(report: &Report, at: &str) -> bool {
+    let findings = report.check(Item::Ownership).into_iter().flat_map(|check| &check.findings);
+    findings.into_iter().any(|finding| matches!(finding, Finding::OwnershipByTxt { host } if host == at))
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@
 //! the new key, because the relay may not be reloaded yet. Time alone never revokes a key. Only a run of the command does, after it
 //! has seen that the old key is out of use and that the relay's queue has no mail signed with it: mail may be held for any time.
 //!
+//! Keys in webCRM's zone ([`Delegation`](super::delegation::Delegation)) rotate in the same steps, and the customer does nothing. A new
+//! key then signs only after DNS has shown it for as long as the record before it may be cached. After a leak there is no overlap: the
+//! old key is revoked as soon as the new one signs, and mail signed with it that has not arrived fails DKIM.
+//!
 //! A customer's keys sign for all its domains, so each step waits for all of them. Each key ([`KeyPlace`]) rotates on its own. A step
 //! is one run of the command, and every run may be repeated: the files are written in the order in which they depend on each other
 //! (key, then this state, then the customer's file). [`advance`] decides the next step, and the command carries it out. [`wanted`]
@@ -50,6 +54,12 @@ pub struct Rotation {
     pub new: Key,
     /// The present stage.
     pub stage: Stage,
+    /// The time since when DNS shows the new key everywhere, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible: Option<u64>,
+    /// True if the old key has leaked: it is revoked without an overlap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaked: bool,
 }
 
 /// One of the two keys of a rotation.
@@ -105,6 +115,21 @@ pub enum Step {
     Waiting {
         /// The hosts where it is missing.
         hosts: Vec<String>,
+    },
+    /// The new key is in webCRM's zone, and DNS must show it.
+    InZone {
+        /// The selector of the new key.
+        selector: String,
+    },
+    /// A person must put these lines into webCRM's zone.
+    PublishZone {
+        /// The lines of the zone file.
+        lines: Vec<String>,
+    },
+    /// Caches may still have the record that was there before the new key.
+    Settling {
+        /// When none has it any more, in RFC 3339 form.
+        until: String,
     },
     /// DNS did not answer.
     Unanswered {
@@ -164,6 +189,8 @@ fn as_text<S: serde::Serializer>(shown: &impl std::fmt::Display, out: S) -> Resu
 pub enum Next {
     /// Wait until DNS shows the new key at every domain.
     Wait,
+    /// Wait until this time, because caches may still have the record that was there before the new key.
+    Settle(Timestamp),
     /// Ask DNS again later, because it did not answer.
     AskAgain(resolver::Error),
     /// Change the customer's file to the new key.
@@ -179,15 +206,26 @@ pub enum Next {
 }
 
 /// Decides the next step. `signs_already` is true if the customer's file already names the new selector: a crash may have come after
-/// that change and before the change of the rotation's own file.
-pub fn advance(rotation: &Rotation, view: &View, signs_already: bool, now: Timestamp, overlap: Duration) -> Next {
+/// that change and before the change of the rotation's own file. `settle` is how long DNS must have shown the new key.
+pub fn advance(
+    rotation: &Rotation,
+    view: &View,
+    signs_already: bool,
+    now: Timestamp,
+    overlap: Duration,
+    settle: Duration,
+) -> Next {
+    let overlap = if rotation.leaked { Duration::ZERO } else { overlap };
     let until = match rotation.stage {
         Stage::Publishing if signs_already => return Next::Switch,
         Stage::Publishing => {
             return match (&view.unanswered, view.new_missing.is_empty()) {
                 (Some(reason), _) => Next::AskAgain(reason.clone()),
                 (None, false) => Next::Wait,
-                (None, true) => Next::Switch,
+                (None, true) => {
+                    let visible = rotation.visible.map_or(now, |at| Timestamp::from_millis(at).believed(now, now));
+                    if visible + settle <= now { Next::Switch } else { Next::Settle(visible + settle) }
+                }
             };
         }
         Stage::Overlap { seen_new: false, .. } => return Next::See,
@@ -234,7 +272,18 @@ impl InUse {
 impl Rotation {
     /// Begins a rotation.
     pub fn new(place: KeyPlace, old: Key, new: Key) -> Self {
-        Rotation { version: VERSION, place, old, new, stage: Stage::Publishing }
+        Rotation { version: VERSION, place, old, new, stage: Stage::Publishing, visible: None, leaked: false }
+    }
+
+    /// Notes whether DNS shows the new key everywhere. Returns true if that changes the rotation.
+    pub fn looked(&mut self, view: &View, now: Timestamp) -> bool {
+        let before = self.visible;
+        self.visible = match (&view.unanswered, view.new_missing.is_empty()) {
+            (Some(_), _) => before,
+            (None, false) => None,
+            (None, true) => before.or(Some(now.as_millis())),
+        };
+        self.visible != before
     }
 
     /// Notes that the customer's file names the new key.
@@ -304,7 +353,7 @@ mod tests {
     fn the_new_key_signs_only_when_dns_shows_it_everywhere() {
         let now = Timestamp::from_millis(5000);
         let publishing = rotation(Stage::Publishing);
-        let next = |view: &View, already| advance(&publishing, view, already, now, OVERLAP);
+        let next = |view: &View, already| advance(&publishing, view, already, now, OVERLAP, Duration::ZERO);
         let missing = View { new_missing: vec!["x".into()], ..View::default() };
         assert_eq!(next(&missing, false), Next::Wait);
         let dead = View { unanswered: Some(silent()), ..View::default() };
@@ -314,9 +363,40 @@ mod tests {
     }
 
     #[test]
+    fn a_delegated_key_signs_once_no_cache_has_what_was_there_before() {
+        let at = Timestamp::from_millis;
+        let settle = Duration::from_secs(300);
+        let next = |it: &Rotation, now| advance(it, &View::default(), false, at(now), OVERLAP, settle);
+        let mut it = rotation(Stage::Publishing);
+        assert_eq!(next(&it, 1000), Next::Settle(at(301_000)));
+        assert!(it.looked(&View::default(), at(1000)) && !it.looked(&View::default(), at(2000)));
+        assert_eq!(next(&it, 300_999), Next::Settle(at(301_000)));
+        assert_eq!(next(&it, 301_000), Next::Switch);
+        assert!(
+            !it.looked(&View { unanswered: Some(silent()), ..View::default() }, at(3000)),
+            "silence takes nothing away"
+        );
+        let gone = View { new_missing: vec!["x".into()], ..View::default() };
+        assert!(it.looked(&gone, at(4000)) && it.visible.is_none(), "it begins anew");
+    }
+
+    #[test]
+    fn a_leaked_key_is_revoked_as_soon_as_the_new_one_signs() {
+        let mut it = rotation(Stage::Overlap { since: 1000, seen_new: true });
+        it.leaked = true;
+        let view = View { old_present: vec!["x".into()], ..View::default() };
+        let next = |it: &Rotation| advance(it, &view, true, Timestamp::from_millis(1000), OVERLAP, Duration::ZERO);
+        assert_eq!(next(&it), Next::Revoke);
+        it.stage = Stage::Overlap { since: 1000, seen_new: false };
+        assert_eq!(next(&it), Next::See, "not before");
+    }
+
+    #[test]
     fn the_old_key_stays_for_the_overlap_and_is_revoked_then() {
         let overlap = rotation(Stage::Overlap { since: 1000, seen_new: true });
-        let next = |view: &View, secs: u64| advance(&overlap, view, true, Timestamp::from_millis(secs * 1000), OVERLAP);
+        let next = |view: &View, secs: u64| {
+            advance(&overlap, view, true, Timestamp::from_millis(secs * 1000), OVERLAP, Duration::ZERO)
+        };
         let present = View { old_present: vec!["x".into()], ..View::default() };
         assert_eq!(next(&present, 100), Next::Keep(Timestamp::from_millis(101_000)));
         assert_eq!(next(&View::default(), 100), Next::Keep(Timestamp::from_millis(101_000)));
@@ -330,7 +410,7 @@ mod tests {
         let at = |secs: u64| Timestamp::from_millis(secs * 1000);
         let present = View { old_present: vec!["x".into()], ..View::default() };
         let mut rotation = rotation(Stage::Publishing);
-        let next = |rotation: &Rotation, secs| advance(rotation, &present, true, at(secs), OVERLAP);
+        let next = |rotation: &Rotation, secs| advance(rotation, &present, true, at(secs), OVERLAP, Duration::ZERO);
         rotation.switched(at(1));
         assert!(!rotation.seen(InUse::Unseen, at(1000)));
         assert_eq!(next(&rotation, 1000), Next::See, "time alone shows nothing");
@@ -343,7 +423,7 @@ mod tests {
         rotation.stage = Stage::Revoking;
         assert!(!rotation.seen(InUse::New, at(6101)));
         assert_eq!(next(&rotation, 6101), Next::Revoke);
-        assert_eq!(advance(&rotation, &View::default(), true, at(6101), OVERLAP), Next::Finish);
+        assert_eq!(advance(&rotation, &View::default(), true, at(6101), OVERLAP, Duration::ZERO), Next::Finish);
         assert!(rotation.seen(InUse::Old, at(6102)), "somebody went back to the old key");
         assert_eq!(next(&rotation, 9000), Next::See);
     }
@@ -370,7 +450,11 @@ mod tests {
         let overlap = rotation(Stage::Overlap { since: 1000, seen_new: true });
         let view = View { new_missing: vec!["x".into()], old_present: vec!["y".into()], unanswered: None };
         for now in [2000, 101_000] {
-            assert_eq!(advance(&overlap, &view, true, Timestamp::from_millis(now), OVERLAP), Next::Wait, "at {now}");
+            assert_eq!(
+                advance(&overlap, &view, true, Timestamp::from_millis(now), OVERLAP, Duration::ZERO),
+                Next::Wait,
+                "at {now}"
+            );
         }
     }
 

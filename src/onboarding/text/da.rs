@@ -255,6 +255,25 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         F::DkimKeyUnusable { .. } => {
             ("Vores egen nøgle kan ikke bruges.".into(), "Det er webCRM, der skal rette det; I behøver ikke gøre noget.".into())
         }
+        F::DelegationZone { host, said } => {
+            let (what, _) = self::finding(said);
+            (format!("Aliaset er rigtigt, men recorden i webCRM's zone på {host} er ikke. {what}"), "Det er webCRM, der skal rette det, ikke kunden: `postbud dkim zone --update`.".into())
+        }
+        F::DelegationWrong { host, found, target } => (
+            format!("{host} er et alias for {found}, hvor vores nøgle ikke er."),
+            format!("Lad det pege på {target}."),
+        ),
+        F::DelegationMissing { host, target } => {
+            (format!("Der er intet alias på {host}."), format!("Opret en CNAME til {target}."))
+        }
+        F::DelegationByHand { host, target } => (
+            format!("Nøglen på {host} er oprettet i hånden, så hver ny nøgle også skal oprettes."),
+            format!("Erstat den med en CNAME til {target}, så skifter nøgler af sig selv."),
+        ),
+        F::DelegationIdle { host, target } => (
+            format!("Der er intet alias til {target} på {host}, som den næste nøgle har brug for."),
+            "Opret den viste CNAME.".into(),
+        ),
         F::MailjetKeyMissing { host, domain, why } => (
             format!("{} Så kan modtagerne ikke kontrollere Mailjets signatur, og webCRMs egen er ikke gyldig efter turen gennem Mailjet.", no_key(host, why)),
             format!(
@@ -273,6 +292,47 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!(
                 "webCRM henter værdien i Mailjets konsol og skriver den i kundens fil (dkim i [mailjet.\"{domain}\"]): så bliver de to sammenlignet."
             ),
+        ),
+        F::MailjetKeyOfOther { host } => (
+            format!("Nøglen på {host} hører til den Mailjet-konto, som domænets mails går igennem nu. Den næste konto har en anden nøgle."),
+            "Opret den viste record, så flytter mails til den bedre konto.".into(),
+        ),
+        F::MailjetAccepts { tier, domain } => {
+            (format!("Mailjets konto for niveauet {tier} tager imod mails fra {domain}."), String::new())
+        }
+        F::MailjetUnproven { tier, domain } => (
+            format!("{domain} er oprettet i Mailjets konto for niveauet {tier}, som endnu ikke har set beviset for ejerskab."),
+            "Opret beviset for ejerskab; Mailjet bliver så selv bedt om at kontrollere det.".into(),
+        ),
+        F::MailjetObjects { tier, requirement, reason } => (
+            match reason.is_empty() {
+                true => format!("Mailjets konto for niveauet {tier} har ikke fundet {requirement}-recorden i orden."),
+                false => format!("Mailjets konto for niveauet {tier} finder ikke {requirement}-recorden i orden: {reason}."),
+            },
+            "Opret recorden som vist; Mailjet bliver så selv bedt om at kontrollere den.".into(),
+        ),
+        F::MailjetOwned { tier, domain, reason } => (
+            format!("{domain} hører til en anden konto hos Mailjet, så niveauet {tier} kan ikke oprette det. {reason}"),
+            format!("webCRM finder ud af, hvem der har {domain} hos Mailjet: kunden fjerner det fra sin egen konto der eller beder Mailjets support om at frigive det. Derefter prøver `postbud domain check` igen."),
+        ),
+        F::MailjetRefuses { tier, domain, reason } => (
+            format!("Mailjets konto for niveauet {tier} opretter ikke {domain}. {reason}"),
+            format!("webCRM ser på kontoen i Mailjets konsol eller opretter domænet der i hånden og skriver det, den viser, i [mailjet.\"{domain}\"] i kundens fil."),
+        ),
+        F::MailjetCredentials { tier, reason } => (
+            format!("Mailjet godtager ikke API-nøglen for niveauet {tier}. {reason}"),
+            format!("webCRM retter nøglen og dens hemmelighed i [mailjet.{tier}] i serverfilen."),
+        ),
+        F::MailjetSilent { tier, reason, hours } => (
+            match hours {
+                0 => format!("Mailjets API gav intet svar for niveauet {tier}. {reason}"),
+                hours => format!("Mailjets API har ikke svaret for niveauet {tier} i {hours} timer. {reason}"),
+            },
+            "Der vides ikke at være noget galt med domænet. Det prøves igen af sig selv.".into(),
+        ),
+        F::MailjetUnkept { tier, reason } => (
+            format!("Det, Mailjet siger om niveauet {tier}, kan ikke gemmes: {reason}."),
+            "Det er webCRM, der skal rette det, ikke kunden.".into(),
         ),
         F::DmarcGood { host, policy } => (format!("Politikken på {host} er {policy}."), String::new()),
         F::DmarcMissing { host } => (format!("Der er ingen DMARC-record på {host}."), "Opret den viste record.".into()),
@@ -460,6 +520,7 @@ pub(super) fn item(item: Item) -> &'static str {
         Item::Ownership => "Ejerskab",
         Item::Spf => "SPF",
         Item::Dkim => "DKIM",
+        Item::MailjetAccount => "Mailjets konto",
         Item::MailjetDkim => "DKIM (Mailjet)",
         Item::Dmarc => "DMARC",
         Item::ReturnPath => "Returadresse",

@@ -253,6 +253,25 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "Our own key cannot be used.".into(),
             "This is for webCRM to mend, not for the customer.".into(),
         ),
+        F::DelegationZone { host, said } => {
+            let (what, _) = self::finding(said);
+            (format!("The alias is right, but the record in webCRM's zone at {host} is not. {what}"), "This is for webCRM to mend, not for the customer: `postbud dkim zone --update`.".into())
+        }
+        F::DelegationWrong { host, found, target } => (
+            format!("{host} is an alias of {found}, where our key is not."),
+            format!("Have it lead to {target}."),
+        ),
+        F::DelegationMissing { host, target } => {
+            (format!("There is no alias at {host}."), format!("Publish the CNAME to {target}."))
+        }
+        F::DelegationByHand { host, target } => (
+            format!("The key at {host} is published by hand, so each new key has to be published as well."),
+            format!("Replace it by a CNAME to {target}, and keys change by themselves."),
+        ),
+        F::DelegationIdle { host, target } => (
+            format!("There is no alias to {target} at {host}, which the next key needs."),
+            "Publish the CNAME shown.".into(),
+        ),
         F::MailjetKeyMissing { host, domain, why } => (
             format!("{} The signature that Mailjet adds does not verify, and behind Mailjet no other does.", no_key(host, why)),
             format!(
@@ -271,6 +290,47 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!(
                 "webCRM takes the value from Mailjet's console and enters it in the customer's file, dkim in [mailjet.\"{domain}\"]: then the two are compared."
             ),
+        ),
+        F::MailjetKeyOfOther { host } => (
+            format!("The key at {host} is that of the Mailjet account which takes the domain's mail now. The next account has another one."),
+            "Publish the record shown, and the mail moves to the better account.".into(),
+        ),
+        F::MailjetAccepts { tier, domain } => {
+            (format!("Mailjet's account of the tier {tier} takes mail of {domain}."), String::new())
+        }
+        F::MailjetUnproven { tier, domain } => (
+            format!("{domain} is registered in Mailjet's account of the tier {tier}, which has not seen the proof of ownership."),
+            "Publish the proof of ownership; Mailjet is then asked to look by itself.".into(),
+        ),
+        F::MailjetObjects { tier, requirement, reason } => (
+            match reason.is_empty() {
+                true => format!("Mailjet's account of the tier {tier} has not found the {requirement} record in order."),
+                false => format!("Mailjet's account of the tier {tier} does not find the {requirement} record in order: {reason}."),
+            },
+            "Publish the record as shown; Mailjet is then asked to look by itself.".into(),
+        ),
+        F::MailjetOwned { tier, domain, reason } => (
+            format!("{domain} belongs to another account of Mailjet's, so the tier {tier} cannot register it. {reason}"),
+            format!("webCRM finds out who has {domain} at Mailjet: the customer removes it from its own account there, or asks Mailjet's support to release it. Then `postbud domain check` tries again."),
+        ),
+        F::MailjetRefuses { tier, domain, reason } => (
+            format!("Mailjet's account of the tier {tier} does not register {domain}. {reason}"),
+            format!("webCRM looks into the account in Mailjet's console, or registers the domain there by hand and enters what it shows in [mailjet.\"{domain}\"] of the customer's file."),
+        ),
+        F::MailjetCredentials { tier, reason } => (
+            format!("Mailjet does not take the API key of the tier {tier}. {reason}"),
+            format!("webCRM corrects the key and its secret in [mailjet.{tier}] of the server file."),
+        ),
+        F::MailjetSilent { tier, reason, hours } => (
+            match hours {
+                0 => format!("Mailjet's API gave no answer for the tier {tier}. {reason}"),
+                hours => format!("Mailjet's API has given no answer for the tier {tier} for {hours} hours. {reason}"),
+            },
+            "Nothing is known to be wrong with the domain. It is tried again by itself.".into(),
+        ),
+        F::MailjetUnkept { tier, reason } => (
+            format!("What Mailjet says for the tier {tier} cannot be kept: {reason}."),
+            "This is for webCRM to mend, not for the customer.".into(),
         ),
         F::DmarcGood { host, policy } => (format!("The policy at {host} is {policy}."), String::new()),
         F::DmarcMissing { host } => {
@@ -464,6 +524,7 @@ pub(super) fn item(item: Item) -> &'static str {
         Item::Ownership => "Ownership",
         Item::Spf => "SPF",
         Item::Dkim => "DKIM",
+        Item::MailjetAccount => "Mailjet's account",
         Item::MailjetDkim => "DKIM (Mailjet)",
         Item::Dmarc => "DMARC",
         Item::ReturnPath => "Return path",

@@ -61,7 +61,7 @@ fn mailjet(customer: &NewCustomer, text: &mut String) {
     for domain in &customer.domains {
         let _ = write!(
             text,
-            "\n# What Mailjet's console shows for {domain}: `postbud domain records` passes it on. DMARC rests on the key.\n\
+            "\n# Only if {domain} is registered with Mailjet by hand: what Mailjet's console shows for it.\n\
              # [mailjet.\"{domain}\"]\n\
              # ownership = \"…\"   # the token: 32 characters\n\
              # dkim = \"…\"        # the value of the key record, k=rsa; p=…\n"

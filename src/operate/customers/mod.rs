@@ -80,6 +80,12 @@ impl<'a> CustomerFiles<'a> {
         Ok(CustomerFiles { files, before: files.read()?, dir: files.customers_dir()? })
     }
 
+    /// The selector of a new customer's key: the first delegated one, where keys are delegated.
+    pub fn usual_selector(&self) -> Selector {
+        let delegated = self.before.onboarding.delegation.as_ref().map(|it| it.selectors[0].clone());
+        delegated.unwrap_or_else(|| Selector::parse("postbud1").expect("a constant that is a selector"))
+    }
+
     /// Checks the id of a new customer.
     pub fn check_id(&self, id: &str) -> Result<(), Error> {
         let file = self.file_of(id);

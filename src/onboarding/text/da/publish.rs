@@ -19,6 +19,7 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
         }
         Item::Spf => "Lader webCRM og Mailjet sende for domænet. Der må kun være én SPF-record.",
         Item::Dkim => "Lader modtagerne kontrollere den signatur, webCRM sætter på jeres mail.",
+        Item::MailjetAccount => "Lader Mailjet tage imod mails fra domænet.",
         Item::MailjetDkim => "Lader modtagerne kontrollere den signatur, Mailjet tilføjer.",
         Item::Dmarc => {
             "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med kun at overvåge og giver jer rapporter. Der må kun være én DMARC-record."

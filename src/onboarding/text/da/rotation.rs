@@ -46,6 +46,16 @@ pub(in crate::onboarding::text) fn rotation(step: &Step) -> String {
         Step::Waiting { hosts } => {
             format!("Den nye nøgle er ikke i DNS endnu: {}. Kør kommandoen igen, når den er.", hosts.join(", "))
         }
+        Step::InZone { selector } => format!(
+            "Den nye nøgle {selector} er i webCRM's zone; kunden skal intet gøre. Kør kommandoen igen, når den kan ses i DNS."
+        ),
+        Step::PublishZone { lines } => format!(
+            "Sæt disse linjer ind i webCRM's zone i stedet for dem med samme navne:\n\n{}\n\nKør derefter kommandoen igen.",
+            lines.join("\n")
+        ),
+        Step::Settling { until } => format!(
+            "Den nye nøgle kan ses i DNS. Indtil {until} kan nogle modtagere stadig have den record, der var der før: kør kommandoen igen derefter."
+        ),
         Step::Unanswered { reason } => {
             format!("{} Intet er ændret; kør kommandoen igen senere.", unanswered(reason))
         }

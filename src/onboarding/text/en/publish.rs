@@ -19,6 +19,7 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
         }
         Item::Spf => "Lets webCRM and Mailjet send for the domain. There may be only one SPF record.",
         Item::Dkim => "Lets receivers verify the signature that webCRM puts on your mail.",
+        Item::MailjetAccount => "Lets Mailjet take mail of the domain.",
         Item::MailjetDkim => "Lets receivers verify the signature that Mailjet adds.",
         Item::Dmarc => {
             "Tells receivers what to do with mail that pretends to be yours. It begins by only watching, and brings you reports. There may be only one DMARC record."

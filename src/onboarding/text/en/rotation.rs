@@ -38,6 +38,16 @@ pub(in crate::onboarding::text) fn rotation(step: &Step) -> String {
         Step::Waiting { hosts } => {
             format!("The new key is not in DNS yet: {}. Run this command again when it is.", hosts.join(", "))
         }
+        Step::InZone { selector } => format!(
+            "The new key {selector} is in webCRM's zone; the customer has nothing to do. Run this command again when DNS shows it."
+        ),
+        Step::PublishZone { lines } => format!(
+            "Put these lines into webCRM's zone in place of those of the same names:\n\n{}\n\nThen run this command again.",
+            lines.join("\n")
+        ),
+        Step::Settling { until } => format!(
+            "DNS shows the new key. Until {until} some receivers may still have the record that was there before: run this command again then."
+        ),
         Step::Unanswered { reason } => {
             format!("{} Nothing was changed; run this command again later.", unanswered(reason))
         }

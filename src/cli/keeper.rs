@@ -1,0 +1,102 @@
+//! Keeps delegated keys while the relay runs: their records in webCRM's zone, the rotations under way, and those that are due.
+//!
+//! A round changes customers' files, which the relay then reads again. Rounds run beside the relay as a command of its own would; a
+//! round that fails raises an alert for the customer and is made again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::config::ServerFile;
+use crate::events::{Event, Events, Subject};
+use crate::operate::zone::KeysKept;
+use crate::operate::{Actor, Role, Site};
+
+/// Keeps keys in a task of its own.
+pub(super) struct Keeper {
+    reloaded: watch::Sender<()>,
+    switched: mpsc::Receiver<Vec<String>>,
+}
+
+impl Keeper {
+    /// Starts the rounds.
+    pub(super) fn start(files: ServerFile, events: Events) -> Self {
+        let (reloaded, changes) = watch::channel(());
+        let (tell, switched) = mpsc::channel(1);
+        tokio::spawn(rounds(files, events, changes, tell));
+        Keeper { reloaded, switched }
+    }
+
+    /// Waits until customers' files name other keys, so that they have to be read again. Returns the customers.
+    pub(super) async fn switched(&mut self) -> Vec<String> {
+        match self.switched.recv().await {
+            Some(customers) => customers,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The configuration was read again: a round begins at once.
+    pub(super) fn reloaded(&self) {
+        self.reloaded.send_replace(());
+    }
+}
+
+async fn rounds(files: ServerFile, events: Events, mut changes: watch::Receiver<()>, tell: mpsc::Sender<Vec<String>>) {
+    loop {
+        changes.borrow_and_update();
+        let pause = match round(&files, &events).await {
+            // Nothing to keep before the configuration changes.
+            Round::Idle => None,
+            Round::Done { again, switched } => {
+                if !switched.is_empty() && tell.send(switched).await.is_err() {
+                    return;
+                }
+                Some(again)
+            }
+        };
+        let changed = match pause {
+            None => changes.changed().await,
+            Some(pause) => tokio::select! {
+                changed = changes.changed() => changed,
+                () = tokio::time::sleep(pause) => Ok(()),
+            },
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+enum Round {
+    Idle,
+    Done { again: Duration, switched: Vec<String> },
+}
+
+async fn round(files: &ServerFile, events: &Events) -> Round {
+    // Reading the configuration reads many files.
+    let site = match tokio::task::block_in_place(|| Site::open(Arc::new(files.clone()))) {
+        Ok(site) => site,
+        Err(error) => {
+            tracing::warn!("delegated keys are not looked after until the configuration is right: {error}");
+            return Round::Idle;
+        }
+    };
+    let settings = site.onboarding();
+    if settings.delegation.as_ref().is_none_or(|delegation| delegation.updates.is_none()) {
+        return Round::Idle;
+    }
+    let again = settings.check_every_while_incomplete;
+    let KeysKept { switched, failed, kept } = site.keep_keys(&Actor::new("postbud", Role::Admin)).await;
+    for (customer, reason) in failed {
+        events.emit(Event {
+            customer: Some(customer.clone()),
+            subject: Some(Subject::DelegatedKey(customer)),
+            ..Event::alert(format!("its delegated key is not looked after: {reason}"))
+        });
+    }
+    for customer in kept.iter().chain(&switched) {
+        events.resolve(&Subject::DelegatedKey(customer.clone()), "its delegated key is looked after again");
+    }
+    Round::Done { again, switched }
+}

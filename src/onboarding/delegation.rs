@@ -1,0 +1,247 @@
+//! DKIM by delegation: the customer publishes two aliases (CNAME) once, and webCRM publishes the keys behind them in a zone of its own.
+//!
+//! ```text
+//!   postbud-a._domainkey.test.dk  CNAME  postbud-a.test.dk.dkim.webcrm.com  TXT  the key that signs
+//!   postbud-b._domainkey.test.dk  CNAME  postbud-b.test.dk.dkim.webcrm.com  TXT  revoked, or the key to come, or the one before
+//! ```
+//!
+//! The two selectors sign in turn, so a key changes without the customer. A customer takes part if the selector in its file is one of
+//! the two. It may publish the key itself (TXT) at that selector instead, but then it has to publish each new key.
+
+use std::time::Duration;
+
+use super::Settings;
+use super::dkim;
+use super::finding::{Check, Finding};
+use super::rotation::{REVOKED, Rotation, wanted};
+use crate::customers::{Customer, SigningDomain};
+use crate::dkim::record::render;
+use crate::dkim::{Selector, SigningKey, key_host};
+use crate::resolver::Resolver;
+use crate::resolver::update::{Txt, Updates};
+use crate::smtp::Domain;
+
+/// `[dkim.delegation]` of the server file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// webCRM's zone with the keys.
+    pub zone: Domain,
+    /// The two selectors that sign in turn.
+    pub selectors: [Selector; 2],
+    /// How long a key signs before the running relay replaces it.
+    pub rotate_every: Duration,
+    /// The TTL of the keys' records. A new key signs only after DNS has shown it for as long.
+    pub ttl: Duration,
+    /// Where the zone is kept by dynamic update. `None`: a person puts the zone's lines in place.
+    pub updates: Option<Updates>,
+}
+
+impl Delegation {
+    /// Returns true if keys at this selector are delegated.
+    pub fn has(&self, selector: &str) -> bool {
+        self.selectors.iter().any(|it| it.as_str().eq_ignore_ascii_case(selector))
+    }
+
+    /// Returns the selector that signs next.
+    pub fn other(&self, selector: &Selector) -> Selector {
+        let [a, b] = &self.selectors;
+        if selector == a { b.clone() } else { a.clone() }
+    }
+
+    /// Returns the name in the zone to which a customer's alias points. `None` if it would be too long for DNS.
+    pub fn target(&self, selector: &str, domain: &Domain) -> Option<Domain> {
+        Domain::parse(&format!("{selector}.{domain}.{}", self.zone)).ok()
+    }
+
+    /// Returns the records that the zone must have for a customer, or why there are none. A selector without a key is revoked.
+    pub fn records(&self, customer: &Customer, rotations: &[Rotation]) -> Result<Vec<Txt>, String> {
+        let mut records = Vec::new();
+        for (domain, signing) in &customer.domains {
+            let signer = match signing {
+                SigningDomain::Ready(signer) => signer,
+                SigningDomain::Broken(reason) => return Err(format!("the key of {domain} cannot be used: {reason}")),
+            };
+            let signing: Vec<&Selector> = signer.profiles_of(domain).map(|profile| &profile.selector).collect();
+            if !signing.iter().any(|selector| self.has(selector.as_str())) {
+                continue;
+            }
+            let rotating = wanted(rotations, &signing);
+            for selector in &self.selectors {
+                let signs = signer.profiles_of(domain).find(|profile| profile.selector == *selector);
+                let value = match signs {
+                    Some(profile) => render(domain, selector, &profile.key).map_err(|error| error.to_string())?.value,
+                    None => {
+                        let rotating = rotating.iter().find(|wanted| wanted.selector == selector.as_str());
+                        rotating.map_or_else(|| REVOKED.to_owned(), |wanted| wanted.value.clone())
+                    }
+                };
+                let name = self.target(selector.as_str(), domain);
+                let name = name.ok_or_else(|| format!("{selector}.{domain}.{} is too long for DNS", self.zone))?;
+                records.push(Txt { name, value, ttl: u32::try_from(self.ttl.as_secs()).unwrap_or(u32::MAX) });
+            }
+        }
+        Ok(records)
+    }
+}
+
+impl Settings {
+    /// Returns the delegation, if it has this selector.
+    pub fn delegation_of(&self, selector: &str) -> Option<&Delegation> {
+        self.delegation.as_ref().filter(|delegation| delegation.has(selector))
+    }
+}
+
+/// Checks the key that signs at a delegated selector, and says whose part is wrong: the customer's alias or webCRM's zone.
+pub(super) async fn signing(
+    check: &mut Check,
+    resolver: &dyn Resolver,
+    domain: &Domain,
+    delegation: &Delegation,
+    selector: &Selector,
+    key: &SigningKey,
+) {
+    let Some(target) = delegation.target(selector.as_str(), domain) else {
+        return dkim::one(check, resolver, domain, selector, key).await;
+    };
+    let (host, target) = (selector.dns_name(domain), target.to_string());
+    let alias = match resolver.cname(&host).await {
+        Ok(alias) => alias,
+        Err(reason) => return check.say(Finding::Unanswered { reason }),
+    };
+    let mut seen = Check::new(check.item, check.need);
+    dkim::one(&mut seen, resolver, domain, selector, key).await;
+    check.found.extend(alias.iter().map(|found| format!("{host} CNAME {found}")));
+    let is_good = seen.findings.iter().any(|finding| matches!(finding, Finding::DkimGood { .. }));
+    let own = alias.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(&target));
+    match alias {
+        Some(_) if own => {
+            let faults: Vec<Finding> = seen.findings;
+            for said in faults {
+                check.say(match said {
+                    Finding::DkimGood { .. } | Finding::Unanswered { .. } => said,
+                    said => Finding::DelegationZone { host: target.clone(), said: Box::new(said) },
+                });
+            }
+        }
+        // Another way leads to the key all the same.
+        Some(_) if is_good => seen.findings.into_iter().for_each(|finding| check.say(finding)),
+        Some(found) => {
+            check.expected.push(format!("{host} CNAME {target}"));
+            check.say(Finding::DelegationWrong { host, found, target });
+        }
+        // The customer publishes the key itself.
+        None if !seen.found.is_empty() => {
+            check.found.extend(seen.found);
+            check.expected.push(format!("{host} CNAME {target}"));
+            seen.findings.into_iter().for_each(|finding| check.say(finding));
+            check.say(Finding::DelegationByHand { host, target });
+        }
+        None => {
+            check.expected.push(format!("{host} CNAME {target}"));
+            let unanswered = |finding: &Finding| matches!(finding, Finding::Unanswered { .. });
+            match seen.findings.into_iter().find(unanswered) {
+                Some(finding) => check.say(finding),
+                None => check.say(Finding::DelegationMissing { host, target }),
+            }
+        }
+    }
+}
+
+/// Checks the alias of the selector that does not sign. Mail passes without it, but the key cannot change.
+pub(super) async fn idle(
+    check: &mut Check,
+    resolver: &dyn Resolver,
+    domain: &Domain,
+    delegation: &Delegation,
+    signing: &Selector,
+) {
+    let selector = delegation.other(signing);
+    let Some(target) = delegation.target(selector.as_str(), domain) else { return };
+    let (host, target) = (key_host(selector.as_str(), domain), target.to_string());
+    match resolver.cname(&host).await {
+        Ok(Some(found)) if found.eq_ignore_ascii_case(&target) => {}
+        Ok(_) => {
+            check.expected.push(format!("{host} CNAME {target}"));
+            check.say(Finding::DelegationIdle { host, target });
+        }
+        Err(reason) => check.say(Finding::DkimRotatingUnanswered { host, reason }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onboarding::finding::{Item, Need};
+    use crate::onboarding::{Lang, Severity};
+    use crate::resolver::FixedZone;
+
+    fn delegation() -> Delegation {
+        Delegation {
+            zone: Domain::parse("dkim.webcrm.com").unwrap(),
+            selectors: ["postbud-a", "postbud-b"].map(|name| Selector::parse(name).unwrap()),
+            rotate_every: Duration::from_secs(1),
+            ttl: Duration::from_secs(300),
+            updates: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn whose_part_is_wrong_is_told_by_following_the_alias() {
+        let (domain, delegation) = (Domain::parse("test.dk").unwrap(), delegation());
+        let [key, other] = [1, 2].map(|seed| SigningKey::from_ed25519_seed(&[seed; 32]).unwrap());
+        let selector = &delegation.selectors[0];
+        let value = |key| render(&domain, selector, key).unwrap().value;
+        let (right, wrong) = (value(&key), value(&other));
+        let (host, target) = ("postbud-a._domainkey.test.dk", "postbud-a.test.dk.dkim.webcrm.com");
+        let alias = format!("{host} CNAME {target}\n");
+        let txt = |at: &str, value: &str| format!("{at} TXT \"{value}\"\n");
+        let fault = Severity::Fault;
+        for (zone, severity, says, not) in [
+            (alias.clone() + &txt(target, &right), Severity::Good, "", "webCRM's zone"),
+            (alias.clone(), fault, "webCRM's zone", "Publish"),
+            (alias.clone() + &txt(target, &wrong), fault, "webCRM's zone", "Publish"),
+            (alias.clone() + &txt(target, "v=DKIM1; p="), fault, "webCRM's zone", "Publish"),
+            (alias.clone() + &txt(target, &right) + &txt(target, &wrong), fault, "webCRM's zone", "Publish"),
+            (format!("{host} CNAME elsewhere.dk\n"), fault, "elsewhere.dk", "webCRM's zone"),
+            (
+                format!("{host} CNAME elsewhere.dk\n") + &txt("elsewhere.dk", &right),
+                Severity::Good,
+                "",
+                "webCRM's zone",
+            ),
+            (String::new(), fault, "There is no alias", "webCRM's zone"),
+            (txt(host, &right), Severity::Hint, "by hand", "webCRM's zone"),
+            (txt(host, &wrong), fault, "by hand", "webCRM's zone"),
+            (format!("{host} FAIL\n"), Severity::Unknown, "", "webCRM's zone"),
+        ] {
+            let mut check = Check::new(Item::Dkim, Need::Required);
+            signing(&mut check, &FixedZone::parse(&zone).unwrap(), &domain, &delegation, selector, &key).await;
+            let texts: Vec<_> = check.findings.iter().map(|it| Lang::En.finding(it)).collect();
+            let texts: String = texts.iter().map(|text| format!("{} {} ", text.what, text.next)).collect();
+            assert_eq!(check.severity(), severity, "{zone}: {texts}");
+            assert!(texts.contains(says) && !texts.contains(not), "{zone}: {texts}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_alias_of_the_selector_that_rests_is_wanted_before_the_key_changes() {
+        let (domain, delegation) = (Domain::parse("test.dk").unwrap(), delegation());
+        for (zone, severity) in [
+            ("postbud-b._domainkey.test.dk CNAME postbud-b.test.dk.dkim.webcrm.com", Severity::Good),
+            ("postbud-b._domainkey.test.dk CNAME postbud-a.test.dk.dkim.webcrm.com", Severity::Warning),
+            ("test.dk SOA", Severity::Warning),
+            ("postbud-b._domainkey.test.dk FAIL", Severity::Warning),
+        ] {
+            let mut check = Check::new(Item::Dkim, Need::Required);
+            let zone = FixedZone::parse(zone).unwrap();
+            idle(&mut check, &zone, &domain, &delegation, &delegation.selectors[0]).await;
+            assert_eq!(check.severity(), severity, "{:?}", check.findings);
+        }
+    }
+
+    #[test]
+    fn a_name_too_long_for_dns_is_refused() {
+        let long = Domain::parse(&format!("{0}.{0}.{0}.{1}.dk", "x".repeat(60), "y".repeat(50))).unwrap();
+        assert_eq!(delegation().target("postbud-a", &long), None);
+    }
+}

@@ -1,0 +1,410 @@
+//! Registers customers' domains in Mailjet's accounts, one account a tier, and follows what Mailjet says about them.
+//!
+//! ```text
+//!   GET sender ─► POST sender ─► GET dns ─► POST sender/validate ─► POST dns/check ─► accepted
+//!    is it there?   *@test.dk     records     once our own check sees the records
+//! ```
+//!
+//! Every step may be repeated, and each run begins with what Mailjet has, so that a run that was interrupted, an outage or a change
+//! made in Mailjet's console is taken up by the next run. What was learned is kept on disk ([`Registration`]); an outage takes
+//! nothing away. A tier takes mail of a domain only once its account has accepted the domain ([`Registrar::acceptance`]).
+//!
+//! A domain with a table `[mailjet."…"]` in its customer's file is registered by hand: postbud makes no calls for it, and trusts that
+//! every tier accepts it.
+
+mod client;
+mod registration;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use client::{Account, Client, Problem};
+pub use registration::{Issued, Registration, Registrations, Store, Trouble, Verdict};
+
+use super::finding::{Check, Finding, Item, Need};
+use super::{Checker, Report, Seen, Settings};
+use crate::customers::{Acceptance, Customer, Directory, Requirement, VerificationStatus, Via};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// The deadline of all calls for one domain in one account.
+const RUN_TIME: Duration = Duration::from_secs(40);
+
+/// Registers domains. Cheap to clone.
+#[derive(Clone)]
+pub struct Registrar {
+    settings: Arc<Settings>,
+    clients: Arc<BTreeMap<String, Client>>,
+    store: Store,
+}
+
+/// Whether a run keeps to the pace at which Mailjet is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// The relay's own run.
+    Usual,
+    /// Somebody asked for a check now.
+    Now,
+}
+
+impl Registrar {
+    /// Makes a registrar for the accounts in the settings. The error is the HTTP library's.
+    pub fn new(settings: Arc<Settings>) -> io::Result<Self> {
+        let client = |(tier, account): (&String, &Account)| Ok((tier.clone(), Client::new(account.clone())?));
+        let clients: Result<_, reqwest::Error> = settings.mailjet_accounts.iter().map(client).collect();
+        let clients = Arc::new(clients.map_err(io::Error::other)?);
+        let store = Store::new(&settings);
+        Ok(Registrar { settings, clients, store })
+    }
+
+    /// Returns a registrar for new settings, which keeps the clients if the accounts are the same: an account that rests goes on resting.
+    pub fn with_settings(&self, settings: Arc<Settings>) -> io::Result<Self> {
+        match settings.mailjet_accounts == self.settings.mailjet_accounts {
+            true => Ok(Registrar { settings, ..self.clone() }),
+            false => Registrar::new(settings),
+        }
+    }
+
+    /// Returns the tiers in whose accounts a domain is registered: the fixed tier, or all that have an account. The one that the domain
+    /// uses, or would use next, comes first.
+    fn tiers(
+        &self,
+        directory: &Directory,
+        customer: &Customer,
+        domain: &Domain,
+        status: VerificationStatus,
+    ) -> Vec<String> {
+        let Via::Mailjet { tier } = &customer.via else { return Vec::new() };
+        if self.settings.mailjet.contains_key(domain) {
+            return Vec::new();
+        }
+        if let Some(fixed) = tier {
+            return self.clients.keys().filter(|name| *name == fixed).cloned().collect();
+        }
+        let all = directory.tiers();
+        let mut names: Vec<&String> = self.clients.keys().filter(|name| all.contains_key(*name)).collect();
+        names.sort_by_key(|name| {
+            let requires = &all[*name].requires;
+            let is_met = status.missing(requires).is_none();
+            let demand = i64::try_from(requires.len()).unwrap_or(i64::MAX);
+            (!is_met, if is_met { -demand } else { demand })
+        });
+        names.into_iter().cloned().collect()
+    }
+
+    /// Returns true if a domain is registered over Mailjet's API.
+    pub fn registers(&self, directory: &Directory, customer: &Customer, domain: &Domain) -> bool {
+        !self.tiers(directory, customer, domain, VerificationStatus::default()).is_empty()
+    }
+
+    /// Returns the records that Mailjet has issued for a domain, those of the account that comes first before the others.
+    pub fn issued(
+        &self,
+        directory: &Directory,
+        customer: &Customer,
+        domain: &Domain,
+        status: VerificationStatus,
+    ) -> io::Result<Vec<Issued>> {
+        let tiers = self.tiers(directory, customer, domain, status);
+        if tiers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut kept = self.store.load(domain)?;
+        let of = |tier: &String| kept.remove(tier).filter(|it| it.key == self.clients[tier].account().key)?.issued;
+        let mut issued: Vec<Issued> = tiers.iter().filter_map(of).collect();
+        // Two accounts may issue the same records.
+        let mut seen = Vec::new();
+        issued.retain(|it| {
+            !seen.contains(it) && {
+                seen.push(it.clone());
+                true
+            }
+        });
+        Ok(issued)
+    }
+
+    /// Returns a checker that knows the records which Mailjet has issued for a domain.
+    pub fn informed(
+        &self,
+        checker: Checker,
+        directory: &Directory,
+        customer: &Customer,
+        domain: &Domain,
+        status: VerificationStatus,
+    ) -> Checker {
+        let issued = match self.issued(directory, customer, domain, status) {
+            Ok(issued) if issued.is_empty() => return checker,
+            Ok(issued) => issued,
+            Err(error) => {
+                tracing::error!("what Mailjet has issued for {domain} cannot be read: {error}");
+                return checker;
+            }
+        };
+        let mut settings = Settings::clone(&checker.settings);
+        settings.issued.insert(domain.clone(), issued);
+        Checker { settings: Arc::new(settings), ..checker }
+    }
+
+    /// Returns which tiers take mail of which domains. Registrations that cannot be read are returned with their errors and count as not
+    /// accepted.
+    pub fn acceptance(&self, directory: &Directory) -> (Acceptance, Vec<io::Error>) {
+        let mut errors = Vec::new();
+        let mut domains = HashMap::new();
+        for customer in directory.customers() {
+            for domain in customer.domains.keys().filter(|_| !self.clients.is_empty()) {
+                let accepted = match self.settings.mailjet.contains_key(domain) {
+                    true => self.clients.keys().cloned().collect(),
+                    false => match self.store.load(domain) {
+                        Ok(kept) => self.accepted(&kept),
+                        Err(error) => {
+                            errors.push(error);
+                            BTreeSet::new()
+                        }
+                    },
+                };
+                domains.insert(domain.clone(), accepted);
+            }
+        }
+        (Acceptance { tiers: self.clients.keys().cloned().collect(), domains }, errors)
+    }
+
+    fn accepted(&self, kept: &Registrations) -> BTreeSet<String> {
+        let is_of_account =
+            |tier: &str, it: &Registration| self.clients.get(tier).is_some_and(|client| client.account().key == it.key);
+        let accepted = kept.iter().filter(|(tier, it)| it.accepted.is_some() && is_of_account(tier, it));
+        accepted.map(|(tier, _)| tier.clone()).collect()
+    }
+
+    /// Takes the registration of a domain as far as it goes now, and adds what came of it to the report. Blocks for as long as the calls
+    /// take, at most [`RUN_TIME`] an account.
+    pub async fn register(&self, directory: &Directory, customer: &Customer, report: &mut Report, pace: Pace) {
+        let tiers = self.tiers(directory, customer, &report.domain, report.status());
+        if tiers.is_empty() {
+            return;
+        }
+        let proofs = report.check(Item::Ownership).into_iter().flat_map(|check| &check.findings);
+        let seen = SeenHere {
+            ownership: proofs
+                .filter(|it| matches!(it, Finding::OwnershipByTxt { .. } | Finding::OwnershipByFile { .. }))
+                .cloned()
+                .collect(),
+            spf: report.seen(Requirement::Spf) == Seen::Verified,
+            dkim: report
+                .check(Item::MailjetDkim)
+                .is_some_and(|check| check.findings.iter().any(|finding| matches!(finding, Finding::DkimGood { .. }))),
+        };
+        let mut check = Check::new(Item::MailjetAccount, Need::Required);
+        for tier in tiers {
+            let requires = directory.tiers().get(&tier).map(|tier| tier.requires.as_slice()).unwrap_or_default();
+            let registered = self.in_tier(&tier, requires, &report.domain, &seen, pace).await;
+            findings(&mut check, &tier, &report.domain, requires, registered);
+        }
+        // One account that takes the mail is enough: what is open in the others keeps no mail waiting.
+        if check.findings.iter().any(|finding| matches!(finding, Finding::MailjetAccepts { .. })) {
+            check.need = Need::Recommended;
+        }
+        let at = report.checks.iter().position(|check| check.item == Item::MailjetDkim).unwrap_or(report.checks.len());
+        report.checks.insert(at, check);
+    }
+
+    async fn in_tier(
+        &self,
+        tier: &str,
+        requires: &[Requirement],
+        domain: &Domain,
+        seen: &SeenHere,
+        pace: Pace,
+    ) -> io::Result<Registration> {
+        let client = &self.clients[tier];
+        let (store, of) = (self.store.clone(), domain.clone());
+        let mut kept = tokio::task::spawn_blocking(move || store.load(&of)).await.map_err(io::Error::other)??;
+        let usual = || Registration::new(client.account());
+        let mut it = kept.remove(tier).filter(|it| it.key == client.account().key).unwrap_or_else(usual);
+        let now = Timestamp::now();
+        if pace == Pace::Usual && !self.is_due(&it, now) {
+            return Ok(it);
+        }
+        let run = Run { client, domain, seen, ask: pace == Pace::Now || self.may_ask(&it, now), now };
+        let done = tokio::time::timeout(RUN_TIME, run.go_on(&mut it)).await;
+        let late = || Err(Problem::NoAnswer(format!("Mailjet took more than {} s", RUN_TIME.as_secs())));
+        match done.unwrap_or_else(|_| late()) {
+            Ok(()) => {
+                (it.trouble, it.read) = (None, Some(now.as_millis()));
+                it.judge(requires, now);
+            }
+            Err(problem) => it.failed(problem, now),
+        }
+        let (store, of, tier, kept) = (self.store.clone(), domain.clone(), tier.to_owned(), it.clone());
+        tokio::task::spawn_blocking(move || store.keep(&of, &tier, &kept)).await.map_err(io::Error::other)??;
+        Ok(it)
+    }
+
+    /// Returns true if the relay asks about a domain again by itself: soon while something is open, rarely when it is accepted or
+    /// somebody has to act first.
+    fn is_due(&self, it: &Registration, now: Timestamp) -> bool {
+        let soon = self.settings.check_every_while_incomplete;
+        let every = match &it.trouble {
+            Some(trouble) if !trouble.problem.is_for_now() => self.settings.check_every,
+            Some(_) => soon,
+            None if it.accepted.is_some() => self.settings.check_every,
+            None => soon,
+        };
+        let last = it.trouble.as_ref().map(|trouble| trouble.last).or(it.read);
+        // Jitter may have made the interval of the checks shorter.
+        last.is_none_or(|last| Timestamp::from_millis(last).believed(now, now) + every.mul_f64(0.5) <= now)
+    }
+
+    fn may_ask(&self, it: &Registration, now: Timestamp) -> bool {
+        let pause = self.settings.check_every_while_incomplete.mul_f64(0.5);
+        it.asked.is_none_or(|at| Timestamp::from_millis(at).believed(now, now) + pause <= now)
+    }
+}
+
+/// What our own check has seen in DNS.
+struct SeenHere {
+    /// The proofs of ownership.
+    ownership: Vec<Finding>,
+    spf: bool,
+    dkim: bool,
+}
+
+impl SeenHere {
+    /// Returns true if the proof that this account wants is there.
+    fn proves(&self, issued: Option<&Issued>) -> bool {
+        self.ownership.iter().any(|proof| match (proof, issued) {
+            (Finding::OwnershipByTxt { host }, Some(issued)) => *host == issued.token_host,
+            (Finding::OwnershipByFile { url }, Some(issued)) => url.contains(&issued.token),
+            _ => false,
+        })
+    }
+}
+
+/// One run for one domain in one account.
+struct Run<'a> {
+    client: &'a Client,
+    domain: &'a Domain,
+    seen: &'a SeenHere,
+    /// Mailjet may be asked to look at the records.
+    ask: bool,
+    now: Timestamp,
+}
+
+impl Run<'_> {
+    async fn go_on(&self, it: &mut Registration) -> Result<(), Problem> {
+        it.has_sender(&self.sender().await?);
+        let settings = self.client.dns(self.domain).await?;
+        it.has_settings(&settings, self.domain)?;
+        if !self.ask || settings.is_checking {
+            return Ok(());
+        }
+        let sender = it.sender.unwrap_or_default();
+        if !it.active && self.seen.proves(it.issued.as_ref()) {
+            it.asked = Some(self.now.as_millis());
+            self.client.validate(sender).await?;
+            it.has_sender(&self.sender().await?);
+        }
+        let is_open = |verdict: &Verdict, seen: bool| seen && *verdict != Verdict::Ok;
+        if is_open(&it.dkim, self.seen.dkim) || is_open(&it.spf, self.seen.spf) {
+            it.asked = Some(self.now.as_millis());
+            it.was_checked(&self.client.check(settings.id).await?);
+        }
+        Ok(())
+    }
+
+    /// Finds the sender, or adds it. If Mailjet says that it is there and does not list it, it is another account's.
+    async fn sender(&self) -> Result<client::Sender, Problem> {
+        if let Some(sender) = self.client.sender(self.domain).await? {
+            return Ok(sender);
+        }
+        match self.client.add_sender(self.domain).await {
+            Err(Problem::Exists(said)) => self.client.sender(self.domain).await?.ok_or(Problem::Owned(said)),
+            added => added,
+        }
+    }
+}
+
+/// Says what a registration has come to.
+fn findings(
+    check: &mut Check,
+    tier: &str,
+    domain: &Domain,
+    requires: &[Requirement],
+    registered: io::Result<Registration>,
+) {
+    let (tier, domain) = (tier.to_owned(), domain.to_string());
+    let it = match registered {
+        Ok(it) => it,
+        Err(error) => return check.say(Finding::MailjetUnkept { tier, reason: error.to_string() }),
+    };
+    if let Some(Trouble { problem, since, last }) = &it.trouble {
+        let reason = problem.detail().to_owned();
+        let was_accepted = it.accepted.is_some();
+        check.say(match problem {
+            Problem::Owned(_) => Finding::MailjetOwned { tier: tier.clone(), domain: domain.clone(), reason },
+            Problem::Credentials(_) => Finding::MailjetCredentials { tier: tier.clone(), reason },
+            Problem::Busy(_) | Problem::NoAnswer(_) => {
+                let hours = last.saturating_sub(*since) / 3_600_000;
+                Finding::MailjetSilent { tier: tier.clone(), reason, hours }
+            }
+            Problem::NotFound(_) | Problem::Exists(_) | Problem::Refused(_) => {
+                Finding::MailjetRefuses { tier: tier.clone(), domain: domain.clone(), reason }
+            }
+        });
+        if !was_accepted {
+            return;
+        }
+    }
+    if it.accepted.is_some() {
+        return check.say(Finding::MailjetAccepts { tier, domain });
+    }
+    if !it.active {
+        return check.say(Finding::MailjetUnproven { tier, domain });
+    }
+    for (verdict, requirement) in [(&it.dkim, Requirement::Dkim), (&it.spf, Requirement::Spf)] {
+        if *verdict != Verdict::Ok && requires.contains(&requirement) {
+            let reason = match verdict {
+                Verdict::Error(reason) => reason.clone(),
+                Verdict::Ok | Verdict::Unchecked => String::new(),
+            };
+            check.say(Finding::MailjetObjects { tier: tier.clone(), requirement: requirement.as_str(), reason });
+        }
+    }
+}
+
+/// Alerts about accounts and registrations that a check begins or ends. A subject is a tier, or `tier/domain`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Alerts {
+    /// Those that begin, each with its finding.
+    pub raised: Vec<(String, Finding)>,
+    /// Those that are over.
+    pub over: Vec<String>,
+}
+
+impl Alerts {
+    /// Finds the alerts in the check of a domain's accounts. An account that did not answer ends nothing.
+    pub fn of(check: &Check, domain: &Domain) -> Self {
+        let mut alerts = Alerts::default();
+        for finding in &check.findings {
+            let raise = |subject: &str| (subject.to_owned(), finding.clone());
+            match finding {
+                Finding::MailjetCredentials { tier, .. } => alerts.raised.push(raise(tier)),
+                Finding::MailjetSilent { tier, hours, .. } if *hours > 0 => alerts.raised.push(raise(tier)),
+                Finding::MailjetOwned { tier, .. } | Finding::MailjetRefuses { tier, .. } => {
+                    alerts.raised.push(raise(&format!("{tier}/{domain}")));
+                    alerts.over.push(tier.clone());
+                }
+                Finding::MailjetAccepts { tier, .. }
+                | Finding::MailjetUnproven { tier, .. }
+                | Finding::MailjetObjects { tier, .. } => {
+                    alerts.over.extend([tier.clone(), format!("{tier}/{domain}")]);
+                }
+                _ => {}
+            }
+        }
+        let raised = &alerts.raised;
+        alerts.over.retain(|subject| !raised.iter().any(|(raised, _)| raised == subject));
+        alerts
+    }
+}

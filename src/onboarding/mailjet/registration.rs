@@ -1,0 +1,325 @@
+//! What is known about a domain in Mailjet's accounts, on disk: one JSON file a domain in `<state_dir>/onboarding/mailjet`.
+//!
+//! The file is replaced as a whole, under a lock, because the running relay and commands both write it. A file that cannot be read
+//! is an error and is not changed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::client::{Account, DnsCheck, DnsSettings, Problem, Sender};
+use crate::customers::Requirement;
+use crate::files;
+use crate::onboarding::Settings;
+use crate::onboarding::state::write;
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+const VERSION: u32 = 1;
+
+/// The registrations of one domain, by tier.
+pub type Registrations = BTreeMap<String, Registration>;
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: u32,
+    tiers: Registrations,
+}
+
+/// A domain in one account. Times are in milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// The API key of the account. With another key the registration begins anew.
+    pub key: String,
+    /// The id of the sender `*@domain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<u64>,
+    /// The id of the domain's DNS settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<u64>,
+    /// The records that the customer publishes for this account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Issued>,
+    /// True if Mailjet counts the domain as the account's.
+    #[serde(default)]
+    pub active: bool,
+    /// Mailjet's verdict on the record of its key.
+    #[serde(default)]
+    pub dkim: Verdict,
+    /// Mailjet's verdict on the SPF record.
+    #[serde(default)]
+    pub spf: Verdict,
+    /// Since when the tier takes the domain's mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<u64>,
+    /// When Mailjet was last asked to look at the records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
+    /// When Mailjet last answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    /// What keeps the registration from going on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+/// The records that Mailjet issues for a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issued {
+    /// The token that proves ownership.
+    pub token: String,
+    /// The host of the token's TXT record.
+    pub token_host: String,
+    /// The value of the record of Mailjet's key.
+    pub dkim: String,
+}
+
+/// Mailjet's verdict on a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", content = "why", rename_all = "lowercase")]
+pub enum Verdict {
+    /// Mailjet has not looked yet.
+    #[default]
+    Unchecked,
+    /// The record is right.
+    Ok,
+    /// The record is missing or wrong, for these reasons of Mailjet's. The text may be empty.
+    Error(String),
+}
+
+/// A problem that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    /// The problem, as it was last met.
+    pub problem: Problem,
+    /// When it was first met.
+    pub since: u64,
+    /// When it was last met.
+    pub last: u64,
+}
+
+impl Verdict {
+    /// Reads a status with the errors that came with it.
+    fn of(status: &str, errors: &serde_json::Value) -> Self {
+        match status.to_ascii_lowercase().as_str() {
+            "ok" => Verdict::Ok,
+            "error" | "not found" => Verdict::Error(match errors {
+                serde_json::Value::String(text) => text.clone(),
+                serde_json::Value::Array(list) => {
+                    list.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("; ")
+                }
+                _ => String::new(),
+            }),
+            _ => Verdict::Unchecked,
+        }
+    }
+
+    /// Takes a newer verdict. The reasons stay if the newer one has none.
+    fn follow(&mut self, newer: Verdict) {
+        let keeps =
+            matches!((&*self, &newer), (Verdict::Error(why), Verdict::Error(new)) if new.is_empty() && !why.is_empty());
+        if !keeps {
+            *self = newer;
+        }
+    }
+}
+
+impl Registration {
+    /// Makes the registration of a domain about which nothing is known.
+    pub fn new(account: &Account) -> Self {
+        Registration { key: account.key.clone(), ..Registration::default() }
+    }
+
+    /// Notes the sender.
+    pub fn has_sender(&mut self, sender: &Sender) {
+        self.sender = Some(sender.id);
+        self.active = sender.is_active();
+    }
+
+    /// Notes the DNS settings. An answer whose records could not be published is a problem.
+    pub fn has_settings(&mut self, found: &DnsSettings, domain: &Domain) -> Result<(), Problem> {
+        let legal = (8..=63).contains(&found.token.len()) && found.token.bytes().all(|b| b.is_ascii_alphanumeric());
+        let host = found.token_host.trim_end_matches('.').to_ascii_lowercase();
+        let host = match host.is_empty() {
+            true => format!("mailjet._{}.{domain}", found.token.chars().take(8).collect::<String>()),
+            false => host,
+        };
+        if !legal || !host.ends_with(&format!(".{domain}")) || !host.is_ascii() || !found.dkim.contains("p=") {
+            let what = "Mailjet's answer is not understood: its records cannot be published";
+            return Err(Problem::NoAnswer(what.to_owned()));
+        }
+        self.dns = Some(found.id);
+        self.issued = Some(Issued { token: found.token.clone(), token_host: host, dkim: found.dkim.trim().to_owned() });
+        self.dkim.follow(Verdict::of(&found.dkim_status, &serde_json::Value::Null));
+        self.spf.follow(Verdict::of(&found.spf_status, &serde_json::Value::Null));
+        Ok(())
+    }
+
+    /// Notes what a check found.
+    pub fn was_checked(&mut self, found: &DnsCheck) {
+        self.dkim.follow(Verdict::of(&found.dkim_status, &found.dkim_errors));
+        self.spf.follow(Verdict::of(&found.spf_status, &found.spf_errors));
+    }
+
+    /// Begins to accept the domain once Mailjet counts it as the account's and finds in order what the tier requires. Once accepted,
+    /// it stays so while it is the account's: the relay's own checks see records that vanish, and give them their grace time.
+    pub fn judge(&mut self, requires: &[Requirement], now: Timestamp) {
+        let is_met = |requirement: &Requirement| match requirement {
+            Requirement::Dkim => self.dkim == Verdict::Ok,
+            Requirement::Spf => self.spf == Verdict::Ok,
+            Requirement::Ownership | Requirement::Dmarc => true,
+        };
+        match self.active {
+            false => self.accepted = None,
+            true if self.accepted.is_none() && requires.iter().all(is_met) => self.accepted = Some(now.as_millis()),
+            true => {}
+        }
+    }
+
+    /// Notes that the registration cannot go on.
+    pub fn failed(&mut self, problem: Problem, now: Timestamp) {
+        let same = self
+            .trouble
+            .as_ref()
+            .filter(|before| std::mem::discriminant(&before.problem) == std::mem::discriminant(&problem));
+        let since = same.map_or(now.as_millis(), |before| before.since);
+        self.trouble = Some(Trouble { problem, since, last: now.as_millis() });
+    }
+}
+
+/// The folder with the registrations.
+#[derive(Clone, Debug)]
+pub struct Store {
+    parent: PathBuf,
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Uses the folder below the onboarding directory. It is made at the first write.
+    pub fn new(settings: &Settings) -> Self {
+        Store { parent: settings.state_dir.clone(), dir: settings.state_dir.join("mailjet") }
+    }
+
+    fn path(&self, domain: &Domain) -> PathBuf {
+        self.dir.join(format!("{domain}.json"))
+    }
+
+    /// Loads the registrations of a domain. There are none if it was never registered.
+    pub fn load(&self, domain: &Domain) -> io::Result<Registrations> {
+        files::in_state(&[&self.parent, &self.dir], || read(&self.path(domain)))
+    }
+
+    /// Keeps the registration of a domain in one tier.
+    pub fn keep(&self, domain: &Domain, tier: &str, registration: &Registration) -> io::Result<()> {
+        files::in_state(&[&self.parent, &self.dir], || {
+            files::make_private_dir(&self.dir)?;
+            let lock = files::lock_file(&self.dir.join(".lock"))?;
+            lock.lock()?;
+            let path = self.path(domain);
+            let mut tiers = read(&path)?;
+            tiers.insert(tier.to_owned(), registration.clone());
+            write(&path, &Kept { version: VERSION, tiers })
+        })
+    }
+}
+
+fn read(path: &Path) -> io::Result<Registrations> {
+    let text = match files::read_state(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Registrations::new()),
+        Err(error) => return Err(error),
+    };
+    let invalid = |reason: String| {
+        let what = format!("{}: {reason}; move the file away to register the domain anew", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    };
+    let kept: Kept = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+    match kept.version {
+        VERSION => Ok(kept.tiers),
+        other => Err(invalid(format!("version {other}, and this postbud knows version {VERSION}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_accepted_once_it_is_active_and_what_the_tier_requires_is_in_order() {
+        let now = Timestamp::from_millis(7);
+        let judged = |active, dkim: &Verdict, spf: &Verdict, requires: &[Requirement]| {
+            let mut it = Registration { active, dkim: dkim.clone(), spf: spf.clone(), ..Registration::default() };
+            it.judge(requires, now);
+            it.accepted.is_some()
+        };
+        let (ok, bad, unknown) = (Verdict::Ok, Verdict::Error("x".into()), Verdict::Unchecked);
+        use Requirement::{Dkim, Dmarc, Ownership, Spf};
+        assert!(judged(true, &bad, &unknown, &[Ownership, Dmarc]));
+        assert!(!judged(false, &ok, &ok, &[]));
+        assert!(judged(true, &ok, &ok, &[Ownership, Spf, Dkim]));
+        assert!(!judged(true, &ok, &bad, &[Spf]) && judged(true, &ok, &bad, &[Dkim]));
+        assert!(!judged(true, &unknown, &ok, &[Dkim]));
+        let mut it = Registration { active: true, accepted: Some(3), dkim: bad, ..Registration::default() };
+        it.judge(&[Dkim], now);
+        assert_eq!(it.accepted, Some(3), "a record that vanishes is for the relay's own checks");
+        it.active = false;
+        it.judge(&[], now);
+        assert_eq!(it.accepted, None);
+    }
+
+    #[test]
+    fn an_answer_whose_records_cannot_be_published_is_a_problem() {
+        let domain = Domain::parse("test.dk").unwrap();
+        let good = DnsSettings {
+            id: 7,
+            token: "b68ecbf07a1f5b307e60f73762b343b4".into(),
+            token_host: "mailjet._b68ecbf0.Test.dk.".into(),
+            dkim: "k=rsa; p=AAAA".into(),
+            dkim_status: "OK".into(),
+            spf_status: "Not found".into(),
+            is_checking: false,
+        };
+        let mut it = Registration::default();
+        it.has_settings(&good, &domain).unwrap();
+        assert_eq!(it.issued.as_ref().unwrap().token_host, "mailjet._b68ecbf0.test.dk");
+        assert_eq!((&it.dkim, &it.spf), (&Verdict::Ok, &Verdict::Error(String::new())));
+        let without_host = DnsSettings { token_host: String::new(), ..good.clone() };
+        it.has_settings(&without_host, &domain).unwrap();
+        assert_eq!(it.issued.as_ref().unwrap().token_host, "mailjet._b68ecbf0.test.dk");
+        let before = it.clone();
+        for bad in [
+            DnsSettings { token: "../x".into(), ..good.clone() },
+            DnsSettings { token: String::new(), ..good.clone() },
+            DnsSettings { token_host: "mailjet._b68ecbf0.other.dk.".into(), ..good.clone() },
+            DnsSettings { dkim: String::new(), ..good.clone() },
+        ] {
+            assert!(matches!(it.has_settings(&bad, &domain), Err(Problem::NoAnswer(_))), "{bad:?}");
+            assert_eq!(it, before);
+        }
+    }
+
+    #[test]
+    fn registrations_are_kept_by_tier_and_strange_files_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&Settings { state_dir: dir.path().to_owned(), ..Settings::default() });
+        let domain = Domain::parse("test.dk").unwrap();
+        assert!(store.load(&domain).unwrap().is_empty());
+        let mut one = Registration { key: "k".into(), sender: Some(1), ..Registration::default() };
+        one.failed(Problem::Owned("x".into()), Timestamp::from_millis(5));
+        one.failed(Problem::Owned("y".into()), Timestamp::from_millis(9));
+        assert_eq!(one.trouble.as_ref().map(|it| (it.since, it.last)), Some((5, 9)));
+        store.keep(&domain, "starter", &one).unwrap();
+        store.keep(&domain, "trusted", &Registration::default()).unwrap();
+        let kept = store.load(&domain).unwrap();
+        assert_eq!((kept.len(), &kept["starter"]), (2, &one));
+        std::fs::write(store.path(&domain), "{\"version\": 9, \"tiers\": {}}").unwrap();
+        assert!(store.keep(&domain, "starter", &one).unwrap_err().to_string().contains("version 9"));
+        assert!(store.load(&domain).is_err());
+    }
+}

@@ -1,0 +1,274 @@
+//! Mailjet's REST API as its documentation and its clients' sources describe it, with the ways in which it fails: senders and DNS
+//! settings of several API keys, validation and checks that see what the test says is published.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// How a call fails.
+#[derive(Clone, Debug)]
+pub enum Fail {
+    /// With this status, a Retry-After where there is one, and this text as ErrorMessage.
+    Status(u16, Option<u32>, &'static str),
+    /// With an answer that is not JSON.
+    Garbage,
+    /// With an answer that has no end.
+    Endless,
+    /// The connection breaks before anything is done.
+    Broken,
+    /// It is done, and the connection breaks before the answer.
+    BrokenAfter,
+}
+
+/// What Mailjet knows, and what a test has it see.
+#[derive(Default)]
+pub struct World {
+    /// The secret of each API key.
+    pub keys: BTreeMap<String, String>,
+    /// Domains that an account of somebody else's has.
+    pub owned: BTreeSet<String>,
+    /// What Mailjet sees in DNS: tokens, values of its keys, and `spf:test.dk`.
+    pub published: BTreeSet<String>,
+    /// What becomes of the next calls: `None` is a good one.
+    pub fails: VecDeque<Option<Fail>>,
+    /// Every call: `KEY METHOD path`.
+    pub calls: Vec<String>,
+    /// A value for Mailjet's key of each API key; `*` for all others.
+    pub dkim: BTreeMap<String, String>,
+    senders: Vec<Sender>,
+}
+
+struct Sender {
+    key: String,
+    domain: String,
+    id: u64,
+    active: bool,
+    dkim: &'static str,
+    spf: &'static str,
+}
+
+impl Sender {
+    fn token(&self) -> String {
+        token(&self.key, &self.domain)
+    }
+}
+
+/// The ownership token that an API key's account issues for a domain.
+pub fn token(key: &str, domain: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{key} {domain}").as_bytes());
+    digest.as_ref()[..16].iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// The server.
+pub struct MailjetApi {
+    /// Where it listens, as `api` of a tier has it.
+    pub url: String,
+    world: Arc<Mutex<World>>,
+}
+
+impl MailjetApi {
+    /// Starts it with these API keys, each with the secret `secret`.
+    pub fn start(keys: &[&str], dkim: &str) -> MailjetApi {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let world = World {
+            keys: keys.iter().map(|key| ((*key).to_owned(), "secret".to_owned())).collect(),
+            dkim: BTreeMap::from([("*".to_owned(), dkim.to_owned())]),
+            ..World::default()
+        };
+        let world = Arc::new(Mutex::new(world));
+        let shared = Arc::clone(&world);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (Ok(stream), shared) = (stream, Arc::clone(&shared)) else { return };
+                std::thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        MailjetApi { url, world }
+    }
+
+    /// What it knows.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Has it see the records of a domain: the token of an API key, its Mailjet key, SPF.
+    pub fn publish(&self, key: &str, domain: &str) {
+        let mut world = self.world();
+        let dkim = world.dkim_of(key);
+        world.published.extend([token(key, domain), dkim, format!("spf:{domain}")]);
+    }
+
+    /// The calls that contain a text.
+    pub fn calls(&self, part: &str) -> usize {
+        self.world().calls.iter().filter(|call| call.contains(part)).count()
+    }
+}
+
+impl World {
+    /// The senders that the accounts have.
+    pub fn senders(&self) -> usize {
+        self.senders.len()
+    }
+
+    fn dkim_of(&self, key: &str) -> String {
+        self.dkim.get(key).unwrap_or(&self.dkim["*"]).clone()
+    }
+
+    /// Answers a call: status, extra header, body.
+    fn answer(&mut self, key: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let error =
+            |status: u16, text: &str| (status, json!({ "ErrorInfo": "", "ErrorMessage": text, "StatusCode": status }));
+        let data =
+            |status: u16, list: Vec<Value>| (status, json!({ "Count": list.len(), "Data": list, "Total": list.len() }));
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let parts: Vec<&str> = path.trim_start_matches("/v3/REST/").split('/').collect();
+        match (method, &parts[..]) {
+            ("GET", ["sender"]) => {
+                let domain = query.split('&').find_map(|pair| pair.strip_prefix("Domain=")).unwrap_or_default();
+                let of = self.senders.iter().filter(|it| it.key == key && (domain.is_empty() || it.domain == domain));
+                data(200, of.map(sender).collect())
+            }
+            ("POST", ["sender"]) => {
+                let Some(domain) = body["Email"].as_str().and_then(|email| email.strip_prefix("*@")) else {
+                    return error(400, "Invalid email");
+                };
+                if self.owned.contains(domain) {
+                    return error(400, "This domain is already used by another account");
+                }
+                if self.senders.iter().any(|it| it.key == key && it.domain == domain) {
+                    return error(
+                        400,
+                        "There is an already existing inactive sender with the same email. You can use \"validate\" action in order to activate it.",
+                    );
+                }
+                let id = 100 + self.senders.len() as u64;
+                let (key, domain) = (key.to_owned(), domain.to_owned());
+                self.senders.push(Sender { key, domain, id, active: false, dkim: "Not checked", spf: "Not checked" });
+                data(201, vec![sender(&self.senders[self.senders.len() - 1])])
+            }
+            ("POST", ["sender", id, "validate"]) => {
+                let published = self.published.clone();
+                let Some(it) = self.senders.iter_mut().find(|it| it.key == key && it.id.to_string() == **id) else {
+                    return error(404, "Object not found");
+                };
+                it.active |= published.contains(&it.token());
+                match it.active {
+                    true => (200, json!({ "ValidationMethod": "DNS", "Errors": {}, "GlobalError": "" })),
+                    false => (
+                        400,
+                        json!({ "ValidationMethod": "", "Errors": { "DNSValidationError": "No DNS record found" },
+                        "GlobalError": "We are unable to validate the domain" }),
+                    ),
+                }
+            }
+            ("GET", ["dns", domain]) => {
+                let dkim = self.dkim_of(key);
+                match self.senders.iter().find(|it| it.key == key && it.domain == *domain) {
+                    None => error(404, "Object not found"),
+                    Some(it) => data(
+                        200,
+                        vec![json!({
+                            "DKIMRecordName": format!("mailjet._domainkey.{domain}."), "DKIMRecordValue": dkim, "DKIMStatus": it.dkim,
+                            "Domain": domain, "ID": it.id + 1000, "IsCheckInProgress": false, "LastCheckAt": "",
+                            "OwnerShipToken": it.token(),
+                            "OwnerShipTokenRecordName": format!("mailjet._{}.{domain}.", &it.token()[..8]),
+                            "SPFRecordValue": "v=spf1 include:spf.mailjet.com ?all", "SPFStatus": it.spf,
+                        })],
+                    ),
+                }
+            }
+            ("POST", ["dns", id, "check"]) => {
+                let (published, dkim) = (self.published.clone(), self.dkim_of(key));
+                let Some(it) = self.senders.iter_mut().find(|it| it.key == key && (it.id + 1000).to_string() == **id)
+                else {
+                    return error(404, "Object not found");
+                };
+                it.dkim = if published.contains(&dkim) { "OK" } else { "Error" };
+                it.spf = if published.contains(&format!("spf:{}", it.domain)) { "OK" } else { "Error" };
+                let errors = |status| if status == "OK" { json!([]) } else { json!(["the record was not found"]) };
+                data(
+                    200,
+                    vec![json!({ "DKIMStatus": it.dkim, "DKIMErrors": errors(it.dkim), "DKIMRecordCurrentValue": "",
+                    "SPFStatus": it.spf, "SPFErrors": errors(it.spf), "SPFRecordsCurrentValues": [] })],
+                )
+            }
+            _ => error(404, "Resource not found"),
+        }
+    }
+}
+
+fn sender(it: &Sender) -> Value {
+    json!({ "CreatedAt": "", "DNSID": it.id + 1000, "Email": format!("*@{}", it.domain), "EmailType": "unknown", "Filename": "",
+        "ID": it.id, "IsDefaultSender": false, "Name": "", "Status": if it.active { "Active" } else { "Inactive" } })
+}
+
+fn serve(stream: TcpStream, world: &Mutex<World>) {
+    let mut reader = BufReader::new(&stream);
+    let mut line = String::new();
+    if reader.read_line(&mut line).is_err() || line.is_empty() {
+        return;
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let (mut length, mut login) = (0, String::new());
+    loop {
+        let mut field = String::new();
+        if reader.read_line(&mut field).unwrap_or(0) == 0 || field.trim().is_empty() {
+            break;
+        }
+        let (name, value) = field.trim().split_once(": ").unwrap_or_default();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap(),
+            "authorization" => {
+                login = String::from_utf8(STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap()).unwrap();
+            }
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let (key, secret) = login.split_once(':').unwrap_or_default();
+    let mut world = world.lock().unwrap();
+    world.calls.push(format!("{key} {method} {path}"));
+    let fail = world.fails.pop_front().flatten();
+    if matches!(fail, Some(Fail::Broken)) {
+        return;
+    }
+    let (mut status, mut answer) = match world.keys.get(key).is_some_and(|right| right == secret) {
+        false => (
+            401,
+            json!({ "ErrorInfo": "", "ErrorMessage": "API key authentication/authorization failure.", "StatusCode": 401 }),
+        ),
+        true if matches!(fail, None | Some(Fail::BrokenAfter)) => world.answer(key, &method, &path, &body),
+        true => (200, Value::Null),
+    };
+    drop(world);
+    let mut retry = String::new();
+    match fail {
+        None => {}
+        Some(Fail::Broken | Fail::BrokenAfter) => return,
+        Some(Fail::Garbage) => answer = json!("<html>"),
+        Some(Fail::Endless) => {
+            let _ = write!(&stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+            while (&stream).write_all(&[b' '; 65536]).is_ok() {}
+            return;
+        }
+        Some(Fail::Status(code, after, text)) => {
+            (status, answer) = (code, json!({ "ErrorInfo": "", "ErrorMessage": text, "StatusCode": code }));
+            retry = after.map(|secs| format!("Retry-After: {secs}\r\n")).unwrap_or_default();
+        }
+    }
+    let text = answer.to_string();
+    let _ = write!(
+        &stream,
+        "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\n{retry}Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    );
+}
