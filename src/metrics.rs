@@ -32,6 +32,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use crate::customers::Routing;
 use crate::message::{Lane, MailKind, Urgency};
 use crate::route::{RouteControl, RouteState};
 use crate::spool::{self, Health, Inspect, LaneStats, Spool};
@@ -49,6 +50,27 @@ pub fn registry() -> Registry {
 /// Where the stages register.
 pub fn stages(registry: &mut Registry) -> &mut Registry {
     registry.sub_registry_with_prefix("postbud")
+}
+
+/// Adds what the configured routes have in common.
+pub fn register_routing(stages: &mut Registry, routing: Routing) {
+    stages.register_collector(Box::new(Routes(routing)));
+}
+
+struct Routes(Routing);
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Routes")
+    }
+}
+
+impl Collector for Routes {
+    fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let count = self.0.routes().iter().filter(|route| route.password_at_microsoft365().is_some()).count();
+        let help = "Routes that log in at Microsoft 365 with a password, which stops working";
+        gauge(&mut out, "routes_microsoft365_passwords", help, &ConstGauge::new(count as i64))
+    }
 }
 
 /// Adds the queue by lane, the spool's health and the routes' states. Backends of the spool register what else they count.

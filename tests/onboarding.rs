@@ -29,6 +29,8 @@ mod golden;
 mod hostile;
 #[path = "onboarding/mailjet.rs"]
 mod mailjet;
+#[path = "onboarding/microsoft365.rs"]
+mod microsoft365;
 #[path = "onboarding/newcomer.rs"]
 mod newcomer;
 #[path = "onboarding/places.rs"]

@@ -70,6 +70,11 @@ impl Running {
         done.map_err(|error| self.error(&error))
     }
 
+    /// `--config`, for commands that read all of the configuration.
+    pub(super) fn config_file(&self) -> &ConfigFile {
+        &self.config
+    }
+
     /// The server file.
     pub(super) fn config(&self) -> &Path {
         &self.config.path

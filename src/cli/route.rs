@@ -1,12 +1,22 @@
 //! `postbud route …`: the running relay's routes.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Subcommand;
+use zeroize::Zeroizing;
 
+use super::output;
 use super::relay::{Columns, Running, understood};
+use super::{block_on, relay};
+use crate::delivery::StepResult;
+use crate::files::{line, read_text};
+use crate::operate::Actor;
+use crate::operate::microsoft365::Application;
 use crate::operate::routes::Route;
 use crate::operate::socket::protocol::Command;
+use crate::route::microsoft::WHEN;
 
 /// Look at the routes of the running relay, stop one, let it go on.
 ///
@@ -36,11 +46,45 @@ enum RouteCommand {
     #[command(after_long_help = "\
 Examples:
   postbud route list
+  postbud route list --microsoft365
   postbud route list --json | jq 'select(.state != \"ready\")'")]
     List {
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
+        /// Only the routes that log in at Microsoft 365 with a password, which is off by default from the end of December 2026: whose
+        /// they are, whether the last refusal hinted at it, and what is needed. Needs no running relay.
+        #[arg(long)]
+        microsoft365: bool,
+    },
+    /// Lead a customer's route at Microsoft 365 from a password to OAuth.
+    ///
+    /// Without --tenant, prints what an administrator of the customer's tenant does: the application, its consent, and the lines for
+    /// PowerShell, which look up the enterprise application's object id. With --tenant, --client-id and --secret-from, probes the
+    /// server with them and names the step that fails; mail goes on with the password meanwhile. With --switch besides, a probe that
+    /// went well changes the customer's file; reload postbud then. Mail that waits goes out afterwards.
+    #[command(after_long_help = "\
+Examples:
+  postbud route oauth egen-server
+  postbud route oauth egen-server --tenant egenserver.dk --client-id 01234567-89ab-cdef-0123-456789abcdef --secret-from secret.txt
+  postbud route oauth egen-server --tenant egenserver.dk --client-id 01234567-89ab-cdef-0123-456789abcdef --secret-from secret.txt --switch
+
+Exit codes: 0 done; 1 the probe failed, and nothing was changed.")]
+    Oauth {
+        /// The customer: the name of its file.
+        customer: String,
+        /// The tenant: its id, or one of its domains.
+        #[arg(long, requires_all = ["client_id", "secret_from"])]
+        tenant: Option<String>,
+        /// The application (client) id.
+        #[arg(long)]
+        client_id: Option<String>,
+        /// A file with the value of the client secret; it is copied.
+        #[arg(long, value_name = "FILE", requires = "tenant")]
+        secret_from: Option<PathBuf>,
+        /// Change the customer's file if the probe goes well.
+        #[arg(long, requires = "tenant")]
+        switch: bool,
     },
     /// Stop a route until it is resumed, also over restarts and changed logins. Attempts under way end by themselves.
     #[command(after_long_help = "\
@@ -67,7 +111,23 @@ Examples:
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            RouteCommand::List { json } => return list(&self.running, json),
+            RouteCommand::List { json, microsoft365: true } => return microsoft365(&self.running, json),
+            RouteCommand::List { json, .. } => return list(&self.running, json),
+            RouteCommand::Oauth { customer, tenant: Some(tenant), client_id, secret_from, switch } => {
+                let path = secret_from.context("give --secret-from")?;
+                let text = Zeroizing::new(read_text(&path).with_context(|| format!("cannot read {}", path.display()))?);
+                let secret = Zeroizing::new(line(&text).to_owned());
+                let application = Application { tenant, client_id: client_id.context("give --client-id")?, secret };
+                return oauth(&self.running, &customer, &application, switch);
+            }
+            RouteCommand::Oauth { customer, client_id, .. } => {
+                return block_on(async {
+                    let site = self.running.config_file().site()?;
+                    let guide = site.oauth_guide(&Actor::this_process(), &customer, client_id.as_deref())?;
+                    output::text(&guide);
+                    Ok(ExitCode::SUCCESS)
+                });
+            }
             RouteCommand::Suspend { route, reason } => {
                 self.running.call(Command::SuspendRoute { route: route.clone(), reason }, |_| {})?;
                 show!("Route {route} is suspended; its mail waits");
@@ -79,6 +139,57 @@ impl Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn microsoft365(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let config = running.config_file();
+        let routes = config.site()?.microsoft365(&Actor::this_process()).await?;
+        if json {
+            routes.iter().try_for_each(output::json_line)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if routes.is_empty() {
+            say!("no route logs in at Microsoft 365 with a password");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut columns = relay::Columns::new(&["CUSTOMER", "SERVER", "MAILBOX", "STATE", "NEEDS", "LAST REFUSAL"]);
+        for route in routes {
+            columns.row([
+                route.customer,
+                route.server,
+                route.username,
+                route.state.unwrap_or_default(),
+                config.in_commands(&route.needs),
+                route.hint.unwrap_or_default(),
+            ]);
+        }
+        columns.print();
+        say!("\n{WHEN}.");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn oauth(running: &Running, customer: &str, application: &Application, switch: bool) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let config = running.config_file();
+        let (site, actor) = (config.site()?, Actor::this_process());
+        let report = site.try_oauth(&actor, customer, application).await?;
+        show!("{report}\n");
+        if report.verdict == StepResult::Failed {
+            say!("postbud: nothing was changed; mail goes on as before");
+            return Ok(ExitCode::FAILURE);
+        }
+        if !switch {
+            say!("The credentials work. The same command with --switch changes the customer's file.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for path in site.switch_to_oauth(&actor, customer, application)? {
+            say!("wrote {}", path.display());
+        }
+        say!("\nNext: systemctl reload postbud. The route goes on with the new login, also if it was suspended.");
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {

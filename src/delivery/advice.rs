@@ -4,6 +4,7 @@ use super::login::{Blame, wants_password_of_application};
 use super::signal::{Context, Phase, Signal};
 use super::words::Words;
 use crate::route::LoginSecret;
+use crate::route::microsoft::says_passwords_are_off;
 use crate::smtp::{EnhancedCode, Reply};
 
 /// Returns the remedy, if one is known. `text` is the reply's whole text in lower case.
@@ -11,11 +12,8 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
     let egress = context.egress;
     let is = |subject, detail| reply.enhanced.is_some_and(|EnhancedCode(_, s, d)| (s, d) == (subject, detail));
     let by_token = context.login.is_some_and(|login| matches!(login.secret, LoginSecret::ClientCredentials { .. }));
-    // Microsoft also uses 5.7.139 for a wrong password.
-    let basic_is_off = is(7, 30)
-        || text.contains("basic authentication")
-        || text.contains("smtpclientauthentication is disabled")
-        || (is(7, 139) && !text.contains("credentials were incorrect"));
+    let basic_is_off =
+        is(7, 30) || says_passwords_are_off(text) || (is(7, 139) && !text.contains("credentials were incorrect"));
     let stands_in = context.login.map_or("username and password", |login| &login.stands_in);
     let username = || context.login.map_or_else(String::new, |login| format!("\"{}\"", login.username));
     Some(match (phase, signal) {
@@ -44,8 +42,8 @@ pub fn advice(signal: Signal, phase: Phase, reply: &Reply, text: &str, context: 
             username()
         ),
         (Phase::Login, _) | (_, Signal::WantsLogin) if reply.is_permanent() && basic_is_off && !by_token => {
-            "the server does not take passwords over SMTP: give the route OAuth client credentials (XOAUTH2), or have SMTP \
-             AUTH switched on for this mailbox"
+            "the server does not take passwords over SMTP: give the route OAuth client credentials (XOAUTH2; `postbud route \
+             oauth` leads through it), or have SMTP AUTH switched on for this mailbox"
                 .to_owned()
         }
         (Phase::Login, _) if reply.is_permanent() => {

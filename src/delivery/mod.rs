@@ -23,6 +23,7 @@ mod connection;
 mod counters;
 mod dial;
 mod egress;
+mod entra;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod job;

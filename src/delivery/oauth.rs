@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::dial::{Failure, TokenSource};
+use super::entra;
 use super::outcome::Trouble;
 use super::settings::{EgressPath, Settings};
 use super::step::Step;
@@ -114,13 +115,14 @@ impl RouteTokens<'_> {
         if let Some(denied) = Denied::within(status, &text) {
             let reason = format!("the token endpoint refused: {status} {} {}", denied.error, denied.error_description);
             let reason = reason.trim_end().replace(|c: char| c.is_control(), " ");
+            let remedy = entra::remedy(&reason).map(|remedy| format!("{remedy}: ")).unwrap_or_default();
             return Err(Failure {
                 step: Step::Token,
                 reason: reason.clone(),
                 trouble: Trouble::Suspend {
                     cause: Cause::Login,
                     reason,
-                    advice: format!("correct {}, and reload", login.stands_in),
+                    advice: format!("{remedy}correct {}, and reload", login.stands_in),
                 },
                 everywhere: true,
             });

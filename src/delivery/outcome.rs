@@ -154,7 +154,8 @@ impl Trouble {
         }
     }
 
-    fn reason(&self) -> &str {
+    /// What the server said, or what broke.
+    pub fn reason(&self) -> &str {
         match self {
             Trouble::BackOff { reason, .. } | Trouble::Doubt { reason, .. } | Trouble::Suspend { reason, .. } => reason,
         }

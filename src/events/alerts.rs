@@ -50,6 +50,8 @@ pub enum Subject {
     Verification(String),
     /// The verdict on a domain cannot be kept.
     Verdict(String),
+    /// Routes log in at Microsoft 365 with a password, which stops working.
+    PasswordsAtMicrosoft365,
     /// A customer's delegated key cannot be kept in webCRM's zone or replaced.
     DelegatedKey(String),
     /// Mailjet's API does not take a tier's key or gives no answer, as `trusted`; or a domain cannot be registered, as
@@ -61,7 +63,7 @@ pub enum Subject {
 
 impl Subject {
     /// Every kind of subject, as events, metrics and the operator's handbook name them.
-    pub const KINDS: [&str; 16] = [
+    pub const KINDS: [&str; 19] = [
         "configuration",
         "certificate",
         "spool-room",
@@ -77,6 +79,9 @@ impl Subject {
         "signing-key",
         "verification",
         "verdict",
+        "passwords-at-microsoft365",
+        "delegated-key",
+        "mailjet",
         "verdict-file",
     ];
 
@@ -103,6 +108,7 @@ impl Subject {
             Subject::SigningKey(domain) => ("signing-key", Some(domain)),
             Subject::Verification(step) => ("verification", Some(step)),
             Subject::Verdict(domain) => ("verdict", Some(domain)),
+            Subject::PasswordsAtMicrosoft365 => ("passwords-at-microsoft365", None),
             Subject::DelegatedKey(customer) => ("delegated-key", Some(customer)),
             Subject::Mailjet(which) => ("mailjet", Some(which)),
             Subject::VerdictFile(path) => ("verdict-file", Some(path)),
@@ -294,7 +300,10 @@ mod tests {
             Subject::Held(_) => Subject::SigningKey(which()),
             Subject::SigningKey(_) => Subject::Verification(which()),
             Subject::Verification(_) => Subject::Verdict(which()),
-            Subject::Verdict(_) => Subject::VerdictFile(which()),
+            Subject::Verdict(_) => Subject::PasswordsAtMicrosoft365,
+            Subject::PasswordsAtMicrosoft365 => Subject::DelegatedKey(which()),
+            Subject::DelegatedKey(_) => Subject::Mailjet(which()),
+            Subject::Mailjet(_) => Subject::VerdictFile(which()),
             Subject::VerdictFile(_) => return None,
         })
     }

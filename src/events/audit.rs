@@ -29,6 +29,9 @@ pub enum Action {
     /// A route goes on.
     #[serde(rename = "route.resume")]
     RouteResume,
+    /// A route logs in another way.
+    #[serde(rename = "route.login")]
+    RouteLogin,
     /// A customer was added.
     #[serde(rename = "customer.add")]
     CustomerAdd,

@@ -18,6 +18,7 @@ pub mod customers;
 pub mod domains;
 mod error;
 pub mod keys;
+pub mod microsoft365;
 pub mod probe;
 pub mod queue;
 pub mod record;

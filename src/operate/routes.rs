@@ -38,6 +38,9 @@ pub struct Route {
     pub sent_today: u32,
     /// The cap a day.
     pub per_day: Option<u32>,
+    /// What the server said, if its last refusal says that it takes no passwords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_hint: Option<String>,
 }
 
 impl From<RouteStatus> for Route {
@@ -61,6 +64,7 @@ impl From<RouteStatus> for Route {
             in_flight: status.in_flight,
             sent_today: status.sent_today,
             per_day: status.per_day,
+            password_hint: status.password_hint,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::queue::Selection;
+use super::routes::Route;
 use super::signers::Signer;
 use super::socket::protocol::Command;
 use super::socket::{self, CallError};
@@ -30,6 +31,16 @@ impl Running {
         // What cannot be read is no sign of the new key.
         let unread = || Signer { domain: String::new(), selectors: Vec::new() };
         Ok(Some(items.into_iter().map(|item| serde_json::from_value(item).unwrap_or_else(|_| unread())).collect()))
+    }
+
+    /// Returns its routes. Returns `None` if no relay runs.
+    pub async fn routes(&self, actor: &Actor) -> Result<Option<Vec<Route>>, Error> {
+        let state_dir = match self {
+            Running::Here(service) => return service.routes(actor).map(Some),
+            Running::Socket(state_dir) => state_dir.clone(),
+        };
+        let items = asked(state_dir, Command::Routes, "about its routes").await?;
+        Ok(items.map(|items| items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()))
     }
 
     /// Returns true if mail of a customer waits that was accepted before `then`; held mail counts. Returns `None` if no relay runs.

@@ -99,6 +99,8 @@ pub struct RouteStatus {
     pub sent_today: u32,
     /// The most recipients a day, if there is a cap.
     pub per_day: Option<u32>,
+    /// What the server said, if its last refusal says that it takes no passwords.
+    pub password_hint: Option<String>,
 }
 
 /// The result of suspending or resuming a route: true if the route exists. It is ready when the change would survive a

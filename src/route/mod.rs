@@ -4,6 +4,7 @@
 //! connections in `delivery::pool`.
 
 mod control;
+pub mod microsoft;
 pub mod presets;
 
 use std::fmt;
@@ -73,9 +74,7 @@ impl Route {
     /// Returns true if the server takes mail from the null sender, which notifications have. Mailjet wants a validated
     /// sender, and Microsoft 365 refuses `<>` from a mailbox that logs in.
     pub fn takes_null_sender(&self) -> bool {
-        let host = self.host.to_ascii_lowercase();
-        let microsoft = [".outlook.com", ".office365.com"].iter().any(|end| host.ends_with(end));
-        self.kind != RouteKind::Mailjet && !microsoft
+        self.kind != RouteKind::Mailjet && microsoft::Cloud::of(&self.host).is_none()
     }
 }
 

@@ -31,6 +31,7 @@ use crate::onboarding::{Checker, Monitor};
 use crate::operate::{self, Service};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
+use crate::route::microsoft::WHEN;
 use crate::smtp::Domain;
 use crate::spool::embedded::{self, Embedded, Notice};
 use crate::spool::{self, Health, LaneStats, Spool};
@@ -211,6 +212,7 @@ impl Relay {
         events.counters().register(stages);
         onboarding_counters.register(stages);
         let queue_gauges = metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
+        metrics::register_routing(stages, routing.clone());
         let pages = match settings.web {
             None => None,
             Some(web::Settings { address, hosts }) => {
@@ -238,7 +240,7 @@ impl Relay {
             background.spawn(serve_pages(listener, sources, hosts, stopping.clone()));
         }
         let queue = waiting.deliver();
-        Ok(Relay {
+        let relay = Relay {
             routing,
             submitters,
             certificates,
@@ -256,7 +258,9 @@ impl Relay {
             background,
             running_events,
             shutdown_grace: settings.shutdown_grace,
-        })
+        };
+        relay.tell_of_microsoft365();
+        Ok(relay)
     }
 
     /// Where mail is taken, in the order of the configuration: the ports that the system gave for port 0.
@@ -292,7 +296,26 @@ impl Relay {
             secret.replace(new);
         }
         self.end_alerts_about_keys();
+        self.tell_of_microsoft365();
         self.reload_certificates()
+    }
+
+    /// Raises one alert for all routes that log in at Microsoft 365 with a password, until there are none.
+    fn tell_of_microsoft365(&self) {
+        let routes = self.routing.routes().into_iter();
+        let routes = routes.filter(|route| route.password_at_microsoft365().is_some());
+        let routes: Vec<String> = routes.map(|route| route.id.to_string()).collect();
+        let subject = Subject::PasswordsAtMicrosoft365;
+        match routes.len() {
+            0 => self.events.resolve(&subject, "no route logs in at Microsoft 365 with a password any more"),
+            count => self.events.raise(
+                subject,
+                format!(
+                    "{WHEN}, and {count} routes log in with one: {}; `postbud route list --microsoft365` says what each needs",
+                    routes.join(", ")
+                ),
+            ),
+        }
     }
 
     /// A key that is read again, and a domain that is gone, need nobody any more.

@@ -523,6 +523,8 @@ async fn a_refusing_token_endpoint_suspends_and_a_broken_one_only_waits() {
         assert_eq!(matches!(outcome.trouble, Some(Trouble::Suspend { .. })), suspends, "{status}: {outcome:?}");
         if suspends {
             assert!(outcome.recipients[0].class.reply.contains("AADSTS7000215"), "{outcome:?}");
+            let Some(Trouble::Suspend { advice, .. }) = &outcome.trouble else { panic!("{outcome:?}") };
+            assert!(advice.contains("the secret's Value, not its Secret ID"), "{advice}");
         }
         assert!(!format!("{outcome:?}").contains("s3cr"), "no secret in what operators see");
     }

@@ -70,6 +70,7 @@ impl RouteControl for Routes {
 
     fn list(&self) -> Vec<RouteStatus> {
         let status = |(name, state): (&String, &RouteState)| RouteStatus {
+            password_hint: None,
             id: RouteId::new(name),
             server: "mail.example.com:587".into(),
             state: state.clone(),

@@ -48,6 +48,8 @@ struct Entry {
     running: u32,
     /// It is no longer configured, and stays while attempts run.
     gone: bool,
+    /// The last refusal, if it says that the server takes no passwords.
+    password_hint: Option<String>,
 }
 
 /// A lane's turn: its worker claims up to `most` due records of `lane`.
@@ -239,6 +241,7 @@ impl Routes {
                 in_flight: entry.running,
                 sent_today: entry.throttle.sent_today().1,
                 per_day: entry.route.caps.per_day,
+                password_hint: entry.password_hint.clone(),
             }
         };
         self.routes.iter_mut().map(status).collect()
@@ -264,7 +267,14 @@ impl Routes {
             if let Some(one) = suspended.get(&route.id).filter(|one| one.stands(route, fingerprints)) {
                 throttle.suspend(one.cause, &one.reason, one.since, now);
             }
-            Entry { route: Arc::clone(route), throttle, lanes: Lanes::default(), running: 0, gone: false }
+            Entry {
+                route: Arc::clone(route),
+                throttle,
+                lanes: Lanes::default(),
+                running: 0,
+                gone: false,
+                password_hint: None,
+            }
         })
     }
 }

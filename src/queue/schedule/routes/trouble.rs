@@ -7,6 +7,7 @@ use crate::delivery::{Outcome, Scope, Trouble, Verdict};
 use crate::message::QueueId;
 use crate::queue::schedule::suspensions::{Suspended, Suspension};
 use crate::queue::schedule::throttle::LastingTrouble;
+use crate::route::microsoft::says_passwords_are_off;
 use crate::route::{Cause, Route, RouteId, RouteState};
 use crate::time::Timestamp;
 
@@ -30,6 +31,9 @@ impl Routes {
         entry.throttle.give_back(u32::try_from(unheard).unwrap_or(u32::MAX));
         // The list of routes shows what a person can do beside what was heard.
         let told = outcome.trouble.as_ref().map(Trouble::in_words).unwrap_or_default();
+        if let Some(trouble) = &outcome.trouble {
+            entry.password_hint = says_passwords_are_off(trouble.reason()).then(|| trouble.reason().to_owned());
+        }
         match &outcome.trouble {
             Some(Trouble::BackOff { at_least, .. }) => entry.throttle.back_off(&told, *at_least, now, jitter),
             Some(Trouble::Doubt { at_least, .. }) => entry.throttle.doubt(message, &told, *at_least, now, jitter),
@@ -39,6 +43,7 @@ impl Routes {
             None => {
                 if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Delivered) {
                     entry.throttle.succeeded();
+                    entry.password_hint = None;
                 } else if unheard < taken {
                     entry.throttle.reached();
                 }

@@ -1,0 +1,355 @@
+//! Commands about routes that log in at Microsoft 365 with a password: which they are, and their change to OAuth (XOAUTH2).
+//!
+//! A change is tried before it is made: a probe logs in with the new credentials while mail goes on with the old ones. Only then the
+//! customer's file is changed. Mail that waits meanwhile, also behind a login that was refused, goes out after the reload.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
+
+use super::actor::Need;
+use super::audit::Act;
+use super::keys::{read, replace, unchanged};
+use super::site::Site;
+use super::{Actor, Error};
+use crate::customers::{Customer, Via};
+use crate::delivery::ProbeReport;
+use crate::events::Action;
+use crate::files;
+use crate::onboarding::rotation::toml_string;
+use crate::route::microsoft::Cloud;
+use crate::route::{Login, LoginSecret, Route};
+use crate::smtp::{Domain, Mailbox, Mechanism};
+
+/// A route that logs in at Microsoft 365 with a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PasswordRoute {
+    /// The customer.
+    pub customer: String,
+    /// The route's name.
+    pub route: String,
+    /// `host:port`.
+    pub server: String,
+    /// The mailbox that logs in.
+    pub username: String,
+    /// The route's state, if a relay runs.
+    pub state: Option<String>,
+    /// What the server said at the last login, if it said that it takes no passwords.
+    pub hint: Option<String>,
+    /// What has to be done.
+    pub needs: String,
+}
+
+/// The application in the customer's tenant that sends the customer's mail.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// The tenant: its id or one of its domains.
+    pub tenant: String,
+    /// The application's (client) id.
+    pub client_id: String,
+    /// The value of the client secret.
+    pub secret: Zeroizing<String>,
+}
+
+impl Site {
+    /// Lists the routes that log in at Microsoft 365 with a password. Says what the running relay has heard, if one runs.
+    pub async fn microsoft365(&self, actor: &Actor) -> Result<Vec<PasswordRoute>, Error> {
+        actor.may(Need::Read)?;
+        let running = self.running.routes(actor).await?.unwrap_or_default();
+        let mut routes = Vec::new();
+        for customer in self.configured.directory.customers() {
+            let Via::OwnServer(route) = &customer.via else { continue };
+            let (Some(login), Some(_)) = (&route.login, route.password_at_microsoft365()) else { continue };
+            let seen = running.iter().find(|it| it.route == route.id.as_str());
+            let hint = seen.and_then(|it| it.password_hint.clone());
+            routes.push(PasswordRoute {
+                customer: customer.id.to_string(),
+                route: route.id.to_string(),
+                server: format!("{}:{}", route.host, route.port),
+                username: login.username.clone(),
+                state: seen.map(|it| it.state.clone()),
+                needs: format!("`postbud route oauth {}`", customer.id),
+                hint,
+            });
+        }
+        Ok(routes)
+    }
+
+    /// Returns what an administrator of the customer's tenant does, as lines for PowerShell. `client_id` is the application's, if it is
+    /// known already.
+    pub fn oauth_guide(&self, actor: &Actor, customer: &str, client_id: Option<&str>) -> Result<String, Error> {
+        let customer = self.customer(customer)?;
+        actor.may(Need::ReadOf(&customer.id))?;
+        let (route, login) = at_microsoft365(&customer)?;
+        if let Some(id) = client_id {
+            check_id(id)?;
+        }
+        let id = client_id.unwrap_or("<application (client) id>");
+        Ok(guide(&customer.name, id, &login.username, Cloud::of(&route.host).unwrap_or(Cloud::Worldwide)))
+    }
+
+    /// Probes the customer's server with the application's credentials. Nothing is changed.
+    pub async fn try_oauth(
+        &self,
+        actor: &Actor,
+        customer: &str,
+        application: &Application,
+    ) -> Result<ProbeReport, Error> {
+        let customer = self.customer(customer)?;
+        actor.may(Need::Operate)?;
+        let route = with_application(&customer, application)?;
+        let first = customer.domains.keys().next();
+        let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
+        // The mailbox that logs in may send as itself.
+        let own = route.login.as_ref().and_then(|login| Mailbox::parse(&login.username).ok());
+        let from = own.or(address).ok_or_else(|| Error::invalid("the customer has no domain", "give it one"))?;
+        Ok(self.delivery()?.probe(&route, &from, &from).await)
+    }
+
+    /// Changes the customer's file to the application's credentials. Returns the files that were written. The relay must be reloaded.
+    pub fn switch_to_oauth(
+        &self,
+        actor: &Actor,
+        customer: &str,
+        application: &Application,
+    ) -> Result<Vec<PathBuf>, Error> {
+        let customer = self.customer(customer)?;
+        actor.may(Need::Admin)?;
+        let audit = self.audit()?;
+        let route = with_application(&customer, application)?;
+        let dir = self.files.customers_dir()?;
+        let file = dir.join(format!("{}.toml", customer.id));
+        let text = read(&file)?;
+        let name = format!("../secrets/{}.oauth", customer.id);
+        let changed = changed(&text, &route, &name).ok_or_else(|| {
+            Error::conflict(
+                format!("[route] of {} is written in a way that is not changed by a command", file.display()),
+                "remove its password and auth, and write the table [route.oauth] there by hand",
+            )
+        })?;
+        let secret = dir.join(&name);
+        if secret.exists() {
+            let what = format!("{} is already there and is never overwritten", secret.display());
+            return Err(Error::conflict(what, "move it away; nothing was changed"));
+        }
+        let line = Zeroizing::new(format!("{}\n", application.secret.as_str()));
+        files::write_secret_for(&self.configured.state_dir, &secret, line.as_bytes())
+            .map_err(|error| Error::failed(error.to_string(), "nothing was changed"))?;
+        let undo = |error: Error| {
+            // What cannot be removed is of no use without the customer's file.
+            let _ = fs::remove_file(&secret);
+            error
+        };
+        unchanged(&file, &text).and_then(|()| replace(&file, &changed)).map_err(undo)?;
+        if let Err(refused) = self.files.read() {
+            replace(&file, &text)?;
+            return Err(undo(refused.within("with [route.oauth]")));
+        }
+        let detail =
+            format!("the route of the customer logs in by OAuth now, as application {}", application.client_id);
+        audit.tell(actor, Act { customer: Some(customer.id.to_string()), ..Act::new(Action::RouteLogin, detail) })?;
+        Ok([&file, &secret].map(|path: &PathBuf| files::tidy(Path::new(path))).to_vec())
+    }
+}
+
+fn at_microsoft365(customer: &Customer) -> Result<(&Arc<Route>, &Login), Error> {
+    let route = match &customer.via {
+        Via::OwnServer(route) if Cloud::of(&route.host).is_some() => route,
+        _ => {
+            let what = format!("the mail of {} does not go to Microsoft 365", customer.id);
+            return Err(Error::invalid(what, "`postbud route list --microsoft365` names the customers that are meant"));
+        }
+    };
+    let login = route.login.as_ref().ok_or_else(|| {
+        let what = format!("the route of {} has no login: the server knows our address", customer.id);
+        Error::invalid(what, "nothing has to be changed")
+    })?;
+    Ok((route, login))
+}
+
+/// The customer's route with the application's credentials.
+fn with_application(customer: &Customer, application: &Application) -> Result<Arc<Route>, Error> {
+    let (route, login) = at_microsoft365(customer)?;
+    check_id(&application.client_id)?;
+    let tenant = &application.tenant;
+    if !is_id(tenant) && Domain::parse(tenant).is_err() {
+        let what = format!("\"{tenant}\" is no tenant");
+        return Err(Error::invalid(what, "give the Directory (tenant) id, or a domain of the tenant"));
+    }
+    if application.secret.is_empty() || is_id(&application.secret) {
+        let what = "the secret has the form of an id";
+        return Err(Error::invalid(what, "give the secret's Value, which is shown once, and not its Secret ID"));
+    }
+    let cloud = Cloud::of(&route.host).unwrap_or(Cloud::Worldwide);
+    let secret = LoginSecret::ClientCredentials {
+        token_url: cloud.token_url(tenant),
+        client_id: application.client_id.clone(),
+        client_secret: application.secret.as_str().to_owned(),
+        scope: cloud.scope().to_owned(),
+    };
+    let login = Login {
+        secret,
+        mechanism: None::<Mechanism>,
+        stands_in: "the tenant, the application's id or its secret".to_owned(),
+        ..login.clone()
+    };
+    Ok(Arc::new(Route { login: Some(login), ..Route::clone(route) }))
+}
+
+fn check_id(id: &str) -> Result<(), Error> {
+    match is_id(id) {
+        true => Ok(()),
+        false => {
+            let what = format!("\"{id}\" is no application id");
+            Err(Error::invalid(what, "give the Application (client) id, like 00000000-0000-0000-0000-000000000000"))
+        }
+    }
+}
+
+/// Returns true if the text has the form of an id of Microsoft's.
+fn is_id(text: &str) -> bool {
+    let parts: Vec<usize> = text.split('-').map(str::len).collect();
+    parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+fn guide(name: &str, client_id: &str, mailbox: &str, cloud: Cloud) -> String {
+    let (graph, exchange) = match cloud {
+        Cloud::Worldwide => ("", ""),
+        Cloud::UsGovernment => (" -Environment USGov", " -ExchangeEnvironmentName O365USGovGCCHigh"),
+        Cloud::China => (" -Environment China", " -ExchangeEnvironmentName O365China"),
+    };
+    format!(
+        "For an administrator of the tenant of {name}.\n\
+         \n\
+         1. In Entra ID, register an application (single tenant). Add the application permission SMTP.SendAsApp of \"Office 365\n\
+         \x20  Exchange Online\", and grant the administrator's consent. Make a client secret and keep its Value.\n\
+         \n\
+         2. In PowerShell. The enterprise application's object id is looked up here; the object id that the app registration\n\
+         \x20  shows is another one, and the login fails with it.\n\
+         \n\
+         \x20  Install-Module ExchangeOnlineManagement, Microsoft.Graph.Applications -Scope CurrentUser\n\
+         \x20  Connect-MgGraph -Scopes Application.Read.All{graph}\n\
+         \x20  Connect-ExchangeOnline{exchange}\n\
+         \x20  $app = Get-MgServicePrincipal -Filter \"appId eq '{client_id}'\"\n\
+         \x20  New-ServicePrincipal -AppId $app.AppId -ObjectId $app.Id -DisplayName 'webCRM mail'\n\
+         \x20  Add-MailboxPermission -Identity '{mailbox}' -User $app.Id -AccessRights FullAccess\n\
+         \x20  Set-CASMailbox -Identity '{mailbox}' -SmtpClientAuthenticationDisabled $false\n\
+         \n\
+         3. Send webCRM the tenant's id, the application (client) id and the secret's Value. It takes up to an hour until\n\
+         \x20  Exchange Online knows the application.\n"
+    )
+}
+
+/// Returns the text of a customer's file with OAuth in place of the password. `None` if [route] is not a plain table.
+fn changed(text: &str, route: &Route, secret: &str) -> Option<String> {
+    let root = DeTable::parse(text).ok()?;
+    let DeValue::Table(table) = root.get_ref().get("route")?.get_ref() else { return None };
+    let LoginSecret::ClientCredentials { token_url, client_id, scope, .. } = &route.login.as_ref()?.secret else {
+        return None;
+    };
+    let mut spans = Vec::new();
+    for (key, value) in table.iter() {
+        if ["password_file", "password_env", "auth"].contains(&key.get_ref().as_ref()) {
+            spans.push(key.span().start..value.span().end);
+        }
+    }
+    // In an inline table or behind a dotted key the rest of the line would not stand by itself.
+    let begins_line = |at: usize| text[..at].rsplit('\n').next().is_some_and(|before| before.trim().is_empty());
+    if spans.iter().any(|span| !begins_line(span.start)) || !has_header(text) || table.contains_key("oauth") {
+        return None;
+    }
+    let mut out = text.to_owned();
+    spans.sort_by_key(|span| std::cmp::Reverse(span.start));
+    for span in spans {
+        out.insert_str(span.start, "# ");
+    }
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
+    let [token_url, client_id, scope, secret] = [token_url, client_id, scope, secret].map(toml_string);
+    out.push_str(&format!(
+        "\n[route.oauth]\ntoken_url = {token_url}\nclient_id = {client_id}\nclient_secret_file = {secret}\nscope = {scope}\n"
+    ));
+    Some(out)
+}
+
+fn has_header(text: &str) -> bool {
+    text.lines().any(|line| line.split('#').next().is_some_and(|line| line.trim() == "[route]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_customers::{customer, ed25519, route};
+
+    const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+    fn own() -> Customer {
+        let login = Login::new("crm@test.dk", LoginSecret::Password("x".into()));
+        let route = Route { login: Some(login), ..route("own-server.test-as", "smtp.office365.com") };
+        customer("test-as", [ed25519("test.dk")], Via::OwnServer(Arc::new(route)))
+    }
+
+    fn application() -> Application {
+        Application {
+            tenant: "test.onmicrosoft.com".into(),
+            client_id: ID.into(),
+            secret: Zeroizing::new("a~b.c".into()),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused_before_anything_is_tried() {
+        assert!(with_application(&own(), &application()).is_ok());
+        for (wrong, part) in [
+            (Application { tenant: "https://x".into(), ..application() }, "no tenant"),
+            (Application { client_id: "test".into(), ..application() }, "no application id"),
+            (Application { secret: Zeroizing::new(ID.into()), ..application() }, "form of an id"),
+            (Application { secret: Zeroizing::new(String::new()), ..application() }, "form of an id"),
+        ] {
+            let refused = with_application(&own(), &wrong).unwrap_err().to_string();
+            assert!(refused.contains(part), "{refused}");
+        }
+        let other = Route { host: "mail.test.dk".into(), ..route("own-server.test-as", "x") };
+        let other = customer("test-as", [ed25519("test.dk")], Via::OwnServer(Arc::new(other)));
+        assert!(with_application(&other, &application()).unwrap_err().to_string().contains("does not go to Microsoft"));
+    }
+
+    #[test]
+    fn the_guide_uses_the_enterprise_applications_object_id() {
+        let text = guide("Test A/S", ID, "crm@test.dk", Cloud::Worldwide);
+        assert!(text.contains(&format!("Get-MgServicePrincipal -Filter \"appId eq '{ID}'\"")), "{text}");
+        assert!(text.contains("-ObjectId $app.Id") && text.contains("-User $app.Id"), "{text}");
+        assert!(guide("T", ID, "m", Cloud::China).contains("O365China"));
+    }
+
+    #[test]
+    fn a_customers_file_keeps_everything_but_the_password() {
+        let route = with_application(&own(), &application()).unwrap();
+        let text = "name = \"T\"   # here\n[route]\nvia = \"own-server\"\nhost = \"smtp.office365.com\"\nusername = \"crm@test.dk\"\n\
+                    password_file = \"../secrets/t.password\" # old\nauth = \"login\"\n[route.limits]\npreset = \"microsoft365\"\n";
+        let after = changed(text, &route, "../secrets/t.oauth").unwrap();
+        assert!(
+            after.contains("# password_file = \"../secrets/t.password\" # old\n# auth = \"login\"\n[route.limits]\n"),
+            "{after}"
+        );
+        assert!(
+            after.starts_with("name = \"T\"   # here\n")
+                && after.contains("client_secret_file = \"../secrets/t.oauth\"\n")
+        );
+        let table: toml::Table = toml::from_str(&after).unwrap();
+        assert_eq!(table["route"]["oauth"]["client_id"].as_str(), Some(ID));
+        for odd in [
+            "route = { via = \"own-server\", password_file = \"x\" }\n",
+            "route.via = \"own-server\"\nroute.password_file = \"x\"\n",
+            "[route]\nvia = \"own-server\"\n[route.oauth]\nclient_id = \"x\"\n",
+            "[",
+        ] {
+            assert_eq!(changed(odd, &route, "s"), None, "{odd}");
+        }
+    }
+}
