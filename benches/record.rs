@@ -63,7 +63,7 @@ fn write(log: &Path, recipients: u64) -> Duration {
         at = at + Duration::from_millis(random.random_range(0..2));
         let id = QueueId::from_u64(QueueId::first_at(at).as_u64() | random.random_range(0..64) << 16);
         let common = format!(
-            r#""id":"{id}","message_id":"{:032x}@nyhedsbrev{}.dk","reference":"contact-{}","campaign":"november-{}","customer":"kunde-{}","from_domain":"nyhedsbrev{}.dk","sender":"news@nyhedsbrev{}.dk","recipient":"{}","route":"mailjet.trusted""#,
+            r#""queue_id":"{id}","message_id":"{:032x}@nyhedsbrev{}.dk","reference":"contact-{}","campaign":"november-{}","customer":"kunde-{}","from_domain":"nyhedsbrev{}.dk","sender":"news@nyhedsbrev{}.dk","recipient":"{}","route":"mailjet.trusted""#,
             random.random::<u128>(),
             n / 50_000,
             random.random_range(0..100_000_000u32),

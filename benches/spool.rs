@@ -133,6 +133,7 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
                         smtputf8: false,
                         ret: None,
                         envid: None,
+                        references: Default::default(),
                     },
                     message_id: format!("{i}@test.dk"),
                     prefix: prefix.clone(),
@@ -162,7 +163,7 @@ async fn deliver_all(spool: &Arc<Embedded>) {
             for lease in spool.claim(&due.lane, now, 32, &Backoff::default()).await.expect("claiming works") {
                 let _ = lease.bytes.chunk(0).await.expect("bytes");
                 let settlement = Settlement {
-                    results: vec![(0, RecipientState::Delivered { reply: "250 ok".into() })],
+                    results: vec![(0, RecipientState::Relayed { reply: "250 ok".into() })],
                     counts: true,
                     ..Settlement::default()
                 };

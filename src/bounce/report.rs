@@ -1,5 +1,6 @@
 //! What a notification reports: what became of recipients, and which server said so.
 
+use crate::message::Heard;
 use crate::time::Timestamp;
 
 /// What happened to the recipients that a notification is about (RFC 3464 §2.3.3).
@@ -33,7 +34,7 @@ pub struct Report {
     /// The recipient's index in the envelope.
     pub index: usize,
     /// The server's reply (`550 5.1.1 no such user`), or what broke.
-    pub reply: String,
+    pub reply: Heard,
     /// The remedy in plain words, where one is known.
     pub advice: Option<String>,
     /// The attempt that brought this reply. `None` if the reply is from an earlier attempt, or none was made.

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::Settings;
-use super::mime::{address_field, status_field, xtext_decoded};
+use super::mime::{address_field, status_field};
 use super::report::{Action, Report};
 use crate::smtp::EnhancedCode;
+use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::dsn::{orcpt_in_ascii, utf8_addr_xtext};
 use crate::spool::Record;
 
@@ -82,7 +83,7 @@ pub(super) fn status(report: &Report, action: Action) -> EnhancedCode {
         // X.4.7 means that the delivery time expired.
         return EnhancedCode(class, 4, 7);
     }
-    let after_code = smtp_code(&report.reply).map_or(report.reply.as_str(), |_| report.reply[3..].trim_start());
+    let after_code = smtp_code(&report.reply).map_or(&*report.reply, |_| report.reply[3..].trim_start());
     match EnhancedCode::parse(after_code) {
         Some(EnhancedCode(_, subject, detail)) => EnhancedCode(class, subject, detail),
         // X.4.1 means that no host answered.

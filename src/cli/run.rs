@@ -15,6 +15,7 @@ use crate::config::{self, Keys, Remarks, ServerFile};
 use crate::events::{Action, Event, Events, Subject};
 use crate::files;
 use crate::server::{Relay, Reload, Settings};
+use crate::time::Timestamp;
 
 /// What may be open besides connections: segments of the spool, logs, sockets of listeners and of lookups.
 const OTHER_FILES: u64 = 256;
@@ -183,7 +184,7 @@ fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
 
 fn tell_audit(events: &Events, actor: &str, detail: String) {
     tracing::info!("{detail}");
-    events.emit(Event::audit(actor, Action::ConfigurationReload, detail));
+    events.emit(Event::audit(actor, Action::ConfigurationReload, detail, Timestamp::now()));
 }
 
 fn tell(remarks: &Remarks) {

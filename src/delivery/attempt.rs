@@ -110,7 +110,7 @@ fn give_back(
 /// The outcome without a connection: every recipient is deferred, and the route has trouble.
 fn not_connected(recipients: &[usize], failure: Failure) -> Outcome {
     let advice = failure.advice().map(str::to_owned);
-    let class = Class { advice, ..Class::new(Verdict::Deferred, Scope::Route, failure.reason) };
+    let class = Class { advice, ..Class::new(Verdict::Deferred, Scope::Route, failure.reason, Some(failure.class)) };
     let recipients = recipients.iter().map(|index| class.clone().of(*index)).collect();
     Outcome { recipients, trouble: Some(failure.trouble), ..Outcome::default() }
 }

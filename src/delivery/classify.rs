@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::advice::advice;
+use super::failure_class::failure_class;
 use super::outcome::{Class, Scope, Trouble, Verdict};
 use super::signal::Signal;
 pub use super::signal::{Context, Phase, TakenRecipients, is_internal};
@@ -74,7 +75,8 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
         (_, Signal::InternalSpoof, _) => (by_code, Scope::Recipient, None),
         _ => (by_code, Scope::Message, None),
     };
-    (Class { advice, ..Class::new(verdict, scope, reply.to_string()) }, trouble)
+    let why = failure_class(phase, signal, reply, &text);
+    (Class { advice, ..Class::new(verdict, scope, reply.to_string(), Some(why)) }, trouble)
 }
 
 /// Returns how long the server asks us to wait (`try again in 5 minutes`, `wait 30 seconds`), if its text clearly says

@@ -72,7 +72,7 @@ impl Counters {
             let labels = OutcomeLabels {
                 route: route.to_owned(),
                 verdict: match recipient.class.verdict {
-                    Verdict::Delivered => "delivered",
+                    Verdict::Relayed => "relayed",
                     Verdict::Deferred => "deferred",
                     Verdict::Failed => "failed",
                 },

@@ -20,6 +20,7 @@ use super::settings::Settings;
 use super::step::{Step, StepLog};
 use super::tls::{Fallback, TlsClient, TlsError};
 use super::words::Words;
+use crate::message::FailureClass;
 use crate::route::{Cause, Login, LoginSecret, Route, TlsMode};
 use crate::smtp::ehlo::address_seen;
 use crate::smtp::{Extensions, Mechanism, Reply};
@@ -36,6 +37,8 @@ pub struct Failure {
     pub reason: String,
     /// What it means for the route.
     pub trouble: Trouble,
+    /// The reason in one word.
+    pub class: FailureClass,
     /// The failure is about the account or about us, so the host's other addresses would not do better.
     pub everywhere: bool,
 }
@@ -45,13 +48,13 @@ impl Failure {
         let reason = clipped(reason.into());
         let advice = advice.map(str::to_owned);
         let trouble = Trouble::BackOff { reason: reason.clone(), at_least: None, advice };
-        Failure { step, reason, trouble, everywhere: false }
+        Failure { step, reason, trouble, class: FailureClass::Network, everywhere: false }
     }
 
     fn wrong_address(step: Step, reason: impl Into<String>, advice: impl Into<String>) -> Self {
         let reason = reason.into();
         let trouble = Trouble::Suspend { cause: Cause::Address, reason: reason.clone(), advice: advice.into() };
-        Failure { step, reason, trouble, everywhere: true }
+        Failure { step, reason, trouble, class: FailureClass::Network, everywhere: true }
     }
 
     fn broken(phase: Phase, why: &Broken) -> Self {
@@ -360,7 +363,9 @@ impl<T: TokenSource> Dialler<'_, T> {
                 log.done(step, begun, || format!("{} as {}", mechanism.as_str(), login.username));
                 Ok(())
             }
-            Err(NoLogin::Unfit { reason, advice }) => Err(Failure::back_off(step, reason, Some(&advice))),
+            Err(NoLogin::Unfit { reason, advice }) => {
+                Err(Failure { class: FailureClass::Auth, ..Failure::back_off(step, reason, Some(&advice)) })
+            }
             Err(NoLogin::Refused(mechanism, reply)) => {
                 let mut failure = self.refused(connection, Phase::Login, &reply);
                 if let Some(hint) = login::hint(mechanism, encrypted, &reply) {
@@ -369,6 +374,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 Err(failure)
             }
             Err(NoLogin::GivenUp(mechanism, challenge)) => Err(Failure {
+                class: FailureClass::Auth,
                 everywhere: true,
                 ..Failure::back_off(
                     step,
@@ -421,7 +427,13 @@ impl<T: TokenSource> Dialler<'_, T> {
         let trouble =
             trouble.unwrap_or(Trouble::BackOff { reason: reason.clone(), at_least: None, advice: class.advice });
         let everywhere = phase == Phase::Login || matches!(trouble, Trouble::Suspend { .. });
-        Failure { step: phase.step(), reason, trouble, everywhere }
+        Failure {
+            step: phase.step(),
+            reason,
+            trouble,
+            class: class.reply.class.unwrap_or(FailureClass::Unknown),
+            everywhere,
+        }
     }
 }
 

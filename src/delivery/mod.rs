@@ -24,6 +24,7 @@ mod counters;
 mod dial;
 mod egress;
 mod entra;
+mod failure_class;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod job;
@@ -34,6 +35,8 @@ pub mod outcome;
 mod pool;
 pub mod probe;
 mod refusal;
+#[cfg(test)]
+mod replies;
 mod sasl;
 pub mod settings;
 mod settle;

@@ -17,6 +17,7 @@ use super::outcome::Trouble;
 use super::settings::{EgressPath, Settings};
 use super::step::Step;
 use crate::http_client;
+use crate::message::FailureClass;
 use crate::route::{Cause, LoginSecret, Route};
 
 /// Tokens are renewed this long before they expire, so that none expires on the way to the server.
@@ -124,6 +125,7 @@ impl RouteTokens<'_> {
                     reason,
                     advice: format!("{remedy}correct {}, and reload", login.stands_in),
                 },
+                class: FailureClass::Auth,
                 everywhere: true,
             });
         }
@@ -177,6 +179,7 @@ fn later(reason: String) -> Failure {
             ),
         },
         reason,
+        class: FailureClass::Auth,
         everywhere: true,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::message::{FailureClass, Heard};
 use crate::route::Cause;
 use crate::smtp::Reply;
 
@@ -57,7 +58,7 @@ impl Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The smarthost took the message.
-    Delivered,
+    Relayed,
     /// A later attempt may work.
     Deferred,
     /// No attempt will work: the message bounces.
@@ -71,8 +72,8 @@ pub struct Class {
     pub verdict: Verdict,
     /// How far the failure reaches.
     pub scope: Scope,
-    /// The server's reply on one line with its codes, or a text that says what broke.
-    pub reply: String,
+    /// The server's reply on one line with its codes, or a text that says what broke, and its class.
+    pub reply: Heard,
     /// The remedy in plain words, where one is known (internal-spoof protection, certificate, login).
     pub advice: Option<String>,
     /// The final dot was sent and no reply came: the smarthost may have taken the message.
@@ -80,9 +81,9 @@ pub struct Class {
 }
 
 impl Class {
-    /// A class without advice, for an outcome that is known.
-    pub fn new(verdict: Verdict, scope: Scope, reply: impl Into<String>) -> Self {
-        Class { verdict, scope, reply: clipped(reply.into()), advice: None, unknown: false }
+    /// A class without advice, for an outcome that is known. `why` is `None` where the message was taken.
+    pub fn new(verdict: Verdict, scope: Scope, reply: impl Into<String>, why: Option<FailureClass>) -> Self {
+        Class { verdict, scope, reply: Heard::new(clipped(reply.into()), why), advice: None, unknown: false }
     }
 
     /// The outcome of the recipient at this index of the envelope.

@@ -16,6 +16,7 @@ use super::outcome::Trouble;
 use super::settings::Settings;
 use super::step::{Step, StepLog};
 use super::tls::{PolicyError, TlsClient};
+use crate::message::FailureClass;
 use crate::route::Route;
 use crate::smtp::Mechanism;
 
@@ -133,6 +134,7 @@ impl Pool {
                 at_least: None,
                 advice: Some("correct the file that the route names, and reload".to_owned()),
             },
+            class: FailureClass::Network,
             everywhere: true,
         })?;
         let tokens = RouteTokens { tokens: &self.tokens, settings, route: &self.route };

@@ -10,6 +10,7 @@ use super::connection::Broken;
 use super::job::Job;
 use super::limits::{is_about_number_of_recipients, is_about_recipient};
 use super::outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
+use crate::message::FailureClass;
 use crate::smtp::Reply;
 
 /// The replies of a transaction up to DATA.
@@ -67,7 +68,10 @@ impl Flight {
 
 /// The outcomes of recipients that the server cannot take the message for. This was found before anything was sent.
 pub fn failed(recipients: &[usize], reason: &str, scope: Scope) -> Vec<RecipientOutcome> {
-    recipients.iter().map(|index| Class::new(Verdict::Failed, scope, reason).of(*index)).collect()
+    recipients
+        .iter()
+        .map(|index| Class::new(Verdict::Failed, scope, reason, Some(FailureClass::Content)).of(*index))
+        .collect()
 }
 
 /// The outcome of a transaction that the server ended before any content was sent.
@@ -140,7 +144,7 @@ fn add_refused(outcome: &mut Outcome, job: &Job<'_>, flight: &Flight) {
 pub fn at_end(job: &Job<'_>, flight: Flight, reply: &Reply, dsn: bool) -> Outcome {
     let mut outcome = Outcome::default();
     if reply.code / 100 == 2 {
-        let taken = Class::new(Verdict::Delivered, Scope::Recipient, reply.to_string());
+        let taken = Class::new(Verdict::Relayed, Scope::Recipient, reply.to_string(), None);
         outcome.recipients.extend(flight.accepted.iter().map(|index| taken.clone().of(*index)));
         if dsn {
             outcome.reported.extend(&flight.accepted);
@@ -162,7 +166,8 @@ pub fn unknown(job: &Job<'_>, flight: Flight, reason: &str) -> Outcome {
             .to_owned(),
     );
     let mut outcome = Outcome::default();
-    let class = Class { unknown: true, ..Class::new(Verdict::Deferred, Scope::Session, reason) };
+    let class =
+        Class { unknown: true, ..Class::new(Verdict::Deferred, Scope::Session, reason, Some(FailureClass::Network)) };
     outcome.recipients.extend(flight.accepted.iter().map(|index| class.clone().of(*index)));
     add_refused(&mut outcome, job, &flight);
     keep_worse(&mut outcome.trouble, Trouble::Doubt { reason: reason.to_owned(), at_least: None, advice });
@@ -232,7 +237,7 @@ fn add_others(outcome: &mut Outcome, job: &Job<'_>, last_reply: Option<(Phase, &
 
 /// The outcome of a recipient that waits after the connection broke.
 fn waits(index: usize, reply: String) -> RecipientOutcome {
-    Class::new(Verdict::Deferred, Scope::Session, reply).of(index)
+    Class::new(Verdict::Deferred, Scope::Session, reply, Some(FailureClass::Network)).of(index)
 }
 
 /// A trouble that may concern this message alone.

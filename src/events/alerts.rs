@@ -2,10 +2,9 @@
 //! alerts tell of something that happened, and are remembered for a while.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
-use super::Event;
+use super::{Event, Subject};
 use crate::time::Timestamp;
 
 /// Alerts without a subject that are remembered.
@@ -17,126 +16,13 @@ const ENDED: usize = 20;
 /// Alerts open at once. Past that many customers in trouble a list is of no use to a person, and memory is bounded.
 const OPEN: usize = 2_000;
 
-/// What lasting trouble is about. In events as `route:own-server.test-as`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Subject {
-    /// A reload was refused.
-    Configuration,
-    /// A listener's certificate file cannot be read.
-    Certificate(String),
-    /// The spool has no room for new mail.
-    SpoolRoom,
-    /// The spool cannot be written.
-    SpoolWrites,
-    /// Delivery stops because results cannot be recorded or mail cannot be read.
-    Delivery,
-    /// The clock jumped ahead.
-    Clock,
-    /// The webhook takes no events.
-    Webhook,
-    /// A customer's events take more than its share of the log.
-    EventShare(String),
-    /// A route carries no mail.
-    Route(String),
-    /// More mail waits for a route than its caps let go in time.
-    Backlog(String),
-    /// A customer's queued mail has no route.
-    Unrouted(String),
-    /// Messages of a customer are held by the relay.
-    Held(String),
-    /// The DKIM key of a domain cannot be used.
-    SigningKey(String),
-    /// What a domain had verified and no longer has, as `test.dk/spf`.
-    Verification(String),
-    /// The verdict on a domain cannot be kept.
-    Verdict(String),
-    /// Routes log in at Microsoft 365 with a password, which stops working.
-    PasswordsAtMicrosoft365,
-    /// A customer's delegated key cannot be kept in webCRM's zone or replaced.
-    DelegatedKey(String),
-    /// Mailjet's API does not take a tier's key or gives no answer, as `trusted`; or a domain cannot be registered, as
-    /// `trusted/test.dk`.
-    Mailjet(String),
-    /// A file with a verdict cannot be read.
-    VerdictFile(String),
-}
-
-impl Subject {
-    /// Every kind of subject, as events, metrics and the operator's handbook name them.
-    pub const KINDS: [&str; 19] = [
-        "configuration",
-        "certificate",
-        "spool-room",
-        "spool-writes",
-        "delivery",
-        "clock",
-        "webhook",
-        "event-share",
-        "route",
-        "backlog",
-        "unrouted",
-        "held",
-        "signing-key",
-        "verification",
-        "verdict",
-        "passwords-at-microsoft365",
-        "delegated-key",
-        "mailjet",
-        "verdict-file",
-    ];
-
-    /// What kind of thing it is about.
-    pub fn kind(&self) -> &'static str {
-        self.parts().0
-    }
-
-    /// The kind, and which of them.
-    fn parts(&self) -> (&'static str, Option<&str>) {
-        match self {
-            Subject::Configuration => ("configuration", None),
-            Subject::Certificate(path) => ("certificate", Some(path)),
-            Subject::SpoolRoom => ("spool-room", None),
-            Subject::SpoolWrites => ("spool-writes", None),
-            Subject::Delivery => ("delivery", None),
-            Subject::Clock => ("clock", None),
-            Subject::Webhook => ("webhook", None),
-            Subject::EventShare(customer) => ("event-share", Some(customer)),
-            Subject::Route(id) => ("route", Some(id)),
-            Subject::Backlog(route) => ("backlog", Some(route)),
-            Subject::Unrouted(customer) => ("unrouted", Some(customer)),
-            Subject::Held(customer) => ("held", Some(customer)),
-            Subject::SigningKey(domain) => ("signing-key", Some(domain)),
-            Subject::Verification(step) => ("verification", Some(step)),
-            Subject::Verdict(domain) => ("verdict", Some(domain)),
-            Subject::PasswordsAtMicrosoft365 => ("passwords-at-microsoft365", None),
-            Subject::DelegatedKey(customer) => ("delegated-key", Some(customer)),
-            Subject::Mailjet(which) => ("mailjet", Some(which)),
-            Subject::VerdictFile(path) => ("verdict-file", Some(path)),
-        }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, which) = self.parts();
-        f.write_str(kind)?;
-        which.map_or(Ok(()), |which| write!(f, ":{which}"))
-    }
-}
-
-impl serde::Serialize for Subject {
-    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(self)
-    }
-}
-
 /// An alert whose trouble lasts.
 #[derive(Clone, Debug)]
 pub struct OpenAlert {
     /// When it was first told.
     pub since: Timestamp,
     /// As it was last told.
-    pub alert: Event,
+    pub alert: Event<'static>,
 }
 
 /// An alert whose trouble is over.
@@ -144,10 +30,10 @@ pub struct OpenAlert {
 pub struct EndedAlert {
     /// When it was first told.
     pub since: Timestamp,
-    /// When it was over, and why: the event `resolved`.
-    pub end: Event,
+    /// When it was over, and why: the alert with `cured`.
+    pub end: Event<'static>,
     /// As it was last told.
-    pub alert: Event,
+    pub alert: Event<'static>,
 }
 
 /// The alerts of this process, each list with the newest first.
@@ -158,7 +44,7 @@ pub struct AlertLists {
     /// Trouble that ended lately.
     pub ended: Vec<EndedAlert>,
     /// What happened in the last week.
-    pub notices: Vec<Event>,
+    pub notices: Vec<Event<'static>>,
 }
 
 /// What an alert is to those before it.
@@ -177,25 +63,25 @@ pub(super) enum Noted {
 pub(super) struct Board {
     open: BTreeMap<Subject, OpenAlert>,
     ended: VecDeque<EndedAlert>,
-    notices: VecDeque<Event>,
+    notices: VecDeque<Event<'static>>,
 }
 
 impl Board {
     /// Takes an alert. One with a subject stays open until [`end`](Self::end).
-    pub(super) fn note(&mut self, alert: &Event) -> Noted {
+    pub(super) fn note(&mut self, alert: &Event<'_>) -> Noted {
         let Some(subject) = &alert.subject else {
-            push(&mut self.notices, alert.clone(), NOTICES);
+            push(&mut self.notices, alert.clone().into_owned(), NOTICES);
             return Noted::Told;
         };
         if let Some(known) = self.open.get_mut(subject) {
             let is_same = known.alert.detail == alert.detail;
-            known.alert = alert.clone();
+            known.alert = alert.clone().into_owned();
             return if is_same { Noted::Repeated } else { Noted::Told };
         }
         if self.open.len() >= OPEN {
             return Noted::Told;
         }
-        self.open.insert(subject.clone(), OpenAlert { since: alert.at, alert: alert.clone() });
+        self.open.insert(subject.clone(), OpenAlert { since: alert.at, alert: alert.clone().into_owned() });
         Noted::Opened
     }
 
@@ -205,15 +91,9 @@ impl Board {
     }
 
     /// Closes the alert about a subject, where one is open. Gives the event that tells so.
-    pub(super) fn end(&mut self, subject: &Subject, detail: String, now: Timestamp) -> Option<Event> {
+    pub(super) fn end(&mut self, subject: &Subject, detail: String, now: Timestamp) -> Option<Event<'static>> {
         let OpenAlert { since, alert } = self.open.remove(subject)?;
-        let end = Event {
-            subject: Some(subject.clone()),
-            customer: alert.customer.clone(),
-            route: alert.route.clone(),
-            detail: Some(detail),
-            ..Event::new(super::EventKind::Resolved, now)
-        };
+        let end = Event::cured(&alert, detail, now);
         push(&mut self.ended, EndedAlert { since, end: end.clone(), alert }, ENDED);
         Some(end)
     }
@@ -229,7 +109,7 @@ impl Board {
     pub(super) fn shown(&self, now: Timestamp) -> AlertLists {
         let mut open: Vec<OpenAlert> = self.open.values().cloned().collect();
         open.sort_by_key(|open| std::cmp::Reverse(open.since));
-        let recent = |alert: &&Event| now.since(alert.at) < NOTICES_KEPT;
+        let recent = |alert: &&Event<'static>| now.since(alert.at) < NOTICES_KEPT;
         AlertLists {
             open,
             ended: self.ended.iter().rev().cloned().collect(),
@@ -253,7 +133,7 @@ mod tests {
         Timestamp::from_millis(1_800_000_000_000 + second * 1000)
     }
 
-    fn alert(subject: Option<Subject>, detail: &str, second: u64) -> Event {
+    fn alert(subject: Option<Subject>, detail: &'static str, second: u64) -> Event<'static> {
         Event { at: at(second), subject, ..Event::alert(detail) }
     }
 

@@ -1,6 +1,5 @@
 //! The producers' end: counts an event, hands it to whoever listens, and puts its line into the log's buffer.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +13,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 
-use super::alerts::{AlertLists, Board, Noted, Subject};
+use super::alerts::{AlertLists, Board, Noted};
 use super::buffer::Buffer;
-use super::share::{Shares, Told};
-use super::{Event, EventKind};
+use super::share::{News, Shares};
+use super::{Event, EventKind, Mail, Told};
+use crate::message::CustomerId;
+use crate::record::Subject;
 use crate::time::Timestamp;
-use crate::visible::visible_json;
 
 /// Events that a slow subscriber may be behind before it misses the oldest.
 const SUBSCRIBER_BACKLOG: usize = 1024;
@@ -33,7 +33,7 @@ struct Shared {
     log: Option<PathBuf>,
     /// `None` where no log is kept.
     shares: Option<Shares>,
-    subscribers: broadcast::Sender<Arc<Event>>,
+    subscribers: broadcast::Sender<Arc<Event<'static>>>,
     board: Mutex<Board>,
     /// An alert is open. Asked before the lock is taken.
     any_open: AtomicBool,
@@ -61,36 +61,86 @@ impl Events {
     }
 
     /// Hands an event over. Never blocks on the disk, the network or a subscriber.
-    pub fn emit(&self, event: Event) {
+    pub fn emit(&self, event: Event<'_>) {
         let shared = &*self.0;
         shared.counters.count(event.event);
-        if event.event == EventKind::Alert {
+        if event.event == EventKind::Alert && !event.cured {
             self.note_alert(&event);
         }
-        if let Some(buffer) = &shared.buffer {
+        if shared.buffer.is_some() {
             LINE.with_borrow_mut(|line| {
-                write_line(&event, line);
-                if !self.is_within_share(&event, line.len()) {
-                    shared.counters.omitted.inc();
-                } else if !buffer.push(line) {
-                    shared.counters.lost.inc();
-                }
+                line.clear();
+                event.write_line(line);
+                self.put(event.event, event.customer.as_deref(), line);
             });
         }
-        if shared.subscribers.receiver_count() > 0 {
+        self.publish(|| event.into_owned());
+    }
+
+    /// Writes down what is told of a mail, to be told once it is true: no text is copied that nobody reads.
+    pub fn write(&self, mail: &Mail<'_>, told: &[Told]) -> Telling {
+        let is_heard = self.is_heard();
+        let mut telling = Telling {
+            customer: mail.customer().clone(),
+            lines: Vec::new(),
+            ends: Vec::with_capacity(told.len()),
+            events: Vec::new(),
+        };
+        for told in told {
+            let event = mail.event(told);
+            if self.0.buffer.is_some() {
+                event.write_line(&mut telling.lines);
+            }
+            telling.ends.push((event.event, telling.lines.len()));
+            if is_heard {
+                telling.events.push(event.into_owned());
+            }
+        }
+        telling
+    }
+
+    /// Tells what was written down. Never blocks on the disk, the network or a subscriber.
+    pub fn tell(&self, telling: Telling) {
+        let mut from = 0;
+        for (kind, end) in telling.ends {
+            self.0.counters.count(kind);
+            if end > from {
+                self.put(kind, Some(telling.customer.as_str()), &telling.lines[from..end]);
+                from = end;
+            }
+        }
+        telling.events.into_iter().for_each(|event| self.publish(|| event));
+    }
+
+    /// Puts a line into the log's buffer, where it is within its customer's share.
+    fn put(&self, kind: EventKind, customer: Option<&str>, line: &[u8]) {
+        let Some(buffer) = &self.0.buffer else { return };
+        if !self.is_within_share(kind, customer, line.len()) {
+            self.0.counters.omitted.inc();
+        } else if !buffer.push(line) {
+            self.0.counters.lost.inc();
+        }
+    }
+
+    fn is_heard(&self) -> bool {
+        self.0.subscribers.receiver_count() > 0
+    }
+
+    fn publish(&self, event: impl FnOnce() -> Event<'static>) {
+        if self.is_heard() {
             // An error means that the last subscriber left in between.
-            let _ = shared.subscribers.send(Arc::new(event));
+            let _ = self.0.subscribers.send(Arc::new(event()));
         }
     }
 
     /// Something that happened and that a person must look at, and what to do about it.
     pub fn alert(&self, detail: impl Into<String>) {
-        self.emit(Event::alert(detail));
+        self.emit(Event::alert(detail.into()));
     }
 
     /// Trouble that lasts: the alert stays open until [`resolve`](Self::resolve).
     pub fn raise(&self, subject: Subject, detail: impl Into<String>) {
-        self.emit(Event { subject: Some(subject), ..Event::alert(detail) });
+        self.emit(Event::alert(detail.into()).with_subject(subject));
     }
 
     /// Whether an alert about it is open.
@@ -117,7 +167,7 @@ impl Events {
         if let Some(end) = ended {
             self.0.counters.open(subject).dec();
             let detail = end.detail.as_deref().unwrap_or_default();
-            tracing::info!(%subject, customer = end.customer, route = end.route, "resolved: {detail}");
+            tracing::info!(%subject, customer = end.customer.as_deref(), route = end.route.as_deref(), "over: {detail}");
             self.emit(end);
         }
     }
@@ -136,7 +186,7 @@ impl Events {
     }
 
     /// Every event from now on. A subscriber that falls 1,024 behind hears `Lagged` and goes on with what is left.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event<'static>>> {
         self.0.subscribers.subscribe()
     }
 
@@ -155,9 +205,9 @@ impl Events {
         &self.0.counters
     }
 
-    fn is_within_share(&self, event: &Event, octets: usize) -> bool {
-        let (Some(customer), Some(shares)) = (&event.customer, &self.0.shares) else { return true };
-        shares.admits(customer, event.event, octets, Instant::now())
+    fn is_within_share(&self, kind: EventKind, customer: Option<&str>, octets: usize) -> bool {
+        let (Some(customer), Some(shares)) = (customer, &self.0.shares) else { return true };
+        shares.admits(customer, kind, octets, Instant::now())
     }
 
     /// Tells of events that were left out, and of customers whose events are not any more.
@@ -165,7 +215,7 @@ impl Events {
         let Some(shares) = &self.0.shares else { return };
         for (customer, told) in shares.news(Instant::now()) {
             let subject = Subject::EventShare(customer.clone());
-            let Told::LeftOut(count) = told else {
+            let News::LeftOut(count) = told else {
                 self.resolve(&subject, "its events are in the log again");
                 continue;
             };
@@ -176,20 +226,16 @@ impl Events {
                      see what its server says (`postbud queue list --customer {customer}`), or raise [events] rotate_keep or \
                      customer_share. Others' events are not affected"
                 );
-                let alert = Event { subject: Some(subject), ..Event::alert(detail) };
-                self.emit(Event { customer: Some(customer.clone()), ..alert });
+                let owner = CustomerId::new(&customer);
+                self.emit(Event::alert(detail).with_subject(subject).about_customer(&owner));
             }
-            self.emit(Event {
-                customer: Some(customer),
-                left_out: Some(count),
-                detail: Some(format!("{count} events of this customer are left out: its share of the log is used up")),
-                ..Event::new(EventKind::Omitted, Timestamp::now())
-            });
+            self.emit(Event::omitted(customer, count));
         }
     }
 
-    fn note_alert(&self, event: &Event) {
+    fn note_alert(&self, event: &Event<'_>) {
         let detail = event.detail.as_deref().unwrap_or_default();
+        let (customer, route) = (event.customer.as_deref(), event.route.as_deref());
         let noted = {
             let mut board = self.board();
             let noted = board.note(event);
@@ -200,9 +246,10 @@ impl Events {
             self.0.counters.open(subject).inc();
         }
         match noted {
-            Noted::Repeated => tracing::debug!(customer = event.customer, route = event.route, "still so: {detail}"),
+            Noted::Repeated => tracing::debug!(customer, route, "still so: {detail}"),
             Noted::Opened | Noted::Told => {
-                tracing::warn!(customer = event.customer, route = event.route, id = event.id, "alert: {detail}");
+                let id = event.queue_id.map(tracing::field::display);
+                tracing::warn!(customer, route, id, "alert: {detail}");
             }
         }
     }
@@ -217,22 +264,23 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-fn write_line(event: &Event, line: &mut Vec<u8>) {
-    line.clear();
-    serde_json::to_writer(&mut *line, event).expect("an event has only string keys, and a Vec takes every write");
-    // People read the log on terminals. In ASCII, JSON itself leaves one character unseen.
-    if line.iter().any(|b| !b.is_ascii() || *b == 0x7f)
-        && let Cow::Owned(seen) = visible_json(&String::from_utf8_lossy(line))
-    {
-        *line = seen.into_bytes();
-    }
-    line.push(b'\n');
+/// What is told of one mail at one moment, written down before it is true.
+#[derive(Debug)]
+#[must_use = "it is not told yet"]
+pub struct Telling {
+    customer: CustomerId,
+    /// Each with its line end; empty where no log is kept.
+    lines: Vec<u8>,
+    /// What each event is, and where its line ends.
+    ends: Vec<(EventKind, usize)>,
+    /// For subscribers, where there are any.
+    events: Vec<Event<'static>>,
 }
 
-impl Event {
-    /// Something a person must look at, now.
-    pub fn alert(detail: impl Into<String>) -> Self {
-        Event { detail: Some(detail.into()), ..Event::new(EventKind::Alert, Timestamp::now()) }
+impl Telling {
+    /// What each of its events is.
+    pub fn kinds(&self) -> impl Iterator<Item = EventKind> {
+        self.ends.iter().map(|(kind, _)| *kind)
     }
 }
 
@@ -247,9 +295,11 @@ struct AboutLabel {
 }
 
 /// What the events' stage counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Counters {
     events: Family<KindLabel, Counter>,
+    /// The same counters, by kind: a look into the family costs a lock.
+    by_kind: Vec<Counter>,
     alerts: Counter,
     alerts_open: Family<AboutLabel, Gauge>,
     lost: Counter,
@@ -258,6 +308,26 @@ pub struct Counters {
     pub(super) webhook_failures: Counter,
     pub(super) webhook_gaps: Counter,
     pub(super) webhook_behind_bytes: Gauge,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let events = Family::<KindLabel, Counter>::default();
+        let counter = |kind: &EventKind| events.get_or_create_owned(&KindLabel { event: kind.as_str() });
+        let by_kind = EventKind::ALL.iter().map(counter).collect();
+        Counters {
+            events,
+            by_kind,
+            alerts: Counter::default(),
+            alerts_open: Family::default(),
+            lost: Counter::default(),
+            omitted: Counter::default(),
+            webhook_sent: Counter::default(),
+            webhook_failures: Counter::default(),
+            webhook_gaps: Counter::default(),
+            webhook_behind_bytes: Gauge::default(),
+        }
+    }
 }
 
 impl Counters {
@@ -289,7 +359,7 @@ impl Counters {
     }
 
     fn count(&self, kind: EventKind) {
-        self.events.get_or_create(&KindLabel { event: kind.as_str() }).inc();
+        self.by_kind[kind as usize].inc();
         if kind == EventKind::Alert {
             self.alerts.inc();
         }

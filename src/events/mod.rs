@@ -13,13 +13,12 @@
 //! * While the disk refuses writes, lines wait in memory up to 16 MiB. What finds no room is counted (`postbud_events_lost_total`)
 //!   and an alert in the log stands where lines are missing. Nothing is lost silently.
 //! * The log takes at most `rotate_size × (rotate_keep + 1)` octets of disk, and of these each customer at most its share a day
-//!   (`share`): no customer's events push out the others'. What is left out is counted, and told by an event `omitted`.
+//!   (`share`): no customer's events push out the others'. What became of its mail is told all the same; of what comes again, the
+//!   rest is left out, counted, and told by an event `omitted`.
 //! * The webhook hears every line of the log at least once, in order; the log is its outbox, so it survives a restart. A webhook
 //!   that stays dead raises alerts, and misses only what rotates away; that is counted and raises an alert too.
 
-mod about;
 mod alerts;
-mod audit;
 mod buffer;
 mod handle;
 mod journal;
@@ -32,16 +31,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde::Serialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::files;
-use crate::time::Timestamp;
-pub use alerts::{AlertLists, EndedAlert, OpenAlert, Subject};
-pub use audit::Action;
+pub use crate::record::Subject;
+pub use crate::record::event::{Action, Event, EventId, EventKind, Mail, Submission, Text, Told, Tried};
+pub use alerts::{AlertLists, EndedAlert, OpenAlert};
 use buffer::Buffer;
-pub use handle::{Counters, Events};
+pub use handle::{Counters, Events, Telling};
 use journal::Journal;
 use share::Shares;
 pub use webhook::{Secret, Webhook, signature};
@@ -188,168 +186,4 @@ impl Drop for Running {
         }
         self.stopping.cancel();
     }
-}
-
-/// The kind of mail that an event is about, where that is a notification of ours (a bounce, a delay notice), as `queue list` has it.
-pub const NOTIFICATION: &str = "bounce";
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EventKind {
-    /// Durable in the spool; 250 is on its way.
-    Accepted,
-    /// The smarthost took it.
-    Delivered,
-    /// Tried without success; will be tried again.
-    Deferred,
-    /// Waiting for longer than `[retry] delay_notice`; said once a recipient.
-    Delayed,
-    /// Given up for a reason that the reply names.
-    Bounced,
-    /// Kept back until somebody releases it.
-    Held,
-    /// Given up by an operator without a word to the sender.
-    Removed,
-    /// Given up because it grew too old.
-    Expired,
-    /// A message or a recipient that submission refused; never accepted, so it has no queue id.
-    Rejected,
-    /// Something a person must look at.
-    Alert,
-    /// The trouble that an alert told of is over.
-    Resolved,
-    /// Somebody changed something: who, and what.
-    Audit,
-    /// Events of a customer that went beyond its share of the log are not in it.
-    Omitted,
-}
-
-impl EventKind {
-    /// As the JSON and the metrics write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EventKind::Accepted => "accepted",
-            EventKind::Delivered => "delivered",
-            EventKind::Deferred => "deferred",
-            EventKind::Delayed => "delayed",
-            EventKind::Bounced => "bounced",
-            EventKind::Held => "held",
-            EventKind::Removed => "removed",
-            EventKind::Expired => "expired",
-            EventKind::Rejected => "rejected",
-            EventKind::Alert => "alert",
-            EventKind::Resolved => "resolved",
-            EventKind::Audit => "audit",
-            EventKind::Omitted => "omitted",
-        }
-    }
-}
-
-/// One event. Fields that do not apply are absent from the JSON.
-#[derive(Clone, Debug, Serialize)]
-pub struct Event {
-    /// When, RFC 3339.
-    #[serde(serialize_with = "as_text")]
-    pub at: Timestamp,
-    /// What.
-    pub event: EventKind,
-    /// [`NOTIFICATION`], where it is about one of the relay's own notifications and not about a customer's mail.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<&'static str>,
-    /// What an alert is about, where its trouble lasts; `resolved` has the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject: Option<Subject>,
-    /// Queue id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// Message-ID without angle brackets.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<String>,
-    /// Customer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub customer: Option<String>,
-    /// `rejected`: who had logged in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub submitter: Option<String>,
-    /// `rejected`: the client's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peer: Option<String>,
-    /// `rejected`: the domain in From, where the message came to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from_domain: Option<String>,
-    /// `rejected`: MAIL FROM; empty for the null sender.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sender: Option<String>,
-    /// `rejected` of a message: recipients that had been taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipients: Option<usize>,
-    /// `rejected`: why, one of a fixed set of words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// `audit`: who did it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor: Option<String>,
-    /// `audit`: what was done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<Action>,
-    /// `audit`: to how many messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count: Option<u64>,
-    /// How many events this one stands for, which are not told one by one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left_out: Option<u64>,
-    /// Recipient.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipient: Option<String>,
-    /// Route.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
-    /// What the server said; for `rejected`, what we said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply: Option<String>,
-    /// How far the trouble reaches.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<&'static str>,
-    /// For people: why, and what to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// When the next attempt is due, RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_attempt: Option<String>,
-}
-
-impl Event {
-    /// An event with nothing but its kind and time.
-    pub fn new(event: EventKind, at: Timestamp) -> Self {
-        Event {
-            at,
-            event,
-            kind: None,
-            subject: None,
-            id: None,
-            message_id: None,
-            customer: None,
-            submitter: None,
-            peer: None,
-            from_domain: None,
-            sender: None,
-            recipients: None,
-            reason: None,
-            actor: None,
-            action: None,
-            count: None,
-            left_out: None,
-            recipient: None,
-            route: None,
-            reply: None,
-            scope: None,
-            detail: None,
-            next_attempt: None,
-        }
-    }
-}
-
-fn as_text<S: serde::Serializer>(at: &Timestamp, out: S) -> Result<S::Ok, S::Error> {
-    out.collect_str(at)
 }

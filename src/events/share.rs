@@ -3,8 +3,9 @@
 //!
 //! A customer writes so many octets a day, all at once or spread. What it does not use is not saved beyond a day's share. Its
 //! server can make it write without end, for mail that is deferred makes an event at every attempt: so once half of the share is
-//! used, events that come again for the same recipient are left out, and the other half is for what became of its mail. What is
-//! left out is counted, and told by an event with the number. Pure: time comes in as `now`.
+//! used, events that come again for the same recipient are left out. What became of its mail is always told: there is a bounded
+//! number of such events for each recipient that was accepted. What is left out is counted, and told by an event with the number.
+//! Pure: time comes in as `now`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,7 +38,7 @@ struct Account {
 
 /// What is to be told of one customer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum News {
     /// So many of its events were left out.
     LeftOut(u64),
     /// None is left out any more.
@@ -58,37 +59,36 @@ impl Shares {
     /// Whether an event of a customer goes into the log; else it is counted as left out.
     pub(super) fn admits(&self, customer: &str, kind: EventKind, octets: usize, now: Instant) -> bool {
         // These are about what the operator must know or has done, and few.
-        if matches!(kind, EventKind::Alert | EventKind::Resolved | EventKind::Audit | EventKind::Omitted) {
+        if matches!(kind, EventKind::Alert | EventKind::Audit | EventKind::Omitted) {
             return true;
         }
         let (share, octets) = (self.share, octets as u64);
-        let kept_back = if comes_again(kind) { share / 2 } else { 0 };
         let mut accounts = self.accounts();
         let account = match accounts.get_mut(customer) {
             Some(account) => account,
             None => accounts.entry(customer.to_owned()).or_insert(Account::new(share, now)),
         };
         account.refill(share, now);
-        if account.left < octets.saturating_add(kept_back) {
+        if kind.comes_again() && account.left < octets.saturating_add(share / 2) {
             account.left_out += 1;
             account.crowded = true;
             return false;
         }
-        account.left -= octets;
+        account.left = account.left.saturating_sub(octets);
         true
     }
 
     /// What there is to tell since the last call, by customer. Forgets customers whose share is whole.
-    pub(super) fn news(&self, now: Instant) -> Vec<(String, Told)> {
+    pub(super) fn news(&self, now: Instant) -> Vec<(String, News)> {
         let share = self.share;
         let mut news = Vec::new();
         self.accounts().retain(|customer, account| {
             account.refill(share, now);
             if account.left_out > 0 {
-                news.push((customer.clone(), Told::LeftOut(std::mem::take(&mut account.left_out))));
+                news.push((customer.clone(), News::LeftOut(std::mem::take(&mut account.left_out))));
             } else if account.crowded && account.left > share / 2 {
                 account.crowded = false;
-                news.push((customer.clone(), Told::Over));
+                news.push((customer.clone(), News::Over));
             }
             account.left < share || account.crowded
         });
@@ -116,11 +116,6 @@ impl Account {
     }
 }
 
-/// Whether there can be any number of such events for one recipient.
-fn comes_again(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Deferred | EventKind::Held | EventKind::Rejected)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,38 +130,36 @@ mod tests {
     #[test]
     fn a_customer_writes_its_share_and_no_more_and_others_are_not_touched() {
         let (shares, now) = (Shares::new(SHARE), Instant::now());
-        assert_eq!(admitted(&shares, "flood", EventKind::Delivered, 1000, now), 100);
-        assert_eq!(admitted(&shares, "other", EventKind::Delivered, 50, now), 50);
-        assert_eq!(shares.news(now), [("flood".to_owned(), Told::LeftOut(900))]);
+        assert_eq!(admitted(&shares, "flood", EventKind::Deferred, 1000, now), 50);
+        assert_eq!(admitted(&shares, "other", EventKind::Deferred, 50, now), 50);
+        assert_eq!(shares.news(now), [("flood".to_owned(), News::LeftOut(950))]);
         assert_eq!(shares.news(now), [], "told once");
     }
 
     #[test]
-    fn what_comes_again_leaves_half_of_the_share_to_what_became_of_the_mail() {
+    fn what_became_of_the_mail_is_told_however_much_of_the_share_is_used() {
         let (shares, now) = (Shares::new(SHARE), Instant::now());
         assert_eq!(admitted(&shares, "x", EventKind::Deferred, 1000, now), 50);
-        for kind in [EventKind::Accepted, EventKind::Delivered, EventKind::Bounced, EventKind::Expired] {
-            assert_eq!(admitted(&shares, "x", kind, 10, now), 10, "{kind:?}");
-        }
-        assert_eq!(shares.news(now), [("x".to_owned(), Told::LeftOut(950))]);
-        assert_eq!(admitted(&shares, "x", EventKind::Rejected, 1, now), 0);
-        for kind in [EventKind::Alert, EventKind::Resolved, EventKind::Audit] {
+        for kind in EventKind::ALL.into_iter().filter(|kind| !kind.comes_again()) {
             assert_eq!(admitted(&shares, "x", kind, 1000, now), 1000, "{kind:?}");
         }
+        assert_eq!(shares.news(now), [("x".to_owned(), News::LeftOut(950))]);
+        assert_eq!(admitted(&shares, "x", EventKind::Rejected, 1, now), 0);
     }
 
     #[test]
     fn a_share_comes_back_within_a_day_and_its_end_is_told() {
         let (shares, start) = (Shares::new(SHARE), Instant::now());
         let hours = |hours: u64| start + Duration::from_secs(hours * 3600);
-        admitted(&shares, "x", EventKind::Delivered, 101, start);
-        assert_eq!(shares.news(start), [("x".to_owned(), Told::LeftOut(1))]);
+        admitted(&shares, "x", EventKind::Relayed, 100, start);
+        admitted(&shares, "x", EventKind::Deferred, 1, start);
+        assert_eq!(shares.news(start), [("x".to_owned(), News::LeftOut(1))]);
         assert_eq!(shares.news(hours(11)), [], "not half yet");
-        assert_eq!(shares.news(hours(13)), [("x".to_owned(), Told::Over)]);
-        assert_eq!(admitted(&shares, "x", EventKind::Delivered, 100, hours(13)), 54);
-        assert_eq!(admitted(&shares, "x", EventKind::Delivered, 1000, hours(1000)), 100, "a day's share and no more");
-        assert_eq!(shares.news(hours(2000)), [("x".to_owned(), Told::LeftOut(46 + 900))]);
-        assert_eq!(shares.news(hours(2000)), [("x".to_owned(), Told::Over)]);
+        assert_eq!(shares.news(hours(13)), [("x".to_owned(), News::Over)]);
+        assert_eq!(admitted(&shares, "x", EventKind::Deferred, 100, hours(13)), 4);
+        assert_eq!(admitted(&shares, "x", EventKind::Deferred, 1000, hours(1000)), 50, "half of a day's share");
+        assert_eq!(shares.news(hours(2000)), [("x".to_owned(), News::LeftOut(96 + 950))]);
+        assert_eq!(shares.news(hours(2000)), [("x".to_owned(), News::Over)]);
         assert_eq!(shares.news(hours(2000)), []);
         assert!(shares.accounts().is_empty(), "whole again, and forgotten");
     }
@@ -174,13 +167,13 @@ mod tests {
     #[test]
     fn looking_often_does_not_keep_the_share_from_coming_back() {
         let (shares, start) = (Shares::new(SHARE), Instant::now());
-        admitted(&shares, "x", EventKind::Delivered, 100, start);
+        admitted(&shares, "x", EventKind::Relayed, 100, start);
         let mut now = start;
         for _ in 0..86_400 {
             now += Duration::from_secs(1);
             shares.news(now);
         }
-        let found = admitted(&shares, "x", EventKind::Delivered, 100, now);
-        assert!((99..=100).contains(&found), "{found}");
+        let found = admitted(&shares, "x", EventKind::Deferred, 100, now);
+        assert!((49..=50).contains(&found), "{found}");
     }
 }

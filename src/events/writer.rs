@@ -103,8 +103,7 @@ fn append_loss(lines: &mut Vec<u8>, lost: u64) {
          the log's disk or look at why it is slow; `postbud queue list` shows the truth about waiting mail"
     );
     tracing::error!(lost, "events were lost");
-    serde_json::to_writer(&mut *lines, &Event::alert(detail)).expect("an event serialises into a Vec");
-    lines.push(b'\n');
+    Event::alert(detail).write_line(lines);
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::References;
 pub use crate::smtp::dsn::{Notify, Ret};
 use crate::smtp::{Mailbox, ReversePath};
 
@@ -87,4 +88,6 @@ pub struct Envelope {
     pub ret: Option<Ret>,
     /// The value of ENVID, still in xtext.
     pub envid: Option<String>,
+    /// What the submitter calls the message.
+    pub references: References,
 }

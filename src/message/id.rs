@@ -96,6 +96,12 @@ impl fmt::Display for QueueId {
     }
 }
 
+impl serde::Serialize for QueueId {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
 /// The text is no queue id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a queue id (13 letters and digits, as in \"queued as 6H0K9MEFC7721\")")]

@@ -4,14 +4,18 @@ pub mod address;
 mod display;
 pub mod envelope;
 pub mod headers;
+mod heard;
 pub mod id;
 pub mod lane;
 pub mod piece;
+mod references;
 pub mod scan;
 
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
 pub use headers::Field;
+pub use heard::{FailureClass, Heard};
 pub use id::{QueueId, QueueIds};
 pub use lane::{Lane, MailKind};
 pub use piece::Piece;
+pub use references::{ForMailjet, References};
 pub use scan::{Header, HeaderError};

@@ -376,12 +376,8 @@ impl Monitor {
     }
 
     fn alert(&self, customer: &Customer, report: &Report, subject: Subject, detail: String) {
-        self.events.emit(Event {
-            customer: Some(customer.id.to_string()),
-            subject: Some(subject),
-            at: report.checked_at,
-            ..Event::alert(detail)
-        });
+        let alert = Event { at: report.checked_at, ..Event::alert(detail) };
+        self.events.emit(alert.with_subject(subject).about_customer(&customer.id));
     }
 }
 

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{Actor, Error};
-use crate::events::{Action, Event, EventKind, Events};
+use crate::events::{Action, Event, EventId, Events};
 use crate::files::{self, Whole};
+use crate::message::QueueId;
 use crate::time::Timestamp;
 
 /// How often the relay looks for notes.
@@ -22,25 +23,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What was done, to what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Act {
-    pub action: Action,
+    pub command: Action,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// The message, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// How many messages.
+    pub queue_id: Option<String>,
+    /// How many messages or events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub count: Option<u64>,
+    pub changed: Option<u64>,
     /// What was done, in words for people.
     pub detail: String,
 }
 
 impl Act {
     /// Something done to nothing that has a field of its own.
-    pub fn new(action: Action, detail: impl Into<String>) -> Self {
-        Act { action, customer: None, route: None, id: None, count: None, detail: detail.into() }
+    pub fn new(command: Action, detail: impl Into<String>) -> Self {
+        Act { command, customer: None, route: None, queue_id: None, changed: None, detail: detail.into() }
     }
 }
 
@@ -49,6 +50,8 @@ impl Act {
 struct Note {
     /// Milliseconds since the epoch.
     at: u64,
+    /// A random number that tells it from others of the same time.
+    key: u32,
     actor: String,
     #[serde(flatten)]
     act: Act,
@@ -56,28 +59,29 @@ struct Note {
 
 impl Note {
     fn new(actor: &Actor, act: Act) -> Self {
-        Note { at: Timestamp::now().as_millis(), actor: actor.to_string(), act }
+        Note { at: Timestamp::now().as_millis(), key: rand::random(), actor: actor.to_string(), act }
     }
 
-    fn into_event(self) -> Event {
-        let Note { at, actor, act: Act { action, customer, route, id, count, detail } } = self;
-        Event {
-            actor: Some(actor),
-            action: Some(action),
-            customer,
-            route,
-            id,
-            count,
-            detail: Some(detail),
-            ..Event::new(EventKind::Audit, Timestamp::from_millis(at))
-        }
+    fn tell(self, events: &Events) {
+        let Note { at, key, actor, act: Act { command, customer, route, queue_id, changed, detail } } = self;
+        let at = Timestamp::from_millis(at);
+        events.emit(Event {
+            // The note's own, so that a note that is told twice makes the same event twice.
+            event_id: EventId::Other { at, number: 0, process: key },
+            customer: customer.map(Into::into),
+            route: route.map(Into::into),
+            queue_id: queue_id.and_then(|id| id.parse::<QueueId>().ok()),
+            changed,
+            ..Event::audit(actor, command, detail, at)
+        });
     }
 }
 
 /// Tells of an act where the events are.
 pub(super) fn tell(events: &Events, actor: &Actor, act: Act) {
-    events.emit(Note::new(actor, act).into_event());
+    Note::new(actor, act).tell(events);
 }
+
 /// Where a command that works beside the relay leaves its notes.
 #[derive(Clone, Debug)]
 pub(super) struct Notes {
@@ -106,7 +110,7 @@ impl Notes {
         let done = note.act.detail.clone();
         let text = serde_json::to_vec(&note).expect("a note has only string keys");
         // The names sort by time. A second one of the same millisecond has another process's number or another random part.
-        let name = format!("{:015}-{:08x}.json", note.at, rand::random::<u32>());
+        let name = format!("{:015}-{:08x}.json", note.at, note.key);
         let written =
             self.in_folder(|folder| Whole::write(folder, &text, 0o600, Some(folder))?.name(&folder.join(&name)));
         written.map_err(|error| {
@@ -127,7 +131,7 @@ fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("audit")
 }
 
-/// Turns notes into events until told to stop. A crash between the event and the end of its note tells it twice.
+/// Turns notes into events until told to stop. A crash between the event and the end of its note tells it twice, with the same id.
 pub async fn collect(state_dir: PathBuf, events: Events, stopping: CancellationToken) {
     let folder = folder(&state_dir);
     loop {
@@ -153,7 +157,7 @@ fn collect_once(folder: &Path, events: &Events) -> io::Result<()> {
     paths.sort();
     for path in paths {
         match serde_json::from_slice::<Note>(&files::read_state(&path)?) {
-            Ok(note) => events.emit(note.into_event()),
+            Ok(note) => note.tell(events),
             Err(error) => events.alert(format!("a note of the audit is not understood and dropped: {path:?}: {error}")),
         }
         fs::remove_file(&path)?;
@@ -164,6 +168,7 @@ fn collect_once(folder: &Path, events: &Events) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::EventKind;
     use crate::operate::Role;
 
     #[test]
@@ -182,14 +187,15 @@ mod tests {
         fs::write(folder(state.path()).join("0.json"), "{").unwrap();
         collect_once(&folder(state.path()), &events).unwrap();
         collect_once(&folder(state.path()), &events).unwrap();
-        let told = |event: Event| (event.event, event.actor.unwrap_or_default(), event.detail.unwrap_or_default());
+        let told =
+            |event: Event<'static>| (event.event, event.actor.unwrap_or_default(), event.detail.unwrap_or_default());
         let alert = told((*heard.try_recv().unwrap()).clone());
         assert!(alert.0 == EventKind::Alert && alert.2.contains("0.json"), "{alert:?}");
         for n in 0..3 {
             let event = (*heard.try_recv().unwrap()).clone();
             assert_eq!(event.customer.as_deref(), Some("test-as"));
-            assert_eq!(serde_json::to_value(&event).unwrap()["action"], "key.rotate");
-            assert_eq!(told(event), (EventKind::Audit, "anna".into(), format!("step {n}")));
+            assert_eq!(serde_json::to_value(&event).unwrap()["command"], "key.rotate");
+            assert_eq!(told(event), (EventKind::Audit, "anna".into(), format!("step {n}").into()));
         }
         assert!(heard.try_recv().is_err());
     }

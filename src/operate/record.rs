@@ -20,7 +20,7 @@ pub fn erase(actor: &Actor, state_dir: &Path, log: &Path, recipient: &str) -> Re
         )
     })?;
     let detail = format!("erased {} events about one recipient in {} files", erased.events, erased.files);
-    notes.leave(actor, Act { count: Some(erased.events), ..Act::new(Action::RecordErase, detail) })?;
+    notes.leave(actor, Act { changed: Some(erased.events), ..Act::new(Action::RecordErase, detail) })?;
     Ok(erased)
 }
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::bounce::{Action, Content, Postmaster};
-use crate::events::{Event, EventKind, Events, Subject};
-use crate::message::CustomerId;
+use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
+use crate::message::{CustomerId, QueueId};
 use crate::queue::counters::Counters;
 use crate::queue::decide::{Decision, Delay};
 use crate::queue::holds::{Holds, More};
@@ -45,14 +45,14 @@ impl Outcomes {
         if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed.is_some() {
             self.notify(&lease, &decision).await;
         }
-        let customer = lease.record.lane.customer.clone();
+        let telling = self.events.write(&Mail::of(&lease.record), &decision.events);
+        let held = decision.events.iter().find(|told| told.event == EventKind::Held);
+        let held = held.map(|told| (lease.record.lane.customer.clone(), lease.record.id, told.clone()));
         let settled = self.spool.settle(lease, decision.settlement).await?;
-        for event in decision.events {
-            self.count(event.event);
-            if event.event == EventKind::Held {
-                self.tell_of_hold(&customer, &event);
-            }
-            self.events.emit(event);
+        telling.kinds().for_each(|kind| self.count(kind));
+        self.events.tell(telling);
+        if let Some((customer, id, told)) = held {
+            self.tell_of_hold(&customer, id, &told);
         }
         Ok(settled)
     }
@@ -79,16 +79,13 @@ impl Outcomes {
     }
 
     fn alert_not_told(&self, record: &Record, why: &dyn std::error::Error) {
-        self.events.emit(Event {
-            customer: Some(record.lane.customer.to_string()),
-            id: Some(record.id.to_string()),
-            ..Event::alert(format!("the sender of {} is not told by mail what became of it: {why}", record.id))
-        });
+        let detail = format!("the sender of {} is not told by mail what became of it: {why}", record.id);
+        self.events.emit(Event::alert(detail).about_customer(&record.lane.customer).about_message(record.id));
     }
 
     fn count(&self, kind: EventKind) {
         let counter = match kind {
-            EventKind::Delivered => &self.counters.delivered,
+            EventKind::Relayed => &self.counters.relayed,
             EventKind::Deferred => &self.counters.deferred,
             EventKind::Bounced => &self.counters.bounced,
             EventKind::Expired => &self.counters.expired,
@@ -98,8 +95,8 @@ impl Outcomes {
     }
 
     /// Raises an alert about a held message; of many with one reason, about the first.
-    fn tell_of_hold(&self, customer: &CustomerId, event: &Event) {
-        let (id, why) = (event.id.as_deref().unwrap_or_default(), event.detail.as_deref().unwrap_or_default());
+    fn tell_of_hold(&self, customer: &CustomerId, id: QueueId, told: &Told) {
+        let why = told.detail.as_deref().unwrap_or_default();
         if self.holds().is_news(customer, why, self.started.elapsed()) {
             self.alert_of_holds(customer, format!("message {id} is held: {why}"));
         }
@@ -114,8 +111,8 @@ impl Outcomes {
     }
 
     fn alert_of_holds(&self, customer: &CustomerId, detail: String) {
-        let subject = Some(Subject::Held(customer.to_string()));
-        self.events.emit(Event { customer: Some(customer.to_string()), subject, ..Event::alert(detail) });
+        let subject = Subject::Held(customer.to_string());
+        self.events.emit(Event::alert(detail).with_subject(subject).about_customer(customer));
     }
 
     fn holds(&self) -> MutexGuard<'_, Holds> {

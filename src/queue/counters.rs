@@ -6,8 +6,8 @@ use prometheus_client::registry::Registry;
 /// The queue's counters. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
-    /// Recipients taken by a smarthost.
-    pub delivered: Counter,
+    /// Recipients taken by the next server.
+    pub relayed: Counter,
     /// Recipients to be tried again.
     pub deferred: Counter,
     /// Recipients refused for good, or given up by an operator who told the sender.
@@ -23,7 +23,7 @@ pub struct Counters {
 impl Counters {
     /// Adds the counters to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("recipients_delivered", "Recipients taken by a smarthost", self.delivered.clone());
+        registry.register("recipients_relayed", "Recipients taken by the next server", self.relayed.clone());
         registry.register("recipients_deferred", "Deferrals of a recipient", self.deferred.clone());
         registry.register("recipients_bounced", "Recipients refused for good", self.bounced.clone());
         registry.register("recipients_expired", "Recipients given up for their age", self.expired.clone());

@@ -1,12 +1,13 @@
 //! Decides what happens next to a record's recipients: after an attempt, while they wait behind a route in trouble, and when an
 //! operator gives them up. Pure: a decision is applied elsewhere, in one place ([`apply`](super::apply)).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounce::{Attempt, Report};
 use crate::delivery::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
-use crate::events::{Event, EventKind};
-use crate::message::Recipient;
+use crate::events::{EventKind, Told, Tried};
+use crate::message::{FailureClass, Heard, Recipient};
 use crate::queue::retry::Schedule;
 use crate::route::{Route, RouteId};
 use crate::smtp::Domain;
@@ -34,7 +35,7 @@ pub struct Decision {
     /// What the spool records.
     pub settlement: Settlement,
     /// What machines are told, in the recipients' order.
-    pub events: Vec<Event>,
+    pub events: Vec<Told>,
     /// Recipients that will never be tried again, for their sender.
     pub failures: Vec<Report>,
     /// Recipients taken by a server that does not report further, for a sender that asked for a report.
@@ -70,6 +71,8 @@ pub struct GiveUp {
     pub tells_sender: bool,
     /// The reason; it becomes the recipients' last reply.
     pub reason: String,
+    /// Who does it.
+    pub actor: Arc<str>,
     /// Only recipients in this domain are given up.
     pub only_in: Option<Domain>,
 }
@@ -106,17 +109,16 @@ pub fn after_attempt(
         hold: outcome.hold.clone(),
         lines: Vec::new(),
     });
+    let tried = Tried::new(record, route);
     for heard in &outcome.recipients {
-        decision.take_in(record, route, heard, now);
+        decision.take_in(&tried, route, heard, now);
         let asked = record.envelope.recipients.get(heard.index).and_then(|r| r.notify).is_some_and(|n| n.success);
-        if asked && heard.class.verdict == Verdict::Delivered && !outcome.reported.contains(&heard.index) {
+        if asked && heard.class.verdict == Verdict::Relayed && !outcome.reported.contains(&heard.index) {
             decision.relayed.push(report_of(heard, route, now));
         }
     }
     if let Some(why) = &outcome.hold {
-        let mut event = Event::of_record(EventKind::Held, record, now);
-        event.detail = Some(why.clone());
-        decision.events.push(event);
+        decision.tell_of_hold(record, route, why, now);
     } else if clock_trusted && now >= expires_at {
         decision.expire(record, route, now);
     } else {
@@ -149,15 +151,18 @@ pub fn given_up(record: &Record, route: Option<&RouteId>, how: &GiveUp, now: Tim
     // Recipients elsewhere stay as they were: held, if they were held.
     let mut decision = Decision::new(Settlement { hold: record.held.clone(), ..untried(record) });
     let kind = if how.tells_sender { EventKind::Bounced } else { EventKind::Removed };
+    // No server said it: the reason is the relay's own words, however it begins.
+    let reason: Arc<str> = how.reason.as_str().into();
+    let class = how.tells_sender.then_some(FailureClass::Policy);
     let meant = |to: &Recipient| how.only_in.is_none() || to.address.domain() == how.only_in.as_ref();
     for (index, _) in record.waiting().filter(|(_, to)| meant(to)) {
-        let reply = how.reason.clone();
+        let reply = Heard::new(Arc::clone(&reason), class);
         decision.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
         if how.tells_sender {
-            let reply = reply.clone();
             decision.failures.push(Report { index, reply, advice: None, attempt: None, expired: false });
         }
-        decision.events.push(Event { reply: Some(reply), ..Event::of_recipient(kind, record, index, route, now) });
+        let told = Told::new(kind, index, now).on(route).because(Arc::clone(&reason)).by(&how.actor);
+        decision.events.push(Told { class, ..told });
     }
     (!decision.events.is_empty()).then_some(decision)
 }
@@ -189,9 +194,9 @@ impl Decision {
     pub fn announce_next_attempt(&mut self, carries_from: impl FnOnce() -> Option<Timestamp>) {
         let deferred = || self.events.iter().any(|event| event.event == EventKind::Deferred);
         let Some(from) = deferred().then(carries_from).flatten() else { return };
-        let next = self.settlement.due.unwrap_or(from).max(from).to_string();
+        let next = self.settlement.due.unwrap_or(from).max(from);
         for event in self.events.iter_mut().filter(|event| event.event == EventKind::Deferred) {
-            event.next_attempt = Some(next.clone());
+            event.next_attempt = Some(next);
         }
     }
 
@@ -213,12 +218,11 @@ impl Decision {
             return;
         }
         let until = expires_at(record, &patience.retry) + own_waiting;
+        let why = why.map(|why| format!("{why}; ")).unwrap_or_default();
+        let detail: Arc<str> = format!("{why}tried until {until}").into();
         for report in &waiting {
-            let mut event = Event::of_recipient(EventKind::Delayed, record, report.index, Some(&route.id), now);
-            event.reply = Some(report.reply.clone());
-            let why = why.map(|why| format!("{why}; ")).unwrap_or_default();
-            event.detail = Some(format!("{why}tried until {until}"));
-            self.events.push(event);
+            let told = Told::new(EventKind::Delayed, report.index, now).on(Some(&route.id));
+            self.events.push(Told { heard: Some(report.reply.clone()), ..told.because(Arc::clone(&detail)) });
         }
         self.settlement.delay_notified = true;
         self.delayed = Some(Delay { until, waiting });
@@ -231,7 +235,7 @@ impl Decision {
             let RecipientState::Waiting { last_reply } = result.unwrap_or(&record.recipients[index]) else {
                 return None;
             };
-            let reply = last_reply.clone().unwrap_or_else(|| "not tried yet".into());
+            let reply = last_reply.clone().unwrap_or_else(|| Heard::new("not tried yet", None));
             let attempt = result.map(|_| attempt(route, now));
             Some(Report { index, reply, advice: None, attempt, expired: false })
         };
@@ -239,27 +243,35 @@ impl Decision {
     }
 
     /// Takes in what was heard of one recipient.
-    fn take_in(&mut self, record: &Record, route: &Route, heard: &RecipientOutcome, now: Timestamp) {
+    fn take_in(&mut self, tried: &Tried, route: &Route, heard: &RecipientOutcome, now: Timestamp) {
         let RecipientOutcome { index, class } = heard;
         let reply = class.reply.clone();
         let (state, kind) = match class.verdict {
-            Verdict::Delivered => (RecipientState::Delivered { reply }, EventKind::Delivered),
+            Verdict::Relayed => (RecipientState::Relayed { reply }, EventKind::Relayed),
             Verdict::Deferred => (RecipientState::Waiting { last_reply: Some(reply) }, EventKind::Deferred),
             Verdict::Failed => (RecipientState::Failed { reply }, EventKind::Bounced),
         };
         if class.verdict == Verdict::Failed {
             self.failures.push(report_of(heard, route, now));
         }
-        let mut event = Event::of_recipient(kind, record, *index, Some(&route.id), now);
-        event.reply = Some(class.reply.clone());
-        event.scope = (class.verdict != Verdict::Delivered).then(|| class.scope.as_str());
-        event.detail = class.advice.clone().or_else(|| {
+        let mut told = Told::of_attempt(kind, *index, now, tried, class.reply.clone());
+        told.detail = class.advice.as_deref().map(Arc::from).or_else(|| {
             class
                 .unknown
                 .then(|| "the connection broke after the whole message was sent: the server may have taken it".into())
         });
         self.settlement.results.push((*index, state));
-        self.events.push(event);
+        self.events.push(told);
+    }
+
+    /// Tells that every recipient that still waits is held.
+    fn tell_of_hold(&mut self, record: &Record, route: &Route, why: &str, now: Timestamp) {
+        let why: Arc<str> = why.into();
+        for (index, _) in record.waiting() {
+            if self.leaves_waiting(index) {
+                self.events.push(Told::new(EventKind::Held, index, now).on(Some(&route.id)).because(Arc::clone(&why)));
+            }
+        }
     }
 
     /// Gives up every recipient that still waits, for the record's age.
@@ -276,10 +288,10 @@ impl Decision {
                     _ => None,
                 },
             };
-            let reply = last.unwrap_or_else(|| "the route carried no mail in all this time".into());
-            let mut event = Event::of_recipient(EventKind::Expired, record, index, Some(&route.id), now);
-            event.reply = Some(reply.clone());
-            self.events.push(event);
+            let unheard = || Heard::new("the route carried no mail in all this time", Some(FailureClass::RelayLimit));
+            let reply = last.unwrap_or_else(unheard);
+            let told = Told::new(EventKind::Expired, index, now).on(Some(&route.id));
+            self.events.push(Told { heard: Some(reply.clone()), ..told });
             self.settlement.results.push((index, RecipientState::Failed { reply: reply.clone() }));
             self.failures.push(Report { index, reply, advice: None, attempt, expired: true });
         }
@@ -333,6 +345,7 @@ mod tests {
                 smtputf8: false,
                 ret: None,
                 envid: None,
+                references: Default::default(),
             },
             recipients: vec![RecipientState::Waiting { last_reply: None }; 3],
             message_id: "1@test.dk".into(),
@@ -352,7 +365,8 @@ mod tests {
     }
 
     fn heard(index: usize, verdict: Verdict, scope: Scope, reply: &str) -> RecipientOutcome {
-        Class::new(verdict, scope, reply).of(index)
+        let why = (verdict != Verdict::Relayed).then_some(FailureClass::Unknown);
+        Class::new(verdict, scope, reply, why).of(index)
     }
 
     fn at(age: Duration, own_waiting: Duration) -> Moment {
@@ -375,12 +389,12 @@ mod tests {
             Duration::from_secs(1),
             &record(),
             vec![
-                heard(0, Verdict::Delivered, Scope::Recipient, "250 ok"),
+                heard(0, Verdict::Relayed, Scope::Recipient, "250 ok"),
                 heard(1, Verdict::Failed, Scope::Recipient, "550 5.1.1 unknown"),
                 heard(2, Verdict::Deferred, Scope::Recipient, "451 4.7.1 greylisted"),
             ],
         );
-        assert_eq!(kinds(&decision), [EventKind::Delivered, EventKind::Bounced, EventKind::Deferred]);
+        assert_eq!(kinds(&decision), [EventKind::Relayed, EventKind::Bounced, EventKind::Deferred]);
         assert_eq!(decision.failures.iter().map(|f| f.index).collect::<Vec<_>>(), [1]);
         assert!(decision.settlement.counts);
         assert_eq!(decision.settlement.due, Some(arrived() + Duration::from_secs(61)));
@@ -393,7 +407,7 @@ mod tests {
         for recipient in &mut record.envelope.recipients[..2] {
             recipient.notify = Some(Notify { success: true, ..Notify::NEVER });
         }
-        let delivered = |i| heard(i, Verdict::Delivered, Scope::Recipient, "250 ok");
+        let delivered = |i| heard(i, Verdict::Relayed, Scope::Recipient, "250 ok");
         let mut outcome = Outcome { recipients: vec![delivered(0), delivered(1), delivered(2)], ..Outcome::default() };
         let decided = |outcome: &Outcome| {
             after_attempt(&record, &route("r"), outcome, &Patience::default(), at(Duration::ZERO, Duration::ZERO), 0.5)
@@ -420,7 +434,7 @@ mod tests {
     fn a_failure_that_may_be_the_messages_own_lets_others_go_first() {
         let refused = heard(0, Verdict::Deferred, Scope::Route, "554 5.7.1 Relay access denied");
         let reason = refused.class.reply.clone();
-        let trouble = Some(Trouble::Doubt { reason, at_least: None, advice: None });
+        let trouble = Some(Trouble::Doubt { reason: reason.to_string(), at_least: None, advice: None });
         let outcome = Outcome { recipients: vec![refused], trouble, ..Outcome::default() };
         let route = route("own-server.a");
         let decision =
@@ -434,18 +448,17 @@ mod tests {
         let minute = Duration::from_secs(60);
         let announced = |scope, from: Option<Timestamp>| {
             let heard =
-                vec![heard(0, Verdict::Deferred, scope, "451"), heard(1, Verdict::Delivered, Scope::Recipient, "250")];
+                vec![heard(0, Verdict::Deferred, scope, "451"), heard(1, Verdict::Relayed, Scope::Recipient, "250")];
             let mut decision = after(minute, &record(), heard);
             decision.announce_next_attempt(|| from);
             assert_eq!(decision.events[1].next_attempt, None);
-            decision.events[0].next_attempt.clone()
+            decision.events[0].next_attempt
         };
-        let at = |minutes: u32| Some((arrived() + minutes * minute).to_string());
         let from = |minutes: u32| Some(arrived() + minutes * minute);
         // The schedule says a minute after the attempt.
-        assert_eq!(announced(Scope::Recipient, from(1)), at(2), "the route is ready");
-        assert_eq!(announced(Scope::Recipient, from(9)), at(9), "the route pauses for longer");
-        assert_eq!(announced(Scope::Route, from(9)), at(9), "due at once, and not tried at once");
+        assert_eq!(announced(Scope::Recipient, from(1)), from(2), "the route is ready");
+        assert_eq!(announced(Scope::Recipient, from(9)), from(9), "the route pauses for longer");
+        assert_eq!(announced(Scope::Route, from(9)), from(9), "due at once, and not tried at once");
         assert_eq!(announced(Scope::Route, None), None, "suspended: nobody knows");
         let mut all_done = after(minute, &record(), vec![heard(0, Verdict::Failed, Scope::Recipient, "550")]);
         all_done.announce_next_attempt(|| panic!("nothing is deferred"));
@@ -453,7 +466,7 @@ mod tests {
 
     #[test]
     fn recipients_that_were_not_reached_stay_due_at_once() {
-        let decision = after(Duration::ZERO, &record(), vec![heard(0, Verdict::Delivered, Scope::Recipient, "250 ok")]);
+        let decision = after(Duration::ZERO, &record(), vec![heard(0, Verdict::Relayed, Scope::Recipient, "250 ok")]);
         assert_eq!(decision.settlement.due, Some(arrived()));
         assert_eq!(decision.settlement.results.len(), 1);
     }
@@ -465,12 +478,8 @@ mod tests {
         let deferred = |i| heard(i, Verdict::Deferred, Scope::Recipient, "451 try later");
         let decision = after(5 * DAY - Duration::from_secs(60), &record, vec![deferred(0)]);
         assert_eq!(decision.settlement.due, Some(arrived() + 5 * DAY));
-        let decision =
-            after(5 * DAY, &record, vec![deferred(0), heard(1, Verdict::Delivered, Scope::Recipient, "250")]);
-        assert_eq!(
-            kinds(&decision),
-            [EventKind::Deferred, EventKind::Delivered, EventKind::Expired, EventKind::Expired]
-        );
+        let decision = after(5 * DAY, &record, vec![deferred(0), heard(1, Verdict::Relayed, Scope::Recipient, "250")]);
+        assert_eq!(kinds(&decision), [EventKind::Deferred, EventKind::Relayed, EventKind::Expired, EventKind::Expired]);
         assert_eq!(decision.failures.iter().map(|f| (f.index, f.expired)).collect::<Vec<_>>(), [(0, true), (2, true)]);
         assert_eq!(decision.failures[0].reply, "451 try later");
         let heard_now: Vec<bool> = decision.failures.iter().map(|f| f.attempt.is_some()).collect();
@@ -555,15 +564,6 @@ mod tests {
     }
 
     #[test]
-    fn events_of_our_own_notifications_are_marked() {
-        let refused = || vec![heard(0, Verdict::Failed, Scope::Recipient, "550 5.1.1 unknown")];
-        assert_eq!(after(Duration::ZERO, &record(), refused()).events[0].kind, None);
-        let mut notification = record();
-        notification.lane.kind = MailKind::Bounce;
-        assert_eq!(after(Duration::ZERO, &notification, refused()).events[0].kind, Some("bounce"));
-    }
-
-    #[test]
     fn a_delay_notice_is_owed_once() {
         let deferred = || vec![heard(0, Verdict::Deferred, Scope::Recipient, "451")];
         let decision = after(DAY / 6, &record(), deferred());
@@ -573,7 +573,7 @@ mod tests {
         let mut told = record();
         told.delay_notified = true;
         assert!(after(DAY / 6, &told, deferred()).delayed.is_none());
-        let all_done = (0..3).map(|i| heard(i, Verdict::Delivered, Scope::Recipient, "250")).collect();
+        let all_done = (0..3).map(|i| heard(i, Verdict::Relayed, Scope::Recipient, "250")).collect();
         assert!(after(DAY / 6, &record(), all_done).delayed.is_none());
     }
 }

@@ -104,12 +104,14 @@ impl Inner {
         subject: Option<Subject>,
         detail: String,
     ) {
-        self.parts.events.emit(Event {
-            customer: customer.map(ToString::to_string),
-            route: route.map(ToString::to_string),
-            subject,
-            ..Event::alert(detail)
-        });
+        let mut alert = Event { subject, ..Event::alert(detail) };
+        if let Some(customer) = customer {
+            alert = alert.about_customer(customer);
+        }
+        if let Some(route) = route {
+            alert = alert.about_route(route);
+        }
+        self.parts.events.emit(alert);
     }
 
     /// Raises the alert that a route carries no mail.

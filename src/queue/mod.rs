@@ -43,6 +43,7 @@ use crate::queue::schedule::suspensions::SuspensionFile;
 use crate::queue::schedule::throttle_state::ThrottleStateFile;
 use crate::route::{Cause, RouteControl, RouteId, RouteState, RouteStatus, Switched};
 use crate::spool::Spool;
+use crate::time::Timestamp;
 
 /// Attempts at once over all routes, where nothing else is configured. An egress address has some 28,000 ports for one
 /// server, and Azure gives fewer.
@@ -157,8 +158,8 @@ impl Queue {
         let lifted = inner.with_routes(|routes, now| routes.reload(all.into_iter(), now));
         for route in &lifted {
             let detail = "goes on: its login, server or TLS was changed";
-            let event = Event::audit("reload", Action::RouteResume, detail);
-            inner.parts.events.emit(Event { route: Some(route.to_string()), ..event });
+            let event = Event::audit("reload", Action::RouteResume, detail, Timestamp::now());
+            inner.parts.events.emit(event.about_route(route));
         }
         if !lifted.is_empty() {
             let saving = Arc::clone(inner);

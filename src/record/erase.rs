@@ -167,7 +167,7 @@ mod tests {
 
     fn line(n: u32, recipient: &str) -> String {
         format!(
-            r#"{{"event_id":"{n}","at":"2026-11-29T08:00:00.000Z","event":"bounced","id":"Q{n}","recipient":"{recipient}","code":550,"reply":"<{recipient}> unknown"}}"#
+            r#"{{"event_id":"{n}","at":"2026-11-29T08:00:00.000Z","event":"bounced","queue_id":"Q{n}","recipient":"{recipient}","code":550,"reply":"<{recipient}> unknown"}}"#
         ) + "\n"
     }
 

@@ -202,7 +202,7 @@ mod tests {
                 let at = id.arrived();
                 let recipients = [format!("r{n}@x.dk"), "All@x.dk".to_owned()];
                 let common = format!(
-                    r#""id":"{id}","message_id":"m{n}@a.dk","reference":"ref-{n}","campaign":"c{}","customer":"cust{}","sender":"news@a.dk""#,
+                    r#""queue_id":"{id}","message_id":"m{n}@a.dk","reference":"ref-{n}","campaign":"c{}","customer":"cust{}","sender":"news@a.dk""#,
                     n % 3,
                     n % 2
                 );

@@ -75,6 +75,26 @@ pub fn is_xtext(text: &str) -> bool {
     true
 }
 
+/// Decodes xtext (RFC 3461 §4). Returns `None` if it is not xtext, or if the decoded text is not printable ASCII.
+pub fn xtext_decoded(text: &str) -> Option<String> {
+    let mut octets = text.bytes();
+    let mut out = String::new();
+    while let Some(octet) = octets.next() {
+        let octet = match octet {
+            b'+' => {
+                let hex = [octets.next()?, octets.next()?];
+                u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?
+            }
+            octet => octet,
+        };
+        if !matches!(octet, b' '..=b'~') {
+            return None;
+        }
+        out.push(char::from(octet));
+    }
+    Some(out)
+}
+
 /// Returns true if `text` is a value of ORCPT: an address type, a semicolon, and an address in xtext (RFC 3461 §4.2) or
 /// UTF-8 (RFC 6533 §3).
 pub fn is_orcpt(text: &str) -> bool {
@@ -129,5 +149,13 @@ mod tests {
         assert_eq!(utf8_addr_xtext("søren+x@test.dk"), "s\\x{F8}ren\\x{2B}x@test.dk");
         assert_eq!(orcpt_in_ascii("utf-8;søren\\x{2B}æ\\@test.dk"), "utf-8;s\\x{F8}ren\\x{2B}\\x{E6}\\x{5C}@test.dk");
         assert!(!is_orcpt("rfc822;") && !is_orcpt("user@test.dk") && !is_orcpt(";a"));
+    }
+
+    #[test]
+    fn xtext_is_decoded_only_to_printable_ascii() {
+        assert_eq!(xtext_decoded("user+40test.dk").as_deref(), Some("user@test.dk"));
+        for text in ["a+4", "a+zz", "a+0D+0A", "a+C3+A6", "æ"] {
+            assert_eq!(xtext_decoded(text), None, "{text}");
+        }
     }
 }

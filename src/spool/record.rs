@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::{Envelope, Lane, QueueId, Recipient};
+use crate::message::{Envelope, Heard, Lane, QueueId, Recipient};
 use crate::time::Timestamp;
 
 /// What has happened to one recipient so far.
@@ -11,17 +11,17 @@ pub enum RecipientState {
     /// An attempt is still owed.
     Waiting {
         /// The last reply heard (`451 4.7.1 greylisted`) or the error of the connection, if there was an attempt.
-        last_reply: Option<String>,
+        last_reply: Option<Heard>,
     },
     /// The next server took the message.
-    Delivered {
+    Relayed {
         /// The reply with which the server took it.
-        reply: String,
+        reply: Heard,
     },
     /// The recipient was given up: bounced, expired, or removed by an operator.
     Failed {
         /// The last reply heard, or the reason.
-        reply: String,
+        reply: Heard,
     },
 }
 

@@ -13,10 +13,10 @@ use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
 use crate::dkim::{BodyHash, BodyHasher, Job};
-use crate::events::{Event, EventKind, Events, Subject};
+use crate::events::{EventKind, Events, Mail, Subject, Submission, Telling, Told};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, References};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
 use crate::spool::{self, Draft, Durable};
@@ -81,6 +81,7 @@ impl Intake {
             smtputf8: false,
             ret: mail.ret,
             envid: mail.envid,
+            references: References::default(),
         };
         Intake {
             identity,
@@ -260,7 +261,7 @@ impl Intake {
         trace: &Trace,
         context: &Context,
     ) -> Result<Durable, Refusal> {
-        let Intake { envelope, first, rest, len, share, .. } = self;
+        let Intake { identity, envelope, first, rest, len, share, .. } = self;
         let Checked { header, header_len, decision } = checked;
         let (id, now) = (context.spool.next_id(), Timestamp::now());
         let mut added = Vec::new();
@@ -295,10 +296,8 @@ impl Intake {
         if size > decision.route.message_size {
             return Err(about(too_much_added(&decision.route)));
         }
-        let accepted = Accepted {
-            message_id: message_id.clone(),
-            recipients: envelope.recipients.iter().map(|r| r.address.to_string()).collect(),
-        };
+        let recipients = envelope.recipients.len();
+        let named = message_id.clone();
         let Decision { customer, from_domain, urgency, warning, .. } = decision;
         let customer = customer.id.clone();
         let draft = Draft {
@@ -313,22 +312,27 @@ impl Intake {
             held: None,
             lines: Vec::new(),
         };
+        let telling = told_of_accepted(&draft, warning, identity.submission(trace.peer), &context.events);
         let durable = match context.spool.commit(draft).await {
             Ok(durable) => durable,
             Err(why) => {
                 let about = About {
                     // The envelope has moved into the draft.
                     sender: None,
-                    recipients: Some(accepted.recipients.len()),
+                    recipients: Some(recipients),
                     from_domain: Some(from_domain),
                     customer: Some(customer),
-                    message_id: Some(accepted.message_id),
+                    message_id: Some(named),
                 };
                 return Err(Refusal { about: Box::new(about), ..not_durable(&why) });
             }
         };
         drop(share);
-        accepted.tell(&durable, customer.as_str(), warning, size, context);
+        context.events.tell(telling);
+        let counters = &context.counters;
+        counters.accepted.inc();
+        counters.accepted_bytes.inc_by(size);
+        counters.accepted_recipients.inc_by(recipients as u64);
         Ok(durable)
     }
 }
@@ -341,31 +345,13 @@ pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
     }
 }
 
-/// Builds the event of an accepted message.
-struct Accepted {
-    message_id: String,
-    recipients: Vec<String>,
-}
-
-impl Accepted {
-    fn tell(self, durable: &Durable, customer: &str, warning: Option<String>, size: u64, context: &Context) {
-        let counters = &context.counters;
-        counters.accepted.inc();
-        counters.accepted_bytes.inc_by(size);
-        counters.accepted_recipients.inc_by(self.recipients.len() as u64);
-        let now = Timestamp::now();
-        let id = durable.id().to_string();
-        for recipient in self.recipients {
-            context.events.emit(Event {
-                id: Some(id.clone()),
-                message_id: Some(self.message_id.clone()),
-                customer: Some(customer.to_owned()),
-                recipient: Some(recipient),
-                detail: warning.clone(),
-                ..Event::new(EventKind::Accepted, now)
-            });
-        }
-    }
+/// What is told of a message once it is durable.
+fn told_of_accepted(draft: &Draft, warning: Option<String>, by: Submission<'_>, events: &Events) -> Telling {
+    let now = Timestamp::now();
+    let warning: Option<Arc<str>> = warning.map(Arc::from);
+    let told = |index| Told { detail: warning.clone(), ..Told::new(EventKind::Accepted, index, now) };
+    let told: Vec<Told> = (0..draft.envelope.recipients.len()).map(told).collect();
+    events.write(&Mail::of_draft(draft).handed_in(by), &told)
 }
 
 /// Makes the only 250 that a message gets. It takes the spool's receipt, so nothing else can make it.

@@ -1,6 +1,7 @@
 //! Decides whether a submitter may send a message for a customer, signed with that customer's key (RFC 6409 §6, VU#244112). It
 //! decides once the header is read, and has neither I/O nor a clock.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Submitter;
@@ -9,6 +10,7 @@ use crate::customers::{
     BulkPolicy, Customer, NoRoute, Requirement, RoutingView, SigningDomain, VerificationStatus, Via,
 };
 use crate::dkim::Signer;
+use crate::events::Submission;
 use crate::message::{CustomerId, Envelope, Header, HeaderError, MailKind, Urgency};
 use crate::route::{Route, RouteKind};
 use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
@@ -23,6 +25,15 @@ pub(super) enum Identity {
 }
 
 impl Identity {
+    /// As events name who handed mail in from this address.
+    pub(super) fn submission(&self, peer: IpAddr) -> Submission<'_> {
+        let submitter = match self {
+            Identity::Submitter(submitter) => Some(submitter.username.as_str().into()),
+            Identity::Network => None,
+        };
+        Submission { submitter, peer: Some(peer) }
+    }
+
     fn may_send_for(&self, customer: &Customer) -> bool {
         match self {
             Identity::Submitter(submitter) => submitter.customers.includes(&customer.id),

@@ -4,6 +4,7 @@
 //! for each address that has not logged in; one event at the end of the minute says how many were left out. Strangers together have a
 //! bound of their own, so that no number of them hides the refusals of a submitter.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::counted_as;
 use super::policy::{Identity, Refusal};
-use crate::events::{Event, EventKind, Events};
+use crate::events::{Event, Events, Submission, Text};
+use crate::message::FailureClass;
 use crate::smtp::{Command, EnhancedCode, Reply, ReversePath};
-use crate::time::Timestamp;
 use crate::visible::visible;
 
 /// The time after which the number of refusals that were left out is reported, and the bounds begin anew.
@@ -45,6 +46,10 @@ impl Who<'_> {
             Identity::Submitter(submitter) => Some(&submitter.username),
             Identity::Network => None,
         }
+    }
+
+    fn submission(&self) -> Submission<'_> {
+        Submission { submitter: self.submitter().map(Cow::Borrowed), peer: Some(self.peer) }
     }
 
     fn key(&self) -> Key {
@@ -117,21 +122,17 @@ impl Refusals {
         if !self.admits(who) {
             return;
         }
-        let about = &refusal.about;
-        self.emit(
-            who,
-            Event {
-                message_id: about.message_id.clone(),
-                customer: about.customer.as_ref().map(ToString::to_string),
-                from_domain: about.from_domain.as_ref().map(ToString::to_string),
-                sender: about.sender.as_ref().map(ReversePath::to_string),
-                recipients: about.recipients,
-                reason: Some(refusal.reason),
-                reply: Some(refusal.reply.to_string()),
-                detail: refusal.cause.clone(),
-                ..Event::new(EventKind::Rejected, Timestamp::now())
-            },
-        );
+        let (about, class) = (&refusal.about, class(refusal.reason));
+        let event = Event {
+            message_id: about.message_id.as_deref().map(Cow::Borrowed),
+            customer: about.customer.as_ref().map(|customer| customer.as_str().into()),
+            from_domain: about.from_domain.as_ref().map(|domain| domain.as_str().into()),
+            sender: about.sender.as_ref().map(|sender| Cow::Owned(sender.to_string())),
+            recipients: about.recipients.map(|count| count as u64),
+            detail: refusal.cause.as_deref().map(Cow::Borrowed),
+            ..Event::rejected(who.submission(), &refusal.reply, refusal.reason, class)
+        };
+        self.emit(event, &refusal.reply);
     }
 
     /// Reports a refused MAIL or RCPT. `sender` is that of the transaction, if there is one.
@@ -147,16 +148,13 @@ impl Refusals {
             _ => (None, None),
         };
         let sender = mail.as_ref().map(|mail| &mail.path).or(sender);
-        self.emit(
-            who,
-            Event {
-                sender: sender.map(ReversePath::to_string),
-                recipient: rcpt.map(|rcpt| rcpt.address.to_string()),
-                reason: Some(reason(reply)),
-                reply: Some(reply.to_string()),
-                ..Event::new(EventKind::Rejected, Timestamp::now())
-            },
-        );
+        let reason = reason(reply);
+        let event = Event {
+            sender: sender.map(|sender| Cow::Owned(sender.to_string())),
+            recipient: rcpt.map(|rcpt| Cow::Owned(rcpt.address.to_string())),
+            ..Event::rejected(who.submission(), reply, reason, class(reason))
+        };
+        self.emit(event, reply);
     }
 
     /// Logs a wrong login. The name may hold anything, even a password, so it is clipped, and no event has it.
@@ -183,20 +181,18 @@ impl Refusals {
     pub(super) fn end_minute(&self) {
         let counts = std::mem::take(&mut *self.minute()).counts;
         for (key, Count { left_out, .. }) in counts.into_iter().filter(|(_, count)| count.left_out > 0) {
-            let (submitter, peer) = match key {
-                Key::Submitter(name) => (Some(name), None),
-                Key::Network(peer) | Key::Stranger(peer) => (None, Some(peer.to_string())),
-                Key::Others => (None, None),
+            let by = match &key {
+                Key::Submitter(name) => Submission { submitter: Some(name.into()), peer: None },
+                Key::Network(peer) | Key::Stranger(peer) => Submission { submitter: None, peer: Some(*peer) },
+                Key::Others => Submission::default(),
             };
             let detail = format!("{left_out} more refusals of the last minute are not told one by one");
-            tracing::warn!(submitter, peer, "{detail}");
-            self.events.emit(Event {
-                submitter,
-                peer,
-                left_out: Some(left_out),
-                detail: Some(detail),
-                ..Event::new(EventKind::Rejected, Timestamp::now())
-            });
+            tracing::warn!(
+                submitter = by.submitter.as_deref(),
+                peer = by.peer.map(tracing::field::display),
+                "{detail}"
+            );
+            self.events.emit(Event::more_rejected(by, left_out, detail));
         }
     }
 
@@ -204,24 +200,19 @@ impl Refusals {
         self.minute().admits(who.key())
     }
 
-    fn emit(&self, who: Who<'_>, event: Event) {
-        let event = Event {
-            submitter: who.submitter().map(str::to_owned),
-            peer: Some(who.peer.to_canonical().to_string()),
-            ..event
-        };
-        let shown = |text: &Option<String>| text.as_deref().map(|text| visible(text).into_owned());
+    fn emit(&self, event: Event<'_>, reply: &Reply) {
+        let shown = |text: &Text<'_>| text.as_deref().map(|text| visible(text).into_owned());
         tracing::warn!(
-            peer = event.peer,
-            submitter = event.submitter,
-            customer = event.customer,
-            from_domain = event.from_domain,
+            peer = event.peer.as_deref(),
+            submitter = event.submitter.as_deref(),
+            customer = event.customer.as_deref(),
+            from_domain = event.from_domain.as_deref(),
             sender = shown(&event.sender),
             recipient = shown(&event.recipient),
             reason = event.reason,
             detail = shown(&event.detail),
             "refused: {}",
-            visible(event.reply.as_deref().unwrap_or_default())
+            visible(&reply.to_string())
         );
         self.events.emit(event);
     }
@@ -246,11 +237,25 @@ fn reason(reply: &Reply) -> &'static str {
     }
 }
 
+/// The class of a refusal, from its reason.
+fn class(reason: &str) -> FailureClass {
+    match reason {
+        "login" | "key" => FailureClass::Auth,
+        "size" | "header" | "header_size" | "line_end" | "line_length" | "nul" | "loop" | "smtputf8" | "syntax"
+        | "references" => FailureClass::Content,
+        "recipient" => FailureClass::Hard,
+        "errors" => FailureClass::Rate,
+        "recipients" | "bytes_in_flight" | "spool" | "spool_full" => FailureClass::RelayLimit,
+        _ => FailureClass::Policy,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::events::EventKind;
     use crate::submission::{Allowed, Submitter};
 
     fn submitter(name: &str) -> Identity {
@@ -266,7 +271,7 @@ mod tests {
         IpAddr::from(n.to_be_bytes())
     }
 
-    fn told(heard: &mut tokio::sync::broadcast::Receiver<Arc<Event>>) -> Vec<Arc<Event>> {
+    fn told(heard: &mut tokio::sync::broadcast::Receiver<Arc<Event<'static>>>) -> Vec<Arc<Event<'static>>> {
         std::iter::from_fn(|| heard.try_recv().ok()).collect()
     }
 

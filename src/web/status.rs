@@ -246,9 +246,10 @@ fn alerts(html: &mut String, AlertLists { open, ended, notices }: AlertLists) {
 }
 
 /// One alert; `when` is markup.
-fn row(html: &mut String, when: &str, class: &str, alert: &Event) {
-    let place = [&alert.customer, &alert.route, &alert.id];
-    let place = place.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+fn row(html: &mut String, when: &str, class: &str, alert: &Event<'_>) {
+    let id = alert.queue_id.map(|id| id.to_string());
+    let place = [alert.customer.as_deref(), alert.route.as_deref(), id.as_deref()];
+    let place = place.into_iter().flatten().collect::<Vec<_>>().join(" ");
     let detail = escaped(alert.detail.as_deref().unwrap_or_default());
     put(html, format_args!("<tr><td>{when}<td class=\"{class}\">{detail}<td>{}</tr>", escaped(&place)));
 }

@@ -118,7 +118,7 @@ fn what_servers_and_submitters_say_is_seen_in_lists_logs_and_events() {
     let id = queue_id(&heard.unwrap()).to_owned();
     let mut stranger = Client::connect(site.smtp).unwrap();
     let _ = stranger.auth(HOSTILE, "x");
-    site.wait_for_event("deferred", |event| event["event"] == "deferred" && event["id"] == id.as_str());
+    site.wait_for_event("deferred", |event| event["event"] == "deferred" && event["queue_id"] == id.as_str());
     for arguments in [
         &["queue", "list"][..],
         &["queue", "list", "--json"],

@@ -136,7 +136,7 @@ async fn deliver(spool: &dyn Spool) -> Result<(), postbud::spool::Error> {
         }
         say(&format!("D {seed} {}", lease.record.id.as_u64()));
         let settlement = Settlement {
-            results: vec![(0, RecipientState::Delivered { reply: "250 ok".into() })],
+            results: vec![(0, RecipientState::Relayed { reply: "250 ok".into() })],
             counts: true,
             ..Settlement::default()
         };

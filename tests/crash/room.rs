@@ -56,7 +56,7 @@ async fn fill_and_drain(memory: &Memory, settings: Settings) {
     let mut done = 0;
     while done < taken {
         for lease in spool.claim(&lane("x"), soon(), 50, &backoff()).await.unwrap() {
-            let delivered = RecipientState::Delivered { reply: "250 ok".into() };
+            let delivered = RecipientState::Relayed { reply: "250 ok".into() };
             let settlement = Settlement { results: vec![(0, delivered)], counts: true, ..Settlement::default() };
             spool.settle(lease, settlement).await.unwrap();
             done += 1;

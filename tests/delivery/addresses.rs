@@ -67,7 +67,7 @@ async fn an_address_that_accepts_the_connection_and_fails_leads_to_the_next_one(
     for (what, script) in failures {
         let pair = Pair::start(vec![script], vec![takes(), takes()]).await;
         let outcome = pair.attempt().await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{what}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{what}: {outcome:?}");
         assert_eq!(outcome.trouble, None, "{what}: of the route there is none");
         pair.attempt().await;
         assert_eq!(pair.connections(), (1, 2), "{what}: the address that failed goes last for a while");
@@ -93,7 +93,7 @@ async fn tls_that_fails_at_one_address_is_tried_at_the_next() {
         let mut pair = Pair::start(vec![script], vec![[starttls(good.clone()), over_tls].concat()]).await;
         pair.route.tls = TlsPolicy { mode: TlsMode::Required, ca_file: Some(ca_file.clone()), ..TlsPolicy::default() };
         let outcome = pair.attempt().await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
     }
 }
 

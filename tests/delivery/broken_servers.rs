@@ -90,7 +90,7 @@ async fn a_reply_that_comes_byte_by_byte_is_heard_and_one_that_never_ends_is_cut
         .flat_map(|byte| [Step::Say(vec![*byte]), Step::Pause(Duration::from_millis(5))])
         .collect();
     let outcome = outcome_of(broken_at(LAST, &slow)).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered);
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed);
     let drip: Vec<Step> = (0..40).flat_map(|_| [say("250-more"), Step::Pause(Duration::from_millis(100))]).collect();
     waits(&outcome_of(broken_at(LAST, &drip)).await, LAST);
 }
@@ -110,7 +110,7 @@ async fn endless_replies_and_junk_are_refused_at_any_point() {
             let outcome = outcome_of(broken_at(nth, &[Step::SayForEver(text.to_vec())])).await;
             if nth == LAST && text.starts_with(b"250") {
                 // Its code was heard, and with it that the message was taken: sending it again would make a duplicate.
-                assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+                assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
                 assert!(outcome.recipients[0].class.reply.starts_with("250"), "{outcome:?}");
             } else {
                 waits(&outcome, nth);
@@ -136,7 +136,7 @@ async fn blank_lines_between_replies_are_passed_over_and_the_connection_is_kept(
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         assert_eq!(
             bounded(&delivery, &route).await.recipients[0].class.verdict,
-            Verdict::Delivered,
+            Verdict::Relayed,
             "{:?}",
             server.heard()
         );
@@ -145,7 +145,7 @@ async fn blank_lines_between_replies_are_passed_over_and_the_connection_is_kept(
     let server = Server::start(vec![spaced([hello(&[]), takes_one(), takes_one()].concat())]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     for _ in 0..2 {
-        assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
+        assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
     }
     assert_eq!(server.connections(), 1);
     let endless = Step::SayForEver(b"\r\n".to_vec());
@@ -214,9 +214,9 @@ async fn answers_nobody_asked_for_do_not_shift_the_conversation() {
     let babbler = [hello(&[]), takes_one(), vec![say("250 2.0.0 again"), Step::Hang]].concat();
     let server = Server::start(vec![babbler, [hello(&[]), takes_one()].concat()]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
     assert_eq!(server.connections(), 2);
 }
 
@@ -304,7 +304,7 @@ async fn replies_out_of_step_refuse_nobody_and_the_next_commands_go_one_by_one()
             assert_eq!(recipient.class.verdict, right, "{to}: {outcome:?}");
         }
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
     }
 }
 
@@ -335,7 +335,7 @@ async fn a_kept_connection_that_died_is_replaced_within_the_attempt() {
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         for _ in 0..2 {
             let outcome = bounded(&delivery, &route).await;
-            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "death {i}: {outcome:?}");
+            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "death {i}: {outcome:?}");
             assert_eq!(outcome.trouble, None, "death {i}");
         }
         assert_eq!(server.connections(), 2, "death {i}");
@@ -348,7 +348,7 @@ async fn a_kept_connection_that_breaks_after_the_dot_is_not_tried_again() {
     dies.pop();
     let server = Server::start(vec![dies]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
-    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Delivered);
+    assert_eq!(bounded(&delivery, &route).await.recipients[0].class.verdict, Verdict::Relayed);
     waits(&bounded(&delivery, &route).await, LAST);
     assert_eq!(server.connections(), 1);
     assert_eq!(delivery.counters().unknown.get(), 1);

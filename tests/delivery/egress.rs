@@ -69,7 +69,7 @@ fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
             let route = Arc::new(route);
             for _ in 0..3 {
                 let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-                assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}\n{}", postfix.log());
+                assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}\n{}", postfix.log());
             }
             let log = postfix.log();
             assert_eq!(log.matches(&format!("]: connect from unknown[{EGRESS}]")).count(), 3, "{log}");
@@ -85,7 +85,7 @@ fn mail_leaves_from_the_egress_address_and_stops_when_it_is_lost() {
 
             assert!(ip("addr add 40.74.40.57/24 dev out0"));
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+            assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
         });
         let mails = postfix.wait_for_mails(4);
         assert_eq!(mails.len(), 4);
@@ -190,7 +190,7 @@ async fn a_server_that_sees_another_address_stops_the_route() {
     assert_eq!(outcome.recipients[0].class.verdict, Verdict::Deferred, "mail waits");
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
     }
 }
 
@@ -210,7 +210,7 @@ async fn a_socks5_proxy_carries_mail_and_its_failure_makes_mail_wait() {
     one.caps.messages_per_connection = 1;
     let one = Arc::new(one);
     let outcome = attempt(&through(login.1), &one, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
 
     let outcome = attempt(&through("wrong"), &one, &message(&["x@test.net"])).await;
     assert!(
@@ -255,13 +255,13 @@ async fn the_hosts_file_goes_before_dns_and_is_read_at_each_connection() {
 
     assert_eq!(verdict().await, Verdict::Deferred, "neither knows the name");
     std::fs::write(file.path(), format!("127.0.0.1 {HOST}\n")).unwrap();
-    assert_eq!(verdict().await, Verdict::Delivered, "only the file knows it");
+    assert_eq!(verdict().await, Verdict::Relayed, "only the file knows it");
     // Nobody is there: whoever asks DNS is not delivered.
     zone.add(HOST, Record::A([127, 0, 0, 99].into()));
-    assert_eq!(verdict().await, Verdict::Delivered, "the file goes first");
+    assert_eq!(verdict().await, Verdict::Relayed, "the file goes first");
     std::fs::write(file.path(), "127.0.0.99 other.kunde.test\n").unwrap();
     assert_eq!(verdict().await, Verdict::Deferred, "only DNS knows it, and leads nowhere");
     zone.remove(HOST, RecordType::A);
     zone.add(HOST, Record::A([127, 0, 0, 1].into()));
-    assert_eq!(verdict().await, Verdict::Delivered, "DNS is asked where the file is silent");
+    assert_eq!(verdict().await, Verdict::Relayed, "DNS is asked where the file is silent");
 }

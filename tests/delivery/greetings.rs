@@ -58,7 +58,7 @@ async fn helo_is_tried_where_ehlo_is_not_known() {
         let script = greeted([vec![say(reply), hear("HELO out.webcrm.test"), say("250 old")], takes_one()].concat());
         let server = Server::start(vec![script]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{reply}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{reply}: {outcome:?}");
         server.heard();
     }
     for reply in ["501 5.5.4 Invalid EHLO argument", "550 go away", "554 5.7.1 no", "451 4.7.1 later", "421 4.3.2 busy"]

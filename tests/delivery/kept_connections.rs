@@ -43,7 +43,7 @@ async fn a_server_that_takes_two_messages_a_connection_gets_all_of_six() {
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         for number in 0..6 {
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-            assert_eq!(verdicts(&outcome), [Verdict::Delivered], "{refusal}, message {number}: {outcome:?}");
+            assert_eq!(verdicts(&outcome), [Verdict::Relayed], "{refusal}, message {number}: {outcome:?}");
             assert_eq!(outcome.trouble, None);
         }
         assert_eq!(server.heard().len(), 3, "{refusal}");
@@ -59,7 +59,7 @@ async fn a_kept_connection_that_refuses_everybody_before_the_content_is_replaced
             let (delivery, route) = (delivery(), Arc::new(route(server.address)));
             for _ in 0..2 {
                 let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-                assert_eq!(verdicts(&outcome), [Verdict::Delivered], "{reply} at {command}: {outcome:?}");
+                assert_eq!(verdicts(&outcome), [Verdict::Relayed], "{reply} at {command}: {outcome:?}");
             }
             assert_eq!(server.heard().len(), 2, "{reply} at {command}");
         }
@@ -78,7 +78,7 @@ async fn with_pipelining_all_recipients_refused_get_a_new_connection_too() {
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net", "y@test.net"])).await;
-        assert_eq!(verdicts(&outcome), [Verdict::Delivered; 2], "{outcome:?}");
+        assert_eq!(verdicts(&outcome), [Verdict::Relayed; 2], "{outcome:?}");
     }
     server.heard();
 }
@@ -89,10 +89,10 @@ async fn what_a_new_connection_refuses_too_is_refused() {
     let server = Server::start(vec![then(refused_at("MAIL", "550 5.1.8 bad sender")), second]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     let to = message(&["x@test.net"]);
-    assert_eq!(verdicts(&attempt(&delivery, &route, &to).await), [Verdict::Delivered]);
+    assert_eq!(verdicts(&attempt(&delivery, &route, &to).await), [Verdict::Relayed]);
     assert_eq!(verdicts(&attempt(&delivery, &route, &to).await), [Verdict::Failed]);
     // The message was refused, and not the connection: it serves on.
-    assert_eq!(verdicts(&attempt(&delivery, &route, &to).await), [Verdict::Delivered]);
+    assert_eq!(verdicts(&attempt(&delivery, &route, &to).await), [Verdict::Relayed]);
     assert_eq!(server.heard().len(), 2);
 }
 
@@ -105,7 +105,7 @@ async fn an_unknown_recipient_costs_no_connection() {
         let (delivery, route) = (delivery(), Arc::new(route(server.address)));
         for taken in [true, false, true] {
             let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-            assert_eq!(verdicts(&outcome) == [Verdict::Delivered], taken, "{reply}: {outcome:?}");
+            assert_eq!(verdicts(&outcome) == [Verdict::Relayed], taken, "{reply}: {outcome:?}");
         }
         assert_eq!(server.heard().len(), 1, "{reply}");
     }
@@ -127,7 +127,7 @@ async fn trouble_drops_the_connection_that_it_came_over() {
         assert!(outcome.trouble.is_some(), "{reply}");
         assert_eq!(delivery.idle_connections(), 0, "{reply}");
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(verdicts(&outcome), [Verdict::Delivered], "{reply}: {outcome:?}");
+        assert_eq!(verdicts(&outcome), [Verdict::Relayed], "{reply}: {outcome:?}");
         assert_eq!(server.heard().len(), 2, "{reply}");
     }
 }
@@ -137,7 +137,7 @@ async fn where_no_new_connection_comes_about_mail_waits() {
     let busy = vec![say("421 4.3.2 too many connections")];
     let server = Server::start(vec![then(refused_at("MAIL", "550 no")), busy]).await;
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
-    assert_eq!(verdicts(&attempt(&delivery, &route, &message(&["x@test.net"])).await), [Verdict::Delivered]);
+    assert_eq!(verdicts(&attempt(&delivery, &route, &message(&["x@test.net"])).await), [Verdict::Relayed]);
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
     assert_eq!(verdicts(&outcome), [Verdict::Deferred], "{outcome:?}");
     assert!(matches!(outcome.trouble, Some(Trouble::BackOff { .. })), "{outcome:?}");

@@ -47,7 +47,7 @@ async fn each_mechanism_logs_in() {
     ];
     for (offer, dialogue) in [("AUTH PLAIN", plain), ("AUTH=LOGIN NTLM", login), ("AUTH CRAM-MD5 PLAIN", cram)] {
         let outcome = outcome_of(vec![hello(&[offer]), dialogue, takes_one()]).await;
-        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{offer}: {outcome:?}");
+        assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{offer}: {outcome:?}");
     }
 }
 
@@ -91,7 +91,7 @@ async fn logs_in(auth: &str, over_tls: bool, only: Option<Mechanism>, dialogue: 
     let what = format!("{auth}, TLS {over_tls}, only {only:?}: {dialogue}\n{outcome:?}");
     server.heard();
     match (ends, &outcome.trouble) {
-        (Ends::Well, None) => assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{what}"),
+        (Ends::Well, None) => assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{what}"),
         (Ends::Suspended(start, hint), Some(Trouble::Suspend { cause: Cause::Login, reason, advice })) => {
             assert!(reason.starts_with(start) && advice.contains(hint), "{what}");
         }
@@ -342,7 +342,7 @@ async fn a_server_that_passes_over_a_response_is_given_it_once_more() {
         takes_one(),
     ])
     .await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
     let (url, _) = token_endpoint("200 OK").await;
     let dialogue = vec![hear("AUTH XOAUTH2 dXNlcj1h"), say("334 "), hear("dXNlcj1h"), say("235 ok")];
     let server = Server::start(vec![[hello(&["AUTH XOAUTH2"]), dialogue, takes_one()].concat()]).await;
@@ -466,7 +466,7 @@ fn bearer(token: &str) -> String {
 
 async fn delivers(delivery: &Delivery, route: &Arc<Route>) {
     let outcome = attempt(delivery, route, &message(&["x@test.net"])).await;
-    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Delivered, "{outcome:?}");
+    assert_eq!(outcome.recipients[0].class.verdict, Verdict::Relayed, "{outcome:?}");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn a_long_reply_is_clipped_wherever_it_is_heard() {
         is_clipped(&outcome, "554 5.7.1 æyyy");
     }
     for (code, begins, verdict) in
-        [("250", "250", Verdict::Delivered), ("350", "350", Verdict::Deferred), ("451", "451", Verdict::Deferred)]
+        [("250", "250", Verdict::Relayed), ("350", "350", Verdict::Deferred), ("451", "451", Verdict::Deferred)]
     {
         let server = Server::start(vec![[hello(&[]), content(&long(code))].concat()]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;

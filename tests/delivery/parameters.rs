@@ -52,7 +52,7 @@ async fn a_parameter_of_mail_that_is_refused_is_left_out() {
         let bare = [one("MAIL", "250 ok"), one("RCPT", "250 ok"), content()].concat();
         let server = Server::start(vec![[hello(OFFERS), one(WITH, reply), bare].concat()]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &demanding(&["x@test.net"])).await;
-        assert_eq!(verdicts(&outcome), [(0, Verdict::Delivered)], "{reply}: {outcome:?}");
+        assert_eq!(verdicts(&outcome), [(0, Verdict::Relayed)], "{reply}: {outcome:?}");
         assert!(outcome.reported.is_empty(), "the server was not asked for reports");
         assert_eq!(heard_bare(&server), ["MAIL FROM:<bounce@test.dk>", "RCPT TO:<x@test.net>"], "{reply}");
     }
@@ -75,7 +75,7 @@ async fn a_parameter_of_one_recipient_that_is_refused_is_left_out_for_that_one()
     let server = Server::start(vec![[hello(&offers), first, second].concat()]).await;
     let to = demanding(&["x@test.net", "y@test.net"]);
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &to).await;
-    assert_eq!(verdicts(&outcome), [(0, Verdict::Delivered), (1, Verdict::Delivered)], "{outcome:?}");
+    assert_eq!(verdicts(&outcome), [(0, Verdict::Relayed), (1, Verdict::Relayed)], "{outcome:?}");
     assert_eq!(outcome.reported, [0]);
     assert_eq!(heard_bare(&server), ["MAIL FROM:<bounce@test.dk>", "RCPT TO:<y@test.net>"]);
 }
@@ -88,7 +88,7 @@ async fn a_server_that_hangs_up_on_a_parameter_is_asked_again_over_a_new_connect
     let taken = vec![say("250 ok\r\n250 ok\r\n354 go"), Step::HearContent, say("250 taken")];
     let server = Server::start(vec![first, [hello(&offers), flight, taken].concat()]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &demanding(&["x@test.net"])).await;
-    assert_eq!(verdicts(&outcome), [(0, Verdict::Delivered)], "{outcome:?}");
+    assert_eq!(verdicts(&outcome), [(0, Verdict::Relayed)], "{outcome:?}");
     assert_eq!(server.heard().len(), 2);
 }
 

@@ -24,7 +24,7 @@ async fn a_message_is_delivered_and_the_connection_kept() {
     let (delivery, route) = (delivery(), Arc::new(route(server.address)));
     for _ in 0..2 {
         let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-        assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)], "{outcome:?}");
+        assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)], "{outcome:?}");
         assert_eq!(outcome.recipients[0].class.reply, "250 2.0.0 queued");
         assert_eq!(outcome.trouble, None);
     }
@@ -48,7 +48,7 @@ async fn with_pipelining_all_commands_go_in_one_flight() {
     ];
     let server = Server::start(vec![[hello(&["PIPELINING", "SIZE 1000000"]), flight].concat()]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net", "y@test.net"])).await;
-    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient), (1, Verdict::Failed, Scope::Recipient)]);
+    assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient), (1, Verdict::Failed, Scope::Recipient)]);
     server.heard();
 }
 
@@ -75,7 +75,7 @@ async fn when_all_recipients_are_refused_a_354_is_answered_with_an_empty_message
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
     assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Recipient)]);
     let outcome = attempt(&delivery, &route, &message(&["y@test.net"])).await;
-    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
     let heard = server.heard();
     assert_eq!(heard[0][4], ".\r\n", "nothing of the message went to nobody");
 }
@@ -100,7 +100,7 @@ async fn a_refused_sender_concerns_the_message_and_the_connection_serves_on() {
     assert_eq!(results(&outcome), [(0, Verdict::Failed, Scope::Message)]);
     assert_eq!(outcome.recipients[0].class.reply, "550 5.1.8 bad sender");
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
     server.heard();
 }
 
@@ -127,7 +127,7 @@ async fn without_pipelining_nothing_is_said_after_a_refused_sender() {
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
     assert_eq!(results(&outcome), [(0, Verdict::Deferred, Scope::Message)]);
     let outcome = attempt(&delivery, &route, &message(&["x@test.net"])).await;
-    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
     server.heard();
 }
 
@@ -146,7 +146,7 @@ async fn recipients_beyond_the_servers_limit_stay_waiting_for_the_next_transacti
     let server = Server::start(vec![[hello(&["PIPELINING"]), script].concat()]).await;
     let to = ["x@test.net", "y@test.net", "z@test.net"];
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
-    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
     assert_eq!(outcome.trouble, None);
     server.heard();
 }
@@ -168,7 +168,7 @@ async fn what_a_used_up_quota_or_a_relay_for_colleagues_only_leaves_behind_waits
         ];
         let server = Server::start(vec![[hello(&["PIPELINING"]), script].concat()]).await;
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&[taken, refused])).await;
-        let right = [(0, Verdict::Delivered, Scope::Recipient), (1, Verdict::Deferred, Scope::Recipient)];
+        let right = [(0, Verdict::Relayed, Scope::Recipient), (1, Verdict::Deferred, Scope::Recipient)];
         assert_eq!(results(&outcome), right, "{refusal}");
         assert_eq!(outcome.trouble, None);
         server.heard();
@@ -189,7 +189,7 @@ async fn five_hundred_recipients_go_in_flights_that_cannot_deadlock() {
     let server = Server::start(vec![script]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&to)).await;
     assert_eq!(
-        outcome.recipients.iter().filter(|r| r.class.verdict == Verdict::Delivered).count(),
+        outcome.recipients.iter().filter(|r| r.class.verdict == Verdict::Relayed).count(),
         500,
         "{:?}",
         outcome.trouble
@@ -243,7 +243,7 @@ async fn an_address_outside_ascii_keeps_nobody_else_from_their_mail() {
     // The field for Mailjet does not leave over this route.
     for header in ["A: b\r\n", "X-MJ-CustomID: \u{f8}\r\nA: b\r\n"] {
         let outcome = attempt(&delivery, &route, &in_utf8(header)).await;
-        let right = [(0, Verdict::Failed, Scope::Recipient), (1, Verdict::Delivered, Scope::Recipient)];
+        let right = [(0, Verdict::Failed, Scope::Recipient), (1, Verdict::Relayed, Scope::Recipient)];
         assert_eq!(results(&outcome), right, "{header:?}");
         let refused = outcome.recipients.iter().find(|r| r.index == 0).unwrap();
         assert!(refused.class.reply.contains("5.6.7"), "{outcome:?}");
@@ -279,7 +279,7 @@ async fn what_the_server_offers_is_used() {
     envelope.recipients[1].notify = Some(Notify::NEVER);
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
     assert!(
-        outcome.recipients.iter().all(|r| r.class.verdict == Verdict::Delivered),
+        outcome.recipients.iter().all(|r| r.class.verdict == Verdict::Relayed),
         "{outcome:?}, {:?}",
         server.heard()
     );
@@ -295,7 +295,7 @@ async fn a_server_that_takes_dsn_parameters_reports_further_however_much_it_says
             script.push(answer);
             let server = Server::start(vec![script]).await;
             let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
-            assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+            assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
             assert_eq!(outcome.reported, reported, "{extensions:?}: {outcome:?}");
         }
     }
@@ -315,7 +315,7 @@ async fn an_original_recipient_in_utf8_goes_in_ascii_where_smtputf8_is_not_asked
         message.record.envelope.recipients[0].notify = Some(Notify::NEVER);
         message.record.envelope.recipients[0].orcpt = Some("utf-8;s\u{f8}ren@test.net".to_owned());
         let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message).await;
-        assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+        assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
         let heard = server.heard();
         let rcpt = rcpt.trim_end();
         assert!(heard.concat().iter().any(|line| line.trim_end() == rcpt), "{heard:?}");
@@ -330,7 +330,7 @@ async fn a_server_that_knows_only_helo_is_served() {
     ];
     let server = Server::start(vec![script.concat()]).await;
     let outcome = attempt(&delivery(), &Arc::new(route(server.address)), &message(&["x@test.net"])).await;
-    assert_eq!(results(&outcome), [(0, Verdict::Delivered, Scope::Recipient)]);
+    assert_eq!(results(&outcome), [(0, Verdict::Relayed, Scope::Recipient)]);
     server.heard();
 }
 

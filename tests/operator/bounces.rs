@@ -39,6 +39,7 @@ fn record(to: &[&str]) -> Record {
             smtputf8: false,
             ret: None,
             envid: Some("webcrm+2D4711".into()),
+            references: Default::default(),
         },
         message_id: "1@test.dk".into(),
         size: 4_000,

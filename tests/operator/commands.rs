@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command as Process;
 
-use postbud::events::{Event, EventKind};
+use postbud::events::{EventKind, Mail, Told};
 use postbud::message::{MailKind, QueueId};
 use postbud::operate::queue::{Message, MessageState, Selection, Stats};
 use postbud::operate::routes::Route;
@@ -215,16 +215,24 @@ async fn hold_release_and_retry_change_when_a_message_is_due_and_say_so() {
     assert_eq!(call(&fixture, Command::Release { which: one(id) }).await.unwrap().1.count, 0, "nothing is held");
     let events = fixture.end().await;
     let acts: Vec<_> = events.iter().filter(|event| event["event"] == "audit").collect();
-    let actions: Vec<_> = acts.iter().map(|act| act["action"].as_str().unwrap()).collect();
+    let actions: Vec<_> = acts.iter().map(|act| act["command"].as_str().unwrap()).collect();
     assert_eq!(actions, ["queue.hold", "queue.release", "queue.retry"], "nothing that changed nothing");
-    assert!(acts.iter().all(|act| act["count"] == 1 && act["actor"].as_str().unwrap().starts_with("uid ")), "{acts:?}");
+    assert!(
+        acts.iter().all(|act| act["changed"] == 1 && act["actor"].as_str().unwrap().starts_with("uid ")),
+        "{acts:?}"
+    );
     let told: Vec<(String, String)> =
         events.iter().map(|e| (e["event"].as_str().unwrap().into(), e["detail"].as_str().unwrap().into())).collect();
-    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told.len(), 5, "{told:?}");
     assert!(told[0].0 == "held" && told[0].1.contains("wrong list"), "{told:?}");
     assert!(told[1].0 == "audit" && told[1].1.contains("wrong list"), "{told:?}");
-    assert!(told[2].0 == "audit" && told[2].1.starts_with("1 messages released"), "{told:?}");
-    assert!(told[3].0 == "audit" && told[3].1.starts_with("made due at once"), "{told:?}");
+    assert!(told[2].0 == "released" && told[2].1.starts_with("released by an operator"), "{told:?}");
+    assert!(told[3].0 == "audit" && told[3].1.starts_with("1 messages released"), "{told:?}");
+    assert!(told[4].0 == "audit" && told[4].1.starts_with("made due at once"), "{told:?}");
+    for event in events.iter().filter(|event| event["event"] == "held" || event["event"] == "released") {
+        assert_eq!((&event["queue_id"], &event["recipient"]), (&id.to_string().into(), &"x@example.com".into()));
+        assert!(event["actor"].as_str().unwrap().starts_with("uid "), "{event}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,9 +257,11 @@ async fn bounce_tells_the_sender_by_signed_mail_where_the_route_takes_the_null_s
     let events = fixture.end().await;
     let bounced: Vec<_> = events.iter().filter(|event| event["event"] == "bounced").collect();
     assert_eq!(bounced.len(), 2);
-    let first = bounced.iter().find(|event| event["id"] == own.to_string()).unwrap();
+    let first = bounced.iter().find(|event| event["queue_id"] == own.to_string()).unwrap();
     assert_eq!((first["recipient"].as_str(), first["customer"].as_str()), (Some("x@example.com"), Some("test-as")));
-    assert!(first["reply"].as_str().unwrap().contains("closed"));
+    assert!(first["detail"].as_str().unwrap().contains("closed"));
+    assert_eq!((&first["class"], first.get("reply"), first.get("code")), (&"policy".into(), None, None));
+    assert!(first["actor"].as_str().unwrap().starts_with("uid "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,13 +308,10 @@ async fn what_is_being_delivered_is_left_alone_and_counted() {
 async fn show_tells_every_reply_heard() {
     let fixture = Fixture::start();
     let id = fixture.queue("test-as", &["x@example.com", "y@example.com"]).await;
+    let record = fixture.records().await.remove(0);
     for reply in ["451 4.7.1 later", "421 4.3.2 busy"] {
-        fixture.events.emit(Event {
-            id: Some(id.to_string()),
-            recipient: Some("x@example.com".into()),
-            reply: Some(reply.into()),
-            ..Event::new(EventKind::Deferred, Timestamp::now())
-        });
+        let told = Told { heard: Some(reply.into()), ..Told::new(EventKind::Deferred, 0, Timestamp::now()) };
+        fixture.events.tell(fixture.events.write(&Mail::of(&record), &[told]));
     }
     let log = fixture.state_dir().join("events.jsonl");
     wait_until("the log is written", || std::fs::read_to_string(&log).unwrap().lines().count() == 2).await;
@@ -313,7 +320,7 @@ async fn show_tells_every_reply_heard() {
     assert_eq!(message.recipients.len(), 2);
     assert!(message.header.unwrap().starts_with("X-Seed: 1\r\nSubject: 1\r\nFrom: a@test.dk\r\n"));
     let replies: Vec<_> = message.history.iter().map(|event| event["reply"].as_str().unwrap()).collect();
-    assert_eq!(replies, ["451 4.7.1 later", "421 4.3.2 busy"]);
+    assert_eq!(replies, ["later", "busy"]);
     fixture.end().await;
 }
 

@@ -192,8 +192,12 @@ pub fn logged(path: &Path) -> Vec<serde_json::Value> {
 }
 
 /// A numbered event.
-pub fn event(number: usize) -> Event {
-    Event { message_id: Some(number.to_string()), ..Event::new(events::EventKind::Accepted, Timestamp::now()) }
+pub fn event(number: usize) -> Event<'static> {
+    Event {
+        event: events::EventKind::Accepted,
+        message_id: Some(number.to_string().into()),
+        ..Event::alert("a numbered event")
+    }
 }
 
 /// The numbers of numbered events.

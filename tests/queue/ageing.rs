@@ -25,10 +25,11 @@ async fn mail_behind_a_dead_server_is_announced_once_and_then_given_up_by_event_
     }
     let events = rig.wait_for_events("all are given up", |events| of_kind(events, "expired").len() >= ids.len()).await;
     // The first few were tried; the others waited behind the pause that this began.
-    let tried: BTreeSet<_> = of_kind(&events, "deferred").iter().map(|event| event["id"].as_str().unwrap()).collect();
+    let tried: BTreeSet<_> =
+        of_kind(&events, "deferred").iter().map(|event| event["queue_id"].as_str().unwrap()).collect();
     assert!(tried.len() < ids.len(), "{tried:?}");
     for kind in ["delayed", "expired"] {
-        let told: Vec<&str> = of_kind(&events, kind).iter().map(|event| event["id"].as_str().unwrap()).collect();
+        let told: Vec<&str> = of_kind(&events, kind).iter().map(|event| event["queue_id"].as_str().unwrap()).collect();
         assert_eq!(told.len(), ids.len(), "{kind}, once each: {told:?}");
         assert!(ids.iter().all(|id| told.contains(&id.as_str())), "{kind}: {told:?}");
     }
@@ -95,17 +96,17 @@ async fn a_released_message_is_no_older_than_before_and_gets_its_attempt() {
         Rig::start(folder.path(), directory(), impatient(), None).await
     };
     let events = rig.wait_for_events("the other is given up", |events| !of_kind(events, "expired").is_empty()).await;
-    assert_eq!(of_kind(&events, "expired")[0]["id"], other.to_string(), "what is held does not expire");
+    assert_eq!(of_kind(&events, "expired")[0]["queue_id"], other.to_string(), "what is held does not expire");
     assert_eq!(rig.spool.release(Filter::one(id), LinesById::new()).await.unwrap(), 1);
     // Ageing makes several rounds in this time.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let events = rig.events();
     let given_up = of_kind(&events, "expired");
-    assert!(given_up.iter().all(|event| event["id"] != id.to_string()), "it is owed an attempt: {given_up:#?}");
+    assert!(given_up.iter().all(|event| event["queue_id"] != id.to_string()), "it is owed an attempt: {given_up:#?}");
     let notices = rig.records().await.iter().filter(|record| record.lane.kind == MailKind::Bounce).count();
     assert_eq!(notices, 1, "the other's failure; a delay notice would only wait for the same route");
     assert!(rig.queue.resume(&own).await.unwrap());
-    let tried = |events: &[_]| of_kind(events, "deferred").iter().any(|event| event["id"] == id.to_string());
+    let tried = |events: &[_]| of_kind(events, "deferred").iter().any(|event| event["queue_id"] == id.to_string());
     rig.wait_for_events("its attempt", tried).await;
     rig.stop().await;
 }

@@ -48,10 +48,10 @@ async fn a_route_with_much_mail_does_not_keep_the_others_from_having_a_turn() {
     }
     let rig = spool.deliver(folder.path(), directory, Patience::default(), None);
     server.wait_for(total as usize, Duration::from_secs(60));
-    rig.wait_for_events("all are told", |events| of_kind(events, "delivered").len() == total as usize).await;
+    rig.wait_for_events("all are told", |events| of_kind(events, "relayed").len() == total as usize).await;
     let events = rig.stop().await;
     let order: Vec<&str> =
-        of_kind(&events, "delivered").iter().map(|event| event["customer"].as_str().unwrap()).collect();
+        of_kind(&events, "relayed").iter().map(|event| event["customer"].as_str().unwrap()).collect();
     let of_the_others = order.iter().rposition(|name| *name != "c00").unwrap();
     assert!(of_the_others < 3 * ROUTES, "the last of them came as number {of_the_others}: {order:?}");
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), ROUTES);

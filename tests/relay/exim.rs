@@ -27,12 +27,12 @@ fn exim_with_a_limit_of_recipients_gets_the_mail_to_all_of_them_once() {
     let id = queue_id(&client.send("a@good.example", &to, &mail).unwrap()).to_owned();
     exim.wait_for_mails(8);
     site.wait_for_event("all eight are handed over", |_| {
-        site.events().iter().filter(|event| event["event"] == "delivered" && event["id"] == id).count() == 8
+        site.events().iter().filter(|event| event["event"] == "relayed" && event["queue_id"] == id).count() == 8
     });
     relay.stop();
     let kinds: Vec<_> =
-        site.events().into_iter().filter(|event| event["id"] == id).map(|event| event["event"].clone()).collect();
-    assert!(kinds.iter().all(|kind| kind == "accepted" || kind == "delivered"), "{kinds:?}");
+        site.events().into_iter().filter(|event| event["queue_id"] == id).map(|event| event["event"].clone()).collect();
+    assert!(kinds.iter().all(|kind| kind == "accepted" || kind == "relayed"), "{kinds:?}");
     let log = exim.log();
     assert!(log.contains("too many recipients"), "Exim refused nothing:\n{log}");
     let taken: String = log.lines().filter(|line| line.contains(" <= ")).collect();

@@ -64,7 +64,7 @@ fn what_ends_while_results_cannot_be_written_is_told() {
     assert!(refused.starts_with("451 "), "{refused}");
     for id in &ids {
         site.wait_for_event(&format!("{id} delivered"), |event| {
-            event["event"] == "delivered" && event["id"] == id.as_str()
+            event["event"] == "relayed" && event["queue_id"] == id.as_str()
         });
     }
     relay.stop();
@@ -125,10 +125,12 @@ fn while_nothing_can_be_written_the_relay_is_not_ready_and_finds_out_by_itself_w
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(get(site.web, "/metrics").contains("postbud_spool_troubled 0"));
-    let told = |kind: &'static str| {
-        move |event: &serde_json::Value| event["event"] == kind && event["subject"] == "spool-writes"
+    let told = |cured: bool| {
+        move |event: &serde_json::Value| {
+            event["event"] == "alert" && event["subject"] == "spool-writes" && (event["cured"] == true) == cured
+        }
     };
-    site.wait_for_event("the alert", told("alert"));
-    site.wait_for_event("its end", told("resolved"));
+    site.wait_for_event("the alert", told(false));
+    site.wait_for_event("its end", told(true));
     relay.stop();
 }

@@ -36,13 +36,13 @@ fn promtool_is_content_with_the_metrics_of_a_relay_that_did_something() {
             .starts_with("550")
     );
     server.wait_for(1, Duration::from_secs(20));
-    for kind in ["delivered", "bounced", "deferred", "rejected"] {
+    for kind in ["relayed", "bounced", "deferred", "rejected"] {
         site.wait_for_event(kind, |event| event["event"] == kind);
     }
     let answer = get(site.web, "/metrics");
     let (header, text) = answer.split_once("\r\n\r\n").expect("a header");
     assert!(header.contains("text/plain; version=0.0.4"), "{header}");
-    for line in ["postbud_recipients_delivered_total 1", "postbud_events_total{event=\"rejected\"} 1"] {
+    for line in ["postbud_recipients_relayed_total 1", "postbud_events_total{event=\"rejected\"} 1"] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }
     // Every sample has its type and help, by its own name or its histogram's.

@@ -59,7 +59,7 @@ fn mail_to_a_dead_server_stays_queued_and_leaves_when_the_server_is_back() {
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
     let heard = client.send("a@good.example", &["b@example.net"], &message("a@good.example", "b@example.net", "wait"));
     let id = queue_id(&heard.unwrap()).to_owned();
-    site.wait_for_event("deferred", |event| event["event"] == "deferred" && event["id"] == id.as_str());
+    site.wait_for_event("deferred", |event| event["event"] == "deferred" && event["queue_id"] == id.as_str());
     let listed = site.operate(&["queue", "list", "--json"]);
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains(&id), "{listed}");
@@ -68,7 +68,7 @@ fn mail_to_a_dead_server_stays_queued_and_leaves_when_the_server_is_back() {
     let resumed = site.operate(&["route", "resume", "own-server.good"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     server.wait_for(1, Duration::from_secs(20));
-    site.wait_for_event("delivered", |event| event["event"] == "delivered" && event["id"] == id.as_str());
+    site.wait_for_event("relayed", |event| event["event"] == "relayed" && event["queue_id"] == id.as_str());
     relay.stop();
 }
 

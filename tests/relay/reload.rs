@@ -38,7 +38,7 @@ fn a_new_customer_sends_after_a_reload_and_a_mistake_keeps_what_ran() {
     queue_id(&send(&mut client, "old.example", "still"));
     site.add(&Customer { id: "old", domain: "old.example", route: plain_route(server.address) });
     relay.signal("HUP");
-    let end = site.wait_for_event("the alert is over", |event| event["event"] == "resolved");
+    let end = site.wait_for_event("the alert is over", |event| event["cured"] == true);
     assert_eq!((&end["subject"], &alert["subject"]), (&"configuration".into(), &"configuration".into()));
     server.wait_for(2, Duration::from_secs(20));
     relay.stop();
@@ -68,7 +68,7 @@ fn queued_mail_of_a_removed_customer_is_kept_with_an_alert_and_leaves_when_it_is
     relay.signal("HUP");
     server.wait_for(1, Duration::from_secs(40));
     site.wait_for_event("its alert is over", |event| {
-        event["event"] == "resolved" && event["subject"] == "unrouted:gone" && event["customer"] == "gone"
+        event["cured"] == true && event["subject"] == "unrouted:gone" && event["customer"] == "gone"
     });
     relay.stop();
 }

@@ -203,7 +203,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     let mail = message("a@good.example", "b@example.net", "unlogged");
     queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
     server.wait_for(1, Duration::from_secs(20));
-    site.wait_for_event("delivered", |event| event["event"] == "delivered");
+    site.wait_for_event("relayed", |event| event["event"] == "relayed");
     // The reload says something in the log.
     relay.signal("HUP");
     site.wait_for_event("reloaded", |event| event["event"] == "audit");
@@ -232,9 +232,9 @@ fn pages_and_metrics_tell_what_happened() {
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
     let mail = message("a@good.example", "b@example.net", "counted");
     queue_id(&client.send("a@good.example", &["b@example.net"], &mail).unwrap());
-    site.wait_for_event("delivered", |event| event["event"] == "delivered");
+    site.wait_for_event("relayed", |event| event["event"] == "relayed");
     let metrics = get(site.web, "/metrics");
-    for wanted in ["postbud_spool_commits_total 1", "postbud_recipients_delivered_total 1"] {
+    for wanted in ["postbud_spool_commits_total 1", "postbud_recipients_relayed_total 1"] {
         assert!(metrics.contains(wanted), "{wanted}\n{metrics}");
     }
     relay.stop();

@@ -64,7 +64,7 @@ fn hang_ups_during_the_start_end_nothing_and_are_obeyed_once_it_is_complete() {
         std::thread::sleep(Duration::from_millis(1));
     }
     site.wait_for_event("the reload", |event| {
-        event["action"] == "configuration.reload"
+        event["command"] == "configuration.reload"
             && event["detail"].as_str().is_some_and(|detail| detail.contains("402 customers"))
     });
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();

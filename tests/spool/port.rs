@@ -25,7 +25,7 @@ pub async fn stats_of(spool: &dyn Spool, customer: &str) -> LaneStats {
 
 /// Every recipient was served.
 pub fn delivered(lease: &Lease) -> Settlement {
-    settlement(lease, RecipientState::Delivered { reply: "250 ok".into() }, Timestamp::NEVER)
+    settlement(lease, RecipientState::Relayed { reply: "250 ok".into() }, Timestamp::NEVER)
 }
 
 /// Every recipient waits, for an attempt at `due`.

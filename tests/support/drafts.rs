@@ -31,6 +31,7 @@ pub fn draft(customer: &str, to: &[&str], seed: u64, size: usize) -> Draft {
             smtputf8: false,
             ret: None,
             envid: None,
+            references: Default::default(),
         },
         message_id: format!("{seed}@test.dk"),
         prefix: format!("X-Seed: {seed}\r\n").into_bytes(),

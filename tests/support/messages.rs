@@ -60,6 +60,7 @@ pub fn message_of(to: &[&str], chunks: &[&str]) -> Message {
             smtputf8: false,
             ret: None,
             envid: None,
+            references: Default::default(),
         },
         message_id: "1@test.dk".to_owned(),
         size,

@@ -95,7 +95,7 @@ async fn send_all(
     workshop: &Workshop,
     relay: SocketAddr,
     arrivals: &mut mpsc::Receiver<Received>,
-    events: &mut Subscription<std::sync::Arc<Event>>,
+    events: &mut Subscription<std::sync::Arc<Event<'static>>>,
 ) -> anyhow::Result<usize> {
     let tls = TlsParameters::builder("127.0.0.1".to_owned())
         .add_root_certificate(Certificate::from_pem(workshop.ca().as_bytes())?)
@@ -152,13 +152,13 @@ async fn report(received: &Received, workshop: &Workshop) -> anyhow::Result<bool
 }
 
 /// Says what the relay's events say.
-fn tell(events: &mut Subscription<std::sync::Arc<Event>>) {
+fn tell(events: &mut Subscription<std::sync::Arc<Event<'static>>>) {
     loop {
         match events.try_recv() {
             Ok(event) => detail(&format!(
                 "event {}: {} {}{}",
                 event.event.as_str(),
-                event.id.as_deref().unwrap_or("-"),
+                event.queue_id.map_or("-".to_owned(), |id| id.to_string()),
                 event.route.as_deref().map(|route| format!("over {route}, ")).unwrap_or_default(),
                 event.reply.as_deref().or(event.detail.as_deref()).unwrap_or("durable in the spool"),
             )),
@@ -171,7 +171,7 @@ fn tell(events: &mut Subscription<std::sync::Arc<Event>>) {
 async fn stay(
     arrivals: &mut mpsc::Receiver<Received>,
     workshop: &Workshop,
-    events: &mut Subscription<std::sync::Arc<Event>>,
+    events: &mut Subscription<std::sync::Arc<Event<'static>>>,
 ) -> anyhow::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     loop {

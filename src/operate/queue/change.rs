@@ -1,17 +1,19 @@
 //! Commands that change messages: hold, release, retry, bounce, remove.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Selection;
 use super::selection::{Plan, Walk};
-use crate::events::{Action, Event, EventKind};
+use crate::events::{Action, EventKind, Mail, Told};
 use crate::message::QueueId;
 use crate::operate::audit::{self, Act};
 use crate::operate::{Actor, Error, Service};
 use crate::queue::decide::{self, GiveUp};
-use crate::spool::{self, Filter, LinesById};
+use crate::spool::{self, Filter, LinesById, Record};
 use crate::time::Timestamp;
 
 /// Messages in hand at once: their bytes may be in memory.
@@ -35,6 +37,17 @@ enum Change {
     Hold(String),
     Release,
     Retry,
+}
+
+/// What the events of held and released mail say besides.
+struct ToldByOperator {
+    actor: Arc<str>,
+    detail: Arc<str>,
+}
+
+/// An actor as events name it.
+fn named(actor: &Actor) -> Arc<str> {
+    actor.to_string().into()
 }
 
 impl Service {
@@ -73,7 +86,8 @@ impl Service {
         let act = Act::new(Action::QueueBounce, format!("bounced by an operator ({actor}): {reason}"));
         // The sender reads this.
         let reason = format!("bounced by an operator: {reason}");
-        self.give_up(actor, which, GiveUp { tells_sender: true, reason, only_in: None }, act, progress).await
+        let how = GiveUp { tells_sender: true, reason, actor: named(actor), only_in: None };
+        self.give_up(actor, which, how, act, progress).await
     }
 
     /// Gives messages up without a word to their senders.
@@ -86,7 +100,8 @@ impl Service {
     ) -> Result<Changed, Error> {
         let reason = format!("removed by an operator ({actor}): {reason}");
         let act = Act::new(Action::QueueRemove, reason.clone());
-        self.give_up(actor, which, GiveUp { tells_sender: false, reason, only_in: None }, act, progress).await
+        let how = GiveUp { tells_sender: false, reason, actor: named(actor), only_in: None };
+        self.give_up(actor, which, how, act, progress).await
     }
 
     /// Applies a change, a batch at a time.
@@ -101,19 +116,50 @@ impl Service {
         let plan = Plan::to_change(self, actor, which, Timestamp::now()).await?;
         let only_id = plan.only_id();
         let mut changed = Changed::default();
-        let failed = self.change_all(plan, &change, &mut changed, progress).await.err();
-        if let Change::Hold(_) = change
-            && changed.count > 0
-        {
-            self.events.emit(Event {
-                id: only_id.map(|id| id.to_string()),
-                customer: which.customer.clone(),
-                route: which.route.clone(),
-                detail: Some(counted(&act.detail, only_id, changed.count)),
-                ..Event::new(EventKind::Held, Timestamp::now())
-            });
-        }
+        let failed = match &change {
+            Change::Hold(_) | Change::Release => {
+                let told = ToldByOperator { actor: named(actor), detail: act.detail.as_str().into() };
+                self.hold_or_release(plan, &change, &told, &mut changed, progress).await.err()
+            }
+            Change::Retry => self.change_all(plan, &change, &mut changed, progress).await.err(),
+        };
         self.end(actor, which, only_id, changed, act, failed)
+    }
+
+    /// Holds or releases the selected messages a page at a time, and tells it of each recipient.
+    async fn hold_or_release(
+        &self,
+        plan: Plan,
+        change: &Change,
+        told: &ToldByOperator,
+        changed: &mut Changed,
+        progress: &Progress,
+    ) -> Result<(), spool::Error> {
+        let holds = matches!(change, Change::Hold(_));
+        let mut walk = Walk::new(plan, None);
+        while let Some(mut page) = walk.next(self).await? {
+            page.retain(|record| record.held.is_some() != holds);
+            let these = Filter::of(page.iter().map(|record| record.id));
+            let count = self.change_matching(change, these.clone()).await?;
+            if count < page.len() as u64 {
+                // Some have left meanwhile, or somebody else was faster.
+                let now = self.spool.list(Filter { held: Some(holds), ..these }, page.len()).await?;
+                page.retain(|record| now.iter().any(|now| now.id == record.id));
+            }
+            page.iter().for_each(|record| self.tell_of(record, holds, told));
+            changed.count += count;
+            progress.send_replace(*changed);
+        }
+        Ok(())
+    }
+
+    fn tell_of(&self, record: &Record, holds: bool, by: &ToldByOperator) {
+        let event = if holds { EventKind::Held } else { EventKind::Released };
+        let (route, now) = (self.route_of(&record.lane), Timestamp::now());
+        let told =
+            |(index, _)| Told::new(event, index, now).on(route.as_ref()).because(Arc::clone(&by.detail)).by(&by.actor);
+        let told: Vec<Told> = record.waiting().map(told).collect();
+        self.events.tell(self.events.write(&Mail::of(record), &told));
     }
 
     async fn change_all(
@@ -217,10 +263,10 @@ impl Service {
         let count = changed.count;
         if count > 0 {
             let act = Act {
-                id: only_id.map(|id| id.to_string()),
+                queue_id: only_id.map(|id| id.to_string()),
                 customer: which.customer.clone(),
                 route: which.route.clone(),
-                count: Some(count),
+                changed: Some(count),
                 detail: counted(&act.detail, only_id, count),
                 ..act
             };

@@ -176,9 +176,9 @@ impl Service {
 
 fn recipient(record: &Record, index: usize) -> Recipient {
     let (state, reply) = match &record.recipients[index] {
-        RecipientState::Waiting { last_reply } => ("waiting", last_reply.clone()),
-        RecipientState::Delivered { reply } => ("delivered", Some(reply.clone())),
-        RecipientState::Failed { reply } => ("failed", Some(reply.clone())),
+        RecipientState::Waiting { last_reply } => ("waiting", last_reply.as_ref().map(ToString::to_string)),
+        RecipientState::Relayed { reply } => ("relayed", Some(reply.to_string())),
+        RecipientState::Failed { reply } => ("failed", Some(reply.to_string())),
     };
     Recipient { address: record.envelope.recipients[index].address.to_string(), state: state.into(), reply }
 }

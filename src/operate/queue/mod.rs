@@ -125,7 +125,7 @@ pub struct Message {
 pub struct Recipient {
     /// The address of the recipient.
     pub address: String,
-    /// `waiting`, `delivered` or `failed`.
+    /// `waiting`, `relayed` or `failed`.
     pub state: String,
     /// The last reply heard.
     pub reply: Option<String>,

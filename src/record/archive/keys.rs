@@ -63,7 +63,7 @@ pub struct Named<'a> {
     #[serde(borrow, default)]
     pub at: Cow<'a, str>,
     /// Of mail.
-    #[serde(borrow, default, rename = "id")]
+    #[serde(borrow, default)]
     pub queue_id: Option<Cow<'a, str>>,
     /// Without angle brackets.
     #[serde(borrow, default)]

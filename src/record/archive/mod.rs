@@ -184,7 +184,7 @@ mod tests {
         for n in 0..count {
             writeln!(
                 lines,
-                r#"{{"event_id":"{n}-1-0","at":"2026-11-29T08:{:02}:{:02}.000Z","event":"relayed","id":"Q{n}","recipient":"User{n}@example.com"}}"#,
+                r#"{{"event_id":"{n}-1-0","at":"2026-11-29T08:{:02}:{:02}.000Z","event":"relayed","queue_id":"Q{n}","recipient":"User{n}@example.com"}}"#,
                 n / 60 % 60,
                 n % 60
             )

@@ -171,13 +171,15 @@ fn write_state_parts(
     for (index, state) in recipients {
         out.number((*index).into());
         let (tag, reply) = match state {
-            RecipientState::Waiting { last_reply: None } => (0, ""),
-            RecipientState::Waiting { last_reply: Some(reply) } => (1, reply.as_str()),
-            RecipientState::Delivered { reply } => (2, reply.as_str()),
-            RecipientState::Failed { reply } => (3, reply.as_str()),
+            RecipientState::Waiting { last_reply: None } => (0, None),
+            RecipientState::Waiting { last_reply: Some(reply) } => (1, Some(reply)),
+            RecipientState::Relayed { reply } => (2, Some(reply)),
+            RecipientState::Failed { reply } => (3, Some(reply)),
         };
         out.byte(tag);
-        out.text(reply);
+        if let Some(reply) = reply {
+            out.heard(reply);
+        }
     }
 }
 
@@ -198,12 +200,11 @@ fn read_state_from(r: &mut Reader) -> Result<State, Damaged> {
     for _ in 0..count {
         let index = u32::try_from(r.number()?).map_err(|_| Damaged)?;
         let tag = r.byte()?;
-        let reply = r.text()?.to_owned();
         let state = match tag {
             0 => RecipientState::Waiting { last_reply: None },
-            1 => RecipientState::Waiting { last_reply: Some(reply) },
-            2 => RecipientState::Delivered { reply },
-            3 => RecipientState::Failed { reply },
+            1 => RecipientState::Waiting { last_reply: Some(r.heard()?) },
+            2 => RecipientState::Relayed { reply: r.heard()? },
+            3 => RecipientState::Failed { reply: r.heard()? },
             _ => return Err(Damaged),
         };
         recipients.push((index, state));
@@ -216,7 +217,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::{BodyKind, CustomerId, MailKind, Notify, Recipient, Ret, Urgency};
+    use crate::message::{
+        BodyKind, CustomerId, FailureClass, ForMailjet, Heard, MailKind, Notify, Recipient, References, Ret, Urgency,
+    };
     use crate::smtp::{Mailbox, ReversePath};
     use crate::spool::Expedited;
     use crate::time::Timestamp;
@@ -237,6 +240,12 @@ mod tests {
             smtputf8: true,
             ret: Some(Ret::Headers),
             envid: Some("x".repeat(200)),
+            references: References {
+                reference: Some("order 7".into()),
+                campaign: None,
+                tags: ["a".into(), "b".into()].into(),
+                for_mailjet: ForMailjet { adds_reference: true, ..ForMailjet::default() },
+            },
         };
         let meta = Meta {
             lane: Lane {
@@ -262,7 +271,10 @@ mod tests {
             untried: false,
             hold: Some("looks odd".into()),
         };
-        let recipients = vec![(1, RecipientState::Delivered { reply: "250 ok".into() })];
+        let recipients = vec![
+            (0, RecipientState::Waiting { last_reply: Some(Heard::new("451 4.7.1 x", Some(FailureClass::Rate))) }),
+            (1, RecipientState::Relayed { reply: "250 ok".into() }),
+        ];
         (meta, State { status, waited_for_caps: Duration::from_millis(5), recipients })
     }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::super::next_try::{NextTry, Packed};
 use super::{Damaged, Status};
-use crate::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Recipient, Ret, Urgency};
+use crate::message::{
+    BodyKind, CustomerId, Envelope, FailureClass, ForMailjet, Heard, Lane, MailKind, Notify, QueueId, Recipient,
+    References, Ret, Urgency,
+};
 use crate::smtp::{Domain, Mailbox, ReversePath};
 use crate::time::Timestamp;
 
@@ -73,6 +76,27 @@ impl<'a> Reader<'a> {
         Mailbox::parse(self.text()?).map_err(|_| Damaged)
     }
 
+    pub fn heard(&mut self) -> Result<Heard, Damaged> {
+        let class = match self.byte()? {
+            0 => None,
+            number => Some(*FailureClass::ALL.get(usize::from(number) - 1).ok_or(Damaged)?),
+        };
+        Ok(Heard::new(self.text()?, class))
+    }
+
+    fn references(&mut self) -> Result<References, Damaged> {
+        let reference = self.optional()?.map(Box::from);
+        let campaign = self.optional()?.map(Box::from);
+        let mut tags = Vec::new();
+        for _ in 0..self.number()? {
+            tags.push(self.text()?.into());
+        }
+        let bits = self.byte()?;
+        let for_mailjet =
+            ForMailjet { adds_reference: bits & 1 != 0, adds_campaign: bits & 2 != 0, has_payload: bits & 4 != 0 };
+        Ok(References { reference, campaign, tags: tags.into(), for_mailjet })
+    }
+
     pub fn lane(&mut self) -> Result<Lane, Damaged> {
         let customer = CustomerId::new(self.text()?);
         let bits = self.byte()?;
@@ -91,6 +115,7 @@ impl<'a> Reader<'a> {
             }
         };
         let envid = self.optional()?.map(str::to_owned);
+        let references = self.references()?;
         let count = self.number()?;
         let mut recipients = Vec::new();
         for _ in 0..count {
@@ -111,6 +136,7 @@ impl<'a> Reader<'a> {
                 _ => Some(Ret::Headers),
             },
             envid,
+            references,
         })
     }
 

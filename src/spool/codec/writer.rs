@@ -1,7 +1,7 @@
 //! Builds the payload of a frame.
 
 use super::Status;
-use crate::message::{BodyKind, Envelope, Lane, MailKind, Ret, Urgency};
+use crate::message::{BodyKind, Envelope, FailureClass, Heard, Lane, MailKind, References, Ret, Urgency};
 use crate::smtp::ReversePath;
 
 use super::super::next_try::{NextTry, Packed};
@@ -56,6 +56,23 @@ impl Writer {
         }
     }
 
+    /// A reply and its class.
+    pub fn heard(&mut self, heard: &Heard) {
+        let class = heard.class.and_then(|class| FailureClass::ALL.iter().position(|known| *known == class));
+        self.byte(class.map_or(0, |class| class as u8 + 1));
+        self.text(heard);
+    }
+
+    fn references(&mut self, references: &References) {
+        let References { reference, campaign, tags, for_mailjet } = references;
+        self.optional(reference.as_deref());
+        self.optional(campaign.as_deref());
+        self.number(tags.len() as u64);
+        tags.iter().for_each(|tag| self.text(tag));
+        let bits = [for_mailjet.adds_reference, for_mailjet.adds_campaign, for_mailjet.has_payload];
+        self.byte(bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
+    }
+
     pub fn lane(&mut self, lane: &Lane) {
         self.text(lane.customer.as_str());
         let bulk = lane.urgency == Urgency::Bulk;
@@ -75,6 +92,7 @@ impl Writer {
         self.byte(body | u8::from(envelope.smtputf8) << 1 | ret << 2 | null << 4);
         self.shown(&envelope.reverse_path);
         self.optional(envelope.envid.as_deref());
+        self.references(&envelope.references);
         self.number(envelope.recipients.len() as u64);
         for recipient in &envelope.recipients {
             self.shown(&recipient.address);

@@ -215,9 +215,9 @@ impl Run {
         let mut results = Vec::new();
         for (at, state) in expected.states.iter_mut().enumerate().filter(|(_, state)| state.is_waiting()) {
             let new = match (pick >> at) % 4 {
-                0 => RecipientState::Waiting { last_reply: Some(reply.clone()) },
-                1 => RecipientState::Failed { reply: reply.clone() },
-                2 => RecipientState::Delivered { reply: reply.clone() },
+                0 => RecipientState::Waiting { last_reply: Some(reply.clone().into()) },
+                1 => RecipientState::Failed { reply: reply.clone().into() },
+                2 => RecipientState::Relayed { reply: reply.clone().into() },
                 _ => continue,
             };
             *state = new.clone();

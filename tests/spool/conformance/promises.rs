@@ -89,7 +89,7 @@ pub async fn a_restart_keeps_waiting_messages_with_their_state<B: Backend>() {
     let lease = leases.remove(0);
     let later = soon() + Duration::from_secs(5);
     let states = [
-        RecipientState::Delivered { reply: "250 done".into() },
+        RecipientState::Relayed { reply: "250 done".into() },
         RecipientState::Waiting { last_reply: Some("451 later".into()) },
     ];
     let partial = Settlement {

@@ -19,7 +19,7 @@ async fn unreadable_state(dir: &Path, later: bool) -> QueueId {
     let live = tempfile::tempdir().unwrap();
     let spool = open(live.path());
     let id = spool.commit(draft("x", &["a@b.dk", "c@d.dk"], 1, 400)).await.unwrap().id();
-    let first = (0, RecipientState::Delivered { reply: "250 first".into() });
+    let first = (0, RecipientState::Relayed { reply: "250 first".into() });
     for results in [vec![first], Vec::new()].into_iter().take(1 + usize::from(later)) {
         let lease = claim_all(&*spool, "x").await.pop().unwrap();
         let waiting = settlement(&lease, RecipientState::Waiting { last_reply: None }, Timestamp::EPOCH);
@@ -74,7 +74,7 @@ async fn an_unreadable_result_with_a_later_one_behind_it_leaves_no_doubt() {
     let again = reopen(dir.path());
     let record = again.spool.show(id).await.unwrap().0;
     assert_eq!((record.held, record.attempts), (None, 2));
-    assert_eq!(record.recipients[0], RecipientState::Delivered { reply: "250 first".into() });
+    assert_eq!(record.recipients[0], RecipientState::Relayed { reply: "250 first".into() });
     let notices = again.notices.lock().unwrap().clone();
     assert!(!notices.iter().any(|notice| matches!(notice, Notice::Doubtful { .. })), "{notices:?}");
 }

@@ -72,7 +72,7 @@ fn trouble_stops_turns_until_the_pause_is_over() {
 }
 
 fn refused(verdict: Verdict, scope: Scope) -> RecipientOutcome {
-    Class::new(verdict, scope, "550").of(0)
+    Class::new(verdict, scope, "550", None).of(0)
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn daily_counts_go_on_after_a_restart_and_unheard_recipients_are_not_counted() {
     let mut routes = remembering(&route.id, ThrottleState { day: today, recipients: 95, ..ThrottleState::default() });
     routes.offer(lane("a"), &route, now());
     assert_eq!(routes.take(&route.id, 10, now()), 5);
-    let heard = Class::new(Verdict::Delivered, Scope::Recipient, "250").of(0);
+    let heard = Class::new(Verdict::Relayed, Scope::Recipient, "250", None).of(0);
     routes.report(&route, ONE, &Outcome { recipients: vec![heard], ..Outcome::default() }, 5, now(), 0.0);
     assert_eq!((routes.throttle_states()[&route.id].day, routes.throttle_states()[&route.id].recipients), (today, 96));
 }
@@ -191,7 +191,7 @@ fn a_server_that_was_not_reached_uses_up_nothing_of_the_day() {
     routes.offer(lane("a"), &route, now());
     assert_eq!(routes.take(&route.id, 10, now()), 10);
     assert!(!routes.enter(&route, now()), "the day's cap is used up");
-    let recipients = (0..10).map(|index| Class::new(Verdict::Deferred, Scope::Route, "connection refused").of(index));
+    let recipients = (0..10).map(|index| Class::new(Verdict::Deferred, Scope::Route, "connection refused", None).of(index));
     let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
     routes.report(&route, ONE, &outcome, 10, now(), 0.0);
     assert_eq!(routes.throttle_states()[&route.id].recipients, 0);

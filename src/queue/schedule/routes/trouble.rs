@@ -41,7 +41,7 @@ impl Routes {
             Some(Trouble::Suspend { .. }) if self.fingerprints.of(route) != self.fingerprints.of(&entry.route) => false,
             Some(Trouble::Suspend { cause, .. }) => self.suspend(&route.id, *cause, &told, now).unwrap_or_default(),
             None => {
-                if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Delivered) {
+                if outcome.recipients.iter().any(|r| r.class.verdict == Verdict::Relayed) {
                     entry.throttle.succeeded();
                     entry.password_hint = None;
                 } else if unheard < taken {

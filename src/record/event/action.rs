@@ -1,12 +1,10 @@
-//! Audit events: who did what. One for each command that changed something.
+//! What an audit event says was done.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, EventKind};
-use crate::time::Timestamp;
-
 /// What was done. In events as `queue.hold`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Action {
     /// Messages were held.
     #[serde(rename = "queue.hold")]
@@ -44,16 +42,4 @@ pub enum Action {
     /// The configuration was read again, and holds.
     #[serde(rename = "configuration.reload")]
     ConfigurationReload,
-}
-
-impl Event {
-    /// Somebody changed something, now.
-    pub fn audit(actor: impl Into<String>, action: Action, detail: impl Into<String>) -> Self {
-        Event {
-            actor: Some(actor.into()),
-            action: Some(action),
-            detail: Some(detail.into()),
-            ..Event::new(EventKind::Audit, Timestamp::now())
-        }
-    }
 }

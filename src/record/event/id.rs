@@ -1,0 +1,131 @@
+//! The ids of events: whoever hears an event twice knows it by its id.
+
+use std::fmt;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Serialize, Serializer};
+
+use super::EventKind;
+use crate::message::QueueId;
+use crate::time::Timestamp;
+
+/// The id of an event. An event that is told again, after a crash or to another reader, has the same id.
+///
+/// For mail it is `<queue id>-<time>-<recipient><letter>`: when it happened, the recipient's place in the envelope, and a letter for
+/// what happened. Nothing but what the event says goes into it, so whoever makes the event again makes the same id. For all other
+/// events it is a time and a number that this process gives once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventId {
+    /// Of mail.
+    Mail {
+        /// The mail.
+        queue_id: QueueId,
+        /// When it happened.
+        at: Timestamp,
+        /// The recipient's index in the envelope.
+        index: usize,
+        /// What happened.
+        event: EventKind,
+    },
+    /// Of something that another service reports and that can happen twice in the service's unit of time, like a click.
+    Reported {
+        /// The mail.
+        queue_id: QueueId,
+        /// When it happened.
+        at: Timestamp,
+        /// What happened.
+        event: EventKind,
+        /// What tells it from others, hashed.
+        key: u32,
+    },
+    /// Of anything else.
+    Other {
+        /// When it was made.
+        at: Timestamp,
+        /// How many were made before it in this process.
+        number: u64,
+        /// A random number of this process.
+        process: u32,
+    },
+}
+
+impl EventId {
+    /// A new id for an event that is not about mail.
+    pub fn new(at: Timestamp) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static PROCESS: LazyLock<u32> = LazyLock::new(rand::random);
+        EventId::Other { at, number: NEXT.fetch_add(1, Ordering::Relaxed), process: *PROCESS }
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EventId::Mail { queue_id, at, index, event } => {
+                write!(f, "{queue_id}-{}-{index}{}", Digits(at.as_millis()), event.letter())
+            }
+            EventId::Reported { queue_id, at, event, key } => {
+                write!(f, "{queue_id}-{}-{}{}", Digits(at.as_millis()), Digits((*key).into()), event.letter())
+            }
+            EventId::Other { at, number, process } => {
+                write!(f, "{}-{}-{}", Digits(at.as_millis()), Digits((*process).into()), Digits(*number))
+            }
+        }
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+/// A number in Crockford's base 32, as in queue ids.
+struct Digits(u64);
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        let mut text = [b'0'; 13];
+        let (mut left, mut from) = (self.0, text.len() - 1);
+        text[from] = DIGITS[(left & 31) as usize];
+        while left >= 32 {
+            left >>= 5;
+            from -= 1;
+            text[from] = DIGITS[(left & 31) as usize];
+        }
+        f.write_str(std::str::from_utf8(&text[from..]).expect("DIGITS is ASCII"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_of_mail_is_made_of_what_the_event_says() {
+        let at = Timestamp::from_millis(1_795_458_240_123);
+        let id = |index, event| EventId::Mail { queue_id: QueueId::from_u64(7), at, index, event }.to_string();
+        assert_eq!(id(0, EventKind::Relayed), "0000000000007-1M829CHHV-0r");
+        assert_eq!(id(12, EventKind::Relayed), "0000000000007-1M829CHHV-12r");
+        let all: HashSet<_> = EventKind::ALL.iter().map(|kind| id(0, *kind)).collect();
+        assert_eq!(all.len(), EventKind::ALL.len(), "each kind has a letter of its own");
+    }
+
+    #[test]
+    fn other_ids_are_made_once() {
+        let at = Timestamp::now();
+        let made: HashSet<_> = (0..1000).map(|_| EventId::new(at).to_string()).collect();
+        assert_eq!(made.len(), 1000);
+    }
+
+    #[test]
+    fn every_number_has_its_digits() {
+        for (number, digits) in [(0, "0"), (31, "Z"), (32, "10"), (u64::MAX, "FZZZZZZZZZZZZ")] {
+            assert_eq!(Digits(number).to_string(), digits);
+        }
+    }
+}

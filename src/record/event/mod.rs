@@ -1,0 +1,251 @@
+//! What an event is: one JSON object for each change of a recipient's state, for alerts, and for what was changed by whom.
+//!
+//! An event of mail is made from two parts: [`Mail`], what all events of a message have, and [`Told`], what happened to one
+//! recipient. Both are borrowed while the line is written, so that an event costs no copy of its texts. `docs/events.md` describes
+//! the fields for those who read them, and `docs/events.schema.json` is made from the types here.
+
+mod action;
+mod id;
+mod kind;
+mod mail;
+mod others;
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+pub use action::Action;
+pub use id::EventId;
+pub use kind::EventKind;
+pub use mail::{Mail, Told, Tried};
+pub use others::Submission;
+
+use super::subject::Subject;
+use crate::message::{FailureClass, QueueId};
+use crate::smtp::EnhancedCode;
+use crate::time::Timestamp;
+use crate::visible::visible_json;
+
+/// A text that may lack.
+pub type Text<'a> = Option<Cow<'a, str>>;
+
+/// Whose mail an event is about, where it is not a customer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// One of the relay's own notifications: a bounce message, a delay notice.
+    Notification,
+}
+
+/// One event. Fields that do not apply are absent from the JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Event<'a> {
+    /// Unique, and the same whenever the same event is told again.
+    #[cfg_attr(test, schemars(with = "String", regex(pattern = "^[0-9A-Z]+-[0-9A-Z]+-[0-9A-Z]+[a-z]?$")))]
+    pub event_id: EventId,
+    /// When it happened: RFC 3339, UTC, milliseconds.
+    #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
+    pub at: Timestamp,
+    /// What happened.
+    pub event: EventKind,
+    /// Present where the mail is one of the relay's own notifications; absent for customers' mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
+    /// Of mail: the queue id, as in `250 … queued as`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = "^[0-9A-HJKMNP-TV-Z]{13}$")))]
+    pub queue_id: Option<QueueId>,
+    /// Of mail: the Message-ID without angle brackets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Text<'a>,
+    /// Of mail: the submitter's own reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Text<'a>,
+    /// Of mail: the submitter's campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Text<'a>,
+    /// Of mail: the submitter's tags.
+    #[serde(skip_serializing_if = "is_empty")]
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
+    pub tags: Cow<'a, [Box<str>]>,
+    /// Of mail: ENVID as it was given with MAIL, decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envid: Text<'a>,
+    /// The customer's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer: Text<'a>,
+    /// The domain in From, whose key signs; with `domain.*` the domain that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_domain: Text<'a>,
+    /// The envelope sender; empty for the null sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Text<'a>,
+    /// The recipient's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Text<'a>,
+    /// `rejected` of a whole message: how many recipients it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<u64>,
+    /// The route that the mail takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Text<'a>,
+    /// The host that was tried, and said it if there is a reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Text<'a>,
+    /// The number of the attempt, from 1. One that failed for the route's sake does not count, so the next has its number again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The reply's three digits. Only what a server said has them; with `rejected` it is this relay's reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 200, max = 599)))]
+    pub code: Option<u16>,
+    /// The reply's enhanced status code, such as `5.1.1`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = r"^[245]\.[0-9]{1,3}\.[0-9]{1,3}$")))]
+    pub status: Option<EnhancedCode>,
+    /// The reply's text, without code and status, cut to 1 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Text<'a>,
+    /// Why, for programs. With deferred, bounced, expired and rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<FailureClass>,
+    /// `rejected`: which rule it met, one of a fixed set of words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// What the relay itself says, for people: why, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Text<'a>,
+    /// `deferred`: when the next attempt will be made: RFC 3339, UTC, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
+    pub next_attempt: Option<Timestamp>,
+    /// `clicked`: the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Text<'a>,
+    /// Who had logged in to hand the mail in; absent for a listener that needs no login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submitter: Text<'a>,
+    /// The address from which the mail was handed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Text<'a>,
+    /// Who did it: the operator of `audit`, and of what operators do to mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Text<'a>,
+    /// `audit`: what was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Action>,
+    /// `audit`: to how many messages or events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
+    /// How many events this one stands for, which are not told one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+    /// `alert`: what is wrong, where that lasts. The alert that ends it has the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub subject: Option<Subject>,
+    /// `alert`: what the alert with this subject told of is over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(test, schemars(with = "Option<bool>"))]
+    pub cured: bool,
+}
+
+impl Event<'_> {
+    /// An event that is not about mail.
+    fn new(event: EventKind, at: Timestamp) -> Event<'static> {
+        Event::with_id(EventId::new(at), event, at)
+    }
+
+    fn with_id(event_id: EventId, event: EventKind, at: Timestamp) -> Event<'static> {
+        Event {
+            event_id,
+            at,
+            event,
+            about: None,
+            queue_id: None,
+            message_id: None,
+            reference: None,
+            campaign: None,
+            tags: Cow::Borrowed(&[]),
+            envid: None,
+            customer: None,
+            from_domain: None,
+            sender: None,
+            recipient: None,
+            recipients: None,
+            route: None,
+            server: None,
+            attempt: None,
+            code: None,
+            status: None,
+            reply: None,
+            class: None,
+            reason: None,
+            detail: None,
+            next_attempt: None,
+            url: None,
+            submitter: None,
+            peer: None,
+            actor: None,
+            command: None,
+            changed: None,
+            left_out: None,
+            subject: None,
+            cured: false,
+        }
+    }
+
+    /// The event with texts of its own, for whoever keeps it.
+    pub fn into_owned(self) -> Event<'static> {
+        fn owned(text: Text<'_>) -> Text<'static> {
+            text.map(|text| Cow::Owned(text.into_owned()))
+        }
+        Event {
+            message_id: owned(self.message_id),
+            reference: owned(self.reference),
+            campaign: owned(self.campaign),
+            tags: Cow::Owned(self.tags.into_owned()),
+            envid: owned(self.envid),
+            customer: owned(self.customer),
+            from_domain: owned(self.from_domain),
+            sender: owned(self.sender),
+            recipient: owned(self.recipient),
+            route: owned(self.route),
+            server: owned(self.server),
+            reply: owned(self.reply),
+            detail: owned(self.detail),
+            url: owned(self.url),
+            submitter: owned(self.submitter),
+            peer: owned(self.peer),
+            actor: owned(self.actor),
+            ..self
+        }
+    }
+
+    /// Writes the event as one line of JSON, with its line end.
+    pub fn write_line(&self, line: &mut Vec<u8>) {
+        let from = line.len();
+        serde_json::to_writer(&mut *line, self).expect("an event has only string keys, and a Vec takes every write");
+        // People read the log on terminals. In ASCII, JSON itself leaves one character unseen.
+        if line[from..].iter().any(|b| !b.is_ascii() || *b == 0x7f)
+            && let Cow::Owned(seen) = visible_json(&String::from_utf8_lossy(&line[from..]))
+        {
+            line.truncate(from);
+            line.extend_from_slice(seen.as_bytes());
+        }
+        line.push(b'\n');
+    }
+}
+
+fn is_empty(tags: &[Box<str>]) -> bool {
+    tags.is_empty()
+}
+
+fn shown<T: std::fmt::Display, S: serde::Serializer>(value: &Option<T>, out: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => out.collect_str(value),
+        None => out.serialize_none(),
+    }
+}

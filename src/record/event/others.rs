@@ -1,0 +1,131 @@
+//! Events that are not about mail in the spool: alerts, what was changed, what was refused, customers and domains.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use super::{Action, Event, EventKind, Text};
+use crate::message::{CustomerId, FailureClass, QueueId};
+use crate::record::subject::Subject;
+use crate::route::RouteId;
+use crate::smtp::{Domain, Reply};
+use crate::time::Timestamp;
+
+impl<'a> Event<'a> {
+    /// Something that a person must look at, now.
+    pub fn alert(detail: impl Into<Cow<'a, str>>) -> Self {
+        Event { detail: Some(detail.into()), ..Event::new(EventKind::Alert, Timestamp::now()) }
+    }
+
+    /// The end of the trouble that an alert told of.
+    pub fn cured(alert: &Event<'a>, detail: impl Into<Cow<'a, str>>, now: Timestamp) -> Self {
+        Event {
+            subject: alert.subject.clone(),
+            customer: alert.customer.clone(),
+            route: alert.route.clone(),
+            detail: Some(detail.into()),
+            cured: true,
+            ..Event::new(EventKind::Alert, now)
+        }
+    }
+
+    /// Somebody changed something.
+    pub fn audit(
+        actor: impl Into<Cow<'a, str>>,
+        command: Action,
+        detail: impl Into<Cow<'a, str>>,
+        at: Timestamp,
+    ) -> Self {
+        Event {
+            actor: Some(actor.into()),
+            command: Some(command),
+            detail: Some(detail.into()),
+            ..Event::new(EventKind::Audit, at)
+        }
+    }
+
+    /// Something about a customer's mail as a whole.
+    pub fn of_customer(event: EventKind, customer: &'a CustomerId, detail: impl Into<Cow<'a, str>>) -> Self {
+        Event { detail: Some(detail.into()), ..Event::new(event, Timestamp::now()).about_customer(customer) }
+    }
+
+    /// Something about a customer's domain.
+    pub fn of_domain(
+        event: EventKind,
+        customer: &'a CustomerId,
+        domain: &'a Domain,
+        detail: impl Into<Cow<'a, str>>,
+        at: Timestamp,
+    ) -> Self {
+        Event {
+            from_domain: Some(domain.as_str().into()),
+            detail: Some(detail.into()),
+            ..Event::new(event, at).about_customer(customer)
+        }
+    }
+
+    /// Events of a customer that were left out because its share of the log is used up.
+    pub fn omitted(customer: impl Into<Cow<'a, str>>, left_out: u64) -> Self {
+        let detail = format!("{left_out} events of this customer are left out: its share of the log is used up");
+        Event {
+            customer: Some(customer.into()),
+            left_out: Some(left_out),
+            detail: Some(detail.into()),
+            ..Event::new(EventKind::Omitted, Timestamp::now())
+        }
+    }
+
+    /// A message or a command that submission refused with this reply.
+    pub fn rejected(by: Submission<'a>, reply: &Reply, reason: &'static str, class: FailureClass) -> Self {
+        Event {
+            code: Some(reply.code),
+            status: reply.enhanced,
+            reply: Some(Cow::Owned(reply.lines.join(" "))),
+            reason: Some(reason),
+            class: Some(class),
+            ..Event::new(EventKind::Rejected, Timestamp::now()).handed_in(by)
+        }
+    }
+
+    /// Refusals that are not told one by one.
+    pub fn more_rejected(by: Submission<'a>, left_out: u64, detail: impl Into<Cow<'a, str>>) -> Self {
+        Event {
+            left_out: Some(left_out),
+            detail: Some(detail.into()),
+            ..Event::new(EventKind::Rejected, Timestamp::now()).handed_in(by)
+        }
+    }
+
+    /// The same event, with its subject: trouble that lasts.
+    pub fn with_subject(self, subject: Subject) -> Self {
+        Event { subject: Some(subject), ..self }
+    }
+
+    /// The same event, about a customer.
+    pub fn about_customer(self, customer: &'a CustomerId) -> Self {
+        Event { customer: Some(customer.as_str().into()), ..self }
+    }
+
+    /// The same event, about a message.
+    pub fn about_message(self, id: QueueId) -> Self {
+        Event { queue_id: Some(id), ..self }
+    }
+
+    /// The same event, about a route.
+    pub fn about_route(self, route: &'a RouteId) -> Self {
+        Event { route: Some(route.as_str().into()), ..self }
+    }
+
+    /// The same event, with who handed the mail in.
+    pub fn handed_in(self, by: Submission<'a>) -> Self {
+        Event { submitter: by.submitter, peer: by.peer.map(|peer| Cow::Owned(peer.to_canonical().to_string())), ..self }
+    }
+}
+
+/// Who handed mail in, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Submission<'a> {
+    /// Who had logged in.
+    pub submitter: Text<'a>,
+    /// From which address.
+    pub peer: Option<IpAddr>,
+}

@@ -1,0 +1,116 @@
+//! What an alert is about, where its trouble lasts.
+
+use std::fmt;
+
+/// What lasting trouble is about. In events as `route:own-server.test-as`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A reload was refused.
+    Configuration,
+    /// A listener's certificate file cannot be read.
+    Certificate(String),
+    /// The spool has no room for new mail.
+    SpoolRoom,
+    /// The spool cannot be written.
+    SpoolWrites,
+    /// Delivery stops because results cannot be recorded or mail cannot be read.
+    Delivery,
+    /// The clock jumped ahead.
+    Clock,
+    /// The webhook takes no events.
+    Webhook,
+    /// A customer's events take more than its share of the log.
+    EventShare(String),
+    /// A route carries no mail.
+    Route(String),
+    /// More mail waits for a route than its caps let go in time.
+    Backlog(String),
+    /// A customer's queued mail has no route.
+    Unrouted(String),
+    /// Messages of a customer are held by the relay.
+    Held(String),
+    /// The DKIM key of a domain cannot be used.
+    SigningKey(String),
+    /// What a domain had verified and no longer has, as `test.dk/spf`.
+    Verification(String),
+    /// The verdict on a domain cannot be kept.
+    Verdict(String),
+    /// Routes log in at Microsoft 365 with a password, which stops working.
+    PasswordsAtMicrosoft365,
+    /// A customer's delegated key cannot be kept in webCRM's zone or replaced.
+    DelegatedKey(String),
+    /// Mailjet's API does not take a tier's key or gives no answer, as `trusted`; or a domain cannot be registered, as
+    /// `trusted/test.dk`.
+    Mailjet(String),
+    /// A file with a verdict cannot be read.
+    VerdictFile(String),
+}
+
+impl Subject {
+    /// Every kind of subject, as events, metrics and the operator's handbook name them.
+    pub const KINDS: [&str; 19] = [
+        "configuration",
+        "certificate",
+        "spool-room",
+        "spool-writes",
+        "delivery",
+        "clock",
+        "webhook",
+        "event-share",
+        "route",
+        "backlog",
+        "unrouted",
+        "held",
+        "signing-key",
+        "verification",
+        "verdict",
+        "passwords-at-microsoft365",
+        "delegated-key",
+        "mailjet",
+        "verdict-file",
+    ];
+
+    /// What kind of thing it is about.
+    pub fn kind(&self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The kind, and which of them.
+    fn parts(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Subject::Configuration => ("configuration", None),
+            Subject::Certificate(path) => ("certificate", Some(path)),
+            Subject::SpoolRoom => ("spool-room", None),
+            Subject::SpoolWrites => ("spool-writes", None),
+            Subject::Delivery => ("delivery", None),
+            Subject::Clock => ("clock", None),
+            Subject::Webhook => ("webhook", None),
+            Subject::EventShare(customer) => ("event-share", Some(customer)),
+            Subject::Route(id) => ("route", Some(id)),
+            Subject::Backlog(route) => ("backlog", Some(route)),
+            Subject::Unrouted(customer) => ("unrouted", Some(customer)),
+            Subject::Held(customer) => ("held", Some(customer)),
+            Subject::SigningKey(domain) => ("signing-key", Some(domain)),
+            Subject::Verification(step) => ("verification", Some(step)),
+            Subject::Verdict(domain) => ("verdict", Some(domain)),
+            Subject::PasswordsAtMicrosoft365 => ("passwords-at-microsoft365", None),
+            Subject::DelegatedKey(customer) => ("delegated-key", Some(customer)),
+            Subject::Mailjet(which) => ("mailjet", Some(which)),
+            Subject::VerdictFile(path) => ("verdict-file", Some(path)),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, which) = self.parts();
+        f.write_str(kind)?;
+        which.map_or(Ok(()), |which| write!(f, ":{which}"))
+    }
+}
+
+impl serde::Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
