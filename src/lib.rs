@@ -28,7 +28,9 @@
 //! | held | kept back by an operator or by the relay until somebody releases it; of one message, and nothing else |
 //! | stopped | not held and not tried all the same: its customer or its route is suspended, or it has no route |
 //! | settled | a recipient that the next server took or that was given up |
-//! | relayed | the next server took it; `delivered` in events until the record says more |
+//! | relayed | the next server took it |
+//! | delivered | the recipient's own server took it, as Mailjet reports |
+//! | failure class | why mail was deferred or given up, in one word for programs |
 //! | throttle state | what a route's counters and troubles were, kept over restarts |
 //! | queue ageing | delay notices and expiry behind a route in trouble |
 //! | clock-jump guard | distrusts a clock that has just leapt |

@@ -2,7 +2,7 @@
 
 /// Makes text fit for a header field's value. Control characters become spaces. Text that is long or not ASCII is
 /// written as encoded words (RFC 2047), each on its own line.
-pub(super) fn header_text(text: &str) -> String {
+pub(crate) fn header_text(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let text = text.trim();
     if text.is_ascii() && text.len() <= 60 && !text.contains("=?") {

@@ -25,6 +25,7 @@ mod words;
 use std::time::Duration;
 
 pub use content::Content;
+pub(crate) use mime::header_text;
 pub use notification::{Notification, Original, notification};
 pub use postmaster::{Error, Postmaster};
 pub use report::{Action, Attempt, Report};

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::ServerFile;
 use crate::events::{Event, Events, Subject};
+use crate::message::CustomerId;
 use crate::operate::zone::KeysKept;
 use crate::operate::{Actor, Role, Site};
 
@@ -89,11 +90,9 @@ async fn round(files: &ServerFile, events: &Events) -> Round {
     let again = settings.check_every_while_incomplete;
     let KeysKept { switched, failed, kept } = site.keep_keys(&Actor::new("postbud", Role::Admin)).await;
     for (customer, reason) in failed {
-        events.emit(Event {
-            customer: Some(customer.clone()),
-            subject: Some(Subject::DelegatedKey(customer)),
-            ..Event::alert(format!("its delegated key is not looked after: {reason}"))
-        });
+        let alert = Event::alert(format!("its delegated key is not looked after: {reason}"));
+        let owner = CustomerId::new(&customer);
+        events.emit(alert.with_subject(Subject::DelegatedKey(customer)).about_customer(&owner));
     }
     for customer in kept.iter().chain(&switched) {
         events.resolve(&Subject::DelegatedKey(customer.clone()), "its delegated key is looked after again");

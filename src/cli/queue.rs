@@ -25,7 +25,7 @@ Examples:
   postbud queue stats                                      How much waits, by customer
   postbud queue list --customer test-as --state deferred   What of a customer did not get through yet
   postbud queue show 6H0K9MEFC7721                         One message, every reply heard
-  postbud queue hold --customer test-as --reason 'wrong list'")]
+  postbud queue hold --customer test-as --campaign 'Spring 2027' --reason 'wrong list'")]
 pub(super) struct Args {
     #[command(flatten)]
     running: Running,
@@ -82,7 +82,7 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   postbud queue hold 6H0K9MEFC7721 --reason 'asked for by the customer'
-  postbud queue hold --customer test-as --reason 'wrong list'")]
+  postbud queue hold --customer test-as --campaign 'Spring 2027' --reason 'wrong list'")]
     Hold {
         #[command(flatten)]
         which: Which,
@@ -171,6 +171,18 @@ struct Which {
     /// With a waiting recipient in this domain.
     #[arg(long, value_name = "DOMAIN")]
     recipient_domain: Option<String>,
+    /// With this reference of webCRM's, whole.
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+    /// Of this campaign of webCRM's, by its whole name.
+    #[arg(long, value_name = "TEXT")]
+    campaign: Option<String>,
+    /// With this tag of webCRM's.
+    #[arg(long, value_name = "TEXT")]
+    tag: Option<String>,
+    /// From this envelope sender.
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Option<String>,
     /// Accepted at least this long ago: 90s, 5m, 4h, 2d.
     #[arg(long, value_name = "AGE", value_parser = time::seconds)]
     older_than: Option<u64>,
@@ -203,6 +215,10 @@ impl From<Which> for Selection {
             customer: which.customer,
             route: which.route,
             recipient_domain: which.recipient_domain,
+            reference: which.reference,
+            campaign: which.campaign,
+            tag: which.tag,
+            sender: which.sender,
             older_than_secs: which.older_than,
             state: which.state.map(|state| match state {
                 State::Waiting => MessageState::Waiting,
@@ -322,6 +338,14 @@ fn described(running: &Running, message: &Message) -> String {
     line("Attempts", &format!("{}; the next is due {}", message.attempts, message.due));
     line("Signed for", &message.from_domain);
     line("From", &format!("<{}>", message.sender));
+    for (name, value) in [("Reference", &message.reference), ("Campaign", &message.campaign)] {
+        if let Some(value) = value {
+            line(name, value);
+        }
+    }
+    if !message.tags.is_empty() {
+        line("Tags", &message.tags.join(", "));
+    }
     for to in &message.recipients {
         let reply = to.reply.as_deref().map(|reply| format!(": {reply}")).unwrap_or_default();
         line("To", &format!("<{}> {}{reply}", to.address, to.state));
@@ -349,7 +373,7 @@ fn happened(event: &Value) -> String {
         field("event"),
         named("recipient", "to "),
         named("route", "via "),
-        named("reply", "reply: "),
+        output::said(event).map(|said| format!("reply: {said}")),
         field("detail"),
         named("next_attempt", "next "),
     ];
@@ -451,7 +475,7 @@ mod tests {
     #[test]
     fn an_event_is_told_on_one_line() {
         let event = serde_json::json!({"at": "2026-11-23T18:24:00.000Z", "event": "deferred", "recipient": "a@example.com",
-            "route": "mailjet.starter", "reply": "451 4.7.1 later"});
+            "route": "mailjet.starter", "code": 451, "status": "4.7.1", "reply": "later"});
         assert_eq!(
             happened(&event),
             "2026-11-23T18:24:00.000Z  deferred  to a@example.com  via mailjet.starter  reply: 451 4.7.1 later"

@@ -15,8 +15,8 @@ use crate::visible::visible;
 /// Tell what became of mails: every event of each mail that fits, newest mails first.
 ///
 /// Filters add up. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] rotate_size and
-/// rotate_keep), whether the relay runs or not. A question with a recipient, a Message-ID or a queue id is answered from the
-/// archives' indexes; one with a customer or a time alone reads everything.
+/// rotate_keep), whether the relay runs or not. A question with a recipient, a sender, a Message-ID, a queue id, a reference or a
+/// campaign is answered from the archives' indexes; one with a customer, a tag or a time alone reads everything.
 ///
 /// Exits with 1 where nothing is found.
 #[derive(Debug, clap::Args)]
@@ -38,6 +38,18 @@ pub(super) struct Args {
     /// With this Message-ID, with or without angle brackets.
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
+    /// With this reference of webCRM's.
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+    /// Of this campaign of webCRM's.
+    #[arg(long, value_name = "TEXT")]
+    campaign: Option<String>,
+    /// With this tag of webCRM's.
+    #[arg(long, value_name = "TEXT")]
+    tag: Option<String>,
+    /// From this envelope sender.
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Option<String>,
     /// Of this customer.
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
@@ -62,19 +74,25 @@ impl Args {
             queue_id: self.id.as_deref().map(str::parse).transpose()?,
             recipient: self.recipient,
             message_id: self.message_id,
+            reference: self.reference,
+            campaign: self.campaign,
+            tag: self.tag,
+            sender: self.sender,
             customer: self.customer,
             from: self.since.as_deref().map(time::ago_or_at).transpose()?,
             until: self.until.as_deref().map(time::ago_or_at).transpose()?,
-            ..Query::default()
         };
         if query == Query::default() {
-            bail!("say which mail: a queue id, --recipient, --message-id, --customer, --since or --until");
+            bail!(
+                "say which mail: a queue id, --recipient, --message-id, --reference, --campaign, --tag, --sender, --customer, \
+                 --since or --until"
+            );
         }
         let Found { traces, more } = find(&log, &query, self.limit as usize)
             .with_context(|| format!("cannot read the event log {}", log.display()))?;
         for trace in &traces {
             if self.json {
-                output::json_line(&serde_json::json!({ "id": trace.queue_id, "events": trace.events }))?;
+                output::json_line(&serde_json::json!({ "queue_id": trace.queue_id, "events": trace.events }))?;
             } else {
                 print(trace);
             }
@@ -114,8 +132,9 @@ fn print(trace: &Trace) {
     let id = trace.queue_id.as_deref().unwrap_or("refused at submission");
     show!("{id}  {}  {}", visible(&named("customer")), visible(&named("message_id")));
     for event in &trace.events {
-        let words = ["at", "event", "recipient", "route", "reply", "detail"];
-        let words: Vec<&str> = words.iter().filter_map(|name| event[*name].as_str()).collect();
+        let word = |name: &str| event[name].as_str().map(str::to_owned);
+        let words = [word("at"), word("event"), word("recipient"), word("route"), output::said(event), word("detail")];
+        let words: Vec<String> = words.into_iter().flatten().collect();
         show!("  {}", visible(&words.join("  ")));
     }
     show!("");

@@ -78,7 +78,7 @@ const BLOCKED: &[&str] = &[
     "are blocked",
     "ip blocked",
     "was blocked",
-    "blocked -",
+    "blocked - see",
     "spamhaus",
     "spamcop",
     "sorbs",
@@ -160,6 +160,7 @@ const RATE: &[&str] = &[
     "4.7.500",
     "server busy",
     "server is busy",
+    "submissionquota",
 ];
 
 /// Words about what the message holds.
@@ -199,6 +200,8 @@ const CONTENT: &[&str] = &[
     "header error",
     "missing header",
     "malformed",
+    "rfc compliant",
+    "rfc-compliant",
     "rfc 5322",
     "rfc 2822",
     "rfc5322",
@@ -340,6 +343,8 @@ const POLICY: &[&str] = &[
     "envelope blocked",
     "header based",
     "anti-spoofing",
+    "not verified",
+    "resolver.rst",
     "manual",
 ];
 
@@ -382,6 +387,9 @@ const NETWORK: &[&str] = &[
 /// Returns why a server did not take mail. `text` is the reply's text in lower case.
 pub fn failure_class(phase: Phase, signal: Signal, reply: &Reply, text: &str) -> FailureClass {
     let negative = Negative { phase, reply, text };
+    if negative.is_mail_auth() {
+        return FailureClass::Auth;
+    }
     match signal {
         Signal::TooBusy | Signal::Quota => FailureClass::Rate,
         Signal::Blocked | Signal::Barred => FailureClass::Blocked,
@@ -417,7 +425,7 @@ impl Negative<'_> {
     }
 
     fn of_policy(&self) -> FailureClass {
-        if self.says(MAIL_AUTH) || self.is_mail_auth() { FailureClass::Auth } else { FailureClass::Policy }
+        if self.says(MAIL_AUTH) { FailureClass::Auth } else { FailureClass::Policy }
     }
 
     fn says(&self, words: &[&str]) -> bool {
@@ -442,8 +450,7 @@ impl Negative<'_> {
             (1, 1 | 10) if permanent && !self.says(FULL) && !self.says(BLOCKED) => Some(FailureClass::Hard),
             (1, 2 | 3 | 6) if permanent => Some(FailureClass::Hard),
             (1, 7 | 8) => Some(FailureClass::Policy),
-            (7, 20..=24 | 26 | 509 | 512 | 515) => Some(FailureClass::Auth),
-            (7, 606..=649 | 511) => Some(FailureClass::Blocked),
+            (7, 25 | 511 | 606..=649) => Some(FailureClass::Blocked),
             (7, 28) => Some(FailureClass::Rate),
             (3, 4) | (2, 3) => Some(FailureClass::Content),
             (4, 6) => Some(FailureClass::Network),
@@ -454,7 +461,7 @@ impl Negative<'_> {
 
     fn by_words(&self) -> Option<FailureClass> {
         let (permanent, to_one) = (self.reply.is_permanent(), self.phase == Phase::Rcpt);
-        if self.says(FULL) && !self.says(&["message size", "maximum message", "sending"]) {
+        if self.says(FULL) && !self.says(&["message size", "maximum message", "sending", "submission"]) {
             return Some(FailureClass::MailboxFull);
         }
         if self.says(MAIL_AUTH) {
@@ -472,6 +479,9 @@ impl Negative<'_> {
         // Before the content nobody can have seen it; only its size was announced.
         if self.says(CONTENT) {
             return Some(FailureClass::Content);
+        }
+        if self.says(&["sender address", "sender rejected", "sender domain", "sender denied"]) {
+            return Some(FailureClass::Policy);
         }
         if permanent && self.says(HARD) && (to_one || !self.says(POLICY)) {
             return Some(FailureClass::Hard);

@@ -84,7 +84,7 @@ fn gmail() {
             (
                 End,
                 "550 5.7.25 The IP address sending this message does not have a PTR record setup, or the corresponding forward DNS entry does not match",
-                Policy,
+                Blocked,
             ),
             (
                 End,
@@ -201,7 +201,7 @@ fn microsoft() {
             (End, "550 5.2.3 RESOLVER.RST.RecipSizeLimit; message too large for this recipient", Content),
             (Mail, "552 5.3.4 Message size exceeds fixed maximum message size", Content),
             (Mail, "452 4.3.1 Insufficient system resources", Network),
-            (Rcpt, "421 4.3.2 Service not available, closing transmission channel", Network),
+            (Rcpt, "421 4.3.2 Service not available, closing transmission channel", Rate),
             (
                 Rcpt,
                 "451 4.4.4 Mail received as unauthenticated, incoming to a recipient domain configured in a hosted tenant which has no mail-enabled subscriptions. ATTR5",
@@ -299,7 +299,7 @@ fn postfix_and_exim() {
             ),
             (Rcpt, "451 4.7.1 Greylisting in action, please come back in 00:05:00", Rate),
             (Rcpt, "451 4.7.1 Please try again later (TEMPFAIL)", Rate),
-            (Rcpt, "450 4.7.1 <out.webcrm.com>: Helo command rejected: Host not found", Policy),
+            (Rcpt, "450 4.7.1 <out.webcrm.com>: Helo command rejected: Host not found", Blocked),
             (Rcpt, "504 5.5.2 <out>: Helo command rejected: need fully-qualified hostname", Blocked),
             (
                 Rcpt,
@@ -307,7 +307,7 @@ fn postfix_and_exim() {
                 Blocked,
             ),
             (Rcpt, "554 5.7.1 <out.webcrm.com[40.74.40.57]>: Client host rejected: Access denied", Blocked),
-            (Rcpt, "450 4.7.25 Client host rejected: cannot find your reverse hostname, [40.74.40.57]", Policy),
+            (Rcpt, "450 4.7.25 Client host rejected: cannot find your reverse hostname, [40.74.40.57]", Blocked),
             (Rcpt, "554 5.7.1 <x@other.dk>: Relay access denied", Policy),
             (Rcpt, "554 5.7.1 <a@test.dk>: Sender address rejected: Access denied", Policy),
             (Rcpt, "450 4.1.8 <a@test.dk>: Sender address rejected: Domain not found", Policy),
@@ -354,7 +354,7 @@ fn postfix_and_exim() {
             (Rcpt, "550 5.1.1 <x@test.dk>... User unknown", Hard),
             (Rcpt, "550 5.2.1 <x@test.dk>... Mailbox disabled for this recipient", Hard),
             (Rcpt, "553 5.1.3 <x@test..dk>... Invalid host name", Hard),
-            (Rcpt, "551 User not local; please try <y@other.dk>", Hard),
+            (Rcpt, "551 User not local; please try <y@other.dk>", Policy),
             (Mail, "421 4.7.0 Too many errors", Rate),
             (Rcpt, "452 4.5.3 Too many recipients", Rate),
             (Mail, "421 4.4.2 mx.test.dk Error: timeout exceeded", Network),

@@ -78,6 +78,11 @@ fn shown(value: &[u8]) -> String {
     text
 }
 
+/// A text with its encoded words decoded, once.
+pub(super) fn decoded_text(text: &str) -> Cow<'_, str> {
+    decoded(text)
+}
+
 /// Consecutive encoded words in one character set. A character may begin in one word and end in the next.
 struct Run<'a> {
     charset: &'a str,

@@ -17,5 +17,5 @@ pub use heard::{FailureClass, Heard};
 pub use id::{QueueId, QueueIds};
 pub use lane::{Lane, MailKind};
 pub use piece::Piece;
-pub use references::{ForMailjet, References};
+pub use references::{ForMailjet, ReferenceError, References};
 pub use scan::{Header, HeaderError};

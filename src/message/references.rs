@@ -1,4 +1,21 @@
-//! The submitter's own names for a message, which come back in every event about it.
+//! The submitter's own names for a message: a reference, a campaign, tags. They come back in every event about it.
+//!
+//! `X-Postbud-Reference`, `X-Postbud-Campaign` and `X-Postbud-Tags` are for this relay alone: they are cut before anything is signed,
+//! and refused by name where they are malformed. `X-MJ-CustomID` and `X-Mailjet-Campaign` mean the same where no field of ours
+//! says it. They stay in the message for Mailjet, and one that is malformed is Mailjet's to judge.
+
+use thiserror::Error;
+
+use super::display;
+use super::headers::Field;
+use crate::visible::is_unseen;
+
+/// Octets of a reference, and of a campaign.
+const NAME: usize = 255;
+/// Octets of a tag.
+const TAG: usize = 64;
+/// Tags of one message.
+const TAGS: usize = 20;
 
 /// What the submitter calls a message. Empty where it gave nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,7 +26,7 @@ pub struct References {
     pub campaign: Option<Box<str>>,
     /// Words that group messages as the submitter likes.
     pub tags: Box<[Box<str>]>,
-    /// What a Mailjet route is told besides.
+    /// Which fields of Mailjet's go with it.
     pub for_mailjet: ForMailjet,
 }
 
@@ -22,4 +39,214 @@ pub struct ForMailjet {
     pub adds_campaign: bool,
     /// The message has its own X-MJ-EventPayload.
     pub has_payload: bool,
+}
+
+/// Why a field of ours is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReferenceError {
+    /// There is no such field of ours.
+    #[error("is not known: there are X-Postbud-Reference, X-Postbud-Campaign and X-Postbud-Tags")]
+    Unknown,
+    /// It occurs twice.
+    #[error("occurs more than once")]
+    Twice,
+    /// Its value is too long.
+    #[error("is longer than {0} octets")]
+    TooLong(usize),
+    /// It names too many tags.
+    #[error("names more than {0} tags")]
+    TooMany(usize),
+    /// A tag is too long.
+    #[error("has a tag that is longer than {0} octets")]
+    LongTag(usize),
+    /// It holds characters that cannot be seen, or octets that are no text.
+    #[error("holds characters that cannot be seen; use plain text, UTF-8 or encoded words")]
+    Unseen,
+}
+
+/// The fields of a header that name the message, while the header is read.
+#[derive(Default)]
+pub(super) struct ReferenceFields<'a> {
+    reference: Option<&'a [u8]>,
+    campaign: Option<&'a [u8]>,
+    tags: Option<&'a [u8]>,
+    mailjet_reference: Option<&'a [u8]>,
+    mailjet_campaign: Option<&'a [u8]>,
+    has_payload: bool,
+}
+
+/// What becomes of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It says nothing about references.
+    NotOurs,
+    /// It was read, and stays for Mailjet.
+    Stays,
+    /// It was read, and is cut.
+    IsCut,
+}
+
+impl<'a> ReferenceFields<'a> {
+    /// Takes a field. Fields of other names cost two comparisons.
+    pub fn take(&mut self, field: &Field<'a>) -> Result<Fate, ReferenceError> {
+        let [b'X' | b'x', b'-', b'P' | b'p' | b'M' | b'm', ..] = field.name() else { return Ok(Fate::NotOurs) };
+        if field.is("X-MJ-CustomID") {
+            self.mailjet_reference = Some(field.value());
+        } else if field.is("X-Mailjet-Campaign") {
+            self.mailjet_campaign = Some(field.value());
+        } else if field.is("X-MJ-EventPayload") {
+            self.has_payload = true;
+        } else if field.name().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"X-Postbud-")) {
+            let place = if field.is("X-Postbud-Reference") {
+                &mut self.reference
+            } else if field.is("X-Postbud-Campaign") {
+                &mut self.campaign
+            } else if field.is("X-Postbud-Tags") {
+                &mut self.tags
+            } else {
+                return Err(ReferenceError::Unknown);
+            };
+            return match place.replace(field.value()) {
+                Some(_) => Err(ReferenceError::Twice),
+                None => Ok(Fate::IsCut),
+            };
+        } else {
+            return Ok(Fate::NotOurs);
+        }
+        Ok(Fate::Stays)
+    }
+
+    /// What they say. The error names the field.
+    pub fn read(self) -> Result<References, (&'static str, ReferenceError)> {
+        let named = |name| move |why| (name, why);
+        let reference = self.reference.map(name).transpose().map_err(named("X-Postbud-Reference"))?.flatten();
+        let campaign = self.campaign.map(name).transpose().map_err(named("X-Postbud-Campaign"))?.flatten();
+        let tags = self.tags.map(tags).transpose().map_err(named("X-Postbud-Tags"))?.unwrap_or_default();
+        let for_mailjet = ForMailjet {
+            adds_reference: reference.is_some() && self.mailjet_reference.is_none(),
+            adds_campaign: campaign.is_some() && self.mailjet_campaign.is_none(),
+            has_payload: self.has_payload,
+        };
+        let of_mailjet = |value: Option<&[u8]>| value.and_then(|value| name(value).ok().flatten());
+        Ok(References {
+            reference: reference.or_else(|| of_mailjet(self.mailjet_reference)),
+            campaign: campaign.or_else(|| of_mailjet(self.mailjet_campaign)),
+            tags,
+            for_mailjet,
+        })
+    }
+}
+
+/// Reads a reference or a campaign. `None` if the field is empty.
+fn name(value: &[u8]) -> Result<Option<Box<str>>, ReferenceError> {
+    let text = text(value)?;
+    match text.len() {
+        0 => Ok(None),
+        1..=NAME => Ok(Some(text.into())),
+        _ => Err(ReferenceError::TooLong(NAME)),
+    }
+}
+
+/// Reads tags between commas. A tag that is named twice counts once.
+fn tags(value: &[u8]) -> Result<Box<[Box<str>]>, ReferenceError> {
+    let mut tags: Vec<Box<str>> = Vec::new();
+    for tag in text(value)?.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+        if tag.len() > TAG {
+            return Err(ReferenceError::LongTag(TAG));
+        }
+        if tags.iter().any(|known| **known == *tag) {
+            continue;
+        }
+        if tags.len() == TAGS {
+            return Err(ReferenceError::TooMany(TAGS));
+        }
+        tags.push(tag.into());
+    }
+    Ok(tags.into())
+}
+
+/// The text of a field: unfolded, encoded words decoded, without blanks at its ends.
+fn text(value: &[u8]) -> Result<String, ReferenceError> {
+    let text = std::str::from_utf8(value).map_err(|_| ReferenceError::Unseen)?.trim();
+    let unfolded = text.replace("\r\n", "").replace('\t', " ");
+    let text = display::decoded_text(&unfolded);
+    match text.chars().any(is_unseen) {
+        true => Err(ReferenceError::Unseen),
+        false => Ok(text.trim().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::headers::fields;
+
+    fn read(block: &str) -> Result<References, String> {
+        let mut found = ReferenceFields::default();
+        for field in fields(block.as_bytes()) {
+            let field = field.unwrap();
+            found.take(&field).map_err(|why| format!("{} {why}", String::from_utf8_lossy(field.name())))?;
+        }
+        found.read().map_err(|(name, why)| format!("{name} {why}"))
+    }
+
+    fn all(block: &str) -> (Option<String>, Option<String>, Vec<String>) {
+        let References { reference, campaign, tags, .. } = read(block).unwrap();
+        let text = |text: Box<str>| text.into_string();
+        (reference.map(text), campaign.map(text), tags.iter().cloned().map(text).collect())
+    }
+
+    #[test]
+    fn names_are_read_as_a_person_would_write_them() {
+        let some = |text: &str| Some(text.to_owned());
+        for (block, right) in [
+            ("X-Postbud-Reference: order 7\r\n", (some("order 7"), None, vec![])),
+            ("x-postbud-reference:  a\r\n  b \r\n", (some("a  b"), None, vec![])),
+            ("X-Postbud-Campaign: =?utf-8?Q?for=C3=A5r?=\r\n", (None, some("forår"), vec![])),
+            ("X-Postbud-Campaign: forår\r\n", (None, some("forår"), vec![])),
+            ("X-Postbud-Tags: a, b,,a ,\r\n\tc d\r\n", (None, None, vec!["a".into(), "b".into(), "c d".into()])),
+            ("X-Postbud-Reference:\r\nX-Postbud-Tags: ,\r\n", (None, None, vec![])),
+            ("X-MJ-CustomID: 7\r\nX-Mailjet-Campaign: c\r\n", (some("7"), some("c"), vec![])),
+            ("X-MJ-CustomID: 7\r\nX-Postbud-Reference: 8\r\n", (some("8"), None, vec![])),
+            ("X-Mailjet-Campaign: 7\r\nX-Postbud-Campaign: 8\r\n", (None, some("8"), vec![])),
+            // Mailjet judges its own.
+            (&format!("X-MJ-CustomID: {}\r\n", "x".repeat(300)), (None, None, vec![])),
+            ("X-MJ-CustomID: 7\r\nX-MJ-CustomID: 8\r\n", (some("8"), None, vec![])),
+            ("X-Mailer: x\r\nX-Priority: 1\r\nX: y\r\nX-P: z\r\n", (None, None, vec![])),
+        ] {
+            assert_eq!(all(block), right, "{block}");
+        }
+        assert_eq!(all(&format!("X-Postbud-Reference: {}\r\n", "x".repeat(255))).0.unwrap().len(), 255);
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused_by_its_name() {
+        let many: Vec<String> = (0..21).map(|n| n.to_string()).collect();
+        for (block, why) in [
+            ("X-Postbud-Reference: a\r\nX-Postbud-Reference: b\r\n", "X-Postbud-Reference occurs more than once"),
+            (&format!("X-Postbud-Campaign: {}\r\n", "x".repeat(256)), "X-Postbud-Campaign is longer than 255 octets"),
+            (&format!("X-Postbud-Tags: a,{}\r\n", "x".repeat(65)), "X-Postbud-Tags has a tag that is longer than 64"),
+            (&format!("X-Postbud-Tags: {}\r\n", many.join(",")), "X-Postbud-Tags names more than 20 tags"),
+            ("X-Postbud-Reference: a\u{7}b\r\n", "X-Postbud-Reference holds characters that cannot be seen"),
+            ("X-Postbud-Reference: a\u{202e}b\r\n", "X-Postbud-Reference holds characters that cannot be seen"),
+            ("X-Postbud-Reference: =?utf-8?B?DQo=?=x\r\n", "X-Postbud-Reference holds characters that cannot be seen"),
+            ("X-Postbud-Campain: a\r\n", "X-Postbud-Campain is not known"),
+            ("X-Postbud-: a\r\n", "X-Postbud- is not known"),
+        ] {
+            let refused = read(block).unwrap_err();
+            assert!(refused.starts_with(why), "{block}: {refused}");
+        }
+    }
+
+    #[test]
+    fn mailjet_is_told_what_only_our_fields_say() {
+        let told = |block: &str| read(block).unwrap().for_mailjet;
+        let ours = "X-Postbud-Reference: 7\r\nX-Postbud-Campaign: c\r\n";
+        let both = ForMailjet { adds_reference: true, adds_campaign: true, has_payload: false };
+        assert_eq!(told(ours), both);
+        assert_eq!(told(&format!("{ours}X-MJ-CustomID: 8\r\n")), ForMailjet { adds_reference: false, ..both });
+        assert_eq!(told(&format!("{ours}X-Mailjet-Campaign: 8\r\n")), ForMailjet { adds_campaign: false, ..both });
+        assert_eq!(told(&format!("{ours}X-MJ-EventPayload: 8\r\n")), ForMailjet { has_payload: true, ..both });
+        assert_eq!(told("X-MJ-CustomID: 8\r\n"), ForMailjet::default());
+    }
 }

@@ -9,6 +9,7 @@ use super::Urgency;
 use super::address::{self, AddressError};
 use super::display;
 use super::headers::{Field, fields};
+use super::references::{Fate, ReferenceError, ReferenceFields, References};
 use crate::smtp::Mailbox;
 
 /// What was read from the header.
@@ -30,7 +31,9 @@ pub struct Header {
     pub bulk: bool,
     /// The urgency that X-Mailjet-Prio asks for.
     pub priority: Option<Urgency>,
-    /// The positions, in order, of fields that are not sent on: Bcc, Resent-Bcc, Return-Path (only the server that
+    /// What the submitter calls the message.
+    pub references: References,
+    /// The positions, in order, of fields that are not sent on: X-Postbud-…, Bcc, Resent-Bcc, Return-Path (only the server that
     /// delivers writes it, RFC 5321 §4.4), and an empty Date or Message-ID, which counts as missing.
     pub cut: Vec<Range<usize>>,
 }
@@ -72,6 +75,15 @@ pub enum HeaderError {
         #[source]
         why: AddressError,
     },
+    /// A field that names the message for its submitter is malformed.
+    #[error("{field} {why}")]
+    Reference {
+        /// The field's name.
+        field: String,
+        /// What is wrong with it.
+        #[source]
+        why: ReferenceError,
+    },
     /// The header has too many fields.
     #[error("the header has more than {0} fields")]
     Fields(usize),
@@ -107,6 +119,7 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let mut once: [Option<&[u8]>; ONCE.len()] = [None; ONCE.len()];
     let (mut bulk, mut priority, mut cut, mut received) = (false, None, Vec::new(), 0);
     let (mut also_from, mut shown) = (Vec::new(), Vec::new());
+    let mut references = ReferenceFields::default();
     let (mut line, mut offset) = (1, 0);
     for (before, field) in fields(block).enumerate() {
         let field = field.map_err(|text| HeaderError::NotAField { line, text: excerpt(text) })?;
@@ -141,6 +154,11 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
             bulk = true;
         } else if field.is("X-Mailjet-Prio") {
             priority = mailjet_priority(word(&field)).or(priority);
+        } else {
+            let refused = |why| HeaderError::Reference { field: excerpt(field.name()), why };
+            if references.take(&field).map_err(refused)? == Fate::IsCut {
+                cut.push(offset..offset + raw.len());
+            }
         }
         offset += raw.len();
     }
@@ -151,7 +169,9 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let sender = once[SENDER].map(|value| address_in("Sender", value, &mut shown)).transpose()?;
     let message_id = once[MESSAGE_ID].and_then(message_id);
     let has_date = once[DATE].is_some_and(|value| !value.trim_ascii().is_empty());
-    Ok(Header { from, sender, also_from, shown, has_date, message_id, bulk, priority, cut })
+    let refused = |(field, why): (&str, _)| HeaderError::Reference { field: field.to_owned(), why };
+    let references = references.read().map_err(refused)?;
+    Ok(Header { from, sender, also_from, shown, has_date, message_id, bulk, priority, references, cut })
 }
 
 /// Cuts the given ranges out of `block`. They must be in order and must not overlap.
@@ -245,7 +265,8 @@ mod tests {
 
     #[test]
     fn what_is_not_for_the_recipients_is_cut() {
-        let block = "return-path: <x@evil.dk>\r\nFrom: a@test.dk\r\nReturn-Path:\r\n <y@evil.dk>\r\nResent-Bcc: x@y.dk\r\nX: y\r\n";
+        let block = "return-path: <x@evil.dk>\r\nx-postbud-Tags: a\r\nFrom: a@test.dk\r\nReturn-Path:\r\n <y@evil.dk>\r\n\
+                     X-Postbud-Reference:\r\n 7\r\nResent-Bcc: x@y.dk\r\nX: y\r\n";
         let mut bytes = block.as_bytes().to_vec();
         cut(&mut bytes, &scanned(block).unwrap().cut);
         assert_eq!(String::from_utf8(bytes).unwrap(), "From: a@test.dk\r\nX: y\r\n");
@@ -344,6 +365,9 @@ mod tests {
                     [b"From: a@test.dk\r\nX: ".as_slice(), &vec![b'x'; size], b"\r\n"].concat()
                 }),
                 ("line feeds", |size| [b"From: a@test.dk\r\nX: ".as_slice(), &b"\n".repeat(size)].concat()),
+                ("tags", |size| {
+                    [b"From: a@test.dk\r\nX-Postbud-Tags: ".as_slice(), &b"a,".repeat(size / 2), b"\r\n"].concat()
+                }),
                 ("names without a colon", |size| b"junk\r\n".repeat(size / 6)),
                 ("half line ends", |size| b"\r\n\r".repeat(size / 3)),
             ],

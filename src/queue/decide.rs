@@ -519,7 +519,7 @@ mod tests {
         let outcome = Outcome { hold: Some("checksum".into()), ..Outcome::default() };
         let route = route("r");
         let decision = after_attempt(&record(), &route, &outcome, &Patience::default(), at(9 * DAY, DAY), 0.5);
-        assert_eq!(kinds(&decision), [EventKind::Held]);
+        assert_eq!(kinds(&decision), [EventKind::Held; 3]);
         assert_eq!(decision.settlement.hold.as_deref(), Some("checksum"));
     }
 

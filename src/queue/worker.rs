@@ -1,12 +1,15 @@
 //! A worker holds one slot of a route and takes turns on it: claim, attempt, decide, settle, until nothing is due there.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
+use std::io::Write;
 use std::sync::Arc;
 
+use crate::bounce::header_text;
 use crate::customers::Customer;
 use crate::delivery::{Outcome, Trouble};
 use crate::dkim;
-use crate::message::{Lane, MailKind, QueueId};
+use crate::message::{Lane, MailKind, QueueId, References};
 use crate::queue::decide::{self, Moment};
 use crate::queue::inner::Inner;
 use crate::route::{Route, RouteKind};
@@ -152,7 +155,7 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
 async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<Outcome> {
     let Lease { record, bytes, .. } = lease;
     let customer = inner.parts.routing.customer(&record.lane.customer);
-    let extra_header = customer.as_deref().map(|customer| tracking_fields(customer, route.kind)).unwrap_or_default();
+    let extra_header = mailjet_fields(record, customer.as_deref(), route.kind);
     let mut groups = VecDeque::from([in_turn(record)]);
     let mut outcome = Outcome::default();
     let (mut tried, mut again, mut most) = (false, 0, usize::MAX);
@@ -239,16 +242,34 @@ async fn report(inner: &Arc<Inner>, route: &Route, message: QueueId, outcome: &O
     }
 }
 
-/// The unsigned header fields that tell Mailjet about tracking, where the customer's file says something about it.
-fn tracking_fields(customer: &Customer, kind: RouteKind) -> Vec<u8> {
+/// The unsigned header fields that Mailjet gets besides: the queue id, by which its reports are matched, the names that only our own
+/// fields gave, and what the customer's file says about tracking. They are made for the route of this attempt, because mail may have
+/// moved to another since it was accepted. What the submitter set itself stays as it is.
+fn mailjet_fields(record: &Record, customer: Option<&Customer>, kind: RouteKind) -> Vec<u8> {
     let mut fields = Vec::new();
-    if kind == RouteKind::Mailjet {
-        for (name, choice) in
-            [("X-Mailjet-TrackOpen", customer.track_opens), ("X-Mailjet-TrackClick", customer.track_clicks)]
-        {
-            if let Some(on) = choice {
-                fields.extend_from_slice(format!("{name}: {}\r\n", u8::from(on)).as_bytes());
-            }
+    if kind != RouteKind::Mailjet {
+        return fields;
+    }
+    let References { reference, campaign, for_mailjet, .. } = &record.envelope.references;
+    let mut add = |name: &str, value: &str| {
+        write!(fields, "{name}: {value}\r\n").expect("a Vec takes every write");
+    };
+    if !for_mailjet.has_payload {
+        add("X-MJ-EventPayload", &record.id.to_string());
+    }
+    for (is_added, name, value) in [
+        (for_mailjet.adds_reference, "X-MJ-CustomID", reference),
+        (for_mailjet.adds_campaign, "X-Mailjet-Campaign", campaign),
+    ] {
+        if let Some(value) = value.as_deref().filter(|_| is_added) {
+            // Mailjet gives back what it reads, so ASCII goes as it came.
+            add(name, &if value.is_ascii() { Cow::Borrowed(value) } else { header_text(value).into() });
+        }
+    }
+    let (opens, clicks) = customer.map_or((None, None), |customer| (customer.track_opens, customer.track_clicks));
+    for (name, choice) in [("X-Mailjet-TrackOpen", opens), ("X-Mailjet-TrackClick", clicks)] {
+        if let Some(on) = choice {
+            add(name, if on { "1" } else { "0" });
         }
     }
     fields

@@ -30,6 +30,8 @@ pub struct Query {
     pub reference: Option<String>,
     /// webCRM's campaign.
     pub campaign: Option<String>,
+    /// One of webCRM's tags.
+    pub tag: Option<String>,
     /// The customer's id.
     pub customer: Option<String>,
     /// Events from then on.
@@ -154,6 +156,7 @@ impl<'a> Texts<'a> {
     }
 
     fn fit(&self, query: &Query, named: &Named<'_>) -> bool {
+        let has_tag = query.tag.as_deref().is_none_or(|tag| named.tags.iter().any(|has| has.eq_ignore_ascii_case(tag)));
         let is_of_customer = query.customer.is_none() || named.customer.as_deref() == query.customer.as_deref();
         let at = || named.at.parse::<Timestamp>().ok();
         let is_in_time = (query.from.is_none() && query.until.is_none())
@@ -161,7 +164,7 @@ impl<'a> Texts<'a> {
                 query.from.is_none_or(|from| at >= from) && query.until.is_none_or(|until| at <= until)
             });
         let has_id = self.queue_id.as_deref().is_none_or(|id| named.names(&Key::QueueId(id)));
-        is_of_customer && is_in_time && has_id && self.keys.iter().all(|key| named.names(key))
+        has_tag && is_of_customer && is_in_time && has_id && self.keys.iter().all(|key| named.names(key))
     }
 }
 
@@ -202,7 +205,8 @@ mod tests {
                 let at = id.arrived();
                 let recipients = [format!("r{n}@x.dk"), "All@x.dk".to_owned()];
                 let common = format!(
-                    r#""queue_id":"{id}","message_id":"m{n}@a.dk","reference":"ref-{n}","campaign":"c{}","customer":"cust{}","sender":"news@a.dk""#,
+                    r#""queue_id":"{id}","message_id":"m{n}@a.dk","reference":"ref-{n}","campaign":"c{}","tags":["t{}","all"],"customer":"cust{}","sender":"news@a.dk""#,
+                    n % 3,
                     n % 3,
                     n % 2
                 );
@@ -307,6 +311,8 @@ mod tests {
         let journal = Journal::new();
         let of_customer = Query { customer: Some("cust1".into()), ..Query::default() };
         assert_eq!(journal.find(&of_customer, 100).traces.len(), 15);
+        let tagged = Query { tag: Some("T1".into()), ..Query::default() };
+        assert_eq!(journal.find(&tagged, 100).traces.len(), 10);
         let both = Query { campaign: Some("c1".into()), ..of_customer };
         assert_eq!(journal.find(&both, 100).traces.len(), 5);
         let (from, until) = (Some(Timestamp::EPOCH), Some(journal.ids[0].arrived() - Duration::from_millis(1)));

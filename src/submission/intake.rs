@@ -2,8 +2,8 @@
 //! streams, and then the message is signed, made durable and answered.
 //!
 //! If a message is refused, its memory is given back and the rest of it is read and dropped: the client hears the reply once, at the
-//! true end of the message. The octets of a message are changed in two ways only, before anything is hashed: Bcc, Return-Path and an
-//! empty Date or Message-ID are cut, and a missing last CRLF or blank line is added.
+//! true end of the message. The octets of a message are changed in two ways only, before anything is hashed: Bcc, Return-Path, X-Postbud
+//! fields and an empty Date or Message-ID are cut, and a missing last CRLF or blank line is added.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
 use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, References};
 use crate::route::{Route, RouteKind};
+use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
 use crate::spool::{self, Draft, Durable};
 use crate::time::Timestamp;
@@ -81,6 +82,7 @@ impl Intake {
             smtputf8: false,
             ret: mail.ret,
             envid: mail.envid,
+            // The header says them.
             references: References::default(),
         };
         Intake {
@@ -261,8 +263,12 @@ impl Intake {
         trace: &Trace,
         context: &Context,
     ) -> Result<Durable, Refusal> {
-        let Intake { identity, envelope, first, rest, len, share, .. } = self;
+        let Intake { identity, mut envelope, first, rest, len, share, .. } = self;
         let Checked { header, header_len, decision } = checked;
+        envelope.references = header.references;
+        if envelope.references.reference.is_none() {
+            envelope.references.reference = envelope.envid.as_deref().and_then(xtext_decoded).map(Box::from);
+        }
         let (id, now) = (context.spool.next_id(), Timestamp::now());
         let mut added = Vec::new();
         if !header.has_date {

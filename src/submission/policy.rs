@@ -213,6 +213,7 @@ pub(super) fn bad_header(why: &HeaderError) -> Refusal {
     match why {
         // RFC 3463 §3.5: routing loop detected.
         HeaderError::Loop(_) => Refusal::new(554, EnhancedCode(5, 4, 6), "loop", why.to_string()),
+        HeaderError::Reference { .. } => Refusal::new(550, EnhancedCode(5, 6, 0), "references", why.to_string()),
         _ => Refusal::new(550, EnhancedCode(5, 6, 0), "header", why.to_string()),
     }
 }

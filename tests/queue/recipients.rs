@@ -63,7 +63,7 @@ async fn deliver(server: &Capture, to: &[String]) -> Vec<serde_json::Value> {
     })
     .await;
     // The sender is told of bounces by mail, which is not what is looked at here.
-    rig.stop().await.into_iter().filter(|event| event.get("kind").is_none()).collect()
+    rig.stop().await.into_iter().filter(|event| event.get("about").is_none()).collect()
 }
 
 fn addresses(count: usize) -> Vec<String> {

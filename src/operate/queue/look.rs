@@ -134,6 +134,7 @@ impl Service {
 
     fn message(&self, record: &Record, recipients: Vec<Recipient>, suspended: &Suspended, now: Timestamp) -> Message {
         let is_free = !record.leased && record.held.is_none();
+        let references = &record.envelope.references;
         Message {
             id: record.id.to_string(),
             message_id: record.message_id.clone(),
@@ -143,6 +144,9 @@ impl Service {
             route: self.route_of(&record.lane).map(|route| route.to_string()),
             sender: record.envelope.reverse_path.to_string(),
             from_domain: record.lane.domain.to_string(),
+            reference: references.reference.as_deref().map(str::to_owned),
+            campaign: references.campaign.as_deref().map(str::to_owned),
+            tags: references.tags.iter().map(ToString::to_string).collect(),
             size: record.size,
             arrived: record.id.arrived().to_string(),
             age_secs: now.since(record.id.arrived()).as_secs(),

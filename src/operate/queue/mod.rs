@@ -29,6 +29,18 @@ pub struct Selection {
     /// With a waiting recipient in this domain. Bounce and remove touch only these recipients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_domain: Option<String>,
+    /// With this reference of the submitter's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Of this campaign of the submitter's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// With this tag of the submitter's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// From this envelope sender; empty for the null sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
     /// Accepted at least so many seconds ago.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_than_secs: Option<u64>,
@@ -89,6 +101,15 @@ pub struct Message {
     pub sender: String,
     /// The domain whose key signed.
     pub from_domain: String,
+    /// The submitter's reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The submitter's campaign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// The submitter's tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// The size of the message in octets.
     pub size: u64,
     /// When it was accepted, RFC 3339.

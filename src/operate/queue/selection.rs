@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::stopped::Suspended;
 use super::{MessageState, Selection};
-use crate::message::{CustomerId, QueueId};
+use crate::message::{CustomerId, QueueId, References};
 use crate::operate::actor::Need;
 use crate::operate::{Actor, Error, Service};
 use crate::route::RouteId;
@@ -24,12 +24,36 @@ pub(super) struct Plan {
     filter: Filter,
     /// They must take this route, where one was named.
     route: Option<RouteId>,
+    /// They must have these names of the submitter's, and this sender.
+    names: Names,
     /// They must be in the middle of an attempt, or not.
     delivering: Option<bool>,
     /// They must be stopped: not tried until a person acts.
     stopped: bool,
     /// Bounce and remove touch only recipients in this domain.
     pub recipient_domain: Option<Domain>,
+}
+
+/// What a selection asks of a message's own names. They are compared whole, without regard to case, as in the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Names {
+    reference: Option<String>,
+    campaign: Option<String>,
+    tag: Option<String>,
+    sender: Option<String>,
+}
+
+impl Names {
+    fn fit(&self, record: &Record) -> bool {
+        let References { reference, campaign, tags, .. } = &record.envelope.references;
+        let same = |asked: &Option<String>, has: Option<&str>| {
+            asked.as_deref().is_none_or(|asked| has.is_some_and(|has| has.eq_ignore_ascii_case(asked)))
+        };
+        same(&self.reference, reference.as_deref())
+            && same(&self.campaign, campaign.as_deref())
+            && self.tag.as_deref().is_none_or(|tag| tags.iter().any(|has| has.eq_ignore_ascii_case(tag)))
+            && (self.sender.is_none() || same(&self.sender, Some(&record.envelope.reverse_path.to_string())))
+    }
 }
 
 impl Plan {
@@ -89,6 +113,12 @@ impl Plan {
         Ok(Plan {
             filter,
             route: which.route.as_deref().map(RouteId::new),
+            names: Names {
+                reference: which.reference.clone(),
+                campaign: which.campaign.clone(),
+                tag: which.tag.clone(),
+                sender: which.sender.clone(),
+            },
             delivering: which.state.map(|state| state == MessageState::Delivering),
             stopped: which.state == Some(MessageState::Stopped),
             recipient_domain,
@@ -97,7 +127,7 @@ impl Plan {
 
     /// The spool's filters, where these alone tell which records are meant: one batch each.
     pub fn batches(&self) -> Option<Vec<Filter>> {
-        if self.route.is_some() || self.delivering.is_some() {
+        if self.route.is_some() || self.delivering.is_some() || self.names != Names::default() {
             return None;
         }
         let Some(ids) = &self.filter.ids else { return Some(vec![self.filter.clone()]) };
@@ -113,6 +143,7 @@ impl Plan {
 
     fn fits(&self, service: &Service, suspended: &Suspended, record: &Record) -> bool {
         self.delivering.is_none_or(|delivering| record.leased == delivering)
+            && self.names.fit(record)
             && (!self.stopped || service.stopped(&record.lane, suspended).is_some())
             && self.route.as_ref().is_none_or(|route| service.route_of(&record.lane).as_ref() == Some(route))
     }

@@ -80,6 +80,9 @@ pub struct Named<'a> {
     /// webCRM's own.
     #[serde(borrow, default)]
     pub campaign: Option<Cow<'a, str>>,
+    /// webCRM's own. They are not indexed.
+    #[serde(borrow, default)]
+    pub tags: Vec<Cow<'a, str>>,
     /// The customer's id.
     #[serde(borrow, default)]
     pub customer: Option<Cow<'a, str>>,

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(
             json_of(MailKind::Mail, &told),
             json!({
-                "event_id": "0000000000007-1M829CHHV-1d", "at": "2026-11-23T18:24:00.123Z", "event": "deferred",
+                "event_id": "0000000000007-1M84TD3KV-1d", "at": "2026-11-23T18:24:00.123Z", "event": "deferred",
                 "queue_id": "0000000000007", "message_id": "1@test.dk", "reference": "order 7", "campaign": "spring",
                 "tags": ["x", "y"], "envid": "a-b", "customer": "test-as", "from_domain": "test.dk",
                 "sender": "news@test.dk", "recipient": "b@x.dk", "route": "mailjet.trusted",

@@ -2,7 +2,7 @@
 //!
 //! An event of mail is made from two parts: [`Mail`], what all events of a message have, and [`Told`], what happened to one
 //! recipient. Both are borrowed while the line is written, so that an event costs no copy of its texts. `docs/events.md` describes
-//! the fields for those who read them, and `docs/events.schema.json` is made from the types here.
+//! the fields for those who read them.
 
 mod action;
 mod id;

@@ -191,7 +191,8 @@ fn a_server_that_was_not_reached_uses_up_nothing_of_the_day() {
     routes.offer(lane("a"), &route, now());
     assert_eq!(routes.take(&route.id, 10, now()), 10);
     assert!(!routes.enter(&route, now()), "the day's cap is used up");
-    let recipients = (0..10).map(|index| Class::new(Verdict::Deferred, Scope::Route, "connection refused", None).of(index));
+    let recipients =
+        (0..10).map(|index| Class::new(Verdict::Deferred, Scope::Route, "connection refused", None).of(index));
     let outcome = Outcome { recipients: recipients.collect(), ..Outcome::default() };
     routes.report(&route, ONE, &outcome, 10, now(), 0.0);
     assert_eq!(routes.throttle_states()[&route.id].recipients, 0);
