@@ -21,7 +21,7 @@ use tempfile::NamedTempFile;
 pub use new::{tidy, write_public, write_secret, write_secret_for};
 pub use owner::{in_state, not_roots_own};
 pub use private::{close_to_others, is_open_to_others, make_all_private};
-pub use read::{ReadError, is_plain, line, line_of_text, read, read_plain, read_text, without_mark};
+pub use read::{ReadError, line, line_of_text, read, read_plain, read_text, without_mark};
 
 /// More than any file of the state directory holds that is read whole.
 const STATE_FILE: u64 = 16 << 20;

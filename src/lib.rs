@@ -53,11 +53,13 @@ mod test_lookalikes;
 mod test_skip;
 
 // What everything below speaks.
+mod causes;
 pub mod customers;
 pub mod database;
-pub mod files;
+mod files;
+mod hex;
 pub mod message;
-pub mod plain;
+mod plain;
 pub mod route;
 pub mod smtp;
 pub mod time;

@@ -21,6 +21,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::hex::hex;
+
 pub use archive::{Archive, write};
 pub use contents::{Contents, collect};
 pub use restore::{Doing, Plan};
@@ -139,5 +141,5 @@ impl Error {
 /// SHA-256, hexadecimal.
 fn digest(octets: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
-    digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+    hex(digest.as_ref())
 }

@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::ConfigFile;
 use crate::cli::output;
-use crate::config::{self, Loaded, Refused, Remarks};
-use crate::customers::Via;
+use crate::config::{self, Counts, Loaded, Refused, Remarks};
 
 /// Find every mistake in the configuration.
 ///
@@ -48,7 +47,7 @@ impl Args {
             false => remarks.mistakes.extend(broken),
         }
         remarks.mistakes.sort();
-        let counts = found.as_ref().ok().map(Counts::of);
+        let counts = found.as_ref().ok().map(Loaded::counts);
         let ok = remarks.mistakes.is_empty();
         if self.json {
             print_json(ok, &remarks, counts.as_ref())?;
@@ -56,28 +55,6 @@ impl Args {
             print_text(ok, &remarks, counts.as_ref());
         }
         Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-/// What a configuration holds, for the summary.
-struct Counts {
-    listeners: usize,
-    customers: usize,
-    domains: usize,
-    tiers: usize,
-    own_servers: usize,
-}
-
-impl Counts {
-    fn of(loaded: &Loaded) -> Self {
-        let directory = &loaded.settings.directory;
-        Counts {
-            listeners: loaded.settings.listeners.len(),
-            customers: directory.customers().count(),
-            domains: directory.customers().map(|customer| customer.domains.len()).sum(),
-            tiers: directory.tiers().len(),
-            own_servers: directory.customers().filter(|customer| matches!(customer.via, Via::OwnServer(_))).count(),
-        }
     }
 }
 
@@ -94,7 +71,7 @@ fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
             plural(counts.listeners, "listener"),
             plural(counts.customers, "customer"),
             plural(counts.domains, "domain"),
-            plural(counts.tiers, "Mailjet tier"),
+            plural(counts.mailjet_tiers, "Mailjet tier"),
             plural(counts.own_servers, "own server"),
         ),
         _ => say!("{}", plural(remarks.mistakes.len(), "mistake")),
@@ -102,16 +79,7 @@ fn print_text(ok: bool, remarks: &Remarks, counts: Option<&Counts>) {
 }
 
 fn print_json(ok: bool, remarks: &Remarks, counts: Option<&Counts>) -> anyhow::Result<()> {
-    let found = counts.map(|counts| {
-        json!({
-            "listeners": counts.listeners,
-            "customers": counts.customers,
-            "domains": counts.domains,
-            "mailjet_tiers": counts.tiers,
-            "own_servers": counts.own_servers,
-        })
-    });
-    let all = json!({ "ok": ok, "mistakes": remarks.mistakes, "warnings": remarks.warnings, "found": found });
+    let all = json!({ "ok": ok, "mistakes": remarks.mistakes, "warnings": remarks.warnings, "found": counts });
     output::json(&all)
 }
 

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::mistake::Contents;
 use super::reader::Document;
+use crate::hex::hex;
 
 /// What a reload replaces while the relay runs. Everything else of the server file is read at the start only.
 const RELOADED: [&str; 8] = [
@@ -36,7 +37,7 @@ impl Keys {
         for Contents { key, digest, .. } in files {
             // Several tables of one name share a key here; each file's digest counts.
             let all = keys.0.entry(format!("{key}{CONTENTS}")).or_default();
-            all.extend(digest.iter().map(|octet| format!("{octet:02x}")));
+            all.push_str(&hex(digest));
         }
         for (name, value) in document.values() {
             keys.add(name.to_owned(), value);

@@ -25,8 +25,10 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use thiserror::Error;
 
 pub use mistake::{Mistake, Remarks};
@@ -34,7 +36,7 @@ pub use mistake::{Mistake, Remarks};
 pub use change::Keys;
 pub use files::ServerFile;
 
-use crate::customers::{BulkPolicy, Directory};
+use crate::customers::{BulkPolicy, Customer, Directory, Via};
 use crate::server::Settings;
 use crate::smtp::Domain;
 use crate::submission::{ListenerAuth, Submitters};
@@ -50,6 +52,36 @@ pub struct Loaded {
     pub remarks: Remarks,
     /// Every key of the server file, for the next reload to compare with.
     pub keys: Keys,
+}
+
+/// How much a configuration holds, for a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// The addresses to take mail on.
+    pub listeners: usize,
+    /// The customers.
+    pub customers: usize,
+    /// The From domains of all customers.
+    pub domains: usize,
+    /// The tiers of Mailjet.
+    pub mailjet_tiers: usize,
+    /// The customers whose mail goes through a server of their own.
+    pub own_servers: usize,
+}
+
+impl Loaded {
+    /// Counts what the configuration holds.
+    pub fn counts(&self) -> Counts {
+        let directory = &self.settings.directory;
+        let has_own_server = |customer: &&Arc<Customer>| matches!(customer.via, Via::OwnServer(_));
+        Counts {
+            listeners: self.settings.listeners.len(),
+            customers: directory.customers().count(),
+            domains: directory.customers().map(|customer| customer.domains.len()).sum(),
+            mailjet_tiers: directory.tiers().len(),
+            own_servers: directory.customers().filter(has_own_server).count(),
+        }
+    }
 }
 
 /// The configuration has mistakes; nothing of it is used. Shows one line a mistake.

@@ -1,7 +1,7 @@
 //! Describes a certificate, and what in it the TLS library does not accept, in words. The server wrote the certificate,
 //! so its content is shown as text only.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -41,14 +41,6 @@ static KNOWN: LazyLock<WebPkiSupportedAlgorithms> =
 /// The SHA-256 of a certificate's DER.
 pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
     digest(&SHA256, certificate).as_ref().try_into().expect("SHA-256 has 32 octets")
-}
-
-/// Writes octets in hexadecimal, as pins are written.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A certificate's public key.

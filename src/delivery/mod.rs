@@ -31,14 +31,14 @@ mod job;
 mod limits;
 mod login;
 mod oauth;
-pub mod outcome;
+pub(crate) mod outcome;
 mod pool;
-pub mod probe;
+pub(crate) mod probe;
 mod refusal;
 #[cfg(test)]
 mod replies;
 mod sasl;
-pub mod settings;
+pub(crate) mod settings;
 mod settle;
 mod signal;
 mod step;

@@ -16,6 +16,7 @@ use super::entra;
 use super::outcome::Trouble;
 use super::settings::{EgressPath, Settings};
 use super::step::Step;
+use crate::causes::with_causes;
 use crate::http_client;
 use crate::message::FailureClass;
 use crate::route::{Cause, LoginSecret, Route};
@@ -109,7 +110,7 @@ impl RouteTokens<'_> {
             .finish();
         let asked = client.post(token_url).header("content-type", "application/x-www-form-urlencoded").body(form);
         // The message of reqwest holds the URL, which has no secret in it. The secret is in the form.
-        let unreachable = |error: reqwest::Error| later(format!("cannot fetch a token: {}", causes(&error)));
+        let unreachable = |error: reqwest::Error| later(format!("cannot fetch a token: {}", with_causes(&error)));
         let answer = asked.send().await.map_err(unreachable)?;
         let status = answer.status();
         let text = bounded_text(answer).await.map_err(unreachable)?;
@@ -182,15 +183,4 @@ fn later(reason: String) -> Failure {
         class: FailureClass::Auth,
         everywhere: true,
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

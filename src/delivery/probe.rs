@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::certificate::{describe, fingerprint, hex, is_pinnable};
+use super::certificate::{describe, fingerprint, is_pinnable};
 use super::classify::{Context, Phase, classify, is_internal};
 use super::connection::{Broken, Connection};
 use super::dial::Failure;
@@ -15,6 +15,7 @@ use super::outcome::clip;
 use super::pool::Pool;
 use super::step::{Step, StepLog};
 use super::{Delivery, Timeouts, egress};
+use crate::hex::hex;
 use crate::route::{Route, TlsMode, TlsVersion};
 use crate::smtp::{Mailbox, Reply};
 

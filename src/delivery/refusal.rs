@@ -10,9 +10,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, OtherError};
 
-use super::certificate::{
-    Described, KeyFault, PublicKey, broken_signature_among, describe, fingerprint, hex, is_pinnable,
-};
+use super::certificate::{Described, KeyFault, PublicKey, broken_signature_among, describe, fingerprint, is_pinnable};
+use crate::hex::hex;
 
 /// Why a certificate was refused, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]

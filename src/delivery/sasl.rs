@@ -6,6 +6,7 @@ use hmac::{Hmac, Mac};
 use md5::Md5;
 use zeroize::Zeroizing;
 
+use crate::hex::hex;
 use crate::smtp::Mechanism;
 
 /// RFC 4954 §4: an AUTH command is no longer than other command lines, with its CRLF.
@@ -98,7 +99,7 @@ fn encode(text: &str) -> Zeroizing<String> {
 fn cram_md5(password: &[u8], challenge: &[u8]) -> String {
     let mut mac = Hmac::<Md5>::new_from_slice(password).expect("HMAC takes keys of any length");
     mac.update(challenge);
-    super::certificate::hex(&mac.finalize().into_bytes())
+    hex(&mac.finalize().into_bytes())
 }
 
 #[cfg(test)]

@@ -11,20 +11,20 @@
 //! A [`Signer`] is prepared once for a From domain and holds a [`Profile`] for each signature. If a signature cannot be made,
 //! signing returns an error and the caller does not send the message: nothing leaves unsigned.
 
-pub mod body;
+pub(crate) mod body;
 pub mod canonical;
 mod der;
 mod expiry;
 mod fold;
-pub mod headers;
+pub(crate) mod headers;
 pub mod key;
 pub mod record;
 mod scan;
-pub mod selector;
-pub mod signer;
-pub mod tags;
+pub(crate) mod selector;
+pub(crate) mod signer;
+pub(crate) mod tags;
 pub mod verify;
-pub mod workers;
+pub(crate) mod workers;
 
 pub use body::{BodyHash, BodyHasher};
 pub use canonical::Canonicalization;

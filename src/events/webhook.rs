@@ -29,7 +29,9 @@ use zeroize::Zeroizing;
 
 use super::journal::{Chunk, Journal, Position};
 use super::{Error, Events, Subject};
+use crate::causes::with_causes;
 use crate::files;
+use crate::hex::hex;
 use crate::http_client;
 use crate::time::Timestamp;
 
@@ -111,8 +113,7 @@ pub fn signature(secret: &Secret, timestamp: u64, body: &[u8]) -> String {
     let mut context = hmac::Context::with_key(&key);
     context.update(format!("{timestamp}.").as_bytes());
     context.update(body);
-    let hex: String = context.sign().as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
-    format!("v1={hex}")
+    format!("v1={}", hex(context.sign().as_ref()))
 }
 
 /// The number of the log's file that a saved cursor names; 0 where none is saved.
@@ -270,7 +271,7 @@ impl Caller {
             .header("Postbud-Batch", name)
             .body(body);
         // Without the URL: it may hold a token.
-        let mut answer = call.send().await.map_err(|error| Refused::by(chain(&error.without_url())))?;
+        let mut answer = call.send().await.map_err(|error| Refused::by(with_causes(&error.without_url())))?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
         let mut read = 0;
@@ -431,16 +432,6 @@ fn pause(failures: u32, first: Duration, longest: Duration) -> Duration {
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 pub mod address;
 mod display;
-pub mod envelope;
+pub(crate) mod envelope;
 pub mod headers;
 mod heard;
-pub mod id;
-pub mod lane;
-pub mod piece;
+pub(crate) mod id;
+pub(crate) mod lane;
+pub(crate) mod piece;
 mod references;
 pub mod scan;
 

@@ -13,11 +13,11 @@
 //! a mistake of the customer.
 
 pub mod alias;
-pub mod checker;
-pub mod counters;
+pub(crate) mod checker;
+pub(crate) mod counters;
 mod deadline;
 pub mod delegation;
-pub mod dkim;
+pub(crate) mod dkim;
 pub mod dmarc;
 pub mod fetch;
 pub mod finding;
@@ -25,17 +25,17 @@ pub mod finding;
 pub mod fuzz;
 pub mod mailjet;
 mod misplaced;
-pub mod monitor;
+pub(crate) mod monitor;
 mod mx;
 pub mod ownership;
 pub mod records;
 pub mod report;
-pub mod return_path;
+pub(crate) mod return_path;
 pub mod rotation;
-pub mod settings;
+pub(crate) mod settings;
 pub mod spf;
-pub mod state;
-pub mod text;
+pub(crate) mod state;
+pub(crate) mod text;
 
 pub use checker::{Checker, Overall, ProbeFailure, Report, Seen};
 pub use counters::Counters;

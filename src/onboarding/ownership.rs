@@ -15,6 +15,7 @@ use super::fetch::{FetchError, Fetched, Fetcher};
 use super::finding::{Check, Finding, Item, Need};
 use super::misplaced::{doubled, label, wrong_host, zone};
 use crate::files::{self, Whole};
+use crate::hex::hex;
 use crate::message::CustomerId;
 use crate::plain;
 use crate::resolver::{Resolver, joined};
@@ -80,8 +81,8 @@ impl Challenge {
             None => {
                 // Neither part can contain a NUL, so two different pairs never give the same text.
                 let tag = hmac::sign(&secret.0, format!("ownership\0{customer}\0{domain}").as_bytes());
-                let hex: String = tag.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
-                (format!("{}.{domain}", settings.ownership_label), hex[..TOKEN_LEN].to_owned(), false)
+                let token = hex(tag.as_ref())[..TOKEN_LEN].to_owned();
+                (format!("{}.{domain}", settings.ownership_label), token, false)
             }
         };
         let url = format!("http://{domain}/{token}.txt");

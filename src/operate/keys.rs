@@ -14,14 +14,15 @@ use serde::Serialize;
 
 use super::actor::Need;
 use super::audit::Act;
-use super::site::{Audit, Site};
+use super::site::{Audit, Configuration, Site};
 use super::zone::ZoneKept;
 use super::{Actor, Error};
 use crate::customers::{Customer, KeyPlace, SigningDomain};
-use crate::dkim::record::render;
+use crate::dkim::record::{TxtRecord, render};
 use crate::dkim::{KeyError, KeyRecord, Selector, SigningKey};
 use crate::events::Action;
 use crate::files::{self, Whole, folder, read_text};
+use crate::message::CustomerId;
 use crate::onboarding::delegation::Delegation;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
 use crate::smtp::Domain;
@@ -44,6 +45,31 @@ impl Rotated {
     fn waits(steps: impl Into<Vec<Step>>) -> Self {
         Rotated { steps: steps.into(), waits: true }
     }
+}
+
+/// Returns the key records that a customer has to publish, one for each domain and key. Asks no DNS.
+pub fn records(files: &dyn Configuration, customer: &str) -> Result<Vec<TxtRecord>, Error> {
+    let directory = files.read()?.directory;
+    let found = directory.get(&CustomerId::new(customer)).ok_or_else(|| {
+        Error::not_found(format!("there is no customer \"{customer}\""), "a customer is called by the name of its file")
+    })?;
+    let unusable = |domain: &Domain, why: &dyn std::fmt::Display| {
+        Error::conflict(format!("the key of {domain} cannot be used: {why}"), "`postbud check` names the file")
+    };
+    let mut records = Vec::new();
+    for (domain, signing) in &found.domains {
+        match signing {
+            SigningDomain::Broken(why) => return Err(unusable(domain, why)),
+            SigningDomain::Ready(signer) => {
+                // The relay's own second signature has another domain and is not the customer's to publish.
+                for profile in signer.profiles().filter(|profile| profile.domain == *domain) {
+                    let record = render(&profile.domain, &profile.selector, &profile.key);
+                    records.push(record.map_err(|error| unusable(domain, &error))?);
+                }
+            }
+        }
+    }
+    Ok(records)
 }
 
 impl Site {

@@ -5,11 +5,11 @@
 //! [`Error`](enum@Error) means that the question was not answered, so the caller cannot mistake a dead name server for a missing
 //! record.
 
-pub mod dns;
-pub mod hosts;
-pub mod memo;
+pub(crate) mod dns;
+pub(crate) mod hosts;
+pub(crate) mod memo;
 pub mod update;
-pub mod zone;
+pub(crate) mod zone;
 
 use std::fmt;
 use std::future::Future;

@@ -5,7 +5,7 @@
 
 mod control;
 pub mod microsoft;
-pub mod presets;
+pub(crate) mod presets;
 
 use std::fmt;
 use std::path::PathBuf;

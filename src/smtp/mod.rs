@@ -3,14 +3,14 @@
 //! Nothing here opens a socket, reads configuration or knows a customer. Both sides use it: the submission server
 //! parses commands and writes replies, and the delivery client parses replies and EHLO answers, and stuffs dots.
 
-pub mod command;
-pub mod data;
-pub mod dsn;
+pub(crate) mod command;
+pub(crate) mod data;
+pub(crate) mod dsn;
 pub mod ehlo;
-pub mod path;
-pub mod reply;
+pub(crate) mod path;
+pub(crate) mod reply;
 pub mod response;
-pub mod stuff;
+pub(crate) mod stuff;
 
 pub use command::{Command, CommandError, Mail, Rcpt};
 pub use data::{DataReader, Flaw};

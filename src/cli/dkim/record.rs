@@ -3,16 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::json;
 
 use crate::cli::ConfigFile;
 use crate::cli::output;
-use crate::config;
-use crate::customers::SigningDomain;
-use crate::dkim::record::{TxtRecord, render};
+use crate::dkim::record::render;
 use crate::dkim::{Selector, SigningKey};
-use crate::message::CustomerId;
+use crate::operate::keys;
 use crate::smtp::Domain;
 
 /// Print the DNS records that publish a customer's keys.
@@ -56,7 +54,7 @@ impl Args {
                 let (key, _) = SigningKey::from_file(key)?;
                 vec![render(&Domain::parse(domain)?, &Selector::parse(selector)?, &key)?]
             }
-            (Some(customer), ..) => self.records_of(customer)?,
+            (Some(customer), ..) => keys::records(&self.config.files(), customer)?,
             _ => bail!("name a customer, or --key with --domain and --selector"),
         };
         if self.json {
@@ -71,24 +69,5 @@ impl Args {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    fn records_of(&self, customer: &str) -> anyhow::Result<Vec<TxtRecord>> {
-        let settings = config::load(&self.config.path)?.settings;
-        let found = settings.directory.get(&CustomerId::new(customer));
-        let found = found.with_context(|| format!("there is no customer \"{customer}\""))?;
-        let mut records = Vec::new();
-        for (domain, signing) in &found.domains {
-            match signing {
-                SigningDomain::Broken(why) => bail!("the key of {domain} cannot be used: {why}"),
-                SigningDomain::Ready(signer) => {
-                    // The relay's own second signature has another domain and is not the customer's to publish.
-                    for profile in signer.profiles().filter(|profile| profile.domain == *domain) {
-                        records.push(render(&profile.domain, &profile.selector, &profile.key)?);
-                    }
-                }
-            }
-        }
-        Ok(records)
     }
 }

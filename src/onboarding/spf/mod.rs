@@ -3,13 +3,13 @@
 //! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed ([`record`]) and walked
 //! ([`walk`](mod@walk)) here; mail-auth's verdict checks ours in the tests.
 
-pub mod check;
+pub(crate) mod check;
 pub mod macros;
 pub mod merge;
-pub mod obstacle;
-pub mod proposal;
-pub mod record;
-pub mod repair;
+pub(crate) mod obstacle;
+pub(crate) mod proposal;
+pub(crate) mod record;
+pub(crate) mod repair;
 pub mod walk;
 
 use crate::plain;

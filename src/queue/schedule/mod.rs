@@ -1,8 +1,8 @@
 //! What may be sent when: the routes with their caps and their troubles, and the lanes in line for each.
 
-pub mod forecast;
-pub mod lanes;
-pub mod routes;
-pub mod suspensions;
-pub mod throttle;
-pub mod throttle_state;
+pub(crate) mod forecast;
+pub(crate) mod lanes;
+pub(crate) mod routes;
+pub(crate) mod suspensions;
+pub(crate) mod throttle;
+pub(crate) mod throttle_state;
