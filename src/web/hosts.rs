@@ -1,7 +1,7 @@
 //! Which names a request may call the pages by. A page from elsewhere can have its own name resolve to this machine and then
 //! read what is answered here (DNS rebinding): it cannot choose the name that the browser sends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -34,12 +34,20 @@ impl Hosts {
     pub fn include(&self, host: &str) -> bool {
         let Known { address, names } = &*self.0;
         let Some(name) = without_port(host) else { return false };
-        match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            Ok(ip) => {
+        // RFC 3986 §3.2.2: IPv6 addresses, and nothing else, stand in brackets.
+        let ip = match name.strip_prefix('[') {
+            Some(literal) => match literal.strip_suffix(']').map(str::parse::<Ipv6Addr>) {
+                Some(Ok(ip)) => Some(IpAddr::V6(ip)),
+                _ => return false,
+            },
+            None => name.parse().map(IpAddr::V4).ok(),
+        };
+        match ip {
+            Some(ip) => {
                 let ip = ip.to_canonical();
                 ip.is_loopback() || ip == *address || address.is_unspecified() || names.contains(&ip.to_string())
             }
-            Err(_) => names.contains(&plain(name)),
+            None => names.contains(&plain(name)),
         }
     }
 }
@@ -126,6 +134,11 @@ mod tests {
             "localhost:80:80",
             "[::1",
             "[::1]evil",
+            "[::1]]",
+            "[[::1]",
+            "[127.0.0.1]",
+            "[localhost]",
+            "::1",
             "localhost, evil.example",
             "localhost evil",
         ] {
