@@ -61,6 +61,7 @@ mod hex;
 pub mod message;
 mod plain;
 pub mod route;
+pub mod sealed;
 pub mod smtp;
 pub mod time;
 pub mod version;

@@ -39,5 +39,7 @@ mod places;
 mod rig;
 #[path = "onboarding/rotation.rs"]
 mod rotation;
+#[path = "onboarding/sealed.rs"]
+mod sealed;
 #[path = "onboarding/spf.rs"]
 mod spf;

@@ -58,6 +58,7 @@ mod relay;
 mod restore;
 mod route;
 mod run;
+mod seal;
 mod signals;
 mod started;
 mod systemd;
@@ -106,6 +107,7 @@ enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     HashPassword(hash_password::Args),
+    Seal(seal::Args),
     #[cfg(feature = "demo")]
     DevCerts(dev_certs::Args),
     Completions(completions::Args),
@@ -133,6 +135,7 @@ impl Command {
             Command::Backup(args) => args.run(),
             Command::Restore(args) => args.run(),
             Command::HashPassword(args) => args.run(),
+            Command::Seal(args) => args.run(),
             #[cfg(feature = "demo")]
             Command::DevCerts(args) => args.run(),
             Command::Completions(args) => args.run(),

@@ -9,7 +9,7 @@ use super::reader::Document;
 use crate::hex::hex;
 
 /// What a reload replaces while the relay runs. Everything else of the server file is read at the start only.
-const RELOADED: [&str; 8] = [
+const RELOADED: [&str; 9] = [
     "bounces",
     "customers_dir",
     "dkim",
@@ -17,6 +17,7 @@ const RELOADED: [&str; 8] = [
     "events.webhook_secret_file",
     "mailjet",
     "onboarding",
+    "secrets",
     "submitter",
 ];
 /// Of these, what is not.

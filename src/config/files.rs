@@ -19,8 +19,9 @@ impl Configuration for ServerFile {
         let loaded = load(&self.path).map_err(|refused| {
             operate::Error::conflict(refused.to_string(), "`postbud check` says the same at any time")
         })?;
-        let Settings { hostname, state_dir, directory, egress, timeouts, onboarding, resolver, .. } = loaded.settings;
-        Ok(Configured { hostname, state_dir, directory, egress, timeouts, onboarding, resolver })
+        let Settings { hostname, state_dir, directory, egress, timeouts, onboarding, resolver, passphrase, .. } =
+            loaded.settings;
+        Ok(Configured { hostname, state_dir, directory, egress, timeouts, onboarding, resolver, passphrase })
     }
 
     fn customers_dir(&self) -> Result<PathBuf, operate::Error> {

@@ -14,6 +14,7 @@ const PASSWORD_HASH: Source = Source {
     inline: "password_hash",
     file: "password_hash_file",
     env: "password_hash_env",
+    command: "password_hash_command",
     may_be_inline: true,
     secret: true,
 };

@@ -1,10 +1,12 @@
 //! What is wrong with a configuration: file, line, key, and a sentence that says what would be right.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use crate::sealed::Passphrase;
 
 /// One remark about one place of one file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,7 +48,7 @@ pub struct Remarks {
 
 /// Collects remarks while tables are read side by side, and what the files held that they name.
 #[derive(Debug, Default)]
-pub(super) struct Notes(RefCell<Remarks>, RefCell<Vec<Contents>>);
+pub(super) struct Notes(RefCell<Remarks>, RefCell<Vec<Contents>>, OnceCell<Passphrase>);
 
 /// What a file held that a key names, as a digest: to tell a later reading whether it has changed.
 #[derive(Clone, Debug)]
@@ -60,6 +62,16 @@ pub(super) struct Contents {
 }
 
 impl Notes {
+    /// Sets the passphrase of files that are encrypted. It is read before any of them.
+    pub(super) fn set_passphrase(&self, passphrase: Passphrase) {
+        let _ = self.2.set(passphrase);
+    }
+
+    /// The passphrase of files that are encrypted.
+    pub(super) fn passphrase(&self) -> Option<&Passphrase> {
+        self.2.get()
+    }
+
     pub(super) fn mistake(&self, file: &Path, line: impl Into<Option<usize>>, key: String, what: impl Into<String>) {
         self.0.borrow_mut().mistakes.push(Mistake { file: file.to_owned(), line: line.into(), key, what: what.into() });
     }

@@ -118,6 +118,10 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 }
 
 fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
+    let passphrase = secret::passphrase(&root.table("secrets"));
+    if let Some(passphrase) = passphrase.clone() {
+        notes.set_passphrase(passphrase);
+    }
     let hostname: Option<Domain> = root.require("hostname", "\"out.webcrm.com\"");
     let state_dir = server::state_dir(root);
     let signer_threads = match root.number("signer_threads", 0..=1024, 0) {
@@ -209,6 +213,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         web,
         shutdown_grace,
         state_dir,
+        passphrase,
     })
 }
 

@@ -16,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 use super::mistake::Notes;
 use super::value::{FromValue, kind};
 use crate::files;
+use crate::sealed::Passphrase;
 
 /// A file's text; trees borrow from it.
 pub(super) struct File {
@@ -292,6 +293,11 @@ impl<'t> Table<'t> {
         if self.is_sound {
             self.notes.warning(&self.file.path, self.line_at(key), self.full(key), what);
         }
+    }
+
+    /// The passphrase of files that are encrypted.
+    pub(super) fn passphrase(&self) -> Option<&Passphrase> {
+        self.notes.passphrase()
     }
 
     /// Notes what the file held that `key` names.

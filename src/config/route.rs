@@ -13,14 +13,27 @@ use crate::route::{
 };
 use crate::smtp::Mechanism;
 
-const USERNAME: Source =
-    Source { inline: "username", file: "username_file", env: "username_env", may_be_inline: true, secret: false };
-const PASSWORD: Source =
-    Source { inline: "password", file: "password_file", env: "password_env", may_be_inline: false, secret: true };
+const USERNAME: Source = Source {
+    inline: "username",
+    file: "username_file",
+    env: "username_env",
+    command: "username_command",
+    may_be_inline: true,
+    secret: false,
+};
+const PASSWORD: Source = Source {
+    inline: "password",
+    file: "password_file",
+    env: "password_env",
+    command: "password_command",
+    may_be_inline: false,
+    secret: true,
+};
 const CLIENT_SECRET: Source = Source {
     inline: "client_secret",
     file: "client_secret_file",
     env: "client_secret_env",
+    command: "client_secret_command",
     may_be_inline: false,
     secret: true,
 };
@@ -141,7 +154,9 @@ fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {
 
     match (has_username, has_password, has_oauth) {
         (_, true, true) => table.mistake("oauth", "is given besides a password; keep one of them"),
-        (true, false, false) => table.mistake("username", "needs password_file, password_env or [oauth] besides"),
+        (true, false, false) => {
+            table.mistake("username", "needs password_file, password_env, password_command or [oauth] besides")
+        }
         (false, true, _) | (false, _, true) => table.mistake("", "a login needs username besides"),
         (false, false, false) if required => {
             table.mistake("", "needs its login: username_file and password_file, the API key and its secret");

@@ -1,4 +1,4 @@
-//! Secrets: from a file or the environment, read alike. A password that stands in the configuration itself is a mistake, and no mistake's text
+//! Secrets: from a file, the environment or a command, read alike. A file may be encrypted ([`sealed`]). A password that stands in the configuration itself is a mistake, and no mistake's text
 //! shows it: where the name of a file or variable should stand and names none, it may be the secret that stands there.
 
 use std::env::VarError;
@@ -12,14 +12,17 @@ use zeroize::Zeroizing;
 
 use super::reader::Table;
 use crate::files;
+use crate::sealed;
 use crate::visible::is_unseen;
 
-/// The three keys a value may come from.
+/// The four keys a value may come from.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
     pub inline: &'static str,
     pub file: &'static str,
     pub env: &'static str,
+    /// A command that prints the value.
+    pub command: &'static str,
     /// True if the value may stand in the configuration itself.
     pub may_be_inline: bool,
     /// True if others must not read the file.
@@ -28,8 +31,8 @@ pub(super) struct Source {
 
 /// The value, if there is one that can be used. Says so where it comes from two places at once.
 pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<String>> {
-    let Source { inline, file, env, .. } = source;
-    let given: Vec<_> = [inline, file, env].into_iter().filter(|key| table.has(key)).collect();
+    let Source { inline, file, env, command, .. } = source;
+    let given: Vec<_> = [inline, file, env, command].into_iter().filter(|key| table.has(key)).collect();
     if let [_, second, ..] = given.as_slice() {
         table.mistake(second, format!("is given besides {}; keep one of them", given[0]));
         return None;
@@ -50,19 +53,25 @@ pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<Strin
     if let Some(path) = table.get::<PathBuf>(file) {
         return from_file(table, file, &path, source.secret);
     }
+    if table.has(command) {
+        return from_command(table, command, &table.get::<Vec<String>>(command)?);
+    }
     from_environment(table, env, &table.get::<String>(env)?)
 }
 
-/// Returns true if any of the three keys is there.
+/// Whether any of the four keys is there.
 pub(super) fn is_given(table: &Table<'_>, source: Source) -> bool {
     // Asked one by one: each has to be known to the table.
-    let given = [source.inline, source.file, source.env].map(|key| table.has(key));
+    let given = [source.inline, source.file, source.env, source.command].map(|key| table.has(key));
     given.contains(&true)
 }
 
 /// Where the value stands, as advice names it: `password_file (secrets/acme.password)`.
 pub(super) fn place(table: &Table<'_>, source: Source) -> Option<String> {
-    let Source { inline, file, env, .. } = source;
+    let Source { inline, file, env, command, .. } = source;
+    if table.has(command) {
+        return Some(command.to_owned());
+    }
     if let Some(path) = table.get::<PathBuf>(file) {
         return Some(format!("{file} ({})", path.display()));
     }
@@ -84,6 +93,13 @@ fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) ->
     if secret {
         warn_if_readable_by_others(table, key, path);
     }
+    let bytes = match sealed::open_secret(bytes, table.passphrase()) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            table.mistake(key, format!("{}: {error}", path.display()));
+            return None;
+        }
+    };
     let Ok(text) = std::str::from_utf8(&bytes) else {
         table.mistake(key, format!("{} does not hold UTF-8 text; save it as UTF-8", path.display()));
         return None;
@@ -107,6 +123,23 @@ fn one_line(table: &Table<'_>, key: &'static str, place: &dyn fmt::Display, valu
         table.warning(key, format!("{place} {what}"));
     }
     Some(Zeroizing::new(value.to_owned()))
+}
+
+/// The one line that a command prints.
+fn from_command(table: &Table<'_>, key: &'static str, command: &[String]) -> Option<Zeroizing<String>> {
+    let output = match sealed::fetch(command) {
+        Ok(output) => output,
+        Err(error) => {
+            table.mistake(key, error.to_string());
+            return None;
+        }
+    };
+    let place = "what the command prints";
+    let Ok(text) = std::str::from_utf8(&output) else {
+        table.mistake(key, format!("{place} is not UTF-8 text"));
+        return None;
+    };
+    one_line(table, key, &place, files::line_of_text(text))
 }
 
 fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<Zeroizing<String>> {
@@ -157,6 +190,34 @@ fn warn_if_readable_by_others(table: &Table<'_>, key: &'static str, path: &Path)
         let path = path.display();
         table.warning(key, format!("{path} can be read or written by every user of this machine; chmod 600 {path}"));
     }
+}
+
+const PASSPHRASE: Source = Source {
+    inline: "passphrase",
+    file: "passphrase_file",
+    env: "passphrase_env",
+    command: "passphrase_command",
+    may_be_inline: false,
+    secret: true,
+};
+/// A passphrase is made at random and typed by nobody.
+const SHORTEST_PASSPHRASE: usize = 16;
+
+/// `[secrets]`: the passphrase of keys and passwords that are encrypted at rest.
+pub(super) fn passphrase(table: &Table<'_>) -> Option<sealed::Passphrase> {
+    let text = value(table, PASSPHRASE)?;
+    if text.chars().count() < SHORTEST_PASSPHRASE {
+        let what = "the passphrase has fewer than 16 characters; `openssl rand -base64 32` makes a good one";
+        table.mistake(place_key(table), what);
+        return None;
+    }
+    Some(sealed::Passphrase::new(text))
+}
+
+/// The key that names the passphrase.
+fn place_key(table: &Table<'_>) -> &'static str {
+    let Source { file, env, command, .. } = PASSPHRASE;
+    [file, env, command].into_iter().find(|key| table.has(key)).unwrap_or(file)
 }
 
 /// A file with at least one PEM certificate: its path and its certificates.

@@ -31,6 +31,7 @@ const PROXY_PASSWORD: Source = Source {
     inline: "proxy_password",
     file: "proxy_password_file",
     env: "proxy_password_env",
+    command: "proxy_password_command",
     may_be_inline: false,
     secret: true,
 };
@@ -38,6 +39,7 @@ const WEBHOOK_SECRET: Source = Source {
     inline: "webhook_secret",
     file: "webhook_secret_file",
     env: "webhook_secret_env",
+    command: "webhook_secret_command",
     may_be_inline: false,
     secret: true,
 };

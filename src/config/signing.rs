@@ -4,7 +4,7 @@
 //! deferred at the door, and nothing leaves unsigned. What is wrong with the words of the file is a mistake like any other.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use zeroize::Zeroizing;
 use super::reader::Table;
 use super::secret::{self, Source};
 use crate::customers::{KeyPlace, SigningDomain};
-use crate::dkim::{Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
+use crate::dkim::{self, Canonicalization, HeaderList, Profile, Selector, Signer, SigningKey};
 use crate::onboarding::delegation::Delegation;
 use crate::resolver::update::Updates;
+use crate::sealed;
 use crate::smtp::Domain;
 
 /// What `[dkim]` of the server file says for all customers.
@@ -56,7 +57,7 @@ pub(super) fn defaults(table: &Table<'_>, give_up: Duration) -> SigningDefaults 
         let key = second.require::<PathBuf>("private_key", "\"../keys/out.webcrm.com.pem\"");
         if let Some(path) = &key {
             // The server's own key: unlike a customer's, a mistake in it stops the start.
-            match SigningKey::from_file(path) {
+            match SigningKey::from_file(path, second.passphrase()) {
                 Ok((_, None)) => {}
                 Ok((_, Some(warning))) => second.warning("private_key", warning),
                 Err(error) => second.mistake("private_key", error.to_string()),
@@ -71,6 +72,7 @@ const TSIG_SECRET: Source = Source {
     inline: "tsig_secret",
     file: "tsig_secret_file",
     env: "tsig_secret_env",
+    command: "tsig_secret_command",
     may_be_inline: false,
     secret: true,
 };
@@ -164,20 +166,30 @@ pub(super) fn signers(
         );
         return BTreeMap::new();
     }
-    let mut keys: Vec<(&'static str, Selector, PathBuf)> = Vec::new();
+    let mut keys: Vec<(&'static str, Selector, KeyText)> = Vec::new();
     for place in KeyPlace::ALL {
-        let (name, file) = (place.selector(), place.private_key());
-        match (place, table.has(name), table.has(file)) {
+        let (name, file, command) = (place.selector(), place.private_key(), place.private_key_command());
+        let by_command = table.has(command);
+        if by_command && table.has(file) {
+            table.mistake(command, format!("is given besides {file}; keep one of them"));
+        }
+        match (place, table.has(name), table.has(file) || by_command) {
             (KeyPlace::Ed25519, false, false) => {}
             (KeyPlace::Ed25519, true, false) => table.mistake(name, format!("needs {file} besides")),
             (KeyPlace::Ed25519, false, true) => table.mistake(file, format!("needs {name} besides")),
             _ => {
                 let selector = selector(table, name);
-                let path = table.require::<PathBuf>(file, "\"../../keys/test.dk.pem\"");
+                let text = match by_command {
+                    true => table.get::<Vec<String>>(command).map(|line| (command, by_command_line(&line))),
+                    false => {
+                        let path = table.require::<PathBuf>(file, "\"../../keys/test.dk.pem\"");
+                        path.map(|path| (file, in_file(table, file, &path)))
+                    }
+                };
                 if keys.iter().any(|(_, other, _)| Some(other) == selector.as_ref()) {
                     table.mistake(name, "must differ from selector: each key has a DNS record of its own");
                 }
-                keys.extend(selector.zip(path).map(|(selector, path)| (file, selector, path)));
+                keys.extend(selector.zip(text).map(|(selector, (at, text))| (at, selector, text)));
             }
         }
     }
@@ -198,6 +210,21 @@ pub(super) fn signers(
     signers
 }
 
+/// What stands in a key's file, or why it cannot be read. It is read once, for all domains.
+type KeyText = Result<Zeroizing<Vec<u8>>, String>;
+
+fn in_file(table: &Table<'_>, key: &'static str, path: &Path) -> KeyText {
+    let (text, warning) = dkim::key::read(path).map_err(|error| error.to_string())?;
+    if let Some(warning) = warning {
+        table.warning(key, warning);
+    }
+    Ok(text)
+}
+
+fn by_command_line(line: &[String]) -> KeyText {
+    sealed::fetch(line).map_err(|error| error.to_string())
+}
+
 fn selector(table: &Table<'_>, key: &'static str) -> Option<Selector> {
     let text: String = table.require(key, "\"postbud1\"")?;
     match Selector::parse(&text) {
@@ -213,13 +240,12 @@ fn selector(table: &Table<'_>, key: &'static str) -> Option<Selector> {
 fn signer(
     table: &Table<'_>,
     domain: &Domain,
-    keys: &[(&'static str, Selector, PathBuf)],
+    keys: &[(&'static str, Selector, KeyText)],
     identity: Option<&str>,
     defaults: &SigningDefaults,
 ) -> Result<Signer, (&'static str, String)> {
     let mut profiles = Vec::new();
-    let mut add = |at: &'static str, domain: &Domain, selector: &Selector, path: &PathBuf, identity: Option<&str>| {
-        let (key, warning) = SigningKey::from_file(path).map_err(|error| (at, error.to_string()))?;
+    let mut add = |domain: &Domain, selector: &Selector, key: SigningKey, identity: Option<&str>| {
         profiles.push(Profile {
             header_canonicalization: defaults.header_canonicalization,
             body_canonicalization: defaults.body_canonicalization,
@@ -228,15 +254,16 @@ fn signer(
             identity: identity.map(str::to_owned),
             ..Profile::new(domain.clone(), selector.clone(), key)
         });
-        Ok(warning)
     };
-    for (at, selector, path) in keys {
-        if let Some(warning) = add(at, domain, selector, path, identity)? {
-            table.warning(at, warning);
-        }
+    for (at, selector, text) in keys {
+        let text = text.as_ref().map_err(|why| (*at, why.clone()))?;
+        let key = SigningKey::from_pem_with(text, table.passphrase()).map_err(|error| (*at, error.to_string()))?;
+        add(domain, selector, key, identity);
     }
     if let Some(second) = &defaults.second {
-        add("private_key", &second.domain, &second.selector, &second.key, None)?;
+        let key = SigningKey::from_file(&second.key, table.passphrase());
+        let (key, _) = key.map_err(|error| ("private_key", error.to_string()))?;
+        add(&second.domain, &second.selector, key, None);
     }
     Signer::new(profiles).map_err(|error| ("private_key", error.to_string()))
 }

@@ -77,6 +77,14 @@ impl KeyPlace {
         }
     }
 
+    /// Returns the configuration key of `[dkim]` that names the command which prints the private key.
+    pub fn private_key_command(self) -> &'static str {
+        match self {
+            KeyPlace::Main => "private_key_command",
+            KeyPlace::Ed25519 => "ed25519_private_key_command",
+        }
+    }
+
     /// Returns the configuration key of `[dkim]` that names the file of the private key.
     pub fn private_key(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Private keys: reading from PEM, generating, writing as PEM, and signing.
 //!
-//! Supported keys are RSA (PKCS#1 or PKCS#8, 2048 bits or more) and Ed25519 (PKCS#8 v1 and v2, RFC 8410). A key that cannot
+//! Supported keys are RSA (PKCS#1 or PKCS#8, 2048 bits or more) and Ed25519 (PKCS#8 v1 and v2, RFC 8410). PKCS#8 may be encrypted. A key that cannot
 //! be used is refused before any mail is signed with it. The error gives the reason and says what to do.
 
 use std::fmt;
@@ -17,6 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::der;
 use crate::files::{self, ReadError};
+use crate::sealed::{self, CommandError, Passphrase, SealError};
 
 /// The smallest RSA key that signs. Verifiers accept 1024 bits (RFC 8301 §3.2), but signers should use 2048 or more.
 pub const MIN_RSA_BITS: usize = 2048;
@@ -31,11 +32,17 @@ pub enum KeyError {
         "no private key in PEM form here: expected -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----; make one with `postbud dkim keygen`"
     )]
     NoKey,
-    /// The key has a passphrase.
+    /// The key is encrypted in PKCS#8 and cannot be decrypted.
+    #[error("the private key cannot be opened: {0}")]
+    Sealed(#[from] SealError),
+    /// The key is encrypted in the older form of PKCS#1.
     #[error(
-        "the private key is encrypted: remove the passphrase with `openssl pkcs8 -topk8 -nocrypt`, or make a new one with `postbud dkim keygen`"
+        "the private key is encrypted in an old form: encrypt it anew with `openssl pkcs8 -topk8`, or remove the passphrase with `openssl pkcs8 -topk8 -nocrypt`"
     )]
     Encrypted,
+    /// The command that fetches the key failed.
+    #[error("{0}")]
+    Command(#[from] CommandError),
     /// The file holds a public key or a certificate instead of the private key.
     #[error("this is a {0}, not a private key: give the file that holds the private key")]
     NotPrivate(&'static str),
@@ -94,8 +101,24 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// Reads the first private key of a PEM file.
+    /// Reads the first private key of a PEM file. Another function reads one that is encrypted.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        Self::from_pem_with(pem, None)
+    }
+
+    /// Reads the first private key of a PEM file, which may be encrypted with this passphrase.
+    pub fn from_pem_with(pem: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
+        if let Some(opened) = sealed::open_key(pem, passphrase) {
+            let pkcs8 = opened?;
+            // What a wrong passphrase gives may have the form of padding, and never that of a key.
+            return match der::pkcs8(&pkcs8) {
+                Some(_) => Self::from_pkcs8(&pkcs8),
+                None => Err(SealError::WrongPassphrase.into()),
+            };
+        }
+        if memchr::memmem::find(pem, b"Proc-Type: 4,ENCRYPTED").is_some() {
+            return Err(KeyError::Encrypted);
+        }
         let mut other = None;
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
             let (kind, der) = section.map_err(|e| KeyError::Damaged(e.to_string()))?;
@@ -109,23 +132,14 @@ impl SigningKey {
                 _ => {}
             }
         }
-        if memchr::memmem::find(pem, b"BEGIN ENCRYPTED PRIVATE KEY").is_some() {
-            return Err(KeyError::Encrypted);
-        }
         Err(other.unwrap_or(KeyError::NoKey))
     }
 
-    /// Reads the key from a PEM file. If other users may read the file, also returns a warning that says what to do.
-    pub fn from_file(path: &Path) -> Result<(Self, Option<String>), KeyError> {
-        let io = |e: std::io::Error| KeyError::Io { path: path.to_owned(), reason: e.to_string() };
-        let pem = files::read_plain(path).map_err(|error| match error {
-            ReadError::NotPlain(_) => {
-                KeyError::Io { path: path.to_owned(), reason: "is not a file with a key".to_owned() }
-            }
-            ReadError::Io(error) => io(error),
-        })?;
-        let warning = readable_by_others(path).map_err(io)?;
-        Ok((Self::from_pem(&pem)?, warning))
+    /// Reads the key from a PEM file, which may be encrypted with this passphrase. If other users may read the file, also returns a
+    /// warning that says what to do.
+    pub fn from_file(path: &Path, passphrase: Option<&Passphrase>) -> Result<(Self, Option<String>), KeyError> {
+        let (pem, warning) = read(path)?;
+        Ok((Self::from_pem_with(&pem, passphrase)?, warning))
     }
 
     fn from_pkcs1(der: &[u8]) -> Result<Self, KeyError> {
@@ -186,13 +200,22 @@ impl SigningKey {
         }
     }
 
-    /// Returns the private key as PKCS#8 v1 in PEM, which every tool reads.
-    pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
-        let der: Pkcs8V1Der<'_> = match &self.0 {
+    fn to_pkcs8(&self) -> Result<Pkcs8V1Der<'_>, KeyError> {
+        match &self.0 {
             Pair::Rsa { pair, .. } => pair.as_der(),
             Pair::Ed25519(pair) => pair.as_der(),
         }
-        .map_err(|_| KeyError::Library)?;
+        .map_err(|_| KeyError::Library)
+    }
+
+    /// Returns the private key as PKCS#8 in PEM, encrypted with this passphrase.
+    pub fn to_sealed_pem(&self, passphrase: &Passphrase) -> Result<String, KeyError> {
+        Ok(sealed::seal_key(self.to_pkcs8()?.as_ref(), passphrase)?)
+    }
+
+    /// Returns the private key as PKCS#8 v1 in PEM, which every tool reads.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
+        let der = self.to_pkcs8()?;
         let mut text = BASE64.encode(der.as_ref());
         let mut pem = Zeroizing::new(String::with_capacity(text.len() * 66 / 64 + 64));
         pem.push_str("-----BEGIN PRIVATE KEY-----\n");
@@ -294,6 +317,17 @@ impl fmt::Display for KeyType {
             KeyType::Ed25519 => "ed25519",
         })
     }
+}
+
+/// Reads a file with a key, of any form. If other users may read it, also returns a warning that says what to do.
+pub fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<String>), KeyError> {
+    let io = |e: std::io::Error| KeyError::Io { path: path.to_owned(), reason: e.to_string() };
+    let pem = files::read_plain(path).map_err(|error| match error {
+        ReadError::NotPlain(_) => KeyError::Io { path: path.to_owned(), reason: "is not a file with a key".to_owned() },
+        ReadError::Io(error) => io(error),
+    })?;
+    let warning = readable_by_others(path).map_err(io)?;
+    Ok((pem, warning))
 }
 
 /// Returns a warning if the group or others may read the key file.

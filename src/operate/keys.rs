@@ -25,6 +25,7 @@ use crate::files::{self, Whole, folder, read_text};
 use crate::message::CustomerId;
 use crate::onboarding::delegation::Delegation;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
+use crate::sealed::Passphrase;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -97,7 +98,7 @@ impl Site {
                     place.selector(),
                     place.private_key()
                 ),
-                "add them to give the customer this key",
+                "add them to give the customer this key; one that private_key_command fetches is replaced in its vault",
             )
         })?;
         let run = Run { site: self, actor, audit, customer, place, named, file, text, leaked };
@@ -139,7 +140,7 @@ impl Run<'_> {
             })?,
         };
         let old_path = self.resolve(&self.named.private_key);
-        let (old_key, _) = SigningKey::from_file(&old_path).map_err(not_usable)?;
+        let (old_key, _) = SigningKey::from_file(&old_path, self.passphrase()).map_err(not_usable)?;
         // Beside the old key: `test.dk.pem` and `test.dk.postbud2.pem`. A delegated selector comes again with another key, which must
         // not be taken from the file of the one before.
         let made = match delegation {
@@ -153,10 +154,10 @@ impl Run<'_> {
         let path = self.resolve(name);
         // A run that was interrupted has left its key: it is as good as a new one, and may be published already.
         let new_key = match path.exists() {
-            true => left_behind(&path, &old_key)?,
+            true => left_behind(&path, &old_key, self.passphrase())?,
             false => {
                 let key = old_key.generate_like().map_err(not_usable)?;
-                let pem = key.to_pem().map_err(not_usable)?;
+                let pem = self.site.configured.key_file(&key).map_err(not_usable)?;
                 let written = files::write_secret_for(&old_path, &path, pem.as_bytes());
                 written
                     .map_err(|error| Error::failed(error.to_string(), "make sure that the folder can be written"))?;
@@ -360,6 +361,11 @@ impl Run<'_> {
         named.chain(rotating).filter_map(|selector| Selector::parse(&selector).ok()).collect()
     }
 
+    /// The passphrase of keys that are encrypted at rest.
+    fn passphrase(&self) -> Option<&Passphrase> {
+        self.site.configured.passphrase.as_ref()
+    }
+
     /// Paths in the customer's file are relative to it.
     fn resolve(&self, name: &str) -> PathBuf {
         folder(&self.file).join(name)
@@ -384,7 +390,8 @@ impl Run<'_> {
         // A key that cannot be used would be accepted, and its mail deferred at the door; one that is not the published one
         // would sign what nobody can verify.
         let path = self.resolve(&new.file);
-        if !KeyRecord::parse(&new.record).is_of(&SigningKey::from_file(&path).map_err(not_usable)?.0) {
+        if !KeyRecord::parse(&new.record).is_of(&SigningKey::from_file(&path, self.passphrase()).map_err(not_usable)?.0)
+        {
             return Err(Error::conflict(
                 format!("{} is not the key that was published at {}", path.display(), new.selector),
                 format!(
@@ -421,8 +428,8 @@ fn not_kept(state_dir: &Path, error: &io::Error) -> Error {
 }
 
 /// A key that an interrupted run left. One of another kind is not from a rotation of this key.
-fn left_behind(path: &Path, old: &SigningKey) -> Result<SigningKey, Error> {
-    let (key, _) = SigningKey::from_file(path).map_err(not_usable)?;
+fn left_behind(path: &Path, old: &SigningKey, passphrase: Option<&Passphrase>) -> Result<SigningKey, Error> {
+    let (key, _) = SigningKey::from_file(path, passphrase).map_err(not_usable)?;
     if key.key_type() != old.key_type() {
         return Err(Error::conflict(
             format!(
@@ -475,10 +482,10 @@ mod tests {
         let path = dir.path().join("test.dk.postbud2.pem");
         let [old, left] = [1, 2].map(|seed| SigningKey::from_ed25519_seed(&[seed; 32]).unwrap());
         fs::write(&path, left.to_pem().unwrap().as_bytes()).unwrap();
-        let taken = left_behind(&path, &old).unwrap();
+        let taken = left_behind(&path, &old, None).unwrap();
         assert_eq!(taken.public_key_base64().unwrap(), left.public_key_base64().unwrap());
         let rsa = SigningKey::generate_rsa(2048).unwrap();
-        let refused = left_behind(&path, &rsa).unwrap_err().to_string();
+        let refused = left_behind(&path, &rsa, None).unwrap_err().to_string();
         assert!(refused.contains("test.dk.postbud2.pem is already there with a key for ed25519-sha256"), "{refused}");
     }
 

@@ -136,7 +136,7 @@ impl Site {
             let what = format!("{} is already there and is never overwritten", secret.display());
             return Err(Error::conflict(what, "move it away; nothing was changed"));
         }
-        let line = Zeroizing::new(format!("{}\n", application.secret.as_str()));
+        let line = self.configured.secret_file(&application.secret)?;
         files::write_secret_for(&self.configured.state_dir, &secret, line.as_bytes())
             .map_err(|error| Error::failed(error.to_string(), "nothing was changed"))?;
         let undo = |error: Error| {

@@ -24,6 +24,7 @@ pub mod queue;
 pub mod record;
 pub mod routes;
 mod running;
+pub mod seal;
 pub mod signers;
 mod site;
 pub mod socket;

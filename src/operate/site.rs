@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::audit::{self, Act, Notes};
 use super::running::Running;
 use super::{Actor, Error, Service};
 use crate::customers::{Customer, Directory};
 use crate::delivery::{self, Delivery, Egress, Timeouts};
+use crate::dkim::{KeyError, SigningKey};
 use crate::events::Events;
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::Registrar;
 use crate::onboarding::{self, Checker};
 use crate::resolver::{self, Dns};
+use crate::sealed::{self, Passphrase, SealError};
 use crate::smtp::Domain;
 
 /// The configuration's files, for commands that read or change them.
@@ -40,6 +44,27 @@ pub struct Configured {
     pub onboarding: onboarding::Settings,
     /// Who answers questions to the DNS.
     pub resolver: resolver::Settings,
+    /// The passphrase of keys and passwords that are encrypted at rest.
+    pub passphrase: Option<Passphrase>,
+}
+
+impl Configured {
+    /// The content of a new key's file: encrypted where there is a passphrase.
+    pub(super) fn key_file(&self, key: &SigningKey) -> Result<Zeroizing<String>, KeyError> {
+        match &self.passphrase {
+            Some(passphrase) => key.to_sealed_pem(passphrase).map(Zeroizing::new),
+            None => key.to_pem(),
+        }
+    }
+
+    /// The content of a new password's file: likewise.
+    pub(super) fn secret_file(&self, secret: &str) -> Result<Zeroizing<String>, Error> {
+        let failed = |error: SealError| Error::failed(format!("cannot encrypt: {error}"), "nothing was changed");
+        match &self.passphrase {
+            Some(passphrase) => sealed::seal_secret(secret.as_bytes(), passphrase).map(Zeroizing::new).map_err(failed),
+            None => Ok(Zeroizing::new(format!("{secret}\n"))),
+        }
+    }
 }
 
 /// The configuration as it is now, with what asks the DNS and the running relay.

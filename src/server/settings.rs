@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::customers::{Directory, Requirement};
 use crate::route::Route;
+use crate::sealed::Passphrase;
 use crate::smtp::Domain;
 use crate::spool::embedded;
 use crate::submission::{Limits, ListenerSettings, Submitters};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub resolver: resolver::Settings,
     /// Status pages and metrics; `None`: none.
     pub web: Option<web::Settings>,
+    /// The passphrase of keys and passwords that are encrypted at rest, for commands that write such files.
+    pub passphrase: Option<Passphrase>,
     /// On a stop, attempts under way have this long to end.
     pub shutdown_grace: Duration,
 }

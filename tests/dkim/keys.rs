@@ -7,6 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use postbud::dkim::key::KeyType;
 use postbud::dkim::{KeyError, SigningKey};
+use postbud::sealed::Passphrase;
+use zeroize::Zeroizing;
+
+use super::skip::skip;
 
 /// An RSAPrivateKey with 1024 bits: no tool of ours makes one.
 const WEAK_RSA: &str = "MIICXgIBAAKBgQCtDaIkab9sj+/SZdfPTIEPgaTugdaM5T2X/MFST6V8TV91fp++vB0YLFdR699qqwQiPPScdwagrXMPEk87UAsEzCZ1LcBjrnWioMI2F9uDZQz3Y3hsE4tAXPc9qtLityKmL2xBROYoGnf0rZUDakPGTVl/8I/Mo07lZZ//oJR8kwIDAQABAoGBAIheQfNn0Yz/MAEgeBvHMbzCcPHyJtwImaz3ZHA0izeU0TCJg+CN5G90IatQsFIiSbOhTTEvKm3bwNuTlhQrU0I8u8DH4N185eLGml/lCvz8KkCwtoLIi8VNaDU3r2B2u14oiWH6Pecdew/Sieq0xTXY6mYhh2IhGSE7P7B+jMEBAkEA15D0GTaVJDRDK3+fkr4DOK5cW3AWRqypukq1494pEucc/cwT4f0UuT5pOVmpiQEgG3XQQgnF7N8AUb3H2lTg4QJBAM2DS2hS0RvlQNxmYpLIRQfKYvuLevuINVBC1XbJxuBP+Wa6PRyj8skX2bUZwZZPi1ZP88B13jir4grHLHYY5/MCQQDAc+tZ7z8ruXUWirRegEHEAvb1s5ZPtqs5ZKYLMDafZ7Kca+x8YER2NeAfkYsog9a0bXRm4O7R0S4pzDN3GzxBAkEAjz3XHmSy6V2WIsieJi6+pppy+V8TniQm/MVIod4r5wb3D5n5pG/FdlJQZQEJxGm29bcOb3P4Ksnq6JZAsCPV7wJAeDByiweSivvfJKHW0nT2x3MeyzsFtIi44IRxTl9KABJ6yJImYySw3pqTYJBCv8eXX+op/H+PkoDeF71loD6lYA==";
@@ -93,12 +97,69 @@ fn a_key_file_that_others_can_read_is_pointed_out() {
     std::fs::write(&path, SigningKey::generate_ed25519().unwrap().to_pem().unwrap().as_bytes()).unwrap();
     for (mode, warns) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let (_, warning) = SigningKey::from_file(&path).unwrap();
+        let (_, warning) = SigningKey::from_file(&path, None).unwrap();
         assert_eq!(warning.is_some(), warns, "{mode:o}");
         assert!(warning.is_none_or(|text| text.contains("chmod 600")));
     }
-    let error = SigningKey::from_file(&dir.path().join("none.pem")).unwrap_err().to_string();
+    let error = SigningKey::from_file(&dir.path().join("none.pem"), None).unwrap_err().to_string();
     assert!(error.contains("none.pem"), "{error}");
+}
+
+/// Runs openssl on a file; `None` if it is not installed.
+fn openssl(arguments: &[&str]) -> Option<bool> {
+    let run = std::process::Command::new("openssl").args(arguments).output().ok()?;
+    Some(run.status.success())
+}
+
+#[test]
+fn keys_that_openssl_encrypts_are_opened_and_openssl_opens_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let right = Passphrase::new(Zeroizing::new("correct horse".to_owned()));
+    let wrong = Passphrase::new(Zeroizing::new("battery staple".to_owned()));
+    for key in [SigningKey::generate_rsa(2048).unwrap(), SigningKey::generate_ed25519().unwrap()] {
+        let public = key.public_key_base64().unwrap();
+        std::fs::write(path("plain"), key.to_pem().unwrap().as_bytes()).unwrap();
+        for (options, opens) in [
+            (&["-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256"][..], true),
+            (&["-v2", "aes-192-cbc", "-v2prf", "hmacWithSHA512"], true),
+            (&["-v2", "aes-128-cbc", "-v2prf", "hmacWithSHA1", "-iter", "1"], true),
+            (&["-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA384", "-iter", "100000"], true),
+            (&[], true),
+            (&["-scrypt"], false),
+            (&["-v2", "des3"], false),
+            (&["-v1", "PBE-SHA1-3DES"], false),
+        ] {
+            let (plain, sealed) = (path("plain"), path("sealed"));
+            let made = ["pkcs8", "-topk8", "-in", &plain, "-out", &sealed, "-passout", "pass:correct horse"];
+            let Some(made) = openssl(&[&made[..], options].concat()) else {
+                return skip("keys_that_openssl_encrypts_are_opened", "openssl is not installed");
+            };
+            assert!(made, "{options:?}");
+            let text = std::fs::read(path("sealed")).unwrap();
+            let opened = SigningKey::from_pem_with(&text, Some(&right));
+            match opens {
+                true => assert_eq!(opened.unwrap().public_key_base64().unwrap(), public, "{options:?}"),
+                false => {
+                    let said = opened.unwrap_err().to_string();
+                    assert!(
+                        said.contains("not supported") && said.contains("openssl pkcs8 -topk8"),
+                        "{options:?}: {said}"
+                    );
+                    continue;
+                }
+            }
+            let refused = SigningKey::from_pem_with(&text, Some(&wrong)).unwrap_err().to_string();
+            assert!(refused.contains("the passphrase of [secrets] does not open it"), "{refused}");
+            let refused = SigningKey::from_pem(&text).unwrap_err().to_string();
+            assert!(refused.contains("passphrase_file"), "{refused}");
+        }
+        std::fs::write(path("ours"), key.to_sealed_pem(&right).unwrap()).unwrap();
+        let (ours, out) = (path("ours"), path("out"));
+        assert_eq!(openssl(&["pkey", "-in", &ours, "-passin", "pass:correct horse", "-out", &out]), Some(true));
+        let again = SigningKey::from_pem(&std::fs::read(&out).unwrap()).unwrap();
+        assert_eq!(again.public_key_base64().unwrap(), public);
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let records = match (&self.customer, &self.key, &self.domain, &self.selector) {
             (_, Some(key), Some(domain), Some(selector)) => {
-                let (key, _) = SigningKey::from_file(key)?;
+                let (key, _) = SigningKey::from_file(key, None)?;
                 vec![render(&Domain::parse(domain)?, &Selector::parse(selector)?, &key)?]
             }
             (Some(customer), ..) => keys::records(&self.config.files(), customer)?,

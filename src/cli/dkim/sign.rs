@@ -40,7 +40,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let (key, warning) = SigningKey::from_file(&self.key)?;
+        let (key, warning) = SigningKey::from_file(&self.key, None)?;
         if let Some(warning) = warning {
             say!("postbud: {warning}");
         }

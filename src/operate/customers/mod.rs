@@ -131,12 +131,12 @@ impl<'a> CustomerFiles<'a> {
         let notes = Notes::open(&self.before.state_dir)?;
         let mut written = Written::default();
         let owner = &self.before.state_dir;
-        let key = SigningKey::generate_rsa(2048).and_then(|key| key.to_pem()).map_err(not_made)?;
+        let key = SigningKey::generate_rsa(2048).and_then(|key| self.before.key_file(&key)).map_err(not_made)?;
         let (key_file, password_file) =
             (format!("../../keys/{first}.pem"), format!("../secrets/{}.password", customer.id));
         written.write(&self.dir.join(&key_file), |path| files::write_secret_for(owner, path, key.as_bytes()))?;
         if let NewRoute::OwnServer { login: Some(login), .. } = &customer.route {
-            let line = Zeroizing::new(format!("{}\n", login.password.as_str()));
+            let line = self.before.secret_file(&login.password)?;
             let write = |path: &Path| files::write_secret_for(owner, path, line.as_bytes());
             written.write(&self.dir.join(&password_file), write)?;
         }

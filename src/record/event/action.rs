@@ -30,6 +30,9 @@ pub enum Action {
     /// A route logs in another way.
     #[serde(rename = "route.login")]
     RouteLogin,
+    /// A file with a key or a password was encrypted or decrypted.
+    #[serde(rename = "secret.seal")]
+    SecretSeal,
     /// A customer was added.
     #[serde(rename = "customer.add")]
     CustomerAdd,
