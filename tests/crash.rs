@@ -2,7 +2,7 @@
 //!
 //! The parent starts this same test binary again as the *driver* (`driver::driver`), which commits and delivers and writes
 //! one line for each thing that happened to its standard output, as a sender's and a receiver's log. After the crash
-//! [`check::check`] opens what is left and compares. `tests/crash/run --rounds N` runs more rounds.
+//! [`check::check`] opens what is left and compares; [`record`] does so for the journal. `tests/crash/run --rounds N` runs more rounds.
 
 #[path = "support/drafts.rs"]
 mod drafts;
@@ -19,6 +19,8 @@ mod kills;
 mod power;
 #[path = "crash/read_only.rs"]
 mod read_only;
+#[path = "crash/record.rs"]
+mod record;
 #[path = "crash/room.rs"]
 mod room;
 

@@ -13,6 +13,8 @@ mod skip;
 mod bounces;
 #[path = "operator/commands.rs"]
 mod commands;
+#[path = "operator/cursor.rs"]
+mod cursor;
 #[path = "operator/events.rs"]
 mod events;
 #[path = "operator/pages.rs"]

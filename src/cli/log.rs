@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Stderr, Write};
 use clap::ValueEnum;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::masked::masked;
 use crate::visible::{is_unseen, visible_json};
 
 /// How the log is written.
@@ -16,8 +17,8 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Starts to write the log.
-pub(super) fn start(format: LogFormat) {
+/// Starts to write the log, with or without the part of mail addresses before the @.
+pub(super) fn start(format: LogFormat, hides_addresses: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Colours are for people: a file or the journal gets plain text.
@@ -25,7 +26,7 @@ pub(super) fn start(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
-        .with_writer(Lines { format })
+        .with_writer(Lines { format, hides_addresses })
         // It would say with `eprintln!`, which panics, that standard error cannot be written: a full disk under the log, or a
         // reader that is gone, must not end deliveries. What happens to mail is in the event log.
         .log_internal_errors(false);
@@ -39,25 +40,28 @@ pub(super) fn start(format: LogFormat) {
 /// Makes the writer of a line.
 struct Lines {
     format: LogFormat,
+    hides_addresses: bool,
 }
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { format: self.format, out: io::stderr() }
+        Line { format: self.format, hides_addresses: self.hides_addresses, out: io::stderr() }
     }
 }
 
 /// Writes one event, which comes whole.
 struct Line {
     format: LogFormat,
+    hides_addresses: bool,
     out: Stderr,
 }
 
 impl Write for Line {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
+        let text = if self.hides_addresses { masked(&text) } else { text };
         match self.format {
             LogFormat::Text => self.out.write_all(seen(&text).as_bytes())?,
             LogFormat::Json => self.out.write_all(visible_json(&text).as_bytes())?,

@@ -46,10 +46,12 @@ mod demo;
 mod dev_certs;
 mod dkim;
 mod domain;
+mod events;
 mod hash_password;
 mod keeper;
 mod log;
 mod man;
+mod masked;
 mod output;
 mod probe;
 mod queue;
@@ -102,6 +104,7 @@ enum Command {
     Queue(queue::Args),
     Route(route::Args),
     Trace(trace::Args),
+    Events(events::Args),
     Record(record::Args),
     Probe(probe::Args),
     Backup(backup::Args),
@@ -130,6 +133,7 @@ impl Command {
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Trace(args) => args.run(),
+            Command::Events(args) => args.run(),
             Command::Record(args) => args.run(),
             Command::Probe(args) => args.run(),
             Command::Backup(args) => args.run(),

@@ -64,7 +64,7 @@ Examples:
     /// Show one message: envelope, attempts with the replies heard, header.
     ///
     /// The last reply of each recipient comes from the spool; the attempts before it from the event log, as far back as that
-    /// is kept ([events] rotate_size and rotate_keep).
+    /// is kept ([events] keep and keep_size).
     #[command(after_long_help = "\
 Examples:
   postbud queue show 6H0K9MEFC7721

@@ -50,12 +50,15 @@ pub struct Args {
     /// How the log on standard error is written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// Write …@example.com in that log in place of each mail address. The event log has them in full.
+    #[arg(long)]
+    hide_addresses: bool,
 }
 
 impl Args {
     /// Runs until told to stop; fails where the relay could not keep its promises.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        log::start(self.log_format);
+        log::start(self.log_format, self.hide_addresses);
         let open_files = raise_open_files();
         files::make_all_private();
         let path = self.config.path;

@@ -14,8 +14,8 @@ use crate::visible::visible;
 
 /// Tell what became of mails: every event of each mail that fits, newest mails first.
 ///
-/// Filters add up. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] rotate_size and
-/// rotate_keep), whether the relay runs or not. A question with a recipient, a sender, a Message-ID, a queue id, a reference or a
+/// Filters add up. Reads the event log ([events] log) and its archives, as far back as they are kept ([events] keep and
+/// keep_size), whether the relay runs or not. A question with a recipient, a sender, a Message-ID, a queue id, a reference or a
 /// campaign is answered from the archives' indexes; one with a customer, a tag or a time alone reads everything.
 ///
 /// Exits with 1 where nothing is found.

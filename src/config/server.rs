@@ -22,6 +22,7 @@ use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
 use crate::queue::{self, Patience, Schedule};
+use crate::record::journal::Retention;
 use crate::route::{Login, LoginSecret, Preset, Route, RouteId, RouteKind};
 use crate::spool::{Backoff, embedded};
 use crate::submission::{Limits, ListenerSettings, MAX_HEADER_SIZE};
@@ -336,7 +337,11 @@ pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
     events::Settings {
         log: table.get("log"),
         rotate_size: size(table, "rotate_size", usual.rotate_size),
-        rotate_keep: table.number("rotate_keep", 1..=10_000, usual.rotate_keep),
+        rotate_every: positive(table, "rotate_every", usual.rotate_every),
+        retention: Retention {
+            age: positive(table, "keep", usual.retention.age),
+            size: size(table, "keep_size", usual.retention.size),
+        },
         customer_share: table.has("customer_share").then(|| size(table, "customer_share", u64::MAX)),
         state_dir: state_dir.to_owned(),
         webhook: webhook(table),

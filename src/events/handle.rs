@@ -1,7 +1,7 @@
 //! The producers' end: counts an event, hands it to whoever listens, and puts its line into the log's buffer.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -14,11 +14,12 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 
 use super::alerts::{AlertLists, Board, Noted};
-use super::buffer::Buffer;
 use super::share::{News, Shares};
 use super::{Event, EventKind, Mail, Told};
 use crate::message::CustomerId;
 use crate::record::Subject;
+use crate::record::journal::Journal;
+use crate::record::journal::buffer::Buffer;
 use crate::time::Timestamp;
 
 /// Events that a slow subscriber may be behind before it misses the oldest.
@@ -30,7 +31,7 @@ pub struct Events(Arc<Shared>);
 
 struct Shared {
     buffer: Option<Arc<Buffer>>,
-    log: Option<PathBuf>,
+    journal: Option<Arc<Journal>>,
     /// `None` where no log is kept.
     shares: Option<Shares>,
     subscribers: broadcast::Sender<Arc<Event<'static>>>,
@@ -47,11 +48,11 @@ impl Default for Events {
 }
 
 impl Events {
-    pub(super) fn new(buffer: Option<Arc<Buffer>>, log: Option<PathBuf>, shares: Option<Shares>) -> Self {
+    pub(super) fn new(buffer: Option<Arc<Buffer>>, journal: Option<Arc<Journal>>, shares: Option<Shares>) -> Self {
         let (subscribers, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
         Events(Arc::new(Shared {
             buffer,
-            log,
+            journal,
             shares,
             subscribers,
             board: Mutex::default(),
@@ -77,21 +78,23 @@ impl Events {
         self.publish(|| event.into_owned());
     }
 
-    /// Writes down what is told of a mail, to be told once it is true: no text is copied that nobody reads.
+    /// Writes down what is told of a mail: lines for the spool, which keeps them with the fact they tell of. What is beyond the customer's
+    /// share of the log is left out of them. No text is copied that nobody reads.
     pub fn write(&self, mail: &Mail<'_>, told: &[Told]) -> Telling {
         let is_heard = self.is_heard();
-        let mut telling = Telling {
-            customer: mail.customer().clone(),
-            lines: Vec::new(),
-            ends: Vec::with_capacity(told.len()),
-            events: Vec::new(),
-        };
+        let mut telling = Telling { lines: Vec::new(), kinds: Vec::with_capacity(told.len()), events: Vec::new() };
         for told in told {
             let event = mail.event(told);
+            telling.kinds.push(event.event);
             if self.0.buffer.is_some() {
+                let before = telling.lines.len();
                 event.write_line(&mut telling.lines);
+                let octets = telling.lines.len() - before;
+                if !self.is_within_share(event.event, Some(mail.customer().as_str()), octets) {
+                    telling.lines.truncate(before);
+                    self.0.counters.omitted.inc();
+                }
             }
-            telling.ends.push((event.event, telling.lines.len()));
             if is_heard {
                 telling.events.push(event.into_owned());
             }
@@ -99,16 +102,9 @@ impl Events {
         telling
     }
 
-    /// Tells what was written down. Never blocks on the disk, the network or a subscriber.
+    /// Tells subscribers and the metrics what was written down, once it is true. Never blocks.
     pub fn tell(&self, telling: Telling) {
-        let mut from = 0;
-        for (kind, end) in telling.ends {
-            self.0.counters.count(kind);
-            if end > from {
-                self.put(kind, Some(telling.customer.as_str()), &telling.lines[from..end]);
-                from = end;
-            }
-        }
+        telling.kinds.into_iter().for_each(|kind| self.0.counters.count(kind));
         telling.events.into_iter().for_each(|event| self.publish(|| event));
     }
 
@@ -197,7 +193,12 @@ impl Events {
 
     /// Where the log is, for the history of a message.
     pub fn log(&self) -> Option<&Path> {
-        self.0.log.as_deref()
+        self.0.journal.as_deref().map(Journal::path)
+    }
+
+    /// The journal, for readers with a cursor.
+    pub fn journal(&self) -> Option<&Arc<Journal>> {
+        self.0.journal.as_ref()
     }
 
     /// What is counted.
@@ -223,7 +224,7 @@ impl Events {
             if !self.is_open(&subject) {
                 let detail = format!(
                     "the events of customer {customer} take more than the {share} octets of the log that one customer has a day: \
-                     see what its server says (`postbud queue list --customer {customer}`), or raise [events] rotate_keep or \
+                     see what its server says (`postbud queue list --customer {customer}`), or raise [events] keep_size or \
                      customer_share. Others' events are not affected"
                 );
                 let owner = CustomerId::new(&customer);
@@ -268,19 +269,23 @@ thread_local! {
 #[derive(Debug)]
 #[must_use = "it is not told yet"]
 pub struct Telling {
-    customer: CustomerId,
     /// Each with its line end; empty where no log is kept.
     lines: Vec<u8>,
-    /// What each event is, and where its line ends.
-    ends: Vec<(EventKind, usize)>,
+    /// What each event is.
+    kinds: Vec<EventKind>,
     /// For subscribers, where there are any.
     events: Vec<Event<'static>>,
 }
 
 impl Telling {
+    /// Takes the lines out, for the spool's outbox.
+    pub fn take_lines(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.lines)
+    }
+
     /// What each of its events is.
     pub fn kinds(&self) -> impl Iterator<Item = EventKind> {
-        self.ends.iter().map(|(kind, _)| *kind)
+        self.kinds.iter().copied()
     }
 }
 

@@ -1,30 +1,31 @@
 //! What happened, for machines: one event for every change of a recipient's state, and alerts.
 //!
 //! ```text
-//! Events::emit ──► buffer (16 MiB) ──► writer thread ──► events.jsonl, rotated ──► webhook (its cursor is a file)
+//! lines of mail ──► the spool, with the fact ──► its outbox ─┐
+//! Events::emit ───► buffer (16 MiB) ─────────────────────────┴─► journal ──► webhook (its cursor is a file)
 //!       └──► subscribers (bounded)
 //! ```
 //!
 //! Promises:
 //!
-//! * [`Events::emit`] never waits for a disk, a server or a subscriber. It costs one to two microseconds.
-//! * A line reaches the file within 20 ms and is not synced by itself: kill -9 loses at most those 20 ms, a power cut what the
-//!   kernel had not written yet. The spool, not this log, is the truth about mail.
-//! * While the disk refuses writes, lines wait in memory up to 16 MiB. What finds no room is counted (`postbud_events_lost_total`)
-//!   and an alert in the log stands where lines are missing. Nothing is lost silently.
-//! * The log takes at most `rotate_size × (rotate_keep + 1)` octets of disk, and of these each customer at most its share a day
-//!   (`share`): no customer's events push out the others'. What became of its mail is told all the same; of what comes again, the
-//!   rest is left out, counted, and told by an event `omitted`.
-//! * The webhook hears every line of the log at least once, in order; the log is its outbox, so it survives a restart. A webhook
-//!   that stays dead raises alerts, and misses only what rotates away; that is counted and raises an alert too.
+//! * What is told of mail is durable with the fact that it tells of, and stays in the spool until the journal has it on disk. So a
+//!   crash or a full disk loses none of it, and it is told again in the same words.
+//! * [`Events::emit`] is for everything else. It never waits for a disk, a server or a subscriber. A crash may lose what it
+//!   was given in the last 200 ms, but nothing that a reader was shown.
+//! * While the disk refuses writes, mail is taken and delivered on: what the spool tells waits there, as far as its disk has room
+//!   above `min_free`. Other lines wait in memory up to 16 MiB. What finds no room is counted (`postbud_events_lost_total`)
+//!   and an alert stands where lines are missing.
+//! * The journal keeps what is younger than `keep`, as long as all of it takes less than `keep_size`. Each customer has a
+//!   share a day (`share`), so that no customer's events push out the others'. What became of its mail is told all the same; of
+//!   what comes again, the rest is left out, counted, and told by an event `omitted`.
+//! * The webhook hears every line of the journal at least once, in order, also after a restart. A webhook that stays dead raises
+//!   alerts, and misses only what is not kept any more; that is counted and raises an alert too.
 
 mod alerts;
-mod buffer;
 mod handle;
-mod journal;
+mod report;
 mod share;
 mod webhook;
-mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,10 +38,14 @@ use tokio_util::sync::CancellationToken;
 use crate::files;
 pub use crate::record::Subject;
 pub use crate::record::event::{Action, Event, EventId, EventKind, Mail, Submission, Text, Told, Tried};
+use crate::record::journal::buffer::Buffer;
+use crate::record::journal::feed::Feed;
+use crate::record::journal::writer::{Rotation, Writer};
+use crate::record::journal::{Journal, Retention};
+use crate::spool::Spool;
 pub use alerts::{AlertLists, EndedAlert, OpenAlert};
-use buffer::Buffer;
 pub use handle::{Counters, Events, Telling};
-use journal::Journal;
+use report::ToOperators;
 use share::Shares;
 pub use webhook::{Secret, Webhook, signature};
 
@@ -56,8 +61,10 @@ pub struct Settings {
     pub log: Option<PathBuf>,
     /// A file of the log is rotated before it grows over this many octets.
     pub rotate_size: u64,
-    /// How many rotated files are kept besides the current one.
-    pub rotate_keep: u32,
+    /// A file of the log is rotated once its first event is this old.
+    pub rotate_every: Duration,
+    /// What is kept of rotated files.
+    pub retention: Retention,
     /// Octets of the log that one customer's events may take a day; `None`: a quarter of what is kept.
     pub customer_share: Option<u64>,
     /// Where the webhook's cursor is kept, and the log of a webhook for which no log was configured.
@@ -66,13 +73,14 @@ pub struct Settings {
     pub webhook: Option<Webhook>,
 }
 
-/// No log and no webhook; 64 MiB a file, 15 files besides the current one: 1 GiB.
+/// No log and no webhook; 64 MiB or a day a file.
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             log: None,
             rotate_size: 64 << 20,
-            rotate_keep: 15,
+            rotate_every: Duration::from_secs(86_400),
+            retention: Retention::default(),
             customer_share: None,
             state_dir: PathBuf::from("state"),
             webhook: None,
@@ -109,12 +117,17 @@ impl Events {
         };
         let cursor = settings.state_dir.join(webhook::CURSOR_FILE);
         let mode = log_mode(&path, &settings.state_dir);
-        let (journal, file) = Journal::open(&path, mode, settings.rotate_keep, webhook::saved_segment(&cursor))?;
-        let journal = Arc::new(journal);
+        let failed = |what: &'static str| {
+            let path = path.clone();
+            move |source| Error::Io { what, path, source }
+        };
+        let open = Journal::open(&path, mode, webhook::saved_segment(&cursor)).map_err(failed("opening"))?;
+        let journal = Arc::clone(&open.journal);
+        let known = open.kept.ids_behind(&journal).map_err(failed("reading"))?;
         let buffer = Arc::new(Buffer::default());
-        let kept = settings.rotate_size.saturating_mul(u64::from(settings.rotate_keep) + 1);
-        let shares = Shares::new(settings.customer_share.unwrap_or(kept / SHARES));
-        let events = Events::new(Some(Arc::clone(&buffer)), Some(path), Some(shares));
+        let feed = Feed::new(Arc::clone(&buffer), open.kept.outbox.clone(), known);
+        let shares = Shares::new(settings.customer_share.unwrap_or(settings.retention.size / SHARES));
+        let events = Events::new(Some(Arc::clone(&buffer)), Some(Arc::clone(&journal)), Some(shares));
         let stopping = CancellationToken::new();
         tokio::spawn(tell_of_shares(events.clone(), stopping.clone()));
         let webhook = match settings.webhook {
@@ -124,12 +137,25 @@ impl Events {
             }
             None => None,
         };
-        let writer = writer::Writer::new(Arc::clone(&buffer), journal, file, settings.rotate_size);
+        let rotation =
+            Rotation { size: settings.rotate_size, age: settings.rotate_every, retention: settings.retention };
+        let writer = Writer::new(Arc::clone(&buffer), open, rotation, ToOperators(events.clone()));
         let writer = std::thread::Builder::new()
-            .name("events".into())
+            .name("journal".into())
             .spawn(move || writer.run())
             .map_err(|source| Error::Io { what: "starting the writer of", path: PathBuf::from("the log"), source })?;
-        Ok((events.clone(), Running { events, buffer: Some(buffer), writer: Some(writer), webhook, stopping }))
+        let feed = Some(feed);
+        let running = Running {
+            events: events.clone(),
+            buffer: Some(buffer),
+            writer: Some(writer),
+            feed,
+            feeding: None,
+            fed: CancellationToken::new(),
+            webhook,
+            stopping,
+        };
+        Ok((events, running))
     }
 }
 
@@ -152,14 +178,37 @@ pub struct Running {
     events: Events,
     buffer: Option<Arc<Buffer>>,
     writer: Option<JoinHandle<()>>,
+    /// What will bring the spool's outbox into the journal, until it does.
+    feed: Option<Feed>,
+    feeding: Option<tokio::task::JoinHandle<()>>,
+    /// Ends the feeding.
+    fed: CancellationToken,
     webhook: Option<tokio::task::JoinHandle<()>>,
     stopping: CancellationToken,
 }
 
 impl Running {
-    /// Writes what was emitted so far, syncs the log and saves the webhook's cursor. Events emitted from now on are lost: call it
-    /// last.
+    /// Returns true if there is a journal that a spool's outbox can go to.
+    pub fn has_journal(&self) -> bool {
+        self.feed.is_some()
+    }
+
+    /// Brings the outbox of a spool into the journal from now on. There can be one such spool.
+    pub fn follow(&mut self, spool: Arc<dyn Spool>) {
+        if let Some(feed) = self.feed.take() {
+            self.feeding = Some(tokio::spawn(feed.run(spool, self.fed.clone())));
+        }
+    }
+
+    /// Writes what was told so far, syncs the log and saves the webhook's cursor. Events emitted from now on are lost: call it
+    /// last, after the stop of the spool.
     pub async fn stop(mut self) {
+        self.fed.cancel();
+        if let Some(feeding) = self.feeding.take()
+            && let Err(error) = feeding.await
+        {
+            tracing::error!("the task that brings events into the log: {error}");
+        }
         self.events.tell_of_shares();
         if let Some(buffer) = &self.buffer {
             buffer.stop();
@@ -184,6 +233,7 @@ impl Drop for Running {
         if let Some(buffer) = &self.buffer {
             buffer.stop();
         }
+        self.fed.cancel();
         self.stopping.cancel();
     }
 }

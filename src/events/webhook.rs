@@ -27,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::journal::{Chunk, Journal, Position};
 use super::{Error, Events, Subject};
 use crate::causes::with_causes;
 use crate::files;
 use crate::hex::hex;
 use crate::http_client;
+use crate::record::journal::{Chunk, Journal, Position};
 use crate::time::Timestamp;
 
 /// The cursor's name in the state folder.
@@ -169,7 +169,7 @@ impl Caller {
         let position = match load(&cursor) {
             Ok(Some(position)) => position,
             Ok(None) => {
-                let end = journal.end().map_err(refused("finding the log's end for"))?;
+                let end = journal.end();
                 save(&cursor, end).map_err(refused("writing the webhook's cursor"))?;
                 end
             }
@@ -295,8 +295,8 @@ impl Caller {
         }
         self.gap_alerted = Some(Instant::now());
         self.events.alert(format!(
-            "the webhook {} misses events: they were rotated away before it took them. `[events] rotate_size` and `rotate_keep` say \
-             how much is kept",
+            "the webhook {} misses events: they were removed before it took them. `[events] keep` and `keep_size` say how \
+             much is kept",
             self.host()
         ));
     }

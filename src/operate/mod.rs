@@ -17,6 +17,7 @@ mod audit;
 pub mod customers;
 pub mod domains;
 mod error;
+pub mod events;
 pub mod keys;
 pub mod microsoft365;
 pub mod probe;

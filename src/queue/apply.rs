@@ -13,7 +13,7 @@ use crate::message::{CustomerId, QueueId};
 use crate::queue::counters::Counters;
 use crate::queue::decide::{Decision, Delay};
 use crate::queue::holds::{Holds, More};
-use crate::spool::{self, Lease, Record, Settled, Spool};
+use crate::spool::{self, Lease, Record, Settled, Settlement, Spool};
 use crate::time::Timestamp;
 
 /// What decisions are applied with. Cheap to clone; all clones share the counters.
@@ -45,10 +45,11 @@ impl Outcomes {
         if !decision.failures.is_empty() || !decision.relayed.is_empty() || decision.delayed.is_some() {
             self.notify(&lease, &decision).await;
         }
-        let telling = self.events.write(&Mail::of(&lease.record), &decision.events);
+        let mut telling = self.events.write(&Mail::of(&lease.record), &decision.events);
+        let settlement = Settlement { lines: telling.take_lines(), ..decision.settlement };
         let held = decision.events.iter().find(|told| told.event == EventKind::Held);
         let held = held.map(|told| (lease.record.lane.customer.clone(), lease.record.id, told.clone()));
-        let settled = self.spool.settle(lease, decision.settlement).await?;
+        let settled = self.spool.settle(lease, settlement).await?;
         telling.kinds().for_each(|kind| self.count(kind));
         self.events.tell(telling);
         if let Some((customer, id, told)) = held {

@@ -17,6 +17,8 @@ pub enum Subject {
     Delivery,
     /// The clock jumped ahead.
     Clock,
+    /// The event log cannot be written.
+    EventLog,
     /// The webhook takes no events.
     Webhook,
     /// A customer's events take more than its share of the log.
@@ -48,13 +50,14 @@ pub enum Subject {
 
 impl Subject {
     /// Every kind of subject, as events, metrics and the operator's handbook name them.
-    pub const KINDS: [&str; 19] = [
+    pub const KINDS: [&str; 20] = [
         "configuration",
         "certificate",
         "spool-room",
         "spool-writes",
         "delivery",
         "clock",
+        "event-log",
         "webhook",
         "event-share",
         "route",
@@ -84,6 +87,7 @@ impl Subject {
             Subject::SpoolWrites => ("spool-writes", None),
             Subject::Delivery => ("delivery", None),
             Subject::Clock => ("clock", None),
+            Subject::EventLog => ("event-log", None),
             Subject::Webhook => ("webhook", None),
             Subject::EventShare(customer) => ("event-share", Some(customer)),
             Subject::Route(id) => ("route", Some(id)),

@@ -119,10 +119,12 @@ impl Relay {
     pub async fn start(settings: Settings) -> Result<Relay, StartError> {
         prepare(&settings)?;
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
-        let (events, running_events) = Events::start(settings.events)?;
+        let (events, mut running_events) = Events::start(settings.events)?;
         let _database = open_database(settings.state_dir.clone()).await?;
         let spool_counters = Arc::clone(&settings.spool.counters);
-        let spool = open_spool(settings.spool, events.clone()).await?;
+        let spool_settings = embedded::Settings { has_journal: running_events.has_journal(), ..settings.spool };
+        let spool = open_spool(spool_settings, events.clone()).await?;
+        running_events.follow(spool.clone());
         let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
         let routing = Routing::new(settings.directory, settings.bounce_route);
         let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));

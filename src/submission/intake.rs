@@ -306,7 +306,7 @@ impl Intake {
         let named = message_id.clone();
         let Decision { customer, from_domain, urgency, warning, .. } = decision;
         let customer = customer.id.clone();
-        let draft = Draft {
+        let mut draft = Draft {
             id,
             lane: Lane { customer: customer.clone(), domain: from_domain.clone(), urgency, kind: MailKind::Mail },
             envelope,
@@ -318,7 +318,8 @@ impl Intake {
             held: None,
             lines: Vec::new(),
         };
-        let telling = told_of_accepted(&draft, warning, identity.submission(trace.peer), &context.events);
+        let mut telling = told_of_accepted(&draft, warning, identity.submission(trace.peer), &context.events);
+        draft.lines = telling.take_lines();
         let durable = match context.spool.commit(draft).await {
             Ok(durable) => durable,
             Err(why) => {

@@ -40,9 +40,14 @@ pub fn settings(dir: &Path) -> Settings {
 
 /// Starts the driver on `dir`, under `wrapper` (strace and its options) if that is not empty.
 pub fn start(dir: &Path, wrapper: &[String], seconds: f32) -> Child {
+    start_as("driver::driver", dir, wrapper, seconds)
+}
+
+/// Starts what this test of ours does in a process of its own.
+pub fn start_as(test: &str, dir: &Path, wrapper: &[String], seconds: f32) -> Child {
     let me = std::env::current_exe().unwrap();
     let mut words: Vec<String> = wrapper.to_vec();
-    words.extend([me.display().to_string(), "--exact".into(), "driver::driver".into(), "--nocapture".into()]);
+    words.extend([me.display().to_string(), "--exact".into(), test.into(), "--nocapture".into()]);
     Command::new(&words[0])
         .args(&words[1..])
         .env("POSTBUD_DRIVER_DIR", dir)
@@ -60,7 +65,7 @@ pub fn kill(driver: &Child) {
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("the driver is still running");
 }
 
-fn say(line: &str) {
+pub fn say(line: &str) {
     // One write a line: a killed process leaves whole lines.
     let _ = std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).and_then(|()| std::io::stdout().flush());
 }

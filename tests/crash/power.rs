@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -90,27 +90,32 @@ fn read(said: impl Read, cut: &AtomicBool) -> (String, String) {
     (before, after)
 }
 
+/// Cuts the power under a driver after a while. Returns what it said before and after that.
+pub fn read_until_cut(disk: &Mounted, mut driver: Child, after: Duration) -> (String, String) {
+    let said = driver.stdout.take().expect("it is piped");
+    let cut = Arc::new(AtomicBool::new(false));
+    let was_cut = Arc::clone(&cut);
+    let reader = std::thread::spawn(move || read(said, &was_cut));
+    std::thread::sleep(after);
+    // What the driver says after this moment it says on a machine that would be dead: a 250 after it reaches nobody.
+    // (A sync that races with the shutdown may even return success.)
+    cut.store(true, Ordering::SeqCst);
+    let made = disk.cut();
+    std::thread::sleep(Duration::from_millis(20));
+    kill(&driver);
+    driver.wait().expect("it was started here");
+    made.expect("the file system can be shut down");
+    reader.join().expect("the reader does not panic")
+}
+
 /// One file system for all rounds, each round cut; what earlier rounds acknowledged must survive the later ones too.
 async fn cut_rounds(kind: &str, rounds: u32, wrapper: &[String]) -> Result<Verdict, String> {
     let disk = Mounted::make(kind)?;
     let spool = disk.path().join("spool");
     let mut log = Log::default();
     for round in 0..rounds {
-        let mut driver = start(&spool, wrapper, 60.0);
-        let said = driver.stdout.take().expect("it is piped");
-        let cut = Arc::new(AtomicBool::new(false));
-        let was_cut = Arc::clone(&cut);
-        let reader = std::thread::spawn(move || read(said, &was_cut));
-        std::thread::sleep(Duration::from_millis(250 + u64::from(round * 7919 % 300)));
-        // What the driver says after this moment it says on a machine that would be dead: a 250 after it reaches nobody.
-        // (A sync that races with the shutdown may even return success.)
-        cut.store(true, Ordering::SeqCst);
-        let made = disk.cut();
-        std::thread::sleep(Duration::from_millis(20));
-        kill(&driver);
-        driver.wait().expect("it was started here");
-        made?;
-        let (before, after) = reader.join().expect("the reader does not panic");
+        let driver = start(&spool, wrapper, 60.0);
+        let (before, after) = read_until_cut(&disk, driver, Duration::from_millis(250 + u64::from(round * 7919 % 300)));
         log.add(&before, End::Power);
         log.add_unheard(&after);
         disk.restart()?;

@@ -124,10 +124,11 @@ impl Fixture {
             min_free_inodes: 0,
             segment_size: 1 << 20,
             settle_delay: Duration::from_millis(5),
+            has_journal: true,
             ..embedded::Settings::default()
         })
         .unwrap();
-        let (events, running) = Events::start(events::Settings {
+        let (events, mut running) = Events::start(events::Settings {
             log: Some(dir.path().join("events.jsonl")),
             state_dir: dir.path().to_owned(),
             ..events::Settings::default()
@@ -138,6 +139,7 @@ impl Fixture {
         routes.set("mailjet.starter", RouteState::Ready);
         let routing = Routing::new(directory(), None);
         let as_port: Arc<dyn Spool> = spool.clone();
+        running.follow(as_port.clone());
         let postmaster = Postmaster {
             settings: Arc::new(bounce::Settings::default()),
             routing: routing.clone(),

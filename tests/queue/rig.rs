@@ -53,6 +53,7 @@ impl Rig {
             min_free_inodes: 0,
             segment_size: 1 << 20,
             settle_delay: Duration::from_millis(5),
+            has_journal: true,
             ..embedded::Settings::default()
         })
         .unwrap()
@@ -127,13 +128,14 @@ impl Deliver for Arc<Embedded> {
         let log = folder.join("events.jsonl");
         let settings =
             events::Settings { log: Some(log.clone()), state_dir: folder.to_owned(), ..events::Settings::default() };
-        let (events, running) = Events::start(settings).unwrap();
+        let (events, mut running) = Events::start(settings).unwrap();
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let egress = Egress::bound(local, local);
         let delivery = Arc::new(Delivery::new(delivery::Settings::new("out.example.com", egress)).unwrap());
         let routing = Routing::new(directory, bounces);
         let workers = Workers::start(1, 4).unwrap();
         let spool: Arc<dyn Spool> = self.clone();
+        running.follow(spool.clone());
         let postmaster = Postmaster {
             settings: Arc::new(bounce::Settings::default()),
             routing: routing.clone(),

@@ -1,5 +1,6 @@
 //! Commands that change messages: hold, release, retry, bounce, remove.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,12 +9,12 @@ use tokio::task::JoinSet;
 
 use super::Selection;
 use super::selection::{Plan, Walk};
-use crate::events::{Action, EventKind, Mail, Told};
+use crate::events::{Action, EventKind, Mail, Telling, Told};
 use crate::message::QueueId;
 use crate::operate::audit::{self, Act};
 use crate::operate::{Actor, Error, Service};
 use crate::queue::decide::{self, GiveUp};
-use crate::spool::{self, Filter, LinesById, Record};
+use crate::spool::{self, Filter, Record};
 use crate::time::Timestamp;
 
 /// Messages in hand at once: their bytes may be in memory.
@@ -121,7 +122,7 @@ impl Service {
                 let told = ToldByOperator { actor: named(actor), detail: act.detail.as_str().into() };
                 self.hold_or_release(plan, &change, &told, &mut changed, progress).await.err()
             }
-            Change::Retry => self.change_all(plan, &change, &mut changed, progress).await.err(),
+            Change::Retry => self.expedite_all(plan, &mut changed, progress).await.err(),
         };
         self.end(actor, which, only_id, changed, act, failed)
     }
@@ -140,38 +141,40 @@ impl Service {
         while let Some(mut page) = walk.next(self).await? {
             page.retain(|record| record.held.is_some() != holds);
             let these = Filter::of(page.iter().map(|record| record.id));
-            let count = self.change_matching(change, these.clone()).await?;
+            let mut tellings: BTreeMap<QueueId, Telling> =
+                page.iter().map(|record| (record.id, self.written(record, holds, told))).collect();
+            // The spool keeps the lines of those that it changes, and of no others.
+            let lines = tellings.iter_mut().map(|(id, telling)| (*id, telling.take_lines())).collect();
+            let count = match change {
+                Change::Hold(reason) => self.spool.hold(these.clone(), reason.clone(), lines).await?,
+                _ => self.spool.release(these.clone(), lines).await?,
+            };
             if count < page.len() as u64 {
                 // Some have left meanwhile, or somebody else was faster.
                 let now = self.spool.list(Filter { held: Some(holds), ..these }, page.len()).await?;
                 page.retain(|record| now.iter().any(|now| now.id == record.id));
             }
-            page.iter().for_each(|record| self.tell_of(record, holds, told));
+            page.iter().filter_map(|record| tellings.remove(&record.id)).for_each(|telling| self.events.tell(telling));
             changed.count += count;
             progress.send_replace(*changed);
         }
         Ok(())
     }
 
-    fn tell_of(&self, record: &Record, holds: bool, by: &ToldByOperator) {
+    /// What is told of a message that is held or released.
+    fn written(&self, record: &Record, holds: bool, by: &ToldByOperator) -> Telling {
         let event = if holds { EventKind::Held } else { EventKind::Released };
         let (route, now) = (self.route_of(&record.lane), Timestamp::now());
         let told =
             |(index, _)| Told::new(event, index, now).on(route.as_ref()).because(Arc::clone(&by.detail)).by(&by.actor);
         let told: Vec<Told> = record.waiting().map(told).collect();
-        self.events.tell(self.events.write(&Mail::of(record), &told));
+        self.events.write(&Mail::of(record), &told)
     }
 
-    async fn change_all(
-        &self,
-        plan: Plan,
-        change: &Change,
-        changed: &mut Changed,
-        progress: &Progress,
-    ) -> Result<(), spool::Error> {
+    async fn expedite_all(&self, plan: Plan, changed: &mut Changed, progress: &Progress) -> Result<(), spool::Error> {
         if let Some(batches) = plan.batches() {
             for filter in batches {
-                changed.count += self.change_matching(change, filter).await?;
+                changed.count += self.spool.expedite(filter).await?;
                 progress.send_replace(*changed);
             }
             return Ok(());
@@ -179,18 +182,10 @@ impl Service {
         let mut walk = Walk::new(plan, None);
         while let Some(page) = walk.next(self).await? {
             let these = Filter::of(page.iter().map(|record| record.id));
-            changed.count += self.change_matching(change, these).await?;
+            changed.count += self.spool.expedite(these).await?;
             progress.send_replace(*changed);
         }
         Ok(())
-    }
-
-    async fn change_matching(&self, change: &Change, filter: Filter) -> Result<u64, spool::Error> {
-        match change {
-            Change::Hold(reason) => self.spool.hold(filter, reason.clone(), LinesById::new()).await,
-            Change::Release => self.spool.release(filter, LinesById::new()).await,
-            Change::Retry => self.spool.expedite(filter).await,
-        }
     }
 
     /// Gives up the selected messages, each with its events; a page shares one sync.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -30,6 +31,10 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
     match command {
         Command::List { which, limit } => list(service, actor, &which, limit, out).await,
         Command::Show { id } => items(service.show(actor, &id).await.map(|message| [message]), out).await,
+        Command::Events { since, limit, wait_secs } => {
+            let (limit, wait) = (usize::try_from(limit).unwrap_or(usize::MAX), Duration::from_secs(wait_secs));
+            items(service.events_since(actor, &since, limit, wait).await.map(|page| [page]), out).await
+        }
         Command::Stats => items(service.stats(actor).await.map(|stats| [stats]), out).await,
         Command::Routes => items(service.routes(actor), out).await,
         Command::Signers { customer } => items(service.signers(actor, &customer), out).await,

@@ -81,6 +81,15 @@ pub enum Command {
         /// The reason, for events and lists.
         reason: String,
     },
+    /// One item: a page of events.
+    Events {
+        /// A cursor, `oldest` or `newest`.
+        since: String,
+        /// At most so many.
+        limit: u64,
+        /// How long to wait for the first one.
+        wait_secs: u64,
+    },
     /// One item: counts.
     Stats,
     /// An item a From domain of a customer: the selectors its mail is signed with at this moment.
@@ -110,6 +119,7 @@ impl Command {
         match self {
             Command::List { .. }
             | Command::Show { .. }
+            | Command::Events { .. }
             | Command::Stats
             | Command::Signers { .. }
             | Command::Routes => false,

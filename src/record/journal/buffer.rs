@@ -1,0 +1,156 @@
+//! Lines on their way to the journal: a bounded buffer in memory between those who tell and the writer's thread.
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::spool::OutboxPosition;
+
+/// Octets of lines that may wait, without those of the outbox: some 40,000 events.
+const LIMIT: usize = 16 << 20;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<u8>,
+    outbox: Option<FromOutbox>,
+    lost: u64,
+    stopping: bool,
+}
+
+/// Lines of the spool's outbox.
+#[derive(Debug)]
+pub(crate) struct FromOutbox {
+    pub lines: Vec<u8>,
+    /// Where they end there.
+    pub position: OutboxPosition,
+    /// Told once the lines are on disk.
+    pub synced: oneshot::Sender<()>,
+}
+
+/// What the writer takes at once.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// Whole lines.
+    pub lines: Vec<u8>,
+    /// More lines, from the outbox.
+    pub outbox: Option<FromOutbox>,
+    /// How many lines found no room since the last take; they came after `lines`.
+    pub lost: u64,
+    /// No more will come.
+    pub last: bool,
+}
+
+impl Buffer {
+    /// Adds a line that ends in LF. Returns false if there is no room or the journal was stopped; the line is then counted as lost.
+    pub fn push(&self, line: &[u8]) -> bool {
+        let mut state = self.lock();
+        if state.stopping || state.lines.len() + line.len() > LIMIT {
+            state.lost += 1;
+            return false;
+        }
+        let was_empty = state.lines.is_empty();
+        state.lines.extend_from_slice(line);
+        if was_empty {
+            self.work.notify_one();
+        }
+        true
+    }
+
+    /// Hands over lines of the outbox. There is one reader of it, which waits for the answer before it comes with more.
+    pub fn push_outbox(&self, lines: FromOutbox) {
+        self.lock().outbox = Some(lines);
+        self.work.notify_one();
+    }
+
+    /// Waits for lines and takes all of them, lines of the outbox at once and others from `not_before` on. Returns with nothing after
+    /// `longest`. `spare` becomes the next buffer.
+    pub fn take(&self, mut spare: Vec<u8>, not_before: Instant, longest: Duration) -> Taken {
+        spare.clear();
+        let until = Instant::now() + longest;
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let has_some = !state.lines.is_empty() || state.lost > 0;
+            if state.outbox.is_some() || state.stopping || now >= until || (has_some && now >= not_before) {
+                return Taken {
+                    lines: std::mem::replace(&mut state.lines, spare),
+                    outbox: state.outbox.take(),
+                    lost: std::mem::take(&mut state.lost),
+                    last: state.stopping,
+                };
+            }
+            let wake_at = if has_some { not_before.min(until) } else { until };
+            state = self.work.wait_timeout(state, wake_at - now).expect("no holder of this lock can panic").0;
+        }
+    }
+
+    /// Sleeps before the next try of a failed write. Returns true if [`stop`](Self::stop) cut that short.
+    pub fn pause(&self, how_long: Duration) -> bool {
+        let (state, _) = self
+            .work
+            .wait_timeout_while(self.lock(), how_long, |state| !state.stopping)
+            .expect("no holder of this lock can panic");
+        state.stopping
+    }
+
+    /// No more lines: the writer takes what is left and ends.
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.work.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock can panic")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_full_buffer_counts_what_it_refuses_and_takes_lines_again_once_emptied() {
+        let buffer = Buffer::default();
+        let line = vec![b'x'; LIMIT / 2];
+        assert!(buffer.push(&line));
+        assert!(buffer.push(&line));
+        assert!(!buffer.push(b"y\n"));
+        assert!(!buffer.push(b"z\n"));
+        let taken = buffer.take(Vec::new(), Instant::now(), LONG);
+        assert_eq!((taken.lines.len(), taken.lost, taken.last), (LIMIT, 2, false));
+        assert!(buffer.push(b"y\n"));
+        assert_eq!(buffer.take(taken.lines, Instant::now(), LONG).lines, b"y\n");
+    }
+
+    #[test]
+    fn stopping_hands_out_the_rest_and_refuses_more() {
+        let buffer = Buffer::default();
+        assert!(buffer.push(b"a\n"));
+        buffer.stop();
+        assert!(!buffer.push(b"b\n"));
+        let taken = buffer.take(Vec::new(), Instant::now() + LONG, LONG);
+        assert_eq!((taken.lines.as_slice(), taken.lost, taken.last), (&b"a\n"[..], 1, true));
+    }
+
+    #[test]
+    fn lines_of_the_outbox_do_not_wait_and_take_others_along() {
+        let buffer = Buffer::default();
+        assert!(buffer.push(b"a\n"));
+        let (synced, _) = oneshot::channel();
+        buffer.push_outbox(FromOutbox { lines: b"b\n".to_vec(), position: OutboxPosition::new("1"), synced });
+        let taken = buffer.take(Vec::new(), Instant::now() + LONG, LONG);
+        assert_eq!((taken.lines.as_slice(), taken.outbox.unwrap().lines.as_slice()), (&b"a\n"[..], &b"b\n"[..]));
+        let taken = buffer.take(Vec::new(), Instant::now() + LONG, Duration::ZERO);
+        assert!(taken.lines.is_empty() && taken.outbox.is_none() && !taken.last);
+    }
+}

@@ -1,0 +1,119 @@
+//! What the journal keeps about itself, in a small file beside its own: which journal it is, and up to where it has the spool's
+//! outbox.
+//!
+//! The file is written every few seconds, so it is behind after a crash. Both of its places are then behind by as much: lines
+//! that the spool hands out again from there on are recognised by the events behind the journal's place ([`feed`](super::feed)).
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Journal, Position};
+use crate::files;
+use crate::spool::OutboxPosition;
+
+/// How much of the journal is read at once to find events.
+const PIECE: usize = 1 << 20;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    /// Eight random hexadecimal digits.
+    pub journal: String,
+    /// The outbox up to here stands before `position`.
+    pub outbox: Option<OutboxPosition>,
+    pub position: Position,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    journal: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outbox: Option<String>,
+    position: Position,
+}
+
+impl Kept {
+    /// Reads it. A journal without the file, or with one that cannot be read, is a new one: its readers begin anew, and all that the
+    /// spool still has comes again. `None` for that.
+    pub fn load(log: &Path) -> Option<Self> {
+        let path = path(log);
+        let stored = files::read_state(&path).and_then(|text| {
+            serde_json::from_slice::<Stored>(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        });
+        match stored {
+            Ok(Stored { journal, outbox, position }) => {
+                Some(Kept { journal, outbox: outbox.map(OutboxPosition::new), position })
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::error!("{} cannot be read, so events may be told twice: {error}", path.display());
+                }
+                None
+            }
+        }
+    }
+
+    /// Of a new journal: what comes from the outbox will stand behind `position`.
+    pub fn begin(position: Position) -> Self {
+        Kept { journal: format!("{:08x}", rand::random::<u32>()), outbox: None, position }
+    }
+
+    /// Writes it, durably.
+    pub fn save(&self, log: &Path) -> io::Result<()> {
+        let outbox = self.outbox.as_ref().map(|position| position.as_str().to_owned());
+        let stored = Stored { journal: self.journal.clone(), outbox, position: self.position };
+        files::replace(&path(log), &serde_json::to_vec(&stored)?)
+    }
+
+    /// The ids of the events behind its place in the journal.
+    pub fn ids_behind(&self, journal: &Journal) -> io::Result<HashSet<String>> {
+        let mut ids = HashSet::new();
+        let mut from = self.position;
+        loop {
+            let chunk = journal.read(from, PIECE)?;
+            if chunk.lines.is_empty() {
+                return Ok(ids);
+            }
+            from = Position { offset: chunk.start.offset + chunk.lines.len() as u64, ..chunk.start };
+            ids.extend(chunk.lines.split(|octet| *octet == b'\n').filter_map(event_id));
+        }
+    }
+}
+
+/// The id of the event in a line.
+pub(super) fn event_id(line: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Id {
+        event_id: String,
+    }
+    serde_json::from_slice::<Id>(line).ok().map(|id| id.event_id)
+}
+
+fn path(log: &Path) -> PathBuf {
+    let mut path = log.as_os_str().to_owned();
+    path.push(".position");
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_it_was_saved_and_a_new_journal_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("e.jsonl");
+        assert_eq!(Kept::load(&log), None);
+        let new = Kept::begin(Position::default());
+        assert_eq!(new.journal.len(), 8);
+        let kept =
+            Kept { outbox: Some(OutboxPosition::new("7-9")), position: Position { segment: 41, offset: 7 }, ..new };
+        kept.save(&log).unwrap();
+        assert_eq!(Kept::load(&log), Some(kept));
+        std::fs::write(path(&log), "{").unwrap();
+        assert_eq!(Kept::load(&log), None, "damaged");
+    }
+}
