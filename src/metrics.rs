@@ -18,6 +18,7 @@
 //! ```
 
 mod format;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +40,7 @@ use crate::spool::{self, Health, Inspect, LaneStats, Spool};
 use crate::time::Timestamp;
 
 pub use format::Format;
+pub use standing::{Certificates, Reloads, register_build};
 
 /// A registry that reports the process.
 pub fn registry() -> Registry {

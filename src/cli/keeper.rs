@@ -3,7 +3,6 @@
 //! A round changes customers' files, which the relay then reads again. Rounds run beside the relay as a command of its own would; a
 //! round that fails raises an alert for the customer and is made again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -76,7 +75,7 @@ enum Round {
 
 async fn round(files: &ServerFile, events: &Events) -> Round {
     // Reading the configuration reads many files.
-    let site = match tokio::task::block_in_place(|| Site::open(Arc::new(files.clone()))) {
+    let site = match tokio::task::block_in_place(|| Site::open(files)) {
         Ok(site) => site,
         Err(error) => {
             tracing::warn!("delegated keys are not looked after until the configuration is right: {error}");

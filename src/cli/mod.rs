@@ -12,7 +12,7 @@ use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -65,6 +65,7 @@ mod signals;
 mod started;
 mod systemd;
 mod time;
+mod token;
 mod trace;
 
 /// How long threads may take to end once a command is done.
@@ -105,6 +106,7 @@ enum Command {
     Route(route::Args),
     Trace(trace::Args),
     Events(events::Args),
+    Token(token::Args),
     Record(record::Args),
     Probe(probe::Args),
     Backup(backup::Args),
@@ -134,6 +136,7 @@ impl Command {
             Command::Route(args) => args.run(),
             Command::Trace(args) => args.run(),
             Command::Events(args) => args.run(),
+            Command::Token(args) => args.run(),
             Command::Record(args) => args.run(),
             Command::Probe(args) => args.run(),
             Command::Backup(args) => args.run(),
@@ -189,7 +192,7 @@ fn usual_of(installed: &Path) -> PathBuf {
 impl ConfigFile {
     /// The configuration as commands work with it. Must be called on the runtime.
     fn site(&self) -> anyhow::Result<Site> {
-        Ok(Site::open(Arc::new(self.files()))?)
+        Ok(Site::open(&self.files())?)
     }
 
     /// The configuration's files.

@@ -14,6 +14,7 @@ use super::systemd::ServiceManager;
 use crate::config::{self, Keys, Remarks, ServerFile};
 use crate::events::{Action, Event, Events, Subject};
 use crate::files;
+use crate::operate::customers::hold_changes;
 use crate::server::{Relay, Reload, Settings};
 use crate::time::Timestamp;
 
@@ -157,10 +158,18 @@ fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
 
 /// Reads the configuration again. Gives the keys that are in force now.
 fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
+    // A customer that is changed meanwhile would be replaced by what was read before.
+    let _changes = match hold_changes(relay.state_dir()) {
+        Ok(held) => held,
+        Err(error) => {
+            refused(relay, &error.to_string());
+            return keys;
+        }
+    };
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
-        Err(refused) => {
-            relay.events().raise(Subject::Configuration, format!("reload refused, what ran goes on: {refused}"));
+        Err(mistakes) => {
+            refused(relay, &mistakes.to_string());
             return keys;
         }
     };
@@ -170,11 +179,13 @@ fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
     let customers = settings.directory.customers().count();
     let new = Reload {
         directory: settings.directory,
+        customer_files: settings.customer_files,
         submitters: settings.submitters,
         onboarding: settings.onboarding,
         webhook_secret: settings.events.webhook.map(|webhook| webhook.secret),
     };
     relay.reload(new);
+    relay.reloads().ended(true);
     relay.events().resolve(&Subject::Configuration, "the configuration is read again");
     let mut detail = format!("configuration reloaded: {customers} customers");
     if !restart.is_empty() {
@@ -183,6 +194,11 @@ fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
     tell_audit(relay.events(), actor, detail);
     // Keys that need a restart keep being named until there was one.
     if restart.is_empty() { loaded.keys } else { keys }
+}
+
+fn refused(relay: &Relay, why: &str) {
+    relay.reloads().ended(false);
+    relay.events().raise(Subject::Configuration, format!("reload refused, what ran goes on: {why}"));
 }
 
 fn tell_audit(events: &Events, actor: &str, detail: String) {

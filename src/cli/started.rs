@@ -28,7 +28,7 @@ impl Configured {
     /// Writes the line.
     pub(super) async fn tell(&self, relay: &Relay) {
         let listeners: Vec<String> = relay.addresses().iter().map(ToString::to_string).collect();
-        let pages = relay.web_address().map_or("none".to_owned(), |address| address.to_string());
+        let shown = |address: Option<std::net::SocketAddr>| address.map_or("none".to_owned(), |it| it.to_string());
         let (waiting, held) = match relay.waiting().await {
             Ok(lanes) => {
                 let sum = |count: fn(&crate::spool::LaneStats) -> u64| lanes.values().map(count).sum::<u64>();
@@ -45,8 +45,9 @@ impl Configured {
             waiting = %waiting,
             held = %held,
             listeners = %listeners.join(", "),
-            pages = %pages,
+            pages = %shown(relay.web_address()),
             egress = %Leaving(&self.egress),
+            api = %shown(relay.api_address()),
             "postbud takes mail"
         );
     }

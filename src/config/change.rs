@@ -23,8 +23,13 @@ const RELOADED: [&str; 9] = [
 /// Of these, what is not.
 const NOT_RELOADED: [&str; 1] = ["onboarding.bulk_requires"];
 /// Files that are read again at a reload, or by the next connection after it, under the name they had at the start.
-const RELOADED_FILES: [&str; 4] =
-    ["listener", "bounce_mail.route.ca_file", "bounce_mail.route.client_certificate", "bounce_mail.route.client_key"];
+const RELOADED_FILES: [&str; 5] = [
+    "api",
+    "listener",
+    "bounce_mail.route.ca_file",
+    "bounce_mail.route.client_certificate",
+    "bounce_mail.route.client_key",
+];
 /// Behind a key whose file has changed.
 const CONTENTS: &str = " (what the file holds)";
 

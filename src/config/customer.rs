@@ -14,13 +14,13 @@ use crate::route::{Caps, RouteId, RouteKind};
 use crate::smtp::Domain;
 
 /// What the server file says for all customers.
-pub(super) struct Defaults<'a> {
+pub(super) struct Defaults {
     pub bulk: BulkPolicy,
     pub bounce_mail: bool,
     pub message_size: u64,
-    pub signing: &'a SigningDefaults,
+    pub signing: SigningDefaults,
     /// Mailjet's tiers; `None` where the server file cannot be read well enough to tell.
-    pub tiers: Option<&'a BTreeMap<String, Tier>>,
+    pub tiers: Option<BTreeMap<String, Tier>>,
 }
 
 /// A customer, and what Mailjet's console shows for its domains.
@@ -31,17 +31,14 @@ pub(super) struct Read {
 
 /// The customer's id, from its file's name: letters, digits, hyphens and underscores in lower case.
 pub(super) fn id(path: &Path) -> Option<CustomerId> {
-    let stem = path.file_stem()?.to_str()?;
-    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    (!stem.is_empty() && stem.len() <= 64 && stem.bytes().all(legal) && !stem.starts_with('-'))
-        .then(|| CustomerId::new(stem))
+    CustomerId::parse(path.file_stem()?.to_str()?)
 }
 
 /// Reads one. `taken` says which domains other files have, and where.
 pub(super) fn customer(
     id: CustomerId,
     table: &Table<'_>,
-    defaults: &Defaults<'_>,
+    defaults: &Defaults,
     taken: &mut BTreeMap<Domain, String>,
 ) -> Option<Read> {
     let name = table.require("name", "\"Test A/S\"");
@@ -51,7 +48,7 @@ pub(super) fn customer(
     let bulk = bulk(table).unwrap_or(defaults.bulk);
     let bounce_mail = bounces(table).unwrap_or(defaults.bounce_mail);
 
-    let signers = signing::signers(&table.table("dkim"), &domains, defaults.signing);
+    let signers = signing::signers(&table.table("dkim"), &domains, &defaults.signing);
     let records = mailjet_records(table, &domains);
     let way = table.table("route");
     let track_opens = way.get("track_opens");
@@ -107,7 +104,7 @@ fn domains(table: &Table<'_>, taken: &mut BTreeMap<Domain, String>) -> Vec<Domai
     own
 }
 
-fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
+fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
     if table.is_absent() {
         table.mistake("", "is missing; write a table [route] with via = \"mailjet\" or via = \"own-server\"");
     }
@@ -143,9 +140,9 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Vi
     }
 }
 
-fn mailjet(table: &Table<'_>, defaults: &Defaults<'_>) -> Option<Via> {
+fn mailjet(table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
     let tier: Option<String> = table.get("tier");
-    let tiers = defaults.tiers?;
+    let tiers = defaults.tiers.as_ref()?;
     if tiers.is_empty() {
         table.mistake("via", "the server file has no [mailjet.<tier>] to send through");
         return None;

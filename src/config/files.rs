@@ -1,9 +1,9 @@
-//! The configuration's files, for commands that read or change them.
+//! The configuration's files, for commands that work beside the relay.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::load;
-use crate::files;
 use crate::operate::{self, Configuration, Configured};
 use crate::server::Settings;
 
@@ -19,17 +19,29 @@ impl Configuration for ServerFile {
         let loaded = load(&self.path).map_err(|refused| {
             operate::Error::conflict(refused.to_string(), "`postbud check` says the same at any time")
         })?;
-        let Settings { hostname, state_dir, directory, egress, timeouts, onboarding, resolver, passphrase, .. } =
-            loaded.settings;
-        Ok(Configured { hostname, state_dir, directory, egress, timeouts, onboarding, resolver, passphrase })
-    }
-
-    fn customers_dir(&self) -> Result<PathBuf, operate::Error> {
-        let path = self.path.display();
-        let failed = |why: String| operate::Error::failed(why, "name the relay's configuration with --config");
-        let text = files::read_text(&self.path).map_err(|error| failed(format!("cannot read {path}: {error}")))?;
-        let table: toml::Table = toml::from_str(&text).map_err(|error| failed(format!("{path}: {error}")))?;
-        let dir = table.get("customers_dir").and_then(toml::Value::as_str).unwrap_or("customers");
-        Ok(self.path.parent().unwrap_or(Path::new("")).join(dir))
+        let Settings {
+            hostname,
+            state_dir,
+            directory,
+            customer_files,
+            egress,
+            timeouts,
+            onboarding,
+            resolver,
+            passphrase,
+            ..
+        } = loaded.settings;
+        let directory = Arc::new(directory);
+        Ok(Configured {
+            hostname,
+            state_dir,
+            directory,
+            customer_files,
+            egress,
+            timeouts,
+            onboarding,
+            resolver,
+            passphrase,
+        })
     }
 }

@@ -19,8 +19,9 @@ const PASSWORD_HASH: Source = Source {
     secret: true,
 };
 
+/// Whether connections are encrypted.
 #[derive(Clone, Copy, PartialEq)]
-enum Mode {
+pub(super) enum Mode {
     Off,
     StartTls,
     Implicit,
@@ -122,7 +123,7 @@ const INSIDE: [&str; 9] = [
 ];
 
 /// Returns true if these networks together are an open relay: judged one by one, the two halves of the internet would be none.
-fn is_too_wide(networks: &[IpNet]) -> bool {
+pub(super) fn is_too_wide(networks: &[IpNet]) -> bool {
     let inside = INSIDE.map(|text| text.parse::<IpNet>().expect("a network"));
     // All of IPv6 has one address more than can be counted.
     let size = |network: &IpNet| {
@@ -140,7 +141,8 @@ fn is_too_wide(networks: &[IpNet]) -> bool {
     v4 > MANY_IPV4 || v6 > MANY_IPV6
 }
 
-fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
+/// The certificate that a mode needs.
+pub(super) fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
     if mode == Mode::Off {
         for key in ["certificate", "private_key"] {
             if table.has(key) {

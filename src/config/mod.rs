@@ -12,6 +12,7 @@
 
 mod change;
 mod customer;
+mod customers;
 mod files;
 mod listener;
 mod mistake;
@@ -21,10 +22,11 @@ mod secret;
 mod server;
 mod signing;
 mod value;
+mod web;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ use thiserror::Error;
 pub use mistake::{Mistake, Remarks};
 
 pub use change::Keys;
+pub use customers::CustomerFiles;
 pub use files::ServerFile;
 
 use crate::customers::{BulkPolicy, Customer, Directory, Via};
@@ -150,7 +153,8 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let spool = server::spool(&root.table("spool"), &state_dir);
     let events = server::events(&root.table("events"), &state_dir);
     let resolver = server::dns(&root.table("dns"));
-    let web = server::web(&root.table("web"), &listeners);
+    let web = web::pages(&root.table("web"), &listeners);
+    let api = web::api(&root.table("api"), &listeners, web.as_ref());
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
     let bounce_table = root.table("bounce_mail");
     let bounce = server::bounce(&bounce_table, our_name, patience.retry.backoff.first);
@@ -169,21 +173,26 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         bulk,
         bounce_mail,
         message_size: limits.message_size.saturating_add(crate::route::ADDED),
-        signing: &signing,
-        tiers: root.is_sound().then_some(&tiers),
+        signing,
+        tiers: root.is_sound().then(|| tiers.clone()),
     };
+    let customers_dir = root.get("customers_dir").unwrap_or_else(|| root.resolve("customers"));
     let mut customers = Vec::new();
-    for found in read_customers(root, &defaults, notes) {
+    for found in read_customers(root, &customers_dir, &defaults, notes) {
         onboarding.mailjet.extend(found.mailjet);
         customers.push(found.customer);
     }
+    let ids: BTreeSet<&str> = customers.iter().map(|customer| customer.id.as_str()).collect();
+    let mut named_at = BTreeMap::new();
     for (table, named) in submitter_tables.iter().zip(&submitters) {
         for id in &named.listed {
-            if !customers.iter().any(|customer| customer.id.as_str() == id) {
+            named_at.insert(id.clone(), table.place("customers"));
+            if !ids.contains(id.as_str()) {
                 table.mistake("customers", format!("there is no customer \"{id}\""));
             }
         }
     }
+    let customer_files = CustomerFiles::new(customers_dir, defaults, passphrase.clone(), named_at);
 
     let submitters = Submitters::new(submitters.into_iter().filter_map(|named| named.submitter).collect());
     Some(Settings {
@@ -193,6 +202,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         // Each submitter has been tried on its own, and no name is there twice.
         submitters: submitters.ok()?,
         directory: Directory::new(customers, tiers),
+        customer_files: Arc::new(customer_files),
         bulk_requires: onboarding.bulk_requires.clone(),
         signer_threads,
         egress: egress?,
@@ -211,6 +221,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         onboarding,
         resolver,
         web,
+        api,
         shutdown_grace,
         state_dir,
         passphrase,
@@ -218,9 +229,8 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
 }
 
 /// Reads `customers_dir/*.toml`, in the order of their names. Other files there are left alone.
-fn read_customers(root: &Table<'_>, defaults: &customer::Defaults<'_>, notes: &Notes) -> Vec<customer::Read> {
-    let dir: PathBuf = root.get("customers_dir").unwrap_or_else(|| root.resolve("customers"));
-    let mut paths = match std::fs::read_dir(&dir).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()) {
+fn read_customers(root: &Table<'_>, dir: &Path, defaults: &customer::Defaults, notes: &Notes) -> Vec<customer::Read> {
+    let mut paths = match std::fs::read_dir(dir).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()) {
         Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
         Err(error) => {
             root.mistake("customers_dir", format!("{} cannot be read: {error}", dir.display()));

@@ -44,6 +44,11 @@ impl File {
         }
     }
 
+    /// A text that is about to be written to `path`.
+    pub(super) fn of(path: &Path, text: String) -> File {
+        File { path: path.to_owned(), text }
+    }
+
     /// The tree, with syntax errors noted: the first of each line, because one slip makes several, and of a table that is there
     /// twice its header alone. What such a tree says is guessed, so nothing else is said about it.
     pub(super) fn parse<'a>(&'a self, notes: &'a Notes) -> Document<'a> {

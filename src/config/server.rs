@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::listener::overlap;
 use super::reader::{Table, not_one_of};
 use super::route::{Usual, route};
 use super::secret::{self, Source};
@@ -23,10 +22,10 @@ use crate::onboarding::settings as onboarding;
 use crate::onboarding::text::Lang;
 use crate::queue::{self, Patience, Schedule};
 use crate::record::journal::Retention;
+use crate::resolver;
 use crate::route::{Login, LoginSecret, Preset, Route, RouteId, RouteKind};
 use crate::spool::{Backoff, embedded};
-use crate::submission::{Limits, ListenerSettings, MAX_HEADER_SIZE};
-use crate::{resolver, web};
+use crate::submission::{Limits, MAX_HEADER_SIZE};
 
 const PROXY_PASSWORD: Source = Source {
     inline: "proxy_password",
@@ -409,22 +408,6 @@ pub(super) fn dns(table: &Table<'_>) -> resolver::Settings {
         longest_ttl: table.or("longest_ttl", usual.longest_ttl),
         longest_negative_ttl: table.or("longest_negative_ttl", usual.longest_negative_ttl),
     }
-}
-
-/// `[web]`; nothing is served where it is absent.
-pub(super) fn web(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<web::Settings> {
-    if !table.is_there() {
-        return None;
-    }
-    let address = table.or("address", web::Settings::default().address);
-    if let Some(listener) = listeners.iter().find(|listener| overlap(listener.address, address)) {
-        table.mistake(
-            "address",
-            format!("a [[listener]] has {} already; give the status pages a port of their own", listener.address),
-        );
-    }
-    let hosts = table.or::<Vec<HostName>>("hosts", Vec::new()).into_iter().map(|HostName(name)| name).collect();
-    Some(web::Settings { address, hosts })
 }
 
 /// `[bounce_mail]`: how notifications by mail are written.

@@ -40,6 +40,34 @@ impl Directory {
         directory
     }
 
+    /// Returns the same directory with this customer, in place of the one with its id if there is one. The caller must have checked that
+    /// no domain belongs to two customers.
+    #[must_use]
+    pub fn with(&self, customer: Customer) -> Self {
+        let mut directory = self.without(&customer.id);
+        let customer = Arc::new(customer);
+        directory.by_domain.extend(customer.domains.keys().map(|domain| (domain.clone(), Arc::clone(&customer))));
+        directory.bounce_domains.extend(customer.bounce_domains.iter().cloned());
+        directory.customers.insert(customer.id.clone(), customer);
+        directory
+    }
+
+    /// Returns the same directory without this customer.
+    #[must_use]
+    pub fn without(&self, id: &CustomerId) -> Self {
+        let mut directory = self.clone();
+        let Some(old) = directory.customers.remove(id) else { return directory };
+        for domain in old.domains.keys() {
+            directory.by_domain.remove(domain);
+        }
+        // Several customers may share a bounce domain.
+        let is_used = |domain: &Domain| directory.customers.values().any(|it| it.bounce_domains.contains(domain));
+        for domain in old.bounce_domains.iter().filter(|domain| !is_used(domain)) {
+            directory.bounce_domains.remove(domain);
+        }
+        directory
+    }
+
     /// Returns the customer that has exactly this From domain.
     pub fn by_domain(&self, domain: &Domain) -> Option<&Arc<Customer>> {
         self.by_domain.get(domain)

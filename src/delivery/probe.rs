@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::certificate::{describe, fingerprint, is_pinnable};
@@ -20,7 +21,7 @@ use crate::route::{Route, TlsMode, TlsVersion};
 use crate::smtp::{Mailbox, Reply};
 
 /// How well a step went, or the whole probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StepResult {
     /// The step went as it should.
@@ -32,9 +33,10 @@ pub enum StepResult {
 }
 
 /// One step of the probe.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProbeStep {
     /// The step that was tried.
+    #[schemars(with = "String")]
     pub step: Step,
     /// How the step went.
     pub finding: StepResult,
@@ -48,7 +50,7 @@ pub struct ProbeStep {
 }
 
 /// All steps of a probe. The text form is for people, the JSON form for machines.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProbeReport {
     /// The route's name.
     pub route: String,

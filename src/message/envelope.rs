@@ -18,6 +18,14 @@ impl CustomerId {
         CustomerId(id.into())
     }
 
+    /// Reads an id that a person or a program has written: up to 64 lower case letters, digits, hyphens and underscores, which does not
+    /// begin with a hyphen. It is the name of a file, so it must not lead anywhere else.
+    pub fn parse(id: &str) -> Option<Self> {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        let is_id = !id.is_empty() && id.len() <= 64 && id.bytes().all(legal) && !id.starts_with('-');
+        is_id.then(|| CustomerId::new(id))
+    }
+
     /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0

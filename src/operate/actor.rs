@@ -1,6 +1,8 @@
 //! Who commands, and what they may.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use super::Error;
 use super::error::ErrorKind;
@@ -11,13 +13,14 @@ use crate::message::CustomerId;
 pub struct Actor {
     name: String,
     role: Role,
+    address: Option<IpAddr>,
 }
 
 /// What an actor may do. Each role may do what the one before it may, but that a customer sees its own things only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Look at the one customer's own things.
-    Customer(CustomerId),
+    /// Look at these customers' own things.
+    Customer(BTreeSet<CustomerId>),
     /// Look at everything.
     Read,
     /// Change the queue and the routes, and check domains.
@@ -42,7 +45,48 @@ pub(super) enum Need<'a> {
 impl Actor {
     /// An actor of this name with this role.
     pub fn new(name: impl Into<String>, role: Role) -> Self {
-        Actor { name: name.into(), role }
+        Actor { name: name.into(), role, address: None }
+    }
+
+    /// The same actor at the other end of a connection from this address.
+    #[must_use]
+    pub fn at(self, address: Option<IpAddr>) -> Self {
+        Actor { address, ..self }
+    }
+
+    /// Where the command came from, if it came over the network.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// What the actor may do.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Returns true if the actor may look at this customer's things.
+    pub fn may_see(&self, customer: &CustomerId) -> bool {
+        self.may(Need::ReadOf(customer)).is_ok()
+    }
+
+    /// Returns true if the actor may look at every customer's things.
+    pub fn may_see_everything(&self) -> bool {
+        self.may(Need::Read).is_ok()
+    }
+
+    /// Refuses whoever may not change the queue or the routes, or check domains.
+    pub(super) fn may_operate(&self) -> Result<(), Error> {
+        self.may(Need::Operate)
+    }
+
+    /// Refuses whoever may not change customers or keys.
+    pub(super) fn may_administer(&self) -> Result<(), Error> {
+        self.may(Need::Admin)
+    }
+
+    /// Refuses whoever may not look at the things of the customer with this id.
+    pub(super) fn may_read(&self, customer: &str) -> Result<(), Error> {
+        self.may(Need::ReadOf(&CustomerId::new(customer)))
     }
 
     /// A user of this machine who may write to the relay's folders, or is connected to its socket: an administrator.
@@ -58,7 +102,7 @@ impl Actor {
     /// Refuses a command that needs more than the actor's role gives.
     pub(super) fn may(&self, need: Need<'_>) -> Result<(), Error> {
         let allowed = match (&self.role, need) {
-            (Role::Customer(own), Need::ReadOf(customer)) => own == customer,
+            (Role::Customer(own), Need::ReadOf(customer)) => own.contains(customer),
             (Role::Customer(_), _) => false,
             (Role::Read, need) => matches!(need, Need::ReadOf(_) | Need::Read),
             (Role::Operate, need) => !matches!(need, Need::Admin),
@@ -96,7 +140,7 @@ mod tests {
         let (own, other) = (CustomerId::new("a"), CustomerId::new("b"));
         let needs = [Need::ReadOf(&own), Need::ReadOf(&other), Need::Read, Need::Operate, Need::Admin];
         for (role, allowed) in [
-            (Role::Customer(own.clone()), [true, false, false, false, false]),
+            (Role::Customer(BTreeSet::from([own.clone()])), [true, false, false, false, false]),
             (Role::Read, [true, true, true, false, false]),
             (Role::Operate, [true, true, true, true, false]),
             (Role::Admin, [true; 5]),

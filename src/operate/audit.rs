@@ -53,21 +53,26 @@ struct Note {
     /// A random number that tells it from others of the same time.
     key: u32,
     actor: String,
+    /// Where the actor's connection came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
     #[serde(flatten)]
     act: Act,
 }
 
 impl Note {
     fn new(actor: &Actor, act: Act) -> Self {
-        Note { at: Timestamp::now().as_millis(), key: rand::random(), actor: actor.to_string(), act }
+        let (key, peer) = (rand::random(), actor.address().map(|address| address.to_string()));
+        Note { at: Timestamp::now().as_millis(), key, actor: actor.to_string(), peer, act }
     }
 
     fn tell(self, events: &Events) {
-        let Note { at, key, actor, act: Act { command, customer, route, queue_id, changed, detail } } = self;
+        let Note { at, key, actor, peer, act: Act { command, customer, route, queue_id, changed, detail } } = self;
         let at = Timestamp::from_millis(at);
         events.emit(Event {
             // The note's own, so that a note that is told twice makes the same event twice.
             event_id: EventId::Other { at, number: 0, process: key },
+            peer: peer.map(Into::into),
             customer: customer.map(Into::into),
             route: route.map(Into::into),
             queue_id: queue_id.and_then(|id| id.parse::<QueueId>().ok()),
@@ -124,6 +129,27 @@ impl Notes {
     fn in_folder(&self, work: impl FnOnce(&Path) -> io::Result<()> + Send) -> io::Result<()> {
         let folder = folder(&self.state_dir);
         files::in_state(&[&self.state_dir, &folder], || work(&folder))
+    }
+}
+
+/// Where acts are told.
+pub(super) enum Audit {
+    /// In the relay.
+    Events(Events),
+    /// Beside it.
+    Notes(Notes),
+}
+
+impl Audit {
+    /// Tells what was done.
+    pub fn tell(&self, actor: &Actor, act: Act) -> Result<(), Error> {
+        match self {
+            Audit::Events(events) => {
+                tell(events, actor, act);
+                Ok(())
+            }
+            Audit::Notes(notes) => notes.leave(actor, act),
+        }
     }
 }
 

@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::actor::Need;
+use super::queue::Page;
 use super::site::Site;
-use super::{Actor, Error};
-use crate::customers::{Customer, Directory, Via};
+use super::{Actor, Error, Service};
+use crate::customers::{Customer, Directory, Requirement, Via};
 use crate::delivery::{Step, StepResult};
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::Pace;
@@ -31,7 +33,7 @@ pub struct Checked {
 }
 
 /// A report that could not be kept.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Unkept {
     /// The domain it is about.
     pub domain: String,
@@ -39,12 +41,165 @@ pub struct Unkept {
     pub reason: String,
 }
 
+/// A From domain in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DomainSummary {
+    /// The domain.
+    pub domain: String,
+    /// The customer that has it.
+    pub customer: String,
+    /// What it has verified: `ownership`, `spf`, `dkim`, `dmarc`.
+    pub verified: Vec<String>,
+}
+
+/// What was seen of a From domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DomainView {
+    /// The domain.
+    pub domain: String,
+    /// The customer that has it.
+    pub customer: String,
+    /// When it was last checked, RFC 3339; absent if it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_checked: Option<String>,
+    /// The verdict on each requirement.
+    pub requirements: Vec<Verdict>,
+    /// What changed when, the oldest first.
+    pub history: Vec<VerdictChange>,
+}
+
+/// The verdict on one requirement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Verdict {
+    /// `ownership`, `spf`, `dkim` or `dmarc`.
+    pub requirement: String,
+    /// True if it counts as verified, which it does until the grace time ends.
+    pub verified: bool,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// When its record vanished, RFC 3339, while the grace time runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vanished: Option<String>,
+    /// The codes of what the last check found wrong.
+    pub faults: Vec<String>,
+}
+
+/// A change of a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct VerdictChange {
+    /// When it was seen, RFC 3339.
+    pub at: String,
+    /// `ownership`, `spf`, `dkim` or `dmarc`.
+    pub requirement: String,
+    /// `verified`, `vanished`, `returned` or `lost`.
+    pub change: String,
+    /// The codes of what was wrong.
+    pub faults: Vec<String>,
+}
+
+impl Service {
+    /// From domains in the order of their names, behind `after`: those that the actor may see.
+    pub fn domains(
+        &self,
+        actor: &Actor,
+        customer: Option<&str>,
+        after: Option<&Domain>,
+        limit: usize,
+    ) -> Result<Page<DomainSummary>, Error> {
+        match customer {
+            Some(customer) => actor.may_read(customer)?,
+            None => actor.may(Need::Read)?,
+        }
+        let directory = self.routing.directory();
+        let mut all: Vec<(&Domain, &CustomerId)> = directory
+            .customers()
+            .filter(|it| customer.is_none_or(|customer| it.id.as_str() == customer))
+            .flat_map(|customer| customer.domains.keys().map(|domain| (domain, &customer.id)))
+            .filter(|(domain, _)| after.is_none_or(|after| *domain > after))
+            .collect();
+        all.sort_unstable();
+        let next = all.get(limit).and(all.get(limit - 1)).map(|(domain, _)| domain.to_string());
+        all.truncate(limit);
+        let items = all.into_iter().map(|(domain, customer)| {
+            let status = self.routing.status(domain);
+            let verified = Requirement::ALL.into_iter().filter(|it| status.missing(&[*it]).is_none());
+            DomainSummary {
+                domain: domain.to_string(),
+                customer: customer.to_string(),
+                verified: verified.map(|it| it.as_str().to_owned()).collect(),
+            }
+        });
+        Ok(Page { items: items.collect(), next })
+    }
+
+    /// The customer that has a domain, for an actor that may see it. Whoever may not does not hear whether it exists.
+    pub fn owner(&self, actor: &Actor, domain: &Domain) -> Result<CustomerId, Error> {
+        let directory = self.routing.directory();
+        let owner = directory.by_domain(domain).map(|customer| customer.id.clone());
+        owner.filter(|owner| actor.may_see(owner)).ok_or_else(|| {
+            Error::not_found(
+                format!("no customer has the domain {domain}"),
+                "`postbud customer list` names the domains",
+            )
+        })
+    }
+
+    /// What was seen of a domain. Blocks.
+    pub fn domain(&self, actor: &Actor, domain: &Domain) -> Result<DomainView, Error> {
+        let customer = self.owner(actor, domain)?;
+        let store = Store::new(&self.live()?.configured().onboarding);
+        let state = store
+            .load(domain)
+            .map_err(|error| Error::failed(error.to_string(), "move the file away, and check the domain again"))?;
+        // A state of another customer says nothing about this one.
+        let state = state.filter(|state| state.customer == customer.as_str());
+        let time = |millis: u64| Timestamp::from_millis(millis).to_string();
+        let mut view = DomainView {
+            domain: domain.to_string(),
+            customer: customer.to_string(),
+            last_checked: state.as_ref().map(|state| time(state.last_checked)),
+            requirements: Vec::new(),
+            history: Vec::new(),
+        };
+        let Some(state) = state else { return Ok(view) };
+        view.requirements = state
+            .requirements
+            .into_iter()
+            .map(|(requirement, known)| Verdict {
+                requirement,
+                verified: known.verified,
+                since: time(known.since),
+                vanished: known.vanished.map(time),
+                faults: known.faults,
+            })
+            .collect();
+        view.history = state
+            .history
+            .into_iter()
+            .map(|change| VerdictChange {
+                at: time(change.at),
+                requirement: change.requirement,
+                change: change.change.as_str().to_owned(),
+                faults: change.faults,
+            })
+            .collect();
+        Ok(view)
+    }
+}
+
 impl Site {
+    /// What a customer has to publish for one of its domains.
+    pub async fn records_of(&self, actor: &Actor, customer: &str, domain: &Domain) -> Result<RecordTable, Error> {
+        let tables = self.records(actor, customer).await?;
+        let found = tables.into_iter().find(|table| table.domain == domain.as_str());
+        let gone = || Error::not_found(format!("the customer has no domain {domain}"), "it was removed meanwhile");
+        found.ok_or_else(gone)
+    }
+
     /// Everything a customer has to publish: one table a domain. A domain that Mailjet's accounts do not have yet is registered first,
     /// because Mailjet issues some of the records.
     pub async fn records(&self, actor: &Actor, customer: &str) -> Result<Vec<RecordTable>, Error> {
-        let customer = self.customer(customer)?;
-        actor.may(Need::ReadOf(&customer.id))?;
+        let customer = self.customer(actor, customer)?;
         let registrar = &self.registrar;
         let table = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
             let registrar = registrar.clone();
@@ -66,11 +221,11 @@ impl Site {
     /// Checks now what a customer has published, or all customers have, and keeps the results, so that a running relay uses them.
     /// `with_probe`: customers' own servers are probed too.
     pub async fn check(&self, actor: &Actor, customer: Option<&str>, with_probe: bool) -> Result<Checked, Error> {
+        actor.may(Need::Operate)?;
         let customers: Vec<Arc<Customer>> = match customer {
-            Some(id) => vec![self.customer(id)?],
+            Some(id) => vec![self.customer(actor, id)?],
             None => self.configured.directory.customers().cloned().collect(),
         };
-        actor.may(Need::Operate)?;
         let registrar = &self.registrar;
         let check = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
             let registrar = registrar.clone();
@@ -112,7 +267,7 @@ impl Site {
         F: Future<Output = T> + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        let directory = Arc::new(self.configured.directory.clone());
+        let directory = Arc::clone(&self.configured.directory);
         let mut running = JoinSet::new();
         let all = customers.iter().flat_map(|customer| customer.domains.keys().map(move |domain| (customer, domain)));
         for (at, (customer, domain)) in all.enumerate() {

@@ -35,8 +35,10 @@ pub enum ErrorKind {
     Invalid,
     /// The command names something that does not exist.
     NotFound,
-    /// It is there already, was changed meanwhile, or does not fit what is there.
+    /// It is there already, or does not fit what is there.
     Conflict,
+    /// It was changed since the actor looked at it.
+    ChangedMeanwhile,
     /// The actor may not do this.
     Forbidden,
     /// Not now. The same command may succeed later.
@@ -64,6 +66,16 @@ impl Error {
     /// It does not fit what is there.
     pub fn conflict(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::new(ErrorKind::Conflict, message, remedy)
+    }
+
+    /// A file cannot be written. Where that may be over by itself, the same command may succeed later.
+    pub fn not_written(error: &std::io::Error, remedy: impl Into<String>) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let kind = match error.kind() {
+            StorageFull | QuotaExceeded | ReadOnlyFilesystem => ErrorKind::Unavailable,
+            _ => ErrorKind::Failed,
+        };
+        Error::new(kind, error.to_string(), remedy)
     }
 
     /// The same, said of something.

@@ -3,9 +3,7 @@
 //! What the steps are and when each may be taken is decided by [`rotation`]; this does them: it makes the key, changes the customer's
 //! file, and asks the DNS and the running relay. A step that was interrupted is simply done again.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +11,16 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::actor::Need;
-use super::audit::Act;
-use super::site::{Audit, Configuration, Site};
+use super::audit::{Act, Audit};
+use super::customers::replace;
+use super::site::{Configuration, Site};
 use super::zone::ZoneKept;
 use super::{Actor, Error};
 use crate::customers::{Customer, KeyPlace, SigningDomain};
 use crate::dkim::record::{TxtRecord, render};
 use crate::dkim::{KeyError, KeyRecord, Selector, SigningKey};
 use crate::events::Action;
-use crate::files::{self, Whole, folder, read_text};
+use crate::files::{self, folder, read_text};
 use crate::message::CustomerId;
 use crate::onboarding::delegation::Delegation;
 use crate::onboarding::rotation::{self, InUse, Key, Named, Next, Rotation, Stage, Step};
@@ -83,12 +82,12 @@ impl Site {
         place: KeyPlace,
         leaked: bool,
     ) -> Result<Rotated, Error> {
-        let customer = self.customer(customer)?;
         actor.may(Need::Admin)?;
+        let customer = self.customer(actor, customer)?;
         let audit = self.audit()?;
         let onboarding = &self.configured.onboarding;
         let _lock = rotation::lock(onboarding).map_err(|error| not_kept(&onboarding.state_dir, &error))?;
-        let file = self.files.customers_dir()?.join(format!("{}.toml", customer.id));
+        let file = self.configured.customer_files.path(&customer.id);
         let text = read(&file)?;
         let named = Named::of(&text, place).ok_or_else(|| {
             Error::not_found(
@@ -403,12 +402,10 @@ impl Run<'_> {
         let changed = self.named.replaced(&self.text, &selector(&new.selector)?, &new.file);
         // DNS took its time to answer.
         unchanged(&self.file, &self.text)?;
-        replace(&self.file, &changed)?;
-        if let Err(refused) = self.site.files.read() {
-            replace(&self.file, &self.text)?;
-            return Err(refused.within("with the new key"));
-        }
-        Ok(())
+        let configured = &self.site.configured;
+        let read = configured.customer_files.read(&self.customer.id, &changed, &configured.directory);
+        read.map_err(|refused| refused.within("with the new key"))?;
+        replace(&self.file, &changed)
     }
 }
 
@@ -460,20 +457,10 @@ pub(super) fn unchanged(path: &Path, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes a file whole, with the owner and the permissions it had. Where a link leads to it, the link stays.
-pub(super) fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    let work = || -> io::Result<()> {
-        let path = &path.canonicalize()?;
-        let mode = fs::metadata(path)?.permissions().mode();
-        Whole::write(folder(path), text.as_bytes(), mode, Some(path))?.replace(path)
-    };
-    work().map_err(|error| {
-        Error::failed(format!("cannot change {}: {error}", path.display()), "make sure that its folder can be written")
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::actor::Need;
 use super::audit::Act;
-use super::keys::{read, replace, unchanged};
+use super::customers::replace;
+use super::keys::{read, unchanged};
 use super::site::Site;
 use super::{Actor, Error};
 use crate::customers::{Customer, Via};
@@ -82,8 +83,7 @@ impl Site {
     /// Returns what an administrator of the customer's tenant does, as lines for PowerShell. `client_id` is the application's, if it is
     /// known already.
     pub fn oauth_guide(&self, actor: &Actor, customer: &str, client_id: Option<&str>) -> Result<String, Error> {
-        let customer = self.customer(customer)?;
-        actor.may(Need::ReadOf(&customer.id))?;
+        let customer = self.customer(actor, customer)?;
         let (route, login) = at_microsoft365(&customer)?;
         if let Some(id) = client_id {
             check_id(id)?;
@@ -99,8 +99,8 @@ impl Site {
         customer: &str,
         application: &Application,
     ) -> Result<ProbeReport, Error> {
-        let customer = self.customer(customer)?;
         actor.may(Need::Operate)?;
+        let customer = self.customer(actor, customer)?;
         let route = with_application(&customer, application)?;
         let first = customer.domains.keys().next();
         let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
@@ -117,12 +117,12 @@ impl Site {
         customer: &str,
         application: &Application,
     ) -> Result<Vec<PathBuf>, Error> {
-        let customer = self.customer(customer)?;
         actor.may(Need::Admin)?;
+        let customer = self.customer(actor, customer)?;
         let audit = self.audit()?;
         let route = with_application(&customer, application)?;
-        let dir = self.files.customers_dir()?;
-        let file = dir.join(format!("{}.toml", customer.id));
+        let (files, directory) = (&self.configured.customer_files, &self.configured.directory);
+        let (dir, file) = (files.dir(), files.path(&customer.id));
         let text = read(&file)?;
         let name = format!("../secrets/{}.oauth", customer.id);
         let changed = changed(&text, &route, &name).ok_or_else(|| {
@@ -144,11 +144,9 @@ impl Site {
             let _ = fs::remove_file(&secret);
             error
         };
+        let read = files.read(&customer.id, &changed, directory);
+        read.map_err(|refused| undo(refused.within("with [route.oauth]")))?;
         unchanged(&file, &text).and_then(|()| replace(&file, &changed)).map_err(undo)?;
-        if let Err(refused) = self.files.read() {
-            replace(&file, &text)?;
-            return Err(undo(refused.within("with [route.oauth]")));
-        }
         let detail =
             format!("the route of the customer logs in by OAuth now, as application {}", application.client_id);
         audit.tell(actor, Act { customer: Some(customer.id.to_string()), ..Act::new(Action::RouteLogin, detail) })?;

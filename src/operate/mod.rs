@@ -7,12 +7,15 @@
 //! * [`Service`] looks at the running relay and changes it: the queue and the routes. The command line reaches it over a
 //!   [`socket`].
 //! * [`Site`] works on the configuration's files and asks the network, whether a relay runs or not: records and checks of customers'
-//!   domains, probes of their routes, the change of their keys; [`customers`] adds one.
+//!   domains, probes of their routes, the change of their keys. [`customers`] adds, changes and removes one.
+//!
+//! The HTTP interface ([`api`]) gives both kinds to programs, who are known by their [`tokens`].
 //!
 //! Whatever changes something is an `audit` event besides, with the actor and the number of messages. One event tells of a whole
 //! selection, because a filter may mean a million messages. What becomes of single recipients has events of its own.
 
 mod actor;
+pub mod api;
 mod audit;
 pub mod customers;
 pub mod domains;
@@ -29,6 +32,7 @@ pub mod seal;
 pub mod signers;
 mod site;
 pub mod socket;
+pub mod tokens;
 pub mod zone;
 
 use std::sync::Arc;
@@ -36,7 +40,8 @@ use std::sync::Arc;
 pub use actor::{Actor, Role};
 pub use audit::collect as collect_audit;
 pub use error::{Error, ErrorKind};
-pub use site::{Configuration, Configured, Site};
+pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Site};
+pub use tokens::Tokens;
 
 use crate::customers::Routing;
 use crate::events::Events;
@@ -57,4 +62,18 @@ pub struct Service {
     pub events: Events,
     /// Applies what is decided about messages.
     pub outcomes: Outcomes,
+    /// Who may use the API.
+    pub tokens: Tokens,
+    /// The configuration that is in force; `None` where commands about it cannot be given.
+    pub live: Option<Arc<dyn Live>>,
+}
+
+impl Service {
+    /// The configuration that is in force.
+    pub(crate) fn live(&self) -> Result<&Arc<dyn Live>, Error> {
+        let message = "this relay's configuration is not known to its service";
+        self.live
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, message, "give the command beside the relay"))
+    }
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::actor::Need;
 use super::site::Site;
 use super::{Actor, Error};
 use crate::customers::{Customer, Via};
@@ -29,8 +28,7 @@ impl Site {
         from: Option<Mailbox>,
         to: Option<Mailbox>,
     ) -> Result<Probe, Error> {
-        let customer = self.customer(customer)?;
-        actor.may(Need::ReadOf(&customer.id))?;
+        let customer = self.customer(actor, customer)?;
         let from = match from {
             Some(from) => from,
             None => postmaster(&customer)?,

@@ -1,12 +1,32 @@
-//! Commands on the record: taking a recipient out of it.
+//! Commands on the record: asking it, and taking a recipient out of it.
 
 use std::path::Path;
 
 use super::actor::Need;
 use super::audit::{Act, Notes};
-use super::{Actor, Error};
+use super::{Actor, Error, Service};
 use crate::events::Action;
+use crate::message::CustomerId;
 use crate::record::erase::{self, Erased};
+use crate::record::trace::{self, Found, Query};
+
+impl Service {
+    /// What became of mails: up to `most` of those that fit, the newest first.
+    pub async fn trace(&self, actor: &Actor, query: Query, most: usize) -> Result<Found, Error> {
+        let customer = query.customer.as_deref().map(CustomerId::new);
+        actor.may(customer.as_ref().map_or(Need::Read, Need::ReadOf))?;
+        if query == Query::default() {
+            let remedy = "give a queue id, a recipient, a sender, a Message-ID, a customer or a time";
+            return Err(Error::invalid("the question names no mail", remedy));
+        }
+        let Some(log) = self.events.log().map(Path::to_owned) else {
+            return Err(Error::not_found("nothing is recorded", "name a file in [events] log of the server file"));
+        };
+        let found = tokio::task::spawn_blocking(move || trace::find(&log, &query, most)).await;
+        let failed = |error: String| Error::failed(format!("cannot read the record: {error}"), "see the relay's log");
+        found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    }
+}
 
 /// Erases every event about `recipient` from the event log at `log` and its archives. The audit keeps who did it and how many
 /// events it were, and not the address. May run beside the relay.

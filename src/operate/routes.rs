@@ -2,6 +2,7 @@
 
 use std::io;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
@@ -11,7 +12,7 @@ use crate::events::Action;
 use crate::route::{RouteId, RouteState, RouteStatus};
 
 /// A route and its state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// The name of the route.
     pub route: String,

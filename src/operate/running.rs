@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::audit::{Audit, Notes};
 use super::queue::Selection;
 use super::routes::Route;
 use super::signers::Signer;
@@ -20,6 +21,33 @@ pub(super) enum Running {
 }
 
 impl Running {
+    /// Makes sure that the audit can be told, before anything is done.
+    pub fn audit(&self) -> Result<Audit, Error> {
+        match self {
+            Running::Here(service) => Ok(Audit::Events(service.events.clone())),
+            Running::Socket(state_dir) => Notes::open(state_dir).map(Audit::Notes),
+        }
+    }
+
+    /// Lets the relay take over a customer's file that was written or removed. `false` where no relay runs. Blocks.
+    pub fn take_customer(&self, actor: &Actor, customer: &CustomerId) -> Result<bool, Error> {
+        match self {
+            Running::Here(service) => service.take_customer(actor, customer.as_str()).map(|()| true),
+            Running::Socket(state_dir) => {
+                let command = Command::TakeCustomer { customer: customer.to_string() };
+                match socket::call(state_dir, command, |_| {}, |_| {}) {
+                    Ok(_) => Ok(true),
+                    Err(CallError::NotRunning(_)) => Ok(false),
+                    Err(CallError::Refused(error)) => Err(error),
+                    Err(error) => Err(Error::failed(
+                        format!("the file is written, but the running relay does not take it over: {error}"),
+                        "reload it: `systemctl reload postbud`",
+                    )),
+                }
+            }
+        }
+    }
+
     /// What it signs a customer's mail with. `None` where no relay runs.
     pub async fn signers(&self, actor: &Actor, customer: &CustomerId) -> Result<Option<Vec<Signer>>, Error> {
         let state_dir = match self {

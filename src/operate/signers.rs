@@ -1,5 +1,6 @@
 //! What the running relay signs with, and what waits that it signed: whoever changes a key asks.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
@@ -8,7 +9,7 @@ use crate::customers::SigningDomain;
 use crate::message::CustomerId;
 
 /// What signs for one From domain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Signer {
     /// The From domain.
     pub domain: String,

@@ -1,31 +1,69 @@
 //! What commands work with that need the configuration's files or the network, whether a relay runs or not.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::audit::{self, Act, Notes};
+use super::audit::Audit;
 use super::running::Running;
 use super::{Actor, Error, Service};
 use crate::customers::{Customer, Directory};
 use crate::delivery::{self, Delivery, Egress, Timeouts};
 use crate::dkim::{KeyError, SigningKey};
-use crate::events::Events;
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::Registrar;
+use crate::onboarding::settings::MailjetRecords;
 use crate::onboarding::{self, Checker};
 use crate::resolver::{self, Dns};
 use crate::sealed::{self, Passphrase, SealError};
 use crate::smtp::Domain;
 
-/// The configuration's files, for commands that read or change them.
+/// The configuration's files, for commands that work beside the relay.
 pub trait Configuration: Send + Sync {
     /// Reads and checks everything. An error names every mistake.
     fn read(&self) -> Result<Configured, Error>;
+}
 
+/// Reads single customers' files as the whole configuration would read them.
+pub trait CustomerReader: Send + Sync {
     /// The folder with the customers' files.
-    fn customers_dir(&self) -> Result<PathBuf, Error>;
+    fn dir(&self) -> &Path;
+
+    /// Reads a text as the file of this customer. An error names every mistake. `others` are the customers that it must not take
+    /// domains from; this customer itself may be among them.
+    fn read(&self, id: &CustomerId, text: &str, others: &Directory) -> Result<ReadCustomer, Error>;
+
+    /// The passphrase of keys and passwords that are encrypted at rest.
+    fn passphrase(&self) -> Option<&Passphrase>;
+
+    /// Where the server file names this customer, so that it cannot be removed.
+    fn named_at(&self, id: &CustomerId) -> Option<&str>;
+
+    /// The customer's file.
+    fn path(&self, id: &CustomerId) -> PathBuf {
+        self.dir().join(format!("{id}.toml"))
+    }
+}
+
+/// What a customer's file says.
+pub struct ReadCustomer {
+    /// The customer.
+    pub customer: Customer,
+    /// What Mailjet's console shows for its domains.
+    pub mailjet: BTreeMap<Domain, MailjetRecords>,
+    /// What should be put right all the same.
+    pub remarks: Vec<String>,
+}
+
+/// The configuration of the running relay, which takes over what has changed.
+pub trait Live: Send + Sync {
+    /// The configuration that is in force.
+    fn configured(&self) -> Configured;
+
+    /// Replaces the customers, and what Mailjet's console shows for their domains. Deliveries go on meanwhile.
+    fn take(&self, directory: Directory, mailjet: BTreeMap<Domain, MailjetRecords>);
 }
 
 /// What commands need of the configuration.
@@ -35,7 +73,9 @@ pub struct Configured {
     /// The relay's state folder.
     pub state_dir: PathBuf,
     /// The customers and tiers.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
+    /// What reads a single customer's file.
+    pub customer_files: Arc<dyn CustomerReader>,
     /// The address that connections leave from.
     pub egress: Egress,
     /// How long the phases of a delivery may take.
@@ -67,9 +107,35 @@ impl Configured {
     }
 }
 
+impl Configured {
+    /// A customer by its id, for an actor that may see it. Whoever may not does not hear whether it exists.
+    pub(super) fn customer(&self, actor: &Actor, id: &str) -> Result<Arc<Customer>, Error> {
+        actor.may_read(id)?;
+        if let Some(customer) = self.directory.get(&CustomerId::new(id)) {
+            return Ok(Arc::clone(customer));
+        }
+        let message = format!("there is no customer \"{id}\"");
+        Err(match Domain::parse(id).ok().and_then(|domain| self.directory.by_domain(&domain)) {
+            Some(owner) => Error::not_found(
+                format!("{message}: it is a domain of the customer \"{}\"", owner.id),
+                "name the customer by its id",
+            ),
+            None => {
+                const NAMED: usize = 20;
+                let mut known = self.directory.customers().map(|customer| customer.id.as_str());
+                let named: Vec<_> = known.by_ref().take(NAMED).collect();
+                let more = match known.count() {
+                    0 => String::new(),
+                    count => format!(" and {count} more"),
+                };
+                Error::not_found(message, format!("there are: {}{more}", named.join(", ")))
+            }
+        })
+    }
+}
+
 /// The configuration as it is now, with what asks the DNS and the running relay.
 pub struct Site {
-    pub(super) files: Arc<dyn Configuration>,
     pub(super) configured: Configured,
     pub(super) checker: Checker,
     pub(super) registrar: Registrar,
@@ -79,19 +145,20 @@ pub struct Site {
 impl Site {
     /// Reads the configuration, for a command beside the relay: one that runs with it is asked over its socket. Must be called on
     /// the runtime, which the resolver belongs to.
-    pub fn open(files: Arc<dyn Configuration>) -> Result<Self, Error> {
+    pub fn open(files: &dyn Configuration) -> Result<Self, Error> {
         let configured = files.read()?;
         let running = Running::Socket(configured.state_dir.clone());
-        Site::with(files, configured, running)
+        Site::with(configured, running)
     }
 
-    /// Reads the configuration, for a command that the running relay itself carries out. Must be called on the runtime.
-    pub fn in_relay(files: Arc<dyn Configuration>, service: Service) -> Result<Self, Error> {
-        let configured = files.read()?;
-        Site::with(files, configured, Running::Here(service))
+    /// Takes the configuration that is in force, for a command that the running relay itself carries out. Must be called on the
+    /// runtime.
+    pub fn in_relay(service: &Service) -> Result<Self, Error> {
+        let live = service.live()?;
+        Site::with(live.configured(), Running::Here(service.clone()))
     }
 
-    fn with(files: Arc<dyn Configuration>, configured: Configured, running: Running) -> Result<Self, Error> {
+    fn with(configured: Configured, running: Running) -> Result<Self, Error> {
         let dns = Dns::new(&configured.resolver)
             .map_err(|error| Error::failed(error.to_string(), "correct [dns] in the server file"))?;
         let dir = &configured.onboarding.state_dir;
@@ -103,7 +170,7 @@ impl Site {
         })?;
         let registrar = Registrar::new(Arc::clone(&checker.settings))
             .map_err(|error| Error::failed(format!("no HTTP client can be made: {error}"), "run the command again"))?;
-        Ok(Site { files, configured, checker, registrar, running })
+        Ok(Site { configured, checker, registrar, running })
     }
 
     /// How domains are checked, and in which language customers are written to.
@@ -111,23 +178,9 @@ impl Site {
         &self.configured.onboarding
     }
 
-    /// A customer by its id.
-    pub fn customer(&self, id: &str) -> Result<Arc<Customer>, Error> {
-        let directory = &self.configured.directory;
-        if let Some(customer) = directory.get(&CustomerId::new(id)) {
-            return Ok(Arc::clone(customer));
-        }
-        let message = format!("there is no customer \"{id}\"");
-        Err(match Domain::parse(id).ok().and_then(|domain| directory.by_domain(&domain)) {
-            Some(owner) => Error::not_found(
-                format!("{message}: it is a domain of the customer \"{}\"", owner.id),
-                "name the customer by its id",
-            ),
-            None => {
-                let known: Vec<_> = directory.customers().map(|customer| customer.id.as_str()).collect();
-                Error::not_found(message, format!("there are: {}", known.join(", ")))
-            }
-        })
+    /// A customer by its id, for an actor that may see it.
+    pub fn customer(&self, actor: &Actor, id: &str) -> Result<Arc<Customer>, Error> {
+        self.configured.customer(actor, id)
     }
 
     /// Makes attempts as the relay would.
@@ -148,28 +201,6 @@ impl Site {
 
     /// Makes sure that the audit can be told, before anything is done.
     pub(super) fn audit(&self) -> Result<Audit, Error> {
-        match &self.running {
-            Running::Here(service) => Ok(Audit::Events(service.events.clone())),
-            Running::Socket(state_dir) => Notes::open(state_dir).map(Audit::Notes),
-        }
-    }
-}
-
-/// Where acts are told.
-pub(super) enum Audit {
-    Events(Events),
-    Notes(Notes),
-}
-
-impl Audit {
-    /// Tells what was done.
-    pub fn tell(&self, actor: &Actor, act: Act) -> Result<(), Error> {
-        match self {
-            Audit::Events(events) => {
-                audit::tell(events, actor, act);
-                Ok(())
-            }
-            Audit::Notes(notes) => notes.leave(actor, act),
-        }
+        self.running.audit()
     }
 }

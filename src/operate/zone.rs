@@ -52,7 +52,7 @@ impl Site {
         actor.may(Need::Operate)?;
         let delegation = self.delegation()?;
         let mut lines = Vec::new();
-        for customer in self.delegated(delegation, customer)? {
+        for customer in self.delegated(actor, delegation, customer)? {
             lines.extend(self.zone_records(delegation, &customer, None)?.iter().map(line));
         }
         Ok(lines)
@@ -67,7 +67,7 @@ impl Site {
             return Err(Error::invalid(what, "set server, tsig_key and tsig_secret_file in [dkim.delegation]"));
         }
         let mut changed = 0;
-        for customer in self.delegated(delegation, customer)? {
+        for customer in self.delegated(actor, delegation, customer)? {
             match self.keep_zone_of(&customer, None).await? {
                 ZoneKept::Updated(count) => changed += count,
                 ZoneKept::ByHand(_) => {}
@@ -83,7 +83,7 @@ impl Site {
         let Some(delegation) = self.configured.onboarding.delegation.as_ref().filter(|it| it.updates.is_some()) else {
             return kept;
         };
-        let customers = self.delegated(delegation, None).unwrap_or_default();
+        let customers = self.delegated(actor, delegation, None).unwrap_or_default();
         for customer in customers {
             let id = customer.id.to_string();
             match self.keep_key_of(actor, delegation, &customer).await {
@@ -150,9 +150,14 @@ impl Site {
     }
 
     /// The customers that take part: the one that is named, or all.
-    fn delegated(&self, delegation: &Delegation, customer: Option<&str>) -> Result<Vec<Arc<Customer>>, Error> {
+    fn delegated(
+        &self,
+        actor: &Actor,
+        delegation: &Delegation,
+        customer: Option<&str>,
+    ) -> Result<Vec<Arc<Customer>>, Error> {
         if let Some(id) = customer {
-            let customer = self.customer(id)?;
+            let customer = self.configured.customer(actor, id)?;
             return match takes_part(delegation, &customer) {
                 true => Ok(vec![customer]),
                 false => {
@@ -192,7 +197,7 @@ impl Site {
 
     /// Returns true if the key that signs is old enough to be replaced, by the age of its file.
     fn is_due(&self, delegation: &Delegation, customer: &Customer) -> Result<bool, Error> {
-        let file = self.files.customers_dir()?.join(format!("{}.toml", customer.id));
+        let file = self.configured.customer_files.path(&customer.id);
         let failed = |error: std::io::Error| Error::failed(format!("{}: {error}", file.display()), "make it readable");
         let text = crate::files::read_text(&file).map_err(failed)?;
         let Some(named) = Named::of(&text, KeyPlace::Main) else { return Ok(false) };

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::bounce::{Action, Content, Postmaster};
 use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
 use crate::message::{CustomerId, QueueId};
+use crate::queue::by_customer::Counted;
 use crate::queue::counters::Counters;
 use crate::queue::decide::{Decision, Delay};
 use crate::queue::holds::{Holds, More};
@@ -48,11 +49,12 @@ impl Outcomes {
         let mut telling = self.events.write(&Mail::of(&lease.record), &decision.events);
         let settlement = Settlement { lines: telling.take_lines(), ..decision.settlement };
         let held = decision.events.iter().find(|told| told.event == EventKind::Held);
-        let held = held.map(|told| (lease.record.lane.customer.clone(), lease.record.id, told.clone()));
+        let held = held.map(|told| (lease.record.id, told.clone()));
+        let (customer, accepted) = (lease.record.lane.customer.clone(), lease.record.id.arrived());
         let settled = self.spool.settle(lease, settlement).await?;
-        telling.kinds().for_each(|kind| self.count(kind));
+        telling.kinds().for_each(|kind| self.count(&customer, accepted, kind));
         self.events.tell(telling);
-        if let Some((customer, id, told)) = held {
+        if let Some((id, told)) = held {
             self.tell_of_hold(&customer, id, &told);
         }
         Ok(settled)
@@ -84,15 +86,15 @@ impl Outcomes {
         self.events.emit(Event::alert(detail).about_customer(&record.lane.customer).about_message(record.id));
     }
 
-    fn count(&self, kind: EventKind) {
-        let counter = match kind {
-            EventKind::Relayed => &self.counters.relayed,
-            EventKind::Deferred => &self.counters.deferred,
-            EventKind::Bounced => &self.counters.bounced,
-            EventKind::Expired => &self.counters.expired,
+    fn count(&self, customer: &CustomerId, accepted: Timestamp, kind: EventKind) {
+        let outcome = match kind {
+            EventKind::Relayed => Counted::Relayed,
+            EventKind::Deferred => Counted::Deferred,
+            EventKind::Bounced => Counted::Bounced,
+            EventKind::Expired => Counted::Expired,
             _ => return,
         };
-        counter.inc();
+        self.counters.count(customer, outcome, Timestamp::now().since(accepted));
     }
 
     /// Raises an alert about a held message; of many with one reason, about the first.

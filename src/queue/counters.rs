@@ -1,10 +1,20 @@
 //! What the queue counts.
 
+use std::time::Duration;
+
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::by_customer::{ByCustomer, Counted};
+use crate::message::CustomerId;
+
+/// Seconds from accepted to relayed: from a moment to a retry of days.
+const TO_RELAYED: [f64; 14] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 28_800.0, 86_400.0];
+
 /// The queue's counters. Clones count together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Counters {
     /// Recipients taken by the next server.
     pub relayed: Counter,
@@ -18,6 +28,23 @@ pub struct Counters {
     pub attempts: Counter,
     /// Times that delivery stopped because results could not be recorded, or mail could not be read for want of means.
     pub halts: Counter,
+    to_relayed: Histogram,
+    by_customer: ByCustomer,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            relayed: Counter::default(),
+            deferred: Counter::default(),
+            bounced: Counter::default(),
+            expired: Counter::default(),
+            attempts: Counter::default(),
+            halts: Counter::default(),
+            to_relayed: Histogram::new(TO_RELAYED),
+            by_customer: ByCustomer::default(),
+        }
+    }
 }
 
 impl Counters {
@@ -30,5 +57,28 @@ impl Counters {
         registry.register("attempts", "Transactions begun", self.attempts.clone());
         let halts = "Stops because results could not be recorded, or mail not be read for want of open files or memory";
         registry.register("delivery_halts", halts, self.halts.clone());
+        let help = "Seconds from accepted to taken by the next server, for each recipient";
+        registry.register("accepted_to_relayed_seconds", help, self.to_relayed.clone());
+        registry.register_collector(Box::new(self.by_customer.clone()));
+    }
+
+    /// Counts what came of a recipient of a customer's mail that was accepted so long ago.
+    pub(super) fn count(&self, customer: &CustomerId, outcome: Counted, since_accepted: Duration) {
+        match outcome {
+            Counted::Relayed => {
+                self.relayed.inc();
+                self.to_relayed.observe(since_accepted.as_secs_f64());
+            }
+            Counted::Deferred => {
+                self.deferred.inc();
+            }
+            Counted::Bounced => {
+                self.bounced.inc();
+            }
+            Counted::Expired => {
+                self.expired.inc();
+            }
+        }
+        self.by_customer.count(customer, outcome);
     }
 }

@@ -13,6 +13,7 @@
 mod ageing;
 mod apply;
 mod backlog;
+mod by_customer;
 mod counters;
 pub(crate) mod decide;
 mod dispatch;

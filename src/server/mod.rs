@@ -3,40 +3,41 @@
 //! It knows every stage and decides nothing; no stage knows it. [`Relay::start`] refuses to start where a promise could not
 //! be kept: another process has the spool, the egress address is not ours, an address to listen on is taken.
 
+mod live;
 mod settings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use live::Live;
 pub use settings::{Reload, Settings};
 
 use crate::bounce::Postmaster;
-use crate::customers::{Routing, SigningDomain};
+use crate::customers::Routing;
 use crate::database::{self, Database};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};
 use crate::message::Lane;
 use crate::onboarding::{Checker, Monitor};
-use crate::operate::{self, Service};
+use crate::operate::api::Api;
+use crate::operate::{self, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::route::microsoft::WHEN;
-use crate::smtp::Domain;
 use crate::spool::embedded::{self, Embedded, Notice};
 use crate::spool::{self, Health, LaneStats, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
-use crate::{dkim, files, metrics, onboarding, web};
+use crate::{dkim, files, metrics, web};
 
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
@@ -44,7 +45,7 @@ const SIGNER_QUEUE: usize = 256;
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The tables of everybody who keeps some in the database.
-const DATABASE_SCHEMAS: &[database::Schema] = &[];
+const DATABASE_SCHEMAS: &[database::Schema] = &[operate::tokens::SCHEMA];
 
 /// Why the relay does not start. The operator must act.
 #[derive(Debug, Error)]
@@ -78,7 +79,7 @@ pub enum StartError {
     /// An address to take mail on.
     #[error("cannot take mail: {0}")]
     Submission(#[source] std::io::Error),
-    /// The address of the status pages.
+    /// The address of the status pages or of the API.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// Which.
@@ -94,10 +95,10 @@ pub enum StartError {
 
 /// A relay at work.
 pub struct Relay {
-    routing: Routing,
+    live: Arc<Live>,
+    reloads: metrics::Reloads,
     submitters: Arc<ArcSwap<Submitters>>,
     certificates: Vec<ServerTls>,
-    onboarding: watch::Sender<Arc<onboarding::Settings>>,
     webhook_secret: Option<events::Secret>,
     events: Events,
     accepting: CancellationToken,
@@ -107,6 +108,7 @@ pub struct Relay {
     spool: Arc<dyn Spool>,
     workers: dkim::Workers,
     web_address: Option<SocketAddr>,
+    api_address: Option<SocketAddr>,
     stopping: CancellationToken,
     background: TaskTracker,
     running_events: events::Running,
@@ -120,7 +122,7 @@ impl Relay {
         prepare(&settings)?;
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, mut running_events) = Events::start(settings.events)?;
-        let _database = open_database(settings.state_dir.clone()).await?;
+        let database = open_database(settings.state_dir.clone()).await?;
         let spool_counters = Arc::clone(&settings.spool.counters);
         let spool_settings = embedded::Settings { has_journal: running_events.has_journal(), ..settings.spool };
         let spool = open_spool(spool_settings, events.clone()).await?;
@@ -132,7 +134,7 @@ impl Relay {
         let delivery = Arc::new(Delivery::new(delivery::Settings {
             timeouts: settings.timeouts,
             resolver: Some(Arc::clone(&resolver)),
-            ..delivery::Settings::new(settings.hostname.as_str(), settings.egress)
+            ..delivery::Settings::new(settings.hostname.as_str(), settings.egress.clone())
         })?);
         let postmaster = Postmaster {
             settings: Arc::new(settings.bounce),
@@ -179,12 +181,26 @@ impl Relay {
             path: operate::socket::socket_path(&settings.state_dir),
             source,
         })?;
+        let live = Arc::new(Live {
+            hostname: settings.hostname.clone(),
+            state_dir: settings.state_dir.clone(),
+            egress: settings.egress,
+            timeouts: settings.timeouts,
+            resolver: settings.resolver,
+            routing: routing.clone(),
+            queue: queue.clone(),
+            events: events.clone(),
+            onboarding,
+            customer_files: Mutex::new(settings.customer_files),
+        });
         let service = Service {
             spool: Arc::clone(&spool),
             routes: Arc::new(queue.clone()),
             routing: routing.clone(),
             events: events.clone(),
             outcomes,
+            tokens: Tokens::open(database)?,
+            live: Some(live.clone()),
         };
         background.spawn(operate::collect_audit(settings.state_dir.clone(), events.clone(), stopping.clone()));
         background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
@@ -203,7 +219,8 @@ impl Relay {
             known_clients: Some(settings.state_dir.join("known-clients.json")),
         };
         let submission_counters = context.counters.clone();
-        let certificates = settings.listeners.iter().filter_map(certificate).collect();
+        let of_api = settings.api.as_ref().and_then(|api| api.tls.clone());
+        let certificates: Vec<ServerTls> = settings.listeners.iter().filter_map(certificate).chain(of_api).collect();
         let accepting = CancellationToken::new();
         let mut registry = metrics::registry();
         let stages = metrics::stages(&mut registry);
@@ -213,20 +230,23 @@ impl Relay {
         delivery.counters().register(stages);
         events.counters().register(stages);
         onboarding_counters.register(stages);
+        metrics::register_build(stages);
+        let reloads = metrics::Reloads::default();
+        reloads.register(stages);
+        stages.register_collector(Box::new(metrics::Certificates(Vec::clone(&certificates))));
         let queue_gauges = metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
         metrics::register_routing(stages, routing.clone());
-        let pages = match settings.web {
-            None => None,
-            Some(web::Settings { address, hosts }) => {
-                let (address, listener) = listen(address).await?;
-                let own_name = settings.hostname.to_string();
-                Some((address, listener, web::Hosts::new(address, hosts.into_iter().chain([own_name]))))
-            }
-        };
-        let web_address = pages.as_ref().map(|(address, ..)| *address);
+        let own_name = settings.hostname.to_string();
+        let pages = listen(settings.web, &own_name).await?;
+        let api = listen(settings.api, &own_name).await?;
+        let [web_address, api_address] = [&pages, &api].map(|it| it.as_ref().map(|(address, _)| *address));
+        let api = api.map(|(_, endpoint)| (endpoint, Api::new(service.clone(), &context.limits, stopping.clone())));
         let submission =
             Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
-        if let Some((_, listener, hosts)) = pages {
+        if let Some((endpoint, api)) = api {
+            background.spawn(serve("the API", endpoint, api.router(), stopping.clone()));
+        }
+        if let Some((_, endpoint)) = pages {
             let sources = web::Sources {
                 hostname: settings.hostname.to_string(),
                 registry: Arc::new(registry),
@@ -239,14 +259,14 @@ impl Relay {
                 health: web::Readiness::default().with("spool", healthy(spool.health(), works)),
                 service,
             };
-            background.spawn(serve_pages(listener, sources, hosts, stopping.clone()));
+            background.spawn(serve("the status pages", endpoint, web::router(sources), stopping.clone()));
         }
         let queue = waiting.deliver();
         let relay = Relay {
-            routing,
+            live,
+            reloads,
             submitters,
             certificates,
-            onboarding,
             webhook_secret,
             events,
             accepting,
@@ -256,6 +276,7 @@ impl Relay {
             spool,
             workers,
             web_address,
+            api_address,
             stopping,
             background,
             running_events,
@@ -275,6 +296,21 @@ impl Relay {
         self.web_address
     }
 
+    /// Where the API is.
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api_address
+    }
+
+    /// The state folder.
+    pub fn state_dir(&self) -> &Path {
+        &self.live.state_dir
+    }
+
+    /// How reloads went, for the metrics.
+    pub fn reloads(&self) -> &metrics::Reloads {
+        &self.reloads
+    }
+
     /// What happens, as it happens.
     pub fn events(&self) -> &Events {
         &self.events
@@ -284,27 +320,18 @@ impl Relay {
     /// customer that is gone is kept, with an alert. Gives the certificates that could not be read; their listeners go on
     /// with the ones they have.
     pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
-        self.routing.set_directory(new.directory);
         self.submitters.store(Arc::new(new.submitters.remembering(&self.submitters.load())));
-        self.queue.reload();
-        let old = Arc::clone(&self.onboarding.borrow());
-        self.onboarding.send_replace(Arc::new(onboarding::Settings {
-            state_dir: old.state_dir.clone(),
-            egress: old.egress,
-            bulk_requires: old.bulk_requires.clone(),
-            ..new.onboarding
-        }));
+        self.live.replace(new.directory, new.onboarding, new.customer_files);
         if let (Some(secret), Some(new)) = (&self.webhook_secret, new.webhook_secret) {
             secret.replace(new);
         }
-        self.end_alerts_about_keys();
         self.tell_of_microsoft365();
         self.reload_certificates()
     }
 
     /// Raises one alert for all routes that log in at Microsoft 365 with a password, until there are none.
     fn tell_of_microsoft365(&self) {
-        let routes = self.routing.routes().into_iter();
+        let routes = self.live.routing.routes().into_iter();
         let routes = routes.filter(|route| route.password_at_microsoft365().is_some());
         let routes: Vec<String> = routes.map(|route| route.id.to_string()).collect();
         let subject = Subject::PasswordsAtMicrosoft365;
@@ -318,19 +345,6 @@ impl Relay {
                 ),
             ),
         }
-    }
-
-    /// A key that is read again, and a domain that is gone, need nobody any more.
-    fn end_alerts_about_keys(&self) {
-        let directory = self.routing.directory();
-        let is_broken = |name: &str| {
-            let customer = Domain::parse(name).ok().and_then(|domain| Some((directory.by_domain(&domain)?, domain)));
-            customer.is_some_and(|(customer, domain)| matches!(customer.domains[&domain], SigningDomain::Broken(_)))
-        };
-        self.events.resolve_where(|subject| match subject {
-            Subject::SigningKey(domain) if !is_broken(domain) => Some("its key is read, or the domain is gone".into()),
-            _ => None,
-        });
     }
 
     fn reload_certificates(&self) -> Vec<submission::TlsError> {
@@ -474,14 +488,20 @@ fn works(health: &Health) -> Result<(), String> {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
+/// Binds the address of an endpoint, where there is one.
+async fn listen(
+    settings: Option<web::Settings>,
+    own_name: &str,
+) -> Result<Option<(SocketAddr, web::Endpoint)>, StartError> {
+    let Some(settings) = settings else { return Ok(None) };
+    let address = settings.address;
     let taken = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(taken)?;
-    Ok((listener.local_addr().map_err(taken)?, listener))
+    let endpoint = web::Endpoint::bind(settings, own_name.to_owned()).await.map_err(taken)?;
+    Ok(Some((endpoint.address().map_err(taken)?, endpoint)))
 }
 
-async fn serve_pages(listener: TcpListener, sources: web::Sources, hosts: web::Hosts, stopping: CancellationToken) {
-    if let Err(error) = web::serve(listener, web::router(sources), hosts, stopping).await {
-        tracing::error!("the status pages ended: {error}");
+async fn serve(what: &str, endpoint: web::Endpoint, router: axum::Router, stopping: CancellationToken) {
+    if let Err(error) = web::serve(endpoint, router, stopping).await {
+        tracing::error!("{what} ended: {error}");
     }
 }

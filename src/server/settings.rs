@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::customers::{Directory, Requirement};
+use crate::operate::CustomerReader;
 use crate::route::Route;
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub submitters: Submitters,
     /// Customers, keys and routes.
     pub directory: Directory,
+    /// What reads a single customer's file as the whole was read.
+    pub customer_files: Arc<dyn CustomerReader>,
     /// What a From domain must have verified before bulk mail of it is taken.
     pub bulk_requires: Vec<Requirement>,
     /// Threads that sign.
@@ -50,6 +53,8 @@ pub struct Settings {
     pub resolver: resolver::Settings,
     /// Status pages and metrics; `None`: none.
     pub web: Option<web::Settings>,
+    /// The API; `None`: none.
+    pub api: Option<web::Settings>,
     /// The passphrase of keys and passwords that are encrypted at rest, for commands that write such files.
     pub passphrase: Option<Passphrase>,
     /// On a stop, attempts under way have this long to end.
@@ -60,6 +65,8 @@ pub struct Settings {
 pub struct Reload {
     /// Customers, keys, routes and tiers.
     pub directory: Directory,
+    /// What reads a single customer's file as the whole was read.
+    pub customer_files: Arc<dyn CustomerReader>,
     /// Who may log in.
     pub submitters: Submitters,
     /// How domains are checked, and what Mailjet shows for them. Its folder, address and `bulk_requires` stay as they were.

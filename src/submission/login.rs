@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::clients::Clients;
-use self::strikes::Strikes;
+pub(crate) use self::strikes::Strikes;
 use super::auth::{Fingerprint, Memory};
 use super::limits::counted_as;
 use super::{Credentials, Limits, Submitter, Submitters};

@@ -33,5 +33,6 @@ pub use auth::{Allowed, Credentials, Submitter, SubmitterError, Submitters};
 pub use counters::{Counters, HandshakeLabels, LoginLabels, ReasonLabels, ReplyLabels};
 pub use limits::{Limits, MAX_HEADER_SIZE};
 pub use listener::Submission;
+pub(crate) use login::Strikes;
 pub use settings::{Context, ListenerAuth, ListenerSettings, ListenerTls};
 pub use tls::{ServerTls, TlsError};

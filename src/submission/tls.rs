@@ -47,7 +47,14 @@ struct Files {
     certificate: PathBuf,
     private_key: PathBuf,
     tickets: Arc<dyn ProducesTickets>,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
+}
+
+/// What new connections use.
+struct Current {
+    config: Arc<ServerConfig>,
+    /// When the certificate expires, in seconds since 1970; `None` where that cannot be read.
+    expires: Option<i64>,
 }
 
 impl ServerTls {
@@ -84,7 +91,12 @@ impl ServerTls {
 
     /// What the next connection uses.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.0.current.load_full()
+        Arc::clone(&self.0.current.load().config)
+    }
+
+    /// When the certificate in use expires, in seconds since 1970.
+    pub fn expires(&self) -> Option<i64> {
+        self.0.current.load().expires
     }
 }
 
@@ -110,7 +122,7 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-fn read(certificate: &Path, private_key: &Path, tickets: &Arc<dyn ProducesTickets>) -> Result<ServerConfig, TlsError> {
+fn read(certificate: &Path, private_key: &Path, tickets: &Arc<dyn ProducesTickets>) -> Result<Current, TlsError> {
     let in_file = |path: &Path, why: &dyn fmt::Display| TlsError::File { path: path.to_owned(), why: why.to_string() };
     let pem = |path: &Path| files::read_plain(path).map_err(|e| in_file(path, &e));
     let chain = CertificateDer::pem_slice_iter(&pem(certificate)?).collect::<Result<Vec<_>, _>>();
@@ -119,6 +131,8 @@ fn read(certificate: &Path, private_key: &Path, tickets: &Arc<dyn ProducesTicket
         return Err(in_file(certificate, &"holds no certificate"));
     }
     let key = PrivateKeyDer::from_pem_slice(&pem(private_key)?).map_err(|e| in_file(private_key, &e))?;
+    let leaf = chain.first().and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
+    let expires = leaf.map(|(_, leaf)| leaf.validity().not_after.timestamp());
     let unusable = |source| TlsError::Unusable {
         certificate: certificate.to_owned(),
         private_key: private_key.to_owned(),
@@ -136,7 +150,7 @@ fn read(certificate: &Path, private_key: &Path, tickets: &Arc<dyn ProducesTicket
     config.ticketer = Arc::clone(tickets);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
-    Ok(config)
+    Ok(Current { config: Arc::new(config), expires })
 }
 
 #[cfg(test)]
@@ -160,6 +174,7 @@ mod tests {
         tls.reload().unwrap();
         let second = tls.config();
         assert!(!Arc::ptr_eq(&first, &second));
+        assert!(tls.expires().is_some_and(|at| at > 1_700_000_000), "{:?}", tls.expires());
         std::fs::write(&cert, "no certificate").unwrap();
         assert!(matches!(tls.reload(), Err(TlsError::File { .. })));
         assert!(Arc::ptr_eq(&second, &tls.config()));

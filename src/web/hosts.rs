@@ -82,8 +82,7 @@ pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Ne
     if is_ours {
         return next.run(request).await;
     }
-    let text = "This is not the name of these pages: ask for them by their address or by localhost, or list the name in \
-                [web] hosts.\n";
+    let text = "This is not a name of this endpoint: use its address or localhost, or list the name in `hosts` of [web] or [api].\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 

@@ -1,23 +1,27 @@
 //! HTTP for operators and their machines: `/healthz`, `/readyz`, `/metrics`, and a status page at `/`.
 //!
-//! Read-only and without secrets; it is meant for the loopback interface or an internal network. Connections are bounded
-//! (`limiter`), and requests that call the pages by a foreign name are refused (`hosts`).
+//! These pages are read-only and without secrets; they are meant for the loopback interface or an internal network. [`serve`] carries
+//! them and the API alike: connections are bounded (`limiter`) and may be encrypted (`secured`), requests that use a foreign name are
+//! refused (`hosts`), and every answer has the headers that keep a browser from misusing it.
 
 mod hosts;
 mod limiter;
+mod peer;
 mod readiness;
+mod secured;
 mod status;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware;
-use axum::response::{Html, IntoResponse};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use prometheus_client::registry::Registry;
@@ -27,25 +31,66 @@ use tokio_util::sync::CancellationToken;
 
 pub use hosts::Hosts;
 use limiter::Limited;
+pub use peer::{Client, Proxies};
 pub use readiness::Readiness;
+use secured::Secured;
 
 use crate::metrics;
 use crate::operate;
+use crate::submission::ServerTls;
 use crate::time::Timestamp;
 
-/// Where to listen.
+/// Where to listen, and how: `[web]` or `[api]`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `[web] address`.
+    /// The address.
     pub address: SocketAddr,
-    /// `[web] hosts`: names that requests may call the pages by.
+    /// The names that requests may use besides the address, `localhost` and the relay's own name.
     pub hosts: Vec<String>,
+    /// The certificate. `None`: plaintext.
+    pub tls: Option<ServerTls>,
+    /// The proxies that are trusted to name the client in `X-Forwarded-For`.
+    pub proxies: Proxies,
+    /// True if anybody may connect in plaintext, and not only this machine and the proxies.
+    pub plaintext_from_anywhere: bool,
 }
 
-/// 127.0.0.1:8025.
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { address: SocketAddr::from(([127, 0, 0, 1], 8025)), hosts: Vec::new() }
+impl Settings {
+    /// Plaintext at `address`, for everybody who reaches it.
+    pub fn plaintext(address: SocketAddr) -> Self {
+        Settings { address, hosts: Vec::new(), tls: None, proxies: Proxies::default(), plaintext_from_anywhere: true }
+    }
+}
+
+/// A bound address with everything that [`serve`] needs to know about it.
+pub struct Endpoint {
+    /// The listener.
+    pub listener: TcpListener,
+    /// The names of the endpoint.
+    pub hosts: Hosts,
+    /// The certificate. `None`: plaintext.
+    pub tls: Option<ServerTls>,
+    /// Who may be a client, and which proxies may name one.
+    pub clients: peer::Rules,
+}
+
+impl Endpoint {
+    /// Binds the address of these settings. `own_name` is the relay's host name.
+    pub async fn bind(settings: Settings, own_name: String) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(settings.address).await?;
+        let address = listener.local_addr()?;
+        let may_be_anybody = settings.tls.is_some() || settings.plaintext_from_anywhere;
+        Ok(Endpoint {
+            listener,
+            hosts: Hosts::new(address, settings.hosts.into_iter().chain([own_name])),
+            tls: settings.tls,
+            clients: peer::Rules { proxies: settings.proxies, may_be_anybody },
+        })
+    }
+
+    /// The address, with the port that the system gave for port 0.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }
 
@@ -76,15 +121,35 @@ pub fn router(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-/// Serves those who call the pages by one of `hosts`, until told to stop; requests in flight are answered first.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    hosts: Hosts,
-    stopping: CancellationToken,
-) -> std::io::Result<()> {
-    let router = router.layer(middleware::from_fn_with_state(hosts, hosts::check));
-    axum::serve(Limited::new(listener), router).with_graceful_shutdown(stopping.cancelled_owned()).await
+/// Serves `router` to those who use one of the endpoint's names, until told to stop; requests in flight are answered first. The
+/// request's extensions name the [`Client`].
+pub async fn serve(endpoint: Endpoint, router: Router, stopping: CancellationToken) -> std::io::Result<()> {
+    let Endpoint { listener, hosts, tls, clients } = endpoint;
+    let router = router
+        .layer(middleware::from_fn_with_state(hosts, hosts::check))
+        .layer(middleware::from_fn_with_state(clients, peer::check))
+        .layer(middleware::from_fn_with_state(tls.is_some(), protect));
+    let service = router.into_make_service_with_connect_info::<peer::Peer>();
+    axum::serve(Secured::new(Limited::new(listener), tls), service)
+        .with_graceful_shutdown(stopping.cancelled_owned())
+        .await
+}
+
+/// Adds the headers that protect an answer in a browser. An answer that has one of its own keeps it.
+async fn protect(State(is_encrypted): State<bool>, request: Request, next: Next) -> Response {
+    const ALWAYS: [(HeaderName, &str); 5] = [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    let mut response = next.run(request).await;
+    let encrypted = is_encrypted.then_some((STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
+    for (name, value) in ALWAYS.into_iter().chain(encrypted) {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// 503 with the reason where only a restart helps; else the process answers, and that is all it says.
@@ -111,7 +176,7 @@ async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
         sources.readiness.reasons().into_iter().map(|(check, reason)| Reason { check, reason }).collect();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, [(CACHE_CONTROL, "no-store")], Json(Answer { ready, reasons }))
+    (status, Json(Answer { ready, reasons }))
 }
 
 async fn scrape(State(sources): State<Sources>, headers: HeaderMap) -> impl IntoResponse {
@@ -122,11 +187,7 @@ async fn scrape(State(sources): State<Sources>, headers: HeaderMap) -> impl Into
 }
 
 async fn index(State(sources): State<Sources>) -> impl IntoResponse {
-    let headers = [
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
+    let styled = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    let headers = [(CONTENT_SECURITY_POLICY, styled)];
     (headers, Html(status::page(&sources, Timestamp::now()).await))
 }

@@ -1,7 +1,6 @@
 //! Routes that log in at Microsoft 365 with a password: the list, the administrator's lines, and the change to OAuth.
 
 use std::fs;
-use std::sync::Arc;
 
 use postbud::config::ServerFile;
 use postbud::operate::microsoft365::Application;
@@ -92,7 +91,7 @@ async fn a_switch_changes_the_file_the_secret_and_nothing_else() {
     let Some(site) = site("a_switch_changes_the_file_the_secret_and_nothing_else") else { return };
     let commands = || {
         let files = ServerFile { path: site.file("config/postbud.toml") };
-        Commands::open(Arc::new(files)).unwrap()
+        Commands::open(&files).unwrap()
     };
     let application =
         Application { tenant: "nordlys.dk".into(), client_id: ID.into(), secret: Zeroizing::new("a~value".into()) };

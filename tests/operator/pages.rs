@@ -11,10 +11,9 @@ use postbud::operate::socket;
 use postbud::operate::socket::protocol::Command;
 use postbud::route::{Cause, RouteKind, RouteState};
 use postbud::spool::{Filter, Intervene, LinesById};
-use postbud::web::{Hosts, Readiness, Sources, router, serve};
+use postbud::web::{Endpoint, Readiness, Settings, Sources, router, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::relay::{CANARY, Fixture, route, suspended};
@@ -39,11 +38,11 @@ impl Site {
             health: Readiness::default(),
             service: fixture.service.clone(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let hosts = Hosts::new(address, ["relay.internal".to_owned()]);
+        let settings = Settings::plaintext("127.0.0.1:0".parse().unwrap());
+        let endpoint = Endpoint::bind(settings, "relay.internal".to_owned()).await.unwrap();
+        let address = endpoint.address().unwrap();
         let stopping = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, router(sources), hosts, stopping.clone()));
+        let server = tokio::spawn(serve(endpoint, router(sources), stopping.clone()));
         Site { address: address.to_string(), stopping, server }
     }
 

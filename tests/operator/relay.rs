@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use postbud::bounce::{self, Postmaster};
 use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
+use postbud::database::Database;
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
 use postbud::message::QueueId;
-use postbud::operate::{Service, socket};
+use postbud::operate::{Service, Tokens, socket, tokens};
 use postbud::queue::Outcomes;
 use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
@@ -153,6 +154,8 @@ impl Fixture {
             routing,
             events: events.clone(),
             outcomes: outcomes.clone(),
+            tokens: Tokens::open(Database::open(dir.path(), &[tokens::SCHEMA]).unwrap()).unwrap(),
+            live: None,
         };
         let stopping = CancellationToken::new();
         let listener = socket::bind(dir.path()).unwrap();

@@ -42,7 +42,14 @@ fn promtool_is_content_with_the_metrics_of_a_relay_that_did_something() {
     let answer = get(site.web, "/metrics");
     let (header, text) = answer.split_once("\r\n\r\n").expect("a header");
     assert!(header.contains("text/plain; version=0.0.4"), "{header}");
-    for line in ["postbud_recipients_relayed_total 1", "postbud_events_total{event=\"rejected\"} 1"] {
+    for line in [
+        "postbud_recipients_relayed_total 1",
+        "postbud_events_total{event=\"rejected\"} 1",
+        "postbud_customer_recipients_total{customer=\"good\",outcome=\"relayed\"} 1",
+        "postbud_customer_recipients_total{customer=\"good\",outcome=\"bounced\"} 1",
+        "postbud_accepted_to_relayed_seconds_count 1",
+        "postbud_reload_successful 1",
+    ] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }
     // Every sample has its type and help, by its own name or its histogram's.

@@ -14,7 +14,7 @@ use crate::dkim::Selector;
 use crate::files::{line, line_of_text, read_text};
 use crate::onboarding::records;
 use crate::operate::Actor;
-use crate::operate::customers::{CustomerFiles, NewCustomer, NewLogin, NewRoute};
+use crate::operate::customers::{Customers, NewCustomer, NewLogin, NewRoute};
 use crate::route::TlsMode;
 
 /// Add a customer: write its file, make its key, print what to publish.
@@ -101,7 +101,7 @@ impl From<Tls> for TlsMode {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (actor, files) = (Actor::this_process(), self.config.files());
-        let customers = CustomerFiles::open(&files)?;
+        let customers = Customers::beside(&files)?;
         customers.check_id(&self.id)?;
         let customer = self.answers(&customers)?;
         let added = customers.add(&actor, &customer)?;
@@ -130,18 +130,19 @@ impl Args {
         })?;
         let records = self.config.command(&format!("domain records {} --mail", self.id));
         say!(
-            "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published\n  \
-             {:width$}   so that a running relay knows the customer",
+            "\nNext:\n  {:width$}   the same as a mail to the customer\n  {:width$}   when it is published",
             records,
             self.config.command(&format!("domain check {}", self.id)),
-            "systemctl reload postbud",
             width = records.len(),
         );
+        if added.taken_over {
+            say!("The running relay knows the customer already.");
+        }
         Ok(ExitCode::SUCCESS)
     }
 
     /// Asks for what no flag says. What cannot be right is said at once, not after the last question.
-    fn answers(&self, customers: &CustomerFiles<'_>) -> anyhow::Result<NewCustomer> {
+    fn answers(&self, customers: &Customers<'_>) -> anyhow::Result<NewCustomer> {
         let selector = match &self.selector {
             Some(selector) => Selector::parse(selector)?,
             None => customers.usual_selector(),

@@ -5,14 +5,22 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 mod add;
+mod change;
+mod look;
 
-/// Set customers up.
+/// Set customers up, look at them, change and remove them.
+///
+/// A customer is a file in customers_dir. These commands change it as the HTTP interface does: through the checker of `postbud check`,
+/// whole or not at all, with the old version kept. A running relay takes the one customer over at once; no reload is needed.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
     after_long_help = "\
 Examples:
-  postbud customer add test-as"
+  postbud customer add test-as
+  postbud customer list
+  postbud customer change test-as '{\"bulk\":\"refuse\"}'
+  postbud customer suspend test-as --reason 'unpaid since October'"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -22,12 +30,24 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Add(Box<add::Args>),
+    List(look::List),
+    Show(look::Show),
+    Change(change::Change),
+    Suspend(change::Suspend),
+    Resume(change::Resume),
+    Remove(change::Remove),
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Add(args) => args.run(),
+            Command::List(args) => args.run(),
+            Command::Show(args) => args.run(),
+            Command::Change(args) => args.run(),
+            Command::Suspend(args) => args.run(),
+            Command::Resume(args) => args.run(),
+            Command::Remove(args) => args.run(),
         }
     }
 }

@@ -54,7 +54,7 @@ impl Args {
                 output::json(&records::json(&tables, lang))?;
             } else if self.mail {
                 let lang = self.language.or_customers(&site);
-                let (subject, body) = lang.mail(&site.customer(&self.customer)?.name, &tables);
+                let (subject, body) = lang.mail(&site.customer(&Actor::this_process(), &self.customer)?.name, &tables);
                 output::text(&format!("Subject: {subject}\n\n{body}"));
             } else if self.zone {
                 tables.iter().for_each(|table| output::text(&records::zone(table, lang)));

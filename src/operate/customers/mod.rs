@@ -1,23 +1,46 @@
-//! Commands about customers: adding one.
+//! Commands about customers: list, show, add, change, suspend, remove.
+//!
+//! A customer is a file, `customers/<id>.toml`, and that file stays the truth: a person may edit it with its comments. A command
+//! changes the text, lets the configuration's own checker read it, keeps the old version in `<state_dir>/customers/<id>/`, and gives
+//! the new text its name in one step. What fails before that step changes nothing. A running relay then takes over this one customer,
+//! and nothing else is read again.
+//!
+//! Commands of several processes take turns by a lock. Whoever changes a file names the version that it has read, so that no change
+//! overwrites another.
 
+mod add;
+mod change;
+mod edit;
 mod file;
+mod look;
+mod store;
+mod take;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
-use super::actor::Need;
-use super::audit::{Act, Notes};
+use super::running::Running;
 use super::site::{Configuration, Configured};
-use super::{Actor, Error};
+use super::{Error, Service};
 use crate::customers::public_mailboxes::is_public_mailbox;
-use crate::dkim::{KeyError, Selector, SigningKey};
-use crate::events::Action;
-use crate::files;
+use crate::dkim::Selector;
 use crate::message::CustomerId;
 use crate::route::TlsMode;
 use crate::smtp::{Domain, PathError};
+
+pub use change::Removed;
+pub use edit::{CustomerChange, LimitsChange, MailjetChange, Patch, RouteChange};
+pub use look::{
+    BulkName, CustomerDomain, CustomerSummary, CustomerView, FailureName, MailjetView, RouteView, TlsName, ViaName,
+};
+pub(super) use store::replace;
+pub use store::{Version, hold_changes};
 
 /// A customer to be added.
 pub struct NewCustomer {
@@ -58,51 +81,128 @@ pub struct NewLogin {
     pub password: Zeroizing<String>,
 }
 
+/// A password that a request brings. It is wiped from memory after its use, and nothing shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// The password, to be written to its file.
+    pub fn into_inner(self) -> Zeroizing<String> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Password(Zeroizing::new(String::deserialize(deserializer)?)))
+    }
+}
+
+impl JsonSchema for Password {
+    fn schema_name() -> Cow<'static, str> {
+        "Password".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "writeOnly": true, "description": "It never comes back." })
+    }
+}
+
 /// What was written for a new customer.
-#[derive(Debug, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Added {
     /// The customer's file.
     pub file: PathBuf,
     /// All files, that one included.
     pub files: Vec<PathBuf>,
+    /// True if a running relay knows the customer already.
+    pub taken_over: bool,
 }
 
-/// The customers' files, to add to them.
-pub struct CustomerFiles<'a> {
-    files: &'a dyn Configuration,
-    before: Configured,
-    dir: PathBuf,
+/// The customers' files, for commands. All calls block.
+pub struct Customers<'a> {
+    source: Source<'a>,
+    configured: Configured,
+    running: Running,
 }
 
-impl<'a> CustomerFiles<'a> {
-    /// Reads the configuration. An error where it has mistakes: a new customer could not be told from them.
-    pub fn open(files: &'a dyn Configuration) -> Result<Self, Error> {
-        Ok(CustomerFiles { files, before: files.read()?, dir: files.customers_dir()? })
+/// Where the configuration comes from.
+enum Source<'a> {
+    /// From its files, beside the relay.
+    Files(&'a dyn Configuration),
+    /// From the running relay.
+    Relay(Box<Service>),
+}
+
+impl Source<'_> {
+    fn read(&self) -> Result<Configured, Error> {
+        match self {
+            Source::Files(files) => files.read(),
+            Source::Relay(service) => Ok(service.live()?.configured()),
+        }
+    }
+}
+
+impl<'a> Customers<'a> {
+    /// Reads the configuration, for a command beside the relay. An error where it has mistakes: those of a new customer could not be
+    /// told from them.
+    pub fn beside(files: &'a dyn Configuration) -> Result<Self, Error> {
+        let source = Source::Files(files);
+        let configured = source.read()?;
+        let running = Running::Socket(configured.state_dir.clone());
+        Ok(Customers { source, configured, running })
+    }
+
+    /// Takes the configuration that is in force, for a command that the running relay itself carries out.
+    pub fn in_relay(service: &Service) -> Result<Self, Error> {
+        let source = Source::Relay(Box::new(service.clone()));
+        Ok(Customers { configured: source.read()?, source, running: Running::Here(service.clone()) })
+    }
+
+    /// Keeps others from changing customers' files, and gives the configuration as it is then.
+    fn hold(&self) -> Result<(File, Configured), Error> {
+        let held = hold_changes(&self.configured.state_dir)?;
+        Ok((held, self.source.read()?))
     }
 
     /// The selector of a new customer's key: the first delegated one, where keys are delegated.
     pub fn usual_selector(&self) -> Selector {
-        let delegated = self.before.onboarding.delegation.as_ref().map(|it| it.selectors[0].clone());
+        let delegated = self.configured.onboarding.delegation.as_ref().map(|it| it.selectors[0].clone());
         delegated.unwrap_or_else(|| Selector::parse("postbud1").expect("a constant that is a selector"))
     }
 
     /// Checks the id of a new customer.
-    pub fn check_id(&self, id: &str) -> Result<(), Error> {
-        let file = self.file_of(id);
-        if file.exists() || self.before.directory.get(&CustomerId::new(id)).is_some() {
-            let message = format!("{} is already there and is never overwritten", file.display());
-            return Err(Error::conflict(message, "give the new customer another id"));
-        }
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if id.is_empty() || !id.bytes().all(legal) || id.starts_with('-') {
-            let message = format!("\"{id}\" is no customer id");
-            return Err(Error::invalid(message, "use lower case letters, digits and hyphens, as in test-as"));
-        }
-        Ok(())
+    pub fn check_id(&self, id: &str) -> Result<CustomerId, Error> {
+        self.configured.check_new_id(id)
     }
 
     /// Checks a From domain of a new customer.
     pub fn check_domain(&self, text: &str) -> Result<Domain, Error> {
+        self.configured.check_new_domain(text)
+    }
+}
+
+impl Configured {
+    fn check_new_id(&self, id: &str) -> Result<CustomerId, Error> {
+        let Some(id) = CustomerId::parse(id) else {
+            let message = format!("\"{id}\" is no customer id");
+            return Err(Error::invalid(message, "use up to 64 lower case letters, digits and hyphens, as in test-as"));
+        };
+        let file = self.customer_files.path(&id);
+        if file.exists() || self.directory.get(&id).is_some() {
+            let message = format!("{} is already there and is never overwritten", file.display());
+            return Err(Error::conflict(message, "give the new customer another id"));
+        }
+        Ok(id)
+    }
+
+    fn check_new_domain(&self, text: &str) -> Result<Domain, Error> {
         let refused = |error: PathError| Error::invalid(error.to_string(), "give a domain like test.dk");
         let domain = Domain::parse(text).map_err(refused)?;
         if is_public_mailbox(&domain) {
@@ -110,81 +210,10 @@ impl<'a> CustomerFiles<'a> {
                 format!("{domain} belongs to a public mailbox provider: nobody can send bulk mail in its name");
             return Err(Error::invalid(message, "the customer needs a domain of its own"));
         }
-        if let Some(other) = self.before.directory.by_domain(&domain) {
+        if let Some(other) = self.directory.by_domain(&domain) {
             let message = format!("{domain} belongs to the customer \"{}\" already", other.id);
             return Err(Error::conflict(message, "one domain, one customer"));
         }
         Ok(domain)
-    }
-
-    /// Adds a customer: makes its key, writes its file, and its password's where there is one. Nothing that exists is overwritten. If
-    /// the configuration would not be accepted with the new customer, nothing of it stays.
-    pub fn add(&self, actor: &Actor, customer: &NewCustomer) -> Result<Added, Error> {
-        actor.may(Need::Admin)?;
-        self.check_id(&customer.id)?;
-        let [first, ..] = &customer.domains[..] else {
-            return Err(Error::invalid("a customer has at least one From domain", "give --domain"));
-        };
-        for domain in &customer.domains {
-            self.check_domain(domain.as_str())?;
-        }
-        let notes = Notes::open(&self.before.state_dir)?;
-        let mut written = Written::default();
-        let owner = &self.before.state_dir;
-        let key = SigningKey::generate_rsa(2048).and_then(|key| self.before.key_file(&key)).map_err(not_made)?;
-        let (key_file, password_file) =
-            (format!("../../keys/{first}.pem"), format!("../secrets/{}.password", customer.id));
-        written.write(&self.dir.join(&key_file), |path| files::write_secret_for(owner, path, key.as_bytes()))?;
-        if let NewRoute::OwnServer { login: Some(login), .. } = &customer.route {
-            let line = self.before.secret_file(&login.password)?;
-            let write = |path: &Path| files::write_secret_for(owner, path, line.as_bytes());
-            written.write(&self.dir.join(&password_file), write)?;
-        }
-        let file = self.file_of(&customer.id);
-        let text = file::text(customer, &key_file, &password_file);
-        written.write(&file, |path| files::write_public(path, text.as_bytes()))?;
-        self.files.read().map_err(|error| error.within("with the new customer"))?;
-        let files: Vec<PathBuf> = written.keep().iter().map(|path| files::tidy(path)).collect();
-        let domains: Vec<&str> = customer.domains.iter().map(Domain::as_str).collect();
-        let detail = format!("customer \"{}\" added with {}", customer.name, domains.join(", "));
-        notes.leave(actor, Act { customer: Some(customer.id.clone()), ..Act::new(Action::CustomerAdd, detail) })?;
-        Ok(Added { file: files::tidy(&file), files })
-    }
-
-    fn file_of(&self, id: &str) -> PathBuf {
-        self.dir.join(format!("{id}.toml"))
-    }
-}
-
-fn not_made(error: KeyError) -> Error {
-    Error::failed(format!("the DKIM key cannot be made: {error}"), "run the command again")
-}
-
-/// Files that are removed again unless everything succeeds.
-#[derive(Default)]
-struct Written(Vec<PathBuf>);
-
-impl Written {
-    fn write(&mut self, path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
-        write(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Error::conflict(error.to_string(), "nothing was changed"),
-            _ => Error::failed(error.to_string(), "make sure that the folder can be written; nothing was changed"),
-        })?;
-        self.0.push(path.to_owned());
-        Ok(())
-    }
-
-    /// All of them stay.
-    fn keep(&mut self) -> Vec<PathBuf> {
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // What cannot be removed is named by the error that brought us here.
-            let _ = std::fs::remove_file(path);
-        }
     }
 }

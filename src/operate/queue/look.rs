@@ -1,5 +1,6 @@
 //! Commands that look: list, show, stats.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::selection::{Plan, Walk, queue_id};
@@ -18,12 +19,12 @@ const LISTED_RECIPIENTS: usize = 3;
 const HISTORY: usize = 200;
 
 /// A part of a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// What it holds.
     pub items: Vec<T>,
     /// Where the next page begins: behind the item with this id. Absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
@@ -83,12 +84,26 @@ impl Service {
     pub async fn show(&self, actor: &Actor, id: &str) -> Result<Message, Error> {
         let id = queue_id(id)?;
         let (record, header) = self.spool.show(id).await?;
-        actor.may(Need::ReadOf(&record.lane.customer))?;
+        if !actor.may_see(&record.lane.customer) {
+            // Whoever may not see a message does not hear that it exists.
+            return Err(spool::Error::Unknown(id).into());
+        }
         let all = (0..record.recipients.len()).map(|index| recipient(&record, index)).collect();
         let mut message = self.message(&record, all, &self.suspended(), Timestamp::now());
         message.header = Some(String::from_utf8_lossy(&header).into_owned());
         message.history = self.history(id).await;
         Ok(message)
+    }
+
+    /// How many messages a command would change.
+    pub async fn count(&self, actor: &Actor, which: &Selection) -> Result<u64, Error> {
+        let plan = Plan::to_change(self, actor, which, Timestamp::now()).await?;
+        let mut walk = Walk::new(plan, None);
+        let mut count = 0;
+        while let Some(page) = walk.next(self).await? {
+            count += page.len() as u64;
+        }
+        Ok(count)
     }
 
     /// The queue in numbers, and why mail in it is stopped.

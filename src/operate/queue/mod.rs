@@ -7,6 +7,7 @@ mod look;
 mod selection;
 mod stopped;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ pub use change::{Changed, Progress};
 pub use look::{Page, Pages};
 
 /// Which messages: those that fit everything given. A filter that is not known is refused: ignored, it would mean more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
     /// The messages with these queue ids.
@@ -53,7 +54,7 @@ pub struct Selection {
 }
 
 /// What a message does in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageState {
     /// Not tried yet.
@@ -83,7 +84,7 @@ impl MessageState {
 }
 
 /// One message of a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// The queue id.
     pub id: String,
@@ -142,7 +143,7 @@ pub struct Message {
 }
 
 /// A recipient and its state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recipient {
     /// The address of the recipient.
     pub address: String,
@@ -153,7 +154,7 @@ pub struct Recipient {
 }
 
 /// The queue in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// How many messages wait.
     pub messages: u64,
@@ -179,7 +180,7 @@ pub struct Stats {
 }
 
 /// One lane in numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaneStats {
     /// The id of the customer.
     pub customer: String,

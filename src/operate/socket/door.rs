@@ -47,6 +47,15 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             Ok(service.suspend_route(actor, &route, &reason).await.map(|()| Done::of(1)))
         }
         Command::ResumeRoute { route } => Ok(service.resume_route(actor, &route).await.map(|()| Done::of(1))),
+        Command::TakeCustomer { customer } => {
+            let (service, actor) = (service.clone(), actor.clone());
+            let taken = tokio::task::spawn_blocking(move || service.take_customer(&actor, &customer)).await;
+            let broken = |error| Error::failed(format!("the work broke off: {error}"), "see the relay's log");
+            Ok(taken.map_err(broken).flatten().map(|()| Done::of(1)))
+        }
+        Command::AddToken(new) => items(service.add_token(actor, &new).await.map(|added| [added]), out).await,
+        Command::Tokens => items(service.list_tokens(actor), out).await,
+        Command::RevokeToken { name } => Ok(service.revoke_token(actor, &name).await.map(|()| Done::of(1))),
     }
 }
 

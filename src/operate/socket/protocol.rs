@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::operate::Error;
 use crate::operate::queue::{Changed, Selection};
+use crate::operate::tokens::NewToken;
 
 /// The protocol's version. A relay refuses another one: the program on disk is not the one that runs.
 pub const VERSION: u32 = 1;
@@ -111,6 +112,20 @@ pub enum Command {
         /// The name of the route.
         route: String,
     },
+    /// Takes over a customer's file that was written or removed.
+    TakeCustomer {
+        /// Its id.
+        customer: String,
+    },
+    /// One item: the token that was made, with its secret.
+    AddToken(NewToken),
+    /// An item a token.
+    Tokens,
+    /// Takes a token back.
+    RevokeToken {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Command {
@@ -122,14 +137,18 @@ impl Command {
             | Command::Events { .. }
             | Command::Stats
             | Command::Signers { .. }
-            | Command::Routes => false,
+            | Command::Routes
+            | Command::Tokens => false,
             Command::Hold { .. }
             | Command::Release { .. }
             | Command::Retry { .. }
             | Command::Bounce { .. }
             | Command::Remove { .. }
             | Command::SuspendRoute { .. }
-            | Command::ResumeRoute { .. } => true,
+            | Command::ResumeRoute { .. }
+            | Command::TakeCustomer { .. }
+            | Command::AddToken(_)
+            | Command::RevokeToken { .. } => true,
         }
     }
 }

@@ -36,6 +36,24 @@ pub enum Action {
     /// A customer was added.
     #[serde(rename = "customer.add")]
     CustomerAdd,
+    /// A customer's file was changed.
+    #[serde(rename = "customer.change")]
+    CustomerChange,
+    /// A customer was taken out of service.
+    #[serde(rename = "customer.suspend")]
+    CustomerSuspend,
+    /// A suspended customer goes on.
+    #[serde(rename = "customer.resume")]
+    CustomerResume,
+    /// A customer was removed.
+    #[serde(rename = "customer.remove")]
+    CustomerRemove,
+    /// A token of the API was made.
+    #[serde(rename = "token.add")]
+    TokenAdd,
+    /// A token of the API was taken back.
+    #[serde(rename = "token.revoke")]
+    TokenRevoke,
     /// The change of a customer's key went a step further.
     #[serde(rename = "key.rotate")]
     KeyRotate,

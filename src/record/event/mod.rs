@@ -127,7 +127,7 @@ pub struct Event<'a> {
     /// Who had logged in to hand the mail in; absent for a listener that needs no login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitter: Text<'a>,
-    /// The address from which the mail was handed in.
+    /// The address from which the mail was handed in, or the command of `audit` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Text<'a>,
     /// Who did it: the operator of `audit`, and of what operators do to mail.

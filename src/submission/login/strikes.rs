@@ -14,7 +14,7 @@ use crate::submission::Limits;
 const REMEMBERED: usize = 10_000;
 
 /// The number of wrong logins of each address and name.
-pub(super) struct Strikes {
+pub(crate) struct Strikes {
     addresses: Counts<IpAddr>,
     /// Names are kept as digests, because a mistyped name may be a password.
     names: Counts<[u8; 32]>,
@@ -25,7 +25,8 @@ pub(super) struct Strikes {
 }
 
 impl Strikes {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// Nobody was wrong so far.
+    pub(crate) fn new(limits: &Limits) -> Self {
         Strikes {
             addresses: Counts::new(limits.login_window),
             names: Counts::new(limits.login_window),
@@ -39,15 +40,20 @@ impl Strikes {
     /// Returns true if a login of a client that is not known is checked. An address that was wrong too often has one login checked each
     /// `longest_login_delay`, so that it is never shut out for good. If a name was wrong too often, it is being guessed at from many
     /// addresses: then each address gets one try, which is all that the rightful owner needs at a new address.
-    pub(super) fn admits(&self, peer: IpAddr, name: &[u8; 32], now: Instant) -> bool {
+    pub(crate) fn admits(&self, peer: IpAddr, name: &[u8; 32], now: Instant) -> bool {
         let Some((wrong, last)) = self.addresses.get(&site(peer), now) else { return true };
         let is_guessed_at = self.names.get(name, now).is_some_and(|(wrong, _)| wrong >= self.per_name);
         !is_guessed_at && (wrong < self.per_address || now >= last + self.longest)
     }
 
     /// Counts a wrong login of an address. Returns by how much its answer is delayed.
-    pub(super) fn strike_address(&self, peer: IpAddr, now: Instant) -> Duration {
+    pub(crate) fn strike_address(&self, peer: IpAddr, now: Instant) -> Duration {
         self.delay_of(self.addresses.strike(site(peer), now))
+    }
+
+    /// Returns the longest delay of an answer.
+    pub(crate) fn longest(&self) -> Duration {
+        self.longest
     }
 
     /// Counts a wrong login of an address and of a name. Returns by how much its answer is delayed.

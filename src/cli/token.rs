@@ -1,0 +1,157 @@
+//! `postbud token …`: who may use the API.
+
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::relay::{Columns, Running, understood};
+use super::{output, time};
+use crate::operate::socket::protocol::Command;
+use crate::operate::tokens::{AddedToken, NewToken, RoleName, Token};
+
+/// Make, list and revoke the tokens of the API.
+///
+/// A program presents its token with each request: `Authorization: Bearer TOKEN`. The relay keeps a hash of it, so a token that is
+/// lost cannot be shown again: revoke it and make another. The commands talk to the running relay, and what they do counts at
+/// once.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud token add webcrm --role admin --expires 365d
+  postbud token list
+  postbud token revoke webcrm")]
+pub(super) struct Args {
+    #[command(flatten)]
+    running: Running,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token. It is printed once, on standard output.
+    #[command(after_long_help = "\
+Examples:
+  postbud token add webcrm --role admin --expires 365d
+  postbud token add dashboard --role read
+  postbud token add test-as-portal --role customer --customer test-as
+  postbud token add cron --role operate --expires 90d > /etc/cron-token")]
+    Add {
+        /// The token's name, which the audit shows.
+        name: String,
+        /// What it may do.
+        #[arg(long)]
+        role: Role,
+        /// A customer that it may see; for --role customer, may be given several times.
+        #[arg(long = "customer", value_name = "ID")]
+        customers: Vec<String>,
+        /// It expires after this time: 90s, 5m, 4h, 365d. Without it, it does not expire.
+        #[arg(long, value_name = "AGE", value_parser = time::seconds)]
+        expires: Option<u64>,
+        /// One JSON object with the token in `secret`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the tokens: role, customers, expiry and last use. The tokens themselves are not kept.
+    #[command(after_long_help = "\
+Examples:
+  postbud token list
+  postbud token list --json | jq 'select(.last_used == null)'")]
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a token back. Requests with it are refused from this moment on.
+    #[command(after_long_help = "\
+Examples:
+  postbud token revoke webcrm")]
+    Revoke {
+        /// The token's name, as `postbud token list` shows it.
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Role {
+    /// See everything.
+    Read,
+    /// Also change the queue and the routes, and check domains.
+    Operate,
+    /// Also change customers and keys.
+    Admin,
+    /// See the customers named with --customer, and nothing else.
+    Customer,
+}
+
+impl From<Role> for RoleName {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Read => RoleName::Read,
+            Role::Operate => RoleName::Operate,
+            Role::Admin => RoleName::Admin,
+            Role::Customer => RoleName::Customer,
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            TokenCommand::Add { name, role, customers, expires, json } => {
+                let new = NewToken { name, role: role.into(), customers, expires_in_secs: expires };
+                add(&self.running, new, json)
+            }
+            TokenCommand::List { json } => list(&self.running, json),
+            TokenCommand::Revoke { name } => {
+                self.running.call(Command::RevokeToken { name: name.clone() }, |_| {})?;
+                show!("Token {name} is revoked");
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+fn add(running: &Running, new: NewToken, json: bool) -> anyhow::Result<ExitCode> {
+    let command = Command::AddToken(new);
+    if json {
+        running.call_and_show(command)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut added = None;
+    running.call(command, |item| added = Some(understood::<AddedToken>(item)))?;
+    let Some(added) = added else { anyhow::bail!("the relay gave no token") };
+    let AddedToken { token, secret } = added?;
+    let until = token.expires.map_or("does not expire".to_owned(), |at| format!("expires {at}"));
+    say!("Token {} ({}) {until}. It is shown this once:", token.name, token.role.as_str());
+    output::text(&format!("{secret}\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(running: &Running, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        running.call_and_show(Command::Tokens)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut tokens: Vec<anyhow::Result<Token>> = Vec::new();
+    running.call(Command::Tokens, |item| tokens.push(understood(item)))?;
+    let mut columns = Columns::new(&["NAME", "ROLE", "CUSTOMERS", "CREATED", "EXPIRES", "LAST USED"]);
+    for token in tokens {
+        let token = token?;
+        let expires = match (token.expires, token.expired) {
+            (Some(at), true) => format!("{at} (expired)"),
+            (Some(at), false) => at,
+            (None, _) => "never".into(),
+        };
+        columns.row([
+            token.name,
+            token.role.as_str().to_owned(),
+            if token.customers.is_empty() { "all".into() } else { token.customers.join(" ") },
+            token.created,
+            expires,
+            token.last_used.unwrap_or_else(|| "never".into()),
+        ]);
+    }
+    columns.print();
+    Ok(ExitCode::SUCCESS)
+}

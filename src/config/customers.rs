@@ -1,0 +1,78 @@
+//! Single customers' files, read one at a time as the whole configuration would read them: by the same checker, with what the server
+//! file said when it was last read as a whole.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::customer::{self, Defaults};
+use super::mistake::Notes;
+use super::reader::File;
+use crate::customers::Directory;
+use crate::message::CustomerId;
+use crate::operate::{CustomerReader, Error, ReadCustomer};
+use crate::sealed::Passphrase;
+use crate::smtp::Domain;
+
+/// The folder of customers' files, and what they are read with.
+pub struct CustomerFiles {
+    dir: PathBuf,
+    defaults: Defaults,
+    /// The passphrase of keys and passwords that are encrypted at rest.
+    passphrase: Option<Passphrase>,
+    /// Where a `[[submitter]]` names a customer.
+    named_at: BTreeMap<String, String>,
+}
+
+impl CustomerFiles {
+    pub(super) fn new(
+        dir: PathBuf,
+        defaults: Defaults,
+        passphrase: Option<Passphrase>,
+        named_at: BTreeMap<String, String>,
+    ) -> Self {
+        CustomerFiles { dir, defaults, passphrase, named_at }
+    }
+}
+
+impl CustomerReader for CustomerFiles {
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn read(&self, id: &CustomerId, text: &str, others: &Directory) -> Result<ReadCustomer, Error> {
+        let notes = Notes::default();
+        if let Some(passphrase) = self.passphrase.clone() {
+            notes.set_passphrase(passphrase);
+        }
+        let file = File::of(&self.path(id), text.to_owned());
+        let mut taken: BTreeMap<Domain, String> = BTreeMap::new();
+        for other in others.customers().filter(|other| other.id != *id) {
+            let place = self.path(&other.id).display().to_string();
+            taken.extend(other.domains.keys().map(|domain| (domain.clone(), place.clone())));
+        }
+        let read = {
+            let document = file.parse(&notes);
+            customer::customer(id.clone(), &document.root(), &self.defaults, &mut taken)
+        };
+        let remarks = notes.finish();
+        match read {
+            Some(read) if remarks.mistakes.is_empty() => Ok(ReadCustomer {
+                customer: read.customer,
+                mailjet: read.mailjet,
+                remarks: remarks.broken.iter().chain(&remarks.warnings).map(ToString::to_string).collect(),
+            }),
+            _ => {
+                let mistakes: Vec<String> = remarks.mistakes.iter().map(ToString::to_string).collect();
+                Err(Error::invalid(mistakes.join("\n"), "correct what is named; nothing was changed"))
+            }
+        }
+    }
+
+    fn passphrase(&self) -> Option<&Passphrase> {
+        self.passphrase.as_ref()
+    }
+
+    fn named_at(&self, id: &CustomerId) -> Option<&str> {
+        self.named_at.get(id.as_str()).map(String::as_str)
+    }
+}

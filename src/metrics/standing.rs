@@ -1,0 +1,72 @@
+//! What alert rules ask for besides what stages count: which version runs, how the last reload went, and when certificates expire.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::submission::ServerTls;
+use crate::time::Timestamp;
+use crate::version;
+
+/// Says which version runs.
+pub fn register_build(stages: &mut Registry) {
+    let build = Info::new([("version", version::VERSION), ("commit", version::COMMIT)]);
+    stages.register("build", "The version that runs", build);
+}
+
+/// How the last reload of the configuration went. Clones tell together.
+#[derive(Clone, Debug, Default)]
+pub struct Reloads {
+    successful: Gauge,
+    at: Gauge<f64, AtomicU64>,
+}
+
+impl Reloads {
+    /// Adds the gauges to a registry. The start was a successful reload.
+    pub fn register(&self, stages: &mut Registry) {
+        self.ended(true);
+        let help = "1 if the last reload was taken over, 0 if it was refused and the old configuration goes on";
+        stages.register("reload_successful", help, self.successful.clone());
+        let help = "When the configuration was last taken over, Unix time";
+        stages.register("reload_success_timestamp_seconds", help, self.at.clone());
+    }
+
+    /// Notes the end of a reload.
+    pub fn ended(&self, successful: bool) {
+        self.successful.set(i64::from(successful));
+        if successful {
+            self.at.set(Timestamp::now().as_millis() as f64 / 1000.0);
+        }
+    }
+}
+
+/// When the certificates of the listeners expire.
+#[derive(Debug)]
+pub struct Certificates(pub Vec<ServerTls>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabels {
+    certificate: String,
+}
+
+impl Collector for Certificates {
+    fn encode(&self, mut out: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let family = Family::<CertificateLabels, Gauge>::default();
+        for tls in &self.0 {
+            if let Some(at) = tls.expires() {
+                let labels = CertificateLabels { certificate: tls.certificate().display().to_string() };
+                family.get_or_create(&labels).set(at);
+            }
+        }
+        let help = "When the certificate in use expires, Unix time";
+        let encoder =
+            out.encode_descriptor("certificate_expiry_timestamp_seconds", help, None, family.metric_type())?;
+        family.encode(encoder)
+    }
+}

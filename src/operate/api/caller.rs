@@ -1,0 +1,152 @@
+//! Who makes a request. A request is known by its token in `Authorization: Bearer …`, and by nothing else: no cookie is read, so no
+//! page in a browser can make requests in somebody's name (CSRF).
+//!
+//! Wrong tokens are answered late, and later each time for the same address, with the mechanism and the settings of logins at
+//! submission. Beyond its limit an address hears 429. Unlike a password, a token is always looked at: it cannot be guessed, so what
+//! slows down is the flood, and a right token is never kept out by the wrong ones of a neighbour.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aide::OperationInput;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::Api;
+use super::problem::Problem;
+use crate::operate::tokens::Presented;
+use crate::operate::{Actor, Role};
+use crate::time::Timestamp;
+use crate::web::Client;
+
+/// No answer is later than this, or the client would be gone.
+const LONGEST_DELAY: Duration = Duration::from_secs(20);
+/// Nothing longer is a token.
+const LONGEST: usize = 512;
+
+/// Who makes a request. Only a route behind [`check`] has one.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(pub Arc<Actor>);
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(no_token)
+    }
+}
+
+/// The document says it once for the whole interface.
+impl OperationInput for Caller {}
+
+impl Caller {
+    /// The customer that a request is about: the one it names, or the only one that the caller may see. `None`: all of them.
+    pub fn customer(&self, named: Option<String>) -> Result<Option<String>, Problem> {
+        match (named, self.0.role()) {
+            (Some(named), _) => Ok(Some(named)),
+            (None, Role::Customer(own)) if own.len() == 1 => Ok(own.first().map(ToString::to_string)),
+            (None, Role::Customer(_)) => {
+                Err(Problem::invalid("the request names no customer, and the token sees several", "add customer=ID"))
+            }
+            (None, _) => Ok(None),
+        }
+    }
+}
+
+/// Lets a request through whose token counts.
+pub(super) async fn check(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let client = request.extensions().get::<Client>().map(|client| client.0);
+    let started = Instant::now();
+    let refused = match presented(request.headers()) {
+        Err(problem) => problem,
+        Ok(secret) => match api.0.service.tokens.look(secret, client, Timestamp::now()) {
+            Presented::Valid(actor) => {
+                request.extensions_mut().insert(Caller(Arc::new(actor)));
+                return next.run(request).await;
+            }
+            Presented::Expired(name) => Problem::new(
+                StatusCode::UNAUTHORIZED,
+                format!("the token {name} has expired"),
+                "have an administrator make another with `postbud token add`",
+            ),
+            Presented::Unknown => Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "there is no such token",
+                "check that the token is complete and was not revoked; `postbud token list` names those that count",
+            ),
+        },
+    };
+    let Some(client) = client else { return refused.into_response() };
+    if !api.0.strikes.admits(client, &[0; 32], started) {
+        let secs = api.0.strikes.longest().as_secs().max(1);
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests from this address had no token that counts",
+            "wait, and then ask with a token that counts; one that does is answered at any time",
+        );
+        return problem.after(secs).into_response();
+    }
+    let delay = api.0.strikes.strike_address(client, started);
+    tokio::time::sleep_until(started + delay.min(LONGEST_DELAY)).await;
+    refused.into_response()
+}
+
+/// The token of a request.
+fn presented(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (given.next(), given.next()) else { return Err(no_token()) };
+    let text = value.to_str().map_err(|_| no_token())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(no_token)?;
+    let token = token.trim_start_matches(' ');
+    if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= LONGEST {
+        return Ok(token);
+    }
+    Err(no_token())
+}
+
+fn no_token() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "the request has no token",
+        "send one header Authorization: Bearer TOKEN; `postbud token add` makes a token",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_from_one_header_of_the_bearer_scheme_only() {
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            presented(&headers).map(str::to_owned).ok()
+        };
+        for (values, expected) in [
+            (vec!["Bearer abc"], Some("abc")),
+            (vec!["bearer abc"], Some("abc")),
+            (vec!["BEARER   abc"], Some("abc")),
+            (vec![], None),
+            (vec![""], None),
+            (vec!["Bearer"], None),
+            (vec!["Bearer "], None),
+            (vec!["abc"], None),
+            (vec!["Basic YTpi"], None),
+            (vec!["Bearer abc", "Bearer abc"], None),
+            (vec!["Bearer æ"], None),
+        ] {
+            assert_eq!(read(&values).as_deref(), expected, "{values:?}");
+        }
+        assert_eq!(read(&[&format!("Bearer {}", "x".repeat(LONGEST + 1))]), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! The OpenAPI document. Paths, parameters, bodies and answers come from the handlers' types; what is said here is what types cannot
+//! say.
+
+use aide::openapi::{
+    HeaderStyle, Info, OpenApi, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr,
+    SchemaObject, SecurityScheme, StatusCode, Tag,
+};
+use aide::transform::TransformOperation;
+use schemars::json_schema;
+
+use super::problem::{WITH_BODY, documented};
+use super::repeat::IDEMPOTENCY_KEY;
+
+/// Tags of the operations.
+pub(super) const QUEUE: &str = "queue";
+pub(super) const ROUTES: &str = "routes";
+pub(super) const CUSTOMERS: &str = "customers";
+pub(super) const DOMAINS: &str = "domains";
+pub(super) const RECORD: &str = "record";
+pub(super) const JOBS: &str = "jobs";
+pub(super) const TOKEN: &str = "token";
+
+const TAGS: [(&str, &str); 7] = [
+    (QUEUE, "What waits, and commands about it."),
+    (ROUTES, "Where mail goes."),
+    (CUSTOMERS, "Customers, and what belongs to one of them."),
+    (DOMAINS, "Customers' From domains: records, verdicts, checks."),
+    (RECORD, "What became of mail."),
+    (JOBS, "Work that goes on after the answer."),
+    (TOKEN, "Who asks."),
+];
+
+const DESCRIPTION: &str = "Customers, their domains, the queue and the record of a postbud relay.\n\nA request carries a token of \
+    `postbud token add` in `Authorization: Bearer TOKEN`. Roles: `read` sees everything, `operate` also changes the queue and the \
+    routes and checks domains, `admin` also changes customers and keys, `customer` sees its own customers and nothing else.\n\nEvery \
+    answer that says no is a problem document (RFC 9457) whose `remedy` says what to do. Fields and parameters that are not known are \
+    refused by name. Times are RFC 3339 in UTC. A list's `next`, where there is one, is the `cursor` of the next request.\n\nA POST \
+    may carry an `Idempotency-Key`: the same request with the same key is carried out once, and its answer is given again for 24 \
+    hours, or until the relay stops.";
+
+/// What an operation is called and does.
+pub(super) fn said(
+    tag: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    description: &'static str,
+) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
+    move |operation| operation.tag(tag).id(id).summary(summary).description(description)
+}
+
+/// The document before the paths are in it.
+pub(super) fn opening() -> OpenApi {
+    let mut document = OpenApi {
+        info: Info {
+            title: "postbud".to_owned(),
+            description: Some(DESCRIPTION.to_owned()),
+            version: "1".to_owned(),
+            ..Info::default()
+        },
+        tags: TAGS
+            .into_iter()
+            .map(|(name, text)| Tag { name: name.to_owned(), description: Some(text.to_owned()), ..Tag::default() })
+            .collect(),
+        security: vec![[("token".to_owned(), Vec::new())].into_iter().collect()],
+        ..OpenApi::default()
+    };
+    let scheme = SecurityScheme::Http {
+        scheme: "bearer".to_owned(),
+        bearer_format: None,
+        description: Some("A token of `postbud token add`.".to_owned()),
+        extensions: Default::default(),
+    };
+    let components = document.components.get_or_insert_default();
+    components.security_schemes.insert("token".to_owned(), ReferenceOr::Item(scheme));
+    document
+}
+
+/// Adds what every operation of a kind has.
+pub(super) fn complete(document: &mut OpenApi) {
+    for item in document.paths.iter_mut().flat_map(|paths| paths.paths.values_mut()) {
+        let ReferenceOr::Item(item) = item else { continue };
+        let Some(operation) = &mut item.post else { continue };
+        let text = "Makes a repeat harmless: see the beginning of this document.";
+        header(operation, IDEMPOTENCY_KEY, text, false);
+        // A key may be refused where nothing else of the request can be.
+        let answers = aide::generate::in_context(|context| documented(context, WITH_BODY));
+        let Some(responses) = &mut operation.responses else { continue };
+        for (status, answer) in answers {
+            let Some(status) = status.map(StatusCode::Code) else { continue };
+            responses.responses.entry(status).or_insert(ReferenceOr::Item(answer));
+        }
+    }
+}
+
+/// Documents a header of a request.
+pub(super) fn header(operation: &mut Operation, name: &str, text: &str, required: bool) {
+    let format = ParameterSchemaOrContent::Schema(SchemaObject {
+        json_schema: json_schema!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }),
+        example: None,
+        external_docs: None,
+    });
+    operation.parameters.push(ReferenceOr::Item(Parameter::Header {
+        parameter_data: ParameterData {
+            name: name.to_owned(),
+            description: Some(text.to_owned()),
+            required,
+            deprecated: None,
+            format,
+            example: None,
+            examples: Default::default(),
+            explode: None,
+            extensions: Default::default(),
+        },
+        style: HeaderStyle::Simple,
+    }));
+}

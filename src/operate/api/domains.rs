@@ -1,0 +1,335 @@
+//! `/domains`: customers' From domains, what they have to publish, and what was seen of it.
+
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use axum::Json;
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::caller::Caller;
+use super::document::{DOMAINS, said};
+use super::input::{At, Body, Nothing, Params, domain, limit};
+use super::jobs::{Accepted, JobKind, JobResult, Task};
+use super::problem::Problem;
+use super::{Api, blocking};
+use crate::onboarding::text::Lang;
+use crate::onboarding::{Report, report};
+use crate::operate::Site;
+use crate::operate::domains::{Checked, DomainSummary, DomainView, Unkept};
+use crate::operate::queue::Page;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Filters {
+    /// Of this customer.
+    customer: Option<String>,
+    /// Where to go on: `next` of the answer before.
+    cursor: Option<String>,
+    /// How many domains, from 1 to 500; 50 where not given.
+    limit: Option<u16>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Name {
+    /// The From domain.
+    domain: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Language {
+    /// The language of texts for the customer: `en`, or `da`.
+    lang: Option<LangName>,
+}
+
+/// A language.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LangName {
+    /// English.
+    #[default]
+    En,
+    /// Danish.
+    Da,
+}
+
+impl From<LangName> for Lang {
+    fn from(name: LangName) -> Self {
+        match name {
+            LangName::En => Lang::En,
+            LangName::Da => Lang::Da,
+        }
+    }
+}
+
+/// What a customer has to publish for a domain.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Records {
+    /// The domain.
+    domain: String,
+    /// Its zone, where DNS says which it is.
+    zone: Option<String>,
+    /// The records, in the order in which to publish them.
+    records: Vec<Record>,
+    /// True if nothing is left to be done.
+    done: bool,
+    /// False if records are missing from the list: DNS did not answer, or something has to be configured first.
+    whole: bool,
+}
+
+/// A record.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Record {
+    /// What it is for, like `spf` or `dkim`.
+    item: String,
+    /// How much it is needed: `required`, `recommended` or `optional`.
+    need: String,
+    /// `TXT` or `CNAME`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The full host name.
+    host: String,
+    /// The host as a DNS panel wants it, which appends the zone.
+    label: String,
+    /// The value on one line.
+    value: String,
+    /// An empty file that may be published instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alternative: Option<String>,
+    /// True if it is published already.
+    present: bool,
+    /// What else to know about it.
+    remarks: Vec<String>,
+}
+
+/// What a check of domains is asked for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct CheckOptions {
+    /// Probe the customer's own server too.
+    probe: bool,
+    /// The language of the texts: `en`, or `da`.
+    lang: LangName,
+}
+
+/// What checks of domains said.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct CheckResult {
+    /// One report a domain.
+    reports: Vec<DomainReport>,
+    /// Reports that could not be kept: they stand, but the relay does not use them.
+    unkept: Vec<Unkept>,
+}
+
+/// What a check of one domain said.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct DomainReport {
+    /// The customer.
+    customer: String,
+    /// The domain.
+    domain: String,
+    /// When it was checked, RFC 3339.
+    checked_at: String,
+    /// The worst of all: `good`, `recommendations`, `unknown` or `missing`.
+    outcome: String,
+    /// One check an item.
+    checks: Vec<DomainCheck>,
+}
+
+/// A check of one item.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct DomainCheck {
+    /// What was checked, like `spf`.
+    item: String,
+    /// How much it is needed: `required`, `recommended` or `optional`.
+    need: String,
+    /// How it stands: `good`, `hint`, `warning`, `unknown` or `fault`.
+    severity: String,
+    /// What is published.
+    found: Vec<String>,
+    /// What belongs there.
+    expected: Vec<String>,
+    /// What was found out.
+    findings: Vec<CheckFinding>,
+}
+
+/// Something that a check found out.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct CheckFinding {
+    /// Which finding, for programs.
+    code: String,
+    /// How bad it is.
+    severity: String,
+    /// The same for people.
+    text: String,
+    /// What to do; empty where nothing is to be done.
+    next: String,
+}
+
+/// The paths.
+pub(super) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/domains",
+            get_with(
+                list,
+                said(DOMAINS, "listDomains", "List From domains", "With what each has verified. Role read; a customer sees its own."),
+            ),
+        )
+        .api_route(
+            "/domains/{domain}",
+            get_with(
+                show,
+                said(
+                    DOMAINS,
+                    "showDomain",
+                    "Show a From domain",
+                    "The verdict on each requirement, and what changed when. Role read; a customer sees its own.",
+                ),
+            ),
+        )
+        .api_route(
+            "/domains/{domain}/records",
+            get_with(
+                records,
+                said(
+                    DOMAINS,
+                    "listRecords",
+                    "List the records to publish",
+                    "Asks the DNS what is published now. Role read; a customer sees its own.",
+                ),
+            ),
+        )
+        .api_route(
+            "/domains/{domain}/check",
+            post_with(
+                check,
+                said(
+                    DOMAINS,
+                    "checkDomain",
+                    "Check a domain's customer now",
+                    "Checks every domain of the customer that has this one, as a job, and keeps the verdicts. Role operate.",
+                ),
+            ),
+        )
+}
+
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Params(filters): Params<Filters>,
+) -> Result<Json<Page<DomainSummary>>, Problem> {
+    let limit = limit(filters.limit)?;
+    let customer = caller.customer(filters.customer)?;
+    let after = filters.cursor.as_deref().map(domain).transpose()?;
+    Ok(Json(api.0.service.domains(&caller.0, customer.as_deref(), after.as_ref(), limit)?))
+}
+
+async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Name { domain: name }): At<Name>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Result<Json<DomainView>, Problem> {
+    let name = domain(&name)?;
+    let (service, actor) = (api.0.service.clone(), caller.0.clone());
+    Ok(Json(blocking(move || service.domain(&actor, &name)).await?))
+}
+
+async fn records(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Name { domain: name }): At<Name>,
+    Params(Language { lang }): Params<Language>,
+) -> Result<Json<Records>, Problem> {
+    let lang = Lang::from(lang.unwrap_or_default());
+    let name = domain(&name)?;
+    let owner = api.0.service.owner(&caller.0, &name)?;
+    let site = site(&api).await?;
+    let tables = site.records_of(&caller.0, owner.as_str(), &name).await?;
+    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let records = tables.rows.iter().map(|row| Record {
+        item: word(serde_json::json!(row.item)),
+        need: word(serde_json::json!(row.need)),
+        kind: row.kind.to_owned(),
+        host: row.host.clone(),
+        label: row.label.clone(),
+        value: row.value.clone(),
+        alternative: row.alternative.clone(),
+        present: row.present,
+        remarks: row.remarks(lang).collect(),
+    });
+    Ok(Json(Records {
+        records: records.collect(),
+        done: tables.is_done(),
+        whole: tables.is_whole(),
+        domain: tables.domain,
+        zone: tables.zone,
+    }))
+}
+
+async fn check(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Name { domain: name }): At<Name>,
+    Body(options): Body<CheckOptions>,
+) -> Result<Accepted, Problem> {
+    let name = domain(&name)?;
+    let owner = api.0.service.owner(&caller.0, &name)?;
+    caller.0.may_operate()?;
+    let site = site(&api).await?;
+    let task = Task::begin(&api.0.jobs, &caller, JobKind::DomainCheck, Some(owner.to_string()))?;
+    let actor = caller.0.clone();
+    Ok(task.spawn(|_| async move {
+        let Checked { reports, unkept } = site.check(&actor, Some(owner.as_str()), options.probe).await?;
+        let lang = options.lang.into();
+        let reports = reports.iter().map(|report| shown(report, lang)).collect();
+        Ok(JobResult::Check(CheckResult { reports, unkept }))
+    }))
+}
+
+/// The configuration that is in force, with what asks the DNS. Reads the ownership secret.
+pub(super) async fn site(api: &Api) -> Result<Site, Problem> {
+    let (service, runtime) = (api.0.service.clone(), tokio::runtime::Handle::current());
+    blocking(move || {
+        let _runtime = runtime.enter();
+        Site::in_relay(&service)
+    })
+    .await
+}
+
+/// A report with its texts.
+fn shown(report: &Report, lang: Lang) -> DomainReport {
+    let value = report::json(report, lang);
+    let text = |value: &serde_json::Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let texts = |value: &serde_json::Value, name: &str| {
+        let list = value[name].as_array().into_iter().flatten();
+        list.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    let findings = |check: &serde_json::Value| {
+        let list = check["findings"].as_array().into_iter().flatten();
+        list.map(|finding| CheckFinding {
+            code: text(finding, "code"),
+            severity: text(finding, "severity"),
+            text: text(finding, "text"),
+            next: text(finding, "next"),
+        })
+        .collect()
+    };
+    let checks = value["checks"].as_array().into_iter().flatten().map(|check| DomainCheck {
+        item: text(check, "item"),
+        need: text(check, "need"),
+        severity: text(check, "severity"),
+        found: texts(check, "found"),
+        expected: texts(check, "expected"),
+        findings: findings(check),
+    });
+    DomainReport {
+        customer: text(&value, "customer"),
+        domain: text(&value, "domain"),
+        checked_at: text(&value, "checked_at"),
+        outcome: text(&value, "outcome"),
+        checks: checks.collect(),
+    }
+}

@@ -1,0 +1,160 @@
+//! What requests bring: names in the path, parameters, and a body. Each is refused with a problem that names what is wrong.
+
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{Operation, Response as Documented};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::problem::{Problem, WITH_BODY, documented};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// Octets of a body. A request with thousands of queue ids fits.
+pub(super) const LONGEST_BODY: usize = 256 << 10;
+
+/// The names in the path.
+pub(super) struct At<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for At<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(names)) => Ok(At(names)),
+            Err(error) => Err(Problem::invalid(error.body_text(), "correct the path")),
+        }
+    }
+}
+
+impl<T: JsonSchema> OperationInput for At<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        Path::<T>::operation_input(context, operation);
+    }
+}
+
+/// The parameters behind the question mark. One that is not known is refused: ignored, it would mean something else.
+pub(super) struct Params<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for Params<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(error) => {
+                Err(Problem::invalid(error.body_text(), "correct the parameter; the OpenAPI document lists them"))
+            }
+        }
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Params<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        Query::<T>::operation_input(context, operation);
+    }
+}
+
+/// No parameters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// The body, which is JSON. What takes one takes no parameters besides.
+pub(super) struct Body<T>(pub T);
+
+impl<T, S> FromRequest<S> for Body<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
+            let detail = format!("a request with a body has no parameters, and this one has \"{query}\"");
+            return Err(Problem::invalid(detail, "put them into the body"));
+        }
+        if !is_json(request.headers()) {
+            let remedy = "send Content-Type: application/json, and a body in JSON";
+            let detail = "the body's type is not application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy));
+        }
+        let octets = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("a body may have {LONGEST_BODY} octets"),
+                "ask in several requests",
+            ),
+            _ => Problem::invalid(error.body_text(), "send the body again"),
+        })?;
+        let not_understood =
+            |what: String| Problem::invalid(what, "correct it; the OpenAPI document describes the body");
+        let mut json = serde_json::Deserializer::from_slice(&octets);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            match path.as_str() {
+                "." | "?" => not_understood(format!("the body is not understood: {}", error.inner())),
+                path => not_understood(format!("{path}: {}", error.inner())),
+            }
+        })?;
+        json.end().map_err(|error| not_understood(format!("more follows the body: {error}")))?;
+        Ok(Body(value))
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Body<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        Json::<T>::operation_input(context, operation);
+    }
+
+    fn inferred_early_responses(context: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Documented)> {
+        documented(context, WITH_BODY)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(given)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    ["application/json", "application/merge-patch+json"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+}
+
+/// Reads a domain's name.
+pub(super) fn domain(text: &str) -> Result<Domain, Problem> {
+    Domain::parse(text).map_err(|error| Problem::invalid(error.to_string(), "give a domain like test.dk"))
+}
+
+/// Reads a time that a parameter gives.
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let refused = || Problem::invalid(format!("{name}: \"{text:?}\" is no time"), "give one like 2026-11-29T08:00:00Z");
+    text.map(|text| text.parse().map_err(|_| refused())).transpose()
+}
+
+/// The most items that one answer may have.
+pub(super) const LONGEST_PAGE: u16 = 500;
+
+/// How many items an answer has.
+pub(super) fn limit(given: Option<u16>) -> Result<usize, Problem> {
+    match given.unwrap_or(50) {
+        limit @ 1..=LONGEST_PAGE => Ok(limit.into()),
+        limit => Err(Problem::invalid(
+            format!("limit: {limit} is outside of 1 to {LONGEST_PAGE}"),
+            "ask for fewer, and go on with the cursor of each answer",
+        )),
+    }
+}

@@ -1,0 +1,219 @@
+//! `Idempotency-Key`: a POST that is sent again with the same key is not carried out again. Its answer is given again instead.
+//!
+//! Keys belong to the token. They are in memory, bounded in number, and count for 24 hours or until the relay stops. Only an answer that
+//! settled the request is kept: a request that was refused for now may be sent again with the same key.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::Api;
+use super::caller::Caller;
+use super::input::LONGEST_BODY;
+use super::problem::Problem;
+
+/// The header.
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Added to an answer that is given again.
+const REPEATED: &str = "idempotency-replayed";
+/// Answers that are remembered.
+const REMEMBERED: usize = 1_000;
+/// For how long.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Octets of an answer that is kept; every answer to a POST is far below.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// The answers. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Repeats(Arc<Mutex<HashMap<Key, Entry>>>);
+
+/// Whose key, and which.
+type Key = (String, String);
+
+struct Entry {
+    /// What was asked for.
+    request: [u8; 32],
+    at: Instant,
+    /// `None` while it is being carried out.
+    answer: Option<Answer>,
+}
+
+#[derive(Clone)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn again(self) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        *response.headers_mut() = self.headers;
+        response.headers_mut().insert(REPEATED, HeaderValue::from_static("true"));
+        response
+    }
+}
+
+impl Repeats {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves a key for a request. Gives the answer instead where there is one.
+    fn reserve(&self, key: &Key, request: [u8; 32], now: Instant) -> Result<Reserved, Box<Response>> {
+        let mut entries = self.entries();
+        entries.retain(|_, entry| entry.answer.is_none() || now < entry.at + KEPT);
+        match entries.get(key) {
+            Some(entry) if entry.request != request => {
+                let detail = "this Idempotency-Key was used for another request";
+                let remedy = "give each request a key of its own, and send the same request where it is a repeat";
+                let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, remedy);
+                return Err(Box::new(problem.into_response()));
+            }
+            Some(Entry { answer: Some(answer), .. }) => return Err(Box::new(answer.clone().again())),
+            Some(_) => {
+                let remedy = "wait for its answer, or ask again in a moment";
+                let detail = "a request with this Idempotency-Key is being carried out";
+                let problem = Problem::new(StatusCode::CONFLICT, detail, remedy).after(1);
+                return Err(Box::new(problem.into_response()));
+            }
+            None => {}
+        }
+        if entries.len() >= REMEMBERED {
+            let settled = entries.iter().filter(|(_, entry)| entry.answer.is_some());
+            let oldest = settled.min_by_key(|(_, entry)| entry.at).map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else {
+                let detail = "too many requests with an Idempotency-Key are being carried out";
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, "ask again in a moment").after(1);
+                return Err(Box::new(problem.into_response()));
+            };
+            entries.remove(&oldest);
+        }
+        entries.insert(key.clone(), Entry { request, at: now, answer: None });
+        Ok(Reserved { repeats: self.clone(), key: key.clone() })
+    }
+}
+
+/// A key whose request is being carried out. Dropped without an answer it is free again.
+struct Reserved {
+    repeats: Repeats,
+    key: Key,
+}
+
+impl Reserved {
+    fn settle(self, answer: Answer) {
+        if let Some(entry) = self.repeats.entries().get_mut(&self.key) {
+            entry.answer = Some(answer);
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut entries = self.repeats.entries();
+        if entries.get(&self.key).is_some_and(|entry| entry.answer.is_none()) {
+            entries.remove(&self.key);
+        }
+    }
+}
+
+/// Carries a POST with a key out once.
+pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let mut given = request.headers().get_all(IDEMPOTENCY_KEY).iter();
+    let (key, more) = (given.next(), given.next());
+    let (Some(key), Some(caller)) = (key, request.extensions().get::<Caller>()) else { return next.run(request).await };
+    let key = key.to_str().ok().filter(|key| (1..=128).contains(&key.len()) && !key.contains(' '));
+    let (Some(key), None) = (key, more) else {
+        let remedy = "send one key of 1 to 128 visible characters, such as a UUID";
+        return Problem::invalid("the Idempotency-Key cannot be used", remedy).into_response();
+    };
+    if request.method() != Method::POST {
+        return Problem::invalid("an Idempotency-Key is for POST", "leave it out").into_response();
+    }
+    let key = (caller.0.to_string(), key.to_owned());
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LONGEST_BODY).await else {
+        let detail = format!("a body may have {LONGEST_BODY} octets");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "ask in several requests").into_response();
+    };
+    let mut asked = Context::new(&SHA256);
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    for part in [target.as_bytes(), b"\0", &body] {
+        asked.update(part);
+    }
+    let asked = asked.finish().as_ref().try_into().expect("SHA-256 has 32 octets");
+    let reserved = match api.0.repeats.reserve(&key, asked, Instant::now()) {
+        Ok(reserved) => reserved,
+        Err(answer) => return *answer,
+    };
+    // Goes on though the client is gone: what was begun is either done, with its answer kept, or was never begun.
+    let work = tokio::spawn(async move { next.run(Request::from_parts(parts, Body::from(body))).await });
+    let Ok(response) = work.await else {
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the work broke off", "see the relay's log")
+            .into_response();
+    };
+    let (parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, LONGEST_ANSWER).await else {
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer broke off", "see the relay's log")
+            .into_response();
+    };
+    let answer = Answer { status: parts.status, headers: parts.headers.clone(), body: body.clone() };
+    if answer.status.is_success() {
+        reserved.settle(answer);
+    } else {
+        drop(reserved);
+    }
+    Response::from_parts(parts, Body::from(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        ("token a".to_owned(), name.to_owned())
+    }
+
+    fn answer() -> Answer {
+        Answer { status: StatusCode::CREATED, headers: HeaderMap::new(), body: Bytes::from_static(b"{}") }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_repeat_hears_the_first_answer_and_another_request_is_refused() {
+        let repeats = Repeats::default();
+        let now = Instant::now();
+        let reserved = repeats.reserve(&key("1"), [1; 32], now).ok().unwrap();
+        let refused = |request: u8, now| match repeats.reserve(&key("1"), [request; 32], now) {
+            Err(response) => response.status().as_u16(),
+            Ok(_) => 0,
+        };
+        assert_eq!(refused(1, now), 409, "while it is carried out");
+        reserved.settle(answer());
+        assert_eq!((refused(1, now), refused(2, now)), (201, 422));
+        assert!(
+            repeats.reserve(&("token b".into(), "1".into()), [2; 32], now).is_ok(),
+            "another token has keys of its own"
+        );
+        assert_eq!(refused(2, now + KEPT), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_was_not_settled_may_be_sent_again_and_memory_is_bounded() {
+        let repeats = Repeats::default();
+        let now = Instant::now();
+        drop(repeats.reserve(&key("1"), [1; 32], now).ok().unwrap());
+        assert!(repeats.reserve(&key("1"), [2; 32], now).is_ok());
+        for n in 0..2 * REMEMBERED {
+            repeats.reserve(&key(&n.to_string()), [1; 32], now).ok().unwrap().settle(answer());
+        }
+        assert_eq!(repeats.entries().len(), REMEMBERED);
+    }
+}

@@ -1,0 +1,108 @@
+//! `/routes`: where mail goes.
+
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use axum::Json;
+use axum::extract::State;
+use axum::response::NoContent;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Api;
+use super::caller::Caller;
+use super::document::{ROUTES, said};
+use super::input::{At, Body, Nothing, Params, limit};
+use super::problem::Problem;
+use crate::operate::queue::Page;
+use crate::operate::routes::Route;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Filters {
+    /// In this state: `ready`, `throttled` or `suspended`.
+    state: Option<String>,
+    /// Where to go on: `next` of the answer before.
+    cursor: Option<String>,
+    /// How many routes, from 1 to 500; 50 where not given.
+    limit: Option<u16>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Name {
+    /// The route's name, like `mailjet.trusted` or `own-server.test-as`.
+    route: String,
+}
+
+/// Why a route is stopped.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    /// Shown in lists and in the audit.
+    #[schemars(length(min = 1, max = 500))]
+    reason: String,
+}
+
+/// The paths.
+pub(super) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route("/routes", get_with(list, said(ROUTES, "listRoutes", "List routes", "By name. Role read.")))
+        .api_route(
+            "/routes/{route}/suspend",
+            post_with(
+                suspend,
+                said(
+                    ROUTES,
+                    "suspendRoute",
+                    "Stop a route until it is resumed",
+                    "Attempts under way end by themselves. Role operate.",
+                ),
+            ),
+        )
+        .api_route(
+            "/routes/{route}/resume",
+            post_with(resume, said(ROUTES, "resumeRoute", "Let a suspended or throttled route go on", "Role operate.")),
+        )
+}
+
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Params(filters): Params<Filters>,
+) -> Result<Json<Page<Route>>, Problem> {
+    let limit = limit(filters.limit)?;
+    if let Some(state) = filters.state.as_deref().filter(|state| !["ready", "throttled", "suspended"].contains(state)) {
+        let detail = format!("state: \"{state}\" is none of \"ready\", \"throttled\", \"suspended\"");
+        return Err(Problem::invalid(detail, "correct it"));
+    }
+    let mut all = api.0.service.routes(&caller.0)?;
+    all.sort_by(|a, b| a.route.cmp(&b.route));
+    all.retain(|route| {
+        filters.state.as_ref().is_none_or(|state| route.state == *state)
+            && filters.cursor.as_ref().is_none_or(|after| route.route > *after)
+    });
+    let more = all.len() > limit;
+    all.truncate(limit);
+    let next = all.last().filter(|_| more).map(|last| last.route.clone());
+    Ok(Json(Page { items: all, next }))
+}
+
+async fn suspend(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Name { route }): At<Name>,
+    Body(Reason { reason }): Body<Reason>,
+) -> Result<NoContent, Problem> {
+    let reason = super::queue::checked(reason)?;
+    api.0.service.suspend_route(&caller.0, &route, &reason).await?;
+    Ok(NoContent)
+}
+
+async fn resume(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Name { route }): At<Name>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Result<NoContent, Problem> {
+    api.0.service.resume_route(&caller.0, &route).await?;
+    Ok(NoContent)
+}

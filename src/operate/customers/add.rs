@@ -1,0 +1,90 @@
+//! Adds a customer: its key, its password's file where there is one, and its own file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Added, Customers, NewCustomer, NewRoute, file};
+use crate::dkim::{KeyError, SigningKey};
+use crate::events::Action;
+use crate::files;
+use crate::operate::actor::Need;
+use crate::operate::audit::Act;
+use crate::operate::{Actor, Error};
+use crate::smtp::Domain;
+
+impl Customers<'_> {
+    /// Adds a customer. Nothing that exists is overwritten. If the configuration would not be accepted with the new customer, nothing
+    /// of it stays.
+    pub fn add(&self, actor: &Actor, customer: &NewCustomer) -> Result<Added, Error> {
+        actor.may(Need::Admin)?;
+        let (_changes, now) = self.hold()?;
+        let id = now.check_new_id(&customer.id)?;
+        let [first, ..] = &customer.domains[..] else {
+            return Err(Error::invalid("a customer has at least one From domain", "give --domain"));
+        };
+        for domain in &customer.domains {
+            now.check_new_domain(domain.as_str())?;
+        }
+        let audit = self.running.audit()?;
+        let (dir, owner) = (now.customer_files.dir(), &now.state_dir);
+        let mut written = Written::default();
+        let (key_file, password_file) = (format!("../../keys/{first}.pem"), format!("../secrets/{id}.password"));
+        let key_path = dir.join(&key_file);
+        if key_path.exists() {
+            // Whoever made it may have had it published.
+            let message = format!("{} is already there and is never overwritten", key_path.display());
+            return Err(Error::conflict(message, "move it away first; nothing was changed"));
+        }
+        let key = SigningKey::generate_rsa(2048).and_then(|key| now.key_file(&key)).map_err(not_made)?;
+        written.write(&key_path, |path| files::write_secret_for(owner, path, key.as_bytes()))?;
+        if let NewRoute::OwnServer { login: Some(login), .. } = &customer.route {
+            let line = now.secret_file(&login.password)?;
+            let write = |path: &Path| files::write_secret_for(owner, path, line.as_bytes());
+            written.write(&dir.join(&password_file), write)?;
+        }
+        let text = file::text(customer, &key_file, &password_file);
+        let read = now.customer_files.read(&id, &text, &now.directory);
+        read.map_err(|error| error.within("with the new customer"))?;
+        let file = now.customer_files.path(&id);
+        written.write(&file, |path| files::write_public(path, text.as_bytes()))?;
+        let files: Vec<PathBuf> = written.keep().iter().map(|path| files::tidy(path)).collect();
+        let taken_over = self.running.take_customer(actor, &id)?;
+        let domains: Vec<&str> = customer.domains.iter().map(Domain::as_str).collect();
+        let detail = format!("customer \"{}\" added with {}", customer.name, domains.join(", "));
+        audit.tell(actor, Act { customer: Some(customer.id.clone()), ..Act::new(Action::CustomerAdd, detail) })?;
+        Ok(Added { file: files::tidy(&file), files, taken_over })
+    }
+}
+
+fn not_made(error: KeyError) -> Error {
+    Error::failed(format!("the DKIM key cannot be made: {error}"), "run the command again")
+}
+
+/// Files that are removed again unless everything succeeds.
+#[derive(Default)]
+pub(super) struct Written(Vec<PathBuf>);
+
+impl Written {
+    pub(super) fn write(&mut self, path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
+        write(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::conflict(error.to_string(), "nothing was changed"),
+            _ => Error::not_written(&error, "make sure that the folder can be written; nothing was changed"),
+        })?;
+        self.0.push(path.to_owned());
+        Ok(())
+    }
+
+    /// All of them stay.
+    pub(super) fn keep(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // What cannot be removed is named by the error that brought us here.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

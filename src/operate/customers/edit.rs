@@ -1,0 +1,423 @@
+//! Changes the text of a customer's file, and nothing else in it: comments, order and layout of what is not changed stay as a person
+//! wrote them. Whether the new text can be used is for the configuration's checker to say.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
+
+use super::Password;
+use super::look::{BulkName, FailureName, TlsName, ViaName};
+use crate::operate::Error;
+
+/// What becomes of one key: a merge patch (RFC 7396) that knows the key's type. Absent: it stays. `null`: it is removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Patch<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is removed, so that the default counts.
+    Remove,
+    /// It gets this value.
+    Set(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<T>::deserialize(deserializer)?.map_or(Patch::Remove, Patch::Set))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Patch<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        Option::<T>::inline_schema()
+    }
+}
+
+/// A change of a customer (RFC 7396): what is absent stays, what is `null` is removed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CustomerChange {
+    /// Its name, for people.
+    pub name: Patch<String>,
+    /// Its From domains.
+    pub domains: Patch<Vec<String>>,
+    /// Domains that MAIL FROM may use besides.
+    pub bounce_domains: Patch<Vec<String>>,
+    /// Why it is out of service.
+    pub suspended: Patch<String>,
+    /// What happens to bulk mail of a domain that lacks what bulk needs.
+    pub bulk: Patch<BulkName>,
+    /// What senders hear of failures.
+    pub bounces: Patch<FailureName>,
+    /// Where its mail goes.
+    pub route: Option<RouteChange>,
+    /// What Mailjet's console shows, by domain.
+    pub mailjet: Option<BTreeMap<String, Patch<MailjetChange>>>,
+}
+
+/// A change of where a customer's mail goes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteChange {
+    /// Which way.
+    pub via: Patch<ViaName>,
+    /// Mailjet: the fixed tier.
+    pub tier: Patch<String>,
+    /// Mailjet: whether opened mail is tracked.
+    pub track_opens: Patch<bool>,
+    /// Mailjet: whether clicks are tracked.
+    pub track_clicks: Patch<bool>,
+    /// Own server: its name.
+    pub host: Patch<String>,
+    /// Own server: its port.
+    pub port: Patch<u16>,
+    /// Own server: its TLS.
+    pub tls: Patch<TlsName>,
+    /// Own server: the user's name.
+    pub username: Patch<String>,
+    /// Own server: the password. It is written to a file of its own and never comes back.
+    pub password: Patch<Password>,
+    /// Own server: what it may be asked for.
+    pub limits: Option<LimitsChange>,
+}
+
+/// A change of what a customer's own server may be asked for.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsChange {
+    /// The kind of server: `microsoft365`, `exchange`, `google-relay`, `postfix`.
+    pub preset: Patch<String>,
+    /// Connections at once.
+    pub concurrency: Patch<u32>,
+    /// Recipients a minute.
+    pub per_minute: Patch<u32>,
+    /// Recipients a day.
+    pub per_day: Patch<u32>,
+}
+
+/// A change of what Mailjet's console shows for a domain.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MailjetChange {
+    /// The ownership token.
+    pub ownership: Patch<String>,
+    /// The value of the key record.
+    pub dkim: Patch<String>,
+}
+
+impl CustomerChange {
+    /// The new password.
+    pub(super) fn password(&self) -> &Patch<Password> {
+        const KEEP: &Patch<Password> = &Patch::Keep;
+        self.route.as_ref().map_or(KEEP, |route| &route.password)
+    }
+
+    /// The keys that change, for the audit. No value: it may be a secret.
+    pub(super) fn summary(&self) -> String {
+        let mut names = Vec::new();
+        let mut add = |is_kept: bool, name: &str| {
+            if !is_kept {
+                names.push(name.to_owned());
+            }
+        };
+        add(self.name == Patch::Keep, "name");
+        add(self.domains == Patch::Keep, "domains");
+        add(self.bounce_domains == Patch::Keep, "bounce_domains");
+        add(self.suspended == Patch::Keep, "suspended");
+        add(self.bulk == Patch::Keep, "bulk");
+        add(self.bounces == Patch::Keep, "bounces");
+        if let Some(route) = &self.route {
+            add(route.via == Patch::Keep, "route.via");
+            add(route.tier == Patch::Keep, "route.tier");
+            add(route.track_opens == Patch::Keep, "route.track_opens");
+            add(route.track_clicks == Patch::Keep, "route.track_clicks");
+            add(route.host == Patch::Keep, "route.host");
+            add(route.port == Patch::Keep, "route.port");
+            add(route.tls == Patch::Keep, "route.tls");
+            add(route.username == Patch::Keep, "route.username");
+            add(route.password == Patch::Keep, "route.password");
+            add(route.limits.is_none(), "route.limits");
+        }
+        for domain in self.mailjet.iter().flat_map(BTreeMap::keys) {
+            add(false, &format!("mailjet.{domain}"));
+        }
+        names.join(", ")
+    }
+}
+
+/// Gives the text with the change. `password_file` names the file of a new password.
+pub(super) fn apply(text: &str, change: &CustomerChange, password_file: Option<&str>) -> Result<String, Error> {
+    let not_toml = |error: toml_edit::TomlError| {
+        Error::conflict(format!("the customer's file is no TOML: {error}"), "`postbud check` says what is wrong in it")
+    };
+    let mut document: DocumentMut = text.parse().map_err(not_toml)?;
+    let root = document.as_table_mut();
+    set(root, "name", &change.name, |name| Value::from(name.as_str()));
+    set_list(root, "domains", &change.domains);
+    set_list(root, "bounce_domains", &change.bounce_domains);
+    set(root, "suspended", &change.suspended, |reason| Value::from(reason.as_str()));
+    set(root, "bulk", &change.bulk, |bulk| Value::from(bulk.as_str()));
+    set(root, "bounces", &change.bounces, |bounces| Value::from(bounces.as_str()));
+    if let Some(route) = &change.route {
+        apply_route(table(root, "route")?, route, password_file)?;
+    }
+    for (domain, change) in change.mailjet.iter().flatten() {
+        let all = table(root, "mailjet")?;
+        match change {
+            Patch::Keep => {}
+            Patch::Remove => drop(all.remove(domain)),
+            Patch::Set(change) => {
+                let of_domain = table(all, domain)?;
+                set(of_domain, "ownership", &change.ownership, |token| Value::from(token.as_str()));
+                set(of_domain, "dkim", &change.dkim, |record| Value::from(record.as_str()));
+            }
+        }
+    }
+    Ok(document.to_string())
+}
+
+fn apply_route(table: &mut dyn TableLike, route: &RouteChange, password_file: Option<&str>) -> Result<(), Error> {
+    set(table, "via", &route.via, |via| Value::from(via.as_str()));
+    set(table, "tier", &route.tier, |tier| Value::from(tier.as_str()));
+    set(table, "track_opens", &route.track_opens, |track| Value::from(*track));
+    set(table, "track_clicks", &route.track_clicks, |track| Value::from(*track));
+    set(table, "host", &route.host, |host| Value::from(host.as_str()));
+    set(table, "port", &route.port, |port| Value::from(i64::from(*port)));
+    set(table, "tls", &route.tls, |tls| Value::from(tls.as_str()));
+    if route.username != Patch::Keep {
+        for other in ["username_file", "username_env", "username_command"] {
+            remove(table, other);
+        }
+        set(table, "username", &route.username, |name| Value::from(name.as_str()));
+    }
+    if route.password != Patch::Keep {
+        for other in ["password_env", "password_command"] {
+            remove(table, other);
+        }
+        match password_file {
+            Some(file) => put(table, "password_file", Value::from(file)),
+            None => remove(table, "password_file"),
+        }
+    }
+    if let Some(limits) = &route.limits {
+        let table = self::table(table, "limits")?;
+        set(table, "preset", &limits.preset, |preset| Value::from(preset.as_str()));
+        for (key, value) in
+            [("concurrency", &limits.concurrency), ("per_minute", &limits.per_minute), ("per_day", &limits.per_day)]
+        {
+            set(table, key, value, |number| Value::from(i64::from(*number)));
+        }
+    }
+    Ok(())
+}
+
+/// The files that a customer's file names which belong to it alone, as they stand there: keys and passwords.
+pub(super) fn named_files(text: &str) -> Vec<String> {
+    let Ok(document) = text.parse::<DocumentMut>() else { return Vec::new() };
+    let keys = [("dkim", "private_key"), ("dkim", "ed25519_private_key"), ("route", "password_file")];
+    let named = keys.iter().filter_map(|(table, key)| document.get(table)?.get(key)?.as_str().map(str::to_owned));
+    named.collect()
+}
+
+fn set<T>(table: &mut dyn TableLike, key: &str, patch: &Patch<T>, value: impl FnOnce(&T) -> Value) {
+    match patch {
+        Patch::Keep => {}
+        Patch::Remove => remove(table, key),
+        Patch::Set(new) => put(table, key, value(new)),
+    }
+}
+
+/// Puts a value in the place of the old one, whose comment stays behind it.
+fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
+    match table.get_mut(key) {
+        Some(Item::Value(old)) => {
+            *value.decor_mut() = old.decor().clone();
+            *old = value;
+        }
+        _ => drop(table.insert(key, Item::Value(value))),
+    }
+}
+
+/// Changes a list element by element, so that those that stay keep their comments.
+fn set_list(table: &mut dyn TableLike, key: &str, patch: &Patch<Vec<String>>) {
+    let Patch::Set(wanted) = patch else { return set(table, key, patch, |_| Value::from(Array::new())) };
+    let Some(list) = table.get_mut(key).and_then(Item::as_array_mut) else {
+        return put(table, key, Value::from(wanted.iter().collect::<Array>()));
+    };
+    list.retain(|value| value.as_str().is_some_and(|text| wanted.iter().any(|wanted| wanted == text)));
+    for text in wanted {
+        if !list.iter().any(|value| value.as_str() == Some(text)) {
+            list.push(text.as_str());
+        }
+    }
+}
+
+/// Removes a key. The comments above it stay: they go to what follows.
+fn remove(table: &mut dyn TableLike, key: &str) {
+    let comments = table.key(key).and_then(|key| key.leaf_decor().prefix()?.as_str().map(str::to_owned));
+    let next = table.iter().skip_while(|(name, _)| *name != key).nth(1).map(|(name, _)| name.to_owned());
+    if table.remove(key).is_none() {
+        return;
+    }
+    let Some(comments) = comments.filter(|comments| comments.contains('#')) else { return };
+    let Some(next) = next else { return };
+    let decor = match table.get_mut(&next) {
+        Some(Item::Table(following)) => following.decor_mut(),
+        _ => match table.key_mut(&next) {
+            Some(mut key) => {
+                let old = key.leaf_decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
+                key.leaf_decor_mut().set_prefix(format!("{comments}{old}"));
+                return;
+            }
+            None => return,
+        },
+    };
+    let old = decor.prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
+    decor.set_prefix(format!("{comments}{old}"));
+}
+
+/// The table of this name, made where it is absent.
+fn table<'t>(parent: &'t mut dyn TableLike, name: &str) -> Result<&'t mut dyn TableLike, Error> {
+    if parent.get(name).is_none() {
+        parent.insert(name, Item::Table(Table::new()));
+    }
+    parent.get_mut(name).and_then(Item::as_table_like_mut).ok_or_else(|| {
+        Error::conflict(format!("{name} is no table in the customer's file"), "`postbud check` says what belongs there")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"# Kept by hand. Ask Anna before you change it.
+name = "Test A/S"   # as on the invoice
+domains = [
+    "test.dk",   # the first
+    "test.se",
+]
+# Unpaid in October.
+suspended = "unpaid"
+bulk = "warn"
+
+[dkim]
+selector = "postbud1"   # since spring
+private_key = "../../keys/test.dk.pem"
+
+# Their server, in the cellar.
+[route]
+via = "own-server"
+host = "mail.test.dk"   # new since May
+port = 587
+username = "webcrm"
+password_file = "../secrets/test-as.password"
+"#;
+
+    fn applied(change: &str) -> String {
+        let change: CustomerChange = serde_json::from_str(change).unwrap();
+        apply(FILE, &change, Some("../secrets/new.password")).unwrap()
+    }
+
+    /// The lines that are in the one text and not in the other: removed and added.
+    fn differences(text: &str) -> (Vec<&str>, Vec<&str>) {
+        let lines = |text: &'_ str, other: &str| -> Vec<String> {
+            text.lines().filter(|line| !other.lines().any(|it| it == *line)).map(str::to_owned).collect()
+        };
+        let leak = |lines: Vec<String>| lines.into_iter().map(|line| &*Box::leak(line.into_boxed_str())).collect();
+        (leak(lines(FILE, text)), leak(lines(text, FILE)))
+    }
+
+    #[test]
+    fn only_what_is_changed_changes_and_every_comment_stays() {
+        for (change, removed, added) in [
+            ("{}", vec![], vec![]),
+            (
+                r#"{"name":"Test B/S"}"#,
+                vec!["name = \"Test A/S\"   # as on the invoice"],
+                vec!["name = \"Test B/S\"   # as on the invoice"],
+            ),
+            (r#"{"bulk":"refuse"}"#, vec!["bulk = \"warn\""], vec!["bulk = \"refuse\""]),
+            (r#"{"bulk":null}"#, vec!["bulk = \"warn\""], vec![]),
+            (r#"{"suspended":null}"#, vec!["suspended = \"unpaid\""], vec![]),
+            (
+                r#"{"suspended":"a \"quoted\" \\ reason"}"#,
+                vec!["suspended = \"unpaid\""],
+                vec![r#"suspended = 'a "quoted" \ reason'"#],
+            ),
+            (r#"{"bounces":"mail"}"#, vec![], vec!["bounces = \"mail\""]),
+            (
+                r#"{"route":{"host":"mx.test.dk","port":25}}"#,
+                vec!["host = \"mail.test.dk\"   # new since May", "port = 587"],
+                vec!["host = \"mx.test.dk\"   # new since May", "port = 25"],
+            ),
+            (
+                r#"{"route":{"password":"hemmelig"}}"#,
+                vec!["password_file = \"../secrets/test-as.password\""],
+                vec!["password_file = \"../secrets/new.password\""],
+            ),
+            (r#"{"route":{"limits":{"per_day":100}}}"#, vec![], vec!["[route.limits]", "per_day = 100"]),
+            (
+                r#"{"mailjet":{"test.dk":{"ownership":"abc"}}}"#,
+                vec![],
+                vec!["[mailjet]", "[mailjet.\"test.dk\"]", "ownership = \"abc\""],
+            ),
+        ] {
+            let text = applied(change);
+            let (gone, new) = differences(&text);
+            let is_header = |line: &&str| *line != "[mailjet]";
+            assert_eq!(gone, removed, "{change}\n{text}");
+            assert_eq!(
+                new.into_iter().filter(is_header).collect::<Vec<_>>(),
+                added.into_iter().filter(is_header).collect::<Vec<_>>(),
+                "{change}\n{text}"
+            );
+            let comments = |text: &str| text.lines().filter(|line| line.contains('#')).count();
+            assert_eq!(comments(&text), comments(FILE), "{change}\n{text}");
+        }
+    }
+
+    #[test]
+    fn domains_that_stay_keep_their_comments() {
+        let text = applied(r#"{"domains":["test.dk","test.no"]}"#);
+        assert!(text.contains("\"test.dk\",   # the first"), "{text}");
+        let domains: Vec<_> = text.parse::<DocumentMut>().unwrap()["domains"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|value| value.as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(domains, ["test.dk", "test.no"]);
+    }
+
+    #[test]
+    fn a_change_says_which_keys_it_changes_and_shows_no_secret() {
+        let change = r#"{"name":null,"route":{"password":"hemmelig","limits":{}},"mailjet":{"test.dk":null}}"#;
+        let change: CustomerChange = serde_json::from_str(change).unwrap();
+        assert_eq!(change.summary(), "name, route.password, route.limits, mailjet.test.dk");
+        for unknown in [r#"{"nme":"x"}"#, r#"{"route":{"pasword":"x"}}"#, r#"{"mailjet":{"test.dk":{"key":"x"}}}"#] {
+            let error = serde_json::from_str::<CustomerChange>(unknown).unwrap_err().to_string();
+            assert!(error.contains("unknown field"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused() {
+        let change: CustomerChange = serde_json::from_str(r#"{"route":{"port":1}}"#).unwrap();
+        assert!(apply("route = 7", &change, None).is_err());
+        assert!(apply("= 7", &change, None).is_err());
+        assert_eq!(
+            apply("route = { via = \"own-server\" }", &change, None).unwrap(),
+            "route = { via = \"own-server\" , port = 1 }"
+        );
+    }
+}

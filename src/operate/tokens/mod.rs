@@ -1,0 +1,343 @@
+//! Tokens: how programs and people are known to the API.
+//!
+//! A token is made once, shown once, and kept as its SHA-256. A slow hash like Argon2 protects passwords because people choose
+//! passwords that can be guessed. A token is 256 random bits: nobody guesses it, however fast the hash is, and a fast hash keeps the
+//! check off the list of things that an attacker can exhaust.
+//!
+//! All tokens are in memory, and this process is the only one that writes their table: a token that is added or revoked counts from
+//! that moment on. The time of the last use is written at most once a minute for each token.
+
+mod kept;
+mod secret;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use kept::SCHEMA;
+pub use secret::Secret;
+
+use super::actor::Need;
+use super::audit::{self, Act};
+use super::{Actor, Error, ErrorKind, Role, Service};
+use crate::database::{self, Database};
+use crate::events::Action;
+use crate::message::CustomerId;
+use crate::time::Timestamp;
+use kept::Kept;
+use secret::Digest;
+
+/// The time of a last use is written at most this often.
+const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
+/// More tokens are refused: each is in memory, and a person has to be able to read their list.
+const MOST: usize = 10_000;
+/// The longest name.
+const LONGEST_NAME: usize = 64;
+
+/// A token as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its name, which the audit shows.
+    pub name: String,
+    /// What it may do.
+    pub role: RoleName,
+    /// The customers that a token of the role `customer` may see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub customers: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it expires, RFC 3339; absent if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// True if it has expired.
+    pub expired: bool,
+    /// When it was last used, RFC 3339; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+}
+
+/// A token that was just made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedToken {
+    /// What the list shows of it.
+    #[serde(flatten)]
+    pub token: Token,
+    /// The token itself. It is shown this once.
+    pub secret: String,
+}
+
+/// A token to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: RoleName,
+    /// The customers that it may see: for the role `customer`, and only there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub customers: Vec<String>,
+    /// It expires after so many seconds; without a value it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_secs: Option<u64>,
+}
+
+/// The name of a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleName {
+    /// Look at some customers' own things.
+    Customer,
+    /// Look at everything.
+    Read,
+    /// Change the queue and the routes, and check domains.
+    Operate,
+    /// Change customers and keys.
+    Admin,
+}
+
+impl RoleName {
+    /// The name as commands and files write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RoleName::Customer => "customer",
+            RoleName::Read => "read",
+            RoleName::Operate => "operate",
+            RoleName::Admin => "admin",
+        }
+    }
+
+    fn with(self, customers: BTreeSet<CustomerId>) -> Role {
+        match self {
+            RoleName::Customer => Role::Customer(customers),
+            RoleName::Read => Role::Read,
+            RoleName::Operate => Role::Operate,
+            RoleName::Admin => Role::Admin,
+        }
+    }
+}
+
+/// What somebody presented as a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// A token that counts, and who it stands for.
+    Valid(Actor),
+    /// A token that has expired, and its name. Only its holder hears it.
+    Expired(String),
+    /// No token.
+    Unknown,
+}
+
+/// The tokens of a relay. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    known: RwLock<HashMap<Digest, Arc<Known>>>,
+}
+
+struct Known {
+    kept: Kept,
+    used: Mutex<Used>,
+}
+
+/// When a token was used.
+#[derive(Clone, Copy)]
+struct Used {
+    last: Option<Timestamp>,
+    /// The last use that was written.
+    saved: Option<Timestamp>,
+}
+
+impl Known {
+    fn new(kept: Kept) -> Arc<Self> {
+        let last = kept.last_used;
+        Arc::new(Known { kept, used: Mutex::new(Used { last, saved: last }) })
+    }
+
+    /// Notes a use; returns true if it is time to write it.
+    fn touch(&self, now: Timestamp) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.last = Some(now);
+        // A clock that was set back must not silence the writes until it has caught up.
+        let is_due = used.saved.is_none_or(|saved| now >= saved + SAVE_USE_EVERY || now < saved);
+        if is_due {
+            used.saved = Some(now);
+        }
+        is_due
+    }
+
+    fn shown(&self, now: Timestamp) -> Token {
+        let Kept { name, role, customers, created, expires, .. } = &self.kept;
+        let last = self.used.lock().unwrap_or_else(PoisonError::into_inner).last;
+        Token {
+            name: name.clone(),
+            role: *role,
+            customers: customers.iter().map(ToString::to_string).collect(),
+            created: created.to_string(),
+            expires: expires.map(|at| at.to_string()),
+            expired: self.kept.has_expired(now),
+            last_used: last.map(|at| at.to_string()),
+        }
+    }
+}
+
+impl Tokens {
+    /// Reads all tokens. Blocks.
+    pub fn open(database: Database) -> Result<Self, database::Error> {
+        let all = kept::read_all(&database)?;
+        let known = all.into_iter().map(|kept| (kept.digest, Known::new(kept))).collect();
+        Ok(Tokens(Arc::new(Inner { database, known: RwLock::new(known) })))
+    }
+
+    /// Says who a token stands for. `address` is where it came from, for the audit.
+    pub fn look(&self, secret: &str, address: Option<IpAddr>, now: Timestamp) -> Presented {
+        let digest = Digest::of(secret);
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        let Some(known) = known else { return Presented::Unknown };
+        if known.kept.has_expired(now) {
+            return Presented::Expired(known.kept.name.clone());
+        }
+        if known.touch(now) {
+            self.save_use(digest, now);
+        }
+        let role = known.kept.role.with(known.kept.customers.clone());
+        Presented::Valid(Actor::new(format!("token {}", known.kept.name), role).at(address))
+    }
+
+    /// Writes a last use behind the request's back: whether it can be written must not decide whether the request is answered.
+    fn save_use(&self, digest: Digest, now: Timestamp) {
+        let database = self.0.database.clone();
+        tokio::spawn(async move {
+            if let Err(error) = database.write(move |tables| kept::save_use(tables, &digest, now)).await {
+                tracing::warn!("the last use of a token is not kept: {error}");
+            }
+        });
+    }
+
+    fn by_name(&self, name: &str) -> Option<(Digest, Arc<Known>)> {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(_, known)| known.kept.name == name).map(|(digest, known)| (*digest, Arc::clone(known)))
+    }
+
+    fn shown(&self, now: Timestamp) -> Vec<Token> {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Token> = known.values().map(|known| known.shown(now)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    async fn add(&self, kept: Kept) -> Result<Arc<Known>, Error> {
+        if self.0.known.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
+            return Err(Error::conflict(format!("there are {MOST} tokens already"), "revoke those that nobody uses"));
+        }
+        let row = kept.clone();
+        // The table refuses a name that another command has taken meanwhile.
+        let is_new = self.0.database.write(move |tables| kept::add(tables, &row)).await.map_err(not_kept)?;
+        if !is_new {
+            return Err(taken(&kept.name));
+        }
+        let (digest, known) = (kept.digest, Known::new(kept));
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&known));
+        Ok(known)
+    }
+
+    async fn remove(&self, name: &str) -> Result<Option<Arc<Known>>, Error> {
+        let Some((digest, known)) = self.by_name(name) else { return Ok(None) };
+        self.0.database.write(move |tables| kept::remove(tables, &digest)).await.map_err(not_kept)?;
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+        Ok(Some(known))
+    }
+}
+
+fn not_kept(error: database::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the tokens cannot be written: {error}"), "nothing was changed")
+}
+
+fn taken(name: &str) -> Error {
+    Error::conflict(format!("there is a token \"{name}\" already"), "give the new one another name, or revoke that one")
+}
+
+impl Service {
+    /// Makes a token.
+    pub async fn add_token(&self, actor: &Actor, new: &NewToken) -> Result<AddedToken, Error> {
+        actor.may(Need::Admin)?;
+        check_name(&new.name)?;
+        let customers = self.customers_of(new)?;
+        if self.tokens.by_name(&new.name).is_some() {
+            return Err(taken(&new.name));
+        }
+        let now = Timestamp::now();
+        let expires = match new.expires_in_secs {
+            Some(0) => return Err(Error::invalid("the token would have expired already", "give a longer time")),
+            Some(secs) => Some(now + Duration::from_secs(secs)),
+            None => None,
+        };
+        let secret = Secret::new();
+        let kept = Kept {
+            digest: Digest::of(secret.as_str()),
+            name: new.name.clone(),
+            role: new.role,
+            customers,
+            created: now,
+            expires,
+            last_used: None,
+        };
+        let token = self.tokens.add(kept).await?.shown(now);
+        let of = if token.customers.is_empty() { String::new() } else { format!(" of {}", token.customers.join(", ")) };
+        let until = token.expires.as_deref().map_or("does not expire".into(), |at| format!("expires {at}"));
+        let detail = format!("token \"{}\" added with the role {}{of}; it {until}", token.name, token.role.as_str());
+        audit::tell(&self.events, actor, Act::new(Action::TokenAdd, detail));
+        Ok(AddedToken { token, secret: secret.as_str().to_owned() })
+    }
+
+    /// Every token, by name.
+    pub fn list_tokens(&self, actor: &Actor) -> Result<Vec<Token>, Error> {
+        actor.may(Need::Admin)?;
+        Ok(self.tokens.shown(Timestamp::now()))
+    }
+
+    /// Takes a token back. It counts for nothing from this moment on.
+    pub async fn revoke_token(&self, actor: &Actor, name: &str) -> Result<(), Error> {
+        actor.may(Need::Admin)?;
+        if self.tokens.remove(name).await?.is_none() {
+            return Err(Error::not_found(format!("there is no token \"{name}\""), "`postbud token list` names them"));
+        }
+        audit::tell(&self.events, actor, Act::new(Action::TokenRevoke, format!("token \"{name}\" revoked")));
+        Ok(())
+    }
+
+    /// The customers that a new token may see.
+    fn customers_of(&self, new: &NewToken) -> Result<BTreeSet<CustomerId>, Error> {
+        if new.role != RoleName::Customer && !new.customers.is_empty() {
+            let message = format!("a token with the role \"{}\" sees every customer", new.role.as_str());
+            return Err(Error::invalid(message, "leave the customers out, or give the role \"customer\""));
+        }
+        if new.role == RoleName::Customer && new.customers.is_empty() {
+            let message = "a token with the role \"customer\" sees the customers that it names, and none is named";
+            return Err(Error::invalid(message, "name the customer: --customer ID"));
+        }
+        let unknown = |id: &String| self.routing.customer(&CustomerId::new(id)).is_none();
+        if let Some(id) = new.customers.iter().find(|id| unknown(id)) {
+            let remedy = "a customer's id is the name of its file without .toml";
+            return Err(Error::not_found(format!("there is no customer \"{id}\""), remedy));
+        }
+        Ok(new.customers.iter().map(|id| CustomerId::new(id)).collect())
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(is_legal) && !name.starts_with(['-', '.']) {
+        return Ok(());
+    }
+    let message = format!("\"{name}\" is no name for a token");
+    Err(Error::invalid(message, "use up to 64 letters, digits, hyphens, underscores and dots, as in webcrm-production"))
+}
+
+#[cfg(test)]
+mod tests;

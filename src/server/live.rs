@@ -1,0 +1,101 @@
+//! The configuration that is in force, and the one place that replaces parts of it: for a reload of everything, and for a command
+//! that has changed a single customer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::customers::{Directory, Routing, SigningDomain};
+use crate::delivery::{Egress, Timeouts};
+use crate::events::{Events, Subject};
+use crate::onboarding;
+use crate::onboarding::settings::MailjetRecords;
+use crate::operate::{self, Configured, CustomerReader};
+use crate::queue::Queue;
+use crate::resolver;
+use crate::smtp::Domain;
+
+/// What is in force.
+pub(super) struct Live {
+    /// The relay's name.
+    pub hostname: Domain,
+    /// The state folder.
+    pub state_dir: PathBuf,
+    /// The address that mail leaves from.
+    pub egress: Egress,
+    /// How long the phases of a delivery may take.
+    pub timeouts: Timeouts,
+    /// Who answers questions to the DNS.
+    pub resolver: resolver::Settings,
+    /// Customers and routes.
+    pub routing: Routing,
+    /// Told when routes may have changed.
+    pub queue: Queue,
+    /// Told when the alerts about a key may be over.
+    pub events: Events,
+    /// How domains are checked.
+    pub onboarding: watch::Sender<Arc<onboarding::Settings>>,
+    /// What reads a single customer's file.
+    pub customer_files: Mutex<Arc<dyn CustomerReader>>,
+}
+
+impl Live {
+    /// Replaces everything that a reload may replace here.
+    pub fn replace(&self, directory: Directory, new: onboarding::Settings, files: Arc<dyn CustomerReader>) {
+        *self.customer_files.lock().unwrap_or_else(PoisonError::into_inner) = files;
+        let old = Arc::clone(&self.onboarding.borrow());
+        self.put(
+            directory,
+            onboarding::Settings {
+                state_dir: old.state_dir.clone(),
+                egress: old.egress,
+                bulk_requires: old.bulk_requires.clone(),
+                ..new
+            },
+        );
+    }
+
+    fn put(&self, directory: Directory, onboarding: onboarding::Settings) {
+        self.routing.set_directory(directory);
+        self.queue.reload();
+        self.onboarding.send_replace(Arc::new(onboarding));
+        self.end_alerts_about_keys();
+    }
+
+    /// A key that is read again, and a domain that is gone, need nobody any more.
+    fn end_alerts_about_keys(&self) {
+        let directory = self.routing.directory();
+        let is_broken = |name: &str| {
+            let customer = Domain::parse(name).ok().and_then(|domain| Some((directory.by_domain(&domain)?, domain)));
+            customer.is_some_and(|(customer, domain)| matches!(customer.domains[&domain], SigningDomain::Broken(_)))
+        };
+        self.events.resolve_where(|subject| match subject {
+            Subject::SigningKey(domain) if !is_broken(domain) => Some("its key is read, or the domain is gone".into()),
+            _ => None,
+        });
+    }
+}
+
+impl operate::Live for Live {
+    fn configured(&self) -> Configured {
+        let customer_files = Arc::clone(&self.customer_files.lock().unwrap_or_else(PoisonError::into_inner));
+        Configured {
+            hostname: self.hostname.clone(),
+            state_dir: self.state_dir.clone(),
+            directory: self.routing.directory(),
+            passphrase: customer_files.passphrase().cloned(),
+            customer_files,
+            egress: self.egress.clone(),
+            timeouts: self.timeouts,
+            onboarding: onboarding::Settings::clone(&self.onboarding.borrow()),
+            resolver: self.resolver.clone(),
+        }
+    }
+
+    fn take(&self, directory: Directory, mailjet: BTreeMap<Domain, MailjetRecords>) {
+        let old = Arc::clone(&self.onboarding.borrow());
+        self.put(directory, onboarding::Settings { mailjet, ..onboarding::Settings::clone(&old) });
+    }
+}

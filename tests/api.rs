@@ -1,0 +1,25 @@
+//! The HTTP interface, spoken to as programs speak to it: the real binary with real state.
+
+#[path = "api/client.rs"]
+mod client;
+#[path = "api/customers.rs"]
+mod customers;
+#[path = "api/document.rs"]
+mod document;
+#[path = "api/endpoint.rs"]
+mod endpoint;
+#[path = "api/queue.rs"]
+mod queue;
+#[path = "api/rig.rs"]
+mod rig;
+#[path = "api/tenancy.rs"]
+mod tenancy;
+#[path = "api/tokens.rs"]
+mod tokens;
+
+#[path = "support"]
+mod support {
+    pub mod ports;
+    pub mod relay;
+    pub mod skip;
+}

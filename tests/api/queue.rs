@@ -1,0 +1,108 @@
+//! The queue over HTTP: pages, counting first, jobs and how they are followed.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::rig::Rig;
+
+#[test]
+fn a_list_is_read_page_by_page_and_nothing_is_missed_or_twice() {
+    let rig = Rig::start();
+    let client = rig.client("read");
+    let mut sent: Vec<String> = (0..7).map(|n| rig.submit("ole@anna.example", &format!("{n}@example.com"))).collect();
+    let mut found = Vec::new();
+    let mut path = "/queue?customer=anna&limit=3".to_owned();
+    loop {
+        let page = client.read(&path);
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 3);
+        found.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/queue?customer=anna&limit=3&cursor={next}");
+    }
+    sent.sort();
+    assert_eq!(found, sent);
+    let one = client.read(&format!("/queue/messages/{}", sent[0]));
+    assert!(one["header"].as_str().unwrap().contains("DKIM-Signature"), "{one}");
+    assert_eq!(client.read("/queue/stats")["messages"], 7);
+    client.get("/queue/messages/0000000000000").is_problem("not-found");
+    assert_eq!(client.read("/trace?recipient=3@example.com")["items"][0]["queue_id"], sent[3]);
+}
+
+#[test]
+fn a_command_does_nothing_where_more_fits_than_was_counted() {
+    let rig = Rig::start();
+    let client = rig.client("operate");
+    for n in 0..3 {
+        rig.submit("ole@anna.example", &format!("{n}@example.com"));
+    }
+    let which = json!({ "customer": "anna" });
+    assert_eq!(client.post("/queue/count", &which.to_string()).json()["count"], 3);
+    let hold = |most: u64| json!({ "which": which, "at_most": most, "reason": "wrong list" }).to_string();
+    let refused = client.post("/queue/hold", &hold(2));
+    assert!(refused.is_problem("conflict").body.contains("3 messages fit now"), "{refused:?}");
+    assert_eq!(client.read("/queue/stats")["held"], 0);
+    let job = client.job("/queue/hold", &hold(3));
+    assert_eq!((&job["state"], &job["result"]["queue"]["count"]), (&json!("done"), &json!(3)), "{job}");
+    assert_eq!(client.read("/queue?state=held")["items"][0]["held"], "wrong list");
+    let event = rig.site.wait_for_event("the audit", |event| event["command"] == "queue.hold");
+    assert_eq!((&event["changed"], &event["peer"]), (&json!(3), &json!("127.0.0.1")));
+    for (path, state) in [("/queue/release", "done"), ("/queue/retry", "done")] {
+        let job = client.job(path, &json!({ "which": which, "at_most": 3 }).to_string());
+        assert_eq!(job["state"], state, "{job}");
+    }
+    let id = client.read("/queue")["items"][0]["id"].as_str().unwrap().to_owned();
+    let job = client.job("/queue/remove", &json!({ "which": { "ids": [id] }, "reason": "sent twice" }).to_string());
+    assert_eq!(job["result"]["queue"]["count"].as_u64().unwrap() + job["result"]["queue"]["busy"].as_u64().unwrap(), 1);
+    client
+        .post("/queue/hold", &json!({ "which": { "ids": ["nonsense"] }, "reason": "x" }).to_string())
+        .is_problem("invalid");
+}
+
+#[test]
+fn a_job_is_followed_by_events_and_seen_by_nobody_else() {
+    let rig = Rig::start();
+    let client = rig.client("operate");
+    rig.submit("ole@anna.example", "x@example.com");
+    let begun =
+        client.post("/queue/hold", &json!({ "which": { "all": true }, "at_most": 9, "reason": "x" }).to_string());
+    let place = begun.header("location").unwrap().to_owned();
+    let mut stream = TcpStream::connect(rig.api).unwrap();
+    let token = &client.token;
+    stream
+        .write_all(format!("GET {place}/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n").as_bytes())
+        .unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.contains("content-type: text/event-stream") && told.contains("event: job"), "{told}");
+    assert!(told.contains("\"state\":\"done\""), "the stream ends with the job: {told}");
+    let place = place.replace("/api/v1", "");
+    assert_eq!(client.read("/jobs")["items"].as_array().unwrap().len(), 1);
+    let customer = rig.client_of("customer", &["anna"]);
+    customer.get(&place).is_problem("not-found");
+    customer.get(&format!("{place}/events")).is_problem("not-found");
+    assert_eq!(customer.read("/jobs")["items"], json!([]));
+    client.get(&format!("{place}?wait_secs=26")).is_problem("invalid");
+}
+
+#[test]
+fn a_repeat_with_its_key_is_carried_out_once() {
+    let rig = Rig::start();
+    let client = rig.client("operate");
+    rig.submit("ole@anna.example", "x@example.com");
+    let body = json!({ "which": { "all": true }, "at_most": 9, "reason": "x" }).to_string();
+    let send = |key: &str, body: &str| client.send("POST", "/queue/hold", &[("Idempotency-Key", key)], Some(body));
+    let first = send("one", &body);
+    let again = send("one", &body);
+    assert_eq!((again.status, again.header("idempotency-replayed")), (202, Some("true")), "{again:?}");
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    assert_ne!(send("two", &body).json()["id"], first.json()["id"]);
+    send("one", &body.replace("\"x\"", "\"y\"")).is_problem("another-request");
+    send("with blank", &body).is_problem("invalid");
+    client.send("GET", "/queue", &[("Idempotency-Key", "k")], None).is_problem("invalid");
+    // A refusal settles nothing: the corrected request may use the key.
+    send("three", "{}").is_problem("invalid");
+    assert_eq!(send("three", &body).status, 202);
+}
