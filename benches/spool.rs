@@ -2,27 +2,36 @@
 //!
 //! `cargo bench --bench spool -- [--messages N] [--size OCTETS] [--dir DIR]` (100,000 of 10 KB; a temporary directory).
 //! Syncs are real; DIR decides on which disk.
+//!
+//! `--postgres HOST` measures the spool in a PostgreSQL instead (database and role `postgres`, schema `bench`, which must be empty;
+//! port `--port`), and before it a bare COPY loop with rows of the same size. The processor time of every process named `postgres` is
+//! told apart.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::SinkExt;
 use postbud::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Recipient, Urgency};
 use postbud::smtp::{Domain, Mailbox, ReversePath};
-use postbud::spool::embedded::{Counters, Embedded, Settings};
-use postbud::spool::{Backoff, Commit, Draft, Filter, Inspect, RecipientState, Settlement, Spool, Work};
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::postgres::{self, Postgres};
+use postbud::spool::{Backoff, Draft, Filter, RecipientState, Settlement, Spool};
 use postbud::time::Timestamp;
 
 const SENDERS: usize = 32;
 
 fn main() {
     let (mut messages, mut size, mut dir) = (100_000, 10_000, None);
+    let (mut host, mut port) = (None, 5432);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--messages" => messages = args.next().and_then(|n| n.parse().ok()).expect("--messages N"),
             "--size" => size = args.next().and_then(|n| n.parse().ok()).expect("--size OCTETS"),
             "--dir" => dir = args.next().map(PathBuf::from),
+            "--postgres" => host = args.next(),
+            "--port" => port = args.next().and_then(|n| n.parse().ok()).expect("--port N"),
             // What cargo itself adds.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
@@ -32,12 +41,84 @@ fn main() {
     let dir = dir.unwrap_or_else(|| temporary.path().join("spool"));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(all(&dir, messages, size));
+    let place = match host {
+        None => Place::Folder(dir),
+        Some(host) => Place::Database(Box::new(postgres::Settings {
+            hosts: vec![host],
+            port,
+            database: "postgres".into(),
+            user: "postgres".into(),
+            schema: "bench".into(),
+            ..postgres::Settings::default()
+        })),
+    };
+    runtime.block_on(async {
+        if let Place::Database(settings) = &place {
+            for batch in [1, 16, 64, 256] {
+                copy_loop(settings, batch, size).await;
+            }
+        }
+        all(&place, messages, size).await;
+    });
 }
 
-async fn all(dir: &Path, messages: usize, size: usize) {
-    let settings = Settings { dir: dir.to_owned(), counters: Arc::new(Counters::default()), ..Settings::default() };
-    let spool = Embedded::open(settings.clone()).expect("the spool opens");
+/// Where the spool is.
+enum Place {
+    Folder(PathBuf),
+    Database(Box<postgres::Settings>),
+}
+
+impl Place {
+    fn open(&self) -> Arc<dyn Spool> {
+        match self {
+            Place::Folder(dir) => {
+                Embedded::open(Settings { dir: dir.clone(), ..Settings::default() }).expect("the spool opens")
+            }
+            Place::Database(settings) => Postgres::open((**settings).clone()).expect("the spool opens"),
+        }
+    }
+}
+
+/// Transactions of so many rows, one after the other, with nothing of the spool's.
+async fn copy_loop(settings: &postgres::Settings, batch: usize, size: usize) {
+    let mut config = tokio_postgres::Config::new();
+    config.host(&settings.hosts[0]).port(settings.port).user(&settings.user).dbname(&settings.database);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("the database answers");
+    let driver = tokio::spawn(connection);
+    let table = "DROP TABLE IF EXISTS bare; CREATE TABLE bare (id bigint, body bytea); ALTER TABLE bare ALTER body SET STORAGE EXTERNAL";
+    client.batch_execute(table).await.expect("a table");
+    let mut row = b"\0\x02\0\0\0\x08\0\0\0\0\0\0\0\x01".to_vec();
+    row.extend_from_slice(&i32::try_from(size).expect("a size").to_be_bytes());
+    row.resize(row.len() + size, b'x');
+    let rows = [&b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"[..], &row.repeat(batch), b"\xff\xff"].concat();
+    let rows = bytes::Bytes::from(rows);
+    let copy = client.prepare("COPY bare FROM STDIN BINARY").await.expect("a statement");
+    let mut latencies = Vec::new();
+    let transactions = (20_000 / batch).clamp(100, 2_000);
+    let step = async {
+        for _ in 0..transactions {
+            let began = Instant::now();
+            let mut sink = Box::pin(client.copy_in(&copy).await.expect("COPY begins"));
+            sink.send(rows.clone()).await.expect("COPY takes rows");
+            sink.as_mut().finish().await.expect("COPY ends");
+            latencies.push(began.elapsed());
+        }
+    };
+    timed(&format!("bare COPY of {batch}"), transactions * batch, step).await;
+    latencies.sort();
+    println!(
+        "{:>22}: median {:?}, 99th percentile {:?}",
+        "a batch",
+        latencies[latencies.len() / 2],
+        latencies[latencies.len() * 99 / 100]
+    );
+    client.batch_execute("DROP TABLE bare").await.expect("the table goes");
+    drop(client);
+    let _ = driver.await;
+}
+
+async fn all(place: &Place, messages: usize, size: usize) {
+    let spool = place.open();
     let template = template(size);
     let few = messages.min(1000);
     let first = timed("commit, nearly empty", few, commit_many(&spool, &template, few)).await;
@@ -59,7 +140,7 @@ async fn all(dir: &Path, messages: usize, size: usize) {
     drop(spool);
 
     let began = Instant::now();
-    let spool = Embedded::open(settings).expect("the spool opens again");
+    let spool = place.open();
     let opened = began.elapsed();
     let due = spool.due(Timestamp::now(), None, 1).await.expect("lanes with due mail");
     let leases = match due.lanes.first() {
@@ -82,21 +163,23 @@ async fn all(dir: &Path, messages: usize, size: usize) {
     spool.stop().await;
 }
 
-async fn waiting(spool: &Embedded) -> u64 {
+async fn waiting(spool: &Arc<dyn Spool>) -> u64 {
     spool.totals().await.expect("counts").records
 }
 
-async fn disk_bytes(spool: &Embedded) -> u64 {
+async fn disk_bytes(spool: &Arc<dyn Spool>) -> u64 {
     spool.totals().await.expect("counts").disk_bytes
 }
 
 /// Runs a step and says what a message cost. Returns seconds a message.
 async fn timed(what: &str, messages: usize, step: impl Future<Output = ()>) -> f64 {
-    let (began, processor) = (Instant::now(), processor_time());
+    let (began, processor, database) = (Instant::now(), processor_time(), database_time());
     step.await;
     let (wall, processor) = (began.elapsed().as_secs_f64(), processor_time() - processor);
+    let database = database_time() - database;
     let each = 1e6 / messages.max(1) as f64;
-    println!("{what:>22}: {:.1} µs CPU a message, {:.0} messages/s", processor * each, messages as f64 / wall);
+    let there = if database > 0.0 { format!(" and {:.1} µs of PostgreSQL's", database * each) } else { String::new() };
+    println!("{what:>22}: {:.1} µs CPU a message{there}, {:.0} messages/s", processor * each, messages as f64 / wall);
     wall / messages.max(1) as f64
 }
 
@@ -110,7 +193,7 @@ fn template(size: usize) -> (Vec<u8>, Vec<u8>) {
     (prefix, content)
 }
 
-async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messages: usize) {
+async fn commit_many(spool: &Arc<dyn Spool>, template: &(Vec<u8>, Vec<u8>), messages: usize) {
     let mut tasks = Vec::new();
     for sender in 0..SENDERS {
         let (spool, (prefix, content)) = (Arc::clone(spool), template.clone());
@@ -152,7 +235,7 @@ async fn commit_many(spool: &Arc<Embedded>, template: &(Vec<u8>, Vec<u8>), messa
     }
 }
 
-async fn deliver_all(spool: &Arc<Embedded>) {
+async fn deliver_all(spool: &Arc<dyn Spool>) {
     loop {
         let now = Timestamp::now() + Duration::from_secs(120);
         let lanes = spool.due(now, None, 1000).await.expect("lanes with due mail").lanes;
@@ -175,11 +258,22 @@ async fn deliver_all(spool: &Arc<Embedded>) {
 
 /// User and system time of this process, in seconds.
 fn processor_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-    (ticks(11) + ticks(12)) / 100.0
+    times(Path::new("/proc/self"), 11..13)
+}
+
+/// The same of all processes named `postgres`, with those that they waited for.
+fn database_time() -> f64 {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_postgres =
+        |path: &PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name == "postgres\n");
+    processes.filter(is_postgres).map(|path| times(&path, 11..15)).sum()
+}
+
+/// The sum of these fields of a process's proc(5) stat, which are in ticks of 10 ms. 11 is the 14th field, user time.
+fn times(process: &Path, fields: std::ops::Range<usize>) -> f64 {
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let all: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    fields.filter_map(|i| all.get(i)?.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn resident_mib() -> u64 {

@@ -1,8 +1,8 @@
 //! The spool: holds accepted messages and what became of each of their recipients, until every recipient is settled.
 //!
 //! This module is the port: the promises, and the traits that a backend implements. [`embedded`] is the backend that keeps the mail
-//! of one process in a folder of its own. The spool *holds*; every decision (when to retry, which lane goes first, when to give up)
-//! is the queue's.
+//! of one process in a folder of its own, [`postgres`] the one that keeps it in a database. The spool *holds*; every decision (when to
+//! retry, which lane goes first, when to give up) is the queue's.
 //!
 //! # States of a message
 //!
@@ -43,6 +43,7 @@
 
 mod backoff;
 mod codec;
+mod counters;
 mod draft;
 pub mod embedded;
 mod error;
@@ -53,6 +54,8 @@ mod lease;
 mod next_try;
 mod outbox;
 mod owner;
+pub mod postgres;
+mod recent;
 mod record;
 mod stats;
 
@@ -67,6 +70,7 @@ use crate::message::{Lane, QueueId};
 use crate::time::Timestamp;
 
 pub use backoff::Backoff;
+pub use counters::Counters;
 pub use draft::{Draft, Durable};
 pub use error::{Error, is_short_of_means};
 pub use filter::Filter;

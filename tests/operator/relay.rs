@@ -17,7 +17,7 @@ use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
 };
 use postbud::spool::embedded::{self, Embedded};
-use postbud::spool::{Commit, Filter, Inspect, Record, Spool};
+use postbud::spool::{self, Commit, Filter, Inspect, Record, Spool};
 use postbud::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ pub struct Fixture {
     pub events: Events,
     pub outcomes: Outcomes,
     pub service: Service,
-    pub counters: Arc<embedded::Counters>,
+    pub counters: Arc<spool::Counters>,
     running: events::Running,
     stopping: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -117,7 +117,7 @@ fn directory() -> Directory {
 impl Fixture {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let counters = Arc::<embedded::Counters>::default();
+        let counters = Arc::<spool::Counters>::default();
         let spool = Embedded::open(embedded::Settings {
             counters: Arc::clone(&counters),
             dir: dir.path().join("spool"),

@@ -2,14 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use postbud::spool::Spool;
 use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::postgres::{self as postgres_spool, Postgres};
 use tempfile::TempDir;
+
+use crate::postgres;
 
 /// A place for one spool, which can be opened again and again.
 pub trait Backend: Sized {
+    /// Why its tests cannot run here, if that is so.
+    fn lack() -> Option<&'static str> {
+        None
+    }
+
     /// An empty place.
     fn new() -> Self;
 
@@ -36,6 +45,55 @@ impl Backend for SegmentLog {
         let left = SegmentLog::new();
         copy_segments(self.0.path(), left.0.path());
         left
+    }
+}
+
+/// A schema of the tests' own PostgreSQL, with segments so small that a test fills several.
+pub struct Schema(String);
+
+impl Backend for Schema {
+    fn lack() -> Option<&'static str> {
+        postgres::shared().err()
+    }
+
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        Schema(format!("s{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn open(&self) -> Arc<dyn Spool> {
+        Postgres::open(self.settings()).unwrap()
+    }
+
+    fn killed(&self) -> Self {
+        let left = Schema::new();
+        let (from, to) = (&self.0, &left.0);
+        // What is committed is what a killed node leaves, and by the time that somebody looks its lease has ended.
+        let copy = format!(
+            "CREATE SCHEMA {to};
+             DO $$ DECLARE t text; BEGIN
+                 FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = '{from}' LOOP
+                     EXECUTE format('CREATE TABLE {to}.%1$I (LIKE {from}.%1$I INCLUDING ALL)', t);
+                     EXECUTE format('INSERT INTO {to}.%1$I SELECT * FROM {from}.%1$I', t);
+                 END LOOP;
+             END $$;
+             DELETE FROM {to}.node;"
+        );
+        let server = postgres::shared().unwrap();
+        // A segment that is given back meanwhile is one that nobody waits in.
+        let transaction = format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {copy} COMMIT");
+        while let Err(why) = server.try_sql(&transaction) {
+            assert!(why.contains("does not exist"), "{why}");
+        }
+        left
+    }
+}
+
+impl Schema {
+    /// Settings of the spool there.
+    pub fn settings(&self) -> postgres_spool::Settings {
+        let server = postgres::shared().unwrap();
+        postgres_spool::Settings { segment_size: 64 << 10, has_journal: true, ..server.settings(&self.0) }
     }
 }
 

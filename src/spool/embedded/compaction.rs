@@ -104,14 +104,7 @@ impl Compaction {
         let index = self.shared.index();
         let now = index.get(id)?;
         // A change since then belongs before the copy, so the message is copied next time.
-        let unchanged = now.place == before.place
-            && now.state == before.state
-            && now.next_try() == before.next_try()
-            && now.attempts == before.attempts
-            && now.held() == before.held()
-            && now.leased == before.leased
-            && !index.is_unwritten(id);
-        if !unchanged {
+        if !now.is_as(before) || index.is_unwritten(id) {
             return None;
         }
         let copy = Encoded::copy(id, &message.meta, &message.state, message.content)?;

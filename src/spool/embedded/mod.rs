@@ -30,7 +30,6 @@ mod active;
 mod commit;
 mod committer;
 mod compaction;
-mod counters;
 mod dir;
 mod encoded;
 mod footer;
@@ -80,7 +79,6 @@ use self::shared::Shared;
 use super::{Health, Pending, Spool};
 use crate::message::QueueId;
 
-pub use self::counters::Counters;
 pub use self::notice::Notice;
 pub use self::settings::Settings;
 

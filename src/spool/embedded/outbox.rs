@@ -5,7 +5,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
@@ -14,84 +14,11 @@ use super::scan::{self, Reach};
 use super::shared::Shared;
 use super::{Embedded, blocking};
 use crate::spool::index::Place;
+use crate::spool::recent::Source;
 use crate::spool::{Error, OutboxPage, OutboxPosition, Pending};
 
-/// Octets of lines in memory. Beyond that the journal reads them from the segments.
-const IN_MEMORY: usize = 16 << 20;
 /// About how many octets of lines are read from segments at once.
 const PAGE: usize = 4 << 20;
-
-/// The lines in memory, and how far the journal is.
-pub(super) struct Outbox {
-    has_journal: bool,
-    state: Mutex<State>,
-    filled: Arc<Notify>,
-}
-
-struct State {
-    /// All lines between `from` and `to`.
-    lines: Vec<u8>,
-    from: Place,
-    /// Where the synced log ends, and the mark of that segment.
-    to: (Place, u64),
-    confirmed: Place,
-}
-
-/// Where the lines behind a place are.
-enum Source {
-    Memory { lines: Vec<u8>, to: (Place, u64) },
-    Segments { until: Place },
-}
-
-impl Outbox {
-    /// An outbox whose log ends at `end`. Without a journal nothing is kept.
-    pub fn new(has_journal: bool, end: (Place, u64)) -> Self {
-        let state = State { lines: Vec::new(), from: end.0, to: end, confirmed: Place::default() };
-        Outbox { has_journal, state: Mutex::new(state), filled: Arc::default() }
-    }
-
-    /// Takes the lines of what was just synced. The log ends at `end` now, in the segment with this mark.
-    pub fn synced<'a>(&self, all: impl Iterator<Item = &'a [u8]>, end: Place, mark: u64) {
-        if !self.has_journal {
-            return;
-        }
-        let mut state = self.state();
-        let (before, is_next_segment) = (state.lines.len(), state.to.0.segment != end.segment);
-        all.for_each(|lines| state.lines.extend_from_slice(lines));
-        state.to = (end, mark);
-        let has_more = state.lines.len() > before;
-        if state.lines.len() > IN_MEMORY {
-            state.lines = Vec::new();
-            state.from = end;
-        }
-        drop(state);
-        // A segment without lines is to be confirmed too, so that it can be given back.
-        if has_more || is_next_segment {
-            self.filled.notify_one();
-        }
-    }
-
-    /// Returns true if the journal may not have everything before `end`.
-    pub fn is_unconfirmed(&self, end: Place) -> bool {
-        self.has_journal && self.state().confirmed < end
-    }
-
-    fn source(&self, after: Place) -> Source {
-        let mut state = self.state();
-        if after == state.from {
-            let lines = std::mem::take(&mut state.lines);
-            state.from = state.to.0;
-            return Source::Memory { lines, to: state.to };
-        }
-        // What is in memory is taken only as a whole.
-        let until = if after < state.from { state.from } else { state.to.0 };
-        Source::Segments { until }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the outbox")
-    }
-}
 
 impl crate::spool::Outbox for Embedded {
     fn lines(&self, after: Option<OutboxPosition>) -> Pending<Result<OutboxPage, Error>> {
@@ -109,13 +36,12 @@ impl crate::spool::Outbox for Embedded {
 
     fn confirm(&self, position: OutboxPosition) {
         if let Some(place) = place(&self.shared, &position) {
-            let mut state = self.shared.outbox.state();
-            state.confirmed = state.confirmed.max(place);
+            self.shared.outbox.confirm(place);
         }
     }
 
     fn filled(&self) -> Arc<Notify> {
-        Arc::clone(&self.shared.outbox.filled)
+        self.shared.outbox.filled()
     }
 }
 
@@ -153,7 +79,7 @@ fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage, Error
             }
         }
     }
-    let more = end.0 < until || shared.outbox.state().to.0 > until;
+    let more = end.0 < until || shared.outbox.end() > until;
     // Without a segment to read, the lines that were asked for are gone: the journal had them.
     let end = if end.1 == 0 { (until, shared.segments.mark(until.segment).unwrap_or_default()) } else { end };
     Ok(OutboxPage { lines: page, position: position(end.0, end.1), more })
@@ -171,6 +97,6 @@ fn place(shared: &Shared, position: &OutboxPosition) -> Option<Place> {
     match shared.segments.mark(segment) {
         Some(known) => (known == mark).then_some(place),
         // Segments are given back from the oldest on, and numbers begin again only in an empty spool.
-        None => (place <= shared.outbox.state().to.0).then_some(place),
+        None => (place <= shared.outbox.end()).then_some(place),
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Counters, Notice};
+use super::Notice;
+use crate::spool::Counters;
 
 /// Settings of the embedded spool.
 #[derive(Clone)]

@@ -11,7 +11,6 @@ use super::dir::Dir;
 use super::inbox::{Inbox, Item};
 use super::lock::Lock;
 use super::note::Change;
-use super::outbox::Outbox;
 use super::pool::PoolFile;
 use super::recovery::Recovered;
 use super::segments::{Segments, Stage};
@@ -22,6 +21,7 @@ use super::{Notice, Settings, inspect, leasing};
 use crate::message::{QueueId, QueueIds};
 use crate::spool::index::{Entry, Index, LogEntry, Place, Wanted};
 use crate::spool::owner::{Guard, Leased, Owner};
+use crate::spool::recent::Recent;
 use crate::spool::{Error, Filter, Health};
 
 /// The smallest segment, unless smaller ones are asked for.
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub active: Arc<Active>,
     pub inbox: Inbox,
     pub space: Space,
-    pub outbox: Outbox,
+    pub outbox: Recent,
     /// Notified when something may have become due.
     pub changed: Arc<Notify>,
     /// Files in the quarantine.
@@ -56,7 +56,7 @@ impl Shared {
         // Other processes have spools of their own. A random number keeps their ids apart where logs come together.
         let ids = QueueIds::new(rand::random());
         ids.observe(greatest);
-        let outbox = Outbox::new(settings.has_journal, end);
+        let outbox = Recent::new(settings.has_journal, end);
         Shared {
             settings,
             dir,

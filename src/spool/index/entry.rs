@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 pub(in crate::spool) type LaneNo = u32;
 
 /// Where something stands in the log: its segment, and its offset or number there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::spool) struct Place {
     pub segment: u32,
     pub at: u32,
@@ -66,6 +66,16 @@ impl Entry {
     /// Returns true if the message is held.
     pub fn held(&self) -> bool {
         self.hold.is_some()
+    }
+
+    /// Returns true if nothing happened to the message between the two.
+    pub fn is_as(&self, before: &Entry) -> bool {
+        self.place == before.place
+            && self.state == before.state
+            && self.next_try() == before.next_try()
+            && self.attempts == before.attempts
+            && self.held() == before.held()
+            && self.leased == before.leased
     }
 
     /// When it is tried next.

@@ -11,6 +11,9 @@ macro_rules! conformance {
             $(
                 #[tokio::test]
                 async fn $promise() {
+                    if let Some(lack) = <$backend as crate::backend::Backend>::lack() {
+                        return crate::skip::skip(concat!(stringify!($name), "::", stringify!($promise)), lack);
+                    }
                     super::$module::$promise::<$backend>().await;
                 }
             )*
@@ -52,4 +55,4 @@ macro_rules! conforms {
     };
 }
 
-conforms!(segment_log: crate::backend::SegmentLog);
+conforms!(segment_log: crate::backend::SegmentLog, postgres: crate::backend::Schema);

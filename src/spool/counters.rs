@@ -1,4 +1,4 @@
-//! What the embedded spool counts for the metrics.
+//! What a spool counts for the metrics, whichever its backend.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -10,13 +10,13 @@ use prometheus_client::registry::{Registry, Unit};
 pub struct Counters {
     /// Messages that were made durable.
     pub commits: Counter,
-    /// Syncs of segment files on the write path.
+    /// Syncs of segment files, or transactions, on the write path.
     pub syncs: Counter,
     /// Writes and syncs that failed.
     pub failures: Counter,
     /// How long it took to write and sync a batch.
     pub sync_seconds: Histogram,
-    /// Octets written to segments.
+    /// Octets written to the log.
     pub written: Counter,
     /// Records in the spool.
     pub records: Gauge,

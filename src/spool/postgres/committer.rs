@@ -1,0 +1,451 @@
+//! The committer: one task that takes everything that waits, copies it into the log in one transaction, and answers all.
+//!
+//! While one batch commits, the next one gathers. A batch has one outcome for everybody in it:
+//!
+//! | outcome | messages | facts |
+//! |---|---|---|
+//! | the commit was confirmed | acknowledged | recorded |
+//! | the database refused it | refused | stay in line and are written again |
+//! | nobody knows: the connection is lost, the answer is late, or the server warned | refused, and taken back as soon as the database answers again | as above |
+//! | another node owns the spool | refused, and the spool stops | the same: that node has what was recorded |
+//!
+//! After a failure nothing is taken and nothing is delivered until a batch is confirmed again, over a new connection and under the next
+//! epoch.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::future::join;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_postgres::SimpleQueryMessage;
+
+use super::inbox::Item;
+use super::link::{Action, Failure, Link};
+use super::ownership::Resumed;
+use super::rows::Rows;
+use super::shared::{Lack, Shared, Trouble};
+use super::{Settings, ownership, preflight, schema};
+use crate::spool::index::{Fact, LogEntry, Place, Put};
+use crate::spool::{Durable, Error};
+use crate::time::Timestamp;
+
+/// The most that one transaction has.
+const BATCH: u64 = 16 << 20;
+/// How long to wait before writing is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long to wait before room is looked for again.
+const LOOK: Duration = Duration::from_secs(5);
+/// The room that is looked for on a full disk, before new mail is taken again.
+const USUAL: usize = 256 << 10;
+/// Segments are numbered by 31 bits, and so are the rows in them.
+const MOST_ROWS: i32 = i32::MAX - 100_000;
+
+/// Where the log goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position {
+    pub segment: u32,
+    /// The number of the last row that is known to be committed there.
+    pub last: i32,
+    /// Whether the segment exists.
+    pub exists: bool,
+}
+
+/// What became of a batch that was not confirmed.
+enum Unconfirmed {
+    Refused(Failure),
+    Unknown(Failure),
+    NotOwner,
+}
+
+/// The state of the committer's task.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    inbox: UnboundedReceiver<Item>,
+    link: Option<Link>,
+    /// The process that served the last connection.
+    process: i32,
+    position: Position,
+    next: i32,
+    /// To be written, in order.
+    line: VecDeque<Item>,
+    /// Writing failed, and nothing was confirmed since.
+    troubled: bool,
+    /// The server had no room, and none was found since.
+    full: bool,
+    /// When to look for room again.
+    look_again: Instant,
+}
+
+impl Committer {
+    pub fn new(shared: Arc<Shared>, inbox: UnboundedReceiver<Item>, link: Link, position: Position) -> Self {
+        let process = link.process;
+        Committer {
+            shared,
+            inbox,
+            link: Some(link),
+            process,
+            position,
+            next: position.last + 1,
+            line: VecDeque::new(),
+            troubled: false,
+            full: false,
+            look_again: Instant::now(),
+        }
+    }
+
+    /// Runs until the inbox is closed and the line is written, or cannot be.
+    pub async fn run(&mut self) {
+        while self.gather().await {
+            if self.shared.stopped().is_some() {
+                self.refuse_all();
+            } else if !self.line.is_empty() || self.troubled || self.full {
+                self.write().await;
+            }
+        }
+        if !self.line.is_empty() {
+            self.write().await;
+        }
+        let results = self.line.iter().filter(|item| matches!(item, Item::Fact(..))).count();
+        if results > 0 {
+            tracing::error!(
+                results,
+                "results could not be recorded before the stop: these attempts will be made again"
+            );
+        }
+    }
+
+    /// Gives the spool up in good order.
+    pub async fn release(self, instance: i64) {
+        let is_clean = self.line.is_empty() && self.shared.index().leased() == 0 && self.shared.stopped().is_none();
+        let Some(link) = &self.link else { return };
+        let settings = &self.shared.settings;
+        let released = ownership::release(link, settings, self.epoch(), instance, is_clean);
+        match tokio::time::timeout(settings.timeout, released).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => tracing::warn!(error = failure.why, "the spool could not be given up in good order"),
+            Err(_) => tracing::warn!("the spool could not be given up in good order: the database does not answer"),
+        }
+    }
+
+    fn epoch(&self) -> i64 {
+        self.shared.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is something to do, and takes all of it into the line. Returns false once the inbox is closed and empty.
+    async fn gather(&mut self) -> bool {
+        let first = match self.troubled || self.full {
+            true => tokio::time::timeout(RETRY, self.inbox.recv()).await,
+            false => Ok(self.inbox.recv().await),
+        };
+        match first {
+            Ok(None) => return false,
+            Ok(Some(item)) => self.line.push_back(item),
+            Err(_) => {}
+        }
+        while let Ok(item) = self.inbox.try_recv() {
+            self.line.push_back(item);
+        }
+        true
+    }
+
+    /// Writes the line, batch by batch, until it is empty or writing fails.
+    async fn write(&mut self) {
+        if self.link.is_none()
+            && let Err(failure) = self.reconnect().await
+        {
+            return self.failed(Vec::new(), Unconfirmed::Refused(failure));
+        }
+        while !self.line.is_empty() || self.troubled {
+            let batch = self.next_batch();
+            let began = Instant::now();
+            let timeout = self.shared.settings.timeout;
+            let committed = match tokio::time::timeout(timeout, self.commit(&batch)).await {
+                Ok(committed) => committed,
+                Err(_) => Err(Unconfirmed::Unknown(Failure::late(timeout))),
+            };
+            match committed {
+                Ok(first) => self.confirmed(batch, first, began),
+                Err(unconfirmed) => return self.failed(batch, unconfirmed),
+            }
+        }
+        if self.full && Instant::now() >= self.look_again {
+            self.find_room().await;
+        }
+    }
+
+    /// Takes as many items as go into one transaction. With none it still shows whether writing works again.
+    fn next_batch(&mut self) -> Vec<Item> {
+        let mut len = 0;
+        let mut batch = Vec::with_capacity(self.line.len());
+        while let Some(item) = self.line.pop_front_if(|item| len == 0 || len + item.len() <= BATCH) {
+            len += item.len();
+            batch.push(item);
+        }
+        batch
+    }
+
+    /// Copies a batch into the log, and returns the number of its first row.
+    async fn commit(&mut self, batch: &[Item]) -> Result<i32, Unconfirmed> {
+        if !self.position.exists {
+            self.make_segment().await?;
+        }
+        let first = self.next;
+        let mut rows = Rows::new();
+        for item in batch {
+            match item {
+                Item::Draft(message, _) | Item::Copy(message, _) => rows.message(self.next, message),
+                Item::Fact(entry, _) => rows.fact(self.next, entry),
+                Item::Barrier(_) => continue,
+            }
+            self.next += 1;
+        }
+        let len = rows.len();
+        self.transact(rows, "COMMIT").await?;
+        *self.shared.segments().entry(self.position.segment).or_default() += len;
+        self.shared.settings.counters.written.inc_by(len);
+        Ok(first)
+    }
+
+    /// One transaction of the owner: takes the owner's row, copies the rows, and ends as it is told.
+    async fn transact(&self, rows: Rows, end: &str) -> Result<(), Unconfirmed> {
+        let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
+        let schema = &self.shared.settings.schema;
+        let segment = self.position.segment;
+        let refused = |error: tokio_postgres::Error| Unconfirmed::Refused(error.into());
+        let copy = link.statement(Action::Copy, segment, || schema::copy_in(schema, segment)).await;
+        let copy = copy.map_err(Unconfirmed::Refused)?;
+        link.take_warning();
+        let begin = ownership::begin(schema, self.epoch());
+        // Both are sent before the first is answered.
+        let (begun, sink) = join(link.client.simple_query(&begin), link.client.copy_in::<_, Bytes>(&copy)).await;
+        if !begun.map_err(refused)?.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
+            return Err(Unconfirmed::NotOwner);
+        }
+        let mut sink = pin!(sink.map_err(refused)?);
+        for part in rows.finish() {
+            // What broke says itself at the end.
+            if sink.feed(part).await.is_err() {
+                break;
+            }
+        }
+        let (copied, ended) = join(sink.as_mut().finish(), link.client.simple_query(end)).await;
+        let copied = copied.map_err(Failure::from);
+        let ended = ended.map_err(Failure::from);
+        match (copied, ended, link.take_warning()) {
+            // The server refused the rows, so there was nothing to commit.
+            (Err(failure), Ok(_), _) if failure.code.is_some() => Err(Unconfirmed::Refused(failure)),
+            (Err(failure), ..) | (Ok(_), Err(failure), _) => Err(Unconfirmed::Unknown(failure)),
+            (Ok(_), Ok(_), Some(warning)) => {
+                Err(Unconfirmed::Unknown(Failure::new(format!("the server warned: {warning}"))))
+            }
+            (Ok(_), Ok(_), None) => Ok(()),
+        }
+    }
+
+    /// Makes the segment that the log goes on in.
+    async fn make_segment(&mut self) -> Result<(), Unconfirmed> {
+        let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
+        let Settings { schema, .. } = &self.shared.settings;
+        let refused = |error: tokio_postgres::Error| Unconfirmed::Refused(error.into());
+        let begun = link.client.simple_query(&ownership::begin(schema, self.epoch())).await.map_err(refused)?;
+        if !begun.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
+            return Err(Unconfirmed::NotOwner);
+        }
+        let make = schema::make_segment(schema, self.position.segment);
+        if let Err(error) = link.client.batch_execute(&format!("{make}; COMMIT")).await {
+            let _ = link.client.batch_execute("ROLLBACK").await;
+            return Err(refused(error));
+        }
+        self.position.exists = true;
+        self.shared.segments().entry(self.position.segment).or_default();
+        Ok(())
+    }
+
+    /// A batch is in the log: the index learns of its messages, and everyone is answered.
+    fn confirmed(&mut self, batch: Vec<Item>, first: i32, began: Instant) {
+        let counters = &self.shared.settings.counters;
+        counters.sync_seconds.observe(began.elapsed().as_secs_f64());
+        counters.syncs.inc();
+        let segment = self.position.segment;
+        let mut drafts = 0;
+        let now = Timestamp::now();
+        {
+            let mut index = self.shared.index();
+            let rows = batch.iter().filter(|item| !matches!(item, Item::Barrier(_)));
+            for (at, item) in (first..).zip(rows) {
+                let place = Place { segment, at: at.cast_unsigned() };
+                match item {
+                    Item::Draft(message, _) => {
+                        drafts += 1;
+                        let lane = index.intern(&message.lane);
+                        let (id, disk_len, domains) = (message.id, message.disk_len, message.domains);
+                        let put = Put { id, place, disk_len, lane, domains, status: message.status.clone() };
+                        index.put(put, Some(now));
+                    }
+                    Item::Copy(message, _) => index.moved(message.id, place, message.disk_len),
+                    Item::Fact(LogEntry { id, fact: Fact::State(state), .. }, _) => {
+                        index.state_synced(*id, state, place)
+                    }
+                    Item::Fact(..) | Item::Barrier(_) => {}
+                }
+            }
+            counters.records.set(index.len() as i64);
+        }
+        self.position.last = self.next - 1;
+        let end = Place { segment, at: self.position.last.cast_unsigned() };
+        self.shared.outbox().synced(batch.iter().map(Item::lines), end, 0);
+        let len = self.shared.segments().get(&segment).copied().unwrap_or_default();
+        if len >= self.shared.settings.segment_size || self.next >= MOST_ROWS {
+            self.turn_over();
+        }
+        if std::mem::take(&mut self.troubled) {
+            self.shared.set_trouble(Trouble::Writing, None);
+        }
+        for item in batch {
+            // Whoever waited may have gone; what it waited for is durable all the same.
+            match item {
+                Item::Draft(message, reply) => {
+                    let id = message.id;
+                    // Before the answer: with it the room of this message in memory is another's.
+                    drop(message);
+                    let _ = reply.send(Ok(Durable::new(id)));
+                }
+                Item::Copy(_, reply) => drop(reply.send(true)),
+                Item::Barrier(reply) | Item::Fact(_, Some(reply)) => drop(reply.send(Ok(()))),
+                Item::Fact(_, None) => {}
+            }
+        }
+        if drafts > 0 {
+            self.shared.settings.counters.commits.inc_by(drafts);
+            self.shared.changed.notify_one();
+        }
+    }
+
+    fn turn_over(&mut self) {
+        self.position = Position { segment: self.position.segment + 1, last: 0, exists: false };
+        self.next = 1;
+    }
+
+    /// A batch was not confirmed. What was for certain is in the log is only what was confirmed before.
+    fn failed(&mut self, batch: Vec<Item>, unconfirmed: Unconfirmed) {
+        self.shared.settings.counters.failures.inc();
+        let (failure, is_unknown) = match unconfirmed {
+            Unconfirmed::NotOwner => {
+                self.link = None;
+                let why = "another node owns the spool by now, because this one could not renew its lease or has a twin of its name";
+                self.shared.stop_with(why.into());
+                self.line.extend(batch);
+                return self.refuse_all();
+            }
+            Unconfirmed::Refused(failure) => (failure, false),
+            Unconfirmed::Unknown(failure) => (failure, true),
+        };
+        let mut facts = VecDeque::new();
+        let mut refused = Vec::new();
+        for item in batch.into_iter().chain(self.line.drain(..).collect::<Vec<_>>()) {
+            match item {
+                Item::Fact(entry, reply) => {
+                    refused.extend(reply.map(Item::Barrier));
+                    facts.push_back(Item::Fact(entry, None));
+                }
+                other => refused.push(other),
+            }
+        }
+        self.line = facts;
+        // Before the refusals, so that whoever is refused finds the state that explains it.
+        let is_full = failure.is_full() && !is_unknown;
+        if is_full {
+            self.full = true;
+            self.look_again = Instant::now() + LOOK;
+            let lack = format!("{}; make room on the database's disk", failure.why);
+            self.shared.set_lack(Lack::Disk, Some(lack));
+        } else {
+            self.link = None;
+        }
+        if !is_full || !self.line.is_empty() {
+            self.troubled = true;
+            self.shared.set_trouble(Trouble::Writing, Some(failure.why.clone()));
+        }
+        let source = || std::io::Error::other(failure.why.clone());
+        refused.into_iter().for_each(|item| {
+            item.refuse(|| match is_full {
+                true => Error::Full { lack: failure.why.clone() },
+                false => Error::Io { what: "writing the spool's database".into(), source: source() },
+            });
+        });
+    }
+
+    fn refuse_all(&mut self) {
+        let why = self.shared.stopped().unwrap_or_default();
+        self.line.drain(..).for_each(|item| item.refuse(|| Error::Stopped(why.clone())));
+    }
+
+    /// Connects again, and goes on as the owner under the next epoch.
+    async fn reconnect(&mut self) -> Result<(), Failure> {
+        let settings = &self.shared.settings;
+        let connected = async {
+            let link = Link::open(settings, "writer").await?;
+            let wrong = preflight::check(&link, settings).await?;
+            if !wrong.is_empty() {
+                return Err(Failure::new(wrong.join("; ")));
+            }
+            let resumed = ownership::resume(&link, settings, self.epoch(), self.process, &self.position).await?;
+            Ok((link, resumed))
+        };
+        let timeout = settings.timeout;
+        let (link, resumed) = tokio::time::timeout(timeout, connected).await.map_err(|_| Failure::late(timeout))??;
+        let Some(Resumed { epoch, last }) = resumed else {
+            self.failed(Vec::new(), Unconfirmed::NotOwner);
+            return Err(Failure::new("another node owns the spool"));
+        };
+        let confirmed = if self.position.exists { self.position.last } else { 0 };
+        if last.unwrap_or_default() < confirmed {
+            let why = "the database has lost what it had confirmed: it was restored from a backup, or a standby was promoted that \
+                       lacked it. A restart reads what is there";
+            self.shared.stop_with(why.into());
+            self.refuse_all();
+            return Err(Failure::new(why));
+        }
+        self.position.exists = last.is_some();
+        self.next = self.position.last + 1;
+        self.shared.epoch.store(epoch, Ordering::Relaxed);
+        self.process = link.process;
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// Looks for room at a server that had none.
+    async fn find_room(&mut self) {
+        self.look_again = Instant::now() + LOOK;
+        let mut rows = Rows::new();
+        rows.filler(self.next, USUAL);
+        let timeout = self.shared.settings.timeout;
+        let found = match self.position.exists {
+            true => tokio::time::timeout(timeout, self.transact(rows, "ROLLBACK")).await,
+            false => tokio::time::timeout(timeout, self.make_segment()).await,
+        };
+        match found.unwrap_or_else(|_| Err(Unconfirmed::Unknown(Failure::late(timeout)))) {
+            Ok(()) => {
+                self.full = false;
+                self.shared.set_lack(Lack::Disk, None);
+            }
+            Err(unconfirmed) => self.failed(Vec::new(), unconfirmed),
+        }
+    }
+}
+
+/// The number of the last row of a segment: `None` if there is no such segment, 0 if it is empty.
+pub(super) async fn last_row(link: &Link, schema: &str, segment: u32) -> Result<Option<i32>, Failure> {
+    let table = schema::table(schema, segment);
+    let exists: bool = link.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);
+    if !exists {
+        return Ok(None);
+    }
+    let last: Option<i32> = link.client.query_one(&format!("SELECT max(seq) FROM {table}"), &[]).await?.get(0);
+    Ok(Some(last.unwrap_or_default()))
+}

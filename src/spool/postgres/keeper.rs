@@ -1,0 +1,246 @@
+//! What goes on beside the committer: the lease is renewed, the database is asked whether it still keeps what it acknowledges, the
+//! connection for reading is kept, and space is given back.
+//!
+//! Segments are given back oldest first: a result must never vanish before the message that it settles, or that message would be sent
+//! again. So that one held message does not keep everything behind it, stragglers are copied forward once more than half of the space
+//! in use is settled mail.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio_postgres::SimpleQueryMessage;
+
+use super::inbox::Item;
+use super::link::{Failure, Link};
+use super::rows::Encoded;
+use super::shared::{Lack, Shared, Trouble};
+use super::{ownership, preflight, read, schema};
+use crate::message::QueueId;
+use crate::spool::index::{LOOK, Place};
+
+/// How often the connection for reading is looked after.
+const CONNECTION_TICK: Duration = Duration::from_millis(200);
+/// How often space is given back.
+const TICK: Duration = Duration::from_millis(500);
+/// How many messages are copied before they are waited for.
+const COPY_MESSAGES: usize = 64;
+
+/// How often a lease of this length is renewed.
+fn renewal_of(lease: Duration) -> Duration {
+    (lease / 10).min(Duration::from_secs(1))
+}
+
+/// Until when a process may deliver that asked for its lease at `asked`. Others wait longer, in case the clocks run apart.
+pub(super) fn lease_end(asked: Instant, lease: Duration) -> Instant {
+    asked + lease.mul_f64(0.8)
+}
+
+/// Keeps a connection for reading.
+pub(super) async fn keep_reader(shared: Arc<Shared>) {
+    loop {
+        if shared.reader.load().as_ref().is_none_or(|link| link.client.is_closed()) {
+            match Link::open(&shared.settings, "reader").await {
+                Ok(link) => shared.reader.store(Some(Arc::new(link))),
+                Err(failure) => {
+                    shared.reader.store(None);
+                    tracing::warn!(error = failure.why, "the spool's database cannot be reached for reading");
+                    tokio::time::sleep(CONNECTION_TICK * 5).await;
+                }
+            }
+        }
+        tokio::time::sleep(CONNECTION_TICK).await;
+    }
+}
+
+/// Renews the lease, and asks the database now and then whether it keeps what it acknowledges.
+pub(super) async fn keep_lease(shared: Arc<Shared>, instance: i64) {
+    let settings = &shared.settings;
+    let pause = renewal_of(settings.lease);
+    let mut link = None;
+    let mut asked_last = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let renewed = tokio::time::timeout(pause * 4, renew(&shared, &mut link, instance)).await;
+        match renewed.unwrap_or_else(|_| Err(Failure::late(pause * 4))) {
+            Ok(true) => {
+                shared.set_lease(lease_end(asked, settings.lease));
+                shared.set_trouble(Trouble::Lease, None);
+            }
+            Ok(false) => return shared.stop_with("another node owns the spool by now".into()),
+            Err(failure) => {
+                link = None;
+                if !shared.has_lease() {
+                    let why = format!("the lease could not be renewed in time: {}", failure.why);
+                    shared.set_trouble(Trouble::Lease, Some(why));
+                }
+            }
+        }
+        if asked_last.elapsed() >= settings.lease
+            && let Some(open) = &link
+        {
+            asked_last = Instant::now();
+            if let Ok(Ok(wrong)) = tokio::time::timeout(settings.timeout, preflight::check(open, settings)).await {
+                shared.set_trouble(Trouble::Preflight, (!wrong.is_empty()).then(|| wrong.join("; ")));
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn renew(shared: &Shared, link: &mut Option<Link>, instance: i64) -> Result<bool, Failure> {
+    let link = match link {
+        Some(open) => open,
+        None => link.insert(Link::open(&shared.settings, "lease").await?),
+    };
+    ownership::renew(link, &shared.settings, instance).await
+}
+
+/// Gives back the space of settled mail.
+pub(super) async fn keep_space(shared: Arc<Shared>) {
+    let mut link = None;
+    // So that each cause is logged once.
+    let mut complained = None;
+    loop {
+        tokio::time::sleep(TICK).await;
+        if shared.stopped().is_some() {
+            return;
+        }
+        if let Err(failure) = tend(&shared, &mut link).await {
+            link = None;
+            if complained.as_ref() != Some(&failure.why) {
+                tracing::warn!(error = failure.why, "space could not be given back; tried again until it can");
+                complained = Some(failure.why);
+            }
+        }
+    }
+}
+
+async fn tend(shared: &Arc<Shared>, link: &mut Option<Link>) -> Result<(), Failure> {
+    let open = match link {
+        Some(open) => open,
+        None => link.insert(Link::open(&shared.settings, "keeper").await?),
+    };
+    look_at_size(shared, open).await?;
+    drop_settled(shared, open).await?;
+    match worth_emptying(shared) {
+        Some(oldest) => empty(shared, oldest).await,
+        None => Ok(()),
+    }
+}
+
+async fn look_at_size(shared: &Shared, link: &Link) -> Result<(), Failure> {
+    let schema = &shared.settings.schema;
+    let query = format!(
+        "SELECT COALESCE(sum(pg_total_relation_size(to_regclass('{schema}.segment_' || number))), 0)::bigint FROM {schema}.segment"
+    );
+    let size: i64 = link.client.query_one(&query, &[]).await?.get(0);
+    let size = size.cast_unsigned();
+    shared.disk_bytes.store(size, Ordering::Relaxed);
+    shared.settings.counters.disk_bytes.set(size.cast_signed());
+    let most = shared.settings.max_size;
+    let lack = (size >= most).then(|| {
+        format!(
+            "it takes {size} octets in the database, and [spool] max_size allows {most}; raise that, or let mail drain"
+        )
+    });
+    shared.set_lack(Lack::Quota, lack);
+    Ok(())
+}
+
+/// Gives back segments in which nobody waits, from the oldest on. The active one stays.
+async fn drop_settled(shared: &Shared, link: &Link) -> Result<(), Failure> {
+    loop {
+        let oldest = {
+            let segments = shared.segments();
+            let Some(oldest) = segments.keys().next().copied().filter(|_| segments.len() > 1) else { return Ok(()) };
+            oldest
+        };
+        // The journal must be past it, too.
+        let next = Place { segment: oldest + 1, at: 0 };
+        if shared.index().segment_use(oldest).live > 0 || shared.outbox().is_unconfirmed(next) {
+            return Ok(());
+        }
+        drop_segment(shared, link, oldest).await?;
+        shared.segments().remove(&oldest);
+        if let Some(reader) = shared.reader.load_full() {
+            reader.forget(oldest);
+        }
+    }
+}
+
+async fn drop_segment(shared: &Shared, link: &Link, segment: u32) -> Result<(), Failure> {
+    let schema = &shared.settings.schema;
+    let epoch = shared.epoch.load(Ordering::Relaxed);
+    // A backup may have the table locked. Whoever reads in it must not wait behind this.
+    let begin = format!("{}; SET LOCAL lock_timeout = '1s'", ownership::begin(schema, epoch));
+    let dropped = async {
+        let begun = link.client.simple_query(&begin).await?;
+        if !begun.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
+            return Err(Failure::new("this node does not own the spool under this epoch any more"));
+        }
+        let drop = format!("{}; COMMIT", schema::drop_segment(schema, segment));
+        Ok(link.client.batch_execute(&drop).await?)
+    };
+    let dropped = dropped.await;
+    if dropped.is_err() {
+        link.client.batch_execute("ROLLBACK").await?;
+    }
+    dropped
+}
+
+/// The oldest segment, if more than half of what there is, is settled.
+fn worth_emptying(shared: &Shared) -> Option<u32> {
+    let segments = shared.segments();
+    let (oldest, len) = segments.iter().next().map(|(number, len)| (*number, *len))?;
+    let active = *segments.keys().next_back()?;
+    let closed: u64 = segments.range(..active).map(|(_, len)| len).sum();
+    let live = shared.index().live_bytes();
+    (oldest != active && closed > 2 * live + 2 * len).then_some(oldest)
+}
+
+/// Copies the messages that wait in a segment to the end of the log, with their present states.
+async fn empty(shared: &Arc<Shared>, segment: u32) -> Result<(), Failure> {
+    let mut from = Some(QueueId::from_u64(0));
+    while let Some(start) = from {
+        let (ids, next) = shared.index().in_segment(segment, start, LOOK);
+        from = next;
+        for batch in ids.chunks(COPY_MESSAGES) {
+            let mut answers = Vec::with_capacity(batch.len());
+            for id in batch {
+                answers.extend(copy(shared, *id, segment).await?);
+            }
+            for answer in answers {
+                if !answer.await.unwrap_or(false) {
+                    return Err(Failure::new("the copy could not be written"));
+                }
+                shared.settings.counters.copied.inc();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends a copy of one message to the committer. `None` if it needs no copy, or cannot be copied now.
+async fn copy(shared: &Arc<Shared>, id: QueueId, segment: u32) -> Result<Option<oneshot::Receiver<bool>>, Failure> {
+    if shared.index().get(id).is_none_or(|entry| entry.place.segment != segment) {
+        return Ok(None);
+    }
+    let message = match read::whole(shared, id).await {
+        Ok(message) => message,
+        Err(crate::spool::Error::Io { source, .. }) => return Err(Failure::new(source.to_string())),
+        // It was settled meanwhile, or it is held.
+        Err(_) => return Ok(None),
+    };
+    let read::Message { entry: before, meta, state, content } = message;
+    let Some(copy) = Encoded::copy(id, &meta, &state, content) else { return Ok(None) };
+    let index = shared.index();
+    // A change since then belongs before the copy, so the message is copied next time.
+    let Some(now) = index.get(id).filter(|now| now.is_as(&before)) else { return Ok(None) };
+    if now.place.segment != segment || index.is_unwritten(id) {
+        return Ok(None);
+    }
+    let (reply, answer) = oneshot::channel();
+    Ok(shared.inbox.push([Item::Copy(Box::new(copy), reply)]).ok().map(|()| answer))
+}

@@ -1,0 +1,176 @@
+//! A connection to the database, and why what was asked of it failed.
+//!
+//! A connection that fails is dropped, never repaired. The server's warnings are kept: a commit under which the server warned (that it
+//! stopped waiting for a synchronous standby, for one) is not known to be safe.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::{AsyncMessage, Client, Config, Statement};
+
+use super::Settings;
+use super::tls::Tls;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why something asked of the database failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// For people.
+    pub why: String,
+    /// The server's code, if the server answered.
+    pub code: Option<SqlState>,
+}
+
+impl Failure {
+    pub fn new(why: impl Into<String>) -> Failure {
+        Failure { why: why.into(), code: None }
+    }
+
+    /// The server did not answer in time.
+    pub fn late(after: Duration) -> Failure {
+        Failure::new(format!("no answer after {} s", after.as_secs_f64()))
+    }
+
+    /// Returns true if the server has no room.
+    pub fn is_full(&self) -> bool {
+        self.code == Some(SqlState::DISK_FULL)
+    }
+
+    /// Returns true if there is no such table, because its segment was given back.
+    pub fn is_gone(&self) -> bool {
+        self.code == Some(SqlState::UNDEFINED_TABLE)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(said) = error.as_db_error() else {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            return Failure::new(format!("{error}{cause}"));
+        };
+        // The server answers a connection that ends with an error too. That says nothing about what was asked.
+        let is_answer = said.parsed_severity() == Some(Severity::Error);
+        let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let why = format!("{}{detail}", said.message());
+        Failure { why, code: is_answer.then(|| said.code().clone()) }
+    }
+}
+
+/// What a prepared statement does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Action {
+    Copy,
+    Front,
+    Chunk,
+}
+
+/// A connection.
+pub(super) struct Link {
+    pub client: Client,
+    /// The process that serves it.
+    pub process: i32,
+    warning: Arc<Mutex<Option<String>>>,
+    statements: Mutex<HashMap<(Action, u32), Statement>>,
+    driver: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Link {
+    /// Connects to the first of the servers that takes writes. `purpose` is seen in the server's list of processes.
+    pub async fn open(settings: &Settings, purpose: &str) -> Result<Link, Failure> {
+        tokio::time::timeout(CONNECT, Link::connect(settings, purpose)).await.map_err(|_| Failure::late(CONNECT))?
+    }
+
+    async fn connect(settings: &Settings, purpose: &str) -> Result<Link, Failure> {
+        let mut config = Config::new();
+        for host in &settings.hosts {
+            config.host(host);
+        }
+        config
+            .port(settings.port)
+            .dbname(&settings.database)
+            .user(&settings.user)
+            .application_name(application_name(settings, purpose))
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .connect_timeout(CONNECT)
+            .tcp_user_timeout(settings.timeout)
+            .keepalives_idle(settings.lease)
+            .ssl_mode(if settings.tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        if let Some(password) = &settings.password {
+            config.password(password.as_str());
+        }
+        let (client, mut connection) = config.connect(Tls(settings.tls.clone())).await?;
+        let warning = Arc::new(Mutex::new(None));
+        let heard = Arc::clone(&warning);
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notice(notice) = message
+                    && notice.parsed_severity() == Some(Severity::Warning)
+                {
+                    *heard.lock().expect("nothing panics while it holds the warning") =
+                        Some(notice.message().to_owned());
+                }
+            }
+        });
+        let mut link =
+            Link { client, process: 0, warning, statements: Mutex::default(), driver: driver.abort_handle() };
+        // A transaction whose client is gone must not keep its locks: the next owner waits for them.
+        let patience = settings.lease.as_millis();
+        let session = format!(
+            "SET client_min_messages = warning; SET lock_timeout = {patience}; SET idle_in_transaction_session_timeout = {patience}; \
+             SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_user_timeout = {patience}; \
+             SET client_connection_check_interval = {patience}"
+        );
+        link.client.batch_execute(&session).await?;
+        link.process = link.client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+        link.take_warning();
+        Ok(link)
+    }
+
+    /// The last warning, if there was one since this was asked last.
+    pub fn take_warning(&self) -> Option<String> {
+        self.warning.lock().expect("nothing panics while it holds the warning").take()
+    }
+
+    /// A statement for a segment, prepared once.
+    pub async fn statement(
+        &self,
+        action: Action,
+        segment: u32,
+        sql: impl FnOnce() -> String,
+    ) -> Result<Statement, Failure> {
+        let known = self.statements().get(&(action, segment)).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(&sql()).await?;
+        self.statements().insert((action, segment), statement.clone());
+        Ok(statement)
+    }
+
+    /// Forgets the statements of a segment that was given back.
+    pub fn forget(&self, segment: u32) {
+        self.statements().retain(|(_, of), _| *of != segment);
+    }
+
+    fn statements(&self) -> std::sync::MutexGuard<'_, HashMap<(Action, u32), Statement>> {
+        self.statements.lock().expect("nothing panics while it holds the statements")
+    }
+}
+
+/// The name under which a connection is seen at the server. Longer names are cut there.
+pub(super) fn application_name(settings: &Settings, purpose: &str) -> String {
+    format!("postbud {purpose} {}", settings.node).chars().filter(char::is_ascii).take(63).collect()
+}

@@ -1,0 +1,163 @@
+//! Whether the database keeps what it acknowledges. Asked at every start, at every new connection, every few seconds while the relay
+//! runs, and by `postbud check`.
+
+use super::Settings;
+use super::link::{Failure, Link};
+
+/// The oldest version that is supported.
+const OLDEST: i32 = 150_000;
+
+const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)";
+const NAMES: [&str; 6] = [
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "synchronous_standby_names",
+    "server_version_num",
+    "transaction_read_only",
+];
+const RIGHTS: &str = "SELECT pg_is_in_recovery(), \
+    EXISTS (SELECT FROM pg_namespace WHERE nspname = $1), \
+    COALESCE((SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1), \
+             has_database_privilege(current_database(), 'CREATE')), \
+    pg_has_role(current_user, 'pg_read_all_stats', 'MEMBER'), \
+    (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
+
+/// What the database says of itself.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    version: i32,
+    fsync: String,
+    full_page_writes: String,
+    synchronous_commit: String,
+    synchronous_standby_names: String,
+    is_read_only: bool,
+    has_schema: bool,
+    may_create: bool,
+    sees_standbys: bool,
+    standbys: i64,
+}
+
+/// Asks the database, and returns what would lose mail. Each entry says what to do about it.
+pub(super) async fn check(link: &Link, settings: &Settings) -> Result<Vec<String>, Failure> {
+    let mut found = Found::default();
+    for row in link.client.query(SETTINGS, &[&NAMES.as_slice()]).await? {
+        let value: String = row.get(1);
+        match row.get(0) {
+            "fsync" => found.fsync = value,
+            "full_page_writes" => found.full_page_writes = value,
+            "synchronous_commit" => found.synchronous_commit = value,
+            "synchronous_standby_names" => found.synchronous_standby_names = value,
+            "server_version_num" => found.version = value.parse().unwrap_or_default(),
+            _ => found.is_read_only = value == "on",
+        }
+    }
+    let row = link.client.query_one(RIGHTS, &[&settings.schema]).await?;
+    found.is_read_only |= row.get::<_, bool>(0);
+    (found.has_schema, found.may_create) = (row.get(1), row.get(2));
+    (found.sees_standbys, found.standbys) = (row.get(3), row.get(4));
+    Ok(judge(&found, settings))
+}
+
+fn judge(found: &Found, settings: &Settings) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if found.version < OLDEST {
+        let major = found.version / 10_000;
+        wrong.push(format!("PostgreSQL {major} is too old; use PostgreSQL 15 or later"));
+    }
+    if found.is_read_only {
+        wrong.push("the server takes no writes (it is a standby); name the primary in [spool] host".into());
+    }
+    for (name, value) in [("fsync", &found.fsync), ("full_page_writes", &found.full_page_writes)] {
+        if value != "on" {
+            wrong.push(format!("{name} is {value}, so a power cut loses mail; set {name} = on at the server"));
+        }
+    }
+    if found.synchronous_commit == "off" {
+        let remedy = "set synchronous_commit = on for the role or the server";
+        wrong.push(format!("synchronous_commit is off, so a power cut loses mail that was acknowledged; {remedy}"));
+    }
+    if !found.may_create {
+        let Settings { schema, user, database, .. } = settings;
+        wrong.push(match found.has_schema {
+            true => format!("role {user} may not use schema {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"),
+            false => format!(
+                "role {user} may not make schema {schema} in database {database}; CREATE SCHEMA {schema} AUTHORIZATION {user}"
+            ),
+        });
+    }
+    if settings.standbys > 0 {
+        wrong.extend(judge_standbys(found, settings));
+    }
+    wrong
+}
+
+fn judge_standbys(found: &Found, settings: &Settings) -> Option<String> {
+    let wanted = settings.standbys;
+    if found.synchronous_standby_names.is_empty() {
+        return Some(format!("synchronous_standby_names is empty, but [spool] standbys asks for {wanted}"));
+    }
+    if ["off", "local"].contains(&found.synchronous_commit.as_str()) {
+        let value = &found.synchronous_commit;
+        return Some(format!(
+            "synchronous_commit is {value}, so no standby is waited for; set synchronous_commit = on"
+        ));
+    }
+    if !found.sees_standbys {
+        let user = &settings.user;
+        return Some(format!("role {user} cannot see the standbys; GRANT pg_read_all_stats TO {user}"));
+    }
+    let there = found.standbys;
+    (there < i64::from(wanted))
+        .then(|| format!("{there} synchronous standbys are connected, but [spool] standbys asks for {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Found {
+        Found {
+            version: 150_018,
+            fsync: "on".into(),
+            full_page_writes: "on".into(),
+            synchronous_commit: "on".into(),
+            synchronous_standby_names: "ANY 1 (a, b)".into(),
+            is_read_only: false,
+            has_schema: true,
+            may_create: true,
+            sees_standbys: true,
+            standbys: 1,
+        }
+    }
+
+    #[test]
+    fn what_would_lose_mail_is_told_with_its_remedy_and_nothing_else() {
+        let one = Settings { standbys: 1, ..Settings::default() };
+        let none = Settings::default();
+        assert_eq!(judge(&good(), &one), Vec::<String>::new());
+        let cases: [(Found, &Settings, &str); 13] = [
+            (Found { version: 140_009, ..good() }, &none, "PostgreSQL 14 is too old"),
+            (Found { is_read_only: true, ..good() }, &none, "takes no writes"),
+            (Found { fsync: "off".into(), ..good() }, &none, "set fsync = on"),
+            (Found { full_page_writes: "off".into(), ..good() }, &none, "set full_page_writes = on"),
+            (Found { synchronous_commit: "off".into(), ..good() }, &none, "synchronous_commit is off"),
+            (Found { may_create: false, ..good() }, &none, "GRANT USAGE, CREATE ON SCHEMA postbud"),
+            (Found { may_create: false, has_schema: false, ..good() }, &none, "CREATE SCHEMA postbud AUTHORIZATION"),
+            (Found { synchronous_standby_names: String::new(), ..good() }, &one, "synchronous_standby_names is empty"),
+            (Found { synchronous_commit: "local".into(), ..good() }, &one, "no standby is waited for"),
+            (Found { sees_standbys: false, ..good() }, &one, "GRANT pg_read_all_stats"),
+            (Found { standbys: 0, ..good() }, &one, "0 synchronous standbys are connected"),
+            // What a single server need not have.
+            (Found { standbys: 0, sees_standbys: false, ..good() }, &none, ""),
+            (Found { synchronous_commit: "remote_apply".into(), ..good() }, &one, ""),
+        ];
+        for (found, settings, expected) in cases {
+            let wrong = judge(&found, settings);
+            match expected {
+                "" => assert_eq!(wrong, Vec::<String>::new()),
+                _ => assert!(wrong.len() == 1 && wrong[0].contains(expected), "{wrong:?} says not {expected}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a start does: reads the notes of all segments in their order, and makes the index of them.
+
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+
+use super::committer::{Position, last_row};
+use super::link::{Failure, Link};
+use super::note::{self, Note};
+use super::schema;
+use super::shared::Shared;
+use crate::message::QueueId;
+use crate::spool::index::{Index, Place, Put};
+use crate::spool::recent::Recent;
+use crate::time::Timestamp;
+
+/// Reads the log into the index, and returns where it goes on. `was_clean` says that nothing was in flight at the last stop.
+pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Result<Position, Failure> {
+    let schema = &shared.settings.schema;
+    let numbers = format!("SELECT number FROM {schema}.segment ORDER BY number");
+    let numbers: Vec<u32> =
+        link.client.query(&numbers, &[]).await?.iter().map(|row| row.get::<_, i32>(0).cast_unsigned()).collect();
+    let mut greatest = QueueId::from_u64(0);
+    for &segment in &numbers {
+        let table = schema::table(schema, segment);
+        let query = format!("SELECT seq, id, note FROM {table} WHERE part = 0 ORDER BY seq");
+        let none: [i32; 0] = [];
+        let mut rows = pin!(link.client.query_raw(&query, none).await?);
+        while let Some(row) = rows.try_next().await? {
+            let (at, id): (i32, i64) = (row.get(0), row.get(1));
+            let id = QueueId::from_u64(id.cast_unsigned());
+            greatest = greatest.max(id);
+            let place = Place { segment, at: at.cast_unsigned() };
+            match row.get::<_, Option<&[u8]>>(2).map(note::read) {
+                Some(Ok(note)) => apply(&mut shared.index(), id, place, note),
+                // The server has checksums of its own, so this is no torn write: something else wrote here.
+                _ => return Err(Failure::new(format!("row {at} of {table} does not decode; restore the database"))),
+            }
+        }
+        let size = format!("SELECT pg_total_relation_size('{table}')");
+        let size: i64 = link.client.query_one(&size, &[]).await?.get(0);
+        shared.segments().insert(segment, size.cast_unsigned());
+    }
+    shared.ids.observe(greatest);
+    {
+        let mut index = shared.index();
+        if was_clean {
+            index.nothing_was_in_flight(Timestamp::now());
+        }
+        shared.settings.counters.records.set(index.len() as i64);
+    }
+    let active = numbers.last().copied().unwrap_or(1);
+    let last = last_row(link, schema, active).await?;
+    let end = Place { segment: active, at: last.unwrap_or_default().cast_unsigned() };
+    let _ = shared.outbox.set(Recent::new(shared.settings.has_journal, (end, 0)));
+    Ok(Position { segment: active, last: last.unwrap_or_default(), exists: last.is_some() })
+}
+
+fn apply(index: &mut Index, id: QueueId, place: Place, note: Note) {
+    match note {
+        Note::Message { disk_len, lane, domains, status } => {
+            let lane = index.intern(&lane);
+            index.put(Put { id, place, disk_len, lane, domains, status }, None);
+        }
+        Note::State(status) => index.recover_state(id, &status, place),
+        Note::Due(next) => index.set_next_try(id, next),
+        Note::Hold(reason) => index.hold(id, &reason),
+        Note::Release(next) => index.release(id, next),
+        Note::Done => drop(index.remove(id)),
+    }
+}

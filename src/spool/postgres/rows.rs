@@ -1,0 +1,252 @@
+//! Rows as COPY BINARY takes them. Whoever commits encodes and checksums a message; the committer only numbers and sends it.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::note;
+use crate::message::{Lane, Piece, QueueId};
+use crate::spool::Draft;
+use crate::spool::codec::{self, CHUNK, Meta, State, Status, Writer};
+use crate::spool::index::{Fact, LogEntry};
+use crate::spool::next_try::NextTry;
+
+/// What a row takes beside its octets: the tuple's head, its numbers, and its entry in the primary key.
+const ROW: u64 = 96;
+/// Octets that are sent as they are. Shorter ones are gathered, because each part that is sent costs a message of the protocol.
+const SENT_ALONE: usize = 4096;
+/// The columns of a segment.
+const COLUMNS: i16 = 8;
+
+/// A part of a message's content.
+struct Chunk {
+    pieces: Vec<Bytes>,
+    len: u32,
+    crc: u32,
+}
+
+/// A message as it is copied into a segment.
+pub(super) struct Encoded {
+    pub id: QueueId,
+    pub lane: Lane,
+    pub domains: u32,
+    pub status: Status,
+    pub disk_len: u32,
+    /// What it has for the outbox.
+    pub lines: Vec<u8>,
+    head: Vec<u8>,
+    chunks: Vec<Chunk>,
+}
+
+impl Encoded {
+    /// Encodes a draft. `None` if it is too large (4 GiB).
+    pub fn draft(mut draft: Draft) -> Option<Encoded> {
+        // They have a column of their own.
+        let lines = std::mem::take(&mut draft.lines);
+        let content_len: u64 = draft.content.iter().map(|piece| piece.len() as u64).sum();
+        let status = Status {
+            attempts: 0,
+            next: NextTry::at(draft.retry_at),
+            delay_notified: false,
+            untried: true,
+            hold: draft.held.as_deref().map(Arc::from),
+        };
+        let mut head = Writer(Vec::with_capacity(512 + draft.prefix.len()));
+        codec::write_draft(&mut head, &draft, &status, content_len);
+        let domains = codec::domain_bits(&draft.envelope);
+        let first = codec::first_chunk(draft.header_len, content_len);
+        let Draft { id, lane, content, .. } = draft;
+        let content = content.into_iter().map(Bytes::from_owner).collect();
+        Encoded { id, lane, domains, status, disk_len: 0, lines, head: head.0, chunks: Vec::new() }.with(content, first)
+    }
+
+    /// Encodes a message with its present state, to be copied forward.
+    pub fn copy(id: QueueId, meta: &Meta, state: &State, content: Vec<u8>) -> Option<Encoded> {
+        let mut head = Writer::default();
+        codec::write_message(&mut head, meta, state);
+        let domains = codec::domain_bits(&meta.envelope);
+        let (lane, status) = (meta.lane.clone(), state.status.clone());
+        Encoded { id, lane, domains, status, disk_len: 0, lines: Vec::new(), head: head.0, chunks: Vec::new() }
+            .with(vec![Bytes::from(content)], meta.first_chunk)
+    }
+
+    /// With its content, cut into chunks. `first` is the length of the first chunk.
+    fn with(mut self, content: Vec<Bytes>, first: u64) -> Option<Encoded> {
+        let total: u64 = content.iter().map(|piece| piece.len() as u64).sum();
+        let (mut left, mut want) = (total, first.min(total));
+        let mut pieces = content.into_iter();
+        let mut rest = Bytes::new();
+        loop {
+            let mut chunk = Chunk { pieces: Vec::new(), len: u32::try_from(want).ok()?, crc: 0 };
+            let mut crc = crc32fast::Hasher::new();
+            let mut lacking = want as usize;
+            while lacking > 0 {
+                if rest.is_empty() {
+                    rest = pieces.next()?;
+                    continue;
+                }
+                let piece = rest.split_to(lacking.min(rest.len()));
+                crc.update(&piece);
+                lacking -= piece.len();
+                chunk.pieces.push(piece);
+            }
+            chunk.crc = crc.finalize();
+            left -= want;
+            self.chunks.push(chunk);
+            if left == 0 {
+                break;
+            }
+            want = CHUNK.min(left);
+        }
+        i16::try_from(self.chunks.len()).ok()?;
+        seal(&mut self.head);
+        let len = total + (self.head.len() + self.lines.len()) as u64 + ROW * self.chunks.len() as u64;
+        self.disk_len = u32::try_from(len).ok()?;
+        Some(self)
+    }
+}
+
+/// Adds a checksum to what stands in the column `head`.
+fn seal(head: &mut Vec<u8>) {
+    let crc = crc32fast::hash(head);
+    head.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// The octets that [`seal`] was given, if they are still the same.
+pub(super) fn unseal(head: &[u8]) -> Option<&[u8]> {
+    let (octets, crc) = head.split_last_chunk::<4>()?;
+    (crc32fast::hash(octets) == u32::from_le_bytes(*crc)).then_some(octets)
+}
+
+/// Returns true if a chunk has the checksum that was stored with it.
+pub(super) fn is_sound(body: &[u8], crc: Option<i32>) -> bool {
+    crc.is_some_and(|crc| crc32fast::hash(body) == crc.cast_unsigned())
+}
+
+/// Rows on their way to the database: what COPY BINARY sends, in parts.
+pub(super) struct Rows {
+    parts: Vec<Bytes>,
+    open: BytesMut,
+    len: u64,
+}
+
+impl Rows {
+    pub fn new() -> Rows {
+        let mut open = BytesMut::with_capacity(8 << 10);
+        open.put_slice(b"PGCOPY\n\xff\r\n\0");
+        open.put_i32(0);
+        open.put_i32(0);
+        Rows { parts: Vec::new(), open, len: 0 }
+    }
+
+    /// Adds the rows of a message.
+    pub fn message(&mut self, seq: i32, message: &Encoded) {
+        let Encoded { id, lane, domains, status, disk_len, lines, head, chunks } = message;
+        for (part, chunk) in (0..).zip(chunks) {
+            self.begin(seq, part, *id);
+            if part == 0 {
+                self.octets(&note::of_message(*disk_len, lane, *domains, status));
+                self.octets(head);
+            } else {
+                self.null();
+                self.null();
+            }
+            self.open.put_i32(chunk.len.cast_signed());
+            chunk.pieces.iter().for_each(|piece| self.piece(piece));
+            self.number(chunk.crc.cast_signed());
+            self.lines(if part == 0 { lines } else { &[] });
+        }
+        self.len += u64::from(*disk_len);
+    }
+
+    /// Adds the row of a fact.
+    pub fn fact(&mut self, seq: i32, entry: &LogEntry) {
+        let LogEntry { id, fact, lines } = entry;
+        self.begin(seq, 0, *id);
+        let note = note::of_fact(fact);
+        self.octets(&note);
+        let mut head = Writer::default();
+        match fact {
+            Fact::State(state) => {
+                codec::write_state(&mut head, state);
+                head.bytes(&[]);
+                seal(&mut head.0);
+                self.octets(&head.0);
+            }
+            _ => self.null(),
+        }
+        self.null();
+        self.null();
+        self.lines(lines);
+        self.len += ROW + (note.len() + head.0.len() + lines.len()) as u64;
+    }
+
+    /// Adds a row that looks for room and says nothing. It is never committed.
+    pub fn filler(&mut self, seq: i32, len: usize) {
+        self.begin(seq, 0, QueueId::from_u64(0));
+        self.null();
+        self.octets(&vec![0; len]);
+        self.null();
+        self.null();
+        self.null();
+    }
+
+    /// About how many octets they take.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// What is to be sent.
+    pub fn finish(mut self) -> Vec<Bytes> {
+        self.open.put_i16(-1);
+        self.parts.push(self.open.freeze());
+        self.parts
+    }
+
+    fn begin(&mut self, seq: i32, part: i16, id: QueueId) {
+        self.open.put_i16(COLUMNS);
+        self.number(seq);
+        self.open.put_i32(2);
+        self.open.put_i16(part);
+        self.open.put_i32(8);
+        self.open.put_i64(id.as_u64().cast_signed());
+    }
+
+    fn number(&mut self, number: i32) {
+        self.open.put_i32(4);
+        self.open.put_i32(number);
+    }
+
+    fn lines(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            self.null();
+        } else {
+            self.octets(lines);
+        }
+    }
+
+    fn null(&mut self) {
+        self.open.put_i32(-1);
+    }
+
+    fn octets(&mut self, octets: &[u8]) {
+        self.open.put_i32(i32::try_from(octets.len()).expect("heads and notes are shorter than a message may be"));
+        self.open.put_slice(octets);
+    }
+
+    fn piece(&mut self, piece: &Bytes) {
+        if piece.len() < SENT_ALONE {
+            self.open.put_slice(piece);
+        } else {
+            self.parts.push(self.open.split().freeze());
+            self.parts.push(piece.clone());
+        }
+    }
+}
+
+/// `Bytes::from_owner` asks for this.
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}

@@ -1,0 +1,254 @@
+//! A PostgreSQL server of a test's own, from the system's package: in a scratch folder, reached over a unix socket there. It ends, and
+//! its folder goes, with the test's process.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use postbud::spool::postgres::Settings;
+
+/// The socket's name ends with this, unless a test asks for a port. Nothing listens on it.
+const PORT: u16 = 5432;
+/// How long the server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The user that the server runs as if the tests run as root, whom it refuses.
+const USER: &str = "nobody";
+
+/// A server.
+pub struct Server {
+    dir: PathBuf,
+    bin: PathBuf,
+    port: u16,
+    /// It stops the server and removes the folder once its standard input is closed, which the end of this process does as well.
+    watcher: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.signal("CONT");
+        drop(self.watcher.stdin.take());
+        let _ = self.watcher.wait();
+    }
+}
+
+/// The server that all tests of this process share, or why there is none.
+pub fn shared() -> Result<&'static Server, &'static str> {
+    static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
+    SHARED.get_or_init(|| Server::start(&[])).as_ref().map_err(String::as_str)
+}
+
+impl Server {
+    /// Starts a server with these settings beside the usual ones. An error says what is missing here.
+    pub fn start(settings: &[(&str, &str)]) -> Result<Server, String> {
+        let bin = binaries().ok_or("there is no PostgreSQL (Debian's postgresql)")?;
+        let scratch = Path::new("/dev/shm");
+        let scratch = if scratch.is_dir() { scratch.to_owned() } else { std::env::temp_dir() };
+        let made =
+            tempfile::Builder::new().prefix("postbud-pg-").tempdir_in(scratch).map_err(|error| error.to_string())?;
+        let dir = made.keep();
+        if is_root() {
+            run(Command::new("chown").arg(USER).arg(&dir))?;
+        }
+        let watch = "cat >/dev/null; pid=$(head -1 \"$1/data/postmaster.pid\" 2>/dev/null) && kill -QUIT $pid && \
+                     while kill -0 $pid; do sleep 0.05; done 2>/dev/null; rm -rf \"$1\"";
+        let watcher = Command::new("setsid")
+            .args(["sh", "-c", watch, "watch"])
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let port = settings.iter().find(|(key, _)| *key == "port").map_or(PORT, |(_, port)| port.parse().unwrap());
+        let server = Server { dir, bin, port, watcher };
+        let data = server.data();
+        run(server
+            .as_user("initdb")
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"])
+            .arg(&data))?;
+        let socket = server.dir.display().to_string();
+        let usual = [
+            ("listen_addresses", ""),
+            ("unix_socket_directories", socket.as_str()),
+            ("shared_buffers", "16MB"),
+            ("max_wal_size", "128MB"),
+            ("max_connections", "60"),
+            ("log_min_messages", "warning"),
+        ];
+        let line = |(key, value): &(&str, &str)| format!("{key} = '{value}'\n");
+        let text: String = usual.iter().chain(settings).map(line).collect();
+        fs::write(data.join("postgresql.auto.conf"), text).map_err(|error| error.to_string())?;
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// Starts the server after it was stopped or killed.
+    pub fn start_again(&self) -> Result<(), String> {
+        let began = Instant::now();
+        loop {
+            let log = self.dir.join("log");
+            let started = run(self
+                .as_user("pg_ctl")
+                .args(["-w", "-t", "60", "start", "-D"])
+                .arg(self.data())
+                .arg("-l")
+                .arg(&log));
+            match started {
+                Ok(_) => return Ok(()),
+                // What served the killed one takes a moment to end.
+                Err(_) if began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(100)),
+                Err(why) => return Err(format!("{why}\n{}", fs::read_to_string(log).unwrap_or_default())),
+            }
+        }
+    }
+
+    /// Stops it as an operator would who is in a hurry.
+    pub fn stop(&self) {
+        run(self.as_user("pg_ctl").args(["-w", "-m", "fast", "stop", "-D"]).arg(self.data())).unwrap();
+    }
+
+    /// Kills it and everything that serves it.
+    pub fn kill(&self) {
+        self.signal("KILL");
+    }
+
+    /// Stops every process of it for a while: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let Some(postmaster) = file.lines().next() else { return };
+        let children = Command::new("ps").args(["-o", "pid=", "--ppid", postmaster]).output().map(|found| found.stdout);
+        let children = String::from_utf8(children.unwrap_or_default()).unwrap();
+        let all = std::iter::once(postmaster).chain(children.split_whitespace());
+        let _ = Command::new("kill").arg(format!("-{signal}")).args(all).stderr(Stdio::null()).status();
+    }
+
+    /// Where its socket is.
+    pub fn host(&self) -> String {
+        self.dir.display().to_string()
+    }
+
+    /// A folder inside of the server's own.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Settings of a spool in this schema.
+    pub fn settings(&self, schema: &str) -> Settings {
+        Settings {
+            hosts: vec![self.host()],
+            port: self.port,
+            database: "postgres".into(),
+            user: "postgres".into(),
+            schema: schema.into(),
+            node: "a".into(),
+            timeout: Duration::from_secs(10),
+            ..Settings::default()
+        }
+    }
+
+    /// Runs SQL and returns what it prints: values between `|`, a row a line.
+    pub fn sql(&self, sql: &str) -> String {
+        self.try_sql(sql).unwrap()
+    }
+
+    /// Runs SQL. An error says what the server said.
+    pub fn try_sql(&self, sql: &str) -> Result<String, String> {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h"]);
+        let output = run(psql.arg(&self.dir).args(["-p", &self.port.to_string(), "-c", sql]))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Changes a setting of the running server.
+    pub fn set(&self, name: &str, value: &str) {
+        self.sql(&format!("ALTER SYSTEM SET {name} = {value}"));
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// Puts a file among its data that only the server may read.
+    pub fn put(&self, name: &str, text: &str) {
+        let path = self.data().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            run(Command::new("chown").arg(USER).arg(&path)).unwrap();
+        }
+    }
+
+    /// A program of PostgreSQL's, as the user that the server runs as.
+    pub fn as_user(&self, program: &str) -> Command {
+        as_user(&self.bin.join(program), &self.dir)
+    }
+
+    /// Its data.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+}
+
+fn as_user(program: &Path, dir: &Path) -> Command {
+    let mut command = if is_root() {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--reuid", USER, "--regid", "nogroup", "--clear-groups"]).arg(program);
+        setpriv
+    } else {
+        Command::new(program)
+    };
+    command.current_dir(dir).stdin(Stdio::null());
+    command
+}
+
+fn is_root() -> bool {
+    rustix::process::getuid().is_root()
+}
+
+/// Runs a program to its end. An error has what it printed.
+fn run(command: &mut Command) -> Result<Output, String> {
+    // Files, since a server that stays would keep a pipe open.
+    let printed = tempfile::tempfile().map_err(|error| error.to_string())?;
+    let stdout = tempfile::tempfile().map_err(|error| error.to_string())?;
+    let clone = |file: &fs::File| file.try_clone().map_err(|error| error.to_string());
+    let status = command
+        .stdout(clone(&stdout)?)
+        .stderr(clone(&printed)?)
+        .status()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output = Output { status, stdout: read_back(stdout), stderr: read_back(printed) };
+    match status.success() {
+        true => Ok(output),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+fn read_back(mut file: fs::File) -> Vec<u8> {
+    use std::io::{Read, Seek};
+    let mut octets = Vec::new();
+    let _ = file.rewind();
+    let _ = file.read_to_end(&mut octets);
+    octets
+}
+
+/// The folder of the newest PostgreSQL that is installed.
+fn binaries() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let number = |path: &Path| path.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    let mut found: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+        found.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    }
+    found.retain(|bin| ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|program| bin.join(program).is_file()));
+    found.into_iter().max_by_key(|bin| number(bin))
+}
