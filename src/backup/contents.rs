@@ -155,7 +155,7 @@ fn customer_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 /// The files of the state directory that last: all but the spool, the event log and what [`PASSING`] names. So what a later version
 /// keeps there is in its backups too.
 fn lasting(state_dir: &Path, settings: &Settings) -> Result<Vec<PathBuf>, Error> {
-    let spool = plain(&settings.spool.dir);
+    let spool = settings.spool.dir().map(plain);
     let log = settings.events.log.as_deref().map(plain);
     let is_log = |path: &Path| {
         let log = log.as_ref().map(|log| log.as_os_str().as_encoded_bytes());
@@ -174,7 +174,7 @@ fn lasting(state_dir: &Path, settings: &Settings) -> Result<Vec<PathBuf>, Error>
             // A hidden file is half of one that is being written, or a lock.
             let is_beside = database::BESIDE.iter().any(|end| name.strip_suffix(end) == Some(database::FILE));
             let is_none_of_it = is_passing || is_beside || name.starts_with('.') || name.ends_with(".lock");
-            if is_none_of_it || is_log(&path) || plain(&path) == spool {
+            if is_none_of_it || is_log(&path) || spool.as_ref() == Some(&plain(&path)) {
                 continue;
             }
             let kind = entry.file_type().map_err(Error::file("cannot look at", &path))?;

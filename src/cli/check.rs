@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::ConfigFile;
 use crate::cli::output;
-use crate::config::{self, Counts, Loaded, Refused, Remarks};
+use crate::config::{self, Counts, Loaded, Mistake, Refused, Remarks};
+use crate::server::SpoolSettings;
+use crate::spool::postgres;
 
 /// Find every mistake in the configuration.
 ///
@@ -14,7 +16,8 @@ use crate::config::{self, Counts, Loaded, Refused, Remarks};
 /// file, line, key, what is wrong and what would be right. A customer's unusable DKIM key is a mistake here, although the
 /// relay would start without it and defer that customer's mail. Warnings should be put right, but are no mistakes.
 ///
-/// Nothing is changed, and no network is used: `postbud domain check` looks at DNS, `postbud probe` at customers' servers.
+/// Nothing is changed. No network is used, except to ask the database of `[spool] backend = "postgres"` whether it keeps what it
+/// acknowledges and lets postbud work: `postbud domain check` looks at DNS, `postbud probe` at customers' servers.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -46,6 +49,13 @@ impl Args {
             true => remarks.warnings.extend(broken),
             false => remarks.mistakes.extend(broken),
         }
+        // A start asks the database itself.
+        if remarks.mistakes.is_empty()
+            && !self.start
+            && let Ok(loaded) = &found
+        {
+            remarks.mistakes.extend(self.unfit(&loaded.settings.spool));
+        }
         remarks.mistakes.sort();
         let counts = found.as_ref().ok().map(Loaded::counts);
         let ok = remarks.mistakes.is_empty();
@@ -55,6 +65,15 @@ impl Args {
             print_text(ok, &remarks, counts.as_ref());
         }
         Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Args {
+    /// What keeps the database from holding the spool, if the spool is in one.
+    fn unfit(&self, spool: &SpoolSettings) -> Vec<Mistake> {
+        let SpoolSettings::Postgres(settings) = spool else { return Vec::new() };
+        let mistake = |what| Mistake { file: self.config.path.clone(), line: None, key: "spool.postgres".into(), what };
+        postgres::check(settings).into_iter().map(mistake).collect()
     }
 }
 

@@ -75,7 +75,7 @@ const LAST_THREADS: Duration = Duration::from_secs(1);
 ///
 /// postbud takes mail from webCRM over SMTP, finds the customer by the From domain, signs with that customer's own DKIM
 /// key, makes the mail durable and delivers it through Mailjet or the customer's own server. It is one program with an
-/// embedded spool: nothing else has to run.
+/// embedded spool: nothing else has to run. The spool may also be in PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(name = "postbud", version = crate::version::LONG, propagate_version = true, arg_required_else_help = true, after_long_help = EXAMPLES)]
 pub struct Cli {

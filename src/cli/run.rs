@@ -113,10 +113,7 @@ impl Args {
                 }
             }
             // Whoever started the relay starts it again after a failure, and only a start reads what is on the disk.
-            anyhow::ensure!(
-                !gave_up,
-                "the spool gave up on its disk, and the alert says why; a restart reads what is on it"
-            );
+            anyhow::ensure!(!gave_up, "the spool gave up, and the alert says why; a restart reads what is there");
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         })
@@ -144,7 +141,7 @@ fn refuse_what_others_own(settings: &Settings) -> anyhow::Result<()> {
         return Ok(());
     }
     let log = settings.events.log.as_deref().map(files::folder);
-    for dir in [&*settings.state_dir, &*settings.spool.dir].into_iter().chain(log) {
+    for dir in [&*settings.state_dir].into_iter().chain(settings.spool.dir()).chain(log) {
         if let Some(found) = files::not_roots_own(dir).with_context(|| format!("cannot look into {}", dir.display()))? {
             anyhow::bail!(
                 "{} belongs to another user than root, or others may write to it: do not run the relay as root, but as the user \

@@ -1,7 +1,7 @@
 //! Configuration: one server file and one file a customer become the checked settings of every stage.
 //!
 //! ```text
-//! File ─► Document ─► Table ─► server / listener / customer / route / signing ─► Settings
+//! File ─► Document ─► Table ─► server / spool / listener / customer / route / signing ─► Settings
 //!          spans      typed     one function a table, plain values out
 //!                     reads, each mistake noted with its line
 //! ```
@@ -21,6 +21,7 @@ mod route;
 mod secret;
 mod server;
 mod signing;
+mod spool;
 mod value;
 mod web;
 
@@ -150,12 +151,12 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let route_alert_after = server::route_alert_after(&delivery);
     let limits = server::limits(&root.table("limits"));
     let patience = server::patience(&root.table("retry"));
-    let spool = server::spool(&root.table("spool"), &state_dir);
     let events = server::events(&root.table("events"), &state_dir);
     let resolver = server::dns(&root.table("dns"));
     let web = web::pages(&root.table("web"), &listeners);
     let api = web::api(&root.table("api"), &listeners, web.as_ref());
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
+    let spool = spool::spool(&root.table("spool"), &state_dir, our_name);
     let bounce_table = root.table("bounce_mail");
     let bounce = server::bounce(&bounce_table, our_name, patience.retry.backoff.first);
     let bounce_route = server::bounce_route(&bounce_table.table("route"), limits.message_size);

@@ -24,7 +24,7 @@ use crate::queue::{self, Patience, Schedule};
 use crate::record::journal::Retention;
 use crate::resolver;
 use crate::route::{Login, LoginSecret, Preset, Route, RouteId, RouteKind};
-use crate::spool::{Backoff, embedded};
+use crate::spool::Backoff;
 use crate::submission::{Limits, MAX_HEADER_SIZE};
 
 const PROXY_PASSWORD: Source = Source {
@@ -136,7 +136,7 @@ pub(super) fn route_alert_after(table: &Table<'_>) -> Duration {
 }
 
 /// A duration over zero.
-fn positive(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
+pub(super) fn positive(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
     let found = table.or(key, usual);
     if found.is_zero() {
         table.mistake(key, "must be longer than nothing");
@@ -144,7 +144,7 @@ fn positive(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
     found
 }
 
-fn size(table: &Table<'_>, key: &'static str, usual: u64) -> u64 {
+pub(super) fn size(table: &Table<'_>, key: &'static str, usual: u64) -> u64 {
     let found = table.or(key, ByteSize(usual)).0;
     if found == 0 {
         table.mistake(key, "must be more than nothing, like \"25 MiB\"");
@@ -236,26 +236,6 @@ pub(super) fn patience(table: &Table<'_>) -> Patience {
         table.warning("give_up", "RFC 5321 §4.5.4.1 asks for at least 4–5 days of trying");
     }
     Patience { retry, delay_notice: positive(table, "delay_notice", usual.delay_notice) }
-}
-
-/// Reads the table `[spool]`.
-pub(super) fn spool(table: &Table<'_>, state_dir: &Path) -> embedded::Settings {
-    // The only backend so far; the key is there so that a file says which one it means.
-    table.choice("backend", &[("embedded", ())]);
-    let usual = embedded::Settings::default();
-    let segment_size = size(table, "segment_size", usual.segment_size);
-    if !(1 << 20..=1 << 30).contains(&segment_size) {
-        table.mistake("segment_size", format!("{} is outside of 1 MiB to 1 GiB", ByteSize(segment_size)));
-    }
-    embedded::Settings {
-        dir: table.get("dir").unwrap_or_else(|| state_dir.join("spool")),
-        min_free: table.or("min_free", ByteSize(usual.min_free)).0,
-        min_free_inodes: table.or("min_free_inodes", usual.min_free_inodes),
-        segment_size,
-        settle_delay: table.or("settle_delay", usual.settle_delay),
-        guard_interval: positive(table, "guard_interval", usual.guard_interval),
-        ..usual
-    }
 }
 
 /// Reads the tables `[mailjet.<tier>]`: the tiers, and the accounts in which domains are registered.

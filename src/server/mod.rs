@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use live::Live;
-pub use settings::{Reload, Settings};
+pub use settings::{Reload, Settings, SpoolSettings};
 
 use crate::bounce::Postmaster;
 use crate::customers::Routing;
@@ -34,7 +34,8 @@ use crate::operate::{self, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{self, Dns, SharedResolver};
 use crate::route::microsoft::WHEN;
-use crate::spool::embedded::{self, Embedded, Notice};
+use crate::spool::embedded::{self, Embedded};
+use crate::spool::postgres::{self, Postgres};
 use crate::spool::{self, Health, LaneStats, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission, Submitters};
 use crate::{dkim, files, metrics, web};
@@ -70,6 +71,9 @@ pub enum StartError {
     /// The spool.
     #[error("spool: {0}")]
     Spool(#[from] embedded::OpenError),
+    /// The spool in a database.
+    #[error("spool: {0}")]
+    SharedSpool(#[from] postgres::OpenError),
     /// The resolver.
     #[error("cannot ask the DNS: {0}")]
     Resolver(#[from] resolver::dns::SetupError),
@@ -123,8 +127,8 @@ impl Relay {
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, mut running_events) = Events::start(settings.events)?;
         let database = open_database(settings.state_dir.clone()).await?;
-        let spool_counters = Arc::clone(&settings.spool.counters);
-        let spool_settings = embedded::Settings { has_journal: running_events.has_journal(), ..settings.spool };
+        let spool_counters = Arc::clone(settings.spool.counters());
+        let spool_settings = settings.spool.with_journal(running_events.has_journal());
         let spool = open_spool(spool_settings, events.clone()).await?;
         running_events.follow(spool.clone());
         let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
@@ -413,8 +417,7 @@ fn certificate(listener: &ListenerSettings) -> Option<ServerTls> {
 
 /// Only its owner may look into what the relay keeps: it holds customers' mail.
 fn prepare(settings: &Settings) -> Result<(), StartError> {
-    let (state, spool) = (&settings.state_dir, &settings.spool.dir);
-    for path in [state, spool] {
+    for path in std::iter::once(&*settings.state_dir).chain(settings.spool.dir()) {
         let failed = |what| move |source| StartError::State { what, path: path.to_owned(), source };
         files::make_private_dir(path).map_err(failed("cannot make the folder"))?;
         // What cannot be closed belongs to somebody else, who could open it again.
@@ -431,25 +434,50 @@ async fn open_database(state_dir: PathBuf) -> Result<Database, StartError> {
 }
 
 /// Recovery may read for seconds: it runs on a thread of its own.
-async fn open_spool(mut settings: embedded::Settings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
-    settings.notices = Some(Arc::new(move |notice: Notice| {
-        let detail = notice.to_string();
-        match notice {
-            Notice::Full { .. } => events.raise(Subject::SpoolRoom, detail),
-            Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
-            Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
-            Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
-            // Every crash may leave one, and there is nothing to do about it.
-            Notice::Torn { .. } => tracing::warn!("{detail}"),
-            Notice::Quarantined { .. } | Notice::Doubtful { .. } | Notice::Unreadable { .. } => events.alert(detail),
+async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
+    match settings {
+        SpoolSettings::Embedded(mut settings) => {
+            settings.notices = Some(Arc::new(move |notice| tell_of_disk(&events, notice)));
+            let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
+            let panicked = |panic: JoinError| embedded::OpenError::Io {
+                what: "reading the spool".into(),
+                source: std::io::Error::other(panic),
+            };
+            Ok(opened.map_err(panicked)??)
         }
-    }));
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
-    let panicked = |panic: JoinError| embedded::OpenError::Io {
-        what: "reading the spool".into(),
-        source: std::io::Error::other(panic),
-    };
-    Ok(opened.map_err(panicked)??)
+        SpoolSettings::Postgres(mut settings) => {
+            settings.notices = Some(Arc::new(move |notice| tell_of_database(&events, notice)));
+            let opened = tokio::task::spawn_blocking(move || Postgres::open(*settings)).await;
+            let panicked = |panic: JoinError| postgres::OpenError::Thread(std::io::Error::other(panic));
+            Ok(opened.map_err(panicked)??)
+        }
+    }
+}
+
+fn tell_of_disk(events: &Events, notice: embedded::Notice) {
+    use embedded::Notice;
+    let detail = notice.to_string();
+    match notice {
+        Notice::Full { .. } => events.raise(Subject::SpoolRoom, detail),
+        Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
+        Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
+        Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
+        // Every crash may leave one, and there is nothing to do about it.
+        Notice::Torn { .. } => tracing::warn!("{detail}"),
+        Notice::Quarantined { .. } | Notice::Doubtful { .. } | Notice::Unreadable { .. } => events.alert(detail),
+    }
+}
+
+fn tell_of_database(events: &Events, notice: postgres::Notice) {
+    use postgres::Notice;
+    let detail = notice.to_string();
+    match notice {
+        Notice::Full { .. } => events.raise(Subject::SpoolRoom, detail),
+        Notice::Roomy => events.resolve(&Subject::SpoolRoom, detail),
+        Notice::Failed { .. } | Notice::Stopped { .. } => events.raise(Subject::SpoolWrites, detail),
+        Notice::Recovered => events.resolve(&Subject::SpoolWrites, detail),
+        Notice::Damaged { .. } => events.alert(detail),
+    }
 }
 
 fn is_not_stopping(accepting: CancellationToken) -> impl Fn() -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! What a running relay is made of: every stage's settings, built and checked by configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::operate::CustomerReader;
 use crate::route::Route;
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;
-use crate::spool::embedded;
+use crate::spool::{Counters, embedded, postgres};
 use crate::submission::{Limits, ListenerSettings, Submitters};
 use crate::{bounce, delivery, events, onboarding, queue, resolver, web};
 
@@ -40,7 +40,7 @@ pub struct Settings {
     /// Retries and maximum age.
     pub queue: queue::Settings,
     /// Where mail waits. The server adds what hears its notices.
-    pub spool: embedded::Settings,
+    pub spool: SpoolSettings,
     /// The event log and the webhook.
     pub events: events::Settings,
     /// Notifications by mail.
@@ -59,6 +59,43 @@ pub struct Settings {
     pub passphrase: Option<Passphrase>,
     /// On a stop, attempts under way have this long to end.
     pub shutdown_grace: Duration,
+}
+
+/// The spool's backend and its settings.
+#[derive(Clone)]
+pub enum SpoolSettings {
+    /// Mail waits in a folder of this machine.
+    Embedded(embedded::Settings),
+    /// Mail waits in a database.
+    Postgres(Box<postgres::Settings>),
+}
+
+impl SpoolSettings {
+    /// The folder that holds the mail, if a folder does.
+    pub fn dir(&self) -> Option<&Path> {
+        match self {
+            SpoolSettings::Embedded(settings) => Some(&settings.dir),
+            SpoolSettings::Postgres(_) => None,
+        }
+    }
+
+    /// The same, for a spool whose outbox a journal reads or not.
+    #[must_use]
+    pub fn with_journal(mut self, has_journal: bool) -> Self {
+        match &mut self {
+            SpoolSettings::Embedded(settings) => settings.has_journal = has_journal,
+            SpoolSettings::Postgres(settings) => settings.has_journal = has_journal,
+        }
+        self
+    }
+
+    /// What the spool counts.
+    pub fn counters(&self) -> &Arc<Counters> {
+        match self {
+            SpoolSettings::Embedded(settings) => &settings.counters,
+            SpoolSettings::Postgres(settings) => &settings.counters,
+        }
+    }
 }
 
 /// The part of the settings that a running relay takes without a restart, all at once.

@@ -1,0 +1,141 @@
+//! `[spool]`: where mail waits.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::reader::Table;
+use super::secret::{self, Source};
+use super::server::{positive, size};
+use super::value::{ByteSize, Port};
+use crate::server::SpoolSettings;
+use crate::spool::{embedded, postgres};
+
+const PASSWORD: Source = Source {
+    inline: "password",
+    file: "password_file",
+    env: "password_env",
+    command: "password_command",
+    may_be_inline: false,
+    secret: true,
+};
+/// Keys of the embedded spool.
+const EMBEDDED: [&str; 6] = ["dir", "min_free", "min_free_inodes", "segment_size", "settle_delay", "guard_interval"];
+/// What a name in PostgreSQL may have without being cut.
+const LONGEST_NAME: usize = 63;
+
+/// Reads `[spool]`. `hostname` names the node where nothing else does.
+pub(super) fn spool(table: &Table<'_>, state_dir: &Path, hostname: &str) -> SpoolSettings {
+    let in_database = table.choice("backend", &[("embedded", false), ("postgres", true)]).unwrap_or(false);
+    let database = table.table("postgres");
+    if in_database {
+        for key in EMBEDDED.into_iter().filter(|key| table.has(key)) {
+            table.mistake(key, "has no use with backend = \"postgres\"; [spool.postgres] has keys of its own");
+        }
+        return SpoolSettings::Postgres(Box::new(postgres(&database, hostname)));
+    }
+    if database.is_there() {
+        database.forget_unknown();
+        database.mistake("", "has no use without backend = \"postgres\" in [spool]");
+    }
+    SpoolSettings::Embedded(embedded(table, state_dir))
+}
+
+fn embedded(table: &Table<'_>, state_dir: &Path) -> embedded::Settings {
+    let usual = embedded::Settings::default();
+    embedded::Settings {
+        dir: table.get("dir").unwrap_or_else(|| state_dir.join("spool")),
+        min_free: table.or("min_free", ByteSize(usual.min_free)).0,
+        min_free_inodes: table.or("min_free_inodes", usual.min_free_inodes),
+        segment_size: segment_size(table, usual.segment_size),
+        settle_delay: table.or("settle_delay", usual.settle_delay),
+        guard_interval: positive(table, "guard_interval", usual.guard_interval),
+        ..usual
+    }
+}
+
+fn segment_size(table: &Table<'_>, usual: u64) -> u64 {
+    let found = size(table, "segment_size", usual);
+    if !(1 << 20..=1 << 30).contains(&found) {
+        table.mistake("segment_size", format!("{} is outside of 1 MiB to 1 GiB", ByteSize(found)));
+    }
+    found
+}
+
+/// `[spool.postgres]`.
+fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
+    let usual = postgres::Settings::default();
+    let hosts = match table.is_text("host") {
+        true => table.get("host").into_iter().collect(),
+        false => table.or("host", usual.hosts.clone()),
+    };
+    if hosts.is_empty() || hosts.iter().any(String::is_empty) {
+        table.mistake("host", "names no server; write a name, an address, or the folder of a unix socket");
+    }
+    let tls = tls(table, hosts.iter().all(|host| is_local(host)));
+    let lease = table.or("lease", usual.lease);
+    if !(Duration::from_secs(3)..=Duration::from_secs(300)).contains(&lease) {
+        table.mistake("lease", "is outside of 3s to 5m");
+    }
+    postgres::Settings {
+        hosts,
+        port: table.or("port", Port(usual.port)).0,
+        database: name(table, "database", usual.database.clone()),
+        user: name(table, "user", usual.user.clone()),
+        password: secret::value(table, PASSWORD),
+        schema: schema(table, usual.schema.clone()),
+        tls,
+        node: name(table, "node", hostname.to_owned()),
+        lease,
+        timeout: positive(table, "timeout", usual.timeout),
+        segment_size: segment_size(table, usual.segment_size),
+        max_size: if table.has("max_size") { size(table, "max_size", usual.max_size) } else { usual.max_size },
+        standbys: table.number("standbys", 0..=10, usual.standbys),
+        ..usual
+    }
+}
+
+/// Without another word, mail crosses no network in clear.
+fn tls(table: &Table<'_>, is_local: bool) -> Option<std::sync::Arc<rustls::ClientConfig>> {
+    let authorities = secret::certificates(table, "ca_file");
+    let wanted = table.choice("tls", &[("required", true), ("off", false)]);
+    if wanted == Some(false) && table.has("ca_file") {
+        table.mistake("ca_file", "has no use with tls = \"off\"");
+    }
+    if wanted == Some(false) && !is_local {
+        table.warning("tls", "is off, so mail and the password cross the network in clear");
+    }
+    if !wanted.unwrap_or(!is_local || authorities.is_some()) {
+        return None;
+    }
+    match postgres::client_config(authorities.map(|(_, certificates)| certificates)) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            table.mistake("ca_file", format!("cannot be used: {error}"));
+            None
+        }
+    }
+}
+
+/// Returns true if what is sent to this host stays on this machine.
+fn is_local(host: &str) -> bool {
+    host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn name(table: &Table<'_>, key: &'static str, usual: String) -> String {
+    let found = table.or(key, usual);
+    if found.is_empty() || found.len() > LONGEST_NAME || found.chars().any(char::is_control) {
+        table.mistake(key, format!("is not a name of 1 to {LONGEST_NAME} characters"));
+    }
+    found
+}
+
+fn schema(table: &Table<'_>, usual: String) -> String {
+    let found = table.or("schema", usual);
+    if !postgres::is_schema_name(&found) {
+        let what =
+            "cannot be a schema's name here: a lower case letter, then letters, digits and underscores, 40 at most";
+        table.mistake("schema", format!("\"{found}\" {what}"));
+    }
+    found
+}
