@@ -36,6 +36,7 @@ macro_rules! say {
     };
 }
 
+mod ask;
 mod backup;
 mod check;
 mod completions;
@@ -48,6 +49,7 @@ mod dkim;
 mod domain;
 mod events;
 mod hash_password;
+mod health;
 mod keeper;
 mod log;
 mod man;
@@ -61,6 +63,7 @@ mod restore;
 mod route;
 mod run;
 mod seal;
+mod setup;
 mod signals;
 mod started;
 mod systemd;
@@ -95,6 +98,7 @@ understood. Every command explains itself with --help; `postbud man DIR` writes 
 /// Everything postbud can be asked.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Setup(Box<setup::Args>),
     Run(run::Args),
     Check(check::Args),
     #[cfg(feature = "demo")]
@@ -109,6 +113,7 @@ enum Command {
     Token(token::Args),
     Record(record::Args),
     Probe(probe::Args),
+    Health(health::Args),
     Backup(backup::Args),
     Restore(restore::Args),
     HashPassword(hash_password::Args),
@@ -125,6 +130,7 @@ impl Command {
             signals::let_in();
         }
         match self {
+            Command::Setup(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Check(args) => args.run(),
             #[cfg(feature = "demo")]
@@ -139,6 +145,7 @@ impl Command {
             Command::Token(args) => args.run(),
             Command::Record(args) => args.run(),
             Command::Probe(args) => args.run(),
+            Command::Health(args) => args.run(),
             Command::Backup(args) => args.run(),
             Command::Restore(args) => args.run(),
             Command::HashPassword(args) => args.run(),

@@ -10,6 +10,7 @@ mod fidelity;
 mod mailjet;
 mod metrics;
 mod monitoring;
+mod package;
 mod passwords;
 mod postfix;
 mod refusals;
@@ -17,6 +18,7 @@ mod reload;
 mod restart;
 mod scale;
 mod service_manager;
+mod setup;
 mod start;
 mod trouble;
 

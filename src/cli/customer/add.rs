@@ -1,6 +1,5 @@
 //! `postbud customer add`: a new customer's file and key, and what the customer has to publish.
 
-use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,10 +7,11 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use zeroize::Zeroizing;
 
+use crate::cli::ask::{ask, choice, given_or_asked};
 use crate::cli::domain::Language;
-use crate::cli::{ConfigFile, block_on, hash_password, said};
+use crate::cli::{ConfigFile, block_on, hash_password};
 use crate::dkim::Selector;
-use crate::files::{line, line_of_text, read_text};
+use crate::files::{line, read_text};
 use crate::onboarding::records;
 use crate::operate::Actor;
 use crate::operate::customers::{Customers, NewCustomer, NewLogin, NewRoute};
@@ -99,6 +99,24 @@ impl From<Tls> for TlsMode {
 }
 
 impl Args {
+    /// Nothing is given but the id.
+    pub(super) fn new(id: String, config: ConfigFile) -> Self {
+        Args {
+            id,
+            config,
+            name: None,
+            domains: Vec::new(),
+            via: None,
+            host: None,
+            port: None,
+            tls: None,
+            username: None,
+            password_from: None,
+            selector: None,
+            language: Language::default(),
+        }
+    }
+
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (actor, files) = (Actor::this_process(), self.config.files());
         let customers = Customers::beside(&files)?;
@@ -214,38 +232,4 @@ impl Args {
         };
         Ok(NewRoute::OwnServer { host, port, tls: tls.into(), login })
     }
-}
-
-fn given_or_asked(given: Option<String>, question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
-    match given {
-        Some(given) => Ok(given),
-        None => ask(question, flag, usual),
-    }
-}
-
-/// Asks on standard error and reads a line from standard input. `usual` is what an empty line means; without it, an empty
-/// answer is an error that names the flag, as the end of the input always is: nobody has seen the question.
-fn ask(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<String> {
-    match usual {
-        Some(usual) if !usual.is_empty() => said(format_args!("{question} [{usual}]: ")),
-        _ => said(format_args!("{question}: ")),
-    }
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
-    if !std::io::stdin().is_terminal() {
-        say!("");
-    }
-    if read == 0 {
-        bail!("{question}: no answer; give {flag}");
-    }
-    match (line_of_text(&line).trim(), usual) {
-        ("", Some(usual)) => Ok(usual.to_owned()),
-        ("", None) => bail!("{question}: no answer; give {flag}"),
-        (answer, _) => Ok(answer.to_owned()),
-    }
-}
-
-fn choice<T: ValueEnum>(question: &str, flag: &str, usual: Option<&str>) -> anyhow::Result<T> {
-    let answer = ask(question, flag, usual)?;
-    T::from_str(&answer, true).map_err(|_| anyhow::anyhow!("\"{answer}\" is none of the choices; see {flag} in --help"))
 }

@@ -38,6 +38,11 @@ enum Command {
     Remove(change::Remove),
 }
 
+/// Adds a customer, and asks for everything but its id.
+pub(super) fn add(id: String, config: super::ConfigFile) -> anyhow::Result<ExitCode> {
+    add::Args::new(id, config).run()
+}
+
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {

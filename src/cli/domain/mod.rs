@@ -43,7 +43,7 @@ impl Args {
 }
 
 /// `--lang`, for every command whose output customers may read.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(in crate::cli) struct Language {
     /// The language of texts: da or en.
     #[arg(long, value_name = "LANG")]

@@ -1,0 +1,91 @@
+//! `postbud health`: whether the relay of this machine works, for whoever asks with a command: a container's health check.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::ConfigFile;
+use crate::files;
+
+/// A relay that takes longer over one line is not well.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// More than the answer ever has.
+const LONGEST: u64 = 64 << 10;
+
+/// Ask the running relay whether it works.
+///
+/// Asks for /healthz at [web] address and prints the answer. With --ready it asks for /readyz: whether mail is taken at this
+/// moment. Only the address is read from the configuration.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud health
+  postbud health --ready
+
+Exit codes: 0 it works; 1 it does not, or does not answer.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Ask whether mail is taken.
+    #[arg(long)]
+    ready: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let file = self.config.path.display();
+        let text = files::read_text(&self.config.path).with_context(|| format!("cannot read {file}"))?;
+        let config: toml::Table = toml::from_str(&text).with_context(|| format!("cannot read {file}"))?;
+        let address = config.get("web").and_then(|web| web.get("address")).and_then(toml::Value::as_str);
+        let Some(address) = address else { bail!("{file} has no [web] address, so nothing answers") };
+        let address: SocketAddr = address.parse().with_context(|| format!("{file}: [web] address {address}"))?;
+        let path = if self.ready { "/readyz" } else { "/healthz" };
+        let (is_well, said) = ask(from_here(address), path).with_context(|| format!("nothing answers at {address}"))?;
+        show!("{}", crate::visible::visible(said.trim()));
+        Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// The address at which this machine reaches itself.
+fn from_here(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+/// Whether the answer is 200, and its text.
+fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(bool, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(LONGEST).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    Ok((status == "200", body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_everybody_is_asked_on_this_machine() {
+        for (configured, asked) in [
+            ("127.0.0.1:8025", "127.0.0.1:8025"),
+            ("0.0.0.0:8025", "127.0.0.1:8025"),
+            ("[::]:8025", "[::1]:8025"),
+            ("10.0.0.4:80", "10.0.0.4:80"),
+        ] {
+            assert_eq!(from_here(configured.parse().unwrap()), asked.parse().unwrap());
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Tries the login of each of Mailjet's tiers, as the first delivery would.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use crate::cli::block_on;
+use crate::delivery::{self, Delivery, ProbeStep, Step, StepResult};
+use crate::resolver::{Dns, SharedResolver};
+use crate::server::Settings;
+use crate::smtp::Mailbox;
+
+/// An error where a server refuses the login. One that cannot be reached is told, and no error: the network may not be there yet.
+pub(super) fn try_tiers(settings: Settings) -> anyhow::Result<()> {
+    block_on(async move {
+        let hostname = settings.hostname.as_str().to_owned();
+        let resolver: SharedResolver = Arc::new(Dns::new(&settings.resolver)?);
+        let delivery = Delivery::new(delivery::Settings {
+            timeouts: settings.timeouts,
+            resolver: Some(resolver),
+            ..delivery::Settings::new(&hostname, settings.egress)
+        })?;
+        let postmaster = Mailbox::parse(&format!("postmaster@{hostname}")).context("the relay's name")?;
+        for (name, tier) in settings.directory.tiers() {
+            let report = delivery.probe(&tier.route, &postmaster, &postmaster).await;
+            // What comes after the login is about a sender that Mailjet does not know.
+            let is_before =
+                |step: &&ProbeStep| !matches!(step.step, Step::Mail | Step::Rcpt | Step::Rset | Step::OpenRelay);
+            let failed = report.steps.iter().filter(is_before).find(|step| step.finding == StepResult::Failed);
+            match failed {
+                None => say!("{}: the login of [mailjet.{name}] is accepted", report.server),
+                Some(ProbeStep { step: Step::Login, found, .. }) => {
+                    bail!("{} refuses the login of [mailjet.{name}]: {found}", report.server)
+                }
+                Some(ProbeStep { step, found, .. }) => say!(
+                    "{}: the login of [mailjet.{name}] could not be tried ({step}: {found}); `postbud probe CUSTOMER` tries it later",
+                    report.server
+                ),
+            }
+        }
+        Ok(())
+    })
+}

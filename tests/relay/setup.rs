@@ -1,0 +1,186 @@
+//! `postbud setup`: a new operator, with nothing but a folder.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::capture::Capture;
+use crate::support::client::{Client, message, queue_id};
+use crate::support::relay::{binary, free_port};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// An empty folder for a configuration, and addresses that are free.
+struct Place {
+    dir: tempfile::TempDir,
+    smtp: SocketAddr,
+    web: SocketAddr,
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place { dir: tempfile::tempdir().unwrap(), smtp: free_port(), web: free_port() };
+        for (name, text) in [("password", PASSWORD), ("key", "api-key"), ("secret", "api-secret"), ("empty", "")] {
+            fs::write(place.dir.path().join(name), format!("{text}\n")).unwrap();
+        }
+        place
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("etc")
+    }
+
+    fn flags(&self, mailjet: SocketAddr) -> Vec<(&'static str, String)> {
+        let file = |name: &str| self.dir.path().join(name).display().to_string();
+        vec![
+            ("--dir", self.config().display().to_string()),
+            ("--hostname", "out.example.com".into()),
+            ("--egress-address", "127.0.0.1".into()),
+            ("--bind", "127.0.0.1".into()),
+            ("--listen", self.smtp.to_string()),
+            ("--allow-from", "127.0.0.0/8".into()),
+            ("--certificate", String::new()),
+            ("--password-from", file("password")),
+            ("--mailjet-key-from", file("key")),
+            ("--mailjet-secret-from", file("secret")),
+            ("--mailjet-server", mailjet.to_string()),
+            ("--web", self.web.to_string()),
+            ("--customer", String::new()),
+        ]
+    }
+
+    /// Every file below the configuration.
+    fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.config()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => found.push(path.strip_prefix(self.config()).unwrap().display().to_string()),
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// Runs it; gives whether it succeeded and all that it said.
+fn setup(flags: &[(&str, String)], answers: &str) -> (bool, String) {
+    let mut child = Command::new(binary())
+        .arg("setup")
+        .args(flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end before it reads everything.
+    let _ = child.stdin.take().unwrap().write_all(answers.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn start(config: &Path, smtp: SocketAddr) -> Child {
+    let relay = Command::new(binary())
+        .args(["run", "--config"])
+        .arg(config.join("postbud.toml"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let patience = Instant::now() + Duration::from_secs(30);
+    while Client::connect(smtp).is_err() {
+        assert!(Instant::now() < patience, "the relay does not take mail");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    relay
+}
+
+#[test]
+fn an_operator_comes_from_nothing_to_a_relay_that_delivers() {
+    let (place, mailjet) = (Place::new(), Capture::start());
+    let mut flags = place.flags(mailjet.address);
+    flags.retain(|(flag, _)| *flag != "--customer");
+    // The customer is asked for: its id, name, domains and route.
+    let (done, said) = setup(&flags, "test-as\nTest A/S\ntest.dk\nmailjet\n");
+    assert!(done, "{said}");
+    for part in ["the login of [mailjet.starter] is accepted", "postbud1._domainkey", "systemctl enable --now postbud"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let written = place.files();
+    for file in ["postbud.toml", "customers/test-as.toml", "secrets/webcrm.hash", "secrets/mailjet-starter.secret"] {
+        assert!(written.iter().any(|path| path == file), "{file}: {written:?}");
+    }
+    for secret in written.iter().filter(|path| path.starts_with("secrets/")) {
+        let path = place.config().join(secret);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{secret}");
+        assert!(!fs::read_to_string(path).unwrap().contains(PASSWORD), "only the hash is kept");
+    }
+
+    // Smaller than a test's disk may be.
+    let server_file = place.config().join("postbud.toml");
+    let text = fs::read_to_string(&server_file).unwrap();
+    fs::write(&server_file, format!("{text}\n[spool]\nmin_free = \"16 MiB\"\n")).unwrap();
+    let mut relay = start(&place.config(), place.smtp);
+    let mut client = Client::login(place.smtp, "webcrm", PASSWORD).unwrap();
+    queue_id(&client.send("a@test.dk", &["b@x.dk"], &message("a@test.dk", "b@x.dk", "x")).unwrap());
+    mailjet.wait_for(1, Duration::from_secs(20));
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+
+    let (again, said) = setup(&place.flags(mailjet.address), "");
+    assert!(!again && said.contains("never overwritten"), "{said}");
+    assert!(fs::read_to_string(&server_file).unwrap().starts_with(&text));
+}
+
+#[test]
+fn answers_come_from_a_pipe_one_a_line() {
+    let place = Place::new();
+    let dir = [("--dir", place.config().display().to_string()), ("--web", place.web.to_string())];
+    let answers = format!("out.example.com\n127.0.0.1\nany\n{}\n\n\n{PASSWORD}\n\n\n", place.smtp);
+    let (done, said) = setup(&dir, &answers);
+    assert!(done, "{said}");
+    assert_eq!(place.files(), ["postbud.toml", "secrets/webcrm.hash"]);
+    let text = fs::read_to_string(place.config().join("postbud.toml")).unwrap();
+    assert!(text.contains("bind = \"any\"") && !text.contains("[mailjet"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_right_is_said_and_leaves_no_file() {
+    let refusing = Capture::scripted(
+        "127.0.0.1:0",
+        Box::new(|line| line.starts_with("AUTH").then(|| "535 5.7.8 API key unknown".to_owned())),
+    );
+    let nobody = free_port();
+    let good = Capture::start();
+    for (mailjet, changed, expected) in [
+        (refusing.address, ("--hostname", "out.example.com"), "refuses the login of [mailjet.starter]"),
+        (good.address, ("--hostname", "out example"), "--hostname out example"),
+        (good.address, ("--egress-address", "relay"), "--egress-address relay"),
+        (good.address, ("--bind", "192.0.2.1"), "this machine cannot bind it"),
+        (good.address, ("--listen", "192.0.2.1:25"), "this machine cannot listen there"),
+        (good.address, ("--allow-from", "everybody"), "everybody is no network"),
+        (good.address, ("--certificate", "/nowhere/server.pem"), "/nowhere/server.pem"),
+        (good.address, ("--mailjet-server", "in-v3"), "is not HOST:PORT"),
+    ] {
+        let place = Place::new();
+        let mut flags = place.flags(mailjet);
+        flags.push(("--private-key", "/nowhere/server.key".into()));
+        flags.iter_mut().filter(|(flag, _)| *flag == changed.0).for_each(|(_, value)| *value = changed.1.to_owned());
+        let (done, said) = setup(&flags, "");
+        assert!(!done && said.contains(expected), "{changed:?}: {said}");
+        assert_eq!(place.files(), [""; 0], "{changed:?}: {said}");
+    }
+    // A server that cannot be reached yet is no mistake.
+    let place = Place::new();
+    let (done, said) = setup(&place.flags(nobody), "");
+    assert!(done && said.contains("could not be tried"), "{said}");
+}
