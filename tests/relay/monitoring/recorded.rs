@@ -46,7 +46,7 @@ pub fn record() -> Recorded {
         queue_id(&send("a@good.example", &format!("b{n}@example.net")));
     }
     server.wait_for(3, Duration::from_secs(20));
-    wait(&site, "all is settled", |scrape| scrape["postbud_recipients_delivered_total"] == 3.0);
+    wait(&site, "all is settled", |scrape| scrape["postbud_recipients_relayed_total"] == 3.0);
     let well = named(RELAY, &metrics(&site), 1.0);
 
     queue_id(&send("a@good.example", "nobody@example.net"));
