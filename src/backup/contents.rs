@@ -21,6 +21,8 @@ const READINGS: u32 = 10;
 /// Keys whose value is the path of a file, besides those that end in `_file`.
 const NAMING_KEYS: [&str; 6] =
     ["certificate", "private_key", "ed25519_private_key", "client_certificate", "client_key", "ca_file"];
+/// The key that names the file of the passphrase.
+const PASSPHRASE: &str = "passphrase_file";
 /// Files of the state directory that tell of the past, or that belong to the running process alone.
 const PASSING: [&str; 5] =
     ["daily-counters.json", "known-clients.json", "audit", "webhook-cursor", "webhook-outbox.jsonl"];
@@ -131,8 +133,9 @@ fn named(table: &toml::Table, dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The passphrase of keys that are encrypted at rest is kept apart from them, so it is in no backup of theirs.
 fn is_naming(key: &str) -> bool {
-    key.ends_with("_file") || NAMING_KEYS.contains(&key)
+    (key.ends_with("_file") && key != PASSPHRASE) || NAMING_KEYS.contains(&key)
 }
 
 /// The same file in a folder that is named without `..` and links.
@@ -215,7 +218,7 @@ mod tests {
         let keys = keys_with_paths();
         assert!(keys.len() > 15, "{keys:?}");
         // A folder, or something that is left out.
-        let others = ["state_dir", "log", "dir"];
+        let others = ["state_dir", "log", "dir", PASSPHRASE];
         let unknown: Vec<_> = keys.iter().filter(|(key, _)| !is_naming(key) && !others.contains(&&**key)).collect();
         assert!(unknown.is_empty(), "is this a file that a backup needs? {unknown:?}");
     }
@@ -223,7 +226,7 @@ mod tests {
     #[test]
     fn files_are_found_in_tables_of_tables_and_in_lists_of_them() {
         let table = toml::from_str(
-            "[[submitter]]\npassword_hash_file = \"b\"\n[[submitter]]\npassword_hash_file = \"/c\"\nname = \"d\"\n\
+            "[secrets]\npassphrase_file = \"a\"\n[[submitter]]\npassword_hash_file = \"b\"\n[[submitter]]\npassword_hash_file = \"/c\"\nname = \"d\"\n\
              [mailjet.starter]\npassword_file = \"e\"\n[route.oauth]\nclient_secret_file = \"f\"\n[dkim.second]\nprivate_key = \"g\"",
         )
         .unwrap();

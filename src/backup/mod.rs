@@ -34,7 +34,7 @@ const FORMAT: u32 = 1;
 const LEFT_OUT: [&str; 3] = [
     "the spool: waiting mail stays on the machine that has it, because a copy that is started sends it a second time",
     "the event log, its archives, counters and the audit's notes: they tell of the past",
-    "values of environment variables (password_env and the like), and what the configuration does not name",
+    "values of environment variables (password_env), what commands print (password_command), and the passphrase of encrypted keys",
 ];
 
 /// What an archive holds.
