@@ -17,6 +17,8 @@ mod pair;
 mod plot;
 mod probe;
 mod process;
+#[path = "../readme/mod.rs"]
+mod readme;
 mod report;
 mod run;
 mod scratch;
@@ -47,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     if options.prepare {
         return Ok(());
     }
-    println!("{}\n", report::machine());
+    println!("{}\n", readme::machine());
     let result = measure(&bench, &options);
     if options.scratch.is_none() {
         // Keys and certificates of a run that is over.
@@ -68,11 +70,11 @@ fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
         ));
         println!("{table}");
         if let Some(name) = &options.readme {
-            report::into_readme(name, &table)?;
+            readme::into_readme("relay", name, &table)?;
         }
         return write_json(
             options,
-            &serde_json::json!({ "machine": report::machine(), "stolen": stolen, "targets": rows, "runs": outcomes }),
+            &serde_json::json!({ "machine": readme::machine(), "stolen": stolen, "targets": rows, "runs": outcomes }),
         );
     }
     if let Some(sweep) = options.sweep {
@@ -81,14 +83,14 @@ fn measure(bench: &Bench, options: &Options) -> anyhow::Result<()> {
     if options.pair {
         let outcome = pair::run(bench, options)?;
         println!("{}", outcome.line());
-        return write_json(options, &serde_json::json!({ "machine": report::machine(), "pair": outcome }));
+        return write_json(options, &serde_json::json!({ "machine": readme::machine(), "pair": outcome }));
     }
     let outcome = bench.run(options)?;
     println!("{}", outcome.table());
     if let Some(dir) = &options.svg {
         plot::run(dir, &outcome)?;
     }
-    write_json(options, &serde_json::json!({ "machine": report::machine(), "run": outcome }))?;
+    write_json(options, &serde_json::json!({ "machine": readme::machine(), "run": outcome }))?;
     anyhow::ensure!(outcome.sound(), "mail was lost, doubled, refused or not signed right: see above");
     Ok(())
 }
@@ -124,7 +126,7 @@ fn vary(bench: &Bench, options: &Options, sweep: Sweep) -> anyhow::Result<()> {
         };
         plot::scaling(&dir.join(file), title, axis, &points)?;
     }
-    write_json(options, &serde_json::json!({ "machine": report::machine(), "runs": outcomes }))
+    write_json(options, &serde_json::json!({ "machine": readme::machine(), "runs": outcomes }))
 }
 
 fn write_json(options: &Options, value: &serde_json::Value) -> anyhow::Result<()> {

@@ -1,9 +1,7 @@
 //! What a run found, as a table for people and as JSON for machines.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -275,32 +273,4 @@ fn series(first: u64, accepted: &[&Sent], arrivals: &[Arrival]) -> Series {
 fn micros(q: &Quantiles) -> String {
     let ms = |us: u64| format!("{:.2}", us as f64 / 1000.0);
     format!("p50 {}  p90 {}  p99 {}  p99.9 {}  max {} ms", ms(q.p50), ms(q.p90), ms(q.p99), ms(q.p999), ms(q.max))
-}
-
-/// Where and when: machine, cores, kernel, date.
-pub fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo.lines().find_map(|l| l.strip_prefix("model name")).and_then(|l| l.split(':').nth(1));
-    format!(
-        "{} × {}, Linux {}, {}",
-        std::thread::available_parallelism().map_or(1, usize::from),
-        model.unwrap_or("unknown CPU").trim(),
-        read("/proc/sys/kernel/osrelease").trim(),
-        jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
-    )
-}
-
-/// Puts a table into `benches/README.md` with what it was made on and by, in the place that `name` marks there.
-pub fn into_readme(name: &str, table: &str) -> anyhow::Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/README.md");
-    let text = std::fs::read_to_string(&path)?;
-    let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
-    let place = text.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
-    let (head, tail) = place.with_context(|| format!("{} has no place marked {name}", path.display()))?;
-    let cpu = std::env::var("OPENSSL_ia32cap").map(|mask| format!("OPENSSL_ia32cap='{mask}' ")).unwrap_or_default();
-    let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").collect::<Vec<_>>().join(" ");
-    let made = format!("{}; `{cpu}cargo bench --bench relay -- {arguments}`.", machine());
-    std::fs::write(&path, format!("{head}{begin}{made}\n\n{table}{end}{tail}"))?;
-    Ok(())
 }

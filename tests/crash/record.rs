@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postbud::events::{self, Events, Running};
+use postbud::events::{self, Events, Running, Subject};
 use postbud::record::journal::Retention;
 use postbud::record::journal::cursor::{Cursor, CursorError};
 use postbud::spool::embedded::{Embedded, Settings};
@@ -22,6 +22,7 @@ use crate::drafts::{backoff, draft, lane, soon};
 use crate::driver::{kill, say, start_as};
 use crate::kills::{has_strace, output};
 use crate::power::{Mounted, read_until_cut};
+use crate::room::Memory;
 use crate::{driver, rounds, skip};
 
 const SENDERS: u64 = 4;
@@ -35,10 +36,15 @@ struct Record {
 }
 
 impl Record {
-    /// Opens spool and journal below `dir`, with files so small that they are rotated and compressed all the time.
+    /// Opens spool and journal below `dir`.
     fn open(dir: &Path) -> Result<Record, String> {
+        Record::with_log(dir, &dir.join("events.jsonl"))
+    }
+
+    /// The same with the journal elsewhere. Its files are so small that they are rotated and compressed all the time.
+    fn with_log(dir: &Path, log: &Path) -> Result<Record, String> {
         let settings = events::Settings {
-            log: Some(dir.join("events.jsonl")),
+            log: Some(log.to_owned()),
             state_dir: dir.to_owned(),
             rotate_size: 32 << 10,
             retention: Retention { age: Duration::from_secs(3600), size: u64::MAX },
@@ -305,4 +311,51 @@ async fn power_cuts_on_ext4_lose_no_event_that_was_shown() {
 #[tokio::test]
 async fn power_cuts_on_xfs_lose_no_event_that_was_shown() {
     power_cuts("xfs").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_journal_holds_up_no_mail_and_everything_is_told_once_there_is_room() {
+    let name = "a_full_disk_under_the_journal_holds_up_no_mail_and_everything_is_told_once_there_is_room";
+    let memory = match Memory::make("size=128k") {
+        Ok(memory) => memory,
+        Err(reason) => return skip::skip(name, &reason),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let log = memory.path().join("events.jsonl");
+    let record = Record::with_log(dir.path(), &log).unwrap();
+    const MAILS: u64 = 1500;
+    for seed in 0..MAILS {
+        let draft = Draft { lines: line(&format!("accepted-{seed}")), ..draft("x", &["a@b.dk"], seed, 500) };
+        let _ = record.spool.commit(draft).await.expect("mail is taken although its events cannot be written");
+    }
+    while record.spool.totals().await.unwrap().records > 0 {
+        settle_some(&record.spool).await.expect("mail is delivered although its events cannot be written");
+    }
+    assert!(record.events.is_open(&Subject::EventLog), "nobody was told");
+    assert!(record.all().len() < 2 * MAILS as usize, "the disk never got full");
+    memory.resize("64m");
+    // An event for each mail that was taken and for each that was delivered.
+    let is_told = |all: &[Value]| all.iter().filter(|event| event["customer"] == "x").count() == 2 * MAILS as usize;
+    for _ in 0..600 {
+        if is_told(&record.all()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let all = record.all();
+    let ids: BTreeSet<&str> =
+        all.iter().filter(|event| event["customer"] == "x").filter_map(|e| e["event_id"].as_str()).collect();
+    assert!(is_told(&all) && ids.len() == 2 * MAILS as usize, "{} of {} events", ids.len(), 2 * MAILS);
+    assert!(!record.events.is_open(&Subject::EventLog), "the alert stays open");
+    // What the journal has, the spool need not keep.
+    let spool = record.spool.clone();
+    for _ in 0..100 {
+        if spool.totals().await.unwrap().disk_bytes < 1 << 20 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(spool.totals().await.unwrap().disk_bytes < 1 << 20, "the spool keeps what the journal has");
+    drop(spool);
+    record.stop().await;
 }

@@ -13,12 +13,13 @@ use crate::drafts::{backoff, draft, lane, soon};
 use crate::driver::settings;
 use crate::skip;
 
-struct Memory {
+/// A small file system in memory.
+pub struct Memory {
     dir: TempDir,
 }
 
 impl Memory {
-    fn make(options: &str) -> Result<Memory, String> {
+    pub fn make(options: &str) -> Result<Memory, String> {
         let dir = tempfile::tempdir().unwrap();
         let out = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(dir.path()).output();
         match out {
@@ -28,7 +29,14 @@ impl Memory {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    /// Gives it another size.
+    pub fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let done = Command::new("mount").args(["-o", &options]).arg(self.dir.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "the file system keeps its size");
+    }
+
+    pub fn path(&self) -> PathBuf {
         self.dir.path().join("spool")
     }
 }

@@ -126,6 +126,15 @@ impl Journal {
         open_current(&self.path, self.mode)
     }
 
+    /// Compresses rotated files that could not be compressed when they were rotated, because the disk was full for example.
+    fn close_left(&self) -> io::Result<()> {
+        let left: Vec<_> = rotated(&self.path)?.into_iter().filter(|file| !file.is_archive).collect();
+        if !left.is_empty() {
+            *self.closing() = close_soon(left, self.mode);
+        }
+        Ok(())
+    }
+
     /// Waits for the archive of the last rotated file, if one is being made.
     fn wait_until_closed(&self) {
         let closing = self.closing().take();
@@ -249,7 +258,7 @@ impl Journal {
 }
 
 /// Turns rotated files into archives, one after the other, on a thread of its own. A file that cannot be closed stays as it is, and is
-/// tried again at the next start.
+/// tried again later.
 fn close_soon(files: Vec<JournalFile>, mode: u32) -> Option<JoinHandle<()>> {
     if files.is_empty() {
         return None;
@@ -269,7 +278,7 @@ fn close_soon(files: Vec<JournalFile>, mode: u32) -> Option<JoinHandle<()>> {
         .name("journal-close".into())
         .spawn(close)
         .inspect_err(|error| {
-            tracing::warn!("a rotated file of the event log stays uncompressed until the next start: {error}");
+            tracing::warn!("a rotated file of the event log stays uncompressed for now: {error}");
         })
         .ok()
 }

@@ -251,7 +251,7 @@ impl<R: Report> Writer<R> {
         }
     }
 
-    /// Rotates a file that grew old without a line, and removes what is too old or too much.
+    /// Rotates a file that grew old without a line, removes what is too old or too much, and compresses what could not be before.
     fn look_after_files(&mut self, now: bool) {
         let is_due = now || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
         if !is_due || self.journal.is_closing() {
@@ -268,7 +268,8 @@ impl<R: Report> Writer<R> {
             self.rotate()?;
             self.journal.publish(0);
         }
-        self.journal.retain(&self.rotation.retention, Timestamp::now())
+        self.journal.retain(&self.rotation.retention, Timestamp::now())?;
+        self.journal.close_left()
     }
 }
 
