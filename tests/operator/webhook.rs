@@ -214,7 +214,9 @@ async fn what_rotates_away_before_a_dead_webhook_is_back_raises_an_alert_and_the
     wait_until("the alert is over", || !is_open()).await;
     assert!(!metrics(&events).contains("webhook_gaps_total 0"), "{}", metrics(&events));
     let taken = receiver.taken();
-    assert!(taken.len() < 200 && taken.windows(2).all(|pair| pair[1] == pair[0] + 1), "the newest, without a hole");
+    // A batch that was read before its file left may still arrive before what is left.
+    let holes = taken.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+    assert!(taken.len() < 200 && taken.is_sorted() && holes <= 1, "the newest, without another hole: {taken:?}");
     assert!(disk() < 3 * 2048 + 1024, "{} octets", disk());
     running.stop().await;
 }
