@@ -1,5 +1,7 @@
 //! What operators and machines see: the event log, the webhook, notifications by mail, the operator's socket, the web pages.
 
+#[path = "support/contract.rs"]
+mod contract;
 #[path = "support/customers.rs"]
 mod customers;
 #[path = "support/drafts.rs"]

@@ -2,10 +2,14 @@
 
 #[path = "support/capture.rs"]
 mod capture;
+#[path = "support/contract.rs"]
+mod contract;
 #[path = "support/customers.rs"]
 mod customers;
 #[path = "support/drafts.rs"]
 mod drafts;
+#[path = "support/skip.rs"]
+mod skip;
 
 #[path = "queue/ageing.rs"]
 mod ageing;

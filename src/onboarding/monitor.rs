@@ -30,11 +30,12 @@ use super::counters::Counters;
 use super::finding::Item;
 use super::mailjet::{Alerts, Pace, Registrar};
 use super::settings::Settings;
-use super::state::{Change, DomainState, StateError, Store, jittered};
+use super::state::{Change, ChangeKind, DomainState, StateError, Store, jittered};
 use super::text::{self, Lang};
 use crate::customers::{Customer, Directory, Requirement, Routing, VerificationStatus};
-use crate::events::{Event, Events, Subject};
-use crate::message::CustomerId;
+use crate::events::{Event, EventKind, Events, Subject};
+use crate::message::{CustomerId, Lane, MailKind, Urgency};
+use crate::route::RouteId;
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
@@ -334,8 +335,36 @@ impl Monitor {
     ) {
         let watched = Watched { owner: customer.id.clone(), due, status, unkept };
         let before = self.watched.insert(domain.clone(), watched);
-        if before.map(|it| it.status) != Some(status) {
-            self.publish();
+        if before.as_ref().is_some_and(|it| it.status == status) {
+            return;
+        }
+        let lane = Lane {
+            customer: customer.id.clone(),
+            domain: domain.clone(),
+            urgency: Urgency::Single,
+            kind: MailKind::Mail,
+        };
+        let route = || self.routing.resolve(&lane).ok().map(|route| route.id.clone());
+        let left = route();
+        self.publish();
+        // What a start reads from disk has moved nothing.
+        if before.is_some() {
+            self.tell_of_route(&lane, left, route());
+        }
+    }
+
+    /// Tells that a domain's mail takes another route from now on.
+    fn tell_of_route(&self, lane: &Lane, from: Option<RouteId>, to: Option<RouteId>) {
+        if from == to {
+            return;
+        }
+        let named = |route: &Option<RouteId>| route.as_ref().map_or("no route".to_owned(), ToString::to_string);
+        let detail = format!("mail from {} takes {} and no longer {}", lane.domain, named(&to), named(&from));
+        let kind = EventKind::DomainTierMoved;
+        let event = Event::of_domain(kind, &lane.customer, &lane.domain, detail, Timestamp::now());
+        match &to {
+            Some(to) => self.events.emit(event.about_route(to)),
+            None => self.events.emit(event),
         }
     }
 
@@ -368,6 +397,12 @@ impl Monitor {
         self.counters.change(change);
         let detail = text::change(&report.domain, change, &self.checker.settings);
         let subject = Subject::Verification(format!("{}/{}", report.domain, change.requirement));
+        let kind = match change.change {
+            ChangeKind::Verified | ChangeKind::Returned => EventKind::DomainVerified,
+            ChangeKind::Vanished | ChangeKind::Lost => EventKind::DomainVanished,
+        };
+        let event = Event::of_domain(kind, &customer.id, &report.domain, detail.as_str(), report.checked_at);
+        self.events.emit(event.with_subject(subject.clone()));
         match change.change.is_alarming() {
             true => self.alert(customer, report, subject, detail),
             false if self.events.is_open(&subject) => self.events.resolve(&subject, detail),

@@ -315,6 +315,9 @@ fn attempt(route: &Route, now: Timestamp) -> Attempt {
 }
 
 #[cfg(test)]
+mod final_states;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::{BodyKind, CustomerId, Envelope, Lane, MailKind, Notify, QueueId, Urgency};
@@ -324,11 +327,11 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(86_400);
 
-    fn arrived() -> Timestamp {
+    pub(super) fn arrived() -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000)
     }
 
-    fn record() -> Record {
+    pub(super) fn record() -> Record {
         let to = |name| Recipient::new(Mailbox::parse(name).unwrap());
         Record {
             id: QueueId::first_at(arrived()),
@@ -360,11 +363,11 @@ mod tests {
         }
     }
 
-    fn route(id: &str) -> Route {
+    pub(super) fn route(id: &str) -> Route {
         test_customers::route(id, "mail.example.com")
     }
 
-    fn heard(index: usize, verdict: Verdict, scope: Scope, reply: &str) -> RecipientOutcome {
+    pub(super) fn heard(index: usize, verdict: Verdict, scope: Scope, reply: &str) -> RecipientOutcome {
         let why = (verdict != Verdict::Relayed).then_some(FailureClass::Unknown);
         Class::new(verdict, scope, reply, why).of(index)
     }

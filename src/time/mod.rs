@@ -61,8 +61,37 @@ impl Timestamp {
 /// RFC 3339 in UTC with milliseconds: `2026-11-23T18:24:00.123Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.instant().strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        // Every event says two or three times when something was, so this does not go through a format string.
+        let (year, month, day) = civil(self.0 / 86_400_000);
+        let (second, millis) = (self.0 / 1000 % 86_400, self.0 % 1000);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        if year > 9999 {
+            return f.write_str("9999-12-31T23:59:59.999Z");
+        }
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (at, digits, value) in
+            [(0, 4, year), (5, 2, month), (8, 2, day), (11, 2, hour), (14, 2, minute), (17, 2, second), (20, 3, millis)]
+        {
+            let mut left = value;
+            for place in text[at..at + digits].iter_mut().rev() {
+                *place = b'0' + (left % 10) as u8;
+                left /= 10;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).expect("digits are ASCII"))
     }
+}
+
+/// The year, month and day of a day since 1970-01-01, in the Gregorian calendar.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Counted from March, the leap day is the last of a year; a cycle of 400 years has 146,097 days.
+    let days = days + 719_468;
+    let (cycle, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    (cycle * 400 + year + u64::from(month <= 2), month, day)
 }
 
 /// Reads RFC 3339 with any offset; what is finer than a millisecond is cut off. Before 1970 is 1970.
@@ -105,6 +134,17 @@ mod tests {
         assert_eq!(t.to_string(), "2026-11-23T18:24:00.123Z");
         assert_eq!("2026-11-23T19:24:00.1239+01:00".parse::<Timestamp>().unwrap(), t);
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn every_day_has_its_date() {
+        for day in (0..146_097 * 3).step_by(7).chain([58, 59, 60, 11_015, 11_016, 11_017]) {
+            let time = Timestamp(day * 86_400_000 + 86_399_999);
+            let right = time.instant().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+            assert_eq!(time.to_string(), right);
+        }
+        assert_eq!(Timestamp::EPOCH.to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp::NEVER.to_string(), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

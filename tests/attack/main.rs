@@ -17,6 +17,7 @@ mod terminal;
 mod support {
     pub mod capture;
     pub mod client;
+    pub mod contract;
     pub mod lookalikes;
     pub mod ports;
     pub mod relay;

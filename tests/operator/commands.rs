@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command as Process;
 
-use postbud::events::{EventKind, Mail, Told};
-use postbud::message::{MailKind, QueueId};
+use postbud::events::{EventKind, Mail, Told, Tried};
+use postbud::message::{FailureClass, Heard, MailKind, QueueId};
 use postbud::operate::queue::{Message, MessageState, Selection, Stats};
 use postbud::operate::routes::Route;
 use postbud::operate::socket::protocol::{Command, Done};
@@ -15,6 +15,7 @@ use postbud::spool::{Commit, Inspect, Settlement, Work};
 use postbud::time::Timestamp;
 use serde_json::Value;
 
+use crate::customers::route;
 use crate::drafts::{backoff, lane, soon};
 use crate::relay::{Fixture, suspended, wait_until};
 
@@ -311,8 +312,11 @@ async fn show_tells_every_reply_heard() {
     let fixture = Fixture::start();
     let id = fixture.queue("test-as", &["x@example.com", "y@example.com"]).await;
     let record = fixture.records().await.remove(0);
-    let told = ["451 4.7.1 later", "421 4.3.2 busy"]
-        .map(|reply| Told { heard: Some(reply.into()), ..Told::new(EventKind::Deferred, 0, Timestamp::now()) });
+    let tried = Tried::new(&record, &route("own-server.test-as", "mail.test.dk"));
+    let told = ["451 4.7.1 later", "421 4.3.2 busy"].map(|reply| {
+        let heard = Heard::new(reply, Some(FailureClass::Rate));
+        Told::of_attempt(EventKind::Deferred, 0, Timestamp::now(), &tried, heard)
+    });
     let lines = fixture.events.write(&Mail::of(&record), &told).take_lines();
     let lease = fixture.spool.claim(&lane("test-as"), soon(), 1, &backoff()).await.unwrap().remove(0);
     fixture.spool.settle(lease, Settlement { lines, ..Settlement::default() }).await.unwrap();

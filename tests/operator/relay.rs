@@ -21,6 +21,7 @@ use postbud::spool::{self, Commit, Filter, Inspect, Record, Spool};
 use postbud::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::contract;
 use crate::customers;
 use crate::drafts::draft;
 
@@ -182,7 +183,9 @@ impl Fixture {
         self.server.await.unwrap();
         self.spool.stop().await;
         self.running.stop().await;
-        logged(&self.dir.path().join("events.jsonl"))
+        let log = self.dir.path().join("events.jsonl");
+        contract::check(&log);
+        logged(&log)
     }
 }
 
@@ -198,11 +201,8 @@ pub fn logged(path: &Path) -> Vec<serde_json::Value> {
 
 /// A numbered event.
 pub fn event(number: usize) -> Event<'static> {
-    Event {
-        event: events::EventKind::Accepted,
-        message_id: Some(number.to_string().into()),
-        ..Event::alert("a numbered event")
-    }
+    let audit = Event::audit("a test", events::Action::QueueRetry, "a numbered event", Timestamp::now());
+    Event { message_id: Some(number.to_string().into()), ..audit }
 }
 
 /// The numbers of numbered events.

@@ -19,6 +19,7 @@ use postbud::spool::embedded::{self, Embedded};
 use postbud::spool::{self, Backoff, Commit, Filter, Inspect, Record, Spool};
 use serde_json::Value;
 
+use crate::contract;
 use crate::customers;
 use crate::drafts::{draft, lane};
 
@@ -66,6 +67,7 @@ impl Rig {
         let workers = self.workers;
         tokio::task::spawn_blocking(move || workers.stop()).await.unwrap();
         self.running.stop().await;
+        contract::check(&self.log);
         logged(&self.log)
     }
 

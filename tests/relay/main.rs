@@ -7,6 +7,7 @@ mod exim;
 mod failing_disk;
 mod fairness;
 mod fidelity;
+mod life;
 mod mailjet;
 mod metrics;
 mod monitoring;
@@ -27,6 +28,7 @@ mod support {
     pub mod capture;
     pub mod certs;
     pub mod client;
+    pub mod contract;
     pub mod drafts;
     pub mod mailjet;
     pub mod peers;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::ports;
+use super::{contract, ports};
 
 /// The name submitters log in with.
 pub const USERNAME: &str = "webcrm";
@@ -289,6 +289,15 @@ impl Running {
             }
             assert!(Instant::now() < patience, "the relay does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Every event of the whole life of a site keeps the contract.
+impl Drop for Site {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            contract::check(&self.path("state/events.jsonl"));
         }
     }
 }

@@ -58,6 +58,7 @@ fn at(hours: u64) -> Timestamp {
 async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_then() {
     let mut rig = rig();
     let spf = |rig: &Rig| rig.routing.status(&domain()).has(Requirement::Spf);
+    let mut heard = rig.events.subscribe();
     assert!(!spf(&rig));
     assert_eq!(rig.monitor.round(at(0)).await, 1);
     assert!(spf(&rig));
@@ -80,6 +81,11 @@ async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_the
     let alerts = rig.events.alerts();
     assert!(alerts.open.is_empty());
     assert_eq!(alerts.ended[0].end.detail.as_deref(), Some("test.dk: spf is verified"));
+    let of_spf = Some(Subject::Verification("test.dk/spf".into()));
+    let told = std::iter::from_fn(|| heard.try_recv().ok()).filter(|event| event.subject == of_spf);
+    let told: Vec<EventKind> = told.filter(|event| event.event != EventKind::Alert).map(|event| event.event).collect();
+    let (verified, vanished) = (EventKind::DomainVerified, EventKind::DomainVanished);
+    assert_eq!(told, [verified, vanished, vanished, verified]);
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ mod id;
 mod kind;
 mod mail;
 mod others;
+#[cfg(test)]
+mod schema;
 
 use std::borrow::Cow;
 

@@ -1,0 +1,120 @@
+//! No accepted recipient ends without a final event, whatever happens to its mail.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::tests::{arrived, heard, record, route};
+use super::*;
+use crate::events::Mail;
+
+/// What happens next to a message.
+#[derive(Clone, Debug)]
+enum Step {
+    /// An attempt; a number for each recipient says what is heard of it.
+    Attempt([u8; 3]),
+    /// An attempt that shows that its bytes cannot be read.
+    Unreadable,
+    /// The relay looks at it behind a route in trouble.
+    Wait,
+    /// An operator gives it up, for everybody or for one domain.
+    GiveUp { tells_sender: bool, only_one_domain: bool },
+    /// An operator releases it.
+    Release,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any::<[u8; 3]>().prop_map(Step::Attempt),
+        1 => Just(Step::Unreadable),
+        2 => Just(Step::Wait),
+        1 => any::<(bool, bool)>()
+            .prop_map(|(tells_sender, only_one_domain)| Step::GiveUp { tells_sender, only_one_domain }),
+        1 => Just(Step::Release),
+    ]
+}
+
+fn attempt_of(record: &Record, said: [u8; 3]) -> Outcome {
+    let recipients = record.waiting().filter_map(|(index, _)| match said[index] % 6 {
+        // Not reached.
+        0 => None,
+        1 => Some(heard(index, Verdict::Relayed, Scope::Recipient, "250 2.0.0 ok")),
+        2 => Some(heard(index, Verdict::Failed, Scope::Recipient, "550 5.1.1 unknown")),
+        3 => Some(heard(index, Verdict::Deferred, Scope::Route, "connection refused")),
+        4 => Some(heard(index, Verdict::Failed, Scope::Message, "554 5.6.0 no")),
+        _ => Some(heard(index, Verdict::Deferred, Scope::Recipient, "451 4.7.1 later")),
+    });
+    Outcome { recipients: recipients.collect(), ..Outcome::default() }
+}
+
+/// What the spool makes of a settlement.
+fn apply(record: &mut Record, settlement: &Settlement) {
+    for (index, state) in &settlement.results {
+        record.recipients[*index] = state.clone();
+    }
+    record.attempts += u32::from(settlement.counts);
+    record.delay_notified = settlement.delay_notified;
+    record.held.clone_from(&settlement.hold);
+}
+
+fn decided(record: &Record, step: &Step, now: Timestamp) -> Option<Decision> {
+    let patience = Patience::default();
+    let (route, moment) = (route("r"), Moment { now, own_waiting: Duration::ZERO, clock_trusted: true });
+    let after = |outcome: &Outcome| Some(after_attempt(record, &route, outcome, &patience, moment, 0.5));
+    match step {
+        // What is held is not tried.
+        Step::Attempt(_) | Step::Unreadable | Step::Wait if record.held.is_some() => None,
+        Step::Attempt(said) => after(&attempt_of(record, *said)),
+        Step::Unreadable => after(&Outcome { hold: Some("unreadable".into()), ..Outcome::default() }),
+        Step::Wait => while_waiting(record, &route, "in trouble", &patience, moment),
+        Step::GiveUp { tells_sender, only_one_domain } => {
+            let only_in = only_one_domain.then(|| Domain::parse("elsewhere.dk").unwrap());
+            let how = GiveUp { tells_sender: *tells_sender, reason: "enough".into(), actor: "anna".into(), only_in };
+            given_up(record, Some(&route.id), &how, now)
+        }
+        Step::Release => None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_recipient_has_one_final_event_and_it_is_the_last(steps in proptest::collection::vec((step(), 0u64..40), 0..30)) {
+        let mut record = record();
+        let mut now = arrived();
+        let mut events: Vec<(EventKind, usize)> = Vec::new();
+        let mut ids = HashSet::new();
+        let give_up = Step::GiveUp { tells_sender: false, only_one_domain: false };
+        // In the end an operator ends what is held, and the rest grows too old.
+        let end = [(Step::Wait, 24 * 30), (give_up, 1)];
+        for (step, hours) in steps.into_iter().chain(end) {
+            now = now + Duration::from_secs(hours * 3600) + Duration::from_millis(1);
+            if matches!(step, Step::Release) {
+                record.held = None;
+            }
+            if !record.recipients.iter().any(RecipientState::is_waiting) {
+                break;
+            }
+            let Some(decision) = decided(&record, &step, now) else { continue };
+            for told in &decision.events {
+                let event = Mail::of(&record).event(told).event_id.to_string();
+                prop_assert!(ids.insert(event), "{told:?} is told twice");
+                let ended = events.iter().any(|(kind, index)| *index == told.index && kind.is_final());
+                prop_assert!(!ended, "{told:?} comes after the end");
+                events.push((told.event, told.index));
+            }
+            apply(&mut record, &decision.settlement);
+        }
+        for index in 0..record.recipients.len() {
+            let ends = events.iter().filter(|(kind, of)| *of == index && kind.is_final()).count();
+            prop_assert_eq!(ends, 1, "recipient {}: {:?}", index, &events);
+            let last = events.iter().rfind(|(_, of)| *of == index).map(|(kind, _)| *kind);
+            let right = match &record.recipients[index] {
+                RecipientState::Relayed { .. } => last == Some(EventKind::Relayed),
+                RecipientState::Failed { .. } => last.is_some_and(EventKind::is_final) && last != Some(EventKind::Relayed),
+                RecipientState::Waiting { .. } => false,
+            };
+            prop_assert!(right, "recipient {index} ends as {:?}: {last:?}", record.recipients[index]);
+        }
+    }
+}
