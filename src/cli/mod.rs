@@ -66,6 +66,7 @@ mod seal;
 mod setup;
 mod signals;
 mod started;
+mod suppression;
 mod systemd;
 mod time;
 mod token;
@@ -108,6 +109,7 @@ enum Command {
     Dkim(dkim::Args),
     Queue(queue::Args),
     Route(route::Args),
+    Suppression(suppression::Args),
     Trace(trace::Args),
     Events(events::Args),
     Token(token::Args),
@@ -140,6 +142,7 @@ impl Command {
             Command::Dkim(args) => args.run(),
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
+            Command::Suppression(args) => args.run(),
             Command::Trace(args) => args.run(),
             Command::Events(args) => args.run(),
             Command::Token(args) => args.run(),

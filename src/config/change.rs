@@ -19,6 +19,7 @@ const RELOADED: [&str; 9] = [
     "onboarding",
     "secrets",
     "submitter",
+    "suppression",
 ];
 /// Of these, what is not.
 const NOT_RELOADED: [&str; 1] = ["onboarding.bulk_requires"];

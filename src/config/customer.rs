@@ -6,7 +6,7 @@ use std::path::Path;
 use super::reader::Table;
 use super::route::{Usual, route};
 use super::signing::{self, SigningDefaults};
-use crate::customers::{BulkPolicy, Customer, Tier, Via};
+use crate::customers::{BulkPolicy, Customer, Tier, Via, suppression};
 use crate::dkim::KeyRecord;
 use crate::message::CustomerId;
 use crate::onboarding::settings::MailjetRecords;
@@ -16,6 +16,7 @@ use crate::smtp::Domain;
 /// What the server file says for all customers.
 pub(super) struct Defaults {
     pub bulk: BulkPolicy,
+    pub suppression: suppression::Policy,
     pub bounce_mail: bool,
     pub message_size: u64,
     pub signing: SigningDefaults,
@@ -46,6 +47,7 @@ pub(super) fn customer(
     let bounce_domains = table.or("bounce_domains", Vec::new());
     let suspended = table.get("suspended");
     let bulk = bulk(table).unwrap_or(defaults.bulk);
+    let suppression = super::suppression::policy(&table.table("suppression"), defaults.suppression);
     let bounce_mail = bounces(table).unwrap_or(defaults.bounce_mail);
 
     let signers = signing::signers(&table.table("dkim"), &domains, &defaults.signing);
@@ -63,6 +65,7 @@ pub(super) fn customer(
             via: via?,
             suspended,
             bulk,
+            suppression,
             bounce_mail,
             track_opens,
             track_clicks,

@@ -22,6 +22,7 @@ mod secret;
 mod server;
 mod signing;
 mod spool;
+mod suppression;
 mod value;
 mod web;
 
@@ -40,6 +41,7 @@ pub use change::Keys;
 pub use customers::CustomerFiles;
 pub use files::ServerFile;
 
+use crate::customers::suppression::Policy;
 use crate::customers::{BulkPolicy, Customer, Directory, Via};
 use crate::server::Settings;
 use crate::smtp::Domain;
@@ -172,6 +174,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     onboarding.delegation = signing::delegation(&dkim_table);
     let defaults = customer::Defaults {
         bulk,
+        suppression: suppression::policy(&root.table("suppression"), Policy::default()),
         bounce_mail,
         message_size: limits.message_size.saturating_add(crate::route::ADDED),
         signing,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::suppression;
 use crate::dkim::Signer;
 use crate::message::CustomerId;
 use crate::route::Route;
@@ -29,6 +30,8 @@ pub struct Customer {
     pub suspended: Option<String>,
     /// What happens to bulk mail from a domain that does not meet the requirements for bulk mail.
     pub bulk: BulkPolicy,
+    /// How the customer's suppression list is used and filled.
+    pub suppression: suppression::Policy,
     /// True if senders also get failures as mail (RFC 3464).
     pub bounce_mail: bool,
     /// The value of `X-Mailjet-TrackOpen`. `None` leaves the choice to the settings of the Mailjet account.

@@ -2,12 +2,13 @@
 //!
 //! [`Directory`] has the customers and Mailjet's tiers from the configuration. [`VerificationStatus`] says what a domain has
 //! verified. [`Routing`] uses both to resolve the route of a lane. The queue, submission, notifications and operators' commands
-//! all use [`Routing`], so they agree.
+//! all use [`Routing`], so they agree. [`suppression`] has the addresses that a customer's mail no longer goes to.
 
 mod customer;
 mod directory;
 pub mod public_mailboxes;
 mod routing;
+pub mod suppression;
 mod verification;
 
 pub use customer::{BulkPolicy, Customer, KeyPlace, SigningDomain, Via};

@@ -32,6 +32,7 @@ pub mod seal;
 pub mod signers;
 mod site;
 pub mod socket;
+pub mod suppression;
 pub mod tokens;
 pub mod zone;
 
@@ -44,6 +45,7 @@ pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Si
 pub use tokens::Tokens;
 
 use crate::customers::Routing;
+use crate::customers::suppression::Suppression;
 use crate::events::Events;
 use crate::queue::Outcomes;
 use crate::route::RouteControl;
@@ -62,6 +64,8 @@ pub struct Service {
     pub events: Events,
     /// Applies what is decided about messages.
     pub outcomes: Outcomes,
+    /// The customers' suppression lists.
+    pub suppression: Suppression,
     /// Who may use the API.
     pub tokens: Tokens,
     /// The configuration that is in force; `None` where commands about it cannot be given.

@@ -23,6 +23,7 @@ use live::Live;
 pub use settings::{Reload, Settings, SpoolSettings};
 
 use crate::bounce::Postmaster;
+use crate::customers::suppression::{self, Suppression};
 use crate::customers::Routing;
 use crate::database::{self, Database};
 use crate::delivery::{self, Delivery};
@@ -46,7 +47,7 @@ const SIGNER_QUEUE: usize = 256;
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The tables of everybody who keeps some in the database.
-const DATABASE_SCHEMAS: &[database::Schema] = &[operate::tokens::SCHEMA];
+const DATABASE_SCHEMAS: &[database::Schema] = &[operate::tokens::SCHEMA, suppression::SCHEMA];
 
 /// Why the relay does not start. The operator must act.
 #[derive(Debug, Error)]
@@ -127,6 +128,7 @@ impl Relay {
         let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
         let (events, mut running_events) = Events::start(settings.events)?;
         let database = open_database(settings.state_dir.clone()).await?;
+        let (suppression, reports) = open_suppression(database.clone()).await?;
         let spool_counters = Arc::clone(settings.spool.counters());
         let spool_settings = settings.spool.with_journal(running_events.has_journal());
         let spool = open_spool(spool_settings, events.clone()).await?;
@@ -205,7 +207,12 @@ impl Relay {
             outcomes,
             tokens: Tokens::open(database)?,
             live: Some(live.clone()),
+            suppression: suppression.clone(),
         };
+        background.spawn({
+            let (suppression, stopping) = (suppression.clone(), stopping.clone());
+            async move { suppression.run(reports, stopping).await }
+        });
         background.spawn(operate::collect_audit(settings.state_dir.clone(), events.clone(), stopping.clone()));
         background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
 
@@ -215,6 +222,7 @@ impl Relay {
             first_retry,
             bulk_requires: settings.bulk_requires,
             routing: routing.clone(),
+            suppression: suppression.clone(),
             submitters: Arc::clone(&submitters),
             spool: spool.clone(),
             workers: workers.clone(),
@@ -238,6 +246,7 @@ impl Relay {
         let reloads = metrics::Reloads::default();
         reloads.register(stages);
         stages.register_collector(Box::new(metrics::Certificates(Vec::clone(&certificates))));
+        suppression.counters().register(stages);
         let queue_gauges = metrics::register_queue(stages, Arc::clone(&spool), Arc::new(queue.clone()));
         metrics::register_routing(stages, routing.clone());
         let own_name = settings.hostname.to_string();
@@ -429,6 +438,13 @@ fn prepare(settings: &Settings) -> Result<(), StartError> {
 /// The check for damage reads the whole file.
 async fn open_database(state_dir: PathBuf) -> Result<Database, StartError> {
     let opened = tokio::task::spawn_blocking(move || Database::open(&state_dir, DATABASE_SCHEMAS)).await;
+    let panicked = |panic: JoinError| StartError::Threads(std::io::Error::other(panic));
+    Ok(opened.map_err(panicked)??)
+}
+
+/// Reads all lists into memory.
+async fn open_suppression(database: Database) -> Result<(Suppression, suppression::Feed), StartError> {
+    let opened = tokio::task::spawn_blocking(move || Suppression::open(database)).await;
     let panicked = |panic: JoinError| StartError::Threads(std::io::Error::other(panic));
     Ok(opened.map_err(panicked)??)
 }

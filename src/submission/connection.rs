@@ -27,9 +27,9 @@ use super::budget::Budget;
 use super::login::{Login, Logins};
 use super::policy::{self, Identity};
 use super::refusals::{Refusals, Who};
-use super::session::{Next, Overdue, Session, is_of_envelope};
-use super::{Context, Credentials, Submitters};
-use crate::smtp::{CommandError, EnhancedCode, Reply};
+use super::session::{Customers, Next, Overdue, Session, is_of_envelope};
+use super::{Context, Credentials, Submitters, suppressed};
+use crate::smtp::{CommandError, EnhancedCode, Mailbox, Reply, ReversePath};
 
 /// The longest command line. RFC 5321 §4.5.3.1.4 has 512 octets, but MAIL and RCPT with all their parameters need more.
 const COMMAND_LINE: usize = 4 << 10;
@@ -50,6 +50,16 @@ pub(super) struct Shared {
 impl Shared {
     fn submitters(&self) -> Arc<Submitters> {
         ArcSwap::load_full(&self.context.submitters)
+    }
+}
+
+impl Customers for Context {
+    fn carries(&self, sender: &ReversePath) -> u64 {
+        policy::carries(&self.routing.view(), sender)
+    }
+
+    fn refuses(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply> {
+        suppressed::at_rcpt(self, identity, sender, recipient)
     }
 }
 
@@ -242,10 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.dropped = 0;
         let next = match line.strip_suffix(b"\r") {
             Some(line) if line.len() > limit => self.session.no_line(line, &CommandError::TooLong, now),
-            Some(line) => {
-                let routing = &self.shared.context.routing;
-                self.session.line(line, now, |path| policy::carries(&routing.view(), path))
-            }
+            Some(line) => self.session.line(line, now, &self.shared.context),
             None => {
                 self.is_refused = true;
                 self.session.no_line(line, &CommandError::Octets, now)

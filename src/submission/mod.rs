@@ -25,6 +25,7 @@ mod sasl;
 mod session;
 mod settings;
 mod stack;
+mod suppressed;
 mod tls;
 mod trace;
 mod transaction;

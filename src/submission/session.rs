@@ -22,7 +22,7 @@ use super::policy::Identity;
 use super::sasl::{Exchange, Step};
 use super::transaction::{Envelopes, Transaction};
 use super::{Credentials, Limits};
-use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Rcpt, Reply, ReversePath};
+use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Mailbox, Rcpt, Reply, ReversePath};
 
 /// What a listener's sessions have in common.
 #[derive(Debug)]
@@ -36,6 +36,14 @@ pub(super) struct Rules {
     pub(super) auth_required: bool,
     /// AUTH is to be had without TLS.
     pub(super) plaintext_auth: bool,
+}
+
+/// What the customers say about an envelope, before there is a From.
+pub(super) trait Customers {
+    /// How many octets the route of mail with this reverse path takes.
+    fn carries(&self, sender: &ReversePath) -> u64;
+    /// The refusal of a recipient that is suppressed, or `None`.
+    fn refuses(&self, identity: &Identity, sender: &ReversePath, recipient: &Mailbox) -> Option<Reply>;
 }
 
 /// What the connection does next.
@@ -162,8 +170,8 @@ impl Session {
         }
     }
 
-    /// Takes one line without its CRLF. `carries` tells how many octets the route of mail with this reverse path takes.
-    pub(super) fn line(&mut self, line: &[u8], now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
+    /// Takes one line without its CRLF.
+    pub(super) fn line(&mut self, line: &[u8], now: Instant, customers: &impl Customers) -> Next {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Login(exchange) => {
                 if line.iter().any(u8::is_ascii_control) {
@@ -175,7 +183,7 @@ impl Session {
             state => self.state = state,
         }
         let next = match Command::parse(line) {
-            Ok(command) => self.command(command, now, carries),
+            Ok(command) => self.command(command, now, customers),
             Err(refusal) => not_obeyed(line, refusal.reply()),
         };
         self.weighed(line, next, now)
@@ -277,14 +285,14 @@ impl Session {
         }
     }
 
-    fn command(&mut self, command: Command<'_>, now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
+    fn command(&mut self, command: Command<'_>, now: Instant, customers: &impl Customers) -> Next {
         match command {
             Command::Ehlo(name) => self.hello(name, true),
             Command::Helo(name) => self.hello(name, false),
             Command::StartTls => self.starttls(),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
-            Command::Mail(mail) => self.mail(mail, now, carries),
-            Command::Rcpt(rcpt) => Next::Say(self.rcpt(rcpt)),
+            Command::Mail(mail) => self.mail(mail, now, customers),
+            Command::Rcpt(rcpt) => Next::Say(self.rcpt(rcpt, customers)),
             Command::Data => self.data(),
             Command::Bdat { size, last } => self.bdat(size, last),
             Command::Rset => {
@@ -371,7 +379,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, mail: Mail, now: Instant, carries: impl Fn(&ReversePath) -> u64) -> Next {
+    fn mail(&mut self, mail: Mail, now: Instant, customers: &impl Customers) -> Next {
         let refuse = |code, detail, text: &str| Next::Say(Reply::new(code, detail, text));
         let limits = &self.rules.limits;
         match self.state {
@@ -391,7 +399,7 @@ impl Session {
             return refuse(553, EnhancedCode(5, 6, 7), "an address outside ASCII needs the parameter SMTPUTF8");
         }
         if let Some(size) = mail.size {
-            let most = carries(&mail.path).min(limits.message_size);
+            let most = customers.carries(&mail.path).min(limits.message_size);
             if size > most {
                 let text = format!("{size} octets are announced; at most {most} can be sent this way");
                 return refuse(552, EnhancedCode(5, 3, 4), &text);
@@ -401,10 +409,15 @@ impl Session {
         Next::Say(Reply::new(250, EnhancedCode(2, 1, 0), "sender noted"))
     }
 
-    fn rcpt(&mut self, rcpt: Rcpt) -> Reply {
+    fn rcpt(&mut self, rcpt: Rcpt, customers: &impl Customers) -> Reply {
         let State::Transaction(transaction) = &mut self.state else {
             return Reply::new(503, EnhancedCode(5, 5, 1), "MAIL first");
         };
+        if let Some(identity) = &self.identity
+            && let Some(refusal) = customers.refuses(identity, &transaction.mail.path, &rcpt.address)
+        {
+            return refusal;
+        }
         transaction.add(rcpt, &self.rules.limits)
     }
 

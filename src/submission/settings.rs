@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::{Counters, Limits, ServerTls, Submitters};
+use crate::customers::suppression::Suppression;
 use crate::customers::{Requirement, Routing};
 use crate::events::Events;
 use crate::smtp::Domain;
@@ -72,6 +73,8 @@ pub struct Context {
     pub routing: Routing,
     /// The submitters who may log in. A reload replaces them.
     pub submitters: Arc<ArcSwap<Submitters>>,
+    /// Addresses that the customers' mail no longer goes to.
+    pub suppression: Suppression,
     /// The spool that makes messages durable.
     pub spool: Arc<dyn spool::Commit>,
     /// The threads that sign messages.

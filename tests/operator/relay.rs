@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postbud::bounce::{self, Postmaster};
+use postbud::customers::suppression::Suppression;
 use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
 use postbud::database::Database;
 use postbud::dkim::Workers;
@@ -155,6 +156,7 @@ impl Fixture {
             routing,
             events: events.clone(),
             outcomes: outcomes.clone(),
+            suppression: Suppression::default(),
             tokens: Tokens::open(Database::open(dir.path(), &[tokens::SCHEMA]).unwrap()).unwrap(),
             live: None,
         };

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use postbud::customers::{BulkPolicy, Customer, SigningDomain, Via};
+use postbud::customers::{BulkPolicy, Customer, SigningDomain, Via, suppression};
 use postbud::dkim::{Profile, Selector, Signer, SigningKey};
 use postbud::message::CustomerId;
 use postbud::route::{Caps, Route, RouteId, RouteKind, TlsPolicy};
@@ -38,6 +38,7 @@ pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDoma
         via,
         suspended: None,
         bulk: BulkPolicy::Refuse,
+        suppression: suppression::Policy::default(),
         bounce_mail: false,
         track_opens: None,
         track_clicks: None,

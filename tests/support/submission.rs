@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use argon2::password_hash::{PasswordHasher, SaltString};
+use postbud::customers::suppression::Suppression;
 use postbud::customers::{Customer, Directory, Requirement, Routing, SigningDomain, Tier, VerificationStatus, Via};
 use postbud::dkim::{SigningKey, Workers};
 use postbud::events::Events;
@@ -47,6 +48,7 @@ pub struct Setup {
     pub verified: HashMap<Domain, VerificationStatus>,
     pub tier_size: u64,
     pub threads: usize,
+    pub suppression: Suppression,
     /// Kept from an earlier server; else a file of its own.
     pub known_clients: Option<PathBuf>,
 }
@@ -63,6 +65,7 @@ impl Default for Setup {
             verified: HashMap::from([(domain("test.dk"), VerificationStatus::default().with(Requirement::Spf))]),
             tier_size: 15 << 20,
             threads: 2,
+            suppression: Suppression::default(),
             known_clients: None,
         }
     }
@@ -160,6 +163,7 @@ impl Setup {
             first_retry: Duration::from_secs(60),
             bulk_requires: vec![Requirement::Spf],
             routing,
+            suppression: self.suppression,
             submitters: Arc::new(ArcSwap::from_pointee(submitters())),
             spool: Arc::new(spool.clone()),
             workers: Workers::start(1, 64).unwrap(),

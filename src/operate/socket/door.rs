@@ -21,6 +21,9 @@ pub(super) trait Output: Send {
     fn progress(&mut self, done: &Done) -> impl Future<Output = io::Result<()>> + Send;
 }
 
+/// Entries of a suppression list that are read at once.
+const PAGE: usize = 1000;
+
 /// What a command came to. The outer error means that nobody reads any more: what was begun is left there.
 type Answered = io::Result<Result<Done, Error>>;
 
@@ -43,6 +46,22 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
         Command::Retry { which } => change(service.retry(actor, &which, progress), told, out).await,
         Command::Bounce { which, reason } => change(service.bounce(actor, &which, &reason, progress), told, out).await,
         Command::Remove { which, reason } => change(service.remove(actor, &which, &reason, progress), told, out).await,
+        Command::SuppressionList { customer, address: Some(address), .. } => {
+            items(service.find_suppressed(actor, &customer, &address).await.map(|entry| [entry]), out).await
+        }
+        Command::SuppressionList { customer, address: None, limit } => {
+            suppressed(service, actor, &customer, limit, out).await
+        }
+        Command::SuppressionAdd { customer, address, note, expires_secs } => {
+            let expires_in = expires_secs.map(Duration::from_secs);
+            Ok(service.suppress(actor, &customer, &address, &note, expires_in).await.map(|()| Done::of(1)))
+        }
+        Command::SuppressionRemove { customer, address } => {
+            Ok(service.unsuppress(actor, &customer, &address).await.map(|()| Done::of(1)))
+        }
+        Command::SuppressionImport { customer, entries } => {
+            Ok(service.import_suppressed(actor, &customer, &entries).await.map(Done::of))
+        }
         Command::SuspendRoute { route, reason } => {
             Ok(service.suspend_route(actor, &route, &reason).await.map(|()| Done::of(1)))
         }
@@ -100,6 +119,33 @@ async fn list(
                 return Ok(Ok(Done { more: true, ..Done::of(count) }));
             }
             out.item(&message).await?;
+            count += 1;
+        }
+    }
+}
+
+/// Writes a suppression list at the reader's pace.
+async fn suppressed(
+    service: &Service,
+    actor: &Actor,
+    customer: &str,
+    limit: Option<u64>,
+    out: &mut impl Output,
+) -> Answered {
+    let limit = limit.unwrap_or(u64::MAX);
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = match service.suppressed(actor, customer, after.as_deref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(last) = page.last() else { return Ok(Ok(Done::of(count))) };
+        after = Some(last.address.clone());
+        for entry in page {
+            if count == limit {
+                return Ok(Ok(Done { more: true, ..Done::of(count) }));
+            }
+            out.item(&entry).await?;
             count += 1;
         }
     }

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::operate::Error;
 use crate::operate::queue::{Changed, Selection};
+use crate::operate::suppression::Suppressed;
 use crate::operate::tokens::NewToken;
 
 /// The protocol's version. A relay refuses another one: the program on disk is not the one that runs.
@@ -97,6 +98,42 @@ pub enum Command {
     Signers {
         /// The id of the customer.
         customer: String,
+    },
+    /// An item an address on a customer's suppression list, by address.
+    SuppressionList {
+        /// The customer's id.
+        customer: String,
+        /// This address only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// At most so many.
+        limit: Option<u64>,
+    },
+    /// Puts an address on a customer's suppression list.
+    SuppressionAdd {
+        /// The customer's id.
+        customer: String,
+        /// The address.
+        address: String,
+        /// Why.
+        note: String,
+        /// For how long; absent: until it is taken off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_secs: Option<u64>,
+    },
+    /// Takes an address off a customer's suppression list.
+    SuppressionRemove {
+        /// The customer's id.
+        customer: String,
+        /// The address.
+        address: String,
+    },
+    /// Puts many addresses on a customer's suppression list, all or none.
+    SuppressionImport {
+        /// The customer's id.
+        customer: String,
+        /// The addresses.
+        entries: Vec<Suppressed>,
     },
     /// An item a route.
     Routes,

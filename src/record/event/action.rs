@@ -57,6 +57,15 @@ pub enum Action {
     /// The change of a customer's key went a step further.
     #[serde(rename = "key.rotate")]
     KeyRotate,
+    /// An address was put on a customer's suppression list.
+    #[serde(rename = "suppression.add")]
+    SuppressionAdd,
+    /// An address was taken off a customer's suppression list.
+    #[serde(rename = "suppression.remove")]
+    SuppressionRemove,
+    /// Addresses were put on a customer's suppression list from a file.
+    #[serde(rename = "suppression.import")]
+    SuppressionImport,
     /// A recipient was taken out of the record.
     #[serde(rename = "record.erase")]
     RecordErase,

@@ -1,0 +1,232 @@
+//! `postbud suppression …`: the customers' suppression lists.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+
+use super::relay::{Columns, Running, understood};
+use super::time;
+use crate::customers::suppression::{Entry, csv};
+use crate::operate::socket::protocol::Command;
+use crate::operate::suppression::{MOST, Suppressed};
+use crate::time::Timestamp;
+
+/// So many octets of entries are sent to the relay at once; it takes them whole or not at all.
+const PART: usize = 512 << 10;
+
+/// Look at the addresses that a customer's mail no longer goes to, and change them.
+///
+/// Each customer has a list of its own. Hard bounces, complaints and unsubscriptions put addresses on it, as the customer's file says
+/// ([suppression]); a person can put any address on it and take any address off, whatever the reason it is there for.
+///
+/// Addresses are compared without regard to case. The commands talk to the running relay.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud suppression list test-as
+  postbud suppression remove test-as anna@example.com
+  postbud suppression import test-as unsubscribed.csv")]
+pub(super) struct Args {
+    #[command(flatten)]
+    running: Running,
+    #[command(subcommand)]
+    command: SuppressionCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SuppressionCommand {
+    /// List a customer's suppressed addresses.
+    #[command(after_long_help = "\
+Examples:
+  postbud suppression list test-as
+  postbud suppression list test-as --address anna@example.com
+  postbud suppression list test-as --limit 0 --json | jq -r .address")]
+    List {
+        /// The customer's id.
+        customer: String,
+        /// Only this address; an error if it is not on the list.
+        #[arg(long)]
+        address: Option<String>,
+        /// Show at most so many; 0 for all.
+        #[arg(long, default_value_t = 100, value_name = "COUNT")]
+        limit: u64,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put an address on a customer's list.
+    #[command(after_long_help = "\
+Examples:
+  postbud suppression add test-as anna@example.com --reason 'asked by telephone'
+  postbud suppression add test-as anna@example.com --expires-in 30d")]
+    Add {
+        /// The customer's id.
+        customer: String,
+        /// The address.
+        address: String,
+        /// Why; shown in the list.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Take it off again after so long: 12h, 30d.
+        #[arg(long, value_name = "AGE", value_parser = time::seconds)]
+        expires_in: Option<u64>,
+    },
+    /// Take an address off a customer's list, whatever the reason it is there for.
+    #[command(after_long_help = "\
+Examples:
+  postbud suppression remove test-as anna@example.com")]
+    Remove {
+        /// The customer's id.
+        customer: String,
+        /// The address.
+        address: String,
+    },
+    /// Put the addresses of a CSV file on a customer's list.
+    ///
+    /// The first line names the columns: address, and where wanted reason (hard_bounce, complaint, unsubscribe, operator), since,
+    /// expires (times like 2026-11-29T08:00:00Z) and note. A file with one address a line and no such line is taken too.
+    ///
+    /// The whole file is read before anything is sent: one bad line, and nothing of the file is taken. An address that is on the list
+    /// already gets what the file says.
+    #[command(after_long_help = "\
+Examples:
+  postbud suppression import test-as unsubscribed.csv
+  postbud suppression import test-as --dry-run unsubscribed.csv
+  postbud suppression export old | postbud suppression import new -")]
+    Import {
+        /// The customer's id.
+        customer: String,
+        /// The file; - for standard input.
+        file: PathBuf,
+        /// Only say what is in the file.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write a customer's list as CSV.
+    #[command(after_long_help = "\
+Examples:
+  postbud suppression export test-as > test-as.csv")]
+    Export {
+        /// The customer's id.
+        customer: String,
+    },
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let running = &self.running;
+        match self.command {
+            SuppressionCommand::List { customer, address, limit, json } => {
+                list(running, customer, address, limit, json)?
+            }
+            SuppressionCommand::Add { customer, address, reason, expires_in } => {
+                let done = format!("{address} is suppressed for {customer}");
+                let command = Command::SuppressionAdd { customer, address, note: reason, expires_secs: expires_in };
+                running.call(command, |_| {})?;
+                show!("{done}");
+            }
+            SuppressionCommand::Remove { customer, address } => {
+                let done = format!("{address} is no longer suppressed for {customer}");
+                running.call(Command::SuppressionRemove { customer, address }, |_| {})?;
+                show!("{done}");
+            }
+            SuppressionCommand::Import { customer, file, dry_run } => import(running, &customer, &file, dry_run)?,
+            SuppressionCommand::Export { customer } => export(running, customer)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list(running: &Running, customer: String, address: Option<String>, limit: u64, json: bool) -> anyhow::Result<()> {
+    let command = Command::SuppressionList { customer, address, limit: (limit > 0).then_some(limit) };
+    if json {
+        return running.call_and_show(command).map(drop);
+    }
+    let mut found: Vec<anyhow::Result<Suppressed>> = Vec::new();
+    let done = running.call(command, |item| found.push(understood(item)))?;
+    let mut columns = Columns::new(&["ADDRESS", "REASON", "SINCE", "EXPIRES", "NOTE"]);
+    for entry in found {
+        let Suppressed { address, reason, since, expires, note } = entry?;
+        columns.row([address, reason, since, expires.unwrap_or_default(), note]);
+    }
+    columns.print();
+    if done.more {
+        say!("There are more; --limit 0 shows all");
+    }
+    Ok(())
+}
+
+fn import(running: &Running, customer: &str, file: &Path, dry_run: bool) -> anyhow::Result<()> {
+    let name = file.display();
+    let mut text = Vec::new();
+    let input: Box<dyn Read> = match file.as_os_str() == "-" {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file).with_context(|| format!("cannot read {name}"))?),
+    };
+    // One more than is taken tells that it is too long.
+    input.take(csv::LONGEST as u64 + 1).read_to_end(&mut text).with_context(|| format!("cannot read {name}"))?;
+    let entries = match csv::read(&text, Timestamp::now()) {
+        Ok(entries) => entries,
+        Err(bad) => bail!("{name}: {bad}; nothing of the file was taken"),
+    };
+    if dry_run {
+        show!("{} addresses; nothing was taken", entries.len());
+        return Ok(());
+    }
+    let mut taken = 0;
+    for Part { line, entries, .. } in parts(entries)? {
+        let count = entries.len();
+        let command = Command::SuppressionImport { customer: customer.to_owned(), entries };
+        running.call(command, |_| {}).with_context(|| match taken {
+            0 => "nothing of the file was taken".to_owned(),
+            _ => format!("{taken} addresses before line {line} were taken, and nothing from there on"),
+        })?;
+        taken += count;
+    }
+    show!("{taken} addresses were taken");
+    Ok(())
+}
+
+/// What the relay is sent at once.
+#[derive(Default)]
+struct Part {
+    /// The number of the first entry's line.
+    line: usize,
+    entries: Vec<Suppressed>,
+    octets: usize,
+}
+
+fn parts(entries: Vec<(usize, Entry)>) -> anyhow::Result<Vec<Part>> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (line, entry) in entries {
+        let entry = Suppressed::from(entry);
+        let octets = serde_json::to_string(&entry)?.len() + 1;
+        let part = match parts.last_mut() {
+            Some(part) if part.entries.len() < MOST && part.octets + octets <= PART => part,
+            _ => parts.push_mut(Part { line, ..Part::default() }),
+        };
+        part.octets += octets;
+        part.entries.push(entry);
+    }
+    Ok(parts)
+}
+
+fn export(running: &Running, customer: String) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    out.write_all(csv::header().as_bytes())?;
+    let mut written = Ok(());
+    running.call(Command::SuppressionList { customer, address: None, limit: None }, |item| {
+        if written.is_ok() {
+            written = understood(item).and_then(|Suppressed { address, reason, since, expires, note }| {
+                let expires = expires.unwrap_or_default();
+                Ok(out.write_all(csv::record([&address, &reason, &since, &expires, &note]).as_bytes())?)
+            });
+        }
+    })?;
+    written?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,30 @@
+//! `[suppression]`: in the server file for all customers, in a customer's file for that one.
+
+use std::time::Duration;
+
+use super::reader::Table;
+use crate::customers::suppression::{LONGEST_WINDOW, Mode, Policy};
+
+/// Reads the table. What it does not say is as in `usual`.
+pub(super) fn policy(table: &Table<'_>, usual: Policy) -> Policy {
+    let modes = [("off", Mode::Off), ("event", Mode::Event), ("refuse", Mode::Refuse)];
+    let policy = Policy {
+        mode: table.choice("mode", &modes).unwrap_or(usual.mode),
+        hard_bounces: table.number("hard_bounces", 1..=100, usual.hard_bounces),
+        window: longer_than_nothing(table, "window", usual.window),
+        bounces_expire: longer_than_nothing(table, "bounces_expire", usual.bounces_expire),
+    };
+    if policy.window > LONGEST_WINDOW {
+        let days = LONGEST_WINDOW.as_secs() / 86_400;
+        table.mistake("window", format!("is longer than {days} days, for which bounces are kept"));
+    }
+    policy
+}
+
+fn longer_than_nothing(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
+    let found = table.or(key, usual);
+    if found.is_zero() {
+        table.mistake(key, "must be longer than nothing");
+    }
+    found
+}

@@ -1,0 +1,75 @@
+//! One suppressed address.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::time::Timestamp;
+
+/// A note is cut to this many octets.
+const LONGEST_NOTE: usize = 256;
+
+/// Why an address is suppressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Servers refused it as unknown or closed.
+    HardBounce,
+    /// The recipient marked mail as spam.
+    Complaint,
+    /// The recipient unsubscribed.
+    Unsubscribe,
+    /// A person put it on the list.
+    Operator,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Reason; 4] = [Reason::HardBounce, Reason::Complaint, Reason::Unsubscribe, Reason::Operator];
+
+    /// The name in replies, events, files and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::HardBounce => "hard_bounce",
+            Reason::Complaint => "complaint",
+            Reason::Unsubscribe => "unsubscribe",
+            Reason::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reads the name. The error says which names there are.
+impl FromStr for Reason {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Reason::ALL.into_iter().find(|reason| reason.as_str() == text);
+        found.ok_or_else(|| {
+            let names = Reason::ALL.map(Reason::as_str).join(", ");
+            format!("\"{text}\" is no reason; the reasons are {names}")
+        })
+    }
+}
+
+/// An entry of a customer's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The address, [folded](super::folded).
+    pub address: String,
+    /// Why it is suppressed.
+    pub reason: Reason,
+    /// When it came on the list.
+    pub since: Timestamp,
+    /// When it leaves the list by itself; `None`: never.
+    pub expires: Option<Timestamp>,
+    /// What a server or a person said, at most 256 octets.
+    pub note: String,
+}
+
+/// Cuts a note to what is kept of it.
+pub fn clipped(note: &str) -> String {
+    note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()
+}

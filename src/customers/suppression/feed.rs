@@ -1,0 +1,128 @@
+//! Writes what became known of recipients: many reports in one transaction, so that a wave of bounces costs few syncs.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Change, Entry, Policy, Reason, ReasonLabel, Suppression, store};
+use crate::database::{Error, Transaction};
+use crate::message::CustomerId;
+use crate::time::Timestamp;
+
+/// Reports in one transaction.
+const BATCH: usize = 1000;
+/// How often what has expired is removed.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+/// After a failed write, when the next is tried.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest window that a customer may count bounces in.
+pub const LONGEST_WINDOW: Duration = Duration::from_secs(400 * 86_400);
+
+/// What became known of one recipient.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub customer: CustomerId,
+    pub policy: Policy,
+    /// Folded.
+    pub address: String,
+    pub reason: Reason,
+    pub at: Timestamp,
+    pub detail: String,
+}
+
+/// See [`Suppression::run`].
+pub(super) async fn run(lists: &Suppression, waiting: &mut mpsc::Receiver<Report>, stopping: CancellationToken) {
+    let mut batch = Vec::new();
+    let mut next_tidy = Instant::now();
+    loop {
+        let ended = tokio::select! {
+            taken = waiting.recv_many(&mut batch, BATCH) => taken == 0,
+            () = sleep_until(next_tidy) => {
+                tidy(lists).await;
+                next_tidy = Instant::now() + TIDY_EVERY;
+                continue;
+            }
+            () = stopping.cancelled() => {
+                while batch.len() < super::FEED && let Ok(report) = waiting.try_recv() {
+                    batch.push(report);
+                }
+                true
+            }
+        };
+        write(lists, std::mem::take(&mut batch), &stopping).await;
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Writes a batch. While the database does not take it, the feed fills behind it. On a stop there is one more try.
+async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationToken) {
+    let mut told = false;
+    while !batch.is_empty() {
+        let reports = batch.clone();
+        match lists.change(move |tables| take(tables, &reports)).await {
+            Ok(reasons) => {
+                for reason in reasons {
+                    lists.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+                }
+                lists.0.counters.entries.set(i64::try_from(lists.len()).unwrap_or(i64::MAX));
+                return;
+            }
+            Err(error) if stopping.is_cancelled() => {
+                lists.0.counters.lost.inc_by(batch.len() as u64);
+                tracing::error!("{} reports for suppression lists are lost: {error}", batch.len());
+                return;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("suppression lists cannot be written; tried again every {RETRY_AFTER:?}: {error}");
+                }
+                let _ = stopping.run_until_cancelled(tokio::time::sleep(RETRY_AFTER)).await;
+            }
+        }
+    }
+}
+
+/// Puts reports on the lists. Returns the reasons of the addresses that came on a list, and the changes.
+fn take(tables: &Transaction<'_>, reports: &[Report]) -> Result<(Vec<Reason>, Vec<Change>), Error> {
+    let (mut reasons, mut changes) = (Vec::new(), Vec::new());
+    for Report { customer, policy, address, reason, at, detail } in reports {
+        let (id, at) = (customer.as_str(), *at);
+        let found = store::find(tables, id, address, at)?;
+        // What the recipient or a person said stands. A bounce says less.
+        if found.as_ref().is_some_and(|entry| entry.reason != Reason::HardBounce) {
+            continue;
+        }
+        let expires = (*reason == Reason::HardBounce).then(|| at + policy.bounces_expire);
+        if *reason == Reason::HardBounce
+            && found.is_none()
+            && policy.hard_bounces > 1
+            && store::bounced(tables, id, address, at, at - policy.window)? < policy.hard_bounces
+        {
+            continue;
+        }
+        store::forget_bounces(tables, id, address)?;
+        let entry = Entry { address: address.clone(), reason: *reason, since: at, expires, note: detail.clone() };
+        store::put(tables, id, &entry)?;
+        if found.is_none() {
+            reasons.push(*reason);
+        }
+        changes.push(Change { customer: customer.clone(), address: entry.address, now: Some((*reason, expires)) });
+    }
+    Ok((reasons, changes))
+}
+
+async fn tidy(lists: &Suppression) {
+    let now = Timestamp::now();
+    if lists.0.database.is_some()
+        && let Err(error) =
+            lists.change(move |tables| store::tidy(tables, now, now - LONGEST_WINDOW).map(|()| ((), Vec::new()))).await
+    {
+        tracing::warn!("expired addresses stay in the suppression lists: {error}");
+    }
+    lists.0.table.tidy(now);
+    lists.0.counters.entries.set(i64::try_from(lists.len()).unwrap_or(i64::MAX));
+}

@@ -1,0 +1,143 @@
+//! The lists in the database.
+
+use super::{Entry, Reason};
+use crate::database::{Error, Row, Schema, Transaction, Value};
+use crate::time::Timestamp;
+
+/// The tables: the suppressed addresses, and the hard bounces of those that are not suppressed yet. Times are milliseconds since 1970.
+pub const SCHEMA: Schema = Schema {
+    owner: "suppression",
+    steps: &["CREATE TABLE suppression (
+                  customer TEXT NOT NULL,
+                  address TEXT NOT NULL,
+                  reason TEXT NOT NULL,
+                  since BIGINT NOT NULL,
+                  expires BIGINT,
+                  note TEXT NOT NULL,
+                  PRIMARY KEY (customer, address)
+              );
+              CREATE INDEX suppression_expires ON suppression (expires) WHERE expires IS NOT NULL;
+              CREATE TABLE suppression_bounce (customer TEXT NOT NULL, address TEXT NOT NULL, at BIGINT NOT NULL);
+              CREATE INDEX suppression_bounce_address ON suppression_bounce (customer, address);
+              CREATE INDEX suppression_bounce_at ON suppression_bounce (at);"],
+};
+
+fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+}
+
+/// An unknown name can only be one of a later version. The address stays suppressed, as if a person had said so.
+fn reason(name: &str) -> Reason {
+    name.parse().unwrap_or(Reason::Operator)
+}
+
+fn entry(row: Row<'_>) -> Result<Entry, Error> {
+    Ok(Entry {
+        address: row.text(0)?.to_owned(),
+        reason: reason(row.text(1)?),
+        since: timestamp(row.integer(2)?),
+        expires: row.maybe_integer(3)?.map(timestamp),
+        note: row.text(4)?.to_owned(),
+    })
+}
+
+/// Hands over every entry that has not expired.
+pub(super) fn each(
+    tables: &Transaction<'_>,
+    now: Timestamp,
+    mut found: impl FnMut(&str, &str, Reason, Option<Timestamp>),
+) -> Result<(), Error> {
+    let sql = "SELECT customer, address, reason, expires FROM suppression WHERE expires IS NULL OR expires > $1";
+    tables.query(sql, &[millis(now).into()], |row| {
+        found(row.text(0)?, row.text(1)?, reason(row.text(2)?), row.maybe_integer(3)?.map(timestamp));
+        Ok(())
+    })
+}
+
+/// Up to `limit` entries of a customer behind the address `after`, by address.
+pub(super) fn list(
+    tables: &Transaction<'_>,
+    customer: &str,
+    after: Option<&str>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Entry>, Error> {
+    let sql = "SELECT address, reason, since, expires, note FROM suppression
+               WHERE customer = $1 AND address > $2 AND (expires IS NULL OR expires > $3) ORDER BY address LIMIT $4";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut entries = Vec::new();
+    let which = [customer.into(), after.unwrap_or_default().into(), millis(now).into(), limit.into()];
+    tables.query(sql, &which, |row| {
+        entries.push(entry(row)?);
+        Ok::<_, Error>(())
+    })?;
+    Ok(entries)
+}
+
+/// One entry that has not expired.
+pub(super) fn find(
+    tables: &Transaction<'_>,
+    customer: &str,
+    address: &str,
+    now: Timestamp,
+) -> Result<Option<Entry>, Error> {
+    let sql = "SELECT address, reason, since, expires, note FROM suppression
+               WHERE customer = $1 AND address = $2 AND (expires IS NULL OR expires > $3)";
+    tables.first(sql, &[customer.into(), address.into(), millis(now).into()], entry)
+}
+
+/// Writes an entry, in place of one that is there.
+pub(super) fn put(tables: &Transaction<'_>, customer: &str, entry: &Entry) -> Result<(), Error> {
+    let sql =
+        "INSERT INTO suppression (customer, address, reason, since, expires, note) VALUES ($1, $2, $3, $4, $5, $6)
+               ON CONFLICT (customer, address) DO UPDATE SET
+               reason = excluded.reason, since = excluded.since, expires = excluded.expires, note = excluded.note";
+    let row: [Value<'_>; 6] = [
+        customer.into(),
+        entry.address.as_str().into(),
+        entry.reason.as_str().into(),
+        millis(entry.since).into(),
+        entry.expires.map(millis).into(),
+        entry.note.as_str().into(),
+    ];
+    tables.execute(sql, &row).map(drop)
+}
+
+/// Removes an entry and the bounces of its address. Returns true if there was an entry.
+pub(super) fn remove(tables: &Transaction<'_>, customer: &str, address: &str) -> Result<bool, Error> {
+    let which = [customer.into(), address.into()];
+    tables.execute("DELETE FROM suppression_bounce WHERE customer = $1 AND address = $2", &which)?;
+    Ok(tables.execute("DELETE FROM suppression WHERE customer = $1 AND address = $2", &which)? > 0)
+}
+
+/// Notes a hard bounce and returns how many there were since `from`.
+pub(super) fn bounced(
+    tables: &Transaction<'_>,
+    customer: &str,
+    address: &str,
+    at: Timestamp,
+    from: Timestamp,
+) -> Result<u32, Error> {
+    let bounce = [customer.into(), address.into(), millis(at).into()];
+    tables.execute("INSERT INTO suppression_bounce (customer, address, at) VALUES ($1, $2, $3)", &bounce)?;
+    let sql = "SELECT count(*) FROM suppression_bounce WHERE customer = $1 AND address = $2 AND at > $3";
+    let since = [customer.into(), address.into(), millis(from).into()];
+    let count = tables.first(sql, &since, |row| row.integer(0))?;
+    Ok(count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default())
+}
+
+/// Forgets the bounces of an address.
+pub(super) fn forget_bounces(tables: &Transaction<'_>, customer: &str, address: &str) -> Result<(), Error> {
+    let which = [customer.into(), address.into()];
+    tables.execute("DELETE FROM suppression_bounce WHERE customer = $1 AND address = $2", &which).map(drop)
+}
+
+/// Removes entries that expired, and bounces before `bounces_from`.
+pub(super) fn tidy(tables: &Transaction<'_>, now: Timestamp, bounces_from: Timestamp) -> Result<(), Error> {
+    tables.execute("DELETE FROM suppression WHERE expires <= $1", &[millis(now).into()])?;
+    tables.execute("DELETE FROM suppression_bounce WHERE at < $1", &[millis(bounces_from).into()]).map(drop)
+}

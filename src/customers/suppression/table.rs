@@ -1,0 +1,114 @@
+//! The lists in memory: for each suppressed address a hash, a reason and a time, 16 octets. A million entries take some 40 MB.
+//!
+//! An address is found by a 64-bit hash under a random key. That an address which is on no list is taken for one of a million that are
+//! has a probability of 1 in 10^13.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::{PoisonError, RwLock};
+
+use super::Reason;
+use super::address::folded_local;
+use crate::smtp::{Host, Mailbox};
+use crate::time::Timestamp;
+
+/// Parts with a lock each. When one grows, its entries move, which holds up nobody for long.
+const PARTS: usize = 64;
+
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Seconds since 1970; 0 for never.
+    expires: u32,
+    reason: Reason,
+}
+
+type Part = HashMap<u64, Slot, BuildHasherDefault<IsHashed>>;
+
+/// See the module.
+pub(super) struct Table {
+    key: RandomState,
+    parts: [RwLock<Part>; PARTS],
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table { key: RandomState::new(), parts: std::array::from_fn(|_| RwLock::default()) }
+    }
+}
+
+impl Table {
+    pub(super) fn get(&self, customer: &str, address: &Mailbox, now: Timestamp) -> Option<Reason> {
+        let hash = match address.host() {
+            Host::Domain(domain) => self.hash(customer, folded_local(address.local()), domain.as_str()),
+            Host::Literal(ip) => self.hash(customer, folded_local(address.local()), &format!("[{ip}]")),
+        };
+        let part = self.part(hash).read().unwrap_or_else(PoisonError::into_inner);
+        let slot = part.get(&hash)?;
+        (slot.expires == 0 || u64::from(slot.expires) > now.as_secs()).then_some(slot.reason)
+    }
+
+    /// `address` is folded.
+    pub(super) fn set(&self, customer: &str, address: &str, reason: Reason, expires: Option<Timestamp>) {
+        let hash = self.hash_of_text(customer, address);
+        let expires = expires.map_or(0, |at| u32::try_from(at.as_secs()).unwrap_or(0));
+        let mut part = self.part(hash).write().unwrap_or_else(PoisonError::into_inner);
+        part.insert(hash, Slot { expires, reason });
+    }
+
+    /// `address` is folded.
+    pub(super) fn remove(&self, customer: &str, address: &str) {
+        let hash = self.hash_of_text(customer, address);
+        self.part(hash).write().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+    }
+
+    /// Forgets what has expired.
+    pub(super) fn tidy(&self, now: Timestamp) {
+        for part in &self.parts {
+            let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
+            part.retain(|_, slot| slot.expires == 0 || u64::from(slot.expires) > now.as_secs());
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    fn hash_of_text(&self, customer: &str, address: &str) -> u64 {
+        let (local, host) = address.rsplit_once('@').unwrap_or((address, ""));
+        self.hash(customer, local.chars(), host)
+    }
+
+    fn hash(&self, customer: &str, local: impl Iterator<Item = char>, host: &str) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        hasher.write(customer.as_bytes());
+        // No text has this octet, so no two lists of parts read the same.
+        hasher.write_u8(0xff);
+        local.for_each(|character| hasher.write_u32(character.into()));
+        hasher.write_u32(u32::MAX);
+        hasher.write(host.as_bytes());
+        hasher.finish()
+    }
+
+    fn part(&self, hash: u64) -> &RwLock<Part> {
+        // The map itself uses the lowest and the highest bits.
+        &self.parts[(hash >> 40) as usize % PARTS]
+    }
+}
+
+/// Takes a number that is a hash as its own hash.
+#[derive(Default)]
+struct IsHashed(u64);
+
+impl Hasher for IsHashed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only numbers are hashed");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

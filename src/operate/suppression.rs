@@ -1,0 +1,178 @@
+//! Commands about the customers' suppression lists: what is on one, putting an address on it, taking one off.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::actor::Need;
+use super::audit::{self, Act};
+use super::{Actor, Error, Service};
+use crate::customers::suppression::{Entry, Reason, clipped, csv, folded};
+use crate::database;
+use crate::events::Action;
+use crate::message::CustomerId;
+use crate::smtp::Mailbox;
+use crate::time::Timestamp;
+
+/// The most entries of one answer, and of one import.
+pub const MOST: usize = 10_000;
+
+/// A suppressed address. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suppressed {
+    /// The address, in lower case.
+    pub address: String,
+    /// `hard_bounce`, `complaint`, `unsubscribe` or `operator`.
+    pub reason: String,
+    /// When it came on the list.
+    pub since: String,
+    /// When it leaves the list by itself; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// What a server or a person said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl From<Entry> for Suppressed {
+    fn from(entry: Entry) -> Self {
+        Suppressed {
+            address: entry.address,
+            reason: entry.reason.as_str().to_owned(),
+            since: entry.since.to_string(),
+            expires: entry.expires.map(|at| at.to_string()),
+            note: entry.note,
+        }
+    }
+}
+
+impl Suppressed {
+    /// The entry, as of now; what is wrong with it, if it cannot be one.
+    pub fn entry(&self) -> Result<Entry, String> {
+        let expires = self.expires.as_deref().unwrap_or_default();
+        csv::entry([&self.address, &self.reason, &self.since, expires, &self.note], Timestamp::now())
+    }
+}
+
+impl From<database::Error> for Error {
+    fn from(error: database::Error) -> Self {
+        let remedy = match &error {
+            database::Error::Full { .. } | database::Error::Locked { .. } => "then give the command again",
+            _ => "nothing was changed; see the relay's log",
+        };
+        Error::failed(error.to_string(), remedy)
+    }
+}
+
+impl Service {
+    /// Up to `limit` (at most [`MOST`]) entries of a customer's list by address, from behind the address `after` on.
+    pub async fn suppressed(
+        &self,
+        actor: &Actor,
+        customer: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Suppressed>, Error> {
+        let customer = CustomerId::new(customer);
+        actor.may(Need::ReadOf(&customer))?;
+        let found = self.suppression.list(&customer, after.map(str::to_owned), limit.min(MOST)).await?;
+        if found.is_empty() && after.is_none() {
+            // One that is gone may still have a list.
+            self.known(&customer)?;
+        }
+        Ok(found.into_iter().map(Suppressed::from).collect())
+    }
+
+    /// The entry of one address on a customer's list.
+    pub async fn find_suppressed(&self, actor: &Actor, customer: &str, address: &str) -> Result<Suppressed, Error> {
+        let customer = CustomerId::new(customer);
+        actor.may(Need::ReadOf(&customer))?;
+        let mailbox = mailbox(address)?;
+        let found = self.suppression.find(&customer, &mailbox).await?;
+        found.map(Suppressed::from).ok_or_else(|| not_on_list(&customer, &mailbox))
+    }
+
+    /// Puts an address on a customer's list, for so long if `expires_in` is given.
+    pub async fn suppress(
+        &self,
+        actor: &Actor,
+        customer: &str,
+        address: &str,
+        note: &str,
+        expires_in: Option<Duration>,
+    ) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        let customer = CustomerId::new(customer);
+        self.known(&customer)?;
+        let now = Timestamp::now();
+        let entry = Entry {
+            address: folded(&mailbox(address)?),
+            reason: Reason::Operator,
+            since: now,
+            expires: expires_in.map(|after| now + after),
+            note: clipped(note),
+        };
+        let detail = format!("{} was put on the suppression list of {customer}", entry.address);
+        self.suppression.add(&customer, vec![entry]).await?;
+        self.told(actor, Action::SuppressionAdd, &customer, 1, detail);
+        Ok(())
+    }
+
+    /// Takes an address off a customer's list, whatever the reason it was there for.
+    pub async fn unsuppress(&self, actor: &Actor, customer: &str, address: &str) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        let (customer, mailbox) = (CustomerId::new(customer), mailbox(address)?);
+        if !self.suppression.remove(&customer, &mailbox).await? {
+            return Err(not_on_list(&customer, &mailbox));
+        }
+        let detail = format!("{mailbox} was taken off the suppression list of {customer}");
+        self.told(actor, Action::SuppressionRemove, &customer, 1, detail);
+        Ok(())
+    }
+
+    /// Puts up to [`MOST`] entries on a customer's list, all or none. Entries that are there already are replaced.
+    pub async fn import_suppressed(&self, actor: &Actor, customer: &str, entries: &[Suppressed]) -> Result<u64, Error> {
+        actor.may(Need::Operate)?;
+        let customer = CustomerId::new(customer);
+        self.known(&customer)?;
+        if entries.len() > MOST {
+            let what = format!("{} entries are more than the {MOST} of one import", entries.len());
+            return Err(Error::invalid(what, "send them in several"));
+        }
+        let read = entries.iter().enumerate().map(|(n, entry)| {
+            let bad = |what| Error::invalid(format!("entry {}: {what}", n + 1), "nothing of the import was taken");
+            entry.entry().map_err(bad)
+        });
+        let read = read.collect::<Result<Vec<_>, Error>>()?;
+        let count = read.len() as u64;
+        self.suppression.add(&customer, read).await?;
+        let detail = format!("{count} addresses were put on the suppression list of {customer}");
+        self.told(actor, Action::SuppressionImport, &customer, count, detail);
+        Ok(count)
+    }
+
+    fn known(&self, customer: &CustomerId) -> Result<(), Error> {
+        let found = self.routing.customer(customer).map(drop);
+        found.ok_or_else(|| {
+            Error::not_found(
+                format!("there is no customer \"{customer}\""),
+                "the id is the name of the customer's file",
+            )
+        })
+    }
+
+    fn told(&self, actor: &Actor, action: Action, customer: &CustomerId, count: u64, detail: String) {
+        let act = Act { customer: Some(customer.to_string()), count: Some(count), ..Act::new(action, detail) };
+        audit::tell(&self.events, actor, act);
+    }
+}
+
+fn mailbox(address: &str) -> Result<Mailbox, Error> {
+    Mailbox::parse(address).map_err(|error| Error::invalid(error.to_string(), "give one like anna@example.com"))
+}
+
+fn not_on_list(customer: &CustomerId, address: &Mailbox) -> Error {
+    let what = format!("{address} is not on the suppression list of {customer}");
+    Error::not_found(what, format!("`postbud suppression list {customer}` shows the list"))
+}

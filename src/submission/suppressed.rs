@@ -1,0 +1,99 @@
+//! Recipients on the suppression list of the customer whose mail it is.
+//!
+//! Where the customer is known before the content, the recipient is refused at RCPT. Else it is left out once From is read: the reply to
+//! the content says so, and the message goes on to its other recipients. A message with no others is refused.
+
+use super::policy::{Identity, Refusal};
+use super::{Allowed, Context};
+use crate::customers::suppression::{Mode, Reason};
+use crate::customers::{Customer, RoutingView};
+use crate::message::Envelope;
+use crate::smtp::{EnhancedCode, Mailbox, Reply, ReversePath};
+
+/// RFC 3463: delivery not authorized. Only this rule answers RCPT with it.
+pub(super) const SUPPRESSED: EnhancedCode = EnhancedCode(5, 7, 1);
+/// The reply names so many of the recipients that were left out.
+const NAMED: usize = 5;
+
+/// A recipient that was left out, and why.
+pub(super) type LeftOut = (Mailbox, Reason);
+
+/// The one customer that a message of this sender can be from, or `None` if only its From can tell.
+fn customer<'a>(routing: &'a RoutingView<'_>, identity: &Identity, sender: &ReversePath) -> Option<&'a Customer> {
+    let directory = routing.directory();
+    if let Identity::Submitter(submitter) = identity
+        && let Allowed::Listed(ids) = &submitter.customers
+        && ids.len() == 1
+    {
+        return ids.first().and_then(|id| directory.get(id)).map(|customer| &**customer);
+    }
+    // From and MAIL FROM must be in domains of one customer. A bounce domain may be several customers'.
+    let domain = sender.mailbox()?.domain().filter(|domain| !directory.is_bounce_domain(domain))?;
+    directory.by_domain(domain).map(|customer| &**customer)
+}
+
+/// The refusal of a recipient at RCPT, or `None` if it may be taken for now.
+pub(super) fn at_rcpt(
+    context: &Context,
+    identity: &Identity,
+    sender: &ReversePath,
+    recipient: &Mailbox,
+) -> Option<Reply> {
+    if context.suppression.is_empty() {
+        return None;
+    }
+    let routing = context.routing.view();
+    let customer = customer(&routing, identity, sender)?;
+    let reason = context.suppression.refuses(customer, recipient)?;
+    let text = format!("{recipient} is on the suppression list of customer \"{}\" ({reason})", customer.id);
+    Some(Reply::new(550, SUPPRESSED, text))
+}
+
+/// Takes the recipients out of an envelope that the customer's list refuses. An error if none are left.
+pub(super) fn leave_out(
+    envelope: &mut Envelope,
+    customer: &Customer,
+    context: &Context,
+) -> Result<Vec<LeftOut>, (Refusal, Vec<LeftOut>)> {
+    let mut left_out = Vec::new();
+    if customer.suppression.mode != Mode::Refuse || context.suppression.is_empty() {
+        return Ok(left_out);
+    }
+    envelope.recipients.retain(|recipient| match context.suppression.refuses(customer, &recipient.address) {
+        Some(reason) => {
+            left_out.push((recipient.address.clone(), reason));
+            false
+        }
+        None => true,
+    });
+    if !envelope.recipients.is_empty() {
+        return Ok(left_out);
+    }
+    let text = format!("{} on the suppression list of customer \"{}\"", named(&left_out), customer.id);
+    Err((Refusal::new(550, SUPPRESSED, "suppressed", text), left_out))
+}
+
+/// Why a recipient is on the customer's list, where that only has to be noted.
+pub(super) fn noted(context: &Context, customer: &Customer, recipient: &Mailbox) -> Option<String> {
+    if customer.suppression.mode != Mode::Event || context.suppression.is_empty() {
+        return None;
+    }
+    let reason = context.suppression.reason(&customer.id, recipient)?;
+    context.suppression.counters().noted.inc();
+    Some(format!("the recipient is on the suppression list ({reason}) and gets the mail all the same"))
+}
+
+/// The reply's line about recipients that were left out.
+pub(super) fn in_reply(left_out: &[LeftOut]) -> String {
+    format!("{} suppressed and left out", named(left_out))
+}
+
+fn named(left_out: &[LeftOut]) -> String {
+    let names: Vec<String> =
+        left_out.iter().take(NAMED).map(|(address, reason)| format!("{address} ({reason})")).collect();
+    let is = if left_out.len() == 1 { "is" } else { "are" };
+    match left_out.len().saturating_sub(NAMED) {
+        0 => format!("{} {is}", names.join(", ")),
+        more => format!("{} and {more} more {is}", names.join(", ")),
+    }
+}
