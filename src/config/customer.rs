@@ -16,6 +16,7 @@ use crate::smtp::Domain;
 /// What the server file says for all customers.
 pub(super) struct Defaults {
     pub bulk: BulkPolicy,
+    pub one_click: Option<BulkPolicy>,
     pub suppression: suppression::Policy,
     pub bounce_mail: bool,
     pub message_size: u64,
@@ -47,6 +48,7 @@ pub(super) fn customer(
     let bounce_domains = table.or("bounce_domains", Vec::new());
     let suspended = table.get("suspended");
     let bulk = bulk(table).unwrap_or(defaults.bulk);
+    let one_click = one_click(table).unwrap_or(defaults.one_click);
     let suppression = super::suppression::policy(&table.table("suppression"), defaults.suppression);
     let bounce_mail = bounces(table).unwrap_or(defaults.bounce_mail);
 
@@ -65,6 +67,7 @@ pub(super) fn customer(
             via: via?,
             suspended,
             bulk,
+            one_click,
             suppression,
             bounce_mail,
             track_opens,
@@ -77,6 +80,12 @@ pub(super) fn customer(
 /// `bulk = "refuse" | "warn"`.
 pub(super) fn bulk(table: &Table<'_>) -> Option<BulkPolicy> {
     table.choice("bulk", &[("refuse", BulkPolicy::Refuse), ("warn", BulkPolicy::Warn)])
+}
+
+/// `one_click_unsubscribe = "refuse" | "warn" | "off"`.
+pub(super) fn one_click(table: &Table<'_>) -> Option<Option<BulkPolicy>> {
+    let choices = [("refuse", Some(BulkPolicy::Refuse)), ("warn", Some(BulkPolicy::Warn)), ("off", None)];
+    table.choice("one_click_unsubscribe", &choices)
 }
 
 /// `bounces = "event" | "mail"`: whether failures also go to the sender as mail.

@@ -174,6 +174,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     onboarding.delegation = signing::delegation(&dkim_table);
     let defaults = customer::Defaults {
         bulk,
+        one_click: customer::one_click(&onboarding_table).unwrap_or(Some(BulkPolicy::Warn)),
         suppression: suppression::policy(&root.table("suppression"), Policy::default()),
         bounce_mail,
         message_size: limits.message_size.saturating_add(crate::route::ADDED),

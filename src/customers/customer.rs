@@ -30,6 +30,8 @@ pub struct Customer {
     pub suspended: Option<String>,
     /// What happens to bulk mail from a domain that does not meet the requirements for bulk mail.
     pub bulk: BulkPolicy,
+    /// What happens to bulk mail that offers no one-click unsubscription. `None`: nothing is said of it.
+    pub one_click: Option<BulkPolicy>,
     /// How the customer's suppression list is used and filled.
     pub suppression: suppression::Policy,
     /// True if senders also get failures as mail (RFC 3464).
@@ -115,11 +117,11 @@ pub enum Via {
     OwnServer(Arc<Route>),
 }
 
-/// What happens to bulk mail from a domain that does not meet the requirements for bulk mail.
+/// What happens to bulk mail that lacks what it should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkPolicy {
-    /// Refuse it with a 550 reply that names the missing step.
+    /// Refuse it with a 550 reply that names what lacks.
     Refuse,
-    /// Accept it and emit an event that names the missing step.
+    /// Accept it; the event `accepted` names what lacks.
     Warn,
 }

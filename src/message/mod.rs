@@ -10,6 +10,7 @@ pub(crate) mod lane;
 pub(crate) mod piece;
 mod references;
 pub mod scan;
+pub mod unsubscribe;
 
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
 pub use headers::Field;
@@ -19,3 +20,4 @@ pub use lane::{Lane, MailKind};
 pub use piece::Piece;
 pub use references::{ForMailjet, ReferenceError, References};
 pub use scan::{Header, HeaderError};
+pub use unsubscribe::Unsubscribe;

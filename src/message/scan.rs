@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::Urgency;
 use super::address::{self, AddressError};
 use super::display;
 use super::headers::{Field, fields};
 use super::references::{Fate, ReferenceError, ReferenceFields, References};
+use super::{Unsubscribe, Urgency};
 use crate::smtp::Mailbox;
 
 /// What was read from the header.
@@ -29,6 +29,8 @@ pub struct Header {
     pub message_id: Option<String>,
     /// True if the header says that the mail is bulk: Precedence, List-Unsubscribe.
     pub bulk: bool,
+    /// How the mail offers to unsubscribe.
+    pub unsubscribe: Unsubscribe,
     /// The urgency that X-Mailjet-Prio asks for.
     pub priority: Option<Urgency>,
     /// What the submitter calls the message.
@@ -120,6 +122,7 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let (mut bulk, mut priority, mut cut, mut received) = (false, None, Vec::new(), 0);
     let (mut also_from, mut shown) = (Vec::new(), Vec::new());
     let mut references = ReferenceFields::default();
+    let mut unsubscribe = Unsubscribe::default();
     let (mut line, mut offset) = (1, 0);
     for (before, field) in fields(block).enumerate() {
         let field = field.map_err(|text| HeaderError::NotAField { line, text: excerpt(text) })?;
@@ -152,6 +155,9 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
             bulk |= ["bulk", "list", "junk"].iter().any(|p| value.eq_ignore_ascii_case(p.as_bytes()));
         } else if field.is("List-Unsubscribe") {
             bulk = true;
+            unsubscribe.read_list(field.value());
+        } else if field.is("List-Unsubscribe-Post") {
+            unsubscribe.read_post(field.value());
         } else if field.is("X-Mailjet-Prio") {
             priority = mailjet_priority(word(&field)).or(priority);
         } else {
@@ -171,7 +177,7 @@ pub fn scan(block: &[u8], bounds: Bounds) -> Result<Header, HeaderError> {
     let has_date = once[DATE].is_some_and(|value| !value.trim_ascii().is_empty());
     let refused = |(field, why): (&str, _)| HeaderError::Reference { field: field.to_owned(), why };
     let references = references.read().map_err(refused)?;
-    Ok(Header { from, sender, also_from, shown, has_date, message_id, bulk, priority, references, cut })
+    Ok(Header { from, sender, also_from, shown, has_date, message_id, bulk, unsubscribe, priority, references, cut })
 }
 
 /// Cuts the given ranges out of `block`. They must be in order and must not overlap.

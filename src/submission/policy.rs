@@ -156,7 +156,15 @@ pub(super) fn decide(
     };
     let status = routing.status(from_domain);
     let is_bulk = header.bulk || identity.usually() == Urgency::Bulk;
-    let warning = if is_bulk { check_bulk(customer, from_domain, status, bulk_requires)? } else { None };
+    let warning = if is_bulk {
+        let domain = check_bulk(customer, from_domain, status, bulk_requires)?;
+        [domain, check_one_click(customer, header)?]
+            .into_iter()
+            .flatten()
+            .reduce(|one, other| format!("{one}; {other}"))
+    } else {
+        None
+    };
     let taken = match routing.route_of(customer, from_domain, MailKind::Mail) {
         Ok(route) => Some(route),
         // The mail waits in the queue until Mailjet's account accepts the domain.
@@ -287,6 +295,16 @@ fn check_bulk(
     }
 }
 
+/// RFC 8058: a reader's mail program can unsubscribe without asking anybody.
+fn check_one_click(customer: &Customer, header: &Header) -> Result<Option<String>, Refusal> {
+    let (Some(policy), Some(lacks)) = (customer.one_click, header.unsubscribe.lacks()) else { return Ok(None) };
+    let text = format!("bulk mail needs one-click unsubscription (RFC 8058), and this lacks {lacks}");
+    match policy {
+        BulkPolicy::Refuse => Err(Refusal::new(550, NOT_AUTHORIZED, "one_click", text)),
+        BulkPolicy::Warn => Ok(Some(text)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -410,6 +428,27 @@ mod tests {
         let refusal = world.refusal("a@acme.dk", "From: a@gmail.com\r\nPrecedence: bulk\r\n");
         assert!(refusal.contains("public mailbox"), "{refusal}");
         assert!(world.decide("a@acme.dk", "From: a@gmail.com\r\n").is_ok());
+    }
+
+    #[test]
+    fn bulk_mail_without_one_click_unsubscription_is_refused_or_noted_with_what_lacks() {
+        let mut world = World::new();
+        world.verified = verified("acme.dk", Requirement::Spf);
+        let good = "From: a@acme.dk\r\nList-Unsubscribe: <https://acme.dk/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n";
+        let bad = "From: a@acme.dk\r\nPrecedence: bulk\r\nList-Unsubscribe: <mailto:u@acme.dk>\r\n";
+        world.mailjet.one_click = Some(BulkPolicy::Refuse);
+        let refusal = world.refusal("a@acme.dk", bad);
+        assert!(refusal.starts_with("550 5.7.1 ") && refusal.contains("lacks an https address"), "{refusal}");
+        assert_eq!(world.decide("a@acme.dk", good).unwrap().warning, None);
+        assert!(world.decide("a@acme.dk", "From: a@acme.dk\r\n").is_ok(), "single mail");
+        world.mailjet.one_click = Some(BulkPolicy::Warn);
+        assert!(world.decide("a@acme.dk", bad).unwrap().warning.unwrap().contains("lacks an https address"));
+        world.verified = HashMap::new();
+        world.mailjet.bulk = BulkPolicy::Warn;
+        let both = world.decide("a@acme.dk", bad).unwrap().warning.unwrap();
+        assert!(both.contains("spf step") && both.contains("https"), "{both}");
+        world.mailjet.one_click = None;
+        assert!(!world.decide("a@acme.dk", bad).unwrap().warning.unwrap().contains("https"));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDoma
         via,
         suspended: None,
         bulk: BulkPolicy::Refuse,
+        one_click: None,
         suppression: suppression::Policy::default(),
         bounce_mail: false,
         track_opens: None,
