@@ -163,7 +163,7 @@ impl Service {
     }
 
     fn told(&self, actor: &Actor, action: Action, customer: &CustomerId, count: u64, detail: String) {
-        let act = Act { customer: Some(customer.to_string()), count: Some(count), ..Act::new(action, detail) };
+        let act = Act { customer: Some(customer.to_string()), changed: Some(count), ..Act::new(action, detail) };
         audit::tell(&self.events, actor, act);
     }
 }

@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::bounce::{Action, Content, Postmaster};
+use crate::customers::Customer;
+use crate::customers::suppression::Suppression;
 use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
-use crate::message::{CustomerId, QueueId};
+use crate::message::{CustomerId, FailureClass, MailKind, QueueId};
 use crate::queue::by_customer::Counted;
 use crate::queue::counters::Counters;
 use crate::queue::decide::{Decision, Delay};
 use crate::queue::holds::{Holds, More};
+use crate::smtp::Mailbox;
 use crate::spool::{self, Lease, Record, Settled, Settlement, Spool};
 use crate::time::Timestamp;
 
@@ -23,6 +26,7 @@ pub struct Outcomes {
     spool: Arc<dyn Spool>,
     postmaster: Postmaster,
     events: Events,
+    suppression: Suppression,
     counters: Counters,
     holds: Arc<Mutex<Holds>>,
     started: Instant,
@@ -30,9 +34,18 @@ pub struct Outcomes {
 
 impl Outcomes {
     /// Decisions about records of `spool`, told by `postmaster` to senders and by `events` to machines.
-    pub fn new(spool: Arc<dyn Spool>, postmaster: Postmaster, events: Events) -> Self {
+    /// Recipients that are gone for good are told to `suppression`.
+    pub fn new(spool: Arc<dyn Spool>, postmaster: Postmaster, events: Events, suppression: Suppression) -> Self {
         let started = Instant::now();
-        Outcomes { spool, postmaster, events, counters: Counters::default(), holds: Arc::default(), started }
+        Outcomes {
+            spool,
+            postmaster,
+            events,
+            suppression,
+            counters: Counters::default(),
+            holds: Arc::default(),
+            started,
+        }
     }
 
     /// What is counted.
@@ -51,13 +64,36 @@ impl Outcomes {
         let held = decision.events.iter().find(|told| told.event == EventKind::Held);
         let held = held.map(|told| (lease.record.id, told.clone()));
         let (customer, accepted) = (lease.record.lane.customer.clone(), lease.record.id.arrived());
+        let gone = self.gone_for_good(&lease.record, &decision.events);
         let settled = self.spool.settle(lease, settlement).await?;
         telling.kinds().for_each(|kind| self.count(&customer, accepted, kind));
         self.events.tell(telling);
+        for (customer, address, said) in gone {
+            self.suppression.hard_bounce(&customer, &address, &said);
+        }
         if let Some((id, told)) = held {
             self.tell_of_hold(&customer, id, &told);
         }
         Ok(settled)
+    }
+
+    /// The recipients whose server refused them as unknown or closed for good, with what it said. Not those of our own notifications.
+    fn gone_for_good(&self, record: &Record, told: &[Told]) -> Vec<(Arc<Customer>, Mailbox, String)> {
+        let is_gone = |told: &&Told| {
+            told.event == EventKind::Bounced
+                && told.heard.as_ref().is_some_and(|heard| heard.class == Some(FailureClass::Hard))
+        };
+        let mut gone = told.iter().filter(is_gone).peekable();
+        if gone.peek().is_none() || record.lane.kind != MailKind::Mail {
+            return Vec::new();
+        }
+        let Some(customer) = self.postmaster.routing.customer(&record.lane.customer) else { return Vec::new() };
+        let of = |told: &Told| {
+            let address = record.envelope.recipients.get(told.index)?.address.clone();
+            let said = told.heard.as_ref().map(ToString::to_string).unwrap_or_default();
+            Some((Arc::clone(&customer), address, said))
+        };
+        gone.filter_map(of).collect()
     }
 
     /// Tells the sender by mail, where the customer wants that. What cannot be told is in the events all the same.

@@ -148,7 +148,7 @@ impl Relay {
             workers: workers.clone(),
             spool: spool.clone(),
         };
-        let outcomes = Outcomes::new(Arc::clone(&spool), postmaster, events.clone());
+        let outcomes = Outcomes::new(Arc::clone(&spool), postmaster, events.clone(), suppression.clone());
         let first_retry = settings.queue.patience.retry.backoff.first;
         let parts = queue::Parts {
             spool: Arc::clone(&spool),

@@ -28,8 +28,9 @@ use super::login::{Login, Logins};
 use super::policy::{self, Identity};
 use super::refusals::{Refusals, Who};
 use super::session::{Customers, Next, Overdue, Session, is_of_envelope};
-use super::{Context, Credentials, Submitters, suppressed};
-use crate::smtp::{CommandError, EnhancedCode, Mailbox, Reply, ReversePath};
+use super::suppressed::{self, SUPPRESSED};
+use super::{Context, Credentials, Submitters};
+use crate::smtp::{Command, CommandError, EnhancedCode, Mailbox, Reply, ReversePath};
 
 /// The longest command line. RFC 5321 §4.5.3.1.4 has 512 octets, but MAIL and RCPT with all their parameters need more.
 const COMMAND_LINE: usize = 4 << 10;
@@ -264,7 +265,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let who = Who { peer: self.peer, identity: self.session.identity() };
-            self.shared.refusals.command(who, self.session.sender(), line, reply);
+            match (self.session.sender(), Command::parse(line)) {
+                (Some(sender), Ok(Command::Rcpt(rcpt))) if reply.enhanced == Some(SUPPRESSED) => {
+                    suppressed::tell_of_refused(&self.shared.context, who, sender, &rcpt.address, reply);
+                }
+                (sender, _) => self.shared.refusals.command(who, sender, line, reply),
+            }
         }
         if secret {
             self.wire.take_secret(len + 1);

@@ -59,6 +59,8 @@ pub struct Counters {
     pub refused_commands: Family<ReplyLabels, Counter>,
     /// Messages refused after their content was read, by reason.
     pub refused: Family<ReasonLabels, Counter>,
+    /// Messages answered with 250 although something lacks, as `accepted` says.
+    pub warned: Counter,
     /// Octets of messages in memory at this moment.
     pub bytes_in_flight: Gauge,
 }
@@ -92,6 +94,8 @@ impl Counters {
             "Messages refused after their content, by reason",
             self.refused.clone(),
         );
+        let warned = "Bulk messages taken although their domain or their way to unsubscribe lacks something";
+        registry.register("submission_warned", warned, self.warned.clone());
         registry.register("submission_bytes_in_flight", "Octets of messages in memory", self.bytes_in_flight.clone());
     }
 

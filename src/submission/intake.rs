@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use super::budget::{NoRoom, Share};
 use super::policy::{self, About, Decision, Identity, Refusal};
+use super::suppressed::{self, LeftOut};
 use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
+use crate::customers::Customer;
 use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{EventKind, Events, Mail, Subject, Submission, Telling, Told};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, References};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, Recipient, References};
 use crate::route::{Route, RouteKind};
 use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
@@ -67,6 +69,13 @@ struct Checked {
     header: Header,
     header_len: usize,
     decision: Decision,
+    left_out: Vec<LeftOut>,
+}
+
+/// A message that is in the spool.
+pub(super) struct Taken {
+    receipt: Durable,
+    left_out: Vec<LeftOut>,
 }
 
 impl Intake {
@@ -194,6 +203,8 @@ impl Intake {
             let owner = header.from.domain().and_then(|from| routing.directory().by_domain(from));
             refusal.with_header(&header, owner.map(|customer| &customer.id))
         })?;
+        let left_out = suppressed::leave_out(&mut self.envelope, &decision.customer, context)
+            .map_err(|refusal| refusal.with_header(&header, Some(&decision.customer.id)))?;
         scan::cut(first, &header.cut);
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
         let header_len = end - cut;
@@ -221,7 +232,7 @@ impl Intake {
             let rest = first.split_off(CHUNK);
             append(&mut self.first, &mut self.rest, &rest);
         }
-        Ok(Body { checked: Checked { header, header_len, decision }, hasher })
+        Ok(Body { checked: Checked { header, header_len, decision, left_out }, hasher })
     }
 
     /// Ends the message: signs it and makes it durable. `ends_with_line` is false if the last line has no CRLF, as BDAT allows.
@@ -230,7 +241,7 @@ impl Intake {
         ends_with_line: bool,
         trace: &Trace,
         context: &Context,
-    ) -> Result<Durable, Refusal> {
+    ) -> Result<Taken, Refusal> {
         if !ends_with_line {
             self.take(b"\r\n", context);
         }
@@ -262,9 +273,9 @@ impl Intake {
         body: BodyHash,
         trace: &Trace,
         context: &Context,
-    ) -> Result<Durable, Refusal> {
+    ) -> Result<Taken, Refusal> {
         let Intake { identity, mut envelope, first, rest, len, share, .. } = self;
-        let Checked { header, header_len, decision } = checked;
+        let Checked { header, header_len, decision, left_out } = checked;
         envelope.references = header.references;
         if envelope.references.reference.is_none() {
             envelope.references.reference = envelope.envid.as_deref().and_then(xtext_decoded).map(Box::from);
@@ -304,8 +315,8 @@ impl Intake {
         }
         let recipients = envelope.recipients.len();
         let named = message_id.clone();
-        let Decision { customer, from_domain, urgency, warning, .. } = decision;
-        let customer = customer.id.clone();
+        let Decision { customer: owner, from_domain, urgency, warning, .. } = decision;
+        let customer = owner.id.clone();
         let mut draft = Draft {
             id,
             lane: Lane { customer: customer.clone(), domain: from_domain.clone(), urgency, kind: MailKind::Mail },
@@ -318,8 +329,14 @@ impl Intake {
             held: None,
             lines: Vec::new(),
         };
-        let mut telling = told_of_accepted(&draft, warning, identity.submission(trace.peer), &context.events);
+        let by = identity.submission(trace.peer);
+        if warning.is_some() {
+            context.counters.warned.inc();
+        }
+        let mut telling = told_of_accepted(&draft, &owner, warning, by.clone(), context);
         draft.lines = telling.take_lines();
+        // Before the message is in: after a crash in between the client sends it again, and nobody misses the event.
+        suppressed::tell_of_left_out(&Mail::of_draft(&draft).handed_in(by), &left_out, context);
         let durable = match context.spool.commit(draft).await {
             Ok(durable) => durable,
             Err(why) => {
@@ -330,6 +347,7 @@ impl Intake {
                     from_domain: Some(from_domain),
                     customer: Some(customer),
                     message_id: Some(named),
+                    suppressed: Vec::new(),
                 };
                 return Err(Refusal { about: Box::new(about), ..not_durable(&why) });
             }
@@ -340,7 +358,7 @@ impl Intake {
         counters.accepted.inc();
         counters.accepted_bytes.inc_by(size);
         counters.accepted_recipients.inc_by(recipients as u64);
-        Ok(durable)
+        Ok(Taken { receipt: durable, left_out })
     }
 }
 
@@ -353,17 +371,36 @@ pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
 }
 
 /// What is told of a message once it is durable.
-fn told_of_accepted(draft: &Draft, warning: Option<String>, by: Submission<'_>, events: &Events) -> Telling {
+fn told_of_accepted(
+    draft: &Draft,
+    customer: &Customer,
+    warning: Option<String>,
+    by: Submission<'_>,
+    context: &Context,
+) -> Telling {
     let now = Timestamp::now();
     let warning: Option<Arc<str>> = warning.map(Arc::from);
-    let told = |index| Told { detail: warning.clone(), ..Told::new(EventKind::Accepted, index, now) };
-    let told: Vec<Told> = (0..draft.envelope.recipients.len()).map(told).collect();
-    events.write(&Mail::of_draft(draft).handed_in(by), &told)
+    let told = |(index, recipient): (usize, &Recipient)| {
+        let suppressed = suppressed::noted(context, customer, &recipient.address);
+        let detail = match (&warning, suppressed) {
+            (warning, None) => warning.clone(),
+            (None, Some(suppressed)) => Some(suppressed.into()),
+            (Some(warning), Some(suppressed)) => Some(format!("{warning}; {suppressed}").into()),
+        };
+        Told { detail, ..Told::new(EventKind::Accepted, index, now) }
+    };
+    let told: Vec<Told> = draft.envelope.recipients.iter().enumerate().map(told).collect();
+    context.events.write(&Mail::of_draft(draft).handed_in(by), &told)
 }
 
-/// Makes the only 250 that a message gets. It takes the spool's receipt, so nothing else can make it.
-pub(super) fn queued(receipt: &Durable) -> Reply {
-    Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()))
+/// Makes the only 250 that a message gets. It takes the spool's receipt, so nothing else can make it. The queue id stands at the end of
+/// the last line, where clients look for it.
+pub(super) fn queued(Taken { receipt, left_out }: &Taken) -> Reply {
+    let mut reply = Reply::new(250, EnhancedCode(2, 0, 0), format!("queued as {}", receipt.id()));
+    if !left_out.is_empty() {
+        reply.lines.insert(0, suppressed::in_reply(left_out));
+    }
+    reply
 }
 
 /// Returns true if what goes out of a header over this kind of route is all ASCII.

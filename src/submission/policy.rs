@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Submitter;
+use super::suppressed::LeftOut;
 use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{
     BulkPolicy, Customer, NoRoute, Requirement, RoutingView, SigningDomain, VerificationStatus, Via,
@@ -71,6 +72,8 @@ pub(super) struct About {
     pub(super) from_domain: Option<Domain>,
     pub(super) customer: Option<CustomerId>,
     pub(super) message_id: Option<String>,
+    /// Its recipients on the customer's suppression list, where it was refused for them.
+    pub(super) suppressed: Vec<LeftOut>,
 }
 
 impl Refusal {

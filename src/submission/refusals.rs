@@ -48,7 +48,7 @@ impl Who<'_> {
         }
     }
 
-    fn submission(&self) -> Submission<'_> {
+    pub(super) fn submission(&self) -> Submission<'_> {
         Submission { submitter: self.submitter().map(Cow::Borrowed), peer: Some(self.peer) }
     }
 
@@ -119,6 +119,7 @@ impl Refusals {
 
     /// Reports a message that was refused at its content.
     pub(super) fn message(&self, who: Who<'_>, refusal: &Refusal) {
+        self.suppressed(who, refusal);
         if !self.admits(who) {
             return;
         }
@@ -133,6 +134,21 @@ impl Refusals {
             ..Event::rejected(who.submission(), &refusal.reply, refusal.reason, class)
         };
         self.emit(event, &refusal.reply);
+    }
+
+    /// Reports each recipient on a suppression list for whom a message was refused.
+    fn suppressed(&self, who: Who<'_>, refusal: &Refusal) {
+        let about = &refusal.about;
+        let Some(customer) = &about.customer else { return };
+        for (recipient, reason) in &about.suppressed {
+            self.events.emit(Event {
+                message_id: about.message_id.as_deref().map(Cow::Borrowed),
+                from_domain: about.from_domain.as_ref().map(|domain| domain.as_str().into()),
+                sender: about.sender.as_ref().map(|sender| Cow::Owned(sender.to_string())),
+                recipient: Some(Cow::Owned(recipient.to_string())),
+                ..Event::suppressed(who.submission(), customer, &refusal.reply, reason.as_str())
+            });
+        }
     }
 
     /// Reports a refused MAIL or RCPT. `sender` is that of the transaction, if there is one.

@@ -3,12 +3,17 @@
 //! Where the customer is known before the content, the recipient is refused at RCPT. Else it is left out once From is read: the reply to
 //! the content says so, and the message goes on to its other recipients. A message with no others is refused.
 
+use std::borrow::Cow;
+
 use super::policy::{Identity, Refusal};
+use super::refusals::Who;
 use super::{Allowed, Context};
 use crate::customers::suppression::{Mode, Reason};
 use crate::customers::{Customer, RoutingView};
+use crate::events::{Event, EventKind, Mail};
 use crate::message::Envelope;
 use crate::smtp::{EnhancedCode, Mailbox, Reply, ReversePath};
+use crate::time::Timestamp;
 
 /// RFC 3463: delivery not authorized. Only this rule answers RCPT with it.
 pub(super) const SUPPRESSED: EnhancedCode = EnhancedCode(5, 7, 1);
@@ -19,7 +24,11 @@ const NAMED: usize = 5;
 pub(super) type LeftOut = (Mailbox, Reason);
 
 /// The one customer that a message of this sender can be from, or `None` if only its From can tell.
-fn customer<'a>(routing: &'a RoutingView<'_>, identity: &Identity, sender: &ReversePath) -> Option<&'a Customer> {
+pub(super) fn customer<'a>(
+    routing: &'a RoutingView<'_>,
+    identity: &Identity,
+    sender: &ReversePath,
+) -> Option<&'a Customer> {
     let directory = routing.directory();
     if let Identity::Submitter(submitter) = identity
         && let Allowed::Listed(ids) = &submitter.customers
@@ -49,12 +58,33 @@ pub(super) fn at_rcpt(
     Some(Reply::new(550, SUPPRESSED, text))
 }
 
-/// Takes the recipients out of an envelope that the customer's list refuses. An error if none are left.
+/// Tells of a recipient that was refused at RCPT. What is refused here is told one by one, as what is accepted is.
+pub(super) fn tell_of_refused(
+    context: &Context,
+    who: Who<'_>,
+    sender: &ReversePath,
+    recipient: &Mailbox,
+    reply: &Reply,
+) {
+    let Some(identity) = who.identity else { return };
+    let routing = context.routing.view();
+    let Some(customer) = customer(&routing, identity, sender) else { return };
+    let reason = context.suppression.reason(&customer.id, recipient).map(Reason::as_str);
+    let event = Event::suppressed(who.submission(), &customer.id, reply, reason.unwrap_or("suppressed"));
+    context.events.emit(Event {
+        sender: Some(Cow::Owned(sender.to_string())),
+        recipient: Some(Cow::Owned(recipient.to_string())),
+        ..event
+    });
+    context.suppression.counters().refused.inc();
+}
+
+/// Takes the recipients out of an envelope that the customer's list refuses. If none are left, the message is refused.
 pub(super) fn leave_out(
     envelope: &mut Envelope,
     customer: &Customer,
     context: &Context,
-) -> Result<Vec<LeftOut>, (Refusal, Vec<LeftOut>)> {
+) -> Result<Vec<LeftOut>, Refusal> {
     let mut left_out = Vec::new();
     if customer.suppression.mode != Mode::Refuse || context.suppression.is_empty() {
         return Ok(left_out);
@@ -70,7 +100,20 @@ pub(super) fn leave_out(
         return Ok(left_out);
     }
     let text = format!("{} on the suppression list of customer \"{}\"", named(&left_out), customer.id);
-    Err((Refusal::new(550, SUPPRESSED, "suppressed", text), left_out))
+    let mut refusal = Refusal::new(550, SUPPRESSED, "suppressed", text);
+    refusal.about.suppressed = left_out;
+    Err(refusal)
+}
+
+/// Tells of recipients that a message went without.
+pub(super) fn tell_of_left_out(mail: &Mail<'_>, left_out: &[LeftOut], context: &Context) {
+    let now = Timestamp::now();
+    for (address, reason) in left_out {
+        let recipient = address.to_string();
+        let event = mail.reported(EventKind::Suppressed, &recipient, now, "");
+        context.events.emit(Event { reason: Some(reason.as_str()), ..event });
+        context.suppression.counters().refused.inc();
+    }
 }
 
 /// Why a recipient is on the customer's list, where that only has to be noted.

@@ -149,7 +149,7 @@ impl Fixture {
             workers: Workers::start(1, 4).unwrap(),
             spool: as_port.clone(),
         };
-        let outcomes = Outcomes::new(as_port.clone(), postmaster, events.clone());
+        let outcomes = Outcomes::new(as_port.clone(), postmaster, events.clone(), Suppression::default());
         let service = Service {
             spool: Arc::clone(&as_port),
             routes: routes.clone(),

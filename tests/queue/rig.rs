@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbud::bounce::{self, Postmaster};
+use postbud::customers::suppression::Suppression;
 use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
 use postbud::delivery::{self, Delivery, Egress};
 use postbud::dkim::Workers;
@@ -149,7 +150,7 @@ impl Deliver for Arc<Embedded> {
             delivery,
             routing: routing.clone(),
             events: events.clone(),
-            outcomes: Outcomes::new(spool, postmaster, events),
+            outcomes: Outcomes::new(spool, postmaster, events, Suppression::default()),
         };
         let settings = queue::Settings {
             patience,

@@ -21,6 +21,7 @@ mod scale;
 mod service_manager;
 mod setup;
 mod start;
+mod suppression;
 mod trouble;
 
 #[path = "../support"]

@@ -68,7 +68,6 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
                 for reason in reasons {
                     lists.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
                 }
-                lists.0.counters.entries.set(i64::try_from(lists.len()).unwrap_or(i64::MAX));
                 return;
             }
             Err(error) if stopping.is_cancelled() => {
@@ -87,7 +86,7 @@ async fn write(lists: &Suppression, batch: Vec<Report>, stopping: &CancellationT
 }
 
 /// Puts reports on the lists. Returns the reasons of the addresses that came on a list, and the changes.
-fn take(tables: &Transaction<'_>, reports: &[Report]) -> Result<(Vec<Reason>, Vec<Change>), Error> {
+pub(super) fn take(tables: &Transaction<'_>, reports: &[Report]) -> Result<(Vec<Reason>, Vec<Change>), Error> {
     let (mut reasons, mut changes) = (Vec::new(), Vec::new());
     for Report { customer, policy, address, reason, at, detail } in reports {
         let (id, at) = (customer.as_str(), *at);
@@ -124,5 +123,5 @@ async fn tidy(lists: &Suppression) {
         tracing::warn!("expired addresses stay in the suppression lists: {error}");
     }
     lists.0.table.tidy(now);
-    lists.0.counters.entries.set(i64::try_from(lists.len()).unwrap_or(i64::MAX));
+    lists.0.count_entries();
 }

@@ -86,7 +86,9 @@ impl Suppression {
         database.read_blocking(|tables| {
             store::each(tables, now, |customer, address, reason, expires| table.set(customer, address, reason, expires))
         })?;
-        Ok(Suppression::new(Some(database), table))
+        let (lists, feed) = Suppression::new(Some(database), table);
+        lists.0.count_entries();
+        Ok((lists, feed))
     }
 
     fn new(database: Option<Database>, table: Table) -> (Self, Feed) {
@@ -208,6 +210,7 @@ impl Suppression {
                     None => inner.table.remove(customer.as_str(), &address),
                 }
             }
+            inner.count_entries();
             Ok(result)
         });
         done.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
@@ -226,6 +229,12 @@ impl Suppression {
     /// What is counted.
     pub fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+}
+
+impl Inner {
+    fn count_entries(&self) {
+        self.counters.entries.set(i64::try_from(self.table.len()).unwrap_or(i64::MAX));
     }
 }
 

@@ -112,3 +112,31 @@ impl Hasher for IsHashed {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Table {
+        /// What the maps have taken from the system: one octet a place besides the entry, and an eighth of the places stays empty.
+        fn octets(&self) -> usize {
+            let places = |part: &RwLock<Part>| (part.read().unwrap().capacity() * 8 / 7).next_power_of_two();
+            self.parts.iter().map(places).sum::<usize>() * (size_of::<(u64, Slot)>() + 1)
+        }
+    }
+
+    #[test]
+    fn an_entry_takes_less_than_a_hundred_octets_and_is_found() {
+        let table = Table::default();
+        for n in 0..250_000 {
+            table.set("acme", &format!("anna.{n}@example.net"), Reason::Complaint, None);
+        }
+        assert_eq!(table.len(), 250_000);
+        assert!(table.octets() < 25_000_000, "{}", table.octets());
+        let get = |text: &str| table.get("acme", &Mailbox::parse(text).unwrap(), Timestamp::EPOCH);
+        for n in (0..250_000).step_by(9973) {
+            assert_eq!(get(&format!("Anna.{n}@EXAMPLE.net")), Some(Reason::Complaint));
+            assert_eq!(get(&format!("bo.{n}@example.net")), None);
+        }
+    }
+}

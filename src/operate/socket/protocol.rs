@@ -174,6 +174,7 @@ impl Command {
             | Command::Events { .. }
             | Command::Stats
             | Command::Signers { .. }
+            | Command::SuppressionList { .. }
             | Command::Routes
             | Command::Tokens => false,
             Command::Hold { .. }
@@ -181,6 +182,9 @@ impl Command {
             | Command::Retry { .. }
             | Command::Bounce { .. }
             | Command::Remove { .. }
+            | Command::SuppressionAdd { .. }
+            | Command::SuppressionRemove { .. }
+            | Command::SuppressionImport { .. }
             | Command::SuspendRoute { .. }
             | Command::ResumeRoute { .. }
             | Command::TakeCustomer { .. }

@@ -113,7 +113,7 @@ pub struct Event<'a> {
     /// Why, for programs. With deferred, bounced, expired and rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
-    /// `rejected`: which rule it met, one of a fixed set of words.
+    /// `rejected`: which rule it met, one of a fixed set of words. `suppressed`: what the address is on the list for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// What the relay itself says, for people: why, and what to do.

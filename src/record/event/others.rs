@@ -86,6 +86,14 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// A recipient that submission refused because it is on the customer's suppression list.
+    pub fn suppressed(by: Submission<'a>, customer: &'a CustomerId, reply: &Reply, reason: &'static str) -> Self {
+        Event {
+            event: EventKind::Suppressed,
+            ..Event::rejected(by, reply, reason, FailureClass::Policy).about_customer(customer)
+        }
+    }
+
     /// Refusals that are not told one by one.
     pub fn more_rejected(by: Submission<'a>, left_out: u64, detail: impl Into<Cow<'a, str>>) -> Self {
         Event {

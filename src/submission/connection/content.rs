@@ -181,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let context = &self.shared.context;
         let reply = match intake.finish(ends_with_line, &trace, context).await {
-            Ok(durable) => intake::queued(&durable),
+            Ok(taken) => intake::queued(&taken),
             Err(refusal) => {
                 context.counters.refuse(refusal.reason);
                 self.shared.refusals.message(self.who(), &refusal);
