@@ -9,7 +9,7 @@ use super::reader::Document;
 use crate::hex::hex;
 
 /// What a reload replaces while the relay runs. Everything else of the server file is read at the start only.
-const RELOADED: [&str; 9] = [
+const RELOADED: [&str; 10] = [
     "bounces",
     "customers_dir",
     "dkim",

@@ -68,6 +68,7 @@ pub(super) fn customer(
             suspended,
             bulk,
             one_click,
+            limits: super::volume::limits(&table.table("limits")),
             suppression,
             bounce_mail,
             track_opens,

@@ -24,6 +24,7 @@ mod signing;
 mod spool;
 mod suppression;
 mod value;
+mod volume;
 mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,6 +217,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
             patience,
             throttle_states: state_dir.join("daily-counters.json"),
             suspensions: state_dir.join("suspensions.json"),
+            volumes: state_dir.join("customer-volumes.json"),
             at_once,
             route_alert_after,
         },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::suppression;
+use super::{VolumeLimits, suppression};
 use crate::dkim::Signer;
 use crate::message::CustomerId;
 use crate::route::Route;
@@ -32,6 +32,8 @@ pub struct Customer {
     pub bulk: BulkPolicy,
     /// What happens to bulk mail that offers no one-click unsubscription. `None`: nothing is said of it.
     pub one_click: Option<BulkPolicy>,
+    /// How much the customer may send.
+    pub limits: VolumeLimits,
     /// How the customer's suppression list is used and filled.
     pub suppression: suppression::Policy,
     /// True if senders also get failures as mail (RFC 3464).

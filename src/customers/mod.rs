@@ -6,12 +6,16 @@
 
 mod customer;
 mod directory;
+mod pause;
 pub mod public_mailboxes;
 mod routing;
 pub mod suppression;
 mod verification;
+mod volume;
 
 pub use customer::{BulkPolicy, Customer, KeyPlace, SigningDomain, Via};
 pub use directory::{Directory, Tier};
+pub use pause::{Pause, PauseCause, Pauses};
 pub use routing::{Acceptance, NoRoute, Routing, RoutingView};
 pub use verification::{Requirement, VerificationStatus};
+pub use volume::{Reaction, VolumeLimits};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::{Customer, Directory, VerificationStatus, Via};
+use super::{Customer, Directory, Pause, PauseCause, Pauses, VerificationStatus, Via};
 use crate::message::{CustomerId, Lane, MailKind};
 use crate::route::Route;
 use crate::smtp::Domain;
@@ -54,6 +54,7 @@ pub struct Routing(Arc<Inner>);
 struct Inner {
     directory: ArcSwap<Directory>,
     known: ArcSwap<Known>,
+    pauses: ArcSwap<Pauses>,
     bounces: Option<Arc<Route>>,
 }
 
@@ -61,6 +62,7 @@ struct Inner {
 pub struct RoutingView<'a> {
     directory: Guard<Arc<Directory>>,
     known: Guard<Arc<Known>>,
+    pauses: Guard<Arc<Pauses>>,
     bounces: Option<&'a Arc<Route>>,
 }
 
@@ -74,6 +76,13 @@ pub enum NoRoute {
         /// The customer's id.
         customer: CustomerId,
         /// The reason given in the customer's file.
+        reason: String,
+    },
+    /// The customer's mail is paused.
+    CustomerPaused {
+        /// The customer's id.
+        customer: CustomerId,
+        /// Why.
         reason: String,
     },
     /// The domain's verification status does not meet the requirements of any Mailjet tier.
@@ -101,6 +110,9 @@ impl fmt::Display for NoRoute {
             NoRoute::CustomerSuspended { customer, reason } => {
                 write!(f, "customer {customer} is suspended: {reason}")
             }
+            NoRoute::CustomerPaused { customer, reason } => {
+                write!(f, "the mail of customer {customer} is paused: {reason}")
+            }
             NoRoute::NoTier { customer, domain } => write!(
                 f,
                 "no Mailjet tier takes mail from {domain} of customer {customer}; see `postbud domain check {customer}`"
@@ -119,12 +131,17 @@ impl Routing {
     /// is configured.
     pub fn new(directory: Directory, bounces: Option<Arc<Route>>) -> Self {
         let directory = ArcSwap::from_pointee(directory);
-        Routing(Arc::new(Inner { directory, known: ArcSwap::default(), bounces }))
+        Routing(Arc::new(Inner { directory, known: ArcSwap::default(), pauses: ArcSwap::default(), bounces }))
     }
 
     /// Returns a view of the present state.
     pub fn view(&self) -> RoutingView<'_> {
-        RoutingView { directory: self.0.directory.load(), known: self.0.known.load(), bounces: self.0.bounces.as_ref() }
+        RoutingView {
+            directory: self.0.directory.load(),
+            known: self.0.known.load(),
+            pauses: self.0.pauses.load(),
+            bounces: self.0.bounces.as_ref(),
+        }
     }
 
     /// Returns the present customers and tiers.
@@ -152,6 +169,42 @@ impl Routing {
     pub fn set_acceptance(&self, acceptance: Acceptance) {
         let acceptance = Arc::new(acceptance);
         self.0.known.rcu(|known| Known { acceptance: Arc::clone(&acceptance), ..Known::clone(known) });
+    }
+
+    /// Returns the customers whose mail is paused.
+    pub fn pauses(&self) -> Arc<Pauses> {
+        self.0.pauses.load_full()
+    }
+
+    /// Replaces all pauses.
+    pub fn set_pauses(&self, pauses: Pauses) {
+        self.0.pauses.store(Arc::new(pauses));
+    }
+
+    /// Pauses a customer's mail. Returns false if it is paused already and this says no more.
+    pub fn pause(&self, customer: &CustomerId, pause: &Pause) -> bool {
+        let mut has_begun = false;
+        self.0.pauses.rcu(|all| {
+            let says_more = |old: &Pause| old.cause < pause.cause || pause.cause == PauseCause::Operator;
+            has_begun = all.get(customer).is_none_or(says_more);
+            let mut all = Pauses::clone(all);
+            if has_begun {
+                all.insert(customer.clone(), pause.clone());
+            }
+            all
+        });
+        has_begun
+    }
+
+    /// Ends the pause of a customer's mail and returns it, if there was one.
+    pub fn resume(&self, customer: &CustomerId) -> Option<Pause> {
+        let mut ended = None;
+        self.0.pauses.rcu(|all| {
+            let mut all = Pauses::clone(all);
+            ended = all.remove(customer);
+            all
+        });
+        ended
     }
 
     /// Returns the present route of a lane's mail.
@@ -193,6 +246,12 @@ impl RoutingView<'_> {
         let customer = self.directory.get(id).ok_or_else(|| NoRoute::UnknownCustomer(id.clone()))?;
         if let Some(reason) = &customer.suspended {
             return Err(NoRoute::CustomerSuspended { customer: id.clone(), reason: reason.clone() });
+        }
+        if let Some(pause) = self.pauses.get(id)
+            && lane.kind == MailKind::Mail
+            && pause.stops(lane.urgency)
+        {
+            return Err(NoRoute::CustomerPaused { customer: id.clone(), reason: pause.reason.clone() });
         }
         self.route_of(customer, &lane.domain, lane.kind).cloned()
     }

@@ -23,6 +23,7 @@ mod error;
 pub mod events;
 pub mod keys;
 pub mod microsoft365;
+pub mod pauses;
 pub mod probe;
 pub mod queue;
 pub mod record;

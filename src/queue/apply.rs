@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::bounce::{Action, Content, Postmaster};
-use crate::customers::Customer;
 use crate::customers::suppression::Suppression;
+use crate::customers::{Customer, Pause, PauseCause, Reaction};
 use crate::events::{Event, EventKind, Events, Mail, Subject, Told};
-use crate::message::{CustomerId, FailureClass, MailKind, QueueId};
+use crate::message::{CustomerId, FailureClass, Lane, MailKind, QueueId, Urgency};
 use crate::queue::by_customer::Counted;
-use crate::queue::counters::Counters;
+use crate::queue::counters::{CauseLabel, Counters};
 use crate::queue::decide::{Decision, Delay};
 use crate::queue::holds::{Holds, More};
+use crate::queue::volume::{Capped, Results, Trip, Volumes};
 use crate::smtp::Mailbox;
 use crate::spool::{self, Lease, Record, Settled, Settlement, Spool};
 use crate::time::Timestamp;
@@ -28,6 +29,7 @@ pub struct Outcomes {
     events: Events,
     suppression: Suppression,
     counters: Counters,
+    volumes: Volumes,
     holds: Arc<Mutex<Holds>>,
     started: Instant,
 }
@@ -43,6 +45,7 @@ impl Outcomes {
             events,
             suppression,
             counters: Counters::default(),
+            volumes: Volumes::default(),
             holds: Arc::default(),
             started,
         }
@@ -51,6 +54,11 @@ impl Outcomes {
     /// What is counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What the customers have sent.
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Applies a decision about a leased record. After an error nothing is recorded or told but the notification, and the lease
@@ -65,9 +73,12 @@ impl Outcomes {
         let held = held.map(|told| (lease.record.id, told.clone()));
         let (customer, accepted) = (lease.record.lane.customer.clone(), lease.record.id.arrived());
         let gone = self.gone_for_good(&lease.record, &decision.events);
+        let lane = lease.record.lane.clone();
         let settled = self.spool.settle(lease, settlement).await?;
         telling.kinds().for_each(|kind| self.count(&customer, accepted, kind));
+        let relayed = telling.kinds().filter(|kind| *kind == EventKind::Relayed).count();
         self.events.tell(telling);
+        self.count_results(&lane, relayed, gone.len());
         for (customer, address, said) in gone {
             self.suppression.hard_bounce(&customer, &address, &said);
         }
@@ -75,6 +86,109 @@ impl Outcomes {
             self.tell_of_hold(&customer, id, &told);
         }
         Ok(settled)
+    }
+
+    /// Counts what came of a customer's mail, and looks at whether that is odd.
+    fn count_results(&self, lane: &Lane, relayed: usize, hard: usize) {
+        if lane.kind != MailKind::Mail || relayed + hard == 0 {
+            return;
+        }
+        let Some(customer) = self.postmaster.routing.customer(&lane.customer) else { return };
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let results = Results { relayed: number(relayed), hard: number(hard), complaints: 0 };
+        self.judge(&customer, results);
+    }
+
+    /// Counts a complaint about a customer's mail.
+    pub fn complained(&self, customer: &Customer) {
+        self.judge(customer, Results { complaints: 1, ..Results::default() });
+    }
+
+    /// Counts results, and tells or pauses where they are odd, as the customer's file says.
+    fn judge(&self, customer: &Customer, results: Results) {
+        let now = Timestamp::now();
+        let Some(Trip { cause, detail }) = self.volumes.settle(&customer.id, results, &customer.limits, now) else {
+            return;
+        };
+        let subject = Subject::Volume(customer.id.to_string());
+        let raise = |detail: String| {
+            self.events.emit(Event::alert(detail).with_subject(subject.clone()).about_customer(&customer.id));
+        };
+        match cause.reaction(&customer.limits) {
+            Reaction::Off => {}
+            Reaction::Alert if self.events.is_open(&subject) => {}
+            Reaction::Alert => raise(detail),
+            Reaction::Pause => {
+                let pause = Pause::new(cause, &*detail, now).sparing_single(customer.limits.spare_single);
+                if self.pause(&customer.id, &pause) {
+                    raise(format!(
+                        "its mail is paused: {detail}. Look into it, then `postbud customer unpause {}`",
+                        customer.id
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Pauses a customer's mail. Returns false if it is paused already and this says no more.
+    pub(super) fn pause(&self, customer: &CustomerId, pause: &Pause) -> bool {
+        let has_begun = self.postmaster.routing.pause(customer, pause);
+        if has_begun {
+            self.counters.pauses.get_or_create(&CauseLabel { cause: pause.cause.as_str() }).inc();
+            let event = Event::of_customer(EventKind::Paused, customer, pause.reason.as_str());
+            self.events.emit(Event { reason: Some(pause.cause.as_str()), ..event });
+        }
+        has_begun
+    }
+
+    /// Lets a customer's mail go on. Returns false if it was not paused.
+    pub(super) fn resume(&self, customer: &CustomerId, why: &str) -> bool {
+        let Some(pause) = self.postmaster.routing.resume(customer) else { return false };
+        let now = Timestamp::now();
+        if pause.ends().is_none_or(|end| end > now) {
+            self.volumes.forgive(customer, pause.ends(), now);
+        }
+        let event = Event::of_customer(EventKind::Resumed, customer, why);
+        self.events.emit(Event { reason: Some(pause.cause.as_str()), ..event });
+        self.events.resolve(&Subject::Volume(customer.to_string()), why);
+        true
+    }
+
+    /// Ends the pauses whose time is over. Returns true if there were any.
+    pub(super) fn end_pauses(&self) -> bool {
+        let now = Timestamp::now();
+        let pauses = self.postmaster.routing.pauses();
+        let over = pauses.iter().filter(|(_, pause)| pause.ends().is_some_and(|end| end <= now));
+        over.filter(|(customer, _)| self.resume(customer, "there is room under its cap again")).count() > 0
+    }
+
+    /// Counts a message that is about to leave. Returns false if its customer's cap is used up: then its mail is paused until there is
+    /// room again.
+    pub(super) fn takes(&self, lane: &Lane) -> bool {
+        let Some(customer) = self.capped(lane) else { return true };
+        let now = Timestamp::now();
+        match self.volumes.take(&customer.id, &customer.limits, now) {
+            Ok(()) => true,
+            Err(Capped { until, detail }) => {
+                let pause = Pause::new(PauseCause::Cap, detail, now).until(until);
+                self.pause(&customer.id, &pause.sparing_single(customer.limits.spare_single));
+                false
+            }
+        }
+    }
+
+    /// Takes back a message that did not leave.
+    pub(super) fn did_not_leave(&self, lane: &Lane) {
+        if let Some(customer) = self.capped(lane) {
+            self.volumes.give_back(&customer.id, Timestamp::now());
+        }
+    }
+
+    /// The customer whose messages a lane's mail counts among, if it does.
+    fn capped(&self, lane: &Lane) -> Option<Arc<Customer>> {
+        let customer = self.postmaster.routing.customer(&lane.customer)?;
+        let is_spared = customer.limits.spare_single && lane.urgency == Urgency::Single;
+        (lane.kind == MailKind::Mail && !is_spared).then_some(customer)
     }
 
     /// The recipients whose server refused them as unknown or closed for good, with what it said. Not those of our own notifications.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -12,6 +14,13 @@ use crate::message::CustomerId;
 /// Seconds from accepted to relayed: from a moment to a retry of days.
 const TO_RELAYED: [f64; 14] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 28_800.0, 86_400.0];
+
+/// Why a customer's mail was paused.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CauseLabel {
+    /// `operator`, `cap`, `leap`, `bounces` or `complaints`.
+    pub cause: &'static str,
+}
 
 /// The queue's counters. Clones count together.
 #[derive(Clone, Debug)]
@@ -26,6 +35,8 @@ pub struct Counters {
     pub expired: Counter,
     /// Transactions that were begun.
     pub attempts: Counter,
+    /// Pauses of a customer's mail, by cause.
+    pub pauses: Family<CauseLabel, Counter>,
     /// Times that delivery stopped because results could not be recorded, or mail could not be read for want of means.
     pub halts: Counter,
     to_relayed: Histogram,
@@ -40,6 +51,7 @@ impl Default for Counters {
             bounced: Counter::default(),
             expired: Counter::default(),
             attempts: Counter::default(),
+            pauses: Family::default(),
             halts: Counter::default(),
             to_relayed: Histogram::new(TO_RELAYED),
             by_customer: ByCustomer::default(),
@@ -55,6 +67,7 @@ impl Counters {
         registry.register("recipients_bounced", "Recipients refused for good", self.bounced.clone());
         registry.register("recipients_expired", "Recipients given up for their age", self.expired.clone());
         registry.register("attempts", "Transactions begun", self.attempts.clone());
+        registry.register("customer_pauses", "Pauses of a customer's mail by cause", self.pauses.clone());
         let halts = "Stops because results could not be recorded, or mail not be read for want of open files or memory";
         registry.register("delivery_halts", halts, self.halts.clone());
         let help = "Seconds from accepted to taken by the next server, for each recipient";

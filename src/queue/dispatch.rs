@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::customers::NoRoute;
 use crate::events::Subject;
 use crate::message::Lane;
 use crate::queue::halt;
@@ -61,6 +62,8 @@ async fn look(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
         for lane in due {
             match routing.resolve(&lane) {
                 Ok(route) => routes.offer(lane, &route, now),
+                // Whoever paused it was told.
+                Err(NoRoute::CustomerPaused { .. }) => {}
                 Err(why) if routes.park(&lane.customer, &why.to_string()) => unrouted.push((lane.customer, why)),
                 Err(_) => {}
             }

@@ -149,10 +149,15 @@ impl Inner {
         }
     }
 
-    /// Writes down which routes are suspended, if that changed.
+    /// Writes down which routes are suspended and which customers are paused, if that changed.
     pub async fn save_suspensions(self: &Arc<Self>) -> std::io::Result<()> {
         let inner = Arc::clone(self);
-        let save = move || inner.suspensions.save(|| inner.with_routes(|routes, _| routes.suspended()));
+        let save = move || {
+            inner.suspensions.save(|| {
+                let pauses = inner.parts.routing.pauses();
+                (inner.with_routes(|routes, _| routes.suspended()), pauses.as_ref().clone())
+            })
+        };
         tokio::task::spawn_blocking(save).await.map_err(std::io::Error::other)?
     }
 }

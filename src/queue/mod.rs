@@ -22,6 +22,7 @@ mod holds;
 mod inner;
 mod retry;
 mod schedule;
+mod volume;
 mod watch;
 mod worker;
 
@@ -34,14 +35,17 @@ pub use apply::Outcomes;
 pub use counters::Counters;
 pub use decide::Patience;
 pub use retry::Schedule;
+pub use volume::{Results, Volumes};
 
-use crate::customers::Routing;
+use crate::customers::{Pause, PauseCause, Routing};
 use crate::delivery::Delivery;
-use crate::events::{Action, Event, Events};
+use crate::events::{Action, Event, Events, Subject};
+use crate::message::CustomerId;
 use crate::queue::inner::Inner;
 use crate::queue::schedule::routes::Routes;
 use crate::queue::schedule::suspensions::SuspensionFile;
 use crate::queue::schedule::throttle_state::ThrottleStateFile;
+use crate::queue::volume::VolumeFile;
 use crate::route::{Cause, RouteControl, RouteId, RouteState, RouteStatus, Switched};
 use crate::spool::Spool;
 use crate::time::Timestamp;
@@ -64,6 +68,8 @@ pub struct Settings {
     pub throttle_states: PathBuf,
     /// The file with the suspended routes.
     pub suspensions: PathBuf,
+    /// The file with what each customer has sent.
+    pub volumes: PathBuf,
     /// Attempts at once over all routes. Each takes a port of the one egress address, a file and memory.
     pub at_once: u32,
     /// A route whose server has taken part in no transaction for this long raises an alert.
@@ -92,6 +98,7 @@ pub struct Queue(Arc<Inner>);
 pub struct Waiting {
     queue: Queue,
     throttle_states: ThrottleStateFile,
+    volumes: VolumeFile,
 }
 
 impl Waiting {
@@ -103,11 +110,12 @@ impl Waiting {
     /// Starts delivering what the spool holds. Call it last: an attempt that is made by a start which then fails is a duplicate in the
     /// next one.
     pub fn deliver(self) -> Queue {
-        let Waiting { queue, throttle_states } = self;
+        let Waiting { queue, throttle_states, volumes } = self;
         queue.tell_of_suspensions();
         let inner = &queue.0;
         inner.tasks.spawn(dispatch::run(Arc::clone(inner)));
         inner.tasks.spawn(keep_throttle_states(Arc::clone(inner), throttle_states));
+        inner.tasks.spawn(keep_volumes(Arc::clone(inner), volumes));
         inner.tasks.spawn(ageing::run(Arc::clone(inner)));
         inner.tasks.spawn(backlog::run(Arc::clone(inner)));
         inner.tasks.spawn(watch::run(Arc::clone(inner)));
@@ -120,12 +128,14 @@ impl Queue {
     /// read.
     pub fn open(settings: Settings, parts: Parts) -> std::io::Result<Waiting> {
         let (file, throttle_states) = ThrottleStateFile::open(settings.throttle_states.clone())?;
-        let (suspensions, suspended, fingerprints) = SuspensionFile::open(settings.suspensions.clone())?;
+        let volumes = VolumeFile::open(settings.volumes.clone(), parts.outcomes.volumes())?;
+        let (suspensions, (suspended, pauses), fingerprints) = SuspensionFile::open(settings.suspensions.clone())?;
+        parts.routing.set_pauses(pauses);
         let routes = Routes::new(throttle_states, suspended, fingerprints).with_at_most(settings.at_once);
         let queue = Queue(Arc::new(Inner::new(settings, parts, routes, suspensions)));
         // Before any command comes: one about a route that is not known yet would be refused.
         queue.reload();
-        Ok(Waiting { queue, throttle_states: file })
+        Ok(Waiting { queue, throttle_states: file, volumes })
     }
 
     /// What is counted.
@@ -141,6 +151,10 @@ impl Queue {
                     format!("route still suspended, since {since}: {reason}. What lifts it: {}", cause.lifted_by());
                 self.0.alert_route(&route.id, detail);
             }
+        }
+        for (customer, pause) in self.0.parts.routing.pauses().iter().filter(|(_, it)| it.cause != PauseCause::Cap) {
+            let detail = format!("its mail is still paused, since {}: {}", pause.since(), pause.reason);
+            self.0.alert(Some(customer), None, Some(Subject::Volume(customer.to_string())), detail);
         }
     }
 
@@ -212,6 +226,38 @@ impl RouteControl for Queue {
 
     fn list(&self) -> Vec<RouteStatus> {
         self.0.with_routes(|routes, now| routes.status(now))
+    }
+
+    fn pause(&self, customer: &CustomerId, reason: &str, spares_single: bool) -> Switched {
+        let pause = Pause::new(PauseCause::Operator, reason, Timestamp::now()).sparing_single(spares_single);
+        self.0.parts.outcomes.pause(customer, &pause);
+        self.switched(true)
+    }
+
+    fn resume_customer(&self, customer: &CustomerId) -> Switched {
+        let resumed = self.0.parts.outcomes.resume(customer, "an operator let it go on");
+        self.0.wake.notify_one();
+        self.switched(resumed)
+    }
+}
+
+/// Saves what customers have sent as it changes, and once more at the end.
+async fn keep_volumes(inner: Arc<Inner>, mut file: VolumeFile) {
+    loop {
+        let stopping = tokio::time::timeout(volume::SAVE_EVERY, inner.stop.cancelled()).await.is_ok();
+        let volumes = inner.parts.outcomes.volumes().clone();
+        let saved = tokio::task::spawn_blocking(move || {
+            let result = file.save(&volumes);
+            (file, result)
+        });
+        let Ok((kept, result)) = saved.await else { return };
+        file = kept;
+        if let Err(e) = result {
+            tracing::error!("what customers have sent cannot be saved, a restart would forget it: {e}");
+        }
+        if stopping {
+            return;
+        }
     }
 }
 

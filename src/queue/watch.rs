@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::customers::PauseCause;
 use crate::events::Subject;
 use crate::message::{CustomerId, Lane};
 use crate::queue::inner::Inner;
 use crate::route::RouteId;
 use crate::spool::{self, LaneStats};
+use crate::time::Timestamp;
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -17,6 +19,7 @@ const EVERY: Duration = Duration::from_secs(2);
 pub(super) async fn run(inner: Arc<Inner>) {
     while tokio::time::timeout(EVERY, inner.stop.cancelled()).await.is_err() {
         tell_of_dead_routes(&inner);
+        keep_pauses(&inner).await;
         end_alerts(&inner).await;
     }
 }
@@ -28,6 +31,24 @@ fn tell_of_dead_routes(inner: &Inner) {
         let (since, reason) = (trouble.since, trouble.reason);
         inner.alert_route(&route, format!("the route has carried no mail since {since}: {reason}"));
     }
+}
+
+/// Ends pauses whose time is over, and saves those that began by themselves.
+async fn keep_pauses(inner: &Arc<Inner>) {
+    if inner.parts.outcomes.end_pauses() {
+        inner.wake.notify_one();
+    }
+    if let Err(why) = inner.save_suspensions().await {
+        tracing::warn!("the customers' pauses cannot be saved, a restart would forget them: {why}");
+    }
+}
+
+/// Returns true if what an alert told of a customer's volume is over.
+fn is_calm(inner: &Inner, customer: &str) -> bool {
+    let id = CustomerId::new(customer);
+    let Some(customer) = inner.parts.routing.customer(&id) else { return true };
+    let is_paused = inner.parts.routing.pauses().get(&id).is_some_and(|pause| pause.cause != PauseCause::Cap);
+    !is_paused && inner.parts.outcomes.volumes().is_calm(&id, &customer.limits, Timestamp::now())
 }
 
 /// What a customer's mail in the queue waits for.
@@ -54,6 +75,7 @@ async fn end_alerts(inner: &Inner) {
         Subject::Held(customer) if !of(customer, |it| it.held) => {
             Some("none of its messages is held any more".to_owned())
         }
+        Subject::Volume(customer) if is_calm(inner, customer) => Some("its mail is as usual again".to_owned()),
         Subject::Clock if inner.trusts_clock() => Some("the clock has kept time for an hour".to_owned()),
         Subject::Delivery if inner.halt.is_over() => Some("delivery goes on".to_owned()),
         _ => None,

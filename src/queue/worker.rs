@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::bounce::header_text;
 use crate::customers::Customer;
-use crate::delivery::{Outcome, Trouble};
+use crate::delivery::{Outcome, Trouble, Verdict};
 use crate::dkim;
 use crate::message::{Lane, MailKind, QueueId, References};
 use crate::queue::decide::{self, Moment};
@@ -130,6 +130,13 @@ fn share_out(slot: &Slot, in_hand: &mut VecDeque<Lease>) {
 
 /// Makes one attempt for a record, and has decided what comes of it.
 async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
+    if !inner.parts.outcomes.takes(&lease.record.lane) {
+        // The lease goes back as it was. The customer's mail has no route until there is room under its cap.
+        inner.with_routes(|routes, _| routes.exhausted(&route.id, &lease.record.lane));
+        drop(lease);
+        inner.wake.notify_one();
+        return;
+    }
     let (own_waiting, began) = inner
         .with_routes(|routes, now| (routes.own_waiting(&route.id, lease.record.due, lease.record.expedited, now), now));
     let patience = &inner.settings.patience;
@@ -142,6 +149,10 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
             Some(Outcome { hold, ..Outcome::default() })
         }
     };
+    let left = outcome.iter().flat_map(|outcome| &outcome.recipients).any(|it| it.class.verdict == Verdict::Relayed);
+    if !left {
+        inner.parts.outcomes.did_not_leave(&lease.record.lane);
+    }
     // The lease goes back as if it had not been tried.
     let Some(outcome) = outcome else { return };
     let moment = Moment { now: Timestamp::now(), own_waiting, clock_trusted: inner.trusts_clock() };

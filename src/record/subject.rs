@@ -31,6 +31,8 @@ pub enum Subject {
     Unrouted(String),
     /// Messages of a customer are held by the relay.
     Held(String),
+    /// A customer sends oddly much, or too much of its mail bounces or is complained about.
+    Volume(String),
     /// The DKIM key of a domain cannot be used.
     SigningKey(String),
     /// What a domain had verified and no longer has, as `test.dk/spf`.
@@ -50,7 +52,7 @@ pub enum Subject {
 
 impl Subject {
     /// Every kind of subject, as events, metrics and the operator's handbook name them.
-    pub const KINDS: [&str; 20] = [
+    pub const KINDS: [&str; 21] = [
         "configuration",
         "certificate",
         "spool-room",
@@ -64,6 +66,7 @@ impl Subject {
         "backlog",
         "unrouted",
         "held",
+        "volume",
         "signing-key",
         "verification",
         "verdict",
@@ -94,6 +97,7 @@ impl Subject {
             Subject::Backlog(route) => ("backlog", Some(route)),
             Subject::Unrouted(customer) => ("unrouted", Some(customer)),
             Subject::Held(customer) => ("held", Some(customer)),
+            Subject::Volume(customer) => ("volume", Some(customer)),
             Subject::SigningKey(domain) => ("signing-key", Some(domain)),
             Subject::Verification(step) => ("verification", Some(step)),
             Subject::Verdict(domain) => ("verdict", Some(domain)),

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 
 use super::RouteId;
+use crate::message::CustomerId;
 use crate::time::Timestamp;
 
 /// Why a route is suspended. It decides what lifts the suspension.
@@ -107,7 +108,7 @@ pub struct RouteStatus {
 /// restart. An error means that the change is in force but would not survive one.
 pub type Switched = Pin<Box<dyn Future<Output = io::Result<bool>> + Send>>;
 
-/// The operator's control of the routes.
+/// The operator's control of the routes, and of the customers whose mail takes them.
 pub trait RouteControl: Send + Sync + 'static {
     /// Stops a route until it is resumed. Attempts in progress finish.
     fn suspend(&self, route: &RouteId, reason: &str) -> Switched;
@@ -117,4 +118,10 @@ pub trait RouteControl: Send + Sync + 'static {
 
     /// Returns every route in the configuration, by name.
     fn list(&self) -> Vec<RouteStatus>;
+
+    /// Stops a customer's mail until it is resumed, or its bulk mail only. Attempts in progress finish.
+    fn pause(&self, customer: &CustomerId, reason: &str, spares_single: bool) -> Switched;
+
+    /// Lets a paused customer's mail continue at once. False if it was not paused.
+    fn resume_customer(&self, customer: &CustomerId) -> Switched;
 }

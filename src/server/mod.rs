@@ -23,8 +23,8 @@ use live::Live;
 pub use settings::{Reload, Settings, SpoolSettings};
 
 use crate::bounce::Postmaster;
-use crate::customers::suppression::{self, Suppression};
 use crate::customers::Routing;
+use crate::customers::suppression::{self, Suppression};
 use crate::database::{self, Database};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events, Subject};

@@ -11,7 +11,7 @@ use postbud::customers::{BulkPolicy, Customer, Directory, Routing, Tier, Via};
 use postbud::database::Database;
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
-use postbud::message::QueueId;
+use postbud::message::{CustomerId, QueueId};
 use postbud::operate::{Service, Tokens, socket, tokens};
 use postbud::queue::Outcomes;
 use postbud::route::{
@@ -69,6 +69,14 @@ impl RouteControl for Routes {
 
     fn resume(&self, route: &RouteId) -> Switched {
         self.switch(route, RouteState::Ready)
+    }
+
+    fn pause(&self, _: &CustomerId, _: &str, _: bool) -> Switched {
+        Box::pin(std::future::ready(Ok(true)))
+    }
+
+    fn resume_customer(&self, _: &CustomerId) -> Switched {
+        Box::pin(std::future::ready(Ok(true)))
     }
 
     fn list(&self) -> Vec<RouteStatus> {

@@ -156,6 +156,7 @@ impl Deliver for Arc<Embedded> {
             patience,
             throttle_states: folder.join("daily-counters.json"),
             suspensions: folder.join("suspensions.json"),
+            volumes: folder.join("customer-volumes.json"),
             at_once: AT_ONCE,
             route_alert_after: queue::ROUTE_ALERT_AFTER,
         };

@@ -13,6 +13,7 @@ mod metrics;
 mod monitoring;
 mod package;
 mod passwords;
+mod pauses;
 mod postfix;
 mod refusals;
 mod reload;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use postbud::customers::{BulkPolicy, Customer, SigningDomain, Via, suppression};
+use postbud::customers::{BulkPolicy, Customer, Reaction, SigningDomain, Via, VolumeLimits, suppression};
 use postbud::dkim::{Profile, Selector, Signer, SigningKey};
 use postbud::message::CustomerId;
 use postbud::route::{Caps, Route, RouteId, RouteKind, TlsPolicy};
@@ -39,6 +39,7 @@ pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDoma
         suspended: None,
         bulk: BulkPolicy::Refuse,
         one_click: None,
+        limits: VolumeLimits { on_leap: Reaction::Off, ..VolumeLimits::default() },
         suppression: suppression::Policy::default(),
         bounce_mail: false,
         track_opens: None,

@@ -1,4 +1,4 @@
-//! `postbud customer`: customers' files.
+//! `postbud customer`: customers' files, and their mail in the running relay.
 
 use std::process::ExitCode;
 
@@ -7,11 +7,13 @@ use clap::Subcommand;
 mod add;
 mod change;
 mod look;
+mod pause;
 
-/// Set customers up, look at them, change and remove them.
+/// Set customers up, look at them, change and remove them, and stop their mail.
 ///
 /// A customer is a file in customers_dir. These commands change it as the HTTP interface does: through the checker of `postbud check`,
-/// whole or not at all, with the old version kept. A running relay takes the one customer over at once; no reload is needed.
+/// whole or not at all, with the old version kept. A running relay takes the one customer over at once; no reload is needed. `pause` and
+/// `unpause` change no file: they stop the customer's mail in the running relay and let it go on.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -20,7 +22,8 @@ Examples:
   postbud customer add test-as
   postbud customer list
   postbud customer change test-as '{\"bulk\":\"refuse\"}'
-  postbud customer suspend test-as --reason 'unpaid since October'"
+  postbud customer suspend test-as --reason 'unpaid since October'
+  postbud customer pause test-as --reason 'their list was bought'"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -36,6 +39,9 @@ enum Command {
     Suspend(change::Suspend),
     Resume(change::Resume),
     Remove(change::Remove),
+    Pause(pause::Pause),
+    Unpause(pause::Unpause),
+    Paused(pause::List),
 }
 
 /// Adds a customer, and asks for everything but its id.
@@ -53,6 +59,9 @@ impl Args {
             Command::Suspend(args) => args.run(),
             Command::Resume(args) => args.run(),
             Command::Remove(args) => args.run(),
+            Command::Pause(args) => args.run(),
+            Command::Unpause(args) => args.run(),
+            Command::Paused(args) => args.run(),
         }
     }
 }

@@ -62,6 +62,11 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
         Command::SuppressionImport { customer, entries } => {
             Ok(service.import_suppressed(actor, &customer, &entries).await.map(Done::of))
         }
+        Command::PausedCustomers => items(service.paused(actor), out).await,
+        Command::PauseCustomer { customer, reason, spare_single } => {
+            Ok(service.pause(actor, &customer, &reason, spare_single).await.map(|()| Done::of(1)))
+        }
+        Command::UnpauseCustomer { customer } => Ok(service.unpause(actor, &customer).await.map(|()| Done::of(1))),
         Command::SuspendRoute { route, reason } => {
             Ok(service.suspend_route(actor, &route, &reason).await.map(|()| Done::of(1)))
         }

@@ -135,6 +135,23 @@ pub enum Command {
         /// The addresses.
         entries: Vec<Suppressed>,
     },
+    /// An item a customer whose mail is paused.
+    PausedCustomers,
+    /// Stops a customer's mail in the queue.
+    PauseCustomer {
+        /// The customer's id.
+        customer: String,
+        /// Why.
+        reason: String,
+        /// Single mail goes on.
+        #[serde(default)]
+        spare_single: bool,
+    },
+    /// Lets it go on.
+    UnpauseCustomer {
+        /// The customer's id.
+        customer: String,
+    },
     /// An item a route.
     Routes,
     /// Stops a route.
@@ -175,6 +192,7 @@ impl Command {
             | Command::Stats
             | Command::Signers { .. }
             | Command::SuppressionList { .. }
+            | Command::PausedCustomers
             | Command::Routes
             | Command::Tokens => false,
             Command::Hold { .. }
@@ -185,6 +203,8 @@ impl Command {
             | Command::SuppressionAdd { .. }
             | Command::SuppressionRemove { .. }
             | Command::SuppressionImport { .. }
+            | Command::PauseCustomer { .. }
+            | Command::UnpauseCustomer { .. }
             | Command::SuspendRoute { .. }
             | Command::ResumeRoute { .. }
             | Command::TakeCustomer { .. }

@@ -1,4 +1,4 @@
-//! The file with the suspended routes. They outlive a restart: a relay that restarts in a loop must not try a refused login at every
+//! The file with the suspended routes and the paused customers. They outlive a restart: a relay that restarts in a loop must not try a refused login at every
 //! start, and a route that an operator stopped stays stopped.
 //!
 //! A suspension for a refused login ends when the login changes. To recognise the refused login, the file has a fingerprint of it: an
@@ -16,7 +16,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::customers::{Pause, Pauses};
 use crate::files;
+use crate::message::CustomerId;
 use crate::route::{Cause, LoginSecret, Route, RouteId};
 use crate::time::Timestamp;
 
@@ -45,6 +47,9 @@ impl Suspension {
 
 /// The suspensions by route, also of routes that are not configured now.
 pub type Suspended = BTreeMap<RouteId, Suspension>;
+
+/// Everything that is stopped until somebody lets it go on: routes, and customers.
+pub type Stopped = (Suspended, Pauses);
 
 /// What a server and a login are recognised by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,13 +112,15 @@ impl Fingerprints {
 pub struct SuspensionFile {
     path: PathBuf,
     key: String,
-    saved: Mutex<Suspended>,
+    saved: Mutex<Stopped>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Content {
     key: String,
     routes: BTreeMap<String, Line>,
+    #[serde(default)]
+    customers: BTreeMap<String, Pause>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,11 +134,13 @@ struct Line {
 impl SuspensionFile {
     /// Reads the file; a missing one is empty. A file that cannot be understood is an error, because to go on would be to try logins that
     /// were refused.
-    pub fn open(path: PathBuf) -> io::Result<(Self, Suspended, Fingerprints)> {
+    pub fn open(path: PathBuf) -> io::Result<(Self, Stopped, Fingerprints)> {
         let content = match files::read_state(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Content { key: STANDARD.encode(rand::random::<[u8; LEN]>()), routes: BTreeMap::new() }
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Content {
+                key: STANDARD.encode(rand::random::<[u8; LEN]>()),
+                routes: BTreeMap::new(),
+                customers: BTreeMap::new(),
+            },
             read => serde_json::from_slice(&read?).map_err(|e| not_understood(&path, &e.to_string()))?,
         };
         let octets = |text: &str| -> io::Result<[u8; LEN]> {
@@ -144,12 +153,14 @@ impl SuspensionFile {
             let (since, fingerprint) = (Timestamp::from_millis(since), Fingerprint(octets(&fingerprint)?));
             saved.insert(RouteId::new(&id), Suspension { cause, reason, since, fingerprint });
         }
-        Ok((SuspensionFile { path, key: content.key, saved: Mutex::new(saved.clone()) }, saved, fingerprints))
+        let pauses = content.customers.into_iter().map(|(id, pause)| (CustomerId::new(&id), pause)).collect();
+        let stopped = (saved, pauses);
+        Ok((SuspensionFile { path, key: content.key, saved: Mutex::new(stopped.clone()) }, stopped, fingerprints))
     }
 
     /// Writes what `current` gives, if the file has something else. `current` is called under the file's lock, so that of two calls the
     /// later one writes the later state. Blocks.
-    pub fn save(&self, current: impl FnOnce() -> Suspended) -> io::Result<()> {
+    pub fn save(&self, current: impl FnOnce() -> Stopped) -> io::Result<()> {
         let mut saved = self.saved.lock().expect("nothing panics while it holds what was saved");
         let current = current();
         if *saved == current {
@@ -160,7 +171,8 @@ impl SuspensionFile {
             let fingerprint = STANDARD.encode(fingerprint.0);
             (id.to_string(), Line { cause, reason, since: since.as_millis(), fingerprint })
         };
-        let content = Content { key: self.key.clone(), routes: current.iter().map(line).collect() };
+        let customers = current.1.iter().map(|(id, pause)| (id.to_string(), pause.clone())).collect();
+        let content = Content { key: self.key.clone(), routes: current.0.iter().map(line).collect(), customers };
         files::replace(&self.path, &serde_json::to_vec_pretty(&content)?)?;
         *saved = current;
         Ok(())
@@ -168,7 +180,8 @@ impl SuspensionFile {
 }
 
 fn not_understood(path: &std::path::Path, why: &str) -> io::Error {
-    let remedy = format!("{}: {why}; delete the file to let every suspended route go on", path.display());
+    let remedy =
+        format!("{}: {why}; delete the file to let every suspended route and paused customer go on", path.display());
     io::Error::new(io::ErrorKind::InvalidData, remedy)
 }
 
@@ -177,6 +190,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::customers::PauseCause;
     use crate::route::Login;
     use crate::test_customers;
 
@@ -195,15 +209,17 @@ mod tests {
     fn a_login_is_known_again_after_a_restart_and_another_one_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suspensions.json");
-        let (store, suspended, fingerprints) = SuspensionFile::open(path.clone()).unwrap();
+        let (store, (suspended, _), fingerprints) = SuspensionFile::open(path.clone()).unwrap();
         assert!(suspended.is_empty());
         let by_login = suspension(Cause::Login, fingerprints.of(&route(SECRET)));
         let by_operator = suspension(Cause::Operator, fingerprints.of(&route(SECRET)));
         let all = Suspended::from([(RouteId::new("a"), by_login), (RouteId::new("b"), by_operator)]);
-        store.save(|| all.clone()).unwrap();
+        let paused = Pause::new(PauseCause::Leap, "why", Timestamp::from_millis(7)).sparing_single(true);
+        let paused = Pauses::from([(CustomerId::new("acme"), paused)]);
+        store.save(|| (all.clone(), paused.clone())).unwrap();
 
-        let (_, suspended, fingerprints) = SuspensionFile::open(path.clone()).unwrap();
-        assert_eq!(suspended, all);
+        let (_, (suspended, pauses), fingerprints) = SuspensionFile::open(path.clone()).unwrap();
+        assert_eq!((&suspended, &pauses), (&all, &paused));
         let stands = |id: &str, route: &Route| suspended[&RouteId::new(id)].stands(route, &fingerprints);
         assert!(stands("a", &route(SECRET)));
         assert!(!stands("a", &route("mended")), "another password");
@@ -220,7 +236,7 @@ mod tests {
             let path = folder.path().join(name);
             let (store, _, fingerprints) = SuspensionFile::open(path.clone()).unwrap();
             let one = suspension(Cause::Login, fingerprints.of(&route(SECRET)));
-            store.save(|| Suspended::from([(RouteId::new("a"), one)])).unwrap();
+            store.save(|| (Suspended::from([(RouteId::new("a"), one)]), Pauses::new())).unwrap();
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
             fs::read_to_string(path).unwrap()
         });

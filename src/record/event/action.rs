@@ -54,6 +54,12 @@ pub enum Action {
     /// A token of the API was taken back.
     #[serde(rename = "token.revoke")]
     TokenRevoke,
+    /// A customer's mail was paused.
+    #[serde(rename = "customer.pause")]
+    CustomerPause,
+    /// A paused customer's mail goes on.
+    #[serde(rename = "customer.unpause")]
+    CustomerUnpause,
     /// The change of a customer's key went a step further.
     #[serde(rename = "key.rotate")]
     KeyRotate,

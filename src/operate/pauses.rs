@@ -1,0 +1,87 @@
+//! Commands that pause a customer's mail and let it go on.
+
+use serde::{Deserialize, Serialize};
+
+use super::actor::Need;
+use super::audit::{self, Act};
+use super::{Actor, Error, Service};
+use crate::events::Action;
+use crate::message::CustomerId;
+
+/// A customer whose mail is paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// The customer's id.
+    pub customer: String,
+    /// `operator`, `cap`, `leap`, `bounces` or `complaints`.
+    pub cause: String,
+    /// What was seen, or what the operator said.
+    pub reason: String,
+    /// When it began, RFC 3339.
+    pub since: String,
+    /// When it ends by itself, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// True if single mail goes on.
+    #[serde(default)]
+    pub spares_single: bool,
+}
+
+impl Service {
+    /// The customers whose mail is paused, by id.
+    pub fn paused(&self, actor: &Actor) -> Result<Vec<Paused>, Error> {
+        actor.may(Need::Read)?;
+        let paused = self.routing.pauses();
+        let paused = paused.iter().map(|(customer, pause)| Paused {
+            customer: customer.to_string(),
+            cause: pause.cause.as_str().to_owned(),
+            reason: pause.reason.clone(),
+            since: pause.since().to_string(),
+            until: pause.ends().map(|at| at.to_string()),
+            spares_single: pause.spares_single,
+        });
+        Ok(paused.collect())
+    }
+
+    /// Stops a customer's mail in the queue until it is resumed. New mail is accepted, and attempts under way end by themselves.
+    pub async fn pause(&self, actor: &Actor, customer: &str, reason: &str, spares_single: bool) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        let id = CustomerId::new(customer);
+        if self.routing.customer(&id).is_none() {
+            return Err(Error::not_found(
+                format!("there is no customer \"{id}\""),
+                "the id is the name of the customer's file",
+            ));
+        }
+        let saved = self.routes.pause(&id, reason, spares_single).await;
+        let detail = format!("paused by an operator ({actor}): {reason}");
+        self.tell_of_pause(actor, Action::CustomerPause, &id, detail);
+        saved.map_err(|error| not_saved(&id, &error)).map(drop)
+    }
+
+    /// Lets a paused customer's mail go on.
+    pub async fn unpause(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        let id = CustomerId::new(customer);
+        let resumed = self.routes.resume_customer(&id).await;
+        if resumed.as_ref().is_ok_and(|was_paused| !was_paused) {
+            return Err(Error::not_found(
+                format!("the mail of \"{id}\" is not paused"),
+                "`postbud customer paused` lists who is; `postbud customer resume` is for one that is suspended",
+            ));
+        }
+        self.tell_of_pause(actor, Action::CustomerUnpause, &id, format!("resumed by an operator ({actor})"));
+        resumed.map_err(|error| not_saved(&id, &error)).map(drop)
+    }
+
+    fn tell_of_pause(&self, actor: &Actor, action: Action, customer: &CustomerId, detail: String) {
+        audit::tell(&self.events, actor, Act { customer: Some(customer.to_string()), ..Act::new(action, detail) });
+    }
+}
+
+fn not_saved(customer: &CustomerId, error: &std::io::Error) -> Error {
+    Error::failed(
+        format!("it was done for {customer}, but that cannot be saved: {error}"),
+        "a restart of the relay would forget it: make room in its state folder, then say it again",
+    )
+}

@@ -1,0 +1,409 @@
+//! What each customer has sent and what came of it, by the hour: for its own caps, and to notice what is odd.
+//!
+//! ```text
+//! before an attempt: take ──► goes on, or waits until the next hour or day
+//! after it: settle ──► leap? bounces? complaints? ──► Trip
+//! ```
+//!
+//! The counts are kept in a file, as the routes' are. A kill -9 forgets the last seconds.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::customers::{PauseCause, VolumeLimits};
+use crate::files;
+use crate::message::CustomerId;
+use crate::time::Timestamp;
+
+const HOUR: u64 = 3_600_000;
+/// Hours that rates are made of, and that a day's cap needs.
+const HOURS: u64 = 24;
+/// Days whose busiest hour is remembered.
+const DAYS: u64 = 7;
+
+/// The counts of all customers. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Volumes(Arc<Mutex<BTreeMap<CustomerId, Volume>>>);
+
+/// One customer's counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The last [`HOURS`] hours with mail, counted since 1970.
+    hours: BTreeMap<u64, Hour>,
+    /// The most messages in an hour of each of the last [`DAYS`] days, this one not included.
+    busiest: BTreeMap<u64, u32>,
+    /// Until then an operator has lifted the caps.
+    #[serde(default)]
+    lifted_until: u64,
+    /// The last hour whose leap was told.
+    #[serde(default)]
+    leapt: u64,
+}
+
+/// What happened in one hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Hour {
+    /// Messages that left.
+    sent: u32,
+    /// Recipients that the next server took.
+    relayed: u32,
+    /// Recipients that bounced for good.
+    hard: u32,
+    /// Recipients that complained.
+    complaints: u32,
+}
+
+/// What came of an attempt, or became known later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    /// Recipients that the next server took.
+    pub relayed: u32,
+    /// Recipients that bounced for good.
+    pub hard: u32,
+    /// Recipients that complained.
+    pub complaints: u32,
+}
+
+/// Something odd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trip {
+    /// What kind.
+    pub cause: PauseCause,
+    /// The numbers, for people.
+    pub detail: String,
+}
+
+/// A cap is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capped {
+    /// When there is room again.
+    pub until: Timestamp,
+    /// Which, for people.
+    pub detail: String,
+}
+
+impl Volume {
+    /// Counts one message that is about to leave, or says which cap is used up.
+    fn take(&mut self, limits: &VolumeLimits, now: Timestamp) -> Result<(), Capped> {
+        let hour = now.as_millis() / HOUR;
+        self.roll(hour);
+        if now.as_millis() >= self.lifted_until {
+            let (this_hour, day) = (self.hours.get(&hour).map_or(0, |hour| hour.sent), hour / 24);
+            let today: u32 = self.hours.range(day * 24..).map(|(_, hour)| hour.sent).fold(0, u32::saturating_add);
+            let used =
+                [(limits.per_day, today, (day + 1) * 24, "a day"), (limits.per_hour, this_hour, hour + 1, "an hour")];
+            for (cap, sent, next, unit) in used {
+                if let Some(cap) = cap.filter(|cap| sent >= *cap) {
+                    let until = Timestamp::from_millis(next * HOUR);
+                    return Err(Capped {
+                        until,
+                        detail: format!("its {cap} messages {unit} are used up until {until}"),
+                    });
+                }
+            }
+        }
+        let count = &mut self.hours.entry(hour).or_default().sent;
+        *count = count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Takes back a message that did not leave.
+    fn give_back(&mut self, now: Timestamp) {
+        if let Some(hour) = self.hours.get_mut(&(now.as_millis() / HOUR)) {
+            hour.sent = hour.sent.saturating_sub(1);
+        }
+    }
+
+    /// Returns the first thing that is odd about this hour's messages, once an hour.
+    fn leap(&mut self, limits: &VolumeLimits, now: Timestamp) -> Option<Trip> {
+        let hour = now.as_millis() / HOUR;
+        let sent = self.hours.get(&hour)?.sent;
+        let before = self.hours.range(..hour).map(|(_, hour)| hour.sent).max().unwrap_or_default();
+        let busiest = self.busiest.values().copied().max().unwrap_or_default().max(before);
+        let most = busiest.saturating_mul(limits.leap_factor).max(limits.leap_volume);
+        if sent <= most || self.leapt == hour {
+            return None;
+        }
+        self.leapt = hour;
+        let detail = format!(
+            "more than {most} messages left within this hour, and {busiest} in the busiest hour of the last seven days: has a password \
+             leaked?"
+        );
+        Some(Trip { cause: PauseCause::Leap, detail })
+    }
+
+    fn settle(&mut self, results: Results, now: Timestamp) {
+        let hour = now.as_millis() / HOUR;
+        self.roll(hour);
+        let count = self.hours.entry(hour).or_default();
+        count.relayed = count.relayed.saturating_add(results.relayed);
+        count.hard = count.hard.saturating_add(results.hard);
+        count.complaints = count.complaints.saturating_add(results.complaints);
+    }
+
+    /// Returns what is odd about the last 24 hours' results.
+    fn rates(&self, limits: &VolumeLimits) -> Option<Trip> {
+        let sum = |of: fn(&Hour) -> u32| self.hours.values().map(|hour| u64::from(of(hour))).sum::<u64>();
+        let (relayed, hard, complaints) = (sum(|it| it.relayed), sum(|it| it.hard), sum(|it| it.complaints));
+        let over = |part: u64, whole: u64, percent: f64| {
+            whole >= u64::from(limits.rate_volume) && part as f64 * 100.0 > whole as f64 * percent
+        };
+        if over(complaints, relayed, limits.complaint_percent) {
+            let detail = format!(
+                "{complaints} of {relayed} recipients of the last 24 hours complained, more than {} %",
+                limits.complaint_percent
+            );
+            return Some(Trip { cause: PauseCause::Complaints, detail });
+        }
+        if over(hard, relayed + hard, limits.bounce_percent) {
+            let detail = format!(
+                "{hard} of {} recipients of the last 24 hours bounced for good, more than {} %",
+                relayed + hard,
+                limits.bounce_percent
+            );
+            return Some(Trip { cause: PauseCause::Bounces, detail });
+        }
+        None
+    }
+
+    /// A person has looked: what was counted until now is no reason to pause again.
+    fn forgive(&mut self, until: Option<Timestamp>, now: Timestamp) {
+        for hour in self.hours.values_mut() {
+            (hour.relayed, hour.hard, hour.complaints) = (0, 0, 0);
+        }
+        self.leapt = now.as_millis() / HOUR;
+        self.lifted_until = until.map_or(0, Timestamp::as_millis);
+    }
+
+    /// Drops what is too old. After a clock that ran ahead and was set back, its hours count as none.
+    fn roll(&mut self, hour: u64) {
+        let oldest = hour.saturating_sub(HOURS - 1);
+        if self.hours.keys().all(|at| (oldest..=hour).contains(at)) {
+            return;
+        }
+        let (kept, gone) =
+            std::mem::take(&mut self.hours).into_iter().partition(|(at, _)| (oldest..=hour).contains(at));
+        self.hours = kept;
+        for (at, count) in gone {
+            let busiest = self.busiest.entry(at / 24).or_default();
+            *busiest = count.sent.max(*busiest);
+        }
+        let today = hour / 24;
+        self.busiest.retain(|day, _| (today.saturating_sub(DAYS)..=today).contains(day));
+    }
+}
+
+impl Volumes {
+    /// Counts one message that is about to leave, or says which cap is used up.
+    pub fn take(&self, customer: &CustomerId, limits: &VolumeLimits, now: Timestamp) -> Result<(), Capped> {
+        let mut all = self.all();
+        match all.get_mut(customer) {
+            Some(volume) => volume.take(limits, now),
+            None => all.entry(customer.clone()).or_default().take(limits, now),
+        }
+    }
+
+    /// Takes back a message that did not leave.
+    pub fn give_back(&self, customer: &CustomerId, now: Timestamp) {
+        if let Some(volume) = self.all().get_mut(customer) {
+            volume.give_back(now);
+        }
+    }
+
+    /// Counts results and returns what is odd.
+    pub fn settle(
+        &self,
+        customer: &CustomerId,
+        results: Results,
+        limits: &VolumeLimits,
+        now: Timestamp,
+    ) -> Option<Trip> {
+        let mut all = self.all();
+        let volume = match all.get_mut(customer) {
+            Some(volume) => volume,
+            None => all.entry(customer.clone()).or_default(),
+        };
+        volume.settle(results, now);
+        let odd = (results.hard > 0 || results.complaints > 0).then(|| volume.rates(limits)).flatten();
+        odd.or_else(|| volume.leap(limits, now))
+    }
+
+    /// Returns true if nothing is odd any more about what the alert with this cause told of.
+    pub fn is_calm(&self, customer: &CustomerId, limits: &VolumeLimits, now: Timestamp) -> bool {
+        let mut all = self.all();
+        let Some(volume) = all.get_mut(customer) else { return true };
+        let hour = now.as_millis() / HOUR;
+        volume.roll(hour);
+        volume.leapt < hour && volume.rates(limits).is_none()
+    }
+
+    /// A person has looked and lets the customer's mail go on, over its caps until `until`.
+    pub fn forgive(&self, customer: &CustomerId, until: Option<Timestamp>, now: Timestamp) {
+        self.all().entry(customer.clone()).or_default().forgive(until, now);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<CustomerId, Volume>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The file with the counts.
+#[derive(Debug)]
+pub struct VolumeFile {
+    path: PathBuf,
+    saved: BTreeMap<CustomerId, Volume>,
+}
+
+impl VolumeFile {
+    /// Reads the file into `volumes`; a missing one is empty. A file that cannot be understood is an error, because to go on could send
+    /// more than a customer's cap.
+    pub fn open(path: PathBuf, volumes: &Volumes) -> io::Result<Self> {
+        let text = match files::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
+            read => read?,
+        };
+        let read: BTreeMap<String, Volume> = serde_json::from_slice(&text).map_err(|e| {
+            let remedy = format!("{}: {e}; delete the file to count customers' mail from zero", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, remedy)
+        })?;
+        let saved: BTreeMap<_, _> = read.into_iter().map(|(id, volume)| (CustomerId::new(&id), volume)).collect();
+        *volumes.all() = saved.clone();
+        Ok(VolumeFile { path, saved })
+    }
+
+    /// Writes the file if anything changed. Blocks.
+    pub fn save(&mut self, volumes: &Volumes) -> io::Result<()> {
+        let now = volumes.all().clone();
+        if now == self.saved {
+            return Ok(());
+        }
+        let lines: BTreeMap<&str, &Volume> = now.iter().map(|(id, volume)| (id.as_str(), volume)).collect();
+        files::replace(&self.path, &serde_json::to_vec(&lines)?)?;
+        self.saved = now;
+        Ok(())
+    }
+}
+
+/// How often the counts are saved.
+pub const SAVE_EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: u64, minute: u64) -> Timestamp {
+        // A day begins at hour 0.
+        Timestamp::from_millis((24 * 20_000 + hour) * HOUR + minute * 60_000)
+    }
+
+    fn customer() -> CustomerId {
+        CustomerId::new("acme")
+    }
+
+    fn send(volumes: &Volumes, limits: &VolumeLimits, count: u32, now: Timestamp) -> Option<Trip> {
+        (0..count).fold(None, |odd, _| {
+            volumes.take(&customer(), limits, now).unwrap();
+            odd.or(volumes.settle(&customer(), Results { relayed: 1, ..Results::default() }, limits, now))
+        })
+    }
+
+    #[test]
+    fn caps_hold_for_the_hour_and_the_day_and_a_message_that_did_not_leave_is_given_back() {
+        let limits = VolumeLimits { per_hour: Some(3), per_day: Some(5), ..VolumeLimits::default() };
+        let volumes = Volumes::default();
+        let take = |now| volumes.take(&customer(), &limits, now).map_err(|capped| capped.until);
+        for _ in 0..3 {
+            assert_eq!(take(at(1, 10)), Ok(()));
+        }
+        assert_eq!(take(at(1, 59)), Err(at(2, 0)));
+        volumes.give_back(&customer(), at(1, 59));
+        assert_eq!(take(at(1, 59)), Ok(()));
+        assert_eq!((take(at(2, 0)), take(at(2, 1))), (Ok(()), Ok(())));
+        assert_eq!(take(at(2, 2)), Err(at(24, 0)), "the day's");
+        assert_eq!(volumes.take(&CustomerId::new("other"), &limits, at(2, 2)), Ok(()));
+        assert_eq!(take(at(24, 0)), Ok(()));
+        // An operator lets it go on.
+        assert_eq!([take(at(24, 1)), take(at(24, 1)), take(at(24, 1))], [Ok(()), Ok(()), Err(at(25, 0))]);
+        volumes.forgive(&customer(), Some(at(25, 0)), at(24, 2));
+        assert_eq!(take(at(24, 3)), Ok(()));
+    }
+
+    #[test]
+    fn a_volume_that_leaps_is_told_once_an_hour() {
+        let limits = VolumeLimits { leap_factor: 10, leap_volume: 50, ..VolumeLimits::default() };
+        let volumes = Volumes::default();
+        assert_eq!(send(&volumes, &limits, 50, at(0, 0)), None, "a beginner's first hour");
+        // Twenty an hour for days: two hundred are within the factor of fifty, five hundred and one are not.
+        for hour in 1..72 {
+            assert_eq!(send(&volumes, &limits, 20, at(hour, 0)), None, "{hour}");
+        }
+        assert_eq!(send(&volumes, &limits, 500, at(72, 0)), None);
+        let odd = send(&volumes, &limits, 1, at(72, 30)).unwrap();
+        assert!(odd.cause == PauseCause::Leap && odd.detail.contains("50 in the busiest hour"), "{odd:?}");
+        assert_eq!(send(&volumes, &limits, 100, at(72, 31)), None, "told already");
+        assert!(!volumes.is_calm(&customer(), &limits, at(72, 59)));
+        assert!(volumes.is_calm(&customer(), &limits, at(73, 0)));
+        assert_eq!(send(&volumes, &limits, 6000, at(73, 0)), None, "usual by now");
+        // What is older than seven days is forgotten.
+        assert_eq!(send(&volumes, &limits, 20, at(73 + 9 * 24, 0)), None);
+        assert!(send(&volumes, &limits, 500, at(74 + 9 * 24, 0)).is_some());
+    }
+
+    #[test]
+    fn bounces_and_complaints_are_told_once_there_are_enough_recipients() {
+        let limits =
+            VolumeLimits { rate_volume: 100, bounce_percent: 10.0, complaint_percent: 1.0, ..VolumeLimits::default() };
+        for (relayed, hard, complaints, expected) in [
+            (89, 10, 0, None),
+            (90, 10, 0, None),
+            (89, 11, 0, Some(PauseCause::Bounces)),
+            (0, 100, 0, Some(PauseCause::Bounces)),
+            (0, 99, 0, None),
+            (99, 0, 50, None),
+            (200, 0, 2, None),
+            (200, 0, 3, Some(PauseCause::Complaints)),
+            (200, 100, 3, Some(PauseCause::Complaints)),
+        ] {
+            let volumes = Volumes::default();
+            volumes.settle(&customer(), Results { relayed, ..Results::default() }, &limits, at(1, 0));
+            let rest = Results { relayed: 0, hard, complaints };
+            let odd = volumes.settle(&customer(), rest, &limits, at(20, 0));
+            assert_eq!(odd.map(|odd| odd.cause), expected, "{relayed} {hard} {complaints}");
+            // A day later they no longer count, and after a person looked neither.
+            assert!(volumes.is_calm(&customer(), &limits, at(45, 0)));
+        }
+        let volumes = Volumes::default();
+        let bounced = Results { hard: 200, ..Results::default() };
+        assert!(volumes.settle(&customer(), bounced, &limits, at(1, 0)).is_some());
+        volumes.forgive(&customer(), None, at(1, 1));
+        assert!(volumes.settle(&customer(), Results { hard: 1, ..Results::default() }, &limits, at(1, 2)).is_none());
+    }
+
+    #[test]
+    fn hours_of_a_clock_that_ran_ahead_do_not_count() {
+        let limits = VolumeLimits { per_hour: Some(1), per_day: Some(1), ..VolumeLimits::default() };
+        let volumes = Volumes::default();
+        volumes.take(&customer(), &limits, at(500, 0)).unwrap();
+        assert_eq!(volumes.take(&customer(), &limits, at(1, 0)), Ok(()));
+    }
+
+    #[test]
+    fn counts_outlive_a_restart_and_nonsense_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("customer-volumes.json");
+        let (volumes, limits) = (Volumes::default(), VolumeLimits::default());
+        let mut file = VolumeFile::open(path.clone(), &volumes).unwrap();
+        send(&volumes, &limits, 3, at(1, 0));
+        file.save(&volumes).unwrap();
+        let read = Volumes::default();
+        VolumeFile::open(path.clone(), &read).unwrap();
+        assert_eq!(*read.all(), *volumes.all());
+        std::fs::write(&path, "[").unwrap();
+        assert!(VolumeFile::open(path, &read).unwrap_err().to_string().contains("delete the file"));
+    }
+}
