@@ -24,8 +24,8 @@ fn build(out: &Path, umask: &str) -> PathBuf {
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let packages = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
-    packages.filter(|path| path.to_string_lossy().contains("/postbud_1.2.3_")).next().expect("the package")
+    let mut packages = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
+    packages.find(|path| path.to_string_lossy().contains("/postbud_1.2.3_")).expect("the package")
 }
 
 #[test]
