@@ -17,7 +17,7 @@ pub(super) enum Running {
     /// Another process, if there is one: the one with this state folder.
     Socket(PathBuf),
     /// The relay runs in this process.
-    Here(Service),
+    Here(Box<Service>),
 }
 
 impl Running {

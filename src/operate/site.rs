@@ -155,7 +155,7 @@ impl Site {
     /// runtime.
     pub fn in_relay(service: &Service) -> Result<Self, Error> {
         let live = service.live()?;
-        Site::with(live.configured(), Running::Here(service.clone()))
+        Site::with(live.configured(), Running::Here(Box::new(service.clone())))
     }
 
     fn with(configured: Configured, running: Running) -> Result<Self, Error> {

@@ -162,7 +162,7 @@ impl<'a> Customers<'a> {
     /// Takes the configuration that is in force, for a command that the running relay itself carries out.
     pub fn in_relay(service: &Service) -> Result<Self, Error> {
         let source = Source::Relay(Box::new(service.clone()));
-        Ok(Customers { configured: source.read()?, source, running: Running::Here(service.clone()) })
+        Ok(Customers { configured: source.read()?, source, running: Running::Here(Box::new(service.clone())) })
     }
 
     /// Keeps others from changing customers' files, and gives the configuration as it is then.
