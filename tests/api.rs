@@ -19,6 +19,7 @@ mod tokens;
 
 #[path = "support"]
 mod support {
+    pub mod contract;
     pub mod ports;
     pub mod relay;
     pub mod skip;
