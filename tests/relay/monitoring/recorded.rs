@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::support::capture::Capture;
+use crate::support::certs::self_signed;
 use crate::support::client::{Client, message, queue_id};
 use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, get, plain_route};
 
@@ -30,6 +31,8 @@ pub fn record() -> Recorded {
         "127.0.0.1:0",
         Box::new(|line| line.contains("nobody@").then(|| "550 5.1.1 no such user".to_owned())),
     );
+    let certificates = tempfile::tempdir().unwrap();
+    self_signed(&["out.example.com"], false).write(certificates.path());
     let site = Site::with(
         &[
             Customer { id: "good", domain: "good.example", route: plain_route(server.address) },
@@ -37,7 +40,13 @@ pub fn record() -> Recorded {
             Customer { id: "dead", domain: "dead.example", route: plain_route(free_port()) },
         ],
         // Its checks cost the tests' machine nothing, and their metrics are there.
-        "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n",
+        &format!(
+            "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n[[listener]]\naddress = \"{}\"\n\
+             tls = \"starttls\"\ncertificate = \"{2}/cert.pem\"\nprivate_key = \"{2}/cert.key\"\nallow_from = [\"{1}\"]\n",
+            free_port(),
+            "127.0.0.0/8",
+            certificates.path().display(),
+        ),
     );
     let relay = site.start();
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();

@@ -30,6 +30,8 @@ enum Trouble {
 const TROUBLES: &[(&str, Trouble, usize)] = &[
     ("PostbudDown", Trouble::Is(&[("up", 0.0)]), 3),
     ("PostbudRestarts", Trouble::Grows("process_start_time_seconds", 300.0), 5),
+    ("PostbudReloadRefused", Trouble::Recorded, 6),
+    ("PostbudCertificateExpires", Trouble::Is(&[("postbud_certificate_expiry_timestamp_seconds", 86_400.0)]), 11),
     ("PostbudSpoolFull", Trouble::Recorded, 2),
     ("PostbudSpoolTroubled", Trouble::Is(&[("postbud_spool_troubled", 1.0)]), 2),
     ("PostbudSpoolTroubled", Trouble::Is(&[("postbud_spool_stopped", 1.0)]), 2),
