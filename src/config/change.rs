@@ -8,7 +8,7 @@ use super::mistake::Contents;
 use super::reader::Document;
 use crate::hex::hex;
 
-/// What a reload replaces while the relay runs. Everything else of the server file is read at the start only.
+/// The keys that a reload replaces while the relay runs. Everything else of the server file is read at the start only.
 const RELOADED: [&str; 10] = [
     "bounces",
     "customers_dir",
@@ -21,9 +21,9 @@ const RELOADED: [&str; 10] = [
     "submitter",
     "suppression",
 ];
-/// Of these, what is not.
+/// The keys below those that a reload does not replace.
 const NOT_RELOADED: [&str; 1] = ["onboarding.bulk_requires"];
-/// Files that are read again at a reload, or by the next connection after it, under the name they had at the start.
+/// The files that are read again at a reload, or by the next connection after it, under the name that they had at the start.
 const RELOADED_FILES: [&str; 5] = [
     "api",
     "listener",
@@ -31,10 +31,10 @@ const RELOADED_FILES: [&str; 5] = [
     "bounce_mail.route.client_certificate",
     "bounce_mail.route.client_key",
 ];
-/// Behind a key whose file has changed.
+/// Marks a key whose file has changed.
 const CONTENTS: &str = " (what the file holds)";
 
-/// Every key of the server file, `listener[0].address`, with its value as text, and what the files hold that keys name.
+/// Every key of the server file (`listener[0].address`) with its value as text, and the digests of the files that keys name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys(BTreeMap<String, String>);
 
@@ -42,7 +42,7 @@ impl Keys {
     pub(super) fn of(document: &Document<'_>, files: &[Contents]) -> Self {
         let mut keys = Keys::default();
         for Contents { key, digest, .. } in files {
-            // Several tables of one name share a key here; each file's digest counts.
+            // Several tables of one name share a key here, so the digests of all their files are joined.
             let all = keys.0.entry(format!("{key}{CONTENTS}")).or_default();
             all.push_str(&hex(digest));
         }
@@ -52,8 +52,8 @@ impl Keys {
         keys
     }
 
-    /// Keys that were added, removed or changed, and that a reload does not replace.
-    /// A reload names them and goes on with the old values.
+    /// Returns the keys that were added, removed or changed and that a reload does not replace. A reload names them and goes on with the
+    /// old values.
     pub fn needs_restart(&self, new: &Keys) -> Vec<String> {
         let names: BTreeSet<_> = self.0.keys().chain(new.0.keys()).collect();
         let changed = names.into_iter().filter(|name| self.0.get(*name) != new.0.get(*name));

@@ -13,7 +13,7 @@ use crate::onboarding::settings::MailjetRecords;
 use crate::route::{Caps, RouteId, RouteKind};
 use crate::smtp::Domain;
 
-/// What the server file says for all customers.
+/// The settings of the server file that concern every customer.
 pub(super) struct Defaults {
     pub bulk: BulkPolicy,
     pub one_click: Option<BulkPolicy>,
@@ -21,22 +21,22 @@ pub(super) struct Defaults {
     pub bounce_mail: bool,
     pub message_size: u64,
     pub signing: SigningDefaults,
-    /// Mailjet's tiers; `None` where the server file cannot be read well enough to tell.
+    /// The tiers of Mailjet; `None` if the server file cannot be read well enough to tell.
     pub tiers: Option<BTreeMap<String, Tier>>,
 }
 
-/// A customer, and what Mailjet's console shows for its domains.
+/// A customer, and the records that Mailjet's console shows for its domains.
 pub(super) struct Read {
     pub customer: Customer,
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
 }
 
-/// The customer's id, from its file's name: letters, digits, hyphens and underscores in lower case.
+/// Reads the customer's id from the name of its file: letters, digits, hyphens and underscores in lower case.
 pub(super) fn id(path: &Path) -> Option<CustomerId> {
     CustomerId::parse(path.file_stem()?.to_str()?)
 }
 
-/// Reads one. `taken` says which domains other files have, and where.
+/// Reads one customer's file. `taken` has the domains of other files, and where they stand.
 pub(super) fn customer(
     id: CustomerId,
     table: &Table<'_>,
@@ -78,7 +78,7 @@ pub(super) fn customer(
     })
 }
 
-/// `bulk = "refuse" | "warn"`.
+/// Reads `bulk = "refuse" | "warn"`.
 pub(super) fn bulk(table: &Table<'_>) -> Option<BulkPolicy> {
     table.choice("bulk", &[("refuse", BulkPolicy::Refuse), ("warn", BulkPolicy::Warn)])
 }
@@ -89,7 +89,7 @@ pub(super) fn one_click(table: &Table<'_>) -> Option<Option<BulkPolicy>> {
     table.choice("one_click_unsubscribe", &choices)
 }
 
-/// `bounces = "event" | "mail"`: whether failures also go to the sender as mail.
+/// Reads `bounces = "event" | "mail"`. Returns true if failures also go to the sender as mail.
 pub(super) fn bounces(table: &Table<'_>) -> Option<bool> {
     table.choice("bounces", &[("event", false), ("mail", true)])
 }
@@ -185,7 +185,7 @@ fn mailjet_records(table: &Table<'_>, domains: &[Domain]) -> BTreeMap<Domain, Ma
     records
 }
 
-/// Mailjet's ownership token: it becomes a label of a host name and the name of a file.
+/// Checks Mailjet's ownership token, which becomes a label of a host name and the name of a file.
 fn token(table: &Table<'_>) -> Option<String> {
     let token: String = table.get("ownership")?;
     let legal = (8..=63).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -198,7 +198,7 @@ fn token(table: &Table<'_>) -> Option<String> {
     legal.then_some(token)
 }
 
-/// Mailjet's key record, copied from its console.
+/// Checks Mailjet's key record, which was copied from its console.
 fn key_record(table: &Table<'_>) -> Option<String> {
     let value: String = table.get("dkim")?;
     let record = KeyRecord::parse(&value);

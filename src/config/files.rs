@@ -7,10 +7,10 @@ use super::load;
 use crate::operate::{self, Configuration, Configured};
 use crate::server::Settings;
 
-/// The server file, and what it names.
+/// The server file and the files that it names.
 #[derive(Clone, Debug)]
 pub struct ServerFile {
-    /// Where it is.
+    /// The path of the server file.
     pub path: PathBuf,
 }
 

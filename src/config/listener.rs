@@ -1,4 +1,4 @@
-//! `[[listener]]` and `[[submitter]]`: the front door.
+//! Reads `[[listener]]` and `[[submitter]]`: where mail is taken, and who may send it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -104,9 +104,9 @@ fn listener(table: &Table<'_>) -> Option<ListenerSettings> {
     Some(ListenerSettings { address: address?, tls: tls?, auth, allow_plaintext_auth, allow_from })
 }
 
-/// Public IPv4 addresses that may send without a login: no site has more of its own.
+/// The most public IPv4 addresses that may send without a login. No site has more of its own.
 const MANY_IPV4: u128 = 1 << 20;
-/// The same for IPv6: what a whole provider is given.
+/// The same for IPv6: the addresses that a whole provider gets.
 const MANY_IPV6: u128 = 1 << 96;
 
 /// Networks that are not routed over the internet (RFC 1918, 6598, 1122, 3927; 4193, 4291). None lies in another.
@@ -122,17 +122,17 @@ const INSIDE: [&str; 9] = [
     "::1/128",
 ];
 
-/// Returns true if these networks together are an open relay: judged one by one, the two halves of the internet would be none.
+/// Returns true if these networks together are an open relay. One by one, the two halves of the Internet would not be.
 pub(super) fn is_too_wide(networks: &[IpNet]) -> bool {
     let inside = INSIDE.map(|text| text.parse::<IpNet>().expect("a network"));
-    // All of IPv6 has one address more than can be counted.
+    // All of IPv6 has one address more than the type can count.
     let size = |network: &IpNet| {
         let bits = network.max_prefix_len() - network.prefix_len();
         1_u128.checked_shl(bits.into()).unwrap_or(u128::MAX)
     };
     let (mut v4, mut v6) = (0_u128, 0_u128);
     for network in IpNet::aggregate(&networks.to_vec()) {
-        // Of two networks that overlap, one lies in the other: what they share is the smaller one.
+        // If two networks overlap, one lies in the other, so they share the smaller one.
         let shared = inside.iter().filter(|inside| inside.contains(&network) || network.contains(*inside));
         let public = size(&network) - shared.map(|inside| size(inside).min(size(&network))).sum::<u128>();
         let all = if network.addr().is_ipv4() { &mut v4 } else { &mut v6 };
@@ -167,14 +167,14 @@ pub(super) fn tls(table: &Table<'_>, mode: Mode) -> Option<ListenerTls> {
     }
 }
 
-/// What a `[[submitter]]` says, as far as it can be used.
+/// The usable part of a `[[submitter]]`.
 pub(super) struct Named {
     pub submitter: Option<Submitter>,
-    /// The customers it names, for a later look at whether they exist.
+    /// The customers that it names. Later it is checked that they exist.
     pub listed: Vec<String>,
 }
 
-/// Reads every `[[submitter]]`; one result a table.
+/// Reads every `[[submitter]]`, and returns one result for each table.
 pub(super) fn submitters(tables: &[Table<'_>]) -> Vec<Named> {
     let mut names = HashSet::new();
     let mut submitters = Vec::new();
@@ -230,7 +230,7 @@ fn submitter(table: &Table<'_>) -> Named {
     Named { submitter, listed }
 }
 
-/// The ids that a submitter may send for; empty for all of them. `None` where the value is neither.
+/// Reads the ids that a submitter may send for. The list is empty if it may send for all. Returns `None` if the value is neither.
 fn customers(table: &Table<'_>) -> Option<Vec<String>> {
     if !table.has("customers") {
         return None;
@@ -241,7 +241,7 @@ fn customers(table: &Table<'_>) -> Option<Vec<String>> {
     if table.is_empty_list("customers") {
         return None;
     }
-    // Where the list cannot be read that has been noted, and these settings are never used.
+    // A list that cannot be read has been noted as a mistake, so these settings are never used.
     Some(table.get("customers").unwrap_or_default())
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: file, line, key, and a sentence that says what would be right.
+//! The mistakes of a configuration, each with file, line, key and a sentence that says what would be right.
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
@@ -8,20 +8,20 @@ use serde::Serialize;
 
 use crate::sealed::Passphrase;
 
-/// One remark about one place of one file.
+/// A remark about a place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Mistake {
     /// The file, as the operator named it.
     pub file: PathBuf,
-    /// The line, counted from 1; `None` where the file as a whole is meant.
+    /// The line, counted from 1; `None` for the file as a whole.
     pub line: Option<usize>,
-    /// The key with its tables, `route.port`; empty where the file as a whole is meant.
+    /// The key with its tables, like `route.port`; empty for the file as a whole.
     pub key: String,
-    /// What is wrong and what would be right.
+    /// Says what is wrong and what would be right.
     pub what: String,
 }
 
-/// `config/customers/acme.toml:7: route.port: 70000 is not a port (1–65535)`.
+/// Writes `config/customers/acme.toml:7: route.port: 70000 is not a port (1–65535)`.
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
@@ -35,25 +35,25 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Everything that reading a configuration found.
+/// All remarks about a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Remarks {
-    /// These stop a start and a reload.
+    /// Mistakes that stop a start and a reload.
     pub mistakes: Vec<Mistake>,
-    /// Keys of single customers that cannot be used: the relay starts, and these customers' mail is deferred at the door.
+    /// DKIM keys of single customers that cannot be used. The relay starts, and the mail of these customers is deferred.
     pub broken: Vec<Mistake>,
-    /// These should be put right; nothing is refused for them.
+    /// Warnings: something should be corrected, and nothing is refused for it.
     pub warnings: Vec<Mistake>,
 }
 
-/// Collects remarks while tables are read side by side, and what the files held that they name.
+/// Collects the remarks, and the digests of files that keys name, while tables are read.
 #[derive(Debug, Default)]
 pub(super) struct Notes(RefCell<Remarks>, RefCell<Vec<Contents>>, OnceCell<Passphrase>);
 
-/// What a file held that a key names, as a digest: to tell a later reading whether it has changed.
+/// The digest of a file that a key names, so that a later reading can tell whether the file has changed.
 #[derive(Clone, Debug)]
 pub(super) struct Contents {
-    /// The configuration's file.
+    /// The configuration file that has the key.
     pub file: PathBuf,
     /// The key with its tables.
     pub key: String,
@@ -90,12 +90,12 @@ impl Notes {
         self.1.borrow_mut().push(Contents { file: file.to_owned(), key, digest });
     }
 
-    /// What the files held that keys of `file` name.
+    /// Returns the digests of the files that keys of `file` name.
     pub(super) fn contents_of(&self, file: &Path) -> Vec<Contents> {
         self.1.borrow().iter().filter(|contents| contents.file == file).cloned().collect()
     }
 
-    /// All remarks, in the order of files and lines.
+    /// Returns all remarks in the order of files and lines.
     pub(super) fn finish(self) -> Remarks {
         let mut all = self.0.into_inner();
         for list in [&mut all.mistakes, &mut all.broken, &mut all.warnings] {

@@ -1,4 +1,4 @@
-//! Configuration: one server file and one file a customer become the checked settings of every stage.
+//! Turns one server file, and one file for each customer, into the checked settings of every stage.
 //!
 //! ```text
 //! File ─► Document ─► Table ─► server / spool / listener / customer / route / signing ─► Settings
@@ -6,8 +6,8 @@
 //!                     reads, each mistake noted with its line
 //! ```
 //!
-//! [`load`] finds every mistake in one go. Mistakes stop a start, and a reload keeps what ran. A single customer's unusable
-//! DKIM key is the exception: the relay starts, and that customer's mail is deferred at the door
+//! [`load`] finds every mistake in one go. A mistake stops a start, and a reload then keeps the old settings. The exception is a DKIM
+//! key of a single customer that cannot be used: the relay starts, and that customer's mail is deferred
 //! ([`SigningDomain::Broken`](crate::customers::SigningDomain)).
 
 mod change;
@@ -51,11 +51,11 @@ use crate::{dkim, queue};
 use mistake::Notes;
 use reader::{File, Table};
 
-/// Settings, with what should be put right all the same.
+/// The settings, and the remarks that do not stop a start.
 pub struct Loaded {
-    /// Ready to use.
+    /// The settings of every stage.
     pub settings: Settings,
-    /// `broken` and `warnings` only: there are no mistakes.
+    /// The remarks, which are only `broken` and `warnings`.
     pub remarks: Remarks,
     /// Every key of the server file, for the next reload to compare with.
     pub keys: Keys,
@@ -91,10 +91,10 @@ impl Loaded {
     }
 }
 
-/// The configuration has mistakes; nothing of it is used. Shows one line a mistake.
+/// The configuration has mistakes, and nothing of it is used. It is shown with one line for each mistake.
 #[derive(Debug, Error)]
 pub struct Refused {
-    /// All of them, and what else was found.
+    /// All mistakes and other remarks.
     pub remarks: Remarks,
 }
 
@@ -109,7 +109,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Reads the server file and every customer's file. Touches files only: no network, and nothing is written.
+/// Reads the server file and every customer's file. It reads files only: it uses no network and writes nothing.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let notes = Notes::default();
     let settings = File::read(path, &notes).and_then(|file| {
@@ -205,7 +205,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         hostname: hostname?,
         listeners,
         limits,
-        // Each submitter has been tried on its own, and no name is there twice.
+        // Each submitter has been checked by itself, and no name is there twice.
         submitters: submitters.ok()?,
         directory: Directory::new(customers, tiers),
         customer_files: Arc::new(customer_files),
@@ -235,7 +235,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     })
 }
 
-/// Reads `customers_dir/*.toml`, in the order of their names. Other files there are left alone.
+/// Reads `customers_dir/*.toml` in the order of their names. Other files there are ignored.
 fn read_customers(root: &Table<'_>, dir: &Path, defaults: &customer::Defaults, notes: &Notes) -> Vec<customer::Read> {
     let mut paths = match std::fs::read_dir(dir).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()) {
         Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),

@@ -1,9 +1,9 @@
 //! A typed reader over a TOML tree with spans.
 //!
-//! Serde would stop at the first error. This reader notes each mistake with its line and goes on, so that an operator sees all
-//! of them at once. A [`Table`] is asked for each key it may hold; when it is dropped, keys that nobody asked for are mistakes.
-//! A value that cannot be used is noted and read as if it were absent: whoever builds settings may go on with the default,
-//! because settings with a mistake are never used.
+//! Serde would stop at the first error. This reader notes each mistake with its line and goes on, so that an operator sees all of
+//! them at once. The code that builds settings asks a [`Table`] for each key that it may hold. When the table is dropped, the other
+//! keys are noted as mistakes. A value that cannot be used is noted and read as if it were absent. The default may then be used,
+//! because settings with a mistake never are.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,14 +18,14 @@ use super::value::{FromValue, kind};
 use crate::files;
 use crate::sealed::Passphrase;
 
-/// A file's text; trees borrow from it.
+/// The text of a file, from which trees borrow.
 pub(super) struct File {
     path: PathBuf,
     text: String,
 }
 
 impl File {
-    /// Reads it; `None`, noted, where that fails.
+    /// Reads a file. If that fails, notes it and returns `None`.
     pub(super) fn read(path: &Path, notes: &Notes) -> Option<File> {
         let octets = match files::read_plain(path) {
             Ok(octets) => octets,
@@ -49,8 +49,8 @@ impl File {
         File { path: path.to_owned(), text }
     }
 
-    /// The tree, with syntax errors noted: the first of each line, because one slip makes several, and of a table that is there
-    /// twice its header alone. What such a tree says is guessed, so nothing else is said about it.
+    /// Parses the text, and notes syntax errors: only the first of each line, because one slip makes several, and only the header of a
+    /// table that is there twice. The rest of such a tree is a guess, so nothing else is noted about it.
     pub(super) fn parse<'a>(&'a self, notes: &'a Notes) -> Document<'a> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let mut lines = Vec::new();
@@ -71,7 +71,7 @@ impl File {
         Document { file: self, notes, root, is_sound: errors.is_empty() }
     }
 
-    /// The line of the table's header that `line` stands below, or is.
+    /// Returns the line of the table header that `line` belongs to.
     fn header_of(&self, line: usize) -> Option<usize> {
         let above = self.text.lines().enumerate().take(line);
         above.filter(|(_, text)| text.trim_start().starts_with('[')).last().map(|(at, _)| at + 1)
@@ -91,7 +91,7 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// The outermost table.
+    /// Returns the outermost table.
     pub(super) fn root<'t>(&'t self) -> Table<'t> {
         Table {
             file: self.file,
@@ -105,7 +105,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The outermost keys and values.
+    /// Returns the outermost keys and values.
     pub(super) fn values(&self) -> impl Iterator<Item = (&str, &DeValue<'a>)> {
         self.root.get_ref().iter().map(|(key, value)| (key.get_ref().as_ref(), value.get_ref()))
     }
@@ -115,34 +115,34 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
 }
 
-/// A table of a file, possibly one that is not there. See the module's description.
+/// A table of a file. It may be absent from the file; then it is empty.
 pub(super) struct Table<'t> {
     file: &'t File,
     notes: &'t Notes,
-    /// Its name from the root, `route.limits`; empty for the root.
+    /// The name from the root, like `route.limits`; empty for the root.
     path: String,
-    /// Where its header stands; where it is missing, its parent's.
+    /// The position of its header, or of its parent's header if it is absent.
     line: usize,
     table: Option<&'t DeTable<'t>>,
-    /// Nothing stands in its place, not even something else than a table.
+    /// True if nothing is in its place, not even a value of another type.
     is_absent: bool,
-    /// The file has no syntax error.
+    /// True if the file has no syntax error.
     is_sound: bool,
     asked: RefCell<Vec<Cow<'static, str>>>,
 }
 
 impl<'t> Table<'t> {
-    /// The value of `key`, if there is one that can be used.
+    /// Returns the value of `key`, if there is one that can be used.
     pub(super) fn get<T: FromValue>(&self, key: &'static str) -> Option<T> {
         self.read(key).ok().flatten()
     }
 
-    /// The value of `key`, or `default` where it is absent.
+    /// Returns the value of `key`, or `default` if it is absent.
     pub(super) fn or<T: FromValue>(&self, key: &'static str, default: T) -> T {
         self.get(key).unwrap_or(default)
     }
 
-    /// The value of `key`, which must be there; `like` shows what one looks like.
+    /// Returns the value of `key`, which must be there. `like` shows an example in the mistake.
     pub(super) fn require<T: FromValue>(&self, key: &'static str, like: &str) -> Option<T> {
         match self.read(key) {
             Ok(None) => {
@@ -154,7 +154,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// A number within `range`, or `default`.
+    /// Returns a number within `range`, or `default` if the key is absent.
     pub(super) fn number<T>(&self, key: &'static str, range: RangeInclusive<T>, default: T) -> T
     where
         T: FromValue + PartialOrd + std::fmt::Display,
@@ -162,7 +162,7 @@ impl<'t> Table<'t> {
         self.number_if_any(key, range).unwrap_or(default)
     }
 
-    /// A number within `range`, if there is one.
+    /// Returns a number within `range`, if there is one.
     pub(super) fn number_if_any<T>(&self, key: &'static str, range: RangeInclusive<T>) -> Option<T>
     where
         T: FromValue + PartialOrd + std::fmt::Display,
@@ -175,7 +175,7 @@ impl<'t> Table<'t> {
         None
     }
 
-    /// One of a few words, if there is one.
+    /// Returns the meaning of one of a few words, if there is one.
     pub(super) fn choice<T: Clone>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let word: String = self.get(key)?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
@@ -186,7 +186,7 @@ impl<'t> Table<'t> {
         None
     }
 
-    /// The table `key`; an empty one where it is absent.
+    /// Returns the table `key`, which is empty if it is absent.
     pub(super) fn table(&self, key: &'static str) -> Table<'t> {
         let found = self.value(key);
         let table = found.and_then(|value| match value.get_ref() {
@@ -199,7 +199,7 @@ impl<'t> Table<'t> {
         self.child(self.full(key), found.map(|value| value.span()), table)
     }
 
-    /// The tables of `[[key]]`.
+    /// Returns the tables of `[[key]]`.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'t>> {
         let Some(found) = self.value(key) else { return Vec::new() };
         let DeValue::Array(array) = found.get_ref() else {
@@ -216,7 +216,7 @@ impl<'t> Table<'t> {
         tables
     }
 
-    /// The tables of `[key.<name>]`, with names the operator chose.
+    /// Returns the tables of `[key.<name>]`, with the names that the operator chose.
     pub(super) fn named_tables(&self, key: &'static str) -> Vec<(String, Table<'t>)> {
         let parent = self.table(key);
         let Some(table) = parent.table else { return Vec::new() };
@@ -243,7 +243,7 @@ impl<'t> Table<'t> {
         self.is_absent
     }
 
-    /// Returns true if the file has no syntax error: only then it says what it says.
+    /// Returns true if the file has no syntax error. Only then can its content be trusted.
     pub(super) fn is_sound(&self) -> bool {
         self.is_sound
     }
@@ -273,13 +273,13 @@ impl<'t> Table<'t> {
         self.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Array(list) if list.is_empty()))
     }
 
-    /// Takes every key as known: which keys belong here depends on one that could not be read.
+    /// Takes every key as known. Call it if the known keys depend on a key that could not be read.
     pub(super) fn forget_unknown(&self) {
         let names = self.table.into_iter().flat_map(|table| table.iter()).map(|(key, _)| key.get_ref().to_string());
         self.asked.borrow_mut().extend(names.map(Cow::from));
     }
 
-    /// Notes a mistake at `key`, or at the table's header where the key is absent.
+    /// Notes a mistake at `key`, or at the table's header if the key is absent.
     pub(super) fn mistake(&self, key: &str, what: impl Into<String>) {
         if self.is_sound {
             self.notes.mistake(&self.file.path, self.line_at(key), self.full(key), what);
@@ -305,22 +305,22 @@ impl<'t> Table<'t> {
         self.notes.passphrase()
     }
 
-    /// Notes what the file held that `key` names.
+    /// Notes the digest of the file that `key` names.
     pub(super) fn contents(&self, key: &str, octets: &[u8]) {
         self.notes.contents(&self.file.path, self.full(key), octets);
     }
 
-    /// What a relative path stands for: paths are relative to the file they are in.
+    /// Returns a path, taken relative to the file that it stands in.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.file.dir().join(path)
     }
 
-    /// `file:line` of `key`, for mistakes that name a second place.
+    /// Returns `file:line` of `key`, for mistakes that name a second place.
     pub(super) fn place(&self, key: &str) -> String {
         format!("{}:{}", self.file.path.display(), self.line_at(key))
     }
 
-    /// The table and its file: `[route] of customers/acme.toml`.
+    /// Returns the table and its file: `[route] of customers/acme.toml`.
     pub(super) fn place_by_name(&self) -> String {
         let file = self.file.path.display();
         if self.path.is_empty() { file.to_string() } else { format!("[{}] of {file}", self.path) }
@@ -383,10 +383,10 @@ impl<'t> Table<'t> {
     }
 }
 
-/// The mistake has been noted.
+/// Shows that a mistake has been noted.
 struct Noted;
 
-/// Keys that nobody asked for are mistakes.
+/// Notes keys that were never asked for as mistakes.
 impl Drop for Table<'_> {
     fn drop(&mut self) {
         let Some(table) = self.table else { return };
@@ -410,7 +410,7 @@ impl Drop for Table<'_> {
     }
 }
 
-/// `"of" is none of "off", "starttls"; did you mean "off"?`
+/// Writes `"of" is none of "off", "starttls"; did you mean "off"?`
 pub(super) fn not_one_of(word: &str, names: &[&str]) -> String {
     let list: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
     let hint = closest(word, names).map(|meant| format!("; did you mean \"{meant}\"?")).unwrap_or_default();

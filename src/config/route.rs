@@ -1,4 +1,4 @@
-//! A route: `[mailjet.<tier>]` of the server file, `[route]` of a customer's file.
+//! Reads a route: `[mailjet.<tier>]` of the server file, or `[route]` of a customer's file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ const CLIENT_SECRET: Source = Source {
     secret: true,
 };
 
-/// What a table does not say, its place in the configuration does.
+/// What follows from a table's place in the configuration.
 pub(super) struct Usual {
     pub id: RouteId,
     pub kind: RouteKind,
@@ -48,7 +48,7 @@ pub(super) struct Usual {
     pub login_required: bool,
 }
 
-/// Reads a route; mistakes are noted, and a route without a host is none.
+/// Reads a route and notes its mistakes. Returns `None` if it has no host.
 pub(super) fn route(table: &Table<'_>, usual: Usual) -> Option<Arc<Route>> {
     let host = match usual.host {
         Some(host) => Some(table.get("host").unwrap_or(HostName(host.to_owned()))),
@@ -123,12 +123,12 @@ fn tls(table: &Table<'_>, mode: TlsMode) -> TlsPolicy {
     TlsPolicy { mode, ca_file, pinned_sha256, server_name, client_certificate, minimum }
 }
 
-/// `minimum_tls = "1.2" | "1.3"`.
+/// Reads `minimum_tls = "1.2" | "1.3"`.
 pub(super) fn minimum_tls(table: &Table<'_>) -> Option<TlsVersion> {
     table.choice("minimum_tls", &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)])
 }
 
-/// 64 hexadecimal digits, with or without colons between the octets.
+/// Reads 64 hexadecimal digits, with or without colons between the octets.
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
     if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {

@@ -29,7 +29,7 @@ pub(super) struct Source {
     pub secret: bool,
 }
 
-/// The value, if there is one that can be used. Says so where it comes from two places at once.
+/// Returns the value, if there is one that can be used. It is a mistake if the value comes from two places.
 pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<String>> {
     let Source { inline, file, env, command, .. } = source;
     let given: Vec<_> = [inline, file, env, command].into_iter().filter(|key| table.has(key)).collect();
@@ -61,12 +61,12 @@ pub(super) fn value(table: &Table<'_>, source: Source) -> Option<Zeroizing<Strin
 
 /// Whether any of the four keys is there.
 pub(super) fn is_given(table: &Table<'_>, source: Source) -> bool {
-    // Asked one by one: each has to be known to the table.
+    // Ask for each, because the table must know all three.
     let given = [source.inline, source.file, source.env, source.command].map(|key| table.has(key));
     given.contains(&true)
 }
 
-/// Where the value stands, as advice names it: `password_file (secrets/acme.password)`.
+/// Names the place of the value for advice: `password_file (secrets/acme.password)`.
 pub(super) fn place(table: &Table<'_>, source: Source) -> Option<String> {
     let Source { inline, file, env, command, .. } = source;
     if table.has(command) {
@@ -80,7 +80,7 @@ pub(super) fn place(table: &Table<'_>, source: Source) -> Option<String> {
 }
 
 fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) -> Option<Zeroizing<String>> {
-    // Where the folder may not be looked into, what stands here is a path.
+    // If we may not look into the folder, the value is taken for a path.
     if let Err(error) = std::fs::metadata(path)
         && error.kind() != std::io::ErrorKind::PermissionDenied
     {
@@ -107,7 +107,7 @@ fn from_file(table: &Table<'_>, key: &'static str, path: &Path, secret: bool) ->
     one_line(table, key, &path.display(), files::line(text))
 }
 
-/// A value, where it is one. What stands around it and cannot be seen is told, for it goes to the server with the value.
+/// Returns the value, unless it is empty. Warns of blanks around it that cannot be seen, because they go to the server with it.
 fn one_line(table: &Table<'_>, key: &'static str, place: &dyn fmt::Display, value: &str) -> Option<Zeroizing<String>> {
     if value.is_empty() {
         table.mistake(key, format!("{place} is empty"));
@@ -164,13 +164,13 @@ fn from_environment(table: &Table<'_>, key: &'static str, name: &str) -> Option<
     }
 }
 
-/// A value that names nothing, in the text of a mistake.
+/// Describes a value that names nothing, without showing it.
 fn unshown(table: &Table<'_>, key: &'static str) -> String {
     let len = table.get::<String>(key).map_or(0, |text| text.chars().count());
     format!("the {len} characters that stand here are not shown, for they may be the secret itself")
 }
 
-/// A file's octets, at most 1 MiB of them.
+/// Reads a file of at most 1 MiB.
 fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
     match files::read_plain(path) {
         Ok(bytes) => {
@@ -184,7 +184,7 @@ fn read(table: &Table<'_>, key: &'static str, path: &Path) -> Option<Zeroizing<V
     }
 }
 
-/// Warns where users other than the file's owner and group may read it.
+/// Warns if users other than the file's owner and group may read it.
 fn warn_if_readable_by_others(table: &Table<'_>, key: &'static str, path: &Path) {
     if std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o006 != 0) {
         let path = path.display();
@@ -220,7 +220,7 @@ fn place_key(table: &Table<'_>) -> &'static str {
     [file, env, command].into_iter().find(|key| table.has(key)).unwrap_or(file)
 }
 
-/// A file with at least one PEM certificate: its path and its certificates.
+/// Reads a file with at least one PEM certificate. Returns its path and its certificates.
 pub(super) fn certificates(table: &Table<'_>, key: &'static str) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
     let path: PathBuf = table.get(key)?;
     let bytes = read(table, key, &path)?;
@@ -237,7 +237,7 @@ pub(super) fn certificates(table: &Table<'_>, key: &'static str) -> Option<(Path
     }
 }
 
-/// A file with a PEM private key for TLS.
+/// Reads a file with a PEM private key for TLS.
 pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<(PathBuf, PrivateKeyDer<'static>)> {
     let path: PathBuf = table.get(key)?;
     let bytes = read(table, key, &path)?;
@@ -252,7 +252,7 @@ pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<(PathB
     }
 }
 
-/// A certificate file and its key, which must belong together. Both keys or neither.
+/// Reads a certificate file and the file of its private key, which must belong together. Either both are given or neither.
 pub(super) fn key_pair(table: &Table<'_>, certificate: &'static str, key: &'static str) -> Option<(PathBuf, PathBuf)> {
     match (table.has(certificate), table.has(key)) {
         (true, false) => table.mistake(certificate, format!("needs {key} besides")),

@@ -1,4 +1,4 @@
-//! The server file's tables, each into the settings of its stage.
+//! Turns each table of the server file into the settings of its stage.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -43,10 +43,10 @@ const WEBHOOK_SECRET: Source = Source {
     may_be_inline: false,
     secret: true,
 };
-/// in-v3.mailjet.com takes 15 MB of attachments.
+/// The largest message for Mailjet: in-v3.mailjet.com takes 15 MB of attachments.
 const MAILJET_MESSAGE_SIZE: u64 = 15 << 20;
 
-/// `[egress]`: from which address everything leaves.
+/// Reads `[egress]`: the address from which all mail leaves.
 pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
     let address: Option<IpAddr> = table.require("address", "\"40.74.40.57\"");
     let bind: Option<Bind> = table.get("bind");
@@ -73,7 +73,7 @@ pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
     Some(Egress { address: address?, path: EgressPath::Socks5 { proxy, login }, expect_seen_as })
 }
 
-/// Bound to an address of this machine. Where the network gives the address, servers that name it are asked whether it is right.
+/// Binds to an address of this machine. If the network gives the address, the relay compares it with what servers say they see.
 fn bound(table: &Table<'_>, address: IpAddr, bind: Option<Bind>, expect_seen_as: Option<IpAddr>) -> Egress {
     let unspecified = || match address {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -109,7 +109,7 @@ fn proxy_address(table: &Table<'_>, url: &Url) -> Option<SocketAddr> {
     }
 }
 
-/// `[delivery]`: how long each phase may take.
+/// Reads `[delivery]`: how long each phase may take.
 pub(super) fn timeouts(table: &Table<'_>) -> Timeouts {
     let usual = Timeouts::default();
     let timeouts = Timeouts {
@@ -130,12 +130,12 @@ pub(super) fn timeouts(table: &Table<'_>) -> Timeouts {
     timeouts
 }
 
-/// `[delivery] route_alert_after`: how long a route may carry no mail before somebody is told.
+/// Reads `[delivery] route_alert_after`: how long a route may carry no mail before an alert.
 pub(super) fn route_alert_after(table: &Table<'_>) -> Duration {
     positive(table, "route_alert_after", queue::ROUTE_ALERT_AFTER)
 }
 
-/// A duration over zero.
+/// Reads a duration over zero.
 pub(super) fn positive(table: &Table<'_>, key: &'static str, usual: Duration) -> Duration {
     let found = table.or(key, usual);
     if found.is_zero() {
@@ -152,7 +152,7 @@ pub(super) fn size(table: &Table<'_>, key: &'static str, usual: u64) -> u64 {
     found
 }
 
-/// `[limits]` of the submission server.
+/// Reads `[limits]` of the submission server.
 pub(super) fn limits(table: &Table<'_>) -> Limits {
     let usual = Limits::default();
     let many = 1..=10_000_000;
@@ -170,7 +170,7 @@ pub(super) fn limits(table: &Table<'_>) -> Limits {
         reply_timeout: positive(table, "reply_timeout", usual.reply_timeout),
         data_timeout: positive(table, "data_timeout", usual.data_timeout),
         transaction_timeout: positive(table, "transaction_timeout", usual.transaction_timeout),
-        // A rate a second, written as the size that must arrive in one.
+        // The rate is written as the size that must arrive in a second.
         minimum_rate: table.or("minimum_rate", ByteSize(usual.minimum_rate)).0,
         minimum_rate_grace: table.or("minimum_rate_grace", usual.minimum_rate_grace),
         message_size: size(table, "message_size", usual.message_size),
@@ -390,7 +390,7 @@ pub(super) fn dns(table: &Table<'_>) -> resolver::Settings {
     }
 }
 
-/// `[bounce_mail]`: how notifications by mail are written.
+/// Reads `[bounce_mail]`: how notifications by mail are written.
 pub(super) fn bounce(table: &Table<'_>, hostname: &str, retry_first: Duration) -> bounce::Settings {
     let usual = bounce::Settings::default();
     let languages = [("da", Language::Danish), ("en", Language::English), ("both", Language::Both)];
@@ -406,7 +406,7 @@ pub(super) fn bounce(table: &Table<'_>, hostname: &str, retry_first: Duration) -
     bounce::Settings { language, reporting_mta: hostname.to_owned(), local_part, full_limit, retry_first }
 }
 
-/// `[bounce_mail.route]`: the route of notifications, where it is not their customer's.
+/// Reads `[bounce_mail.route]`: the route of notifications, if it is not their customer's.
 pub(super) fn bounce_route(table: &Table<'_>, message_size: u64) -> Option<Arc<Route>> {
     let usual = Usual {
         id: RouteId::new("bounces"),
@@ -419,7 +419,7 @@ pub(super) fn bounce_route(table: &Table<'_>, message_size: u64) -> Option<Arc<R
     table.is_there().then(|| route(table, usual)).flatten()
 }
 
-/// `[onboarding]`: how domains are checked. Also gives nothing but what is the same for all customers.
+/// Reads `[onboarding]`: how domains are checked. It has only what is the same for all customers.
 pub(super) fn onboarding(
     table: &Table<'_>,
     state_dir: &Path,
@@ -468,7 +468,7 @@ pub(super) fn onboarding(
     }
 }
 
-/// A DNS label or several, to stand before a domain's name: without a dot at the end, which would make two of it.
+/// Reads one or more DNS labels that stand before a domain's name. A dot at the end would make two, so it is dropped.
 fn label(table: &Table<'_>, key: &'static str, usual: String) -> String {
     let found = table.or(key, usual);
     match crate::smtp::Domain::parse(&found) {
@@ -480,7 +480,7 @@ fn label(table: &Table<'_>, key: &'static str, usual: String) -> String {
     }
 }
 
-/// `state_dir`, which must not be something else than a folder.
+/// Reads `state_dir`. If it exists, it must be a folder.
 pub(super) fn state_dir(root: &Table<'_>) -> PathBuf {
     let dir = root.get("state_dir").unwrap_or_else(|| root.resolve("../state"));
     if dir.exists() && !dir.is_dir() {

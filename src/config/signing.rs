@@ -1,7 +1,7 @@
-//! `[dkim]`: what signs for a customer's domains.
+//! Reads `[dkim]`: the keys and selectors that sign for a customer's domains.
 //!
-//! A customer's key that cannot be used does not stop the relay: its domains become [`SigningDomain::Broken`], their mail is
-//! deferred at the door, and nothing leaves unsigned. What is wrong with the words of the file is a mistake like any other.
+//! A customer's key that cannot be used does not stop the relay. Its domains become [`SigningDomain::Broken`], their mail is deferred,
+//! and nothing leaves unsigned. Other errors in the file are ordinary mistakes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use crate::resolver::update::Updates;
 use crate::sealed;
 use crate::smtp::Domain;
 
-/// What `[dkim]` of the server file says for all customers.
+/// The settings of `[dkim]` in the server file, which hold for all customers.
 pub(super) struct SigningDefaults {
     header_canonicalization: Canonicalization,
     body_canonicalization: Canonicalization,
     headers: HeaderList,
     expires: Option<Duration>,
-    /// The relay's own signature besides the customer's.
+    /// The relay's own signature, in addition to the customer's.
     second: Option<Second>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn defaults(table: &Table<'_>, give_up: Duration) -> SigningDefaults 
         let selector = selector(&second, "selector");
         let key = second.require::<PathBuf>("private_key", "\"../keys/out.webcrm.com.pem\"");
         if let Some(path) = &key {
-            // The server's own key: unlike a customer's, a mistake in it stops the start.
+            // A mistake in the relay's own key stops the start, unlike one in a customer's.
             match SigningKey::from_file(path, second.passphrase()) {
                 Ok((_, None)) => {}
                 Ok((_, Some(warning))) => second.warning("private_key", warning),
@@ -138,7 +138,8 @@ pub(super) fn delegation(table: &Table<'_>) -> Option<Delegation> {
     Some(Delegation { zone: zone?, selectors: selectors?, rotate_every, ttl, updates })
 }
 
-/// `sealed` is signed once more than it occurs, `headers` as often as it is present; both absent: current practice.
+/// Reads the lists of fields. `sealed` fields are signed once more than they occur, `headers` fields as often as they are present. If
+/// both are absent, the lists follow current practice.
 fn header_list(table: &Table<'_>) -> HeaderList {
     let usual = HeaderList::default();
     let usual_names =
@@ -196,7 +197,7 @@ pub(super) fn signers(
     let identity: Option<String> = table.get("identity");
 
     let mut signers = BTreeMap::new();
-    // Without a key the reason has been noted above.
+    // If there is no key, the reason has been noted above.
     for domain in domains.iter().filter(|_| !keys.is_empty()) {
         let signing = match signer(table, domain, &keys, identity.as_deref(), defaults) {
             Ok(signer) => SigningDomain::Ready(Arc::new(signer)),
@@ -236,7 +237,7 @@ fn selector(table: &Table<'_>, key: &'static str) -> Option<Selector> {
     }
 }
 
-/// The signer of one domain, or the key to blame and why.
+/// Makes the signer of one domain. The error has the key that cannot be used, and the reason.
 fn signer(
     table: &Table<'_>,
     domain: &Domain,

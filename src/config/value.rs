@@ -1,6 +1,6 @@
-//! From a TOML value to a checked one: durations, sizes, names, addresses, networks, paths.
+//! Turns TOML values into checked ones: durations, sizes, names, addresses, networks, paths.
 //!
-//! A refusal says what stands there and what would be right.
+//! A refusal shows the value and says what would be right.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -26,15 +26,15 @@ fn refuse<T>(value: &Spanned<DeValue<'_>>, what: String) -> Result<T, Vec<Refuse
     Err(vec![Refused { at: value.span(), what }])
 }
 
-/// A checked type that configuration can hold. `dir` is what relative paths are relative to. Every element of a list that
-/// cannot be used is refused.
+/// A checked type that the configuration can hold. Relative paths are relative to `dir`. Each element of a list that cannot be used
+/// is refused by itself.
 pub(super) trait FromValue: Sized {
     fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>>;
 }
 
 /// A type that is written as text.
 trait FromText: Sized {
-    /// What belongs here, for a value that is no text: `a duration like "5m"`.
+    /// Names what belongs here if a value is not text: `a duration like "5m"`.
     const WANTED: &'static str;
     fn from_text(text: &str, dir: &Path) -> Result<Self, String>;
 }
@@ -57,7 +57,7 @@ fn shown(value: &DeValue<'_>) -> String {
     }
 }
 
-/// A value's type, for people.
+/// Names the type of a value for people.
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
@@ -99,7 +99,7 @@ impl FromText for Duration {
     }
 }
 
-/// `"90s"`, `"5m"`, `"4h"`, `"5d"`, `"250ms"`, and sums such as `"1h 30m"`. `None` for anything else.
+/// Reads `"90s"`, `"5m"`, `"4h"`, `"5d"`, `"250ms"`, and sums such as `"1h 30m"`. Returns `None` for anything else.
 fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
@@ -122,7 +122,7 @@ fn duration(text: &str) -> Option<Duration> {
         total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
         rest = after[end..].trim_start();
     }
-    // A hundred years: more is a slip, and sums of instants must not overflow.
+    // More than a hundred years is a slip, and sums of instants must not overflow.
     (total <= Duration::from_secs(100 * 366 * 86_400)).then_some(total)
 }
 
@@ -235,12 +235,12 @@ impl FromText for IpAddr {
     }
 }
 
-/// What outgoing connections are bound to.
+/// The address that outgoing connections are bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bind {
-    /// `"any"`: the network gives the address.
+    /// The network gives the address (`"any"`).
     Any,
-    /// This address of the machine.
+    /// Connections are bound to this address of the machine.
     To(IpAddr),
 }
 
@@ -324,13 +324,13 @@ impl FromValue for f64 {
                 let parsed = number.as_str().replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite());
                 parsed.map_or_else(|| refuse(value, format!("{number} is not a finite number")), Ok)
             }
-            // A whole number that is meant as a factor is small.
+            // Whole numbers that are meant as factors are small.
             _ => i64::from_value(value, dir).map(|number| number as f64),
         }
     }
 }
 
-/// A list; each element that cannot be used is refused where it stands.
+/// Reads a list. Each element that cannot be used is refused at its own place.
 impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: &Spanned<DeValue<'_>>, dir: &Path) -> Result<Self, Vec<Refused>> {
         let DeValue::Array(array) = value.get_ref() else {

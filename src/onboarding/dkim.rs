@@ -1,4 +1,4 @@
-//! Whether the keys that sign are the keys that are published.
+//! Checks that the published keys are the keys that sign.
 
 use super::finding::{Check, DkimFlaw, Finding, Item, Need, NoKey, Severity};
 use super::misplaced::{doubled, wrong_host};
@@ -38,8 +38,8 @@ pub async fn check(
     check
 }
 
-/// Checks the keys that sign. An Ed25519 key signs a second time, for the few who verify it (RFC 8463): only where the RSA key
-/// is known to fail does mail rest on the second one.
+/// Checks the keys that sign. An Ed25519 key makes a second signature, for the few receivers that verify it (RFC 8463). Mail depends on it
+/// only if the RSA key is known to fail.
 async fn all(check: &mut Check, resolver: &dyn Resolver, settings: &Settings, domain: &Domain, signer: &Signer) {
     let mut places = Vec::new();
     for profile in signer.profiles_of(domain) {
@@ -70,7 +70,7 @@ async fn all(check: &mut Check, resolver: &dyn Resolver, settings: &Settings, do
     }
 }
 
-/// Checks a key that does not sign. None of this makes the domain's mail fail now, so it is a warning at the most.
+/// Checks a key that does not sign. Nothing about it makes the domain's mail fail now, so the worst finding is a warning.
 async fn rotating(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, wanted: &Wanted) {
     let host = wanted.host(domain);
     match wanted.look(resolver, domain).await {
@@ -110,7 +110,7 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
         check.expected.push(expected);
     }
     if record.public_key.is_empty() {
-        // Revoked, missing or unreadable: already said, and nothing to compare.
+        // The key is revoked, missing or unreadable. That is noted, and there is nothing to compare.
         return;
     }
     match record.is_of(key) {
@@ -120,8 +120,8 @@ pub async fn one(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, se
     }
 }
 
-/// Checks Mailjet's key: the value that Mailjet has issued, where it is known; else only that a key is there that receivers can
-/// use, and who has to get the value.
+/// Checks Mailjet's key. If the value that Mailjet has issued is known, it is compared. Otherwise the check is only that a usable key is
+/// published, and it says who has to get the value.
 pub async fn mailjet(resolver: &dyn Resolver, settings: &Settings, domain: &Domain) -> Check {
     let mut check = Check::new(Item::MailjetDkim, Need::Recommended);
     let host = key_host(&settings.mailjet_selector, domain);
@@ -176,7 +176,7 @@ fn without_value(check: &mut Check, host: String, domain: &Domain, published: Pu
     check.say(Finding::MailjetKeyMissing { host, domain, why });
 }
 
-/// How the key was seen, as far as DMARC may rest on it: one that nobody can compare may be anybody's.
+/// Returns how the check saw the key, as far as DMARC may depend on it. A key that cannot be compared may be anybody's.
 pub fn seen(check: &Check) -> Seen {
     match check.findings.iter().any(|finding| matches!(finding, Finding::MailjetKeyUnset { .. })) {
         true => Seen::Unknown,
@@ -184,20 +184,20 @@ pub fn seen(check: &Check) -> Seen {
     }
 }
 
-/// What stands at a key's host.
+/// The records at a key's host.
 #[derive(Debug, PartialEq, Eq)]
 enum Published {
-    /// One record; its flaws are the caller's to say.
+    /// There is one record. The caller notes its flaws.
     One(KeyRecord),
-    /// So many: receivers take any.
+    /// There are this many records, and receivers use any of them.
     Several(usize),
-    /// None. Whether it stands elsewhere is said.
+    /// There is no record. It is noted if the record is elsewhere.
     Missing,
-    /// The name server did not answer, as is said.
+    /// The name server did not answer, which is noted.
     Unknown,
 }
 
-/// The record at `host`; says where a missing one stands instead, and why it is not known. What to do is the caller's to say.
+/// Looks up the record at `host`. Notes where a missing record is instead, and why the answer is not known. The caller notes what to do.
 async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Published {
     let texts = match resolver.txt(host).await {
         Ok(texts) => texts,
@@ -210,7 +210,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
     texts.sort();
     check.found.extend(texts.iter().cloned());
     if !texts.iter().any(|text| is_meant_as_key(text)) {
-        // A wildcard answers for every name that is not there: its record is not to be replaced, the key is to be added.
+        // A wildcard answers for every name that does not exist. Its record must not be replaced; the key must be added.
         texts.clear();
     }
     match &texts[..] {
@@ -228,7 +228,7 @@ async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, 
             Published::Missing
         }
         [one] => Published::One(KeyRecord::parse(one)),
-        // RFC 6376 §3.6.2.2: the result is undefined, and receivers take any.
+        // RFC 6376 §3.6.2.2: the result is undefined, and receivers use any of them.
         several => Published::Several(several.len()),
     }
 }
@@ -248,12 +248,12 @@ fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     }
 }
 
-/// Returns true if the record is worth another one. Our signatures are of the domain itself, so that `t=s` takes nothing from them.
+/// Returns true if two records mean the same to receivers. Our signatures are of the domain itself, so `t=s` does not matter.
 fn is_worth_mending(flaw: &Flaw) -> bool {
     !matches!(flaw, Flaw::NoVersion | Flaw::Strict)
 }
 
-/// A short key of Mailjet's is nothing that the customer can mend.
+/// Replaces the finding about a short key of Mailjet's, because the customer cannot correct it.
 fn mailjets_flaws(check: &mut Check, host: &str, record: &KeyRecord) {
     for flaw in record.flaws.iter().filter(|flaw| **flaw != Flaw::Strict) {
         check.say(match flaw {

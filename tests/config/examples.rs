@@ -221,3 +221,21 @@ fn there_is_a_manual_page_for_every_command_and_completions_for_every_shell() {
         assert!(completions.contains("hash-password"), "{shell}");
     }
 }
+
+/// The documents' tables repeat what the example says, and the example what the program does.
+#[test]
+fn every_limit_is_documented_with_its_default() {
+    let read = |path: &str| fs::read_to_string(project().join(path)).expect(path);
+    let (example, table) = (read("config/postbud.toml"), read("docs/limits.md"));
+    let limits = example.split("\n[limits]\n").nth(1).expect("a table [limits]").split("\n[").next().unwrap();
+    let keys = limits.lines().filter_map(|line| {
+        let (key, value) = line.trim_start_matches("# ").split_once(" = ")?;
+        let value = value.split(" #").next()?.trim().trim_matches('"');
+        key.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some((key, value))
+    });
+    let keys: Vec<_> = keys.collect();
+    assert!(keys.len() >= 25, "{keys:?}");
+    for (key, value) in keys {
+        assert!(table.contains(&format!("| `{key}` | {value} |")), "{key} = {value} is not in docs/limits.md");
+    }
+}

@@ -18,12 +18,12 @@ pub enum Path {
         /// How the return-path alias was seen: `bnc3.<domain>` points to Mailjet.
         alias: Seen,
     },
-    /// Through the customer's own server.
+    /// Mail leaves through the customer's own server.
     OwnServer,
 }
 
 impl Path {
-    /// The check of the key whose signature receivers find on our mail.
+    /// Returns the item of the key whose signature receivers find on our mail.
     fn key(self) -> Item {
         match self {
             Path::Mailjet { .. } => Item::MailjetDkim,
@@ -32,8 +32,8 @@ impl Path {
     }
 }
 
-/// What DNS says of the policy that applies to a domain. What it means for our mail depends on the keys, which are looked at
-/// beside it.
+/// The policy that applies to a domain, as far as DNS says. Its meaning for our mail depends on the keys, which are checked at the same
+/// time.
 #[derive(Debug)]
 pub struct Found {
     check: Check,
@@ -63,19 +63,19 @@ pub async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain,
     if let Err(error) = policy(&mut found, &mut meant, resolver, domain).await {
         found.check.say(Finding::Unanswered { reason: error });
     }
-    // Where a policy applies, the record to begin with would be a step back.
+    // If a policy applies, the record to begin with would be a step back.
     if found.check.severity() == Severity::Fault {
         found.proposed = Some(replacement(&meant, settings, domain));
     }
     found
 }
 
-/// The record to publish where `published` does not count, or not with all receivers: what it was meant to be, with the mildest
-/// policy of several; where that is not known, the one to begin with.
+/// Returns the record to publish if `published` does not count, or not with all receivers: the record as it was meant, with the mildest
+/// policy of several. If that is not known, it is the record to begin with.
 fn replacement(published: &[String], settings: &Settings, domain: &Domain) -> String {
     let policy = |record: &String| Record::parse(record).map(|record| record.policy).ok();
     match published.iter().filter_map(|text| amended(text)).min_by_key(policy) {
-        // A policy that does nothing is of use only for its reports.
+        // A policy that does nothing is only useful for its reports.
         Some(record) if policy(&record) == Some(Policy::None) && !record.contains("; rua=") => {
             format!("{record}; rua=mailto:{}", report_address(settings, domain))
         }
@@ -89,7 +89,7 @@ pub fn policy_of(record: &str) -> Option<Policy> {
     Record::parse(record).ok().map(|record| record.policy)
 }
 
-/// The record to begin with: it changes nothing for anybody's mail and brings reports.
+/// Returns the record to begin with. It changes nothing for mail, and brings reports.
 pub fn proposed(settings: &Settings, domain: &Domain) -> String {
     format!("v=DMARC1; p=none; rua=mailto:{}", report_address(settings, domain))
 }
@@ -98,7 +98,7 @@ fn report_address(settings: &Settings, domain: &Domain) -> String {
     settings.rua.as_ref().map_or_else(|| format!("dmarc@{domain}"), Mailbox::to_string)
 }
 
-/// Finds the policy. `meant` is filled with what the domain publishes itself, right or wrong.
+/// Finds the policy. Adds to `meant` what the domain itself publishes, right or wrong.
 async fn policy(
     found: &mut Found,
     meant: &mut Vec<String>,
@@ -160,7 +160,7 @@ async fn policy(
         check.say(Finding::DmarcTesting);
     }
     match record.percent {
-        // A share of nothing is nothing.
+        // A percentage of nothing is nothing.
         Some(_) if record.policy == Policy::None => check.say(Finding::DmarcObsolete { tag: "pct".to_owned() }),
         Some(percent) => {
             check.say(Finding::DmarcPercent { percent, policy: record.policy.as_str().to_owned() });
@@ -180,8 +180,8 @@ async fn policy(
 }
 
 impl Found {
-    /// What the policy means for our mail. `key`: how the key was seen whose signature receivers find on it. Gives besides the
-    /// record to publish, where the domain has none that counts with everybody.
+    /// Judges what the policy means for our mail. `key` says how the check saw the key whose signature receivers find on our mail. Returns
+    /// the record to publish besides, if the domain has none that counts with every receiver.
     pub fn judge(self, path: Path, key: Seen) -> (Check, Option<String>) {
         let Found { mut check, applies, domain, alias, proposed } = self;
         if let Some(record) = &proposed {
@@ -219,7 +219,7 @@ impl Found {
     }
 }
 
-/// Whether reports reach anybody: a destination in another organization has to say that it wants them (RFC 9990 §4).
+/// Checks that reports reach somebody. A destination in another organization must say that it wants them (RFC 9990 §4).
 async fn reports(
     check: &mut Check,
     resolver: &dyn Resolver,
@@ -230,7 +230,7 @@ async fn reports(
     if record.reports.is_empty() {
         check.say(Finding::DmarcNoReports { host: host.to_owned() });
     }
-    // A record may list any number; a real one has few.
+    // A record may list any number of destinations. A real one has few.
     for uri in record.reports.iter().take(10) {
         let Some(to) = destination(uri).and_then(|mailbox| mailbox.domain().cloned()) else {
             check.say(Finding::DmarcTag { host: host.to_owned(), tag: format!("rua={uri}") });
@@ -253,8 +253,8 @@ async fn reports(
     Ok(())
 }
 
-/// Where the record lands by common mistakes: without the underscore (the guide's own example), with the zone's name twice,
-/// or at the domain itself. Gives what stands there.
+/// Looks for the record where common mistakes put it: without the underscore, with the zone's name twice, or at the domain itself.
+/// Returns the records found there.
 async fn misplaced(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) -> Vec<String> {
     let right = format!("_dmarc.{domain}");
     let mut hosts = vec![format!("dmarc.{domain}"), domain.to_string()];

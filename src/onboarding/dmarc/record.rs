@@ -1,4 +1,4 @@
-//! DMARC records (RFC 9989 §4.7, §4.8), read as receivers read them, and as they were meant.
+//! Reads DMARC records (RFC 9989 §4.7, §4.8) as receivers do, and as they were meant.
 
 use crate::dkim::tags::{Mistake, Tag, TagList};
 use crate::plain;
@@ -7,7 +7,7 @@ use crate::smtp::Mailbox;
 /// The tags of RFC 9989, and those of RFC 7489 that it has removed.
 pub(super) const TAGS: [&str; 14] =
     ["v", "p", "sp", "np", "rua", "ruf", "adkim", "aspf", "fo", "psd", "t", "pct", "rf", "ri"];
-/// Tags without meaning that are named.
+/// The most tags without meaning that are named.
 const MOST_UNREAD: usize = 20;
 /// Tags that RFC 9989 has removed.
 const OBSOLETE: [&str; 3] = ["pct", "rf", "ri"];
@@ -15,40 +15,40 @@ const OBSOLETE: [&str; 3] = ["pct", "rf", "ri"];
 /// A record that receivers can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// `p=`, for the domain itself.
+    /// The policy for the domain itself (`p=`).
     pub policy: Policy,
-    /// `sp=`, for names below it.
+    /// The policy for names below it (`sp=`).
     pub subdomain_policy: Option<Policy>,
     /// True if SPF must align strictly (`aspf=s`).
     pub strict_spf: bool,
-    /// `psd=`: `Some(true)` for y, `Some(false)` for n.
+    /// The value of `psd=`: true for y, false for n.
     pub public_suffix: Option<bool>,
     /// True if the policy is in test mode (`t=y`).
     pub testing: bool,
     /// Where aggregate reports go (`rua=`).
     pub reports: Vec<String>,
-    /// `pct=`, where it is below 100: receivers that follow RFC 9989 act on all mail, others on this share of it.
+    /// The value of `pct=` if it is below 100. Receivers that follow RFC 9989 act on all mail, others on this percentage of it.
     pub percent: Option<u8>,
-    /// Tags that RFC 9989 has removed, as far as they change nothing.
+    /// The tags that RFC 9989 has removed and that change nothing.
     pub obsolete: Vec<String>,
-    /// Tags that nobody knows, or with a value that nobody knows and everybody passes over.
+    /// The tags that are unknown, or have an unknown value that receivers ignore.
     pub unread: Vec<String>,
 }
 
-/// Why some receivers cannot use a record, or none.
+/// Why some or all receivers cannot use a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// A policy that is none: the tag as written.
+    /// The value of a policy tag is no policy. Holds the tag as written.
     Policy(String),
-    /// There is no `p=`. The tags that name a policy all the same: `sp`, `np`.
+    /// There is no `p=`. Holds the other tags that name a policy: `sp`, `np`.
     NoPolicy(Vec<String>),
-    /// A value for which many receivers drop the whole record: the tag as written.
+    /// A value makes many receivers ignore the whole record. Holds the tag as written.
     Value(String),
-    /// The record departs from the grammar of tags.
+    /// The record breaks the grammar of tag lists.
     Tags(Mistake),
 }
 
-/// What receivers shall do with mail that fails.
+/// What receivers should do with mail that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Policy {
     /// Receivers do nothing about it (`none`).
@@ -60,7 +60,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// As records write it.
+    /// Returns the word that records have for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Policy::None => "none",
@@ -101,7 +101,7 @@ pub(super) fn looks_like_dmarc(text: &str) -> bool {
 }
 
 impl Record {
-    /// Reads a record. `Err` says why receivers cannot use it, or not all of them.
+    /// Reads a record. The error says why some or all receivers cannot use it.
     pub fn parse(text: &str) -> Result<Self, Vec<Unusable>> {
         let list = TagList::read(text, &TAGS);
         let mut unusable: Vec<Unusable> = list.mistakes.iter().cloned().map(Unusable::Tags).collect();
@@ -155,9 +155,9 @@ impl Record {
     }
 }
 
-/// The record that `text` was meant to be, as every receiver can use it; `None` where it names no policy. What departs from the
-/// grammar is mended, of tags that stand there twice the milder policy is kept and all addresses for reports, and `pct=0`, which
-/// many read as "act on nothing", becomes `t=y`.
+/// Returns the record that `text` was meant to be, in a form that every receiver can use. Returns `None` if it names no policy. Breaks of
+/// the grammar are corrected. If a tag is there twice, the milder policy stays, or all addresses for reports. `pct=0`, which many receivers
+/// read as "act on nothing", becomes `t=y`.
 pub fn amended(text: &str) -> Option<String> {
     let list = TagList::read(text, &TAGS);
     let values = |name: &str| -> Vec<&str> {
@@ -224,7 +224,7 @@ fn blank(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-/// Where an `rua` URI sends to. Only mailto is used; a size limit (`!10m`) is obsolete and cut.
+/// Returns the mailbox that an `rua` URI names. Only mailto is used, and an obsolete size limit (`!10m`) is cut off.
 pub(super) fn destination(uri: &str) -> Option<Mailbox> {
     let (scheme, address) = uri.split_once(':')?;
     let address = address.split(['?', '!']).next()?;

@@ -1,12 +1,12 @@
-//! The tree walk of DMARC (RFC 9989 §4.10): which names have a record, and which of them is the organization.
+//! The tree walk of DMARC (RFC 9989 §4.10) finds the names that have a record, and which of them is the organization.
 
 use super::record::{Record, is_dmarc, looks_like_dmarc};
 use crate::plain;
 use crate::resolver::{self, Resolver, joined};
 
-/// What one name has.
+/// The records at one name.
 pub(super) enum At {
-    /// With what was probably meant to be a record.
+    /// There is no record. Holds the values that were probably meant to be one.
     Nothing(Vec<String>),
     One(String),
     Several(Vec<String>),
@@ -15,23 +15,23 @@ pub(super) enum At {
 pub(super) async fn at(resolver: &dyn Resolver, name: &str) -> Result<At, resolver::Error> {
     let host = format!("_dmarc.{name}");
     let texts = match resolver.txt(&host).await {
-        // A name too long to have a record has none.
+        // A name that is too long for DNS has no record.
         Err(resolver::Error::Name(_)) => Vec::new(),
         texts => texts?,
     };
     let texts = texts.iter().map(|strings| plain::text(&joined(strings)));
     let (mut records, rest): (Vec<String>, Vec<String>) = texts.partition(|text| is_dmarc(text));
-    // The answer's order is random; people compare what they read.
+    // The order of an answer is random, and people compare what they read.
     records.sort();
     Ok(match records.len() {
         0 => At::Nothing(rest.into_iter().filter(|text| looks_like_dmarc(text)).collect()),
         1 => At::One(records.remove(0)),
-        // RFC 9989 §4.10: where there are several, none counts.
+        // RFC 9989 §4.10: if there are several records, none counts.
         _ => At::Several(records),
     })
 }
 
-/// The names a tree walk asks above `name`, the longest first (RFC 9989 §4.10): at most eight questions in all.
+/// Returns the names that a tree walk asks above `name`, the longest first (RFC 9989 §4.10). There are at most eight questions in all.
 fn parents(name: &str) -> Vec<&str> {
     let labels: Vec<usize> =
         std::iter::once(0).chain(name.bytes().enumerate().filter(|(_, b)| *b == b'.').map(|(at, _)| at + 1)).collect();
@@ -42,9 +42,9 @@ fn parents(name: &str) -> Vec<&str> {
     labels[first.min(labels.len())..].iter().map(|start| &name[*start..]).collect()
 }
 
-/// Everything a walk found.
+/// The result of a tree walk.
 pub(super) struct Tree {
-    /// Name and record of each name that has one, the longest first.
+    /// Each name that has a record, with the record, the longest name first.
     pub records: Vec<(String, String)>,
     /// The organizational domain.
     pub organization: String,
@@ -66,7 +66,7 @@ pub(super) async fn tree(resolver: &dyn Resolver, name: &str) -> Result<Tree, re
                     tree.organization = if asked == name { name.to_owned() } else { below.to_owned() };
                     return Ok(tree);
                 }
-                // So far the one with the fewest labels.
+                // This is the name with the fewest labels so far.
                 None => tree.organization = asked.to_owned(),
             }
         }
@@ -75,7 +75,7 @@ pub(super) async fn tree(resolver: &dyn Resolver, name: &str) -> Result<Tree, re
     Ok(tree)
 }
 
-/// The organizational domain of a name (RFC 9989 §4.10.2).
+/// Returns the organizational domain of a name (RFC 9989 §4.10.2).
 pub async fn organization(resolver: &dyn Resolver, name: &str) -> Result<String, resolver::Error> {
     Ok(tree(resolver, name).await?.organization)
 }

@@ -1,4 +1,4 @@
-//! SPF as a customer hears about it: the two walks, put into findings, and the record to publish instead.
+//! Checks SPF for a customer: turns the two walks into findings, and proposes the record to publish.
 
 use super::merge::{Merged, Note};
 use super::obstacle::Obstacle;
@@ -15,11 +15,11 @@ use crate::plain;
 use crate::resolver::{Resolver, joined};
 use crate::smtp::Domain;
 
-/// From this many lookups on, ours included, one more include of somebody else's breaks the record.
+/// From this number of lookups on, ours included, one more include would break the record.
 const MANY_LOOKUPS: u32 = 9;
 
-/// Checks the domain's SPF; gives besides the record to publish, as [`proposal`] has it. Mail that leaves through the customer's
-/// own server shows other receivers that server's address and never ours: there our include is only of use for internal mail.
+/// Checks the domain's SPF, and returns the record to publish besides (see [`proposal`]). Mail through the customer's own server shows
+/// other receivers that server's address and never ours, so our include is then only of use for internal mail.
 pub async fn check(
     resolver: &dyn Resolver,
     settings: &Settings,
@@ -36,7 +36,7 @@ pub async fn check(
     (check, proposal)
 }
 
-/// Says what the record to publish is, and how it came about.
+/// Notes the record to publish, and how it came about.
 fn say_changes(check: &mut Check, domain: &Domain, merged: &Merged, obstacles: &[Obstacle]) {
     for obstacle in obstacles {
         match obstacle {
@@ -60,8 +60,8 @@ fn say_changes(check: &mut Check, domain: &Domain, merged: &Merged, obstacles: &
     }
 }
 
-/// What was meant to be the record of a domain that has none: values that are none by a mistake, and those that landed at the
-/// zone's name twice. These are named.
+/// Finds values that were meant to be the record of a domain without one: values that are no record because of a mistake, and records
+/// at a host with the zone's name twice. Notes each of them.
 async fn meant(check: &mut Check, resolver: &dyn Resolver, domain: &Domain) -> Vec<String> {
     let near = check.findings.iter().filter_map(|finding| match finding {
         Finding::SpfNearMiss { text } => Some(text.clone()),
@@ -99,7 +99,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     let survey = walk(resolver, &query, Limits::survey()).await;
     let ip = settings.egress.to_string();
     let include = settings.spf_include.to_string();
-    // What stands behind our include is met by others only; a customer's own server is one of these.
+    // Terms behind our include matter to other senders only. A customer's own server is one of them.
     let passes_before = received.verdict == Verdict::Pass && !own_server;
     let included = survey.visited.contains(&include);
     let ours = match received.verdict {
@@ -112,7 +112,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         Some((walk, verdict)) if included => {
             (Some(walk).filter(|_| !matches!(verdict, Verdict::Pass | Verdict::TempError)), 0)
         }
-        // The include itself is a lookup, too.
+        // The include itself costs a lookup, too.
         Some((walk, _)) => (None, walk.lookups + 1),
         None => (None, 0),
     };
@@ -133,7 +133,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     let shadow = shadow(&received, &survey, &include);
     match (received.verdict, included) {
         (Verdict::Pass, true) => check.say(Finding::SpfPasses { ip, lookups: received.lookups }),
-        // Nothing is known of what an unanswered part of the record includes.
+        // If a part of the record is not answered, nobody knows what it includes.
         (Verdict::Pass, false) if unanswered(&survey).is_some() => {
             if let Some(Problem::Unanswered(reason)) = unanswered(&survey) {
                 check.say(Finding::Unanswered { reason: reason.clone() });
@@ -141,12 +141,12 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
         }
         (Verdict::Pass, false) => check.say(Finding::SpfAddressOnly { ip, include }),
         (Verdict::None, _) => {}
-        // Neither the customer's mistake nor the customer's to mend.
+        // This is not the customer's mistake, and the customer cannot correct it.
         _ if broken.is_some() => check.say(Finding::SpfOursBroken { include, ip }),
         (verdict, _) => {
             match (shadow, included) {
                 (Some(by), _) => check.say(Finding::SpfIncludeShadowed { include, by }),
-                // That the include cannot be read, or is in several records, is said already.
+                // It is noted already that the include cannot be read, or is in several records.
                 (None, false) if check.found.iter().any(|text| means(text, &include)) => {}
                 (None, false) => check.say(Finding::SpfIncludeMissing { include }),
                 (None, true) => {}
@@ -157,7 +157,7 @@ async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, own
     check
 }
 
-/// The domain's SPF records as published, sorted; `None` where DNS did not answer.
+/// Returns the domain's SPF records as published, sorted. Returns `None` if DNS did not answer.
 async fn published(resolver: &dyn Resolver, domain: &Domain) -> Option<Vec<String>> {
     let texts = resolver.txt(domain.as_str()).await.ok()?;
     let mut records: Vec<String> = texts
@@ -177,7 +177,7 @@ fn means(text: &str, include: &str) -> bool {
     text.len() <= MOST_OCTETS && repair::read(text).terms.iter().any(is_ours)
 }
 
-/// The walk as lines: indented by depth, the term that matched marked, the verdict with its counts last.
+/// Writes the walk as lines, indented by depth. The term that matched is marked, and the verdict with its counts comes last.
 fn steps(walk: &Walk) -> Vec<String> {
     let mark = |matched| if matched { "  <- match" } else { "" };
     let line = |step: &super::walk::Step| {
@@ -192,7 +192,7 @@ fn unanswered(walk: &Walk) -> Option<&Problem> {
     walk.problems.iter().find(|problem| matches!(problem, Problem::Unanswered(_)))
 }
 
-/// The term that keeps our include from being reached: one that matched us before it, or the `all` it stands behind.
+/// Returns the term that keeps our include from being reached: one that matched us before it, or the `all` before it.
 fn shadow(received: &Walk, survey: &Walk, include: &str) -> Option<String> {
     let ours = format!("include:{include}");
     let is_ours = |term: &String| term.trim_start_matches('+').eq_ignore_ascii_case(&ours);
@@ -206,28 +206,28 @@ fn shadow(received: &Walk, survey: &Walk, include: &str) -> Option<String> {
     (before && survey.visited.contains(&include.to_owned())).then(|| matched.term.clone())
 }
 
-/// What was seen of a record.
+/// The two walks over a record, and what is known of our include.
 struct Seen<'a> {
-    /// As a receiver evaluates it.
+    /// The walk of a receiver.
     received: &'a Walk,
-    /// To its end.
+    /// The walk to the end of the record.
     survey: &'a Walk,
-    /// What lets us send is reached before whatever `received` did not meet.
+    /// True if the term that lets us send comes before everything that `received` did not reach.
     passes_before: bool,
-    /// Problems that are not the customer's.
+    /// The problems that are not the customer's.
     others: &'a [Problem],
-    /// Lookups of our include, where it is still to be added.
+    /// The lookups of our include, if it is still to be added.
     to_come: u32,
 }
 
-/// What is wrong on the way.
+/// Notes what is wrong on the way.
 fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
     let own = domain.as_str();
     let &Seen { received, survey, passes_before, others, to_come } = seen;
     let is_loop = |problem: &&Problem| matches!(problem, Problem::Loop { .. });
     let surveyed_loop = survey.problems.iter().any(|problem| is_loop(&problem));
     let only_received = |problem: &&Problem| !survey.problems.contains(problem);
-    // A receiver goes round and round; the survey has named where the loop closes.
+    // A receiver would go round and round. The survey has named where the loop closes.
     let more = received.problems.iter().filter(only_received).filter(|problem| !(surveyed_loop && is_loop(problem)));
     for problem in survey.problems.iter().chain(more).filter(|problem| !others.contains(problem)) {
         let met =
@@ -259,7 +259,7 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
             Problem::NoEffect { domain, terms } if domain == own => {
                 check.say(Finding::SpfNoEffect { domain: domain.clone(), terms: terms.clone() });
             }
-            // What others' records look like is their matter, unless everybody passes.
+            // The records of others are their own matter, unless they let everybody pass.
             Problem::AfterAll { domain, terms } if domain == own => {
                 check.say(Finding::SpfAfterAll { domain: domain.clone(), terms: terms.clone() });
             }
@@ -269,7 +269,7 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
                 check.say(Finding::SpfEverybody { domain: domain.clone(), term: term.clone() });
             }
             Problem::Loop { domain } => check.say(Finding::SpfLoop { domain: domain.clone() }),
-            // In a loop the count says nothing.
+            // The count means nothing in a loop.
             Problem::TooManyLookups if met && !surveyed_loop => {
                 check.say(Finding::SpfTooManyLookups { count: survey.lookups });
             }
@@ -278,18 +278,18 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
             }
             Problem::TooManyLookups | Problem::TooManyVoidLookups => {}
             Problem::TooManyExchanges { domain } => check.say(Finding::SpfTooManyExchanges { domain: domain.clone() }),
-            // The caller has looked at it.
+            // The caller has checked this.
             Problem::Unanswered(_) => {}
         }
     }
     let too_many = |problem| received.problems.contains(&problem);
     let count = survey.lookups + to_come;
-    // What would go over the limit with ours is said of the record to publish.
+    // If our include would exceed the limit, the proposal says so.
     let told_there = to_come > 0 && count > MOST_LOOKUPS;
     if count >= MANY_LOOKUPS && !told_there && !too_many(Problem::TooManyLookups) {
         check.say(Finding::SpfNearLookupLimit { count });
     }
-    // A macro makes another name for each address: nothing there for ours is nothing wrong.
+    // A macro makes another name for each address, so a missing name for ours is no fault.
     let has_macro = survey.steps.iter().any(|step| step.term.contains("%{"));
     if survey.void_lookups > MOST_VOID_LOOKUPS && !too_many(Problem::TooManyVoidLookups) && !has_macro {
         check.say(Finding::SpfManyVoidLookups { count: survey.void_lookups });
@@ -297,7 +297,7 @@ fn remarks(check: &mut Check, domain: &Domain, seen: &Seen<'_>) {
     debug_assert!(received.lookups <= MOST_LOOKUPS + 1);
 }
 
-/// Says of a broken record behind what lets us send that it is there; whether it was one.
+/// Notes a broken record behind the term that lets us send. Returns true if there is one.
 fn beyond(check: &mut Check, problem: &Problem) -> bool {
     let Some((domain, fault)) = problem.of_included() else { return false };
     check.say(Finding::SpfBeyondUs { domain: domain.to_owned(), fault });

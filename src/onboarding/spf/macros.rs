@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// RFC 1035 §2.3.4, without the length octets.
+/// The longest name, without the length octets (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 253;
 /// RFC 7208 §7.1.
 const DELIMITERS: &[u8] = b".-+,/_=";
-/// A term with more macros is refused. Real ones have six or seven.
+/// The most macros of a term. Real terms have six or seven.
 const MOST_MACROS: usize = 32;
 
 /// A domain-spec or explain-string.
@@ -20,25 +20,25 @@ enum Part {
     Expand { letter: u8, url_escape: bool, digits: Option<usize>, reverse: bool, delimiters: Vec<u8> },
 }
 
-/// What the letters stand for.
+/// The values of the macro letters.
 #[derive(Clone, Debug)]
 pub struct Values<'a> {
-    /// The address asked about: `i`, `v`.
+    /// The address that is checked (`i`, `v`).
     pub ip: IpAddr,
-    /// Local part of the sender: `l`, `s`.
+    /// The local part of the sender (`l`, `s`).
     pub local: &'a str,
-    /// Domain of the sender: `o`, `s`.
+    /// The domain of the sender (`o`, `s`).
     pub sender_domain: &'a str,
-    /// The domain whose record is evaluated: `d`.
+    /// The domain whose record is evaluated (`d`).
     pub domain: &'a str,
-    /// HELO name: `h`.
+    /// The HELO name (`h`).
     pub helo: &'a str,
-    /// The validated name of the address: `p`; `None` reads "unknown".
+    /// The validated name of the address (`p`). `None` becomes "unknown".
     pub validated: Option<&'a str>,
 }
 
 impl MacroString {
-    /// Reads a domain-spec (RFC 7208 §7.1): it ends in a top label that is not all digits, or in a macro.
+    /// Reads a domain-spec (RFC 7208 §7.1), which ends in a top label that is not all digits, or in a macro.
     pub fn domain_spec(text: &str) -> Option<Self> {
         let parts = parse(text)?;
         let ends_well = match parts.last()? {
@@ -46,14 +46,14 @@ impl MacroString {
             Part::Literal(tail) => {
                 let tail = tail.strip_suffix('.').unwrap_or(tail);
                 let (before, top) = tail.rsplit_once('.')?;
-                // ".dk" alone is fine only after a macro.
+                // ".dk" alone is valid only after a macro.
                 (!before.is_empty() || parts.len() > 1) && is_top_label(top)
             }
         };
         ends_well.then_some(MacroString(parts))
     }
 
-    /// The text itself, where no macro is in it.
+    /// Returns the text itself if it has no macro.
     pub fn literal(&self) -> Option<&str> {
         match &self.0[..] {
             [Part::Literal(text)] => Some(text),
@@ -61,16 +61,15 @@ impl MacroString {
         }
     }
 
-    /// Returns true if expanding it needs the validated name.
+    /// Returns true if its expansion needs the validated name.
     pub fn needs_validated_name(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Expand { letter: b'p', .. }))
     }
 
-    /// The name it stands for, which is what DNS is asked for. Of more than 253 octets, labels are left out from the left
-    /// (RFC 7208 §7.3); what has no label to leave out is a name that DNS cannot hold. The name is put together from its end, so
-    /// that what is left out is never made.
+    /// Returns the name to ask DNS for. If it has more than 253 octets, labels are left out from the left (RFC 7208 §7.3). A single label
+    /// of that length is no name that DNS can hold. The name is built from its end, so that labels which are left out are never made.
     pub fn expand(&self, values: &Values<'_>) -> String {
-        // The last octets, in pieces from the right: one more than a name and its closing dot show whether there is more.
+        // The last octets, in pieces from the right. One more than a name and its closing dot shows whether there is more.
         let mut pieces: Vec<Cow<'_, str>> = Vec::new();
         let mut len = 0;
         for part in self.0.iter().rev() {
@@ -124,7 +123,7 @@ impl Part {
     }
 }
 
-/// IPv6 as dotted nibbles (RFC 7208 §7.3, `i`).
+/// Writes an IPv6 address as dotted nibbles (RFC 7208 §7.3, `i`).
 fn dotted(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
@@ -193,8 +192,7 @@ fn parse(text: &str) -> Option<Vec<Part>> {
     (!parts.is_empty()).then_some(parts)
 }
 
-/// What stands between `%{` and `}`. The letters c, r and t are for explanations only (RFC 7208 §7.2), which are not
-/// evaluated here.
+/// Reads the text between `%{` and `}`. The letters c, r and t are for explanations only (RFC 7208 §7.2), which are not evaluated here.
 fn expansion(text: &str) -> Option<Part> {
     let letter = *text.as_bytes().first()?;
     if !b"slodiphv".contains(&letter.to_ascii_lowercase()) {
@@ -205,7 +203,7 @@ fn expansion(text: &str) -> Option<Part> {
     let (digits, rest) = rest.split_at(digits_end);
     let digits = match digits {
         "" => None,
-        // RFC 7208 §7.1: zero is a syntax error; more labels than there are keep all.
+        // RFC 7208 §7.1: zero is a syntax error. A number above that of the labels keeps all of them.
         digits if digits.bytes().all(|b| b == b'0') => return None,
         digits => Some(digits.parse().unwrap_or(usize::MAX)),
     };
@@ -216,7 +214,7 @@ fn expansion(text: &str) -> Option<Part> {
     if !delimiters.bytes().all(|b| DELIMITERS.contains(&b)) {
         return None;
     }
-    // Each counts once, however often it stands there.
+    // Each delimiter counts once, however often it is written.
     let delimiters = DELIMITERS.iter().copied().filter(|delimiter| delimiters.as_bytes().contains(delimiter)).collect();
     Some(Part::Expand {
         letter: letter.to_ascii_lowercase(),

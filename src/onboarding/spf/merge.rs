@@ -1,9 +1,9 @@
-//! The record a customer should publish: what is there now, as it was meant, with webCRM's include before the final `all` where it
-//! is wanted.
+//! Makes the record that a customer should publish: the present record, as it was meant, with webCRM's include before the final `all`
+//! if it is wanted.
 //!
-//! Whoever passes today passes afterwards, and so does everybody whom the published record plainly means but does not reach: a
-//! term that receivers cannot read, or one behind `all`. Each such change is named. What nobody can read is named as well, and
-//! the record then ends no stricter than `~all`: it may have been a sender.
+//! Every sender that passes today passes afterwards. So does every sender that the published record plainly means but does not reach,
+//! because its term cannot be read or stands behind `all`. Each such change is named. Terms that nobody can read are named as well, and
+//! the record then ends no stricter than `~all`, because such a term may have been a sender.
 
 use std::collections::HashSet;
 
@@ -14,14 +14,14 @@ use super::record::{Directive, MOST_OCTETS, Mechanism, Qualifier, Record};
 use super::repair::{self, Repair};
 use crate::smtp::Domain;
 
-/// The record, and how it differs from what is published.
+/// The merged record, and how it differs from the published one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
-    /// The record to publish, as the only one.
+    /// The only record to publish.
     pub record: String,
     /// True if it differs from the one published.
     pub changed: bool,
-    /// What else changes besides the include.
+    /// The changes besides the include.
     pub notes: Vec<Note>,
 }
 
@@ -32,20 +32,20 @@ impl Merged {
     }
 }
 
-/// Why a part of the published record is not in the merged one, or something is that was not asked for.
+/// A change that the merged record has besides the include.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// Several records became one.
     Joined(usize),
-    /// Something was written otherwise than it was meant; what means nothing is left out.
+    /// A part was written otherwise than it was meant, and is corrected. A part that means nothing is left out.
     Repaired(Repair),
     /// Terms that nobody can read were left out.
     Unread(Vec<String>),
-    /// The record ends milder than the published one, because of these terms.
+    /// The record ends milder than the published one, which ended with this.
     Softened(&'static str),
     /// A term after `all` never counted and was left out.
     Dead(String),
-    /// A sender after `all` never counted, and stands before it now.
+    /// A sender after `all` never counted. It stands before `all` now.
     Moved(String),
     /// `+all` became `~all`.
     PlusAll,
@@ -55,13 +55,13 @@ pub enum Note {
     Guessed(Vec<String>),
     /// `ptr` is kept, and should be replaced by addresses.
     Ptr,
-    /// What is published was no record: its beginning was mended.
+    /// The published value was no record. Its beginning was corrected.
     Begun,
 }
 
-/// Merges. `published` are the domain's SPF records, or the TXT values that were meant to be one, in any order; `include` is what
-/// the record shall have besides, if anything; `own` are terms for the domain's own mail servers, used only where nothing is
-/// published. Where no record can be proposed, only the customer can say what belongs into it: the error is why.
+/// Merges the domain's SPF records, or the TXT values that were meant to be one, in any order. `include` is added, if it is given. `own`
+/// are terms for the domain's own mail servers, which are used only if nothing is published. The error says why no record can be
+/// proposed; then only the customer knows what belongs in it.
 pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> Result<Merged, Obstacle> {
     if published.is_empty() {
         return Ok(first(include, own));
@@ -89,7 +89,7 @@ pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> 
         notes.push(Note::Unread(unread.clone()));
     }
     let end = match (parts.all, unread.is_empty()) {
-        // Everybody may send as the customer today. A milder end there is not, a stricter one might stop a sender.
+        // Everybody may send as the customer today. There is no milder end, and a stricter one might stop a sender.
         (Some(Qualifier::Pass), false) => return Err(Obstacle::Unread { terms: unread }),
         (Some(Qualifier::Pass), true) => {
             notes.push(Note::PlusAll);
@@ -105,7 +105,7 @@ pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> 
             notes.push(Note::AddedAll);
             Some("~all".to_owned())
         }
-        // RFC 7208 §4.7: without `all` a record says nothing about others. What it forgets may not be worse off.
+        // RFC 7208 §4.7: without `all` a record says nothing about others. Senders that it forgets must not be worse off.
         (None, false) => Some("?all".to_owned()),
     };
     if let Some(text) = end {
@@ -119,12 +119,12 @@ pub fn merge(published: &[String], include: Option<&Domain>, own: &[String]) -> 
     let is_same = published.len() == 1 && is_spf(published[0].as_bytes()) && normal(published[0]) == normal(&record);
     Ok(match is_same {
         false => Merged { record, changed: true, notes },
-        // Only spacing or case differ: leave the customer's own text alone.
+        // Only spacing or case differ, so the customer's own text stays.
         true => Merged { record: published[0].clone(), changed: false, notes },
     })
 }
 
-/// The record where there is none yet.
+/// Makes the record of a domain that has none yet.
 fn first(include: Option<&Domain>, own: &[String]) -> Merged {
     let ours = include.map(|include| format!("include:{include}"));
     let terms: String = own.iter().chain(&ours).map(|term| format!("{term} ")).collect();
@@ -132,20 +132,20 @@ fn first(include: Option<&Domain>, own: &[String]) -> Merged {
     Merged { record: format!("v=spf1 {terms}~all"), changed: true, notes }
 }
 
-/// What the published records have.
+/// The content of the published records.
 #[derive(Default)]
 struct Parts {
     directives: Vec<Directive>,
     modifiers: Vec<String>,
-    /// The mildest `all`.
+    /// The mildest `all` of the records.
     all: Option<Qualifier>,
-    /// How many records were read.
+    /// The number of records.
     records: usize,
-    /// One record has two redirects, which makes it void.
+    /// True if one record has two redirects, which makes it void.
     redirects_twice: bool,
     notes: Vec<Note>,
     unread: Vec<String>,
-    /// What stands there already, in small letters: a term counts once.
+    /// The terms so far in small letters, because a term counts once.
     known: HashSet<String>,
 }
 
@@ -167,11 +167,11 @@ impl Parts {
                 }
                 continue;
             }
-            // Each term was read by the same parser a moment ago.
+            // The same parser has read each term before.
             let Some(directive) = directive(&term) else { continue };
             match (directive.mechanism == Mechanism::All, ended) {
                 (true, false) => {
-                    // Of two records the milder one wins: nothing that passed may fail.
+                    // The milder of two records wins, because nothing that passed may fail.
                     self.all = Some(milder(self.all, directive.qualifier));
                     ended = true;
                 }
@@ -187,7 +187,7 @@ impl Parts {
         }
         self.redirects_twice |= redirects.len() > 1;
         for redirect in redirects {
-            // Its own `all` makes it dead (RFC 7208 §6.1), not that of another record.
+            // A redirect is ignored if its own record has `all` (RFC 7208 §6.1).
             match ended {
                 true => self.notes.push(Note::Dead(redirect)),
                 false => self.modifier(redirect),
@@ -207,14 +207,14 @@ impl Parts {
         let written = modifier.to_ascii_lowercase();
         let name = written.split('=').next().unwrap_or_default().to_owned();
         let is_new = self.known.insert(written);
-        // RFC 7208 §6: two `exp=`, and the whole record is void.
+        // RFC 7208 §6: a record with two `exp=` is void.
         if is_new && (name != "exp" || self.known.insert("exp=".to_owned())) {
             self.modifiers.push(modifier);
         }
     }
 
-    /// One record can redirect only to one name, and only where it does not end in `all`: of several records the targets become
-    /// includes.
+    /// Turns the targets of redirects into includes if there are several records. A record can redirect to one name only, and only if it
+    /// does not end in `all`.
     fn redirects_become_includes(&mut self) {
         if self.records < 2 && !self.redirects_twice {
             return;
@@ -228,7 +228,7 @@ impl Parts {
         }
     }
 
-    /// Puts ours where it counts: it counts only as a pass, and only where nothing before it can catch us with another verdict.
+    /// Puts our include where it counts: it must be a pass, and no term before it may match us with another verdict.
     fn include(&mut self, include: &Domain) {
         let is_ours = |d: &Directive| is_include_of(d, include);
         let directives = &mut self.directives;
@@ -238,7 +238,7 @@ impl Parts {
             .position(|d| is_ours(d) && d.qualifier == Qualifier::Pass)
             .is_some_and(|at| at <= first_catch);
         if in_place {
-            // Once is enough: each costs a lookup.
+            // One is enough, because each costs a lookup.
             let mut seen = false;
             directives
                 .retain(|d| !is_ours(d) || (d.qualifier == Qualifier::Pass && !std::mem::replace(&mut seen, true)));
@@ -246,7 +246,7 @@ impl Parts {
         }
         directives.retain(|d| !is_ours(d));
         let at = directives.iter().position(|d| d.qualifier != Qualifier::Pass).unwrap_or(directives.len());
-        // The mechanism itself is not looked at again; the text is what gets published.
+        // Only the text is published, so the mechanism need not change.
         let text = format!("include:{include}");
         directives.insert(at, Directive { qualifier: Qualifier::Pass, mechanism: Mechanism::All, text });
     }

@@ -1,23 +1,23 @@
-//! What keeps a record from working that is right otherwise.
+//! What keeps a valid record from working.
 
 use serde::Serialize;
 
-/// Why receivers could not use a record once it is published: something that is in it today and that nobody but the customer can
-/// take out. It comes first.
+/// Why receivers could not use a record if it were published. The cause is in the present record, and only the customer can remove it.
+/// That comes first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum Obstacle {
-    /// More than ten lookups.
+    /// The record needs more than ten lookups.
     Lookups {
-        /// The number of these.
+        /// The number of lookups or names.
         count: u32,
     },
-    /// More than two names without an address.
+    /// More than two names have no address.
     Voids {
-        /// The number of these.
+        /// The number of lookups or names.
         count: u32,
     },
-    /// An `mx` with more than ten exchanges.
+    /// An `mx` has more than ten exchanges.
     Exchanges {
         /// The domain whose mail exchangers they are.
         domain: String,
@@ -26,21 +26,21 @@ pub enum Obstacle {
     Included {
         /// The domain whose record cannot be used.
         domain: String,
-        /// `none`, `several`, `syntax` or `loop`.
+        /// What is wrong with it: `none`, `several`, `syntax` or `loop`.
         fault: &'static str,
     },
-    /// Terms that nobody can read, in a record that lets everybody send: no other record can be proposed that surely forgets
-    /// nobody.
+    /// The record lets everybody send and has terms that nobody can read. No other record can be proposed without the risk of forgetting a
+    /// sender.
     Unread {
         /// The terms that nobody can read.
         terms: Vec<String>,
     },
-    /// A record of more octets than is evaluated.
+    /// The record has more octets than are evaluated.
     TooLong {
         /// The length of the record.
         octets: usize,
     },
-    /// What we tell customers to include does not let us send.
+    /// The record that we tell customers to include does not let us send.
     Ours {
         /// The domain that customers include.
         include: String,

@@ -1,4 +1,4 @@
-//! The SPF record to publish, after what the check of the published one found: both tell the customer the same.
+//! Proposes the SPF record to publish. It builds on what the check of the published record found, so both tell the customer the same.
 
 use std::net::IpAddr;
 
@@ -11,20 +11,20 @@ use crate::onboarding::finding::{Check, Finding, Provider, Severity};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
-/// The record to publish.
+/// A proposed record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// The record, and how it differs from what is published.
+    /// The record, and how it differs from the published one.
     pub merged: Merged,
-    /// Why receivers could not use it; where it stays as it is, only what the customer can mend.
+    /// Why receivers could not use it. If the record stays as it is, only what the customer can correct.
     pub obstacles: Vec<Obstacle>,
 }
 
-/// The record to publish, built on what `check` found, or else on `meant`: values that were meant to be the record; `None` where
-/// DNS did not answer. A record that works is left as it is.
+/// Returns the record to publish. It builds on the records that `check` found, or else on `meant`: values that were meant to be the record.
+/// A record that works stays as it is. Returns `None` if DNS did not answer.
 ///
-/// An own server's mail shows receivers that server's address: our include would be of no use, and would let Mailjet send as the
-/// customer besides. There only what is missing or broken is proposed.
+/// Mail through an own server shows receivers that server's address. Our include would be of no use there, and would let Mailjet send as
+/// the customer. So a record is proposed only if the present one is missing or broken.
 pub async fn proposal(
     resolver: &dyn Resolver,
     settings: &Settings,
@@ -37,7 +37,7 @@ pub async fn proposal(
     let own_server = matches!(via, Via::OwnServer(_));
     let says = |what: fn(&Finding) -> bool| check.findings.iter().any(what);
     let works = match check.severity() {
-        // What did not answer may be what lets us in, or lead to more lookups than receivers make.
+        // A part that did not answer may let us send, or need more lookups than receivers make.
         Severity::Unknown => return None,
         Severity::Warning => own_server && !says(|finding| matches!(finding, Finding::SpfNoEffect { .. })),
         severity => severity <= Severity::Hint,
@@ -51,7 +51,7 @@ pub async fn proposal(
         true => own_servers(resolver, domain, via, check).await?,
         false => Vec::new(),
     };
-    // Where ours is reached, by a redirect or another's include too, it is not wanted once more: it costs lookups.
+    // If our include is reached already, also through a redirect or another include, a second one would only cost lookups.
     let is_reached = says(|finding| matches!(finding, Finding::SpfPasses { .. }));
     let include = (!is_reached && !own_server).then_some(&settings.spf_include);
     let merged = match merge(texts, include, &own) {
@@ -61,17 +61,17 @@ pub async fn proposal(
             return Some(Proposal { merged, obstacles: vec![obstacle] });
         }
     };
-    // A record that stays as it is stops no mail of ours unless the check says so.
+    // If the record stays as it is, the check has said whether it stops our mail.
     let mut obstacles = match merged.changed || check.severity() == Severity::Fault {
         true => obstacles(resolver, settings, domain, &merged.record).await,
         false => Vec::new(),
     };
-    // With nothing to publish, nothing waits for it either; that ours is broken, the check says.
+    // If there is nothing to publish, nothing needs to come first. The check has said whether our own record is broken.
     obstacles.retain(|obstacle| merged.changed || !matches!(obstacle, Obstacle::Ours { .. }));
     Some(Proposal { merged, obstacles })
 }
 
-/// What would keep a record from working if it were published.
+/// Finds what would keep a record from working if it were published.
 async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain, record: &str) -> Vec<Obstacle> {
     let query = Query { instead: Some(record), ..Query::of_domain(settings.egress, domain.as_str()) };
     let received = walk(resolver, &query, Limits::receiver()).await;
@@ -98,7 +98,7 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
             _ => {}
         }
     }
-    // In a loop the count says nothing.
+    // The count means nothing in a loop.
     let loops = survey.problems.iter().any(|problem| matches!(problem, Problem::Loop { .. }));
     if survey.lookups > MOST_LOOKUPS && !loops {
         found.push(Obstacle::Lookups { count: survey.lookups });
@@ -106,14 +106,14 @@ async fn obstacles(resolver: &dyn Resolver, settings: &Settings, domain: &Domain
     found
 }
 
-/// What customers include, by itself, to its end; and the verdict on our address.
+/// Walks the record that customers include, by itself and to its end, and returns the verdict on our address besides.
 pub(super) async fn our_own(resolver: &dyn Resolver, settings: &Settings) -> (Walk, Verdict) {
     let query = Query::of_domain(settings.egress, settings.spf_include.as_str());
     let verdict = walk(resolver, &query, Limits::receiver()).await.verdict;
     (walk(resolver, &query, Limits::survey()).await, verdict)
 }
 
-/// A guess at what sends for the domain, where it has no record; `None` where nobody knows that it has none.
+/// Guesses what sends for a domain without a record. Returns `None` if it is not known that it has none.
 async fn own_servers(resolver: &dyn Resolver, domain: &Domain, via: &Via, check: &Check) -> Option<Vec<String>> {
     if !check.findings.iter().any(|finding| matches!(finding, Finding::SpfMissing { .. })) {
         return None;

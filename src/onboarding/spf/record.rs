@@ -7,25 +7,25 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::macros::MacroString;
 
-/// A longer record is not evaluated: each term of it costs time here, and receivers of all kinds have to read it. DNS servers
-/// answer records of a few hundred octets without resorting to TCP (RFC 7208 §3.4).
+/// The longest record that is evaluated. Each term costs time here, and receivers of all kinds have to read it. DNS servers answer records
+/// of a few hundred octets without TCP (RFC 7208 §3.4).
 pub const MOST_OCTETS: usize = 8192;
 
 /// A record that can be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Mechanisms in order.
+    /// The mechanisms in order.
     pub directives: Vec<Directive>,
     /// The domain whose record counts in place of this one (`redirect=`).
     pub redirect: Option<MacroString>,
-    /// Modifiers as written, `redirect=` and `exp=` included.
+    /// The modifiers as written, with `redirect=` and `exp=`.
     pub modifiers: Vec<String>,
 }
 
 /// A mechanism with its qualifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directive {
-    /// What a match means.
+    /// The meaning of a match.
     pub qualifier: Qualifier,
     /// The senders that the term matches.
     pub mechanism: Mechanism,
@@ -33,10 +33,10 @@ pub struct Directive {
     pub text: String,
 }
 
-/// `+`, `-`, `~`, `?`.
+/// The qualifier of a mechanism: `+`, `-`, `~` or `?`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qualifier {
-    /// `+` or nothing.
+    /// The sender may send (`+`, or no qualifier).
     Pass,
     /// The sender may not send (`-`).
     Fail,
@@ -47,7 +47,7 @@ pub enum Qualifier {
 }
 
 impl Qualifier {
-    /// The character that records write for it.
+    /// Returns the character that records have for it.
     pub fn as_char(self) -> char {
         match self {
             Qualifier::Pass => '+',
@@ -58,34 +58,34 @@ impl Qualifier {
     }
 }
 
-/// RFC 7208 §5.
+/// A mechanism (RFC 7208 §5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// Matches every sender (`all`).
     All,
-    /// Another domain's record passes.
+    /// Matches if another domain's record passes (`include:`).
     Include(MacroString),
-    /// An address of a name (default: the domain itself).
+    /// Matches the addresses of a name, by default the domain itself (`a`).
     A(Target),
-    /// An address of a mail exchanger.
+    /// Matches the addresses of mail exchangers (`mx`).
     Mx(Target),
-    /// The address's own name; not to be used (§5.5).
+    /// Matches by the name of the address (`ptr`). It should not be used (§5.5).
     Ptr(Option<MacroString>),
     /// Matches an IPv4 network (`ip4:`).
     Ip4(Ipv4Net),
     /// Matches an IPv6 network (`ip6:`).
     Ip6(Ipv6Net),
-    /// A name exists.
+    /// Matches if a name exists (`exists:`).
     Exists(MacroString),
 }
 
 impl Mechanism {
-    /// Returns true if evaluating it counts against the ten lookups (§4.6.4).
+    /// Returns true if it counts toward the ten lookups (§4.6.4).
     pub fn costs_a_lookup(&self) -> bool {
         !matches!(self, Mechanism::All | Mechanism::Ip4(_) | Mechanism::Ip6(_))
     }
 
-    /// Returns true if it matches as good as any address.
+    /// Returns true if it matches nearly every address.
     pub fn is_everybody(&self) -> bool {
         let shortest = match self {
             Mechanism::All => 0,
@@ -98,7 +98,7 @@ impl Mechanism {
     }
 }
 
-/// No organization has a network this large: half of the Internet, written twice, is everybody.
+/// The prefix length from which a network is no organization's. Half of the Internet, written twice, is everybody.
 const SHORTEST_PREFIX: u8 = 8;
 
 /// A name with prefix lengths.
@@ -106,9 +106,9 @@ const SHORTEST_PREFIX: u8 = 8;
 pub struct Target {
     /// The name; `None` is the domain under evaluation.
     pub name: Option<MacroString>,
-    /// Prefix for IPv4.
+    /// The prefix length for IPv4.
     pub v4: u8,
-    /// Prefix for IPv6.
+    /// The prefix length for IPv6.
     pub v6: u8,
 }
 
@@ -117,34 +117,34 @@ pub struct Target {
 pub struct SyntaxError {
     /// The term as it is written in the record.
     pub term: String,
-    /// What is wrong with it.
+    /// The fault of the term.
     pub fault: Fault,
 }
 
-/// What is wrong with a term.
+/// The fault of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Not an IP address or network.
+    /// The argument is no IP address or network.
     Address,
-    /// Not a domain name.
+    /// The argument is no domain name.
     Name,
-    /// No such mechanism, or no colon where one belongs.
+    /// The mechanism is unknown, or a colon is missing.
     Unknown,
-    /// `redirect=` or `exp=` twice.
+    /// The record has `redirect=` or `exp=` twice.
     Twice,
-    /// A character that is not printable ASCII.
+    /// The term has a character that is not printable ASCII.
     Character,
 }
 
 impl Record {
-    /// Reads a record that begins with `v=spf1`. All terms at fault come back together; one is enough to make the record
-    /// a permanent error to receivers (§4.6).
+    /// Reads a record that begins with `v=spf1`. The error has all faulty terms. One of them makes the record a permanent error for
+    /// receivers (§4.6).
     pub fn parse(text: &str) -> Result<Self, Vec<SyntaxError>> {
         let (record, faults) = Self::parse_leniently(text);
         if faults.is_empty() { Ok(record) } else { Err(faults) }
     }
 
-    /// Reads what can be read and lists the rest.
+    /// Reads the terms that can be read, and returns the faults of the others.
     pub fn parse_leniently(text: &str) -> (Self, Vec<SyntaxError>) {
         let mut record = Record { directives: Vec::new(), redirect: None, modifiers: Vec::new() };
         let mut faults = Vec::new();
@@ -189,13 +189,13 @@ impl Record {
         Ok(())
     }
 
-    /// Where `all` stands.
+    /// Returns the position of `all`.
     pub fn all(&self) -> Option<usize> {
         self.directives.iter().position(|directive| directive.mechanism == Mechanism::All)
     }
 }
 
-/// The record as it would be published.
+/// Writes the record as it is published.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("v=spf1")?;
@@ -204,7 +204,7 @@ impl fmt::Display for Record {
     }
 }
 
-/// `name=value`, the name starting with a letter (§12).
+/// Splits `name=value`. The name begins with a letter (§12).
 fn modifier(term: &str) -> Option<(&str, &str)> {
     let (name, value) = term.split_once('=')?;
     let legal = name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -231,13 +231,13 @@ fn mechanism(text: &str) -> Result<Mechanism, Fault> {
     })
 }
 
-/// `[":" domain-spec] [ip4-cidr] ["/" ip6-cidr]`.
+/// Reads `[":" domain-spec] [ip4-cidr] ["/" ip6-cidr]`.
 fn target(text: &str) -> Result<Target, Fault> {
     let (text, v6) = match text.rsplit_once("//") {
         Some((before, digits)) => (before, prefix_length(digits, 128).ok_or(Fault::Address)?),
         None => (text, 128),
     };
-    // A slash may also stand in a macro (`%{l/}`): only digits to the very end are a prefix length.
+    // A slash may also stand in a macro (`%{l/}`), so only digits at the very end are a prefix length.
     let (text, v4) = match text.rsplit_once('/') {
         Some((before, digits)) if !digits.contains('}') => (before, prefix_length(digits, 32).ok_or(Fault::Address)?),
         _ => (text, 32),
@@ -249,7 +249,7 @@ fn target(text: &str) -> Result<Target, Fault> {
     Ok(Target { name, v4, v6 })
 }
 
-/// RFC 7208 §5.6: no leading zero.
+/// Reads a prefix length without a leading zero (RFC 7208 §5.6).
 fn prefix_length(digits: &str, longest: u8) -> Option<u8> {
     let plain = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
     digits.parse().ok().filter(|length| plain && *length <= longest)

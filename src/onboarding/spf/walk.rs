@@ -1,9 +1,8 @@
-//! `check_host()` of RFC 7208 §4 with a memory: which terms were tried, what each cost, which one matched and what is wrong
-//! on the way.
+//! Evaluates a record as `check_host()` of RFC 7208 §4 does, and remembers which terms were tried, what each cost, which one matched and
+//! what is wrong on the way.
 //!
-//! The same walk serves two questions: what a receiver decides for one address ([`Limits::receiver`]), and what evaluating
-//! the whole record can cost at most ([`Limits::survey`]: nothing stops it, neither a match nor a limit of the RFC, only
-//! bounds of its own).
+//! The same walk answers two questions. What does a receiver decide for one address ([`Limits::receiver`])? And what can the whole record
+//! cost at most ([`Limits::survey`])? A survey does not stop at a match or at a limit of the RFC, but has bounds of its own.
 
 mod found;
 
@@ -21,13 +20,13 @@ use crate::resolver::{self, Resolver, joined};
 
 pub use found::{Limits, MOST_LOOKUPS, MOST_VOID_LOOKUPS, Problem, Query, Step, Verdict, Walk};
 
-/// RFC 7208 §4.6.4: exchanges of one `mx`, names of one `ptr`.
+/// The most exchanges of an `mx`, and names of a `ptr` (RFC 7208 §4.6.4).
 const MOST_NAMES: usize = 10;
-/// Records within records; a receiver's ten lookups bound it as well.
+/// The most records within each other. A receiver's ten lookups bound them as well.
 const DEEPEST: usize = 20;
-/// Terms at fault that are named, of one record: whoever mends these sees the others next.
+/// The most faulty terms of a record that are named. Once these are corrected, the next check names the others.
 const MOST_FAULTS: usize = 20;
-/// Terms that are remembered, of all records.
+/// The most terms that are remembered, of all records.
 const MOST_STEPS: usize = 2000;
 
 /// Evaluates the record as a receiver does, and notes what it found on the way.
@@ -42,7 +41,7 @@ pub async fn walk(resolver: &dyn Resolver, query: &Query<'_>, limits: Limits) ->
         visited: Vec::new(),
     };
     let mut walker = Walker { resolver, query, limits, found, validated: None };
-    // RFC 7208 §4.3: a name with one label, or one that is none, has no policy.
+    // RFC 7208 §4.3: a name with one label, or a text that is no name, has no policy.
     let domain = query.domain.trim_end_matches('.').to_ascii_lowercase();
     let verdict = match domain.contains('.') {
         true => walker.check_host(domain, Vec::new(), query.instead).await,
@@ -57,11 +56,11 @@ struct Walker<'a> {
     query: &'a Query<'a>,
     limits: Limits,
     found: Walk,
-    /// The validated name of the address, once it was asked for.
+    /// The validated name of the address, after the first question for it.
     validated: Option<Option<String>>,
 }
 
-/// `Err` ends the whole evaluation with a verdict: temperror or permerror.
+/// An error ends the whole evaluation with this verdict: temperror or permerror.
 type Outcome<T> = Result<T, Verdict>;
 type Pending<'f> = Pin<Box<dyn Future<Output = Outcome<Verdict>> + Send + 'f>>;
 
@@ -83,7 +82,7 @@ impl<'a> Walker<'a> {
         })
     }
 
-    /// The one record of a domain (§4.4, §4.5).
+    /// Returns the one record of a domain (§4.4, §4.5).
     async fn record_of(&mut self, domain: &str) -> Outcome<Option<String>> {
         let texts = match self.resolver.txt(domain).await {
             Ok(texts) => texts,
@@ -101,7 +100,7 @@ impl<'a> Walker<'a> {
             }
             1 => Ok(records.pop()),
             _ => {
-                // The answer's order is random; people compare what they read.
+                // The order of an answer is random, and people compare what they read.
                 records.sort();
                 self.problem(Problem::Several { domain: domain.to_owned(), records });
                 Err(Verdict::PermError)
@@ -119,7 +118,7 @@ impl<'a> Walker<'a> {
         if !faults.is_empty() {
             faults.truncate(MOST_FAULTS);
             self.problem(Problem::Syntax { domain: domain.clone(), faults });
-            // §4.6: a fault anywhere ends it, before anything is evaluated.
+            // §4.6: a faulty term anywhere ends the evaluation before it begins.
             if self.limits.stop_at_match {
                 return Err(Verdict::PermError);
             }
@@ -153,7 +152,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// What can be said of a record without evaluating it.
+    /// Notes the problems of a record that show without evaluating it.
     fn remark(&mut self, domain: &str, record: &Record) {
         let domain = domain.to_owned();
         if record.directives.iter().any(|d| matches!(d.mechanism, Mechanism::Ptr(_))) {
@@ -260,7 +259,7 @@ impl<'a> Walker<'a> {
         }
         let verdict = self.check_host(name, path.to_vec(), None).await;
         match verdict {
-            // A survey goes on to what else there is.
+            // A survey goes on with the other terms.
             Err(Verdict::PermError) | Ok(Verdict::None)
                 if !self.limits.stop_at_match && self.found.lookups < self.limits.lookups =>
             {
@@ -299,7 +298,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Names of the address that point back to it (§5.5). A failure only makes the list shorter.
+    /// Returns the names of the address that point back to it (§5.5). A failure only makes the list shorter.
     async fn validated_names(&mut self) -> Vec<String> {
         let ip = self.query.ip;
         let mut valid = Vec::new();
@@ -318,7 +317,7 @@ impl<'a> Walker<'a> {
     async fn expand(&mut self, name: &MacroString, domain: &str) -> Outcome<String> {
         if name.needs_validated_name() && self.validated.is_none() {
             let names = self.validated_names().await;
-            // §7.3: the domain itself, else a name below it, else any.
+            // §7.3: prefer the domain itself, then a name below it, then any name.
             let best = names
                 .iter()
                 .find(|name| *name == domain)
@@ -366,7 +365,7 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// An IPv4 address, also one that came as IPv4-mapped IPv6 (§5).
+/// Returns the address as IPv4, if it is IPv4 or IPv4-mapped IPv6 (§5).
 fn canonical(ip: IpAddr) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V4(ip) => Some(ip),

@@ -1,53 +1,53 @@
-//! What a walk is asked, where it ends, and what it found.
+//! The question of a walk, its limits, and what it found.
 
 use std::net::IpAddr;
 
 use crate::onboarding::spf::record::{Qualifier, SyntaxError};
 use crate::resolver;
 
-/// What is asked: may `ip` send mail whose MAIL FROM is `local@domain`?
+/// The question: may `ip` send mail whose MAIL FROM is `local@domain`?
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
     /// The sending address.
     pub ip: IpAddr,
-    /// Whose record is evaluated, and the sender's domain.
+    /// The domain whose record is evaluated. It is also the sender's.
     pub domain: &'a str,
     /// The sender's local part.
     pub local: &'a str,
     /// The HELO name.
     pub helo: &'a str,
-    /// A record to evaluate for `domain` in place of the published one: what would change if it were published.
+    /// A record to evaluate in place of the published one, to see what would change if it were published.
     pub instead: Option<&'a str>,
 }
 
 impl<'a> Query<'a> {
-    /// May `ip` send for `domain`, as far as that depends on neither a sender nor a server?
+    /// Asks whether `ip` may send for `domain`, with a sender and a HELO name that mean nothing.
     pub fn of_domain(ip: IpAddr, domain: &'a str) -> Self {
         Query { ip, domain, local: "postmaster", helo: domain, instead: None }
     }
 }
 
-/// RFC 7208 §2.6.
+/// The result of an evaluation (RFC 7208 §2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// There is no record (`none`).
     None,
-    /// The record says nothing about the address.
+    /// The record says nothing about the address (`neutral`).
     Neutral,
-    /// It may send.
+    /// The address may send (`pass`).
     Pass,
-    /// It may not.
+    /// The address may not send (`fail`).
     Fail,
-    /// It probably may not.
+    /// The address probably may not send (`softfail`).
     SoftFail,
-    /// DNS did not answer.
+    /// DNS did not answer (`temperror`).
     TempError,
-    /// The record cannot be evaluated.
+    /// The record cannot be evaluated (`permerror`).
     PermError,
 }
 
 impl Verdict {
-    /// As Received-SPF writes it.
+    /// Returns the word that Received-SPF has for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::None => "none",
@@ -72,7 +72,7 @@ impl From<Qualifier> for Verdict {
     }
 }
 
-/// Where a walk ends at the latest.
+/// The limits of a walk.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub(super) lookups: u32,
@@ -84,53 +84,53 @@ pub struct Limits {
 pub const MOST_LOOKUPS: u32 = 10;
 /// RFC 7208 §4.6.4.
 pub const MOST_VOID_LOOKUPS: u32 = 2;
-/// A survey goes no further, so that a hostile record costs us little.
+/// The most lookups of a survey, so that a hostile record costs us little.
 const SURVEY_LOOKUPS: u32 = 60;
 
 impl Limits {
-    /// As a receiver evaluates.
+    /// The limits of a receiver.
     pub fn receiver() -> Self {
         Limits { lookups: MOST_LOOKUPS, voids: MOST_VOID_LOOKUPS, stop_at_match: true }
     }
 
-    /// To the end of every record.
+    /// The limits of a survey, which goes to the end of every record.
     pub fn survey() -> Self {
         Limits { lookups: SURVEY_LOOKUPS, voids: SURVEY_LOOKUPS, stop_at_match: false }
     }
 }
 
-/// Something wrong on the way. `domain` is whose record it is.
+/// Something that is wrong on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// No record where one is needed.
+    /// There is no record where one is needed.
     NoRecord {
         /// The domain whose record has it.
         domain: String,
-        /// TXT values that were probably meant to be one.
+        /// TXT values that were probably meant to be a record.
         near_misses: Vec<String>,
     },
-    /// More than one record: none counts (§4.5).
+    /// There is more than one record, so none counts (§4.5).
     Several {
         /// The domain whose record has it.
         domain: String,
-        /// All of them.
+        /// All records of the domain.
         records: Vec<String>,
     },
-    /// Terms that are not SPF; the first of them, where there are many.
+    /// The record has terms that are not SPF. If there are many, the first are named.
     Syntax {
         /// The domain whose record has it.
         domain: String,
         /// The terms at fault.
         faults: Vec<SyntaxError>,
     },
-    /// A record of more than [`MOST_OCTETS`](crate::onboarding::spf::record::MOST_OCTETS) octets.
+    /// The record has more than [`MOST_OCTETS`](crate::onboarding::spf::record::MOST_OCTETS) octets.
     TooLong {
         /// The domain whose record has it.
         domain: String,
-        /// How many octets.
+        /// The length of the record in octets.
         octets: usize,
     },
-    /// Terms that are legal and without effect, and were plainly meant to have one: `include=` in place of `include:`, a second
+    /// The record has terms that are legal but without effect, and were meant to have one: `include=` in place of `include:`, or a second
     /// `v=spf1`.
     NoEffect {
         /// The domain whose record has it.
@@ -138,35 +138,35 @@ pub enum Problem {
         /// The terms it is about.
         terms: Vec<String>,
     },
-    /// Terms after `all` never count (§5.1).
+    /// The record has terms after `all`, which never count (§5.1).
     AfterAll {
         /// The domain whose record has it.
         domain: String,
         /// The terms it is about.
         terms: Vec<String>,
     },
-    /// `+all`, or a network that is a large part of the Internet: everybody may send.
+    /// Everybody may send, because of `+all` or a network that is a large part of the Internet.
     EverybodyPasses {
         /// The domain whose record has it.
         domain: String,
-        /// What says so.
+        /// The term that allows it.
         term: String,
     },
-    /// `ptr` should not be used (§5.5).
+    /// The record uses `ptr`, which should not be used (§5.5).
     Ptr {
         /// The domain whose record has it.
         domain: String,
     },
-    /// A record that leads back to itself.
+    /// The record leads back to itself.
     Loop {
         /// The domain whose record has it.
         domain: String,
     },
-    /// More than ten lookups.
+    /// The evaluation needs more than ten lookups.
     TooManyLookups,
-    /// More than two lookups of names that are not there.
+    /// More than two lookups found nothing.
     TooManyVoidLookups,
-    /// An `mx` with more than ten exchanges.
+    /// An `mx` has more than ten exchanges.
     TooManyExchanges {
         /// The domain whose record has it.
         domain: String,
@@ -176,7 +176,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// A record that cannot be used, as a domain and `none`, `several`, `syntax` or `loop`.
+    /// Returns the domain of a record that cannot be used, with `none`, `several`, `syntax` or `loop`.
     pub(in crate::onboarding::spf) fn of_included(&self) -> Option<(&str, &'static str)> {
         match self {
             Problem::NoRecord { domain, .. } => Some((domain, "none")),
@@ -188,34 +188,34 @@ impl Problem {
     }
 }
 
-/// One term that was tried.
+/// A term that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// 0 for the domain's own record.
+    /// The depth of its record: 0 for the domain's own.
     pub depth: usize,
     /// The domain whose record it is.
     pub domain: String,
-    /// The term as written.
+    /// The term as it is written in the record.
     pub term: String,
     /// True if it matched.
     pub matched: bool,
 }
 
-/// What a walk found.
+/// The findings of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
     /// The verdict on the sender.
     pub verdict: Verdict,
-    /// The domain's own record, where there is exactly one.
+    /// The domain's own record, if there is exactly one.
     pub record: Option<String>,
-    /// Terms that cost a lookup.
+    /// The number of lookups.
     pub lookups: u32,
-    /// Lookups that found nothing.
+    /// The number of lookups that found nothing.
     pub void_lookups: u32,
-    /// What was tried, in order; the beginning of it, where records are very long.
+    /// The terms that were tried, in order. Of very long records only the first are kept.
     pub steps: Vec<Step>,
     /// Everything that is wrong on the way.
     pub problems: Vec<Problem>,
-    /// Names whose records were included or redirected to, in order.
+    /// The names whose records were included or redirected to, in order.
     pub visited: Vec<String>,
 }
