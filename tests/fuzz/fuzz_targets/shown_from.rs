@@ -11,6 +11,15 @@ use postbud::message::scan::{Bounds, scan};
 const BOUNDS: Bounds = Bounds { fields: 200, received: 20 };
 
 fuzz_target!(|value: &[u8]| {
+    // A message with any other line end is refused before its header is read.
+    let is_folded = value.iter().enumerate().all(|(at, octet)| match octet {
+        b'\r' => value.get(at + 1) == Some(&b'\n'),
+        b'\n' => at > 0 && value[at - 1] == b'\r' && matches!(value.get(at + 1), Some(b' ' | b'\t')),
+        _ => true,
+    });
+    if !is_folded {
+        return;
+    }
     let block = [b"From: ", value, b"\r\n"].concat();
     let Ok(header) = scan(&block, BOUNDS) else { return };
     let own = header.from.domain().map(ToString::to_string).unwrap_or_default();
