@@ -80,9 +80,9 @@ pub struct Limits {
     pub(super) stop_at_match: bool,
 }
 
-/// RFC 7208 §4.6.4.
+/// The most lookups of a receiver (RFC 7208 §4.6.4).
 pub const MOST_LOOKUPS: u32 = 10;
-/// RFC 7208 §4.6.4.
+/// The most lookups that find nothing (RFC 7208 §4.6.4).
 pub const MOST_VOID_LOOKUPS: u32 = 2;
 /// The most lookups of a survey, so that a hostile record costs us little.
 const SURVEY_LOOKUPS: u32 = 60;
