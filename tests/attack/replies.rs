@@ -42,7 +42,7 @@ fn a_flood_of_refusals_with_long_texts_is_clipped() {
         let heard = client.send("x@a.example", &to, &message("x@a.example", "r@example.net", "flood"));
         let id = queue_id(&heard.unwrap()).to_owned();
         site.wait_for_event("they are refused", |event| {
-            event["id"] == id.as_str() && event["event"] == "bounced" && event["recipient"] == "r99@example.net"
+            event["queue_id"] == id.as_str() && event["event"] == "bounced" && event["recipient"] == "r99@example.net"
         });
     }
     let log = std::fs::read_to_string(site.path("state/events.jsonl")).unwrap();
@@ -99,7 +99,8 @@ fn a_reply_without_an_end_ends_the_connection_and_not_the_relay() {
         let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
         let heard = client.send("x@a.example", &["b@example.net"], &message("x@a.example", "b@example.net", "x"));
         let id = queue_id(&heard.unwrap()).to_owned();
-        let event = site.wait_for_event("it waits", |event| event["event"] == "deferred" && event["id"] == id.as_str());
+        let event =
+            site.wait_for_event("it waits", |event| event["event"] == "deferred" && event["queue_id"] == id.as_str());
         assert!(event.to_string().len() < LONGEST_EVENT, "{event}");
         let status = std::fs::read_to_string(format!("/proc/{}/status", relay.pid())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();

@@ -31,7 +31,8 @@ fuzz_target!(|value: &[u8]| {
     let Some(message) = MessageParser::default().parse(&whole) else { return };
     for address in message.from().into_iter().flat_map(|from| from.iter()) {
         let Some(name) = address.name() else { continue };
-        assert!(!name.chars().any(|c| c.is_control() && c != '\t'), "{name:?}");
+        // Octets that are no UTF-8 may become controls above ASCII in that parser. Readers take them for Windows-1252.
+        assert!(!name.chars().any(|c| c.is_ascii_control() && c != '\t'), "{name:?}");
         for domain in domains(name) {
             assert!(known(domain), "{name:?} shows {domain}; known are {own} and {:?}", header.shown);
         }
