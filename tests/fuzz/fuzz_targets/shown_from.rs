@@ -24,7 +24,11 @@ fuzz_target!(|value: &[u8]| {
     let Ok(header) = scan(&block, BOUNDS) else { return };
     let own = header.from.domain().map(ToString::to_string).unwrap_or_default();
     let known = |domain: &str| {
-        let is_it = |other: &str| other.eq_ignore_ascii_case(domain);
+        // Other letters may go on with the name, which makes it a stranger's all the more.
+        let is_it = |other: &str| {
+            let (begins, rest) = (other.get(..domain.len()), other.get(domain.len()..).unwrap_or_default());
+            begins.is_some_and(|it| it.eq_ignore_ascii_case(domain)) && !rest.starts_with(|c: char| c.is_ascii())
+        };
         is_it(&own) || header.shown.iter().any(|(_, other)| is_it(other))
     };
     let whole = [&block[..], b"\r\n"].concat();
