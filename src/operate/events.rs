@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -19,7 +20,7 @@ pub const MOST: usize = 10_000;
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A part of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventPage {
     /// In the order of the journal.
     pub events: Vec<Value>,

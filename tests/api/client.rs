@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -98,6 +98,19 @@ impl Client {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.json()
+    }
+
+    /// Reads until the answer fits: the event log shows what it has synced, a moment after it happened.
+    pub fn until(&self, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let patience = Instant::now() + Duration::from_secs(20);
+        loop {
+            let found = self.read(path);
+            if fits(&found) {
+                return found;
+            }
+            assert!(Instant::now() < patience, "{path}: {found}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Begins a job, and waits for its end.

@@ -28,7 +28,8 @@ fn a_list_is_read_page_by_page_and_nothing_is_missed_or_twice() {
     assert!(one["header"].as_str().unwrap().contains("DKIM-Signature"), "{one}");
     assert_eq!(client.read("/queue/stats")["messages"], 7);
     client.get("/queue/messages/0000000000000").is_problem("not-found");
-    assert_eq!(client.read("/trace?recipient=3@example.com")["items"][0]["queue_id"], sent[3]);
+    let trace = client.until("/trace?recipient=3@example.com", |found| found["items"] != json!([]));
+    assert_eq!(trace["items"][0]["queue_id"], sent[3]);
 }
 
 #[test]
@@ -105,4 +106,31 @@ fn a_repeat_with_its_key_is_carried_out_once() {
     // A refusal settles nothing: the corrected request may use the key.
     send("three", "{}").is_problem("invalid");
     assert_eq!(send("three", &body).status, 202);
+}
+
+#[test]
+fn events_are_read_from_a_cursor_on_and_waited_for() {
+    let rig = Rig::start();
+    let client = rig.client("read");
+    let first = rig.submit("ole@anna.example", "x@example.com");
+    let of = |page: &serde_json::Value, id: &str| {
+        page["events"].as_array().unwrap().iter().any(|event| event["queue_id"] == id)
+    };
+    let mut page = client.read("/events?cursor=oldest&wait_secs=20");
+    while !of(&page, &first) {
+        page = client.read(&format!("/events?cursor={}&wait_secs=20", page["cursor"].as_str().unwrap()));
+    }
+    let second = rig.submit("ole@anna.example", "y@example.com");
+    let mut told: Vec<String> = Vec::new();
+    while !of(&page, &second) {
+        page = client.read(&format!("/events?cursor={}&wait_secs=20", page["cursor"].as_str().unwrap()));
+        told.extend(page["events"].as_array().unwrap().iter().map(|event| event["event_id"].to_string()));
+    }
+    let count = told.len();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), count, "nothing is told twice");
+    client.get("/events?cursor=nonsense").is_problem("invalid");
+    client.get("/events?wait_secs=26").is_problem("invalid");
+    rig.client_of("customer", &["anna"]).get("/events").is_problem("forbidden");
 }

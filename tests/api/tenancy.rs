@@ -76,6 +76,8 @@ fn a_customer_sees_its_own_things_and_nothing_of_others_on_any_path() {
     }
     assert!(seen.len() >= 30, "{seen:?}");
     // Its own things it sees, by name and without naming itself.
+    anna.until("/trace?customer=anna", |found| found["items"] != json!([]));
+    admin.until("/trace?recipient=secret@example.com", |found| found["items"] != json!([]));
     for path in [
         "/queue".to_owned(),
         "/queue?customer=anna".to_owned(),

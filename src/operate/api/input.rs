@@ -1,5 +1,7 @@
 //! What requests bring: names in the path, parameters, and a body. Each is refused with a problem that names what is wrong.
 
+use std::time::Duration;
+
 use aide::OperationInput;
 use aide::generate::GenContext;
 use aide::openapi::{Operation, Response as Documented};
@@ -155,6 +157,20 @@ pub(super) fn limit(given: Option<u16>) -> Result<usize, Problem> {
         limit => Err(Problem::invalid(
             format!("limit: {limit} is outside of 1 to {LONGEST_PAGE}"),
             "ask for fewer, and go on with the cursor of each answer",
+        )),
+    }
+}
+
+/// How long a poll may wait, in seconds. A connection without an answer is closed after 30 seconds.
+const LONGEST_WAIT: u64 = 25;
+
+/// How long a poll waits.
+pub(super) fn wait(secs: Option<u64>) -> Result<Duration, Problem> {
+    match secs.unwrap_or_default() {
+        secs @ 0..=LONGEST_WAIT => Ok(Duration::from_secs(secs)),
+        secs => Err(Problem::invalid(
+            format!("wait_secs: {secs} is more than {LONGEST_WAIT}"),
+            "ask again when the answer comes without what you wait for",
         )),
     }
 }

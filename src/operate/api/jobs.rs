@@ -31,7 +31,7 @@ use super::Api;
 use super::caller::Caller;
 use super::document::{JOBS, said};
 use super::domains::CheckResult;
-use super::input::{At, Nothing, Params};
+use super::input::{At, Nothing, Params, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
 use crate::message::CustomerId;
@@ -43,8 +43,6 @@ use crate::time::Timestamp;
 const REMEMBERED: usize = 1_000;
 /// Jobs of one caller that may be at work.
 const AT_WORK: usize = 20;
-/// How long a poll may wait. A connection without an answer is closed after 30 seconds.
-const LONGEST_WAIT: u64 = 25;
 /// A sign of life in a stream of events, for proxies that close what is silent.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
@@ -335,14 +333,8 @@ async fn show(
     Params(Wait { wait_secs }): Params<Wait>,
 ) -> Result<Json<Job>, Problem> {
     let mut seen = api.0.jobs.watched(&caller, &id)?;
-    if wait_secs.is_some_and(|secs| secs > LONGEST_WAIT) {
-        let detail = format!("wait_secs: more than {LONGEST_WAIT} seconds");
-        return Err(Problem::invalid(detail, "ask again when the answer says that the job is still running"));
-    }
-    if let Some(secs) = wait_secs {
-        let ended = seen.wait_for(|job| job.state != JobState::Running);
-        let _ = tokio::time::timeout(Duration::from_secs(secs), ended).await;
-    }
+    let ended = seen.wait_for(|job| job.state != JobState::Running);
+    let _ = tokio::time::timeout(wait(wait_secs)?, ended).await;
     let job = seen.borrow().clone();
     Ok(Json(job))
 }

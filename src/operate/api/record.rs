@@ -1,4 +1,4 @@
-//! `/trace`: what became of mails.
+//! `/trace` and `/events`: what became of mails, and what happens.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::Api;
 use super::caller::Caller;
 use super::document::{RECORD, said};
-use super::input::{Params, limit, time};
+use super::input::{Params, limit, time, wait};
 use super::problem::Problem;
+use crate::operate::events::EventPage;
 use crate::record::trace::Query;
 
 /// Which mails. All that is given must fit, and something must be.
@@ -56,9 +57,32 @@ struct OneTrace {
     events: Vec<Value>,
 }
 
+/// Which events.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct From {
+    /// Where to begin: `cursor` of the answer before, or `oldest`, or `newest`; `newest` where not given.
+    cursor: Option<String>,
+    /// How many events, from 1 to 500; 50 where not given.
+    limit: Option<u16>,
+    /// Wait up to so many seconds for the first event; at most 25.
+    #[schemars(range(max = 25))]
+    wait_secs: Option<u64>,
+}
+
 /// The paths.
 pub(super) fn routes() -> ApiRouter<Api> {
-    ApiRouter::new().api_route(
+    let events = get_with(
+        events,
+        said(
+            RECORD,
+            "listEvents",
+            "List events from a cursor on",
+            "In the order of the event log. Every answer has the cursor to go on with; it stays valid as long as its events are kept. With \
+             wait_secs an empty answer waits for the first event. Role read.",
+        ),
+    );
+    ApiRouter::new().api_route("/events", events).api_route(
         "/trace",
         get_with(
             trace,
@@ -71,6 +95,16 @@ pub(super) fn routes() -> ApiRouter<Api> {
             ),
         ),
     )
+}
+
+async fn events(
+    State(api): State<Api>,
+    caller: Caller,
+    Params(From { cursor, limit: most, wait_secs }): Params<From>,
+) -> Result<Json<EventPage>, Problem> {
+    let (most, wait) = (limit(most)?, wait(wait_secs)?);
+    let cursor = cursor.as_deref().unwrap_or("newest");
+    Ok(Json(api.0.service.events_since(&caller.0, cursor, most, wait).await?))
 }
 
 async fn trace(
