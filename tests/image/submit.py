@@ -5,7 +5,7 @@ import ssl
 
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-with smtplib.SMTP("127.0.0.1", 2525, timeout=20) as client:
+with smtplib.SMTP("10.0.0.9", 2525, timeout=20) as client:
     client.starttls(context=context)
     client.login("webcrm", "correct horse battery")
     client.sendmail(
