@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::reader::Table;
 use super::route::{Usual, route};
@@ -9,8 +10,9 @@ use super::signing::{self, SigningDefaults};
 use crate::customers::{BulkPolicy, Customer, Tier, Via, suppression};
 use crate::dkim::KeyRecord;
 use crate::message::CustomerId;
+use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings::MailjetRecords;
-use crate::route::{Caps, RouteId, RouteKind};
+use crate::route::{Caps, Preset, Route, RouteId, RouteKind};
 use crate::smtp::Domain;
 
 /// The settings of the server file that concern every customer.
@@ -29,6 +31,8 @@ pub(super) struct Defaults {
 pub(super) struct Read {
     pub customer: Customer,
     pub mailjet: BTreeMap<Domain, MailjetRecords>,
+    /// The customer's own account at Mailjet.
+    pub account: Option<Account>,
 }
 
 /// Reads the customer's id from the name of its file: letters, digits, hyphens and underscores in lower case.
@@ -57,6 +61,8 @@ pub(super) fn customer(
     let way = table.table("route");
     let track_opens = way.get("track_opens");
     let track_clicks = way.get("track_clicks");
+    let (own_mailjet, account) = own_mailjet(&id, &way).unzip();
+    let account = account.flatten();
     let via = via(&id, &way, defaults);
     Some(Read {
         customer: Customer {
@@ -65,6 +71,7 @@ pub(super) fn customer(
             domains: signers,
             bounce_domains,
             via: via?,
+            own_mailjet,
             suspended,
             bulk,
             one_click,
@@ -75,6 +82,7 @@ pub(super) fn customer(
             track_clicks,
         },
         mailjet: records,
+        account,
     })
 }
 
@@ -151,6 +159,30 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
             None
         }
     }
+}
+
+/// `mailjet_account = "own"`: the route of the customer's own account, and the account itself unless domains are registered by hand.
+fn own_mailjet(id: &CustomerId, table: &Table<'_>) -> Option<(Arc<Route>, Option<Account>)> {
+    let is_own = table.choice("mailjet_account", &[("tier", false), ("own", true)])?;
+    if !is_own {
+        return None;
+    }
+    if table.choice("via", &[("mailjet", true), ("own-server", false)]) != Some(true) {
+        table.mistake("mailjet_account", "is for via = \"mailjet\" only");
+        return None;
+    }
+    let usual = Usual {
+        id: RouteId::new(&format!("mailjet-own.{id}")),
+        kind: RouteKind::Mailjet,
+        host: Some("in-v3.mailjet.com"),
+        caps: Preset::Mailjet.caps(),
+        message_size: super::server::MAILJET_MESSAGE_SIZE,
+        login_required: true,
+    };
+    let api = super::server::api(table);
+    let route = route(table, usual)?;
+    let account = super::server::account(api, &route);
+    Some((route, account))
 }
 
 fn mailjet(table: &Table<'_>, defaults: &Defaults) -> Option<Via> {

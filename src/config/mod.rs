@@ -186,6 +186,8 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let mut customers = Vec::new();
     for found in read_customers(root, &customers_dir, &defaults, notes) {
         onboarding.mailjet.extend(found.mailjet);
+        let name = crate::customers::own_account(&found.customer.id);
+        onboarding.mailjet_accounts.extend(found.account.map(|account| (name, account)));
         customers.push(found.customer);
     }
     let ids: BTreeSet<&str> = customers.iter().map(|customer| customer.id.as_str()).collect();

@@ -44,7 +44,7 @@ const WEBHOOK_SECRET: Source = Source {
     secret: true,
 };
 /// The largest message for Mailjet: in-v3.mailjet.com takes 15 MB of attachments.
-const MAILJET_MESSAGE_SIZE: u64 = 15 << 20;
+pub(super) const MAILJET_MESSAGE_SIZE: u64 = 15 << 20;
 
 /// Reads `[egress]`: the address from which all mail leaves.
 pub(super) fn egress(table: &Table<'_>) -> Option<Egress> {
@@ -257,19 +257,25 @@ pub(super) fn tiers(root: &Table<'_>) -> (BTreeMap<String, Tier>, BTreeMap<Strin
         let requires = requirements(&table, "requires", Vec::new());
         let api = api(&table);
         if let Some(route) = route(&table, usual) {
-            if let (Some(api), Some(Login { username, secret: LoginSecret::Password(secret), .. })) =
-                (api, &route.login)
-            {
-                accounts.insert(name.clone(), Account { api, key: username.clone(), secret: secret.clone() });
-            }
+            accounts.extend(account(api, &route).map(|account| (name.clone(), account)));
             tiers.insert(name, Tier { route, requires });
         }
     }
     (tiers, accounts)
 }
 
+/// Returns the account of a route: its API key and secret are the route's login.
+pub(super) fn account(api: Option<Url>, route: &Route) -> Option<Account> {
+    match &route.login {
+        Some(Login { username, secret: LoginSecret::Password(secret), .. }) => {
+            Some(Account { api: api?, key: username.clone(), secret: secret.clone() })
+        }
+        _ => None,
+    }
+}
+
 /// `api`: where Mailjet's REST API is. A server that is not Mailjet's has none, unless the file names one.
-fn api(table: &Table<'_>) -> Option<Url> {
+pub(super) fn api(table: &Table<'_>) -> Option<Url> {
     let host: Option<HostName> = table.get("host");
     let usual = || Url::parse("https://api.mailjet.com").expect("a constant that is a URL");
     let is_mailjet = host.is_none_or(|host| host.0.to_ascii_lowercase().ends_with(".mailjet.com"));

@@ -25,6 +25,8 @@ pub struct Customer {
     pub bounce_domains: Vec<Domain>,
     /// How the customer's mail is routed.
     pub via: Via,
+    /// The route of the customer's own Mailjet account, if it has one. Its mail takes it once that account accepts the domain.
+    pub own_mailjet: Option<Arc<Route>>,
     /// The reason why the operator has suspended the customer, or `None`. New mail of a suspended customer is refused, and mail in the
     /// queue waits.
     pub suspended: Option<String>,

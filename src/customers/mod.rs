@@ -16,6 +16,6 @@ mod volume;
 pub use customer::{BulkPolicy, Customer, KeyPlace, SigningDomain, Via};
 pub use directory::{Directory, Tier};
 pub use pause::{Pause, PauseCause, Pauses};
-pub use routing::{Acceptance, NoRoute, Routing, RoutingView};
+pub use routing::{Acceptance, NoRoute, Routing, RoutingView, own_account};
 pub use verification::{Requirement, VerificationStatus};
 pub use volume::{Reaction, VolumeLimits};

@@ -18,6 +18,11 @@ use crate::smtp::Domain;
 /// What each From domain has verified. A domain that is not in the map has verified nothing.
 type Statuses = HashMap<Domain, VerificationStatus>;
 
+/// Returns the name under which a customer's own Mailjet account stands beside the tiers. No tier has a dot in its name.
+pub fn own_account(customer: &CustomerId) -> String {
+    format!("own.{customer}")
+}
+
 /// Which Mailjet tiers take mail of a domain only once the tier's account has accepted the domain, and which have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acceptance {
@@ -222,7 +227,7 @@ impl Routing {
         let directory = self.0.directory.load();
         let own = directory.customers().filter_map(|customer| match &customer.via {
             Via::OwnServer(route) => Some(Arc::clone(route)),
-            Via::Mailjet { .. } => None,
+            Via::Mailjet { .. } => customer.own_mailjet.clone(),
         });
         let tiers = directory.tiers().values().map(|tier| Arc::clone(&tier.route));
         own.chain(tiers).chain(self.0.bounces.clone()).collect()
@@ -277,7 +282,14 @@ impl RoutingView<'_> {
         }
         match &customer.via {
             Via::OwnServer(route) => Ok(route),
-            Via::Mailjet { tier } => self.tier_of(customer, tier.as_deref(), domain),
+            Via::Mailjet { tier } => {
+                let own = customer.own_mailjet.as_ref();
+                let takes = || self.known.acceptance.takes(&own_account(&customer.id), domain);
+                match own.filter(|_| takes()) {
+                    Some(route) => Ok(route),
+                    None => self.tier_of(customer, tier.as_deref(), domain),
+                }
+            }
         }
     }
 

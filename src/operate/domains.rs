@@ -203,10 +203,9 @@ impl Site {
         let registrar = &self.registrar;
         let table = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
             let registrar = registrar.clone();
-            let lacks = checker.settings.mailjets_keys(&domain).is_empty();
             async move {
                 let mut checker = checker;
-                if lacks && registrar.registers(&directory, &customer, &domain) {
+                if registrar.lacks_records(&directory, &customer, &domain) {
                     let mut report = checker.check(&directory, &customer, &domain, Timestamp::now()).await;
                     registrar.register(&directory, &customer, &mut report, Pace::Usual).await;
                     let status = report.status();

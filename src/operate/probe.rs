@@ -19,8 +19,8 @@ pub struct Probe {
 }
 
 impl Site {
-    /// Prepares a probe of a customer's routes: its own server; or every Mailjet tier, or the one fixed in its file. Without `from` it
-    /// is postmaster@ the customer's first domain, without `to` the same address as `from`.
+    /// Prepares a probe of a customer's routes: its own server; or its own Mailjet account, and every Mailjet tier or the one
+    /// fixed in its file. Without `from` it is postmaster@ the customer's first domain, without `to` the same address as `from`.
     pub fn probe(
         &self,
         actor: &Actor,
@@ -39,7 +39,8 @@ impl Site {
             Via::Mailjet { tier } => {
                 let all = self.configured.directory.tiers().iter();
                 let tiers = all.filter(|(name, _)| tier.as_ref().is_none_or(|fixed| fixed == *name));
-                tiers.map(|(_, tier)| Arc::clone(&tier.route)).collect()
+                let tiers = tiers.map(|(_, tier)| Arc::clone(&tier.route));
+                customer.own_mailjet.iter().cloned().chain(tiers).collect()
             }
         };
         Ok(Probe { delivery: self.delivery()?, from, to, routes })

@@ -278,6 +278,34 @@ async fn mail_moves_to_another_tier_only_once_its_account_accepts_the_domain() {
 }
 
 #[tokio::test]
+async fn mail_moves_to_an_account_of_the_customers_own_only_once_it_accepts_the_domain() {
+    let mut rig = Rig::new(mailjet());
+    rig.publish();
+    rig.round().await;
+    rig.round().await;
+    let tiers = rig.directory.tiers().clone();
+    rig.customer.own_mailjet = Some(Arc::new(customers::route("mailjet-own.test-as", "in-v3.mailjet.com")));
+    rig.directory = Directory::new(vec![rig.customer.clone()], tiers);
+    let mut settings = Settings::clone(&rig.settings);
+    let own = Account { key: "key-c".into(), ..settings.mailjet_accounts["starter"].clone() };
+    settings.mailjet_accounts.insert("own.test-as".to_owned(), own);
+    rig.settings = Arc::new(settings);
+    rig.api.world().keys.insert("key-c".into(), "secret".into());
+    assert_eq!(rig.route(&ALL).unwrap(), "mailjet.trusted", "before the first call");
+    rig.round().await;
+    rig.round().await;
+    assert_eq!(rig.route(&ALL).unwrap(), "mailjet.trusted", "its token is not published");
+    let token = token("key-c", "test.dk");
+    rig.zone.add_txt(&format!("mailjet._{}.test.dk", &token[..8]), &token);
+    rig.api.publish("key-c", "test.dk");
+    rig.round().await;
+    assert_eq!(rig.route(&ALL).unwrap(), "mailjet-own.test-as");
+    rig.api.world().keys.remove("key-c");
+    rig.round().await;
+    assert_eq!(rig.route(&ALL).unwrap(), "mailjet-own.test-as", "a blocked key's mail waits in its own route");
+}
+
+#[tokio::test]
 async fn accounts_with_different_keys_name_the_one_to_publish_and_break_nothing_that_works() {
     let rig = Rig::new(mailjet());
     let other =
@@ -326,4 +354,52 @@ fn a_new_customer_is_brought_in_with_its_name_and_domain_alone() {
         "{}",
         out(&checked)
     );
+}
+
+#[test]
+fn customers_move_to_keys_of_their_own_one_by_one_and_a_key_is_made_once() {
+    let name = "customers_move_to_keys_of_their_own_one_by_one_and_a_key_is_made_once";
+    let Some(mut site) = Site::new(WORLD) else { return skip(name, "knot is not installed") };
+    let api = MailjetApi::start(&["key"], &mailjets_key());
+    let path = site.file("config/postbud.toml");
+    let config = std::fs::read_to_string(&path).unwrap().replace("api = \"off\"", &format!("api = \"{}\"", api.url));
+    std::fs::write(&path, config).unwrap();
+    for (id, domain) in [("test-as", "test.dk"), ("fjord", "fjord.dk")] {
+        let added = site.run(&["customer", "add", id, "--name", "T", "--domain", domain, "--via", "mailjet"], "");
+        assert!(added.status.success(), "{}", err(&added));
+    }
+    let give = |more: &[&str]| site.run(&[&["customer", "mailjet-key", "test-as"], more].concat(), "");
+    let unclear = give(&[]);
+    assert!(err(&unclear).contains("--tier: starter, trusted"), "{}", err(&unclear));
+    // The key is made, and the answer is lost.
+    api.world().fails = [None, Some(Fail::BrokenAfter)].into();
+    let broken = give(&["--tier", "trusted"]);
+    assert!(!broken.status.success() && err(&broken).contains("run the command again later"), "{}", err(&broken));
+    let file = || std::fs::read_to_string(site.file("config/customers/test-as.toml")).unwrap();
+    assert!(!file().contains("\nmailjet_account"), "{}", file());
+    let given = give(&["--tier", "trusted"]);
+    assert!(given.status.success(), "{}", err(&given));
+    assert_eq!(api.world().keys_made.len(), 1, "{:?}", api.world().calls);
+    assert!(file().contains("mailjet_account = \"own\"\nusername_file"), "{}", file());
+    let made = api.world().keys_made[0].clone();
+    assert_eq!(std::fs::read_to_string(site.file("config/secrets/test-as.mailjet-secret")).unwrap().trim(), made.2);
+    assert!(err(&give(&["--tier", "trusted"])).contains("of its own already"));
+    // The stand-in takes calls where the tier's address says; the own key's account is at the same place.
+    let text =
+        file().replace("mailjet_account = \"own\"", &format!("mailjet_account = \"own\"\napi = \"{}\"", api.url));
+    std::fs::write(site.file("config/customers/test-as.toml"), text).unwrap();
+    let records = out(&site.run(&["domain", "records", "test-as", "--zone"], ""));
+    assert!(records.contains(&token(&made.1, "test.dk")), "{records}");
+    site.knot.publish(&format!("{WORLD}{records}"));
+    api.publish(&made.1, "test.dk");
+    for _ in 0..2 {
+        site.run(&["domain", "check", "test-as"], "");
+    }
+    let checked = out(&site.run(&["domain", "check", "test-as"], ""));
+    assert!(checked.contains("account of the tier own.test-as takes mail of test.dk"), "{checked}");
+    let routes = site.run(&["check"], "");
+    assert!(routes.status.success(), "{}{}", out(&routes), err(&routes));
+    let _relay = crate::newcomer::Relay::start(&site);
+    let listed = out(&site.run(&["route", "list", "--json"], ""));
+    assert!(listed.contains("mailjet-own.test-as") && !listed.contains("mailjet-own.fjord"), "{listed}");
 }

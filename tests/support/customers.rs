@@ -36,6 +36,7 @@ pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDoma
         domains: domains.into_iter().collect(),
         bounce_domains: Vec::new(),
         via,
+        own_mailjet: None,
         suspended: None,
         bulk: BulkPolicy::Refuse,
         one_click: None,

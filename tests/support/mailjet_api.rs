@@ -40,6 +40,8 @@ pub struct World {
     pub calls: Vec<String>,
     /// A value for Mailjet's key of each API key; `*` for all others.
     pub dkim: BTreeMap<String, String>,
+    /// Sub-accounts: name, key and secret.
+    pub keys_made: Vec<(String, String, String)>,
     senders: Vec<Sender>,
 }
 
@@ -198,9 +200,25 @@ impl World {
                     "SPFStatus": it.spf, "SPFErrors": errors(it.spf), "SPFRecordsCurrentValues": [] })],
                 )
             }
+            ("GET", ["apikey"]) => data(200, self.keys_made.iter().map(api_key).collect()),
+            ("POST", ["apikey"]) => {
+                if self.keys_made.iter().any(|(_, made, _)| made == key) {
+                    return error(403, "Operation not allowed");
+                }
+                let number = self.keys_made.len();
+                let (made, secret) = (format!("{number:032x}"), format!("{:032x}", number + 0xabc));
+                let name = body["Name"].as_str().unwrap_or_default().to_owned();
+                self.keys.insert(made.clone(), secret.clone());
+                self.keys_made.push((name, made, secret));
+                data(201, vec![api_key(&self.keys_made[number])])
+            }
             _ => error(404, "Resource not found"),
         }
     }
+}
+
+fn api_key((name, key, secret): &(String, String, String)) -> Value {
+    json!({ "ID": 1, "ACL": "", "APIKey": key, "SecretKey": secret, "Name": name, "IsActive": true, "IsMaster": false })
 }
 
 fn sender(it: &Sender) -> Value {

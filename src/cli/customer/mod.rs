@@ -7,6 +7,7 @@ use clap::Subcommand;
 mod add;
 mod change;
 mod look;
+mod mailjet_key;
 mod pause;
 
 /// Set customers up, look at them, change and remove them, and stop their mail.
@@ -23,7 +24,8 @@ Examples:
   postbud customer list
   postbud customer change test-as '{\"bulk\":\"refuse\"}'
   postbud customer suspend test-as --reason 'unpaid since October'
-  postbud customer pause test-as --reason 'their list was bought'"
+  postbud customer pause test-as --reason 'their list was bought'
+  postbud customer mailjet-key test-as"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -33,6 +35,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Add(Box<add::Args>),
+    MailjetKey(mailjet_key::Args),
     List(look::List),
     Show(look::Show),
     Change(change::Change),
@@ -62,6 +65,7 @@ impl Args {
             Command::Pause(args) => args.run(),
             Command::Unpause(args) => args.run(),
             Command::Paused(args) => args.run(),
+            Command::MailjetKey(args) => args.run(),
         }
     }
 }

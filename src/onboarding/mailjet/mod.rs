@@ -9,10 +9,14 @@
 //! made in Mailjet's console is taken up by the next run. What was learned is kept on disk ([`Registration`]); an outage takes
 //! nothing away. A tier takes mail of a domain only once its account has accepted the domain ([`Registrar::acceptance`]).
 //!
+//! A customer with an account of its own (`mailjet_account = "own"`) is registered there too, under the name [`own_account`] gives, and
+//! its mail moves there in the same way.
+//!
 //! A domain with a table `[mailjet."…"]` in its customer's file is registered by hand: postbud makes no calls for it, and trusts that
 //! every tier accepts it.
 
 mod client;
+pub mod own_key;
 mod registration;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,12 +29,15 @@ pub use registration::{Issued, Registration, Registrations, Store, Trouble, Verd
 
 use super::finding::{Check, Finding, Item, Need};
 use super::{Checker, Report, Seen, Settings};
-use crate::customers::{Acceptance, Customer, Directory, Requirement, VerificationStatus, Via};
+use crate::customers::{Acceptance, Customer, Directory, Requirement, VerificationStatus, Via, own_account};
 use crate::smtp::Domain;
 use crate::time::Timestamp;
 
 /// The deadline of all calls for one domain in one account.
 const RUN_TIME: Duration = Duration::from_secs(40);
+
+/// What an account of a customer's own must find in order before mail moves there: without Mailjet's signature DMARC would fail.
+const OWN_REQUIRES: &[Requirement] = &[Requirement::Spf, Requirement::Dkim];
 
 /// Registers domains. Cheap to clone.
 #[derive(Clone)]
@@ -80,8 +87,11 @@ impl Registrar {
         if self.settings.mailjet.contains_key(domain) {
             return Vec::new();
         }
+        let own = own_account(&customer.id);
+        let mut tiers: Vec<String> = self.clients.keys().filter(|name| **name == own).cloned().collect();
         if let Some(fixed) = tier {
-            return self.clients.keys().filter(|name| *name == fixed).cloned().collect();
+            tiers.extend(self.clients.keys().filter(|name| *name == fixed).cloned());
+            return tiers;
         }
         let all = directory.tiers();
         let mut names: Vec<&String> = self.clients.keys().filter(|name| all.contains_key(*name)).collect();
@@ -91,12 +101,21 @@ impl Registrar {
             let demand = i64::try_from(requires.len()).unwrap_or(i64::MAX);
             (!is_met, if is_met { -demand } else { demand })
         });
-        names.into_iter().cloned().collect()
+        tiers.extend(names.into_iter().cloned());
+        tiers
     }
 
-    /// Returns true if a domain is registered over Mailjet's API.
-    pub fn registers(&self, directory: &Directory, customer: &Customer, domain: &Domain) -> bool {
-        !self.tiers(directory, customer, domain, VerificationStatus::default()).is_empty()
+    /// Returns true if an account in which a domain is registered has not issued its records yet.
+    pub fn lacks_records(&self, directory: &Directory, customer: &Customer, domain: &Domain) -> bool {
+        let tiers = self.tiers(directory, customer, domain, VerificationStatus::default());
+        if tiers.is_empty() {
+            return false;
+        }
+        let kept = self.store.load(domain).unwrap_or_default();
+        let has = |tier: &String| {
+            kept.get(tier).is_some_and(|it| it.key == self.clients[tier].account().key && it.issued.is_some())
+        };
+        !tiers.iter().all(has)
     }
 
     /// Returns the records that Mailjet has issued for a domain, those of the account that comes first before the others.
@@ -197,7 +216,10 @@ impl Registrar {
         };
         let mut check = Check::new(Item::MailjetAccount, Need::Required);
         for tier in tiers {
-            let requires = directory.tiers().get(&tier).map(|tier| tier.requires.as_slice()).unwrap_or_default();
+            let requires = match directory.tiers().get(&tier) {
+                Some(tier) => tier.requires.as_slice(),
+                None => OWN_REQUIRES,
+            };
             let registered = self.in_tier(&tier, requires, &report.domain, &seen, pace).await;
             findings(&mut check, &tier, &report.domain, requires, registered);
         }

@@ -13,6 +13,7 @@ mod change;
 mod edit;
 mod file;
 mod look;
+mod mailjet_key;
 mod store;
 mod take;
 
