@@ -143,6 +143,10 @@ fn decoded(text: &str) -> Cow<'_, str> {
 /// Reads `=?charset?encoding?text?=` at the start of `word`: the character set, the octets, and what follows.
 fn encoded_word(word: &str) -> Option<(&str, Vec<u8>, &str)> {
     let (charset, rest) = word.strip_prefix("=?")?.split_once('?')?;
+    // Nobody takes other text for a character set: it is shown as it is.
+    if !charset.chars().all(|c| c.is_ascii_graphic() && !"@<>()\"".contains(c)) {
+        return None;
+    }
     let (encoding, rest) = rest.split_once('?')?;
     let (text, behind) = rest.split_once("?=")?;
     let octets = match encoding {
@@ -278,6 +282,8 @@ mod tests {
             "=?utf-8*en?Q?ceo=40b.dk?=".to_owned(),
             "=?nonsense?Q?ceo=40b.dk?=".to_owned(),
             "=??Q?ceo=40b.dk?=".to_owned(),
+            "=?ceo@b.dk?Q?hej?=".to_owned(),
+            "=?<ceo@b.dk>?B?aGVq?=".to_owned(),
             // These are cut into several words.
             format!("{} {}", q("ceo"), q("@b.dk")),
             format!("{}\r\n\t{}", q("ceo@"), b("b.dk")),
@@ -359,6 +365,8 @@ mod tests {
             ("=?utf-8?B?YQ0KYg==?=", AddressError::Control),
             ("=?utf-8?Q?=1B[31m?=", AddressError::Control),
             ("=?utf-8?Q?=C2=9B2J?=", AddressError::Control),
+            ("=?e (H.dk\x14tf-8?Q?ceo?=", AddressError::Control),
+            ("=?\u{202e}utf-8?Q?ceo?=", AddressError::Unseen('\u{202e}')),
             ("a\x1b[2Jb", AddressError::Control),
             ("a\x7fb", AddressError::Control),
             ("kd.\u{202e}b", AddressError::Unseen('\u{202e}')),
