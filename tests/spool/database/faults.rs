@@ -117,6 +117,9 @@ async fn a_commit_that_no_standby_confirmed_is_refused_and_taken_back() {
     let spool = Postgres::open(settings.clone()).unwrap();
     let kept = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap().id();
     server.set("synchronous_standby_names", "'nobody'");
+    // The server's processes read a setting again one after the other. A commit of ours waits once all of them have.
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    until("the lease waits for a standby", || server.sql(waits) != "0").await;
     let committing = tokio::spawn(spool.commit(draft("x", &["a@b.dk"], 2, 100)));
     let writer = "FROM pg_stat_activity WHERE application_name LIKE 'postbud writer%' AND wait_event = 'SyncRep'";
     until("the commit waits for a standby", || !server.sql(&format!("SELECT pid {writer}")).is_empty()).await;
