@@ -34,7 +34,7 @@
 //! * **No tight loop.** The next due time of a record that was tried before is durable before its lease is handed out.
 //! * **Duplicates are bounded.** A result is written before [`Work::settle`] returns, and synced soon after. So the death of the
 //!   process (kill -9) repeats only attempts that were in flight. A power cut also repeats those that were settled since the last
-//!   sync.
+//!   sync, and so does a disk that fails until the spool gives up on it.
 //! * **Nothing that is told is lost.** What a commit or a change tells the journal is durable with it, and is kept until the journal
 //!   has it on disk ([`Outbox`]).
 //! * **Operators' changes last.** [`Intervene`] answers once a change would survive a power cut.
