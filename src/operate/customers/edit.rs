@@ -254,12 +254,61 @@ fn set_list(table: &mut dyn TableLike, key: &str, patch: &Patch<Vec<String>>) {
     let Some(list) = table.get_mut(key).and_then(Item::as_array_mut) else {
         return put(table, key, Value::from(wanted.iter().collect::<Array>()));
     };
-    list.retain(|value| value.as_str().is_some_and(|text| wanted.iter().any(|wanted| wanted == text)));
-    for text in wanted {
-        if !list.iter().any(|value| value.as_str() == Some(text)) {
-            list.push(text.as_str());
+    for index in (0..list.len()).rev() {
+        if !list.get(index).and_then(Value::as_str).is_some_and(|text| wanted.iter().any(|wanted| wanted == text)) {
+            remove_element(list, index);
         }
     }
+    for text in wanted {
+        if !list.iter().any(|value| value.as_str() == Some(text)) {
+            push_element(list, text);
+        }
+    }
+}
+
+/// Removes an element. The comment in front of it stays, for it stands behind the element before.
+fn remove_element(list: &mut Array, index: usize) {
+    let removed = list.remove(index);
+    let Some(comment) = decor_text(removed.decor().prefix()).filter(|text| text.contains('#')) else { return };
+    // Up to the end of its line; what follows are the spaces that the removed element stood behind.
+    let comment = comment.rfind('\n').map_or(comment.as_str(), |end| &comment[..end]);
+    match list.get_mut(index) {
+        Some(next) => {
+            let old = decor_text(next.decor().prefix()).unwrap_or_default();
+            next.decor_mut().set_prefix(format!("{comment}{old}"));
+        }
+        None => {
+            let old = decor_text(Some(list.trailing())).unwrap_or_default();
+            list.set_trailing(format!("{comment}{old}"));
+        }
+    }
+}
+
+/// Adds an element at the end, behind the comment of the one that was last, and on a line of its own where the others have one.
+fn push_element(list: &mut Array, text: &str) {
+    let trailing = decor_text(Some(list.trailing())).unwrap_or_default();
+    let spaces = list.iter().last().and_then(|last| {
+        let prefix = decor_text(last.decor().prefix())?;
+        prefix.rfind('\n').map(|end| prefix[end..].to_owned())
+    });
+    let mut value = Value::from(text);
+    let (prefix, rest) = match (trailing.rfind('\n'), spaces) {
+        (Some(end), spaces) if trailing.contains('#') => {
+            let spaces = spaces.unwrap_or_else(|| "\n    ".to_owned());
+            (format!("{}{spaces}", &trailing[..end]), trailing[end..].to_owned())
+        }
+        (_, Some(spaces)) => (spaces, trailing),
+        (_, None) if list.is_empty() => (String::new(), trailing),
+        (_, None) => (" ".to_owned(), trailing),
+    };
+    value.decor_mut().set_prefix(prefix);
+    list.push_formatted(value);
+    list.set_trailing(rest);
+}
+
+/// The text between values as it stands in the file.
+fn decor_text(text: Option<&toml_edit::RawString>) -> Option<String> {
+    text.and_then(|text| text.as_str()).map(str::to_owned)
 }
 
 /// Removes a key. The comments above it stay: they go to what follows.
@@ -417,7 +466,7 @@ password_file = "../secrets/test-as.password"
         assert!(apply("= 7", &change, None).is_err());
         assert_eq!(
             apply("route = { via = \"own-server\" }", &change, None).unwrap(),
-            "route = { via = \"own-server\" , port = 1 }"
+            "route = { via = \"own-server\" , port = 1 }\n"
         );
     }
 }
