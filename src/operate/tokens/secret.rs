@@ -52,8 +52,11 @@ impl Digest {
 
     /// Reads it back.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let pairs: Vec<&[u8]> = text.as_bytes().chunks(2).collect();
-        let octet = |pair: &&[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if !rest.is_empty() || !text.bytes().all(|octet| octet.is_ascii_hexdigit()) {
+            return None;
+        }
+        let octet = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let octets: Vec<u8> = pairs.iter().map(octet).collect::<Option<_>>()?;
         octets.try_into().ok().map(Digest)
     }
