@@ -7,7 +7,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::submission::ServerTls;
@@ -16,8 +15,10 @@ use crate::version;
 
 /// Says which version runs.
 pub fn register_build(stages: &mut Registry) {
-    let build = Info::new([("version", version::VERSION), ("commit", version::COMMIT)]);
-    stages.register("build", "The version that runs", build);
+    let labels = [("version", version::VERSION), ("commit", version::COMMIT)];
+    let build = Family::<_, Gauge>::default();
+    build.get_or_create(&labels).set(1);
+    stages.register("build_info", "The version that runs; always 1", build);
 }
 
 /// How the last reload of the configuration went. Clones tell together.
