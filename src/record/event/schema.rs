@@ -12,8 +12,9 @@ const ATTEMPTS: [EventKind; 2] = [EventKind::Relayed, EventKind::Deferred];
 /// Kinds that say why in one word.
 const CLASSIFIED: [EventKind; 4] = [EventKind::Deferred, EventKind::Bounced, EventKind::Expired, EventKind::Rejected];
 /// Kinds that are not about one recipient of a mail in the spool.
-const OTHERS: [EventKind; 9] = [
+const OTHERS: [EventKind; 10] = [
     EventKind::Rejected,
+    EventKind::Suppressed,
     EventKind::Paused,
     EventKind::Resumed,
     EventKind::Alert,
@@ -44,6 +45,7 @@ fn schema() -> Value {
         requires(&[EventKind::Accepted], &["peer"]),
         requires(&[EventKind::Held, EventKind::Removed, EventKind::Delayed, EventKind::Alert], &["detail"]),
         requires(&CLASSIFIED, &["class"]),
+        requires(&[EventKind::Suppressed], &["customer", "sender", "recipient", "class"]),
         requires(&[EventKind::Rejected], &["peer", "reason", "code", "reply"]),
         requires(&[EventKind::Audit], &["actor", "command", "detail"]),
         requires(&[EventKind::Paused, EventKind::Resumed, EventKind::Omitted], &["customer", "detail"]),
