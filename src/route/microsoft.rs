@@ -19,23 +19,23 @@ pub enum Cloud {
     China,
 }
 
-/// The hosts that take logins, by the end of their names.
+/// The hosts that take logins, by the end of their names. Each end has a dot before it, for it follows at least one label or is the
+/// whole name.
 const HOSTS: [(&str, Cloud); 7] = [
-    ("office365.com", Cloud::Worldwide),
-    ("outlook.com", Cloud::Worldwide),
-    ("office.com", Cloud::Worldwide),
-    ("office365.us", Cloud::UsGovernment),
-    ("outlook.us", Cloud::UsGovernment),
-    ("partner.outlook.cn", Cloud::China),
-    ("office365.cn", Cloud::China),
+    (".office365.com", Cloud::Worldwide),
+    (".outlook.com", Cloud::Worldwide),
+    (".office.com", Cloud::Worldwide),
+    (".office365.us", Cloud::UsGovernment),
+    (".outlook.us", Cloud::UsGovernment),
+    (".partner.outlook.cn", Cloud::China),
+    (".office365.cn", Cloud::China),
 ];
 
 impl Cloud {
     /// Returns the cloud of a host of Microsoft 365.
     pub fn of(host: &str) -> Option<Self> {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let ends = |end: &str| host.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        HOSTS.iter().find(|(end, _)| ends(end)).map(|(_, cloud)| *cloud)
+        let host = format!(".{}", host.trim_end_matches('.').to_ascii_lowercase());
+        HOSTS.iter().find(|(end, _)| host.ends_with(end)).map(|(_, cloud)| *cloud)
     }
 
     /// Returns the URL where a tenant's applications fetch tokens.
