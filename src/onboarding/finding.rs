@@ -1,4 +1,4 @@
-//! All findings of the checks, as data. [`super::text`] puts them into words in each language; JSON output has them as they are.
+//! All findings of the checks, as data. `super::text` puts them into words in each language; JSON output has them as they are.
 
 mod severity;
 
@@ -358,7 +358,7 @@ impl Serialize for DkimFlaw {
     }
 }
 
-/// A mistake in the grammar of a tag list: see [`Mistake`].
+/// A mistake in the grammar of a tag list: see `Mistake`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagMistake(pub Mistake);
 

@@ -61,7 +61,7 @@ pub enum CommandError {
     },
 }
 
-/// Runs a command and returns what it prints. Blocks for at most [`DEADLINE`].
+/// Runs a command and returns what it prints. Blocks for at most `DEADLINE`.
 pub fn fetch(command: &[String]) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     fetch_within(command, DEADLINE)
 }

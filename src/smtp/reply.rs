@@ -66,7 +66,7 @@ impl Reply {
         matches!(self.code, 500..=599)
     }
 
-    /// Appends the reply as it is sent. Whatever the text quotes, a line has at most [`LINE`] octets, all of them
+    /// Appends the reply as it is sent. Whatever the text quotes, a line has at most `LINE` octets, all of them
     /// printable ASCII (RFC 5321 §4.2). Control characters become spaces, so that a reply is never split. Other
     /// characters become question marks, and what is too long is cut.
     pub fn write_to(&self, out: &mut Vec<u8>) {

@@ -72,6 +72,11 @@ fn mail_over_a_cap_waits_and_an_operator_can_let_it_go_on() {
     let relayed = || site.events().into_iter().filter(|told| told["event"] == "relayed").count();
     let listed = stopped(&site, 2);
     assert!(listed.contains("its 3 messages a day are used up"), "{listed}");
+    // The log tells of a mail soon after it has left.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while relayed() < 3 && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(relayed(), 3, "{ids:?}");
     let found = paused(&site);
     assert_eq!((found.len(), &found[0]["cause"]), (1, &"cap".into()));

@@ -135,7 +135,7 @@ impl Finding {
     }
 
     /// Returns the original English words of the resolver, the HTTP library, the key, the disk or the probe, for operators.
-    /// [`crate::onboarding::text`] describes the same for customers.
+    /// `crate::onboarding::text` describes the same for customers.
     pub fn detail(&self) -> Option<String> {
         match self {
             Finding::Unanswered { reason } | Finding::DkimRotatingUnanswered { reason, .. } => Some(reason.to_string()),

@@ -197,7 +197,7 @@ impl Registrar {
     }
 
     /// Takes the registration of a domain as far as it goes now, and adds what came of it to the report. Blocks for as long as the calls
-    /// take, at most [`RUN_TIME`] an account.
+    /// take, at most `RUN_TIME` an account.
     pub async fn register(&self, directory: &Directory, customer: &Customer, report: &mut Report, pace: Pace) {
         let tiers = self.tiers(directory, customer, &report.domain, report.status());
         if tiers.is_empty() {

@@ -1,6 +1,6 @@
 //! SPF (RFC 7208): what a domain publishes, whether it lets us send, why, and how it reads with us added.
 //!
-//! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed ([`record`]) and walked
+//! mail-auth gives a verdict but no lookup counts and no reason, so the record is parsed (`record`) and walked
 //! ([`walk`](mod@walk)) here; mail-auth's verdict checks ours in the tests.
 
 pub(crate) mod check;

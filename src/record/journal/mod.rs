@@ -6,8 +6,8 @@
 //! rejected, alert, audit … ─────┘                  └──► webhooks, cursors: up to the last sync
 //! ```
 //!
-//! What is told of mail comes from the spool, where it is durable with the fact it tells of ([`feed`]). Everything else comes
-//! straight to the [`writer`], through a bounded [`buffer`]. The writer syncs at most every 200 ms, and readers see only what is
+//! What is told of mail comes from the spool, where it is durable with the fact it tells of (`feed`). Everything else comes
+//! straight to the `writer`, through a bounded `buffer`. The writer syncs at most every 200 ms, and readers see only what is
 //! synced: no event that was shown is lost or told differently later.
 //!
 //! The number of a file never changes. The current file has its number already, and gets it as its suffix when it is rotated. It is

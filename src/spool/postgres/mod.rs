@@ -25,7 +25,7 @@
 //!
 //! # Who may write
 //!
-//! One node owns the spool ([`ownership`]). A second node is refused until the first has stopped or its lease has ended.
+//! One node owns the spool (`ownership`). A second node is refused until the first has stopped or its lease has ended.
 //!
 //! # Threads
 //!

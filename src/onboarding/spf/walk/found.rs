@@ -123,7 +123,7 @@ pub enum Problem {
         /// The terms at fault.
         faults: Vec<SyntaxError>,
     },
-    /// The record has more than [`MOST_OCTETS`](crate::onboarding::spf::record::MOST_OCTETS) octets.
+    /// The record has more than `MOST_OCTETS` octets.
     TooLong {
         /// The domain whose record has it.
         domain: String,
