@@ -45,7 +45,7 @@ fn schema() -> Value {
         requires(&[EventKind::Accepted], &["peer"]),
         requires(&[EventKind::Held, EventKind::Removed, EventKind::Delayed, EventKind::Alert], &["detail"]),
         requires(&CLASSIFIED, &["class"]),
-        requires(&[EventKind::Suppressed], &["customer", "sender", "recipient", "class"]),
+        requires(&[EventKind::Suppressed], &["customer", "sender", "recipient", "reason"]),
         requires(&[EventKind::Rejected], &["peer", "reason", "code", "reply"]),
         requires(&[EventKind::Audit], &["actor", "command", "detail"]),
         requires(&[EventKind::Paused, EventKind::Resumed, EventKind::Omitted], &["customer", "detail"]),
