@@ -83,6 +83,11 @@ pub use stats::{DueLane, DuePage, LaneStats, Totals};
 /// A future as the port returns it.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A future that is there already.
+fn ready<T: Send + 'static>(value: T) -> Pending<T> {
+    Box::pin(std::future::ready(value))
+}
+
 /// Takes new messages. Intake and the writer of notifications need no more than this.
 pub trait Commit: Send + Sync + 'static {
     /// A new queue id. Ids go up with time, and no other node that shares this spool makes the same one.

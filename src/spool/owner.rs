@@ -162,7 +162,7 @@ pub(super) async fn seize<O: Owner>(owner: Arc<O>, filter: Filter, limit: usize)
 
 /// Changes every matching record for which `change` returns a fact, and returns how many. Answers once all of it is durable. `lines`
 /// are for the outbox.
-pub(super) async fn change_matching<O: Owner>(
+async fn change_matching<O: Owner>(
     owner: Arc<O>,
     filter: Filter,
     mut lines: LinesById,
@@ -197,4 +197,31 @@ pub(super) async fn change_matching<O: Owner>(
     }
     owner.changed().notify_one();
     Ok(changed)
+}
+
+/// [`Intervene::hold`](super::Intervene::hold).
+pub(super) async fn hold<O: Owner>(
+    owner: Arc<O>,
+    filter: Filter,
+    reason: String,
+    lines: LinesById,
+) -> Result<u64, Error> {
+    let reason: Arc<str> = reason.into();
+    change_matching(owner, filter, lines, move |index, entry| calls::hold(index, entry, &reason)).await
+}
+
+/// [`Intervene::release`](super::Intervene::release).
+pub(super) fn release<O: Owner>(
+    owner: Arc<O>,
+    filter: Filter,
+    lines: LinesById,
+) -> impl Future<Output = Result<u64, Error>> + Send {
+    let now = Timestamp::now();
+    change_matching(owner, filter, lines, move |index, entry| calls::release(index, entry, now))
+}
+
+/// [`Intervene::expedite`](super::Intervene::expedite).
+pub(super) fn expedite<O: Owner>(owner: Arc<O>, filter: Filter) -> impl Future<Output = Result<u64, Error>> + Send {
+    let now = Timestamp::now();
+    change_matching(owner, filter, LinesById::new(), move |index, entry| calls::expedite(index, entry, now))
 }

@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 
 use tokio::sync::oneshot;
 
+use super::Embedded;
 use super::encoded::Encoded;
 use super::inbox::Item;
-use super::{Embedded, ready};
 use crate::message::QueueId;
-use crate::spool::{Commit, Draft, Durable, Error, Pending};
+use crate::spool::{Commit, Draft, Durable, Error, Pending, ready};
 
 impl Commit for Embedded {
     fn next_id(&self) -> QueueId {

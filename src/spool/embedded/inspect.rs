@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use super::leasing::read_again;
 use super::shared::Shared;
-use super::{Embedded, blocking, read, ready};
+use super::{Embedded, blocking, read};
 use crate::message::{Lane, QueueId};
 use crate::smtp::Domain;
 use crate::spool::index::{Entry, LOOK, bits, enough};
-use crate::spool::{Error, Filter, Inspect, LaneStats, Pending, Record, Totals, is_short_of_means};
+use crate::spool::{Error, Filter, Inspect, LaneStats, Pending, Record, Totals, is_short_of_means, ready};
 
 impl Inspect for Embedded {
     fn totals(&self) -> Pending<Result<Totals, Error>> {

@@ -3,28 +3,19 @@
 use std::sync::Arc;
 
 use super::Embedded;
-use crate::spool::index::calls;
-use crate::spool::owner::{self, change_matching};
-use crate::spool::{Error, Filter, Intervene, Lease, LinesById, Pending};
-use crate::time::Timestamp;
+use crate::spool::{Error, Filter, Intervene, Lease, LinesById, Pending, owner};
 
 impl Intervene for Embedded {
     fn hold(&self, filter: Filter, reason: String, lines: LinesById) -> Pending<Result<u64, Error>> {
-        let reason: Arc<str> = reason.into();
-        let hold = move |index: &mut _, entry: &_| calls::hold(index, entry, &reason);
-        Box::pin(change_matching(Arc::clone(&self.shared), filter, lines, hold))
+        Box::pin(owner::hold(Arc::clone(&self.shared), filter, reason, lines))
     }
 
     fn release(&self, filter: Filter, lines: LinesById) -> Pending<Result<u64, Error>> {
-        let now = Timestamp::now();
-        let release = move |index: &mut _, entry: &_| calls::release(index, entry, now);
-        Box::pin(change_matching(Arc::clone(&self.shared), filter, lines, release))
+        Box::pin(owner::release(Arc::clone(&self.shared), filter, lines))
     }
 
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>> {
-        let now = Timestamp::now();
-        let expedite = move |index: &mut _, entry: &_| calls::expedite(index, entry, now);
-        Box::pin(change_matching(Arc::clone(&self.shared), filter, LinesById::new(), expedite))
+        Box::pin(owner::expedite(Arc::clone(&self.shared), filter))
     }
 
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>> {

@@ -188,11 +188,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|_| super::Error::Stopped("the program is stopping".into()))
 }
 
-/// A future that is there already.
-fn ready<T: Send + 'static>(value: T) -> Pending<T> {
-    Box::pin(std::future::ready(value))
-}
-
 impl Spool for Embedded {
     fn health(&self) -> watch::Receiver<Health> {
         self.shared.health()

@@ -4,13 +4,13 @@ use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::Notify;
 
+use super::Embedded;
 use super::active::Filling;
 use super::note::Change;
-use super::{Embedded, ready};
 use crate::message::Lane;
 use crate::spool::index::{Index, calls};
 use crate::spool::owner;
-use crate::spool::{Backoff, DueLane, DuePage, Error, Lease, Pending, Settled, Settlement, Work};
+use crate::spool::{Backoff, DueLane, DuePage, Error, Lease, Pending, Settled, Settlement, Work, ready};
 use crate::time::Timestamp;
 
 impl Work for Embedded {

@@ -10,17 +10,12 @@ use super::rows::Encoded;
 use super::{Postgres, read};
 use crate::message::{Lane, QueueId};
 use crate::spool::index::calls;
-use crate::spool::owner::{self, Owner, change_matching};
+use crate::spool::owner::{self, Owner};
 use crate::spool::{
     Backoff, Commit, Draft, DueLane, DuePage, Durable, Error, Filter, Health, Inspect, Intervene, LaneStats, Lease,
-    LinesById, Pending, Record, Settled, Settlement, Spool, Totals, Work,
+    LinesById, Pending, Record, Settled, Settlement, Spool, Totals, Work, ready,
 };
 use crate::time::Timestamp;
-
-/// A future that is there already.
-fn ready<T: Send + 'static>(value: T) -> Pending<T> {
-    Box::pin(std::future::ready(value))
-}
 
 impl Commit for Postgres {
     fn next_id(&self) -> QueueId {
@@ -105,21 +100,15 @@ impl Inspect for Postgres {
 
 impl Intervene for Postgres {
     fn hold(&self, filter: Filter, reason: String, lines: LinesById) -> Pending<Result<u64, Error>> {
-        let reason: Arc<str> = reason.into();
-        let hold = move |index: &mut _, entry: &_| calls::hold(index, entry, &reason);
-        Box::pin(change_matching(Arc::clone(&self.shared), filter, lines, hold))
+        Box::pin(owner::hold(Arc::clone(&self.shared), filter, reason, lines))
     }
 
     fn release(&self, filter: Filter, lines: LinesById) -> Pending<Result<u64, Error>> {
-        let now = Timestamp::now();
-        let release = move |index: &mut _, entry: &_| calls::release(index, entry, now);
-        Box::pin(change_matching(Arc::clone(&self.shared), filter, lines, release))
+        Box::pin(owner::release(Arc::clone(&self.shared), filter, lines))
     }
 
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>> {
-        let now = Timestamp::now();
-        let expedite = move |index: &mut _, entry: &_| calls::expedite(index, entry, now);
-        Box::pin(change_matching(Arc::clone(&self.shared), filter, LinesById::new(), expedite))
+        Box::pin(owner::expedite(Arc::clone(&self.shared), filter))
     }
 
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>> {
