@@ -8,6 +8,7 @@ use url::Url;
 use super::reader::Table;
 use super::secret::{self, Source};
 use super::value::{ByteSize, HostName, Port};
+use crate::hex::octets;
 use crate::route::{
     ADDED, Caps, CapsOverride, Login, LoginSecret, Preset, Route, RouteId, RouteKind, TlsMode, TlsPolicy, TlsVersion,
 };
@@ -130,15 +131,7 @@ pub(super) fn minimum_tls(table: &Table<'_>) -> Option<TlsVersion> {
 
 /// Reads 64 hexadecimal digits, with or without colons between the octets.
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut octets = [0; 32];
-    for (octet, pair) in octets.iter_mut().zip(digits.chunks_exact(2)) {
-        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(octets)
+    octets(&text.replace(':', ""))
 }
 
 fn login(table: &Table<'_>, mode: TlsMode, required: bool) -> Option<Login> {

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::hex::hex;
+use crate::hex::{hex, octets};
 
 /// What every token begins with: programs that look for secrets in source code find it by this.
 const PREFIX: &str = "postbud_";
@@ -52,13 +52,7 @@ impl Digest {
 
     /// Reads it back.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if !rest.is_empty() || !text.bytes().all(|octet| octet.is_ascii_hexdigit()) {
-            return None;
-        }
-        let octet = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        let octets: Vec<u8> = pairs.iter().map(octet).collect::<Option<_>>()?;
-        octets.try_into().ok().map(Digest)
+        octets(text).map(Digest)
     }
 }
 
