@@ -279,8 +279,7 @@ async fn show(
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Versioned, Problem> {
     let service = api.0.service.clone();
-    let (view, version) = blocking(move || Customers::in_relay(&service)?.show(&caller.0, &customer)).await?;
-    Ok(Versioned { status: StatusCode::OK, location: None, version, view })
+    blocking(move || Customers::in_relay(&service)?.show(&caller.0, &customer)).await.map(Versioned::current)
 }
 
 async fn add(State(api): State<Api>, caller: Caller, Body(new): Body<New>) -> Result<Created, Problem> {
@@ -340,10 +339,9 @@ async fn change(
     Body(change): Body<CustomerChange>,
 ) -> Result<Versioned, Problem> {
     let service = api.0.service.clone();
-    let (view, version) =
-        blocking(move || Customers::in_relay(&service)?.change(&caller.0, &customer, &change, expected.as_ref()))
-            .await?;
-    Ok(Versioned { status: StatusCode::OK, location: None, version, view })
+    blocking(move || Customers::in_relay(&service)?.change(&caller.0, &customer, &change, expected.as_ref()))
+        .await
+        .map(Versioned::current)
 }
 
 async fn remove(
@@ -366,9 +364,9 @@ async fn suspend(
     Body(Suspend { reason }): Body<Suspend>,
 ) -> Result<Versioned, Problem> {
     let service = api.0.service.clone();
-    let (view, version) =
-        blocking(move || Customers::in_relay(&service)?.suspend(&caller.0, &customer, &reason)).await?;
-    Ok(Versioned { status: StatusCode::OK, location: None, version, view })
+    blocking(move || Customers::in_relay(&service)?.suspend(&caller.0, &customer, &reason))
+        .await
+        .map(Versioned::current)
 }
 
 async fn resume(
@@ -378,8 +376,7 @@ async fn resume(
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Versioned, Problem> {
     let service = api.0.service.clone();
-    let (view, version) = blocking(move || Customers::in_relay(&service)?.resume(&caller.0, &customer)).await?;
-    Ok(Versioned { status: StatusCode::OK, location: None, version, view })
+    blocking(move || Customers::in_relay(&service)?.resume(&caller.0, &customer)).await.map(Versioned::current)
 }
 
 async fn probe(
@@ -484,6 +481,13 @@ struct Versioned {
     location: Option<String>,
     version: Version,
     view: CustomerView,
+}
+
+impl Versioned {
+    /// The customer as it is now.
+    fn current((view, version): (CustomerView, Version)) -> Self {
+        Versioned { status: StatusCode::OK, location: None, version, view }
+    }
 }
 
 impl IntoResponse for Versioned {
