@@ -112,14 +112,29 @@ pub fn read_state(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Reads a file of the state directory that is not text, under the same conditions as [`read_state`].
 pub fn read_state_octets(path: &Path) -> io::Result<Vec<u8>> {
-    let file = open(OpenOptions::new().read(true), OFlags::NONBLOCK, path)?;
-    let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
-    if !file.metadata()?.is_file() {
-        return Err(invalid("is not a file; remove it"));
-    }
     let mut octets = Vec::new();
-    file.take(STATE_FILE + 1).read_to_end(&mut octets)?;
+    open_to_read(path)?.take(STATE_FILE + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > STATE_FILE { Err(invalid("is larger than 16 MiB; remove it")) } else { Ok(octets) }
+}
+
+/// Opens a regular file to read it, under the conditions of [`open_regular`].
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    open_regular(OpenOptions::new().read(true), path)
+}
+
+/// Opens a regular file. Returns an error, and never waits, if its name is a link, a pipe or a device.
+pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = match open(options, OFlags::NONBLOCK, path) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err(invalid("is a link, and none is followed here; remove it"));
+        }
+        file => file?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(invalid("is not a file; remove it")) }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 /// Opens a file to be locked, and makes it, for its owner alone, where it is missing: it belongs to the owner of its folder. An error
@@ -130,7 +145,7 @@ pub fn lock_file(path: &Path) -> io::Result<File> {
     let file = open(options.read(true).write(true).create(true).truncate(false).mode(0o600), OFlags::NONBLOCK, path)?;
     let found = file.metadata()?;
     if !found.is_file() || found.nlink() != 1 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file of its own; remove it"));
+        return Err(invalid("is not a file of its own; remove it"));
     }
     give(&file, folder(path))?;
     Ok(file)

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::archive::keys::{Key, Named};
 use super::archive::{Archive, ArchiveWriter};
 use super::files::files;
+use crate::files::{folder, in_state, open_regular};
 
 /// The fields that an erased event keeps. What a later version adds is erased unless it is named here.
 const KEPT: [&str; 14] = [
@@ -43,8 +44,12 @@ pub struct Erased {
 }
 
 /// Erases every event about `recipient` from the journal at `log`, the file that is written included. Errors leave each file
-/// either as it was or erased; erasing again finishes the rest.
+/// either as it was or erased; erasing again finishes the rest. Root does it as the owner of the folder.
 pub fn erase(log: &Path, recipient: &str) -> io::Result<Erased> {
+    in_state(&[folder(log)], || erase_in_folder(log, recipient))
+}
+
+fn erase_in_folder(log: &Path, recipient: &str) -> io::Result<Erased> {
     let mut erased = Erased::default();
     for file in files(log)? {
         let mut events = 0;
@@ -94,7 +99,7 @@ fn in_archive(path: &Path, recipient: &str) -> io::Result<u64> {
 /// Overwrites lines of a file that may still be appended to.
 fn in_place(path: &Path, recipient: &str) -> io::Result<u64> {
     const PIECE: u64 = 4 << 20;
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let file = open_regular(OpenOptions::new().read(true).write(true), path)?;
     let (mut at, mut events) = (0, 0);
     loop {
         let mut piece = read_at(&file, at, PIECE)?;
@@ -200,5 +205,31 @@ mod tests {
             assert_eq!((eighth["event_id"].as_str(), eighth["code"].as_u64()), (Some("7"), Some(550)));
             assert!(eighth.get("recipient").is_none() && eighth.get("reply").is_none());
         }
+    }
+
+    #[test]
+    fn no_file_of_the_journal_is_opened_through_a_link_and_no_pipe_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, victim) = (dir.path().join("e.jsonl"), dir.path().join("victim"));
+        fs::write(&victim, line(1, "ole@x.dk")).unwrap();
+        let query = Query { recipient: Some("ole@x.dk".into()), ..Query::default() };
+        for name in ["e.jsonl", "e.jsonl.000001", "e.jsonl.000001.zst"] {
+            let path = dir.path().join(name);
+            for kind in ["link", "pipe"] {
+                if kind == "link" {
+                    std::os::unix::fs::symlink(&victim, &path).unwrap();
+                } else {
+                    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+                    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+                }
+                let said =
+                    [erase(&log, "ole@x.dk").unwrap_err(), find(&log, &query, 9).unwrap_err()].map(|e| e.to_string());
+                for said in said {
+                    assert!(said.contains(name) && said.contains("remove it"), "{kind} {name}: {said}");
+                }
+                fs::remove_file(&path).unwrap();
+            }
+        }
+        assert_eq!(fs::read_to_string(&victim).unwrap(), line(1, "ole@x.dk"));
     }
 }

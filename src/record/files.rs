@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
 use super::archive::keys::Key;
+use crate::files::open_to_read;
 use crate::time::Timestamp;
 
 /// One file of the journal.
@@ -78,7 +79,7 @@ impl JournalFile {
 
     /// Opens it in whichever form it is by now; `None` where retention removed it.
     pub fn open(&self) -> io::Result<Option<Opened>> {
-        let opened = match (self.is_archive, File::open(&self.path)) {
+        let opened = match (self.is_archive, open_to_read(&self.path)) {
             (false, Ok(file)) => Ok(Opened::Plain(file)),
             // An archive has its name before the plain file loses its own.
             (false, Err(error)) if error.kind() == io::ErrorKind::NotFound && self.number.is_some() => {

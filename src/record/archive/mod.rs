@@ -19,6 +19,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::files::open_to_read;
 use crate::time::Timestamp;
 use index::{Index, Indexer};
 pub use keys::Key;
@@ -40,7 +41,7 @@ pub struct Archive {
 impl Archive {
     /// Opens an archive. Errors with `InvalidData` where its index is damaged; the lines can then still be read with zstd.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Archive::read(File::open(path)?)
+        Archive::read(open_to_read(path)?)
     }
 
     /// The same for a file that is open already.
@@ -102,7 +103,7 @@ impl Archive {
 
 /// Turns a file of JSON lines into an archive at `to` with the permissions `mode`. The file is removed once the archive is on disk.
 pub fn close(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
-    let file = File::open(from)?;
+    let file = open_to_read(from)?;
     let block = BLOCK.max(usize::try_from(file.metadata()?.len() / MOST_BLOCKS).unwrap_or(usize::MAX));
     let mut lines = BufReader::with_capacity(BLOCK, file);
     let mut archive = ArchiveWriter::new(to, mode)?;

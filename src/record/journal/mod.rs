@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use self::kept::Kept;
 use super::archive;
 use super::files::{JournalFile, Opened, files};
-use crate::files::folder;
+use crate::files::{folder, open_regular, open_to_read};
 
 pub use self::position::Position;
 pub use self::retention::Retention;
@@ -242,7 +242,7 @@ impl Journal {
         // Held while opening: a rotation in between would give the number's name to another file.
         let current = self.lock();
         if number >= *current {
-            return Ok((open_to_read(&self.path)?.map(Opened::Plain), None));
+            return Ok((open_if_there(&self.path)?.map(Opened::Plain), None));
         }
         let next = rotated(&self.path)?.into_iter().filter_map(|file| file.number).find(|other| *other > number);
         Ok((JournalFile::rotated(&self.path, number).open()?, Some(next.unwrap_or(*current))))
@@ -291,7 +291,7 @@ fn rotated(path: &Path) -> io::Result<Vec<JournalFile>> {
 /// Opens the current file, and makes it and its name durable.
 fn open_current(path: &Path, mode: u32) -> io::Result<File> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let file = open_regular(OpenOptions::new().read(true).append(true).create(true).mode(0o600), path)?;
     let len = file.metadata()?.len();
     if len == 0 {
         file.set_permissions(fs::Permissions::from_mode(mode))?;
@@ -320,8 +320,8 @@ fn cut_torn_line(file: &File, len: u64) -> io::Result<()> {
     if end < len { file.set_len(end) } else { Ok(()) }
 }
 
-fn open_to_read(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match open_to_read(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
