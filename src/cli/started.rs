@@ -48,6 +48,8 @@ impl Configured {
             pages = %shown(relay.web_address()),
             egress = %Leaving(&self.egress),
             api = %shown(relay.api_address()),
+            customers_pages = %shown(relay.customers_address()),
+            operators_pages = %shown(relay.operators_address()),
             "postbud takes mail"
         );
     }

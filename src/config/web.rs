@@ -1,12 +1,14 @@
-//! `[web]` and `[api]`: what is served over HTTP.
+//! `[web]`, `[api]` and `[pages.…]`: what is served over HTTP.
 
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use url::Url;
 
 use super::listener::{self, Mode, overlap};
 use super::reader::Table;
 use super::value::HostName;
+use crate::operate;
 use crate::submission::{ListenerSettings, ListenerTls};
 use crate::web::{Proxies, Settings};
 
@@ -14,6 +16,14 @@ use crate::web::{Proxies, Settings};
 const PAGES: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8025);
 /// Where the API is, unless the file says otherwise.
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8026);
+
+/// Where customers' pages are, unless the file says otherwise.
+const CUSTOMERS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8027);
+/// Where operators' pages are, unless the file says otherwise.
+const OPERATORS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8028);
+
+/// An address that another table has: the table's name, and the address.
+type Taken<'a> = (&'a str, Option<SocketAddr>);
 
 /// `[web]`; no pages are served where it is absent.
 pub(super) fn pages(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<Settings> {
@@ -30,8 +40,78 @@ pub(super) fn api(table: &Table<'_>, listeners: &[ListenerSettings], pages: Opti
         return None;
     }
     let address = address(table, API, "the API a port of its own", listeners);
-    if pages.is_some_and(|pages| overlap(pages.address, address)) {
-        table.mistake("address", "[web] has this address already; give the API a port of its own");
+    endpoint(table, address, "tokens", "the API", &[("[web]", pages.map(|pages| pages.address))])
+}
+
+/// `[pages.customers]` and `[pages.operators]`; what is absent is not served.
+pub(super) fn browsers(
+    table: &Table<'_>,
+    listeners: &[ListenerSettings],
+    web: Option<&Settings>,
+    api: Option<&Settings>,
+) -> [Option<operate::pages::Settings>; 2] {
+    let (web, api) = (web.map(|it| it.address), api.map(|it| it.address));
+    let taken = [("[web]", web), ("[api]", api)];
+    let customers = browser(&table.table("customers"), CUSTOMERS, "links", listeners, &taken);
+    let of_customers = customers.as_ref().map(|it| it.endpoint.address);
+    let taken = [("[web]", web), ("[api]", api), ("[pages.customers]", of_customers)];
+    let operators = browser(&table.table("operators"), OPERATORS, "passwords", listeners, &taken);
+    [customers, operators]
+}
+
+fn browser(
+    table: &Table<'_>,
+    usual: SocketAddr,
+    secrets: &str,
+    listeners: &[ListenerSettings],
+    taken: &[Taken<'_>],
+) -> Option<operate::pages::Settings> {
+    if !table.is_there() {
+        return None;
+    }
+    let address = address(table, usual, "the pages a port of their own", listeners);
+    let url: Option<Url> = table.require("url", "\"https://mail.webcrm.com\"");
+    let url = url.and_then(|url| public_url(table, url));
+    let mut endpoint = endpoint(table, address, secrets, "the pages", taken)?;
+    let url = url?;
+    // A browser names the pages by it.
+    endpoint.hosts.extend(url.host_str().map(str::to_owned));
+    Some(operate::pages::Settings { endpoint, url })
+}
+
+/// What links begin with: a scheme, a host and perhaps a port.
+fn public_url(table: &Table<'_>, url: Url) -> Option<Url> {
+    let is_local = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
+    let wrong = match url.scheme() {
+        "https" => None,
+        "http" if is_local => None,
+        "http" => Some("must be https: whoever sees a link or a login on its way could use it"),
+        _ => Some("is no https:// address; write one like \"https://mail.webcrm.com\""),
+    };
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let is_plain = is_bare && url.username().is_empty() && url.password().is_none();
+    let wrong = wrong.or((!is_plain).then_some("has more than a scheme, a host and a port; leave the rest out"));
+    match wrong {
+        Some(wrong) => {
+            table.mistake("url", wrong);
+            None
+        }
+        None => Some(url),
+    }
+}
+
+/// How an endpoint is protected. `secrets` is what would cross the network in clear.
+fn endpoint(
+    table: &Table<'_>,
+    address: SocketAddr,
+    secrets: &str,
+    what: &str,
+    taken: &[Taken<'_>],
+) -> Option<Settings> {
+    for (name, other) in taken {
+        if other.is_some_and(|other| overlap(other, address)) {
+            table.mistake("address", format!("{name} has this address already; give {what} a port of its own"));
+        }
     }
     let modes = [("off", Mode::Off), ("implicit", Mode::Implicit)];
     let mode = table.choice("tls", &modes).unwrap_or(Mode::Implicit);
@@ -41,8 +121,10 @@ pub(super) fn api(table: &Table<'_>, listeners: &[ListenerSettings], pages: Opti
         table.mistake("allow_plaintext", "has no use with TLS; it is for tls = \"off\"");
     }
     if mode == Mode::Off && !address.ip().is_loopback() && proxies.is_empty() && !allow_plaintext {
-        let what = "tokens would cross the network in clear: give the API a certificate (tls = \"implicit\"), or name the proxies \
-                    that encrypt for it in proxies, or say allow_plaintext = true";
+        let what = format!(
+            "{secrets} would cross the network in clear: give {what} a certificate (tls = \"implicit\"), or name the proxies that \
+             encrypt for it in proxies, or say allow_plaintext = true"
+        );
         table.mistake("tls", what);
     }
     if listener::is_too_wide(&proxies) {
@@ -119,6 +201,58 @@ mod tests {
             ("allow_plaintext = true", "api.allow_plaintext", "has no use with TLS"),
         ] {
             let found = mistakes(text);
+            let fits = |mistake: &String| mistake.starts_with(&format!("{key}: ")) && mistake.contains(said);
+            assert!(found.iter().any(fits), "{text}: {found:#?}");
+        }
+    }
+    /// The mistakes in `[pages.customers]`, and those of the operators' beside it.
+    fn mistakes_of_pages(text: &str) -> Vec<String> {
+        let notes = Notes::default();
+        let operators = "[pages.operators]\nurl = \"https://relay.internal\"\ntls = \"off\"";
+        let file = File::of(Path::new("postbud.toml"), format!("[pages.customers]\n{text}\n{operators}"));
+        {
+            let document = file.parse(&notes);
+            let found = browsers(&document.root().table("pages"), &[], Some(&Settings::plaintext(PAGES)), None);
+            if let [Some(customers), _] = found {
+                assert!(customers.endpoint.hosts.iter().any(|host| Some(host.as_str()) == customers.url.host_str()));
+            }
+        }
+        notes.finish().mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.key, mistake.what)).collect()
+    }
+
+    #[test]
+    fn pages_say_by_which_address_browsers_reach_them() {
+        for text in [
+            "url = \"https://mail.webcrm.com\"\ntls = \"off\"",
+            "url = \"https://mail.webcrm.com:8443/\"\ntls = \"off\"\naddress = \"0.0.0.0:80\"\nproxies = [\"10.0.0.5/32\"]",
+            "url = \"http://127.0.0.1:8027\"\ntls = \"off\"",
+        ] {
+            assert_eq!(mistakes_of_pages(text), Vec::<String>::new(), "{text}");
+        }
+        for (text, key, said) in [
+            ("tls = \"off\"", "pages.customers.url", "is missing"),
+            ("url = \"http://mail.webcrm.com\"\ntls = \"off\"", "pages.customers.url", "must be https"),
+            ("url = \"ftp://mail.webcrm.com\"\ntls = \"off\"", "pages.customers.url", "no https"),
+            ("url = \"https://mail.webcrm.com/x\"\ntls = \"off\"", "pages.customers.url", "more than a scheme"),
+            ("url = \"https://a:b@mail.webcrm.com\"\ntls = \"off\"", "pages.customers.url", "more than a scheme"),
+            ("url = \"https://mail.webcrm.com\"", "pages.customers.certificate", "is missing"),
+            (
+                "url = \"https://m.dk\"\ntls = \"off\"\naddress = \"0.0.0.0:1\"",
+                "pages.customers.tls",
+                "links would cross the network in clear",
+            ),
+            (
+                "url = \"https://m.dk\"\ntls = \"off\"\naddress = \"127.0.0.1:8025\"",
+                "pages.customers.address",
+                "[web] has this address",
+            ),
+            (
+                "url = \"https://m.dk\"\ntls = \"off\"\naddress = \"127.0.0.1:8028\"",
+                "pages.operators.address",
+                "[pages.customers] has this address",
+            ),
+        ] {
+            let found = mistakes_of_pages(text);
             let fits = |mistake: &String| mistake.starts_with(&format!("{key}: ")) && mistake.contains(said);
             assert!(found.iter().any(fits), "{text}: {found:#?}");
         }

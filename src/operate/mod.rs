@@ -9,7 +9,8 @@
 //! * [`Site`] works on the configuration's files and asks the network, whether a relay runs or not: records and checks of customers'
 //!   domains, probes of their routes, the change of their keys. [`customers`] adds, changes and removes one.
 //!
-//! The HTTP interface ([`api`]) gives both kinds to programs, who are known by their [`tokens`].
+//! The HTTP interface ([`api`]) gives both kinds to programs, who are known by their [`tokens`]; [`pages`] give them to people in a
+//! browser.
 //!
 //! Whatever changes something is an `audit` event besides, with the actor and the number of messages. One event tells of a whole
 //! selection, because a filter may mean a million messages. What becomes of single recipients has events of its own.
@@ -23,6 +24,7 @@ mod error;
 pub mod events;
 pub mod keys;
 pub mod microsoft365;
+pub mod pages;
 pub mod pauses;
 pub mod probe;
 pub mod queue;

@@ -114,6 +114,8 @@ pub struct Relay {
     workers: dkim::Workers,
     web_address: Option<SocketAddr>,
     api_address: Option<SocketAddr>,
+    customers_address: Option<SocketAddr>,
+    operators_address: Option<SocketAddr>,
     stopping: CancellationToken,
     background: TaskTracker,
     running_events: events::Running,
@@ -231,8 +233,10 @@ impl Relay {
             known_clients: Some(settings.state_dir.join("known-clients.json")),
         };
         let submission_counters = context.counters.clone();
-        let of_api = settings.api.as_ref().and_then(|api| api.tls.clone());
-        let certificates: Vec<ServerTls> = settings.listeners.iter().filter_map(certificate).chain(of_api).collect();
+        let browsers = [&settings.customers_pages, &settings.operators_pages];
+        let browsers = browsers.into_iter().flatten().map(|pages| &pages.endpoint);
+        let over_http = settings.api.iter().chain(browsers).filter_map(|endpoint| endpoint.tls.clone());
+        let certificates: Vec<ServerTls> = settings.listeners.iter().filter_map(certificate).chain(over_http).collect();
         let accepting = CancellationToken::new();
         let mut registry = metrics::registry();
         let stages = metrics::stages(&mut registry);
@@ -253,11 +257,25 @@ impl Relay {
         let pages = listen(settings.web, &own_name).await?;
         let api = listen(settings.api, &own_name).await?;
         let [web_address, api_address] = [&pages, &api].map(|it| it.as_ref().map(|(address, _)| *address));
+        let browsers = [&settings.customers_pages, &settings.operators_pages];
+        let [customers_pages, operators_pages] = browsers.map(|it| it.as_ref().map(|it| it.endpoint.clone()));
+        let customers_pages = listen(customers_pages, &own_name).await?;
+        let operators_pages = listen(operators_pages, &own_name).await?;
+        let [customers_address, operators_address] =
+            [&customers_pages, &operators_pages].map(|it| it.as_ref().map(|(address, _)| *address));
         let api = api.map(|(_, endpoint)| (endpoint, Api::new(service.clone(), &context.limits, stopping.clone())));
         let submission =
             Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
         if let Some((endpoint, api)) = api {
             background.spawn(serve("the API", endpoint, api.router(), stopping.clone()));
+        }
+        if let (Some((_, endpoint)), Some(settings)) = (customers_pages, &settings.customers_pages) {
+            let router = operate::pages::customers::Customers::new(service.clone()).router(settings);
+            background.spawn(serve("the customers' pages", endpoint, router, stopping.clone()));
+        }
+        if let (Some((_, endpoint)), Some(settings)) = (operators_pages, &settings.operators_pages) {
+            let router = operate::pages::operators::Operators::new(service.clone()).router(settings);
+            background.spawn(serve("the operators' pages", endpoint, router, stopping.clone()));
         }
         if let Some((_, endpoint)) = pages {
             let sources = web::Sources {
@@ -290,6 +308,8 @@ impl Relay {
             workers,
             web_address,
             api_address,
+            customers_address,
+            operators_address,
             stopping,
             background,
             running_events,
@@ -312,6 +332,16 @@ impl Relay {
     /// Where the API is.
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.api_address
+    }
+
+    /// Where customers' pages are.
+    pub fn customers_address(&self) -> Option<SocketAddr> {
+        self.customers_address
+    }
+
+    /// Where operators' pages are.
+    pub fn operators_address(&self) -> Option<SocketAddr> {
+        self.operators_address
     }
 
     /// The state folder.

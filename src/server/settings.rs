@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::customers::{Directory, Requirement};
-use crate::operate::CustomerReader;
+use crate::operate::{self, CustomerReader};
 use crate::route::Route;
 use crate::sealed::Passphrase;
 use crate::smtp::Domain;
@@ -55,6 +55,10 @@ pub struct Settings {
     pub web: Option<web::Settings>,
     /// The API; `None`: none.
     pub api: Option<web::Settings>,
+    /// Customers' pages; `None`: none.
+    pub customers_pages: Option<operate::pages::Settings>,
+    /// Operators' pages; `None`: none.
+    pub operators_pages: Option<operate::pages::Settings>,
     /// The passphrase of keys and passwords that are encrypted at rest, for commands that write such files.
     pub passphrase: Option<Passphrase>,
     /// On a stop, attempts under way have this long to end.

@@ -1,0 +1,39 @@
+//! The texts of all pages: one constant a language, so that a text which one of them lacks does not compile. The texts of a door stand
+//! in its own folder, in the same form.
+
+mod da;
+mod en;
+
+use crate::onboarding::Lang;
+
+/// The texts that every page may need. A problem has a title, what is wrong, and what to do now.
+pub(crate) struct Words {
+    /// The link that leads past the top of the page.
+    pub skip: &'static str,
+    /// At the foot.
+    pub from_webcrm: &'static str,
+    /// On the button that copies.
+    pub copy: &'static str,
+    /// After it was copied.
+    pub copied: &'static str,
+    pub not_found: [&'static str; 3],
+    pub expired: [&'static str; 3],
+    pub too_many: [&'static str; 3],
+    /// After how many seconds to ask again.
+    pub wait: fn(u64) -> String,
+    pub stale_form: [&'static str; 3],
+    pub unreadable: [&'static str; 3],
+    pub forbidden: [&'static str; 3],
+    pub unavailable: [&'static str; 3],
+    pub failed: [&'static str; 3],
+    pub too_slow: [&'static str; 3],
+    pub refused: [&'static str; 3],
+}
+
+/// The texts in a language.
+pub(crate) fn words(lang: Lang) -> &'static Words {
+    match lang {
+        Lang::Da => &da::WORDS,
+        Lang::En => &en::WORDS,
+    }
+}
