@@ -78,6 +78,16 @@ impl Events {
         self.publish(|| event.into_owned());
     }
 
+    /// Hands events over, and answers once they are on disk. False where they may be lost: the log has no room or stops. Whoever keeps
+    /// what they tell of must then keep it on, and tell it again.
+    pub async fn emit_synced(&self, events: impl IntoIterator<Item = Event<'_>>) -> bool {
+        let lost = self.0.counters.lost.get();
+        events.into_iter().for_each(|event| self.emit(event));
+        let Some(buffer) = &self.0.buffer else { return true };
+        // Others may have lost theirs meanwhile. To tell ours once more is no harm, because they have the same ids.
+        buffer.when_synced().await.is_ok() && self.0.counters.lost.get() == lost
+    }
+
     /// Writes down what is told of a mail: lines for the spool, which keeps them with the fact they tell of. What is beyond the customer's
     /// share of the log is left out of them. No text is copied that nobody reads.
     pub fn write(&self, mail: &Mail<'_>, told: &[Told]) -> Telling {

@@ -20,6 +20,8 @@ pub(crate) struct Buffer {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<u8>,
+    /// Told once all lines that came before are on disk.
+    waiting: Vec<oneshot::Sender<()>>,
     outbox: Option<FromOutbox>,
     lost: u64,
     stopping: bool,
@@ -40,6 +42,8 @@ pub(crate) struct FromOutbox {
 pub(crate) struct Taken {
     /// Whole lines.
     pub lines: Vec<u8>,
+    /// Told once `lines` are on disk.
+    pub waiting: Vec<oneshot::Sender<()>>,
     /// More lines, from the outbox.
     pub outbox: Option<FromOutbox>,
     /// How many lines found no room since the last take; they came after `lines`.
@@ -64,6 +68,17 @@ impl Buffer {
         true
     }
 
+    /// Answers once every line that was added before is on disk; with an error if the journal stops before.
+    pub fn when_synced(&self) -> oneshot::Receiver<()> {
+        let (synced, is_synced) = oneshot::channel();
+        let mut state = self.lock();
+        if !state.stopping {
+            state.waiting.push(synced);
+            self.work.notify_one();
+        }
+        is_synced
+    }
+
     /// Hands over lines of the outbox. There is one reader of it, which waits for the answer before it comes with more.
     pub fn push_outbox(&self, lines: FromOutbox) {
         self.lock().outbox = Some(lines);
@@ -78,10 +93,11 @@ impl Buffer {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let has_some = !state.lines.is_empty() || state.lost > 0;
+            let has_some = !state.lines.is_empty() || state.lost > 0 || !state.waiting.is_empty();
             if state.outbox.is_some() || state.stopping || now >= until || (has_some && now >= not_before) {
                 return Taken {
                     lines: std::mem::replace(&mut state.lines, spare),
+                    waiting: std::mem::take(&mut state.waiting),
                     outbox: state.outbox.take(),
                     lost: std::mem::take(&mut state.lost),
                     last: state.stopping,
@@ -140,6 +156,20 @@ mod tests {
         assert!(!buffer.push(b"b\n"));
         let taken = buffer.take(Vec::new(), Instant::now() + LONG, LONG);
         assert_eq!((taken.lines.as_slice(), taken.lost, taken.last), (&b"a\n"[..], 1, true));
+    }
+
+    #[test]
+    fn who_waits_for_lines_is_told_with_them_and_not_after_a_stop() {
+        let buffer = Buffer::default();
+        assert!(buffer.push(b"a\n"));
+        let mut synced = buffer.when_synced();
+        let taken = buffer.take(Vec::new(), Instant::now(), LONG);
+        assert_eq!((taken.lines.as_slice(), taken.waiting.len()), (&b"a\n"[..], 1));
+        assert!(synced.try_recv().is_err(), "not before they are on disk");
+        taken.waiting.into_iter().for_each(|waiting| waiting.send(()).unwrap());
+        assert_eq!(synced.try_recv(), Ok(()));
+        buffer.stop();
+        assert_eq!(buffer.when_synced().try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 
     #[test]

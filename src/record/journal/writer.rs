@@ -108,6 +108,10 @@ impl<R: Report> Writer<R> {
                 }
                 synced_at = Instant::now();
             }
+            for waiting in taken.waiting {
+                // Whoever waited may have gone.
+                let _ = waiting.send(());
+            }
             if let Some(outbox) = taken.outbox {
                 self.kept.outbox = Some(outbox.position);
                 // Whoever waited may have gone with the runtime.
