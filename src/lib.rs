@@ -85,6 +85,8 @@ pub mod record;
 
 pub mod bounce;
 
+pub mod returns;
+
 // A customer's domain, from nothing to verified.
 pub mod onboarding;
 

@@ -99,9 +99,22 @@ impl Outcomes {
         self.judge(&customer, results);
     }
 
-    /// Counts a complaint about a customer's mail.
-    pub fn complained(&self, customer: &Customer) {
+    /// Takes in that a recipient's server refused mail for good after the next server had taken it: the recipient counts among the
+    /// hard bounces, and comes nearer to the suppression list.
+    pub fn refused_later(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
+        self.judge(customer, Results { hard: 1, ..Results::default() });
+        self.suppression.hard_bounce(customer, recipient, said);
+    }
+
+    /// Takes in that a recipient complained of mail: it counts, and the recipient is suppressed.
+    pub fn complained(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
         self.judge(customer, Results { complaints: 1, ..Results::default() });
+        self.suppression.complaint(customer, recipient, said);
+    }
+
+    /// Takes in that a recipient wants no more mail: it is suppressed.
+    pub fn unsubscribed(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
+        self.suppression.unsubscribe(customer, recipient, said);
     }
 
     /// Counts results, and tells or pauses where they are odd, as the customer's file says.

@@ -67,6 +67,13 @@ pub fn life(log: &Path, id: QueueId, most: usize) -> io::Result<Vec<Value>> {
     Ok(events)
 }
 
+/// Every event of each of these messages, oldest first. Not for an async worker, like [`find`].
+pub fn lives(log: &Path, ids: impl IntoIterator<Item = QueueId>) -> io::Result<BTreeMap<QueueId, Vec<Value>>> {
+    let mut mails = ids.into_iter().map(|id| (id, Vec::new())).collect();
+    read_lives(log, &mut mails, None)?;
+    Ok(mails)
+}
+
 /// Finds up to `most` mails. Reads files for up to a second or more: not for an async worker.
 pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
     let texts = Texts::of(query);

@@ -59,6 +59,15 @@ impl EventId {
     }
 }
 
+impl EventId {
+    /// Reads the recipient's index in the text of an id of mail.
+    pub(super) fn index_in(text: &str) -> Option<usize> {
+        let last = text.rsplit('-').next()?;
+        let digits = last.trim_end_matches(|c: char| c.is_ascii_lowercase());
+        digits.parse().ok()
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

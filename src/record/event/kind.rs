@@ -13,11 +13,12 @@ pub enum EventKind {
     Relayed,
     /// Tried for this recipient without success; will be tried again.
     Deferred,
-    /// Waiting for longer than `[retry] delay_notice`; told once a recipient.
+    /// Waiting for longer than `[retry] delay_notice`, or at the next server, as that one reports; told once a recipient of each.
     Delayed,
     /// The recipient's own server took the mail, as the next server reports.
     Delivered,
-    /// Given up for this recipient: a server refused it for good, or an operator ended it and its sender was told.
+    /// Given up for this recipient: a server refused it for good, also after the next server had taken it, or an operator ended it
+    /// and its sender was told.
     Bounced,
     /// Given up for this recipient because the mail grew too old.
     Expired,
@@ -37,6 +38,8 @@ pub enum EventKind {
     Opened,
     /// The recipient followed a link of the mail, as the next server reports.
     Clicked,
+    /// Another system reported on mail that the record does not know.
+    Unmatched,
     /// The recipient is on the customer's suppression list and was left out.
     Suppressed,
     /// A customer's mail is stopped in the queue.
@@ -62,7 +65,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 24] = [
+    pub const ALL: [EventKind; 25] = [
         EventKind::Accepted,
         EventKind::Relayed,
         EventKind::Deferred,
@@ -78,6 +81,7 @@ impl EventKind {
         EventKind::Unsubscribed,
         EventKind::Opened,
         EventKind::Clicked,
+        EventKind::Unmatched,
         EventKind::Suppressed,
         EventKind::Paused,
         EventKind::Resumed,
@@ -116,6 +120,7 @@ impl EventKind {
             EventKind::Unsubscribed => ("unsubscribed", 'u'),
             EventKind::Opened => ("opened", 'o'),
             EventKind::Clicked => ("clicked", 'k'),
+            EventKind::Unmatched => ("unmatched", 'i'),
             EventKind::Suppressed => ("suppressed", 's'),
             EventKind::Paused => ("paused", 'p'),
             EventKind::Resumed => ("resumed", 'q'),
@@ -151,6 +156,7 @@ impl EventKind {
                 | EventKind::Rejected
                 | EventKind::Opened
                 | EventKind::Clicked
+                | EventKind::Unmatched
         )
     }
 }

@@ -7,6 +7,7 @@
 mod action;
 mod id;
 mod kind;
+mod known;
 mod mail;
 mod others;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use serde::Serialize;
 pub use action::Action;
 pub use id::EventId;
 pub use kind::EventKind;
+pub use known::{Known, KnownRecipient};
 pub use mail::{Mail, Told, Tried};
 pub use others::Submission;
 
@@ -113,7 +115,8 @@ pub struct Event<'a> {
     /// Why, for programs. With deferred, bounced, expired and rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
-    /// `rejected`: which rule it met, one of a fixed set of words. `suppressed`: what the address is on the list for.
+    /// `rejected`: which rule it met, one of a fixed set of words. `suppressed`: what the address is on the list for. Of what another
+    /// system reported later: how it came, `returned_mail` or `feedback_report`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// What the relay itself says, for people: why, and what to do.

@@ -12,8 +12,9 @@ const ATTEMPTS: [EventKind; 2] = [EventKind::Relayed, EventKind::Deferred];
 /// Kinds that say why in one word.
 const CLASSIFIED: [EventKind; 4] = [EventKind::Deferred, EventKind::Bounced, EventKind::Expired, EventKind::Rejected];
 /// Kinds that are not about one recipient of a mail in the spool.
-const OTHERS: [EventKind; 10] = [
+const OTHERS: [EventKind; 11] = [
     EventKind::Rejected,
+    EventKind::Unmatched,
     EventKind::Suppressed,
     EventKind::Paused,
     EventKind::Resumed,
@@ -43,7 +44,10 @@ fn schema() -> Value {
         requires(&ATTEMPTS, &["route", "server", "attempt"]),
         requires(&[EventKind::Relayed], &["code", "reply"]),
         requires(&[EventKind::Accepted], &["peer"]),
-        requires(&[EventKind::Held, EventKind::Removed, EventKind::Delayed, EventKind::Alert], &["detail"]),
+        requires(
+            &[EventKind::Held, EventKind::Removed, EventKind::Delayed, EventKind::Unmatched, EventKind::Alert],
+            &["detail"]
+        ),
         requires(&CLASSIFIED, &["class"]),
         requires(&[EventKind::Suppressed], &["customer", "sender", "recipient", "reason"]),
         requires(&[EventKind::Rejected], &["peer", "reason", "code", "reply"]),

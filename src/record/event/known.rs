@@ -1,0 +1,185 @@
+//! A mail as its events in the record name it. What another system reports of it later is told in the same words, long after
+//! the spool has forgotten it.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{About, Event, EventId, EventKind};
+use crate::message::{CustomerId, QueueId};
+use crate::smtp::{Domain, Mailbox};
+use crate::time::Timestamp;
+
+/// A mail that the record knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The mail's queue id.
+    pub queue_id: QueueId,
+    /// The customer whose mail it is.
+    pub customer: CustomerId,
+    /// The domain in From.
+    pub from_domain: Domain,
+    /// The envelope sender; empty for the null sender.
+    pub sender: String,
+    /// The Message-ID without angle brackets.
+    pub message_id: String,
+    /// True if the mail is one of the relay's own notifications.
+    pub is_notification: bool,
+    reference: Option<String>,
+    campaign: Option<String>,
+    tags: Vec<Box<str>>,
+    envid: Option<String>,
+    recipients: Vec<KnownRecipient>,
+}
+
+/// A recipient of such a mail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownRecipient {
+    /// The recipient's index in the envelope.
+    pub index: usize,
+    /// The recipient's address.
+    pub address: Mailbox,
+    /// The route that the mail took last.
+    pub route: Option<String>,
+    /// What happened to the recipient so far, oldest first.
+    pub told: Vec<EventKind>,
+}
+
+impl KnownRecipient {
+    /// Returns true if this was told of the recipient already.
+    pub fn was(&self, kind: EventKind) -> bool {
+        self.told.contains(&kind)
+    }
+}
+
+impl Known {
+    /// Reads the events of one mail, oldest first. `None` if none of them names the mail.
+    pub fn of(events: &[Value]) -> Option<Known> {
+        let first = events.iter().find(|event| event["message_id"].is_string())?;
+        let text = |name: &str| first[name].as_str().map(str::to_owned);
+        let tags = first["tags"].as_array().into_iter().flatten();
+        let mut known = Known {
+            queue_id: first["queue_id"].as_str()?.parse().ok()?,
+            customer: CustomerId::new(first["customer"].as_str()?),
+            from_domain: Domain::parse(first["from_domain"].as_str()?).ok()?,
+            sender: text("sender")?,
+            message_id: text("message_id")?,
+            is_notification: first["about"].is_string(),
+            reference: text("reference"),
+            campaign: text("campaign"),
+            tags: tags.filter_map(Value::as_str).map(Into::into).collect(),
+            envid: text("envid"),
+            recipients: Vec::new(),
+        };
+        events.iter().for_each(|event| known.note(event));
+        Some(known)
+    }
+
+    /// Notes what one event says of its recipient.
+    fn note(&mut self, event: &Value) {
+        let (Some(address), Some(kind)) = (event["recipient"].as_str(), kind_of(event)) else { return };
+        let found = match self.recipients.iter().position(|to| to.address.to_string() == address) {
+            Some(at) => &mut self.recipients[at],
+            None => {
+                let index = event["event_id"].as_str().and_then(EventId::index_in);
+                let (Ok(address), Some(index)) = (Mailbox::parse(address), index) else { return };
+                self.recipients.push(KnownRecipient { index, address, route: None, told: Vec::new() });
+                self.recipients.last_mut().expect("it was just pushed")
+            }
+        };
+        found.told.push(kind);
+        if let Some(route) = event["route"].as_str() {
+            found.route = Some(route.to_owned());
+        }
+    }
+
+    /// The recipient at this index of the envelope. `None` if it was erased from the record.
+    pub fn recipient(&self, index: usize) -> Option<&KnownRecipient> {
+        self.recipients.iter().find(|to| to.index == index)
+    }
+
+    /// The recipient with this address, compared without regard to case.
+    pub fn recipient_named(&self, address: &str) -> Option<&KnownRecipient> {
+        self.recipients.iter().find(|to| to.address.to_string().eq_ignore_ascii_case(address))
+    }
+
+    /// The recipient, if the mail has only one.
+    pub fn only_recipient(&self) -> Option<&KnownRecipient> {
+        match self.recipients.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// An event that tells what happened to a recipient of this mail.
+    pub fn event<'a>(&'a self, kind: EventKind, to: &'a KnownRecipient, at: Timestamp) -> Event<'a> {
+        let id = EventId::Mail { queue_id: self.queue_id, at, index: to.index, event: kind };
+        Event {
+            about: self.is_notification.then_some(About::Notification),
+            queue_id: Some(self.queue_id),
+            message_id: Some(Cow::Borrowed(&self.message_id)),
+            reference: self.reference.as_deref().map(Cow::Borrowed),
+            campaign: self.campaign.as_deref().map(Cow::Borrowed),
+            tags: Cow::Borrowed(&self.tags),
+            envid: self.envid.as_deref().map(Cow::Borrowed),
+            customer: Some(self.customer.as_str().into()),
+            from_domain: Some(self.from_domain.as_str().into()),
+            sender: Some(Cow::Borrowed(&self.sender)),
+            recipient: Some(Cow::Owned(to.address.to_string())),
+            route: to.route.as_deref().map(Cow::Borrowed),
+            ..Event::with_id(id, kind, at)
+        }
+    }
+}
+
+fn kind_of(event: &Value) -> Option<EventKind> {
+    serde_json::from_value(event["event"].clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::events::Told;
+    use crate::message::{BodyKind, Envelope, Lane, MailKind, Recipient, References, Urgency};
+    use crate::record::event::Mail;
+    use crate::smtp::ReversePath;
+
+    const AT: Timestamp = Timestamp::from_millis(1_795_458_240_123);
+
+    #[test]
+    fn what_is_reported_later_names_the_mail_as_its_own_events_do() {
+        let domain = Domain::parse("test.dk").unwrap();
+        let lane = Lane { customer: CustomerId::new("test-as"), domain, urgency: Urgency::Bulk, kind: MailKind::Mail };
+        let envelope = Envelope {
+            reverse_path: ReversePath::Mailbox(Mailbox::parse("news@test.dk").unwrap()),
+            recipients: ["a@x.dk", "B@x.dk"].map(|to| Recipient::new(Mailbox::parse(to).unwrap())).into(),
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: Some("a+2Db".into()),
+            references: References {
+                reference: Some("order 7".into()),
+                tags: ["x".into()].into(),
+                ..References::default()
+            },
+        };
+        let mail = Mail::new(QueueId::from_u64(7), &lane, &envelope, "1@test.dk");
+        let told = |kind, index| serde_json::to_value(mail.event(&Told::new(kind, index, AT))).unwrap();
+        let life = [
+            told(EventKind::Accepted, 0),
+            told(EventKind::Accepted, 1),
+            told(EventKind::Relayed, 1),
+            json!({"event": "audit", "queue_id": "0000000000007"}),
+        ];
+        let known = Known::of(&life).unwrap();
+        let second = known.recipient(1).unwrap();
+        assert_eq!(known.recipient_named("b@x.dk"), Some(second));
+        assert_eq!((known.only_recipient(), known.recipient(2)), (None, None));
+        assert!(second.was(EventKind::Relayed) && !known.recipient(0).unwrap().was(EventKind::Relayed));
+        let later = serde_json::to_value(known.event(EventKind::Bounced, second, AT)).unwrap();
+        assert_eq!(later, told(EventKind::Bounced, 1));
+        assert_eq!(Known::of(&life[3..]), None);
+    }
+}

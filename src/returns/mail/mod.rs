@@ -1,0 +1,5 @@
+//! Returned mail.
+
+mod dmarc;
+
+pub use dmarc::{DmarcReports, NotTaken};

@@ -1,0 +1,8 @@
+//! What comes back: other systems' reports on mail that has left, turned into events of the record.
+//!
+//! * [`mail`]: returned mail, complaints and DMARC reports, at a small SMTP listener of its own.
+//!
+//! Each kind of report is read in a module of its own, and is told in the words of the mail that it is about
+//! ([`Known`](crate::record::event::Known)). What is about no mail of ours is told as `unmatched` and counted.
+
+pub mod mail;
