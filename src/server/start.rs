@@ -1,0 +1,345 @@
+//! The assembly of a relay, in the order of its start: what is kept, the stages of a message's way, the checks of domains, then
+//! the doors. Mail is delivered last, once nothing can fail any more.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::live::Live;
+use super::notices::{tell_of_database, tell_of_disk};
+use super::{HttpAddresses, Relay, Settings, SpoolSettings, StartError, ready};
+use crate::bounce::Postmaster;
+use crate::customers::Routing;
+use crate::customers::suppression::{self, Suppression};
+use crate::database::{self, Database};
+use crate::delivery::{self, Delivery};
+use crate::events::{self, Events};
+use crate::onboarding::{self, Checker, Monitor};
+use crate::operate::api::Api;
+use crate::operate::pages;
+use crate::operate::pages::customers::Customers;
+use crate::operate::pages::operators::Operators;
+use crate::operate::{self, Service, Tokens};
+use crate::queue::{self, Outcomes, Queue};
+use crate::resolver::{Dns, SharedResolver};
+use crate::spool::embedded::{self, Embedded};
+use crate::spool::postgres::{self, Postgres};
+use crate::spool::{Counters, Spool};
+use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission};
+use crate::{dkim, files, metrics, web};
+
+/// Messages that may wait for a signer thread; more wait in their sessions.
+const SIGNER_QUEUE: usize = 256;
+/// The tables of everybody who keeps some in the database.
+const DATABASE_SCHEMAS: &[database::Schema] = &[operate::tokens::SCHEMA, suppression::SCHEMA];
+
+/// What [`Relay::start`] does.
+pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
+    prepare(&settings)?;
+    let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
+    let kept = Kept::open(&settings.state_dir, settings.events, settings.spool).await?;
+    let Kept { events, spool, suppression, .. } = &kept;
+    let routing = Routing::new(settings.directory, settings.bounce_route);
+    let first_retry = settings.queue.patience.retry.backoff.first;
+    let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
+    let delivery = Arc::new(Delivery::new(delivery::Settings {
+        timeouts: settings.timeouts,
+        resolver: Some(Arc::new(Dns::new(&settings.resolver)?)),
+        ..delivery::Settings::new(settings.hostname.as_str(), settings.egress.clone())
+    })?);
+    let postmaster = Postmaster {
+        settings: Arc::new(settings.bounce),
+        routing: routing.clone(),
+        workers: workers.clone(),
+        spool: spool.clone(),
+    };
+    let outcomes = Outcomes::new(Arc::clone(spool), postmaster, events.clone(), suppression.clone());
+    let parts = queue::Parts {
+        spool: Arc::clone(spool),
+        delivery: Arc::clone(&delivery),
+        routing: routing.clone(),
+        events: events.clone(),
+        outcomes: outcomes.clone(),
+    };
+    let waiting = Queue::open(settings.queue, parts)
+        .map_err(|source| state("cannot read what the queue keeps in", &settings.state_dir, source))?;
+    let queue = waiting.queue().clone();
+
+    let tasks = Tasks::default();
+    // A resolver of their own: what strangers' name servers do to it, no delivery has to wait for.
+    let strangers = Arc::new(Dns::new(&settings.resolver)?);
+    let checks = Checks::start(settings.onboarding, strangers, &routing, events, &tasks)?;
+    let live = Arc::new(Live {
+        hostname: settings.hostname.clone(),
+        state_dir: settings.state_dir.clone(),
+        egress: settings.egress,
+        timeouts: settings.timeouts,
+        resolver: settings.resolver,
+        routing: routing.clone(),
+        queue: queue.clone(),
+        events: events.clone(),
+        onboarding: checks.settings,
+        customer_files: Mutex::new(settings.customer_files),
+    });
+    let service = Service {
+        spool: Arc::clone(spool),
+        routes: Arc::new(queue.clone()),
+        routing: routing.clone(),
+        events: events.clone(),
+        outcomes,
+        tokens: Tokens::open(kept.database.clone())?,
+        live: Some(live.clone()),
+        suppression: suppression.clone(),
+    };
+    let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));
+    let context = submission::Context {
+        hostname: settings.hostname.clone(),
+        limits: settings.limits,
+        first_retry,
+        bulk_requires: settings.bulk_requires,
+        routing: routing.clone(),
+        suppression: suppression.clone(),
+        submitters: Arc::clone(&submitters),
+        spool: spool.clone(),
+        workers: workers.clone(),
+        events: events.clone(),
+        counters: submission::Counters::default(),
+        known_clients: Some(settings.state_dir.join("known-clients.json")),
+    };
+    let browsers = [&settings.customers_pages, &settings.operators_pages];
+    let browsers = browsers.into_iter().flatten().map(|pages| &pages.endpoint);
+    let over_http =
+        settings.web.iter().chain(&settings.api).chain(browsers).filter_map(|endpoint| endpoint.tls.clone());
+    let certificates: Vec<ServerTls> = settings.listeners.iter().filter_map(certificate).chain(over_http).collect();
+    let reloads = metrics::Reloads::default();
+    let mut registry = metrics::registry();
+    let stages = metrics::stages(&mut registry);
+    metrics::register_build(stages);
+    metrics::register_routing(stages, routing);
+    context.counters.register(stages);
+    kept.spool_counters.register(stages);
+    queue.counters().register(stages);
+    delivery.counters().register(stages);
+    events.counters().register(stages);
+    suppression.counters().register(stages);
+    checks.counters.register(stages);
+    reloads.register(stages);
+    stages.register_collector(Box::new(metrics::Certificates(certificates.clone())));
+
+    // Every address is bound before anybody is let in.
+    let accepting = CancellationToken::new();
+    let socket = operate::socket::bind(&settings.state_dir).map_err(|source| {
+        state("cannot make the control socket", &operate::socket::socket_path(&settings.state_dir), source)
+    })?;
+    let own_name = settings.hostname.to_string();
+    let bind = async |what, endpoint: Option<web::Settings>| Door::bind(what, endpoint, &own_name).await;
+    let endpoint = |pages: &Option<pages::Settings>| pages.as_ref().map(|pages| pages.endpoint.clone());
+    let status = bind("the status pages", settings.web).await?;
+    let api = bind("the API", settings.api).await?;
+    let customers = bind("the customers' pages", endpoint(&settings.customers_pages)).await?;
+    let operators = bind("the operators' pages", endpoint(&settings.operators_pages)).await?;
+    let [of_status, of_api, of_customers, of_operators] =
+        [&status, &api, &customers, &operators].map(|door| door.as_ref().map(|door| door.address));
+    let http = HttpAddresses { status: of_status, api: of_api, customers: of_customers, operators: of_operators };
+    let sources = web::Sources {
+        hostname: own_name,
+        queue_gauges: metrics::register_queue(stages, Arc::clone(spool), Arc::new(queue)),
+        registry: Arc::new(registry),
+        readiness: ready::readiness(&accepting, spool),
+        health: ready::health(spool),
+        service: service.clone(),
+    };
+    let limits = context.limits.clone();
+    let submission =
+        Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
+    let Tasks { background, stopping } = tasks;
+    background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
+    background.spawn(operate::collect_audit(settings.state_dir, events.clone(), stopping.clone()));
+    if let Some(door) = api {
+        let router = Api::new(service.clone(), &limits, stopping.clone()).router();
+        background.spawn(door.serve(router, stopping.clone()));
+    }
+    if let (Some(door), Some(settings)) = (customers, &settings.customers_pages) {
+        background.spawn(door.serve(Customers::new(service.clone()).router(settings), stopping.clone()));
+    }
+    if let (Some(door), Some(settings)) = (operators, &settings.operators_pages) {
+        background.spawn(door.serve(Operators::new(service).router(settings), stopping.clone()));
+    }
+    if let Some(door) = status {
+        background.spawn(door.serve(web::router(sources), stopping.clone()));
+    }
+    let (lists, reports, until) = (kept.suppression, kept.reports, stopping.clone());
+    background.spawn(async move { lists.run(reports, until).await });
+    let relay = Relay {
+        live,
+        reloads,
+        submitters,
+        certificates,
+        webhook_secret,
+        events: kept.events,
+        accepting,
+        submission,
+        queue: waiting.deliver(),
+        delivery,
+        spool: kept.spool,
+        workers,
+        http,
+        stopping,
+        background,
+        running_events: kept.running_events,
+        shutdown_grace: settings.shutdown_grace,
+    };
+    relay.tell_of_microsoft365();
+    Ok(relay)
+}
+
+/// Tasks that run until the relay stops.
+#[derive(Default)]
+struct Tasks {
+    background: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// What survives a restart, open: the record, the database and the spool.
+struct Kept {
+    events: Events,
+    running_events: events::Running,
+    database: Database,
+    suppression: Suppression,
+    /// What feeds the suppression lists.
+    reports: suppression::Feed,
+    spool: Arc<dyn Spool>,
+    spool_counters: Arc<Counters>,
+}
+
+impl Kept {
+    async fn open(state_dir: &Path, events: events::Settings, spool: SpoolSettings) -> Result<Self, StartError> {
+        let (events, mut running_events) = Events::start(events)?;
+        let database = open_database(state_dir.to_owned()).await?;
+        let (suppression, reports) = open_suppression(database.clone()).await?;
+        let spool_counters = Arc::clone(spool.counters());
+        let spool = open_spool(spool.with_journal(running_events.has_journal()), events.clone()).await?;
+        running_events.follow(spool.clone());
+        Ok(Kept { events, running_events, database, suppression, reports, spool, spool_counters })
+    }
+}
+
+/// The checks of domains, at work.
+struct Checks {
+    settings: watch::Sender<Arc<onboarding::Settings>>,
+    counters: onboarding::Counters,
+}
+
+impl Checks {
+    /// Publishes what the last run knew before the first message is routed.
+    fn start(
+        settings: onboarding::Settings,
+        resolver: SharedResolver,
+        routing: &Routing,
+        events: &Events,
+        tasks: &Tasks,
+    ) -> Result<Self, StartError> {
+        let state_dir = settings.state_dir.clone();
+        let checker = Checker::new(settings, resolver)
+            .map_err(|source| state("cannot keep the verdicts in", &state_dir, source))?;
+        let monitor = Monitor::new(checker, routing.clone(), events.clone());
+        let checks = Checks { settings: monitor.settings(), counters: monitor.counters().clone() };
+        let stopped = monitor.start(tasks.stopping.clone()).map_err(StartError::Threads)?;
+        tasks.background.spawn(async move {
+            // It is not sent to: it ends with the thread.
+            let _ = stopped.await;
+        });
+        Ok(checks)
+    }
+}
+
+/// An HTTP address that is bound, and answers nobody yet.
+struct Door {
+    what: &'static str,
+    address: SocketAddr,
+    endpoint: web::Endpoint,
+}
+
+impl Door {
+    async fn bind(
+        what: &'static str,
+        settings: Option<web::Settings>,
+        own_name: &str,
+    ) -> Result<Option<Self>, StartError> {
+        let Some(settings) = settings else { return Ok(None) };
+        let address = settings.address;
+        let taken = |source| StartError::Listen { address, source };
+        let endpoint = web::Endpoint::bind(settings, own_name.to_owned()).await.map_err(taken)?;
+        Ok(Some(Door { what, address: endpoint.address().map_err(taken)?, endpoint }))
+    }
+
+    async fn serve(self, router: axum::Router, stopping: CancellationToken) {
+        if let Err(error) = web::serve(self.endpoint, router, stopping).await {
+            tracing::error!("{} ended: {error}", self.what);
+        }
+    }
+}
+
+fn state(what: &'static str, path: &Path, source: io::Error) -> StartError {
+    StartError::State { what, path: path.to_owned(), source }
+}
+
+fn certificate(listener: &ListenerSettings) -> Option<ServerTls> {
+    match &listener.tls {
+        ListenerTls::Off => None,
+        ListenerTls::StartTls(tls) | ListenerTls::Implicit(tls) => Some(tls.clone()),
+    }
+}
+
+/// Only its owner may look into what the relay keeps: it holds customers' mail.
+fn prepare(settings: &Settings) -> Result<(), StartError> {
+    for path in std::iter::once(&*settings.state_dir).chain(settings.spool.dir()) {
+        files::make_private_dir(path).map_err(|source| state("cannot make the folder", path, source))?;
+        // What cannot be closed belongs to somebody else, who could open it again.
+        files::close_to_others(path)
+            .map_err(|source| state("cannot take other users' rights from what is in", path, source))?;
+    }
+    Ok(())
+}
+
+/// The check for damage reads the whole file.
+async fn open_database(state_dir: PathBuf) -> Result<Database, StartError> {
+    let opened = tokio::task::spawn_blocking(move || Database::open(&state_dir, DATABASE_SCHEMAS)).await;
+    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
+    Ok(opened.map_err(panicked)??)
+}
+
+/// Reads all lists into memory.
+async fn open_suppression(database: Database) -> Result<(Suppression, suppression::Feed), StartError> {
+    let opened = tokio::task::spawn_blocking(move || Suppression::open(database)).await;
+    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
+    Ok(opened.map_err(panicked)??)
+}
+
+/// Recovery may read for seconds: it runs on a thread of its own.
+async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
+    match settings {
+        SpoolSettings::Embedded(mut settings) => {
+            settings.notices = Some(Arc::new(move |notice| tell_of_disk(&events, notice)));
+            let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
+            let panicked = |panic: JoinError| embedded::OpenError::Io {
+                what: "reading the spool".into(),
+                source: io::Error::other(panic),
+            };
+            Ok(opened.map_err(panicked)??)
+        }
+        SpoolSettings::Postgres(mut settings) => {
+            settings.notices = Some(Arc::new(move |notice| tell_of_database(&events, notice)));
+            let opened = tokio::task::spawn_blocking(move || Postgres::open(*settings)).await;
+            let panicked = |panic: JoinError| postgres::OpenError::Thread(io::Error::other(panic));
+            Ok(opened.map_err(panicked)??)
+        }
+    }
+}
