@@ -15,6 +15,10 @@
 //! the queue applies what came of it. Imports run downwards: [`cli`] wires a [`server`] from [`config`]; no stage knows either.
 //! `docs/source.md` follows a message file by file.
 //!
+//! The library's interface is a message's way: [`message`], [`smtp`], [`customers`], [`route`], [`submission`], [`dkim`], [`spool`],
+//! [`queue`], [`delivery`] and the [`server`] that joins them. What is `doc(hidden)` is public for tests, benches and fuzz targets
+//! only.
+//!
 //! # Glossary
 //!
 //! | word | meaning |
@@ -55,16 +59,20 @@ mod test_skip;
 // What everything below speaks.
 mod causes;
 pub mod customers;
+#[doc(hidden)]
 pub mod database;
 mod files;
 mod hex;
 pub mod message;
 mod plain;
 pub mod route;
+#[doc(hidden)]
 pub mod sealed;
 pub mod smtp;
 pub mod time;
+#[doc(hidden)]
 pub mod version;
+#[doc(hidden)]
 pub mod visible;
 
 // A message's way, one stage after the other.
@@ -79,25 +87,35 @@ pub mod queue;
 pub mod delivery;
 
 // What comes of it, for machines and for senders.
+#[doc(hidden)]
 pub mod events;
 
+#[doc(hidden)]
 pub mod record;
 
+#[doc(hidden)]
 pub mod bounce;
 
+#[doc(hidden)]
 pub mod returns;
 
 // A customer's domain, from nothing to verified.
+#[doc(hidden)]
 pub mod onboarding;
 
+#[doc(hidden)]
 pub mod resolver;
 
+#[doc(hidden)]
 pub mod http_client;
 
 // What operators see and command, and what they keep.
-pub mod backup;
+mod backup;
+#[doc(hidden)]
 pub mod metrics;
+#[doc(hidden)]
 pub mod operate;
+#[doc(hidden)]
 pub mod web;
 
 // The running relay, from its configuration and the command line.

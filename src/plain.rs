@@ -5,7 +5,6 @@
 /// What was meant by a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
-    /// The character itself.
     Same,
     /// Nothing: it is invisible.
     Nothing,

@@ -54,7 +54,6 @@ fn name_of(path: &Path) -> PathBuf {
 
 /// An archive that was read, and whose files are what its manifest says.
 pub struct Archive {
-    /// What it holds.
     pub manifest: Manifest,
     /// What the files hold, in the manifest's order.
     pub(super) contents: Vec<Zeroizing<Vec<u8>>>,

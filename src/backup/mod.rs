@@ -24,7 +24,7 @@ use thiserror::Error;
 use crate::hex::hex;
 
 pub use archive::{Archive, write};
-pub use contents::{Contents, collect};
+pub use contents::collect;
 pub use restore::{Doing, Plan};
 
 /// The archive's format. Another one is refused.
@@ -46,13 +46,10 @@ pub struct Manifest {
     pub postbud: String,
     /// When, RFC 3339.
     pub made: String,
-    /// The relay's name.
     pub hostname: String,
-    /// The server file.
     pub server_file: PathBuf,
     /// The relay's state directory.
     pub state_dir: PathBuf,
-    /// The files, sorted.
     pub files: Vec<Saved>,
     /// What is not in it, for people.
     pub left_out: Vec<String>,
@@ -63,9 +60,7 @@ pub struct Manifest {
 pub struct Saved {
     /// Where it was, absolute.
     pub path: PathBuf,
-    /// What it is.
     pub role: Role,
-    /// Whose it was.
     pub owner: Owner,
     /// Its permissions, as in chmod.
     pub mode: u32,
@@ -73,7 +68,6 @@ pub struct Saved {
     pub modified: String,
     /// Its length in octets.
     pub size: u64,
-    /// SHA-256, hexadecimal.
     pub sha256: String,
 }
 
@@ -85,9 +79,7 @@ pub enum Role {
     State,
     /// A key, a certificate or a secret that the configuration names.
     Named,
-    /// A customer's file.
     Customer,
-    /// The server file.
     Server,
 }
 
@@ -112,9 +104,7 @@ pub enum Error {
     File {
         /// What was being done.
         what: &'static str,
-        /// To which file.
         path: PathBuf,
-        /// The errno.
         #[source]
         source: std::io::Error,
     },
@@ -124,7 +114,6 @@ pub enum Error {
     /// The archive is not one, or is damaged.
     #[error("{path}: {what}", path = path.display())]
     Archive {
-        /// The archive.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
@@ -138,7 +127,6 @@ impl Error {
     }
 }
 
-/// SHA-256, hexadecimal.
 fn digest(octets: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
     hex(digest.as_ref())

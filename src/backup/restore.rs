@@ -27,7 +27,6 @@ pub struct Step<'a> {
     content: &'a [u8],
     /// Where it comes to.
     pub path: PathBuf,
-    /// What is done.
     pub doing: Doing,
 }
 

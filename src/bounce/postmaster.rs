@@ -29,7 +29,6 @@ pub struct Postmaster {
     pub settings: Arc<Settings>,
     /// The customers, and the routes of their notifications.
     pub routing: Routing,
-    /// The signing threads.
     pub workers: Workers,
     /// The spool in which notifications wait.
     pub spool: Arc<dyn Commit>,

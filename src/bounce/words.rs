@@ -17,7 +17,6 @@ pub(super) fn sender(language: Language) -> &'static str {
     }
 }
 
-/// The subject line.
 pub(super) fn subject(language: Language, action: Action, original: &str) -> String {
     let danish = match action {
         Action::Failed => "Ikke leveret",

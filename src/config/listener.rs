@@ -27,7 +27,6 @@ pub(super) enum Mode {
     Implicit,
 }
 
-/// Reads every `[[listener]]`.
 pub(super) fn listeners(root: &Table<'_>) -> Vec<ListenerSettings> {
     let tables = root.tables("listener");
     if tables.is_empty() {

@@ -3,7 +3,6 @@
 use super::reader::Table;
 use crate::customers::{Reaction, VolumeLimits};
 
-/// Reads the table.
 pub(super) fn limits(table: &Table<'_>) -> VolumeLimits {
     let usual = VolumeLimits::default();
     let reaction = |key: &'static str, usual| {

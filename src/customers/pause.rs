@@ -14,11 +14,11 @@ use crate::time::Timestamp;
 pub enum PauseCause {
     /// Its messages of this hour or day are used up.
     Cap,
-    /// Its volume leapt.
+    /// More mail came than usual, as [`VolumeLimits::on_leap`](super::VolumeLimits::on_leap) measures it.
     Leap,
     /// Too many hard bounces.
     Bounces,
-    /// Too many complaints.
+    /// Too many recipients complained.
     Complaints,
     /// An operator said so.
     Operator,
@@ -50,7 +50,7 @@ impl PauseCause {
 /// The pause of one customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// The cause.
+    /// What set it off.
     pub cause: PauseCause,
     /// What was seen, or what the operator said.
     pub reason: String,
@@ -83,7 +83,7 @@ impl Pause {
         Pause { spares_single, ..self }
     }
 
-    /// When it began.
+    /// Returns the time at which mail stopped.
     pub fn since(&self) -> Timestamp {
         Timestamp::from_millis(self.since)
     }

@@ -78,32 +78,32 @@ pub enum NoRoute {
     UnknownCustomer(CustomerId),
     /// The operator has suspended the customer.
     CustomerSuspended {
-        /// The customer's id.
+        /// The customer whose mail it is.
         customer: CustomerId,
         /// The reason given in the customer's file.
         reason: String,
     },
     /// The customer's mail is paused.
     CustomerPaused {
-        /// The customer's id.
+        /// The customer whose mail it is.
         customer: CustomerId,
-        /// Why.
+        /// What the audit says about the pause.
         reason: String,
     },
     /// The domain's verification status does not meet the requirements of any Mailjet tier.
     NoTier {
-        /// The customer's id.
+        /// The customer whose mail it is.
         customer: CustomerId,
         /// The From domain of the mail.
         domain: Domain,
     },
     /// A Mailjet tier would take the mail, but its account has not accepted the domain yet.
     NotAccepted {
-        /// The customer's id.
+        /// The customer whose mail it is.
         customer: CustomerId,
         /// The From domain of the mail.
         domain: Domain,
-        /// The tier's name.
+        /// The tier whose Mailjet account has not accepted the domain.
         tier: String,
     },
 }
@@ -181,7 +181,7 @@ impl Routing {
         self.0.pauses.load_full()
     }
 
-    /// Replaces all pauses.
+    /// Replaces the pauses of all customers.
     pub fn set_pauses(&self, pauses: Pauses) {
         self.0.pauses.store(Arc::new(pauses));
     }

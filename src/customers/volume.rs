@@ -32,7 +32,7 @@ pub struct VolumeLimits {
 /// What happens when a customer's mail looks wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// Nothing.
+    /// Nothing happens.
     Off,
     /// The operator is told.
     Alert,

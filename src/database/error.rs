@@ -12,39 +12,22 @@ pub enum Error {
         "{path} is damaged ({detail}): stop the relay, move the file away together with {path}-wal and {path}-shm, and put a backup \
          in its place; without a backup the relay makes an empty one"
     )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite found.
-        detail: String,
-    },
+    Damaged { path: PathBuf, detail: String },
     /// The file is the SQLite file of another program.
     #[error("{path} belongs to another program (application id {found:#x}): move it away, or set another state_dir")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// Its application id.
-        found: i64,
-    },
+    Foreign { path: PathBuf, found: i64 },
     /// Another process has kept the file locked.
     #[error("{path} is locked by another process: end the program that has it open (`fuser {path}` names it)")]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
+    Locked { path: PathBuf },
     /// The disk or its quota is full.
     #[error("there is no room to write {path}: free space on its file system")]
-    Full {
-        /// The file.
-        path: PathBuf,
-    },
+    Full { path: PathBuf },
     /// A newer version of the relay has changed the tables.
     #[error(
         "{path} is from a newer version (the tables of {owner} are at step {found}, this version knows {known}): install that version \
          again, or put back the file from before the update"
     )]
     Newer {
-        /// The file.
         path: PathBuf,
         /// The owner of the tables.
         owner: String,
@@ -55,20 +38,10 @@ pub enum Error {
     },
     /// The file cannot be opened, read or written for another reason.
     #[error("cannot use {path}: {detail}; see that the relay's user owns it and that its file system is writable")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        detail: String,
-    },
+    Io { path: PathBuf, detail: String },
     /// A statement is wrong, or it breaks a rule of its table.
     #[error("{path}: {detail}")]
-    Statement {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        detail: String,
-    },
+    Statement { path: PathBuf, detail: String },
 }
 
 impl Error {

@@ -10,11 +10,8 @@ use super::Error;
 /// A parameter of a statement. Times are integers: seconds or milliseconds since 1970, as the owner says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// No value.
     Null,
-    /// `BIGINT`.
     Integer(i64),
-    /// `TEXT`.
     Text(&'a str),
     /// Octets: `BLOB` in SQLite, `BYTEA` in PostgreSQL.
     Octets(&'a [u8]),
@@ -67,7 +64,6 @@ impl<'a> Row<'a> {
         Row { inner, path }
     }
 
-    /// Reads an integer.
     pub fn integer(&self, column: usize) -> Result<i64, Error> {
         self.maybe_integer(column)?.ok_or_else(|| self.unexpected(column))
     }
@@ -81,7 +77,6 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Reads text.
     pub fn text(&self, column: usize) -> Result<&str, Error> {
         self.maybe_text(column)?.ok_or_else(|| self.unexpected(column))
     }
@@ -95,7 +90,6 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Reads octets.
     pub fn octets(&self, column: usize) -> Result<&[u8], Error> {
         match self.value(column)? {
             ValueRef::Blob(value) => Ok(value),

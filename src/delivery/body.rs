@@ -67,7 +67,6 @@ impl<'a> Body<'a> {
         self.bytes.prefix.is_ascii() && (header.is_ascii() || fields(header).all(in_ascii))
     }
 
-    /// Starts a transfer.
     pub fn transfer(&self) -> Transfer<'_> {
         Transfer { body: self, next: 0, stuffer: DotStuffer::new() }
     }

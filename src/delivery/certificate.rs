@@ -73,7 +73,6 @@ impl<'a> PublicKey<'a> {
         Some(PublicKey { info, algorithm, bits })
     }
 
-    /// The whole SubjectPublicKeyInfo.
     pub fn info(&self) -> SubjectPublicKeyInfoDer<'a> {
         SubjectPublicKeyInfoDer::from(self.info)
     }

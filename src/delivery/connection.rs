@@ -42,12 +42,10 @@ pub enum Broken {
     /// Only a part of a reply came in time.
     #[error("no whole answer within {} s, only \"{heard}\"", .limit.as_secs_f32())]
     Unfinished {
-        /// The time limit.
         limit: Duration,
         /// The part that came.
         heard: String,
     },
-    /// The network failed.
     #[error("connection lost: {0}")]
     Lost(String),
     /// The server sent a reply that no command can have had, or octets that are no reply. One reply is missing, or
@@ -71,9 +69,7 @@ impl From<io::Error> for Broken {
 
 /// The stream under a connection.
 pub enum Stream {
-    /// TCP without encryption.
     Plain(TcpStream),
-    /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -158,7 +154,6 @@ impl Connection {
         sent.map_err(|_| Broken::TimedOut(limit))?.map_err(Broken::from)
     }
 
-    /// Reads one reply.
     pub async fn reply(&mut self, limit: Duration) -> Result<Reply, Broken> {
         // Usually the reply is buffered already, and no timer is needed.
         if let Some(reply) = self.buffered_reply()? {

@@ -11,7 +11,6 @@ use super::{Outcome, Verdict};
 /// Labels of the recipients' outcomes.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// The route's name.
     pub route: String,
     /// `delivered`, `deferred` or `failed`.
     pub verdict: &'static str,
@@ -22,7 +21,6 @@ pub struct OutcomeLabels {
 /// Labels of the connections that were tried.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ConnectionLabels {
-    /// The route's name.
     pub route: String,
     /// `established`, or the step that failed, by the probe's names.
     pub result: &'static str,

@@ -32,26 +32,14 @@ const UNANSWERED: u32 = 20;
 pub enum ConnectError {
     /// The host's name could not be resolved, for now or at all.
     #[error("cannot resolve {host}: {reason}")]
-    Resolve {
-        /// The smarthost's name.
-        host: String,
-        /// The resolver's error.
-        reason: String,
-    },
+    Resolve { host: String, reason: String },
     /// The host has no address of our own address's family.
     #[error("{host} has no address of the family of our own address {local}")]
-    Family {
-        /// The smarthost's name.
-        host: String,
-        /// Our own address.
-        local: IpAddr,
-    },
+    Family { host: String, local: IpAddr },
     /// Our own address cannot be bound any more.
     #[error("our egress address {local} is not on this machine any more: {source}")]
     EgressLost {
-        /// Our own address.
         local: IpAddr,
-        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -66,7 +54,6 @@ pub enum ConnectError {
     /// The proxy cannot be reached, or refused.
     #[error("the SOCKS5 proxy {proxy}: {reason}")]
     Proxy {
-        /// The proxy's address.
         proxy: SocketAddr,
         /// The proxy's answer, or what broke.
         reason: String,
@@ -114,7 +101,6 @@ pub enum Endpoint<'a> {
     },
     /// A connection through the proxy, which resolves the name and picks an address itself.
     Proxy {
-        /// The proxy's address.
         proxy: SocketAddr,
         /// Name and password, if the proxy wants them.
         login: Option<(&'a str, &'a str)>,

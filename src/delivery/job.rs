@@ -12,13 +12,11 @@ use crate::smtp::{Domain, Mailbox};
 pub struct Job<'a> {
     /// The route to the smarthost.
     pub route: &'a Route,
-    /// The message's envelope.
     pub envelope: &'a Envelope,
     /// The indices, in the envelope, of the recipients to send to.
     pub recipients: &'a [usize],
     /// The domain of the message's From address.
     pub from_domain: &'a Domain,
-    /// The message's content.
     pub body: &'a Body<'a>,
     /// The egress address that customers have allow-listed.
     pub egress: IpAddr,

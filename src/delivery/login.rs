@@ -33,7 +33,6 @@ pub enum NoLogin {
     Refused(Mechanism, Reply),
     /// The server went on asking after the mechanism had sent everything. The reply is its last challenge.
     GivenUp(Mechanism, Reply),
-    /// The connection broke.
     Broken(Broken),
 }
 

@@ -28,7 +28,6 @@ const USUAL_LIFETIME: u64 = 3600;
 /// The longest time that a token is kept, whatever the endpoint says.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(86_400);
 
-/// One route's token.
 #[derive(Default)]
 pub struct Tokens {
     client: OnceCell<reqwest::Client>,
@@ -68,7 +67,6 @@ impl Denied {
 
 /// A route's token with what is needed to fetch it.
 pub struct RouteTokens<'a> {
-    /// The kept token.
     pub tokens: &'a Tokens,
     /// The settings, which say how to connect.
     pub settings: &'a Settings,

@@ -52,9 +52,9 @@ pub struct ProbeStep {
 /// All steps of a probe. The text form is for people, the JSON form for machines.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProbeReport {
-    /// The route's name.
+    /// The name of the route that was tried.
     pub route: String,
-    /// Host and port.
+    /// The server as `host:port`.
     pub server: String,
     /// The worst result of all steps.
     pub verdict: StepResult,

@@ -60,7 +60,7 @@ pub enum EgressPath {
     Bind(IpAddr),
     /// Connections go through a SOCKS5 proxy that owns the address (RFC 1928). The proxy resolves the names.
     Socks5 {
-        /// The proxy's address.
+        /// The address of the proxy.
         proxy: SocketAddr,
         /// Name and password (RFC 1929), if the proxy wants them.
         login: Option<(String, String)>,

@@ -14,7 +14,7 @@ pub enum Step {
     Resolve,
     /// Reading the certificate files that the route's configuration names.
     Policy,
-    /// Opening the connection.
+    /// Opening the TCP connection.
     Connect,
     /// Reading the server's first reply.
     Greeting,
@@ -28,9 +28,9 @@ pub enum Step {
     Token,
     /// Logging in with AUTH.
     Login,
-    /// Sending MAIL FROM.
+    /// MAIL FROM (RFC 5321 §3.3).
     Mail,
-    /// Sending RCPT TO.
+    /// RCPT TO (RFC 5321 §3.3).
     Rcpt,
     /// Sending DATA, up to the 354.
     Data,

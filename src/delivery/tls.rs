@@ -38,7 +38,6 @@ pub enum TlsError {
 /// What the handshake agreed on, for logs and the probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInfo {
-    /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The IANA name of the cipher suite.
     pub cipher: String,
@@ -49,7 +48,6 @@ pub struct TlsInfo {
 /// Why a connection has no TLS although its route uses TLS where possible: an earlier handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fallback {
-    /// What went wrong.
     pub reason: String,
     /// What a person can do, if known.
     pub advice: Option<String>,

@@ -55,10 +55,10 @@ pub enum Flaw {
     /// The name of a tag is in upper case, so receivers do not know the tag.
     #[error("{0}= is in upper case: receivers do not know this tag")]
     Case(String),
-    /// `p=` is missing.
+    /// The tag `p=` is missing (RFC 6376 §3.6.1).
     #[error("p= is missing: this is no key record")]
     NoKey,
-    /// `p=` is empty.
+    /// The tag `p=` is empty, which revokes the key (RFC 6376 §3.6.1).
     #[error("p= is empty: the key is revoked")]
     Revoked,
     /// `p=` is not base64.

@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 pub struct Profile {
     /// The signing domain, `d=`.
     pub domain: Domain,
-    /// The selector, `s=`.
+    /// The selector, `s=` (RFC 6376 §3.5).
     pub selector: Selector,
     /// The private key that signs.
     pub key: SigningKey,

@@ -5,7 +5,6 @@ use std::io;
 use super::{Event, Events, Subject};
 use crate::record::journal::writer::Report;
 
-/// Tells by events.
 pub(super) struct ToOperators(pub(super) Events);
 
 impl Report for ToOperators {

@@ -16,10 +16,8 @@ use super::EventKind;
 /// In which a used-up share comes back.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The customers' shares.
 #[derive(Debug)]
 pub(super) struct Shares {
-    /// Octets a day.
     share: u64,
     accounts: Mutex<HashMap<String, Account>>,
 }
@@ -51,7 +49,6 @@ impl Shares {
         Shares { share, accounts: Mutex::default() }
     }
 
-    /// Octets a day.
     pub(super) fn share(&self) -> u64 {
         self.share
     }

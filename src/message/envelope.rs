@@ -26,7 +26,7 @@ impl CustomerId {
         is_id.then(|| CustomerId::new(id))
     }
 
-    /// The id's text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -66,7 +66,7 @@ pub enum BodyKind {
 /// One recipient, as RCPT TO named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
-    /// The recipient's address.
+    /// The forward path (RFC 5321 §3.3).
     pub address: Mailbox,
     /// The value of NOTIFY; `None` if the client did not give it.
     pub notify: Option<Notify>,

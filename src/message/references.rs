@@ -47,7 +47,7 @@ pub enum ReferenceError {
     /// There is no such field of ours.
     #[error("is not known: there are X-Postbud-Reference, X-Postbud-Campaign and X-Postbud-Tags")]
     Unknown,
-    /// It occurs twice.
+    /// The field stands in the header more than once.
     #[error("occurs more than once")]
     Twice,
     /// Its value is too long.

@@ -57,7 +57,7 @@ pub enum HeaderError {
         "header field {field} holds a {what}, which breaks its signature: take it out, or encode the text (RFC 2047)"
     )]
     Control {
-        /// The field's name.
+        /// The name of the field.
         field: String,
         /// The name of the octet.
         what: &'static str,
@@ -71,7 +71,7 @@ pub enum HeaderError {
     /// A field that names the sender does not hold one address.
     #[error("{field} {why}")]
     Address {
-        /// The field's name.
+        /// The name of the field.
         field: &'static str,
         /// What is wrong with its value.
         #[source]
@@ -80,7 +80,7 @@ pub enum HeaderError {
     /// A field that names the message for its submitter is malformed.
     #[error("{field} {why}")]
     Reference {
-        /// The field's name.
+        /// The name of the field.
         field: String,
         /// What is wrong with it.
         #[source]

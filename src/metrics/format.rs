@@ -5,12 +5,10 @@
 
 use prometheus_client::registry::Registry;
 
-/// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus' text format 0.0.4.
     Text,
-    /// OpenMetrics, version 1.0.0.
     OpenMetrics,
 }
 

@@ -64,7 +64,6 @@ pub struct Counters {
 const STATES: [&str; 4] = ["verified", "vanished", "missing", "unchecked"];
 
 impl Counters {
-    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("onboarding_checks", "Checks of a domain made", self.checks.clone());
         registry.register("onboarding_seen", "What checks saw, by requirement", self.seen.clone());

@@ -73,7 +73,6 @@ pub struct Change {
     pub at: u64,
     /// The requirement: `ownership`, `spf`, `dkim` or `dmarc`.
     pub requirement: String,
-    /// How it changed.
     pub change: ChangeKind,
     /// The codes of the faults that caused the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -54,7 +54,6 @@ struct Counts {
 }
 
 impl ByCustomer {
-    /// Counts one recipient.
     pub fn count(&self, customer: &CustomerId, outcome: Counted) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Counts { named, others } = &mut *counts;

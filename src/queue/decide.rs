@@ -71,7 +71,6 @@ pub struct GiveUp {
     pub tells_sender: bool,
     /// The reason; it becomes the recipients' last reply.
     pub reason: String,
-    /// Who does it.
     pub actor: Arc<str>,
     /// Only recipients in this domain are given up.
     pub only_in: Option<Domain>,

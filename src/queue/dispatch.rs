@@ -18,7 +18,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// After a look the dispatcher rests nine times as long as the look took, so that looks take a tenth of one core's time at most. A rest
 /// shorter than this is left out.
 const WORTH_A_REST: Duration = Duration::from_millis(10);
-/// The longest rest.
 const LONGEST_REST: Duration = Duration::from_millis(500);
 /// Lanes that the spool is asked for at once.
 const LANES_AT_ONCE: usize = 1000;

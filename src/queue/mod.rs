@@ -78,13 +78,13 @@ pub struct Settings {
 
 /// What the queue works with.
 pub struct Parts {
-    /// Holds the mail.
+    /// The spool that mail is claimed from.
     pub spool: Arc<dyn Spool>,
-    /// Makes the attempts.
+    /// The stage that makes one attempt.
     pub delivery: Arc<Delivery>,
-    /// Where mail goes.
+    /// Customers, and the routes of their lanes.
     pub routing: Routing,
-    /// Told of alerts.
+    /// Where alerts about routes are raised.
     pub events: Events,
     /// Applies what is decided.
     pub outcomes: Outcomes,
@@ -138,7 +138,7 @@ impl Queue {
         Ok(Waiting { queue, throttle_states: file, volumes })
     }
 
-    /// What is counted.
+    /// Returns the metrics of the queue.
     pub fn counters(&self) -> &Counters {
         self.0.parts.outcomes.counters()
     }

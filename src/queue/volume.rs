@@ -30,7 +30,6 @@ const DAYS: u64 = 7;
 #[derive(Clone, Debug, Default)]
 pub struct Volumes(Arc<Mutex<BTreeMap<CustomerId, Volume>>>);
 
-/// One customer's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// The last [`HOURS`] hours with mail, counted since 1970.
@@ -48,13 +47,11 @@ pub struct Volume {
 /// What happened in one hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Hour {
-    /// Messages that left.
     sent: u32,
     /// Recipients that the next server took.
     relayed: u32,
     /// Recipients that bounced for good.
     hard: u32,
-    /// Recipients that complained.
     complaints: u32,
 }
 
@@ -65,14 +62,12 @@ pub struct Results {
     pub relayed: u32,
     /// Recipients that bounced for good.
     pub hard: u32,
-    /// Recipients that complained.
+    /// Recipients who complained, as Mailjet or a feedback report said.
     pub complaints: u32,
 }
 
-/// Something odd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trip {
-    /// What kind.
     pub cause: PauseCause,
     /// The numbers, for people.
     pub detail: String,
@@ -83,7 +78,6 @@ pub struct Trip {
 pub struct Capped {
     /// When there is room again.
     pub until: Timestamp,
-    /// Which, for people.
     pub detail: String,
 }
 

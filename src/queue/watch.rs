@@ -56,7 +56,6 @@ fn is_calm(inner: &Inner, customer: &str) -> bool {
 struct Waiting {
     /// Some has no route.
     unrouted: bool,
-    /// Some is held.
     held: bool,
 }
 

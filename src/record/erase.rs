@@ -34,7 +34,6 @@ const KEPT: [&str; 14] = [
     "tags",
 ];
 
-/// What was erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
     /// Events about the recipient.

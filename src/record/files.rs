@@ -15,7 +15,6 @@ use crate::time::Timestamp;
 pub struct JournalFile {
     /// Its number; the file that is written has none yet.
     pub number: Option<u64>,
-    /// Where it is.
     pub path: PathBuf,
     /// Whether it is compressed and has an index.
     pub is_archive: bool,
@@ -52,7 +51,6 @@ pub fn files(log: &Path) -> io::Result<Vec<JournalFile>> {
 pub enum Opened {
     /// As it was written.
     Plain(File),
-    /// Closed.
     Archive(Archive),
 }
 

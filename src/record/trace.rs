@@ -18,21 +18,16 @@ use crate::time::Timestamp;
 /// What is asked for. All that is given must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// A recipient's address.
     pub recipient: Option<String>,
     /// The envelope sender's address.
     pub sender: Option<String>,
     /// A Message-ID, with or without angle brackets.
     pub message_id: Option<String>,
-    /// A queue id.
     pub queue_id: Option<QueueId>,
-    /// webCRM's own reference.
     pub reference: Option<String>,
-    /// webCRM's campaign.
     pub campaign: Option<String>,
     /// One of webCRM's tags.
     pub tag: Option<String>,
-    /// The customer's id.
     pub customer: Option<String>,
     /// Events from then on.
     pub from: Option<Timestamp>,
@@ -49,7 +44,6 @@ pub struct Trace {
     pub events: Vec<Value>,
 }
 
-/// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
     /// The newest mails first.

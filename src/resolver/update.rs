@@ -67,7 +67,6 @@ pub enum UpdateError {
     /// The server could not be reached, or it broke off.
     #[error("{server} does not take the update: {reason}; make sure that it listens there for this machine")]
     Unreachable {
-        /// The server.
         server: SocketAddr,
         /// The operating system's text.
         reason: String,
@@ -75,9 +74,7 @@ pub enum UpdateError {
     /// The server refused the update.
     #[error("{server} refuses the update of {zone} ({code}): {remedy}")]
     Refused {
-        /// The server.
         server: SocketAddr,
-        /// The zone.
         zone: String,
         /// The code of RFC 2136 or RFC 8945.
         code: String,
@@ -89,7 +86,6 @@ pub enum UpdateError {
         "the answer of {server} does not count ({reason}); make sure that {server} is the zone's server and has the same key"
     )]
     Untrusted {
-        /// The server.
         server: SocketAddr,
         /// What is wrong with the answer.
         reason: &'static str,

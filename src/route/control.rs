@@ -85,11 +85,11 @@ impl RouteState {
 /// One route as operators see it.
 #[derive(Clone, Debug)]
 pub struct RouteStatus {
-    /// The route's name.
+    /// The name that commands and events use.
     pub id: RouteId,
     /// Host and port of the server: `mail.egenserver.dk:587`.
     pub server: String,
-    /// The route's state.
+    /// Whether mail goes over it now.
     pub state: RouteState,
     /// Since when the server has taken part in no transaction, if the route is in trouble. It is set even while the
     /// route is ready to be tried again.

@@ -44,7 +44,7 @@ impl Preset {
         }
     }
 
-    /// The preset's caps.
+    /// Returns the caps that a route of this preset starts with.
     pub fn caps(self) -> Caps {
         let usual = Caps::default();
         match self {

@@ -30,35 +30,23 @@ pub enum CommandError {
         "{program} cannot be started: {reason}; write its full path, and make sure that the relay's user may run it"
     )]
     NotStarted {
-        /// The program.
         program: String,
         /// The operating system's text.
         reason: String,
     },
     /// The command took too long and was ended.
     #[error("{program} took longer than {} s and was ended", DEADLINE.as_secs())]
-    TooSlow {
-        /// The program.
-        program: String,
-    },
-    /// The command failed.
+    TooSlow { program: String },
     #[error("{program} failed ({status}): {said}")]
     Failed {
-        /// The program.
         program: String,
-        /// How it ended.
         status: String,
         /// What it said on standard error.
         said: String,
     },
     /// The command printed nothing, or more than a secret has.
     #[error("{program} printed {what}: it must print the secret alone")]
-    Output {
-        /// The program.
-        program: String,
-        /// What it printed.
-        what: &'static str,
-    },
+    Output { program: String, what: &'static str },
 }
 
 /// Runs a command and returns what it prints. Blocks for at most `DEADLINE`.

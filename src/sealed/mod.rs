@@ -28,7 +28,6 @@ const MARK: &[u8] = b"postbud secret\n";
 pub struct Passphrase(Zeroizing<String>);
 
 impl Passphrase {
-    /// Takes a passphrase.
     pub fn new(text: Zeroizing<String>) -> Self {
         Passphrase(text)
     }
@@ -61,7 +60,6 @@ pub enum SealError {
         "it is encrypted with {0}, which is not supported: encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256`, or with `postbud seal`"
     )]
     Unsupported(&'static str),
-    /// It is damaged.
     #[error("it is damaged: restore it from a backup")]
     Damaged,
 }

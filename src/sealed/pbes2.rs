@@ -37,7 +37,6 @@ const ITERATIONS: u32 = 20_000;
 const MOST_ITERATIONS: u32 = 10_000_000;
 const IV_LEN: usize = 16;
 
-/// Decrypts an EncryptedPrivateKeyInfo.
 pub(super) fn decrypt(der: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (scheme, content) = parse(der).ok_or(SealError::Damaged)?;
     let Scheme { salt, iterations, prf, cipher, iv } = scheme?;

@@ -77,7 +77,7 @@ pub struct Mail {
 /// The arguments of RCPT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rcpt {
-    /// The recipient's address.
+    /// The forward path (RFC 5321 §3.3).
     pub address: Mailbox,
     /// The value of NOTIFY (RFC 3461).
     pub notify: Option<Notify>,

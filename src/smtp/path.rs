@@ -97,7 +97,7 @@ fn is_label(label: &str, text: &str) -> bool {
 /// The part of an address to the right of the `@`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// A domain name.
+    /// A host name.
     Domain(Domain),
     /// An address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
     Literal(IpAddr),

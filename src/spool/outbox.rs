@@ -24,7 +24,7 @@ impl OutboxPosition {
         OutboxPosition(text.into())
     }
 
-    /// Its text.
+    /// Returns the position as the journal keeps it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -35,7 +35,7 @@ impl OutboxPosition {
 pub struct OutboxPage {
     /// Whole lines, in the order of the log.
     pub lines: Vec<u8>,
-    /// Where they end.
+    /// The position behind the last line.
     pub position: OutboxPosition,
     /// True if there is more: ask again at once.
     pub more: bool,

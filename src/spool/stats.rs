@@ -38,7 +38,7 @@ pub struct Totals {
 pub struct DueLane {
     /// When its first record became due. [`Timestamp::EPOCH`] if that record was expedited.
     pub since: Timestamp,
-    /// The lane itself.
+    /// The lane that the numbers are about.
     pub lane: Lane,
 }
 

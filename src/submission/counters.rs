@@ -115,12 +115,12 @@ impl Counters {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// Counts a login.
+    /// Counts one AUTH by its result.
     pub fn login(&self, result: &'static str) {
         self.logins.get_or_create(&LoginLabels { result }).inc();
     }
 
-    /// Counts a handshake.
+    /// Counts one TLS handshake by its result.
     pub fn handshake(&self, result: &'static str) {
         self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
     }

@@ -79,7 +79,6 @@ pub(super) struct Taken {
 }
 
 impl Intake {
-    /// Begins a message.
     pub(super) fn new(transaction: Transaction, identity: Identity, limits: &Limits, share: Share) -> Self {
         let Transaction { mail, recipients, room, .. } = transaction;
         let announced = mail.size.and_then(|size| usize::try_from(size).ok()).map(|size| size + 512);

@@ -15,11 +15,9 @@ pub(super) enum Exchange {
     LoginPassword(Zeroizing<String>),
 }
 
-/// What comes next.
 pub(super) enum Step {
     /// Ask, and wait for the answer.
     Ask(Reply, Exchange),
-    /// All is said.
     Check(Credentials),
     /// Over, with this reply.
     Over(Reply),

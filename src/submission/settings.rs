@@ -22,7 +22,7 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// How the connection is protected.
     pub tls: ListenerTls,
-    /// Who may send.
+    /// Who may submit here.
     pub auth: ListenerAuth,
     /// True if AUTH is offered without TLS. Configuration allows it on loopback listeners only.
     pub allow_plaintext_auth: bool,

@@ -29,9 +29,9 @@ pub enum TlsError {
     /// Certificate and key do not go together, or the library does not take them.
     #[error("{certificate} with {private_key}: {source}")]
     Unusable {
-        /// The certificate's file.
+        /// The file of the certificate chain.
         certificate: PathBuf,
-        /// The key's file.
+        /// The file of the private key.
         private_key: PathBuf,
         /// What the library says.
         #[source]
@@ -84,7 +84,7 @@ impl ServerTls {
         Ok(())
     }
 
-    /// The certificate's file.
+    /// Returns the file that the certificate is read from.
     pub fn certificate(&self) -> &Path {
         &self.0.certificate
     }

@@ -43,7 +43,6 @@ use crate::time::Timestamp;
 /// Where to listen, and how: `[web]` or `[api]`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The address.
     pub address: SocketAddr,
     /// The names that requests may use besides the address, `localhost` and the relay's own name.
     pub hosts: Vec<String>,
@@ -64,7 +63,6 @@ impl Settings {
 
 /// A bound address with everything that [`serve`] needs to know about it.
 pub struct Endpoint {
-    /// The listener.
     pub listener: TcpListener,
     /// The names of the endpoint.
     pub hosts: Hosts,
@@ -97,9 +95,7 @@ impl Endpoint {
 /// What the pages show.
 #[derive(Clone)]
 pub struct Sources {
-    /// Our host name.
     pub hostname: String,
-    /// For `/metrics`.
     pub registry: Arc<Registry>,
     /// For `/metrics`: looks at the spool before the registry is read.
     pub queue_gauges: metrics::QueueGauges,

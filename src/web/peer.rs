@@ -22,7 +22,6 @@ pub struct Client(pub IpAddr);
 pub struct Proxies(Arc<[IpNet]>);
 
 impl Proxies {
-    /// Trusts these.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Proxies(networks.into())
     }
@@ -65,13 +64,11 @@ fn address(text: &str) -> Option<IpAddr> {
 /// Who may be a client of an endpoint.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// The trusted proxies.
     pub proxies: Proxies,
     /// True if anybody may connect; else only this machine and the proxies.
     pub may_be_anybody: bool,
 }
 
-/// Who connected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(IpAddr);
 

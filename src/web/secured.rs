@@ -47,13 +47,10 @@ impl Listener for Secured {
 
 /// A connection of either kind.
 pub(super) enum Stream {
-    /// Without TLS.
     Plain(Connection),
     /// Before the end of the handshake.
     Handshake(Box<Accept<Connection>>),
-    /// After the handshake.
     Encrypted(Box<TlsStream<Connection>>),
-    /// The handshake failed.
     Failed,
 }
 

@@ -14,7 +14,6 @@ use crate::time::Timestamp;
 const COLUMNS: [&str; 5] = ["address", "reason", "since", "expires", "note"];
 /// The longest file that is read.
 pub const LONGEST: usize = 256 << 20;
-/// The longest record.
 const LONGEST_RECORD: usize = 4096;
 
 /// Why a file cannot be imported: the line, from 1, and what is wrong with it.
@@ -23,7 +22,7 @@ const LONGEST_RECORD: usize = 4096;
 pub struct BadLine {
     /// The number of the line where the record begins.
     pub line: usize,
-    /// What is wrong.
+    /// What is wrong with it, in words for a person.
     pub what: String,
 }
 

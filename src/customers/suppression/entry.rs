@@ -15,14 +15,14 @@ pub enum Reason {
     HardBounce,
     /// The recipient marked mail as spam.
     Complaint,
-    /// The recipient unsubscribed.
+    /// The recipient wants no more such mail.
     Unsubscribe,
     /// A person put it on the list.
     Operator,
 }
 
 impl Reason {
-    /// All reasons.
+    /// Every reason, in the order in which lists show them.
     pub const ALL: [Reason; 4] = [Reason::HardBounce, Reason::Complaint, Reason::Unsubscribe, Reason::Operator];
 
     /// The name in replies, events, files and metrics.
@@ -57,7 +57,7 @@ impl FromStr for Reason {
 /// An entry of a customer's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The address, [folded](super::folded).
+    /// The address as lists compare it: [folded](super::folded).
     pub address: String,
     /// Why it is suppressed.
     pub reason: Reason,

@@ -24,7 +24,6 @@ struct Slot {
 
 type Part = HashMap<u64, Slot, BuildHasherDefault<IsHashed>>;
 
-/// See the module.
 pub(super) struct Table {
     key: RandomState,
     parts: [RwLock<Part>; PARTS],
@@ -47,7 +46,6 @@ impl Table {
         (slot.expires == 0 || u64::from(slot.expires) > now.as_secs()).then_some(slot.reason)
     }
 
-    /// `address` is folded.
     pub(super) fn set(&self, customer: &str, address: &str, reason: Reason, expires: Option<Timestamp>) {
         let hash = self.hash_of_text(customer, address);
         let expires = expires.map_or(0, |at| u32::try_from(at.as_secs()).unwrap_or(0));
@@ -55,7 +53,6 @@ impl Table {
         part.insert(hash, Slot { expires, reason });
     }
 
-    /// `address` is folded.
     pub(super) fn remove(&self, customer: &str, address: &str) {
         let hash = self.hash_of_text(customer, address);
         self.part(hash).write().unwrap_or_else(PoisonError::into_inner).remove(&hash);

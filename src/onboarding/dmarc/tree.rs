@@ -46,7 +46,6 @@ fn parents(name: &str) -> Vec<&str> {
 pub(super) struct Tree {
     /// Each name that has a record, with the record, the longest name first.
     pub records: Vec<(String, String)>,
-    /// The organizational domain.
     pub organization: String,
 }
 

@@ -32,7 +32,6 @@ const LONGEST_EMPTY: usize = 64;
 /// The octets of byte order marks and white space. A file with any other octet is not empty.
 const BLANK: &[u8] = b"\xef\xbb\xbf\xfe\xff\0\t\n\r ";
 
-/// Fetches ownership files.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     timeout: Duration,

@@ -87,7 +87,6 @@ impl Servers {
         }
     }
 
-    /// Fetches `http://a.dk/x.txt`.
     async fn fetch(&self, resolver: &Script) -> Result<bool, FetchError> {
         self.fetcher().is_empty(resolver, "http://a.dk/x.txt", &Domain::parse("a.dk").unwrap()).await
     }

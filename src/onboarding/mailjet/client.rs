@@ -35,7 +35,6 @@ const LONGEST_TEXT: usize = 300;
 pub struct Account {
     /// The address of the API, `https://api.mailjet.com`.
     pub api: Url,
-    /// The API key.
     pub key: String,
     /// The secret of the API key.
     pub secret: String,
@@ -97,7 +96,6 @@ impl Problem {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Sender {
-    /// The sender's id.
     #[serde(rename = "ID")]
     pub id: u64,
     /// The id of the domain's DNS settings.
@@ -119,7 +117,6 @@ impl Sender {
 /// What Mailjet says about the DNS of a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct DnsSettings {
-    /// The id.
     #[serde(rename = "ID")]
     pub id: u64,
     /// The token that proves ownership.
@@ -181,13 +178,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client.
     pub fn new(account: Account) -> Result<Self, reqwest::Error> {
         let http = http_client::builder().timeout(CALL_TIME).build()?;
         Ok(Client { http, account, rest_until: Mutex::new(None) })
     }
 
-    /// Returns the account.
     pub fn account(&self) -> &Account {
         &self.account
     }

@@ -136,7 +136,6 @@ impl Registration {
         Registration { key: account.key.clone(), ..Registration::default() }
     }
 
-    /// Notes the sender.
     pub fn has_sender(&mut self, sender: &Sender) {
         self.sender = Some(sender.id);
         self.active = sender.is_active();

@@ -52,7 +52,6 @@ pub struct Rotation {
     pub old: Key,
     /// The key that signs after the rotation.
     pub new: Key,
-    /// The present stage.
     pub stage: Stage,
     /// The time since when DNS shows the new key everywhere, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,10 +159,7 @@ pub enum Step {
         until: String,
     },
     /// The queue still has mail signed with the old key.
-    StillQueued {
-        /// The customer's id.
-        customer: String,
-    },
+    StillQueued { customer: String },
     /// No relay is running, so nobody knows whether the queue has mail signed with the old key.
     QueueNotSeen,
     /// The customer must revoke the old key.
@@ -270,7 +266,6 @@ impl InUse {
 }
 
 impl Rotation {
-    /// Begins a rotation.
     pub fn new(place: KeyPlace, old: Key, new: Key) -> Self {
         Rotation { version: VERSION, place, old, new, stage: Stage::Publishing, visible: None, leaked: false }
     }

@@ -47,7 +47,6 @@ pub enum Note {
     Dead(String),
     /// A sender after `all` never counted. It stands before `all` now.
     Moved(String),
-    /// `+all` became `~all`.
     PlusAll,
     /// There was no `all`; `~all` was added.
     AddedAll,

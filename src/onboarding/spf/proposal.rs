@@ -11,7 +11,6 @@ use crate::onboarding::finding::{Check, Finding, Provider, Severity};
 use crate::resolver::Resolver;
 use crate::smtp::Domain;
 
-/// A proposed record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
     /// The record, and how it differs from the published one.

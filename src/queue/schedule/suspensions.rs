@@ -25,14 +25,12 @@ use crate::time::Timestamp;
 /// The length of the key and of a fingerprint, in octets.
 const LEN: usize = 32;
 
-/// A route's suspension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
     /// The cause, which decides what lifts the suspension.
     pub cause: Cause,
     /// What the server said, or what the operator said.
     pub reason: String,
-    /// When it began.
     pub since: Timestamp,
     /// The fingerprint of the server and the login that the route had.
     pub fingerprint: Fingerprint,

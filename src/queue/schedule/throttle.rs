@@ -83,7 +83,6 @@ impl Throttle {
         &self.state
     }
 
-    /// Takes changed caps.
     pub fn set_caps(&mut self, caps: Caps) {
         self.caps = caps;
     }

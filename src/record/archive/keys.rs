@@ -7,17 +7,13 @@ use serde::Deserialize;
 /// Something that an event names and a person asks for. Addresses and ids are compared without regard to case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key<'a> {
-    /// A recipient's address.
     Recipient(&'a str),
     /// The envelope sender's address.
     Sender(&'a str),
     /// A Message-ID without angle brackets.
     MessageId(&'a str),
-    /// A queue id.
     QueueId(&'a str),
-    /// webCRM's own reference.
     Reference(&'a str),
-    /// webCRM's campaign.
     Campaign(&'a str),
 }
 
@@ -62,28 +58,22 @@ pub struct Named<'a> {
     /// RFC 3339.
     #[serde(borrow, default)]
     pub at: Cow<'a, str>,
-    /// Of mail.
     #[serde(borrow, default)]
     pub queue_id: Option<Cow<'a, str>>,
-    /// Without angle brackets.
     #[serde(borrow, default)]
     pub message_id: Option<Cow<'a, str>>,
-    /// Its address.
     #[serde(borrow, default)]
     pub recipient: Option<Cow<'a, str>>,
     /// The envelope sender's address.
     #[serde(borrow, default)]
     pub sender: Option<Cow<'a, str>>,
-    /// webCRM's own.
     #[serde(borrow, default)]
     pub reference: Option<Cow<'a, str>>,
-    /// webCRM's own.
     #[serde(borrow, default)]
     pub campaign: Option<Cow<'a, str>>,
     /// webCRM's own. They are not indexed.
     #[serde(borrow, default)]
     pub tags: Vec<Cow<'a, str>>,
-    /// The customer's id.
     #[serde(borrow, default)]
     pub customer: Option<Cow<'a, str>>,
 }

@@ -17,7 +17,6 @@ use crate::spool::OutboxPosition;
 /// How much of the journal is read at once to find events.
 const PIECE: usize = 1 << 20;
 
-/// See the module.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kept {
     /// Eight random hexadecimal digits.
@@ -61,7 +60,6 @@ impl Kept {
         Kept { journal: format!("{:08x}", rand::random::<u32>()), outbox: None, position }
     }
 
-    /// Writes it, durably.
     pub fn save(&self, log: &Path) -> io::Result<()> {
         let outbox = self.outbox.as_ref().map(|position| position.as_str().to_owned());
         let stored = Stored { journal: self.journal.clone(), outbox, position: self.position };

@@ -59,7 +59,6 @@ pub struct Journal {
 /// A part of the journal.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
-    /// Whole lines.
     pub lines: Vec<u8>,
     /// Where they begin: the position asked for, unless files are gone or a file ended.
     pub start: Position,

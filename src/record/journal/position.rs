@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// A place in the journal: the start of a line, or the end of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// The file's number.
     pub segment: u64,
     /// Octets before the line, as they are without compression.
     pub offset: u64,

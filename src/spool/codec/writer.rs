@@ -6,7 +6,6 @@ use crate::smtp::ReversePath;
 
 use super::super::next_try::{NextTry, Packed};
 
-/// Builds a payload.
 #[derive(Default)]
 pub(in crate::spool) struct Writer(pub Vec<u8>);
 

@@ -18,7 +18,6 @@ use crate::spool::index::{Entry, LOOK};
 /// How many messages are copied before their sync is awaited.
 const COPY_MESSAGES: usize = 64;
 
-/// Copies stragglers forward.
 pub(super) struct Compaction {
     shared: Arc<Shared>,
     /// The segment that could not be emptied last, so that it is logged once.

@@ -25,7 +25,6 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// What the committer asks the keeper to do.
 pub(super) enum Chore {
-    /// Seal this segment.
     Seal(Box<Writing>),
     /// Make a spare segment, because the last one was taken.
     MakeSpare,

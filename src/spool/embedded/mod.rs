@@ -108,7 +108,7 @@ pub enum OpenError {
     /// Another process has this spool open.
     #[error("{path} is in use by another postbud (process {pid})")]
     InUse {
-        /// The spool's folder.
+        /// The folder of the spool.
         path: String,
         /// The process that holds it.
         pid: String,
@@ -119,7 +119,7 @@ pub enum OpenError {
          first"
     )]
     OtherFormat {
-        /// The spool's folder.
+        /// The folder of the spool.
         path: String,
         /// The format found there.
         found: u32,

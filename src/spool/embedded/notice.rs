@@ -55,7 +55,6 @@ pub enum Notice {
     },
 }
 
-/// Words for people.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

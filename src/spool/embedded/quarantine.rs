@@ -58,7 +58,6 @@ impl Stretch {
     }
 }
 
-/// Makes the directory.
 pub(super) fn prepare(spool: &Path) -> io::Result<()> {
     fs::create_dir_all(spool.join("quarantine"))
 }

@@ -77,7 +77,6 @@ impl Shared {
         }
     }
 
-    /// Locks the index.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().expect("nothing panics while it holds the index")
     }

@@ -15,7 +15,6 @@ pub(in crate::spool) struct Place {
     pub at: u32,
 }
 
-/// One waiting message.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::spool) struct Entry {
     pub id: QueueId,

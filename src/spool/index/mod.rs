@@ -207,7 +207,6 @@ impl Index {
         self.change(id, |entry| entry.hold = hold);
     }
 
-    /// Ends a hold.
     pub fn release(&mut self, id: QueueId, next: NextTry) {
         self.change(id, |entry| {
             entry.hold = None;
@@ -216,7 +215,6 @@ impl Index {
         });
     }
 
-    /// Leases a message.
     pub fn lease(&mut self, id: QueueId) {
         self.change(id, |entry| entry.leased = true);
     }

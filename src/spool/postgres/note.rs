@@ -72,7 +72,6 @@ pub(super) fn of_fact(fact: &Fact) -> Vec<u8> {
     out.0
 }
 
-/// Reads a note.
 pub(super) fn read(note: &[u8]) -> Result<Note, Damaged> {
     let mut r = Reader::new(note);
     let read = match r.byte()? {

@@ -23,19 +23,18 @@ pub enum Notice {
     Roomy,
     /// The database cannot be written, or it would not keep what is written.
     Failed {
-        /// What failed.
+        /// What the database said.
         why: String,
     },
     /// The database can be written again.
     Recovered,
     /// This node takes no more work until it is started again.
     Stopped {
-        /// The reason.
+        /// What the database said.
         why: String,
     },
 }
 
-/// Words for people.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

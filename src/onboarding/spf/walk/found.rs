@@ -8,13 +8,11 @@ use crate::resolver;
 /// The question: may `ip` send mail whose MAIL FROM is `local@domain`?
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
-    /// The sending address.
     pub ip: IpAddr,
     /// The domain whose record is evaluated. It is also the sender's.
     pub domain: &'a str,
     /// The sender's local part.
     pub local: &'a str,
-    /// The HELO name.
     pub helo: &'a str,
     /// A record to evaluate in place of the published one, to see what would change if it were published.
     pub instead: Option<&'a str>,

@@ -31,7 +31,6 @@ pub(in crate::spool::embedded) struct PoolFile {
 }
 
 impl PoolFile {
-    /// An empty file.
     pub fn new(dir: &Dir) -> io::Result<PoolFile> {
         let path = dir.path.join(format!("{:016x}.{EXTENSION}", rand::random::<u64>()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;

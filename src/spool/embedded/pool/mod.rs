@@ -104,7 +104,6 @@ impl Pool {
         had
     }
 
-    /// Octets on disk.
     pub fn bytes(&self) -> u64 {
         let files = self.kept.iter().chain(self.filling.iter().map(|(file, _)| file));
         files.map(PoolFile::len).chain(self.freeing.iter().map(|(_, len)| *len)).sum()
