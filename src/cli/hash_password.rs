@@ -4,8 +4,6 @@ use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher, SaltString};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -31,11 +29,9 @@ impl Args {
     }
 }
 
-/// The PHC string of a password, with a fresh salt and the crate's parameters (OWASP's: 19 MiB, 2 passes, 1 lane).
+/// The PHC string of a password.
 pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
-    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(anyhow::Error::msg)?;
-    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(anyhow::Error::msg)?;
-    Ok(hash.to_string())
+    crate::submission::hash_password(password).map_err(anyhow::Error::msg)
 }
 
 /// Asks for a secret once: on a terminal nothing of it is shown, from a pipe it is a line.
@@ -47,7 +43,8 @@ pub(super) fn secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     ask(prompt)
 }
 
-fn read_password() -> anyhow::Result<Zeroizing<String>> {
+/// Reads a new password: on a terminal twice, from a pipe a line.
+pub(super) fn read_password() -> anyhow::Result<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         return read_line();
     }
@@ -98,6 +95,7 @@ impl Drop for Quiet {
 
 #[cfg(test)]
 mod tests {
+    use argon2::Argon2;
     use argon2::password_hash::{PasswordHash, PasswordVerifier};
 
     use super::*;

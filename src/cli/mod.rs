@@ -54,6 +54,7 @@ mod keeper;
 mod log;
 mod man;
 mod masked;
+mod operator;
 mod output;
 mod probe;
 mod queue;
@@ -113,6 +114,7 @@ enum Command {
     Trace(trace::Args),
     Events(events::Args),
     Token(token::Args),
+    Operator(operator::Args),
     Record(record::Args),
     Probe(probe::Args),
     Health(health::Args),
@@ -146,6 +148,7 @@ impl Command {
             Command::Trace(args) => args.run(),
             Command::Events(args) => args.run(),
             Command::Token(args) => args.run(),
+            Command::Operator(args) => args.run(),
             Command::Record(args) => args.run(),
             Command::Probe(args) => args.run(),
             Command::Health(args) => args.run(),

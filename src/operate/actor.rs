@@ -8,6 +8,9 @@ use super::Error;
 use super::error::ErrorKind;
 use crate::message::CustomerId;
 
+/// What the names of operators of the pages begin with: a token or a user of the machine may have the same name.
+const OPERATOR: &str = "operator ";
+
 /// Whoever gives a command: a person or a program, with a name for the audit and a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
@@ -57,6 +60,16 @@ impl Actor {
     /// Where the command came from, if it came over the network.
     pub fn address(&self) -> Option<IpAddr> {
         self.address
+    }
+
+    /// The name of the operator of the pages that it is, if it is one.
+    pub fn operator(&self) -> Option<&str> {
+        self.name.strip_prefix(OPERATOR)
+    }
+
+    /// An operator of the pages.
+    pub(super) fn of_operator(name: &str, role: Role) -> Self {
+        Actor::new(format!("{OPERATOR}{name}"), role)
     }
 
     /// What the actor may do.

@@ -16,14 +16,17 @@
 //! selection, because a filter may mean a million messages. What becomes of single recipients has events of its own.
 
 mod actor;
+pub mod alerts;
 pub mod api;
 mod audit;
 pub mod customers;
 pub mod domains;
 mod error;
 pub mod events;
+pub mod history;
 pub mod keys;
 pub mod microsoft365;
+pub mod operators;
 pub mod pages;
 pub mod pauses;
 pub mod probe;
@@ -35,6 +38,7 @@ pub mod seal;
 pub mod signers;
 mod site;
 pub mod socket;
+pub mod standing;
 pub mod suppression;
 pub mod tokens;
 pub mod zone;
@@ -43,7 +47,10 @@ use std::sync::Arc;
 
 pub use actor::{Actor, Role};
 pub use audit::collect as collect_audit;
+pub use alerts::Acknowledgements;
 pub use error::{Error, ErrorKind};
+pub use history::History;
+pub use operators::Operators;
 pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Site};
 pub use tokens::Tokens;
 
@@ -71,6 +78,12 @@ pub struct Service {
     pub suppression: Suppression,
     /// Who may use the API.
     pub tokens: Tokens,
+    /// Who may use the pages.
+    pub operators: Operators,
+    /// Who took note of alerts.
+    pub acknowledgements: Acknowledgements,
+    /// What was counted and told in the past.
+    pub history: History,
     /// The configuration that is in force; `None` where commands about it cannot be given.
     pub live: Option<Arc<dyn Live>>,
 }

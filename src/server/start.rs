@@ -26,7 +26,8 @@ use crate::operate::api::Api;
 use crate::operate::pages;
 use crate::operate::pages::customers::Customers;
 use crate::operate::pages::operators::Operators;
-use crate::operate::{self, Service, Tokens};
+use crate::operate::operators::SessionTimes;
+use crate::operate::{self, Acknowledgements, History, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
 use crate::spool::embedded::{self, Embedded};
@@ -38,7 +39,13 @@ use crate::{dkim, files, metrics, web};
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
 /// The tables of everybody who keeps some in the database.
-const DATABASE_SCHEMAS: &[database::Schema] = &[operate::tokens::SCHEMA, suppression::SCHEMA];
+const DATABASE_SCHEMAS: &[database::Schema] = &[
+    operate::tokens::SCHEMA,
+    operate::operators::SCHEMA,
+    operate::alerts::SCHEMA,
+    operate::history::SCHEMA,
+    suppression::SCHEMA,
+];
 
 /// What [`Relay::start`] does.
 pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
@@ -95,6 +102,9 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         events: events.clone(),
         outcomes,
         tokens: Tokens::open(kept.database.clone())?,
+        operators: operate::Operators::open(kept.database.clone(), &settings.limits, SessionTimes::default())?,
+        acknowledgements: Acknowledgements::new(kept.database.clone()),
+        history: History::new(kept.database.clone()),
         live: Some(live.clone()),
         suppression: suppression.clone(),
     };
@@ -160,6 +170,8 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let submission =
         Submission::start(settings.listeners, context, accepting.clone()).map_err(StartError::Submission)?;
     let Tasks { background, stopping } = tasks;
+    let history = service.history.clone();
+    background.spawn(history.follow(events.clone(), Arc::clone(spool), stopping.clone()));
     background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
     background.spawn(operate::collect_audit(settings.state_dir, events.clone(), stopping.clone()));
     if let Some(door) = api {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::{Output, PasswordHash, PasswordHashString, Salt, SaltString};
+use argon2::password_hash::{self, Output, PasswordHash, PasswordHashString, PasswordHasher, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::{digest, hmac};
 use thiserror::Error;
@@ -222,6 +222,12 @@ impl fmt::Debug for Submitters {
     }
 }
 
+/// The PHC string of a password, with a fresh salt and the crate's parameters (OWASP's: 19 MiB, 2 passes, 1 lane).
+pub(crate) fn hash_password(password: &str) -> Result<String, password_hash::Error> {
+    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>())?;
+    Ok(Argon2::default().hash_password(password.as_bytes(), &salt)?.to_string())
+}
+
 fn fingerprint(submitter: &Submitter) -> Fingerprint {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&submitter.username.len().to_le_bytes());
@@ -262,8 +268,6 @@ fn decoy(params: Params) -> PasswordHashString {
 
 #[cfg(test)]
 mod tests {
-    use argon2::password_hash::PasswordHasher;
-
     use super::*;
 
     fn hash(password: &str) -> String {

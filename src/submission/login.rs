@@ -40,7 +40,7 @@ const UNDER_WAY: usize = 100;
 
 /// What came of a login.
 #[derive(Debug)]
-pub(super) enum Login {
+pub(crate) enum Login {
     /// The password is right. `remembered` is true if it was verified before.
     Right { submitter: Arc<Submitter>, remembered: bool },
     /// The name or the password is wrong. The delay is over.
@@ -55,7 +55,7 @@ pub(super) enum Login {
 }
 
 /// Checks the logins of all connections.
-pub(super) struct Logins {
+pub(crate) struct Logins {
     /// Permits for checks at the same time. Known clients have one of their own, so that they do not wait behind those who guess.
     checks: Arc<Semaphore>,
     checks_of_known: Arc<Semaphore>,
@@ -68,7 +68,7 @@ pub(super) struct Logins {
 
 impl Logins {
     /// Reads the known clients from the file `known_clients`, which keeps them over a restart. Blocks.
-    pub(super) fn new(limits: &Limits, known_clients: Option<PathBuf>) -> Self {
+    pub(crate) fn new(limits: &Limits, known_clients: Option<PathBuf>) -> Self {
         // Argon2 takes a whole core: half of them stay free for mail.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Logins {
@@ -83,7 +83,7 @@ impl Logins {
 
     /// Checks one login. A wrong one returns only after its delay, counted from the start, so that its length says nothing
     /// about what was compared.
-    pub(super) async fn check(&self, submitters: Arc<Submitters>, credentials: Credentials, peer: IpAddr) -> Login {
+    pub(crate) async fn check(&self, submitters: Arc<Submitters>, credentials: Credentials, peer: IpAddr) -> Login {
         let start = Instant::now();
         let peer = counted_as(peer);
         let login = submitters.fingerprint(&credentials.username);

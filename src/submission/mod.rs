@@ -30,10 +30,11 @@ mod tls;
 mod trace;
 mod transaction;
 
+pub(crate) use auth::hash_password;
 pub use auth::{Allowed, Credentials, Submitter, SubmitterError, Submitters};
 pub use counters::{Counters, HandshakeLabels, LoginLabels, ReasonLabels, ReplyLabels};
 pub use limits::{Limits, MAX_HEADER_SIZE};
 pub use listener::Submission;
-pub(crate) use login::Strikes;
+pub(crate) use login::{Login, Logins, Strikes};
 pub use settings::{Context, ListenerAuth, ListenerSettings, ListenerTls};
 pub use tls::{ServerTls, TlsError};

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::Sources;
 use crate::events::{AlertLists, EndedAlert, Event, OpenAlert};
 use crate::operate::queue::{LaneStats, Stats};
+use crate::operate::standing::{Standing, StandingStill};
 use crate::operate::{self, Actor, Role};
 use crate::route::{RouteState, RouteStatus};
 use crate::time::Timestamp;
@@ -35,13 +36,18 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
     );
     let service = &sources.service;
     let reader = Actor::new("the status page", Role::Read);
-    let (stats, route_list) = (service.stats(&reader).await, service.routes.list());
-    readiness(&mut html, &sources.readiness.reasons(), &stats, &route_list);
-    match &stats {
-        Ok(stats) => queue(&mut html, stats),
-        Err(why) => put(&mut html, format_args!("<h2>Queue</h2><p class=\"no\">{}</p>", escaped(&why.to_string()))),
+    let standing = service.standing(&reader).await;
+    readiness(&mut html, &sources.readiness.reasons(), &standing);
+    match &standing {
+        Ok(standing) => {
+            queue(&mut html, &standing.stats);
+            routes(&mut html, &standing.routes);
+        }
+        Err(why) => {
+            put(&mut html, format_args!("<h2>Queue</h2><p class=\"no\">{}</p>", escaped(&why.to_string())));
+            routes(&mut html, &service.routes.list());
+        }
     }
-    routes(&mut html, &route_list);
     alerts(&mut html, service.events.alerts());
     html.push_str(
         "<p>Details: <code>postbud queue list</code>, <code>postbud route list</code>, <a href=\"/metrics\">/metrics</a>, \
@@ -51,32 +57,25 @@ pub(super) async fn page(sources: &Sources, now: Timestamp) -> String {
 }
 
 /// Whether mail is taken, and whether what was taken leaves.
-fn readiness(
-    html: &mut String,
-    reasons: &[(&'static str, String)],
-    stats: &Result<Stats, operate::Error>,
-    routes: &[RouteStatus],
-) {
-    let standing_still = stats.as_ref().map(|stats| standing_still(stats, routes)).unwrap_or_default();
+fn readiness(html: &mut String, reasons: &[(&'static str, String)], standing: &Result<Standing, operate::Error>) {
+    let still = standing.as_ref().map(|standing| &*standing.still).unwrap_or_default();
     if !reasons.is_empty() {
         html.push_str("<p class=\"no\">Not ready:</p><ul>");
         for (check, reason) in reasons {
             put(html, format_args!("<li>{check}: {}</li>", escaped(reason)));
         }
         html.push_str("</ul>");
-    } else if standing_still.is_empty() && stats.is_ok() {
+    } else if still.is_empty() && standing.is_ok() {
         html.push_str("<p class=\"ready\">Ready: takes mail and sends it.</p>");
         return;
     } else {
         html.push_str("<p class=\"no\">Takes mail, but not all of it leaves.</p>");
     }
-    if standing_still.is_empty() {
+    if still.is_empty() {
         return;
     }
-    let mut rows: Vec<((&str, String), u64)> = standing_still.into_iter().collect();
-    rows.sort_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
     html.push_str("<h2>Mail that stands still</h2><table><tr><th>Customer<th class=\"n\">Messages<th>Why</tr>");
-    for ((customer, why), messages) in rows.iter().take(CUSTOMERS) {
+    for StandingStill { customer, why, messages, .. } in still.iter().take(CUSTOMERS) {
         put(
             html,
             format_args!(
@@ -87,33 +86,7 @@ fn readiness(
         );
     }
     html.push_str("</table>");
-    more(html, rows.len(), "such lines");
-}
-
-/// Messages that do not leave, by customer and reason: held, stopped until a person acts, or behind a route in trouble.
-fn standing_still<'a>(stats: &'a Stats, routes: &[RouteStatus]) -> BTreeMap<(&'a str, String), u64> {
-    let troubles: BTreeMap<&str, String> =
-        routes.iter().filter_map(|route| Some((route.id.as_str(), trouble(route)?))).collect();
-    let mut found = BTreeMap::new();
-    for lane in &stats.lanes {
-        let free = lane.messages.saturating_sub(lane.held + lane.delivering);
-        let in_trouble = || lane.route.as_deref().and_then(|route| troubles.get(route)).cloned();
-        let why = lane.stopped.clone().or_else(in_trouble);
-        let held = "held: `postbud queue list --state held` says why".to_owned();
-        for (why, messages) in [(why, free), (Some(held), lane.held)] {
-            if let Some(why) = why.filter(|_| messages > 0) {
-                *found.entry((lane.customer.as_str(), why)).or_default() += messages;
-            }
-        }
-    }
-    found
-}
-
-/// Why mail of a route waits, where its server takes part in nothing. A suspended one is told of as stopped.
-fn trouble(route: &RouteStatus) -> Option<String> {
-    let since = route.in_trouble_since?;
-    let reason = route.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-    Some(format!("route {} has carried no mail since {since}{reason}", route.id))
+    more(html, still.len(), "such lines");
 }
 
 fn queue(html: &mut String, stats: &Stats) {

@@ -12,13 +12,17 @@ use postbud::database::Database;
 use postbud::dkim::Workers;
 use postbud::events::{self, Event, Events};
 use postbud::message::{CustomerId, QueueId};
-use postbud::operate::{Service, Tokens, socket, tokens};
+use postbud::operate::operators::SessionTimes;
+use postbud::operate::{
+    Acknowledgements, History, Operators, Service, Tokens, alerts, history, operators, socket, tokens,
+};
 use postbud::queue::Outcomes;
 use postbud::route::{
     Caps, Cause, Login, LoginSecret, Route, RouteControl, RouteId, RouteKind, RouteState, RouteStatus, Switched,
 };
 use postbud::spool::embedded::{self, Embedded};
 use postbud::spool::{self, Commit, Filter, Inspect, Record, Spool};
+use postbud::submission::Limits;
 use postbud::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -158,6 +162,8 @@ impl Fixture {
             spool: as_port.clone(),
         };
         let outcomes = Outcomes::new(as_port.clone(), postmaster, events.clone(), Suppression::default());
+        let schemas = [tokens::SCHEMA, operators::SCHEMA, alerts::SCHEMA, history::SCHEMA];
+        let database = Database::open(dir.path(), &schemas).unwrap();
         let service = Service {
             spool: Arc::clone(&as_port),
             routes: routes.clone(),
@@ -165,7 +171,10 @@ impl Fixture {
             events: events.clone(),
             outcomes: outcomes.clone(),
             suppression: Suppression::default(),
-            tokens: Tokens::open(Database::open(dir.path(), &[tokens::SCHEMA]).unwrap()).unwrap(),
+            tokens: Tokens::open(database.clone()).unwrap(),
+            operators: Operators::open(database.clone(), &Limits::default(), SessionTimes::default()).unwrap(),
+            acknowledgements: Acknowledgements::new(database.clone()),
+            history: History::new(database),
             live: None,
         };
         let stopping = CancellationToken::new();

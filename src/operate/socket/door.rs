@@ -80,6 +80,12 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
         Command::AddToken(new) => items(service.add_token(actor, &new).await.map(|added| [added]), out).await,
         Command::Tokens => items(service.list_tokens(actor), out).await,
         Command::RevokeToken { name } => Ok(service.revoke_token(actor, &name).await.map(|()| Done::of(1))),
+        Command::AddOperator(new) => items(service.add_operator(actor, &new).await.map(|added| [added]), out).await,
+        Command::Operators => items(service.list_operators(actor), out).await,
+        Command::ChangeOperator { name, change } => {
+            Ok(service.change_operator(actor, &name, &change).await.map(|()| Done::of(1)))
+        }
+        Command::RemoveOperator { name } => Ok(service.remove_operator(actor, &name).await.map(|()| Done::of(1))),
     }
 }
 

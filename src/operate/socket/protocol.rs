@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::operate::Error;
+use crate::operate::operators::{NewOperator, OperatorChange};
 use crate::operate::queue::{Changed, Selection};
 use crate::operate::suppression::Suppressed;
 use crate::operate::tokens::NewToken;
@@ -180,6 +181,22 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// One item: the operator that was added.
+    AddOperator(NewOperator),
+    /// An item an operator.
+    Operators,
+    /// Changes an operator; every session of it ends.
+    ChangeOperator {
+        /// The operator's name.
+        name: String,
+        /// What is changed.
+        change: OperatorChange,
+    },
+    /// Removes an operator; every session of it ends.
+    RemoveOperator {
+        /// The operator's name.
+        name: String,
+    },
 }
 
 impl Command {
@@ -194,7 +211,8 @@ impl Command {
             | Command::SuppressionList { .. }
             | Command::PausedCustomers
             | Command::Routes
-            | Command::Tokens => false,
+            | Command::Tokens
+            | Command::Operators => false,
             Command::Hold { .. }
             | Command::Release { .. }
             | Command::Retry { .. }
@@ -209,7 +227,10 @@ impl Command {
             | Command::ResumeRoute { .. }
             | Command::TakeCustomer { .. }
             | Command::AddToken(_)
-            | Command::RevokeToken { .. } => true,
+            | Command::RevokeToken { .. }
+            | Command::AddOperator(_)
+            | Command::ChangeOperator { .. }
+            | Command::RemoveOperator { .. } => true,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! that moment on. The time of the last use is written at most once a minute for each token.
 
 mod kept;
-mod secret;
+pub(super) mod secret;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;

@@ -54,6 +54,27 @@ pub enum Action {
     /// A token of the API was taken back.
     #[serde(rename = "token.revoke")]
     TokenRevoke,
+    /// An operator of the pages was added.
+    #[serde(rename = "operator.add")]
+    OperatorAdd,
+    /// An operator got another role or password, or was logged out everywhere.
+    #[serde(rename = "operator.change")]
+    OperatorChange,
+    /// An operator was removed.
+    #[serde(rename = "operator.remove")]
+    OperatorRemove,
+    /// An operator logged in to the pages.
+    #[serde(rename = "operator.login")]
+    OperatorLogin,
+    /// A login to the pages was wrong.
+    #[serde(rename = "operator.login_failed")]
+    OperatorLoginFailed,
+    /// An operator logged out.
+    #[serde(rename = "operator.logout")]
+    OperatorLogout,
+    /// An operator took note of an alert.
+    #[serde(rename = "alert.acknowledge")]
+    AlertAcknowledge,
     /// A customer's mail was paused.
     #[serde(rename = "customer.pause")]
     CustomerPause,

@@ -107,6 +107,18 @@ impl Journal {
         Ok(Page { events, next: self.cursor(position), more: position < end })
     }
 
+    /// Whole lines behind a cursor, about 1 MiB of them, and the cursor behind those. No lines: there are no more yet. Reads files:
+    /// not for an async worker.
+    pub fn lines(&self, from: &Cursor) -> Result<(Vec<u8>, Cursor), CursorError> {
+        let position = self.checked(from, self.end())?;
+        let chunk = self.read(position, PAGE)?;
+        if chunk.gap && chunk.start != position {
+            return Err(self.gone()?);
+        }
+        let offset = chunk.start.offset + chunk.lines.len() as u64;
+        Ok((chunk.lines, self.cursor(Position { offset, ..chunk.start })))
+    }
+
     /// The position of a cursor, if a line of this journal begins there.
     fn checked(&self, cursor: &Cursor, end: Position) -> Result<Position, CursorError> {
         let position = cursor.position;

@@ -1,0 +1,279 @@
+//! What is kept of audit events and alerts, for lists: the journal is long, and not sorted by kind.
+
+use serde_json::Value;
+
+use super::{millis, timestamp};
+use crate::database::{Error, Transaction, Value as Parameter};
+use crate::operate::queue::Page;
+use crate::time::Timestamp;
+
+/// Audit events that are kept.
+const AUDIT: i64 = 50_000;
+/// Alerts that are kept.
+const ALERTS: i64 = 5_000;
+
+const OF_AUDIT: &str = "audit";
+const OF_ALERT: &str = "alert";
+
+/// An audit event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its place in the list.
+    pub id: String,
+    /// As it stands in the journal.
+    pub event: Value,
+}
+
+/// An alert of the past, or one that lasts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastAlert {
+    /// Its place in the list.
+    pub id: String,
+    /// When it was first told.
+    pub since: Timestamp,
+    /// When it was over. `None`: it lasts, or it tells of something that happened once.
+    pub ended: Option<Timestamp>,
+    /// Why it was over.
+    pub ended_detail: Option<String>,
+    /// As it was last told.
+    pub event: Value,
+}
+
+/// Which audit events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// By this actor, in part.
+    pub actor: Option<String>,
+    /// About this customer.
+    pub customer: Option<String>,
+    /// Of this kind, as `queue.hold` or `queue`.
+    pub command: Option<String>,
+}
+
+impl AuditFilter {
+    fn fits(&self, event: &Value) -> bool {
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_lowercase();
+        self.actor.as_deref().is_none_or(|actor| text("actor").contains(&actor.to_lowercase()))
+            && self.customer.as_deref().is_none_or(|customer| text("customer") == customer.to_lowercase())
+            && self.command.as_deref().is_none_or(|command| text("command").starts_with(&command.to_lowercase()))
+    }
+}
+
+/// An event that is kept here.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub event_id: String,
+    pub at: Timestamp,
+    pub is_alert: bool,
+    pub subject: Option<String>,
+    pub cured: bool,
+    pub detail: Option<String>,
+    /// The whole line.
+    pub line: String,
+}
+
+impl Told {
+    fn id(&self) -> String {
+        format!("{:015}-{}", self.at.as_millis(), self.event_id)
+    }
+
+    /// Keeps it. An alert about known trouble takes the place of the one before; the end of trouble is noted with it.
+    pub fn write(&self, tables: &Transaction<'_>) -> Result<(), Error> {
+        let subject = self.subject.as_deref();
+        if self.is_alert
+            && let Some(subject) = subject
+        {
+            let open = [OF_ALERT.into(), subject.into()];
+            if self.cured {
+                let sql = "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND subject = $4 AND ended IS NULL";
+                let row =
+                    [millis(self.at).into(), self.detail.as_deref().into(), OF_ALERT.into(), subject.into()];
+                return tables.execute(sql, &row).map(drop);
+            }
+            let sql = "SELECT id FROM history_entry WHERE kind = $1 AND subject = $2 AND ended IS NULL";
+            if let Some(id) = tables.first(sql, &open, |row| Ok(row.text(0)?.to_owned()))? {
+                let row = [self.line.as_str().into(), id.as_str().into()];
+                return tables.execute("UPDATE history_entry SET told = $1 WHERE id = $2", &row).map(drop);
+            }
+        }
+        let (id, kind) = (self.id(), if self.is_alert { OF_ALERT } else { OF_AUDIT });
+        let sql = "INSERT INTO history_entry (id, kind, subject, at, told) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
+        let row = [id.as_str().into(), kind.into(), subject.into(), millis(self.at).into(), self.line.as_str().into()];
+        tables.execute(sql, &row).map(drop)
+    }
+}
+
+/// Removes what is too much.
+pub(super) fn tidy(tables: &Transaction<'_>) -> Result<(), Error> {
+    for (kind, most) in [(OF_AUDIT, AUDIT), (OF_ALERT, ALERTS)] {
+        let sql = "SELECT id FROM history_entry WHERE kind = $1 ORDER BY id DESC LIMIT 1 OFFSET $2";
+        let first_too_much = tables.first(sql, &[kind.into(), most.into()], |row| Ok(row.text(0)?.to_owned()))?;
+        if let Some(id) = first_too_much {
+            tables.execute("DELETE FROM history_entry WHERE kind = $1 AND id <= $2", &[kind.into(), id.as_str().into()])?;
+        }
+    }
+    Ok(())
+}
+
+/// The subjects of alerts that are not over, as far as this table knows.
+pub(super) fn open_subjects(tables: &Transaction<'_>) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    let sql = "SELECT subject FROM history_entry WHERE kind = $1 AND ended IS NULL AND subject IS NOT NULL";
+    tables.query(sql, &[OF_ALERT.into()], |row| {
+        found.push(row.text(0)?.to_owned());
+        Ok::<_, Error>(())
+    })?;
+    Ok(found)
+}
+
+/// Notes that trouble is over whose end nobody told: it ended while the relay did not run.
+pub(super) fn end_unseen(tables: &Transaction<'_>, subject: &str, now: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND subject = $4 AND ended IS NULL";
+    let why = "it was not seen again after a restart of the relay";
+    tables.execute(sql, &[millis(now).into(), why.into(), OF_ALERT.into(), subject.into()]).map(drop)
+}
+
+/// Audit events, the latest first.
+pub(super) fn audit(
+    tables: &Transaction<'_>,
+    filter: &AuditFilter,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Page<Entry>, Error> {
+    page(tables, OF_AUDIT, before, limit, |row| {
+        let entry = Entry { id: row.id, event: row.event };
+        filter.fits(&entry.event).then_some(entry)
+    })
+}
+
+/// Alerts, the latest first.
+pub(super) fn alerts(tables: &Transaction<'_>, before: Option<&str>, limit: usize) -> Result<Page<PastAlert>, Error> {
+    page(tables, OF_ALERT, before, limit, |row| {
+        let Row { id, at, ended, ended_detail, event } = row;
+        Some(PastAlert { id, since: at, ended, ended_detail, event })
+    })
+}
+
+struct Row {
+    id: String,
+    at: Timestamp,
+    ended: Option<Timestamp>,
+    ended_detail: Option<String>,
+    event: Value,
+}
+
+/// Reads rows in parts until there are `limit` that fit.
+fn page<T>(
+    tables: &Transaction<'_>,
+    kind: &str,
+    before: Option<&str>,
+    limit: usize,
+    mut fits: impl FnMut(Row) -> Option<T>,
+) -> Result<Page<T>, Error> {
+    // Behind every id.
+    let mut behind = before.unwrap_or("~").to_owned();
+    let (mut items, mut last) = (Vec::new(), None);
+    loop {
+        let sql = "SELECT id, at, ended, ended_detail, told FROM history_entry WHERE kind = $1 AND id < $2 ORDER BY id DESC LIMIT 500";
+        let parameters: [Parameter<'_>; 2] = [kind.into(), behind.as_str().into()];
+        let (mut rows, mut has_more) = (0, false);
+        let mut read_to = None;
+        tables.query(sql, &parameters, |row| {
+            rows += 1;
+            let id = row.text(0)?.to_owned();
+            read_to = Some(id.clone());
+            if has_more {
+                return Ok::<_, Error>(());
+            }
+            let row = Row {
+                at: timestamp(row.integer(1)?),
+                ended: row.maybe_integer(2)?.map(timestamp),
+                ended_detail: row.maybe_text(3)?.map(str::to_owned),
+                event: serde_json::from_str(row.text(4)?).unwrap_or_default(),
+                id: id.clone(),
+            };
+            if let Some(item) = fits(row) {
+                if items.len() == limit {
+                    has_more = true;
+                } else {
+                    items.push(item);
+                    last = Some(id);
+                }
+            }
+            Ok(())
+        })?;
+        if has_more {
+            return Ok(Page { items, next: last });
+        }
+        match read_to {
+            Some(id) if rows == 500 => behind = id,
+            _ => return Ok(Page { items, next: None }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SCHEMA;
+    use super::*;
+    use crate::database::Database;
+
+    fn told(n: u64, is_alert: bool, subject: Option<&str>, cured: bool) -> Told {
+        let line = json!({"actor": format!("operator a{}", n % 3), "command": "queue.hold", "n": n}).to_string();
+        Told {
+            event_id: format!("E{n}"),
+            at: Timestamp::from_millis(1_795_458_240_000 + n),
+            is_alert,
+            subject: subject.map(str::to_owned),
+            cured,
+            detail: Some("over".into()),
+            line,
+        }
+    }
+
+    #[test]
+    fn audit_events_are_listed_in_pages_with_a_filter_and_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA]).unwrap();
+        for _ in 0..2 {
+            let write = |tables: &Transaction<'_>| (0..1200).try_for_each(|n| told(n, false, None, false).write(tables));
+            database.write_blocking(write).unwrap();
+        }
+        let filter = AuditFilter { actor: Some("A1".into()), command: Some("queue".into()), ..AuditFilter::default() };
+        let (mut seen, mut before) = (Vec::new(), None::<String>);
+        loop {
+            let page = database.read_blocking(|tables| audit(tables, &filter, before.as_deref(), 70)).unwrap();
+            seen.extend(page.items.iter().map(|entry| entry.event["n"].as_u64().unwrap()));
+            match page.next {
+                Some(next) => before = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(seen, (0..1200).rev().filter(|n| n % 3 == 1).collect::<Vec<_>>());
+        let none = AuditFilter { customer: Some("x".into()), ..AuditFilter::default() };
+        assert!(database.read_blocking(|tables| audit(tables, &none, None, 70)).unwrap().items.is_empty());
+    }
+
+    #[test]
+    fn an_alert_is_one_row_from_its_beginning_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA]).unwrap();
+        let write = |told: Told| database.write_blocking(|tables| told.write(tables)).unwrap();
+        let list = || database.read_blocking(|tables| alerts(tables, None, 10)).unwrap().items;
+        write(told(1, true, Some("route:a"), false));
+        write(told(2, true, Some("route:a"), false));
+        write(told(3, true, None, false));
+        let found = list();
+        assert_eq!(found.iter().map(|it| it.event["n"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 2]);
+        assert_eq!(found[1].since.as_millis() % 10, 1);
+        assert_eq!(database.read_blocking(open_subjects).unwrap(), ["route:a"]);
+        write(told(4, true, Some("route:a"), true));
+        assert_eq!(list()[1].ended.unwrap().as_millis() % 10, 4);
+        write(told(5, true, Some("route:a"), false));
+        assert_eq!(list().len(), 3);
+        database.write_blocking(|tables| end_unseen(tables, "route:a", told(6, true, None, true).at)).unwrap();
+        assert!(database.read_blocking(open_subjects).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,303 @@
+//! The task that reads the journal and keeps what history needs of it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::counts::{self, Sums};
+use super::entries::{self, Told};
+use super::History;
+use crate::database::{self, Transaction};
+use crate::events::Events;
+use crate::operate::alerts;
+use crate::record::journal::Journal;
+use crate::record::journal::cursor::{Cursor, CursorError};
+use crate::spool::{self, Spool};
+use crate::time::Timestamp;
+
+/// How often the journal is looked at. Each look that finds something costs one sync of the database.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the queue is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_secs(60);
+/// How often what is too old is removed.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+/// Trouble that lasts is told of again within this time after a start. What was not is over.
+const SETTLED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Chunks of about 1 MiB whose sums are written together.
+const CHUNKS: usize = 16;
+
+/// The name of the place in its table.
+const READER: &str = "history";
+
+/// Why history stands still for now.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    #[error(transparent)]
+    Journal(#[from] CursorError),
+}
+
+/// What is read of an event's line.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow)]
+    event_id: Cow<'a, str>,
+    #[serde(borrow)]
+    at: Cow<'a, str>,
+    #[serde(borrow, default)]
+    route: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    subject: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    detail: Option<Cow<'a, str>>,
+    #[serde(default)]
+    cured: bool,
+    /// The relay's own notifications are nobody's mail.
+    #[serde(default)]
+    about: Option<IgnoredAny>,
+}
+
+impl History {
+    /// Follows the journal until told to stop.
+    pub async fn follow(self, events: Events, spool: Arc<dyn Spool>, stopping: CancellationToken) {
+        let started = Instant::now();
+        let (mut sampled, mut tidied) = (None::<Instant>, None::<Instant>);
+        let is_due = |last: Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
+        loop {
+            if let Some(journal) = events.journal().cloned() {
+                self.read_on(journal).await;
+            }
+            if is_due(sampled, SAMPLE_EVERY) {
+                sampled = Some(Instant::now());
+                self.sample(&*spool).await;
+            }
+            if is_due(tidied, TIDY_EVERY) {
+                tidied = Some(Instant::now());
+                self.tidy().await;
+            }
+            if started.elapsed() >= SETTLED_AFTER {
+                self.end_unseen(&events).await;
+            }
+            if stopping.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Reads up to the journal's end. What cannot be read or written now is tried again at the next look.
+    async fn read_on(&self, journal: Arc<Journal>) {
+        let database = self.database.clone();
+        let read = tokio::task::spawn_blocking(move || read_on(&database, &journal)).await;
+        match read {
+            Ok(Ok(())) => self.is_current.store(true, Ordering::Relaxed),
+            Ok(Err(error)) => {
+                self.is_current.store(false, Ordering::Relaxed);
+                tracing::warn!("the history stands still: {error}");
+            }
+            Err(error) => tracing::error!("the history's reader: {error}"),
+        }
+    }
+
+    async fn sample(&self, spool: &dyn Spool) {
+        let Ok(lanes) = spool::all_lanes(spool).await else { return };
+        let now = Timestamp::now();
+        let waiting = lanes.values().map(|lane| lane.records).sum();
+        let oldest = lanes.values().filter_map(|lane| lane.oldest).min();
+        let oldest_secs = oldest.map(|id| now.since(id.arrived()).as_secs()).unwrap_or_default();
+        let mut sums = Sums::default();
+        sums.sample(now, waiting, oldest_secs);
+        self.told(self.database.write(move |tables| sums.write(tables)).await);
+    }
+
+    async fn tidy(&self) {
+        let now = Timestamp::now();
+        let tidied = self.database.write(move |tables| {
+            counts::tidy(tables, now)?;
+            entries::tidy(tables)
+        });
+        self.told(tidied.await);
+    }
+
+    /// Ends alerts whose trouble was over while the relay did not run: nobody told their end.
+    async fn end_unseen(&self, events: &Events) {
+        let events = events.clone();
+        let ended = self.database.write(move |tables| {
+            let known = [entries::open_subjects(tables)?, alerts::acknowledged(tables)?].concat();
+            if known.is_empty() {
+                return Ok(());
+            }
+            let open: Vec<String> =
+                events.alerts().open.iter().filter_map(|open| Some(open.alert.subject.as_ref()?.to_string())).collect();
+            let now = Timestamp::now();
+            for subject in known.iter().filter(|subject| !open.contains(subject)) {
+                entries::end_unseen(tables, subject, now)?;
+                alerts::forget(tables, subject, now)?;
+            }
+            Ok::<_, database::Error>(())
+        });
+        self.told(ended.await);
+    }
+
+    fn told(&self, done: Result<(), database::Error>) {
+        if let Err(error) = done {
+            tracing::warn!("the history stands still: {error}");
+        }
+    }
+}
+
+/// Reads what the journal has behind the kept place. Sums, entries and the new place are written in one transaction. Blocks.
+fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Trouble> {
+    let kept = database.read_blocking(|tables| {
+        let sql = "SELECT place FROM history_place WHERE reader = $1";
+        tables.first(sql, &[READER.into()], |row| Ok(row.text(0)?.to_owned()))
+    })?;
+    let mut place = match kept.and_then(|kept| kept.parse::<Cursor>().ok()) {
+        Some(place) => place,
+        None => journal.cursor(journal.oldest().map_err(CursorError::Io)?),
+    };
+    loop {
+        let (mut sums, mut told) = (Sums::default(), Vec::new());
+        let (begin, mut is_at_end) = (place.clone(), false);
+        for _ in 0..CHUNKS {
+            let (lines, next) = match journal.lines(&place) {
+                Ok(read) => read,
+                // Files were removed before they were read, or it is another journal: what is missing is not counted.
+                Err(CursorError::Gone { oldest }) => (Vec::new(), oldest),
+                Err(CursorError::Unknown) => {
+                    (Vec::new(), journal.cursor(journal.oldest().map_err(CursorError::Io)?))
+                }
+                Err(error) => return Err(error.into()),
+            };
+            lines.split(|octet| *octet == b'\n').for_each(|line| take(line, &mut sums, &mut told));
+            is_at_end = lines.is_empty() && next == place;
+            place = next;
+            if is_at_end {
+                break;
+            }
+        }
+        if place != begin {
+            let to = place.to_string();
+            database.write_blocking(|tables| {
+                sums.write(tables)?;
+                told.iter().try_for_each(|told| keep(tables, told))?;
+                let sql = "INSERT INTO history_place (reader, place) VALUES ($1, $2) ON CONFLICT (reader) DO UPDATE SET \
+                           place = excluded.place";
+                tables.execute(sql, &[READER.into(), to.as_str().into()]).map(drop)
+            })?;
+        }
+        if is_at_end {
+            return Ok(());
+        }
+    }
+}
+
+fn keep(tables: &Transaction<'_>, told: &Told) -> Result<(), database::Error> {
+    told.write(tables)?;
+    match &told.subject {
+        Some(subject) if told.is_alert && told.cured => alerts::forget(tables, subject, told.at),
+        _ => Ok(()),
+    }
+}
+
+/// Takes one line. What a crash tore is passed over.
+fn take(line: &[u8], sums: &mut Sums, told: &mut Vec<Told>) {
+    let Ok(read) = serde_json::from_slice::<Line<'_>>(line) else { return };
+    let Ok(at) = read.at.parse::<Timestamp>() else { return };
+    let is_alert = read.event == "alert";
+    if is_alert || read.event == "audit" {
+        told.push(Told {
+            event_id: read.event_id.into_owned(),
+            at,
+            is_alert,
+            subject: read.subject.map(Cow::into_owned),
+            cured: read.cured,
+            detail: read.detail.map(Cow::into_owned),
+            line: String::from_utf8_lossy(line).into_owned(),
+        });
+    } else if read.about.is_none() {
+        sums.count(&read.event, at, read.route.as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+
+    use super::super::counts::Span;
+    use super::super::SCHEMA;
+    use super::*;
+    use crate::database::Database;
+
+    fn line(event: &str, n: u64, more: &str) -> String {
+        let at = Timestamp::now();
+        format!("{{\"event_id\":\"E{n}\",\"at\":\"{at}\",\"event\":\"{event}\",\"customer\":\"a\\u202e\"{more}}}\n")
+    }
+
+    fn accepted(database: &Database) -> u64 {
+        let read = database.read_blocking(|tables| counts::read(tables, "", Span::Day, Timestamp::now())).unwrap();
+        read.iter().map(|bucket| bucket.counts.accepted).sum()
+    }
+
+    /// A journal whose lines the test writes itself.
+    fn journal(dir: &std::path::Path, lines: &str) -> (Arc<Journal>, File) {
+        let path = dir.join("events.jsonl");
+        let mut file = File::options().append(true).create(true).open(&path).unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+        (Journal::open(&path, 0o600, 0).unwrap().journal, file)
+    }
+
+    #[test]
+    fn each_event_is_counted_once_also_over_a_restart_and_a_journal_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA, alerts::SCHEMA]).unwrap();
+        let about = ",\"about\":\"notification\"";
+        let first = [line("accepted", 1, ""), line("accepted", 2, about), "{torn\n".into(), line("audit", 3, "")].concat();
+        let (first_journal, _file) = journal(dir.path(), &first);
+        read_on(&database, &first_journal).unwrap();
+        read_on(&database, &first_journal).unwrap();
+        assert_eq!(accepted(&database), 1);
+        drop(first_journal);
+        let (again, _file) = journal(dir.path(), &line("accepted", 4, ",\"route\":\"mailjet.x\""));
+        read_on(&database, &again).unwrap();
+        assert_eq!(accepted(&database), 2);
+        let entries = database.read_blocking(|tables| entries::audit(tables, &Default::default(), None, 9)).unwrap();
+        assert_eq!(entries.items.len(), 1);
+        drop(again);
+        let other = tempfile::tempdir().unwrap();
+        fs::remove_file(dir.path().join("events.jsonl")).unwrap();
+        let (other, _file) = journal(other.path(), &line("accepted", 5, ""));
+        read_on(&database, &other).unwrap();
+        assert_eq!(accepted(&database), 3);
+    }
+
+    #[test]
+    fn the_end_of_trouble_takes_the_note_off_that_somebody_took_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &[SCHEMA, alerts::SCHEMA]).unwrap();
+        let raised = line("alert", 1, ",\"subject\":\"route:a\",\"detail\":\"refused\"");
+        let (journal, mut file) = journal(dir.path(), &raised);
+        read_on(&database, &journal).unwrap();
+        drop(journal);
+        let note = |at| database.write_blocking(|tables| alerts::note(tables, "route:a", "operator anna", "", at)).unwrap();
+        let noted = || database.read_blocking(alerts::acknowledged).unwrap();
+        note(Timestamp::now() - Duration::from_secs(1));
+        file.write_all(line("alert", 2, ",\"subject\":\"route:a\",\"cured\":true").as_bytes()).unwrap();
+        let (again, _file) = super::tests::journal(dir.path(), "");
+        assert_eq!(noted(), ["route:a"]);
+        read_on(&database, &again).unwrap();
+        assert!(noted().is_empty());
+        note(Timestamp::now() + Duration::from_secs(60));
+        database.write_blocking(|tables| alerts::forget(tables, "route:a", Timestamp::now())).unwrap();
+        assert_eq!(noted(), ["route:a"], "a note that is younger than the end is about new trouble");
+    }
+}

@@ -1,0 +1,108 @@
+//! History: what charts, the audit and the list of alerts show of the past.
+//!
+//! ```text
+//! the spool ──► outbox ──► journal ──► follow (its cursor is a row) ──► counts  by minute, hour and day
+//!                                                                  └──► entries audit events and alerts
+//! ```
+//!
+//! A task reads the journal behind the message's path, adds up what it finds and keeps the sums in the database, together with the
+//! place up to which it has read: nothing is counted twice or left out over a restart. Everything is bounded by time and number. Where
+//! no event log is kept, there is no history.
+
+mod counts;
+mod entries;
+mod follow;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::database::{self, Database, Schema};
+use crate::operate::actor::Need;
+use crate::operate::queue::Page;
+use crate::operate::{Actor, Error, Service};
+use crate::time::Timestamp;
+
+pub use counts::{Bucket, Counts, Span};
+pub use entries::{AuditFilter, Entry, PastAlert};
+
+/// The tables. Times are milliseconds since 1970, and seconds where a column is called so.
+pub const SCHEMA: Schema = Schema {
+    owner: "history",
+    steps: &[concat!(
+        "CREATE TABLE history_count (width BIGINT NOT NULL, route TEXT NOT NULL, start_secs BIGINT NOT NULL, ",
+        "accepted BIGINT NOT NULL, relayed BIGINT NOT NULL, delivered BIGINT NOT NULL, deferred BIGINT NOT NULL, ",
+        "bounced BIGINT NOT NULL, waiting BIGINT NOT NULL, oldest_secs BIGINT NOT NULL, PRIMARY KEY (width, route, start_secs)); ",
+        "CREATE TABLE history_place (reader TEXT PRIMARY KEY, place TEXT NOT NULL); ",
+        "CREATE TABLE history_entry (id TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT, at BIGINT NOT NULL, ended BIGINT, ",
+        "ended_detail TEXT, told TEXT NOT NULL); ",
+        "CREATE INDEX history_entry_kind ON history_entry (kind, id)"
+    )],
+};
+
+/// The history of a relay. Cheap to clone.
+#[derive(Clone)]
+pub struct History {
+    database: Database,
+    /// True once the task has come to the end of the journal.
+    is_current: Arc<AtomicBool>,
+}
+
+impl History {
+    /// The history in this database.
+    pub fn new(database: Database) -> Self {
+        History { database, is_current: Arc::default() }
+    }
+}
+
+fn not_read(error: database::Error) -> Error {
+    Error::failed(format!("the history cannot be read: {error}"), "see the relay's log")
+}
+
+impl Service {
+    /// What was counted in a span of time that ends now, oldest first, without gaps: in all, or of one route.
+    pub async fn counted(&self, actor: &Actor, route: Option<&str>, span: Span) -> Result<Vec<Bucket>, Error> {
+        actor.may(Need::Read)?;
+        let route = route.unwrap_or_default().to_owned();
+        let now = Timestamp::now();
+        let read = move |tables: &database::Transaction<'_>| counts::read(tables, &route, span, now);
+        self.history.database.read(read).await.map_err(not_read)
+    }
+
+    /// Returns true if the history has every event that the journal had a few seconds ago.
+    pub fn history_is_current(&self) -> bool {
+        self.history.is_current.load(Ordering::Relaxed)
+    }
+
+    /// What was done by whom, the latest first, from behind the entry `before` on.
+    pub async fn audit(
+        &self,
+        actor: &Actor,
+        filter: AuditFilter,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<Page<Entry>, Error> {
+        actor.may(Need::Read)?;
+        let read = move |tables: &database::Transaction<'_>| entries::audit(tables, &filter, before.as_deref(), limit);
+        self.history.database.read(read).await.map_err(not_read)
+    }
+
+    /// Alerts of the past, the latest first, from behind the entry `before` on. Those that last are among them.
+    pub async fn past_alerts(
+        &self,
+        actor: &Actor,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<Page<PastAlert>, Error> {
+        actor.may(Need::Read)?;
+        let read = move |tables: &database::Transaction<'_>| entries::alerts(tables, before.as_deref(), limit);
+        self.history.database.read(read).await.map_err(not_read)
+    }
+}
+
+fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+}

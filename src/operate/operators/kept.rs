@@ -1,0 +1,127 @@
+//! The tables of operators and of their sessions.
+
+use super::sessions::Session;
+use super::{Kept, role_named};
+use crate::database::{Database, Error, Schema, Transaction};
+use crate::operate::tokens::secret::Digest;
+use crate::time::Timestamp;
+
+/// The tables. Times are milliseconds since 1970. An operator without a password comes through a trusted proxy only.
+pub const SCHEMA: Schema = Schema {
+    owner: "operator",
+    steps: &["CREATE TABLE operator (name TEXT PRIMARY KEY, role TEXT NOT NULL, password_hash TEXT, created BIGINT NOT NULL, \
+              last_login BIGINT); \
+              CREATE TABLE operator_session (digest TEXT PRIMARY KEY, operator TEXT NOT NULL, address TEXT NOT NULL, \
+              created BIGINT NOT NULL, last_seen BIGINT NOT NULL)"],
+};
+
+/// Reads every operator. One that is not understood is left out, with a warning.
+pub(super) fn read_operators(database: &Database) -> Result<Vec<Kept>, Error> {
+    let mut all = Vec::new();
+    database.read_blocking(|tables| {
+        let sql = "SELECT name, role, password_hash, created, last_login FROM operator";
+        tables.query(sql, &[], |row| {
+            let name = row.text(0)?.to_owned();
+            match role_named(row.text(1)?) {
+                Some(role) => all.push(Kept {
+                    name,
+                    role,
+                    password_hash: row.maybe_text(2)?.map(str::to_owned),
+                    created: timestamp(row.integer(3)?),
+                    last_login: row.maybe_integer(4)?.map(timestamp),
+                }),
+                None => tracing::warn!("the operator {name} is not understood and cannot log in"),
+            }
+            Ok::<_, Error>(())
+        })
+    })?;
+    Ok(all)
+}
+
+/// Reads every session.
+pub(super) fn read_sessions(database: &Database) -> Result<Vec<(Digest, Session)>, Error> {
+    let mut all = Vec::new();
+    database.read_blocking(|tables| {
+        let sql = "SELECT digest, operator, address, created, last_seen FROM operator_session";
+        tables.query(sql, &[], |row| {
+            if let Some(digest) = Digest::from_hex(row.text(0)?) {
+                let (created, last_seen) = (timestamp(row.integer(3)?), timestamp(row.integer(4)?));
+                let (operator, address) = (row.text(1)?.to_owned(), row.text(2)?.to_owned());
+                all.push((digest, Session { operator, address, created, last_seen, saved: last_seen }));
+            }
+            Ok::<_, Error>(())
+        })
+    })?;
+    Ok(all)
+}
+
+/// Adds an operator; returns false if the name is taken.
+pub(super) fn add(tables: &Transaction<'_>, kept: &Kept) -> Result<bool, Error> {
+    let sql = "INSERT INTO operator (name, role, password_hash, created) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
+    let row = [
+        kept.name.as_str().into(),
+        kept.role.as_str().into(),
+        kept.password_hash.as_deref().into(),
+        millis(kept.created).into(),
+    ];
+    Ok(tables.execute(sql, &row)? > 0)
+}
+
+/// Writes an operator's role and password, and ends every session of it.
+pub(super) fn change(tables: &Transaction<'_>, kept: &Kept) -> Result<(), Error> {
+    let sql = "UPDATE operator SET role = $1, password_hash = $2 WHERE name = $3";
+    let row = [kept.role.as_str().into(), kept.password_hash.as_deref().into(), kept.name.as_str().into()];
+    tables.execute(sql, &row)?;
+    end_sessions_of(tables, &kept.name)
+}
+
+/// Removes an operator with every session of it.
+pub(super) fn remove(tables: &Transaction<'_>, name: &str) -> Result<(), Error> {
+    tables.execute("DELETE FROM operator WHERE name = $1", &[name.into()])?;
+    end_sessions_of(tables, name)
+}
+
+/// Ends every session of an operator.
+pub(super) fn end_sessions_of(tables: &Transaction<'_>, name: &str) -> Result<(), Error> {
+    tables.execute("DELETE FROM operator_session WHERE operator = $1", &[name.into()]).map(drop)
+}
+
+/// Adds a session, and keeps the time of the login.
+pub(super) fn begin_session(tables: &Transaction<'_>, digest: &Digest, session: &Session) -> Result<(), Error> {
+    let (digest, created) = (digest.to_hex(), millis(session.created));
+    let sql =
+        "INSERT INTO operator_session (digest, operator, address, created, last_seen) VALUES ($1, $2, $3, $4, $5)";
+    let row = [
+        digest.as_str().into(),
+        session.operator.as_str().into(),
+        session.address.as_str().into(),
+        created.into(),
+        millis(session.last_seen).into(),
+    ];
+    tables.execute(sql, &row)?;
+    let row = [created.into(), session.operator.as_str().into()];
+    tables.execute("UPDATE operator SET last_login = $1 WHERE name = $2", &row).map(drop)
+}
+
+/// Ends sessions.
+pub(super) fn end_sessions(tables: &Transaction<'_>, digests: &[Digest]) -> Result<(), Error> {
+    for digest in digests {
+        tables.execute("DELETE FROM operator_session WHERE digest = $1", &[digest.to_hex().as_str().into()])?;
+    }
+    Ok(())
+}
+
+/// Keeps the time at which a session was last seen.
+pub(super) fn save_seen(tables: &Transaction<'_>, digest: &Digest, at: Timestamp) -> Result<(), Error> {
+    let digest = digest.to_hex();
+    let row = [millis(at).into(), digest.as_str().into()];
+    tables.execute("UPDATE operator_session SET last_seen = $1 WHERE digest = $2", &row).map(drop)
+}
+
+fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+}

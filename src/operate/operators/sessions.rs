@@ -1,0 +1,210 @@
+//! Sessions of operators: who is logged in, from when, and until when.
+//!
+//! A session is 256 random bits in a cookie. The relay keeps their SHA-256 only, so that neither the database nor a backup lets
+//! anybody in. A session ends when its operator logs out, gets another role or password or is removed, when nothing was asked in it
+//! for a while, and after a fixed time in any case.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::operate::tokens::secret::Digest;
+use crate::time::Timestamp;
+
+/// The time at which a session was last seen is written at most this often.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// Sessions of one operator at the same time. Beyond, the one that was idle for longest ends.
+const OF_ONE: usize = 20;
+
+/// How long sessions last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimes {
+    /// A session ends when nothing was asked in it for this long.
+    pub idle: Duration,
+    /// A session ends this long after the login.
+    pub longest: Duration,
+}
+
+/// An hour without a request, and twelve hours in any case.
+impl Default for SessionTimes {
+    fn default() -> Self {
+        SessionTimes { idle: Duration::from_secs(3600), longest: Duration::from_secs(12 * 3600) }
+    }
+}
+
+/// A session.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    /// The operator's name.
+    pub operator: String,
+    /// The address of the login; empty where it is not known.
+    pub address: String,
+    /// When the operator logged in.
+    pub created: Timestamp,
+    /// When something was last asked.
+    pub last_seen: Timestamp,
+    /// The `last_seen` that was written.
+    pub saved: Timestamp,
+}
+
+impl Session {
+    /// A session that begins now.
+    pub fn begin(operator: &str, address: Option<IpAddr>, now: Timestamp) -> Self {
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        Session { operator: operator.to_owned(), address, created: now, last_seen: now, saved: now }
+    }
+}
+
+/// What is known of a session that somebody presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It counts. `save` says that it is time to write when it was seen.
+    Open { operator: String, save: bool },
+    /// It is over. It was forgotten.
+    Over,
+    /// There is none.
+    Unknown,
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    times: SessionTimes,
+    open: Mutex<HashMap<Digest, Session>>,
+}
+
+impl Sessions {
+    pub fn new(times: SessionTimes, kept: Vec<(Digest, Session)>) -> Self {
+        Sessions { times, open: Mutex::new(kept.into_iter().collect()) }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Digest, Session>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self, session: &Session, now: Timestamp) -> bool {
+        // A clock that was set back makes no session longer than the two times together.
+        now.since(session.last_seen) >= self.times.idle || now.since(session.created) >= self.times.longest
+    }
+
+    /// Looks at a session, and notes that it was seen.
+    pub fn look(&self, digest: &Digest, now: Timestamp) -> Seen {
+        let mut open = self.open();
+        let Some(session) = open.get_mut(digest) else { return Seen::Unknown };
+        if self.is_over(session, now) {
+            open.remove(digest);
+            return Seen::Over;
+        }
+        session.last_seen = now;
+        let save = now.since(session.saved) >= SAVE_EVERY || now < session.saved;
+        if save {
+            session.saved = now;
+        }
+        Seen::Open { operator: session.operator.clone(), save }
+    }
+
+    /// Returns true if a session counts, without noting that it was seen: for what a page asks by itself.
+    pub fn is_open(&self, digest: &Digest, now: Timestamp) -> bool {
+        self.open().get(digest).is_some_and(|session| !self.is_over(session, now))
+    }
+
+    /// Adds a session. Returns those that end for it: all that are over, and the idlest of this operator beyond the limit.
+    pub fn begin(&self, digest: Digest, session: Session, now: Timestamp) -> Vec<Digest> {
+        let mut open = self.open();
+        let mut ended: Vec<Digest> =
+            open.iter().filter(|(_, known)| self.is_over(known, now)).map(|(digest, _)| *digest).collect();
+        let mut own: Vec<(Timestamp, Digest)> = open
+            .iter()
+            .filter(|(digest, known)| known.operator == session.operator && !ended.contains(digest))
+            .map(|(digest, known)| (known.last_seen, *digest))
+            .collect();
+        own.sort_by_key(|(seen, _)| *seen);
+        let beyond = (own.len() + 1).saturating_sub(OF_ONE);
+        ended.extend(own.into_iter().take(beyond).map(|(_, digest)| digest));
+        ended.iter().for_each(|digest| drop(open.remove(digest)));
+        open.insert(digest, session);
+        ended
+    }
+
+    /// Ends a session. Returns the operator's name if there was one.
+    pub fn end(&self, digest: &Digest) -> Option<String> {
+        self.open().remove(digest).map(|session| session.operator)
+    }
+
+    /// Ends every session of an operator, but for `keep`. Returns those that ended.
+    pub fn end_all_of(&self, operator: &str, keep: Option<&Digest>) -> Vec<Digest> {
+        let mut open = self.open();
+        let of_operator = open.iter().filter(|(digest, known)| known.operator == operator && Some(*digest) != keep);
+        let ended: Vec<Digest> = of_operator.map(|(digest, _)| *digest).collect();
+        ended.iter().for_each(|digest| drop(open.remove(digest)));
+        ended
+    }
+
+    /// The sessions of an operator that count, the last seen first; true marks the one that is asked with.
+    pub fn of(&self, operator: &str, asking: Option<&Digest>, now: Timestamp) -> Vec<(Session, bool)> {
+        let open = self.open();
+        let of_operator = open.iter().filter(|(_, known)| known.operator == operator && !self.is_over(known, now));
+        let mut found: Vec<(Session, bool)> =
+            of_operator.map(|(digest, session)| (session.clone(), Some(digest) == asking)).collect();
+        found.sort_by_key(|(session, _)| std::cmp::Reverse(session.last_seen));
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + 1000 * second)
+    }
+
+    fn begin(sessions: &Sessions, operator: &str, name: &str, second: u64) -> Vec<Digest> {
+        sessions.begin(Digest::of(name), Session::begin(operator, None, at(second)), at(second))
+    }
+
+    fn is_open(seen: &Seen) -> bool {
+        matches!(seen, Seen::Open { .. })
+    }
+
+    #[test]
+    fn a_session_ends_when_it_is_idle_and_after_its_time() {
+        let times = SessionTimes { idle: Duration::from_secs(100), longest: Duration::from_secs(250) };
+        let sessions = Sessions::new(times, Vec::new());
+        begin(&sessions, "anna", "a", 0);
+        let look = |name: &str, second| sessions.look(&Digest::of(name), at(second));
+        assert!(is_open(&look("a", 99)) && is_open(&look("a", 198)) && is_open(&look("a", 249)));
+        assert_eq!((look("a", 250), look("a", 250)), (Seen::Over, Seen::Unknown));
+        begin(&sessions, "anna", "b", 300);
+        assert!(sessions.is_open(&Digest::of("b"), at(399)) && !sessions.is_open(&Digest::of("b"), at(400)));
+        assert_eq!(look("b", 400), Seen::Over, "what a page asks by itself keeps no session open");
+    }
+
+    #[test]
+    fn when_it_was_seen_is_written_once_a_minute() {
+        let sessions = Sessions::new(SessionTimes::default(), Vec::new());
+        begin(&sessions, "anna", "a", 0);
+        let saved = [1, 59, 60, 61, 119, 120].map(|second| {
+            matches!(sessions.look(&Digest::of("a"), at(second)), Seen::Open { save: true, .. })
+        });
+        assert_eq!(saved, [false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn an_operator_has_a_bounded_number_of_sessions_and_the_idlest_ends() {
+        let sessions = Sessions::new(SessionTimes::default(), Vec::new());
+        begin(&sessions, "bo", "other", 0);
+        for n in 0..OF_ONE {
+            assert!(begin(&sessions, "anna", &n.to_string(), n as u64).is_empty());
+        }
+        sessions.look(&Digest::of("0"), at(50));
+        assert_eq!(begin(&sessions, "anna", "new", 60), [Digest::of("1")]);
+        assert!(is_open(&sessions.look(&Digest::of("other"), at(60))));
+        assert_eq!(sessions.of("anna", Some(&Digest::of("new")), at(60)).iter().filter(|(_, own)| *own).count(), 1);
+        assert_eq!(sessions.end_all_of("anna", Some(&Digest::of("new"))).len(), OF_ONE - 1);
+        assert_eq!(sessions.end(&Digest::of("new")), Some("anna".into()));
+        assert_eq!(sessions.end(&Digest::of("new")), None);
+        assert!(is_open(&sessions.look(&Digest::of("other"), at(61))));
+    }
+}

@@ -1,0 +1,104 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+const RIGHT: &str = "correct horse battery";
+
+fn operators(dir: &Path) -> Operators {
+    let limits = Limits { login_delay: Duration::ZERO, ..Limits::default() };
+    Operators::open(Database::open(dir, &[SCHEMA]).unwrap(), &limits, SessionTimes::default()).unwrap()
+}
+
+fn address() -> IpAddr {
+    "192.0.2.7".parse().unwrap()
+}
+
+fn kept(name: &str, role: RoleName, password: Option<&str>) -> Kept {
+    let password_hash = password.map(|password| PasswordHash::of(password).unwrap().0);
+    Kept { name: name.into(), role, password_hash, created: Timestamp::from_millis(1_000), last_login: None }
+}
+
+async fn add(operators: &Operators, kept: Kept) {
+    let row = kept.clone();
+    assert!(operators.0.database.write(move |tables| super::kept::add(tables, &row)).await.unwrap());
+    operators.put(&kept.name.clone(), Some(kept));
+}
+
+async fn check(operators: &Operators, name: &str, password: &str) -> bool {
+    let credentials =
+        Credentials { username: Zeroizing::new(name.to_owned()), password: Zeroizing::new(password.to_owned()) };
+    let passwords = operators.0.passwords.load_full();
+    matches!(operators.0.logins.check(passwords, credentials, address()).await, Login::Right { .. })
+}
+
+#[tokio::test]
+async fn a_password_lets_its_operator_in_also_after_a_start_and_no_file_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = operators(dir.path());
+    add(&before, kept("anna", RoleName::Operate, Some(RIGHT))).await;
+    add(&before, kept("proxied", RoleName::Read, None)).await;
+    for operators in [&before, &operators(dir.path())] {
+        assert!(check(operators, "anna", RIGHT).await);
+        assert!(!check(operators, "anna", "correct horse battery ").await);
+        assert!(!check(operators, "proxied", "").await && !check(operators, "proxied", RIGHT).await);
+        let named = operators.named_by_proxy("proxied", None).unwrap();
+        assert_eq!((named.to_string().as_str(), named.operator()), ("operator proxied", Some("proxied")));
+        assert!(operators.named_by_proxy("Proxied", None).is_none());
+    }
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let octets = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!octets.windows(RIGHT.len()).any(|window| window == RIGHT.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn a_session_lasts_over_a_start_and_ends_with_another_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = operators(dir.path());
+    add(&before, kept("anna", RoleName::Admin, Some(RIGHT))).await;
+    let (secret, now) = (Secret::new(), Timestamp::now());
+    let digest = Digest::of(secret.as_str());
+    let session = Session::begin("anna", Some(address()), now);
+    let row = session.clone();
+    before.0.database.write(move |tables| super::kept::begin_session(tables, &digest, &row)).await.unwrap();
+    before.0.sessions.begin(digest, session, now);
+    let after = operators(dir.path());
+    for operators in [&before, &after] {
+        let actor = operators.look(secret.as_str(), Some(address()), now).unwrap();
+        assert_eq!((actor.to_string().as_str(), actor.role()), ("operator anna", &Role::Admin));
+        assert!(operators.look(&secret.as_str()[1..], None, now).is_none());
+    }
+    let changed = kept("anna", RoleName::Admin, Some("another password"));
+    after.0.database.write(move |tables| super::kept::change(tables, &changed)).await.unwrap();
+    assert!(operators(dir.path()).look(secret.as_str(), None, now).is_none());
+    let stale = Submitter {
+        username: "anna".into(),
+        password_hash: PasswordHash::of(RIGHT).unwrap().0,
+        customers: Allowed::All,
+        urgency: None,
+    };
+    assert!(after.logged_in(&stale, address(), now).is_none(), "the password was changed while the login was checked");
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let octets = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!octets.windows(secret.as_str().len()).any(|window| window == secret.as_str().as_bytes()));
+    }
+}
+
+#[test]
+fn names_and_passwords_that_are_too_little_are_refused() {
+    for name in ["anna", "a", "anna@webcrm.dk", "Anna-B_2.x", &"x".repeat(64)] {
+        check_name(name).unwrap();
+    }
+    for name in ["", " ", "a b", "-x", ".x", "@x", "../x", "a/b", "æ", "a\n", "<b>", &"x".repeat(65)] {
+        assert_eq!(check_name(name).unwrap_err().kind, ErrorKind::Invalid, "{name}");
+    }
+    for password in ["", "short", "elevenchars"] {
+        assert_eq!(PasswordHash::of(password).unwrap_err().kind, ErrorKind::Invalid);
+    }
+    let hash = PasswordHash::of("twelve chars").unwrap();
+    check_hash("anna", &hash).unwrap();
+    assert!(check_hash("anna", &PasswordHash("$2y$10$abc".into())).is_err());
+    assert_eq!(format!("{hash:?}"), "PasswordHash");
+    assert_eq!(role_named("customer"), None);
+}

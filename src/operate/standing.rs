@@ -1,0 +1,80 @@
+//! Mail that stands still: whose it is, how much, and why. Every door that says whether all is well asks this.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::queue::Stats;
+use super::{Actor, Error, Service};
+use crate::route::RouteStatus;
+
+/// Why held mail stands still.
+const HELD: &str = "held: `postbud queue list --state held` says why";
+
+/// Mail of one customer that does not leave, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingStill {
+    /// The customer's id.
+    pub customer: String,
+    /// Why, for people.
+    pub why: String,
+    /// How many messages.
+    pub messages: u64,
+    /// The route that they would take, if there is one.
+    pub route: Option<String>,
+    /// True if they are held one by one.
+    pub held: bool,
+}
+
+/// How the queue and the routes stand.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The queue in numbers.
+    pub stats: Stats,
+    /// Every route.
+    pub routes: Vec<RouteStatus>,
+    /// Mail that does not leave, the most first.
+    pub still: Vec<StandingStill>,
+}
+
+impl Service {
+    /// How the queue and the routes stand at this moment.
+    pub async fn standing(&self, actor: &Actor) -> Result<Standing, Error> {
+        let (stats, routes) = (self.stats(actor).await?, self.routes.list());
+        let still = standing_still(&stats, &routes);
+        Ok(Standing { stats, routes, still })
+    }
+}
+
+/// Messages that do not leave, by customer and reason: held, stopped until a person acts, or behind a route in trouble.
+fn standing_still(stats: &Stats, routes: &[RouteStatus]) -> Vec<StandingStill> {
+    let troubles: BTreeMap<&str, String> =
+        routes.iter().filter_map(|route| Some((route.id.as_str(), trouble(route)?))).collect();
+    let mut found: BTreeMap<(&str, String), StandingStill> = BTreeMap::new();
+    for lane in &stats.lanes {
+        let free = lane.messages.saturating_sub(lane.held + lane.delivering);
+        let in_trouble = || lane.route.as_deref().and_then(|route| troubles.get(route)).cloned();
+        let why = lane.stopped.clone().or_else(in_trouble);
+        for (why, messages, held) in [(why, free, false), (Some(HELD.to_owned()), lane.held, true)] {
+            if let Some(why) = why.filter(|_| messages > 0) {
+                let still = found.entry((lane.customer.as_str(), why.clone())).or_insert_with(|| StandingStill {
+                    customer: lane.customer.clone(),
+                    why,
+                    messages: 0,
+                    route: lane.route.clone().filter(|_| !held),
+                    held,
+                });
+                still.messages += messages;
+            }
+        }
+    }
+    let mut found: Vec<StandingStill> = found.into_values().collect();
+    found.sort_by_key(|still| Reverse(still.messages));
+    found
+}
+
+/// Why mail of a route waits, where its server takes part in nothing. A suspended one is told of as stopped.
+fn trouble(route: &RouteStatus) -> Option<String> {
+    let since = route.in_trouble_since?;
+    let reason = route.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some(format!("route {} has carried no mail since {since}{reason}", route.id))
+}
