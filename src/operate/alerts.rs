@@ -16,7 +16,9 @@ use crate::time::Timestamp;
 /// The table. A subject is an alert's, or `event:ID` for one that tells of something that happened once.
 pub const SCHEMA: Schema = Schema {
     owner: "alert",
-    steps: &["CREATE TABLE alert_acknowledged (subject TEXT PRIMARY KEY, actor TEXT NOT NULL, note TEXT NOT NULL, at BIGINT NOT NULL)"],
+    steps: &[
+        "CREATE TABLE alert_acknowledged (subject TEXT PRIMARY KEY, actor TEXT NOT NULL, note TEXT NOT NULL, at BIGINT NOT NULL)",
+    ],
 };
 
 /// What happened once is told for a week; its note is kept a little longer.
@@ -103,7 +105,8 @@ impl Service {
             return Err(Error::invalid(message, "write one short sentence"));
         }
         let lists = self.events.alerts();
-        let known = lists.open.iter().map(|open| &open.alert).chain(&lists.notices).find(|alert| self::key(alert) == key);
+        let known =
+            lists.open.iter().map(|open| &open.alert).chain(&lists.notices).find(|alert| self::key(alert) == key);
         let Some(alert) = known else {
             return Err(Error::not_found(format!("no alert is called \"{key}\""), "it may be over: look at the list"));
         };

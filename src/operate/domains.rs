@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::actor::Need;
+use super::jobs::{Job, JobKind, JobResult, Jobs};
 use super::queue::Page;
 use super::site::Site;
 use super::{Actor, Error, Service};
@@ -16,6 +17,7 @@ use crate::customers::{Customer, Directory, Requirement, Via};
 use crate::delivery::{Step, StepResult};
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::Pace;
+use crate::onboarding::text::Lang;
 use crate::onboarding::{Checker, ProbeFailure, RecordTable, Report, Store, records};
 use crate::smtp::{Domain, Mailbox};
 use crate::time::Timestamp;
@@ -246,6 +248,23 @@ impl Site {
         };
         let unkept = reports.iter().filter_map(kept).collect();
         Ok(Checked { reports, unkept })
+    }
+
+    /// Begins the check of a customer's domains as a job, whose result has its texts in `lang`.
+    pub fn begin_check(
+        self,
+        jobs: &Jobs,
+        actor: Arc<Actor>,
+        customer: CustomerId,
+        with_probe: bool,
+        lang: Lang,
+    ) -> Result<Job, Error> {
+        actor.may_operate()?;
+        let task = jobs.begin(&actor, JobKind::DomainCheck, Some(customer.to_string()))?;
+        Ok(task.spawn(|_| async move {
+            let checked = self.check(&actor, Some(customer.as_str()), with_probe).await?;
+            Ok(JobResult::Check(Arc::new(checked), lang))
+        }))
     }
 
     /// A checker that knows the records which Mailjet has issued for the domain.

@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Forbidden,
     /// Not now. The same command may succeed later.
     Unavailable,
+    /// The actor has too much under way. The same command succeeds once some of it has ended.
+    TooMany,
     /// Something failed that an administrator has to look at.
     Failed,
 }

@@ -24,6 +24,7 @@ pub mod domains;
 mod error;
 pub mod events;
 pub mod history;
+pub mod jobs;
 pub mod keys;
 pub mod microsoft365;
 pub mod operators;
@@ -46,10 +47,11 @@ pub mod zone;
 use std::sync::Arc;
 
 pub use actor::{Actor, Role};
-pub use audit::collect as collect_audit;
 pub use alerts::Acknowledgements;
+pub use audit::collect as collect_audit;
 pub use error::{Error, ErrorKind};
 pub use history::History;
+pub use jobs::Jobs;
 pub use operators::Operators;
 pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Site};
 pub use tokens::Tokens;
@@ -84,6 +86,8 @@ pub struct Service {
     pub acknowledgements: Acknowledgements,
     /// What was counted and told in the past.
     pub history: History,
+    /// Work that goes on after the answer.
+    pub jobs: Jobs,
     /// The configuration that is in force; `None` where commands about it cannot be given.
     pub live: Option<Arc<dyn Live>>,
 }

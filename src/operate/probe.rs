@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::jobs::{Job, JobKind, JobResult, Jobs};
 use super::site::Site;
 use super::{Actor, Error};
 use crate::customers::{Customer, Via};
@@ -54,6 +55,18 @@ fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
 }
 
 impl Probe {
+    /// Goes on as a job of this actor.
+    pub fn begin(mut self, jobs: &Jobs, actor: &Actor, customer: String) -> Result<Job, Error> {
+        let task = jobs.begin(actor, JobKind::Probe, Some(customer))?;
+        Ok(task.spawn(|_| async move {
+            let mut reports = Vec::new();
+            while let Some(report) = self.next().await {
+                reports.push(report);
+            }
+            Ok(JobResult::Probe(reports))
+        }))
+    }
+
     /// The report on the next route; `None` after the last.
     pub async fn next(&mut self) -> Option<ProbeReport> {
         let route = self.routes.pop_front()?;

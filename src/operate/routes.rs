@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
 use super::audit::{self, Act};
+use super::queue::check_reason;
 use super::{Actor, Error, Service};
 use crate::events::Action;
 use crate::route::{RouteId, RouteState, RouteStatus};
@@ -80,6 +81,7 @@ impl Service {
     /// Stops a route until it is resumed. Attempts under way end by themselves.
     pub async fn suspend_route(&self, actor: &Actor, route: &str, reason: &str) -> Result<(), Error> {
         actor.may(Need::Operate)?;
+        check_reason(reason)?;
         let switched = self.routes.suspend(&RouteId::new(route), reason).await;
         let detail = format!("suspended by an operator ({actor}): {reason}");
         self.switched(actor, switched, route, Act::new(Action::RouteSuspend, detail))

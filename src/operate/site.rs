@@ -158,6 +158,16 @@ impl Site {
         Site::with(live.configured(), Running::Here(Box::new(service.clone())))
     }
 
+    /// The same from anywhere in the running relay: it reads a file, on a thread that may block.
+    pub async fn of_relay(service: &Service) -> Result<Self, Error> {
+        let (service, runtime) = (service.clone(), tokio::runtime::Handle::current());
+        let opened = tokio::task::spawn_blocking(move || {
+            let _runtime = runtime.enter();
+            Site::in_relay(&service)
+        });
+        opened.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
+    }
+
     fn with(configured: Configured, running: Running) -> Result<Self, Error> {
         let dns = Dns::new(&configured.resolver)
             .map_err(|error| Error::failed(error.to_string(), "correct [dns] in the server file"))?;

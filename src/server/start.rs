@@ -27,7 +27,7 @@ use crate::operate::pages;
 use crate::operate::pages::customers::Customers;
 use crate::operate::pages::operators::Operators;
 use crate::operate::operators::SessionTimes;
-use crate::operate::{self, Acknowledgements, History, Service, Tokens};
+use crate::operate::{self, Acknowledgements, History, Jobs, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
 use crate::spool::embedded::{self, Embedded};
@@ -105,6 +105,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         operators: operate::Operators::open(kept.database.clone(), &settings.limits, SessionTimes::default())?,
         acknowledgements: Acknowledgements::new(kept.database.clone()),
         history: History::new(kept.database.clone()),
+        jobs: Jobs::default(),
         live: Some(live.clone()),
         suppression: suppression.clone(),
     };

@@ -14,7 +14,7 @@ use postbud::events::{self, Event, Events};
 use postbud::message::{CustomerId, QueueId};
 use postbud::operate::operators::SessionTimes;
 use postbud::operate::{
-    Acknowledgements, History, Operators, Service, Tokens, alerts, history, operators, socket, tokens,
+    Acknowledgements, History, Jobs, Operators, Service, Tokens, alerts, history, operators, socket, tokens,
 };
 use postbud::queue::Outcomes;
 use postbud::route::{
@@ -175,6 +175,7 @@ impl Fixture {
             operators: Operators::open(database.clone(), &Limits::default(), SessionTimes::default()).unwrap(),
             acknowledgements: Acknowledgements::new(database.clone()),
             history: History::new(database),
+            jobs: Jobs::default(),
             live: None,
         };
         let stopping = CancellationToken::new();

@@ -17,14 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::document::{CUSTOMERS, header, said};
-use super::domains::{LangName, site};
+use super::domains::LangName;
 use super::input::{At, Body, Nothing, Params, limit};
-use super::jobs::{Accepted, JobKind, JobResult, Task};
+use super::jobs::Accepted;
 use super::problem::{Problem, documented};
 use super::{Api, BASE, blocking};
 use crate::customers::KeyPlace;
 use crate::dkim::Selector;
 use crate::onboarding::text::Lang;
+use crate::operate::Site;
 use crate::operate::customers::{
     CustomerChange, CustomerSummary, CustomerView, Customers, NewCustomer, NewLogin, NewRoute, Password, Removed,
     TlsName, Version, ViaName,
@@ -392,15 +393,8 @@ async fn probe(
         text.map(|text| Mailbox::parse(&text).map_err(refused)).transpose()
     };
     let (from, to) = (mailbox("from", options.from)?, mailbox("to", options.to)?);
-    let mut probe = site(&api).await?.probe(&caller.0, &customer, from, to)?;
-    let task = Task::begin(&api.0.jobs, &caller, JobKind::Probe, Some(customer))?;
-    Ok(task.spawn(|_| async move {
-        let mut reports = Vec::new();
-        while let Some(report) = probe.next().await {
-            reports.push(report);
-        }
-        Ok(JobResult::Probe(reports))
-    }))
+    let probe = Site::of_relay(&api.0.service).await?.probe(&caller.0, &customer, from, to)?;
+    Ok(probe.begin(&api.0.service.jobs, &caller.0, customer)?.into())
 }
 
 async fn keys(
@@ -426,7 +420,7 @@ async fn rotate(
         KeyName::Main => KeyPlace::Main,
         KeyName::Ed25519 => KeyPlace::Ed25519,
     };
-    let rotated = site(&api).await?.rotate_key(&caller.0, &customer, place, options.leaked).await?;
+    let rotated = Site::of_relay(&api.0.service).await?.rotate_key(&caller.0, &customer, place, options.leaked).await?;
     let lang = Lang::from(options.lang);
     let steps = rotated.steps.iter().map(|step| {
         let value = serde_json::to_value(step).unwrap_or_default();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::caller::Caller;
 use super::document::{DOMAINS, said};
 use super::input::{At, Body, Nothing, Params, domain, limit};
-use super::jobs::{Accepted, JobKind, JobResult, Task};
+use super::jobs::Accepted;
 use super::problem::Problem;
 use super::{Api, blocking};
 use crate::onboarding::text::Lang;
@@ -137,6 +137,14 @@ struct DomainReport {
     checks: Vec<DomainCheck>,
 }
 
+impl CheckResult {
+    /// With the texts in a language.
+    pub fn of(Checked { reports, unkept }: &Checked, lang: Lang) -> Self {
+        let reports = reports.iter().map(|report| shown(report, lang)).collect();
+        CheckResult { reports, unkept: unkept.clone() }
+    }
+}
+
 /// A check of one item.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 struct DomainCheck {
@@ -246,7 +254,7 @@ async fn records(
     let lang = Lang::from(lang.unwrap_or_default());
     let name = domain(&name)?;
     let owner = api.0.service.owner(&caller.0, &name)?;
-    let site = site(&api).await?;
+    let site = Site::of_relay(&api.0.service).await?;
     let tables = site.records_of(&caller.0, owner.as_str(), &name).await?;
     let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let records = tables.rows.iter().map(|row| Record {
@@ -277,26 +285,9 @@ async fn check(
 ) -> Result<Accepted, Problem> {
     let name = domain(&name)?;
     let owner = api.0.service.owner(&caller.0, &name)?;
-    caller.0.may_operate()?;
-    let site = site(&api).await?;
-    let task = Task::begin(&api.0.jobs, &caller, JobKind::DomainCheck, Some(owner.to_string()))?;
-    let actor = caller.0.clone();
-    Ok(task.spawn(|_| async move {
-        let Checked { reports, unkept } = site.check(&actor, Some(owner.as_str()), options.probe).await?;
-        let lang = options.lang.into();
-        let reports = reports.iter().map(|report| shown(report, lang)).collect();
-        Ok(JobResult::Check(CheckResult { reports, unkept }))
-    }))
-}
-
-/// The configuration that is in force, with what asks the DNS. Reads the ownership secret.
-pub(super) async fn site(api: &Api) -> Result<Site, Problem> {
-    let (service, runtime) = (api.0.service.clone(), tokio::runtime::Handle::current());
-    blocking(move || {
-        let _runtime = runtime.enter();
-        Site::in_relay(&service)
-    })
-    .await
+    let site = Site::of_relay(&api.0.service).await?;
+    let job = site.begin_check(&api.0.service.jobs, caller.0.clone(), owner, options.probe, options.lang.into())?;
+    Ok(job.into())
 }
 
 /// A report with its texts.

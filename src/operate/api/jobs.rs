@@ -1,13 +1,7 @@
 //! `/jobs`: work that goes on after the answer. A command that may take long answers at once with a job (202), which is followed by
 //! polling, by a poll that waits, or by server-sent events.
-//!
-//! Jobs are in memory: a restart forgets them, and with them only their reports, because what a command did before is done. Their
-//! number is bounded, those that have ended are forgotten first, and each caller may have a few at work.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aide::OperationOutput;
@@ -24,8 +18,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::Api;
 use super::caller::Caller;
@@ -34,15 +26,9 @@ use super::domains::CheckResult;
 use super::input::{At, Nothing, Params, wait};
 use super::problem::Problem;
 use crate::delivery::ProbeReport;
-use crate::message::CustomerId;
-use crate::operate::Error;
+use crate::operate::jobs;
 use crate::operate::queue::{Changed, Page};
-use crate::time::Timestamp;
 
-/// Jobs that are remembered.
-const REMEMBERED: usize = 1_000;
-/// Jobs of one caller that may be at work.
-const AT_WORK: usize = 20;
 /// A sign of life in a stream of events, for proxies that close what is silent.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
@@ -118,147 +104,63 @@ pub(super) enum JobResult {
     Probe(Vec<ProbeReport>),
 }
 
-/// All jobs. Cheap to clone.
-#[derive(Clone, Default)]
-pub(super) struct Jobs(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    known: Mutex<Known>,
-    /// Ends the streams of events when the relay stops.
-    stopping: CancellationToken,
-}
-
-#[derive(Default)]
-struct Known {
-    next: u64,
-    jobs: BTreeMap<u64, Entry>,
-}
-
-struct Entry {
-    /// The name of whoever began it.
-    owner: String,
-    customer: Option<CustomerId>,
-    seen: watch::Receiver<Job>,
-}
-
-impl Entry {
-    fn is_running(&self) -> bool {
-        self.seen.borrow().state == JobState::Running
-    }
-
-    /// Whoever began a job sees it, and so does whoever may see the customer that it is about, or everything.
-    fn is_seen_by(&self, caller: &Caller) -> bool {
-        match &self.customer {
-            Some(customer) => caller.0.may_see(customer),
-            None => self.owner == caller.0.to_string() || caller.0.may_see_everything(),
-        }
-    }
-}
-
-impl Jobs {
-    /// Jobs whose streams end with `stopping`.
-    pub fn new(stopping: CancellationToken) -> Self {
-        Jobs(Arc::new(Inner { known: Mutex::default(), stopping }))
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn watched(&self, caller: &Caller, id: &str) -> Result<watch::Receiver<Job>, Problem> {
-        let known = self.known();
-        let number = u64::from_str_radix(id, 16).ok().filter(|number| shown(*number) == id);
-        let entry = number.and_then(|number| known.jobs.get(&number)).filter(|entry| entry.is_seen_by(caller));
-        entry.map(|entry| entry.seen.clone()).ok_or_else(|| {
-            let remedy =
-                "jobs are remembered until the relay stops, and the latest 1,000 of them; GET /jobs lists them";
-            Error::not_found(format!("there is no job \"{id}\""), remedy).into()
-        })
-    }
-}
-
-fn shown(number: u64) -> String {
-    format!("{number:016x}")
-}
-
-/// A job that is about to begin, and then at work.
-pub(super) struct Task {
-    state: watch::Sender<Job>,
-}
-
-impl Task {
-    /// Makes the job.
-    pub fn begin(jobs: &Jobs, caller: &Caller, kind: JobKind, customer: Option<String>) -> Result<Self, Problem> {
-        let owner = caller.0.to_string();
-        let mut known = jobs.known();
-        let at_work = known.jobs.values().filter(|entry| entry.owner == owner && entry.is_running()).count();
-        if at_work >= AT_WORK {
-            let detail = format!("{AT_WORK} jobs of this token are at work");
-            return Err(
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, "wait until one of them has ended").after(10)
-            );
-        }
-        if known.jobs.len() >= REMEMBERED {
-            let oldest = known.jobs.iter().find(|(_, entry)| !entry.is_running()).map(|(id, _)| *id);
-            let Some(oldest) = oldest else {
-                let detail = format!("{REMEMBERED} jobs are at work");
-                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, "wait until some have ended").after(10));
-            };
-            known.jobs.remove(&oldest);
-        }
-        // Numbers of a run begin at the time of its first job, so that an id of a run before is not another job's.
-        let number = known.next.max(Timestamp::now().as_millis() << 16);
-        known.next = number + 1;
-        let job = Job {
-            id: shown(number),
-            kind,
-            customer: customer.clone(),
-            state: JobState::Running,
-            started: Timestamp::now().to_string(),
-            ended: None,
-            progress: None,
-            result: None,
-            problem: None,
+impl From<&jobs::Job> for Job {
+    fn from(job: &jobs::Job) -> Self {
+        let (ended, came) = match job.ended.clone() {
+            Some((at, came)) => (Some(at), Some(came)),
+            None => (None, None),
         };
-        let (state, seen) = watch::channel(job);
-        let customer = customer.as_deref().map(CustomerId::new);
-        known.jobs.insert(number, Entry { owner, customer, seen });
-        Ok(Task { state })
+        let (state, result, problem) = match came {
+            None => (JobState::Running, None, None),
+            Some(Ok(result)) => (JobState::Done, Some(result.into()), None),
+            Some(Err(error)) => (JobState::Failed, None, Some(error.into())),
+        };
+        Job {
+            id: job.id.clone(),
+            kind: job.kind.into(),
+            customer: job.customer.clone(),
+            state,
+            started: job.started.to_string(),
+            ended: ended.map(|at| at.to_string()),
+            progress: job.progress,
+            result,
+            problem,
+        }
     }
+}
 
-    /// Says how far the work has come.
-    pub fn progress(&self, changed: Changed) {
-        self.state.send_modify(|job| job.progress = Some(changed));
+impl From<jobs::JobKind> for JobKind {
+    fn from(kind: jobs::JobKind) -> Self {
+        match kind {
+            jobs::JobKind::QueueHold => JobKind::QueueHold,
+            jobs::JobKind::QueueRelease => JobKind::QueueRelease,
+            jobs::JobKind::QueueRetry => JobKind::QueueRetry,
+            jobs::JobKind::QueueBounce => JobKind::QueueBounce,
+            jobs::JobKind::QueueRemove => JobKind::QueueRemove,
+            jobs::JobKind::DomainCheck => JobKind::DomainCheck,
+            jobs::JobKind::Probe => JobKind::Probe,
+        }
     }
+}
 
-    /// Goes on with the work behind the answer. Gives the answer.
-    pub fn spawn<F>(self, work: impl FnOnce(Arc<Task>) -> F) -> Accepted
-    where
-        F: Future<Output = Result<JobResult, Error>> + Send + 'static,
-    {
-        let task = Arc::new(self);
-        let begun = task.state.borrow().clone();
-        let work = tokio::spawn(work(Arc::clone(&task)));
-        tokio::spawn(async move {
-            let came = match work.await {
-                Ok(came) => came,
-                Err(error) => Err(Error::failed(format!("the work broke off: {error}"), "see the relay's log")),
-            };
-            task.state.send_modify(|job| {
-                job.ended = Some(Timestamp::now().to_string());
-                match came {
-                    Ok(result) => (job.state, job.result) = (JobState::Done, Some(result)),
-                    Err(error) => (job.state, job.problem) = (JobState::Failed, Some(error.into())),
-                }
-            });
-        });
-        Accepted(begun)
+impl From<jobs::JobResult> for JobResult {
+    fn from(result: jobs::JobResult) -> Self {
+        match result {
+            jobs::JobResult::Queue(changed) => JobResult::Queue(changed),
+            jobs::JobResult::Check(checked, lang) => JobResult::Check(CheckResult::of(&checked, lang)),
+            jobs::JobResult::Probe(reports) => JobResult::Probe(reports),
+        }
     }
 }
 
 /// The answer to a request whose work has begun: 202, the job, and where it is.
 pub(super) struct Accepted(Job);
+
+impl From<jobs::Job> for Accepted {
+    fn from(begun: jobs::Job) -> Self {
+        Accepted(Job::from(&begun))
+    }
+}
 
 impl IntoResponse for Accepted {
     fn into_response(self) -> Response {
@@ -321,9 +223,8 @@ async fn list(
     caller: Caller,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Json<Page<Job>>, Problem> {
-    let known = api.0.jobs.known();
-    let seen = known.jobs.values().rev().filter(|entry| entry.is_seen_by(&caller));
-    Ok(Json(Page { items: seen.take(100).map(|entry| entry.seen.borrow().clone()).collect(), next: None }))
+    let items = api.0.service.jobs.list(&caller.0, 100).iter().map(Job::from).collect();
+    Ok(Json(Page { items, next: None }))
 }
 
 async fn show(
@@ -332,10 +233,10 @@ async fn show(
     At(Id { id }): At<Id>,
     Params(Wait { wait_secs }): Params<Wait>,
 ) -> Result<Json<Job>, Problem> {
-    let mut seen = api.0.jobs.watched(&caller, &id)?;
-    let ended = seen.wait_for(|job| job.state != JobState::Running);
+    let mut seen = api.0.service.jobs.watched(&caller.0, &id)?;
+    let ended = seen.wait_for(|job| !job.is_running());
     let _ = tokio::time::timeout(wait(wait_secs)?, ended).await;
-    let job = seen.borrow().clone();
+    let job = Job::from(&*seen.borrow());
     Ok(Json(job))
 }
 
@@ -345,8 +246,8 @@ async fn follow(
     At(Id { id }): At<Id>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Stream, Problem> {
-    let seen = api.0.jobs.watched(&caller, &id)?;
-    let stopping = api.0.jobs.0.stopping.clone();
+    let seen = api.0.service.jobs.watched(&caller.0, &id)?;
+    let stopping = api.0.stopping.clone();
     let events = stream::unfold((seen, true, false), move |(mut seen, is_first, is_over)| {
         let stopping = stopping.clone();
         async move {
@@ -356,7 +257,7 @@ async fn follow(
             if !is_first {
                 stopping.run_until_cancelled(seen.changed()).await?.ok()?;
             }
-            let job = seen.borrow_and_update().clone();
+            let job = Job::from(&*seen.borrow_and_update());
             let is_over = job.state != JobState::Running;
             let event = Event::default().event("job").json_data(job).unwrap_or_default();
             Some((Ok::<_, Infallible>(event), (seen, false, is_over)))

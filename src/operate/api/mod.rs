@@ -41,7 +41,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use crate::submission::{Limits, Strikes};
-use jobs::Jobs;
 use problem::Problem;
 use repeat::Repeats;
 
@@ -57,7 +56,8 @@ pub struct Api(Arc<Inner>);
 
 struct Inner {
     service: Service,
-    jobs: Jobs,
+    /// Ends the streams of events when the relay stops.
+    stopping: CancellationToken,
     repeats: Repeats,
     strikes: Strikes,
     /// The OpenAPI document, as it is served.
@@ -69,7 +69,7 @@ impl Api {
     pub fn new(service: Service, limits: &Limits, stopping: CancellationToken) -> Self {
         Api(Arc::new(Inner {
             service,
-            jobs: Jobs::new(stopping),
+            stopping,
             repeats: Repeats::default(),
             strikes: Strikes::new(limits),
             document: openapi(),

@@ -107,6 +107,7 @@ impl From<Error> for Problem {
             ErrorKind::ChangedMeanwhile => StatusCode::PRECONDITION_FAILED,
             ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::TooMany => return Problem::new(StatusCode::TOO_MANY_REQUESTS, message, remedy).after(10),
             ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Problem::new(status, message, remedy)

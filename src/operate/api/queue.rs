@@ -6,16 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use super::Api;
 use super::caller::Caller;
 use super::document::{QUEUE, said};
 use super::input::{At, Body, Nothing, Params, limit};
-use super::jobs::{Accepted, JobKind, JobResult, Task};
+use super::jobs::Accepted;
 use super::problem::Problem;
-use crate::operate::queue::{Changed, Message, MessageState, Page, Selection, Stats};
-use crate::operate::{Actor, Error, Service};
+use crate::operate::queue::{Command as Do, Message, MessageState, Page, Selection, Stats};
 
 /// What a list is narrowed by. All filters must fit.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -162,15 +160,15 @@ async fn hold(
     Body(command): Body<CommandWithReason>,
 ) -> Result<Accepted, Problem> {
     let CommandWithReason { which, at_most, reason } = command;
-    begin(&api, &caller, JobKind::QueueHold, which, at_most, Change::Hold(checked(reason)?)).await
+    begin(&api, &caller, which, at_most, Do::Hold(reason)).await
 }
 
 async fn release(State(api): State<Api>, caller: Caller, Body(command): Body<Command>) -> Result<Accepted, Problem> {
-    begin(&api, &caller, JobKind::QueueRelease, command.which, command.at_most, Change::Release).await
+    begin(&api, &caller, command.which, command.at_most, Do::Release).await
 }
 
 async fn retry(State(api): State<Api>, caller: Caller, Body(command): Body<Command>) -> Result<Accepted, Problem> {
-    begin(&api, &caller, JobKind::QueueRetry, command.which, command.at_most, Change::Retry).await
+    begin(&api, &caller, command.which, command.at_most, Do::Retry).await
 }
 
 async fn bounce(
@@ -179,7 +177,7 @@ async fn bounce(
     Body(command): Body<CommandWithReason>,
 ) -> Result<Accepted, Problem> {
     let CommandWithReason { which, at_most, reason } = command;
-    begin(&api, &caller, JobKind::QueueBounce, which, at_most, Change::Bounce(checked(reason)?)).await
+    begin(&api, &caller, which, at_most, Do::Bounce(reason)).await
 }
 
 async fn remove(
@@ -188,80 +186,16 @@ async fn remove(
     Body(command): Body<CommandWithReason>,
 ) -> Result<Accepted, Problem> {
     let CommandWithReason { which, at_most, reason } = command;
-    begin(&api, &caller, JobKind::QueueRemove, which, at_most, Change::Remove(checked(reason)?)).await
-}
-
-/// What is done to messages.
-enum Change {
-    Hold(String),
-    Release,
-    Retry,
-    Bounce(String),
-    Remove(String),
-}
-
-impl Change {
-    async fn apply(
-        self,
-        service: &Service,
-        actor: &Actor,
-        which: &Selection,
-        progress: &watch::Sender<Changed>,
-    ) -> Result<Changed, Error> {
-        match self {
-            Change::Hold(reason) => service.hold(actor, which, &reason, progress).await,
-            Change::Release => service.release(actor, which, progress).await,
-            Change::Retry => service.retry(actor, which, progress).await,
-            Change::Bounce(reason) => service.bounce(actor, which, &reason, progress).await,
-            Change::Remove(reason) => service.remove(actor, which, &reason, progress).await,
-        }
-    }
-}
-
-/// A reason becomes a part of replies, events and pages: one line, and not a long one.
-pub(super) fn checked(reason: String) -> Result<String, Problem> {
-    let is_one_line = !reason.chars().any(char::is_control);
-    if !reason.trim().is_empty() && reason.chars().count() <= 500 && is_one_line {
-        return Ok(reason);
-    }
-    Err(Problem::invalid("reason: is empty, longer than 500 characters, or no single line", "write one short sentence"))
+    begin(&api, &caller, which, at_most, Do::Remove(reason)).await
 }
 
 /// Counts, and carries the command out as a job where no more messages fit than were counted before.
 async fn begin(
     api: &Api,
     caller: &Caller,
-    kind: JobKind,
     which: Selection,
     at_most: Option<u64>,
-    change: Change,
+    command: Do,
 ) -> Result<Accepted, Problem> {
-    let service = &api.0.service;
-    let found = service.count(&caller.0, &which).await?;
-    match at_most {
-        None if which.ids.is_empty() => {
-            let remedy =
-                "count with POST /queue/count, look whether that is what you mean, and pass the count as at_most";
-            return Err(Problem::invalid("at_most: is missing, and the messages are not named by their ids", remedy));
-        }
-        Some(most) if found > most => {
-            let message = format!("{found} messages fit now, more than at_most ({most}); nothing was done");
-            return Err(Error::conflict(message, "count again, and look whether all of them are meant").into());
-        }
-        _ => {}
-    }
-    let (service, actor) = (service.clone(), caller.0.clone());
-    let customer = which.customer.clone();
-    let task = Task::begin(&api.0.jobs, caller, kind, customer)?;
-    Ok(task.spawn(|task| async move {
-        let (progress, mut told) = watch::channel(Changed::default());
-        let work = change.apply(&service, &actor, &which, &progress);
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                ended = &mut work => return Ok(JobResult::Queue(ended?)),
-                Ok(()) = told.changed() => task.progress(*told.borrow_and_update()),
-            }
-        }
-    }))
+    Ok(api.0.service.begin_command(&caller.0, which, at_most, command).await?.into())
 }

@@ -92,7 +92,6 @@ async fn suspend(
     At(Name { route }): At<Name>,
     Body(Reason { reason }): Body<Reason>,
 ) -> Result<NoContent, Problem> {
-    let reason = super::queue::checked(reason)?;
     api.0.service.suspend_route(&caller.0, &route, &reason).await?;
     Ok(NoContent)
 }

@@ -86,8 +86,7 @@ impl Told {
             let open = [OF_ALERT.into(), subject.into()];
             if self.cured {
                 let sql = "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND subject = $4 AND ended IS NULL";
-                let row =
-                    [millis(self.at).into(), self.detail.as_deref().into(), OF_ALERT.into(), subject.into()];
+                let row = [millis(self.at).into(), self.detail.as_deref().into(), OF_ALERT.into(), subject.into()];
                 return tables.execute(sql, &row).map(drop);
             }
             let sql = "SELECT id FROM history_entry WHERE kind = $1 AND subject = $2 AND ended IS NULL";
@@ -109,7 +108,10 @@ pub(super) fn tidy(tables: &Transaction<'_>) -> Result<(), Error> {
         let sql = "SELECT id FROM history_entry WHERE kind = $1 ORDER BY id DESC LIMIT 1 OFFSET $2";
         let first_too_much = tables.first(sql, &[kind.into(), most.into()], |row| Ok(row.text(0)?.to_owned()))?;
         if let Some(id) = first_too_much {
-            tables.execute("DELETE FROM history_entry WHERE kind = $1 AND id <= $2", &[kind.into(), id.as_str().into()])?;
+            tables.execute(
+                "DELETE FROM history_entry WHERE kind = $1 AND id <= $2",
+                &[kind.into(), id.as_str().into()],
+            )?;
         }
     }
     Ok(())
@@ -128,7 +130,8 @@ pub(super) fn open_subjects(tables: &Transaction<'_>) -> Result<Vec<String>, Err
 
 /// Notes that trouble is over whose end nobody told: it ended while the relay did not run.
 pub(super) fn end_unseen(tables: &Transaction<'_>, subject: &str, now: Timestamp) -> Result<(), Error> {
-    let sql = "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND subject = $4 AND ended IS NULL";
+    let sql =
+        "UPDATE history_entry SET ended = $1, ended_detail = $2 WHERE kind = $3 AND subject = $4 AND ended IS NULL";
     let why = "it was not seen again after a restart of the relay";
     tables.execute(sql, &[millis(now).into(), why.into(), OF_ALERT.into(), subject.into()]).map(drop)
 }
@@ -238,7 +241,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let database = Database::open(dir.path(), &[SCHEMA]).unwrap();
         for _ in 0..2 {
-            let write = |tables: &Transaction<'_>| (0..1200).try_for_each(|n| told(n, false, None, false).write(tables));
+            let write =
+                |tables: &Transaction<'_>| (0..1200).try_for_each(|n| told(n, false, None, false).write(tables));
             database.write_blocking(write).unwrap();
         }
         let filter = AuditFilter { actor: Some("A1".into()), command: Some("queue".into()), ..AuditFilter::default() };

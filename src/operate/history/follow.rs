@@ -10,9 +10,9 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::History;
 use super::counts::{self, Sums};
 use super::entries::{self, Told};
-use super::History;
 use crate::database::{self, Transaction};
 use crate::events::Events;
 use crate::operate::alerts;
@@ -172,9 +172,7 @@ fn read_on(database: &database::Database, journal: &Journal) -> Result<(), Troub
                 Ok(read) => read,
                 // Files were removed before they were read, or it is another journal: what is missing is not counted.
                 Err(CursorError::Gone { oldest }) => (Vec::new(), oldest),
-                Err(CursorError::Unknown) => {
-                    (Vec::new(), journal.cursor(journal.oldest().map_err(CursorError::Io)?))
-                }
+                Err(CursorError::Unknown) => (Vec::new(), journal.cursor(journal.oldest().map_err(CursorError::Io)?)),
                 Err(error) => return Err(error.into()),
             };
             lines.split(|octet| *octet == b'\n').for_each(|line| take(line, &mut sums, &mut told));
@@ -233,8 +231,8 @@ mod tests {
     use std::fs::{self, File};
     use std::io::Write;
 
-    use super::super::counts::Span;
     use super::super::SCHEMA;
+    use super::super::counts::Span;
     use super::*;
     use crate::database::Database;
 
@@ -261,7 +259,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let database = Database::open(dir.path(), &[SCHEMA, alerts::SCHEMA]).unwrap();
         let about = ",\"about\":\"notification\"";
-        let first = [line("accepted", 1, ""), line("accepted", 2, about), "{torn\n".into(), line("audit", 3, "")].concat();
+        let first =
+            [line("accepted", 1, ""), line("accepted", 2, about), "{torn\n".into(), line("audit", 3, "")].concat();
         let (first_journal, _file) = journal(dir.path(), &first);
         read_on(&database, &first_journal).unwrap();
         read_on(&database, &first_journal).unwrap();
@@ -288,7 +287,8 @@ mod tests {
         let (journal, mut file) = journal(dir.path(), &raised);
         read_on(&database, &journal).unwrap();
         drop(journal);
-        let note = |at| database.write_blocking(|tables| alerts::note(tables, "route:a", "operator anna", "", at)).unwrap();
+        let note =
+            |at| database.write_blocking(|tables| alerts::note(tables, "route:a", "operator anna", "", at)).unwrap();
         let noted = || database.read_blocking(alerts::acknowledged).unwrap();
         note(Timestamp::now() - Duration::from_secs(1));
         file.write_all(line("alert", 2, ",\"subject\":\"route:a\",\"cured\":true").as_bytes()).unwrap();

@@ -9,10 +9,12 @@ use crate::time::Timestamp;
 /// The tables. Times are milliseconds since 1970. An operator without a password comes through a trusted proxy only.
 pub const SCHEMA: Schema = Schema {
     owner: "operator",
-    steps: &["CREATE TABLE operator (name TEXT PRIMARY KEY, role TEXT NOT NULL, password_hash TEXT, created BIGINT NOT NULL, \
+    steps: &[
+        "CREATE TABLE operator (name TEXT PRIMARY KEY, role TEXT NOT NULL, password_hash TEXT, created BIGINT NOT NULL, \
               last_login BIGINT); \
               CREATE TABLE operator_session (digest TEXT PRIMARY KEY, operator TEXT NOT NULL, address TEXT NOT NULL, \
-              created BIGINT NOT NULL, last_seen BIGINT NOT NULL)"],
+              created BIGINT NOT NULL, last_seen BIGINT NOT NULL)",
+    ],
 };
 
 /// Reads every operator. One that is not understood is left out, with a warning.

@@ -273,9 +273,8 @@ fn passwords(known: &BTreeMap<String, Kept>) -> Submitters {
             false
         }
     };
-    Submitters::new(all.into_iter().filter(usable).collect()).unwrap_or_else(|_| {
-        Submitters::new(Vec::new()).expect("no submitter is a legal list of submitters")
-    })
+    Submitters::new(all.into_iter().filter(usable).collect())
+        .unwrap_or_else(|_| Submitters::new(Vec::new()).expect("no submitter is a legal list of submitters"))
 }
 
 fn not_kept(error: database::Error) -> Error {
@@ -412,7 +411,11 @@ impl Service {
     }
 
     /// Logs an operator in. Gives the secret of the new session, which only its cookie holds.
-    pub async fn log_in(&self, credentials: Credentials, address: IpAddr) -> Result<Result<Secret, LoginRefused>, Error> {
+    pub async fn log_in(
+        &self,
+        credentials: Credentials,
+        address: IpAddr,
+    ) -> Result<Result<Secret, LoginRefused>, Error> {
         let checked = match self.check_password(credentials, address).await {
             Ok(checked) => checked,
             Err(refused) => return Ok(Err(refused)),
@@ -467,7 +470,12 @@ impl Service {
         let asking = session.map(Digest::of);
         let all = self.operators.0.sessions.of(name, asking.as_ref(), Timestamp::now());
         all.into_iter()
-            .map(|(Session { address, created, last_seen, .. }, is_own)| OpenSession { address, created, last_seen, is_own })
+            .map(|(Session { address, created, last_seen, .. }, is_own)| OpenSession {
+                address,
+                created,
+                last_seen,
+                is_own,
+            })
             .collect()
     }
 
@@ -480,7 +488,10 @@ impl Service {
             audit::tell(&self.events, &actor, act);
         };
         if told.left_out > 0 {
-            nobody(format!("{} more logins to the pages were wrong in the hour before", told.left_out), Some(told.left_out));
+            nobody(
+                format!("{} more logins to the pages were wrong in the hour before", told.left_out),
+                Some(told.left_out),
+            );
         }
         if told.itself {
             let whose = match self.operators.known().contains_key(username) {
@@ -497,12 +508,8 @@ fn no_role() -> Error {
 }
 
 fn check_hash(name: &str, hash: &PasswordHash) -> Result<(), Error> {
-    let submitter = Submitter {
-        username: name.to_owned(),
-        password_hash: hash.0.clone(),
-        customers: Allowed::All,
-        urgency: None,
-    };
+    let submitter =
+        Submitter { username: name.to_owned(), password_hash: hash.0.clone(), customers: Allowed::All, urgency: None };
     let refused = |_| Error::invalid("the password's hash is not Argon2id", "give the password to `postbud operator`");
     Submitters::new(vec![submitter]).map(drop).map_err(refused)
 }

@@ -185,9 +185,8 @@ mod tests {
     fn when_it_was_seen_is_written_once_a_minute() {
         let sessions = Sessions::new(SessionTimes::default(), Vec::new());
         begin(&sessions, "anna", "a", 0);
-        let saved = [1, 59, 60, 61, 119, 120].map(|second| {
-            matches!(sessions.look(&Digest::of("a"), at(second)), Seen::Open { save: true, .. })
-        });
+        let saved = [1, 59, 60, 61, 119, 120]
+            .map(|second| matches!(sessions.look(&Digest::of("a"), at(second)), Seen::Open { save: true, .. }));
         assert_eq!(saved, [false, false, true, false, false, true]);
     }
 

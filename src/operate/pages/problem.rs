@@ -56,6 +56,7 @@ impl Problem {
                 ErrorKind::Conflict | ErrorKind::ChangedMeanwhile => StatusCode::CONFLICT,
                 ErrorKind::Forbidden => StatusCode::FORBIDDEN,
                 ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
                 ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }

@@ -3,6 +3,7 @@
 //! A message that is being delivered at that moment is left alone, counted and reported: what its attempt brings is the truth.
 
 mod change;
+mod command;
 mod look;
 mod selection;
 mod stopped;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use change::{Changed, Progress};
+pub use command::Command;
+pub(super) use command::check_reason;
 pub use look::{Page, Pages};
 
 /// Which messages: those that fit everything given. A filter that is not known is refused: ignored, it would mean more.
