@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{Error, FORMAT, LEFT_OUT, Manifest, Owner, Role, Saved, digest};
 use crate::config;
 use crate::database;
+use crate::events;
 use crate::files;
 use crate::server::Settings;
 use crate::time::Timestamp;
@@ -25,7 +26,7 @@ const NAMING_KEYS: [&str; 6] =
 const PASSPHRASE: &str = "passphrase_file";
 /// Files of the state directory that tell of the past, or that belong to the running process alone.
 const PASSING: [&str; 5] =
-    ["daily-counters.json", "known-clients.json", "audit", "webhook-cursor", "webhook-outbox.jsonl"];
+    ["daily-counters.json", "known-clients.json", "audit", events::WEBHOOK_CURSORS, "webhook-outbox.jsonl"];
 
 /// What files hold, in the manifest's order.
 pub type Contents = Vec<Zeroizing<Vec<u8>>>;

@@ -32,7 +32,7 @@ const OTHER_FILES: u64 = 256;
 /// code 1: only a start reads what is on the disk, so let systemd or Docker restart it on failure.
 ///
 /// SIGHUP reads the configuration again: customers, submitters, Mailjet tiers, how domains are checked, certificates, passwords
-/// and the webhook's secret are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named
+/// and the webhooks' secrets are replaced at once. A mistake changes nothing and makes an alert. What needs a restart is named
 /// in the log: keys of the server file, and files whose contents have changed.
 ///
 /// Under systemd with Type=notify it says when it is ready, reloads and stops, and feeds the watchdog while its loops move.
@@ -179,7 +179,7 @@ fn reload(relay: &Relay, path: &Path, keys: Keys, actor: &str) -> Keys {
         customer_files: settings.customer_files,
         submitters: settings.submitters,
         onboarding: settings.onboarding,
-        webhook_secret: settings.events.webhook.map(|webhook| webhook.secret),
+        webhook_secrets: settings.events.webhooks.into_iter().map(|hook| (hook.name, hook.secret)).collect(),
     };
     relay.reload(new);
     relay.reloads().ended(true);

@@ -9,12 +9,13 @@ use super::reader::Document;
 use crate::hex::hex;
 
 /// The keys that a reload replaces while the relay runs. Everything else of the server file is read at the start only.
-const RELOADED: [&str; 10] = [
+const RELOADED: [&str; 11] = [
     "bounces",
     "customers_dir",
     "dkim",
-    "events.webhook_secret_env",
-    "events.webhook_secret_file",
+    "events.webhook.secret_command",
+    "events.webhook.secret_env",
+    "events.webhook.secret_file",
     "mailjet",
     "onboarding",
     "secrets",
@@ -96,12 +97,23 @@ fn is_reloaded(name: &str) -> bool {
     let is_in = |list: &[&str], name: &str| {
         list.iter().any(|prefix| {
             let rest = name.strip_prefix(prefix);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('['))
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     };
     let (key, is_file) = match name.strip_suffix(CONTENTS) {
         Some(key) => (key, true),
         None => (name, false),
     };
+    // Which table of a list it is makes no difference.
+    let key = &without_indices(key);
     (is_in(&RELOADED, key) && !is_in(&NOT_RELOADED, key)) || (is_file && is_in(&RELOADED_FILES, key))
+}
+
+/// `events.webhook[0].secret_file` as `events.webhook.secret_file`.
+fn without_indices(key: &str) -> String {
+    let parts = key.split('[').enumerate().map(|(at, part)| match at {
+        0 => part,
+        _ => part.split_once(']').map_or(part, |(_, rest)| rest),
+    });
+    parts.collect()
 }

@@ -19,7 +19,7 @@ pub struct CustomerFiles {
     defaults: Defaults,
     /// The passphrase of keys and passwords that are encrypted at rest.
     passphrase: Option<Passphrase>,
-    /// Where a `[[submitter]]` names a customer.
+    /// Where a `[[submitter]]` or an `[[events.webhook]]` names a customer.
     named_at: BTreeMap<String, String>,
 }
 

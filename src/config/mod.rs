@@ -26,6 +26,7 @@ mod suppression;
 mod value;
 mod volume;
 mod web;
+mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -47,7 +48,7 @@ use crate::customers::{BulkPolicy, Customer, Directory, Via};
 use crate::server::Settings;
 use crate::smtp::Domain;
 use crate::submission::{ListenerAuth, Submitters};
-use crate::{dkim, queue};
+use crate::{dkim, events, queue};
 use mistake::Notes;
 use reader::{File, Table};
 
@@ -154,7 +155,10 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let route_alert_after = server::route_alert_after(&delivery);
     let limits = server::limits(&root.table("limits"));
     let patience = server::patience(&root.table("retry"));
-    let events = server::events(&root.table("events"), &state_dir);
+    let events_table = root.table("events");
+    let events = server::events(&events_table, &state_dir);
+    let webhook_tables = events_table.tables("webhook");
+    let webhooks = webhook::webhooks(&webhook_tables);
     let resolver = server::dns(&root.table("dns"));
     let web = web::pages(&root.table("web"), &listeners);
     let api = web::api(&root.table("api"), &listeners, web.as_ref());
@@ -194,8 +198,10 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     }
     let ids: BTreeSet<&str> = customers.iter().map(|customer| customer.id.as_str()).collect();
     let mut named_at = BTreeMap::new();
-    for (table, named) in submitter_tables.iter().zip(&submitters) {
-        for id in &named.listed {
+    let of_submitters = submitter_tables.iter().zip(submitters.iter().map(|named| &named.listed));
+    let of_webhooks = webhook_tables.iter().zip(webhooks.iter().map(|named| &named.listed));
+    for (table, listed) in of_submitters.chain(of_webhooks) {
+        for id in listed {
             named_at.insert(id.clone(), table.place("customers"));
             if !ids.contains(id.as_str()) {
                 table.mistake("customers", format!("there is no customer \"{id}\""));
@@ -226,7 +232,10 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
             route_alert_after,
         },
         spool,
-        events,
+        events: events::Settings {
+            webhooks: webhooks.into_iter().filter_map(|named| named.webhook).collect(),
+            ..events
+        },
         bounce,
         bounce_route,
         onboarding,

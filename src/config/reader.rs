@@ -258,11 +258,6 @@ impl<'t> Table<'t> {
         self.value(key).is_some()
     }
 
-    /// Returns true if a key that was asked for already has a value.
-    pub(super) fn has_named(&self, key: &str) -> bool {
-        self.table.is_some_and(|table| table.contains_key(key))
-    }
-
     /// Returns true if `key` holds a text.
     pub(super) fn is_text(&self, key: &'static str) -> bool {
         self.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::String(_)))

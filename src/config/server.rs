@@ -15,7 +15,7 @@ use super::value::{Bind, ByteSize, HostName, Port};
 use crate::bounce::{self, Language};
 use crate::customers::{Requirement, Tier};
 use crate::delivery::{Egress, EgressPath, Timeouts};
-use crate::events::{self, Secret, Webhook};
+use crate::events;
 use crate::files;
 use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings as onboarding;
@@ -32,14 +32,6 @@ const PROXY_PASSWORD: Source = Source {
     file: "proxy_password_file",
     env: "proxy_password_env",
     command: "proxy_password_command",
-    may_be_inline: false,
-    secret: true,
-};
-const WEBHOOK_SECRET: Source = Source {
-    inline: "webhook_secret",
-    file: "webhook_secret_file",
-    env: "webhook_secret_env",
-    command: "webhook_secret_command",
     may_be_inline: false,
     secret: true,
 };
@@ -316,7 +308,7 @@ fn requirements(table: &Table<'_>, key: &'static str, usual: Vec<Requirement>) -
     found
 }
 
-/// Reads the table `[events]`.
+/// Reads the table `[events]`, without its webhooks.
 pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
     let usual = events::Settings::default();
     events::Settings {
@@ -329,58 +321,8 @@ pub(super) fn events(table: &Table<'_>, state_dir: &Path) -> events::Settings {
         },
         customer_share: table.has("customer_share").then(|| size(table, "customer_share", u64::MAX)),
         state_dir: state_dir.to_owned(),
-        webhook: webhook(table),
+        webhooks: Vec::new(),
     }
-}
-
-fn webhook(table: &Table<'_>) -> Option<Webhook> {
-    let url = table.get::<Url>("webhook");
-    let secret_is_there = secret::is_given(table, WEBHOOK_SECRET);
-    let secret = secret::value(table, WEBHOOK_SECRET);
-    let usual = Webhook::new(url.clone().unwrap_or(Url::parse("https://localhost/").ok()?), Secret::new(Vec::new()));
-    let webhook = Webhook {
-        batch_events: table.number("webhook_batch_events", 1..=100_000, usual.batch_events),
-        batch_bytes: usize::try_from(size(table, "webhook_batch_bytes", usual.batch_bytes as u64))
-            .unwrap_or(usize::MAX),
-        linger: table.or("webhook_linger", usual.linger),
-        timeout: positive(table, "webhook_timeout", usual.timeout),
-        retry_first: positive(table, "webhook_retry_first", usual.retry_first),
-        retry_longest: positive(table, "webhook_retry_longest", usual.retry_longest),
-        alert_after: positive(table, "webhook_alert_after", usual.alert_after),
-        ..usual
-    };
-    if !table.has("webhook") {
-        let keys = ["secret_file", "secret_env", "batch_events", "batch_bytes", "linger", "timeout", "retry_first"];
-        for key in keys.into_iter().chain(["retry_longest", "alert_after"]) {
-            let key = format!("webhook_{key}");
-            if table.has_named(&key) {
-                table.mistake(&key, "has no use without webhook");
-            }
-        }
-        return None;
-    }
-    let url = url?;
-    if !["https", "http"].contains(&url.scheme()) {
-        table.mistake(
-            "webhook",
-            "is no https:// or http:// address; write one like \"https://app.webcrm.com/hooks/mail\"",
-        );
-    } else if url.scheme() == "http"
-        && !url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
-    {
-        table.warning("webhook", "is not https: customers' addresses cross the network in clear");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        table.mistake("webhook", "holds a login; calls are signed with webhook_secret_file instead");
-    }
-    if !secret_is_there {
-        table.mistake("webhook", "needs webhook_secret_file or webhook_secret_env besides: it signs each call");
-    }
-    let secret = secret?;
-    if secret.len() < 16 {
-        table.mistake("webhook_secret_file", "is shorter than 16 characters; `openssl rand -hex 32` makes a good one");
-    }
-    Some(Webhook { url, secret: Secret::new(secret.as_bytes()), ..webhook })
 }
 
 /// Reads the table `[dns]`.

@@ -147,7 +147,7 @@ mod tests {
         assert!(board.end(&route(), "never was".into(), at(0)).is_none());
         board.note(&alert(Some(route()), "connection refused", 1));
         board.note(&alert(Some(route()), "no answer", 2));
-        board.note(&alert(Some(Subject::Webhook), "503", 3));
+        board.note(&alert(Some(Subject::Webhook("webcrm".into())), "503", 3));
         let shown = board.shown(at(4));
         let open: Vec<_> = shown.open.iter().map(|it| (it.since, it.alert.detail.as_deref().unwrap())).collect();
         assert_eq!(open, [(at(3), "503"), (at(1), "no answer")]);
@@ -172,8 +172,8 @@ mod tests {
             Subject::SpoolWrites => Subject::Delivery,
             Subject::Delivery => Subject::Clock,
             Subject::Clock => Subject::EventLog,
-            Subject::EventLog => Subject::Webhook,
-            Subject::Webhook => Subject::EventShare(which()),
+            Subject::EventLog => Subject::Webhook(which()),
+            Subject::Webhook(_) => Subject::EventShare(which()),
             Subject::EventShare(_) => Subject::Route(which()),
             Subject::Route(_) => Subject::Backlog(which()),
             Subject::Backlog(_) => Subject::Unrouted(which()),

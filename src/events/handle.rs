@@ -309,6 +309,11 @@ struct AboutLabel {
     about: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabel {
+    webhook: String,
+}
+
 /// What the events' stage counts.
 #[derive(Clone, Debug)]
 pub struct Counters {
@@ -319,10 +324,19 @@ pub struct Counters {
     alerts_open: Family<AboutLabel, Gauge>,
     lost: Counter,
     omitted: Counter,
-    pub(super) webhook_sent: Counter,
-    pub(super) webhook_failures: Counter,
-    pub(super) webhook_gaps: Counter,
-    pub(super) webhook_behind_bytes: Gauge,
+    webhook_sent: Family<WebhookLabel, Counter>,
+    webhook_failures: Family<WebhookLabel, Counter>,
+    webhook_gaps: Family<WebhookLabel, Counter>,
+    webhook_behind_bytes: Family<WebhookLabel, Gauge>,
+}
+
+/// What is counted of one webhook.
+#[derive(Clone, Debug)]
+pub(super) struct WebhookCounters {
+    pub sent: Counter,
+    pub failures: Counter,
+    pub gaps: Counter,
+    pub behind_bytes: Gauge,
 }
 
 impl Default for Counters {
@@ -337,10 +351,10 @@ impl Default for Counters {
             alerts_open: Family::default(),
             lost: Counter::default(),
             omitted: Counter::default(),
-            webhook_sent: Counter::default(),
-            webhook_failures: Counter::default(),
-            webhook_gaps: Counter::default(),
-            webhook_behind_bytes: Gauge::default(),
+            webhook_sent: Family::default(),
+            webhook_failures: Family::default(),
+            webhook_gaps: Family::default(),
+            webhook_behind_bytes: Family::default(),
         }
     }
 }
@@ -359,12 +373,23 @@ impl Counters {
         registry.register("events_lost", "Events that the log could not take", self.lost.clone());
         let omitted = "Events left out of the log because their customer's share of it was used up";
         registry.register("events_omitted", omitted, self.omitted.clone());
-        registry.register("webhook_events", "Events the webhook answered with 2xx", self.webhook_sent.clone());
-        registry.register("webhook_failures", "Calls of the webhook that failed", self.webhook_failures.clone());
+        registry.register("webhook_events", "Events that a webhook answered with 2xx", self.webhook_sent.clone());
+        registry.register("webhook_failures", "Calls of a webhook that failed", self.webhook_failures.clone());
         let gaps = self.webhook_gaps.clone();
-        registry.register("webhook_gaps", "Times that lines rotated away before the webhook took them", gaps);
+        registry.register("webhook_gaps", "Times that lines rotated away before a webhook took them", gaps);
         let behind = self.webhook_behind_bytes.clone();
-        registry.register("webhook_behind_bytes", "Octets of the log that the webhook has not taken yet", behind);
+        registry.register("webhook_behind_bytes", "Octets of the log that a webhook has not looked at yet", behind);
+    }
+
+    /// Those of a webhook, which are there from the start.
+    pub(super) fn webhook(&self, name: &str) -> WebhookCounters {
+        let label = WebhookLabel { webhook: name.to_owned() };
+        WebhookCounters {
+            sent: self.webhook_sent.get_or_create_owned(&label),
+            failures: self.webhook_failures.get_or_create_owned(&label),
+            gaps: self.webhook_gaps.get_or_create_owned(&label),
+            behind_bytes: self.webhook_behind_bytes.get_or_create_owned(&label),
+        }
     }
 
     /// How many alerts about such a subject are open. Two threads may come here in the other order than to the board, so the gauge

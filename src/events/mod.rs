@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lines of mail ──► the spool, with the fact ──► its outbox ─┐
-//! Events::emit ───► buffer (16 MiB) ─────────────────────────┴─► journal ──► webhook (its cursor is a file)
+//! Events::emit ───► buffer (16 MiB) ─────────────────────────┴─► journal ──► webhooks (each with a cursor in a file)
 //!       └──► subscribers (bounded)
 //! ```
 //!
@@ -18,8 +18,8 @@
 //! * The journal keeps what is younger than `keep`, as long as all of it takes less than `keep_size`. Each customer has a
 //!   share a day (`share`), so that no customer's events push out the others'. What became of its mail is told all the same; of
 //!   what comes again, the rest is left out, counted, and told by an event `omitted`.
-//! * The webhook hears every line of the journal at least once, in order, also after a restart. A webhook that stays dead raises
-//!   alerts, and misses only what is not kept any more; that is counted and raises an alert too.
+//! * A webhook hears every line of the journal that its filter admits at least once, in order, also after a restart. A webhook that
+//!   stays dead raises alerts, holds no other up, and misses only what is not kept any more; that is counted and raises an alert too.
 
 mod alerts;
 mod handle;
@@ -47,7 +47,8 @@ pub use alerts::{AlertLists, EndedAlert, OpenAlert};
 pub use handle::{Counters, Events, Telling};
 use report::ToOperators;
 use share::Shares;
-pub use webhook::{Secret, Webhook, signature};
+pub(crate) use webhook::FOLDER as WEBHOOK_CURSORS;
+pub use webhook::{Filter, Secret, Webhook, signature};
 
 /// One customer writes no more than this part of what the log keeps a day, where nothing else is configured.
 const SHARES: u64 = 4;
@@ -67,13 +68,13 @@ pub struct Settings {
     pub retention: Retention,
     /// Octets of the log that one customer's events may take a day; `None`: a quarter of what is kept.
     pub customer_share: Option<u64>,
-    /// Where the webhook's cursor is kept, and the log of a webhook for which no log was configured.
+    /// Where webhooks' cursors are kept, and their log if none was configured.
     pub state_dir: PathBuf,
-    /// Who is told over HTTP.
-    pub webhook: Option<Webhook>,
+    /// Who is told over HTTP. No two have the same name.
+    pub webhooks: Vec<Webhook>,
 }
 
-/// No log and no webhook; 64 MiB or a day a file.
+/// No log and no webhooks; 64 MiB or a day a file.
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -83,7 +84,7 @@ impl Default for Settings {
             retention: Retention::default(),
             customer_share: None,
             state_dir: PathBuf::from("state"),
-            webhook: None,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -91,7 +92,7 @@ impl Default for Settings {
 /// Why the events could not be started. The operator must act.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The log or the webhook's cursor cannot be opened.
+    /// The log or a webhook's cursor cannot be opened.
     #[error("events: {what} {path}: {source}", path = path.display())]
     Io {
         /// What was being done.
@@ -103,25 +104,26 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The HTTP client cannot be made.
-    #[error("events: the webhook's HTTP client: {0}")]
+    #[error("events: a webhook's HTTP client: {0}")]
     Client(#[source] reqwest::Error),
 }
 
 impl Events {
-    /// Opens the log and starts its writer and, inside the current Tokio runtime, the webhook and what tells of events that were
+    /// Opens the log and starts its writer and, inside the current Tokio runtime, the webhooks and what tells of events that were
     /// left out. [`Running::stop`] ends all of them.
     pub fn start(settings: Settings) -> Result<(Events, Running), Error> {
-        let outbox = || settings.webhook.as_ref().map(|_| settings.state_dir.join("webhook-outbox.jsonl"));
+        let has_webhook = !settings.webhooks.is_empty();
+        let outbox = || has_webhook.then(|| settings.state_dir.join("webhook-outbox.jsonl"));
         let Some(path) = settings.log.clone().or_else(outbox) else {
             return Ok((Events::default(), Running::default()));
         };
-        let cursor = settings.state_dir.join(webhook::CURSOR_FILE);
         let mode = log_mode(&path, &settings.state_dir);
         let failed = |what: &'static str| {
             let path = path.clone();
             move |source| Error::Io { what, path, source }
         };
-        let open = Journal::open(&path, mode, webhook::saved_segment(&cursor)).map_err(failed("opening"))?;
+        let saved = settings.webhooks.iter().map(|hook| webhook::saved_segment(&settings.state_dir, &hook.name));
+        let open = Journal::open(&path, mode, saved.max().unwrap_or_default()).map_err(failed("opening"))?;
         let journal = Arc::clone(&open.journal);
         let known = open.kept.ids_behind(&journal).map_err(failed("reading"))?;
         let buffer = Arc::new(Buffer::default());
@@ -130,13 +132,11 @@ impl Events {
         let events = Events::new(Some(Arc::clone(&buffer)), Some(Arc::clone(&journal)), Some(shares));
         let stopping = CancellationToken::new();
         tokio::spawn(tell_of_shares(events.clone(), stopping.clone()));
-        let webhook = match settings.webhook {
-            Some(webhook) => {
-                let caller = webhook::Caller::new(webhook, Arc::clone(&journal), cursor, events.clone())?;
-                Some(tokio::spawn(caller.run(stopping.clone())))
-            }
-            None => None,
-        };
+        let mut callers = Vec::with_capacity(settings.webhooks.len());
+        for webhook in settings.webhooks {
+            callers.push(webhook::Caller::new(webhook, Arc::clone(&journal), &settings.state_dir, events.clone())?);
+        }
+        let webhooks = callers.into_iter().map(|caller| tokio::spawn(caller.run(stopping.clone()))).collect();
         let rotation =
             Rotation { size: settings.rotate_size, age: settings.rotate_every, retention: settings.retention };
         let writer = Writer::new(Arc::clone(&buffer), open, rotation, ToOperators(events.clone()));
@@ -152,7 +152,7 @@ impl Events {
             feed,
             feeding: None,
             fed: CancellationToken::new(),
-            webhook,
+            webhooks,
             stopping,
         };
         Ok((events, running))
@@ -172,7 +172,7 @@ fn log_mode(log: &Path, state_dir: &Path) -> u32 {
     if whole(files::folder(log)).starts_with(whole(state_dir)) { 0o600 } else { 0o640 }
 }
 
-/// The writer and the webhook at work. Dropped without [`stop`](Self::stop) they end too, but nobody waits for the last lines.
+/// The writer and the webhooks at work. Dropped without [`stop`](Self::stop) they end too, but nobody waits for the last lines.
 #[derive(Default)]
 pub struct Running {
     events: Events,
@@ -183,7 +183,7 @@ pub struct Running {
     feeding: Option<tokio::task::JoinHandle<()>>,
     /// Ends the feeding.
     fed: CancellationToken,
-    webhook: Option<tokio::task::JoinHandle<()>>,
+    webhooks: Vec<tokio::task::JoinHandle<()>>,
     stopping: CancellationToken,
 }
 
@@ -200,7 +200,7 @@ impl Running {
         }
     }
 
-    /// Writes what was told so far, syncs the log and saves the webhook's cursor. Events emitted from now on are lost: call it
+    /// Writes what was told so far, syncs the log and saves the webhooks' cursors. Events emitted from now on are lost: call it
     /// last, after the stop of the spool.
     pub async fn stop(mut self) {
         self.fed.cancel();
@@ -220,10 +220,10 @@ impl Running {
             }
         }
         self.stopping.cancel();
-        if let Some(webhook) = self.webhook.take()
-            && let Err(error) = webhook.await
-        {
-            tracing::error!("the webhook's task: {error}");
+        for webhook in std::mem::take(&mut self.webhooks) {
+            if let Err(error) = webhook.await {
+                tracing::error!("a webhook's task: {error}");
+            }
         }
     }
 }

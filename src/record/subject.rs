@@ -19,8 +19,8 @@ pub enum Subject {
     Clock,
     /// The event log cannot be written.
     EventLog,
-    /// The webhook takes no events.
-    Webhook,
+    /// A webhook takes no events.
+    Webhook(String),
     /// A customer's events take more than its share of the log.
     EventShare(String),
     /// A route carries no mail.
@@ -91,7 +91,7 @@ impl Subject {
             Subject::Delivery => ("delivery", None),
             Subject::Clock => ("clock", None),
             Subject::EventLog => ("event-log", None),
-            Subject::Webhook => ("webhook", None),
+            Subject::Webhook(name) => ("webhook", Some(name)),
             Subject::EventShare(customer) => ("event-share", Some(customer)),
             Subject::Route(id) => ("route", Some(id)),
             Subject::Backlog(route) => ("backlog", Some(route)),

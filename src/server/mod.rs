@@ -51,7 +51,7 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// The event log or the webhook.
+    /// The event log or a webhook.
     #[error(transparent)]
     Events(#[from] events::Error),
     /// The database.
@@ -92,7 +92,7 @@ pub struct Relay {
     reloads: metrics::Reloads,
     submitters: Arc<ArcSwap<Submitters>>,
     certificates: Vec<ServerTls>,
-    webhook_secret: Option<events::Secret>,
+    webhook_secrets: BTreeMap<String, events::Secret>,
     events: Events,
     accepting: CancellationToken,
     submission: Submission,
@@ -163,14 +163,16 @@ impl Relay {
         &self.events
     }
 
-    /// Replaces customers, submitters, certificates, the webhook's secret and the checks' settings at once. Mail of a
+    /// Replaces customers, submitters, certificates, the webhooks' secrets and the checks' settings at once. Mail of a
     /// customer that is gone is kept, with an alert. Gives the certificates that could not be read; their listeners go on
     /// with the ones they have.
     pub fn reload(&self, new: Reload) -> Vec<submission::TlsError> {
         self.submitters.store(Arc::new(new.submitters.remembering(&self.submitters.load())));
         self.live.replace(new.directory, new.onboarding, new.customer_files);
-        if let (Some(secret), Some(new)) = (&self.webhook_secret, new.webhook_secret) {
-            secret.replace(new);
+        for (name, secret) in new.webhook_secrets {
+            if let Some(old) = self.webhook_secrets.get(&name) {
+                old.replace(secret);
+            }
         }
         self.tell_of_microsoft365();
         self.reload_certificates()

@@ -1,5 +1,6 @@
 //! What a running relay is made of: every stage's settings, built and checked by configuration.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub struct Settings {
     pub queue: queue::Settings,
     /// Where mail waits. The server adds what hears its notices.
     pub spool: SpoolSettings,
-    /// The event log and the webhook.
+    /// The event log and the webhooks.
     pub events: events::Settings,
     /// Notifications by mail.
     pub bounce: bounce::Settings,
@@ -112,6 +113,6 @@ pub struct Reload {
     pub submitters: Submitters,
     /// How domains are checked, and what Mailjet shows for them. Its folder, address and `bulk_requires` stay as they were.
     pub onboarding: onboarding::Settings,
-    /// What signs the webhook's calls, where there is one.
-    pub webhook_secret: Option<events::Secret>,
+    /// What signs each webhook's calls, by its name.
+    pub webhook_secrets: BTreeMap<String, events::Secret>,
 }

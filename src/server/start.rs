@@ -50,7 +50,8 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
 /// What [`Relay::start`] does.
 pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     prepare(&settings)?;
-    let webhook_secret = settings.events.webhook.as_ref().map(|webhook| webhook.secret.clone());
+    let webhooks = settings.events.webhooks.iter();
+    let webhook_secrets = webhooks.map(|webhook| (webhook.name.clone(), webhook.secret.clone())).collect();
     let kept = Kept::open(&settings.state_dir, settings.events, settings.spool).await?;
     let Kept { events, spool, suppression, .. } = &kept;
     let routing = Routing::new(settings.directory, settings.bounce_route);
@@ -195,7 +196,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         reloads,
         submitters,
         certificates,
-        webhook_secret,
+        webhook_secrets,
         events: kept.events,
         accepting,
         submission,

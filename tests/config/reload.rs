@@ -100,7 +100,11 @@ fn a_file_that_holds_another_secret_is_named_where_a_reload_does_not_take_it() {
 
 #[test]
 fn a_file_that_holds_another_secret_is_not_named_where_a_reload_takes_it() {
-    let webhook = [("# webhook = \"https", "webhook = \"https"), ("# webhook_secret_file", "webhook_secret_file")];
+    let webhook = [
+        ("# [[events.webhook]]\n# name", "[[events.webhook]]\nname"),
+        ("# url = \"https", "url = \"https"),
+        ("# secret_file = \"secrets/webhook", "secret_file = \"secrets/webhook"),
+    ];
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let key = postbud::dkim::SigningKey::generate_rsa(2048).and_then(|key| key.to_pem()).expect("a key");
     for (file, content) in [

@@ -301,7 +301,7 @@ async fn no_secret_is_shown_anywhere() {
         shown.push_str(&tokio::task::spawn_blocking(work).await.unwrap());
     }
     shown.push_str(&format!("{:?}", route("r", RouteKind::OwnServer)));
-    shown.push_str(&format!("{:?}", Webhook::new("https://x.dk/".parse().unwrap(), Secret::new(CANARY))));
+    shown.push_str(&format!("{:?}", Webhook::new("webcrm", "https://x.dk/".parse().unwrap(), Secret::new(CANARY))));
     site.stop().await;
     shown.push_str(&format!("{:?}", fixture.end().await));
     assert!(shown.contains("x@example.com"), "the canary was looked for where something is shown");

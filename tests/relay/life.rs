@@ -198,11 +198,11 @@ fn mailjet_hears_our_queue_id_and_references_and_nothing_that_webcrm_set_is_over
 fn the_sample_of_the_webhook_takes_what_a_relay_sends_and_no_forgery_and_samples_are_as_a_run_makes_them() {
     let (server, hook) = (recipients_server(), free_port());
     let webhook = format!(
-        "webhook = \"http://{hook}/hooks/mail\"\nwebhook_secret_file = \"hook.secret\"\nwebhook_linger = \"100ms\"\n"
+        "[[events.webhook]]\nname = \"webcrm\"\nurl = \"http://{hook}/hooks/mail\"\nsecret_file = \"hook.secret\"\nlinger = \"100ms\"\n"
     );
     let site = site(&server, "");
     let config = std::fs::read_to_string(site.config()).unwrap();
-    std::fs::write(site.config(), config.replace("[events]\n", &format!("[events]\n{webhook}"))).unwrap();
+    std::fs::write(site.config(), format!("{config}\n{webhook}")).unwrap();
     std::fs::write(site.path("config/hook.secret"), "et langt og hemmeligt ord som ingen gætter\n").unwrap();
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/samples/events_webhook.py");
     let mut receiver = Command::new("python3")

@@ -141,11 +141,12 @@ fn files_that_hold_other_secrets_are_taken_up_under_the_same_names() {
     let server = Capture::scripted("127.0.0.1:0", Box::new(script));
     let route = plain_route(server.address)
         + "username = \"u\"\npassword_file = \"../route.password\"\nallow_plaintext_auth = true\n";
-    let events =
-        format!("webhook = \"http://{hook}/\"\nwebhook_secret_file = \"webhook.secret\"\nwebhook_linger = \"20ms\"");
+    let webhook = format!(
+        "[[events.webhook]]\nname = \"webcrm\"\nurl = \"http://{hook}/\"\nsecret_file = \"webhook.secret\"\nlinger = \"20ms\"\n"
+    );
     let site = Site::with(&[], "");
-    let config = fs::read_to_string(site.config()).unwrap().replace("[events]\n", &format!("[events]\n{events}\n"));
-    fs::write(site.config(), config).unwrap();
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), format!("{config}\n{webhook}")).unwrap();
     fs::write(site.path("config/webhook.secret"), SECRETS[0]).unwrap();
     fs::write(site.path("config/route.password"), "one").unwrap();
     site.add(&Customer { id: "c", domain: "c.example", route });

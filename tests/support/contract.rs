@@ -1,15 +1,16 @@
-//! The contract of events: what relays under test write is held against the schema in `docs/`, by a validator that others use too.
+//! The contract of events: what relays under test write and send is held against the schema in `docs/`, by a validator that others
+//! use too.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::path::Path;
-use std::process::Command;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::skip;
 
-/// Panics if a line of an event log is not what the schema promises, or has a field that the schema does not know. A line that a
-/// crash tore is no event.
-pub fn check(log: &Path) {
-    const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json");
-    const VALIDATE: &str = r#"
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json");
+/// Takes lines of JSON. The second argument says what each of them is.
+const VALIDATE: &str = r##"
 import json, sys
 try:
     import jsonschema
@@ -17,25 +18,74 @@ except ImportError:
     sys.exit(77)
 schema = json.load(open(sys.argv[1]))
 validator = jsonschema.Draft202012Validator(schema)
-for line in open(sys.argv[2], encoding="utf-8"):
+calls = validator.evolve(schema={"$ref": "#/$defs/WebhookCall"})
+def unknown(found, known):
+    return [f"unknown field {name}" for name in found if name not in known]
+for line in sys.stdin.buffer:
     try:
-        event = json.loads(line)
+        value = json.loads(line)
     except ValueError:
         continue
-    wrong = [error.message for error in validator.iter_errors(event)]
-    wrong += [f"unknown field {name}" for name in event if name not in schema["properties"] and name != "erased"]
-    if wrong and "erased" not in event:
-        sys.exit(f"{wrong}\n{line}")
-"#;
-    if !log.exists() {
+    if sys.argv[2] == "calls":
+        wrong = [error.message for error in calls.iter_errors(value)]
+        wrong += unknown(value, schema["$defs"]["WebhookCall"]["properties"])
+        events = value.get("events", [])
+    else:
+        wrong = [error.message for error in validator.iter_errors(value)]
+        events = [value]
+    for event in events:
+        wrong += unknown(event, [*schema["properties"], "erased"])
+    if wrong and not any("erased" in event for event in events):
+        sys.exit(f"{wrong}\n{line.decode()}")
+"##;
+
+/// Panics if a line of an event log, or of its closed files, is not what the schema promises, or has a field that the schema does not
+/// know. A line that a crash tore is no event.
+pub fn check(log: &Path) {
+    let mut lines = Vec::new();
+    for file in files(log) {
+        // A file that is being closed while it is looked for has two names for a moment.
+        let Ok(octets) = std::fs::read(&file) else { continue };
+        let is_closed = file.extension().is_some_and(|ending| ending == "zst");
+        let text = if is_closed { zstd::stream::decode_all(&octets[..]).expect("a closed file") } else { octets };
+        lines.extend(text);
+        lines.push(b'\n');
+    }
+    validate("events", &lines);
+}
+
+/// Panics if the body of a webhook's call is not what the schema promises.
+pub fn check_calls(bodies: &[Vec<u8>]) {
+    validate("calls", &bodies.join(&b'\n'));
+}
+
+/// The log, and the files whose names begin with its own. What it keeps about itself is no log.
+fn files(log: &Path) -> Vec<PathBuf> {
+    let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = std::fs::read_dir(log.parent().expect("a folder"));
+    let files = folder.into_iter().flatten().flatten().map(|file| file.path());
+    let is_of = |path: &PathBuf| {
+        let other = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        other.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || (rest.starts_with('.') && rest != ".position"))
+    };
+    files.filter(is_of).collect()
+}
+
+fn validate(what: &str, lines: &[u8]) {
+    if lines.iter().all(u8::is_ascii_whitespace) {
         return;
     }
-    let checked = Command::new("python3").args(["-W", "ignore", "-c", VALIDATE, SCHEMA]).arg(log).output();
-    match checked {
-        Ok(output) if output.status.success() => {}
-        Ok(output) if output.status.code() != Some(77) => {
-            panic!("not as docs/events.schema.json says: {}", String::from_utf8_lossy(&output.stderr))
-        }
-        _ => skip::skip("the contract of events", "no python3-jsonschema here"),
+    let program = ["-W", "ignore", "-c", VALIDATE, SCHEMA, what];
+    let mut python = Command::new("python3");
+    let Ok(mut python) = python.args(program).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+        return skip::skip("the contract of events", "no python3 here");
+    };
+    // One that ends early says why.
+    let _ = python.stdin.take().expect("piped").write_all(lines);
+    let output = python.wait_with_output().expect("it ends");
+    match output.status.code() {
+        Some(0) => {}
+        Some(77) => skip::skip("the contract of events", "no python3-jsonschema here"),
+        _ => panic!("not as docs/events.schema.json says: {}", String::from_utf8_lossy(&output.stderr)),
     }
 }

@@ -59,13 +59,15 @@ fn schema() -> Value {
         ),
     ]);
     schema["$defs"]["WebhookCall"] = json!({
-        "description": "The body of one call of the webhook.",
+        "description": "The body of one call of a webhook.",
         "type": "object",
         "properties": {
-            "batch": { "description": "Where the batch begins in the log.", "type": "string" },
+            "webhook": { "description": "The webhook's name.", "type": "string" },
+            "batch": { "description": "The cursor where the batch begins.", "type": "string" },
+            "next": { "description": "The cursor behind the batch.", "type": "string" },
             "events": { "type": "array", "minItems": 1, "items": { "$ref": "#" } }
         },
-        "required": ["batch", "events"]
+        "required": ["webhook", "batch", "next", "events"]
     });
     schema
 }

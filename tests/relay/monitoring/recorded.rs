@@ -42,12 +42,14 @@ pub fn record() -> Recorded {
         // Its checks cost the tests' machine nothing, and their metrics are there.
         &format!(
             "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n[[listener]]\naddress = \"{}\"\n\
-             tls = \"starttls\"\ncertificate = \"{2}/cert.pem\"\nprivate_key = \"{2}/cert.key\"\nallow_from = [\"{1}\"]\n",
+             tls = \"starttls\"\ncertificate = \"{2}/cert.pem\"\nprivate_key = \"{2}/cert.key\"\nallow_from = [\"{1}\"]\n\
+             [[events.webhook]]\nname = \"webcrm\"\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"hook.secret\"\n",
             free_port(),
             "127.0.0.0/8",
             certificates.path().display(),
         ),
     );
+    fs::write(site.path("config/hook.secret"), "et langt og hemmeligt ord som ingen gætter\n").unwrap();
     let relay = site.start();
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
     let mut send = |from: &str, to: &str| client.send(from, &[to], &message(from, to, "x")).unwrap();

@@ -1,0 +1,127 @@
+//! Reads `[[events.webhook]]`: who is told of events over HTTP, and of which.
+
+use std::collections::{BTreeSet, HashSet};
+
+use url::Url;
+
+use super::reader::{Table, not_one_of};
+use super::secret::{self, Source};
+use super::server::{positive, size};
+use crate::events::{EventKind, Filter, Secret, Webhook};
+use crate::message::CustomerId;
+
+const SECRET: Source = Source {
+    inline: "secret",
+    file: "secret_file",
+    env: "secret_env",
+    command: "secret_command",
+    may_be_inline: false,
+    secret: true,
+};
+
+/// The usable part of an `[[events.webhook]]`.
+pub(super) struct Named {
+    pub webhook: Option<Webhook>,
+    /// The customers that it names. Later it is checked that they exist.
+    pub listed: Vec<String>,
+}
+
+/// Reads every `[[events.webhook]]`, and returns one result for each table.
+pub(super) fn webhooks(tables: &[Table<'_>]) -> Vec<Named> {
+    let mut names = HashSet::new();
+    let mut webhooks = Vec::new();
+    for table in tables {
+        let name = name(table);
+        if let Some(name) = &name
+            && !names.insert(name.clone())
+        {
+            table.mistake("name", format!("another [[events.webhook]] is called \"{name}\""));
+        }
+        webhooks.push(webhook(table, name));
+    }
+    webhooks
+}
+
+/// The name becomes the name of a file, a label of metrics and a part of alerts.
+fn name(table: &Table<'_>) -> Option<String> {
+    let name: String = table.require("name", "\"webcrm\"")?;
+    if CustomerId::parse(&name).is_none() {
+        table.mistake("name", format!("\"{name}\" is not a name: up to 64 lower case letters, digits, - and _"));
+        return None;
+    }
+    Some(name)
+}
+
+fn webhook(table: &Table<'_>, name: Option<String>) -> Named {
+    let url = url(table);
+    let (customers, listed) = customers(table);
+    let filter = Filter { kinds: kinds(table), customers };
+    if !secret::is_given(table, SECRET) {
+        table.mistake("secret_file", "is missing; secret_file (or secret_env, secret_command) signs each call");
+    }
+    let secret = secret::value(table, SECRET);
+    if secret.as_ref().is_some_and(|secret| secret.len() < 16) {
+        let key = [SECRET.file, SECRET.env, SECRET.command].into_iter().find(|key| table.has(key));
+        let what = "is shorter than 16 characters; `openssl rand -hex 32` makes a good one";
+        table.mistake(key.unwrap_or(SECRET.file), what);
+    }
+    let nowhere = || Url::parse("https://localhost/").expect("a constant that is a URL");
+    // What is read below is checked whether or not the rest can be used.
+    let usual = Webhook::new("", url.clone().unwrap_or_else(nowhere), Secret::new(Vec::new()));
+    let webhook = Webhook {
+        filter,
+        batch_events: table.number("batch_events", 1..=100_000, usual.batch_events),
+        batch_bytes: usize::try_from(size(table, "batch_bytes", usual.batch_bytes as u64)).unwrap_or(usize::MAX),
+        linger: table.or("linger", usual.linger),
+        timeout: positive(table, "timeout", usual.timeout),
+        retry_first: positive(table, "retry_first", usual.retry_first),
+        retry_longest: positive(table, "retry_longest", usual.retry_longest),
+        alert_after: positive(table, "alert_after", usual.alert_after),
+        ..usual
+    };
+    let named = name.zip(url).zip(secret);
+    let webhook =
+        named.map(|((name, url), secret)| Webhook { name, url, secret: Secret::new(secret.as_bytes()), ..webhook });
+    Named { webhook, listed }
+}
+
+fn url(table: &Table<'_>) -> Option<Url> {
+    let url: Url = table.require("url", "\"https://app.webcrm.com/hooks/mail\"")?;
+    let is_local = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
+    if !["https", "http"].contains(&url.scheme()) {
+        let what = "is no https:// or http:// address; write one like \"https://app.webcrm.com/hooks/mail\"";
+        table.mistake("url", what);
+    } else if url.scheme() == "http" && !is_local {
+        table.warning("url", "is not https: customers' addresses cross the network in clear");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        table.mistake("url", "holds a login; calls are signed with secret_file instead");
+    }
+    Some(url)
+}
+
+/// Reads `kinds`. An empty list would be a webhook that never hears anything.
+fn kinds(table: &Table<'_>) -> Option<BTreeSet<EventKind>> {
+    let words: Vec<String> = table.get("kinds")?;
+    if words.is_empty() {
+        table.mistake("kinds", "is empty; name the kinds of events to send, or leave it out for all");
+    }
+    let mut kinds = BTreeSet::new();
+    for word in words {
+        match EventKind::ALL.into_iter().find(|kind| kind.as_str() == word) {
+            Some(kind) => {
+                kinds.insert(kind);
+            }
+            None => table.mistake("kinds", not_one_of(&word, &EventKind::ALL.map(EventKind::as_str))),
+        }
+    }
+    Some(kinds)
+}
+
+fn customers(table: &Table<'_>) -> (Option<BTreeSet<CustomerId>>, Vec<String>) {
+    let Some(listed) = table.get::<Vec<String>>("customers") else { return (None, Vec::new()) };
+    if listed.is_empty() {
+        table.mistake("customers", "is empty; name customers' ids, like [\"test-as\"], or leave it out for all");
+    }
+    (Some(listed.iter().map(|id| CustomerId::new(id)).collect()), listed)
+}
