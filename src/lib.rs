@@ -118,6 +118,9 @@ pub mod operate;
 #[doc(hidden)]
 pub mod web;
 
+// What an operator tries a relay with.
+pub mod load;
+
 // The running relay, from its configuration and the command line.
 pub mod server;
 

@@ -6,14 +6,13 @@
 #[path = "../benches/relay"]
 mod load {
     pub mod check;
-    pub mod clock;
     #[path = "../corpus/mod.rs"]
     pub mod corpus;
     pub mod mail;
     pub mod scratch;
+    pub mod server;
     pub mod sink;
     pub mod source;
-    pub mod wire;
 }
 
 use std::net::SocketAddr;
@@ -24,8 +23,8 @@ use load::check::{self, Books, Signatures};
 use load::mail::Shape;
 use load::scratch::{self, Relay, Scratch, Setup, Signer};
 use load::sink::{self, Arrival};
-use load::source::{self, Sent};
-use load::wire::{Auth, Tls};
+use load::source;
+use postbud::load::{Auth, Sent, Tls};
 
 const RUN: &str = "smoke";
 const MESSAGES: u64 = 50;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use postbud::dkim::verify::{Keys, verify};
+use postbud::load::Sent;
 use postbud::resolver::FixedZone;
 use serde::Serialize;
 
 use super::scratch::KeyRecord;
 use super::sink::Arrival;
-use super::source::Sent;
 
 /// The books of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -6,7 +6,6 @@
 //! delivery and sound signatures; a run that fails this ends with an error.
 
 mod check;
-mod clock;
 // shared with other benches; not all of it is used here
 #[allow(dead_code)]
 #[path = "../corpus/mod.rs"]
@@ -22,11 +21,11 @@ mod readme;
 mod report;
 mod run;
 mod scratch;
+mod server;
 mod signers;
 mod sink;
 mod source;
 mod suite;
-mod wire;
 
 use std::path::Path;
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use postbud::load::{Auth, Tls};
+
 use super::mail::Shape;
 use super::scratch::Signer;
-use super::wire::{Auth, Tls};
 
 /// Loads a relay and tells how fast and how lean it is.
 ///

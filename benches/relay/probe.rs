@@ -9,9 +9,8 @@ use std::time::Duration;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use hdrhistogram::Histogram;
+use postbud::load::clock;
 use serde::Serialize;
-
-use super::clock;
 
 /// CPU microseconds of one RSA-2048 signature with aws-lc-rs over a hash-sized message: the median of many.
 pub fn rsa_us(key: &RsaKeyPair, rounds: usize) -> f64 {

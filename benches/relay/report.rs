@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
+use postbud::load::Sent;
 use serde::Serialize;
 
 use super::check::{Books, Signatures};
 use super::probe::Quantiles;
 use super::process::Usage;
 use super::sink::Arrival;
-use super::source::Sent;
 use super::{sink, source};
 
 /// Everything about one run.
@@ -116,11 +116,9 @@ impl Outcome {
         let mut to_delivery = histogram();
         let mut end_of_data = vec![None; source.sent.iter().map(|s| s.number as usize + 1).max().unwrap_or(0)];
         for s in &accepted {
-            // What the message waited for its turn because the relay was late with others.
-            let waited = s.began.saturating_sub(s.due);
-            to_250.saturating_record(waited + (s.answered - s.end_of_data));
-            transaction.saturating_record(s.answered - s.due.min(s.began));
-            end_of_data[s.number as usize] = Some(s.end_of_data - waited);
+            to_250.saturating_record(s.end_of_data_to_reply());
+            transaction.saturating_record(s.transaction());
+            end_of_data[s.number as usize] = Some(s.end_of_data - s.waited());
         }
         for arrival in &sink.arrivals {
             if let Some(Some(end)) = end_of_data.get(arrival.number as usize) {

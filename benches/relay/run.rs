@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use postbud::load::{Auth, Tls};
 use serde::Serialize;
 
 use super::options::Options;
 use super::report::{Around, Outcome};
 use super::scratch::{self, Relay, Scratch, Setup};
-use super::wire::{Auth, Tls};
 use super::{check, probe, process, sink, source};
 
 /// What stays the same over the runs of one call.

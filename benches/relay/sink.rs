@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postbud::load::{Auth, Tls, Wire, clock};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
-use super::clock;
 use super::mail;
-use super::wire::{Auth, Tls, Wire, server_config};
+use super::server::{accept_tls, server_config};
 
 /// How the sink behaves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ async fn connection(shared: &Shared, socket: TcpStream) -> io::Result<()> {
     let mut wire = Wire::new(socket)?;
     let mut session = Session::default();
     if let (Tls::Implicit, Some(tls)) = (shared.settings.tls, &shared.tls) {
-        wire.accept_tls(tls).await?;
+        accept_tls(&mut wire, tls).await?;
         session.tls = true;
     }
     shared.report.borrow_mut().connections += 1;
@@ -178,7 +178,7 @@ async fn connection(shared: &Shared, socket: TcpStream) -> io::Result<()> {
             Next::Starttls => {
                 let Some(tls) = &shared.tls else { return Ok(()) };
                 wire.send(&session.replies).await?;
-                wire.accept_tls(tls).await?;
+                accept_tls(&mut wire, tls).await?;
                 session = Session { tls: true, ..Session::default() };
                 shared.report.borrow_mut().resumed += u64::from(wire.resumed());
             }

@@ -1,6 +1,7 @@
 //! The project's targets, each with what it asks for, what was measured and a verdict. All are ratios to what the machine
 //! did in the same run.
 
+use postbud::load::{Auth, Tls};
 use postbud::submission::Limits;
 use serde::Serialize;
 
@@ -10,7 +11,6 @@ use super::report::Outcome;
 use super::run::Bench;
 use super::scratch::Signer;
 use super::signers;
-use super::wire::{Auth, Tls};
 
 /// A target that a measured value has to meet.
 #[derive(Clone, Debug, Serialize)]

@@ -38,6 +38,7 @@ macro_rules! say {
 
 mod ask;
 mod backup;
+mod bench;
 mod check;
 mod completions;
 mod customer;
@@ -120,6 +121,7 @@ enum Command {
     Health(health::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Bench(Box<bench::Args>),
     HashPassword(hash_password::Args),
     Seal(seal::Args),
     #[cfg(feature = "demo")]
@@ -154,6 +156,7 @@ impl Command {
             Command::Health(args) => args.run(),
             Command::Backup(args) => args.run(),
             Command::Restore(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::HashPassword(args) => args.run(),
             Command::Seal(args) => args.run(),
             #[cfg(feature = "demo")]

@@ -51,6 +51,7 @@ use crate::submission::{ListenerAuth, Submitters};
 use crate::{dkim, events, queue};
 use mistake::Notes;
 use reader::{File, Table};
+pub(crate) use value::octets;
 
 /// The settings, and the remarks that do not stop a start.
 pub struct Loaded {

@@ -148,6 +148,11 @@ impl FromText for ByteSize {
     }
 }
 
+/// How many octets a size with its unit is.
+pub(crate) fn octets(text: &str) -> Option<u64> {
+    size(text).map(|size| size.0)
+}
+
 fn size(text: &str) -> Option<ByteSize> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit())?;

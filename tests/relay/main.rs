@@ -1,6 +1,7 @@
 //! The main job, end to end: the real binary between a submitting client and a receiving server.
 
 mod backup;
+mod bench;
 mod container;
 mod crash;
 mod exim;

@@ -1,4 +1,4 @@
-//! One clock for all processes of a run: CLOCK_MONOTONIC is the machine's, so that the sink's times minus the source's are
+//! One clock for all processes of a measurement: CLOCK_MONOTONIC is the machine's, so that one process' times minus another's are
 //! latencies.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A stream, plain or TLS, with the few reads both ends need. Lean on purpose: source and sink share the relay's cores.
+//! A stream, plain or TLS, with the few reads that a load needs. Lean on purpose: a load on the relay's own machine shares its cores.
 
 use std::io;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -79,13 +79,24 @@ pub struct Wire {
     stream: Option<Stream>,
     buffer: Vec<u8>,
     taken: usize,
+    said: Vec<u8>,
 }
+
+/// So much of a refusal is kept.
+const SAID: usize = 200;
+/// No line of a reply is longer (RFC 5321 §4.5.3.1.5 allows 512).
+const LONGEST_LINE: usize = 64 << 10;
 
 impl Wire {
     /// Around a connected socket.
     pub fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        Ok(Wire { stream: Some(Stream::Plain(socket)), buffer: Vec::with_capacity(16 * 1024), taken: 0 })
+        Ok(Wire {
+            stream: Some(Stream::Plain(socket)),
+            buffer: Vec::with_capacity(16 * 1024),
+            taken: 0,
+            said: Vec::new(),
+        })
     }
 
     fn stream(&mut self) -> &mut Stream {
@@ -127,30 +138,35 @@ impl Wire {
         memchr::memchr(b'\n', self.pending()).map(|at| at + 1)
     }
 
-    /// Reads a reply to its last line; gives its code.
+    /// Reads a reply to its last line; gives its code. What a refusal says is kept for [`said`](Self::said).
     pub async fn reply(&mut self) -> io::Result<u16> {
-        self.reply_containing(b"\0").await.map(|(code, _)| code)
-    }
-
-    /// As [`reply`](Self::reply); tells besides whether a line contains `word`.
-    pub async fn reply_containing(&mut self, word: &[u8]) -> io::Result<(u16, bool)> {
-        let mut found = false;
+        self.said.clear();
         loop {
             let Some(len) = self.line_len() else {
+                if self.pending().len() > LONGEST_LINE {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply without end"));
+                }
                 self.fill().await?;
                 continue;
             };
-            let line = &self.pending()[..len];
-            found |= memchr::memmem::find(line, word).is_some();
-            let code = line.get(..3).and_then(|c| std::str::from_utf8(c).ok()).and_then(|c| c.parse().ok());
+            let line = &self.buffer[self.taken..self.taken + len];
+            let code = line.get(..3).and_then(|c| std::str::from_utf8(c).ok()).and_then(|c| c.parse::<u16>().ok());
             let last = line.get(3) != Some(&b'-');
+            if self.said.is_empty() && code.is_some_and(|code| code >= 400) {
+                self.said.extend_from_slice(&line[..len.min(SAID)]);
+            }
             self.take(len);
             match code {
                 None => return Err(io::Error::new(io::ErrorKind::InvalidData, "not an SMTP reply")),
-                Some(code) if last => return Ok((code, found)),
+                Some(code) if last => return Ok(code),
                 Some(_) => {}
             }
         }
+    }
+
+    /// The first line of the last refusal.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(self.said.trim_ascii_end()).into_owned()
     }
 
     /// Writes all of it.
@@ -162,20 +178,17 @@ impl Wire {
         Ok(())
     }
 
-    /// Speaks TLS from here on, as the client of `config`.
-    pub async fn connect_tls(&mut self, config: &Arc<rustls::ClientConfig>) -> io::Result<()> {
-        let name = ServerName::try_from("localhost").expect("a valid name");
+    /// Speaks TLS from here on: `handshake` gets the plain socket.
+    pub async fn secure(
+        &mut self,
+        handshake: impl AsyncFnOnce(TcpStream) -> io::Result<tokio_rustls::TlsStream<TcpStream>>,
+    ) -> io::Result<()> {
+        if !self.pending().is_empty() {
+            // What came before the handshake was not protected by it.
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "plain text behind the reply to STARTTLS"));
+        }
         let socket = self.plain()?;
-        let tls = tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, socket).await?;
-        self.stream = Some(Stream::Tls(Box::new(tls.into())));
-        Ok(())
-    }
-
-    /// Speaks TLS from here on, as the server of `config`.
-    pub async fn accept_tls(&mut self, config: &Arc<rustls::ServerConfig>) -> io::Result<()> {
-        let socket = self.plain()?;
-        let tls = tokio_rustls::TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
-        self.stream = Some(Stream::Tls(Box::new(tls.into())));
+        self.stream = Some(Stream::Tls(Box::new(handshake(socket).await?)));
         Ok(())
     }
 
@@ -195,29 +208,29 @@ impl Wire {
     }
 }
 
-/// A client that trusts one authority and resumes sessions.
-pub fn client_config(ca: &Path) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+/// A TLS client that trusts the authorities of a file; those of the system where none is named.
+pub fn client_config(ca: Option<&Path>) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca)? {
-        roots.add(certificate?)?;
+    match ca {
+        Some(ca) => {
+            let refused = |error: &dyn std::fmt::Display| format!("{}: {error}", ca.display());
+            for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| refused(&error))? {
+                let certificate = certificate.map_err(|error| refused(&error))?;
+                roots.add(certificate).map_err(|error| refused(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(refused(&"no certificate is in it"));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-/// A server with one certificate that lets clients resume.
-pub fn server_config(chain: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let chain = CertificateDer::pem_file_iter(chain)?.collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(key)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-    Ok(Arc::new(config))
+    Ok(config)
 }

@@ -1,0 +1,268 @@
+//! One session of a load: connections in a row until there is no message left.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use super::wire::{Auth, Tls, Wire};
+use super::{Sent, Shared, clock};
+
+/// A session that fails this often in a row gives up.
+const FAILURES_IN_A_ROW: u32 = 20;
+/// Pause after a 4xx or a broken connection.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A connection that the kernel says is there, but that a full backlog swallowed, never greets.
+const GREETING: Duration = Duration::from_secs(10);
+/// RFC 5321 §4.5.3.2 allows ten minutes; a load that stands still for one has failed.
+const ATTEMPT: Duration = Duration::from_secs(60);
+
+/// Why an attempt came to no reply.
+enum Fault {
+    /// The connection could not be made, broke, or said what nobody expects.
+    Broken(io::Error),
+    /// No attempt will do better: a login or a certificate is refused.
+    Final(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Fault::Broken(error)
+    }
+}
+
+/// What a session connects with.
+type Trust = (Arc<ClientConfig>, ServerName<'static>);
+
+pub(super) async fn run(shared: &Shared) {
+    // A ticket store of its own: a shared one keeps eight tickets, and sessions that come in bursts would find it empty.
+    let trust = shared.settings.trust.as_ref().map(|(config, name)| {
+        let mut own = (**config).clone();
+        own.resumption = rustls::client::Resumption::in_memory_sessions(8);
+        (Arc::new(own), name.clone())
+    });
+    let mut connection: Option<(Wire, u64)> = None;
+    let mut data = Vec::new();
+    let mut free_at = shared.start;
+    let mut failed = 0;
+    while let Some(number) = shared.take_number() {
+        let due = shared.due(number);
+        tokio::select! {
+            () = tokio::time::sleep(clock::until(due)) => {}
+            () = shared.settings.stop.cancelled() => break,
+        }
+        let mut sent = Sent { number, due, began: 0, end_of_data: 0, answered: 0, code: 0, refused: 0 };
+        let first_began = clock::now();
+        // A session that sat idle and was only woken late by its own timer does not charge that to the relay.
+        sent.due = if free_at > due { due } else { first_began };
+        loop {
+            sent.began = clock::now();
+            match within(ATTEMPT, attempt(shared, trust.as_ref(), &mut connection, &mut sent, &mut data)).await {
+                Ok(()) if (400..500).contains(&sent.code) => {
+                    failed = 0;
+                    if shared.settings.stop.is_cancelled() {
+                        break;
+                    }
+                    sent.refused += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(()) => {
+                    failed = 0;
+                    break;
+                }
+                Err(fault) => {
+                    connection = None;
+                    failed += 1;
+                    sent.code = 0;
+                    match fault {
+                        Fault::Broken(error) => shared.failed(number, &error),
+                        Fault::Final(why) => shared.end(why),
+                    }
+                    // After the final dot nobody knows; sending again might make a duplicate that is our own.
+                    let is_over = shared.settings.stop.is_cancelled() || failed >= FAILURES_IN_A_ROW;
+                    if sent.end_of_data != 0 || is_over {
+                        break;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        sent.answered = clock::now();
+        free_at = sent.answered;
+        shared.sent(&sent);
+        if failed >= FAILURES_IN_A_ROW {
+            return;
+        }
+        let limit = shared.settings.per_connection;
+        if let Some((wire, count)) = &mut connection
+            && limit != 0
+            && *count >= limit
+        {
+            if limit > 1 {
+                // Whoever waits for the 221 loses a round trip; nothing depends on it.
+                let _ = wire.send(b"QUIT\r\n").await;
+            }
+            connection = None;
+        }
+    }
+    if let Some((mut wire, _)) = connection {
+        let _ = wire.send(b"QUIT\r\n").await;
+    }
+}
+
+/// One transaction, on the connection there is or on a new one. `sent.code` is the reply that ended it.
+async fn attempt(
+    shared: &Shared,
+    trust: Option<&Trust>,
+    connection: &mut Option<(Wire, u64)>,
+    sent: &mut Sent,
+    data: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    sent.end_of_data = 0;
+    let (wire, count) = match connection {
+        Some(open) => open,
+        none => none.insert((connect(shared, trust).await?, 0)),
+    };
+    let settings = &shared.settings;
+    let template = &settings.templates[(sent.number % settings.templates.len() as u64) as usize];
+    if settings.pipelining {
+        let mut commands = format!("MAIL FROM:<{}> SIZE={}\r\n", settings.reverse_path, template.octets());
+        for recipient in &settings.recipients {
+            commands.push_str(&format!("RCPT TO:<{recipient}>\r\n"));
+        }
+        commands.push_str("DATA\r\n");
+        wire.send(commands.as_bytes()).await?;
+        let mut refusal = None;
+        for at in 0..=settings.recipients.len() {
+            let verb = if at == 0 { "MAIL" } else { "RCPT" };
+            let code = wire.reply().await?;
+            refusal = refusal.or_else(|| (code != 250).then(|| (verb, code, wire.said())));
+        }
+        let code = wire.reply().await?;
+        refusal = refusal.or_else(|| (code != 354).then(|| ("DATA", code, wire.said())));
+        if let Some((verb, refused, said)) = refusal {
+            if code == 354 {
+                wire.send(b".\r\n").await?;
+                wire.reply().await?;
+            }
+            shared.refused(verb, &said);
+            return Ok(reset(wire, sent, refused).await?);
+        }
+    } else {
+        let mut verb = "MAIL";
+        wire.send(format!("MAIL FROM:<{}>\r\n", settings.reverse_path).as_bytes()).await?;
+        let mut code = wire.reply().await?;
+        for recipient in &settings.recipients {
+            if code == 250 {
+                verb = "RCPT";
+                wire.send(format!("RCPT TO:<{recipient}>\r\n").as_bytes()).await?;
+                code = wire.reply().await?;
+            }
+        }
+        if code == 250 {
+            verb = "DATA";
+            wire.send(b"DATA\r\n").await?;
+            code = wire.reply().await?;
+        }
+        if code != 354 {
+            shared.refused(verb, &wire.said());
+            return Ok(reset(wire, sent, code).await?);
+        }
+    }
+    template.write(sent.number, data);
+    wire.send(data).await?;
+    sent.end_of_data = clock::now();
+    sent.code = wire.reply().await?;
+    if sent.code >= 400 {
+        shared.refused("the content", &wire.said());
+    }
+    *count += 1;
+    Ok(())
+}
+
+async fn within<E: From<io::Error>, T>(limit: Duration, what: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let in_time = tokio::time::timeout(limit, what).await;
+    in_time.unwrap_or_else(|_| {
+        let why = format!("no answer within {} s", limit.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, why).into())
+    })
+}
+
+/// After a refusal: back to where a transaction can begin.
+async fn reset(wire: &mut Wire, sent: &mut Sent, code: u16) -> io::Result<()> {
+    if code == 421 {
+        return Err(io::Error::other("421: the relay closed the connection"));
+    }
+    sent.code = code;
+    wire.send(b"RSET\r\n").await?;
+    match wire.reply().await? {
+        250 => Ok(()),
+        other => Err(io::Error::other(format!("RSET was answered {other}"))),
+    }
+}
+
+async fn connect(shared: &Shared, trust: Option<&Trust>) -> Result<Wire, Fault> {
+    let settings = &shared.settings;
+    let mut wire = Wire::new(TcpStream::connect(settings.target).await?)?;
+    if let (Tls::Implicit, Some(trust)) = (settings.tls, trust) {
+        secure(&mut wire, trust).await?;
+    }
+    within(GREETING, async { expect(wire.reply().await?, 220, "the greeting", &wire) }).await?;
+    hello(shared, &mut wire).await?;
+    if let (Tls::Starttls, Some(trust)) = (settings.tls, trust) {
+        wire.send(b"STARTTLS\r\n").await?;
+        expect(wire.reply().await?, 220, "STARTTLS", &wire)?;
+        secure(&mut wire, trust).await?;
+        hello(shared, &mut wire).await?;
+    }
+    match settings.auth {
+        Auth::Off => {}
+        Auth::Plain => {
+            let token = STANDARD.encode(format!("\0{}\0{}", settings.username, settings.password));
+            wire.send(format!("AUTH PLAIN {token}\r\n").as_bytes()).await?;
+            expect(wire.reply().await?, 235, "the login", &wire)?;
+        }
+        Auth::Login => {
+            wire.send(format!("AUTH login {}\r\n", STANDARD.encode(&settings.username)).as_bytes()).await?;
+            expect(wire.reply().await?, 334, "AUTH", &wire)?;
+            wire.send(format!("{}\r\n", STANDARD.encode(&settings.password)).as_bytes()).await?;
+            expect(wire.reply().await?, 235, "the login", &wire)?;
+        }
+    }
+    shared.connected.cancel();
+    let mut report = shared.report.borrow_mut();
+    report.connections += 1;
+    report.resumed += u64::from(wire.resumed());
+    Ok(wire)
+}
+
+async fn secure(wire: &mut Wire, (config, name): &Trust) -> Result<(), Fault> {
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+    let done = wire.secure(async |socket| connector.connect(name.clone(), socket).await.map(Into::into)).await;
+    done.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            Fault::Final(format!("the relay's certificate is not accepted: {why}"))
+        }
+        Some(_) | None => Fault::Broken(error),
+    })
+}
+
+async fn hello(shared: &Shared, wire: &mut Wire) -> Result<(), Fault> {
+    wire.send(format!("EHLO {}\r\n", shared.settings.hostname).as_bytes()).await?;
+    expect(wire.reply().await?, 250, "EHLO", wire)
+}
+
+/// A reply that is another one. What is refused for good now is refused the next time, too.
+fn expect(code: u16, wanted: u16, what: &str, wire: &Wire) -> Result<(), Fault> {
+    match code {
+        code if code == wanted => Ok(()),
+        500.. => Err(Fault::Final(format!("{what} was refused: {}", wire.said()))),
+        _ if wire.said().is_empty() => Err(io::Error::other(format!("{what}: {code} instead of {wanted}")).into()),
+        _ => Err(io::Error::other(format!("{what} was answered: {}", wire.said())).into()),
+    }
+}
