@@ -51,6 +51,7 @@ mod domain;
 mod events;
 mod hash_password;
 mod health;
+mod incident;
 mod keeper;
 mod log;
 mod man;
@@ -113,6 +114,7 @@ enum Command {
     Route(route::Args),
     Suppression(suppression::Args),
     Trace(trace::Args),
+    Incident(incident::Args),
     Events(events::Args),
     Token(token::Args),
     Operator(operator::Args),
@@ -148,6 +150,7 @@ impl Command {
             Command::Route(args) => args.run(),
             Command::Suppression(args) => args.run(),
             Command::Trace(args) => args.run(),
+            Command::Incident(args) => args.run(),
             Command::Events(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Operator(args) => args.run(),

@@ -24,6 +24,7 @@ pub mod domains;
 mod error;
 pub mod events;
 pub mod history;
+pub mod incident;
 pub mod jobs;
 pub mod keys;
 pub mod microsoft365;

@@ -8,6 +8,7 @@ mod exim;
 mod failing_disk;
 mod fairness;
 mod fidelity;
+mod incident;
 mod life;
 mod mailjet;
 mod metrics;

@@ -96,6 +96,9 @@ pub enum Action {
     /// A recipient was taken out of the record.
     #[serde(rename = "record.erase")]
     RecordErase,
+    /// What a customer's mail went through in a time was exported.
+    #[serde(rename = "record.export")]
+    RecordExport,
     /// The configuration was read again, and holds.
     #[serde(rename = "configuration.reload")]
     ConfigurationReload,
