@@ -129,7 +129,7 @@ impl<T: TokenSource> Dialler<'_, T> {
                 if begun.elapsed() >= self.patience() {
                     break;
                 }
-                log.failed(failure, begun, 0, PASSED_OVER);
+                log.failed(failure.step, &failure.reason, begun, 0, PASSED_OVER);
             }
             let failure = match self.counted(self.dial_endpoint(endpoint, log).await) {
                 Ok(connection) => {
@@ -181,7 +181,7 @@ impl<T: TokenSource> Dialler<'_, T> {
             Err(failure) if self.route.tls.mode == TlsMode::Opportunistic && failure.step == Phase::StartTls.step() => {
                 tracing::warn!(route = %self.route.id, address = ?endpoint.address(), "mail goes in clear: {}", failure.reason);
                 let advice = failure.advice().map(str::to_owned);
-                log.failed(&failure, begun, before, advice.as_deref().unwrap_or(IN_CLEAR));
+                log.failed(failure.step, &failure.reason, begun, before, advice.as_deref().unwrap_or(IN_CLEAR));
                 self.dial_with(endpoint, Err(Fallback { reason: failure.reason, advice }), log).await
             }
             dialled => dialled,

@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
-use super::dial::Failure;
-
 /// One step of a conversation, from looking up the host to the last command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -112,12 +110,12 @@ impl StepLog {
         }
     }
 
-    /// Records that a connection begun at `begun` failed, and that another way is tried. `before` is the number of steps that
-    /// were recorded when it began.
-    pub fn failed(&mut self, failure: &Failure, begun: Instant, before: usize, advice: &str) {
+    /// Records that a connection begun at `begun` failed at `step` for this reason, and that another way is tried. `before` is
+    /// the number of steps that were recorded when it began.
+    pub fn failed(&mut self, step: Step, reason: &str, begun: Instant, before: usize, advice: &str) {
         if let Some(steps) = &mut self.0 {
             let done: Duration = steps[before..].iter().map(|step| step.took).sum();
-            let (step, found) = (failure.step, failure.reason.clone());
+            let found = reason.to_owned();
             let took = begun.elapsed().saturating_sub(done);
             steps.push(TakenStep { step, took, found, advice: Some(advice.to_owned()) });
         }

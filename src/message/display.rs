@@ -12,7 +12,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use mail_parser::decoders::charsets::map::charset_decoder;
 
-use super::address::AddressError;
+use super::address_error::AddressError;
 use crate::plain::{Meant, meant};
 use crate::visible::is_unseen;
 

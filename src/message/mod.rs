@@ -1,6 +1,7 @@
 //! The parts of a message: its envelope, its header fields, the ids that the relay gives it, and the lane it waits in.
 
 pub mod address;
+mod address_error;
 mod display;
 pub(crate) mod envelope;
 pub mod headers;
@@ -12,6 +13,7 @@ mod references;
 pub mod scan;
 pub mod unsubscribe;
 
+pub use address_error::AddressError;
 pub use envelope::{BodyKind, CustomerId, Envelope, Notify, Recipient, Ret, Urgency};
 pub use headers::Field;
 pub use heard::{FailureClass, Heard};

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::address::{self, AddressError};
+use super::address;
+use super::address_error::AddressError;
 use super::display;
 use super::headers::{Field, fields};
 use super::references::{Fate, ReferenceError, ReferenceFields, References};

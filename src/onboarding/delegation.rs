@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::Settings;
-use super::dkim;
+use super::dkim::published;
 use super::finding::{Check, Finding};
 use super::rotation::{REVOKED, Rotation, wanted};
 use crate::customers::{Customer, SigningDomain};
@@ -101,7 +101,7 @@ pub(super) async fn signing(
     key: &SigningKey,
 ) {
     let Some(target) = delegation.target(selector.as_str(), domain) else {
-        return dkim::one(check, resolver, domain, selector, key).await;
+        return published::one(check, resolver, domain, selector, key).await;
     };
     let (host, target) = (selector.dns_name(domain), target.to_string());
     let alias = match resolver.cname(&host).await {
@@ -109,7 +109,7 @@ pub(super) async fn signing(
         Err(reason) => return check.say(Finding::Unanswered { reason }),
     };
     let mut seen = Check::new(check.item, check.need);
-    dkim::one(&mut seen, resolver, domain, selector, key).await;
+    published::one(&mut seen, resolver, domain, selector, key).await;
     check.found.extend(alias.iter().map(|found| format!("{host} CNAME {found}")));
     let is_good = seen.findings.iter().any(|finding| matches!(finding, Finding::DkimGood { .. }));
     let own = alias.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(&target));

@@ -46,6 +46,7 @@ mod lock;
 mod note;
 mod notice;
 mod outbox;
+mod owner;
 mod pool;
 mod quarantine;
 mod read;

@@ -17,12 +17,11 @@ use super::segments::{Segments, Stage};
 use super::space::Space;
 use super::spare::Spare;
 use super::writing::Writing;
-use super::{Notice, Settings, inspect, leasing};
+use super::{Notice, Settings};
 use crate::message::{QueueId, QueueIds};
-use crate::spool::index::{Entry, Index, LogEntry, Place, Wanted};
-use crate::spool::owner::{Guard, Leased, Owner};
+use crate::spool::index::{Index, Place};
 use crate::spool::recent::Recent;
-use crate::spool::{Error, Filter, Health};
+use crate::spool::{Error, Health};
 
 /// The smallest segment, unless smaller ones are asked for.
 const SMALLEST: u64 = 1 << 20;
@@ -254,39 +253,5 @@ impl Shared {
         if index.remove(id).is_some() {
             self.write(&mut index, vec![Change::done(id, &[])]);
         }
-    }
-}
-
-impl Owner for Shared {
-    fn index(&self) -> MutexGuard<'_, Index> {
-        Shared::index(self)
-    }
-
-    fn changed(&self) -> &Notify {
-        &self.changed
-    }
-
-    fn may_work(&self) -> Result<(), Error> {
-        Shared::may_work(self)
-    }
-
-    fn may_deliver(&self) -> Result<(), Error> {
-        Shared::may_deliver(self)
-    }
-
-    fn record(&self, index: &mut Index, facts: Vec<LogEntry>) {
-        self.write(index, facts.into_iter().map(Change::of).collect());
-    }
-
-    async fn synced(&self) -> Result<(), Error> {
-        Shared::synced(self).await
-    }
-
-    async fn in_domain(self: &Arc<Self>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {
-        inspect::in_domain(self, filter, found).await
-    }
-
-    async fn read_leases(self: &Arc<Self>, wanted: Vec<(Wanted, Guard<Self>)>) -> Result<Leased, Error> {
-        leasing::read_leases(self, wanted).await
     }
 }

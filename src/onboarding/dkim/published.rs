@@ -1,0 +1,143 @@
+//! One key's record as it stands in the DNS, and what is wrong with it.
+
+use crate::dkim::record::Flaw;
+use crate::dkim::tags::TagList;
+use crate::dkim::{KeyRecord, Selector, SigningKey};
+use crate::onboarding::finding::{Check, DkimFlaw, Finding};
+use crate::onboarding::misplaced::{doubled, wrong_host};
+use crate::plain;
+use crate::resolver::{Resolver, joined};
+use crate::smtp::Domain;
+
+/// Checks one key at its selector.
+pub(in crate::onboarding) async fn one(
+    check: &mut Check,
+    resolver: &dyn Resolver,
+    domain: &Domain,
+    selector: &Selector,
+    key: &SigningKey,
+) {
+    let host = selector.dns_name(domain);
+    let value = match crate::dkim::record::render(domain, selector, key) {
+        Ok(record) => record.value,
+        Err(error) => return check.say(Finding::DkimKeyUnusable { reason: error.to_string() }),
+    };
+    let expected = format!("{host} TXT \"{value}\"");
+    let record = match published(check, resolver, domain, &host).await {
+        Published::One(record) => {
+            flaws(check, &host, &record);
+            record
+        }
+        nothing => {
+            match nothing {
+                Published::Missing => check.say(Finding::DkimMissing { host }),
+                Published::Several(count) => check.say(Finding::DkimSeveral { host, count }),
+                Published::One(_) | Published::Unknown => {}
+            }
+            return check.expected.push(expected);
+        }
+    };
+    if record.flaws.iter().any(is_worth_mending) || !record.is_of(key) {
+        check.expected.push(expected);
+    }
+    if record.public_key.is_empty() {
+        // The key is revoked, missing or unreadable. That is noted, and there is nothing to compare.
+        return;
+    }
+    match record.is_of(key) {
+        true if record.is_usable() => check.say(Finding::DkimGood { host }),
+        true => {}
+        false => check.say(Finding::DkimMismatch { host }),
+    }
+}
+
+/// The records at a key's host.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    /// There is one record. The caller notes its flaws.
+    One(KeyRecord),
+    /// There are this many records, and receivers use any of them.
+    Several(usize),
+    /// There is no record. It is noted if the record is elsewhere.
+    Missing,
+    /// The name server did not answer, which is noted.
+    Unknown,
+}
+
+/// Looks up the record at `host`. Notes where a missing record is instead, and why the answer is not known. The caller notes what to do.
+pub(super) async fn published(check: &mut Check, resolver: &dyn Resolver, domain: &Domain, host: &str) -> Published {
+    let texts = match resolver.txt(host).await {
+        Ok(texts) => texts,
+        Err(error) => {
+            check.say(Finding::Unanswered { reason: error });
+            return Published::Unknown;
+        }
+    };
+    let mut texts: Vec<String> = texts.iter().map(|strings| plain::text(&joined(strings))).collect();
+    texts.sort();
+    check.found.extend(texts.iter().cloned());
+    if !texts.iter().any(|text| is_meant_as_key(text)) {
+        // A wildcard answers for every name that does not exist. Its record must not be replaced; the key must be added.
+        texts.clear();
+    }
+    match &texts[..] {
+        [] => {
+            let mut hosts = doubled(resolver, host, domain).await;
+            hosts.extend([host.replacen("._domainkey", "", 1), host.replacen("._", ".", 1)]);
+            for wrong in hosts {
+                let there = resolver.txt(&wrong).await.is_ok_and(|texts| {
+                    texts.iter().any(|strings| !KeyRecord::parse(&plain::text(&joined(strings))).public_key.is_empty())
+                });
+                if there {
+                    check.say(wrong_host(resolver, wrong, host).await);
+                }
+            }
+            Published::Missing
+        }
+        [one] => Published::One(KeyRecord::parse(one)),
+        // RFC 6376 §3.6.2.2: the result is undefined, and receivers use any of them.
+        several => Published::Several(several.len()),
+    }
+}
+
+/// Returns true if a TXT value is a key record, good or bad.
+fn is_meant_as_key(text: &str) -> bool {
+    let list = TagList::read(text, &["v", "k", "p"]);
+    list.tags.iter().any(|tag| match tag.name.as_str() {
+        "v" | "V" => tag.value.to_ascii_lowercase().starts_with("dkim"),
+        name => matches!(name, "p" | "P" | "k" | "K"),
+    })
+}
+
+fn flaws(check: &mut Check, host: &str, record: &KeyRecord) {
+    for flaw in record.flaws.iter().filter(|flaw| **flaw != Flaw::Strict) {
+        check.say(Finding::DkimFlaw { host: host.to_owned(), flaw: DkimFlaw(flaw.clone()) });
+    }
+}
+
+/// Returns true if two records mean the same to receivers. Our signatures are of the domain itself, so `t=s` does not matter.
+fn is_worth_mending(flaw: &Flaw) -> bool {
+    !matches!(flaw, Flaw::NoVersion | Flaw::Strict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onboarding::finding::{Item, Need};
+    use crate::resolver::FixedZone;
+
+    #[tokio::test]
+    async fn what_a_wildcard_answers_is_not_taken_for_a_bad_key() {
+        let (domain, selector) = (Domain::parse("test.dk").unwrap(), Selector::parse("postbud1").unwrap());
+        let (key, host) = (SigningKey::from_ed25519_seed(&[1; 32]).unwrap(), "postbud1._domainkey.test.dk".to_owned());
+        let zone = FixedZone::new();
+        zone.add_txt(&host, "v=spf1 -all");
+        zone.add_txt(&host, "google-site-verification=k; x");
+        let mut check = Check::new(Item::Dkim, Need::Required);
+        one(&mut check, &zone, &domain, &selector, &key).await;
+        assert_eq!(check.findings, [Finding::DkimMissing { host: host.clone() }]);
+        for text in ["v=DKIM1", "\"v=DKIM1; p=AA\"", "k=rsa", " p = AAAA", "V=DKIM1\\; p=x", "v=dkim2;p="] {
+            assert!(is_meant_as_key(text), "{text}");
+        }
+    }
+}
