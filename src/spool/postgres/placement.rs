@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn a_node_takes_what_has_no_owner_and_gives_what_it_has_too_much_of() {
-        let cases: [(&str, &str, &str, &[u32], Option<u32>); 13] = [
+        /// The nodes, the owners, who asks, what it takes, and what it gives.
+        type Case<'a> = (&'a str, &'a str, &'a str, &'a [u32], Option<u32>);
+        let cases: [Case<'_>; 13] = [
             // The first node takes everything, and what its former process had.
             ("a", "- - - -", "a", &[0, 1, 2, 3], None),
             ("a", "dead dead - -", "a", &[0, 1, 2, 3], None),

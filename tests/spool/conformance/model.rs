@@ -115,7 +115,12 @@ fn seeds() -> std::ops::Range<u64> {
 
 async fn run<B: Backend>(seed: u64) {
     let place = B::new();
-    let mut run = Run { spool: place.open(), map: BTreeMap::new(), in_flight: Vec::new(), told: Told { has_one_log: B::HAS_ONE_LOG, ..Told::default() } };
+    let mut run = Run {
+        spool: place.open(),
+        map: BTreeMap::new(),
+        in_flight: Vec::new(),
+        told: Told { has_one_log: B::HAS_ONE_LOG, ..Told::default() },
+    };
     let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     for step in 0..STEPS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
