@@ -164,7 +164,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let resolver = server::dns(&root.table("dns"));
     let web = web::pages(&root.table("web"), &listeners);
     let api = web::api(&root.table("api"), &listeners, web.as_ref());
-    let [customers_pages, operators_pages] =
+    let (customers_pages, operators_pages) =
         web::browsers(&root.table("pages"), &listeners, web.as_ref(), api.as_ref());
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
     let spool = spool::spool(&root.table("spool"), &state_dir, our_name);

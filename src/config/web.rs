@@ -1,14 +1,19 @@
 //! `[web]`, `[api]` and `[pages.…]`: what is served over HTTP.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 
+use axum::http::HeaderName;
 use ipnet::IpNet;
 use url::Url;
 
 use super::listener::{self, Mode, overlap};
 use super::reader::Table;
+use super::server::positive;
 use super::value::HostName;
 use crate::operate;
+use crate::operate::operators::SessionTimes;
+use crate::operate::pages::operators;
 use crate::submission::{ListenerSettings, ListenerTls};
 use crate::web::{Proxies, Settings};
 
@@ -49,14 +54,43 @@ pub(super) fn browsers(
     listeners: &[ListenerSettings],
     web: Option<&Settings>,
     api: Option<&Settings>,
-) -> [Option<operate::pages::Settings>; 2] {
+) -> (Option<operate::pages::Settings>, Option<operators::Settings>) {
     let (web, api) = (web.map(|it| it.address), api.map(|it| it.address));
     let taken = [("[web]", web), ("[api]", api)];
     let customers = browser(&table.table("customers"), CUSTOMERS, "links", listeners, &taken);
     let of_customers = customers.as_ref().map(|it| it.endpoint.address);
     let taken = [("[web]", web), ("[api]", api), ("[pages.customers]", of_customers)];
-    let operators = browser(&table.table("operators"), OPERATORS, "passwords", listeners, &taken);
-    [customers, operators]
+    let operators = table.table("operators");
+    let pages = browser(&operators, OPERATORS, "passwords", listeners, &taken);
+    (customers, pages.and_then(|pages| of_operators(&operators, pages)))
+}
+
+/// What only operators' pages have.
+fn of_operators(table: &Table<'_>, pages: operate::pages::Settings) -> Option<operators::Settings> {
+    let usual = SessionTimes::default();
+    let sessions = SessionTimes {
+        idle: positive(table, "session_idle", usual.idle),
+        longest: positive(table, "session_lifetime", usual.longest),
+    };
+    if sessions.idle > sessions.longest {
+        table.mistake("session_idle", "is longer than session_lifetime, and would never end a session");
+    }
+    let trusted_header = table.get::<String>("trusted_header").and_then(|name| match HeaderName::from_str(&name) {
+        // What browsers and this program use for something else cannot name anybody.
+        Ok(header) if header.as_str().starts_with("x-") && header != "x-forwarded-for" => Some(header),
+        _ => {
+            let what =
+                format!("\"{name}\" cannot name an operator; write one that begins with X-, like \"X-Remote-User\"");
+            table.mistake("trusted_header", what);
+            None
+        }
+    });
+    if trusted_header.is_some() && pages.endpoint.proxies.is_empty() {
+        let what =
+            "has no use without a proxy that is trusted to set it: name the proxy in proxies, like [\"10.0.0.5/32\"]";
+        table.mistake("trusted_header", what);
+    }
+    Some(operators::Settings { pages, trusted_header, sessions })
 }
 
 fn browser(
@@ -213,11 +247,51 @@ mod tests {
         {
             let document = file.parse(&notes);
             let found = browsers(&document.root().table("pages"), &[], Some(&Settings::plaintext(PAGES)), None);
-            if let [Some(customers), _] = found {
+            if let (Some(customers), _) = found {
                 assert!(customers.endpoint.hosts.iter().any(|host| Some(host.as_str()) == customers.url.host_str()));
             }
         }
         notes.finish().mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.key, mistake.what)).collect()
+    }
+
+    /// The mistakes in `[pages.operators]`, and what its pages are if there are none.
+    fn operators_of(text: &str) -> (Vec<String>, Option<operators::Settings>) {
+        let notes = Notes::default();
+        let text = format!("[pages.operators]\nurl = \"https://relay.internal\"\ntls = \"off\"\n{text}");
+        let file = File::of(Path::new("postbud.toml"), text);
+        let (_, found) = {
+            let document = file.parse(&notes);
+            browsers(&document.root().table("pages"), &[], None, None)
+        };
+        let mistakes = notes.finish().mistakes.into_iter();
+        (mistakes.map(|mistake| format!("{}: {}", mistake.key, mistake.what)).collect(), found)
+    }
+
+    #[test]
+    fn operators_are_named_by_a_header_of_trusted_proxies_only_and_their_sessions_end() {
+        let (none, found) = operators_of(
+            "proxies = [\"10.0.0.5/32\"]\ntrusted_header = \"X-Remote-User\"\nsession_idle = \"10m\"\nsession_lifetime = \"2h\"",
+        );
+        assert_eq!(none, Vec::<String>::new());
+        let found = found.unwrap();
+        assert_eq!(found.trusted_header.unwrap(), "x-remote-user");
+        assert_eq!((found.sessions.idle.as_secs(), found.sessions.longest.as_secs()), (600, 7200));
+        assert_eq!(operators_of("").1.unwrap().sessions, SessionTimes::default());
+        for (text, key, said) in [
+            ("trusted_header = \"X-Remote-User\"", "trusted_header", "no use without a proxy"),
+            ("proxies = [\"10.0.0.5/32\"]\ntrusted_header = \"Cookie\"", "trusted_header", "cannot name an operator"),
+            ("proxies = [\"10.0.0.5/32\"]\ntrusted_header = \"X-Forwarded-For\"", "trusted_header", "begins with X-"),
+            ("proxies = [\"10.0.0.5/32\"]\ntrusted_header = \"X User\"", "trusted_header", "cannot name"),
+            ("session_idle = \"13h\"", "session_idle", "longer than session_lifetime"),
+            ("session_idle = \"0s\"", "session_idle", "longer than nothing"),
+            ("session_lifetime = \"soon\"", "session_lifetime", "soon"),
+            ("trusted_headers = \"X-U\"", "trusted_headers", "did you mean pages.operators.trusted_header"),
+        ] {
+            let (found, _) = operators_of(text);
+            let fits =
+                |mistake: &String| mistake.starts_with(&format!("pages.operators.{key}: ")) && mistake.contains(said);
+            assert!(found.iter().any(fits), "{text}: {found:#?}");
+        }
     }
 
     #[test]

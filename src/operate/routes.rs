@@ -10,7 +10,7 @@ use super::audit::{self, Act};
 use super::queue::check_reason;
 use super::{Actor, Error, Service};
 use crate::events::Action;
-use crate::route::{RouteId, RouteState, RouteStatus};
+use crate::route::{Caps, RouteId, RouteState, RouteStatus};
 
 /// A route and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -76,6 +76,21 @@ impl Service {
     pub fn routes(&self, actor: &Actor) -> Result<Vec<Route>, Error> {
         actor.may(Need::Read)?;
         Ok(self.routes.list().into_iter().map(Route::from).collect())
+    }
+
+    /// Every route with all that is known of its state, by name.
+    pub fn route_statuses(&self, actor: &Actor) -> Result<Vec<RouteStatus>, Error> {
+        actor.may(Need::Read)?;
+        Ok(self.routes.list())
+    }
+
+    /// One route's state, and the caps that the configuration gives it.
+    pub fn route(&self, actor: &Actor, route: &str) -> Result<(RouteStatus, Option<Caps>), Error> {
+        actor.may(Need::Read)?;
+        let status = self.routes.list().into_iter().find(|status| status.id.as_str() == route);
+        let status = status.ok_or_else(|| self.no_such_route(route))?;
+        let configured = self.routing.routes().into_iter().find(|configured| configured.id == status.id);
+        Ok((status, configured.map(|configured| configured.caps.clone())))
     }
 
     /// Stops a route until it is resumed. Attempts under way end by themselves.

@@ -59,7 +59,7 @@ pub struct Settings {
     /// Customers' pages; `None`: none.
     pub customers_pages: Option<operate::pages::Settings>,
     /// Operators' pages; `None`: none.
-    pub operators_pages: Option<operate::pages::Settings>,
+    pub operators_pages: Option<operate::pages::operators::Settings>,
     /// The passphrase of keys and passwords that are encrypted at rest, for commands that write such files.
     pub passphrase: Option<Passphrase>,
     /// On a stop, attempts under way have this long to end.

@@ -23,10 +23,9 @@ use crate::delivery::{self, Delivery};
 use crate::events::{self, Events};
 use crate::onboarding::{self, Checker, Monitor};
 use crate::operate::api::Api;
-use crate::operate::operators::SessionTimes;
 use crate::operate::pages;
 use crate::operate::pages::customers::Customers;
-use crate::operate::pages::operators::Operators;
+use crate::operate::pages::operators::{Operators, Surroundings};
 use crate::operate::{self, Acknowledgements, History, Jobs, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
@@ -96,6 +95,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         onboarding: checks.settings,
         customer_files: Mutex::new(settings.customer_files),
     });
+    let session_times = settings.operators_pages.as_ref().map(|it| it.sessions).unwrap_or_default();
     let service = Service {
         spool: Arc::clone(spool),
         routes: Arc::new(queue.clone()),
@@ -103,7 +103,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         events: events.clone(),
         outcomes,
         tokens: Tokens::open(kept.database.clone())?,
-        operators: operate::Operators::open(kept.database.clone(), &settings.limits, SessionTimes::default())?,
+        operators: operate::Operators::open(kept.database.clone(), &settings.limits, session_times)?,
         acknowledgements: Acknowledgements::new(kept.database.clone()),
         history: History::new(kept.database.clone()),
         jobs: Jobs::default(),
@@ -125,8 +125,8 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         counters: submission::Counters::default(),
         known_clients: Some(settings.state_dir.join("known-clients.json")),
     };
-    let browsers = [&settings.customers_pages, &settings.operators_pages];
-    let browsers = browsers.into_iter().flatten().map(|pages| &pages.endpoint);
+    let of_operators = settings.operators_pages.as_ref().map(|operators| &operators.pages);
+    let browsers = settings.customers_pages.iter().chain(of_operators).map(|pages| &pages.endpoint);
     let over_http =
         settings.web.iter().chain(&settings.api).chain(browsers).filter_map(|endpoint| endpoint.tls.clone());
     let certificates: Vec<ServerTls> = settings.listeners.iter().filter_map(certificate).chain(over_http).collect();
@@ -152,19 +152,22 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     })?;
     let own_name = settings.hostname.to_string();
     let bind = async |what, endpoint: Option<web::Settings>| Door::bind(what, endpoint, &own_name).await;
-    let endpoint = |pages: &Option<pages::Settings>| pages.as_ref().map(|pages| pages.endpoint.clone());
+    let endpoint = |pages: Option<&pages::Settings>| pages.map(|pages| pages.endpoint.clone());
+    let of_operators = settings.operators_pages.as_ref().map(|operators| &operators.pages);
     let status = bind("the status pages", settings.web).await?;
     let api = bind("the API", settings.api).await?;
-    let customers = bind("the customers' pages", endpoint(&settings.customers_pages)).await?;
-    let operators = bind("the operators' pages", endpoint(&settings.operators_pages)).await?;
+    let customers = bind("the customers' pages", endpoint(settings.customers_pages.as_ref())).await?;
+    let operators = bind("the operators' pages", endpoint(of_operators)).await?;
     let [of_status, of_api, of_customers, of_operators] =
         [&status, &api, &customers, &operators].map(|door| door.as_ref().map(|door| door.address));
     let http = HttpAddresses { status: of_status, api: of_api, customers: of_customers, operators: of_operators };
+    let (readiness, until) = (ready::readiness(&accepting, spool), tasks.stopping.clone());
+    let surroundings = Surroundings { hostname: own_name.clone(), readiness: readiness.clone(), stopping: until };
     let sources = web::Sources {
         hostname: own_name,
         queue_gauges: metrics::register_queue(stages, Arc::clone(spool), Arc::new(queue)),
         registry: Arc::new(registry),
-        readiness: ready::readiness(&accepting, spool),
+        readiness,
         health: ready::health(spool),
         service: service.clone(),
     };
@@ -184,7 +187,8 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         background.spawn(door.serve(Customers::new(service.clone()).router(settings), stopping.clone()));
     }
     if let (Some(door), Some(settings)) = (operators, &settings.operators_pages) {
-        background.spawn(door.serve(Operators::new(service).router(settings), stopping.clone()));
+        background
+            .spawn(door.serve(Operators::new(service, surroundings, settings).router(settings), stopping.clone()));
     }
     if let Some(door) = status {
         background.spawn(door.serve(web::router(sources), stopping.clone()));

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use hosts::Hosts;
 use limiter::Limited;
-pub use peer::{Client, Proxies};
+pub use peer::{Client, Proxies, ViaProxy};
 pub use readiness::Readiness;
 use secured::Secured;
 

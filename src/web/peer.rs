@@ -17,6 +17,10 @@ use super::secured::Secured;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client(pub IpAddr);
 
+/// Marks a request that a trusted proxy sent, in its extensions: what its headers say of the client is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViaProxy;
+
 /// The networks of the trusted proxies. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies(Arc<[IpNet]>);
@@ -24,6 +28,11 @@ pub struct Proxies(Arc<[IpNet]>);
 impl Proxies {
     pub fn new(networks: Vec<IpNet>) -> Self {
         Proxies(networks.into())
+    }
+
+    /// Returns true if no proxy is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn include(&self, address: IpAddr) -> bool {
@@ -92,6 +101,9 @@ pub(super) async fn check(
     }
     let client = rules.proxies.client(peer, request.headers());
     request.extensions_mut().insert(Client(client));
+    if rules.proxies.include(peer) {
+        request.extensions_mut().insert(ViaProxy);
+    }
     next.run(request).await
 }
 

@@ -9,9 +9,10 @@ use super::Customers;
 use super::store::Version;
 use crate::customers::{BulkPolicy, Customer, SigningDomain, Via};
 use crate::message::CustomerId;
+use crate::operate::actor::Need;
 use crate::operate::queue::Page;
 use crate::operate::site::ReadCustomer;
-use crate::operate::{Actor, Configured, Error};
+use crate::operate::{Actor, Configured, Error, Service};
 use crate::route::TlsMode;
 
 /// A customer in a list.
@@ -238,6 +239,31 @@ impl Customers<'_> {
     pub fn show(&self, actor: &Actor, id: &str) -> Result<(CustomerView, Version), Error> {
         let (id, text) = self.configured.existing_customer(actor, id)?;
         Ok((self.configured.view(&id, &text)?, Version::of(&text)))
+    }
+}
+
+impl Service {
+    /// Customers whose id, name or domains have `text` in them, in the order of their ids, behind the one named `after`.
+    pub fn find_customers(
+        &self,
+        actor: &Actor,
+        text: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<CustomerSummary>, Error> {
+        actor.may(Need::Read)?;
+        let text = text.to_lowercase();
+        let has = |place: &str| place.to_lowercase().contains(&text);
+        let fits = |customer: &Customer| {
+            let has_domain = || customer.domains.keys().any(|domain| domain.as_str().contains(&text));
+            has(customer.id.as_str()) || has(&customer.name) || has_domain()
+        };
+        let directory = self.routing.directory();
+        let all = directory.customers().map(|customer| &**customer);
+        let mut found = all.filter(|it| after.is_none_or(|after| it.id.as_str() > after)).filter(|it| fits(it));
+        let items: Vec<CustomerSummary> = found.by_ref().take(limit).map(CustomerSummary::from).collect();
+        let next = found.next().and(items.last().map(|last| last.id.clone()));
+        Ok(Page { items, next })
     }
 }
 

@@ -7,19 +7,22 @@ use super::elements::table;
 const WIDTH: usize = 720;
 const HEIGHT: usize = 160;
 const FOOT: usize = 18;
+/// Room above the bars, for the number that the tallest one stands for.
+const HEAD: usize = 16;
 
 /// Bars over time: `series` names what is stacked, from below; `points` has a label and one value for each.
 pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(String, Vec<u64>)]) -> Markup {
     let most = points.iter().map(|(_, values)| values.iter().sum::<u64>()).max().unwrap_or(0).max(1);
     let step = WIDTH / points.len().max(1);
     let width = (step * 4 / 5).max(1);
-    let height =
-        |value: u64| usize::try_from(u128::from(value) * (HEIGHT - FOOT) as u128 / u128::from(most)).unwrap_or(0);
+    let height = |value: u64| {
+        usize::try_from(u128::from(value) * (HEIGHT - FOOT - HEAD) as u128 / u128::from(most)).unwrap_or(0)
+    };
     let mut rects = Vec::new();
     for (at, (_, values)) in points.iter().enumerate() {
         let mut top = HEIGHT - FOOT;
         for (which, value) in values.iter().enumerate() {
-            let tall = height(*value).max(usize::from(*value > 0)).min(top);
+            let tall = height(*value).max(usize::from(*value > 0)).min(top - HEAD);
             top -= tall;
             rects.push((at * step, top, tall, which % 4));
         }
@@ -43,6 +46,8 @@ pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(Stri
                 @for (x, y, tall, which) in rects {
                     rect class={ "s" (which) } x=(x) y=(y) width=(width) height=(tall) {}
                 }
+                line.axis x1="0" x2=(WIDTH) y1=(HEAD) y2=(HEAD) {}
+                text x="0" y=(HEAD - 4) { (most) }
                 line.axis x1="0" x2=(WIDTH) y1=(HEIGHT - FOOT) y2=(HEIGHT - FOOT) {}
                 @for (at, (label, _)) in points.iter().enumerate().filter(|(at, _)| at % every == 0) {
                     text x=(at * step) y=(HEIGHT - 4) { (label) }

@@ -69,6 +69,11 @@ impl Fields {
         self.0.get(name).map_or("", |value| value.as_str())
     }
 
+    /// The names of all fields: some name what a box is for.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// True if a box is ticked.
     pub fn is_ticked(&self, name: &str) -> bool {
         self.0.contains_key(name)

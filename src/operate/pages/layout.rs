@@ -31,13 +31,15 @@ pub(crate) struct Page {
     pub refresh_secs: Option<u32>,
     /// True for pages with wide tables.
     pub is_wide: bool,
+    /// What stands at the foot. `None`: that the page is from webCRM, for those who got a link.
+    pub foot: Option<String>,
 }
 
 impl Page {
     /// A page that says this to somebody whose page it is.
     pub fn new(lang: Lang, title: impl Into<String>, owner: impl Into<String>, body: Markup) -> Self {
         let (title, owner, menu) = (title.into(), owner.into(), html! {});
-        Page { lang, title, owner, menu, body, path: None, refresh_secs: None, is_wide: false }
+        Page { lang, title, owner, menu, body, path: None, refresh_secs: None, is_wide: false, foot: None }
     }
 
     /// The document.
@@ -75,7 +77,7 @@ impl Page {
                     }
                     main #main class=[self.is_wide.then_some("wide")] { (self.body) }
                     div #said .unseen role="status" {}
-                    footer class=(wide("foot")) { span { (words.from_webcrm) } }
+                    footer class=(wide("foot")) { span { (self.foot.as_deref().unwrap_or(words.from_webcrm)) } }
                 }
             }
         };

@@ -63,7 +63,7 @@ impl Problem {
     }
 
     /// The title, what is wrong and what to do.
-    fn said(&self, words: &Words) -> (String, String, String) {
+    pub(super) fn said(&self, words: &Words) -> (String, String, String) {
         let own = |[title, what, next]: [&str; 3]| (title.to_owned(), what.to_owned(), next.to_owned());
         match self {
             Problem::NotFound => own(words.not_found),

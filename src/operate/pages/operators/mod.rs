@@ -1,25 +1,141 @@
-//! Operators' pages, behind a login.
+//! Operators' pages, behind a login: what needs a person first, and every command that the other doors have.
+//!
+//! ```text
+//! guard ─► in_frame   problems as pages of ours
+//!            ├─► login, logout
+//!            └─► visitor   a session's cookie, or a trusted proxy's header; else the login
+//!                  └─► a page ─► service ─► Markup
+//! ```
+//!
+//! Roles are the service's: a page that an operator may look at shows its forms to those whose role has them, and whoever sends
+//! one all the same hears the service's refusal.
 
-use axum::Router;
+mod account;
+mod alerts;
+mod audit;
+mod customer;
+mod customers;
+mod frame;
+mod input;
+mod live;
+mod login;
+mod message;
+mod overview;
+mod queue;
+mod routes;
+mod show;
+mod suppression;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod visitor;
+mod work;
 
-use super::{Settings, guard};
+use std::sync::Arc;
+
+use axum::http::HeaderName;
+use axum::middleware;
+use axum::routing::{any, get, post};
+use axum::{Router, extract::DefaultBodyLimit};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::forms::Forms;
+use super::{Problem, guard};
 use crate::operate::Service;
+use crate::operate::operators::SessionTimes;
+use crate::web::Readiness;
+
+/// Streams of live pages at the same time.
+const STREAMS: usize = 64;
+
+/// `[pages.operators]`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What all pages have.
+    pub pages: super::Settings,
+    /// The header in which a trusted proxy names the operator that it has logged in.
+    pub trusted_header: Option<HeaderName>,
+    /// How long sessions last.
+    pub sessions: SessionTimes,
+}
+
+/// What the pages show besides the service.
+pub struct Surroundings {
+    /// The relay's name.
+    pub hostname: String,
+    /// Whether mail is taken.
+    pub readiness: Readiness,
+    /// Ends the streams.
+    pub stopping: CancellationToken,
+}
 
 /// The operators' pages. Cheap to clone.
 #[derive(Clone)]
-pub struct Operators {
+pub struct Operators(Arc<Inner>);
+
+struct Inner {
     service: Service,
+    surroundings: Surroundings,
+    forms: Forms,
+    /// True if browsers reach the pages over TLS.
+    is_encrypted: bool,
+    trusted_header: Option<HeaderName>,
+    streams: Arc<Semaphore>,
 }
 
 impl Operators {
     /// The pages about this service.
-    pub fn new(service: Service) -> Self {
-        Operators { service }
+    pub fn new(service: Service, surroundings: Surroundings, settings: &Settings) -> Self {
+        Operators(Arc::new(Inner {
+            service,
+            surroundings,
+            forms: Forms::new(),
+            is_encrypted: settings.pages.url.scheme() == "https",
+            trusted_header: settings.trusted_header.clone(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }))
     }
 
     /// What answers requests.
     pub fn router(self, settings: &Settings) -> Router {
-        let pages = Router::new();
-        guard::guarded(pages.with_state(self), &settings.url)
+        let inside = Router::new()
+            .route("/", get(overview::show))
+            .route("/live", get(overview::live))
+            .route("/alerts", get(alerts::show).post(alerts::acknowledge))
+            .route("/queue", get(queue::show))
+            .route("/queue/confirm", post(queue::confirm))
+            .route("/queue/do", post(queue::begin))
+            .route("/queue/{id}", get(message::show))
+            .route("/work/{id}", get(work::show))
+            .route("/work/{id}/live", get(work::live))
+            .route("/routes", get(routes::list))
+            .route("/routes/{id}", get(routes::show).post(routes::switch))
+            .route("/customers", get(customers::list))
+            .route("/customers/{id}", get(customer::show).post(customer::command))
+            .route("/customers/{id}/domains/{domain}", get(customer::records))
+            .route("/trace", get(trace::show))
+            .route("/suppression", get(suppression::show).post(suppression::change))
+            .route("/suppression/export", get(suppression::export))
+            .route(
+                "/suppression/import",
+                post(suppression::import).layer(DefaultBodyLimit::max(suppression::LONGEST_IMPORT)),
+            )
+            .route("/audit", get(audit::show))
+            .route("/account", get(account::show).post(account::change))
+            .route("/logout", post(login::log_out))
+            .route("/{*rest}", any(async || Problem::NotFound))
+            .layer(middleware::from_fn_with_state(self.clone(), visitor::require));
+        let outside = Router::new().route("/login", get(login::show).post(login::log_in));
+        let pages = outside.merge(inside).layer(middleware::from_fn_with_state(self.clone(), frame::in_frame));
+        guard::guarded(pages.with_state(self), &settings.pages.url)
+    }
+
+    fn service(&self) -> &Service {
+        &self.0.service
+    }
+
+    fn forms(&self) -> &Forms {
+        &self.0.forms
     }
 }

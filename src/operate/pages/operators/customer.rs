@@ -1,0 +1,381 @@
+//! One customer: its domains with what they have verified, its mail, its keys, and commands about it.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::input::{query, segment};
+use super::visitor::Visitor;
+use super::{Operators, show};
+use crate::customers::KeyPlace;
+use crate::message::CustomerId;
+use crate::onboarding::RecordTable;
+use crate::onboarding::text::Lang;
+use crate::operate::customers::{CustomerView, Customers};
+use crate::operate::domains::DomainView;
+use crate::operate::pages::elements::{Field, Mood, badge, copyable, strange, table};
+use crate::operate::pages::forms::{Fields, Forms};
+use crate::operate::pages::{Problem, see};
+use crate::operate::pauses::Paused;
+use crate::operate::queue::LaneStats;
+use crate::operate::{Error, Service, Site};
+use crate::smtp::Domain;
+
+/// Domains whose verdicts are shown.
+const DOMAINS: usize = 50;
+/// Changes of verdicts that are shown of a domain.
+const CHANGES: usize = 20;
+
+/// What the page shows of a customer.
+pub(super) struct Shown {
+    pub view: CustomerView,
+    pub domains: Vec<DomainView>,
+    pub lanes: Vec<LaneStats>,
+    pub paused: Option<Paused>,
+}
+
+pub(super) async fn show(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let shown = look(pages.service(), &visitor, &id).await?;
+    let body = html! {
+        (details(&shown))
+        (commands(&shown, &visitor, pages.forms()))
+    };
+    Ok(pages.page(&visitor, "/customers", &shown.view.id, body).into_response())
+}
+
+async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, Error> {
+    let stats = service.stats(&visitor.actor).await?;
+    let lanes = stats.lanes.into_iter().filter(|lane| lane.customer == id).collect();
+    let paused = service.paused(&visitor.actor)?.into_iter().find(|paused| paused.customer == id);
+    let (service, actor, id) = (service.clone(), visitor.actor.clone(), id.to_owned());
+    let read = tokio::task::spawn_blocking(move || {
+        let (view, _) = Customers::in_relay(&service)?.show(&actor, &id)?;
+        let named = view.domains.iter().take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
+        // A domain that the file has and the relay does not yet know has no verdicts.
+        let domains = named.filter_map(|domain| service.domain(&actor, &domain).ok()).collect();
+        Ok::<_, Error>(Shown { view, domains, lanes, paused })
+    });
+    read.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
+}
+
+pub(super) fn details(shown: &Shown) -> Markup {
+    let Shown { view, domains, lanes, paused } = shown;
+    html! {
+        div.head {
+            h1 { (strange(&view.name)) }
+            code { (strange(&view.id)) }
+            @match (&view.suspended, paused) {
+                (Some(_), _) => (badge(Mood::Bad, "suspended")),
+                (None, Some(_)) => (badge(Mood::Wait, "paused")),
+                (None, None) => (badge(Mood::Good, "in service")),
+            }
+        }
+        @if let Some(why) = &view.suspended {
+            p.note.bad { "Out of service: " (strange(why)) ". New mail is refused, and mail in the queue waits." }
+        }
+        @if let Some(paused) = paused {
+            p.note.wait {
+                "Its mail is paused (" (paused.cause) ") since " (show::written(&paused.since)) ": " (strange(&paused.reason))
+                @if let Some(until) = &paused.until { ". It ends by itself at " (show::written(until)) }
+                @if paused.spares_single { ". Single mail goes on" }
+                "."
+            }
+        }
+        @for remark in &view.remarks { p.note.wait { (strange(remark)) } }
+        (route(view))
+        (waiting(view, lanes))
+        h2 { "Domains" }
+        @for domain in &view.domains {
+            (domain_card(view, &domain.domain, &domain.selectors, domain.broken.as_deref(), domains))
+        }
+    }
+}
+
+fn route(view: &CustomerView) -> Markup {
+    let route = &view.route;
+    html! {
+        dl.values {
+            dt { "Way" }
+            dd {
+                @match &route.host {
+                    Some(host) => {
+                        (show::route(&format!("own-server.{}", view.id))) ", "
+                        code { (strange(host)) ":" (route.port.unwrap_or_default()) }
+                        @if let Some(tls) = route.tls { ", TLS " (tls.as_str()) }
+                        @if let Some(username) = &route.username { ", login " code { (strange(username)) } }
+                    }
+                    None => { "Mailjet" @if let Some(tier) = &route.tier { ", tier " (strange(tier)) } }
+                }
+            }
+            @if !view.bounce_domains.is_empty() { dt { "MAIL FROM besides" } dd { (strange(&view.bounce_domains.join(", "))) } }
+            dt { "Bulk without what it needs" } dd { (view.bulk.as_str()) }
+        }
+    }
+}
+
+fn waiting(view: &CustomerView, lanes: &[LaneStats]) -> Markup {
+    let messages: u64 = lanes.iter().map(|lane| lane.messages).sum();
+    let held: u64 = lanes.iter().map(|lane| lane.held).sum();
+    let oldest = lanes.iter().map(|lane| lane.oldest_secs).max().unwrap_or_default();
+    let mut stopped: Vec<&str> = lanes.iter().filter_map(|lane| lane.stopped.as_deref()).collect();
+    stopped.dedup();
+    html! {
+        section.card aria-labelledby="mail" {
+            h2 #mail { "Mail" }
+            @if messages == 0 { p { "Nothing of it waits." } } @else {
+                p {
+                    a href=(query("/queue", &[("customer", &view.id)])) { (show::messages(messages)) } " waiting, "
+                    (show::number(held)) " held, the oldest for " (show::age(oldest)) "."
+                }
+            }
+            @for why in stopped { p.note.bad { "Stopped: " (strange(why)) } }
+            div.actions {
+                a.button.plain href=(query("/trace", &[("customer", &view.id)])) { "Trace its mail" }
+                a.button.plain href=(query("/suppression", &[("customer", &view.id)])) { "Suppression list" }
+                a.button.plain href=(query("/audit", &[("customer", &view.id)])) { "What was done" }
+            }
+        }
+    }
+}
+
+fn domain_card(
+    view: &CustomerView,
+    domain: &str,
+    selectors: &[String],
+    broken: Option<&str>,
+    known: &[DomainView],
+) -> Markup {
+    let verdicts = known.iter().find(|known| known.domain == domain);
+    let to = format!("/customers/{}/domains/{}", segment(&view.id), segment(domain));
+    html! {
+        section.card {
+            div.head {
+                h3 { (strange(domain)) }
+                @if let Some(verdicts) = verdicts {
+                    @for verdict in &verdicts.requirements {
+                        (badge(if verdict.verified { Mood::Good } else { Mood::Bad }, &verdict.requirement))
+                    }
+                }
+                a href=(to) { "Records" }
+            }
+            @if let Some(why) = broken { p.note.bad { "Its key cannot be used, and its mail waits at webCRM: " (strange(why)) } }
+            p.quiet {
+                "Signed with " (strange(&selectors.join(", ")))
+                @match verdicts.and_then(|it| it.last_checked.as_deref()) {
+                    Some(at) => { ". Checked at " (show::written(at)) "." }
+                    None => ". It was never checked.",
+                }
+            }
+            @if let Some(verdicts) = verdicts {
+                @for verdict in verdicts.requirements.iter().filter(|it| it.vanished.is_some() || !it.faults.is_empty()) {
+                    p { strong { (verdict.requirement) } ": " (strange(&verdict.faults.join(", "))) }
+                    @if let Some(at) = &verdict.vanished { p { "Its record vanished at " (show::written(at)) "." } }
+                }
+                @if !verdicts.history.is_empty() { (changes(verdicts)) }
+            }
+        }
+    }
+}
+
+fn changes(verdicts: &DomainView) -> Markup {
+    let rows = verdicts.history.iter().rev().take(CHANGES).map(|change| {
+        vec![
+            show::written(&change.at),
+            html! { (change.requirement) " " (change.change) },
+            html! { (strange(&change.faults.join(", "))) },
+        ]
+    });
+    html! {
+        details {
+            summary { "What changed when" }
+            (table("The latest first", &["When", "What", "Faults"], rows))
+        }
+    }
+}
+
+/// What can be done, by role.
+pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Markup {
+    let Shown { view, paused, .. } = shown;
+    let button = |what: &str, words: &str| html! { button.plain name="do" value=(what) { (words) } };
+    let hidden = || forms.hidden(visitor.key(), "customer");
+    let reason = |id: &str, hint: &str| {
+        html! {
+            div.field {
+                label for=(id) { "Why" }
+                p.hint { (hint) }
+                input #(id) name="reason" maxlength="500" required autocomplete="off";
+            }
+        }
+    };
+    html! {
+        @if visitor.may_operate() {
+            section.card aria-labelledby="probe" {
+                h2 #probe { "Look now" }
+                form method="post" {
+                    (hidden())
+                    div.actions { (button("check", "Check its domains")) (button("probe", "Probe its routes")) }
+                }
+                p.quiet { "A probe goes the way a delivery would, step by step, and sends nothing." }
+            }
+            section.card aria-labelledby="pause" {
+                h2 #pause { "Pause" }
+                @if paused.is_some() {
+                    form method="post" { (hidden()) div.actions { (button("unpause", "Let its mail go on")) } }
+                } @else {
+                    p { "Its mail in the queue waits. New mail is accepted." }
+                    form method="post" {
+                        (hidden())
+                        (reason("pause-reason", "One sentence, for the others."))
+                        div.choice {
+                            input #spares type="checkbox" name="spares";
+                            label for="spares" { "single mail goes on" }
+                        }
+                        div.actions { (button("pause", "Pause its mail")) }
+                    }
+                }
+            }
+        }
+        @if visitor.may_administer() {
+            section.card aria-labelledby="suspend" {
+                h2 #suspend { "Out of service" }
+                @if view.suspended.is_some() {
+                    form method="post" { (hidden()) div.actions { (button("resume", "Take it into service again")) } }
+                } @else {
+                    p { "New mail is refused, and mail in the queue waits." }
+                    form method="post" {
+                        (hidden())
+                        (reason("suspend-reason", "One sentence: senders read it."))
+                        div.actions { button.bad name="do" value="suspend" { "Take it out of service" } }
+                    }
+                }
+            }
+            section.card aria-labelledby="key" {
+                h2 #key { "Change its key" }
+                p { "Each press takes the next step that can be taken, and says what has to be done before the one after." }
+                form method="post" { (hidden()) div.actions { (button("rotate", "Take the next step")) } }
+            }
+        }
+    }
+}
+
+pub(super) async fn command(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let fields = pages.forms().read(visitor.key(), "customer", &body)?;
+    let here = format!("/customers/{}", segment(&id));
+    let (service, actor) = (pages.service(), &visitor.actor);
+    match fields.text("do") {
+        "check" => {
+            visitor.actor.may_operate()?;
+            let site = Site::of_relay(service).await?;
+            let job = site.begin_check(&service.jobs, actor.clone(), CustomerId::new(&id), false, Lang::En)?;
+            return Ok(see(&format!("/work/{}", job.id)));
+        }
+        "probe" => {
+            visitor.actor.may_operate()?;
+            let probe = Site::of_relay(service).await?.probe(actor, &id, None, None)?;
+            let job = probe.begin(&service.jobs, actor, id)?;
+            return Ok(see(&format!("/work/{}", job.id)));
+        }
+        "pause" => service.pause(actor, &id, fields.text("reason"), fields.is_ticked("spares")).await?,
+        "unpause" => service.unpause(actor, &id).await?,
+        "rotate" => return rotate(&pages, &visitor, &id).await,
+        _ => suspend_or_resume(service, &visitor, id, &fields).await?,
+    }
+    Ok(see(&here))
+}
+
+async fn suspend_or_resume(service: &Service, visitor: &Visitor, id: String, fields: &Fields) -> Result<(), Error> {
+    let (service, actor) = (service.clone(), visitor.actor.clone());
+    let (what, reason) = (fields.text("do").to_owned(), fields.text("reason").to_owned());
+    let done = tokio::task::spawn_blocking(move || {
+        let customers = Customers::in_relay(&service)?;
+        match what.as_str() {
+            "suspend" => customers.suspend(&actor, &id, &reason).map(drop),
+            "resume" => customers.resume(&actor, &id).map(drop),
+            _ => Err(Error::invalid("the form names no command", "go back, and choose one")),
+        }
+    });
+    done.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
+}
+
+async fn rotate(pages: &Operators, visitor: &Visitor, id: &str) -> Result<Response, Problem> {
+    visitor.actor.may_administer()?;
+    let site = Site::of_relay(pages.service()).await?;
+    let rotated = site.rotate_key(&visitor.actor, id, KeyPlace::Main, false).await?;
+    let body = html! {
+        h1 { "Its key" }
+        @for step in &rotated.steps { p { (strange(&Lang::En.rotation(step))) } }
+        @if rotated.waits { p.note.wait { "The next step has to wait for this." } }
+        p { a href={ "/customers/" (segment(id)) } { "Back to the customer" } }
+    };
+    Ok(pages.page(visitor, "/customers", "Its key", body).into_response())
+}
+
+pub(super) async fn records(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path((id, domain)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let wrong = |error: crate::smtp::PathError| Error::invalid(error.to_string(), "give a domain like test.dk");
+    let domain = Domain::parse(&domain).map_err(wrong)?;
+    let found = Site::of_relay(pages.service()).await?.records_of(&visitor.actor, &id, &domain).await?;
+    let body = html! {
+        (published(&found))
+        p { a href={ "/customers/" (segment(&id)) } { "Back to the customer" } }
+    };
+    Ok(pages.page(&visitor, "/customers", &format!("Records of {domain}"), body).into_response())
+}
+
+/// What a customer has to publish for a domain, and whether it has.
+pub(super) fn published(found: &RecordTable) -> Markup {
+    html! {
+        div.head {
+            h1 { "Records of " (strange(&found.domain)) }
+            @if found.is_done() { (badge(Mood::Good, "all published")) } @else { (badge(Mood::Wait, "not all published")) }
+        }
+        @if let Some(zone) = &found.zone { p { "They belong into the zone " code { (strange(zone)) } "." } }
+        @if !found.is_whole() {
+            p.note.wait { "Records are missing from this list: DNS did not answer, or something has to be configured first." }
+        }
+        @for (at, row) in found.rows.iter().enumerate() {
+            section.card {
+                div.head {
+                    h2 { (serde_json::json!(row.item).as_str().unwrap_or_default()) }
+                    @if row.present { (badge(Mood::Good, "published")) } @else { (badge(Mood::Wait, "missing")) }
+                    span.quiet { (serde_json::json!(row.need).as_str().unwrap_or_default()) }
+                }
+                dl.values {
+                    dt { "Type" } dd { (row.kind) }
+                    dt { "Host" } dd { (copyable(Lang::En, &format!("host-{at}"), "the host", &row.host)) }
+                    dt { "In the panel" } dd { code { (strange(&row.label)) } }
+                    dt { "Value" } dd { (copyable(Lang::En, &format!("value-{at}"), "the value", &row.value)) }
+                }
+                @for remark in row.remarks(Lang::En) { p { (strange(&remark)) } }
+            }
+        }
+    }
+}
+
+/// A field that asks for a customer.
+pub(super) fn chooser(value: &str) -> Markup {
+    let field = Field {
+        name: "customer",
+        label: "Customer",
+        hint: "its id",
+        kind: "search",
+        value,
+        error: None,
+        autocomplete: "off",
+        required: true,
+    };
+    field.render()
+}

@@ -1,0 +1,59 @@
+//! Customers: all of them in pages, and a search.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::Operators;
+use super::input::{Asked, query};
+use super::show;
+use super::visitor::Visitor;
+use crate::operate::customers::CustomerSummary;
+use crate::operate::pages::Problem;
+use crate::operate::pages::elements::{Field, Mood, badge, strange, table};
+use crate::operate::queue::Page;
+
+/// Customers on a page.
+const LINES: usize = 50;
+/// Domains that are shown of a customer.
+const DOMAINS: usize = 3;
+
+pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    let text = asked.text("q");
+    let after = asked.given("after");
+    let found = pages.service().find_customers(&visitor.actor, text, after.as_deref(), LINES)?;
+    let body = html! {
+        h1 { "Customers" }
+        form.filter method="get" action="/customers" role="search" {
+            (Field { name: "q", label: "Customer", hint: "a part of its id, its name or one of its domains", kind: "search", value: text, error: None, autocomplete: "off", required: false }.render())
+            div.actions { button { "Show" } }
+        }
+        (rows(&found, text, after.is_some()))
+    };
+    Ok(pages.page(&visitor, "/customers", "Customers", body).into_response())
+}
+
+pub(super) fn rows(found: &Page<CustomerSummary>, text: &str, is_further: bool) -> Markup {
+    let rows = found.items.iter().map(|customer| {
+        vec![
+            html! { (show::customer(&customer.id)) br; span.quiet { (strange(&customer.name)) } },
+            html! {
+                (strange(&customer.domains.iter().take(DOMAINS).map(String::as_str).collect::<Vec<_>>().join(", ")))
+                @if customer.domains.len() > DOMAINS { span.quiet { " and " (customer.domains.len() - DOMAINS) " more" } }
+            },
+            html! { (customer.via.as_str()) },
+            match &customer.suspended {
+                Some(why) => html! { (badge(Mood::Bad, "suspended")) " " (strange(why)) },
+                None => badge(Mood::Good, "in service"),
+            },
+        ]
+    });
+    let first = query("/customers", &[("q", text)]);
+    let next = found.next.as_deref().map(|next| query("/customers", &[("q", text), ("after", next)]));
+    html! {
+        @if found.items.is_empty() { p { "None fits." } } @else {
+            (table("By id", &["Customer", "Domains", "Way", "State"], rows))
+        }
+        (show::pager(is_further.then_some(first.as_str()), next.as_deref()))
+    }
+}

@@ -1,0 +1,251 @@
+//! The overview: what needs a person, first. It says that all is well only where no customer's mail stands still.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::input::{Asked, query};
+use super::live::{self, Parts};
+use super::show;
+use super::visitor::Visitor;
+use super::{Operators, routes};
+use crate::operate::alerts::Alerts;
+use crate::operate::history::{Bucket, Span};
+use crate::operate::pages::Problem;
+use crate::operate::pages::chart;
+use crate::operate::pages::elements::{Mood, badge, strange, table};
+use crate::operate::queue::Stats;
+use crate::operate::standing::{Standing, StandingStill};
+use crate::operate::{Error, Service};
+
+/// Lines of a list; the rest is summed up.
+const LINES: usize = 30;
+
+pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    let span = Span::ALL.into_iter().find(|span| span.as_str() == asked.text("span")).unwrap_or_default();
+    let parts = parts(&pages, &visitor).await?;
+    let counted = pages.service().counted(&visitor.actor, None, span).await;
+    let body = html! {
+        h1 { (pages.0.surroundings.hostname) }
+        div data-live="/live" { @for (_, part) in &parts.parts { (part) } }
+        section.card aria-labelledby="charts" {
+            h2 #charts { "Over time" }
+            (spans("/", span))
+            @match &counted {
+                Ok(buckets) => {
+                    @if pages.service().events.journal().is_none() {
+                        p { "Nothing is counted: set " code { "log" } " in the section [events] of the configuration." }
+                    } @else if !pages.service().history_is_current() {
+                        p.note.wait { "The charts are behind: the event log is still being read." }
+                    }
+                    (charts(buckets, span))
+                }
+                Err(error) => p.note.bad { (error.to_string()) },
+            }
+        }
+    };
+    let mut page = pages.page(&visitor, "/", "Overview", body);
+    page.refresh_secs = Some(30);
+    Ok(page.into_response())
+}
+
+pub(super) async fn live(State(pages): State<Operators>, visitor: Visitor) -> Result<Response, Problem> {
+    let (of, by) = (pages.clone(), visitor.clone());
+    live::stream(&pages, &visitor, move || {
+        let (pages, visitor) = (of.clone(), by.clone());
+        async move { parts(&pages, &visitor).await }
+    })
+}
+
+async fn parts(pages: &Operators, visitor: &Visitor) -> Result<Parts, Problem> {
+    let service: &Service = pages.service();
+    let alerts = service.alerts(&visitor.actor).await;
+    let standing = service.standing(&visitor.actor).await;
+    let reasons = pages.0.surroundings.readiness.reasons();
+    let mut parts = vec![("state", state(&reasons, &alerts, &standing))];
+    if let Ok(standing) = &standing {
+        parts.push(("queue", queue(&standing.stats)));
+        parts.push(("routes", routes_in_trouble(standing)));
+    }
+    Ok(Parts { parts, done: None })
+}
+
+/// Whether all is well, and else what is not.
+pub(super) fn state(
+    reasons: &[(&'static str, String)],
+    alerts: &Result<Alerts, Error>,
+    standing: &Result<Standing, Error>,
+) -> Markup {
+    let none = Alerts::default();
+    let of_alerts = alerts.as_ref().unwrap_or(&none);
+    let still = standing.as_ref().map(|standing| &*standing.still).unwrap_or_default();
+    let (new, known): (Vec<_>, Vec<_>) =
+        of_alerts.open.iter().chain(&of_alerts.notices).partition(|alert| alert.acknowledged.is_none());
+    let unknown = [alerts.as_ref().err(), standing.as_ref().err()];
+    let is_unknown = unknown.iter().any(Option::is_some);
+    let (mood, word) = if !reasons.is_empty() {
+        (Mood::Bad, "Takes no mail")
+    } else if !still.is_empty() {
+        (Mood::Bad, "Takes mail, but not all of it leaves")
+    } else if is_unknown {
+        (Mood::Bad, "How it stands is not known")
+    } else if !new.is_empty() {
+        (Mood::Wait, "Takes mail and sends it, but somebody has to look")
+    } else if !known.is_empty() {
+        (Mood::Calm, "Takes mail and sends it; what is wrong is known")
+    } else {
+        (Mood::Good, "Takes mail and sends it")
+    };
+    html! {
+        section #state class={ "card " (mood.class()) } aria-labelledby="needs" {
+            div.head { h2 #needs { "What needs a person" } (badge(mood, word)) }
+            @for error in unknown.into_iter().flatten() { p.note.bad { (error.to_string()) } }
+            @if mood == Mood::Good { p { "Nothing." } }
+            @if !reasons.is_empty() {
+                ul { @for (check, reason) in reasons { li { strong { (check) } ": " (strange(reason)) } } }
+            }
+            @if !new.is_empty() {
+                h3 { "Alerts" }
+                ul {
+                    @for alert in new.iter().take(LINES) {
+                        li {
+                            (strange(alert.alert.detail.as_deref().unwrap_or_default()))
+                            span.quiet { " since " (show::moment(alert.since)) }
+                        }
+                    }
+                }
+                (more(new.len()))
+                p { a href="/alerts" { "Look at the alerts, and take note of them" } }
+            }
+            @if !still.is_empty() {
+                h3 { "Mail that stands still" }
+                (standing_still(still))
+            }
+            @if !known.is_empty() {
+                p.quiet { (known.len()) " known: " a href="/alerts" { "somebody took note of it" } }
+            }
+        }
+    }
+}
+
+/// Mail that does not leave, with the way to it.
+fn standing_still(still: &[StandingStill]) -> Markup {
+    let rows = still.iter().take(LINES).map(|line| {
+        let state = if line.held { "held" } else { "" };
+        let route = line.route.as_deref().unwrap_or_default();
+        let to = query("/queue", &[("customer", &line.customer), ("state", state), ("route", route)]);
+        vec![
+            show::customer(&line.customer),
+            html! { a href=(to) { (show::number(line.messages)) } },
+            html! { (strange(&line.why)) @if let Some(route) = &line.route { " " (show::route(route)) } },
+        ]
+    });
+    html! { (table("By customer and reason", &["Customer", "#Messages", "Why"], rows)) (more(still.len())) }
+}
+
+fn more(count: usize) -> Markup {
+    html! { @if count > LINES { p { "and " (count - LINES) " more" } } }
+}
+
+/// The queue in numbers.
+pub(super) fn queue(stats: &Stats) -> Markup {
+    let line = |name: &str, state: &str, count: u64| {
+        html! {
+            dt { (name) }
+            dd { @if count > 0 { a href=(query("/queue", &[("state", state)])) { (show::number(count)) } } @else { "0" } }
+        }
+    };
+    html! {
+        section #queue .card aria-labelledby="waits" {
+            div.head { h2 #waits { "Queue" } span { (show::messages(stats.messages)) } }
+            dl.values.numbers {
+                (line("Held", "held", stats.held))
+                (line("Stopped", "stopped", stats.stopped))
+                (line("Tried before", "deferred", stats.deferred))
+                (line("Being delivered", "delivering", stats.delivering))
+                dt { "Oldest" }
+                dd { (stats.oldest_secs.map_or("–".to_owned(), show::age)) }
+                dt { "Mail, and on disk" }
+                dd { (show::octets(stats.bytes)) ", " (show::octets(stats.disk_bytes)) }
+                @if stats.quarantined > 0 {
+                    dt { "Unreadable" }
+                    dd { (badge(Mood::Bad, &format!("{} records set aside", stats.quarantined))) }
+                }
+            }
+        }
+    }
+}
+
+fn routes_in_trouble(standing: &Standing) -> Markup {
+    let in_trouble: Vec<_> = standing.routes.iter().filter(|route| routes::is_in_trouble(route)).collect();
+    html! {
+        section #routes .card aria-labelledby="trouble" {
+            div.head {
+                h2 #trouble { "Routes in trouble" }
+                span { (in_trouble.len()) " of " a href="/routes" { (show::number(standing.routes.len() as u64)) } }
+            }
+            @if !in_trouble.is_empty() {
+                (routes::table_of(in_trouble.iter().copied().take(LINES)))
+                (more(in_trouble.len()))
+            }
+        }
+    }
+}
+
+/// Links to the same page with charts of other spans.
+pub(super) fn spans(path: &str, chosen: Span) -> Markup {
+    html! {
+        nav.pages aria-label="How far back the charts go" {
+            @for span in Span::ALL {
+                a href={ (query(path, &[("span", span.as_str())])) "#charts" } aria-current=[(span == chosen).then_some("true")] {
+                    (span.as_str())
+                }
+            }
+        }
+    }
+}
+
+/// The charts of everything.
+pub(super) fn charts(buckets: &[Bucket], span: Span) -> Markup {
+    let one = |title: &str, series: &[&str], values: fn(&Bucket) -> Vec<u64>| {
+        let points: Vec<(String, Vec<u64>)> =
+            buckets.iter().map(|bucket| (label(bucket, span), values(bucket))).collect();
+        chart::bars(title, &format!("{title}: the numbers"), series, &points)
+    };
+    html! {
+        div.charts {
+            (one("Accepted from webCRM, recipients", &["accepted"], |it| vec![it.counts.accepted]))
+            (one("Left the relay, recipients", &["relayed", "given up"], |it| vec![it.counts.relayed, it.counts.bounced]))
+            (one("Delivered, as Mailjet reports", &["delivered"], |it| vec![it.counts.delivered]))
+            (one("Attempts to be repeated", &["deferred"], |it| vec![it.counts.deferred]))
+            (one("Waiting messages, at most", &["waiting"], |it| vec![it.counts.waiting]))
+            (one("Age of the oldest waiting message, minutes", &["minutes"], |it| vec![it.counts.oldest_secs.div_ceil(60)]))
+        }
+    }
+}
+
+/// The charts of one route.
+pub(super) fn charts_of_route(buckets: &[Bucket], span: Span) -> Markup {
+    let points = |values: fn(&Bucket) -> Vec<u64>| -> Vec<(String, Vec<u64>)> {
+        buckets.iter().map(|bucket| (label(bucket, span), values(bucket))).collect()
+    };
+    let left = points(|it| vec![it.counts.relayed, it.counts.bounced]);
+    let deferred = points(|it| vec![it.counts.deferred]);
+    html! {
+        div.charts {
+            (chart::bars("Left over this route, recipients", "Left: the numbers", &["relayed", "given up"], &left))
+            (chart::bars("Attempts to be repeated", "Repeated: the numbers", &["deferred"], &deferred))
+        }
+    }
+}
+
+/// When a bucket begins, as short as its span allows.
+fn label(bucket: &Bucket, span: Span) -> String {
+    let text = bucket.start.to_string();
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();
+    match span {
+        Span::Hours | Span::Day => part(11, 16),
+        Span::Week => format!("{} {}", part(5, 10), part(11, 13)),
+        Span::Month | Span::Year => part(5, 10),
+    }
+}

@@ -1,0 +1,199 @@
+//! Routes: their state, what is wrong with them, their caps, and stopping one.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::input::{Asked, query, segment};
+use super::overview::{charts_of_route, spans};
+use super::visitor::Visitor;
+use super::{Operators, show};
+use crate::operate::Error;
+use crate::operate::history::Span;
+use crate::operate::pages::elements::{Field, Mood, badge, select, strange, table};
+use crate::operate::pages::forms::Forms;
+use crate::operate::pages::{Problem, see};
+use crate::route::{Caps, RouteState, RouteStatus};
+
+/// Routes on a page.
+const LINES: usize = 100;
+
+pub(super) async fn list(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    let (text, state) = (asked.text("q").to_lowercase(), asked.text("state"));
+    let after = asked.text("after");
+    let all = pages.service().route_statuses(&visitor.actor)?;
+    let total = all.len();
+    let fits = |route: &&RouteStatus| {
+        let is_meant = match state {
+            "trouble" => is_in_trouble(route),
+            "" => true,
+            state => route.state.as_str() == state,
+        };
+        is_meant && (route.id.as_str().to_lowercase().contains(&text) || route.server.to_lowercase().contains(&text))
+    };
+    let mut found: Vec<&RouteStatus> = all.iter().filter(fits).filter(|route| route.id.as_str() > after).collect();
+    let has_more = found.len() > LINES;
+    found.truncate(LINES);
+    let own = [("q", asked.text("q")), ("state", state)];
+    let first = query("/routes", &own);
+    let next = found.last().filter(|_| has_more).map(|last| {
+        let mut all = own.to_vec();
+        all.push(("after", last.id.as_str()));
+        query("/routes", &all)
+    });
+    let states = [
+        ("", "any"),
+        ("trouble", "in trouble"),
+        ("ready", "ready"),
+        ("throttled", "throttled"),
+        ("suspended", "suspended"),
+    ];
+    let body = html! {
+        h1 { "Routes" }
+        form.filter method="get" action="/routes" role="search" {
+            (Field { name: "q", label: "Route or server", hint: "a part of its name", kind: "search", value: asked.text("q"), error: None, autocomplete: "off", required: false }.render())
+            (select("state", "State", &states, state))
+            div.actions { button { "Show" } }
+        }
+        p { (show::number(total as u64)) " routes in all." }
+        @if found.is_empty() { p { "None fits." } } @else { (table_of(found.iter().copied())) }
+        (show::pager((!after.is_empty()).then_some(first.as_str()), next.as_deref()))
+    };
+    Ok(pages.page(&visitor, "/routes", "Routes", body).into_response())
+}
+
+/// Returns true if a route does not carry mail, or did not lately.
+pub(super) fn is_in_trouble(route: &RouteStatus) -> bool {
+    route.in_trouble_since.is_some() || matches!(route.state, RouteState::Suspended { .. })
+}
+
+fn badge_of(route: &RouteStatus) -> Markup {
+    match &route.state {
+        RouteState::Suspended { .. } => badge(Mood::Bad, "suspended"),
+        RouteState::Throttled { .. } if route.in_trouble_since.is_some() => badge(Mood::Bad, "in trouble"),
+        RouteState::Throttled { .. } => badge(Mood::Wait, "throttled"),
+        RouteState::Ready if route.in_trouble_since.is_some() => badge(Mood::Wait, "tries again"),
+        RouteState::Ready => badge(Mood::Good, "ready"),
+    }
+}
+
+/// A table of routes.
+pub(super) fn table_of<'a>(routes: impl Iterator<Item = &'a RouteStatus>) -> Markup {
+    let rows = routes.map(|route| {
+        vec![
+            html! { (show::route(route.id.as_str())) br; span.quiet { (strange(&route.server)) } },
+            badge_of(route),
+            html! { (route.in_flight) },
+            html! {
+                (show::number(route.sent_today.into()))
+                @if let Some(cap) = route.per_day { " of " (show::number(cap.into())) }
+            },
+            why(route),
+        ]
+    });
+    table("By name", &["Route, server", "State", "#In flight", "#Recipients today", "Why"], rows)
+}
+
+fn why(route: &RouteStatus) -> Markup {
+    html! {
+        @if let Some(reason) = route.state.reason() { (strange(reason)) " " }
+        @match &route.state {
+            RouteState::Throttled { until, .. } => span.quiet { "Tried again at " (show::moment(*until)) ". " },
+            RouteState::Suspended { since, cause, .. } => {
+                span.quiet { "Since " (show::moment(*since)) "; ends by " (cause.lifted_by()) ". " }
+            }
+            RouteState::Ready => {}
+        }
+        @if let Some(since) = route.in_trouble_since { span.quiet { "No mail carried since " (show::moment(since)) "." } }
+    }
+}
+
+pub(super) async fn show(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let span = Span::ALL.into_iter().find(|span| span.as_str() == asked.text("span")).unwrap_or_default();
+    let (route, caps) = pages.service().route(&visitor.actor, &id)?;
+    let counted = pages.service().counted(&visitor.actor, Some(&id), span).await?;
+    let customer = id.strip_prefix("own-server.");
+    let body = html! {
+        (details(&route, caps.as_ref(), customer))
+        @if visitor.may_operate() { (commands(&route, &visitor, pages.forms())) }
+        section.card aria-labelledby="charts" {
+            h2 #charts { "Over time" }
+            (spans(&format!("/routes/{}", segment(&id)), span))
+            (charts_of_route(&counted, span))
+        }
+    };
+    Ok(pages.page(&visitor, "/routes", &id, body).into_response())
+}
+
+pub(super) fn details(route: &RouteStatus, caps: Option<&Caps>, customer: Option<&str>) -> Markup {
+    let id = route.id.as_str();
+    html! {
+        div.head { h1 { (strange(id)) } (badge_of(route)) }
+        @if route.state.reason().is_some() || route.in_trouble_since.is_some() { div.note.wait { p { (why(route)) } } }
+        @if let Some(hint) = &route.password_hint { p.note.wait { (strange(hint)) } }
+        dl.values {
+            dt { "Server" } dd { code { (strange(&route.server)) } }
+            @if let Some(customer) = customer { dt { "Customer" } dd { (show::customer(customer)) } }
+            dt { "In flight" } dd { (route.in_flight) @if let Some(caps) = caps { " of " (caps.concurrency) } }
+            dt { "Recipients today" }
+            dd { (show::number(route.sent_today.into())) @if let Some(cap) = route.per_day { " of " (show::number(cap.into())) } }
+            @if let Some(caps) = caps {
+                dt { "Messages a minute" } dd { (caps.per_minute.map_or("no cap".to_owned(), |cap| show::number(cap.into()))) }
+                dt { "In one transaction" } dd { "at most " (caps.recipients_per_transaction) " recipients" }
+                dt { "Over one connection" } dd { "at most " (caps.messages_per_connection) " messages" }
+            }
+        }
+        div.actions {
+            a.button.plain href=(query("/queue", &[("route", id)])) { "Its mail in the queue" }
+            @if let Some(customer) = customer {
+                a.button.plain href={ "/customers/" (segment(customer)) "#probe" } { "Probe it" }
+            }
+        }
+    }
+}
+
+fn commands(route: &RouteStatus, visitor: &Visitor, forms: &Forms) -> Markup {
+    let is_suspended = matches!(route.state, RouteState::Suspended { .. });
+    html! {
+        section.card aria-labelledby="switch" {
+            @if is_suspended || matches!(route.state, RouteState::Throttled { .. }) {
+                h2 #switch { "Let it go on" }
+                p { "Its mail is tried at once. If what was wrong is not mended, the next attempt says so." }
+                form method="post" {
+                    (forms.hidden(visitor.key(), "route"))
+                    div.actions { button name="do" value="resume" { "Resume the route" } }
+                }
+            }
+            @if !is_suspended {
+                h2 { "Stop it" }
+                p { "Its mail waits until somebody resumes the route, also over restarts. Attempts under way end by themselves." }
+                form method="post" {
+                    (forms.hidden(visitor.key(), "route"))
+                    (Field { name: "reason", label: "Why", hint: "One sentence. Lists and the audit show it.", kind: "text", value: "", error: None, autocomplete: "off", required: true }.render())
+                    div.actions { button.bad name="do" value="suspend" { "Suspend the route" } }
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn switch(
+    State(pages): State<Operators>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let fields = pages.forms().read(visitor.key(), "route", &body)?;
+    match fields.text("do") {
+        "resume" => pages.service().resume_route(&visitor.actor, &id).await?,
+        "suspend" => pages.service().suspend_route(&visitor.actor, &id, fields.text("reason")).await?,
+        _ => return Err(Error::invalid("the form names no command", "go back, and choose one").into()),
+    }
+    Ok(see(&format!("/routes/{}", segment(&id))))
+}

@@ -1,0 +1,163 @@
+//! What became of a mail: from its submission to the recipient's own server, with every reply.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::Operators;
+use super::input::Asked;
+use super::show;
+use super::visitor::Visitor;
+use crate::operate::Error;
+use crate::operate::pages::Problem;
+use crate::operate::pages::elements::{Field, Mood, badge, strange, table};
+use crate::record::trace::{Found, Query, Trace};
+use crate::time::Timestamp;
+
+/// Mails on a page.
+const MAILS: usize = 20;
+/// Events of one mail that are shown.
+const EVENTS: usize = 500;
+
+/// What can be asked for: name, label, hint.
+const FIELDS: [(&str, &str, &str); 9] = [
+    ("queue_id", "Queue id", "as in “250 … queued as”"),
+    ("recipient", "Recipient", "the whole address"),
+    ("message_id", "Message-ID", ""),
+    ("sender", "Sender", "the envelope sender's address"),
+    ("reference", "Reference", "webCRM's own"),
+    ("campaign", "Campaign", ""),
+    ("customer", "Customer", "its id"),
+    ("since", "Since", "like 2026-11-29 or 2026-11-29T03:00:00Z"),
+    ("until", "Until", ""),
+];
+
+pub(super) async fn show(State(pages): State<Operators>, visitor: Visitor, asked: Asked) -> Result<Response, Problem> {
+    let found = match asked_for(&asked)? {
+        Some(query) => Some(pages.service().trace(&visitor.actor, query, MAILS).await?),
+        None => None,
+    };
+    let body = html! {
+        h1 { "Trace" }
+        (form(&asked))
+        @if let Some(found) = &found { (answer(found)) }
+    };
+    Ok(pages.page(&visitor, "/trace", "Trace", body).into_response())
+}
+
+/// The question; `None` where nothing is asked yet.
+fn asked_for(asked: &Asked) -> Result<Option<Query>, Error> {
+    if FIELDS.iter().all(|(name, ..)| asked.text(name).is_empty()) {
+        return Ok(None);
+    }
+    let id = asked.given("queue_id").map(|id| id.parse()).transpose().map_err(
+        |error: crate::message::id::NotAQueueId| {
+            Error::invalid(error.to_string(), "give it as in “250 … queued as 6H0K9MEFC7721”")
+        },
+    )?;
+    Ok(Some(Query {
+        queue_id: id,
+        recipient: asked.given("recipient"),
+        message_id: asked.given("message_id"),
+        sender: asked.given("sender"),
+        reference: asked.given("reference"),
+        campaign: asked.given("campaign"),
+        customer: asked.given("customer"),
+        from: time("since", asked, "00:00:00Z")?,
+        until: time("until", asked, "23:59:59Z")?,
+        ..Query::default()
+    }))
+}
+
+/// A moment, or a day.
+fn time(name: &str, asked: &Asked, of_day: &str) -> Result<Option<Timestamp>, Error> {
+    let Some(text) = asked.given(name) else { return Ok(None) };
+    let whole = if text.len() == 10 { format!("{text}T{of_day}") } else { text.clone() };
+    let refused = |_| {
+        Error::invalid(format!("{name}: \"{text}\" is no time"), "write one like 2026-11-29 or 2026-11-29T03:00:00Z")
+    };
+    whole.parse().map(Some).map_err(refused)
+}
+
+fn form(asked: &Asked) -> Markup {
+    html! {
+        form.filter method="get" action="/trace" role="search" {
+            @for (name, label, hint) in FIELDS {
+                (Field { name, label, hint, kind: "search", value: asked.text(name), error: None, autocomplete: "off", required: false }.render())
+            }
+            div.actions { button { "Trace" } }
+        }
+    }
+}
+
+pub(super) fn answer(found: &Found) -> Markup {
+    html! {
+        @if found.traces.is_empty() {
+            p { "No mail fits, as far back as the record is kept." }
+        }
+        @for trace in &found.traces { (mail(trace)) }
+        @if found.more { p { "There are more mails. Ask for less: name a recipient or a time." } }
+    }
+}
+
+fn mail(trace: &Trace) -> Markup {
+    let first = trace.events.first().cloned().unwrap_or_default();
+    html! {
+        section.card {
+            div.head {
+                h2 { (show::field(&first, "sender")) " → " (show::field(&first, "recipient")) }
+                @if let Some(id) = &trace.queue_id { (show::message(id)) }
+            }
+            p.quiet {
+                "Message-ID " (show::field(&first, "message_id"))
+                @if first["reference"].is_string() { " · reference " (show::field(&first, "reference")) }
+                @if first["campaign"].is_string() { " · campaign " (show::field(&first, "campaign")) }
+            }
+            (life(&trace.events))
+        }
+    }
+}
+
+/// The events of a mail, oldest first.
+pub(super) fn life(events: &[Value]) -> Markup {
+    let rows = events.iter().take(EVENTS).map(|event| {
+        let kind = show::field(event, "event");
+        vec![
+            show::written(event["at"].as_str().unwrap_or_default()),
+            badge(mood(&kind), &kind),
+            html! { (show::field(event, "recipient")) },
+            html! {
+                @if let Some(route) = event["route"].as_str() { (show::route(route)) }
+                @if event["server"].is_string() { br; span.quiet { (show::field(event, "server")) } }
+            },
+            said(event),
+        ]
+    });
+    html! {
+        (table("From its submission on", &["When", "What", "Recipient", "Route, server", "What was said"], rows))
+        @if events.len() > EVENTS { p { "and " (events.len() - EVENTS) " more events" } }
+    }
+}
+
+/// The reply in its parts, and what the relay says itself.
+fn said(event: &Value) -> Markup {
+    let parts = ["code", "status", "reply"].map(|name| show::field(event, name));
+    let reply = parts.iter().filter(|part| !part.is_empty()).map(|part| &**part).collect::<Vec<_>>().join(" ");
+    html! {
+        @if !reply.is_empty() { code { (reply) } " " }
+        @if event["detail"].is_string() { (show::field(event, "detail")) " " }
+        @if event["class"].is_string() { span.quiet { "(" (show::field(event, "class")) ") " } }
+        @if event["actor"].is_string() { span.quiet { "by " (strange(event["actor"].as_str().unwrap_or_default())) " " } }
+        @if let Some(next) = event["next_attempt"].as_str() { span.quiet { "next attempt " (show::written(next)) } }
+    }
+}
+
+fn mood(kind: &str) -> Mood {
+    match kind {
+        "delivered" | "relayed" => Mood::Good,
+        "bounced" | "expired" | "removed" | "rejected" | "complained" => Mood::Bad,
+        "deferred" | "delayed" | "held" | "suppressed" => Mood::Wait,
+        _ => Mood::Calm,
+    }
+}

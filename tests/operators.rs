@@ -1,0 +1,21 @@
+//! Operators' pages: the real binary with real state, asked over HTTP and used in a real browser.
+
+#[path = "operators/client.rs"]
+mod client;
+#[path = "operators/commands.rs"]
+mod commands;
+#[path = "operators/login.rs"]
+mod login;
+#[path = "operators/measured.rs"]
+mod measured;
+#[path = "operators/rig.rs"]
+mod rig;
+
+#[path = "support"]
+mod support {
+    pub mod contract;
+    pub mod drafts;
+    pub mod ports;
+    pub mod relay;
+    pub mod skip;
+}

@@ -1,0 +1,81 @@
+//! How long a page takes with many customers and much mail. Not a test of speed: it shows the figures of a machine.
+//! `POSTBUD_SCALE_MESSAGES=1000000 cargo test --test operators -- --ignored pages_of_a_full_relay --nocapture`
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postbud::spool::embedded::{Embedded, Settings};
+use postbud::spool::{Draft, Spool};
+
+use crate::rig::Rig;
+use crate::support::drafts::{draft, lane};
+
+const CUSTOMERS: u64 = 10_000;
+const WRITERS: u64 = 32;
+const OCTETS: usize = 500;
+const RUNS: usize = 30;
+
+#[test]
+#[ignore = "makes ten thousand customers and their mail; it measures and judges nothing"]
+fn pages_of_a_full_relay() {
+    let messages = std::env::var("POSTBUD_SCALE_MESSAGES").map_or(10_000, |n| n.parse::<u64>().expect("a number"));
+    let rig = Rig::start();
+    let key = fs::read(rig.site.key("anna.example")).unwrap();
+    let file = fs::read_to_string(rig.site.customer_file("anna")).unwrap();
+    fs::write(rig.site.key("shared"), key).unwrap();
+    for n in 0..CUSTOMERS {
+        let text = file.replace("[\"anna.example\"]", &format!("[\"c{n}.example\"]"));
+        let text = text.replace("../../keys/anna.example.pem", "../../keys/shared.pem");
+        // Its mail waits, so that the relay is busy with pages only.
+        fs::write(rig.site.customer_file(&format!("c{n}")), format!("suspended = \"measured\"\n{text}")).unwrap();
+    }
+    let anna = rig.logged_in("anna", "admin");
+    let Rig { site, relay, .. } = rig;
+    relay.stop();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let began = Instant::now();
+    runtime.block_on(fill(site.path("state/spool"), messages));
+    println!("{messages} messages of {CUSTOMERS} customers committed in {:?}", began.elapsed());
+    let relay = site.start_unready();
+    relay.wait_until_ready(site.smtp);
+    std::thread::sleep(Duration::from_secs(5));
+    for path in [
+        "/login", "/", "/alerts", "/queue", "/queue?customer=c7", "/queue?state=stopped", "/customers", "/customers?q=c99",
+        "/customers/c7", "/routes", "/routes?state=trouble", "/routes/own-server.c7", "/trace", "/audit", "/suppression?customer=c7",
+        "/account",
+    ] {
+        let mut times: Vec<Duration> = (0..RUNS)
+            .map(|_| {
+                let began = Instant::now();
+                let page = anna.get(path);
+                assert_eq!(page.status, 200, "{path}: {}", page.body);
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("{path:28} median {:>9.1?}  slowest {:>9.1?}", times[RUNS / 2], times[RUNS - 1]);
+    }
+}
+
+/// Puts messages of all customers in turn into a spool.
+async fn fill(dir: std::path::PathBuf, messages: u64) {
+    let settings = Settings { dir, min_free: 1 << 30, ..Settings::default() };
+    let spool: Arc<dyn Spool> = Embedded::open(settings).expect("the spool opens");
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let spool = Arc::clone(&spool);
+            tokio::spawn(async move {
+                for seed in (writer..messages).step_by(WRITERS as usize) {
+                    let lane = lane(&format!("c{}", seed % CUSTOMERS));
+                    let draft = Draft { lane, ..draft("", &["b@example.net"], seed, OCTETS) };
+                    let _ = spool.commit(draft).await.expect("it is committed");
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    spool.stop().await;
+}
