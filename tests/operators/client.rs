@@ -81,7 +81,8 @@ impl Client {
             request += &format!("{header}\r\n");
         }
         if let Some(body) = &body {
-            request += &format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
+            request +=
+                &format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
         }
         request += "\r\n";
         request += body.as_deref().unwrap_or_default();

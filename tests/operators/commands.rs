@@ -26,8 +26,18 @@ fn a_reader_sees_everything_and_changes_nothing() {
     let reader = rig.logged_in("bo", "read");
     let message = format!("/queue/{id}");
     for path in [
-        "/", "/alerts", "/queue", "/customers", "/customers/anna", "/routes", "/routes/own-server.anna", "/trace?customer=anna",
-        "/suppression?customer=anna", "/audit", "/account", &message,
+        "/",
+        "/alerts",
+        "/queue",
+        "/customers",
+        "/customers/anna",
+        "/routes",
+        "/routes/own-server.anna",
+        "/trace?customer=anna",
+        "/suppression?customer=anna",
+        "/audit",
+        "/account",
+        &message,
     ] {
         let page = reader.get(path);
         assert_eq!(page.status, 200, "{path}: {}", page.body);
@@ -46,7 +56,8 @@ fn a_reader_sees_everything_and_changes_nothing() {
     code("/queue/confirm", "/queue", "action=\"/queue/confirm\"");
     code("/routes/own-server.anna", "/routes/own-server.anna", "id=\"switch\"");
     let operator = rig.logged_in("carl", "operate");
-    let refused = operator.send("/customers/anna", "id=\"pause\"", "/customers/anna", &[("do", "suspend"), ("reason", "x")]);
+    let refused =
+        operator.send("/customers/anna", "id=\"pause\"", "/customers/anna", &[("do", "suspend"), ("reason", "x")]);
     assert_eq!(refused.status, 403);
     assert!(refused.body.contains("needs the role &quot;admin&quot;"), "{}", refused.body);
     assert!(rig.site.events().iter().all(|event| event["command"] != "customer.suspend"));
@@ -78,10 +89,12 @@ fn a_form_without_its_code_or_from_another_site_is_refused() {
 #[test]
 fn what_a_command_hits_is_counted_shown_and_then_done() {
     let rig = Rig::start();
-    let ids: Vec<String> = (0..3).map(|n| rig.submit("news@anna.example", &format!("to{n}@x.example"), "hello")).collect();
+    let ids: Vec<String> =
+        (0..3).map(|n| rig.submit("news@anna.example", &format!("to{n}@x.example"), "hello")).collect();
     rig.submit("news@bo.example", "ole@y.example", "hello");
     let anna = rig.logged_in("anna", "operate");
-    let none = anna.send("/queue", "action=\"/queue/confirm\"", "/queue/confirm", &[("those", "ticked"), ("action", "hold")]);
+    let none =
+        anna.send("/queue", "action=\"/queue/confirm\"", "/queue/confirm", &[("those", "ticked"), ("action", "hold")]);
     assert!(none.status == 400 && none.body.contains("no message is ticked"), "{}", none.body);
     let marker = "action=\"/queue/confirm\"";
     let fields = [("those", "all"), ("action", "hold"), ("customer", "anna")];
@@ -99,12 +112,24 @@ fn what_a_command_hits_is_counted_shown_and_then_done() {
     let done = wait_for(&anna, begun.header("location"), "the end", |page| page.body.contains("badge good"));
     assert!(done.body.contains("3 messages changed"), "{}", done.body);
     let held = anna.get("/queue?state=held");
-    assert!(ids.iter().all(|id| held.body.contains(id.as_str())) && held.body.contains("wrong &lt;list&gt;"), "{}", held.body);
+    assert!(
+        ids.iter().all(|id| held.body.contains(id.as_str())) && held.body.contains("wrong &lt;list&gt;"),
+        "{}",
+        held.body
+    );
     // One message alone.
-    let one = anna.send(&format!("/queue/{}", ids[0]), marker, "/queue/confirm", &[(&format!("id-{}", ids[0]), "on"), ("action", "remove")]);
+    let one = anna.send(
+        &format!("/queue/{}", ids[0]),
+        marker,
+        "/queue/confirm",
+        &[(&format!("id-{}", ids[0]), "on"), ("action", "remove")],
+    );
     assert!(one.body.contains("Remove 1 message?") && one.body.contains("cannot be undone"), "{}", one.body);
     let code = one.code("action=\"/queue/do\"");
-    let gone = anna.post("/queue/do", &[("form", &code), ("action", "remove"), ("ids", &ids[0]), ("at_most", "1"), ("reason", "test")]);
+    let gone = anna.post(
+        "/queue/do",
+        &[("form", &code), ("action", "remove"), ("ids", &ids[0]), ("at_most", "1"), ("reason", "test")],
+    );
     wait_for(&anna, gone.header("location"), "the end", |page| page.body.contains("1 message changed"));
     let trace = anna.get(&format!("/queue/{}", ids[0]));
     assert_eq!(trace.header("location"), format!("/trace?queue_id={}", ids[0]), "what has left is in the record");
@@ -120,7 +145,11 @@ fn an_alert_is_acknowledged_and_the_note_outlives_a_restart() {
     let is_told = |page: &Answer| page.body.contains("route:own-server.anna");
     wait_for(&anna, "/alerts", "the alert", is_told);
     let state = anna.get("/");
-    assert!(state.body.contains("Takes mail, but not all of it leaves") && !state.body.contains("card good"), "{}", state.body);
+    assert!(
+        state.body.contains("Takes mail, but not all of it leaves") && !state.body.contains("card good"),
+        "{}",
+        state.body
+    );
     let fields = [("key", "route:own-server.anna"), ("note", "Ole <calls> them")];
     assert_eq!(anna.send("/alerts", "action=\"/alerts\"", "/alerts", &fields).status, 303);
     let unknown = anna.send("/alerts", "name=\"key\"", "/alerts", &[("key", "route:nothing"), ("note", "")]);
@@ -172,7 +201,11 @@ fn routes_customers_and_suppression_are_commanded_as_on_the_command_line() {
     let shown = anna.get(list);
     assert!(["ole@x.example", "a@x.example", "b@x.example"].iter().all(|it| shown.body.contains(it)), "{}", shown.body);
     let file = anna.get("/suppression/export?customer=bo");
-    assert!(file.header("content-type").starts_with("text/csv") && file.body.contains("ole@x.example"), "{}", file.body);
+    assert!(
+        file.header("content-type").starts_with("text/csv") && file.body.contains("ole@x.example"),
+        "{}",
+        file.body
+    );
     let remove = [("customer", "bo"), ("address", "a@x.example"), ("do", "remove")];
     assert_eq!(anna.send(list, "value=\"bo\"", "/suppression", &remove).status, 303);
     assert!(!anna.get(list).body.contains("a@x.example"));

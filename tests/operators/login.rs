@@ -73,7 +73,8 @@ fn a_session_ends_with_the_logout_another_password_another_role_or_its_operator(
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(thief(&anna), 303, "a cookie that was copied before is of no use");
 
-    for arguments in [vec!["password", "bo"], vec!["role", "bo", "--role", "read"], vec!["logout", "bo"], vec!["remove", "bo"]]
+    for arguments in
+        [vec!["password", "bo"], vec!["role", "bo", "--role", "read"], vec!["logout", "bo"], vec!["remove", "bo"]]
     {
         let (_, _) = rig.operator(&["add", "bo", "--role", "operate"], OPERATORS_PASSWORD);
         let mut bo = rig.client();
@@ -86,7 +87,9 @@ fn a_session_ends_with_the_logout_another_password_another_role_or_its_operator(
     let carl = rig.logged_in("carl", "read");
     let Rig { site, relay, pages, .. } = rig;
     relay.stop();
-    for file in std::fs::read_dir(site.path("state")).unwrap().filter_map(|file| std::fs::read(file.unwrap().path()).ok()) {
+    for file in
+        std::fs::read_dir(site.path("state")).unwrap().filter_map(|file| std::fs::read(file.unwrap().path()).ok())
+    {
         let secret = carl.cookie.as_deref().unwrap().split_once('=').unwrap().1.as_bytes();
         assert!(!file.windows(secret.len()).any(|window| window == secret), "the session's secret is in a file");
     }

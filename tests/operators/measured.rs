@@ -41,8 +41,21 @@ fn pages_of_a_full_relay() {
     relay.wait_until_ready(site.smtp);
     std::thread::sleep(Duration::from_secs(5));
     for path in [
-        "/login", "/", "/alerts", "/queue", "/queue?customer=c7", "/queue?state=stopped", "/customers", "/customers?q=c99",
-        "/customers/c7", "/routes", "/routes?state=trouble", "/routes/own-server.c7", "/trace", "/audit", "/suppression?customer=c7",
+        "/login",
+        "/",
+        "/alerts",
+        "/queue",
+        "/queue?customer=c7",
+        "/queue?state=stopped",
+        "/customers",
+        "/customers?q=c99",
+        "/customers/c7",
+        "/routes",
+        "/routes?state=trouble",
+        "/routes/own-server.c7",
+        "/trace",
+        "/audit",
+        "/suppression?customer=c7",
         "/account",
     ] {
         let mut times: Vec<Duration> = (0..RUNS)
