@@ -4,6 +4,8 @@
 mod client;
 #[path = "operators/commands.rs"]
 mod commands;
+#[path = "operators/browser.rs"]
+mod in_browser;
 #[path = "operators/login.rs"]
 mod login;
 #[path = "operators/measured.rs"]
@@ -13,9 +15,12 @@ mod rig;
 
 #[path = "support"]
 mod support {
+    pub mod browser;
+    pub mod certs;
     pub mod contract;
     pub mod drafts;
     pub mod ports;
     pub mod relay;
+    pub mod script;
     pub mod skip;
 }

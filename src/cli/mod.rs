@@ -36,6 +36,7 @@ macro_rules! say {
     };
 }
 
+mod alert;
 mod ask;
 mod backup;
 mod bench;
@@ -113,6 +114,7 @@ enum Command {
     Queue(queue::Args),
     Route(route::Args),
     Suppression(suppression::Args),
+    Alert(alert::Args),
     Trace(trace::Args),
     Incident(incident::Args),
     Events(events::Args),
@@ -149,6 +151,7 @@ impl Command {
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Suppression(args) => args.run(),
+            Command::Alert(args) => args.run(),
             Command::Trace(args) => args.run(),
             Command::Incident(args) => args.run(),
             Command::Events(args) => args.run(),

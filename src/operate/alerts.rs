@@ -3,8 +3,11 @@
 //! An acknowledgement is a note: somebody knows, and works on it. The alert stays open until its trouble is over, and the
 //! note goes with it. Notes are in the database, because a restart does not end trouble.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
 use super::audit::{self, Act};
@@ -63,7 +66,59 @@ pub struct Alerts {
     pub notices: Vec<AlertView>,
 }
 
+/// An alert for programs and for the command line. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertLine {
+    /// What it is called by in commands.
+    pub key: String,
+    /// True if its trouble lasts; false if it tells of something that happened.
+    pub open: bool,
+    /// When it was first told.
+    pub since: String,
+    /// What is wrong, and what to do.
+    pub detail: String,
+    /// The customer that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    /// The route that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// Who took note of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_at: Option<String>,
+    /// What was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl AlertView {
+    fn line(&self, open: bool) -> AlertLine {
+        let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+        let noted = self.acknowledged.as_ref();
+        AlertLine {
+            key: self.key.clone(),
+            open,
+            since: self.since.to_string(),
+            detail: text(&self.alert.detail).unwrap_or_default(),
+            customer: text(&self.alert.customer),
+            route: text(&self.alert.route),
+            acknowledged_by: noted.map(|noted| noted.actor.clone()),
+            acknowledged_at: noted.map(|noted| noted.at.to_string()),
+            note: noted.map(|noted| noted.note.clone()).filter(|note| !note.is_empty()),
+        }
+    }
+}
+
 impl Alerts {
+    /// What is open, and what happened, for programs.
+    pub fn lines(&self) -> Vec<AlertLine> {
+        let (open, notices) = (self.open.iter(), self.notices.iter());
+        open.map(|alert| alert.line(true)).chain(notices.map(|alert| alert.line(false))).collect()
+    }
+
     /// How many alerts nobody took note of.
     pub fn unacknowledged(&self) -> usize {
         self.open.iter().chain(&self.notices).filter(|alert| alert.acknowledged.is_none()).count()

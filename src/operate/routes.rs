@@ -90,7 +90,7 @@ impl Service {
         let status = self.routes.list().into_iter().find(|status| status.id.as_str() == route);
         let status = status.ok_or_else(|| self.no_such_route(route))?;
         let configured = self.routing.routes().into_iter().find(|configured| configured.id == status.id);
-        Ok((status, configured.map(|configured| configured.caps.clone())))
+        Ok((status, configured.map(|configured| configured.caps)))
     }
 
     /// Stops a route until it is resumed. Attempts under way end by themselves.

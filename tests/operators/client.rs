@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Speaks to the pages.
 #[derive(Clone)]
 pub struct Client {
-    to: SocketAddr,
+    pub to: SocketAddr,
     /// `name=value` of the session's cookie.
     pub cookie: Option<String>,
     /// Further headers, as lines.

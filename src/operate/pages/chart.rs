@@ -29,7 +29,7 @@ pub(crate) fn bars(title: &str, as_table: &str, series: &[&str], points: &[(Stri
     }
     let every = points.len().div_ceil(8).max(1);
     let headings: Vec<String> = series.iter().map(|name| format!("#{name}")).collect();
-    let headings: Vec<&str> = std::iter::once("").chain(headings.iter().map(String::as_str)).collect();
+    let headings: Vec<&str> = std::iter::once("When").chain(headings.iter().map(String::as_str)).collect();
     let rows = points.iter().map(|(label, values)| {
         std::iter::once(html! { (label) }).chain(values.iter().map(|value| html! { (value) })).collect()
     });

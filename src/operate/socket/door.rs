@@ -39,6 +39,10 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             items(service.events_since(actor, &since, limit, wait).await.map(|page| [page]), out).await
         }
         Command::Stats => items(service.stats(actor).await.map(|stats| [stats]), out).await,
+        Command::Alerts => items(service.alerts(actor).await.map(|alerts| alerts.lines()), out).await,
+        Command::AcknowledgeAlert { key, note } => {
+            Ok(service.acknowledge_alert(actor, &key, &note).await.map(|()| Done::of(1)))
+        }
         Command::Routes => items(service.routes(actor), out).await,
         Command::Signers { customer } => items(service.signers(actor, &customer), out).await,
         Command::Hold { which, reason } => change(service.hold(actor, &which, &reason, progress), told, out).await,

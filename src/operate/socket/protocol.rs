@@ -153,6 +153,15 @@ pub enum Command {
         /// The customer's id.
         customer: String,
     },
+    /// An item an alert that is open, or of the last week.
+    Alerts,
+    /// Takes note of an alert.
+    AcknowledgeAlert {
+        /// What it is called.
+        key: String,
+        /// A sentence for the others; may be empty.
+        note: String,
+    },
     /// An item a route.
     Routes,
     /// Stops a route.
@@ -210,6 +219,7 @@ impl Command {
             | Command::Signers { .. }
             | Command::SuppressionList { .. }
             | Command::PausedCustomers
+            | Command::Alerts
             | Command::Routes
             | Command::Tokens
             | Command::Operators => false,
@@ -228,6 +238,7 @@ impl Command {
             | Command::TakeCustomer { .. }
             | Command::AddToken(_)
             | Command::RevokeToken { .. }
+            | Command::AcknowledgeAlert { .. }
             | Command::AddOperator(_)
             | Command::ChangeOperator { .. }
             | Command::RemoveOperator { .. } => true,

@@ -160,22 +160,36 @@ pub(super) fn details(route: &RouteStatus, caps: Option<&Caps>, customer: Option
 
 fn commands(route: &RouteStatus, visitor: &Visitor, forms: &Forms) -> Markup {
     let is_suspended = matches!(route.state, RouteState::Suspended { .. });
+    let reason = Field {
+        name: "reason",
+        label: "Why",
+        hint: "One sentence. Lists and the audit show it.",
+        kind: "text",
+        value: "",
+        error: None,
+        autocomplete: "off",
+        required: true,
+    };
     html! {
-        section.card aria-labelledby="switch" {
-            @if is_suspended || matches!(route.state, RouteState::Throttled { .. }) {
-                h2 #switch { "Let it go on" }
+        @if is_suspended || is_in_trouble(route) || matches!(route.state, RouteState::Throttled { .. }) {
+            section.card aria-labelledby="resume" {
+                h2 #resume { "Let it go on" }
                 p { "Its mail is tried at once. If what was wrong is not mended, the next attempt says so." }
                 form method="post" {
                     (forms.hidden(visitor.key(), "route"))
                     div.actions { button name="do" value="resume" { "Resume the route" } }
                 }
             }
-            @if !is_suspended {
-                h2 { "Stop it" }
-                p { "Its mail waits until somebody resumes the route, also over restarts. Attempts under way end by themselves." }
+        }
+        @if !is_suspended {
+            section.card aria-labelledby="suspend" {
+                h2 #suspend { "Stop it" }
+                p {
+                    "Its mail waits until somebody resumes the route, also over restarts. Attempts under way end by themselves."
+                }
                 form method="post" {
                     (forms.hidden(visitor.key(), "route"))
-                    (Field { name: "reason", label: "Why", hint: "One sentence. Lists and the audit show it.", kind: "text", value: "", error: None, autocomplete: "off", required: true }.render())
+                    (reason.render())
                     div.actions { button.bad name="do" value="suspend" { "Suspend the route" } }
                 }
             }

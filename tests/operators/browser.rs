@@ -1,0 +1,165 @@
+//! Operators at work in a real browser.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::rig::{OPERATORS_PASSWORD, Rig};
+use crate::support::browser::{self, Browser, Setup};
+use crate::support::script::{Server, Step, hear, say, takes_one};
+use crate::support::skip::skip;
+
+/// A browser, logged in as an operator who may do everything.
+fn browser(rig: &Rig, setup: Setup) -> Option<Browser> {
+    let Some(browser) = Browser::start(setup) else {
+        skip("operators in a browser", "chromium or chromedriver is not installed");
+        return None;
+    };
+    rig.add("anna", "admin");
+    browser.go(&format!("http://{}/", rig.pages));
+    browser.fill("#name", "anna");
+    browser.fill("#password", OPERATORS_PASSWORD);
+    browser.click("form[action='/login'] button");
+    browser.wait_for_text("What needs a person");
+    Some(browser)
+}
+
+/// Everything that axe-core and the console find wrong with the page.
+fn is_sound(browser: &Browser) {
+    if let Some(axe) = browser::axe() {
+        let found = browser.accessibility(&axe);
+        assert!(found.is_empty(), "{}: {found:#?}", browser.url());
+    } else {
+        skip("accessibility of operators' pages", "axe-core is not installed");
+    }
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{}: {complaints:#?}", browser.url());
+}
+
+/// Takes one message from the relay.
+fn takes() -> Vec<Step> {
+    let mut script = vec![say("220 mail.anna.example ESMTP"), hear("EHLO"), say("250 mail.anna.example")];
+    script.extend(takes_one());
+    script
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_finds_a_dead_server_by_its_alert_and_sees_it_cured() {
+    let rig = Rig::start();
+    let id = rig.submit("news@anna.example", "ole@x.example", "<script>alert(1)</script>");
+    rig.site.wait_for_event("the alert", |event| event["event"] == "alert" && event["route"] == "own-server.anna");
+    let Some(browser) = browser(&rig, Setup { languages: "en", ..Setup::default() }) else { return };
+    browser.wait_for_text("Takes mail, but not all of it leaves");
+    is_sound(&browser);
+    browser.click("#state a[href='/alerts']");
+    browser.wait_for_text("route:own-server.anna");
+    browser.fill("input[name='note']", "Anna calls them");
+    is_sound(&browser);
+    browser.click("form[action='/alerts'] button");
+    browser.wait_for_text("took note at");
+    browser.wait_for_text("Anna calls them");
+    browser.click("main a[href='/routes/own-server.anna']");
+    browser.wait_for_text("Its mail in the queue");
+    is_sound(&browser);
+    // The page of the mail tells every reply, and what it says cannot become markup.
+    browser.go(&format!("http://{}/queue/{id}", rig.pages));
+    browser.wait_for_text("<script>alert(1)</script>");
+    is_sound(&browser);
+    browser.go(&format!("http://{}/", rig.pages));
+    // Their server is back. The overview turns by itself, without a reload.
+    let _server = Server::start_at(rig.server_of_anna, vec![takes(), takes(), takes()]).await;
+    let other = rig.logged_in("bo", "operate");
+    let path = "/routes/own-server.anna";
+    let resumed = other.send(path, "id=\"resume\"", path, &[("do", "resume")]);
+    assert_eq!(resumed.status, 303, "{}", resumed.body);
+    browser.wait("the cure", || browser.text().contains("Takes mail and sends it").then_some(()));
+    rig.site.wait_for_event("the end", |event| event["event"] == "alert" && event["cured"] == true);
+    browser.go(&format!("http://{}/trace?queue_id={id}", rig.pages));
+    browser.wait_for_text("relayed");
+    browser.go(&format!("http://{}/alerts", rig.pages));
+    browser.wait("the end in the history", || {
+        browser.reload();
+        browser.text().contains("Over: ").then_some(())
+    });
+    is_sound(&browser);
+}
+
+#[test]
+fn without_scripts_and_on_a_phone_messages_are_held_and_let_go() {
+    let rig = Rig::start();
+    let id = rig.submit("news@anna.example", "ole@x.example", "hello");
+    let setup = Setup { size: (390, 844), scripts: false, languages: "en", dark: true };
+    let Some(browser) = browser(&rig, setup) else { return };
+    browser.go(&format!("http://{}/queue", rig.pages));
+    browser.click(&format!("input[name='id-{id}']"));
+    browser.click("button[value='hold']");
+    browser.wait_for_text("Hold 1 message?");
+    browser.fill("#reason", "wrong list");
+    browser.click("form[action='/queue/do'] button");
+    browser.wait_for_text("1 message changed");
+    browser.go(&format!("http://{}/queue?state=held", rig.pages));
+    browser.wait_for_text("wrong list");
+    browser.click(&format!("input[name='id-{id}']"));
+    browser.click("button[value='release']");
+    browser.click("form[action='/queue/do'] button");
+    browser.wait_for_text("1 message changed");
+}
+
+/// Pictures of every page, for the documentation and for whoever changes one: `POSTBUD_PICTURES=docs/images cargo test --test operators
+/// pictures -- --ignored`.
+#[test]
+#[ignore = "makes files"]
+fn pictures_of_every_page() {
+    let Ok(folder) = std::env::var("POSTBUD_PICTURES") else { return };
+    let rig = Rig::start();
+    for n in 0..7 {
+        rig.submit("news@anna.example", &format!("recipient{n}@customers-of-anna.example"), "Autumn news");
+    }
+    rig.submit("news@bo.example", "ole@y.example", "An offer");
+    rig.site.wait_for_event("the alert", |event| event["event"] == "alert" && event["route"] == "own-server.anna");
+    let held = rig.logged_in("carl", "admin");
+    let _ = held.send(
+        "/customers/bo",
+        "id=\"pause\"",
+        "/customers/bo",
+        &[("do", "pause"), ("reason", "they asked us to wait")],
+    );
+    std::thread::sleep(Duration::from_secs(6));
+    let pages = [
+        ("overview", "/"),
+        ("alerts", "/alerts"),
+        ("queue", "/queue"),
+        ("customers", "/customers"),
+        ("customer", "/customers/anna"),
+        ("records", "/customers/anna/domains/anna.example"),
+        ("routes", "/routes"),
+        ("route", "/routes/own-server.anna"),
+        ("trace", "/trace?customer=anna"),
+        ("suppression", "/suppression?customer=anna"),
+        ("audit", "/audit"),
+        ("account", "/account"),
+    ];
+    for (look, size, dark) in
+        [("desktop", (1280, 900), false), ("phone", (390, 844), false), ("dark", (1280, 900), true)]
+    {
+        let setup = Setup { size, scripts: true, languages: "en", dark };
+        if look == "desktop" {
+            rig.add("anna", "admin");
+        }
+        let Some(browser) = Browser::start(setup) else { return };
+        browser.go(&format!("http://{}/login", rig.pages));
+        browser.picture(&Path::new(&folder).join(format!("operators-login-{look}.png")), true);
+        browser.fill("#name", "anna");
+        browser.fill("#password", OPERATORS_PASSWORD);
+        browser.click("form[action='/login'] button");
+        browser.wait_for_text("What needs a person");
+        for (name, path) in pages {
+            browser.go(&format!("http://{}{path}", rig.pages));
+            browser.picture(&Path::new(&folder).join(format!("operators-{name}-{look}.png")), true);
+        }
+        browser.go(&format!("http://{}/queue", rig.pages));
+        browser.click("#all");
+        browser.click("button[value='bounce']");
+        browser.wait_for_text("Bounce");
+        browser.picture(&Path::new(&folder).join(format!("operators-confirm-{look}.png")), true);
+    }
+}

@@ -1,0 +1,303 @@
+//! A real browser: Debian's Chromium without a window, commanded over WebDriver (W3C) through chromedriver.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::ports;
+
+/// How long something on a page is waited for.
+const PATIENCE: Duration = Duration::from_secs(45);
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A browser with a profile of its own; ends when dropped.
+pub struct Browser {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+/// How the browser is set up.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    /// Width and height of the page.
+    pub size: (u32, u32),
+    /// False: no script runs.
+    pub scripts: bool,
+    /// The languages that it asks for.
+    pub languages: &'static str,
+    /// True: the reader likes it dark.
+    pub dark: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { size: (1100, 900), scripts: true, languages: "da", dark: false }
+    }
+}
+
+/// An element of a page.
+#[derive(Clone, Debug)]
+pub struct Element(String);
+
+impl Browser {
+    /// Starts one. `None` where there is no Chromium.
+    pub fn start(setup: Setup) -> Option<Browser> {
+        Command::new("chromium").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+        let address = ports::free_port("127.0.0.1");
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={}", address.port()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let profile = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut browser = Browser { driver, address, session: String::new(), _profile: profile };
+        let until = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < until, "chromedriver does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut arguments: Vec<String> = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+            "--force-device-scale-factor=1",
+            "--hide-scrollbars",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.push(format!("--user-data-dir={}", browser._profile.path().display()));
+        arguments.push(format!("--window-size={},{}", setup.size.0, setup.size.1));
+        if setup.dark {
+            // Without a desktop there is nobody to ask for the reader's taste.
+            arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
+        }
+        let scripts = if setup.scripts { 1 } else { 2 };
+        let preferences = json!({
+            "intl.accept_languages": setup.languages,
+            "profile.managed_default_content_settings.javascript": scripts,
+        });
+        let capabilities = json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome",
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:chromeOptions": { "binary": "/usr/bin/chromium", "args": arguments, "prefs": preferences } } } });
+        let made = browser.send("POST", "/session", Some(&capabilities)).expect("Chromium starts");
+        browser.session = made["sessionId"].as_str().expect("a session has an id").to_owned();
+        if setup.dark {
+            browser.devtools(
+                "Emulation.setEmulatedMedia",
+                json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] }),
+            );
+        }
+        Some(browser)
+    }
+
+    /// Goes to a page, and waits until it is loaded.
+    pub fn go(&self, url: &str) {
+        self.command("POST", "/url", Some(json!({ "url": url })));
+    }
+
+    /// Loads the page again.
+    pub fn reload(&self) {
+        self.command("POST", "/refresh", Some(json!({})));
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        text(self.command("GET", "/url", None))
+    }
+
+    /// The title of the page.
+    pub fn title(&self) -> String {
+        text(self.command("GET", "/title", None))
+    }
+
+    /// The HTML of the page as it stands now.
+    pub fn source(&self) -> String {
+        text(self.command("GET", "/source", None))
+    }
+
+    /// Everything that a reader sees.
+    pub fn text(&self) -> String {
+        // By a script of the driver's: an element may be gone by the time that it is asked for its text.
+        text(self.run("return document.body ? document.body.innerText : ''"))
+    }
+
+    /// Runs a script and gives what it returns. A promise is waited for.
+    pub fn run(&self, script: &str) -> Value {
+        self.command("POST", "/execute/sync", Some(json!({ "script": script, "args": [] })))
+    }
+
+    /// An element by a CSS selector; waits for it.
+    pub fn find(&self, selector: &str) -> Element {
+        self.wait(selector, || self.all(selector).into_iter().next())
+    }
+
+    /// All elements of a CSS selector, at this moment.
+    pub fn all(&self, selector: &str) -> Vec<Element> {
+        let found = self.command("POST", "/elements", Some(json!({ "using": "css selector", "value": selector })));
+        let elements = found.as_array().into_iter().flatten();
+        elements.filter_map(|element| Some(Element(element[ELEMENT].as_str()?.to_owned()))).collect()
+    }
+
+    /// What a reader sees of an element.
+    pub fn text_of(&self, element: &Element) -> String {
+        text(self.command("GET", &format!("/element/{}/text", element.0), None))
+    }
+
+    /// A property of an element, as the page's scripts see it.
+    pub fn property(&self, element: &Element, name: &str) -> Value {
+        self.command("GET", &format!("/element/{}/property/{name}", element.0), None)
+    }
+
+    /// Clicks on an element.
+    pub fn click(&self, selector: &str) {
+        let element = self.find(selector);
+        self.command("POST", &format!("/element/{}/click", element.0), Some(json!({})));
+    }
+
+    /// Types into a field that is empty afterwards but for this.
+    pub fn fill(&self, selector: &str, value: &str) {
+        let element = self.find(selector);
+        self.command("POST", &format!("/element/{}/clear", element.0), Some(json!({})));
+        self.command("POST", &format!("/element/{}/value", element.0), Some(json!({ "text": value })));
+    }
+
+    /// Presses keys, as a reader without a mouse does. `\u{e004}` is Tab, `\u{e007}` Enter.
+    pub fn press(&self, keys: &str) {
+        let actions: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })])
+            .collect();
+        let body = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
+        self.command("POST", "/actions", Some(body));
+    }
+
+    /// Waits until the page shows this text.
+    pub fn wait_for_text(&self, wanted: &str) {
+        self.wait(wanted, || self.text().contains(wanted).then_some(()));
+    }
+
+    /// Waits until `found` gives something.
+    pub fn wait<T>(&self, what: &str, found: impl Fn() -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = found() {
+                return found;
+            }
+            assert!(Instant::now() < until, "{what} does not come on {}:\n{}", self.url(), self.source());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// A picture of what is seen, or of the whole page from top to bottom.
+    pub fn picture(&self, file: &Path, whole: bool) {
+        let mut options = json!({ "format": "png" });
+        if whole {
+            let size = self.devtools("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
+            options["captureBeyondViewport"] = json!(true);
+            options["clip"] = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
+        }
+        let shot = self.devtools("Page.captureScreenshot", options);
+        let octets = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
+        std::fs::write(file, octets).expect("the picture can be written");
+    }
+
+    /// What axe-core finds wrong with the page for people who see, hear or move little: one line each.
+    pub fn accessibility(&self, axe: &str) -> Vec<String> {
+        self.run(axe);
+        let found = self.run(
+            "return axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => v.id + ': ' + v.help + ' ' + \
+             v.nodes.map(n => n.html.slice(0, 200)).join(' | ')))",
+        );
+        found
+            .as_array()
+            .expect("axe gives a list")
+            .iter()
+            .map(|it| it.as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    /// What the browser's console says: errors of scripts, and what the content security policy refused.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = self.command("POST", "/se/log", Some(json!({ "type": "browser" })));
+        let lines = log.as_array().into_iter().flatten();
+        let lines = lines.filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING");
+        lines.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// A command of Chromium's own protocol.
+    pub fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.command("POST", "/goog/cdp/execute", Some(json!({ "cmd": command, "params": parameters })))
+    }
+
+    fn command(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let path = format!("/session/{}{path}", self.session);
+        self.send(method, &path, body.as_ref()).unwrap_or_else(|error| panic!("{method} {path} {body:?}: {error}"))
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut stream = TcpStream::connect(self.address).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(Some(Duration::from_secs(120))).map_err(|error| error.to_string())?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
+        let mut answer = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            answer.read_line(&mut line).map_err(|error| error.to_string())?;
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().map_err(|_| line.clone())?;
+            }
+        }
+        let mut octets = vec![0; length];
+        answer.read_exact(&mut octets).map_err(|error| error.to_string())?;
+        let value: Value = serde_json::from_slice(&octets).map_err(|error| error.to_string())?;
+        match value["value"]["error"].as_str() {
+            Some(_) => Err(value["value"]["message"].as_str().unwrap_or_default().to_owned()),
+            None => Ok(value["value"].clone()),
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.send("DELETE", &format!("/session/{}", self.session), None);
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+fn text(value: Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// axe-core, as `tests/install-peers` installs it; `None` where it is not there.
+pub fn axe() -> Option<String> {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    std::fs::read_to_string(format!("{target}/clients/node_modules/axe-core/axe.min.js")).ok()
+}
