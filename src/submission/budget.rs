@@ -20,12 +20,12 @@ const STEP: usize = 32 << 10;
 const OVERDRAFT_RATE: usize = 128 << 10;
 /// The least octets a second, on average, from a message whose memory others wait for. A slower one would not end in time anyway, if it
 /// is as large as a message may be.
-pub(super) const SHORT_RATE: u64 = 16 << 10;
+pub(crate) const SHORT_RATE: u64 = 16 << 10;
 /// How long a message may overdraw at most, as a multiple of the time that others wait for room.
 const OVERDRAFT_LASTS: u32 = 6;
 
 /// The memory of all messages.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     steps: Arc<Semaphore>,
     /// The one permit to go over the limit.
     overdraft: Arc<Semaphore>,
@@ -37,7 +37,7 @@ pub(super) struct Budget {
 
 /// Why a message cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoRoom {
+pub(crate) enum NoRoom {
     /// No room came free in time.
     Waited,
     /// It occupied memory that others wait for, and arrived too slowly.
@@ -45,24 +45,24 @@ pub(super) enum NoRoom {
 }
 
 impl Budget {
-    pub(super) fn new(bytes: u64, wait: Duration, gauge: Gauge) -> Self {
+    pub(crate) fn new(bytes: u64, wait: Duration, gauge: Gauge) -> Self {
         let steps = usize::try_from(bytes / STEP as u64).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         let (steps, overdraft) = (Arc::new(Semaphore::new(steps)), Arc::new(Semaphore::new(1)));
         Budget { steps, overdraft, wait, waiting: AtomicUsize::new(0), gauge }
     }
 
     /// Begins a share that holds nothing yet.
-    pub(super) fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> Share {
         Share { steps: None, overdraft: None, gauge: self.gauge.clone() }
     }
 
     /// Returns true if messages wait for room now.
-    pub(super) fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Returns when a message of `bytes` so far must stop to overdraw unless more of it arrives. `None` if it does not overdraw.
-    pub(super) fn overdraft_ends(&self, share: &Share, bytes: usize) -> Option<Instant> {
+    pub(crate) fn overdraft_ends(&self, share: &Share, bytes: usize) -> Option<Instant> {
         let overdraft = share.overdraft.as_ref()?;
         let earned = Duration::from_secs((bytes.saturating_sub(overdraft.from) / OVERDRAFT_RATE) as u64);
         Some(overdraft.since + (self.wait / 2 + earned).min(self.wait * OVERDRAFT_LASTS))
@@ -70,7 +70,7 @@ impl Budget {
 
     /// Makes `share` cover `bytes`, and waits for room if there is none. A message that overdraws needs no room. The caller checks whether
     /// it may still overdraw before it waits for more of the message ([`overdraft_ends`](Self::overdraft_ends)).
-    pub(super) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
+    pub(crate) async fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
         if self.cover_at_once(share, bytes) || share.overdraft.is_some() {
             return Ok(());
         }
@@ -92,7 +92,7 @@ impl Budget {
 
     /// Makes `share` cover `bytes` if there is room without waiting, and returns true if it does. A message that overdraws stops doing so,
     /// also if it has become smaller because something was cut from it.
-    pub(super) fn cover_at_once(&self, share: &mut Share, bytes: usize) -> bool {
+    pub(crate) fn cover_at_once(&self, share: &mut Share, bytes: usize) -> bool {
         let missing = share.missing(bytes);
         if missing > 0 {
             let Ok(missing) = u32::try_from(missing) else { return false };
@@ -121,7 +121,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// The memory of one message, which is given back when it is dropped.
-pub(super) struct Share {
+pub(crate) struct Share {
     steps: Option<OwnedSemaphorePermit>,
     overdraft: Option<Overdraft>,
     gauge: Gauge,
@@ -153,7 +153,7 @@ impl Share {
     }
 
     /// Gives everything back at once.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.gauge.dec_by((self.steps() * STEP) as i64);
         self.steps = None;
         self.overdraft = None;

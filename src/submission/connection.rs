@@ -9,8 +9,9 @@
 
 mod content;
 mod input;
-mod pace;
-mod wire;
+pub(crate) mod lines;
+pub(crate) mod pace;
+pub(crate) mod wire;
 
 use std::io;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::content::Chunked;
+use self::lines::{Endless, Form, Line, Lines};
 use self::wire::{Read, Wire};
 use super::budget::Budget;
 use super::login::{Login, Logins};
@@ -33,11 +35,9 @@ use super::{Context, Credentials, Submitters};
 use crate::smtp::{Command, CommandError, EnhancedCode, Mailbox, Reply, ReversePath};
 
 /// The longest command line. RFC 5321 §4.5.3.1.4 has 512 octets, but MAIL and RCPT with all their parameters need more.
-const COMMAND_LINE: usize = 4 << 10;
+pub(crate) const COMMAND_LINE: usize = 4 << 10;
 /// The longest line of a login (RFC 4954 §4).
 const LOGIN_LINE: usize = 12_288;
-/// How many octets of an overlong line are dropped before the connection is closed.
-const OVERLONG: usize = 64 << 10;
 
 /// The parts that all connections of a listener share.
 pub(super) struct Shared {
@@ -95,10 +95,7 @@ pub(super) struct Connection<S> {
     shared: Arc<Shared>,
     session: Session,
     chunked: Option<Box<Chunked>>,
-    /// The number of octets that were dropped of a line whose end is still to come.
-    dropped: usize,
-    /// The line that is arriving is refused already, so the rest of it, up to its CRLF, is dropped.
-    is_refused: bool,
+    lines: Lines,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -111,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Self {
         let may_log_in = session.identity().is_none();
         let wire = Wire::new(stream, shared.context.limits.reply_timeout, &shared.shutdown, may_log_in);
-        Connection { wire, peer, tls, shared, session, chunked: None, dropped: 0, is_refused: false }
+        Connection { wire, peer, tls, shared, session, chunked: None, lines: Lines::default() }
     }
 
     /// Says the greeting. Not called after STARTTLS, because then the client speaks first.
@@ -231,45 +228,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Gives the next whole line of the input to the session. Returns `None` if there is none yet.
-    ///
-    /// Only CRLF ends a line. A lone LF is refused at once, because a person who types into `nc` waits for an answer. What follows it
-    /// belongs to the same refused line: if it were obeyed, it would be smuggled past every program that splits lines at CRLF.
     fn next_line(&mut self) -> Result<Option<Next>, Broken> {
-        if self.is_refused && !self.skip_refused()? {
-            return Ok(None);
-        }
         let now = Instant::now();
-        let pending = self.wire.pending();
-        let secret =
-            self.session.is_logging_in() || pending.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
-        let limit = if secret { LOGIN_LINE } else { COMMAND_LINE };
-        let Some(len) = memchr::memchr(b'\n', pending) else {
-            // Keep only enough to tell that it is too long, because nobody has logged in yet.
-            self.dropped += self.wire.keep(limit + 2);
-            self.bound_line(self.wire.pending().len())?;
-            return Ok(None);
+        let session = &self.session;
+        let is_secret = |pending: &[u8]| {
+            session.is_logging_in() || pending.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"))
         };
+        let limit_of = |pending: &[u8]| if is_secret(pending) { LOGIN_LINE } else { COMMAND_LINE };
+        let found = self.lines.next(&mut self.wire, limit_of);
+        let Some(Line { len, form }) = found.map_err(|Endless| self.endless())? else { return Ok(None) };
+        let pending = self.wire.pending();
+        let secret = is_secret(pending);
         let line = &pending[..len];
-        self.dropped = 0;
-        let next = match line.strip_suffix(b"\r") {
-            Some(line) if line.len() > limit => self.session.no_line(line, &CommandError::TooLong, now),
-            Some(line) => self.session.line(line, now, &self.shared.context),
-            None => {
-                self.is_refused = true;
-                self.session.no_line(line, &CommandError::Octets, now)
-            }
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        let next = match form {
+            Form::Whole => self.session.line(text, now, &self.shared.context),
+            Form::TooLong => self.session.no_line(text, &CommandError::TooLong, now),
+            Form::BareLf => self.session.no_line(line, &CommandError::Octets, now),
         };
         if let Next::Say(reply) | Next::Close("errors", reply) = &next
             && !reply.is_positive()
             && is_of_envelope(line)
         {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
             let who = Who { peer: self.peer, identity: self.session.identity() };
-            match (self.session.sender(), Command::parse(line)) {
+            match (self.session.sender(), Command::parse(text)) {
                 (Some(sender), Ok(Command::Rcpt(rcpt))) if reply.enhanced == Some(SUPPRESSED) => {
                     suppressed::tell_of_refused(&self.shared.context, who, sender, &rcpt.address, reply);
                 }
-                (sender, _) => self.shared.refusals.command(who, sender, line, reply),
+                (sender, _) => self.shared.refusals.command(who, sender, text, reply),
             }
         }
         if secret {
@@ -280,26 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(Some(next))
     }
 
-    /// Drops the rest of a refused line. Returns true once its CRLF has come.
-    fn skip_refused(&mut self) -> Result<bool, Broken> {
-        let pending = self.wire.pending();
-        let end = memchr::memmem::find(pending, b"\r\n");
-        // Without an end, the last octet may be the CR of one.
-        let len = end.map_or_else(|| pending.len() - usize::from(pending.ends_with(b"\r")), |at| at + 2);
-        // It may be the rest of a password.
-        self.wire.take_secret(len);
-        self.dropped = if end.is_some() { 0 } else { self.dropped + len };
-        self.is_refused = end.is_none();
-        self.bound_line(0)?;
-        Ok(end.is_some())
-    }
-
-    /// Fails if a line goes on for too long. `kept` octets of it are still in the input.
-    fn bound_line(&self, kept: usize) -> Result<(), Broken> {
-        if kept + self.dropped <= OVERLONG {
-            return Ok(());
-        }
-        Err(self.close("line", Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line")))
+    fn endless(&self) -> Broken {
+        self.close("line", Reply::new(421, EnhancedCode(4, 5, 2), "there is no end to this line"))
     }
 
     async fn log_in(&mut self, credentials: Credentials) -> Result<(), Broken> {

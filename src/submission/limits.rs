@@ -80,7 +80,7 @@ pub struct Limits {
 
 /// What a client's address is counted as. Whoever has one IPv6 address has the other 2⁶⁴ of its network as well (RFC 6177):
 /// to count them one by one would be no limit.
-pub(super) fn counted_as(peer: IpAddr) -> IpAddr {
+pub(crate) fn counted_as(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

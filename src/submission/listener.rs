@@ -97,7 +97,8 @@ impl Submission {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds an address to listen on.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Family::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -115,19 +116,20 @@ impl Rules {
             starttls: matches!(settings.tls, ListenerTls::StartTls(_)),
             auth_required: settings.auth == ListenerAuth::Required,
             plaintext_auth: settings.allow_plaintext_auth,
+            takes_reports: false,
         }
     }
 }
 
 /// Counts the open connections, in all and for each address.
 #[derive(Default)]
-struct ConnectionLimiter {
+pub(crate) struct ConnectionLimiter {
     inside: Mutex<(usize, HashMap<IpAddr, usize>)>,
 }
 
 /// The limit that a connection would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Full {
+pub(crate) enum Full {
     /// The limit on all connections.
     All,
     /// The limit on connections from one address.
@@ -136,7 +138,7 @@ enum Full {
 
 impl Full {
     /// Returns the label of the reason in metrics: the limit's key in `[limits]`.
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Full::All => "connections",
             Full::FromAddress => "connections_per_address",
@@ -145,13 +147,14 @@ impl Full {
 }
 
 /// A connection that counts against the limits until it is dropped.
-struct Permit {
+pub(crate) struct Permit {
     limiter: Arc<ConnectionLimiter>,
     peer: IpAddr,
 }
 
 impl ConnectionLimiter {
-    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Permit, Full> {
+    /// Counts a connection, if that is within the limits.
+    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_address: usize) -> Result<Permit, Full> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, by_address) = &mut *inside;
         if *all >= most {

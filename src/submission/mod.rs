@@ -11,24 +11,24 @@
 //! refusal says what to change. Memory is bounded, whatever clients do.
 
 mod auth;
-mod budget;
+pub(crate) mod budget;
 mod conduct;
-mod connection;
+pub(crate) mod connection;
 mod counters;
 mod intake;
-mod limits;
-mod listener;
+pub(crate) mod limits;
+pub(crate) mod listener;
 mod login;
-mod policy;
+pub(crate) mod policy;
 mod refusals;
 mod sasl;
-mod session;
+pub(crate) mod session;
 mod settings;
 mod stack;
 mod suppressed;
 mod tls;
 mod trace;
-mod transaction;
+pub(crate) mod transaction;
 
 pub(crate) use auth::hash_password;
 pub use auth::{Allowed, Credentials, Submitter, SubmitterError, Submitters};

@@ -18,7 +18,7 @@ use crate::smtp::{Domain, EnhancedCode, Mailbox, Reply, ReversePath};
 
 /// Who sends: a submitter, or a network that needs no login.
 #[derive(Clone, Debug)]
-pub(super) enum Identity {
+pub(crate) enum Identity {
     /// A submitter who logged in.
     Submitter(Arc<Submitter>),
     /// A client whose address may connect to a listener without logins. It may send for every customer.

@@ -26,20 +26,23 @@ use crate::smtp::{Command, CommandError, Domain, EnhancedCode, Mail, Mailbox, Rc
 
 /// What a listener's sessions have in common.
 #[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) hostname: Domain,
-    pub(super) limits: Limits,
-    pub(super) envelopes: Arc<Envelopes>,
+pub(crate) struct Rules {
+    pub(crate) hostname: Domain,
+    pub(crate) limits: Limits,
+    pub(crate) envelopes: Arc<Envelopes>,
     /// STARTTLS is to be had.
-    pub(super) starttls: bool,
+    pub(crate) starttls: bool,
     /// Nobody sends without logging in.
-    pub(super) auth_required: bool,
+    pub(crate) auth_required: bool,
     /// AUTH is to be had without TLS.
-    pub(super) plaintext_auth: bool,
+    pub(crate) plaintext_auth: bool,
+    /// This is the listener of returned mail. It promises nothing about what it takes: neither CHUNKING nor DSN is to be had, so
+    /// nobody is owed a notification.
+    pub(crate) takes_reports: bool,
 }
 
 /// What the customers say about an envelope, before there is a From.
-pub(super) trait Customers {
+pub(crate) trait Customers {
     /// How many octets the route of mail with this reverse path takes.
     fn carries(&self, sender: &ReversePath) -> u64;
     /// The refusal of a recipient that is suppressed, or `None`.
@@ -47,7 +50,7 @@ pub(super) trait Customers {
 }
 
 /// What the connection does next.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Says a reply.
     Say(Reply),
     /// Answers and closes, as the client asked.
@@ -77,7 +80,7 @@ enum State {
 }
 
 /// The state of one conversation.
-pub(super) struct Session {
+pub(crate) struct Session {
     rules: Arc<Rules>,
     state: State,
     /// What the client calls itself, and whether with EHLO.
@@ -93,7 +96,7 @@ pub(super) struct Session {
 
 /// Why a client has no more time, whatever it says meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Overdue {
+pub(crate) enum Overdue {
     /// It has not logged in.
     Login,
     /// It has not come from MAIL to the content.
@@ -102,7 +105,7 @@ pub(super) enum Overdue {
 
 impl Session {
     /// A conversation that begins; `secured` where TLS already stands.
-    pub(super) fn new(rules: Arc<Rules>, secured: bool, now: Instant) -> Self {
+    pub(crate) fn new(rules: Arc<Rules>, secured: bool, now: Instant) -> Self {
         let identity = (!rules.auth_required).then_some(Identity::Network);
         Session {
             rules,
@@ -118,27 +121,27 @@ impl Session {
     }
 
     /// The same conversation after STARTTLS: nothing the client said before counts (RFC 3207 §4.2). What it used up does.
-    pub(super) fn secured(self) -> Self {
+    pub(crate) fn secured(self) -> Self {
         let identity = (!self.rules.auth_required).then_some(Identity::Network);
         Session { state: State::Fresh, client: None, secured: true, identity, ..self }
     }
 
     /// The first line we say.
-    pub(super) fn greeting(&self) -> Reply {
+    pub(crate) fn greeting(&self) -> Reply {
         Reply::bare(220, format!("{} ESMTP postbud", self.rules.hostname))
     }
 
     /// Who the client is, after a reload.
-    pub(super) fn identify(&mut self, identity: Identity) {
+    pub(crate) fn identify(&mut self, identity: Identity) {
         self.identity = Some(identity);
     }
 
-    pub(super) fn identity(&self) -> Option<&Identity> {
+    pub(crate) fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
     /// MAIL FROM of the transaction under way.
-    pub(super) fn sender(&self) -> Option<&ReversePath> {
+    pub(crate) fn sender(&self) -> Option<&ReversePath> {
         match &self.state {
             State::Transaction(transaction) => Some(&transaction.mail.path),
             _ => None,
@@ -146,22 +149,22 @@ impl Session {
     }
 
     /// What the client calls itself, and whether with EHLO.
-    pub(super) fn client(&self) -> (&str, bool) {
+    pub(crate) fn client(&self) -> (&str, bool) {
         self.client.as_ref().map_or(("", false), |(name, extended)| (name, *extended))
     }
 
     /// Returns true if a message arrives in chunks and the last is still to come.
-    pub(super) fn is_chunking(&self) -> bool {
+    pub(crate) fn is_chunking(&self) -> bool {
         matches!(self.state, State::Chunks)
     }
 
     /// Returns true if the next line is part of a login, thus secret and up to 12,288 octets long (RFC 4954 §4).
-    pub(super) fn is_logging_in(&self) -> bool {
+    pub(crate) fn is_logging_in(&self) -> bool {
         matches!(self.state, State::Login(_))
     }
 
     /// Until when the client must have come further than it is, and what follows if not.
-    pub(super) fn deadline(&self) -> Option<(Instant, Overdue)> {
+    pub(crate) fn deadline(&self) -> Option<(Instant, Overdue)> {
         let limits = &self.rules.limits;
         match &self.state {
             _ if self.identity.is_none() => Some((self.begun + limits.login_timeout, Overdue::Login)),
@@ -171,7 +174,7 @@ impl Session {
     }
 
     /// Takes one line without its CRLF.
-    pub(super) fn line(&mut self, line: &[u8], now: Instant, customers: &impl Customers) -> Next {
+    pub(crate) fn line(&mut self, line: &[u8], now: Instant, customers: &impl Customers) -> Next {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Login(exchange) => {
                 if line.iter().any(u8::is_ascii_control) {
@@ -191,7 +194,7 @@ impl Session {
 
     /// A line that is no command: too long, or with a line end that is not CRLF. A login under way ends with it (RFC 4954 §4):
     /// the client takes the next line for a command again, and so must we.
-    pub(super) fn no_line(&mut self, line: &[u8], why: &CommandError, now: Instant) -> Next {
+    pub(crate) fn no_line(&mut self, line: &[u8], why: &CommandError, now: Instant) -> Next {
         let mut reply = why.reply();
         if !self.is_logging_in() {
             return self.weighed(line, not_obeyed(line, reply), now);
@@ -205,13 +208,13 @@ impl Session {
     }
 
     /// The login was right.
-    pub(super) fn logged_in(&mut self, identity: Identity) -> Reply {
+    pub(crate) fn logged_in(&mut self, identity: Identity) -> Reply {
         self.identity = Some(identity);
         Reply::new(235, EnhancedCode(2, 7, 0), "authenticated")
     }
 
     /// Counts a refusal that the connection says on its own: of a login, of a message. The reply may become a farewell.
-    pub(super) fn refused(&mut self, reply: Reply) -> Next {
+    pub(crate) fn refused(&mut self, reply: Reply) -> Next {
         if reply.is_positive() {
             return Next::Say(reply);
         }
@@ -222,7 +225,7 @@ impl Session {
     }
 
     /// The message is over.
-    pub(super) fn message_over(&mut self, taken: bool) {
+    pub(crate) fn message_over(&mut self, taken: bool) {
         self.state = State::Ready;
         if taken {
             self.conduct.message_taken();
@@ -330,8 +333,10 @@ impl Session {
                 // System.Net.Mail knows LOGIN and sends unauthenticated where it finds PLAIN alone.
                 offer("AUTH LOGIN PLAIN");
             }
-            offer("CHUNKING");
-            offer("DSN");
+            if !self.rules.takes_reports {
+                offer("CHUNKING");
+                offer("DSN");
+            }
             // RFC 9422.
             offer(&format!("LIMITS RCPTMAX={} MAILMAX={}", limits.recipients, limits.messages_per_connection));
         }
@@ -436,6 +441,10 @@ impl Session {
     }
 
     fn bdat(&mut self, size: u64, last: bool) -> Next {
+        if self.rules.takes_reports {
+            let reply = Reply::new(502, EnhancedCode(5, 5, 1), "BDAT is not offered here; use DATA");
+            return Next::NoChunk { size, reply };
+        }
         match std::mem::replace(&mut self.state, State::Chunks) {
             State::Transaction(transaction) if !transaction.recipients.is_empty() => {
                 self.messages += 1;
@@ -452,7 +461,7 @@ impl Session {
 }
 
 /// Returns true if a line is MAIL or RCPT.
-pub(super) fn is_of_envelope(line: &[u8]) -> bool {
+pub(crate) fn is_of_envelope(line: &[u8]) -> bool {
     is_verb(line, "MAIL") || is_verb(line, "RCPT")
 }
 

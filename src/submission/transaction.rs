@@ -20,20 +20,20 @@ const RECIPIENT: usize = size_of::<Recipient>();
 /// Memory for recipients, over all connections. A client with a thousand transactions of a thousand recipients each would otherwise
 /// occupy a gigabyte before the first content comes.
 #[derive(Debug)]
-pub(super) struct Envelopes {
+pub(crate) struct Envelopes {
     held: AtomicU64,
     most: u64,
 }
 
 /// The memory of one message's recipients, which is given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     envelopes: Arc<Envelopes>,
     octets: u64,
 }
 
 impl Envelopes {
-    pub(super) fn new(most: u64) -> Self {
+    pub(crate) fn new(most: u64) -> Self {
         Envelopes { held: AtomicU64::new(0), most }
     }
 }
@@ -59,12 +59,12 @@ impl Drop for Room {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Transaction {
-    pub(super) mail: Mail,
-    pub(super) recipients: Vec<Recipient>,
-    pub(super) started: Instant,
+pub(crate) struct Transaction {
+    pub(crate) mail: Mail,
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) started: Instant,
     /// The memory of the recipients.
-    pub(super) room: Room,
+    pub(crate) room: Room,
     /// The number of recipients that were refused with 5xx.
     refused: usize,
     /// The number of recipients that were refused with 4xx.
@@ -72,13 +72,13 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(mail: Mail, now: Instant, envelopes: &Arc<Envelopes>) -> Self {
+    pub(crate) fn new(mail: Mail, now: Instant, envelopes: &Arc<Envelopes>) -> Self {
         let room = Room { envelopes: Arc::clone(envelopes), octets: 0 };
         Transaction { mail, recipients: Vec::new(), started: now, room, refused: 0, put_off: 0 }
     }
 
     /// Takes a recipient, and returns the reply.
-    pub(super) fn add(&mut self, rcpt: Rcpt, limits: &Limits) -> Reply {
+    pub(crate) fn add(&mut self, rcpt: Rcpt, limits: &Limits) -> Reply {
         if self.recipients.len() >= limits.recipients {
             // RFC 5321 §4.5.3.1.10: the client sends the rest with another message.
             return Reply::new(452, EnhancedCode(4, 5, 3), "enough recipients; send the others another message");
@@ -104,7 +104,7 @@ impl Transaction {
     /// Returns true if this reply to RCPT does not count toward the error limit. Bad addresses in a long
     /// list do not count, because its message would never come to its content. Neither do recipients over the limit, which may be many
     /// (RFC 5321 §4.5.3.1.10).
-    pub(super) fn forgives(&mut self, reply: &Reply, limits: &Limits) -> bool {
+    pub(crate) fn forgives(&mut self, reply: &Reply, limits: &Limits) -> bool {
         let (count, most) = if reply.is_permanent() {
             (&mut self.refused, limits.recipients)
         } else if reply.is_transient() {
@@ -117,7 +117,7 @@ impl Transaction {
     }
 
     /// Returns true if the recipient is in the list already. It gets the message once, with the parameters that came first.
-    pub(super) fn with_each_once(mut self) -> Self {
+    pub(crate) fn with_each_once(mut self) -> Self {
         if self.recipients.len() > 1 {
             let mut seen = HashSet::with_capacity(self.recipients.len());
             let firsts: Vec<bool> = self.recipients.iter().map(|recipient| seen.insert(&recipient.address)).collect();

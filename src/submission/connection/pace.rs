@@ -7,36 +7,36 @@ use tokio::time::Instant;
 use crate::submission::Limits;
 
 /// How a message has come so far.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     begun: Instant,
     deadline: Instant,
-    pub(super) octets: u64,
+    pub(crate) octets: u64,
 }
 
 impl Pace {
     /// A message whose transaction began at `started` and whose content begins now.
-    pub(super) fn new(started: Instant, limits: &Limits) -> Self {
+    pub(crate) fn new(started: Instant, limits: &Limits) -> Self {
         Pace { begun: Instant::now(), deadline: started + limits.transaction_timeout, octets: 0 }
     }
 
     /// It was we who let it wait.
-    pub(super) fn excuse(&mut self, waited: Duration) {
+    pub(crate) fn excuse(&mut self, waited: Duration) {
         self.begun += waited;
     }
 
     /// When the whole message must be there.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// How long to wait for more: no longer than DATA may stand still, than the message may take, and than what has come so far
     /// has earned at the minimum rate.
-    pub(super) fn until(&self, now: Instant, limits: &Limits) -> Instant {
+    pub(crate) fn until(&self, now: Instant, limits: &Limits) -> Instant {
         (now + limits.data_timeout).min(self.deadline).min(self.earned_until(limits.minimum_rate, limits))
     }
 
     /// What the octets so far have earned at a rate a second.
-    pub(super) fn earned_until(&self, rate: u64, limits: &Limits) -> Instant {
+    pub(crate) fn earned_until(&self, rate: u64, limits: &Limits) -> Instant {
         self.begun + limits.minimum_rate_grace + Duration::from_secs(self.octets / rate.max(1))
     }
 }

@@ -24,14 +24,14 @@ const READ: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What came of a read.
-pub(super) enum Read {
+pub(crate) enum Read {
     Some,
     Eof,
     Late,
     Stopping,
 }
 
-pub(super) struct Wire<S> {
+pub(crate) struct Wire<S> {
     stream: S,
     input: Input,
     output: Vec<u8>,
@@ -43,7 +43,7 @@ pub(super) struct Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// `may_be_secret`: the client may log in.
-    pub(super) fn new(stream: S, reply_timeout: Duration, shutdown: &CancellationToken, may_be_secret: bool) -> Self {
+    pub(crate) fn new(stream: S, reply_timeout: Duration, shutdown: &CancellationToken, may_be_secret: bool) -> Self {
         // Set for real by the first read that waits.
         let alarm = Box::pin(tokio::time::sleep(reply_timeout));
         let stopping = Box::pin(shutdown.clone().cancelled_owned());
@@ -52,37 +52,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// What was read and is not dealt with.
-    pub(super) fn pending(&self) -> &[u8] {
+    pub(crate) fn pending(&self) -> &[u8] {
         self.input.pending()
     }
 
     /// The next `len` octets are dealt with.
-    pub(super) fn take(&mut self, len: usize) {
+    pub(crate) fn take(&mut self, len: usize) {
         self.input.take(len);
     }
 
     /// The same, and they are not to stay in memory.
-    pub(super) fn take_secret(&mut self, len: usize) {
+    pub(crate) fn take_secret(&mut self, len: usize) {
         self.input.take_secret(len);
     }
 
     /// Drops the middle of what is pending (see [`Input::keep`]).
-    pub(super) fn keep(&mut self, len: usize) -> usize {
+    pub(crate) fn keep(&mut self, len: usize) -> usize {
         self.input.keep(len)
     }
 
     /// The client has logged in.
-    pub(super) fn is_not_secret(&mut self) {
+    pub(crate) fn is_not_secret(&mut self) {
         self.input.is_not_secret();
     }
 
     /// Appends a reply to those that the next [`flush`](Self::flush) writes.
-    pub(super) fn say(&mut self, reply: &Reply) {
+    pub(crate) fn say(&mut self, reply: &Reply) {
         reply.write_to(&mut self.output);
     }
 
     /// Reads what there is. With `idle`, also returns when the server stops.
-    pub(super) async fn read(&mut self, until: Instant, idle: bool) -> io::Result<Read> {
+    pub(crate) async fn read(&mut self, until: Instant, idle: bool) -> io::Result<Read> {
         self.input.rest();
         let Wire { stream, input, alarm, stopping, .. } = self;
         poll_fn(|cx| {
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Writes all replies that wait.
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
@@ -127,13 +127,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Writes what waits and closes at once: the client waits for nothing else.
-    pub(super) async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         let _ = self.flush().await;
         self.end().await;
     }
 
     /// The same towards a client that may still be sending.
-    pub(super) async fn close_gently(&mut self) {
+    pub(crate) async fn close_gently(&mut self) {
         if self.flush().await.is_ok() && self.end().await {
             let until = Instant::now() + LINGER;
             // A client that sends as fast as we read would never let the alarm ring.
@@ -151,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The stream, for TLS to begin on.
-    pub(super) fn into_stream(self) -> S {
+    pub(crate) fn into_stream(self) -> S {
         self.stream
     }
 }
