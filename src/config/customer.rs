@@ -12,6 +12,7 @@ use crate::dkim::KeyRecord;
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::Account;
 use crate::onboarding::settings::MailjetRecords;
+use crate::route::microsoft::Cloud;
 use crate::route::{Caps, Preset, Route, RouteId, RouteKind};
 use crate::smtp::Domain;
 
@@ -22,6 +23,8 @@ pub(super) struct Defaults {
     pub suppression: suppression::Policy,
     pub bounce_mail: bool,
     pub message_size: u64,
+    /// The server file says where mail comes back to.
+    pub has_return_paths: bool,
     pub signing: SigningDefaults,
     /// The tiers of Mailjet; `None` if the server file cannot be read well enough to tell.
     pub tiers: Option<BTreeMap<String, Tier>>,
@@ -137,7 +140,12 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
         table.mistake("via", "is missing; write via = \"mailjet\" or via = \"own-server\"");
     }
     match table.choice("via", &choices) {
-        Some(RouteKind::Mailjet) => mailjet(table, defaults),
+        Some(RouteKind::Mailjet) => {
+            if table.has("return_path") {
+                table.mistake("return_path", "is for via = \"own-server\" only: Mailjet has return paths of its own");
+            }
+            mailjet(table, defaults)
+        }
         Some(RouteKind::OwnServer) => {
             for key in ["tier", "track_opens", "track_clicks"] {
                 if table.has(key) {
@@ -152,13 +160,32 @@ fn via(id: &CustomerId, table: &Table<'_>, defaults: &Defaults) -> Option<Via> {
                 message_size: defaults.message_size,
                 login_required: false,
             };
-            route(table, usual).map(Via::OwnServer)
+            let verp = names_recipient(table, defaults);
+            let route = route(table, usual)?;
+            if verp && Cloud::of(&route.host).is_some() {
+                let what = "Microsoft 365 takes mail from the mailbox that logs in only; ask with `postbud probe` whether this server takes \
+                            other senders";
+                table.warning("return_path", what);
+            }
+            Some(Via::OwnServer(if verp { Arc::new(Route { verp, ..Route::clone(&route) }) } else { route }))
         }
         None => {
             table.forget_unknown();
             None
         }
     }
+}
+
+/// Reads `return_path = "sender" | "verp"`. Returns true if mail leaves with a return path that names message and recipient.
+fn names_recipient(table: &Table<'_>, defaults: &Defaults) -> bool {
+    let verp = table.choice("return_path", &[("sender", false), ("verp", true)]).unwrap_or(false);
+    if verp && !defaults.has_return_paths {
+        table.mistake(
+            "return_path",
+            "needs [returns] with domain in the server file: nobody would take what comes back",
+        );
+    }
+    verp
 }
 
 /// `mailjet_account = "own"`: the route of the customer's own account, and the account itself unless domains are registered by hand.

@@ -65,7 +65,8 @@ pub(super) fn route(table: &Table<'_>, usual: Usual) -> Option<Arc<Route>> {
     if message_size <= ADDED {
         table.mistake("message_size", "nothing could be sent; write a size like \"25 MiB\"");
     }
-    let route = Route { id: usual.id, kind: usual.kind, host: host?.0, port, tls, login, caps, message_size };
+    let route =
+        Route { id: usual.id, kind: usual.kind, host: host?.0, port, tls, login, caps, message_size, verp: false };
     Some(Arc::new(route))
 }
 

@@ -1,6 +1,7 @@
 //! What a smarthost's reply means: how far it reaches, whether waiting helps, what it says about the route, and what a
 //! person can do. The one function is [`classify`]. The tests below hold a table of examples.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::advice::advice;
@@ -8,7 +9,8 @@ use super::failure_class::failure_class;
 use super::outcome::{Class, Scope, Trouble, Verdict};
 use super::signal::Signal;
 pub use super::signal::{Context, Phase, TakenRecipients, is_internal};
-use crate::route::Cause;
+use crate::message::FailureClass;
+use crate::route::{Cause, RouteKind};
 use crate::smtp::Reply;
 
 /// The pause after a daily or hourly allowance is used up. Trying sooner is of no use.
@@ -79,6 +81,20 @@ pub fn classify(phase: Phase, reply: &Reply, context: &Context<'_>) -> (Class, O
     (Class { advice, ..Class::new(verdict, scope, reply.to_string(), Some(why)) }, trouble)
 }
 
+/// Returns why a recipient's server did not take mail, from its reply as a report quotes it. The connection was another's, so the reply
+/// is judged as one about the recipient.
+pub(crate) fn class_of_quoted(reply: &Reply, egress: IpAddr) -> FailureClass {
+    let context = Context {
+        kind: RouteKind::OwnServer,
+        internal: false,
+        egress,
+        login: None,
+        fallback: None,
+        taken: TakenRecipients::Nobody,
+    };
+    classify(Phase::Rcpt, reply, &context).0.reply.class.unwrap_or(FailureClass::Unknown)
+}
+
 /// Returns how long the server asks us to wait (`try again in 5 minutes`, `wait 30 seconds`), if its text clearly says
 /// so. A text like `3 connections in 60 seconds` does not: it names the period in which the server counts. The result
 /// is at most `QUOTA_PAUSE`; a server that wants a longer pause says so again.
@@ -105,13 +121,12 @@ fn pause_named_in(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::net::IpAddr;
     use std::sync::LazyLock;
 
     use super::Phase::*;
     use super::*;
     use crate::delivery::tls::Fallback;
-    use crate::route::{Login, LoginSecret, RouteKind};
+    use crate::route::{Login, LoginSecret};
     use crate::smtp::response::take_reply;
 
     pub fn reply(text: &str) -> Reply {

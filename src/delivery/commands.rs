@@ -47,7 +47,7 @@ impl Command {
 }
 
 fn mail_line(job: &Job<'_>, offers: &Extensions, smtputf8: bool, parameters: bool) -> String {
-    let mut line = format!("MAIL FROM:<{}>", job.envelope.reverse_path);
+    let mut line = format!("MAIL FROM:<{}>", job.sender);
     if offers.size && parameters {
         let _ = write!(line, " SIZE={}", job.body.size());
     }

@@ -56,6 +56,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+pub(crate) use classify::class_of_quoted;
 pub use counters::Counters;
 pub use outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 pub use probe::{ProbeReport, ProbeStep, StepResult};
@@ -66,7 +67,9 @@ use body::{Body, Unreadable};
 use job::Job;
 use pool::{Pool, retire};
 
+use crate::message::{MailKind, Returned};
 use crate::route::{Route, RouteId};
+use crate::smtp::ReversePath;
 use crate::spool::{Bytes, Record};
 
 /// Why delivery cannot start. The operator must act.
@@ -135,9 +138,11 @@ impl Delivery {
         let outcome = match Body::open(bytes, extra_header, route.kind).await {
             Ok(body) => {
                 let pool = self.shared.pool(route);
+                let return_path = self.return_path(route, record, recipients);
                 let job = Job {
                     route,
                     envelope: &record.envelope,
+                    sender: return_path.as_ref().unwrap_or(&record.envelope.reverse_path),
                     recipients,
                     from_domain: &record.lane.domain,
                     body: &body,
@@ -152,6 +157,25 @@ impl Delivery {
         };
         self.shared.counters.count(route.id.as_str(), &outcome);
         outcome
+    }
+
+    /// Returns true if each recipient of this message has a transaction of its own, because its return path names it. The null sender
+    /// stays what it is.
+    pub fn goes_one_by_one(&self, route: &Route, record: &Record) -> bool {
+        let has_sender = record.lane.kind == MailKind::Mail && record.envelope.reverse_path.mailbox().is_some();
+        route.verp && has_sender && self.shared.settings.return_paths.is_some()
+    }
+
+    /// The return path of a transaction's one recipient, where the route wants that.
+    fn return_path(&self, route: &Route, record: &Record, recipients: &[usize]) -> Option<ReversePath> {
+        let paths = self.shared.settings.return_paths.as_ref()?;
+        match recipients {
+            [index] if self.goes_one_by_one(route, record) => {
+                let address = paths.address(Returned { queue_id: record.id, index: *index });
+                Some(ReversePath::Mailbox(address))
+            }
+            _ => None,
+        }
     }
 
     /// Called after a reload. Closes the idle connections of routes that were removed or changed, and of routes that

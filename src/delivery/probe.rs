@@ -17,8 +17,10 @@ use super::pool::Pool;
 use super::step::{Step, StepLog};
 use super::{Delivery, Timeouts, egress};
 use crate::hex::hex;
+use crate::message::{QueueId, Returned};
 use crate::route::{Route, TlsMode, TlsVersion};
 use crate::smtp::{Mailbox, Reply};
+use crate::time::Timestamp;
 
 /// How well a step went, or the whole probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -146,7 +148,9 @@ impl Delivery {
             }
         };
         report_protection(&mut report, &connection, route);
-        if self.rehearse(&mut report, route, &mut connection, from, to).await {
+        if self.rehearse(&mut report, route, &mut connection, from, to).await
+            && self.offer_return_path(&mut report, route, &mut connection).await
+        {
             connection.quit(settings.timeouts.quit).await;
             self.look_for_open_relay(&mut report, route, from, to).await;
         }
@@ -183,6 +187,30 @@ impl Delivery {
             }
         }
         true
+    }
+
+    /// Asks whether the server takes the relay's own return path, where mail leaves with one. Returns false if it does not.
+    async fn offer_return_path(&self, report: &mut ProbeReport, route: &Route, connection: &mut Connection) -> bool {
+        let settings = &self.shared.settings;
+        let Some(paths) = settings.return_paths.as_ref().filter(|_| route.verp) else { return true };
+        let returned = Returned { queue_id: QueueId::first_at(Timestamp::now()), index: 0 };
+        let line = format!("MAIL FROM:<{}>", paths.address(returned));
+        let begun = Instant::now();
+        match connection.ask(&line, settings.timeouts.mail).await {
+            Ok(reply) if reply.code / 100 == 2 => {
+                report.add(Step::ReturnPath, StepResult::Ok, begun.elapsed(), format!("{line}: {reply}"), None);
+                connection.ask("RSET", settings.timeouts.mail).await.is_ok()
+            }
+            answer => {
+                let advice = format!(
+                    "the server does not take this sender: have it allow mail from {}, or write return_path = \"sender\" in [route] \
+                     of the customer's file",
+                    paths.domain()
+                );
+                report.add(Step::ReturnPath, StepResult::Failed, begun.elapsed(), told(&line, &answer), Some(advice));
+                false
+            }
+        }
     }
 
     fn advice(

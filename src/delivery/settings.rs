@@ -1,8 +1,10 @@
 //! The settings of delivery: our name, our address, and the timeouts.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::message::ReturnPaths;
 use crate::resolver::{HostsFile, SharedResolver};
 
 /// The settings of all deliveries. The configuration has checked them.
@@ -18,6 +20,8 @@ pub struct Settings {
     pub hosts: HostsFile,
     /// The resolver of smarthosts' names. `None` is the system's, hosts file included.
     pub resolver: Option<SharedResolver>,
+    /// Makes the return paths of routes that want them (`return_path = "verp"`). Without it, mail leaves with its own sender.
+    pub return_paths: Option<Arc<ReturnPaths>>,
 }
 
 impl Settings {
@@ -29,6 +33,7 @@ impl Settings {
             timeouts: Timeouts::default(),
             hosts: HostsFile::default(),
             resolver: None,
+            return_paths: None,
         }
     }
 }

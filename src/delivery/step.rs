@@ -36,6 +36,8 @@ pub enum Step {
     End,
     /// Sending RSET, which ends the probe without mail.
     Rset,
+    /// Offering the relay's own return path as sender.
+    ReturnPath,
     /// Naming the same recipient without a login, to see whether the server relays for strangers.
     OpenRelay,
 }
@@ -58,6 +60,7 @@ impl Step {
             Step::Data => "DATA",
             Step::End => "final dot",
             Step::Rset => "RSET",
+            Step::ReturnPath => "return path",
             Step::OpenRelay => "open relay",
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod id;
 pub(crate) mod lane;
 pub(crate) mod piece;
 mod references;
+pub(crate) mod return_path;
 pub mod scan;
 pub mod unsubscribe;
 
@@ -21,5 +22,6 @@ pub use id::{QueueId, QueueIds};
 pub use lane::{Lane, MailKind};
 pub use piece::Piece;
 pub use references::{ForMailjet, ReferenceError, References};
+pub use return_path::{ReturnPaths, Returned};
 pub use scan::{Header, HeaderError};
 pub use unsubscribe::Unsubscribe;

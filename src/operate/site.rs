@@ -12,7 +12,7 @@ use super::{Actor, Error, Service};
 use crate::customers::{Customer, Directory};
 use crate::delivery::{self, Delivery, Egress, Timeouts};
 use crate::dkim::{KeyError, SigningKey};
-use crate::message::CustomerId;
+use crate::message::{CustomerId, ReturnPaths};
 use crate::onboarding::mailjet::Registrar;
 use crate::onboarding::settings::MailjetRecords;
 use crate::onboarding::{self, Checker};
@@ -84,6 +84,8 @@ pub struct Configured {
     pub onboarding: onboarding::Settings,
     /// Who answers questions to the DNS.
     pub resolver: resolver::Settings,
+    /// The domain that mail comes back to, where the relay takes such mail.
+    pub returns_domain: Option<Domain>,
     /// The passphrase of keys and passwords that are encrypted at rest.
     pub passphrase: Option<Passphrase>,
 }
@@ -195,9 +197,13 @@ impl Site {
 
     /// Makes attempts as the relay would.
     pub(super) fn delivery(&self) -> Result<Delivery, Error> {
-        let Configured { hostname, egress, timeouts, .. } = &self.configured;
+        let Configured { hostname, egress, timeouts, returns_domain, .. } = &self.configured;
+        // Nothing is sent, so nothing returns: whether a server takes such a sender does not depend on the key.
+        let any_key = Zeroizing::new(rand::random::<[u8; 32]>());
+        let return_paths = returns_domain.clone().map(|domain| Arc::new(ReturnPaths::new(domain, &[any_key])));
         let settings = delivery::Settings {
             timeouts: *timeouts,
+            return_paths,
             resolver: Some(Arc::clone(&self.checker.resolver)),
             ..delivery::Settings::new(hostname.as_str(), egress.clone())
         };

@@ -64,5 +64,6 @@ pub fn route(id: &str, host: &str) -> Route {
         login: None,
         caps: Caps::default(),
         message_size: 1 << 20,
+        verp: false,
     }
 }

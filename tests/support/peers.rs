@@ -43,6 +43,8 @@ pub struct Options {
     pub address: &'static str,
     /// Further lines of its configuration (Postfix: main.cf).
     pub more: Vec<String>,
+    /// Domains whose mail it sends on to a server on this machine.
+    pub routes: Vec<(&'static str, SocketAddr)>,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             mechanisms: "PLAIN LOGIN",
             address: "127.0.0.1",
             more: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
@@ -191,6 +194,13 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
         // A bare "permit" is refused by Postfix as an open relay, which is what is wanted here.
         main.push_str("smtpd_relay_restrictions = check_recipient_access static:OK, reject\n");
     }
+    if !options.routes.is_empty() {
+        let to = |(domain, server): &(&str, SocketAddr)| {
+            format!("{{ {domain} = smtp:[{}]:{} }}", server.ip(), server.port())
+        };
+        let all: Vec<String> = options.routes.iter().map(to).collect();
+        main.push_str(&format!("transport_maps = inline:{{ {} }}\n", all.join(", ")));
+    }
     for line in &options.more {
         main.push_str(line);
         main.push('\n');
@@ -200,7 +210,7 @@ pub fn start_postfix(test: &str, options: &Options) -> Option<Peer> {
          rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\n\
          trace unix - - n - 0 bounce\nverify unix - - n - 1 verify\nflush unix n - n 1000? 0 flush\n\
          proxymap unix - - n - - proxymap\nerror unix - - n - - error\nretry unix - - n - - error\n\
-         discard unix - - n - - discard\nvirtual unix - n n - - virtual\nanvil unix - - n - 1 anvil\n\
+         discard unix - - n - - discard\nsmtp unix - - n - - smtp\nvirtual unix - n n - - virtual\nanvil unix - - n - 1 anvil\n\
          scache unix - - n - 1 scache\npostlog unix-dgram n - n - 1 postlogd\n";
     fs::write(path("etc/master.cf"), format!("{smtp} inet n - n - - smtpd\n{services}")).unwrap();
     let server = watched("postfix").args(["-c", &path("etc"), "start-fg"]).spawn().unwrap();
@@ -252,8 +262,8 @@ pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
          auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}\nhost_lookup =\nrfc1413_query_timeout = 0s\n\
          never_users =\nlog_selector = +smtp_connection +received_recipients\nacl_smtp_rcpt = rcpt\n{}\n\
          begin acl\nrcpt:\n accept authenticated = *\n deny message = Relay not permitted\n\
-         begin routers\nall:\n driver = accept\n transport = box\n\
-         begin transports\nbox:\n driver = appendfile\n directory = {}\n maildir_format\n user = nobody\n group = nogroup\n\
+         begin routers\n{}all:\n driver = accept\n transport = box\n\
+         begin transports\nout:\n driver = smtp\nbox:\n driver = appendfile\n directory = {}\n maildir_format\n user = nobody\n group = nogroup\n\
          begin authenticators\n{authenticators}",
         path("spool"),
         path("log"),
@@ -263,12 +273,22 @@ pub fn start_exim(test: &str, options: &Options) -> Option<Peer> {
         path("cert.pem"),
         path("cert.key"),
         options.more.join("\n"),
+        options.routes.iter().map(exim_route).collect::<String>(),
         path("mail"),
     );
     fs::write(path("exim.conf"), config).unwrap();
     let server = watched(&program).args(["-C", &path("exim.conf"), "-bdf", "-q1h"]).spawn().unwrap();
     let (mailboxes, log) = (vec![dir.path().join("mail/new")], dir.path().join("log/mainlog"));
     Some(ready(Peer { smtp, ca: dir.path().join("ca.pem"), dir, mailboxes, log, server }))
+}
+
+fn exim_route((domain, server): &(&str, SocketAddr)) -> String {
+    format!(
+        "to_{}:\n driver = manualroute\n domains = {domain}\n route_list = * \"{}::{}\" byname\n self = send\n transport = out\n",
+        domain.replace('.', "_"),
+        server.ip(),
+        server.port()
+    )
 }
 
 /// Starts Dovecot's submission server: takes mail for anybody after the login and hands it on to the server at `behind`.

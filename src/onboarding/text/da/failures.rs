@@ -54,6 +54,10 @@ pub(super) fn probe_failed(server: &str, step: Step) -> (String, String) {
         Step::Data | Step::End | Step::Rset => {
             ("serveren tog ikke imod til sidst", "Få serverens administrator til at se efter i loggen.")
         }
+        Step::ReturnPath => (
+            "webCRMs returadresse blev ikke godtaget som afsender",
+            "Giv webCRMs login lov til at sende med returadressens domæne, eller bed webCRM om at sende uden returadresse.",
+        ),
         Step::OpenRelay => (
             "serveren sender for fremmede, der ikke er logget ind (open relay)",
             "Luk for det: serveren bliver ellers misbrugt og blokeret.",
