@@ -13,6 +13,7 @@ use crate::config;
 use crate::database;
 use crate::events;
 use crate::files;
+use crate::returns;
 use crate::server::Settings;
 use crate::time::Timestamp;
 use crate::version;
@@ -25,8 +26,14 @@ const NAMING_KEYS: [&str; 6] =
 /// The key that names the file of the passphrase.
 const PASSPHRASE: &str = "passphrase_file";
 /// Files of the state directory that tell of the past, or that belong to the running process alone.
-const PASSING: [&str; 5] =
-    ["daily-counters.json", "known-clients.json", "audit", events::WEBHOOK_CURSORS, "webhook-outbox.jsonl"];
+const PASSING: [&str; 6] = [
+    "daily-counters.json",
+    "known-clients.json",
+    "audit",
+    events::WEBHOOK_CURSORS,
+    "webhook-outbox.jsonl",
+    returns::mail::INBOX,
+];
 
 /// What files hold, in the manifest's order.
 pub type Contents = Vec<Zeroizing<Vec<u8>>>;

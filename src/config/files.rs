@@ -28,6 +28,7 @@ impl Configuration for ServerFile {
             timeouts,
             onboarding,
             resolver,
+            returned_mail,
             passphrase,
             ..
         } = loaded.settings;
@@ -41,6 +42,7 @@ impl Configuration for ServerFile {
             timeouts,
             onboarding,
             resolver,
+            returns_domain: returned_mail.map(|returned| returned.domain),
             passphrase,
         })
     }

@@ -17,6 +17,7 @@ mod files;
 mod listener;
 mod mistake;
 mod reader;
+mod returns;
 mod route;
 mod secret;
 mod server;
@@ -45,7 +46,6 @@ pub use files::ServerFile;
 
 use crate::customers::suppression::Policy;
 use crate::customers::{BulkPolicy, Customer, Directory, Via};
-use crate::route::Route;
 use crate::server::Settings;
 use crate::smtp::Domain;
 use crate::submission::{ListenerAuth, Submitters};
@@ -161,6 +161,9 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let events = server::events(&events_table, &state_dir);
     let webhook_tables = events_table.tables("webhook");
     let webhooks = webhook::webhooks(&webhook_tables);
+    let has_record = events.log.is_some() || !webhook_tables.is_empty();
+    let returns_table = root.table("returns");
+    let returned_mail = returns::returned_mail(&returns_table, &listeners, has_record, events.retention.age);
     let resolver = server::dns(&root.table("dns"));
     let web = web::pages(&root.table("web"), &listeners);
     let api = web::api(&root.table("api"), &listeners, web.as_ref());
@@ -170,16 +173,13 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let spool = spool::spool(&root.table("spool"), &state_dir, our_name);
     let bounce_table = root.table("bounce_mail");
     let bounce = server::bounce(&bounce_table, our_name, patience.retry.backoff.first);
-    let nodes = Nodes { count: spool.nodes(), table: root.table("spool").table("postgres") };
     let bounce_route = server::bounce_route(&bounce_table.table("route"), limits.message_size);
-    let bounce_route = bounce_route.map(|route| nodes.part_of(route));
     let onboarding_table = root.table("onboarding");
     let bulk = customer::bulk(&onboarding_table).unwrap_or(BulkPolicy::Warn);
     let address = egress.as_ref().map(|egress| egress.address);
     let mut onboarding = server::onboarding(&onboarding_table, &state_dir, address, patience.retry.give_up);
 
-    let (mut tiers, accounts) = server::tiers(root);
-    tiers.values_mut().for_each(|tier| tier.route = nodes.part_of(Arc::clone(&tier.route)));
+    let (tiers, accounts) = server::tiers(root);
     onboarding.mailjet_accounts = accounts;
     let dkim_table = root.table("dkim");
     let signing = signing::defaults(&dkim_table, patience.retry.give_up);
@@ -190,6 +190,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         suppression: suppression::policy(&root.table("suppression"), Policy::default()),
         bounce_mail,
         message_size: limits.message_size.saturating_add(crate::route::ADDED),
+        has_return_paths: returns_table.has("domain"),
         signing,
         tiers: root.is_sound().then(|| tiers.clone()),
     };
@@ -200,6 +201,12 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         let name = crate::customers::own_account(&found.customer.id);
         onboarding.mailjet_accounts.extend(found.account.map(|account| (name, account)));
         customers.push(found.customer);
+    }
+    if let Some(domain) = returned_mail.as_ref().map(|returned| &returned.domain)
+        && let Some(customer) = customers.iter().find(|customer| customer.domains.contains_key(domain))
+    {
+        let what = format!("is a From domain of the customer {}; mail to it would come here", customer.id);
+        returns_table.mistake("domain", what);
     }
     let ids: BTreeSet<&str> = customers.iter().map(|customer| customer.id.as_str()).collect();
     let mut named_at = BTreeMap::new();
@@ -249,34 +256,11 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         api,
         customers_pages,
         operators_pages,
+        returned_mail,
         shutdown_grace,
         state_dir,
         passphrase,
     })
-}
-
-/// How many nodes share the spool. A route that customers share is used by all of them, so each gets its part of the route's caps. A
-/// customer's own server sees one node at a time.
-struct Nodes<'a> {
-    count: u32,
-    table: Table<'a>,
-}
-
-impl Nodes<'_> {
-    fn part_of(&self, route: Arc<Route>) -> Arc<Route> {
-        match route.caps.part(self.count) {
-            _ if self.count == 1 => route,
-            Ok(caps) => Arc::new(Route { caps, ..Route::clone(&route) }),
-            Err(cap) => {
-                let (id, count) = (&route.id, self.count);
-                let what = format!(
-                    "{count} nodes share route {id}, and its cap {cap} is less than that: each must get a part; raise {cap} or have fewer nodes"
-                );
-                self.table.mistake("nodes", what);
-                route
-            }
-        }
-    }
 }
 
 /// Reads `customers_dir/*.toml` in the order of their names. Other files there are ignored.

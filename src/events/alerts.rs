@@ -186,7 +186,8 @@ mod tests {
             Subject::PasswordsAtMicrosoft365 => Subject::DelegatedKey(which()),
             Subject::DelegatedKey(_) => Subject::Mailjet(which()),
             Subject::Mailjet(_) => Subject::VerdictFile(which()),
-            Subject::VerdictFile(_) => return None,
+            Subject::VerdictFile(_) => Subject::ReturnedMail,
+            Subject::ReturnedMail => return None,
         })
     }
 

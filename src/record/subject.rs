@@ -48,11 +48,13 @@ pub enum Subject {
     Mailjet(String),
     /// A file with a verdict cannot be read.
     VerdictFile(String),
+    /// Mail that came back waits to be read.
+    ReturnedMail,
 }
 
 impl Subject {
     /// Every kind of subject, as events, metrics and the operator's handbook name them.
-    pub const KINDS: [&str; 21] = [
+    pub const KINDS: [&str; 22] = [
         "configuration",
         "certificate",
         "spool-room",
@@ -74,6 +76,7 @@ impl Subject {
         "delegated-key",
         "mailjet",
         "verdict-file",
+        "returned-mail",
     ];
 
     /// What kind of thing it is about.
@@ -105,6 +108,7 @@ impl Subject {
             Subject::DelegatedKey(customer) => ("delegated-key", Some(customer)),
             Subject::Mailjet(which) => ("mailjet", Some(which)),
             Subject::VerdictFile(path) => ("verdict-file", Some(path)),
+            Subject::ReturnedMail => ("returned-mail", None),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! that names no key (a customer, a time) reads every line of its time; all others read what the archives' indexes name, and the
 //! file that is still open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -107,10 +107,13 @@ pub fn find(log: &Path, query: &Query, most: usize) -> io::Result<Found> {
 fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: Option<&str>) -> io::Result<()> {
     let Some(earliest) = mails.keys().map(|id| id.arrived()).min() else { return Ok(()) };
     let ids: Vec<String> = mails.keys().map(ToString::to_string).collect();
+    let ids_wanted: HashSet<QueueId> = mails.keys().copied().collect();
     let keys: Vec<Key<'_>> = ids.iter().map(|id| Key::QueueId(id)).collect();
     for file in files(log)? {
         file.search(&keys, (earliest, Timestamp::NEVER), |lines| {
-            for (line, named) in events(lines) {
+            let is_of_these = |line: &&[u8]| id_in(line).is_some_and(|id| ids_wanted.contains(&id));
+            let of_these = lines.split(|b| *b == b'\n').filter(is_of_these);
+            for (line, named) in of_these.filter_map(|line| Named::of(line).map(|named| (line, named))) {
                 let id = named.queue_id.as_deref().and_then(|id| id.parse::<QueueId>().ok());
                 let Some(life) = id.and_then(|id| mails.get_mut(&id)) else { continue };
                 let is_meant = match (recipient, named.recipient.as_deref()) {
@@ -125,6 +128,14 @@ fn read_lives(log: &Path, mails: &mut BTreeMap<QueueId, Vec<Value>>, recipient: 
         })?;
     }
     Ok(())
+}
+
+/// The queue id in an event's line, without reading the rest of it: most lines are about other mail. Within a text of the event these
+/// octets cannot stand, because there a quotation mark has a backslash before it.
+fn id_in(line: &[u8]) -> Option<QueueId> {
+    const NAME: &[u8] = b"\"queue_id\":\"";
+    let at = memchr::memmem::find(line, NAME)? + NAME.len();
+    std::str::from_utf8(line.get(at..at + 13)?).ok()?.parse().ok()
 }
 
 /// The query's texts as the events have them.

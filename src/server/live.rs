@@ -29,6 +29,8 @@ pub(super) struct Live {
     pub timeouts: Timeouts,
     /// Who answers questions to the DNS.
     pub resolver: resolver::Settings,
+    /// The domain that mail comes back to.
+    pub returns_domain: Option<Domain>,
     /// Customers and routes.
     pub routing: Routing,
     /// Told when routes may have changed.
@@ -91,6 +93,7 @@ impl operate::Live for Live {
             timeouts: self.timeouts,
             onboarding: onboarding::Settings::clone(&self.onboarding.borrow()),
             resolver: self.resolver.clone(),
+            returns_domain: self.returns_domain.clone(),
         }
     }
 

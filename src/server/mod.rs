@@ -81,6 +81,15 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The listener of returned mail, or the folder where such mail waits.
+    #[error("cannot take returned mail on {address}: {source}")]
+    Returns {
+        /// Where it is to be taken.
+        address: SocketAddr,
+        /// The errno.
+        #[source]
+        source: std::io::Error,
+    },
     /// The system gives no threads.
     #[error("cannot start a thread: {0}")]
     Threads(#[source] std::io::Error),
@@ -101,6 +110,7 @@ pub struct Relay {
     spool: Arc<dyn Spool>,
     workers: dkim::Workers,
     http: HttpAddresses,
+    returned_address: Option<SocketAddr>,
     stopping: CancellationToken,
     background: TaskTracker,
     running_events: events::Running,
@@ -146,6 +156,11 @@ impl Relay {
     /// Where operators' pages are.
     pub fn operators_address(&self) -> Option<SocketAddr> {
         self.http.operators
+    }
+
+    /// Where returned mail is taken.
+    pub fn returned_mail_address(&self) -> Option<SocketAddr> {
+        self.returned_address
     }
 
     /// The state folder.

@@ -12,7 +12,7 @@ use crate::sealed::Passphrase;
 use crate::smtp::Domain;
 use crate::spool::{Counters, embedded, postgres};
 use crate::submission::{Limits, ListenerSettings, Submitters};
-use crate::{bounce, delivery, events, onboarding, queue, resolver, web};
+use crate::{bounce, delivery, events, onboarding, queue, resolver, returns, web};
 
 /// Everything [`Relay::start`](super::Relay::start) needs.
 pub struct Settings {
@@ -50,6 +50,8 @@ pub struct Settings {
     pub bounce_route: Option<Arc<Route>>,
     /// The checks of customers' domains.
     pub onboarding: onboarding::Settings,
+    /// Mail that comes back; `None`: none is taken.
+    pub returned_mail: Option<returns::mail::Settings>,
     /// Who answers questions to the DNS.
     pub resolver: resolver::Settings,
     /// Status pages and metrics; `None`: none.
@@ -81,14 +83,6 @@ impl SpoolSettings {
         match self {
             SpoolSettings::Embedded(settings) => Some(&settings.dir),
             SpoolSettings::Postgres(_) => None,
-        }
-    }
-
-    /// How many nodes share the spool at most.
-    pub fn nodes(&self) -> u32 {
-        match self {
-            SpoolSettings::Embedded(_) => 1,
-            SpoolSettings::Postgres(settings) => settings.nodes,
         }
     }
 

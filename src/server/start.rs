@@ -21,6 +21,7 @@ use crate::customers::suppression::{self, Suppression};
 use crate::database::{self, Database};
 use crate::delivery::{self, Delivery};
 use crate::events::{self, Events};
+use crate::message::ReturnPaths;
 use crate::onboarding::{self, Checker, Monitor};
 use crate::operate::api::Api;
 use crate::operate::pages;
@@ -29,11 +30,12 @@ use crate::operate::pages::operators::{Operators, Surroundings};
 use crate::operate::{self, Acknowledgements, History, Jobs, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
+use crate::returns::mail::ReturnedMail;
 use crate::spool::embedded::{self, Embedded};
 use crate::spool::postgres::{self, Postgres};
 use crate::spool::{Counters, Spool};
 use crate::submission::{self, ListenerSettings, ListenerTls, ServerTls, Submission};
-use crate::{dkim, files, metrics, web};
+use crate::{dkim, files, metrics, returns, web};
 
 /// Messages that may wait for a signer thread; more wait in their sessions.
 const SIGNER_QUEUE: usize = 256;
@@ -56,8 +58,10 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let routing = Routing::new(settings.directory, settings.bounce_route);
     let first_retry = settings.queue.patience.retry.backoff.first;
     let workers = dkim::Workers::start(settings.signer_threads, SIGNER_QUEUE).map_err(StartError::Threads)?;
+    let return_paths = open_return_paths(settings.returned_mail.as_ref(), &settings.state_dir).await?;
     let delivery = Arc::new(Delivery::new(delivery::Settings {
         timeouts: settings.timeouts,
+        return_paths: return_paths.clone(),
         resolver: Some(Arc::new(Dns::new(&settings.resolver)?)),
         ..delivery::Settings::new(settings.hostname.as_str(), settings.egress.clone())
     })?);
@@ -89,6 +93,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         egress: settings.egress,
         timeouts: settings.timeouts,
         resolver: settings.resolver,
+        returns_domain: settings.returned_mail.as_ref().map(|returned| returned.domain.clone()),
         routing: routing.clone(),
         queue: queue.clone(),
         events: events.clone(),
@@ -129,7 +134,8 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let browsers = settings.customers_pages.iter().chain(of_operators).map(|pages| &pages.endpoint);
     let over_http =
         settings.web.iter().chain(&settings.api).chain(browsers).filter_map(|endpoint| endpoint.tls.clone());
-    let certificates: Vec<ServerTls> = settings.listeners.iter().filter_map(certificate).chain(over_http).collect();
+    let over_smtp = settings.listeners.iter().chain(settings.returned_mail.as_ref().map(|returned| &returned.listener));
+    let certificates: Vec<ServerTls> = over_smtp.filter_map(certificate).chain(over_http).collect();
     let reloads = metrics::Reloads::default();
     let mut registry = metrics::registry();
     let stages = metrics::stages(&mut registry);
@@ -147,6 +153,28 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
 
     // Every address is bound before anybody is let in.
     let accepting = CancellationToken::new();
+    let returned_mail = match (settings.returned_mail, return_paths) {
+        (Some(of_returns), Some(paths)) => {
+            let parts = returns::mail::Parts {
+                hostname: settings.hostname.clone(),
+                state_dir: settings.state_dir.clone(),
+                paths,
+                events: events.clone(),
+                outcomes: service.outcomes.clone(),
+                routing: live.routing.clone(),
+                spool: spool.clone(),
+                retry_first: first_retry,
+                egress: live.egress.address,
+                dmarc: None,
+            };
+            Some(open_returned_mail(of_returns, parts, accepting.clone())?)
+        }
+        _ => None,
+    };
+    if let Some(returned_mail) = &returned_mail {
+        returned_mail.counters().register(stages);
+    }
+    let returned_address = returned_mail.as_ref().map(ReturnedMail::address);
     let socket = operate::socket::bind(&settings.state_dir).map_err(|source| {
         state("cannot make the control socket", &operate::socket::socket_path(&settings.state_dir), source)
     })?;
@@ -178,6 +206,9 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let history = service.history.clone();
     background.spawn(history.follow(events.clone(), Arc::clone(spool), stopping.clone()));
     background.spawn(operate::socket::serve(socket, service.clone(), stopping.clone()));
+    if let Some(returned_mail) = returned_mail {
+        background.spawn(returned_mail.run(stopping.clone()));
+    }
     background.spawn(operate::collect_audit(settings.state_dir, events.clone(), stopping.clone()));
     if let Some(door) = api {
         let router = Api::new(service.clone(), &limits, stopping.clone()).router();
@@ -209,6 +240,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         spool: kept.spool,
         workers,
         http,
+        returned_address,
         stopping,
         background,
         running_events: kept.running_events,
@@ -325,6 +357,33 @@ fn prepare(settings: &Settings) -> Result<(), StartError> {
             .map_err(|source| state("cannot take other users' rights from what is in", path, source))?;
     }
     Ok(())
+}
+
+/// The keys of return paths, made at the first start that needs them.
+async fn open_return_paths(
+    settings: Option<&returns::mail::Settings>,
+    state_dir: &Path,
+) -> Result<Option<Arc<ReturnPaths>>, StartError> {
+    let Some(settings) = settings else { return Ok(None) };
+    let path = returns::mail::keys::file(state_dir);
+    let opened = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || returns::mail::keys::read_or_make(&path)
+    });
+    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
+    let keys = opened.await.map_err(panicked)?;
+    let keys = keys.map_err(|source| state("cannot read or make the keys of return paths in", &path, source))?;
+    Ok(Some(Arc::new(ReturnPaths::new(settings.domain.clone(), &keys))))
+}
+
+/// Opens the inbox and binds the listener.
+fn open_returned_mail(
+    settings: returns::mail::Settings,
+    parts: returns::mail::Parts,
+    accepting: CancellationToken,
+) -> Result<ReturnedMail, StartError> {
+    let address = settings.listener.address;
+    ReturnedMail::open(settings, parts, accepting).map_err(|source| StartError::Returns { address, source })
 }
 
 /// The check for damage reads the whole file.

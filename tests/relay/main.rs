@@ -20,6 +20,7 @@ mod postfix;
 mod refusals;
 mod reload;
 mod restart;
+mod returned;
 mod scale;
 mod service_manager;
 mod setup;
@@ -34,6 +35,7 @@ mod support {
     pub mod client;
     pub mod contract;
     pub mod drafts;
+    pub mod lookalikes;
     pub mod mailjet;
     pub mod peers;
     pub mod ports;

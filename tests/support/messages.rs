@@ -86,6 +86,7 @@ pub fn route(server: SocketAddr) -> Route {
         login: None,
         caps: Caps::default(),
         message_size: 50 << 20,
+        verp: false,
     }
 }
 

@@ -43,6 +43,8 @@ pub struct KnownRecipient {
     pub route: Option<String>,
     /// What happened to the recipient so far, oldest first.
     pub told: Vec<EventKind>,
+    /// Those of them that another system reported later, with a `reason`.
+    pub reported: Vec<EventKind>,
 }
 
 impl KnownRecipient {
@@ -83,11 +85,20 @@ impl Known {
             None => {
                 let index = event["event_id"].as_str().and_then(EventId::index_in);
                 let (Ok(address), Some(index)) = (Mailbox::parse(address), index) else { return };
-                self.recipients.push(KnownRecipient { index, address, route: None, told: Vec::new() });
+                self.recipients.push(KnownRecipient {
+                    index,
+                    address,
+                    route: None,
+                    told: Vec::new(),
+                    reported: Vec::new(),
+                });
                 self.recipients.last_mut().expect("it was just pushed")
             }
         };
         found.told.push(kind);
+        if event["reason"].is_string() {
+            found.reported.push(kind);
+        }
         if let Some(route) = event["route"].as_str() {
             found.route = Some(route.to_owned());
         }

@@ -43,6 +43,11 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Another system reported on mail that the record does not know.
+    pub fn unmatched(detail: impl Into<Cow<'a, str>>, at: Timestamp) -> Self {
+        Event { detail: Some(detail.into()), ..Event::new(EventKind::Unmatched, at) }
+    }
+
     /// Something about a customer's mail as a whole.
     pub fn of_customer(event: EventKind, customer: &'a CustomerId, detail: impl Into<Cow<'a, str>>) -> Self {
         Event { detail: Some(detail.into()), ..Event::new(event, Timestamp::now()).about_customer(customer) }

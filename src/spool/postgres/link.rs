@@ -67,7 +67,6 @@ impl From<tokio_postgres::Error> for Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     Copy,
-    Adopt,
     Front,
     Chunk,
 }
@@ -78,7 +77,7 @@ pub(super) struct Link {
     /// The process that serves it.
     pub process: i32,
     warning: Arc<Mutex<Option<String>>>,
-    statements: Mutex<HashMap<(Action, String), Statement>>,
+    statements: Mutex<HashMap<(Action, u32), Statement>>,
     driver: AbortHandle,
 }
 
@@ -145,29 +144,28 @@ impl Link {
         self.warning.lock().expect("nothing panics while it holds the warning").take()
     }
 
-    /// A statement for a table, prepared once.
+    /// A statement for a segment, prepared once.
     pub async fn statement(
         &self,
         action: Action,
-        table: &str,
+        segment: u32,
         sql: impl FnOnce() -> String,
     ) -> Result<Statement, Failure> {
-        let key = (action, table.to_owned());
-        let known = self.statements().get(&key).cloned();
+        let known = self.statements().get(&(action, segment)).cloned();
         if let Some(statement) = known {
             return Ok(statement);
         }
         let statement = self.client.prepare(&sql()).await?;
-        self.statements().insert(key, statement.clone());
+        self.statements().insert((action, segment), statement.clone());
         Ok(statement)
     }
 
-    /// Forgets the statements of a table that was given back.
-    pub fn forget(&self, table: &str) {
-        self.statements().retain(|(_, of), _| of != table);
+    /// Forgets the statements of a segment that was given back.
+    pub fn forget(&self, segment: u32) {
+        self.statements().retain(|(_, of), _| *of != segment);
     }
 
-    fn statements(&self) -> std::sync::MutexGuard<'_, HashMap<(Action, String), Statement>> {
+    fn statements(&self) -> std::sync::MutexGuard<'_, HashMap<(Action, u32), Statement>> {
         self.statements.lock().expect("nothing panics while it holds the statements")
     }
 }

@@ -1,18 +1,17 @@
-//! The spool in PostgreSQL: append-only logs in tables, shared by several nodes.
+//! The spool in PostgreSQL: an append-only log in tables, owned by one node at a time.
 //!
-//! The spool has shards. All mail of a customer is in one of them, and each shard has a log and one owner. The owner keeps index, lanes and due times in memory, as the embedded spool does. The database is the log: rows are inserted by COPY,
+//! The owner keeps index, lanes and due times in memory, as the embedded spool does. The database is the log: rows are inserted by COPY,
 //! many messages a transaction, and never changed. A row per job that is updated and deleted would bloat as soon as something holds an
 //! old snapshot.
 //!
 //! # States in the database
 //!
-//! A segment is a table. Its rows are numbered, and a shard's segments are. A message is one row, with its content, or several if its content
+//! A segment is a table. Its rows are numbered, and the segments are. A message is one row, with its content, or several if its content
 //! is longer than a chunk. What happens to it later is a row behind it.
 //!
 //! | a message is | put there by | a crash at that point leaves | the next start |
 //! |---|---|---|---|
 //! | absent | | nothing | does nothing |
-//! | in transit | a node that does not own its shard (`transit`) | the message | the shard's owner moves it to its log |
 //! | being written | the committer, before its commit is confirmed | all of it or nothing | takes it as waiting if it is there: the client heard 451, and may send it again |
 //! | refused with an unknown outcome | the committer | the message, if the commit came through and was not taken back yet | takes it as waiting |
 //! | waiting, never tried | a commit | the message | takes it. It is due when the commit said that the second attempt would be; after a stop in good order at once |
@@ -26,25 +25,21 @@
 //!
 //! # Who may write
 //!
-//! A shard's owner (`ownership`). Which node owns which shard follows from who is there (`placement`, `membership`). A node that takes
-//! mail for a shard of another makes it durable all the same (`transit`).
+//! One node owns the spool (`ownership`). A second node is refused until the first has stopped or its lease has ended.
 //!
 //! # Threads
 //!
-//! All connections are driven by one thread of the spool's own: a writer's for each shard, and for each process a reader's, one that
-//! renews the lease, one that gives back space, and one for mail in transit.
+//! All connections are driven by one thread of the spool's own: the writer's, the reader's, one that renews the lease and one that gives
+//! back space.
 
 mod committer;
 mod inbox;
 mod keeper;
 mod link;
-mod membership;
-mod node;
 mod note;
 mod notice;
 mod outbox;
 mod ownership;
-mod placement;
 mod port;
 mod preflight;
 mod read;
@@ -54,7 +49,6 @@ mod schema;
 mod settings;
 mod shared;
 mod tls;
-mod transit;
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
@@ -63,12 +57,10 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
+use self::committer::Committer;
+use self::inbox::Inbox;
 use self::link::{Failure, Link};
-use self::membership::Membership;
-use self::node::Node;
-use self::transit::{Departure, Outgoing};
+use self::shared::Shared;
 
 pub use self::notice::Notice;
 pub use self::settings::Settings;
@@ -76,7 +68,7 @@ pub use self::tls::client_config;
 
 /// The spool of one node in a database. Dropping it stops it as [`Spool::stop`](super::Spool::stop) does.
 pub struct Postgres {
-    node: Arc<Node>,
+    shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -99,35 +91,18 @@ pub enum OpenError {
         /// What is wrong, each with its remedy.
         wrong: Vec<String>,
     },
-    /// As many nodes work on the spool as may.
+    /// Another node owns the spool.
     #[error(
-        "{place} is in use: {nodes} is alive, and its lease ends in {left:.0} s at the earliest. [spool.postgres] nodes allows {most} at a \
-         time; stop one, or start this one again once one is dead"
+        "{place} is owned by node {node}, which is alive: its lease ends in {left:.0} s at the earliest. One node works on a spool at a \
+         time; stop that one first, or start this one again once it is dead"
     )]
     InUse {
         /// Which database.
         place: String,
-        /// The nodes that are alive.
-        nodes: String,
-        /// Seconds until the first of their leases ends, unless it is renewed.
-        left: f64,
-        /// How many nodes there may be.
-        most: u32,
-    },
-    /// Another node divides the caps of shared routes by another number.
-    #[error(
-        "{place}: node {node} is alive and has [spool.postgres] nodes = {theirs}, and this one has {ours}. The caps of routes that \
-         customers share are divided by it, so all nodes must have the same; stop them all, change it everywhere, and start them"
-    )]
-    OtherCount {
-        /// Which database.
-        place: String,
-        /// The other node.
+        /// The node that owns it.
         node: String,
-        /// Its number.
-        theirs: u32,
-        /// This one's.
-        ours: u32,
+        /// Seconds until its lease ends, unless it is renewed.
+        left: f64,
     },
     /// The tables are a newer program's.
     #[error(
@@ -146,15 +121,15 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
-/// What a process is made of once the spool is open.
+/// What a spool is made of once it is open.
 struct Opened {
-    node: Arc<Node>,
-    membership: Arc<Membership>,
-    outgoing: UnboundedReceiver<Departure>,
+    shared: Arc<Shared>,
+    committer: Committer,
+    instance: i64,
 }
 
 impl Postgres {
-    /// Opens the spool, and makes its tables if they are absent. Blocks while the logs of the shards are read that this node is to own.
+    /// Opens the spool, and makes its tables if they are absent. Blocks while the log is read.
     pub fn open(settings: Settings) -> Result<Arc<Postgres>, OpenError> {
         let (send, opened) = mpsc::sync_channel(1);
         let work = move || match runtime() {
@@ -163,7 +138,7 @@ impl Postgres {
                 match open(settings).await {
                     Err(error) => drop(send.send(Err(error))),
                     Ok(opened) => {
-                        let _ = send.send(Ok(Arc::clone(&opened.node)));
+                        let _ = send.send(Ok(Arc::clone(&opened.shared)));
                         run(opened).await;
                     }
                 }
@@ -172,8 +147,8 @@ impl Postgres {
         let thread =
             std::thread::Builder::new().name("spool-postgres".into()).spawn(work).map_err(OpenError::Thread)?;
         let panicked = || OpenError::Thread(io::Error::other("it ended at once"));
-        let node = opened.recv().map_err(|_| panicked())??;
-        Ok(Arc::new(Postgres { node, thread: Mutex::new(Some(thread)) }))
+        let shared = opened.recv().map_err(|_| panicked())??;
+        Ok(Arc::new(Postgres { shared, thread: Mutex::new(Some(thread)) }))
     }
 
     fn take_thread(&self) -> Option<JoinHandle<()>> {
@@ -183,7 +158,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.node.stop();
+        self.shared.inbox.stop();
         self.take_thread().into_iter().for_each(|thread| drop(thread.join()));
     }
 }
@@ -192,7 +167,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Connects, sees whether the database is fit, joins the nodes, and takes this node's shards.
+/// Connects, sees whether the database is fit, takes the spool, and reads the log.
 async fn open(settings: Settings) -> Result<Opened, OpenError> {
     let place = settings.to_string();
     let failed =
@@ -200,7 +175,7 @@ async fn open(settings: Settings) -> Result<Opened, OpenError> {
     if !is_schema_name(&settings.schema) {
         return Err(failed("using", Failure::new("the schema's name is not one")));
     }
-    let link = Link::open(&settings, "start").await.map_err(|failure| failed("connecting to", failure))?;
+    let link = Link::open(&settings, "writer").await.map_err(|failure| failed("connecting to", failure))?;
     let wrong = preflight::check(&link, &settings).await.map_err(|failure| failed("asking", failure))?;
     if !wrong.is_empty() {
         return Err(OpenError::Unfit { place, wrong });
@@ -208,55 +183,51 @@ async fn open(settings: Settings) -> Result<Opened, OpenError> {
     schema::migrate(&link, &settings).await?;
     let instance: i64 = rand::random();
     let asked = Instant::now();
-    let joined = ownership::join(&link, &settings, instance).await?;
-    let (way, outgoing) = Outgoing::new();
-    let lease_end = membership::lease_end(asked, settings.lease);
-    let node = Arc::new(Node::new(settings, instance, joined, way, lease_end));
-    let reader = Link::open(&node.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
-    node.reader.store(Some(Arc::new(reader)));
-    let membership = Membership::new(Arc::clone(&node));
-    let first = membership.first(&link).await.map_err(|failure| failed("reading", failure))?;
+    let taken = ownership::take(&link, &settings, instance).await?;
+    let was_clean = taken.was_clean;
+    let (inbox, receiver) = Inbox::new();
+    let lease_end = keeper::lease_end(asked, settings.lease);
+    let shared = Arc::new(Shared::new(settings, taken, inbox, lease_end));
     // Reading may take longer than a lease.
-    let lease = tokio::spawn(Arc::clone(&membership).keep());
-    let begun = membership.begin(first).await;
+    let lease = tokio::spawn(keeper::keep_lease(Arc::clone(&shared), instance));
+    let position = recovery::recover(&shared, &link, was_clean).await;
     lease.abort();
     let _ = lease.await;
-    begun.map_err(|failure| failed("reading", failure))?;
-    Ok(Opened { node, membership, outgoing })
+    let position = position.map_err(|failure| failed("reading", failure))?;
+    let reader = Link::open(&shared.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
+    shared.reader.store(Some(Arc::new(reader)));
+    let committer = Committer::new(Arc::clone(&shared), receiver, link, position);
+    Ok(Opened { shared, committer, instance })
 }
 
 /// Runs until the spool is stopped.
 async fn run(opened: Opened) {
-    let Opened { node, membership, outgoing } = opened;
-    let _guard = StopsOnPanic(Arc::clone(&node));
+    let Opened { shared, mut committer, instance } = opened;
+    let _guard = StopsOnPanic(Arc::clone(&shared));
     let background = [
-        tokio::spawn(keeper::keep_reader(Arc::clone(&node))),
-        tokio::spawn(Arc::clone(&membership).keep()),
-        tokio::spawn(keeper::keep_space(Arc::clone(&node))),
-        tokio::spawn(transit::watch(Arc::clone(&node))),
+        tokio::spawn(keeper::keep_reader(Arc::clone(&shared))),
+        tokio::spawn(keeper::keep_lease(Arc::clone(&shared), instance)),
+        tokio::spawn(keeper::keep_space(Arc::clone(&shared))),
     ];
-    let departures = tokio::spawn(transit::write(Arc::clone(&node), outgoing));
-    node.stopping.notified().await;
-    // Both end once what is on its way is written.
-    let _ = departures.await;
-    membership.end().await;
+    committer.run().await;
     for task in background {
         task.abort();
         let _ = task.await;
     }
-    node.reader.store(None);
-    node.closed();
+    committer.release(instance).await;
+    shared.reader.store(None);
+    shared.closed();
 }
 
 /// However the thread ends, nobody goes on as if it were there.
-struct StopsOnPanic(Arc<Node>);
+struct StopsOnPanic(Arc<Shared>);
 
 impl Drop for StopsOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.stop_with("the spool's thread panicked".into());
+            self.0.stop_with("the committer panicked".into());
         }
-        self.0.stop();
+        self.0.inbox.stop();
     }
 }
 

@@ -55,6 +55,4 @@ macro_rules! conforms {
     };
 }
 
-conforms!(
-    segment_log: crate::backend::SegmentLog, postgres: crate::backend::Schema<1>, shards: crate::backend::Schema<5>
-);
+conforms!(segment_log: crate::backend::SegmentLog, postgres: crate::backend::Schema);

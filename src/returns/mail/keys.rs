@@ -1,0 +1,94 @@
+//! The file with the keys of return paths. It is made once, belongs to the relay alone, and lies in the state folder, so that
+//! `postbud backup` has it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::files;
+use crate::hex::{hex, octets};
+use crate::message::return_path::Key;
+
+/// The file's name in the state folder.
+const FILE: &str = "return-path.keys";
+const HEAD: &str =
+    "# Keys of return paths, the newest first. Mail returns for as long as the record is kept: leave old lines in.\n";
+
+/// The keys' file of a state folder.
+pub fn file(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
+
+/// Reads the keys, the newest first. `None` if there is no such file. Blocks.
+pub fn read(path: &Path) -> io::Result<Option<Vec<Key>>> {
+    let text = match files::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => Zeroizing::new(read?),
+    };
+    let text = std::str::from_utf8(&text).map_err(|_| wrong(path, "is not text"))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys = lines.map(octets::<32>).collect::<Option<Vec<[u8; 32]>>>();
+    let keys = keys.ok_or_else(|| wrong(path, "has a line that is not 64 hexadecimal digits"))?;
+    match keys.is_empty() {
+        true => Err(wrong(path, "holds no key")),
+        false => Ok(Some(keys.into_iter().map(Zeroizing::new).collect())),
+    }
+}
+
+/// The same, and makes the file with a new key if there is none. Blocks.
+pub fn read_or_make(path: &Path) -> io::Result<Vec<Key>> {
+    if let Some(keys) = read(path)? {
+        return Ok(keys);
+    }
+    let mut new = [0; 32];
+    aws_lc_rs::rand::fill(&mut new).map_err(|_| io::Error::other("no random numbers"))?;
+    let key = Zeroizing::new(new);
+    new.zeroize();
+    let text = Zeroizing::new(format!("{HEAD}{}\n", *Zeroizing::new(hex(&*key))));
+    files::replace(path, text.as_bytes())?;
+    Ok(vec![key])
+}
+
+/// A wrong file stops the start: without its keys no mail that returns could be told from a forgery.
+fn wrong(path: &Path, what: &str) -> io::Error {
+    let text = format!(
+        "{} {what}; put back the file from a backup, or remove it and lose what is still to return",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_are_the_relays_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        assert!(read(&path).unwrap().is_none());
+        let made = read_or_make(&path).unwrap();
+        assert_eq!((made.len(), fs::metadata(&path).unwrap().permissions().mode() & 0o777), (1, 0o600));
+        assert_eq!(read_or_make(&path).unwrap(), made);
+        assert_ne!(*made[0], [0; 32]);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{}\n{text}", "0a".repeat(32))).unwrap();
+        let rotated = read_or_make(&path).unwrap();
+        assert_eq!((*rotated[0], &rotated[1]), ([10; 32], &made[0]));
+    }
+
+    #[test]
+    fn a_file_that_is_no_file_of_keys_is_named_with_its_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        for (text, what) in [("", "holds no key"), ("# only\n", "holds no key"), ("abc\n", "64 hexadecimal digits")] {
+            fs::write(&path, text).unwrap();
+            let error = read_or_make(&path).unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("from a backup"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The listening socket of returned mail. It has its own limits, so that whoever floods it takes nothing from webCRM's submission.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Settings;
+use super::addresses::Addresses;
+use super::connection::{Connection, End};
+use super::counters::Counters;
+use super::inbox::Inbox;
+use crate::smtp::{Domain, EnhancedCode, Reply};
+use crate::submission::budget::Budget;
+use crate::submission::limits::counted_as;
+use crate::submission::listener::{ConnectionLimiter, Full, bind};
+use crate::submission::session::{Rules, Session};
+use crate::submission::transaction::Envelopes;
+use crate::submission::{ListenerTls, ServerTls};
+
+/// The pause after an accept that failed because there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The parts that all connections share.
+pub(super) struct Shared {
+    pub settings: Arc<Settings>,
+    pub addresses: Addresses,
+    pub inbox: Arc<Inbox>,
+    pub budget: Budget,
+    pub counters: Counters,
+    pub shutdown: CancellationToken,
+}
+
+/// The socket, bound and not served yet.
+pub(super) struct Listener {
+    socket: TcpListener,
+    rules: Arc<Rules>,
+    shared: Arc<Shared>,
+    limiter: Arc<ConnectionLimiter>,
+    tasks: TaskTracker,
+}
+
+impl Listener {
+    /// Binds the socket.
+    pub fn bind(hostname: Domain, shared: Arc<Shared>) -> io::Result<Listener> {
+        let settings = &shared.settings;
+        let socket = bind(settings.listener.address)?;
+        let rules = Rules {
+            hostname,
+            limits: settings.limits.clone(),
+            envelopes: Arc::new(Envelopes::new(settings.limits.bytes_in_flight)),
+            starttls: matches!(settings.listener.tls, ListenerTls::StartTls(_)),
+            auth_required: false,
+            plaintext_auth: false,
+            takes_reports: true,
+        };
+        let (limiter, tasks) = (Arc::default(), TaskTracker::new());
+        Ok(Listener { socket, rules: Arc::new(rules), shared, limiter, tasks })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Takes mail until the shutdown, and ends once every connection has ended.
+    pub async fn run(self: Arc<Self>) {
+        let shutdown = self.shared.shutdown.clone();
+        loop {
+            let Some(accepted) = shutdown.run_until_cancelled(self.socket.accept()).await else { break };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer.ip().to_canonical()),
+                // The client has gone already, which is not our trouble.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::error!("the listener of returned mail cannot accept connections: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: IpAddr) {
+        let Shared { settings, counters, .. } = &*self.shared;
+        if !settings.listener.admits(peer) {
+            counters.refuse("allow_from");
+            return turn_away(&stream, 554, EnhancedCode(5, 7, 1), "this address may not connect");
+        }
+        let limits = &settings.limits;
+        let permit = match self.limiter.enter(counted_as(peer), limits.connections, limits.connections_per_address) {
+            Ok(permit) => permit,
+            Err(full) => {
+                counters.refuse(full.as_str());
+                let enhanced = if full == Full::All { EnhancedCode(4, 3, 2) } else { EnhancedCode(4, 7, 0) };
+                return turn_away(&stream, 421, enhanced, "too many connections; try again later");
+            }
+        };
+        counters.open.inc();
+        let listener = Arc::clone(self);
+        self.tasks.spawn(async move {
+            listener.serve(stream, peer).await;
+            listener.shared.counters.open.dec();
+            drop(permit);
+        });
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: IpAddr) {
+        let _ = stream.set_nodelay(true);
+        let session = Session::new(Arc::clone(&self.rules), false, Instant::now());
+        let mut connection = Connection::new(stream, peer, Arc::clone(&self.shared), session);
+        connection.greet();
+        let end = connection.run().await;
+        let (End::StartTls(upgrade), ListenerTls::StartTls(tls)) = (end, &self.shared.settings.listener.tls) else {
+            return;
+        };
+        let (stream, session) = *upgrade;
+        if let Some(stream) = Box::pin(self.shake_hands(tls, stream)).await {
+            Box::pin(Connection::new(stream, peer, Arc::clone(&self.shared), session.secured()).run()).await;
+        }
+    }
+
+    async fn shake_hands(&self, tls: &ServerTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+        let handshake = tokio::time::timeout(self.shared.settings.limits.handshake_timeout, handshake);
+        // A stop does not wait for the handshake. The client cannot be told, because it expects TLS.
+        match self.shared.shutdown.run_until_cancelled(handshake).await? {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(_)) | Err(_) => {
+                self.shared.counters.refuse("handshake");
+                None
+            }
+        }
+    }
+}
+
+/// Says why the client is refused, as far as the socket's empty buffer takes it, and closes.
+fn turn_away(stream: &TcpStream, code: u16, enhanced: EnhancedCode, text: &str) {
+    let mut out = Vec::new();
+    Reply::new(code, enhanced, text).write_to(&mut out);
+    let _ = stream.try_write(&out);
+}

@@ -1,0 +1,309 @@
+//! What is told of mail that came back: which event, or why none. Pure.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::read::{Action, Complaint, Fate, Reading, Said, fate_of};
+use crate::delivery::class_of_quoted;
+use crate::events::{Event, EventKind};
+use crate::message::FailureClass;
+use crate::record::event::{Known, KnownRecipient};
+use crate::smtp::Reply;
+use crate::time::Timestamp;
+
+/// How long a report waits for the record to know that its mail was relayed. The record is written a moment after that.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// `reason` of what a returned mail tells.
+const RETURNED: &str = "returned_mail";
+/// `reason` of what a complaint tells.
+const FEEDBACK: &str = "feedback_report";
+
+/// What follows from a message for one recipient of a mail.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Verdict<'k> {
+    /// This is told.
+    Tell(Box<Tell<'k>>),
+    /// Nothing is told, for this reason, which is counted.
+    Nothing(&'static str),
+    /// The record does not know yet that the mail was relayed. Look again later.
+    Wait,
+}
+
+/// An event, and what else follows from it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tell<'k> {
+    /// The event.
+    pub event: Event<'k>,
+    /// The recipient.
+    pub to: &'k KnownRecipient,
+    /// What suppression and the customer's rates hear.
+    pub effect: Effect,
+}
+
+/// What suppression and a customer's rates hear of a recipient, with the words that tell why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing.
+    None,
+    /// The address takes no mail.
+    HardBounce(String),
+    /// The recipient complained.
+    Complaint(String),
+    /// The recipient wants no more.
+    Unsubscription(String),
+}
+
+/// When mail came back, and how it is judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// When it came.
+    pub at: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+    /// The address that our mail leaves from.
+    pub egress: IpAddr,
+}
+
+/// What follows from mail that came to the return path of a recipient.
+pub(super) fn of_returned<'k>(
+    known: &'k Known,
+    to: &'k KnownRecipient,
+    reading: &'k Reading,
+    moment: Moment,
+) -> Verdict<'k> {
+    let fates = match reading {
+        Reading::Fates(fates) => fates,
+        Reading::Complaint(complaint) => return of_complaint(known, to, complaint, moment),
+        Reading::AutoReply => return Verdict::Nothing("auto_reply"),
+        Reading::Other => return Verdict::Nothing("other"),
+    };
+    let Some(fate) = fate_of(fates, &to.address.to_string()) else { return Verdict::Nothing("other") };
+    let is_over = [EventKind::Bounced, EventKind::Expired, EventKind::Removed].iter().any(|kind| to.was(*kind));
+    let kind = match fate.action {
+        Action::Failed if is_over => return Verdict::Nothing("duplicate"),
+        Action::Failed => EventKind::Bounced,
+        Action::Delayed if is_over || to.was(EventKind::Delivered) || to.reported.contains(&EventKind::Delayed) => {
+            return Verdict::Nothing("duplicate");
+        }
+        Action::Delayed => EventKind::Delayed,
+        // A report that comes late never turns a bounce back into a delivery.
+        Action::Delivered if is_over || to.was(EventKind::Delivered) => return Verdict::Nothing("duplicate"),
+        Action::Delivered => EventKind::Delivered,
+        // Nobody knows what became of it there.
+        Action::Relayed => return Verdict::Nothing("relayed"),
+        Action::Expanded => return Verdict::Nothing("expanded"),
+    };
+    if !to.was(EventKind::Relayed) && moment.now < moment.at + PATIENCE {
+        return Verdict::Wait;
+    }
+    let class = (kind != EventKind::Delivered).then(|| class_of(fate, moment.egress));
+    let event = Event {
+        reason: Some(RETURNED),
+        server: fate.server.as_deref().map(Cow::Borrowed),
+        code: fate.said.code,
+        status: fate.said.status,
+        reply: (!fate.said.text.is_empty()).then_some(Cow::Borrowed(fate.said.text.as_str())),
+        class,
+        detail: Some(detail(fate)),
+        ..known.event(kind, to, moment.at)
+    };
+    let effect = match (kind, class) {
+        (EventKind::Bounced, Some(FailureClass::Hard)) => Effect::HardBounce(fate.said.line()),
+        _ => Effect::None,
+    };
+    Verdict::Tell(Box::new(Tell { event, to, effect }))
+}
+
+/// What follows from a complaint about a mail to this recipient.
+pub(super) fn of_complaint<'k>(
+    known: &'k Known,
+    to: &'k KnownRecipient,
+    complaint: &'k Complaint,
+    moment: Moment,
+) -> Verdict<'k> {
+    let by = complaint.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let said = format!("feedback report of type {}{by}", complaint.kind);
+    let (kind, effect) = match complaint.kind.as_str() {
+        "not-spam" => return Verdict::Nothing("not_spam"),
+        // RFC 6591: about authentication, not from the recipient.
+        "auth-failure" => return Verdict::Nothing("auth_failure"),
+        "opt-out" | "opt-out-list" => (EventKind::Unsubscribed, Effect::Unsubscription(said.clone())),
+        _ => (EventKind::Complained, Effect::Complaint(said.clone())),
+    };
+    if to.was(kind) {
+        return Verdict::Nothing("duplicate");
+    }
+    let event = Event { reason: Some(FEEDBACK), detail: Some(Cow::Owned(said)), ..known.event(kind, to, moment.at) };
+    Verdict::Tell(Box::new(Tell { event, to, effect }))
+}
+
+/// The recipient of a mail that a complaint is about: the one that it names, or the only one.
+pub(super) fn complained_of<'k>(known: &'k Known, complaint: &Complaint) -> Option<&'k KnownRecipient> {
+    let named = complaint.recipients.iter().find_map(|name| known.recipient_named(name));
+    named.or_else(|| known.only_recipient())
+}
+
+/// What the relay says itself. The server's words are in `reply`.
+fn detail(fate: &Fate) -> Cow<'static, str> {
+    match (fate.action, &fate.until) {
+        (Action::Delayed, Some(until)) => format!("returned mail: the next server still tries, until {until}").into(),
+        (Action::Delayed, None) => "returned mail: the next server still tries".into(),
+        (Action::Delivered, _) => "returned mail: delivered".into(),
+        _ => "returned mail: not delivered".into(),
+    }
+}
+
+/// Why mail was not delivered, by the same function as replies of the next server.
+fn class_of(fate: &Fate, egress: IpAddr) -> FailureClass {
+    let Said { code, status, text } = &fate.said;
+    // Without a reply the status code says whether trying again could have helped. What is given up for its age is not.
+    let by_status = || match status {
+        Some(status) if status.0 == 4 => 450,
+        None if fate.action == Action::Delayed => 450,
+        _ => 550,
+    };
+    let reply = Reply {
+        code: code.filter(|code| (400..600).contains(code)).unwrap_or_else(by_status),
+        enhanced: *status,
+        lines: vec![text.clone()],
+    };
+    class_of_quoted(&reply, egress)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::smtp::EnhancedCode;
+
+    const AT: Timestamp = Timestamp::from_millis(1_795_458_240_123);
+
+    fn known(kinds: &[(&str, Option<&str>)]) -> Known {
+        let event = |(kind, reason): &(&str, Option<&str>)| {
+            let mut event = json!({
+                "event_id": "0000000000007-1M84TD3KV-0a", "at": "2026-11-23T18:24:00.123Z", "event": kind,
+                "queue_id": "0000000000007", "message_id": "1@test.dk", "customer": "test-as", "from_domain": "test.dk",
+                "sender": "news@test.dk", "recipient": "a@x.dk", "route": "own-server.test-as"
+            });
+            if let Some(reason) = reason {
+                event["reason"] = json!(reason);
+            }
+            event
+        };
+        Known::of(&kinds.iter().map(event).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn fate(action: Action, words: &str, status: Option<EnhancedCode>) -> Reading {
+        let said = Said::of(words).or_status(status);
+        Reading::Fates(vec![Fate { action, recipients: vec!["a@x.dk".into()], said, server: None, until: None }])
+    }
+
+    fn moment(later: u64) -> Moment {
+        Moment { at: AT, now: AT + Duration::from_secs(later), egress: "40.74.40.57".parse().unwrap() }
+    }
+
+    fn told(kinds: &[(&str, Option<&str>)], reading: &Reading) -> Result<serde_json::Value, &'static str> {
+        let known = known(kinds);
+        match of_returned(&known, known.only_recipient().unwrap(), reading, moment(0)) {
+            Verdict::Tell(tell) => Ok(serde_json::to_value(&tell.event).unwrap()),
+            Verdict::Nothing(what) => Err(what),
+            Verdict::Wait => Err("wait"),
+        }
+    }
+
+    const RELAYED: [(&str, Option<&str>); 2] = [("accepted", None), ("relayed", None)];
+
+    #[test]
+    fn a_failure_is_a_late_bounce_with_its_class() {
+        let event = told(&RELAYED, &fate(Action::Failed, "550 5.1.1 no such user", None)).unwrap();
+        assert_eq!(
+            event,
+            json!({
+                "event_id": "0000000000007-1M84TD3KV-0b", "at": "2026-11-23T18:24:00.123Z", "event": "bounced",
+                "queue_id": "0000000000007", "message_id": "1@test.dk", "customer": "test-as", "from_domain": "test.dk",
+                "sender": "news@test.dk", "recipient": "a@x.dk", "route": "own-server.test-as", "code": 550,
+                "status": "5.1.1", "reply": "no such user", "class": "hard", "reason": "returned_mail",
+                "detail": "returned mail: not delivered"
+            })
+        );
+    }
+
+    #[test]
+    fn the_class_is_that_of_the_reply_or_of_the_status() {
+        for (words, status, class) in [
+            ("550 5.1.1 no such user", None, "hard"),
+            ("550 Unknown user", None, "hard"),
+            ("552 5.2.2 mailbox full", None, "mailbox_full"),
+            ("554 5.7.1 Service unavailable; blocked using zen.spamhaus.org", None, "blocked"),
+            ("550 5.7.26 unauthenticated email", None, "auth"),
+            ("", Some(EnhancedCode(5, 1, 1)), "hard"),
+            ("", Some(EnhancedCode(5, 2, 2)), "mailbox_full"),
+            ("", Some(EnhancedCode(4, 4, 7)), "network"),
+            ("connect to mx.x.dk[192.0.2.1]:25: Connection timed out", Some(EnhancedCode(4, 4, 1)), "network"),
+            ("Host or domain name not found. Name service error", Some(EnhancedCode(5, 4, 4)), "hard"),
+            ("", None, "unknown"),
+        ] {
+            let event = told(&RELAYED, &fate(Action::Failed, words, status)).unwrap();
+            assert_eq!(event["class"], class, "{words} {status:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_before_is_not_told_again_and_no_bounce_becomes_a_delivery() {
+        let bounced = [RELAYED[0], RELAYED[1], ("bounced", Some(RETURNED))];
+        let delivered = [RELAYED[0], RELAYED[1], ("delivered", Some(RETURNED))];
+        let late = [("delayed", None), RELAYED[1]];
+        let reported_late = [RELAYED[1], ("delayed", Some(RETURNED))];
+        let kind = |kinds: &[_], action| told(kinds, &fate(action, "", None)).map(|event| event["event"].clone());
+        for (kinds, action, expected) in [
+            (&RELAYED[..], Action::Failed, Ok("bounced")),
+            (&RELAYED[..], Action::Delayed, Ok("delayed")),
+            (&RELAYED[..], Action::Delivered, Ok("delivered")),
+            (&RELAYED[..], Action::Relayed, Err("relayed")),
+            (&RELAYED[..], Action::Expanded, Err("expanded")),
+            (&bounced[..], Action::Failed, Err("duplicate")),
+            (&bounced[..], Action::Delivered, Err("duplicate")),
+            (&bounced[..], Action::Delayed, Err("duplicate")),
+            (&delivered[..], Action::Delivered, Err("duplicate")),
+            (&delivered[..], Action::Failed, Ok("bounced")),
+            (&late[..], Action::Delayed, Ok("delayed")),
+            (&reported_late[..], Action::Delayed, Err("duplicate")),
+        ] {
+            assert_eq!(kind(kinds, action), expected.map(Into::into), "{kinds:?} {action:?}");
+        }
+        assert_eq!(told(&RELAYED, &Reading::AutoReply), Err("auto_reply"));
+        assert_eq!(told(&RELAYED, &Reading::Other), Err("other"));
+    }
+
+    #[test]
+    fn a_report_that_is_faster_than_the_record_waits_for_it() {
+        let (known, reading) = (known(&RELAYED[..1]), fate(Action::Failed, "", None));
+        let to = known.only_recipient().unwrap();
+        assert_eq!(of_returned(&known, to, &reading, moment(0)), Verdict::Wait);
+        assert!(matches!(of_returned(&known, to, &reading, moment(120)), Verdict::Tell(_)));
+    }
+
+    #[test]
+    fn a_complaint_is_told_by_its_type() {
+        let known = known(&RELAYED);
+        let to = known.only_recipient().unwrap();
+        for (kind, expected) in [
+            ("abuse", Some(EventKind::Complained)),
+            ("fraud", Some(EventKind::Complained)),
+            ("whatever", Some(EventKind::Complained)),
+            ("opt-out", Some(EventKind::Unsubscribed)),
+            ("not-spam", None),
+            ("auth-failure", None),
+        ] {
+            let complaint = Complaint { kind: kind.into(), recipients: vec![], about: Default::default(), by: None };
+            assert_eq!(complained_of(&known, &complaint), Some(to));
+            let found = match of_complaint(&known, to, &complaint, moment(0)) {
+                Verdict::Tell(tell) => Some(tell.event.event),
+                _ => None,
+            };
+            assert_eq!(found, expected, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Works off the inbox: reads what came, asks the record whose mail it is about, and tells what it says.
+//!
+//! A message leaves the inbox only once what it says is in the record and on disk, and what is to be forwarded is in the spool. A
+//! crash in between tells it once more: the events have the same ids, and the record shows what it knows already.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::addresses::{Addresses, For};
+use super::counters::Counters;
+use super::dmarc::DmarcReports;
+use super::forward::{Forwarder, NotForwarded};
+use super::inbox::{Arrival, Inbox, Name};
+use super::read::{Action, Complaint, Reading};
+use super::settings::Forward;
+use super::told::{Effect, Moment, PATIENCE, Verdict, complained_of, of_complaint, of_returned};
+use super::unmatched::Unmatched;
+use crate::customers::Routing;
+use crate::events::{Event, EventKind, Events, Subject};
+use crate::message::{QueueId, Returned};
+use crate::queue::Outcomes;
+use crate::record::event::{Known, KnownRecipient};
+use crate::record::trace;
+use crate::smtp::Mailbox;
+use crate::spool;
+use crate::time::Timestamp;
+
+/// Messages that are read together: the record is searched once for all of them.
+const BATCH: usize = 64;
+/// The shortest time after which a message is looked at again whose mail the record does not know yet.
+const AGAIN: Duration = Duration::from_secs(1);
+/// When work is tried again after the disk, the record or the spool gave an error.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What is worked with.
+pub(super) struct Desk {
+    pub inbox: Arc<Inbox>,
+    pub addresses: Arc<Addresses>,
+    pub forward: Forward,
+    pub forwarder: Forwarder,
+    pub dmarc: Option<Arc<dyn DmarcReports>>,
+    pub events: Events,
+    pub outcomes: Outcomes,
+    pub routing: Routing,
+    pub egress: IpAddr,
+    pub counters: Counters,
+    pub unmatched: Unmatched,
+}
+
+/// Why work stopped. What is on the desk goes back, and is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Stuck {
+    #[error("the record cannot be read: {0}")]
+    Record(#[source] io::Error),
+    #[error("the record takes no events now")]
+    Events,
+    #[error("the spool takes no mail: {0}")]
+    Spool(#[source] spool::Error),
+    #[error("a message cannot be removed: {0}")]
+    Remove(#[source] io::Error),
+    #[error("a task ended: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A message, and what it is for each of its recipients.
+struct Item {
+    name: Name,
+    arrival: Arrival,
+    message: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+/// What a message is for one of its recipients.
+enum Part {
+    /// It came to a return path.
+    Returned(Returned, Reading),
+    /// It came to the address for complaints.
+    Complaint(Reading),
+    /// It is a DMARC report.
+    Dmarc,
+}
+
+/// What is known of the mails that a batch is about.
+#[derive(Default)]
+struct Record {
+    mails: BTreeMap<QueueId, Known>,
+    /// The mail with this Message-ID.
+    by_message_id: BTreeMap<String, QueueId>,
+}
+
+/// What follows from a message.
+#[derive(Default)]
+struct Plan<'r> {
+    /// What is told.
+    events: Vec<Event<'r>>,
+    /// What suppression and the customers' rates hear.
+    effects: Vec<(&'r Known, &'r KnownRecipient, Effect)>,
+    /// The mails whose senders get the message.
+    forwards: Vec<&'r Known>,
+    /// What the message was, for each of its recipients.
+    counted: Vec<&'static str>,
+    /// It goes to the reader of DMARC reports.
+    is_dmarc: bool,
+    /// It is looked at again then, and nothing else follows now.
+    due: Option<Timestamp>,
+}
+
+impl Plan<'_> {
+    /// The record does not know the mail yet. It is asked ever less often.
+    fn again(now: Timestamp, age: Duration) -> Self {
+        Plan { due: Some(now + AGAIN.max(age / 2)), ..Plan::default() }
+    }
+}
+
+impl Desk {
+    /// Works until told to stop. What is on the desk then is finished; what waits, waits for the next start.
+    pub async fn run(mut self, stopping: CancellationToken) {
+        let subject = Subject::ReturnedMail;
+        while stopping.run_until_cancelled(self.inbox.has_some()).await.is_some() {
+            let mut names = self.inbox.take(BATCH, Timestamp::now());
+            match self.work(&mut names).await {
+                Ok(()) => self.events.resolve(&subject, "returned mail is read again"),
+                Err(stuck) => {
+                    let dir = self.inbox.dir().display();
+                    if !self.events.is_open(&subject) {
+                        let detail =
+                            format!("returned mail waits in {dir} and is tried again every {RETRY:?}: {stuck}");
+                        self.events.raise(subject.clone(), detail);
+                    }
+                    let due = Timestamp::now() + RETRY;
+                    names.into_iter().for_each(|name| self.inbox.put_back(name, due));
+                    let _ = stopping.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                }
+            }
+            self.unmatched.tell_left_out(&self.events, Timestamp::now());
+            self.counters.waiting_bytes.set(i64::try_from(self.inbox.held()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Works off some messages. After an error, `names` has those that are still to be worked off.
+    ///
+    /// First everything is told, with one sync of the record. Then message by message the rest follows: if that fails, what was told
+    /// is known to the record when the message comes again.
+    async fn work(&mut self, names: &mut Vec<Name>) -> Result<(), Stuck> {
+        let items = self.read(names).await?;
+        let record = self.look_up(&items).await?;
+        // Of two reports about a recipient in one batch the record shows neither.
+        let mut told = HashSet::new();
+        let mut plans: Vec<Plan<'_>> = items.iter().map(|item| self.plan(item, &record, &mut told)).collect();
+        let events: Vec<_> = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.events)).collect();
+        if !self.events.emit_synced(events).await {
+            return Err(Stuck::Events);
+        }
+        for (item, plan) in items.iter().zip(plans) {
+            let due = self.carry_out(item, plan).await?;
+            names.retain(|name| *name != item.name);
+            match due {
+                None => {
+                    let (inbox, name) = (Arc::clone(&self.inbox), item.name.clone());
+                    tokio::task::spawn_blocking(move || inbox.remove(&name)).await?.map_err(Stuck::Remove)?;
+                }
+                Some(due) => self.inbox.put_back(item.name.clone(), due),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads messages, on a thread that may block. One that cannot be read stays where it is until the next start, with an alert.
+    async fn read(&self, names: &mut Vec<Name>) -> Result<Vec<Item>, Stuck> {
+        let all = names.clone();
+        let (inbox, addresses) = (Arc::clone(&self.inbox), Arc::clone(&self.addresses));
+        let read = move || {
+            let read = |name: Name| match inbox.read(&name) {
+                Ok((arrival, message)) => {
+                    let parts = arrival.recipients.iter().filter_map(|to| part(&addresses, to, &message)).collect();
+                    Ok(Item { name, arrival, message, parts })
+                }
+                Err(error) => Err((format!("{}: {error}", inbox.path(&name).display()), name)),
+            };
+            all.into_iter().map(read).collect::<Vec<_>>()
+        };
+        let mut items = Vec::new();
+        for read in tokio::task::spawn_blocking(read).await? {
+            match read {
+                Ok(item) => items.push(item),
+                Err((why, unreadable)) => {
+                    names.retain(|name| *name != unreadable);
+                    self.events.alert(format!("returned mail cannot be read and stays where it is: {why}"));
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// Asks the record for all mails that these messages are about.
+    async fn look_up(&self, items: &[Item]) -> Result<Record, Stuck> {
+        let Some(log) = self.events.log().map(ToOwned::to_owned) else { return Ok(Record::default()) };
+        let (mut ids, mut message_ids) = (HashSet::new(), HashSet::new());
+        for part in items.iter().flat_map(|item| &item.parts) {
+            match part {
+                Part::Returned(returned, _) => drop(ids.insert(returned.queue_id)),
+                Part::Complaint(Reading::Complaint(complaint)) => {
+                    let named = self.named_by(complaint);
+                    if named.is_empty() {
+                        message_ids.extend(complaint.about.message_id.clone());
+                    }
+                    ids.extend(named.into_iter().map(|(id, _)| id));
+                }
+                Part::Complaint(_) | Part::Dmarc => {}
+            }
+        }
+        if ids.is_empty() && message_ids.is_empty() {
+            return Ok(Record::default());
+        }
+        let search = move || {
+            let mut record = Record::default();
+            for message_id in message_ids {
+                let query = trace::Query { message_id: Some(message_id.clone()), ..trace::Query::default() };
+                let found = trace::find(&log, &query, 1)?.traces.into_iter().next();
+                if let Some(known) = found.and_then(|trace| Known::of(&trace.events)) {
+                    record.by_message_id.insert(message_id, known.queue_id);
+                    record.mails.insert(known.queue_id, known);
+                }
+            }
+            for (id, events) in trace::lives(&log, ids)? {
+                record.mails.extend(Known::of(&events).map(|known| (id, known)));
+            }
+            Ok(record)
+        };
+        tokio::task::spawn_blocking(search).await?.map_err(Stuck::Record)
+    }
+
+    /// The mails that a complaint names in a way of ours, and the recipient if it names one.
+    fn named_by(&self, complaint: &Complaint) -> Vec<(QueueId, Option<usize>)> {
+        let paths = complaint.about.return_paths.iter().filter_map(|path| match self.addresses.purpose(path) {
+            Some(For::Returned(Returned { queue_id, index })) => Some((queue_id, Some(index))),
+            _ => None,
+        });
+        paths.chain(complaint.about.queue_ids.iter().map(|id| (*id, None))).collect()
+    }
+
+    /// Decides what follows from a message.
+    fn plan<'r>(
+        &mut self,
+        item: &'r Item,
+        record: &'r Record,
+        told: &mut HashSet<(QueueId, usize, EventKind)>,
+    ) -> Plan<'r> {
+        let now = Timestamp::now();
+        let moment = Moment { at: item.arrival.at, now, egress: self.egress };
+        let age = now.since(item.arrival.at);
+        let mut plan = Plan::default();
+        for part in &item.parts {
+            let (known, verdict) = match part {
+                Part::Dmarc => {
+                    plan.is_dmarc = true;
+                    continue;
+                }
+                Part::Returned(returned, reading) => {
+                    let known = record.mails.get(&returned.queue_id);
+                    match known.and_then(|known| Some((known, known.recipient(returned.index)?))) {
+                        Some((known, to)) => {
+                            if self.is_forwarded(reading) {
+                                plan.forwards.push(known);
+                            }
+                            (known, of_returned(known, to, reading, moment))
+                        }
+                        None if age < PATIENCE => return Plan::again(now, age),
+                        None => {
+                            let what =
+                                format!("mail returned for {}, which the record does not know", returned.queue_id);
+                            plan.events.extend(self.unmatched.event(what, now));
+                            plan.counted.push("unmatched");
+                            continue;
+                        }
+                    }
+                }
+                Part::Complaint(Reading::Complaint(complaint)) => match self.complained(complaint, record) {
+                    Some((known, to)) => (known, of_complaint(known, to, complaint, moment)),
+                    None => {
+                        plan.events.extend(self.unmatched.event(not_matched(complaint), now));
+                        plan.counted.push("unmatched");
+                        continue;
+                    }
+                },
+                Part::Complaint(_) => {
+                    plan.counted.push("other");
+                    continue;
+                }
+            };
+            match verdict {
+                Verdict::Wait => return Plan::again(now, age),
+                Verdict::Nothing(what) => plan.counted.push(what),
+                Verdict::Tell(tell) if told.insert((known.queue_id, tell.to.index, tell.event.event)) => {
+                    plan.counted.push(tell.event.event.as_str());
+                    plan.effects.push((known, tell.to, tell.effect));
+                    plan.events.push(tell.event);
+                }
+                Verdict::Tell(_) => plan.counted.push("duplicate"),
+            }
+        }
+        plan
+    }
+
+    /// Does what follows besides the events, which are told. Returns when the message is to be looked at again, if it is.
+    async fn carry_out(&self, item: &Item, plan: Plan<'_>) -> Result<Option<Timestamp>, Stuck> {
+        if plan.due.is_some() {
+            return Ok(plan.due);
+        }
+        if plan.is_dmarc && !self.take_dmarc(item).await? {
+            return Ok(Some(Timestamp::now() + RETRY));
+        }
+        for known in plan.forwards {
+            let forwarded = self.forwarder.forward(known, &item.arrival, &item.message).await.map_err(Stuck::Spool)?;
+            self.counters.forwarded(forwarded.map_or_else(NotForwarded::as_str, |_| "queued"));
+        }
+        plan.effects.iter().for_each(|(known, to, effect)| self.take_in(known, to, effect));
+        plan.counted.into_iter().for_each(|what| self.counters.read(what));
+        Ok(None)
+    }
+
+    /// The mail and the recipient that a complaint is about.
+    fn complained<'r>(&self, complaint: &Complaint, record: &'r Record) -> Option<(&'r Known, &'r KnownRecipient)> {
+        let by_message_id = || {
+            let id = record.by_message_id.get(complaint.about.message_id.as_ref()?)?;
+            Some((*id, None))
+        };
+        let mut named = self.named_by(complaint);
+        named.extend(by_message_id());
+        named.into_iter().find_map(|(id, index)| {
+            let known = record.mails.get(&id)?;
+            let to = index.map_or_else(|| complained_of(known, complaint), |index| known.recipient(index))?;
+            Some((known, to))
+        })
+    }
+
+    /// Tells suppression and the customer's rates. Our own notifications count for neither.
+    fn take_in(&self, known: &Known, to: &KnownRecipient, effect: &Effect) {
+        let Some(customer) = self.routing.customer(&known.customer).filter(|_| !known.is_notification) else { return };
+        match effect {
+            Effect::None => {}
+            Effect::HardBounce(said) => self.outcomes.refused_later(&customer, &to.address, said),
+            Effect::Complaint(said) => self.outcomes.complained(&customer, &to.address, said),
+            Effect::Unsubscription(said) => self.outcomes.unsubscribed(&customer, &to.address, said),
+        }
+    }
+
+    fn is_forwarded(&self, reading: &Reading) -> bool {
+        match (self.forward, reading) {
+            (Forward::Nothing, _) | (_, Reading::Complaint(_)) => false,
+            (Forward::Everything, _) => true,
+            // Only who asked for reports of success gets them (RFC 3461 §4.1).
+            (Forward::Failures, Reading::Fates(fates)) => fates.iter().any(|fate| fate.action != Action::Delayed),
+            (Forward::Failures, _) => false,
+        }
+    }
+
+    /// Hands a message to the reader of DMARC reports. Returns false if it cannot be taken now.
+    async fn take_dmarc(&self, item: &Item) -> Result<bool, Stuck> {
+        let Some(reports) = self.dmarc.clone() else { return Ok(true) };
+        let (message, at) = (item.message.clone(), item.arrival.at);
+        let taken = tokio::task::spawn_blocking(move || reports.take(&message, at)).await?;
+        match &taken {
+            Ok(()) => self.counters.read("dmarc"),
+            Err(why) => tracing::warn!("a DMARC report waits in {}: {why}", self.inbox.dir().display()),
+        }
+        Ok(taken.is_ok())
+    }
+}
+
+/// What a message is for one of its recipients. Nothing for an address that is none of ours any more.
+fn part(addresses: &Addresses, to: &Mailbox, message: &[u8]) -> Option<Part> {
+    Some(match addresses.purpose(to)? {
+        For::Returned(returned) => Part::Returned(returned, Reading::of(message)),
+        For::Complaints => Part::Complaint(Reading::of_complaint(message)),
+        For::Dmarc => Part::Dmarc,
+    })
+}
+
+fn not_matched(complaint: &Complaint) -> String {
+    let by = complaint.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let about = complaint.about.message_id.as_deref().map(|id| format!(", Message-ID {id}")).unwrap_or_default();
+    format!("a complaint of type {}{by} about mail or a recipient that the record does not know{about}", complaint.kind)
+}
