@@ -46,6 +46,7 @@ pub use files::ServerFile;
 
 use crate::customers::suppression::Policy;
 use crate::customers::{BulkPolicy, Customer, Directory, Via};
+use crate::route::Route;
 use crate::server::Settings;
 use crate::smtp::Domain;
 use crate::submission::{ListenerAuth, Submitters};
@@ -173,13 +174,16 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let spool = spool::spool(&root.table("spool"), &state_dir, our_name);
     let bounce_table = root.table("bounce_mail");
     let bounce = server::bounce(&bounce_table, our_name, patience.retry.backoff.first);
+    let nodes = Nodes { count: spool.nodes(), table: root.table("spool").table("postgres") };
     let bounce_route = server::bounce_route(&bounce_table.table("route"), limits.message_size);
+    let bounce_route = bounce_route.map(|route| nodes.part_of(route));
     let onboarding_table = root.table("onboarding");
     let bulk = customer::bulk(&onboarding_table).unwrap_or(BulkPolicy::Warn);
     let address = egress.as_ref().map(|egress| egress.address);
     let mut onboarding = server::onboarding(&onboarding_table, &state_dir, address, patience.retry.give_up);
 
-    let (tiers, accounts) = server::tiers(root);
+    let (mut tiers, accounts) = server::tiers(root);
+    tiers.values_mut().for_each(|tier| tier.route = nodes.part_of(Arc::clone(&tier.route)));
     onboarding.mailjet_accounts = accounts;
     let dkim_table = root.table("dkim");
     let signing = signing::defaults(&dkim_table, patience.retry.give_up);
@@ -261,6 +265,30 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         state_dir,
         passphrase,
     })
+}
+
+/// How many nodes share the spool. A route that customers share is used by all of them, so each gets its part of the route's caps. A
+/// customer's own server sees one node at a time.
+struct Nodes<'a> {
+    count: u32,
+    table: Table<'a>,
+}
+
+impl Nodes<'_> {
+    fn part_of(&self, route: Arc<Route>) -> Arc<Route> {
+        match route.caps.part(self.count) {
+            _ if self.count == 1 => route,
+            Ok(caps) => Arc::new(Route { caps, ..Route::clone(&route) }),
+            Err(cap) => {
+                let (id, count) = (&route.id, self.count);
+                let what = format!(
+                    "{count} nodes share route {id}, and its cap {cap} is less than that: each must get a part; raise {cap} or have fewer nodes"
+                );
+                self.table.mistake("nodes", what);
+                route
+            }
+        }
+    }
 }
 
 /// Reads `customers_dir/*.toml` in the order of their names. Other files there are ignored.

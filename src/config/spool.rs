@@ -21,6 +21,8 @@ const PASSWORD: Source = Source {
 };
 /// Keys of the embedded spool.
 const EMBEDDED: [&str; 6] = ["dir", "min_free", "min_free_inodes", "segment_size", "settle_delay", "guard_interval"];
+/// Shards where several nodes share the spool and nothing else is configured: two, three, four or six nodes get as many each.
+const SHARDS: u32 = 12;
 /// What a name in PostgreSQL may have without being cut.
 const LONGEST_NAME: usize = 63;
 
@@ -77,6 +79,11 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
     if !(Duration::from_secs(3)..=Duration::from_secs(300)).contains(&lease) {
         table.mistake("lease", "is outside of 3s to 5m");
     }
+    let nodes = table.number("nodes", 1..=16, usual.nodes);
+    let shards = table.number("shards", 1..=64, if nodes == 1 { usual.shards } else { SHARDS });
+    if shards < nodes {
+        table.mistake("shards", format!("is less than nodes ({nodes}): some nodes would have none"));
+    }
     postgres::Settings {
         hosts,
         port: table.or("port", Port(usual.port)).0,
@@ -86,6 +93,8 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
         schema: schema(table, usual.schema.clone()),
         tls,
         node: name(table, "node", hostname.to_owned()),
+        nodes,
+        shards,
         lease,
         timeout: positive(table, "timeout", usual.timeout),
         segment_size: segment_size(table, usual.segment_size),

@@ -172,7 +172,8 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
     let one_by_one = inner.parts.delivery.goes_one_by_one(route, record);
     let (mut tried, mut again, mut most) = (false, 0, if one_by_one { 1 } else { usize::MAX });
     // On a stop the transaction under way ends. The ones after it are left to the next start.
-    while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() {
+    // The same where the process was frozen for so long that another node may have the message.
+    while outcome.trouble.is_none() && outcome.hold.is_none() && !inner.stop.is_cancelled() && lease.stands() {
         let Some(mut group) = groups.pop_front() else { break };
         let wanted = group.len().min(most);
         let taken = inner.with_routes(|routes, now| routes.take(&route.id, wanted, now));

@@ -1,21 +1,24 @@
-//! Real DNS: the hickory library, used through mail-auth's `MessageAuthenticator` so that both share one bounded cache and one set
-//! of servers. The hosts file is not used here (see [`hosts`](super::hosts)).
+//! Real DNS by the hickory library, with a bounded cache. The hosts file is not used here (see [`hosts`](super::hosts)).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{self, Name, RData};
 use hickory_resolver::system_conf::read_system_conf;
-use mail_auth::MessageAuthenticator;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::{Answer, Error, Lookup, Record, RecordType, Resolver, Settings, normal};
 
 /// Queries recursive name servers. Cheap to clone; clones share the cache.
 #[derive(Clone)]
 pub struct Dns {
-    authenticator: MessageAuthenticator,
+    resolver: TokioResolver,
     longest: Duration,
 }
 
@@ -55,12 +58,16 @@ impl Dns {
         let attempts = u32::try_from(settings.attempts.max(1)).unwrap_or(u32::MAX);
         // Each attempt may use UDP and then TCP. The library limits the time of one server, not the time of the whole question.
         let longest = settings.timeout.saturating_mul(attempts.saturating_mul(2)).min(Duration::from_secs(60));
-        Ok(Dns { authenticator: MessageAuthenticator::new(config, options).map_err(setup)?, longest })
-    }
-
-    /// Returns mail-auth's authenticator, which uses the same servers and cache.
-    pub fn authenticator(&self) -> &MessageAuthenticator {
-        &self.authenticator
+        // Nothing is asked over TLS. Without this the library would read the system's certificates, and refuse to start
+        // where there are none.
+        let no_tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| SetupError(error.to_string()))?
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let resolver = builder.with_options(options).with_tls_config(no_tls).build().map_err(setup)?;
+        Ok(Dns { resolver, longest })
     }
 
     async fn ask(&self, name: &str, record_type: RecordType) -> Result<Answer, Error> {
@@ -76,7 +83,7 @@ impl Dns {
             RecordType::Ptr => rr::RecordType::PTR,
             RecordType::Soa => rr::RecordType::SOA,
         };
-        let asked = self.authenticator.resolver().lookup(question, asked_type);
+        let asked = self.resolver.lookup(question, asked_type);
         let timeout = || Error::Timeout { name: name.to_owned(), record_type };
         match tokio::time::timeout(self.longest, asked).await.map_err(|_| timeout())? {
             Ok(lookup) => Ok(Answer {
@@ -114,7 +121,7 @@ impl Dns {
         if last.name().to_ascii().eq_ignore_ascii_case(asked) {
             return false;
         }
-        let alias = self.authenticator.resolver().lookup(last.name().clone(), rr::RecordType::CNAME);
+        let alias = self.resolver.lookup(last.name().clone(), rr::RecordType::CNAME);
         // If that name is not an alias, the library followed the chain to its end.
         !matches!(tokio::time::timeout(self.longest, alias).await, Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))))
     }

@@ -228,3 +228,33 @@ pub struct Caps {
     /// How long a connection may be idle before it is closed. It must be below Azure's 4 minutes.
     pub idle: Duration,
 }
+
+impl Caps {
+    /// The part of one of so many nodes that use the server independently of each other. As an error, the key of the cap that is too
+    /// small to be divided.
+    pub fn part(self, nodes: u32) -> Result<Caps, &'static str> {
+        let divided = |key, cap: u32| Some(cap / nodes).filter(|part| *part > 0).ok_or(key);
+        let divided_if_any = |key, cap: Option<u32>| cap.map(|cap| divided(key, cap)).transpose();
+        Ok(Caps {
+            concurrency: divided("concurrency", self.concurrency)?,
+            per_minute: divided_if_any("per_minute", self.per_minute)?,
+            per_day: divided_if_any("per_day", self.per_day)?,
+            ..self
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_caps_add_up_to_no_more_than_the_whole_and_none_is_nothing() {
+        let whole = Caps { concurrency: 10, per_minute: Some(7), per_day: None, ..Caps::default() };
+        let part = Caps { concurrency: 3, per_minute: Some(2), ..whole };
+        assert_eq!(whole.part(3), Ok(part));
+        assert_eq!(whole.part(1), Ok(whole));
+        assert_eq!(whole.part(8), Err("per_minute"));
+        assert_eq!(whole.part(11), Err("concurrency"));
+    }
+}

@@ -86,6 +86,14 @@ impl SpoolSettings {
         }
     }
 
+    /// How many nodes share the spool at most.
+    pub fn nodes(&self) -> u32 {
+        match self {
+            SpoolSettings::Embedded(_) => 1,
+            SpoolSettings::Postgres(settings) => settings.nodes,
+        }
+    }
+
     /// The same, for a spool whose outbox a journal reads or not.
     #[must_use]
     pub fn with_journal(mut self, has_journal: bool) -> Self {

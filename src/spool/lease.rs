@@ -22,6 +22,11 @@ impl Lease {
         Lease { record, bytes, guard }
     }
 
+    /// Returns true if an attempt may begin. A lease that lay for a while may have ended: another node has the record then.
+    pub fn stands(&self) -> bool {
+        self.guard.stands()
+    }
+
     /// Takes the lease apart for its backend, which records its result.
     pub(super) fn into_parts(self) -> (Record, Box<dyn LeaseGuard>) {
         (self.record, self.guard)
@@ -32,6 +37,11 @@ impl Lease {
 pub trait LeaseGuard: Send + Sync {
     /// The result is recorded: dropping the guard gives nothing back any more.
     fn settled(&mut self);
+
+    /// Returns true if an attempt may begin.
+    fn stands(&self) -> bool {
+        true
+    }
 }
 
 /// The bytes of a leased message. The prefix is in memory; the content is read in chunks.

@@ -29,6 +29,11 @@ pub(super) trait Owner: Send + Sync + Sized + 'static {
     /// Refuses while results cannot be recorded, because sending on would only make duplicates.
     fn may_deliver(&self) -> Result<(), Error>;
 
+    /// Returns true if an attempt of what was leased may begin. Only a shared spool can lose it to another node.
+    fn owns_leases(&self) -> bool {
+        true
+    }
+
     /// Has facts written, in order.
     fn record(&self, index: &mut Index, facts: Vec<LogEntry>);
 
@@ -70,6 +75,10 @@ impl<O: Owner> LeaseGuard for Guard<O> {
     fn settled(&mut self) {
         self.settled = true;
     }
+
+    fn stands(&self) -> bool {
+        self.owner.owns_leases()
+    }
 }
 
 impl<O: Owner> Drop for Guard<O> {
@@ -109,8 +118,9 @@ pub(super) fn claim<O: Owner>(
     limit: usize,
     backoff: &Backoff,
 ) -> impl Future<Output = Result<Vec<Lease>, Error>> + Send + use<O> {
+    // Whoever forbids it holds the index, so what was allowed is leased before that.
+    let mut index = owner.index();
     let claimed = owner.may_deliver().map(|()| {
-        let mut index = owner.index();
         let claim = calls::claim(&mut index, lane, now, limit, backoff);
         let must_sync = !claim.facts.is_empty();
         if must_sync {
@@ -143,6 +153,7 @@ pub(super) async fn seize<O: Owner>(owner: Arc<O>, filter: Filter, limit: usize)
         let found = owner.in_domain(&filter, found).await?;
         let seized: Vec<_> = {
             let mut index = owner.index();
+            owner.may_deliver()?;
             let mut seize = |id| {
                 let entry = *index.get(id)?;
                 if entry.leased || !index.matches(&entry, &filter, bits) {

@@ -40,6 +40,11 @@ impl Recent {
         Recent { has_journal, state: Mutex::new(state), filled: Arc::default() }
     }
 
+    /// Notifies this one when there are new lines.
+    pub fn telling(self, filled: Arc<Notify>) -> Self {
+        Recent { filled, ..self }
+    }
+
     /// Takes the lines of what was just synced. The log ends at `end` now, in the segment with this mark.
     pub fn synced<'a>(&self, all: impl Iterator<Item = &'a [u8]>, end: Place, mark: u64) {
         if !self.has_journal {
@@ -83,6 +88,11 @@ impl Recent {
     pub fn confirm(&self, place: Place) {
         let mut state = self.state();
         state.confirmed = state.confirmed.max(place);
+    }
+
+    /// Up to where the journal has everything on disk.
+    pub fn confirmed(&self) -> Place {
+        self.state().confirmed
     }
 
     /// Where the durable log ends.

@@ -1,11 +1,12 @@
 //! Our walk against mail-auth's verdict, over the same DNS server.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mail_auth::SpfResult;
+use mail_auth::hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::spf::verify::SpfParameters;
+use mail_auth::{MessageAuthenticator, SpfResult};
 use postbud::onboarding::spf::{Limits, Query, Verdict, walk};
 use postbud::resolver::{self, Dns};
 use rand::rngs::StdRng;
@@ -28,6 +29,14 @@ const LEAVES: &[(&str, &str)] = &[
     ("node1.spf", "v=spf1 include:leaf1.spf include:leaf5.spf -all"),
     ("broken.spf", "v=spf1 ip4:1.2.3 -all"),
 ];
+
+/// mail-auth, which asks this server.
+fn mail_auth_asking(server: SocketAddr) -> MessageAuthenticator {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    connections.iter_mut().for_each(|connection| connection.port = server.port());
+    let servers = vec![NameServerConfig::new(server.ip(), true, connections)];
+    MessageAuthenticator::new(ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default()).unwrap()
+}
 
 fn verdict(result: SpfResult) -> Verdict {
     match result {
@@ -116,6 +125,7 @@ fn our_walk_and_mail_auth_agree() {
             ..resolver::Settings::default()
         };
         let dns = Dns::new(&settings).unwrap();
+        let mail_auth = mail_auth_asking(knot.address);
         for (at, record) in records.iter().enumerate() {
             let domain = format!("c{at}.spf");
             for ip in &addresses {
@@ -126,7 +136,7 @@ fn our_walk_and_mail_auth_agree() {
                 }
                 let sender = format!("x@{domain}");
                 let parameters = SpfParameters::verify_mail_from(*ip, "helo.spf", "receiver.spf", &sender);
-                let theirs = verdict(dns.authenticator().verify_spf(parameters).await.result());
+                let theirs = verdict(mail_auth.verify_spf(parameters).await.result());
                 seen.insert(ours.verdict);
                 if ours.verdict != theirs {
                     wrong.push(format!("{record} for {ip}: ours {:?}, mail-auth {theirs:?}", ours.verdict));

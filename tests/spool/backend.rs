@@ -14,6 +14,9 @@ use crate::postgres;
 
 /// A place for one spool, which can be opened again and again.
 pub trait Backend: Sized {
+    /// What all customers' mail tells comes in one order. Otherwise each customer's does.
+    const HAS_ONE_LOG: bool = true;
+
     /// Why its tests cannot run here, if that is so.
     fn lack() -> Option<&'static str> {
         None
@@ -48,10 +51,12 @@ impl Backend for SegmentLog {
     }
 }
 
-/// A schema of the tests' own PostgreSQL, with segments so small that a test fills several.
-pub struct Schema(String);
+/// A schema of the tests' own PostgreSQL with so many shards, and with segments so small that a test fills several.
+pub struct Schema<const SHARDS: u32>(String);
 
-impl Backend for Schema {
+impl<const SHARDS: u32> Backend for Schema<SHARDS> {
+    const HAS_ONE_LOG: bool = SHARDS == 1;
+
     fn lack() -> Option<&'static str> {
         postgres::shared().err()
     }
@@ -77,6 +82,8 @@ impl Backend for Schema {
                      EXECUTE format('INSERT INTO {to}.%1$I SELECT * FROM {from}.%1$I', t);
                  END LOOP;
              END $$;
+             CREATE SEQUENCE {to}.node_number;
+             SELECT setval('{to}.node_number', nextval('{from}.node_number'));
              DELETE FROM {to}.node;"
         );
         let server = postgres::shared().unwrap();
@@ -89,11 +96,12 @@ impl Backend for Schema {
     }
 }
 
-impl Schema {
+impl<const SHARDS: u32> Schema<SHARDS> {
     /// Settings of the spool there.
     pub fn settings(&self) -> postgres_spool::Settings {
         let server = postgres::shared().unwrap();
-        postgres_spool::Settings { segment_size: 64 << 10, has_journal: true, ..server.settings(&self.0) }
+        let small = postgres_spool::Settings { segment_size: 64 << 10, has_journal: true, ..server.settings(&self.0) };
+        postgres_spool::Settings { shards: SHARDS, ..small }
     }
 }
 

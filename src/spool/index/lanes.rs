@@ -39,9 +39,16 @@ impl Index {
 
     /// Up to `limit` lanes with something to claim at `now`, from the one after `after` on.
     pub fn due(&self, now: Timestamp, after: Option<&DueLane>, limit: usize) -> DuePage {
-        let start = after.map_or(Bound::Unbounded, |after| {
-            Bound::Excluded((after.since, self.numbers.get(&after.lane).copied().unwrap_or(LaneNo::MAX)))
-        });
+        self.due_from(now, after.map_or(Bound::Unbounded, |after| self.behind(after)), limit)
+    }
+
+    /// Where the lanes begin that come after this one.
+    pub fn behind(&self, after: &DueLane) -> Bound<(Timestamp, LaneNo)> {
+        Bound::Excluded((after.since, self.numbers.get(&after.lane).copied().unwrap_or(LaneNo::MAX)))
+    }
+
+    /// Up to `limit` lanes with something to claim at `now`, from `start` on.
+    pub fn due_from(&self, now: Timestamp, start: Bound<(Timestamp, LaneNo)>, limit: usize) -> DuePage {
         let mut page = DuePage::default();
         for (since, lane) in self.heads.range((start, Bound::Unbounded)) {
             if *since > now {

@@ -1,4 +1,4 @@
-//! The committer: one task that takes everything that waits, copies it into the log in one transaction, and answers all.
+//! The committer of a shard: one task that takes everything that waits, copies it into the log in one transaction, and answers all.
 //!
 //! While one batch commits, the next one gathers. A batch has one outcome for everybody in it:
 //!
@@ -7,7 +7,10 @@
 //! | the commit was confirmed | acknowledged | recorded |
 //! | the database refused it | refused | stay in line and are written again |
 //! | nobody knows: the connection is lost, the answer is late, or the server warned | refused, and taken back as soon as the database answers again | as above |
-//! | another node owns the spool | refused, and the spool stops | the same: that node has what was recorded |
+//! | another node owns the shard | refused, and the spool stops | the same: that node has what was recorded |
+//!
+//! Mail that another node took ([`transit`](super::transit)) is moved to the log in a transaction of its own. If nobody knows whether that
+//! was committed, it is not taken back, because the mail would then stand nowhere: the next connection looks what came of it.
 //!
 //! After a failure nothing is taken and nothing is delivered until a batch is confirmed again, over a new connection and under the next
 //! epoch.
@@ -22,14 +25,17 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::future::join;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::inbox::Item;
 use super::link::{Action, Failure, Link};
+use super::node::{Lack, Trouble};
 use super::ownership::Resumed;
 use super::rows::Rows;
-use super::shared::{Lack, Shared, Trouble};
-use super::{Settings, ownership, preflight, schema};
+use super::shared::Shared;
+use super::transit::Adoption;
+use super::{ownership, preflight, schema};
 use crate::spool::index::{Fact, LogEntry, Place, Put};
 use crate::spool::{Durable, Error};
 use crate::time::Timestamp;
@@ -62,6 +68,14 @@ enum Unconfirmed {
     NotOwner,
 }
 
+/// Mail in transit of which nobody knows whether it was moved to the log.
+struct InDoubt {
+    adoption: Box<Adoption>,
+    reply: oneshot::Sender<bool>,
+    /// The number that its first row has in the log.
+    first: i32,
+}
+
 /// The state of the committer's task.
 pub(super) struct Committer {
     shared: Arc<Shared>,
@@ -73,6 +87,7 @@ pub(super) struct Committer {
     next: i32,
     /// To be written, in order.
     line: VecDeque<Item>,
+    in_doubt: Option<InDoubt>,
     /// Writing failed, and nothing was confirmed since.
     troubled: bool,
     /// The server had no room, and none was found since.
@@ -92,6 +107,7 @@ impl Committer {
             position,
             next: position.last + 1,
             line: VecDeque::new(),
+            in_doubt: None,
             troubled: false,
             full: false,
             look_again: Instant::now(),
@@ -119,16 +135,24 @@ impl Committer {
         }
     }
 
-    /// Gives the spool up in good order.
-    pub async fn release(self, instance: i64) {
+    /// Gives the shard up in good order.
+    pub async fn release(self) {
         let is_clean = self.line.is_empty() && self.shared.index().leased() == 0 && self.shared.stopped().is_none();
         let Some(link) = &self.link else { return };
         let settings = &self.shared.settings;
-        let released = ownership::release(link, settings, self.epoch(), instance, is_clean);
+        let (shard, epoch) = (self.shared.number, self.epoch());
+        let released = async {
+            ownership::tell(link, &settings.schema, shard, epoch, self.shared.outbox().confirmed()).await?;
+            ownership::release(link, &settings.schema, shard, epoch, is_clean).await
+        };
         match tokio::time::timeout(settings.timeout, released).await {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => tracing::warn!(error = failure.why, "the spool could not be given up in good order"),
-            Err(_) => tracing::warn!("the spool could not be given up in good order: the database does not answer"),
+            Ok(Err(failure)) => {
+                tracing::warn!(shard, error = failure.why, "the shard could not be given up in good order");
+            }
+            Err(_) => {
+                tracing::warn!(shard, "the shard could not be given up in good order: the database does not answer");
+            }
         }
     }
 
@@ -164,6 +188,17 @@ impl Committer {
             let batch = self.next_batch();
             let began = Instant::now();
             let timeout = self.shared.settings.timeout;
+            if let [Item::Adoption(adoption, _)] = &*batch {
+                let adopted = match tokio::time::timeout(timeout, self.adopt(adoption)).await {
+                    Ok(adopted) => adopted,
+                    Err(_) => Err(Unconfirmed::Unknown(Failure::late(timeout))),
+                };
+                match adopted {
+                    Ok(rows) => self.adopted(batch, &rows, began),
+                    Err(unconfirmed) => return self.failed(batch, unconfirmed),
+                }
+                continue;
+            }
             let committed = match tokio::time::timeout(timeout, self.commit(&batch)).await {
                 Ok(committed) => committed,
                 Err(_) => Err(Unconfirmed::Unknown(Failure::late(timeout))),
@@ -178,13 +213,20 @@ impl Committer {
         }
     }
 
-    /// Takes as many items as go into one transaction. With none it still shows whether writing works again.
+    /// Takes as many items as go into one transaction. With none it still shows whether writing works again. Mail in transit is moved
+    /// in a transaction of its own.
     fn next_batch(&mut self) -> Vec<Item> {
         let mut len = 0;
         let mut batch = Vec::with_capacity(self.line.len());
-        while let Some(item) = self.line.pop_front_if(|item| len == 0 || len + item.len() <= BATCH) {
+        let is_adoption = |item: &Item| matches!(item, Item::Adoption(..));
+        while let Some(item) =
+            self.line.pop_front_if(|item| batch.is_empty() || (len + item.len() <= BATCH && !is_adoption(item)))
+        {
             len += item.len();
             batch.push(item);
+            if batch.last().is_some_and(is_adoption) {
+                break;
+            }
         }
         batch
     }
@@ -200,7 +242,7 @@ impl Committer {
             match item {
                 Item::Draft(message, _) | Item::Copy(message, _) => rows.message(self.next, message),
                 Item::Fact(entry, _) => rows.fact(self.next, entry),
-                Item::Barrier(_) => continue,
+                Item::Adoption(..) | Item::Barrier(_) => continue,
             }
             self.next += 1;
         }
@@ -214,13 +256,12 @@ impl Committer {
     /// One transaction of the owner: takes the owner's row, copies the rows, and ends as it is told.
     async fn transact(&self, rows: Rows, end: &str) -> Result<(), Unconfirmed> {
         let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
-        let schema = &self.shared.settings.schema;
-        let segment = self.position.segment;
+        let table = self.shared.table(self.position.segment);
         let refused = |error: tokio_postgres::Error| Unconfirmed::Refused(error.into());
-        let copy = link.statement(Action::Copy, segment, || schema::copy_in(schema, segment)).await;
+        let copy = link.statement(Action::Copy, &table, || schema::copy_in(&table)).await;
         let copy = copy.map_err(Unconfirmed::Refused)?;
         link.take_warning();
-        let begin = ownership::begin(schema, self.epoch());
+        let begin = self.begin();
         // Both are sent before the first is answered.
         let (begun, sink) = join(link.client.simple_query(&begin), link.client.copy_in::<_, Bytes>(&copy)).await;
         if !begun.map_err(refused)?.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
@@ -247,16 +288,54 @@ impl Committer {
         }
     }
 
-    /// Makes the segment that the log goes on in.
-    async fn make_segment(&mut self) -> Result<(), Unconfirmed> {
+    /// Moves mail in transit to the log. Returns the numbers of its rows there: what was taken back meanwhile has none.
+    async fn adopt(&mut self, adoption: &Adoption) -> Result<Vec<i32>, Unconfirmed> {
+        if !self.position.exists {
+            self.make_segment().await?;
+        }
         let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
-        let Settings { schema, .. } = &self.shared.settings;
         let refused = |error: tokio_postgres::Error| Unconfirmed::Refused(error.into());
-        let begun = link.client.simple_query(&ownership::begin(schema, self.epoch())).await.map_err(refused)?;
+        let from = schema::transit(&self.shared.settings.schema, adoption.table);
+        let to = self.shared.table(self.position.segment);
+        let (shard, columns) = (self.shared.number, schema::COLUMNS);
+        let sql = || {
+            format!(
+                "WITH moved AS (DELETE FROM {from} WHERE shard = {shard} AND seq = ANY($1) RETURNING {columns}) \
+                 INSERT INTO {to} ({columns}) SELECT $2 - 1 + array_position($1, seq), part, id, note, head, body, crc, lines \
+                 FROM moved RETURNING seq, part"
+            )
+        };
+        let statement = link.statement(Action::Adopt, &format!("{from} to {to}"), sql).await;
+        let statement = statement.map_err(Unconfirmed::Refused)?;
+        link.take_warning();
+        let begun = link.client.simple_query(&self.begin()).await.map_err(refused)?;
         if !begun.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
             return Err(Unconfirmed::NotOwner);
         }
-        let make = schema::make_segment(schema, self.position.segment);
+        let moved = link.client.query(&statement, &[&adoption.rows(), &self.next]).await.map_err(refused)?;
+        let ended = link.client.simple_query("COMMIT").await;
+        ended.map_err(|error| Unconfirmed::Unknown(error.into()))?;
+        if let Some(warning) = link.take_warning() {
+            return Err(Unconfirmed::Unknown(Failure::new(format!("the server warned: {warning}"))));
+        }
+        Ok(moved.iter().filter(|row| row.get::<_, i16>(1) == 0).map(|row| row.get(0)).collect())
+    }
+
+    /// What begins a transaction of this owner.
+    fn begin(&self) -> String {
+        ownership::begin(&self.shared.settings.schema, self.shared.number, self.epoch())
+    }
+
+    /// Makes the segment that the log goes on in.
+    async fn make_segment(&mut self) -> Result<(), Unconfirmed> {
+        let Some(link) = &self.link else { return Err(Unconfirmed::Refused(Failure::new("there is no connection"))) };
+        let schema = &self.shared.settings.schema;
+        let refused = |error: tokio_postgres::Error| Unconfirmed::Refused(error.into());
+        let begun = link.client.simple_query(&self.begin()).await.map_err(refused)?;
+        if !begun.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
+            return Err(Unconfirmed::NotOwner);
+        }
+        let make = schema::make_segment(schema, self.shared.number, self.position.segment);
         if let Err(error) = link.client.batch_execute(&format!("{make}; COMMIT")).await {
             let _ = link.client.batch_execute("ROLLBACK").await;
             return Err(refused(error));
@@ -291,21 +370,12 @@ impl Committer {
                     Item::Fact(LogEntry { id, fact: Fact::State(state), .. }, _) => {
                         index.state_synced(*id, state, place)
                     }
-                    Item::Fact(..) | Item::Barrier(_) => {}
+                    Item::Fact(..) | Item::Adoption(..) | Item::Barrier(_) => {}
                 }
             }
-            counters.records.set(index.len() as i64);
+            self.shared.count_records(index.len() as u64);
         }
-        self.position.last = self.next - 1;
-        let end = Place { segment, at: self.position.last.cast_unsigned() };
-        self.shared.outbox().synced(batch.iter().map(Item::lines), end, 0);
-        let len = self.shared.segments().get(&segment).copied().unwrap_or_default();
-        if len >= self.shared.settings.segment_size || self.next >= MOST_ROWS {
-            self.turn_over();
-        }
-        if std::mem::take(&mut self.troubled) {
-            self.shared.set_trouble(Trouble::Writing, None);
-        }
+        self.log_has(batch.iter().map(Item::lines));
         for item in batch {
             // Whoever waited may have gone; what it waited for is durable all the same.
             match item {
@@ -317,12 +387,64 @@ impl Committer {
                 }
                 Item::Copy(_, reply) => drop(reply.send(true)),
                 Item::Barrier(reply) | Item::Fact(_, Some(reply)) => drop(reply.send(Ok(()))),
-                Item::Fact(_, None) => {}
+                Item::Fact(_, None) | Item::Adoption(..) => {}
             }
         }
         if drafts > 0 {
             self.shared.settings.counters.commits.inc_by(drafts);
             self.shared.changed.notify_one();
+        }
+    }
+
+    /// Mail in transit stands in the log now: the index learns of it.
+    fn adopted(&mut self, batch: Vec<Item>, rows: &[i32], began: Instant) {
+        let counters = &self.shared.settings.counters;
+        counters.sync_seconds.observe(began.elapsed().as_secs_f64());
+        counters.syncs.inc();
+        for item in batch {
+            if let Item::Adoption(adoption, reply) = item {
+                let first = self.next;
+                self.take_in(&adoption, first, rows);
+                let _ = reply.send(true);
+            }
+        }
+    }
+
+    /// Takes those messages of an adoption into the index that have a row in the log, from `first` on.
+    fn take_in(&mut self, adoption: &Adoption, first: i32, rows: &[i32]) {
+        let segment = self.position.segment;
+        let now = Timestamp::now();
+        let is_there = |at: &i32| rows.contains(at);
+        let there: Vec<_> = (first..).zip(&adoption.messages).filter(|(at, _)| is_there(at)).collect();
+        {
+            let mut index = self.shared.index();
+            for (at, message) in &there {
+                let lane = index.intern(&message.lane);
+                let (id, disk_len, domains) = (message.id, message.disk_len, message.domains);
+                let place = Place { segment, at: at.cast_unsigned() };
+                // Nobody has tried it: it was not in any index yet.
+                index.put(Put { id, place, disk_len, lane, domains, status: message.status.clone() }, Some(now));
+                *self.shared.segments().entry(segment).or_default() += u64::from(disk_len);
+            }
+            self.shared.count_records(index.len() as u64);
+        }
+        self.next = first + i32::try_from(adoption.messages.len()).expect("an adoption is one page");
+        self.log_has(there.iter().map(|(_, message)| &*message.lines));
+        self.shared.changed.notify_one();
+    }
+
+    /// The log has everything up to the next row, with these lines for the journal.
+    fn log_has<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>) {
+        let segment = self.position.segment;
+        self.position.last = self.next - 1;
+        let end = Place { segment, at: self.position.last.cast_unsigned() };
+        self.shared.outbox().synced(lines, end, 0);
+        let len = self.shared.segments().get(&segment).copied().unwrap_or_default();
+        if len >= self.shared.settings.segment_size || self.next >= MOST_ROWS {
+            self.turn_over();
+        }
+        if std::mem::take(&mut self.troubled) {
+            self.shared.set_trouble(Trouble::Writing(self.shared.number), None);
         }
     }
 
@@ -337,7 +459,7 @@ impl Committer {
         let (failure, is_unknown) = match unconfirmed {
             Unconfirmed::NotOwner => {
                 self.link = None;
-                let why = "another node owns the spool by now, because this one could not renew its lease or has a twin of its name";
+                let why = "another node owns mail of this one by now, because this one could not renew its lease or has a twin of its name";
                 self.shared.stop_with(why.into());
                 self.line.extend(batch);
                 return self.refuse_all();
@@ -347,11 +469,17 @@ impl Committer {
         };
         let mut facts = VecDeque::new();
         let mut refused = Vec::new();
+        // Mail in transit is alone in its batch, so the first item is the one.
+        let mut is_under_way = matches!(&*batch, [Item::Adoption(..)]);
         for item in batch.into_iter().chain(self.line.drain(..).collect::<Vec<_>>()) {
             match item {
                 Item::Fact(entry, reply) => {
                     refused.extend(reply.map(Item::Barrier));
                     facts.push_back(Item::Fact(entry, None));
+                }
+                Item::Adoption(adoption, reply) if is_unknown && is_under_way => {
+                    self.in_doubt = Some(InDoubt { adoption, reply, first: self.next });
+                    is_under_way = false;
                 }
                 other => refused.push(other),
             }
@@ -363,13 +491,13 @@ impl Committer {
             self.full = true;
             self.look_again = Instant::now() + LOOK;
             let lack = format!("{}; make room on the database's disk", failure.why);
-            self.shared.set_lack(Lack::Disk, Some(lack));
+            self.shared.set_lack(Lack::Disk(self.shared.number), Some(lack));
         } else {
             self.link = None;
         }
         if !is_full || !self.line.is_empty() {
             self.troubled = true;
-            self.shared.set_trouble(Trouble::Writing, Some(failure.why.clone()));
+            self.shared.set_trouble(Trouble::Writing(self.shared.number), Some(failure.why.clone()));
         }
         let source = || std::io::Error::other(failure.why.clone());
         refused.into_iter().for_each(|item| {
@@ -394,14 +522,16 @@ impl Committer {
             if !wrong.is_empty() {
                 return Err(Failure::new(wrong.join("; ")));
             }
-            let resumed = ownership::resume(&link, settings, self.epoch(), self.process, &self.position).await?;
+            let (shard, keeps) = (self.shared.number, self.in_doubt.is_some());
+            let (epoch, before) = (self.epoch(), self.process);
+            let resumed = ownership::resume(&link, settings, shard, epoch, before, &self.position, keeps).await?;
             Ok((link, resumed))
         };
         let timeout = settings.timeout;
         let (link, resumed) = tokio::time::timeout(timeout, connected).await.map_err(|_| Failure::late(timeout))??;
-        let Some(Resumed { epoch, last }) = resumed else {
+        let Some(Resumed { epoch, last, kept }) = resumed else {
             self.failed(Vec::new(), Unconfirmed::NotOwner);
-            return Err(Failure::new("another node owns the spool"));
+            return Err(Failure::new("another node owns the shard"));
         };
         let confirmed = if self.position.exists { self.position.last } else { 0 };
         if last.unwrap_or_default() < confirmed {
@@ -416,6 +546,13 @@ impl Committer {
         self.shared.epoch.store(epoch, Ordering::Relaxed);
         self.process = link.process;
         self.link = Some(link);
+        if let Some(InDoubt { adoption, reply, first }) = self.in_doubt.take() {
+            let is_there = !kept.is_empty();
+            if is_there {
+                self.take_in(&adoption, first, &kept);
+            }
+            let _ = reply.send(is_there);
+        }
         Ok(())
     }
 
@@ -432,7 +569,7 @@ impl Committer {
         match found.unwrap_or_else(|_| Err(Unconfirmed::Unknown(Failure::late(timeout)))) {
             Ok(()) => {
                 self.full = false;
-                self.shared.set_lack(Lack::Disk, None);
+                self.shared.set_lack(Lack::Disk(self.shared.number), None);
             }
             Err(unconfirmed) => self.failed(Vec::new(), unconfirmed),
         }
@@ -440,8 +577,8 @@ impl Committer {
 }
 
 /// The number of the last row of a segment: `None` if there is no such segment, 0 if it is empty.
-pub(super) async fn last_row(link: &Link, schema: &str, segment: u32) -> Result<Option<i32>, Failure> {
-    let table = schema::table(schema, segment);
+pub(super) async fn last_row(link: &Link, schema: &str, shard: u32, segment: u32) -> Result<Option<i32>, Failure> {
+    let table = schema::segment(schema, shard, segment);
     let exists: bool = link.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);
     if !exists {
         return Ok(None);

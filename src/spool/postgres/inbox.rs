@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::rows::Encoded;
+use super::transit::Adoption;
 use crate::spool::index::LogEntry;
 use crate::spool::{Durable, Error};
 
@@ -20,6 +21,8 @@ pub(super) enum Item {
     Draft(Box<Encoded>, Reply<Durable>),
     /// A message copied forward. Answered with whether it was written.
     Copy(Box<Encoded>, oneshot::Sender<bool>),
+    /// Messages that another node took. Answered once it is known whether they are moved to the log.
+    Adoption(Box<Adoption>, oneshot::Sender<bool>),
     /// A fact about a message. It must be written, if not now then later.
     Fact(LogEntry, Option<Reply<()>>),
     /// Answered once everything before it is durable.
@@ -32,7 +35,8 @@ impl Item {
         match self {
             Item::Draft(message, _) | Item::Copy(message, _) => message.disk_len.into(),
             Item::Fact(entry, _) => 200 + entry.lines.len() as u64,
-            Item::Barrier(_) => 0,
+            // They are moved within the database.
+            Item::Adoption(..) | Item::Barrier(_) => 0,
         }
     }
 
@@ -41,7 +45,7 @@ impl Item {
         match self {
             Item::Draft(message, _) => &message.lines,
             Item::Fact(entry, _) => &entry.lines,
-            Item::Copy(..) | Item::Barrier(_) => &[],
+            Item::Copy(..) | Item::Adoption(..) | Item::Barrier(_) => &[],
         }
     }
 
@@ -49,7 +53,7 @@ impl Item {
     pub fn refuse(self, error: impl Fn() -> Error) {
         match self {
             Item::Draft(_, reply) => drop(reply.send(Err(error()))),
-            Item::Copy(_, reply) => drop(reply.send(false)),
+            Item::Copy(_, reply) | Item::Adoption(_, reply) => drop(reply.send(false)),
             Item::Barrier(reply) | Item::Fact(_, Some(reply)) => drop(reply.send(Err(error()))),
             Item::Fact(_, None) => {}
         }

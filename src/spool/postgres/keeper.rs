@@ -1,22 +1,23 @@
-//! What goes on beside the committer: the lease is renewed, the database is asked whether it still keeps what it acknowledges, the
-//! connection for reading is kept, and space is given back.
+//! What goes on beside the committers: the connection for reading is kept, and space is given back.
 //!
 //! Segments are given back oldest first: a result must never vanish before the message that it settles, or that message would be sent
 //! again. So that one held message does not keep everything behind it, stragglers are copied forward once more than half of the space
 //! in use is settled mail.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::inbox::Item;
 use super::link::{Failure, Link};
+use super::node::{Lack, Node};
 use super::rows::Encoded;
-use super::shared::{Lack, Shared, Trouble};
-use super::{ownership, preflight, read, schema};
+use super::shared::Shared;
+use super::{ownership, read, schema, transit};
 use crate::message::QueueId;
 use crate::spool::index::{LOOK, Place};
 
@@ -27,24 +28,14 @@ const TICK: Duration = Duration::from_millis(500);
 /// How many messages are copied before they are waited for.
 const COPY_MESSAGES: usize = 64;
 
-/// How often a lease of this length is renewed.
-fn renewal_of(lease: Duration) -> Duration {
-    (lease / 10).min(Duration::from_secs(1))
-}
-
-/// Until when a process may deliver that asked for its lease at `asked`. Others wait longer, in case the clocks run apart.
-pub(super) fn lease_end(asked: Instant, lease: Duration) -> Instant {
-    asked + lease.mul_f64(0.8)
-}
-
 /// Keeps a connection for reading.
-pub(super) async fn keep_reader(shared: Arc<Shared>) {
+pub(super) async fn keep_reader(node: Arc<Node>) {
     loop {
-        if shared.reader.load().as_ref().is_none_or(|link| link.client.is_closed()) {
-            match Link::open(&shared.settings, "reader").await {
-                Ok(link) => shared.reader.store(Some(Arc::new(link))),
+        if node.reader.load().as_ref().is_none_or(|link| link.client.is_closed()) {
+            match Link::open(&node.settings, "reader").await {
+                Ok(link) => node.reader.store(Some(Arc::new(link))),
                 Err(failure) => {
-                    shared.reader.store(None);
+                    node.reader.store(None);
                     tracing::warn!(error = failure.why, "the spool's database cannot be reached for reading");
                     tokio::time::sleep(CONNECTION_TICK * 5).await;
                 }
@@ -54,60 +45,18 @@ pub(super) async fn keep_reader(shared: Arc<Shared>) {
     }
 }
 
-/// Renews the lease, and asks the database now and then whether it keeps what it acknowledges.
-pub(super) async fn keep_lease(shared: Arc<Shared>, instance: i64) {
-    let settings = &shared.settings;
-    let pause = renewal_of(settings.lease);
-    let mut link = None;
-    let mut asked_last = Instant::now();
-    loop {
-        let asked = Instant::now();
-        let renewed = tokio::time::timeout(pause * 4, renew(&shared, &mut link, instance)).await;
-        match renewed.unwrap_or_else(|_| Err(Failure::late(pause * 4))) {
-            Ok(true) => {
-                shared.set_lease(lease_end(asked, settings.lease));
-                shared.set_trouble(Trouble::Lease, None);
-            }
-            Ok(false) => return shared.stop_with("another node owns the spool by now".into()),
-            Err(failure) => {
-                link = None;
-                if !shared.has_lease() {
-                    let why = format!("the lease could not be renewed in time: {}", failure.why);
-                    shared.set_trouble(Trouble::Lease, Some(why));
-                }
-            }
-        }
-        if asked_last.elapsed() >= settings.lease
-            && let Some(open) = &link
-        {
-            asked_last = Instant::now();
-            if let Ok(Ok(wrong)) = tokio::time::timeout(settings.timeout, preflight::check(open, settings)).await {
-                shared.set_trouble(Trouble::Preflight, (!wrong.is_empty()).then(|| wrong.join("; ")));
-            }
-        }
-        tokio::time::sleep(pause).await;
-    }
-}
-
-async fn renew(shared: &Shared, link: &mut Option<Link>, instance: i64) -> Result<bool, Failure> {
-    let link = match link {
-        Some(open) => open,
-        None => link.insert(Link::open(&shared.settings, "lease").await?),
-    };
-    ownership::renew(link, &shared.settings, instance).await
-}
-
 /// Gives back the space of settled mail.
-pub(super) async fn keep_space(shared: Arc<Shared>) {
+pub(super) async fn keep_space(node: Arc<Node>) {
     let mut link = None;
     // So that each cause is logged once.
     let mut complained = None;
+    let mut told = BTreeMap::new();
     loop {
         tokio::time::sleep(TICK).await;
-        if shared.stopped().is_some() {
+        if node.stopped().is_some() {
             return;
         }
-        if let Err(failure) = tend(&shared, &mut link).await {
+        if let Err(failure) = tend(&node, &mut link, &mut told).await {
             link = None;
             if complained.as_ref() != Some(&failure.why) {
                 tracing::warn!(error = failure.why, "space could not be given back; tried again until it can");
@@ -117,35 +66,51 @@ pub(super) async fn keep_space(shared: Arc<Shared>) {
     }
 }
 
-async fn tend(shared: &Arc<Shared>, link: &mut Option<Link>) -> Result<(), Failure> {
+async fn tend(node: &Arc<Node>, link: &mut Option<Link>, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
     let open = match link {
         Some(open) => open,
-        None => link.insert(Link::open(&shared.settings, "keeper").await?),
+        None => link.insert(Link::open(&node.settings, "keeper").await?),
     };
-    look_at_size(shared, open).await?;
-    drop_settled(shared, open).await?;
-    match worth_emptying(shared) {
-        Some(oldest) => empty(shared, oldest).await,
-        None => Ok(()),
+    look_at_size(node, open).await?;
+    for shard in node.all() {
+        tell(&shard, open, told).await?;
+        drop_settled(&shard, open).await?;
+        if let Some(oldest) = worth_emptying(&shard) {
+            empty(&shard, oldest).await?;
+        }
     }
+    transit::drop_empty(node, open).await
 }
 
-async fn look_at_size(shared: &Shared, link: &Link) -> Result<(), Failure> {
-    let schema = &shared.settings.schema;
+/// Says in the database up to where the journal has what a shard tells.
+async fn tell(shard: &Shared, link: &Link, told: &mut BTreeMap<u32, Place>) -> Result<(), Failure> {
+    let place = shard.outbox().confirmed();
+    if told.get(&shard.number) != Some(&place) {
+        let epoch = shard.epoch.load(Ordering::Relaxed);
+        ownership::tell(link, &shard.settings.schema, shard.number, epoch, place).await?;
+        told.insert(shard.number, place);
+    }
+    Ok(())
+}
+
+async fn look_at_size(node: &Node, link: &Link) -> Result<(), Failure> {
+    let schema = &node.settings.schema;
     let query = format!(
-        "SELECT COALESCE(sum(pg_total_relation_size(to_regclass('{schema}.segment_' || number))), 0)::bigint FROM {schema}.segment"
+        "SELECT COALESCE(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM \
+         (SELECT '{schema}.segment_' || shard || '_' || number FROM {schema}.segment \
+          UNION ALL SELECT '{schema}.transit_' || number FROM {schema}.transit) tables (name)"
     );
     let size: i64 = link.client.query_one(&query, &[]).await?.get(0);
     let size = size.cast_unsigned();
-    shared.disk_bytes.store(size, Ordering::Relaxed);
-    shared.settings.counters.disk_bytes.set(size.cast_signed());
-    let most = shared.settings.max_size;
+    node.disk_bytes.store(size, Ordering::Relaxed);
+    node.settings.counters.disk_bytes.set(size.cast_signed());
+    let most = node.settings.max_size;
     let lack = (size >= most).then(|| {
         format!(
             "it takes {size} octets in the database, and [spool] max_size allows {most}; raise that, or let mail drain"
         )
     });
-    shared.set_lack(Lack::Quota, lack);
+    node.set_lack(Lack::Quota, lack);
     Ok(())
 }
 
@@ -165,7 +130,7 @@ async fn drop_settled(shared: &Shared, link: &Link) -> Result<(), Failure> {
         drop_segment(shared, link, oldest).await?;
         shared.segments().remove(&oldest);
         if let Some(reader) = shared.reader.load_full() {
-            reader.forget(oldest);
+            reader.forget(&shared.table(oldest));
         }
     }
 }
@@ -174,13 +139,13 @@ async fn drop_segment(shared: &Shared, link: &Link, segment: u32) -> Result<(), 
     let schema = &shared.settings.schema;
     let epoch = shared.epoch.load(Ordering::Relaxed);
     // A backup may have the table locked. Whoever reads in it must not wait behind this.
-    let begin = format!("{}; SET LOCAL lock_timeout = '1s'", ownership::begin(schema, epoch));
+    let begin = format!("{}; SET LOCAL lock_timeout = '1s'", ownership::begin(schema, shared.number, epoch));
     let dropped = async {
         let begun = link.client.simple_query(&begin).await?;
         if !begun.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
-            return Err(Failure::new("this node does not own the spool under this epoch any more"));
+            return Err(Failure::new("this node does not own the shard under this epoch any more"));
         }
-        let drop = format!("{}; COMMIT", schema::drop_segment(schema, segment));
+        let drop = format!("{}; COMMIT", schema::drop_segment(schema, shared.number, segment));
         Ok(link.client.batch_execute(&drop).await?)
     };
     let dropped = dropped.await;

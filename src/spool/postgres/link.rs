@@ -67,6 +67,7 @@ impl From<tokio_postgres::Error> for Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     Copy,
+    Adopt,
     Front,
     Chunk,
 }
@@ -77,7 +78,7 @@ pub(super) struct Link {
     /// The process that serves it.
     pub process: i32,
     warning: Arc<Mutex<Option<String>>>,
-    statements: Mutex<HashMap<(Action, u32), Statement>>,
+    statements: Mutex<HashMap<(Action, String), Statement>>,
     driver: AbortHandle,
 }
 
@@ -144,28 +145,29 @@ impl Link {
         self.warning.lock().expect("nothing panics while it holds the warning").take()
     }
 
-    /// A statement for a segment, prepared once.
+    /// A statement for a table, prepared once.
     pub async fn statement(
         &self,
         action: Action,
-        segment: u32,
+        table: &str,
         sql: impl FnOnce() -> String,
     ) -> Result<Statement, Failure> {
-        let known = self.statements().get(&(action, segment)).cloned();
+        let key = (action, table.to_owned());
+        let known = self.statements().get(&key).cloned();
         if let Some(statement) = known {
             return Ok(statement);
         }
         let statement = self.client.prepare(&sql()).await?;
-        self.statements().insert((action, segment), statement.clone());
+        self.statements().insert(key, statement.clone());
         Ok(statement)
     }
 
-    /// Forgets the statements of a segment that was given back.
-    pub fn forget(&self, segment: u32) {
-        self.statements().retain(|(_, of), _| *of != segment);
+    /// Forgets the statements of a table that was given back.
+    pub fn forget(&self, table: &str) {
+        self.statements().retain(|(_, of), _| of != table);
     }
 
-    fn statements(&self) -> std::sync::MutexGuard<'_, HashMap<(Action, u32), Statement>> {
+    fn statements(&self) -> std::sync::MutexGuard<'_, HashMap<(Action, String), Statement>> {
         self.statements.lock().expect("nothing panics while it holds the statements")
     }
 }

@@ -1,17 +1,18 @@
-//! The spool in PostgreSQL: an append-only log in tables, owned by one node at a time.
+//! The spool in PostgreSQL: append-only logs in tables, shared by several nodes.
 //!
-//! The owner keeps index, lanes and due times in memory, as the embedded spool does. The database is the log: rows are inserted by COPY,
+//! The spool has shards. All mail of a customer is in one of them, and each shard has a log and one owner. The owner keeps index, lanes and due times in memory, as the embedded spool does. The database is the log: rows are inserted by COPY,
 //! many messages a transaction, and never changed. A row per job that is updated and deleted would bloat as soon as something holds an
 //! old snapshot.
 //!
 //! # States in the database
 //!
-//! A segment is a table. Its rows are numbered, and the segments are. A message is one row, with its content, or several if its content
+//! A segment is a table. Its rows are numbered, and a shard's segments are. A message is one row, with its content, or several if its content
 //! is longer than a chunk. What happens to it later is a row behind it.
 //!
 //! | a message is | put there by | a crash at that point leaves | the next start |
 //! |---|---|---|---|
 //! | absent | | nothing | does nothing |
+//! | in transit | a node that does not own its shard (`transit`) | the message | the shard's owner moves it to its log |
 //! | being written | the committer, before its commit is confirmed | all of it or nothing | takes it as waiting if it is there: the client heard 451, and may send it again |
 //! | refused with an unknown outcome | the committer | the message, if the commit came through and was not taken back yet | takes it as waiting |
 //! | waiting, never tried | a commit | the message | takes it. It is due when the commit said that the second attempt would be; after a stop in good order at once |
@@ -25,21 +26,25 @@
 //!
 //! # Who may write
 //!
-//! One node owns the spool (`ownership`). A second node is refused until the first has stopped or its lease has ended.
+//! A shard's owner (`ownership`). Which node owns which shard follows from who is there (`placement`, `membership`). A node that takes
+//! mail for a shard of another makes it durable all the same (`transit`).
 //!
 //! # Threads
 //!
-//! All connections are driven by one thread of the spool's own: the writer's, the reader's, one that renews the lease and one that gives
-//! back space.
+//! All connections are driven by one thread of the spool's own: a writer's for each shard, and for each process a reader's, one that
+//! renews the lease, one that gives back space, and one for mail in transit.
 
 mod committer;
 mod inbox;
 mod keeper;
 mod link;
+mod membership;
+mod node;
 mod note;
 mod notice;
 mod outbox;
 mod ownership;
+mod placement;
 mod port;
 mod preflight;
 mod read;
@@ -49,6 +54,7 @@ mod schema;
 mod settings;
 mod shared;
 mod tls;
+mod transit;
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
@@ -57,10 +63,12 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use self::committer::Committer;
-use self::inbox::Inbox;
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use self::link::{Failure, Link};
-use self::shared::Shared;
+use self::membership::Membership;
+use self::node::Node;
+use self::transit::{Departure, Outgoing};
 
 pub use self::notice::Notice;
 pub use self::settings::Settings;
@@ -68,7 +76,7 @@ pub use self::tls::client_config;
 
 /// The spool of one node in a database. Dropping it stops it as [`Spool::stop`](super::Spool::stop) does.
 pub struct Postgres {
-    shared: Arc<Shared>,
+    node: Arc<Node>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -91,18 +99,35 @@ pub enum OpenError {
         /// What is wrong, each with its remedy.
         wrong: Vec<String>,
     },
-    /// Another node owns the spool.
+    /// As many nodes work on the spool as may.
     #[error(
-        "{place} is owned by node {node}, which is alive: its lease ends in {left:.0} s at the earliest. One node works on a spool at a \
-         time; stop that one first, or start this one again once it is dead"
+        "{place} is in use: {nodes} is alive, and its lease ends in {left:.0} s at the earliest. [spool.postgres] nodes allows {most} at a \
+         time; stop one, or start this one again once one is dead"
     )]
     InUse {
         /// Which database.
         place: String,
-        /// The node that owns it.
-        node: String,
-        /// Seconds until its lease ends, unless it is renewed.
+        /// The nodes that are alive.
+        nodes: String,
+        /// Seconds until the first of their leases ends, unless it is renewed.
         left: f64,
+        /// How many nodes there may be.
+        most: u32,
+    },
+    /// Another node divides the caps of shared routes by another number.
+    #[error(
+        "{place}: node {node} is alive and has [spool.postgres] nodes = {theirs}, and this one has {ours}. The caps of routes that \
+         customers share are divided by it, so all nodes must have the same; stop them all, change it everywhere, and start them"
+    )]
+    OtherCount {
+        /// Which database.
+        place: String,
+        /// The other node.
+        node: String,
+        /// Its number.
+        theirs: u32,
+        /// This one's.
+        ours: u32,
     },
     /// The tables are a newer program's.
     #[error(
@@ -121,15 +146,15 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
-/// What a spool is made of once it is open.
+/// What a process is made of once the spool is open.
 struct Opened {
-    shared: Arc<Shared>,
-    committer: Committer,
-    instance: i64,
+    node: Arc<Node>,
+    membership: Arc<Membership>,
+    outgoing: UnboundedReceiver<Departure>,
 }
 
 impl Postgres {
-    /// Opens the spool, and makes its tables if they are absent. Blocks while the log is read.
+    /// Opens the spool, and makes its tables if they are absent. Blocks while the logs of the shards are read that this node is to own.
     pub fn open(settings: Settings) -> Result<Arc<Postgres>, OpenError> {
         let (send, opened) = mpsc::sync_channel(1);
         let work = move || match runtime() {
@@ -138,7 +163,7 @@ impl Postgres {
                 match open(settings).await {
                     Err(error) => drop(send.send(Err(error))),
                     Ok(opened) => {
-                        let _ = send.send(Ok(Arc::clone(&opened.shared)));
+                        let _ = send.send(Ok(Arc::clone(&opened.node)));
                         run(opened).await;
                     }
                 }
@@ -147,8 +172,8 @@ impl Postgres {
         let thread =
             std::thread::Builder::new().name("spool-postgres".into()).spawn(work).map_err(OpenError::Thread)?;
         let panicked = || OpenError::Thread(io::Error::other("it ended at once"));
-        let shared = opened.recv().map_err(|_| panicked())??;
-        Ok(Arc::new(Postgres { shared, thread: Mutex::new(Some(thread)) }))
+        let node = opened.recv().map_err(|_| panicked())??;
+        Ok(Arc::new(Postgres { node, thread: Mutex::new(Some(thread)) }))
     }
 
     fn take_thread(&self) -> Option<JoinHandle<()>> {
@@ -158,7 +183,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.shared.inbox.stop();
+        self.node.stop();
         self.take_thread().into_iter().for_each(|thread| drop(thread.join()));
     }
 }
@@ -167,7 +192,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Connects, sees whether the database is fit, takes the spool, and reads the log.
+/// Connects, sees whether the database is fit, joins the nodes, and takes this node's shards.
 async fn open(settings: Settings) -> Result<Opened, OpenError> {
     let place = settings.to_string();
     let failed =
@@ -175,7 +200,7 @@ async fn open(settings: Settings) -> Result<Opened, OpenError> {
     if !is_schema_name(&settings.schema) {
         return Err(failed("using", Failure::new("the schema's name is not one")));
     }
-    let link = Link::open(&settings, "writer").await.map_err(|failure| failed("connecting to", failure))?;
+    let link = Link::open(&settings, "start").await.map_err(|failure| failed("connecting to", failure))?;
     let wrong = preflight::check(&link, &settings).await.map_err(|failure| failed("asking", failure))?;
     if !wrong.is_empty() {
         return Err(OpenError::Unfit { place, wrong });
@@ -183,51 +208,55 @@ async fn open(settings: Settings) -> Result<Opened, OpenError> {
     schema::migrate(&link, &settings).await?;
     let instance: i64 = rand::random();
     let asked = Instant::now();
-    let taken = ownership::take(&link, &settings, instance).await?;
-    let was_clean = taken.was_clean;
-    let (inbox, receiver) = Inbox::new();
-    let lease_end = keeper::lease_end(asked, settings.lease);
-    let shared = Arc::new(Shared::new(settings, taken, inbox, lease_end));
+    let joined = ownership::join(&link, &settings, instance).await?;
+    let (way, outgoing) = Outgoing::new();
+    let lease_end = membership::lease_end(asked, settings.lease);
+    let node = Arc::new(Node::new(settings, instance, joined, way, lease_end));
+    let reader = Link::open(&node.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
+    node.reader.store(Some(Arc::new(reader)));
+    let membership = Membership::new(Arc::clone(&node));
+    let first = membership.first(&link).await.map_err(|failure| failed("reading", failure))?;
     // Reading may take longer than a lease.
-    let lease = tokio::spawn(keeper::keep_lease(Arc::clone(&shared), instance));
-    let position = recovery::recover(&shared, &link, was_clean).await;
+    let lease = tokio::spawn(Arc::clone(&membership).keep());
+    let begun = membership.begin(first).await;
     lease.abort();
     let _ = lease.await;
-    let position = position.map_err(|failure| failed("reading", failure))?;
-    let reader = Link::open(&shared.settings, "reader").await.map_err(|failure| failed("connecting to", failure))?;
-    shared.reader.store(Some(Arc::new(reader)));
-    let committer = Committer::new(Arc::clone(&shared), receiver, link, position);
-    Ok(Opened { shared, committer, instance })
+    begun.map_err(|failure| failed("reading", failure))?;
+    Ok(Opened { node, membership, outgoing })
 }
 
 /// Runs until the spool is stopped.
 async fn run(opened: Opened) {
-    let Opened { shared, mut committer, instance } = opened;
-    let _guard = StopsOnPanic(Arc::clone(&shared));
+    let Opened { node, membership, outgoing } = opened;
+    let _guard = StopsOnPanic(Arc::clone(&node));
     let background = [
-        tokio::spawn(keeper::keep_reader(Arc::clone(&shared))),
-        tokio::spawn(keeper::keep_lease(Arc::clone(&shared), instance)),
-        tokio::spawn(keeper::keep_space(Arc::clone(&shared))),
+        tokio::spawn(keeper::keep_reader(Arc::clone(&node))),
+        tokio::spawn(Arc::clone(&membership).keep()),
+        tokio::spawn(keeper::keep_space(Arc::clone(&node))),
+        tokio::spawn(transit::watch(Arc::clone(&node))),
     ];
-    committer.run().await;
+    let departures = tokio::spawn(transit::write(Arc::clone(&node), outgoing));
+    node.stopping.notified().await;
+    // Both end once what is on its way is written.
+    let _ = departures.await;
+    membership.end().await;
     for task in background {
         task.abort();
         let _ = task.await;
     }
-    committer.release(instance).await;
-    shared.reader.store(None);
-    shared.closed();
+    node.reader.store(None);
+    node.closed();
 }
 
 /// However the thread ends, nobody goes on as if it were there.
-struct StopsOnPanic(Arc<Shared>);
+struct StopsOnPanic(Arc<Node>);
 
 impl Drop for StopsOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.stop_with("the committer panicked".into());
+            self.0.stop_with("the spool's thread panicked".into());
         }
-        self.0.inbox.stop();
+        self.0.stop();
     }
 }
 

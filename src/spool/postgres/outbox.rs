@@ -1,16 +1,20 @@
-//! The outbox: the lines that commits and changes have for the journal, in the order of the log.
+//! The outbox: the lines that commits and changes have for the journal, in the order of each shard's log.
+//!
+//! Each node's journal gets the lines of the shards that it owns. Up to where it has them is kept in the database, too, so that the next
+//! owner of a shard goes on there. What a node confirmed just before it died may come to the next owner's journal again, with the same ids.
 //!
 //! The lines stand in the rows. Those that were committed last are in memory too. A journal that is behind, or begins, reads them from
 //! the segments.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use super::Postgres;
 use super::link::Failure;
+use super::node::Node;
 use super::read::{reader, unread};
-use super::schema;
 use super::shared::Shared;
 use crate::spool::index::Place;
 use crate::spool::recent::Source;
@@ -21,42 +25,69 @@ const PAGE: usize = 4 << 20;
 /// How many rows are read at once.
 const ROWS: usize = 256;
 
+/// Up to where lines were read, by shard.
+type Places = BTreeMap<u32, Place>;
+
 impl Outbox for Postgres {
     fn lines(&self, after: Option<OutboxPosition>) -> Pending<Result<OutboxPage, Error>> {
-        let shared = Arc::clone(&self.shared);
+        let node = Arc::clone(&self.node);
         Box::pin(async move {
-            let after = after.and_then(|position| place(&shared, &position)).unwrap_or_default();
-            match shared.outbox().source(after) {
-                Source::Memory { lines, to: (to, _) } => {
-                    Ok(OutboxPage { lines, position: position(&shared, to), more: false })
+            let mut places = after.and_then(|position| places(&node, &position)).unwrap_or_default();
+            let (mut lines, mut more) = (Vec::new(), false);
+            for shard in node.all() {
+                if lines.len() >= PAGE {
+                    more = true;
+                    break;
                 }
-                Source::Segments { until } => read(&shared, after, until).await.map_err(unread),
+                let after = place_in(&shard, &places);
+                let end = match shard.outbox().source(after) {
+                    Source::Memory { lines: new, to: (to, _) } => {
+                        lines.extend_from_slice(&new);
+                        to
+                    }
+                    Source::Segments { until } => {
+                        let page = read(&shard, after, until, &mut lines).await.map_err(unread)?;
+                        more |= page < shard.outbox().end();
+                        page
+                    }
+                };
+                places.insert(shard.number, end);
             }
+            Ok(OutboxPage { lines, position: position(&node, &places), more })
         })
     }
 
     fn confirm(&self, position: OutboxPosition) {
-        if let Some(place) = place(&self.shared, &position) {
-            self.shared.outbox().confirm(place);
+        let places = places(&self.node, &position).unwrap_or_default();
+        for shard in self.node.all() {
+            if let Some(place) = places.get(&shard.number).filter(|place| **place <= shard.outbox().end()) {
+                shard.outbox().confirm(*place);
+            }
         }
     }
 
     fn filled(&self) -> Arc<Notify> {
-        self.shared.outbox().filled()
+        Arc::clone(&self.node.filled)
     }
 }
 
-/// Reads lines from the segments, up to about a page of them.
-async fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage, Failure> {
+/// Up to where a shard's lines are in a journal: this one's, or that of a former owner.
+fn place_in(shard: &Shared, places: &Places) -> Place {
+    let own = places.get(&shard.number).copied().filter(|place| *place <= shard.outbox().end());
+    own.unwrap_or_default().max(shard.told)
+}
+
+/// Reads lines from a shard's segments, up to about a page of them. Returns where they end.
+async fn read(shared: &Shared, after: Place, until: Place, lines: &mut Vec<u8>) -> Result<Place, Failure> {
     let link = reader(shared)?;
-    let (mut lines, mut end) = (Vec::new(), after);
+    let mut end = after;
     let segments: Vec<u32> =
         shared.segments().range(after.segment..=until.segment).map(|(number, _)| *number).collect();
     'segments: for segment in segments {
         let from = if segment == after.segment { after.at } else { 0 };
         end = Place { segment, at: from };
         let limit = if segment == until.segment { until.at.cast_signed() } else { i32::MAX };
-        let table = schema::table(&shared.settings.schema, segment);
+        let table = shared.table(segment);
         let query = format!(
             "SELECT seq, lines FROM {table} WHERE seq > $1 AND seq <= $2 AND part = 0 AND lines IS NOT NULL ORDER BY seq LIMIT {ROWS}"
         );
@@ -83,18 +114,23 @@ async fn read(shared: &Shared, after: Place, until: Place) -> Result<OutboxPage,
     if lines.len() < PAGE {
         end = end.max(until);
     }
-    let more = end < shared.outbox().end();
-    Ok(OutboxPage { lines, position: position(shared, end), more })
+    Ok(end)
 }
 
-fn position(shared: &Shared, place: Place) -> OutboxPosition {
-    OutboxPosition::new(format!("{}-{}-{}", shared.name, place.segment, place.at))
+fn position(node: &Node, places: &Places) -> OutboxPosition {
+    let places: Vec<String> =
+        places.iter().map(|(shard, Place { segment, at })| format!("{shard}-{segment}-{at}")).collect();
+    OutboxPosition::new(format!("{}:{}", node.spool, places.join(",")))
 }
 
-/// The place that a position names. `None` if it is of another spool.
-fn place(shared: &Shared, position: &OutboxPosition) -> Option<Place> {
-    let mut parts = position.as_str().split('-');
-    let (name, segment, at) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let place = Place { segment, at };
-    (name == shared.name && parts.next().is_none() && place <= shared.outbox().end()).then_some(place)
+/// The places that a position names. `None` if it is of another spool.
+fn places(node: &Node, position: &OutboxPosition) -> Option<Places> {
+    let (name, places) = position.as_str().split_once(':')?;
+    let place = |text: &str| {
+        let mut parts = text.split('-');
+        let (shard, segment, at) =
+            (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some((shard, Place { segment, at }))
+    };
+    (name == node.spool).then(|| places.split(',').filter_map(place).collect())
 }

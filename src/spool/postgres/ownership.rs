@@ -1,24 +1,42 @@
-//! Who owns the spool. One node does at a time; the others are refused until its lease has ended.
+//! Which nodes there are, and which of them owns a shard.
 //!
-//! Every owner has an epoch, a number that goes up with each change of the owner and with each new connection of the same one. Each of
-//! its transactions takes the owner's row `FOR KEY SHARE` and finds its own epoch there. A new owner takes the row `FOR UPDATE`, which
-//! waits for the transactions that are under way, and raises the epoch: nothing that the old owner sends afterwards is committed.
-//! Nothing here depends on advisory locks, because these vanish when a standby is promoted.
+//! A node joins at its start, renews its row once a second, and leaves at a stop. As many nodes may be alive at once as the
+//! configuration says, which must be the same for all of them: the caps of routes that customers share are divided by that number.
 //!
-//! The lease ends by the database's clock for others, and earlier by the owner's own clock for the owner: it stops delivering before
-//! anybody else begins.
+//! A shard has one owner. Every owner has an epoch, a number that goes up with each change of the owner and with each new connection of
+//! the same one. Each of its transactions takes the owner's row `FOR KEY SHARE` and finds its own epoch there. A new owner takes the row
+//! `FOR UPDATE`, which waits for the transactions that are under way, and raises the epoch: nothing that the old owner sends afterwards
+//! is committed. Nothing here depends on advisory locks, because these vanish when a standby is promoted.
+//!
+//! Whoever takes a shard from a dead node deletes that node's row in the same transaction. A node that was only frozen finds no row to
+//! renew when it wakes up, and stops.
+//!
+//! The lease ends by the database's clock for others, and earlier by the node's own clock for the node itself: it stops delivering
+//! before anybody else begins.
 
 use super::committer::{Position, last_row};
 use super::link::{Failure, Link, application_name};
+use super::placement::{Member, View};
 use super::{OpenError, Settings, schema};
+use crate::spool::index::Place;
 
-/// What an owner finds when it takes the spool.
-pub(super) struct Taken {
-    pub epoch: i64,
+/// What a node finds when it joins.
+pub(super) struct Joined {
     /// The name that the spool has had since it was made.
     pub spool: String,
+    /// How many shards it has.
+    pub shards: u32,
+    /// A number that no other node has for long.
+    pub number: u16,
+}
+
+/// What an owner finds when it takes a shard.
+pub(super) struct Taken {
+    pub epoch: i64,
     /// The last owner stopped in good order: nothing was in flight.
     pub was_clean: bool,
+    /// Up to where a journal has what the shard tells.
+    pub told: Place,
 }
 
 /// What an owner finds over a new connection.
@@ -26,13 +44,16 @@ pub(super) struct Resumed {
     pub epoch: i64,
     /// The last row of the active segment, before anything was taken back. `None` if there is no such segment.
     pub last: Option<i32>,
+    /// The rows that were not taken back.
+    pub kept: Vec<i32>,
 }
 
-/// Why a node does not have the spool, or not any more.
-#[derive(Debug)]
-pub(super) enum Refused {
-    /// Another node owns it.
-    Owned { node: String, left: f64 },
+/// Why a node cannot join.
+enum Refused {
+    /// As many nodes are alive as may be.
+    Crowded { nodes: String, left: f64 },
+    /// A node that is alive divides caps by another number.
+    OtherCount { node: String, nodes: u32 },
     /// The database failed.
     Failed(Failure),
 }
@@ -43,85 +64,153 @@ impl<E: Into<Failure>> From<E> for Refused {
     }
 }
 
-/// Takes the spool at a start, unless another node that is alive owns it. `instance` tells this process from every other, also from
-/// one of the same name.
-pub(super) async fn take(link: &Link, settings: &Settings, instance: i64) -> Result<Taken, OpenError> {
-    match try_take(link, settings, instance).await {
-        Ok(taken) => Ok(taken),
+/// Joins, unless as many other nodes are alive as may be. `instance` tells this process from every other, also from one of the same
+/// name, whose row it replaces.
+pub(super) async fn join(link: &Link, settings: &Settings, instance: i64) -> Result<Joined, OpenError> {
+    match try_join(link, settings, instance).await {
+        Ok(joined) => Ok(joined),
         Err(refused) => {
             // The transaction ends, so that its locks do.
             let _ = link.client.batch_execute("ROLLBACK").await;
+            let place = settings.to_string();
             Err(match refused {
-                Refused::Owned { node, left } => OpenError::InUse { place: settings.to_string(), node, left },
-                Refused::Failed(failure) => {
-                    OpenError::Database { what: format!("taking {settings}"), why: failure.why }
+                Refused::Crowded { nodes, left } => OpenError::InUse { place, nodes, left, most: settings.nodes },
+                Refused::OtherCount { node, nodes } => {
+                    OpenError::OtherCount { place, node, theirs: nodes, ours: settings.nodes }
                 }
+                Refused::Failed(failure) => OpenError::Database { what: format!("joining {place}"), why: failure.why },
             })
         }
     }
 }
 
-async fn try_take(link: &Link, settings: &Settings, instance: i64) -> Result<Taken, Refused> {
-    let Settings { schema, node, .. } = settings;
+async fn try_join(link: &Link, settings: &Settings, instance: i64) -> Result<Joined, Refused> {
+    let Settings { schema, node, nodes, lease, .. } = settings;
     link.client.batch_execute("BEGIN").await?;
-    let query = format!("SELECT epoch, node, clean, spool FROM {schema}.owner WHERE shard = 0 FOR UPDATE");
-    let row = link.client.query_one(&query, &[]).await?;
-    let (epoch, owner, was_clean): (i64, String, bool) = (row.get(0), row.get(1), row.get(2));
-    if owner != *node {
-        let query = format!(
-            "SELECT extract(epoch FROM alive_until - clock_timestamp())::float8 FROM {schema}.node WHERE name = $1 FOR UPDATE"
-        );
-        let left: Option<f64> = link.client.query_opt(&query, &[&owner]).await?.map(|row| row.get(0));
-        if let Some(left) = left.filter(|left| *left > 0.0) {
-            return Err(Refused::Owned { node: owner, left });
-        }
+    // One joins after the other.
+    let query = format!("SELECT name, shards, nextval('{schema}.node_number') FROM {schema}.spool FOR UPDATE");
+    let spool = link.client.query_one(&query, &[]).await?;
+    let query = format!(
+        "SELECT name, nodes, extract(epoch FROM alive_until - clock_timestamp())::float8 FROM {schema}.node \
+         WHERE name <> $1 AND alive_until > clock_timestamp() ORDER BY name"
+    );
+    let alive = link.client.query(&query, &[node]).await?;
+    let nodes = i32::try_from(*nodes).unwrap_or(i32::MAX);
+    if let Some(other) = alive.iter().find(|row| row.get::<_, i32>(1) != nodes) {
+        return Err(Refused::OtherCount { node: other.get(0), nodes: other.get::<_, i32>(1).cast_unsigned() });
     }
-    let epoch = epoch + 1;
-    let update = format!("UPDATE {schema}.owner SET epoch = $1, node = $2, clean = false WHERE shard = 0");
-    link.client.execute(&update, &[&epoch, node]).await?;
-    link.client.execute(&format!("DELETE FROM {schema}.node"), &[]).await?;
-    let insert = format!("INSERT INTO {schema}.node VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))");
-    link.client.execute(&insert, &[node, &instance, &settings.lease.as_secs_f64()]).await?;
+    if alive.len() >= settings.nodes as usize {
+        let names: Vec<String> = alive.iter().map(|row| row.get(0)).collect();
+        let left = alive.iter().map(|row| row.get(2)).fold(f64::INFINITY, f64::min);
+        return Err(Refused::Crowded { nodes: names.join(", "), left });
+    }
+    link.client.execute(&format!("DELETE FROM {schema}.node WHERE name = $1"), &[node]).await?;
+    let insert = format!(
+        "INSERT INTO {schema}.node VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), clock_timestamp(), $4, false)"
+    );
+    link.client.execute(&insert, &[node, &instance, &lease.as_secs_f64(), &nodes]).await?;
     link.client.batch_execute("COMMIT").await?;
-    Ok(Taken { epoch, spool: row.get(3), was_clean })
+    let (shards, number): (i32, i64) = (spool.get(1), spool.get(2));
+    Ok(Joined { spool: spool.get(0), shards: shards.cast_unsigned(), number: number as u16 })
 }
 
-/// Goes on as the owner over a new connection, under the next epoch. `None` if another node owns the spool by now. `before` is the
+/// Takes a shard that nobody has, that is this node's by name, or whose owner is dead. `None` if another node has it, or this one is
+/// taken for dead itself.
+pub(super) async fn take(
+    link: &Link,
+    settings: &Settings,
+    instance: i64,
+    shard: u32,
+) -> Result<Option<Taken>, Failure> {
+    let taken = try_take(link, settings, instance, shard).await;
+    if !matches!(taken, Ok(Some(_))) {
+        link.client.batch_execute("ROLLBACK").await?;
+    }
+    taken
+}
+
+async fn try_take(link: &Link, settings: &Settings, instance: i64, shard: u32) -> Result<Option<Taken>, Failure> {
+    let Settings { schema, node, .. } = settings;
+    let shard = shard.cast_signed();
+    link.client.batch_execute("BEGIN").await?;
+    let query =
+        format!("SELECT epoch, node, clean, told_segment, told_at FROM {schema}.owner WHERE shard = $1 FOR UPDATE");
+    let row = link.client.query_one(&query, &[&shard]).await?;
+    let (epoch, owner, was_clean): (i64, String, bool) = (row.get(0), row.get(1), row.get(2));
+    let told = Place { segment: row.get::<_, i32>(3).cast_unsigned(), at: row.get::<_, i32>(4).cast_unsigned() };
+    if owner != *node && !owner.is_empty() {
+        let query = format!("SELECT alive_until > clock_timestamp() FROM {schema}.node WHERE name = $1 FOR UPDATE");
+        if link.client.query_opt(&query, &[&owner]).await?.is_some_and(|row| row.get(0)) {
+            return Ok(None);
+        }
+        // From here on it cannot renew its lease, should it only have been frozen.
+        link.client.execute(&format!("DELETE FROM {schema}.node WHERE name = $1"), &[&owner]).await?;
+    }
+    let query = format!("SELECT 1 FROM {schema}.node WHERE instance = $1 FOR KEY SHARE");
+    if link.client.query_opt(&query, &[&instance]).await?.is_none() {
+        return Ok(None);
+    }
+    let epoch = epoch + 1;
+    let update = format!("UPDATE {schema}.owner SET epoch = $1, node = $2, clean = false WHERE shard = $3");
+    link.client.execute(&update, &[&epoch, node, &shard]).await?;
+    link.client.batch_execute("COMMIT").await?;
+    if let Some(warning) = link.take_warning() {
+        return Err(Failure::new(format!("the server warned: {warning}")));
+    }
+    Ok(Some(Taken { epoch, was_clean, told }))
+}
+
+/// Goes on as the owner over a new connection, under the next epoch. `None` if another node owns the shard by now. `before` is the
 /// process that served the old connection: it may still be at work on what was sent last. What came of that is taken back: everything
-/// behind the position, which nobody was told of.
+/// behind the position, which nobody was told of. `keeps` is set where that was mail in transit, which stands nowhere else.
 pub(super) async fn resume(
     link: &Link,
     settings: &Settings,
+    shard: u32,
     epoch: i64,
     before: i32,
     position: &Position,
+    keeps: bool,
 ) -> Result<Option<Resumed>, Failure> {
     let Settings { schema, .. } = settings;
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-               WHERE pid = $1 AND pid <> pg_backend_pid() AND usename = current_user AND application_name = $2";
-    link.client.query(end, &[&before, &application_name(settings, "writer")]).await?;
+    end_process(link, settings, "writer", before).await?;
     link.client.batch_execute("BEGIN").await?;
-    let query = format!("SELECT epoch FROM {schema}.owner WHERE shard = 0 FOR UPDATE");
-    let found: i64 = link.client.query_one(&query, &[]).await?.get(0);
+    let row = shard.cast_signed();
+    let query = format!("SELECT epoch FROM {schema}.owner WHERE shard = $1 FOR UPDATE");
+    let found: i64 = link.client.query_one(&query, &[&row]).await?.get(0);
     if found != epoch {
         link.client.batch_execute("ROLLBACK").await?;
         return Ok(None);
     }
     let next = epoch + 1;
-    link.client.execute(&format!("UPDATE {schema}.owner SET epoch = $1 WHERE shard = 0"), &[&next]).await?;
-    let last = last_row(link, schema, position.segment).await?;
+    link.client.execute(&format!("UPDATE {schema}.owner SET epoch = $1 WHERE shard = $2"), &[&next, &row]).await?;
+    let last = last_row(link, schema, shard, position.segment).await?;
+    let mut kept = Vec::new();
     if last.is_some_and(|last| last > position.last) {
-        let table = schema::table(schema, position.segment);
-        link.client.execute(&format!("DELETE FROM {table} WHERE seq > $1"), &[&position.last]).await?;
+        let table = schema::segment(schema, shard, position.segment);
+        if keeps {
+            let query = format!("SELECT seq FROM {table} WHERE seq > $1 AND part = 0");
+            kept = link.client.query(&query, &[&position.last]).await?.iter().map(|row| row.get(0)).collect();
+        } else {
+            link.client.execute(&format!("DELETE FROM {table} WHERE seq > $1"), &[&position.last]).await?;
+        }
     }
     link.client.batch_execute("COMMIT").await?;
     if let Some(warning) = link.take_warning() {
         return Err(Failure::new(format!("the server warned: {warning}")));
     }
-    Ok(Some(Resumed { epoch: next, last }))
+    Ok(Some(Resumed { epoch: next, last, kept }))
 }
 
-/// Lengthens the lease. Returns false if another node has taken the spool.
+/// Ends the process that served a connection of this node's for `purpose`, if it is still there.
+pub(super) async fn end_process(link: &Link, settings: &Settings, purpose: &str, process: i32) -> Result<(), Failure> {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE pid = $1 AND pid <> pg_backend_pid() AND usename = current_user AND application_name = $2";
+    link.client.query(end, &[&process, &application_name(settings, purpose)]).await?;
+    Ok(())
+}
+
+/// Lengthens the node's lease. Returns false if another node has taken one of its shards, or has its name.
 pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Result<bool, Failure> {
     let update = format!(
         "UPDATE {}.node SET alive_until = clock_timestamp() + make_interval(secs => $2) WHERE instance = $1",
@@ -130,22 +219,55 @@ pub(super) async fn renew(link: &Link, settings: &Settings, instance: i64) -> Re
     Ok(link.client.execute(&update, &[&instance, &settings.lease.as_secs_f64()]).await? == 1)
 }
 
-/// Gives the spool up at a stop, so that another node need not wait. `clean` says that nothing was in flight.
-pub(super) async fn release(
-    link: &Link,
-    settings: &Settings,
-    epoch: i64,
-    instance: i64,
-    clean: bool,
-) -> Result<(), Failure> {
-    let schema = &settings.schema;
-    let update = format!("UPDATE {schema}.owner SET clean = $2 WHERE shard = 0 AND epoch = $1");
-    link.client.execute(&update, &[&epoch, &clean]).await?;
-    link.client.execute(&format!("DELETE FROM {schema}.node WHERE instance = $1"), &[&instance]).await?;
+/// The nodes that are alive, and who owns each shard.
+pub(super) async fn look(link: &Link, settings: &Settings) -> Result<View, Failure> {
+    let Settings { schema, lease, .. } = settings;
+    let query = format!(
+        "SELECT name, leaving, since + make_interval(secs => $1) < clock_timestamp() FROM {schema}.node \
+         WHERE alive_until > clock_timestamp() ORDER BY name"
+    );
+    // A node that has just come may go again.
+    let settled = (*lease * 2).as_secs_f64();
+    let nodes = link.client.query(&query, &[&settled]).await?;
+    let nodes =
+        nodes.iter().map(|row| Member { name: row.get(0), is_leaving: row.get(1), has_settled: row.get(2) }).collect();
+    let query = format!("SELECT node FROM {schema}.owner ORDER BY shard");
+    let owners = link.client.query(&query, &[]).await?.iter().map(|row| row.get(0)).collect();
+    Ok(View { nodes, owners })
+}
+
+/// Says up to where a journal has what a shard tells, so that the next owner goes on there.
+pub(super) async fn tell(link: &Link, schema: &str, shard: u32, epoch: i64, told: Place) -> Result<(), Failure> {
+    let update = format!("UPDATE {schema}.owner SET told_segment = $3, told_at = $4 WHERE shard = $1 AND epoch = $2");
+    let Place { segment, at } = told;
+    let _ = link
+        .client
+        .execute(&update, &[&shard.cast_signed(), &epoch, &segment.cast_signed(), &at.cast_signed()])
+        .await?;
     Ok(())
 }
 
-/// What begins a transaction of the owner. It returns a row only as long as the epoch is this one.
-pub(super) fn begin(schema: &str, epoch: i64) -> String {
-    format!("BEGIN; SELECT epoch FROM {schema}.owner WHERE shard = 0 AND epoch = {epoch} FOR KEY SHARE")
+/// Gives a shard up, so that another node need not wait. `clean` says that nothing was in flight.
+pub(super) async fn release(link: &Link, schema: &str, shard: u32, epoch: i64, clean: bool) -> Result<(), Failure> {
+    let update = format!("UPDATE {schema}.owner SET node = '', clean = $3 WHERE shard = $1 AND epoch = $2");
+    let _ = link.client.execute(&update, &[&shard.cast_signed(), &epoch, &clean]).await?;
+    Ok(())
+}
+
+/// Says that the node is about to leave: it is given nothing more.
+pub(super) async fn begin_to_leave(link: &Link, schema: &str, instance: i64) -> Result<(), Failure> {
+    let update = format!("UPDATE {schema}.node SET leaving = true WHERE instance = $1");
+    let _ = link.client.execute(&update, &[&instance]).await?;
+    Ok(())
+}
+
+/// The node leaves.
+pub(super) async fn leave(link: &Link, schema: &str, instance: i64) -> Result<(), Failure> {
+    let _ = link.client.execute(&format!("DELETE FROM {schema}.node WHERE instance = $1"), &[&instance]).await?;
+    Ok(())
+}
+
+/// What begins a transaction of a shard's owner. It returns a row only as long as the epoch is this one.
+pub(super) fn begin(schema: &str, shard: u32, epoch: i64) -> String {
+    format!("BEGIN; SELECT epoch FROM {schema}.owner WHERE shard = {shard} AND epoch = {epoch} FOR KEY SHARE")
 }

@@ -1,15 +1,19 @@
-//! The port, served from the index and the log.
+//! The port, served from the indexes and logs of the shards that this process owns. Mail for other shards is sent on its way.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::inbox::Item;
+use super::node::Node;
 use super::rows::Encoded;
+use super::shared::Shared;
 use super::{Postgres, read};
 use crate::message::{Lane, QueueId};
-use crate::spool::index::calls;
+use crate::spool::index::{LOOK, LaneNo, calls};
 use crate::spool::owner::{self, Owner};
 use crate::spool::{
     Backoff, Commit, Draft, DueLane, DuePage, Durable, Error, Filter, Health, Inspect, Intervene, LaneStats, Lease,
@@ -19,31 +23,61 @@ use crate::time::Timestamp;
 
 impl Commit for Postgres {
     fn next_id(&self) -> QueueId {
-        self.shared.ids.next()
+        self.node.ids.next()
     }
 
     fn commit(&self, draft: Draft) -> Pending<Result<Durable, Error>> {
-        if let Err(error) = self.shared.may_commit() {
+        if let Err(error) = self.node.may_commit() {
             return ready(Err(error));
         }
-        let id = draft.id;
+        let (id, number) = (draft.id, self.node.shard_of(&draft.lane));
         let refused = |kind: ErrorKind| ready(Err(Error::Io { what: format!("message {id}"), source: kind.into() }));
-        if self.shared.index().get(id).is_some() {
+        let shard = self.node.shard(number).filter(|shard| !shard.is_leaving());
+        if shard.as_ref().is_some_and(|shard| shard.index().get(id).is_some()) {
             return refused(ErrorKind::AlreadyExists);
         }
         let Some(encoded) = Encoded::draft(draft) else { return refused(ErrorKind::FileTooLarge) };
         let (reply, answer) = oneshot::channel();
-        let stopping = self.shared.stopping();
-        match self.shared.inbox.push([Item::Draft(Box::new(encoded), reply)]) {
-            Ok(()) => Box::pin(async move { answer.await.unwrap_or(Err(stopping)) }),
-            Err(_) => ready(Err(stopping)),
+        let mut item = Item::Draft(Box::new(encoded), reply);
+        if let Some(shard) = shard {
+            match shard.inbox.push([item]) {
+                Ok(()) => return self.answer(answer),
+                // It is handed over at this moment.
+                Err(refused) => item = refused,
+            }
+        }
+        let Item::Draft(message, reply) = item else { return ready(Err(self.node.stopping_error())) };
+        match self.node.outgoing.push(number, message, reply) {
+            Ok(()) => self.answer(answer),
+            Err(_) => ready(Err(self.node.stopping_error())),
+        }
+    }
+}
+
+impl Postgres {
+    /// Waits until a message is committed.
+    fn answer(&self, answer: oneshot::Receiver<Result<Durable, Error>>) -> Pending<Result<Durable, Error>> {
+        let stopping = self.node.stopping_error();
+        Box::pin(async move { answer.await.unwrap_or(Err(stopping)) })
+    }
+
+    /// The shards that may hold what a filter selects.
+    fn matching(&self, filter: &Filter) -> Vec<Arc<Shared>> {
+        let all = self.node.all();
+        let number = |customer| crc32fast::hash(customer) % self.node.shards;
+        match &filter.customer {
+            Some(customer) => {
+                let number = number(customer.as_str().as_bytes());
+                all.into_iter().filter(|shard| shard.number == number).collect()
+            }
+            None => all,
         }
     }
 }
 
 impl Work for Postgres {
     fn due(&self, now: Timestamp, after: Option<DueLane>, limit: usize) -> Pending<Result<DuePage, Error>> {
-        ready(Ok(self.shared.index().due(now, after.as_ref(), limit)))
+        ready(Ok(due(&self.node, now, after.as_ref(), limit)))
     }
 
     fn claim(
@@ -53,81 +87,233 @@ impl Work for Postgres {
         limit: usize,
         backoff: &Backoff,
     ) -> Pending<Result<Vec<Lease>, Error>> {
-        Box::pin(owner::claim(&self.shared, lane, now, limit, backoff))
+        if let Err(error) = self.node.may_deliver() {
+            return ready(Err(error));
+        }
+        // The lane may just have gone to another node.
+        let shard = self.node.shard(self.node.shard_of(lane)).filter(|shard| !shard.is_leaving());
+        let Some(shard) = shard else { return ready(Ok(Vec::new())) };
+        let claimed = owner::claim(&shard, lane, now, limit, backoff);
+        Box::pin(async move {
+            match claimed.await {
+                Err(_) if shard.is_leaving() && shard.node.may_deliver().is_ok() => Ok(Vec::new()),
+                claimed => claimed,
+            }
+        })
     }
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<Result<Settled, Error>> {
-        if let Err(error) = self.shared.may_work() {
+        if let Err(error) = self.node.may_work() {
             return ready(Err(error));
         }
         let (record, mut guard) = lease.into_parts();
-        let mut index = self.shared.index();
+        let Some(shard) = self.node.shard(self.node.shard_of(&record.lane)) else {
+            return ready(Err(self.node.stopping_error()));
+        };
+        let mut index = shard.index();
         guard.settled();
         let Some(entry) = calls::settle(&mut index, record, settlement) else { return ready(Ok(Settled::Written)) };
-        if let Err(error) = self.shared.may_deliver() {
-            self.shared.record(&mut index, vec![entry]);
+        if let Err(error) = self.node.may_deliver() {
+            shard.record(&mut index, vec![entry]);
             return ready(Ok(Settled::InTrouble(error)));
         }
-        let written = self.shared.written(&mut index, entry);
+        let written = shard.written(&mut index, entry);
         Box::pin(async move { Ok(written.await.map_or_else(Settled::InTrouble, |()| Settled::Written)) })
     }
 
     fn changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.shared.changed)
+        Arc::clone(&self.node.changed)
     }
+}
+
+/// The lanes of all shards that are due, those waiting longest first; of those that have waited equally long, by shard.
+fn due(node: &Node, now: Timestamp, after: Option<&DueLane>, limit: usize) -> DuePage {
+    let mut lanes = Vec::new();
+    let mut all = DuePage::default();
+    for shard in node.all().into_iter().filter(|shard| !shard.is_leaving()) {
+        let index = shard.index();
+        let start = match after {
+            None => Bound::Unbounded,
+            Some(after) => match shard.number.cmp(&node.shard_of(&after.lane)) {
+                std::cmp::Ordering::Less => Bound::Excluded((after.since, LaneNo::MAX)),
+                std::cmp::Ordering::Equal => index.behind(after),
+                std::cmp::Ordering::Greater => Bound::Included((after.since, 0)),
+            },
+        };
+        let DuePage { lanes: found, more, next_due } = index.due_from(now, start, limit);
+        lanes.extend(found.into_iter().map(|lane| (shard.number, lane)));
+        all.more |= more;
+        all.next_due = [all.next_due, next_due].into_iter().flatten().min();
+    }
+    // Stable: the lanes of one shard stay in their order.
+    lanes.sort_by_key(|(number, lane)| (lane.since, *number));
+    all.more |= lanes.len() > limit;
+    if all.more {
+        all.next_due = None;
+    }
+    all.lanes = lanes.into_iter().take(limit).map(|(_, lane)| lane).collect();
+    all
 }
 
 impl Inspect for Postgres {
     fn totals(&self) -> Pending<Result<Totals, Error>> {
-        let records = self.shared.index().len() as u64;
-        ready(Ok(Totals { records, disk_bytes: self.shared.disk_bytes(), quarantined: 0 }))
+        let records = self.node.all().iter().map(|shard| shard.index().len() as u64).sum();
+        let disk_bytes = self.node.disk_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        ready(Ok(Totals { records, disk_bytes, quarantined: 0 }))
     }
 
     fn lanes(&self, after: Option<Lane>, limit: usize) -> Pending<Result<Vec<(Lane, LaneStats)>, Error>> {
-        ready(Ok(self.shared.index().lanes(after.as_ref(), limit)))
+        let shards = self.node.all();
+        let mut lanes: Vec<_> = shards.iter().flat_map(|shard| shard.index().lanes(after.as_ref(), limit)).collect();
+        lanes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        lanes.truncate(limit);
+        ready(Ok(lanes))
     }
 
     fn list(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Record>, Error>> {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { read::list(&shared, &filter, limit).await })
+        let shards = self.matching(&filter);
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for shard in shards {
+                all.extend(read::list(&shard, &filter, limit).await?);
+            }
+            all.sort_by_key(|record| record.id);
+            all.truncate(limit);
+            Ok(all)
+        })
     }
 
     fn show(&self, id: QueueId) -> Pending<Result<(Record, Vec<u8>), Error>> {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { read::show(&shared, id).await })
+        let shards = self.node.all();
+        Box::pin(async move {
+            for shard in shards {
+                if shard.index().get(id).is_some() {
+                    return read::show(&shard, id).await;
+                }
+            }
+            Err(Error::Unknown(id))
+        })
     }
 }
 
+/// Takes the lines of those messages that a shard holds.
+fn lines_of(shard: &Shared, lines: &mut LinesById) -> LinesById {
+    let ids: BTreeSet<QueueId> = {
+        let index = shard.index();
+        lines.keys().copied().filter(|id| index.get(*id).is_some()).collect()
+    };
+    ids.into_iter().filter_map(|id| lines.remove_entry(&id)).collect()
+}
+
+/// The oldest `limit` messages of some shards that a filter selects and that are not leased.
+fn oldest(shards: &[Arc<Shared>], filter: &Filter, limit: usize) -> BTreeSet<QueueId> {
+    let mut all = BTreeSet::new();
+    for shard in shards {
+        let (mut found, mut from) = (0, Some(filter.first()));
+        while let Some(start) = from.filter(|_| found < limit) {
+            let (entries, next) = shard.index().select(filter, 0, start, LOOK, limit);
+            let free = entries.into_iter().filter(|entry| !entry.leased).map(|entry| entry.id);
+            found += free.map(|id| all.insert(id)).count();
+            from = next;
+        }
+    }
+    all.into_iter().take(limit).collect()
+}
+
 impl Intervene for Postgres {
-    fn hold(&self, filter: Filter, reason: String, lines: LinesById) -> Pending<Result<u64, Error>> {
-        Box::pin(owner::hold(Arc::clone(&self.shared), filter, reason, lines))
+    fn hold(&self, filter: Filter, reason: String, mut lines: LinesById) -> Pending<Result<u64, Error>> {
+        if let Err(error) = self.node.may_work() {
+            return ready(Err(error));
+        }
+        let shards = self.matching(&filter);
+        Box::pin(async move {
+            let mut all = 0;
+            for shard in shards {
+                let lines = lines_of(&shard, &mut lines);
+                all += owner::hold(shard, filter.clone(), reason.clone(), lines).await?;
+            }
+            Ok(all)
+        })
     }
 
-    fn release(&self, filter: Filter, lines: LinesById) -> Pending<Result<u64, Error>> {
-        Box::pin(owner::release(Arc::clone(&self.shared), filter, lines))
+    fn release(&self, filter: Filter, mut lines: LinesById) -> Pending<Result<u64, Error>> {
+        if let Err(error) = self.node.may_work() {
+            return ready(Err(error));
+        }
+        let shards = self.matching(&filter);
+        Box::pin(async move {
+            let mut all = 0;
+            for shard in shards {
+                let lines = lines_of(&shard, &mut lines);
+                all += owner::release(shard, filter.clone(), lines).await?;
+            }
+            Ok(all)
+        })
     }
 
     fn expedite(&self, filter: Filter) -> Pending<Result<u64, Error>> {
-        Box::pin(owner::expedite(Arc::clone(&self.shared), filter))
+        if let Err(error) = self.node.may_work() {
+            return ready(Err(error));
+        }
+        let shards = self.matching(&filter);
+        Box::pin(async move {
+            let mut all = 0;
+            for shard in shards {
+                all += owner::expedite(shard, filter.clone()).await?;
+            }
+            Ok(all)
+        })
     }
 
     fn seize(&self, filter: Filter, limit: usize) -> Pending<Result<Vec<Lease>, Error>> {
-        Box::pin(owner::seize(Arc::clone(&self.shared), filter, limit))
+        if let Err(error) = self.node.may_deliver() {
+            return ready(Err(error));
+        }
+        let shards = self.matching(&filter);
+        // Whoever looks through much mail goes on behind the last id that it got. So the oldest of all shards come first.
+        let filter = match shards.len() > 1 && filter.recipient_domain.is_none() {
+            true => Filter { ids: Some(Arc::new(oldest(&shards, &filter, limit))), ..filter },
+            false => filter,
+        };
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for shard in shards {
+                if all.len() == limit {
+                    break;
+                }
+                match owner::seize(Arc::clone(&shard), filter.clone(), limit - all.len()).await {
+                    Ok(leases) => all.extend(leases),
+                    // What goes to another node is left to that one.
+                    Err(_) if shard.is_leaving() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            all.sort_by_key(|lease| lease.record.id);
+            Ok(all)
+        })
     }
 
     fn sync(&self) -> Pending<Result<(), Error>> {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { shared.synced().await })
+        if let Err(error) = self.node.may_work() {
+            return ready(Err(error));
+        }
+        let shards = self.node.all();
+        Box::pin(async move {
+            for shard in shards {
+                shard.synced().await?;
+            }
+            Ok(())
+        })
     }
 }
 
 impl Spool for Postgres {
     fn health(&self) -> watch::Receiver<Health> {
-        self.shared.health()
+        self.node.health()
     }
 
     fn stop(&self) -> Pending<()> {
-        self.shared.inbox.stop();
+        self.node.stop();
         let thread = self.take_thread();
         Box::pin(async move {
             // A thread that panicked has said so on stderr; what it left is what a crash leaves.

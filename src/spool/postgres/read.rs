@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::link::{Action, Failure, Link};
 use super::rows::{is_sound, unseal};
-use super::schema;
 use super::shared::Shared;
 use crate::message::QueueId;
 use crate::smtp::Domain;
@@ -283,14 +282,14 @@ async fn rows(shared: &Shared, places: Vec<Place>, bodies: Vec<Place>) -> Result
     let mut found = HashMap::with_capacity(places.len());
     for (segment, numbers) in numbers(places) {
         let bodies = bodies.remove(&segment).unwrap_or_default();
-        let table = schema::table(&shared.settings.schema, segment);
+        let table = shared.table(segment);
         let sql = || {
             format!(
                 "SELECT seq, head, CASE WHEN seq = ANY($2) THEN body END, crc FROM {table} WHERE seq = ANY($1) AND part = 0"
             )
         };
         let read = async {
-            let statement = link.statement(Action::Front, segment, sql).await?;
+            let statement = link.statement(Action::Front, &table, sql).await?;
             Ok::<_, Failure>(link.client.query(&statement, &[&numbers, &bodies]).await?)
         };
         match read.await {
@@ -328,9 +327,9 @@ async fn chunk(shared: &Arc<Shared>, id: QueueId, place: Place, part: usize) -> 
 
 async fn chunk_at(shared: &Shared, place: Place, part: usize) -> Result<Option<(Vec<u8>, Option<i32>)>, Failure> {
     let link = reader(shared)?;
-    let table = schema::table(&shared.settings.schema, place.segment);
+    let table = shared.table(place.segment);
     let sql = || format!("SELECT body, crc FROM {table} WHERE seq = $1 AND part = $2");
-    let statement = link.statement(Action::Chunk, place.segment, sql).await?;
+    let statement = link.statement(Action::Chunk, &table, sql).await?;
     let part = i16::try_from(part).map_err(|_| Failure::new("no such part"))?;
     let row = link.client.query_opt(&statement, &[&place.at.cast_signed(), &part]).await?;
     Ok(row.and_then(|row| Some((row.get::<_, Option<Vec<u8>>>(0)?, row.get(1)))))

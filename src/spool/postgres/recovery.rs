@@ -1,13 +1,13 @@
-//! What a start does: reads the notes of all segments in their order, and makes the index of them.
+//! What whoever takes a shard does: reads the notes of all its segments in their order, and makes the index of them.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
 use super::committer::{Position, last_row};
 use super::link::{Failure, Link};
 use super::note::{self, Note};
-use super::schema;
 use super::shared::Shared;
 use crate::message::QueueId;
 use crate::spool::index::{Index, Place, Put};
@@ -17,12 +17,12 @@ use crate::time::Timestamp;
 /// Reads the log into the index, and returns where it goes on. `was_clean` says that nothing was in flight at the last stop.
 pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Result<Position, Failure> {
     let schema = &shared.settings.schema;
-    let numbers = format!("SELECT number FROM {schema}.segment ORDER BY number");
-    let numbers: Vec<u32> =
-        link.client.query(&numbers, &[]).await?.iter().map(|row| row.get::<_, i32>(0).cast_unsigned()).collect();
+    let numbers = format!("SELECT number FROM {schema}.segment WHERE shard = $1 ORDER BY number");
+    let numbers = link.client.query(&numbers, &[&shared.number.cast_signed()]).await?;
+    let numbers: Vec<u32> = numbers.iter().map(|row| row.get::<_, i32>(0).cast_unsigned()).collect();
     let mut greatest = QueueId::from_u64(0);
     for &segment in &numbers {
-        let table = schema::table(schema, segment);
+        let table = shared.table(segment);
         let query = format!("SELECT seq, id, note FROM {table} WHERE part = 0 ORDER BY seq");
         let none: [i32; 0] = [];
         let mut rows = pin!(link.client.query_raw(&query, none).await?);
@@ -47,12 +47,14 @@ pub(super) async fn recover(shared: &Shared, link: &Link, was_clean: bool) -> Re
         if was_clean {
             index.nothing_was_in_flight(Timestamp::now());
         }
-        shared.settings.counters.records.set(index.len() as i64);
+        shared.count_records(index.len() as u64);
     }
     let active = numbers.last().copied().unwrap_or(1);
-    let last = last_row(link, schema, active).await?;
+    let last = last_row(link, schema, shared.number, active).await?;
     let end = Place { segment: active, at: last.unwrap_or_default().cast_unsigned() };
-    let _ = shared.outbox.set(Recent::new(shared.settings.has_journal, (end, 0)));
+    let outbox = Recent::new(shared.settings.has_journal, (end, 0)).telling(Arc::clone(&shared.filled));
+    outbox.confirm(shared.told);
+    let _ = shared.outbox.set(outbox);
     Ok(Position { segment: active, last: last.unwrap_or_default(), exists: last.is_some() })
 }
 

@@ -15,7 +15,7 @@ use crate::spool::next_try::NextTry;
 const ROW: u64 = 96;
 /// Octets that are sent as they are. Shorter ones are gathered, because each part that is sent costs a message of the protocol.
 const SENT_ALONE: usize = 4096;
-/// The columns of a segment.
+/// How many columns a segment has. A table of mail in transit has one more in front, for the shard.
 const COLUMNS: i16 = 8;
 
 /// A part of a message's content.
@@ -139,11 +139,20 @@ impl Rows {
         Rows { parts: Vec::new(), open, len: 0 }
     }
 
-    /// Adds the rows of a message.
+    /// Adds the rows of a message to a segment.
     pub fn message(&mut self, seq: i32, message: &Encoded) {
+        self.rows_of(None, seq, message);
+    }
+
+    /// Adds the rows of a message that is on its way to a shard.
+    pub fn in_transit(&mut self, shard: u32, seq: i32, message: &Encoded) {
+        self.rows_of(Some(shard), seq, message);
+    }
+
+    fn rows_of(&mut self, shard: Option<u32>, seq: i32, message: &Encoded) {
         let Encoded { id, lane, domains, status, disk_len, lines, head, chunks } = message;
         for (part, chunk) in (0..).zip(chunks) {
-            self.begin(seq, part, *id);
+            self.begin(shard, seq, part, *id);
             if part == 0 {
                 self.octets(&note::of_message(*disk_len, lane, *domains, status));
                 self.octets(head);
@@ -162,7 +171,7 @@ impl Rows {
     /// Adds the row of a fact.
     pub fn fact(&mut self, seq: i32, entry: &LogEntry) {
         let LogEntry { id, fact, lines } = entry;
-        self.begin(seq, 0, *id);
+        self.begin(None, seq, 0, *id);
         let note = note::of_fact(fact);
         self.octets(&note);
         let mut head = Writer::default();
@@ -183,7 +192,7 @@ impl Rows {
 
     /// Adds a row that looks for room and says nothing. It is never committed.
     pub fn filler(&mut self, seq: i32, len: usize) {
-        self.begin(seq, 0, QueueId::from_u64(0));
+        self.begin(None, seq, 0, QueueId::from_u64(0));
         self.null();
         self.octets(&vec![0; len]);
         self.null();
@@ -203,8 +212,11 @@ impl Rows {
         self.parts
     }
 
-    fn begin(&mut self, seq: i32, part: i16, id: QueueId) {
-        self.open.put_i16(COLUMNS);
+    fn begin(&mut self, shard: Option<u32>, seq: i32, part: i16, id: QueueId) {
+        self.open.put_i16(COLUMNS + i16::from(shard.is_some()));
+        if let Some(shard) = shard {
+            self.number(shard.cast_signed());
+        }
         self.number(seq);
         self.open.put_i32(2);
         self.open.put_i16(part);

@@ -27,9 +27,13 @@ pub struct Settings {
     pub schema: String,
     /// How the server's certificate is checked. `None`: without TLS.
     pub tls: Option<Arc<ClientConfig>>,
-    /// The name of this node. A node with another name waits until this one's lease has ended.
+    /// The name of this node. What it owns goes to nodes of other names once its lease has ended.
     pub node: String,
-    /// How long a node that is silent keeps the spool.
+    /// How many nodes may be alive at once. All must say the same.
+    pub nodes: u32,
+    /// How many shards the spool gets when it is made.
+    pub shards: u32,
+    /// How long a node that is silent keeps its shards.
     pub lease: Duration,
     /// How long the server may take for a batch or a read before the connection is given up.
     pub timeout: Duration,
@@ -59,6 +63,8 @@ impl Default for Settings {
             schema: "postbud".into(),
             tls: None,
             node: "postbud".into(),
+            nodes: 1,
+            shards: 1,
             lease: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
             segment_size: 256 << 20,

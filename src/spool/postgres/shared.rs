@@ -1,93 +1,67 @@
-//! What the spool's tasks and the port's calls share.
+//! One shard of the spool, as the tasks that work on it and the port's calls share it.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use super::inbox::{Inbox, Item};
-use super::link::Link;
+use super::node::Node;
 use super::ownership::Taken;
-use super::{Notice, Settings, read};
-use crate::message::{QueueId, QueueIds};
+use super::{Notice, read, schema};
+use crate::message::QueueId;
 use crate::spool::index::{Entry, Fact, Index, LogEntry, Place, Wanted};
 use crate::spool::owner::{Guard, Leased, Owner};
 use crate::spool::recent::Recent;
-use crate::spool::{Error, Filter, Health};
+use crate::spool::{Error, Filter};
 
-/// What keeps the spool from recording results. Each has its own way to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trouble {
-    /// The last batch was not confirmed.
-    Writing,
-    /// The lease could not be renewed.
-    Lease,
-    /// The database would not keep what it acknowledges.
-    Preflight,
-}
-
-/// What keeps new mail out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lack {
-    /// The server has no room.
-    Disk,
-    /// The spool has the size that the operator allows it.
-    Quota,
-}
-
-/// The spool's common state. Locks are taken in the order index, inbox, and never the other way round.
+/// A shard that this process owns. Locks are taken in the order index, inbox, and never the other way round.
 pub(super) struct Shared {
-    pub settings: Settings,
-    pub ids: QueueIds,
+    /// The process that owns it.
+    pub node: Arc<Node>,
+    /// The shard's number.
+    pub number: u32,
     pub inbox: Inbox,
     /// This process's epoch as the owner, which goes up with each new connection of the committer.
     pub epoch: AtomicI64,
-    /// Notified when something may have become due.
-    pub changed: Arc<Notify>,
     /// The lines for the journal, known once the log was read.
     pub outbox: OnceLock<Recent>,
-    /// The name of this spool, in positions of its outbox.
-    pub name: String,
-    /// The connection for reading.
-    pub reader: ArcSwapOption<Link>,
+    /// Up to where a journal had the lines when this process took the shard.
+    pub told: Place,
     /// The segments that exist, with their octets. The last is the active one.
     pub segments: Mutex<BTreeMap<u32, u64>>,
-    /// Octets that the spool takes in the database.
-    pub disk_bytes: AtomicU64,
     index: Mutex<Index>,
-    troubles: Mutex<BTreeMap<Trouble, String>>,
-    lacks: Mutex<BTreeMap<Lack, String>>,
-    /// Until when this process may deliver, by its own clock.
-    lease_ends: Mutex<Instant>,
-    health: watch::Sender<Health>,
-    stopped: OnceLock<String>,
+    /// The shard is about to be handed over: nothing more is leased.
+    is_leaving: AtomicBool,
+    is_closed: AtomicBool,
+    /// What the gauge of records has of this shard.
+    counted: AtomicU64,
+}
+
+impl Deref for Shared {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
 }
 
 impl Shared {
-    pub fn new(settings: Settings, taken: Taken, inbox: Inbox, lease_ends: Instant) -> Self {
-        let Taken { epoch, spool, .. } = taken;
+    pub fn new(node: Arc<Node>, number: u32, taken: &Taken, inbox: Inbox) -> Self {
         Shared {
-            settings,
-            // Two owners that follow each other at once make different ids.
-            ids: QueueIds::new(epoch as u16),
+            node,
+            number,
             inbox,
-            epoch: AtomicI64::new(epoch),
-            changed: Arc::default(),
+            epoch: AtomicI64::new(taken.epoch),
             outbox: OnceLock::new(),
-            name: spool,
-            reader: ArcSwapOption::empty(),
+            told: taken.told,
             segments: Mutex::default(),
-            disk_bytes: AtomicU64::new(0),
             index: Mutex::default(),
-            troubles: Mutex::default(),
-            lacks: Mutex::default(),
-            lease_ends: Mutex::new(lease_ends),
-            health: watch::Sender::default(),
-            stopped: OnceLock::new(),
+            is_leaving: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            counted: AtomicU64::new(0),
         }
     }
 
@@ -101,93 +75,36 @@ impl Shared {
         self.segments.lock().expect("nothing panics while it holds the segments")
     }
 
-    /// The spool's health, kept up to date.
-    pub fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+    /// The name of a segment's table.
+    pub fn table(&self, segment: u32) -> String {
+        schema::segment(&self.settings.schema, self.number, segment)
     }
 
-    /// Begins or ends one kind of trouble, and tells of it if it is the first or the last.
-    pub fn set_trouble(&self, kind: Trouble, why: Option<String>) {
-        let mut troubles = self.troubles.lock().expect("nothing panics while it holds the troubles");
-        let had_some = !troubles.is_empty();
-        match why {
-            Some(why) => drop(troubles.insert(kind, why)),
-            None => drop(troubles.remove(&kind)),
-        }
-        let now = troubles.values().next().cloned();
-        self.health.send_if_modified(|health| {
-            let is_news = health.troubled != now;
-            health.troubled.clone_from(&now);
-            is_news
-        });
-        match now {
-            Some(why) if !had_some => self.settings.tell(Notice::Failed { why }),
-            None if had_some => {
-                self.settings.tell(Notice::Recovered);
-                self.changed.notify_one();
-            }
-            _ => {}
-        }
+    /// Keeps the gauge of records.
+    pub fn count_records(&self, records: u64) {
+        let before = self.counted.swap(records, Ordering::Relaxed);
+        self.settings.counters.records.inc_by(records.cast_signed() - before.cast_signed());
     }
 
-    /// Begins or ends one reason to refuse new mail.
-    pub fn set_lack(&self, kind: Lack, why: Option<String>) {
-        let mut lacks = self.lacks.lock().expect("nothing panics while it holds the lacks");
-        let had_some = !lacks.is_empty();
-        match why {
-            Some(why) => drop(lacks.insert(kind, why)),
-            None => drop(lacks.remove(&kind)),
-        }
-        let now = lacks.values().next().cloned();
-        self.health.send_if_modified(|health| {
-            let is_news = health.full != now;
-            health.full.clone_from(&now);
-            is_news
-        });
-        match now {
-            Some(lack) if !had_some => self.settings.tell(Notice::Full { lack }),
-            None if had_some => self.settings.tell(Notice::Roomy),
-            _ => {}
-        }
+    /// Leases nothing more, or does so again. It takes the lock under which leases are handed out, so there are none on their way.
+    pub fn set_leaving(&self, is_leaving: bool) {
+        let _index = self.index();
+        self.is_leaving.store(is_leaving, Ordering::Release);
     }
 
-    /// Refuses new mail while it cannot be written.
-    pub fn may_commit(&self) -> Result<(), Error> {
-        self.may_work()?;
-        let health = self.health.borrow();
-        match (&health.full, &health.troubled) {
-            (Some(lack), _) => Err(Error::Full { lack: lack.clone() }),
-            (None, Some(why)) => Err(unwritten(why)),
-            (None, None) => Ok(()),
-        }
+    /// Returns true if the shard is about to be handed over, or is not this process's any more.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire) || self.is_closed()
     }
 
-    /// Sets until when this process may deliver.
-    pub fn set_lease(&self, ends: Instant) {
-        *self.lease_ends.lock().expect("nothing panics while it holds the lease") = ends;
-    }
-
-    /// Returns true as long as no other node can own the spool.
-    pub fn has_lease(&self) -> bool {
-        Instant::now() < *self.lease_ends.lock().expect("nothing panics while it holds the lease")
-    }
-
-    /// Why the spool takes no more work, if that is so.
-    pub fn stopped(&self) -> Option<String> {
-        self.stopped.get().cloned()
-    }
-
-    /// Takes no more work until a restart.
-    pub fn stop_with(&self, why: String) {
-        if self.stopped.set(why.clone()).is_ok() {
-            self.health.send_modify(|health| health.stopped = Some(why.clone()));
-            self.settings.tell(Notice::Stopped { why });
-        }
-    }
-
-    /// Everything is written, and the connections are closed.
+    /// Everything is written, and another node may own the shard.
     pub fn closed(&self) {
-        let _ = self.stopped.set("it was closed".into());
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// Returns true once this process does not own the shard any more.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
     }
 
     /// Has a fact written, in order, and waits until that is done. The caller holds the index, so that the order there is the order in
@@ -198,8 +115,8 @@ impl Shared {
         entry: LogEntry,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let pushed = self.inbox.push([Item::Fact(entry, Some(reply))]).map_err(|_| self.stopping());
-        let stopping = self.stopping();
+        let pushed = self.inbox.push([Item::Fact(entry, Some(reply))]).map_err(|_| self.stopping_error());
+        let stopping = self.stopping_error();
         async move {
             pushed?;
             answer.await.unwrap_or(Err(stopping))
@@ -219,26 +136,11 @@ impl Shared {
         }
     }
 
-    /// What a call hears once the spool is stopping.
-    pub fn stopping(&self) -> Error {
-        Error::Stopped(self.stopped().unwrap_or_else(|| "it is stopping".into()))
-    }
-
     /// The lines for the journal.
     pub fn outbox(&self) -> &Recent {
         // Whoever asks before the log is read has nothing to hear yet.
         self.outbox.get_or_init(|| Recent::new(self.settings.has_journal, (Place::default(), 0)))
     }
-
-    /// Octets that the spool takes in the database.
-    pub fn disk_bytes(&self) -> u64 {
-        self.disk_bytes.load(Ordering::Relaxed)
-    }
-}
-
-/// What is refused while the database cannot be written.
-fn unwritten(why: &str) -> Error {
-    Error::Io { what: "the spool's database cannot be written".into(), source: io::Error::other(why.to_owned()) }
 }
 
 impl Owner for Shared {
@@ -247,20 +149,26 @@ impl Owner for Shared {
     }
 
     fn changed(&self) -> &Notify {
-        &self.changed
+        &self.node.changed
     }
 
     fn may_work(&self) -> Result<(), Error> {
-        self.stopped().map_or(Ok(()), |why| Err(Error::Stopped(why)))
+        match self.is_closed() {
+            true => Err(Error::Stopped("another node owns the customer's mail".into())),
+            false => self.node.may_work(),
+        }
     }
 
     fn may_deliver(&self) -> Result<(), Error> {
-        self.may_work()?;
-        match &self.health.borrow().troubled {
-            Some(why) => Err(unwritten(why)),
-            None if !self.has_lease() => Err(unwritten("the lease has ended, and another node may own the spool")),
-            None => Ok(()),
+        self.node.may_deliver()?;
+        match self.is_leaving() {
+            true => Err(Error::Stopped("another node is about to own the customer's mail".into())),
+            false => Ok(()),
         }
+    }
+
+    fn owns_leases(&self) -> bool {
+        self.may_deliver().is_ok()
     }
 
     fn record(&self, _index: &mut Index, facts: Vec<LogEntry>) {
@@ -273,8 +181,8 @@ impl Owner for Shared {
 
     async fn synced(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.push([Item::Barrier(reply)]).map_err(|_| self.stopping())?;
-        answer.await.unwrap_or_else(|_| Err(self.stopping()))
+        self.inbox.push([Item::Barrier(reply)]).map_err(|_| self.stopping_error())?;
+        answer.await.unwrap_or_else(|_| Err(self.stopping_error()))
     }
 
     async fn in_domain(self: &Arc<Self>, filter: &Filter, found: Vec<Entry>) -> Result<Vec<QueueId>, Error> {

@@ -55,4 +55,6 @@ macro_rules! conforms {
     };
 }
 
-conforms!(segment_log: crate::backend::SegmentLog, postgres: crate::backend::Schema);
+conforms!(
+    segment_log: crate::backend::SegmentLog, postgres: crate::backend::Schema<1>, shards: crate::backend::Schema<5>
+);

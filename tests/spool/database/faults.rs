@@ -142,7 +142,7 @@ async fn a_database_that_lost_what_it_confirmed_stops_the_spool() {
     let spool = Postgres::open(quick(&server)).unwrap();
     let _ = spool.commit(draft("x", &["a@b.dk"], 1, 100)).await.unwrap();
     // As a standby has it that was promoted without the last commit.
-    server.sql("DELETE FROM s.segment_1");
+    server.sql("DELETE FROM s.segment_0_1");
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'postbud writer%'");
     let health = spool.health();
     let _ = spool.commit(draft("x", &["a@b.dk"], 2, 100)).await.map(drop);

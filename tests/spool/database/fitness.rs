@@ -87,8 +87,8 @@ async fn a_message_that_was_altered_in_the_database_is_held_and_told_of() {
     for seed in 0..3 {
         ids.push(spool.commit(draft("x", &["a@b.dk"], seed, 3_000)).await.unwrap().id());
     }
-    server.sql("UPDATE s.segment_1 SET body = set_byte(body, 100, get_byte(body, 100) # 1) WHERE seq = 1");
-    server.sql("UPDATE s.segment_1 SET head = set_byte(head, 40, get_byte(head, 40) # 1) WHERE seq = 2");
+    server.sql("UPDATE s.segment_0_1 SET body = set_byte(body, 100, get_byte(body, 100) # 1) WHERE seq = 1");
+    server.sql("UPDATE s.segment_0_1 SET head = set_byte(head, 40, get_byte(head, 40) # 1) WHERE seq = 2");
     let leases = claim_all(&*spool, "x").await;
     assert_eq!(leases.iter().map(|lease| lease.record.id).collect::<Vec<_>>(), ids[2..]);
     for id in &ids[..2] {

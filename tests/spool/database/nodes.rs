@@ -1,5 +1,8 @@
-//! Which node has the spool: one at a time, and the others hear whom to wait for.
+//! Which node has which customers, and what becomes of mail that another one takes.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -8,8 +11,9 @@ use postbud::spool::{Commit, Error, Inspect, Settled, Spool, Work};
 use postbud::time::Timestamp;
 
 use super::rig::{quick, recovered, server, until, waiting};
-use crate::drafts::{backoff, draft, lane, soon};
+use crate::drafts::{backoff, content, draft, lane, soon};
 use crate::port::{claim_all, delivered};
+use crate::postgres::Server;
 
 fn node(settings: &Settings, name: &str) -> Settings {
     Settings { node: name.into(), ..settings.clone() }
@@ -26,7 +30,7 @@ async fn a_second_node_is_refused_while_the_first_lives_and_has_everything_once_
     let began = std::time::Instant::now();
     while began.elapsed() < settings.lease + Duration::from_secs(1) {
         match Postgres::open(node(&settings, "b")) {
-            Err(OpenError::InUse { node, left, .. }) => assert!(node == "a" && left > 0.0, "{node} {left}"),
+            Err(OpenError::InUse { nodes, left, .. }) => assert!(nodes == "a" && left > 0.0, "{nodes} {left}"),
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("two nodes have the spool"),
         }
@@ -53,7 +57,7 @@ async fn a_dead_nodes_spool_is_taken_over_once_its_lease_has_ended_and_untried_m
     // As a node leaves it that was killed this moment.
     server.sql(
         "UPDATE s.owner SET clean = false, node = 'dead'; \
-         INSERT INTO s.node VALUES ('dead', 1, clock_timestamp() + interval '2 seconds')",
+         INSERT INTO s.node VALUES ('dead', 1, clock_timestamp() + interval '2 seconds', clock_timestamp(), 1, false)",
     );
     assert!(matches!(Postgres::open(node(&settings, "b")), Err(OpenError::InUse { .. })));
     until("the lease ends", || server.sql("SELECT alive_until < clock_timestamp() FROM s.node") == "t").await;
@@ -109,4 +113,183 @@ async fn a_node_that_cannot_renew_its_lease_stops_delivering_before_the_lease_en
     server.thaw();
     recovered(&spool).await;
     assert_eq!(spool.totals().await.unwrap().records, 50);
+}
+
+/// Settings of one of several nodes that share twelve shards.
+fn sharing(server: &Server, name: &str) -> Settings {
+    Settings { node: name.into(), nodes: 3, shards: 12, ..quick(server) }
+}
+
+/// The customers whose mail a test sends: enough for every shard.
+fn customers() -> Vec<String> {
+    (0..60).map(|number| format!("c{number}")).collect()
+}
+
+/// How many shards a node has, as the database says.
+fn shards_of(server: &Server, name: &str) -> usize {
+    server.sql(&format!("SELECT count(*) FROM s.owner WHERE node = '{name}'")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_for_another_nodes_customers_is_acknowledged_and_its_owner_has_it_soon() {
+    let name = "mail_for_another_nodes_customers_is_acknowledged_and_its_owner_has_it_soon";
+    let Some(server) = server(name, &[]) else { return };
+    let a = Postgres::open(sharing(&server, "a")).unwrap();
+    let b = Postgres::open(sharing(&server, "b")).unwrap();
+    assert_eq!((shards_of(&server, "a"), shards_of(&server, "b")), (12, 0));
+    let mut taken = BTreeSet::new();
+    for (seed, customer) in (0..).zip(customers()) {
+        // The last is so long that it has several parts.
+        let size = if seed == 59 { 700_000 } else { 2_000 };
+        taken.insert(b.commit(draft(&customer, &["a@b.dk"], seed, size)).await.unwrap().id());
+    }
+    assert_eq!(b.totals().await.unwrap().records, 0, "it is none of this node's");
+    until("the owner has all of it", || a.totals().now_or_never().unwrap().unwrap().records == 60).await;
+    assert_eq!(waiting(&a).await, taken);
+    // Nobody can have tried it, so it waits for no second attempt. It is read as it was written.
+    let lease = claim_all(&*a, "c59").await.pop().unwrap();
+    let mut read = Vec::new();
+    for chunk in 0..lease.bytes.chunks() {
+        read.extend(lease.bytes.chunk(chunk).await.unwrap());
+    }
+    let (header, body) = content(59, 700_000);
+    assert_eq!(read, [header, body].concat());
+    drop(lease);
+    let left = "SELECT count(*) FROM s.transit";
+    b.stop().await;
+    until("the table of a node that is gone is given back", || server.sql(left) == "0").await;
+    assert_eq!(waiting(&a).await, taken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_come_and_go_share_the_customers_and_each_message_has_one_owner() {
+    let name = "nodes_that_come_and_go_share_the_customers_and_each_message_has_one_owner";
+    let Some(server) = server(name, &[]) else { return };
+    let a = Postgres::open(sharing(&server, "a")).unwrap();
+    let mut all = BTreeSet::new();
+    for (seed, customer) in (0..).zip(customers()) {
+        all.insert(a.commit(draft(&customer, &["a@b.dk"], seed, 500)).await.unwrap().id());
+    }
+    let b = Postgres::open(sharing(&server, "b")).unwrap();
+    let c = Postgres::open(sharing(&server, "c")).unwrap();
+    let shares = || ["a", "b", "c"].map(|node| shards_of(&server, node));
+    until("all have as many", || shares() == [4, 4, 4]).await;
+    until("all logs are read", || {
+        let records = |node: &Postgres| node.totals().now_or_never().unwrap().unwrap().records;
+        records(&a) + records(&b) + records(&c) == 60
+    })
+    .await;
+    let (of_a, of_b, of_c) = (waiting(&a).await, waiting(&b).await, waiting(&c).await);
+    assert!(of_a.len() < 60 && !of_b.is_empty() && !of_c.is_empty());
+    let together: BTreeSet<_> = of_a.iter().chain(&of_b).chain(&of_c).copied().collect();
+    assert_eq!((together.len(), of_a.len() + of_b.len() + of_c.len()), (60, 60), "one owner each");
+    assert_eq!(together, all);
+    // It was handed over in good order, so nothing waits for a second attempt.
+    let page = b.due(Timestamp::now(), None, 100).await.unwrap();
+    assert_eq!(page.lanes.len(), of_b.len());
+    b.stop().await;
+    c.stop().await;
+    until("the one that is left has all", || a.totals().now_or_never().unwrap().unwrap().records == 60).await;
+    assert_eq!(waiting(&a).await, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_with_an_attempt_under_way_stays_and_its_result_is_recorded() {
+    let name = "a_shard_with_an_attempt_under_way_stays_and_its_result_is_recorded";
+    let Some(server) = server(name, &[]) else { return };
+    let a = Postgres::open(sharing(&server, "a")).unwrap();
+    for (seed, customer) in (0..).zip(customers()) {
+        let _ = a.commit(draft(&customer, &["a@b.dk"], seed, 500)).await.unwrap();
+    }
+    let mut leases = Vec::new();
+    for customer in customers() {
+        leases.extend(claim_all(&*a, &customer).await);
+    }
+    assert_eq!(leases.len(), 60);
+    let b = Postgres::open(sharing(&server, "b")).unwrap();
+    // Long enough for a hand-over, were there no attempts.
+    tokio::time::sleep(quick(&server).lease * 2 + Duration::from_secs(3)).await;
+    assert_eq!(shards_of(&server, "b"), 0);
+    assert!(leases.iter().filter(|lease| !lease.stands()).count() <= 60 / 2, "one shard at a time");
+    for lease in leases {
+        let result = delivered(&lease);
+        assert!(matches!(a.settle(lease, result).await, Ok(Settled::Written)));
+    }
+    until("shards move", || shards_of(&server, "b") == 6).await;
+    assert_eq!(a.totals().await.unwrap().records + b.totals().await.unwrap().records, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_divide_caps_by_other_numbers_do_not_work_together() {
+    let name = "nodes_that_divide_caps_by_other_numbers_do_not_work_together";
+    let Some(server) = server(name, &[]) else { return };
+    let _a = Postgres::open(sharing(&server, "a")).unwrap();
+    match Postgres::open(Settings { nodes: 2, ..sharing(&server, "b") }) {
+        Err(OpenError::OtherCount { node, theirs: 3, ours: 2, .. }) => assert_eq!(node, "a"),
+        other => panic!("{:?}", other.map(drop)),
+    }
+    let _b = Postgres::open(sharing(&server, "b")).unwrap();
+    let _c = Postgres::open(sharing(&server, "c")).unwrap();
+    match Postgres::open(sharing(&server, "d")) {
+        Err(OpenError::InUse { nodes, most: 3, .. }) => assert_eq!(nodes, "a, b, c"),
+        other => panic!("{:?}", other.map(drop)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_while_mail_is_moved_lose_nothing_and_double_nothing() {
+    let name = "connections_that_are_cut_while_mail_is_moved_lose_nothing_and_double_nothing";
+    let Some(server) = server(name, &[]) else { return };
+    let a = Postgres::open(sharing(&server, "a")).unwrap();
+    let b = Postgres::open(sharing(&server, "b")).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let send = |sender: u64| {
+        let (b, stop) = (Arc::clone(&b), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (mut acknowledged, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+            for seed in (sender..).step_by(8) {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let draft = draft(&format!("c{}", seed % 60), &["a@b.dk"], seed, 2_000);
+                let id = draft.id;
+                match b.commit(draft).await {
+                    Ok(_) => drop(acknowledged.insert(id)),
+                    Err(_) => {
+                        unknown.insert(id);
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            }
+            (acknowledged, unknown)
+        })
+    };
+    let senders: Vec<_> = (0..8).map(send).collect();
+    for _ in 0..12 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ '^postbud (writer a|transit b)'";
+        server.sql(cut);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (mut acknowledged, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for sender in senders {
+        let (more, other) = sender.await.unwrap();
+        acknowledged.extend(more);
+        unknown.extend(other);
+    }
+    recovered(&a).await;
+    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+    until("everything acknowledged is the owner's", || {
+        a.totals().now_or_never().unwrap().unwrap().records >= acknowledged.len() as u64
+    })
+    .await;
+    let there = waiting(&a).await;
+    assert!(acknowledged.is_subset(&there), "{} are lost", acknowledged.difference(&there).count());
+    assert!(there.difference(&acknowledged).all(|id| unknown.contains(id)));
+    // The next owner finds the same in the log.
+    a.stop().await;
+    b.stop().await;
+    let again = Postgres::open(sharing(&server, "a")).unwrap();
+    let found = waiting(&again).await;
+    assert!(found == there, "{} of {}", found.len(), there.len());
 }

@@ -1,0 +1,268 @@
+//! What this process does as one of several nodes: renews its lease, looks who is there, takes shards and hands them over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+
+use super::committer::Committer;
+use super::inbox::Inbox;
+use super::link::{Failure, Link};
+use super::node::{Node, Trouble};
+use super::placement::{self, View};
+use super::shared::Shared;
+use super::{ownership, preflight, recovery, transit};
+
+/// How long attempts may go on in a shard that is to be handed over. Its other mail waits meanwhile.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(10);
+/// How long a shard stays whose attempts went on for longer than that.
+const STAYS: Duration = Duration::from_secs(60);
+/// How often is looked whether attempts have ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Until when a process may deliver that asked for its lease at `asked`. Others wait longer, in case the clocks run apart.
+pub(super) fn lease_end(asked: Instant, lease: Duration) -> Instant {
+    asked + lease.mul_f64(0.8)
+}
+
+/// How often a lease of this length is renewed.
+fn renewal_of(lease: Duration) -> Duration {
+    (lease / 10).min(Duration::from_secs(1))
+}
+
+/// This process among the nodes.
+pub(super) struct Membership {
+    node: Arc<Node>,
+    /// The shards that this process owns or is about to own. Each has a task.
+    at_work: Mutex<BTreeSet<u32>>,
+    tasks: TaskTracker,
+    /// Since when a shard has no owner, as this process saw it.
+    orphans: Mutex<BTreeMap<u32, Instant>>,
+    /// Until when a shard stays whose attempts did not end.
+    staying: Mutex<BTreeMap<u32, Instant>>,
+}
+
+impl Membership {
+    pub fn new(node: Arc<Node>) -> Arc<Membership> {
+        Arc::new(Membership {
+            node,
+            at_work: Mutex::default(),
+            tasks: TaskTracker::new(),
+            orphans: Mutex::default(),
+            staying: Mutex::default(),
+        })
+    }
+
+    /// What this process is to own at its start, marked as such: renewals meanwhile must not take it a second time.
+    pub async fn first(self: &Arc<Self>, link: &Link) -> Result<Vec<AtWork>, Failure> {
+        let view = ownership::look(link, &self.node.settings).await?;
+        Ok(self.plan(&view).take.into_iter().filter_map(|shard| self.set_at_work(shard)).collect())
+    }
+
+    /// Takes these shards and reads their logs.
+    pub async fn begin(self: &Arc<Self>, first: Vec<AtWork>) -> Result<(), Failure> {
+        for at_work in first {
+            if let Some((shared, committer)) = self.take(at_work.shard).await? {
+                self.tasks.spawn(work(at_work, shared, committer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a shard as one that this process is about to take. `None` if it is one already.
+    fn set_at_work(self: &Arc<Self>, shard: u32) -> Option<AtWork> {
+        self.at_work().insert(shard).then(|| AtWork { membership: Arc::clone(self), shard })
+    }
+
+    /// Renews the lease for as long as the process has one, and does what the nodes that are there make necessary.
+    pub async fn keep(self: Arc<Self>) {
+        let settings = &self.node.settings;
+        let pause = renewal_of(settings.lease);
+        let mut link = None;
+        let mut asked_last = Instant::now();
+        loop {
+            let asked = Instant::now();
+            let renewed = tokio::time::timeout(pause * 4, self.renew(&mut link)).await;
+            match renewed.unwrap_or_else(|_| Err(Failure::late(pause * 4))) {
+                Ok(Some(view)) => {
+                    self.node.set_lease(lease_end(asked, settings.lease));
+                    self.node.set_trouble(Trouble::Lease, None);
+                    self.act(&view);
+                }
+                Ok(None) => {
+                    return self.node.stop_with("another node owns mail of this one by now, or has its name".into());
+                }
+                Err(failure) => {
+                    link = None;
+                    if !self.node.has_lease() {
+                        let why = format!("the lease could not be renewed in time: {}", failure.why);
+                        self.node.set_trouble(Trouble::Lease, Some(why));
+                    }
+                }
+            }
+            if asked_last.elapsed() >= settings.lease
+                && let Some(open) = &link
+            {
+                asked_last = Instant::now();
+                if let Ok(Ok(wrong)) = tokio::time::timeout(settings.timeout, preflight::check(open, settings)).await {
+                    self.node.set_trouble(Trouble::Preflight, (!wrong.is_empty()).then(|| wrong.join("; ")));
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Lengthens the lease, and looks who is there. `None` if this process is no node any more.
+    async fn renew(&self, link: &mut Option<Link>) -> Result<Option<View>, Failure> {
+        let settings = &self.node.settings;
+        let link = match link {
+            Some(open) => open,
+            None => link.insert(Link::open(settings, "lease").await?),
+        };
+        match ownership::renew(link, settings, self.node.instance).await? {
+            true => ownership::look(link, settings).await.map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn plan(&self, view: &View) -> placement::Plan {
+        let now = Instant::now();
+        let settings = &self.node.settings;
+        let mut orphans = self.orphans.lock().expect("nothing panics while it holds the orphans");
+        let seen: BTreeSet<u32> = view.orphans().collect();
+        orphans.retain(|shard, _| seen.contains(shard));
+        for shard in seen {
+            orphans.entry(shard).or_insert(now);
+        }
+        let at_work = self.at_work();
+        let is_left = |shard| orphans.get(&shard).is_some_and(|since| *since + settings.lease * 2 < now);
+        placement::plan(view, &settings.node, |shard| at_work.contains(&shard), is_left)
+    }
+
+    fn act(self: &Arc<Self>, view: &View) {
+        if self.node.is_stopping() || self.node.stopped().is_some() {
+            return;
+        }
+        let plan = self.plan(view);
+        for shard in plan.take {
+            if let Some(at_work) = self.set_at_work(shard) {
+                let membership = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    match membership.take(shard).await {
+                        Ok(Some((shared, committer))) => work(at_work, shared, committer).await,
+                        Ok(None) => {}
+                        Err(failure) => tracing::warn!(shard, error = failure.why, "a shard could not be taken"),
+                    }
+                });
+            }
+        }
+        let staying = |shard: &u32| {
+            let staying = self.staying.lock().expect("nothing panics while it holds the times");
+            staying.get(shard).is_some_and(|until| Instant::now() < *until)
+        };
+        let give = plan.give.filter(|shard| !staying(shard)).and_then(|shard| self.node.shard(shard));
+        if let Some(shared) = give.filter(|shard| !shard.is_leaving()) {
+            self.tasks.spawn(hand_over(Arc::clone(self), shared));
+        }
+    }
+
+    /// Takes a shard and reads its log. `None` if another node has it.
+    async fn take(&self, shard: u32) -> Result<Option<(Arc<Shared>, Committer)>, Failure> {
+        let node = &self.node;
+        let link = Link::open(&node.settings, "writer").await?;
+        let wrong = preflight::check(&link, &node.settings).await?;
+        if !wrong.is_empty() {
+            return Err(Failure::new(wrong.join("; ")));
+        }
+        let Some(taken) = ownership::take(&link, &node.settings, node.instance, shard).await? else { return Ok(None) };
+        let (inbox, receiver) = Inbox::new();
+        let shared = Arc::new(Shared::new(Arc::clone(node), shard, &taken, inbox));
+        let position = recovery::recover(&shared, &link, taken.was_clean).await?;
+        let committer = Committer::new(Arc::clone(&shared), receiver, link, position);
+        node.opened(Arc::clone(&shared));
+        if node.is_stopping() {
+            shared.inbox.stop();
+        }
+        Ok(Some((shared, committer)))
+    }
+
+    /// Gives everything up once all of it is written, and leaves.
+    pub async fn end(&self) {
+        let settings = &self.node.settings;
+        let link = Link::open(settings, "lease").await;
+        let instance = self.node.instance;
+        if let Ok(link) = &link {
+            let leaving = ownership::begin_to_leave(link, &settings.schema, instance);
+            let _ = tokio::time::timeout(settings.timeout, leaving).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        let left = async {
+            match &link {
+                Ok(link) => ownership::leave(link, &settings.schema, instance).await,
+                Err(failure) => Err(failure.clone()),
+            }
+        };
+        match tokio::time::timeout(settings.timeout, left).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => tracing::warn!(error = failure.why, "the node could not leave in good order"),
+            Err(_) => tracing::warn!("the node could not leave in good order: the database does not answer"),
+        }
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.at_work.lock().expect("nothing panics while it holds the shards at work")
+    }
+}
+
+/// A shard that has a task. However that ends, the shard can be taken again, and nobody goes on as if a committer were there that
+/// panicked.
+pub(super) struct AtWork {
+    membership: Arc<Membership>,
+    shard: u32,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.membership.node.stop_with("the committer panicked".into());
+        }
+        self.membership.at_work().remove(&self.shard);
+    }
+}
+
+/// Works on a shard until it is given up.
+async fn work(_at_work: AtWork, shared: Arc<Shared>, mut committer: Committer) {
+    tracing::info!(shard = shared.number, "this node has a shard");
+    let adopting = tokio::spawn(transit::adopt(Arc::clone(&shared)));
+    committer.run().await;
+    adopting.abort();
+    let _ = adopting.await;
+    // Nothing of it is answered any more before another node can have it.
+    shared.node.gave_up(&shared);
+    committer.release().await;
+}
+
+/// Hands a shard over once no attempt is under way in it. If one takes long, the shard stays.
+async fn hand_over(membership: Arc<Membership>, shared: Arc<Shared>) {
+    shared.set_leaving(true);
+    let began = Instant::now();
+    while shared.index().leased() > 0 {
+        if shared.node.is_stopping() {
+            return;
+        }
+        if began.elapsed() > LAST_ATTEMPTS {
+            let until = Instant::now() + STAYS;
+            let mut staying = membership.staying.lock().expect("nothing panics while it holds the times");
+            staying.insert(shared.number, until);
+            drop(staying);
+            shared.set_leaving(false);
+            shared.node.changed.notify_one();
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    tracing::info!(shard = shared.number, "this node hands a shard over");
+    shared.inbox.stop();
+}

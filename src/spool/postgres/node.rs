@@ -1,0 +1,263 @@
+//! What all shards of this process share: the settings, the lease, the connection for reading, and how it goes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, watch};
+
+use super::link::Link;
+use super::ownership::Joined;
+use super::shared::Shared;
+use super::transit::Outgoing;
+use super::{Notice, Settings};
+use crate::message::{Lane, QueueIds};
+use crate::spool::{Error, Health};
+
+/// What keeps the spool from recording results. Each has its own way to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// The last batch of a shard was not confirmed.
+    Writing(u32),
+    /// The lease could not be renewed.
+    Lease,
+    /// The database would not keep what it acknowledges.
+    Preflight,
+}
+
+/// What keeps new mail out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lack {
+    /// The server had no room for a shard.
+    Disk(u32),
+    /// The spool has the size that the operator allows it.
+    Quota,
+}
+
+/// The common state of this process's shards.
+pub(super) struct Node {
+    pub settings: Arc<Settings>,
+    /// Tells this process from every other.
+    pub instance: i64,
+    /// The name of the spool, in positions of its outbox.
+    pub spool: String,
+    /// How many shards the spool has.
+    pub shards: u32,
+    pub ids: QueueIds,
+    /// Notified when something may have become due.
+    pub changed: Arc<Notify>,
+    /// Notified when there may be new lines for the journal.
+    pub filled: Arc<Notify>,
+    /// The connection for reading.
+    pub reader: ArcSwapOption<Link>,
+    /// The way to shards that other nodes own.
+    pub outgoing: Outgoing,
+    /// The tables of mail in transit that there are.
+    pub in_transit: ArcSwap<Vec<i32>>,
+    /// Octets that the spool takes in the database.
+    pub disk_bytes: AtomicU64,
+    /// Notified once this process is to stop.
+    pub stopping: Notify,
+    is_stopping: AtomicBool,
+    /// The shards that this process owns.
+    open: RwLock<BTreeMap<u32, Arc<Shared>>>,
+    troubles: Mutex<BTreeMap<Trouble, String>>,
+    lacks: Mutex<BTreeMap<Lack, String>>,
+    /// Until when this process may deliver, by its own clock.
+    lease_ends: Mutex<Instant>,
+    health: watch::Sender<Health>,
+    stopped: OnceLock<String>,
+}
+
+impl Node {
+    pub fn new(settings: Settings, instance: i64, joined: Joined, outgoing: Outgoing, lease_ends: Instant) -> Self {
+        Node {
+            settings: Arc::new(settings),
+            instance,
+            spool: joined.spool,
+            shards: joined.shards.max(1),
+            // Two nodes, and two processes of one that follow each other at once, make different ids.
+            ids: QueueIds::new(joined.number),
+            changed: Arc::default(),
+            filled: Arc::default(),
+            reader: ArcSwapOption::empty(),
+            outgoing,
+            in_transit: ArcSwap::default(),
+            disk_bytes: AtomicU64::new(0),
+            stopping: Notify::new(),
+            is_stopping: AtomicBool::new(false),
+            open: RwLock::default(),
+            troubles: Mutex::default(),
+            lacks: Mutex::default(),
+            lease_ends: Mutex::new(lease_ends),
+            health: watch::Sender::default(),
+            stopped: OnceLock::new(),
+        }
+    }
+
+    /// The shard of a lane. All lanes of a customer are in one, so that one node sees all of the customer's mail.
+    pub fn shard_of(&self, lane: &Lane) -> u32 {
+        crc32fast::hash(lane.customer.as_str().as_bytes()) % self.shards
+    }
+
+    /// A shard, if this process owns it.
+    pub fn shard(&self, number: u32) -> Option<Arc<Shared>> {
+        self.open.read().expect("nothing panics while it holds the shards").get(&number).cloned()
+    }
+
+    /// The shards that this process owns, in order.
+    pub fn all(&self) -> Vec<Arc<Shared>> {
+        self.open.read().expect("nothing panics while it holds the shards").values().cloned().collect()
+    }
+
+    /// A shard was taken, and its log is read.
+    pub fn opened(&self, shard: Arc<Shared>) {
+        self.open.write().expect("nothing panics while it holds the shards").insert(shard.number, shard);
+        self.changed.notify_one();
+        self.filled.notify_one();
+    }
+
+    /// A shard was given up. What it still has in memory is readable after a stop.
+    pub fn gave_up(&self, shard: &Shared) {
+        shard.closed();
+        self.set_trouble(Trouble::Writing(shard.number), None);
+        self.set_lack(Lack::Disk(shard.number), None);
+        if !self.is_stopping() {
+            self.open.write().expect("nothing panics while it holds the shards").remove(&shard.number);
+            shard.count_records(0);
+        }
+    }
+
+    /// The spool's health, kept up to date.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Begins or ends one kind of trouble, and tells of it if it is the first or the last.
+    pub fn set_trouble(&self, kind: Trouble, why: Option<String>) {
+        let mut troubles = self.troubles.lock().expect("nothing panics while it holds the troubles");
+        let had_some = !troubles.is_empty();
+        match why {
+            Some(why) => drop(troubles.insert(kind, why)),
+            None => drop(troubles.remove(&kind)),
+        }
+        let now = troubles.values().next().cloned();
+        self.health.send_if_modified(|health| {
+            let is_news = health.troubled != now;
+            health.troubled.clone_from(&now);
+            is_news
+        });
+        match now {
+            Some(why) if !had_some => self.settings.tell(Notice::Failed { why }),
+            None if had_some => {
+                self.settings.tell(Notice::Recovered);
+                self.changed.notify_one();
+            }
+            _ => {}
+        }
+    }
+
+    /// Begins or ends one reason to refuse new mail.
+    pub fn set_lack(&self, kind: Lack, why: Option<String>) {
+        let mut lacks = self.lacks.lock().expect("nothing panics while it holds the lacks");
+        let had_some = !lacks.is_empty();
+        match why {
+            Some(why) => drop(lacks.insert(kind, why)),
+            None => drop(lacks.remove(&kind)),
+        }
+        let now = lacks.values().next().cloned();
+        self.health.send_if_modified(|health| {
+            let is_news = health.full != now;
+            health.full.clone_from(&now);
+            is_news
+        });
+        match now {
+            Some(lack) if !had_some => self.settings.tell(Notice::Full { lack }),
+            None if had_some => self.settings.tell(Notice::Roomy),
+            _ => {}
+        }
+    }
+
+    /// Refuses new mail while it cannot be written.
+    pub fn may_commit(&self) -> Result<(), Error> {
+        self.may_work()?;
+        let health = self.health.borrow();
+        match (&health.full, &health.troubled) {
+            (Some(lack), _) => Err(Error::Full { lack: lack.clone() }),
+            (None, Some(why)) => Err(unwritten(why)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Refuses once the spool has stopped.
+    pub fn may_work(&self) -> Result<(), Error> {
+        self.stopped().map_or(Ok(()), |why| Err(Error::Stopped(why)))
+    }
+
+    /// Refuses while results cannot be recorded, or another node may own what this one did.
+    pub fn may_deliver(&self) -> Result<(), Error> {
+        self.may_work()?;
+        match &self.health.borrow().troubled {
+            Some(why) => Err(unwritten(why)),
+            None if !self.has_lease() => Err(unwritten("the lease has ended, and another node may own the spool")),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets until when this process may deliver.
+    pub fn set_lease(&self, ends: Instant) {
+        *self.lease_ends() = ends;
+    }
+
+    /// Returns true as long as no other node can own what this one does.
+    pub fn has_lease(&self) -> bool {
+        Instant::now() < *self.lease_ends()
+    }
+
+    fn lease_ends(&self) -> MutexGuard<'_, Instant> {
+        self.lease_ends.lock().expect("nothing panics while it holds the lease")
+    }
+
+    /// Why the spool takes no more work, if that is so.
+    pub fn stopped(&self) -> Option<String> {
+        self.stopped.get().cloned()
+    }
+
+    /// Takes no more work until a restart.
+    pub fn stop_with(&self, why: String) {
+        if self.stopped.set(why.clone()).is_ok() {
+            self.health.send_modify(|health| health.stopped = Some(why.clone()));
+            self.settings.tell(Notice::Stopped { why });
+        }
+    }
+
+    /// Takes nothing more. What was taken is still written.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.all().iter().for_each(|shard| shard.inbox.stop());
+        self.outgoing.stop();
+        self.stopping.notify_one();
+    }
+
+    /// Returns true once this process is to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Everything is written, and the connections are closed.
+    pub fn closed(&self) {
+        let _ = self.stopped.set("it was closed".into());
+    }
+
+    /// What a call hears once the spool is stopping.
+    pub fn stopping_error(&self) -> Error {
+        Error::Stopped(self.stopped().unwrap_or_else(|| "it is stopping".into()))
+    }
+}
+
+/// What is refused while the database cannot be written.
+fn unwritten(why: &str) -> Error {
+    Error::Io { what: "the spool's database cannot be written".into(), source: std::io::Error::other(why.to_owned()) }
+}
