@@ -171,10 +171,14 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let (customers_pages, operators_pages) =
         web::browsers(&root.table("pages"), &listeners, web.as_ref(), api.as_ref());
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
-    let spool = spool::spool(&root.table("spool"), &state_dir, our_name);
+    let spool_table = root.table("spool");
+    let spool = spool::spool(&spool_table, &state_dir, our_name);
     let bounce_table = root.table("bounce_mail");
     let bounce = server::bounce(&bounce_table, our_name, patience.retry.backoff.first);
-    let nodes = Nodes { count: spool.nodes(), table: root.table("spool").table("postgres") };
+    let shared = spool_table.table("postgres");
+    // Its keys were read above; only places in it are named below.
+    shared.forget_unknown();
+    let nodes = Nodes { count: spool.nodes(), table: shared };
     let bounce_route = server::bounce_route(&bounce_table.table("route"), limits.message_size);
     let bounce_route = bounce_route.map(|route| nodes.part_of(route));
     let onboarding_table = root.table("onboarding");

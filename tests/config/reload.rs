@@ -102,7 +102,7 @@ fn a_file_that_holds_another_secret_is_named_where_a_reload_does_not_take_it() {
 fn a_file_that_holds_another_secret_is_not_named_where_a_reload_takes_it() {
     let webhook = [
         ("# [[events.webhook]]\n# name", "[[events.webhook]]\nname"),
-        ("# url = \"https", "url = \"https"),
+        ("# url = \"https://app", "url = \"https://app"),
         ("# secret_file = \"secrets/webhook", "secret_file = \"secrets/webhook"),
     ];
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
