@@ -226,7 +226,7 @@ impl Checker {
     }
 
     /// Begins the time of one domain's checks. All of them see the same answers, and wait for a slow name server only once.
-    pub(super) fn begin(&self) -> (Memo, Deadline) {
+    pub(super) fn begin(&self) -> (Memo, Deadline<'static>) {
         (Memo::new(Arc::clone(&self.resolver)), Deadline::begins(self.settings.check_time))
     }
 
@@ -238,7 +238,7 @@ impl Checker {
         customer: &Customer,
         domain: &Domain,
         now: Timestamp,
-        (resolver, time): (&dyn Resolver, Deadline),
+        (resolver, time): (&dyn Resolver, Deadline<'_>),
     ) -> (Report, Proposals) {
         let needs = needs(&self.settings, directory, customer);
         let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);

@@ -19,6 +19,7 @@ mod deadline;
 pub mod delegation;
 pub(crate) mod dkim;
 pub mod dmarc;
+mod dns_provider;
 pub mod fetch;
 pub mod finding;
 #[cfg(feature = "fuzzing")]
@@ -39,8 +40,10 @@ pub(crate) mod text;
 
 pub use checker::{Checker, Overall, ProbeFailure, Report, Seen};
 pub use counters::Counters;
+pub use deadline::Told;
+pub use dns_provider::DnsProvider;
 pub use finding::{Check, Finding, Item, Need, Severity};
-pub use monitor::Monitor;
+pub use monitor::{Looked, Monitor};
 pub use ownership::{Challenge, Secret};
 pub use records::RecordTable;
 pub use settings::{MailjetRecords, Settings};

@@ -20,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,9 @@ use crate::time::Timestamp;
 /// The longest sleep of the monitor. After it the monitor reads what `postbud domain check` has written.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
+/// Reports that wait to be taken; more wait with whoever asked.
+const LOOKED_AT_ONCE: usize = 64;
+
 /// The monitor, ready to run.
 pub struct Monitor {
     checker: Checker,
@@ -58,6 +61,19 @@ pub struct Monitor {
     unreadable: HashSet<Subject>,
     agenda: Agenda,
     registrar: Option<Registrar>,
+    /// Where reports of checks that somebody asked for come in, and the end that gives them.
+    looked: mpsc::Receiver<Looked>,
+    looks: mpsc::Sender<Looked>,
+}
+
+/// A report of a check that somebody asked for, with the customer that was checked.
+pub struct Looked {
+    /// The customer as it was.
+    pub customer: Arc<Customer>,
+    /// What was found.
+    pub report: Report,
+    /// Hears once the relay uses it, or why it cannot be kept.
+    pub kept: oneshot::Sender<Result<(), String>>,
 }
 
 /// What the monitor knows about a domain.
@@ -76,6 +92,7 @@ impl Monitor {
         let store = Store::new(&checker.settings);
         let registrar = registrar(Registrar::new(Arc::clone(&checker.settings)));
         let (settings, reloaded) = watch::channel(Arc::clone(&checker.settings));
+        let (looks, looked) = mpsc::channel(LOOKED_AT_ONCE);
         let mut monitor = Monitor {
             settings,
             reloaded,
@@ -89,6 +106,8 @@ impl Monitor {
             unreadable: HashSet::new(),
             agenda: Agenda::default(),
             registrar,
+            looked,
+            looks,
         };
         let read = monitor.store.load_all(&monitor.domains());
         monitor.absorb(read);
@@ -104,6 +123,12 @@ impl Monitor {
     /// have the same `state_dir`.
     pub fn settings(&self) -> watch::Sender<Arc<Settings>> {
         self.settings.clone()
+    }
+
+    /// Returns where reports are handed in of checks that somebody asked for. The monitor tells of what has changed as if the check had
+    /// been its own.
+    pub fn looks(&self) -> mpsc::Sender<Looked> {
+        self.looks.clone()
     }
 
     /// Runs the monitor on its own thread until `stop`. The returned receiver ends when the thread has stopped.
@@ -133,6 +158,10 @@ impl Monitor {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     (due, checked) = self.agenda.done() => self.finish(&due, checked).await,
+                    Some(Looked { customer, report, kept }) = self.looked.recv() => {
+                        // Whoever asked may be gone.
+                        let _ = kept.send(self.take(&customer, &report).await);
+                    }
                     () = &mut look_again => break,
                     _ = self.reloaded.changed() => {
                         self.take_settings();
@@ -209,7 +238,8 @@ impl Monitor {
 
     async fn finish(&mut self, due: &Due, checked: Result<Report, JoinError>) {
         match checked {
-            Ok(report) => self.take(&due.customer, &report).await,
+            // What cannot be kept is an alert.
+            Ok(report) => drop(self.take(&due.customer, &report).await),
             Err(error) => {
                 tracing::error!(customer = %due.customer.id, "the check of {} failed: {error}", due.domain);
                 let again = Timestamp::now() + self.checker.settings.check_every_while_incomplete;
@@ -277,10 +307,10 @@ impl Monitor {
         self.show();
     }
 
-    async fn take(&mut self, customer: &Arc<Customer>, report: &Report) {
+    async fn take(&mut self, customer: &Arc<Customer>, report: &Report) -> Result<(), String> {
         // A reload has moved the domain to another customer during the check, so discard the result.
         if !is_owner(&self.routing.directory(), &customer.id, &report.domain) {
-            return;
+            return Ok(());
         }
         self.counters.check(report);
         self.tell_of_accounts(customer, report);
@@ -308,6 +338,7 @@ impl Monitor {
                 if report.check(Item::MailjetAccount).is_some() {
                     self.publish();
                 }
+                Ok(())
             }
             Err(error) => {
                 self.counters.unkept.inc();
@@ -321,6 +352,7 @@ impl Monitor {
                 let seen = Requirement::ALL.into_iter().filter(|r| report.status().has(*r));
                 let status = seen.fold(known, VerificationStatus::with);
                 self.watch(customer, &report.domain, due, status, Some(report.checked_at));
+                Err(error)
             }
         }
     }

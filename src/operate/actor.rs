@@ -24,6 +24,8 @@ pub struct Actor {
 pub enum Role {
     /// Look at these customers' own things.
     Customer(BTreeSet<CustomerId>),
+    /// The holder of a link: look at this customer's own things, have its domains checked, and enter its own server.
+    Link(CustomerId),
     /// Look at everything.
     Read,
     /// Change the queue and the routes, and check domains.
@@ -39,6 +41,10 @@ pub(super) enum Need<'a> {
     ReadOf(&'a CustomerId),
     /// May look at everything.
     Read,
+    /// To have one customer's domains checked.
+    CheckOf(&'a CustomerId),
+    /// To do for one customer what it does itself: enter its own server.
+    OwnOf(&'a CustomerId),
     /// To change the queue or the routes, or to check domains.
     Operate,
     /// To change customers or keys.
@@ -116,9 +122,12 @@ impl Actor {
     pub(super) fn may(&self, need: Need<'_>) -> Result<(), Error> {
         let allowed = match (&self.role, need) {
             (Role::Customer(own), Need::ReadOf(customer)) => own.contains(customer),
-            (Role::Customer(_), _) => false,
+            (Role::Link(own), Need::ReadOf(customer) | Need::CheckOf(customer) | Need::OwnOf(customer)) => {
+                own == customer
+            }
+            (Role::Customer(_) | Role::Link(_), _) => false,
             (Role::Read, need) => matches!(need, Need::ReadOf(_) | Need::Read),
-            (Role::Operate, need) => !matches!(need, Need::Admin),
+            (Role::Operate, need) => !matches!(need, Need::Admin | Need::OwnOf(_)),
             (Role::Admin, _) => true,
         };
         if allowed {
@@ -126,8 +135,8 @@ impl Actor {
         }
         let role = match need {
             Need::ReadOf(_) | Need::Read => "read",
-            Need::Operate => "operate",
-            Need::Admin => "admin",
+            Need::CheckOf(_) | Need::Operate => "operate",
+            Need::OwnOf(_) | Need::Admin => "admin",
         };
         Err(Error::new(
             ErrorKind::Forbidden,
@@ -151,12 +160,26 @@ mod tests {
     #[test]
     fn each_role_may_do_what_it_is_for() {
         let (own, other) = (CustomerId::new("a"), CustomerId::new("b"));
-        let needs = [Need::ReadOf(&own), Need::ReadOf(&other), Need::Read, Need::Operate, Need::Admin];
+        let needs = [
+            Need::ReadOf(&own),
+            Need::ReadOf(&other),
+            Need::CheckOf(&own),
+            Need::CheckOf(&other),
+            Need::OwnOf(&own),
+            Need::OwnOf(&other),
+            Need::Read,
+            Need::Operate,
+            Need::Admin,
+        ];
         for (role, allowed) in [
-            (Role::Customer(BTreeSet::from([own.clone()])), [true, false, false, false, false]),
-            (Role::Read, [true, true, true, false, false]),
-            (Role::Operate, [true, true, true, true, false]),
-            (Role::Admin, [true; 5]),
+            (
+                Role::Customer(BTreeSet::from([own.clone()])),
+                [true, false, false, false, false, false, false, false, false],
+            ),
+            (Role::Link(own.clone()), [true, false, true, false, true, false, false, false, false]),
+            (Role::Read, [true, true, false, false, false, false, true, false, false]),
+            (Role::Operate, [true, true, true, true, false, false, true, true, false]),
+            (Role::Admin, [true; 9]),
         ] {
             let actor = Actor::new("x", role);
             assert_eq!(needs.map(|need| actor.may(need).is_ok()), allowed, "{actor:?}");

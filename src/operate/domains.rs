@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,10 +19,12 @@ use crate::delivery::{Step, StepResult};
 use crate::message::CustomerId;
 use crate::onboarding::mailjet::Pace;
 use crate::onboarding::text::Lang;
-use crate::onboarding::{Checker, ProbeFailure, RecordTable, Report, Store, records};
+use crate::onboarding::{Checker, DnsProvider, ProbeFailure, RecordTable, Report, Store, Told, records};
 use crate::smtp::{Domain, Mailbox};
 use crate::time::Timestamp;
 
+/// How long the names of a zone's name servers are waited for.
+const PROVIDER_TIME: Duration = Duration::from_secs(5);
 /// Domains checked at the same time.
 const AT_ONCE: usize = 8;
 
@@ -32,6 +35,18 @@ pub struct Checked {
     pub reports: Vec<Report>,
     /// Reports that could not be kept. They stand, but a running relay does not know of them.
     pub unkept: Vec<Unkept>,
+}
+
+/// What a look at one domain found.
+pub struct DomainLook {
+    /// The records to publish.
+    pub table: RecordTable,
+    /// What is published.
+    pub report: Report,
+    /// Who runs the zone's DNS.
+    pub provider: DnsProvider,
+    /// Why the report could not be kept, if it could not.
+    pub unkept: Option<String>,
 }
 
 /// A report that could not be kept.
@@ -64,6 +79,9 @@ pub struct DomainView {
     /// When it was last checked, RFC 3339; absent if it never was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_checked: Option<String>,
+    /// About when it is checked again by itself, RFC 3339; absent if it never was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_check: Option<String>,
     /// The verdict on each requirement.
     pub requirements: Vec<Verdict>,
     /// What changed when, the oldest first.
@@ -149,7 +167,8 @@ impl Service {
     /// What was seen of a domain. Blocks.
     pub fn domain(&self, actor: &Actor, domain: &Domain) -> Result<DomainView, Error> {
         let customer = self.owner(actor, domain)?;
-        let store = Store::new(&self.live()?.configured().onboarding);
+        let settings = self.live()?.configured().onboarding;
+        let store = Store::new(&settings);
         let state = store
             .load(domain)
             .map_err(|error| Error::failed(error.to_string(), "move the file away, and check the domain again"))?;
@@ -160,6 +179,7 @@ impl Service {
             domain: domain.to_string(),
             customer: customer.to_string(),
             last_checked: state.as_ref().map(|state| time(state.last_checked)),
+            next_check: state.as_ref().map(|state| state.next_check(&settings, 0.0).to_string()),
             requirements: Vec::new(),
             history: Vec::new(),
         };
@@ -222,10 +242,15 @@ impl Site {
     /// Checks now what a customer has published, or all customers have, and keeps the results, so that a running relay uses them.
     /// `with_probe`: customers' own servers are probed too.
     pub async fn check(&self, actor: &Actor, customer: Option<&str>, with_probe: bool) -> Result<Checked, Error> {
-        actor.may(Need::Operate)?;
         let customers: Vec<Arc<Customer>> = match customer {
-            Some(id) => vec![self.customer(actor, id)?],
-            None => self.configured.directory.customers().cloned().collect(),
+            Some(id) => {
+                actor.may(Need::CheckOf(&CustomerId::new(id)))?;
+                vec![self.customer(actor, id)?]
+            }
+            None => {
+                actor.may(Need::Operate)?;
+                self.configured.directory.customers().cloned().collect()
+            }
         };
         let registrar = &self.registrar;
         let check = |checker: Checker, directory: Arc<Directory>, customer: Arc<Customer>, domain: Domain| {
@@ -240,13 +265,13 @@ impl Site {
         if with_probe {
             self.probe_own_servers(&customers, &mut reports).await?;
         }
-        let onboarding = &self.configured.onboarding;
-        let store = Store::new(onboarding);
-        let kept = |report: &Report| {
-            let failed = store.record(&CustomerId::new(&report.customer), report, onboarding).err()?;
-            Some(Unkept { domain: report.domain.to_string(), reason: failed.to_string() })
-        };
-        let unkept = reports.iter().filter_map(kept).collect();
+        let mut unkept = Vec::new();
+        for report in &reports {
+            let Some(customer) = customers.iter().find(|it| it.id.as_str() == report.customer) else { continue };
+            if let Err(reason) = self.running.keep(customer, report, &self.configured.onboarding).await {
+                unkept.push(Unkept { domain: report.domain.to_string(), reason });
+            }
+        }
         Ok(Checked { reports, unkept })
     }
 
@@ -265,6 +290,45 @@ impl Site {
             let checked = self.check(&actor, Some(customer.as_str()), with_probe).await?;
             Ok(JobResult::Check(Arc::new(checked), lang))
         }))
+    }
+
+    /// Looks at one domain of a customer: checks it now, keeps the result, and gives the records to publish with what they are made from.
+    /// `told` hears of each check as it ends.
+    pub async fn look(
+        &self,
+        actor: &Actor,
+        customer: &str,
+        domain: &Domain,
+        told: &Told<'_>,
+    ) -> Result<DomainLook, Error> {
+        let id = CustomerId::new(customer);
+        actor.may(Need::CheckOf(&id))?;
+        let customer = self.customer(actor, customer)?;
+        if !customer.domains.contains_key(domain) {
+            let message = format!("the customer has no domain {domain}");
+            return Err(Error::not_found(message, "it was removed meanwhile"));
+        }
+        let directory = &self.configured.directory;
+        let mut checker = self.checker_of(&customer, domain);
+        if self.registrar.lacks_records(directory, &customer, domain) {
+            // Mailjet issues some of the records.
+            let mut report = checker.check(directory, &customer, domain, Timestamp::now()).await;
+            self.registrar.register(directory, &customer, &mut report, Pace::Usual).await;
+            checker = self.registrar.informed(checker, directory, &customer, domain, report.status());
+        }
+        let now = Timestamp::now();
+        let (table, mut report) = records::look(&checker, directory, &customer, domain, now, told).await;
+        self.registrar.register(directory, &customer, &mut report, Pace::Now).await;
+        let unkept = self.running.keep(&customer, &report, &self.configured.onboarding).await.err();
+        let provider = match &table.zone {
+            // What they are called is a convenience: without an answer the general words do.
+            Some(zone) => match tokio::time::timeout(PROVIDER_TIME, checker.resolver.name_servers(zone)).await {
+                Ok(Ok(names)) => DnsProvider::of(&names),
+                _ => DnsProvider::Other,
+            },
+            None => DnsProvider::Other,
+        };
+        Ok(DomainLook { table, report, provider, unkept })
     }
 
     /// A checker that knows the records which Mailjet has issued for the domain.

@@ -27,8 +27,10 @@ pub mod history;
 pub mod incident;
 pub mod jobs;
 pub mod keys;
+pub mod links;
 pub mod microsoft365;
 pub mod operators;
+pub mod own_server;
 pub mod pages;
 pub mod pauses;
 pub mod probe;
@@ -53,6 +55,7 @@ pub use audit::collect as collect_audit;
 pub use error::{Error, ErrorKind};
 pub use history::History;
 pub use jobs::Jobs;
+pub use links::Links;
 pub use operators::Operators;
 pub use site::{Configuration, Configured, CustomerReader, Live, ReadCustomer, Site};
 pub use tokens::Tokens;
@@ -89,6 +92,8 @@ pub struct Service {
     pub history: History,
     /// Work that goes on after the answer.
     pub jobs: Jobs,
+    /// Who may see a customer's page.
+    pub links: Links,
     /// The configuration that is in force; `None` where commands about it cannot be given.
     pub live: Option<Arc<dyn Live>>,
 }

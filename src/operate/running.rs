@@ -1,6 +1,9 @@
 //! What a command asks of the running relay: over its socket, or of the service in the same process.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
 
 use super::audit::{Audit, Notes};
 use super::queue::Selection;
@@ -9,7 +12,9 @@ use super::signers::Signer;
 use super::socket::protocol::Command;
 use super::socket::{self, CallError};
 use super::{Actor, Error, Service};
+use crate::customers::Customer;
 use crate::message::CustomerId;
+use crate::onboarding::{self, Looked, Report, Store};
 use crate::time::Timestamp;
 
 /// The relay that runs with this configuration.
@@ -46,6 +51,27 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Keeps a report, so that the relay uses it. Where the relay runs in this process it tells of what has changed at once. The error
+    /// says why it cannot be kept.
+    pub async fn keep(
+        &self,
+        customer: &Arc<Customer>,
+        report: &Report,
+        site: &onboarding::Settings,
+    ) -> Result<(), String> {
+        if let Running::Here(service) = self {
+            let Some(live) = &service.live else { return Err("the relay has no checks".to_owned()) };
+            let (kept, heard) = oneshot::channel();
+            let looked = Looked { customer: Arc::clone(customer), report: report.clone(), kept };
+            let gone = || "the relay is stopping".to_owned();
+            live.looks().send(looked).await.map_err(|_| gone())?;
+            return heard.await.map_err(|_| gone())?;
+        }
+        let (store, id, report, settings) = (Store::new(site), customer.id.clone(), report.clone(), site.clone());
+        let kept = tokio::task::spawn_blocking(move || store.record(&id, &report, &settings)).await;
+        kept.map_err(|error| error.to_string())?.map(drop).map_err(|error| error.to_string())
     }
 
     /// What it signs a customer's mail with. `None` where no relay runs.

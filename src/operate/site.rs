@@ -1,9 +1,11 @@
 //! What commands work with that need the configuration's files or the network, whether a relay runs or not.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::audit::Audit;
@@ -61,6 +63,15 @@ pub struct ReadCustomer {
 pub trait Live: Send + Sync {
     /// The configuration that is in force.
     fn configured(&self) -> Configured;
+
+    /// The public address that mail leaves from.
+    fn egress(&self) -> IpAddr;
+
+    /// The language of texts for customers.
+    fn language(&self) -> onboarding::Lang;
+
+    /// Where reports are handed in of checks that somebody asked for.
+    fn looks(&self) -> mpsc::Sender<onboarding::Looked>;
 
     /// Replaces the customers, and what Mailjet's console shows for their domains. Deliveries go on meanwhile.
     fn take(&self, directory: Directory, mailjet: BTreeMap<Domain, MailjetRecords>);

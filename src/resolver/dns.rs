@@ -82,6 +82,7 @@ impl Dns {
             RecordType::Cname => rr::RecordType::CNAME,
             RecordType::Ptr => rr::RecordType::PTR,
             RecordType::Soa => rr::RecordType::SOA,
+            RecordType::Ns => rr::RecordType::NS,
         };
         let asked = self.resolver.lookup(question, asked_type);
         let timeout = || Error::Timeout { name: name.to_owned(), record_type };
@@ -175,6 +176,7 @@ fn read(owner: &Name, data: &RData) -> Option<Record> {
         RData::CNAME(cname) => Record::Cname(plain(&cname.0)),
         RData::PTR(ptr) => Record::Ptr(plain(&ptr.0)),
         RData::SOA(_) => Record::Soa(plain(owner)),
+        RData::NS(ns) => Record::Ns(plain(&ns.0)),
         _ => return None,
     })
 }

@@ -73,6 +73,8 @@ pub enum RecordType {
     Ptr,
     /// The record at the start of every zone.
     Soa,
+    /// A name server of a zone.
+    Ns,
 }
 
 impl RecordType {
@@ -86,6 +88,7 @@ impl RecordType {
             RecordType::Cname => "CNAME",
             RecordType::Ptr => "PTR",
             RecordType::Soa => "SOA",
+            RecordType::Ns => "NS",
         }
     }
 }
@@ -113,6 +116,8 @@ pub enum Record {
     Ptr(String),
     /// The name of the zone that begins here. If the name in the question is an alias, this name differs from it.
     Soa(String),
+    /// The name of a name server.
+    Ns(String),
 }
 
 impl Record {
@@ -126,6 +131,7 @@ impl Record {
             Record::Cname(_) => RecordType::Cname,
             Record::Ptr(_) => RecordType::Ptr,
             Record::Soa(_) => RecordType::Soa,
+            Record::Ns(_) => RecordType::Ns,
         }
     }
 }
@@ -295,6 +301,12 @@ impl<'r> dyn Resolver + 'r {
             at = above;
         }
         Ok(None)
+    }
+
+    /// Looks up the name servers of a zone.
+    pub async fn name_servers(&self, zone: &str) -> Result<Vec<String>, Error> {
+        let found = self.query(zone, RecordType::Ns).await?.records.into_iter();
+        Ok(found.filter_map(|r| if let Record::Ns(host) = r { Some(host) } else { None }).collect())
     }
 
     /// Looks up the names of an address.

@@ -172,6 +172,7 @@ fn read(record_type: &str, data: &str) -> Option<Record> {
         }
         "CNAME" => Record::Cname(normal(data).ok()?),
         "PTR" => Record::Ptr(normal(data).ok()?),
+        "NS" => Record::Ns(normal(data).ok()?),
         _ => return None,
     })
 }

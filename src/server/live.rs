@@ -2,10 +2,11 @@
 //! that has changed a single customer.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::customers::{Directory, Routing, SigningDomain};
 use crate::delivery::{Egress, Timeouts};
@@ -39,6 +40,8 @@ pub(super) struct Live {
     pub events: Events,
     /// How domains are checked.
     pub onboarding: watch::Sender<Arc<onboarding::Settings>>,
+    /// Takes reports of checks that somebody asked for.
+    pub looks: mpsc::Sender<onboarding::Looked>,
     /// What reads a single customer's file.
     pub customer_files: Mutex<Arc<dyn CustomerReader>>,
 }
@@ -95,6 +98,18 @@ impl operate::Live for Live {
             resolver: self.resolver.clone(),
             returns_domain: self.returns_domain.clone(),
         }
+    }
+
+    fn egress(&self) -> IpAddr {
+        self.egress.address
+    }
+
+    fn language(&self) -> onboarding::Lang {
+        self.onboarding.borrow().lang
+    }
+
+    fn looks(&self) -> mpsc::Sender<onboarding::Looked> {
+        self.looks.clone()
     }
 
     fn take(&self, directory: Directory, mailjet: BTreeMap<Domain, MailjetRecords>) {

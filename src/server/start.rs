@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,7 +27,7 @@ use crate::operate::api::Api;
 use crate::operate::pages;
 use crate::operate::pages::customers::Customers;
 use crate::operate::pages::operators::{Operators, Surroundings};
-use crate::operate::{self, Acknowledgements, History, Jobs, Service, Tokens};
+use crate::operate::{self, Acknowledgements, History, Jobs, Links, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
 use crate::returns::mail::ReturnedMail;
@@ -45,6 +45,7 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     operate::operators::SCHEMA,
     operate::alerts::SCHEMA,
     operate::history::SCHEMA,
+    operate::links::SCHEMA,
     suppression::SCHEMA,
 ];
 
@@ -98,6 +99,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         queue: queue.clone(),
         events: events.clone(),
         onboarding: checks.settings,
+        looks: checks.looks,
         customer_files: Mutex::new(settings.customer_files),
     });
     let session_times = settings.operators_pages.as_ref().map(|it| it.sessions).unwrap_or_default();
@@ -107,6 +109,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         routing: routing.clone(),
         events: events.clone(),
         outcomes,
+        links: Links::new(kept.database.clone(), settings.customers_pages.as_ref().map(|pages| pages.url.clone())),
         tokens: Tokens::open(kept.database.clone())?,
         operators: operate::Operators::open(kept.database.clone(), &settings.limits, session_times)?,
         acknowledgements: Acknowledgements::new(kept.database.clone()),
@@ -215,7 +218,8 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         background.spawn(door.serve(router, stopping.clone()));
     }
     if let (Some(door), Some(settings)) = (customers, &settings.customers_pages) {
-        background.spawn(door.serve(Customers::new(service.clone()).router(settings), stopping.clone()));
+        let pages = Customers::new(service.clone(), &limits, stopping.clone());
+        background.spawn(door.serve(pages.router(settings), stopping.clone()));
     }
     if let (Some(door), Some(settings)) = (operators, &settings.operators_pages) {
         background
@@ -285,6 +289,7 @@ impl Kept {
 struct Checks {
     settings: watch::Sender<Arc<onboarding::Settings>>,
     counters: onboarding::Counters,
+    looks: mpsc::Sender<onboarding::Looked>,
 }
 
 impl Checks {
@@ -300,7 +305,8 @@ impl Checks {
         let checker = Checker::new(settings, resolver)
             .map_err(|source| state("cannot keep the verdicts in", &state_dir, source))?;
         let monitor = Monitor::new(checker, routing.clone(), events.clone());
-        let checks = Checks { settings: monitor.settings(), counters: monitor.counters().clone() };
+        let checks =
+            Checks { settings: monitor.settings(), counters: monitor.counters().clone(), looks: monitor.looks() };
         let stopped = monitor.start(tasks.stopping.clone()).map_err(StartError::Threads)?;
         tasks.background.spawn(async move {
             // It is not sent to: it ends with the thread.

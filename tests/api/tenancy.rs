@@ -25,6 +25,7 @@ fn request(id: &str, path: &str, message: &str, job: &str) -> (String, Option<St
     let names = [
         ("{customer}", "bo"),
         ("{domain}", "bo.example"),
+        ("{link}", "0"),
         ("{route}", "own-server.bo"),
         ("{id}", if path.contains("jobs") { job } else { message }),
     ];
@@ -40,7 +41,7 @@ fn request(id: &str, path: &str, message: &str, job: &str) -> (String, Option<St
         "holdMessages" | "bounceMessages" | "removeMessages" => {
             Some(json!({ "which": { "customer": "bo" }, "at_most": 9, "reason": "x" }))
         }
-        "checkDomain" | "probeCustomer" | "rotateKey" => Some(json!({})),
+        "checkDomain" | "probeCustomer" | "rotateKey" | "addLink" => Some(json!({})),
         _ => None,
     };
     let path = match id {
@@ -118,7 +119,7 @@ fn each_role_may_do_what_it_is_for_on_every_path() {
             if ["PATCH", "DELETE"].contains(&method.as_str()) { &[("If-Match", "*")] } else { &[] };
         let needs = match id.as_str() {
             "addCustomer" | "changeCustomer" | "removeCustomer" | "suspendCustomer" | "resumeCustomer"
-            | "rotateKey" => 2,
+            | "rotateKey" | "listLinks" | "addLink" | "revokeLink" => 2,
             "suspendRoute" | "resumeRoute" | "checkDomain" => 1,
             id if operate.iter().any(|known| known == id) => 1,
             _ => 0,

@@ -14,7 +14,8 @@ use postbud::events::{self, Event, Events};
 use postbud::message::{CustomerId, QueueId};
 use postbud::operate::operators::SessionTimes;
 use postbud::operate::{
-    Acknowledgements, History, Jobs, Operators, Service, Tokens, alerts, history, operators, socket, tokens,
+    Acknowledgements, History, Jobs, Links, Operators, Service, Tokens, alerts, history, links, operators, socket,
+    tokens,
 };
 use postbud::queue::Outcomes;
 use postbud::route::{
@@ -162,7 +163,7 @@ impl Fixture {
             spool: as_port.clone(),
         };
         let outcomes = Outcomes::new(as_port.clone(), postmaster, events.clone(), Suppression::default());
-        let schemas = [tokens::SCHEMA, operators::SCHEMA, alerts::SCHEMA, history::SCHEMA];
+        let schemas = [links::SCHEMA, tokens::SCHEMA, operators::SCHEMA, alerts::SCHEMA, history::SCHEMA];
         let database = Database::open(dir.path(), &schemas).unwrap();
         let service = Service {
             spool: Arc::clone(&as_port),
@@ -171,6 +172,7 @@ impl Fixture {
             events: events.clone(),
             outcomes: outcomes.clone(),
             suppression: Suppression::default(),
+            links: Links::new(database.clone(), None),
             tokens: Tokens::open(database.clone()).unwrap(),
             operators: Operators::open(database.clone(), &Limits::default(), SessionTimes::default()).unwrap(),
             acknowledgements: Acknowledgements::new(database.clone()),

@@ -1,4 +1,5 @@
 //! A real DNS server: Debian's knot on a free loopback port, serving everything below the root from one zone file.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -23,15 +24,22 @@ impl Knot {
     /// Serves `records`: lines of a zone file with absolute names. `dead.example` and what is below answers SERVFAIL,
     /// `cut.example` and `keys.example` are zones of their own. `None` where knot is not installed.
     pub fn start(records: &str) -> Option<Knot> {
-        Command::new("knotd").arg("--version").stdout(Stdio::null()).status().ok()?;
-        // knotd may lose its port to somebody between our look and its start: then another one.
-        (0..5).find_map(|_| Self::try_start(records))
+        Knot::with_zone(records, None)
     }
 
-    fn try_start(records: &str) -> Option<Knot> {
+    /// The same with one more zone of its own: its name and its records, without SOA.
+    pub fn with_zone(records: &str, zone: Option<(&str, &str)>) -> Option<Knot> {
+        Command::new("knotd").arg("--version").stdout(Stdio::null()).status().ok()?;
+        // knotd may lose its port to somebody between our look and its start: then another one.
+        (0..5).find_map(|_| Self::try_start(records, zone))
+    }
+
+    fn try_start(records: &str, zone: Option<(&str, &str)>) -> Option<Knot> {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let address = ports::free_port("127.0.0.1");
         let path = dir.path().display();
+        let own =
+            zone.map(|(name, _)| format!("\x20 - domain: {name}\n    file: \"{path}/own.zone\"\n")).unwrap_or_default();
         let config = format!(
             "server:\n    rundir: \"{path}\"\n    listen: 127.0.0.1@{port}\n\
              database:\n    storage: \"{path}/db\"\n\
@@ -41,7 +49,7 @@ impl Knot {
              zone:\n  - domain: .\n    file: \"{path}/root.zone\"\n    zonefile-load: whole\n    journal-content: none\n\
              \x20 - domain: dead.example\n    file: \"{path}/absent.zone\"\n\
              \x20 - domain: cut.example\n    file: \"{path}/cut.zone\"\n\
-             \x20 - domain: keys.example\n    file: \"{path}/keys.zone\"\n    acl: update\n",
+             \x20 - domain: keys.example\n    file: \"{path}/keys.zone\"\n    acl: update\n{own}",
             port = address.port()
         );
         std::fs::create_dir(dir.path().join("db")).expect("the folder is ours");
@@ -52,6 +60,9 @@ impl Knot {
         std::fs::write(dir.path().join("cut.zone"), cut).expect("the folder is ours");
         let keys = "keys.example. 60 IN SOA ns. hostmaster. 1 60 60 60 1\nkeys.example. 60 IN NS ns.\n";
         std::fs::write(dir.path().join("keys.zone"), keys).expect("the folder is ours");
+        if let Some((name, records)) = zone {
+            write_own(&dir.path().join("own.zone"), name, records, 1);
+        }
         let child = Command::new("knotd")
             .arg("-c")
             .arg(dir.path().join("knot.conf"))
@@ -67,10 +78,21 @@ impl Knot {
     pub fn publish(&mut self, records: &str) {
         self.serial += 1;
         write_zone(&self.dir.path().join("root.zone"), records, self.serial);
+        self.reload(".");
+    }
+
+    /// Replaces all records of the zone of its own.
+    pub fn publish_zone(&mut self, name: &str, records: &str) {
+        self.serial += 1;
+        write_own(&self.dir.path().join("own.zone"), name, records, self.serial);
+        self.reload(name);
+    }
+
+    fn reload(&self, zone: &str) {
         let done = Command::new("knotc")
             .arg("-c")
             .arg(self.dir.path().join("knot.conf"))
-            .args(["-b", "zone-reload", "."])
+            .args(["-b", "zone-reload", zone])
             .output()
             .expect("knotc comes with knotd");
         assert!(done.status.success(), "knot refused the zone: {}", String::from_utf8_lossy(&done.stderr));
@@ -102,6 +124,11 @@ impl Drop for Knot {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn write_own(path: &PathBuf, name: &str, records: &str, serial: u32) {
+    let zone = format!("{name}. 60 IN SOA ns. hostmaster. {serial} 60 60 60 1\n{records}\n");
+    std::fs::write(path, zone).expect("the folder is ours");
 }
 
 fn write_zone(path: &PathBuf, records: &str, serial: u32) {

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 mod add;
 mod change;
+mod link;
 mod look;
 mod mailjet_key;
 mod pause;
@@ -21,6 +22,7 @@ mod pause;
     after_long_help = "\
 Examples:
   postbud customer add test-as
+  postbud customer link test-as
   postbud customer list
   postbud customer change test-as '{\"bulk\":\"refuse\"}'
   postbud customer suspend test-as --reason 'unpaid since October'
@@ -35,6 +37,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Add(Box<add::Args>),
+    Link(link::Args),
     MailjetKey(mailjet_key::Args),
     List(look::List),
     Show(look::Show),
@@ -56,6 +59,7 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Add(args) => args.run(),
+            Command::Link(args) => args.run(),
             Command::List(args) => args.run(),
             Command::Show(args) => args.run(),
             Command::Change(args) => args.run(),

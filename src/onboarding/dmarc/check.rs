@@ -3,6 +3,7 @@
 use super::record::{Policy, Record, TAGS, amended, destination, is_dmarc, looks_like_dmarc};
 use super::tree::{At, at, organization, tree};
 use crate::dkim::tags::TagList;
+use crate::onboarding::deadline::Outcome;
 use crate::onboarding::finding::{Check, Finding, Item, Need, Severity, TagMistake};
 use crate::onboarding::misplaced::{doubled, wrong_host};
 use crate::onboarding::{Seen, Settings};
@@ -48,6 +49,13 @@ pub struct Found {
 struct Applies {
     policy: Policy,
     strict_spf: bool,
+}
+
+impl Outcome for Found {
+    /// The policy is judged together with the key.
+    fn severity(&self) -> Option<Severity> {
+        None
+    }
 }
 
 /// Looks the policy up that applies to the domain.

@@ -13,6 +13,7 @@ pub use place::InTheWay;
 pub use print::{json, text, zone};
 
 use super::checker::{Checker, Report, needs};
+use super::deadline::Told;
 use super::finding::{Finding, Item, Need, Severity};
 use super::rotation::{Role, Shown};
 use super::spf::merge::Note;
@@ -161,10 +162,23 @@ pub async fn table(
     domain: &Domain,
     now: Timestamp,
 ) -> RecordTable {
+    look(checker, directory, customer, domain, now, &|_, _| {}).await.0
+}
+
+/// Builds the table, and returns the report that it is made from. `told` hears of each check as it ends.
+pub async fn look(
+    checker: &Checker,
+    directory: &Directory,
+    customer: &Customer,
+    domain: &Domain,
+    now: Timestamp,
+    told: &Told<'_>,
+) -> (RecordTable, Report) {
     let settings = &checker.settings;
     let needs = needs(settings, directory, customer);
     let need = |requirement| needs.get(&requirement).copied().unwrap_or(Need::Recommended);
     let (answers, deadline) = checker.begin();
+    let deadline = deadline.telling(told);
     let (report, proposals) = checker.check_and_propose(directory, customer, domain, now, (&answers, deadline)).await;
     let in_order = |item| report.check(item).is_some_and(|check| check.severity() <= Severity::Warning);
     let own_server = matches!(customer.via, Via::OwnServer(_));
@@ -314,7 +328,7 @@ pub async fn table(
     };
     let egress = settings.egress.to_string();
     let domain = domain.to_string();
-    RecordTable {
+    let table = RecordTable {
         domain,
         zone,
         egress,
@@ -325,7 +339,8 @@ pub async fn table(
         mailjet_key_unset,
         mailjet_key_to_come,
         rotation_unreadable,
-    }
+    };
+    (table, report)
 }
 
 /// Returns true if the check has found an ownership token at this host.

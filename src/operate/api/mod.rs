@@ -18,6 +18,7 @@ mod document;
 mod domains;
 mod input;
 mod jobs;
+mod links;
 mod problem;
 mod queue;
 mod record;
@@ -111,6 +112,7 @@ fn documented() -> (Router<Api>, OpenApi) {
         .merge(queue::routes())
         .merge(routes::routes())
         .merge(customers::routes())
+        .merge(links::routes())
         .merge(domains::routes())
         .merge(record::routes())
         .merge(jobs::routes());

@@ -36,6 +36,7 @@ pub(super) fn routes() -> ApiRouter<Api> {
 async fn show(caller: Caller, Params(Nothing {}): Params<Nothing>) -> Result<Json<Who>, Problem> {
     let (role, customers) = match caller.0.role() {
         Role::Customer(own) => ("customer", Some(own.iter().map(ToString::to_string).collect())),
+        Role::Link(own) => ("link", Some(vec![own.to_string()])),
         Role::Read => ("read", None),
         Role::Operate => ("operate", None),
         Role::Admin => ("admin", None),

@@ -37,7 +37,15 @@ impl Customers<'_> {
         expected: Option<&Version>,
     ) -> Result<(CustomerView, Version), Error> {
         let what = change.summary();
+        actor.may(Need::Admin)?;
         self.edit(actor, id, change, expected, Act::new(Action::CustomerChange, format!("customer changed: {what}")))
+    }
+
+    /// Changes what a customer may change itself.
+    pub(in crate::operate) fn change_own(&self, actor: &Actor, id: &str, change: &CustomerChange) -> Result<(), Error> {
+        actor.may(Need::OwnOf(&CustomerId::new(id)))?;
+        let act = Act::new(Action::CustomerChange, format!("customer changed its own: {}", change.summary()));
+        self.edit(actor, id, change, None, act).map(drop)
     }
 
     /// Takes a customer out of service: new mail is refused, and mail in the queue waits.
@@ -46,6 +54,7 @@ impl Customers<'_> {
             let message = "the reason is empty, longer than 500 characters, or no single line";
             return Err(Error::invalid(message, "write one short sentence: senders read it"));
         }
+        actor.may(Need::Admin)?;
         let change = CustomerChange { suspended: Patch::Set(reason.to_owned()), ..CustomerChange::default() };
         let act = Act::new(Action::CustomerSuspend, format!("customer suspended: {reason}"));
         self.edit(actor, id, &change, None, act)
@@ -53,10 +62,12 @@ impl Customers<'_> {
 
     /// Lets a suspended customer go on.
     pub fn resume(&self, actor: &Actor, id: &str) -> Result<(CustomerView, Version), Error> {
+        actor.may(Need::Admin)?;
         let change = CustomerChange { suspended: Patch::Remove, ..CustomerChange::default() };
         self.edit(actor, id, &change, None, Act::new(Action::CustomerResume, "customer goes on"))
     }
 
+    /// Changes a file, for an actor that may do so.
     fn edit(
         &self,
         actor: &Actor,
@@ -65,7 +76,6 @@ impl Customers<'_> {
         expected: Option<&Version>,
         act: Act,
     ) -> Result<(CustomerView, Version), Error> {
-        actor.may(Need::Admin)?;
         let (_changes, now) = self.hold()?;
         let (id, text) = now.existing_customer(actor, id)?;
         store::check_version(&text, expected)?;

@@ -9,7 +9,7 @@ use crate::operate::{Actor, Error, Service};
 impl Service {
     /// Reads one customer's file again, and uses what it says from now on. Where the file is gone, so is the customer. Blocks.
     pub fn take_customer(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
-        actor.may(Need::Admin)?;
+        actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
         let Some(id) = CustomerId::parse(customer) else {
             return Err(Error::invalid(format!("\"{customer}\" is no customer id"), "name the customer by its id"));
         };

@@ -80,7 +80,7 @@ pub(crate) fn copyable_lines(lang: Lang, id: &str, what: &str, text: &str) -> Ma
 }
 
 /// It is hidden until a script shows it: without one it could do nothing.
-fn copier(lang: Lang, id: &str, what: &str) -> Markup {
+pub(crate) fn copier(lang: Lang, id: &str, what: &str) -> Markup {
     let words = words(lang);
     html! {
         button.copier type="button" hidden data-copy=(id) data-done=(words.copied) aria-label={ (words.copy) ": " (what) } {

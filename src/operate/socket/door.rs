@@ -81,6 +81,11 @@ pub(super) async fn perform(service: &Service, actor: &Actor, command: Command, 
             let broken = |error| Error::failed(format!("the work broke off: {error}"), "see the relay's log");
             Ok(taken.map_err(broken).flatten().map(|()| Done::of(1)))
         }
+        Command::AddLink { customer, new } => {
+            items(service.add_link(actor, &customer, &new).await.map(|added| [added]), out).await
+        }
+        Command::Links { customer } => items(service.links(actor, customer.as_deref()).await, out).await,
+        Command::RevokeLink { id } => Ok(service.revoke_link(actor, None, &id).await.map(|()| Done::of(1))),
         Command::AddToken(new) => items(service.add_token(actor, &new).await.map(|added| [added]), out).await,
         Command::Tokens => items(service.list_tokens(actor), out).await,
         Command::RevokeToken { name } => Ok(service.revoke_token(actor, &name).await.map(|()| Done::of(1))),

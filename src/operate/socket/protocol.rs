@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::operate::Error;
+use crate::operate::links::NewLink;
 use crate::operate::operators::{NewOperator, OperatorChange};
 use crate::operate::queue::{Changed, Selection};
 use crate::operate::suppression::Suppressed;
@@ -181,6 +182,24 @@ pub enum Command {
         /// Its id.
         customer: String,
     },
+    /// One item: the link that was made, with its address.
+    AddLink {
+        /// The customer whose page it opens.
+        customer: String,
+        /// For how long, and in which language.
+        new: NewLink,
+    },
+    /// An item a link.
+    Links {
+        /// Of this customer only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        customer: Option<String>,
+    },
+    /// Takes a link back.
+    RevokeLink {
+        /// Its id.
+        id: String,
+    },
     /// One item: the token that was made, with its secret.
     AddToken(NewToken),
     /// An item a token.
@@ -221,6 +240,7 @@ impl Command {
             | Command::PausedCustomers
             | Command::Alerts
             | Command::Routes
+            | Command::Links { .. }
             | Command::Tokens
             | Command::Operators => false,
             Command::Hold { .. }
@@ -236,6 +256,8 @@ impl Command {
             | Command::SuspendRoute { .. }
             | Command::ResumeRoute { .. }
             | Command::TakeCustomer { .. }
+            | Command::AddLink { .. }
+            | Command::RevokeLink { .. }
             | Command::AddToken(_)
             | Command::RevokeToken { .. }
             | Command::AcknowledgeAlert { .. }

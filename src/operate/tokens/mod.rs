@@ -28,7 +28,7 @@ use crate::events::Action;
 use crate::message::CustomerId;
 use crate::time::Timestamp;
 use kept::Kept;
-use secret::Digest;
+pub(super) use secret::Digest;
 
 /// The time of a last use is written at most this often.
 const SAVE_USE_EVERY: Duration = Duration::from_secs(60);

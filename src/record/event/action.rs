@@ -75,6 +75,12 @@ pub enum Action {
     /// An operator took note of an alert.
     #[serde(rename = "alert.acknowledge")]
     AlertAcknowledge,
+    /// A link to a customer's page was made.
+    #[serde(rename = "link.add")]
+    LinkAdd,
+    /// A link to a customer's page was taken back.
+    #[serde(rename = "link.revoke")]
+    LinkRevoke,
     /// A customer's mail was paused.
     #[serde(rename = "customer.pause")]
     CustomerPause,

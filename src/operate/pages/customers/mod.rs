@@ -1,25 +1,311 @@
-//! The customer's page, which a link opens.
+//! The customer's page, which a link opens: what the guide asks for, step by step, with what is done, what is next, and why.
+//!
+//! ```text
+//! GET  /link/SECRET                     to the customer's first domain
+//! GET  /link/SECRET/DOMAIN              the page, from what the last look found; starts a look where that is old
+//! POST /link/SECRET/DOMAIN/check        starts a look
+//! GET  /link/SECRET/DOMAIN/events       how far a look has come (server-sent events)
+//! POST /link/SECRET/DOMAIN/server       tries the customer's own server, and keeps it if it works
+//! ```
+//!
+//! The secret in the path is the only login. `door` lets its holder in, as an actor with the role of the link: the service's functions
+//! decide what that may do.
 
+mod clock;
+mod door;
+mod forward;
+mod looks;
+mod record;
+mod server;
+mod steps;
+mod text;
+mod view;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Extension;
 use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::stream;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::{Settings, guard};
-use crate::operate::Service;
+use super::forms::Forms;
+use super::language::Chosen;
+use super::{Problem, Settings, guard, see};
+use crate::customers::Via;
+use crate::delivery::StepResult;
+use crate::message::CustomerId;
+use crate::operate::links::PATH;
+use crate::operate::own_server::Trial;
+use crate::operate::{self, Service};
+use crate::smtp::Domain;
+use crate::submission::Limits;
+use crate::time::Timestamp;
+use crate::web::Client;
+use door::{Door, Guest};
+use looks::{Looks, Progress};
+use server::{Filled, Trials, Wrong};
+use view::View;
+
+/// A stream of events that has nothing to say says so this often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// A customer's server is tried no more often.
+const TRIAL_PAUSE: Duration = Duration::from_secs(10);
+/// A stream of events ends after so long; the page loads again then.
+const LONGEST_STREAM: Duration = Duration::from_secs(120);
 
 /// The customers' pages. Cheap to clone.
 #[derive(Clone)]
-pub struct Customers {
+pub struct Customers(Arc<Inner>);
+
+struct Inner {
     service: Service,
+    door: Door,
+    forms: Forms,
+    looks: Looks,
+    trials: Trials,
+    /// When each customer's server was last tried.
+    trying: Mutex<HashMap<CustomerId, Instant>>,
 }
 
 impl Customers {
-    /// The pages about this service.
-    pub fn new(service: Service) -> Self {
-        Customers { service }
+    /// The pages about this service. Wrong links are slowed down by the `login_…` settings of `limits`. Looks end with `stopping`.
+    pub fn new(service: Service, limits: &Limits, stopping: CancellationToken) -> Self {
+        let looks = Looks::new(service.clone(), stopping);
+        let (trials, trying) = (Trials::default(), Mutex::default());
+        Customers(Arc::new(Inner { service, door: Door::new(limits), forms: Forms::new(), looks, trials, trying }))
     }
 
     /// What answers requests.
     pub fn router(self, settings: &Settings) -> Router {
-        let pages = Router::new();
+        let pages = Router::new()
+            .route(&format!("{PATH}/{{secret}}"), get(first))
+            .route(&format!("{PATH}/{{secret}}/{{domain}}"), get(show))
+            .route(&format!("{PATH}/{{secret}}/{{domain}}/check"), post(check))
+            .route(&format!("{PATH}/{{secret}}/{{domain}}/server"), post(try_server))
+            .route(&format!("{PATH}/{{secret}}/{{domain}}/events"), get(events));
         guard::guarded(pages.with_state(self), &settings.url)
     }
+
+    /// Returns true if the customer's server may be tried now, and notes that it is. Each trial is a login at somebody's server.
+    fn may_try(&self, customer: &CustomerId) -> bool {
+        let (mut all, now) = (self.0.trying.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        all.retain(|_, last| now.duration_since(*last) < TRIAL_PAUSE);
+        match all.contains_key(customer) {
+            true => false,
+            false => all.insert(customer.clone(), now).is_none(),
+        }
+    }
+
+    async fn open(&self, secret: &str, Client(address): Client, chosen: Chosen) -> Result<Guest, Problem> {
+        self.0.door.open(&self.0.service, secret, Some(address), chosen).await
+    }
+}
+
+/// One domain of the customer that a link is for.
+#[derive(serde::Deserialize)]
+struct At {
+    secret: String,
+    domain: String,
+}
+
+impl At {
+    fn path(&self) -> String {
+        format!("{PATH}/{}/{}", self.secret, self.domain)
+    }
+
+    /// The domain, if it is one of the guest's. Any other name is not found, whoever has it.
+    fn domain(&self, guest: &Guest) -> Result<Domain, Problem> {
+        let domain = Domain::parse(&self.domain).map_err(|_| Problem::NotFound)?;
+        match guest.customer.domains.contains_key(&domain) && domain.as_str() == self.domain {
+            true => Ok(domain),
+            false => Err(Problem::NotFound),
+        }
+    }
+}
+
+async fn first(
+    State(pages): State<Customers>,
+    Extension(client): Extension<Client>,
+    chosen: Chosen,
+    Path(secret): Path<String>,
+) -> Result<Response, Problem> {
+    let guest = pages.open(&secret, client, chosen).await?;
+    let domain = guest.customer.domains.keys().next().ok_or(Problem::NotFound)?;
+    Ok(see(&format!("{PATH}/{secret}/{domain}")))
+}
+
+async fn show(
+    State(pages): State<Customers>,
+    Extension(client): Extension<Client>,
+    chosen: Chosen,
+    Path(at): Path<At>,
+) -> Result<Response, Problem> {
+    let guest = pages.open(&at.secret, client, chosen).await?;
+    let domain = at.domain(&guest)?;
+    let Inner { service, forms, looks, .. } = &*pages.0;
+    if looks.known(&guest.customer.id, &domain).is_stale(Timestamp::now()) {
+        looks.begin(&guest.actor, &guest.customer.id, &domain);
+    }
+    let (reader, actor, name) = (service.clone(), guest.actor.clone(), domain.clone());
+    let verdicts = tokio::task::spawn_blocking(move || reader.domain(&actor, &name)).await;
+    let verdicts = match verdicts {
+        Ok(Ok(verdicts)) => Some(verdicts),
+        Ok(Err(error)) => {
+            tracing::warn!(customer = %guest.customer.id, "the verdicts on {domain} cannot be shown: {error}");
+            None
+        }
+        Err(_) => return Err(Problem::Failed),
+    };
+    let domains: Vec<(String, String)> = guest
+        .customer
+        .domains
+        .keys()
+        .map(|domain| (domain.to_string(), format!("{PATH}/{}/{domain}", at.secret)))
+        .collect();
+    let egress = service.live()?.egress().to_string();
+    let page = View {
+        lang: guest.lang,
+        customer: &guest.customer.name,
+        domains: &domains,
+        domain: domain.as_str(),
+        path: &at.path(),
+        code: forms.hidden(&at.secret, "check"),
+        server: server::part(
+            guest.lang,
+            &guest.customer,
+            &at.path(),
+            &forms.hidden(&at.secret, "server"),
+            pages.0.trials.last(&guest.customer.id).as_deref(),
+            &egress,
+        ),
+        has_own_server: matches!(guest.customer.via, Via::OwnServer(_)),
+        known: &looks.known(&guest.customer.id, &domain),
+        verdicts: verdicts.as_ref(),
+        expires: clock::date(guest.expires, guest.lang),
+    }
+    .page();
+    Ok(page.into_response())
+}
+
+async fn check(
+    State(pages): State<Customers>,
+    Extension(client): Extension<Client>,
+    chosen: Chosen,
+    Path(at): Path<At>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let guest = pages.open(&at.secret, client, chosen).await?;
+    let domain = at.domain(&guest)?;
+    pages.0.forms.read(&at.secret, "check", &body)?;
+    pages.0.looks.begin(&guest.actor, &guest.customer.id, &domain);
+    Ok(see(&at.path()))
+}
+
+/// Tries what was entered. Where mail could be delivered there, the customer's mail goes there from now on.
+async fn try_server(
+    State(pages): State<Customers>,
+    Extension(client): Extension<Client>,
+    chosen: Chosen,
+    Path(at): Path<At>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let guest = pages.open(&at.secret, client, chosen).await?;
+    at.domain(&guest)?;
+    let Inner { service, forms, looks, trials, .. } = &*pages.0;
+    let filled = Filled::of(&forms.read(&at.secret, "server", &body)?);
+    let id = &guest.customer.id;
+    let back = || see(&format!("{}#server", at.path()));
+    let server = match filled.server(&guest.customer) {
+        Ok(server) if pages.may_try(id) => server,
+        Ok(_) => {
+            trials.keep(id, filled.tried(Err(Wrong::TooSoon), false));
+            return Ok(back());
+        }
+        Err(wrong) => {
+            trials.keep(id, filled.tried(Err(wrong), false));
+            return Ok(back());
+        }
+    };
+    let trial = looks::site(service).await?.try_own_server(&guest.actor, id.as_str(), &server).await?;
+    let works = matches!(&trial, Trial::Done(report) if report.verdict != StepResult::Failed);
+    if !works {
+        trials.keep(id, filled.tried(Ok(trial), false));
+        return Ok(back());
+    }
+    let (service, actor, customer) = (service.clone(), guest.actor.clone(), id.clone());
+    let kept = tokio::task::spawn_blocking(move || {
+        operate::customers::Customers::in_relay(&service)?.use_own_server(&actor, customer.as_str(), &server)
+    });
+    let tried = match (kept.await.map_err(|_| Problem::Failed)?, trial) {
+        (Err(error), Trial::Done(report)) => {
+            tracing::warn!(customer = %id, "the customer's own server works and cannot be kept: {error}");
+            filled.not_kept(report)
+        }
+        (_, trial) => filled.tried(Ok(trial), true),
+    };
+    trials.keep(id, tried);
+    guest.customer.domains.keys().for_each(|domain| looks.forget(domain));
+    Ok(back())
+}
+
+/// The results of the look that runs, as they come; then where to go on.
+async fn events(
+    State(pages): State<Customers>,
+    Extension(client): Extension<Client>,
+    chosen: Chosen,
+    Path(at): Path<At>,
+) -> Result<Response, Problem> {
+    let guest = pages.open(&at.secret, client, chosen).await?;
+    let domain = at.domain(&guest)?;
+    let running = pages.0.looks.known(&guest.customer.id, &domain).running;
+    let (lang, path) = (guest.lang, at.path());
+    let state = Following { running, is_first: true, is_over: false };
+    let until = tokio::time::Instant::now() + LONGEST_STREAM;
+    let events = stream::unfold(state, move |mut state| {
+        let path = path.clone();
+        async move {
+            if state.is_over {
+                return None;
+            }
+            let progress = match &mut state.running {
+                Some(running) if tokio::time::Instant::now() < until => next(running, state.is_first).await,
+                _ => Progress { is_over: true, ..Progress::default() },
+            };
+            (state.is_first, state.is_over) = (false, progress.is_over);
+            let event = match progress.is_over {
+                true => Event::default().event("done").data(path),
+                false => {
+                    let part = json!({ "id": "results", "html": view::results(lang, &progress).into_string() });
+                    Event::default().event("part").data(part.to_string())
+                }
+            };
+            Some((Ok::<_, Infallible>(event), state))
+        }
+    });
+    let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+struct Following {
+    running: Option<watch::Receiver<Progress>>,
+    is_first: bool,
+    is_over: bool,
+}
+
+/// How far a look has come, at once or when it changes. A look that is gone is over.
+async fn next(running: &mut watch::Receiver<Progress>, at_once: bool) -> Progress {
+    if !at_once && running.changed().await.is_err() {
+        return Progress { is_over: true, ..Progress::default() };
+    }
+    running.borrow_and_update().clone()
 }

@@ -24,7 +24,7 @@ fn page(pages: &Operators, visitor: &Visitor, refused: Option<&Error>) -> Respon
     let may = match visitor.actor.role() {
         Role::Admin => "admin: everything",
         Role::Operate => "operate: look at everything, change the queue and the routes, and check domains",
-        Role::Read | Role::Customer(_) => "read: look at everything",
+        Role::Read | Role::Customer(_) | Role::Link(_) => "read: look at everything",
     };
     let body = html! {
         h1 { (visitor.actor.operator().unwrap_or_default()) }

@@ -220,6 +220,7 @@ fn customer_of(text: &str) -> customer::Shown {
             domain: owned(),
             customer: owned(),
             last_checked: Some(owned()),
+            next_check: Some(owned()),
             requirements: vec![verdict],
             history: vec![change],
         }],

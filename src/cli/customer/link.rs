@@ -1,0 +1,123 @@
+//! `postbud customer link`: links to customers' pages.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::cli::output;
+use crate::cli::relay::{Columns, Running, understood};
+use crate::onboarding::Lang;
+use crate::operate::links::{AddedLink, Link, NewLink};
+use crate::operate::socket::protocol::Command;
+
+/// Make a link to a customer's page, to send to the customer.
+///
+/// The page says which records the customer has to publish, checks them, and takes the login of its own server. Whoever has the link
+/// may use it: there is no password. The relay keeps a hash of it, so a link that is lost cannot be shown again: make another. It
+/// expires after 30 days unless --days says otherwise. [pages.customers] in the server file says where links lead.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_long_help = "\
+Examples:
+  postbud customer link test-as
+  postbud customer link test-as --days 7 --language en
+  postbud customer link list test-as
+  postbud customer link revoke 3fa9c01b77"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    running: Running,
+    #[command(subcommand)]
+    command: Option<LinkCommand>,
+    /// The customer's id.
+    #[arg(required = true)]
+    customer: Option<String>,
+    /// It expires after so many days, from 1 to 365.
+    #[arg(long, value_name = "DAYS", default_value_t = crate::operate::links::USUAL_DAYS,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(crate::operate::links::MOST_DAYS)))]
+    days: u16,
+    /// The language of the page: da or en. Without it, the installation's.
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Option<Lang>,
+    /// One JSON object with the link in `url`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum LinkCommand {
+    /// List links: when they were made, when they expire, and when they were last used. The links themselves are not kept.
+    #[command(after_long_help = "\
+Examples:
+  postbud customer link list
+  postbud customer link list test-as --json | jq -r .id")]
+    List {
+        /// Of this customer only.
+        customer: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a link back. It opens nothing from this moment on.
+    #[command(after_long_help = "\
+Examples:
+  postbud customer link revoke 3fa9c01b77")]
+    Revoke {
+        /// The link's id, as `postbud customer link list` shows it.
+        id: String,
+    },
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match (self.command, self.customer) {
+            (Some(LinkCommand::List { customer, json }), _) => list(&self.running, customer, json),
+            (Some(LinkCommand::Revoke { id }), _) => {
+                self.running.call(Command::RevokeLink { id: id.clone() }, |_| {})?;
+                show!("Link {id} is revoked");
+                Ok(ExitCode::SUCCESS)
+            }
+            (None, Some(customer)) => {
+                let language = self.language.map(|lang| lang.to_string());
+                add(&self.running, customer, NewLink { days: Some(self.days), language }, self.json)
+            }
+            (None, None) => anyhow::bail!("name the customer: `postbud customer link CUSTOMER`"),
+        }
+    }
+}
+
+fn add(running: &Running, customer: String, new: NewLink, json: bool) -> anyhow::Result<ExitCode> {
+    let command = Command::AddLink { customer, new };
+    if json {
+        running.call_and_show(command)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut added = None;
+    running.call(command, |item| added = Some(understood::<AddedLink>(item)))?;
+    let Some(added) = added else { anyhow::bail!("the relay gave no link") };
+    let AddedLink { link, url } = added?;
+    say!("Link {} to the page of {} expires {}. It is shown this once:", link.id, link.customer, link.expires);
+    output::text(&format!("{url}\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(running: &Running, customer: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
+    let command = Command::Links { customer };
+    if json {
+        running.call_and_show(command)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut links: Vec<anyhow::Result<Link>> = Vec::new();
+    running.call(command, |item| links.push(understood(item)))?;
+    let mut columns = Columns::new(&["ID", "CUSTOMER", "LANGUAGE", "CREATED", "EXPIRES", "LAST USED"]);
+    for link in links {
+        let link = link?;
+        let expires = if link.expired { format!("{} (expired)", link.expires) } else { link.expires };
+        let (language, used) = (link.language.unwrap_or_default(), link.last_used.unwrap_or_else(|| "never".into()));
+        columns.row([link.id, link.customer, language, link.created, expires, used]);
+    }
+    columns.print();
+    Ok(ExitCode::SUCCESS)
+}

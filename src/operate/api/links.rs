@@ -1,0 +1,121 @@
+//! `/customers/{customer}/links`: links to a customer's page.
+
+use aide::OperationOutput;
+use aide::axum::ApiRouter;
+use aide::axum::routing::{delete_with, get_with};
+use aide::generate::GenContext;
+use aide::openapi::{Operation, Response as Documented};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::caller::Caller;
+use super::document::{CUSTOMERS, said};
+use super::input::{At, Body, Nothing, Params};
+use super::problem::Problem;
+use crate::operate::links::{AddedLink, Link, NewLink};
+use crate::operate::queue::Page;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Id {
+    /// The customer's id.
+    customer: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct OfLink {
+    /// The customer's id.
+    customer: String,
+    /// The link's id.
+    link: String,
+}
+
+/// A link that was taken back.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Revoked {
+    /// Its id.
+    id: String,
+}
+
+/// The paths.
+pub(super) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/customers/{customer}/links",
+            get_with(
+                list,
+                said(
+                    CUSTOMERS,
+                    "listLinks",
+                    "List links to a customer's page",
+                    "The newest first. The links themselves are not kept. Role admin.",
+                ),
+            )
+            .post_with(
+                add,
+                said(
+                    CUSTOMERS,
+                    "addLink",
+                    "Make a link to a customer's page",
+                    "Send `url` to the customer: it is given this once, and whoever has it may use the page. Role admin.",
+                ),
+            ),
+        )
+        .api_route(
+            "/customers/{customer}/links/{link}",
+            delete_with(
+                revoke,
+                said(CUSTOMERS, "revokeLink", "Take a link back", "It opens nothing from this moment on. Role admin."),
+            ),
+        )
+}
+
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Id { customer }): At<Id>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Result<Json<Page<Link>>, Problem> {
+    Ok(Json(Page { items: api.0.service.links(&caller.0, Some(&customer)).await?, next: None }))
+}
+
+async fn add(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Id { customer }): At<Id>,
+    Body(new): Body<NewLink>,
+) -> Result<Created, Problem> {
+    Ok(Created(api.0.service.add_link(&caller.0, &customer, &new).await?))
+}
+
+async fn revoke(
+    State(api): State<Api>,
+    caller: Caller,
+    At(OfLink { customer, link }): At<OfLink>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Result<Json<Revoked>, Problem> {
+    api.0.service.revoke_link(&caller.0, Some(&customer), &link).await?;
+    Ok(Json(Revoked { id: link }))
+}
+
+/// A link that was just made.
+struct Created(AddedLink);
+
+impl IntoResponse for Created {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, Json(self.0)).into_response()
+    }
+}
+
+impl OperationOutput for Created {
+    type Inner = AddedLink;
+
+    fn inferred_responses(context: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, Documented)> {
+        let answer = Json::<AddedLink>::operation_response(context, operation);
+        answer.map(|answer| (Some(StatusCode::CREATED.as_u16()), answer)).into_iter().collect()
+    }
+}

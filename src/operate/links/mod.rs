@@ -1,0 +1,285 @@
+//! Links: how a customer comes to its page. webCRM makes a link and sends it; whoever has it sees that one customer's page and may do
+//! what the page offers, and nothing else. There is no account and no password.
+//!
+//! A link ends with 192 random bits. Only their SHA-256 is kept (see [`tokens`](super::tokens) for why a fast hash is right), so a link
+//! is shown once, when it is made. It expires, and can be revoked; a revoked one looks as if it had never been.
+
+mod kept;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+use zeroize::Zeroizing;
+
+pub use kept::SCHEMA;
+
+use super::actor::Need;
+use super::audit::{self, Act};
+use super::tokens::Digest;
+use super::{Actor, Error, ErrorKind, Role, Service};
+use crate::database::{self, Database};
+use crate::events::Action;
+use crate::message::CustomerId;
+use crate::onboarding::Lang;
+use crate::time::Timestamp;
+use kept::Kept;
+
+/// For so many days a link counts, unless whoever makes it says otherwise.
+pub const USUAL_DAYS: u16 = 30;
+/// For so many days it counts at most.
+pub const MOST_DAYS: u16 = 365;
+/// More links of one customer that count are refused.
+const MOST: usize = 50;
+/// The time of a last use is written at most this often.
+const SAVE_USE_EVERY: Duration = Duration::from_secs(60);
+/// The path of customers' pages, which a link's secret follows.
+pub const PATH: &str = "/link";
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A link as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Link {
+    /// Its id, for lists and for revoking it. It opens nothing.
+    pub id: String,
+    /// The customer whose page it opens.
+    pub customer: String,
+    /// The language of the page, `da` or `en`; absent: the installation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it expires, RFC 3339.
+    pub expires: String,
+    /// True if it has expired.
+    pub expired: bool,
+    /// When it was last used, RFC 3339; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+}
+
+/// A link that was just made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AddedLink {
+    /// What the list shows of it.
+    #[serde(flatten)]
+    pub link: Link,
+    /// The address to send to the customer. It is shown this once.
+    pub url: String,
+}
+
+/// A link to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewLink {
+    /// It expires after so many days, from 1 to 365; 30 where not given.
+    #[schemars(range(min = 1, max = 365))]
+    pub days: Option<u16>,
+    /// The language of the page, `da` or `en`; where not given, the installation's.
+    pub language: Option<String>,
+}
+
+/// What somebody came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// A link that counts.
+    Valid {
+        /// Its id.
+        id: String,
+        /// Whoever has it.
+        actor: Actor,
+        /// The customer whose page it opens.
+        customer: CustomerId,
+        /// The language that was chosen when it was made.
+        language: Option<Lang>,
+        /// When it expires.
+        expires: Timestamp,
+    },
+    /// A link that has expired. Only its holder hears it.
+    Expired,
+    /// No link.
+    Unknown,
+}
+
+/// The links of a relay. Cheap to clone.
+#[derive(Clone)]
+pub struct Links {
+    database: Database,
+    /// What links begin with; `None` where no pages are served for customers.
+    base: Option<Arc<Url>>,
+}
+
+impl Links {
+    /// Keeps them in this database. `base` is what they begin with.
+    pub fn new(database: Database, base: Option<Url>) -> Self {
+        Links { database, base: base.map(Arc::new) }
+    }
+
+    /// Says what a link opens. `address` is where it came from, for the audit.
+    pub async fn open(&self, secret: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Opened, database::Error> {
+        let digest = Digest::of(secret);
+        let found = self.database.read(move |tables| kept::find(tables, &digest)).await?;
+        let Some(found) = found else { return Ok(Opened::Unknown) };
+        if found.has_expired(now) {
+            return Ok(Opened::Expired);
+        }
+        // A clock that was set back must not silence the writes until it has caught up.
+        if found.last_used.is_none_or(|last| now >= last + SAVE_USE_EVERY || now < last) {
+            let database = self.database.clone();
+            // Whether it can be written must not decide whether the page is shown.
+            tokio::spawn(async move {
+                if let Err(error) = database.write(move |tables| kept::save_use(tables, &digest, now)).await {
+                    tracing::warn!("the last use of a link is not kept: {error}");
+                }
+            });
+        }
+        let Kept { id, customer, language, expires, .. } = found;
+        let actor = Actor::new(format!("link {id} of {customer}"), Role::Link(customer.clone())).at(address);
+        Ok(Opened::Valid { id, actor, customer, language, expires })
+    }
+
+    async fn add(&self, customer: &CustomerId, days: u16, language: Option<Lang>) -> Result<AddedLink, Error> {
+        let Some(base) = &self.base else {
+            let message = "no pages are served for customers, so a link would lead nowhere";
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                message,
+                "set url in [pages.customers] and restart the relay",
+            ));
+        };
+        let now = Timestamp::now();
+        let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()));
+        let kept = Kept {
+            digest: Digest::of(&secret),
+            id: format!("{:010x}", rand::random::<u64>() & 0xff_ffff_ffff),
+            customer: customer.clone(),
+            language,
+            created: now,
+            expires: now + DAY * u32::from(days),
+            last_used: None,
+        };
+        let link = kept.shown(now);
+        let is_room = self.database.write(move |tables| kept::add(tables, &kept, now, MOST)).await.map_err(not_kept)?;
+        if !is_room {
+            let message = format!("{customer} has {MOST} links already that count");
+            return Err(Error::conflict(message, "revoke some: `postbud customer link list` names them"));
+        }
+        let url = base.join(&format!("{PATH}/{}", secret.as_str()));
+        let url = url.map_err(|error| Error::failed(error.to_string(), "correct url in [pages.customers]"))?;
+        Ok(AddedLink { link, url: url.to_string() })
+    }
+}
+
+fn not_kept(error: database::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the links cannot be read or written: {error}"), "nothing was changed")
+}
+
+impl Service {
+    /// Makes a link to a customer's page.
+    pub async fn add_link(&self, actor: &Actor, customer: &str, new: &NewLink) -> Result<AddedLink, Error> {
+        actor.may(Need::Admin)?;
+        let id = CustomerId::new(customer);
+        if self.routing.customer(&id).is_none() {
+            let remedy = "`postbud customer list` names them";
+            return Err(Error::not_found(format!("there is no customer \"{customer}\""), remedy));
+        }
+        let days = new.days.unwrap_or(USUAL_DAYS);
+        if !(1..=MOST_DAYS).contains(&days) {
+            let message = format!("days: {days} is not from 1 to {MOST_DAYS}");
+            return Err(Error::invalid(message, "a customer can be sent another link at any time"));
+        }
+        let language = new.language.as_deref().map(str::parse::<Lang>).transpose();
+        let language = language.map_err(|error| Error::invalid(format!("language: {error}"), "give da or en"))?;
+        let added = self.links.add(&id, days, language).await?;
+        let detail = format!("link {} to the customer's page made; it expires {}", added.link.id, added.link.expires);
+        audit::tell(&self.events, actor, Act { customer: Some(id.to_string()), ..Act::new(Action::LinkAdd, detail) });
+        Ok(added)
+    }
+
+    /// The links of one customer, or of all, the newest first. Those that have expired are kept for 90 days.
+    pub async fn links(&self, actor: &Actor, customer: Option<&str>) -> Result<Vec<Link>, Error> {
+        actor.may(Need::Admin)?;
+        let customer = customer.map(str::to_owned);
+        let all = self.links.database.read(move |tables| kept::list(tables, customer.as_deref())).await;
+        let now = Timestamp::now();
+        Ok(all.map_err(not_kept)?.iter().map(|kept| kept.shown(now)).collect())
+    }
+
+    /// Takes a link back. It opens nothing from this moment on.
+    pub async fn revoke_link(&self, actor: &Actor, customer: Option<&str>, id: &str) -> Result<(), Error> {
+        actor.may(Need::Admin)?;
+        let (of, wanted) = (customer.map(str::to_owned), id.to_owned());
+        let removed = self.links.database.write(move |tables| kept::remove(tables, of.as_deref(), &wanted)).await;
+        let Some(customer) = removed.map_err(not_kept)? else {
+            let remedy = "`postbud customer link list` names them";
+            return Err(Error::not_found(format!("there is no link \"{id}\""), remedy));
+        };
+        let act = Act { customer: Some(customer), ..Act::new(Action::LinkRevoke, format!("link {id} revoked")) };
+        audit::tell(&self.events, actor, act);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links(dir: &std::path::Path) -> Links {
+        let base = Url::parse("https://mail.webcrm.com").unwrap();
+        Links::new(Database::open(dir, &[SCHEMA]).unwrap(), Some(base))
+    }
+
+    #[tokio::test]
+    async fn a_link_opens_one_customers_page_until_it_expires() {
+        let dir = tempfile::tempdir().unwrap();
+        let (links, id) = (links(dir.path()), CustomerId::new("test-as"));
+        let added = links.add(&id, 30, Some(Lang::En)).await.unwrap();
+        let secret = added.url.strip_prefix("https://mail.webcrm.com/link/").unwrap();
+        assert_eq!(secret.len(), 32);
+        let now = Timestamp::now();
+        let address = Some(IpAddr::from([192, 0, 2, 7]));
+        match links.open(secret, address, now).await.unwrap() {
+            Opened::Valid { actor, customer, language, .. } => {
+                assert_eq!((customer, language, actor.address()), (id.clone(), Some(Lang::En), address));
+                assert!(actor.may_see(&id) && !actor.may_see(&CustomerId::new("other")) && !actor.may_see_everything());
+                assert!(!actor.to_string().contains(secret), "the audit must not hold what opens the page");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(links.open(secret, None, now + DAY * 30).await.unwrap(), Opened::Expired);
+        for wrong in ["", &secret[1..], &added.link.id, &format!("{secret}x"), "' OR 1=1 --"] {
+            assert_eq!(links.open(wrong, None, now).await.unwrap(), Opened::Unknown, "{wrong}");
+        }
+        let stored = std::fs::read(dir.path().join(database::FILE)).unwrap();
+        let log = std::fs::read(dir.path().join(format!("{}-wal", database::FILE))).unwrap_or_default();
+        for octets in [stored, log] {
+            assert!(!octets.windows(secret.len()).any(|window| window == secret.as_bytes()), "only a digest is kept");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_revoked_link_never_was_and_a_customer_has_not_any_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let (links, id) = (links(dir.path()), CustomerId::new("test-as"));
+        let added = links.add(&id, 1, None).await.unwrap();
+        let wanted = added.link.id.clone();
+        let remove = |of: &'static str| {
+            let (links, wanted) = (links.clone(), wanted.clone());
+            async move { links.database.write(move |tables| kept::remove(tables, Some(of), &wanted)).await.unwrap() }
+        };
+        assert_eq!(remove("other").await, None);
+        assert_eq!(remove("test-as").await.as_deref(), Some("test-as"));
+        let secret = added.url.rsplit('/').next().unwrap();
+        assert_eq!(links.open(secret, None, Timestamp::now()).await.unwrap(), Opened::Unknown);
+        for _ in 0..MOST {
+            links.add(&id, 1, None).await.unwrap();
+        }
+        assert_eq!(links.add(&id, 1, None).await.unwrap_err().kind, ErrorKind::Conflict);
+        assert!(links.add(&CustomerId::new("other"), 1, None).await.is_ok());
+    }
+}

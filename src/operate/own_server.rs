@@ -1,0 +1,170 @@
+//! A customer's own server, as the customer itself enters it: tried first, and kept once mail could be delivered there.
+//!
+//! Whoever enters it may be a stranger with a forwarded link. So only public addresses and the usual ports are tried, and a password that
+//! is kept goes to no other server, port or user than the one that it was entered for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::actor::Need;
+use super::customers::{CustomerChange, Customers, Password, Patch, RouteChange, TlsName, ViaName};
+use super::site::Site;
+use super::{Actor, Error};
+use crate::customers::{Customer, Via};
+use crate::delivery::ProbeReport;
+use crate::message::CustomerId;
+use crate::onboarding::fetch::is_public;
+use crate::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
+use crate::smtp::Mailbox;
+
+/// The ports that mail servers take submitted mail on.
+pub const PORTS: [u16; 6] = [25, 465, 587, 588, 2525, 2587];
+/// How long a trial may take: a page waits for it.
+const TRIAL_TIME: Duration = Duration::from_secs(25);
+
+/// A server to be tried.
+#[derive(Clone)]
+pub struct OwnServer {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: TlsMode,
+    /// The login; `None` where the server knows our address.
+    pub login: Option<OwnLogin>,
+}
+
+/// The login at a server to be tried.
+#[derive(Clone)]
+pub struct OwnLogin {
+    /// The user's name.
+    pub username: String,
+    /// The password; `None`: the one that is kept, where it was entered for exactly this server and user.
+    pub password: Option<Password>,
+}
+
+/// Why a server is not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTried {
+    /// The name is no name of a server.
+    Host,
+    /// The name has no address.
+    NoAddress,
+    /// The address is not on the public internet.
+    PrivateAddress,
+    /// The port is not one of [`PORTS`].
+    Port,
+    /// A login without encryption is not sent.
+    PlainLogin,
+    /// The user's name is missing.
+    Username,
+    /// The password has to be entered again.
+    Password,
+}
+
+/// What a trial came to.
+pub enum Trial {
+    /// It was not tried.
+    Not(NotTried),
+    /// It was tried. The report says step by step what was found.
+    Done(ProbeReport),
+    /// It took too long.
+    TooSlow,
+}
+
+impl Site {
+    /// Tries a server, as a delivery of the customer's mail would, and sends nothing.
+    pub async fn try_own_server(&self, actor: &Actor, customer: &str, server: &OwnServer) -> Result<Trial, Error> {
+        actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
+        let customer = self.customer(actor, customer)?;
+        let route = match self.route_to(&customer, server).await {
+            Ok(route) => Arc::new(route),
+            Err(why) => return Ok(Trial::Not(why)),
+        };
+        let first = customer.domains.keys().next();
+        let from = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
+        let from = from.ok_or_else(|| Error::invalid("the customer has no domain to send from", "give it one"))?;
+        let delivery = self.delivery()?;
+        match tokio::time::timeout(TRIAL_TIME, delivery.probe(&route, &from, &from)).await {
+            Ok(report) => Ok(Trial::Done(report)),
+            Err(_) => Ok(Trial::TooSlow),
+        }
+    }
+
+    async fn route_to(&self, customer: &Customer, server: &OwnServer) -> Result<Route, NotTried> {
+        let OwnServer { host, port, tls, login } = server;
+        let settings = &self.configured.onboarding;
+        if !settings.http_allow_private && !PORTS.contains(port) {
+            return Err(NotTried::Port);
+        }
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(address) => vec![address],
+            Err(_) => {
+                let name = crate::smtp::Domain::parse(host).map_err(|_| NotTried::Host)?;
+                self.checker.resolver.addresses(name.as_str()).await.map_err(|_| NotTried::NoAddress)?
+            }
+        };
+        if addresses.is_empty() {
+            return Err(NotTried::NoAddress);
+        }
+        if !settings.http_allow_private && !addresses.iter().all(|address| is_public(*address)) {
+            return Err(NotTried::PrivateAddress);
+        }
+        let login = match login {
+            None => None,
+            Some(_) if matches!(tls, TlsMode::Off | TlsMode::Opportunistic) => return Err(NotTried::PlainLogin),
+            Some(login) if login.username.is_empty() => return Err(NotTried::Username),
+            Some(OwnLogin { username, password: Some(password) }) => {
+                let secret = LoginSecret::Password(password.clone().into_inner().to_string());
+                Some(Login::new(username.as_str(), secret))
+            }
+            Some(OwnLogin { username, password: None }) => {
+                Some(kept_login(customer, server, username).ok_or(NotTried::Password)?)
+            }
+        };
+        Ok(Route {
+            id: RouteId::new(&format!("own-server.{}", customer.id)),
+            kind: RouteKind::OwnServer,
+            host: host.clone(),
+            port: *port,
+            tls: TlsPolicy { mode: *tls, ..TlsPolicy::default() },
+            login,
+            caps: Caps::default(),
+            message_size: crate::route::ADDED,
+            verp: false,
+        })
+    }
+}
+
+/// The login that is kept, if it is for exactly this server, port, protection and user.
+fn kept_login(customer: &Customer, server: &OwnServer, username: &str) -> Option<Login> {
+    let Via::OwnServer(route) = &customer.via else { return None };
+    let is_same = route.host == server.host && route.port == server.port && route.tls.mode == server.tls;
+    route.login.clone().filter(|login| is_same && login.username == username)
+}
+
+impl Customers<'_> {
+    /// Keeps a server that was tried: the customer's mail goes there from now on. Blocks.
+    pub fn use_own_server(&self, actor: &Actor, customer: &str, server: &OwnServer) -> Result<(), Error> {
+        let OwnServer { host, port, tls, login } = server.clone();
+        let (username, password) = match login {
+            None => (Patch::Remove, Patch::Remove),
+            Some(OwnLogin { username, password }) => (Patch::Set(username), password.map_or(Patch::Keep, Patch::Set)),
+        };
+        let route = RouteChange {
+            via: Patch::Set(ViaName::OwnServer),
+            tier: Patch::Remove,
+            track_opens: Patch::Remove,
+            track_clicks: Patch::Remove,
+            host: Patch::Set(host),
+            port: Patch::Set(port),
+            tls: Patch::Set(TlsName::from(tls)),
+            username,
+            password,
+            limits: None,
+        };
+        self.change_own(actor, customer, &CustomerChange { route: Some(route), ..CustomerChange::default() })
+    }
+}

@@ -1,0 +1,125 @@
+//! Who may come in: a link that counts, not too often. Whoever guesses is slowed down like whoever guesses passwords.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::customers::Customer;
+use crate::onboarding::Lang;
+use crate::operate::links::Opened;
+use crate::operate::pages::Problem;
+use crate::operate::pages::language::Chosen;
+use crate::operate::{Actor, Service};
+use crate::submission::{Limits, Strikes};
+use crate::time::Timestamp;
+
+/// Requests of one link at once, and how many more come to it each second.
+const BURST: f64 = 60.0;
+const PER_SECOND: f64 = 1.0;
+/// The links whose requests are counted.
+const COUNTED: usize = 10_000;
+/// A wrong link is answered after this time at most.
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// Whoever came in.
+pub(super) struct Guest {
+    /// For the audit, with the role of the link.
+    pub actor: Actor,
+    /// The customer whose page it is.
+    pub customer: Arc<Customer>,
+    /// In which language to write.
+    pub lang: Lang,
+    /// When the link expires.
+    pub expires: Timestamp,
+}
+
+/// The door.
+pub(super) struct Door {
+    strikes: Strikes,
+    pace: Mutex<HashMap<String, (f64, Instant)>>,
+}
+
+impl Door {
+    /// Wrong links are slowed down by the `login_…` settings of `limits`.
+    pub fn new(limits: &Limits) -> Self {
+        Door { strikes: Strikes::new(limits), pace: Mutex::default() }
+    }
+
+    /// Lets in whoever has a link that counts.
+    pub async fn open(
+        &self,
+        service: &Service,
+        secret: &str,
+        address: Option<IpAddr>,
+        chosen: Chosen,
+    ) -> Result<Guest, Problem> {
+        let started = Instant::now();
+        let opened = service.links.open(secret, address, Timestamp::now()).await.map_err(|error| {
+            tracing::warn!("a link cannot be looked up: {error}");
+            Problem::Unavailable
+        })?;
+        let (id, actor, customer, language, expires) = match opened {
+            Opened::Valid { id, actor, customer, language, expires } => (id, actor, customer, language, expires),
+            Opened::Expired => return Err(Problem::Expired),
+            Opened::Unknown => return Err(self.refuse(address, started).await),
+        };
+        self.pace(&id, started)?;
+        let customer = service.routing.customer(&customer).ok_or(Problem::NotFound)?;
+        let usual = service.live().map_or(Lang::Da, |live| live.language());
+        Ok(Guest { actor, customer, lang: chosen.or(language.unwrap_or(usual)), expires })
+    }
+
+    async fn refuse(&self, address: Option<IpAddr>, started: Instant) -> Problem {
+        let Some(address) = address else { return Problem::NotFound };
+        if !self.strikes.admits(address, &[0; 32], started) {
+            return Problem::TooMany(self.strikes.longest());
+        }
+        let delay = self.strikes.strike_address(address, started);
+        tokio::time::sleep_until(started + delay.min(LONGEST_DELAY)).await;
+        Problem::NotFound
+    }
+
+    /// Counts a request of a link.
+    fn pace(&self, id: &str, now: Instant) -> Result<(), Problem> {
+        let mut all = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= COUNTED && !all.contains_key(id) {
+            // Whoever has all requests left again needs not be remembered.
+            all.retain(|_, (left, at)| *left + now.duration_since(*at).as_secs_f64() * PER_SECOND < BURST);
+            if all.len() >= COUNTED {
+                all.clear();
+            }
+        }
+        let (left, at) = all.entry(id.to_owned()).or_insert((BURST, now));
+        *left = (*left + now.duration_since(*at).as_secs_f64() * PER_SECOND).min(BURST);
+        *at = now;
+        if *left < 1.0 {
+            return Err(Problem::TooMany(Duration::from_secs_f64((1.0 - *left) / PER_SECOND)));
+        }
+        *left -= 1.0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_has_so_many_requests_and_gets_them_back_with_time() {
+        let door = Door::new(&Limits::default());
+        let now = Instant::now();
+        for _ in 0..60 {
+            door.pace("a", now).unwrap();
+        }
+        assert_eq!(door.pace("a", now), Err(Problem::TooMany(Duration::from_secs(1))));
+        door.pace("b", now).unwrap();
+        door.pace("a", now + Duration::from_secs(2)).unwrap();
+        for n in 0..2 * COUNTED {
+            door.pace(&n.to_string(), now).unwrap();
+        }
+        assert!(door.pace.lock().unwrap().len() <= COUNTED);
+    }
+}

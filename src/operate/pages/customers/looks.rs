@@ -1,0 +1,195 @@
+//! Looks at customers' domains: a page is shown at once from what the last look found, and a new look runs behind it. What is found is in
+//! memory only; the verdicts are kept by the monitor.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::message::CustomerId;
+use crate::onboarding::{Item, Severity};
+use crate::operate::domains::DomainLook;
+use crate::operate::{Actor, Error, Service, Site};
+use crate::smtp::Domain;
+use crate::time::Timestamp;
+
+/// Domains looked at at the same time.
+const AT_ONCE: usize = 8;
+/// What is known of so many domains stays in memory.
+const KEPT: usize = 2_000;
+/// A page that is opened starts a look where the last one is older.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+/// No domain is looked at more often, whoever asks.
+const LEAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a look found.
+pub(super) struct Snapshot {
+    /// The customer that was looked at.
+    pub customer: CustomerId,
+    /// What was found.
+    pub look: DomainLook,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// How far a look has come.
+#[derive(Clone, Default)]
+pub(super) struct Progress {
+    /// The checks that have ended, and how they stand.
+    pub seen: Vec<(Item, Option<Severity>)>,
+    /// True if the look has ended.
+    pub is_over: bool,
+}
+
+/// What is known of a domain now.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// What the last look found.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// How far the one has come that runs.
+    pub running: Option<watch::Receiver<Progress>>,
+    /// True if the last look broke off.
+    pub failed: bool,
+    ended: Option<Timestamp>,
+}
+
+impl Known {
+    /// Returns true if a page that is opened now should start a look.
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        // A clock that was set back makes nothing fresh.
+        self.running.is_none() && self.ended.is_none_or(|at| now.since(at) > FRESH || at > now)
+    }
+
+    fn may_start(&self, now: Timestamp) -> bool {
+        self.running.is_none() && self.ended.is_none_or(|at| now.since(at) > LEAST_PAUSE || at > now)
+    }
+}
+
+/// The looks of this process. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Looks(Arc<Inner>);
+
+struct Inner {
+    service: Service,
+    known: Mutex<HashMap<Domain, Known>>,
+    places: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+impl Looks {
+    /// Nothing was looked at so far. Looks end with `stopping`.
+    pub fn new(service: Service, stopping: CancellationToken) -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Looks(Arc::new(Inner { service, known: Mutex::default(), places, stopping }))
+    }
+
+    /// What is known of a customer's domain.
+    pub fn known(&self, customer: &CustomerId, domain: &Domain) -> Known {
+        let mut known = self.lock().get(domain).cloned().unwrap_or_default();
+        // What was found of another customer says nothing about this one.
+        if known.snapshot.as_ref().is_some_and(|it| it.customer != *customer) {
+            known = Known { running: known.running, ..Known::default() };
+        }
+        known
+    }
+
+    /// Forgets what was found of a customer's domain, because the customer was changed.
+    pub fn forget(&self, domain: &Domain) {
+        if let Some(known) = self.lock().get_mut(domain) {
+            (known.snapshot, known.ended) = (None, None);
+        }
+    }
+
+    /// Begins a look, unless one runs or has just ended.
+    pub fn begin(&self, actor: &Actor, customer: &CustomerId, domain: &Domain) {
+        let now = Timestamp::now();
+        let (told, running) = watch::channel(Progress::default());
+        {
+            let mut all = self.lock();
+            if !all.get(domain).is_none_or(|known| known.may_start(now)) {
+                return;
+            }
+            make_room(&mut all);
+            all.entry(domain.clone()).or_default().running = Some(running);
+        }
+        let (looks, actor, customer, domain) = (self.clone(), actor.clone(), customer.clone(), domain.clone());
+        tokio::spawn(async move {
+            // Whatever happens, the page must not wait for ever.
+            let mut ends = Ends { looks: &looks, customer: &customer, domain: &domain, told: &told, found: None };
+            let stopping = looks.0.stopping.clone();
+            let looked = stopping.run_until_cancelled(looks.look(&actor, &customer, &domain, &told)).await;
+            match looked {
+                Some(Ok(look)) => ends.found = Some(look),
+                Some(Err(error)) => tracing::warn!(customer = %customer, "a look at {domain} failed: {error}"),
+                None => {}
+            }
+        });
+    }
+
+    async fn look(
+        &self,
+        actor: &Actor,
+        customer: &CustomerId,
+        domain: &Domain,
+        told: &watch::Sender<Progress>,
+    ) -> Result<DomainLook, Error> {
+        let closed = |_| Error::failed("the pages are stopping", "try again");
+        let _place = Arc::clone(&self.0.places).acquire_owned().await.map_err(closed)?;
+        let site = site(&self.0.service).await?;
+        let seen = |item, severity| told.send_modify(|progress| progress.seen.push((item, severity)));
+        site.look(actor, customer.as_str(), domain, &seen).await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Domain, Known>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The configuration that is in force, with what asks the DNS. Reads the ownership secret.
+pub(super) async fn site(service: &Service) -> Result<Site, Error> {
+    let (service, runtime) = (service.clone(), tokio::runtime::Handle::current());
+    let opened = tokio::task::spawn_blocking(move || {
+        let _runtime = runtime.enter();
+        Site::in_relay(&service)
+    });
+    opened.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
+}
+
+/// Ends a look, also one that panics.
+struct Ends<'a> {
+    looks: &'a Looks,
+    customer: &'a CustomerId,
+    domain: &'a Domain,
+    told: &'a watch::Sender<Progress>,
+    found: Option<DomainLook>,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let now = Timestamp::now();
+        {
+            let mut all = self.looks.lock();
+            let known = all.entry(self.domain.clone()).or_default();
+            known.failed = self.found.is_none();
+            known.ended = Some(now);
+            known.running = None;
+            if let Some(look) = self.found.take() {
+                known.snapshot = Some(Arc::new(Snapshot { customer: self.customer.clone(), look, at: now }));
+            }
+        }
+        self.told.send_modify(|progress| progress.is_over = true);
+    }
+}
+
+/// Forgets the oldest where there are too many.
+fn make_room(all: &mut HashMap<Domain, Known>) {
+    if all.len() < KEPT {
+        return;
+    }
+    let mut ended: Vec<Timestamp> = all.values().filter_map(|known| known.ended).collect();
+    ended.sort_unstable();
+    let oldest = ended.get(KEPT / 4).copied().unwrap_or(Timestamp::NEVER);
+    all.retain(|_, known| known.running.is_some() || known.ended.is_some_and(|at| at > oldest));
+}

@@ -1,0 +1,188 @@
+//! One record on the page: where it goes, what it is, and what stands there now.
+
+use maud::{Markup, html};
+
+use super::text::{Words, words};
+use crate::onboarding::records::Row;
+use crate::onboarding::{DnsProvider, Item, Lang, Need, RecordTable, Report};
+use crate::operate::pages::elements::{Mood, badge, copyable, strange};
+
+/// The longest string in a TXT record (RFC 1035 §3.3.14). A value may have several.
+const TXT_STRING: usize = 255;
+
+/// What the page says of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is there.
+    There,
+    /// It is there, and something about it should be changed.
+    Flawed,
+    /// Another stands in its place.
+    Other,
+    /// It is not there.
+    Missing,
+}
+
+/// A record with everything that a person needs to publish it. `at` tells it from others on the page.
+pub(super) fn card(
+    lang: Lang,
+    table: &RecordTable,
+    row: &Row,
+    report: &Report,
+    provider: DnsProvider,
+    at: usize,
+) -> Markup {
+    let words = words(lang);
+    let state = match (row.present, row.obstacles.is_empty(), row.replaces) {
+        (true, true, _) => State::There,
+        (true, false, _) => State::Flawed,
+        (false, _, 0) => State::Missing,
+        (false, ..) => State::Other,
+    };
+    let title = match state {
+        State::There => (words.record_there)(row.kind, &row.label),
+        State::Flawed => (words.record_fix)(row.kind, &row.label),
+        State::Other => (words.record_change)(row.kind, &row.label),
+        State::Missing => (words.record_new)(row.kind, &row.label),
+    };
+    let inside = html! {
+        p { (lang.why(table, row)) }
+        @if state == State::Other { p { strong { (words.change_not_add) } } }
+        @for remark in row.remarks(lang) { div class="note wait" { (remark) } }
+        (values(lang, table, row, report, at))
+        @if let Some(url) = &row.alternative { p { ((words.or_file)(&lang.name(url))) } }
+        @if row.kind == "TXT" && row.value.len() > TXT_STRING {
+            details open[provider == DnsProvider::Route53] {
+                summary { (words.too_long) }
+                p { (words.split) }
+                (copyable(lang, &format!("split-{at}"), words.value, &split(&row.value)))
+            }
+        }
+    };
+    html! {
+        div.card.record.(mood(state, row.need).class()) {
+            div.head { h3 { (title) } (badge(mood(state, row.need), word(words, state, row.need))) }
+            @if state == State::There {
+                details { summary { (words.show_record) } (inside) }
+            } @else {
+                (inside)
+            }
+        }
+    }
+}
+
+fn mood(state: State, need: Need) -> Mood {
+    match (state, need) {
+        (State::There, _) => Mood::Good,
+        (State::Flawed, _) | (_, Need::Recommended) => Mood::Wait,
+        (_, Need::Optional) => Mood::Calm,
+        (_, Need::Required) => Mood::Bad,
+    }
+}
+
+fn word(words: &Words, state: State, need: Need) -> &'static str {
+    match (state, need) {
+        (State::There, _) => words.done,
+        (_, Need::Required) => words.required,
+        _ => words.recommended,
+    }
+}
+
+fn values(lang: Lang, table: &RecordTable, row: &Row, report: &Report, at: usize) -> Markup {
+    let words = words(lang);
+    let found = found(row, report);
+    html! {
+        dl.values {
+            dt { (words.kind) }
+            dd { code { (row.kind) } }
+            dt { (words.name) }
+            dd {
+                (copyable(lang, &format!("name-{at}"), words.name, &row.label))
+                @if row.label == "@" { span.quiet.small { (words.root_name) } }
+            }
+            @if let Some(zone) = row.zone.as_ref().filter(|zone| table.zone.as_ref() != Some(*zone)) {
+                dt { (words.zone) }
+                dd { code { (zone) } }
+            }
+            @if row.label != row.host {
+                dt { (words.whole_name) }
+                dd { code { (row.host) } }
+            }
+            @if !row.present && row.item == Item::Spf {
+                dt { (words.now) }
+                dd {
+                    @if found.is_empty() { span.quiet { (words.nothing) } }
+                    @for text in &found { code.block { (strange(text)) } }
+                }
+            }
+            dt { @if found.is_empty() || row.present { (words.value) } @else { (words.should) } }
+            dd {
+                div.copy {
+                    code #{ "value-" (at) } { (marked(row, &found)) }
+                    (copier(lang, at))
+                }
+                @if row.item == Item::Spf && !row.present && !found.is_empty() { span.quiet.small { (words.marked) } }
+            }
+            @if !row.present && row.item != Item::Spf && !found.is_empty() {
+                dt { (words.now) }
+                dd { @for text in &found { code.block { (strange(text)) } } }
+            }
+        }
+    }
+}
+
+fn copier(lang: Lang, at: usize) -> Markup {
+    crate::operate::pages::elements::copier(lang, &format!("value-{at}"), words(lang).value)
+}
+
+/// What is published in the place of a record, where the report has it by itself.
+fn found(row: &Row, report: &Report) -> Vec<String> {
+    let alone = matches!(row.item, Item::Spf | Item::Dmarc | Item::MailjetDkim | Item::ReturnPath);
+    match report.check(row.item) {
+        Some(check) if alone => check.found.iter().take(5).cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The value, with the words of an SPF record marked that are new. The text of it all is the value.
+fn marked(row: &Row, found: &[String]) -> Markup {
+    let old: Vec<&str> = found.iter().flat_map(|text| text.split_ascii_whitespace()).collect();
+    if row.item != Item::Spf || row.present || old.is_empty() {
+        return html! { (row.value) };
+    }
+    html! {
+        @for (at, word) in row.value.split(' ').enumerate() {
+            @if at > 0 { " " }
+            @if old.contains(&word) { (word) } @else { mark { (word) } }
+        }
+    }
+}
+
+/// A long value in strings of at most 255 octets, each in quotation marks.
+fn split(value: &str) -> String {
+    let mut pieces = Vec::new();
+    let mut rest = value;
+    while !rest.is_empty() {
+        let end = (0..=TXT_STRING.min(rest.len())).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at(end.max(1));
+        pieces.push(format!("\"{}\"", piece.replace('\\', "\\\\").replace('"', "\\\"")));
+        rest = after;
+    }
+    pieces.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_split_into_strings_that_dns_takes() {
+        assert_eq!(split("abc"), "\"abc\"");
+        let long = "x".repeat(600);
+        let pieces: Vec<String> = split(&long).split(' ').map(|piece| piece.trim_matches('"').to_owned()).collect();
+        assert_eq!(pieces.iter().map(String::len).collect::<Vec<_>>(), [255, 255, 90]);
+        assert_eq!(pieces.concat(), long);
+        assert_eq!(split(""), "");
+        assert!(split(&"æ".repeat(300)).starts_with('"'));
+    }
+}

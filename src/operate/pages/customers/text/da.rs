@@ -1,0 +1,285 @@
+//! Dansk.
+
+use super::Words;
+use crate::delivery::Step as ProbeStep;
+use crate::onboarding::DnsProvider;
+use crate::operate::own_server::NotTried;
+use crate::operate::pages::customers::server::Wrong;
+
+pub(super) const WORDS: Words = Words {
+    title: |domain| format!("{domain}: mail fra webCRM"),
+    heading: |domain| format!("Få mail fra webCRM sikkert frem: {domain}"),
+    intro: "Modtagernes mailservere vil se, at webCRM må sende i jeres navn. Det viser I med nogle få linjer (records) i jeres DNS, der \
+            hvor domænet bliver styret. Kun I kan oprette dem: det er dét, der gør dem til et bevis.",
+    domains: "Jeres domæner",
+    expires: |date| format!("Linket virker til {date}."),
+
+    all_good: [
+        "Alt er i orden",
+        "Mail fra webCRM er godkendt til at blive sendt i jeres navn. Lad recordene blive stående. Vi holder øje med dem og skriver, hvis en af dem forsvinder.",
+    ],
+    missing: |required, recommended| {
+        let things = |count: usize| if count == 1 { "1 ting".to_owned() } else { format!("{count} ting") };
+        match (required, recommended) {
+            (0, count) => [
+                format!("Det vigtigste er i orden; {} bør I tilføje", things(count)),
+                "I kan sende. Med resten kommer flere af jeres mails frem.".to_owned(),
+            ],
+            (count, more) => [
+                match more {
+                    0 => format!("{} mangler", things(count)),
+                    more => format!("{} mangler, og {more} anbefales", things(count)),
+                },
+                "Tag dem én ad gangen, eller send listen til den, der styrer jeres DNS.".to_owned(),
+            ],
+        }
+    },
+    unknown: [
+        "Ikke alt kunne slås op",
+        "En navneserver svarede ikke. Det betyder ikke, at noget er forkert hos jer. Vi prøver igen af os selv.",
+    ],
+    first_look: ["Vi slår jeres records op", "Det tager som regel et par sekunder."],
+    failed_look: [
+        "Vi kunne ikke slå jeres records op",
+        "Fejlen ligger hos webCRM. Prøv igen om lidt; sker det igen, så skriv til support@webcrm.com.",
+    ],
+    next_step: "Næste skridt",
+    to_do: "Det mangler",
+
+    done: "I orden",
+    required: "Mangler",
+    recommended: "Anbefales",
+    not_known: "Kunne ikke tjekkes",
+    waits_for_us: "Venter på webCRM",
+    optional: "Valgfrit",
+    for_information: "Godt at vide",
+    looked_up: "Slået op",
+    looking: "Slår op",
+
+    check_now: "Tjek nu",
+    looking_up: "Vi slår jeres records op lige nu",
+    checked_at: |at| format!("Senest tjekket {at}."),
+    next_check: |at| {
+        format!("Vi tjekker igen af os selv omkring {at}. I behøver ikke vente på siden eller skrive til os.")
+    },
+    dns_is_slow: "En ny record kan være op til nogle timer om at blive synlig overalt.",
+    not_kept: "Resultatet kunne ikke gemmes hos webCRM. Vi er blevet gjort opmærksom på det og tjekker igen.",
+
+    domain: ["Domænet", "Mails skal sendes fra jeres eget domæne, og det skal kunne modtage svar."],
+    spf: [
+        "1. SPF: hvem der må sende for jer",
+        "SPF er en liste over de servere, der må sende mail fra domænet. webCRM skal stå på den. Der må kun være én SPF-record på domænet.",
+    ],
+    dkim: [
+        "2. DKIM: jeres underskrift",
+        "Hver mail bliver underskrevet for jer. I viser først, at domænet er jeres, og lægger så nøglerne i DNS, som modtagerne kontrollerer underskriften med.",
+    ],
+    dmarc: [
+        "3. DMARC: hvad der skal ske med falsk mail",
+        "DMARC fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Gmail, Yahoo og Outlook kræver den af alle, der sender til mange.",
+    ],
+    server: [
+        "4. Jeres egen mailserver",
+        "Mail fra webCRM bliver afleveret til jeres egen server, som sender den videre. Åbninger og klik kan så ikke følges i webCRM.",
+    ],
+    internal: [
+        "5. Mail til jeres egne kolleger",
+        "Nogle mailservere afviser mail, der kommer udefra med jeres eget domæne som afsender. Får jeres kolleger ikke mails fra webCRM, så gør dette:",
+    ],
+    ours: "Her venter vi på noget hos webCRM selv. I behøver ikke gøre noget.",
+
+    record_there: |kind, label| format!("{kind}-record på {label}"),
+    record_new: |kind, label| format!("Opret en {kind}-record på {label}"),
+    record_change: |kind, label| format!("Ret {kind}-recorden på {label}"),
+    record_fix: |kind, label| format!("Se på {kind}-recorden på {label}"),
+    show_record: "Vis recorden",
+    kind: "Type",
+    name: "Navn (host)",
+    zone: "I zonen",
+    whole_name: "Hele navnet",
+    value: "Værdi",
+    now: "Står der nu",
+    nothing: "Ingenting",
+    should: "Skal stå",
+    marked: "Det markerede er nyt.",
+    root_name: "@ betyder domænet selv. Nogle paneler vil have feltet tomt i stedet.",
+    change_not_add: "Ret den record, der står der. Opret ikke en ny ved siden af: to ødelægger det for begge.",
+    too_long: "Siger panelet, at værdien er for lang?",
+    split: "De fleste paneler deler selv en lang værdi. Gør jeres det ikke, så indsæt den delt i stykker med anførselstegn, på én linje:",
+    or_file: |url| format!("Eller læg i stedet en tom tekstfil på {url}."),
+    one_line: "Værdien er én linje, uden linjeskift og uden mellemrum foran eller bagefter.",
+
+    provider: |zone, name| format!("Sådan gør I hos {name} (zonen {zone})"),
+    no_provider: |zone| format!("Sådan gør I i jeres DNS-panel (zonen {zone})"),
+    panel: |provider| match provider {
+        DnsProvider::OneCom => &[
+            "Log ind hos one.com, vælg domænet, og åbn \"DNS-indstillinger\" og derefter \"DNS-records\".",
+            "Vælg typen (TXT eller CNAME). Skriv navnet herfra i feltet for hostnavn; står der @, så lad feltet være tomt.",
+            "one.com tilføjer selv domænet bagefter. Værdien indsættes uden anførselstegn.",
+        ],
+        DnsProvider::Simply => &[
+            "Log ind hos Simply.com, vælg domænet, og åbn \"DNS\".",
+            "Vælg \"Tilføj record\" og typen. Skriv navnet herfra; står der @, så lad feltet være tomt eller skriv @.",
+            "Simply.com tilføjer selv domænet bagefter. Værdien indsættes uden anførselstegn.",
+        ],
+        DnsProvider::DanDomain => &[
+            "Log ind hos DanDomain, vælg domænet, og åbn DNS-administrationen.",
+            "Opret en record af typen, og skriv navnet herfra; står der @, så lad feltet være tomt.",
+            "Kontrollér bagefter, at domænet ikke står to gange i navnet.",
+        ],
+        DnsProvider::GoDaddy => &[
+            "Log ind hos GoDaddy, vælg domænet, og åbn \"DNS\".",
+            "Vælg \"Add New Record\" og typen. Skriv navnet herfra i \"Name\"; @ skrives som @.",
+            "GoDaddy tilføjer selv domænet bagefter. Værdien indsættes uden anførselstegn.",
+        ],
+        DnsProvider::Cloudflare => &[
+            "Log ind hos Cloudflare, vælg domænet, og åbn \"DNS\" og \"Records\".",
+            "Vælg \"Add record\" og typen. Skriv navnet herfra i \"Name\"; @ skrives som @.",
+            "For en CNAME: slå skyen fra, så der står \"DNS only\". Med den slået til virker recorden ikke.",
+        ],
+        DnsProvider::AzureDns => &[
+            "Åbn DNS-zonen i Azure-portalen, og vælg \"Record sets\" og \"Add\".",
+            "Skriv navnet herfra i \"Name\"; @ skrives som @. Vælg typen, og indsæt værdien uden anførselstegn: Azure deler den selv.",
+            "Findes navnet i forvejen som TXT, så tilføj værdien i det record set, der er. SPF-værdien skal dog rettes, ikke tilføjes.",
+        ],
+        DnsProvider::Route53 => &[
+            "Åbn zonen under \"Hosted zones\" i Route 53, og vælg \"Create record\".",
+            "Skriv navnet herfra i \"Record name\"; står der @, så lad feltet være tomt.",
+            "En TXT-værdi skal stå i anførselstegn, og en lang værdi skal deles i stykker på højst 255 tegn: brug den delte form herunder.",
+        ],
+        DnsProvider::Other => &[
+            "Log ind der, hvor domænets DNS bliver styret, og find listen over DNS-records.",
+            "Opret en record af typen, og skriv navnet herfra. Næsten alle paneler tilføjer selv domænet bagefter: skriv det ikke to gange.",
+            "Indsæt værdien uden anførselstegn. TTL kan være, hvad panelet foreslår.",
+        ],
+    },
+
+    forward: [
+        "Er det en anden, der styrer jeres DNS?",
+        "Send dem denne besked. Den har kun det, der mangler, og intet af den er hemmeligt. Linket til denne side skal I ikke sende, medmindre de også skal kunne ændre noget her.",
+    ],
+    forward_subject: |domain| format!("DNS-records til {domain}"),
+    forward_opening: |domain, customer| {
+        format!(
+            "Hej\n\nVil I oprette disse DNS-records for {domain}? De gør, at mail, som {customer} sender fra webCRM, bliver godkendt hos modtagerne.\n"
+        )
+    },
+    forward_replaces: "Erstatter den record, der står der nu. Der må kun være én.",
+    forward_closing: "Hver værdi er én linje; en lang TXT-værdi må deles i strenge på højst 255 tegn.\nwebCRM kontrollerer selv recordene flere gange om dagen, så I behøver ikke svare.\n\nVenlig hilsen\n",
+    forward_mail: "Åbn som mail",
+    forward_paste: "(Indsæt teksten fra siden her.)",
+    forward_copy: "beskeden",
+
+    server_now: |server| format!("Mail fra webCRM bliver afleveret til {server}."),
+    server_by_address: |ip| {
+        format!("Der er intet login: serveren skal kende webCRM på adressen {ip} og kun lade den sende.")
+    },
+    server_change: "Ret serveren eller prøv den igen",
+    server_use: "Vil I hellere sende gennem jeres egen mailserver?",
+    server_instead: "Så afleverer webCRM al mail til jeres server, som sender den videre. I er selv ansvarlige for, at den når frem, og åbninger og \
+                     klik kan ikke længere følges i webCRM.",
+    server_confirm: "Ja, send fremover al vores mail fra webCRM gennem denne server",
+    server_try: "Prøv serveren",
+    server_safe: "Vi prøver med det samme og sender ingen mail. Kun hvis det lykkes, bliver serveren taget i brug. Adgangskoden bliver gemt hos \
+                  webCRM og aldrig vist igen.",
+    server_works: |server| format!("{server} virker og bliver brugt fra nu af"),
+    server_fails: |server| format!("{server} kan ikke bruges endnu. Intet er ændret"),
+    server_said: "Fundet:",
+    microsoft_login: "Microsoft 365 tager som udgangspunkt ikke længere imod adgangskoder til SMTP. En administrator kan slå \"Authenticated SMTP\" til for \
+                      postkassen i Microsoft 365 administration (Brugere, Aktive brugere, Mail, Administrer mailapps); ellers skal webCRM logge ind med OAuth: skriv til support@webcrm.com.",
+    host: "Serverens navn",
+    host_hint: "For eksempel mail.jeresdomæne.dk eller smtp.office365.com",
+    port: "Port",
+    port_hint: "Som regel 587; 465 ved kryptering fra start",
+    tls: "Kryptering",
+    tls_modes: [
+        ("required", "Krævet (STARTTLS): det sædvanlige på port 587"),
+        ("implicit", "Fra start (TLS): port 465"),
+        ("opportunistic", "Hvis serveren kan (kun uden login)"),
+        ("off", "Ingen (kun uden login)"),
+    ],
+    login: "Login",
+    login_yes: "Med brugernavn og adgangskode",
+    login_no: "Uden: serveren kender webCRMs adresse",
+    username: "Brugernavn",
+    password: "Adgangskode",
+    password_hint: "Skal skrives igen, når noget andet bliver ændret. Den bliver aldrig vist.",
+    wrong: |wrong| match wrong {
+        Wrong::Port => "Porten er et tal, som regel 587.",
+        Wrong::Unconfirmed => "Sæt kryds ved, at mailen skal sendes gennem serveren.",
+        Wrong::Not(NotTried::Host) => "Det er ikke et servernavn. Skriv det uden http:// og uden mellemrum.",
+        Wrong::Not(NotTried::NoAddress) => "Navnet kan ikke slås op i DNS. Er det stavet rigtigt?",
+        Wrong::Not(NotTried::PrivateAddress) => {
+            "Serveren har en adresse på et internt netværk, som webCRM ikke kan nå. Brug dens navn på internettet."
+        }
+        Wrong::Not(NotTried::Port) => {
+            "Porten er ikke en af dem, mailservere bruger: 25, 465, 587, 588, 2525 eller 2587. Skriv til webCRM, hvis jeres bruger en anden."
+        }
+        Wrong::Not(NotTried::PlainLogin) => {
+            "En adgangskode må ikke sendes uden kryptering. Vælg krævet eller fra start."
+        }
+        Wrong::Not(NotTried::Username) => "Brugernavnet mangler.",
+        Wrong::Not(NotTried::Password) => {
+            "Skriv adgangskoden. Den, vi har, gælder kun for den server og bruger, den blev skrevet til."
+        }
+        Wrong::TooSlow => "Serveren svarede ikke inden for 25 sekunder. Er porten åben i firewallen?",
+        Wrong::Ours => {
+            "Serveren virker, men webCRM skal selv rette noget, før den kan bruges. Skriv til support@webcrm.com."
+        }
+        Wrong::TooSoon => "Der er lige prøvet. Vent ti sekunder, og prøv igen.",
+    },
+    step_ok: "Gik godt",
+    step_warning: "Se på",
+    step_failed: "Gik galt",
+    probe_step: |step| match step {
+        ProbeStep::Resolve => "Serverens navn slås op",
+        ProbeStep::Policy => "webCRMs egne certifikater læses",
+        ProbeStep::Connect => "Forbindelsen åbnes",
+        ProbeStep::Greeting => "Serveren melder sig",
+        ProbeStep::Hello => "webCRM præsenterer sig",
+        ProbeStep::Tls => "Kryptering aftales",
+        ProbeStep::Certificate => "Serverens certifikat kontrolleres",
+        ProbeStep::Token => "Adgang hentes hos Microsoft",
+        ProbeStep::Login => "webCRM logger ind",
+        ProbeStep::Mail => "Afsenderen nævnes",
+        ProbeStep::Rcpt => "Modtageren nævnes",
+        ProbeStep::Data | ProbeStep::End => "Indholdet sendes",
+        ProbeStep::Rset => "Prøven afsluttes uden at sende noget",
+        ProbeStep::ReturnPath => "Returadressen tilbydes",
+        ProbeStep::OpenRelay => "Afvises fremmede?",
+    },
+    allow_title: |ip| format!("Sådan tillades webCRMs adresse {ip} på jeres mailserver"),
+    allow: |ip| {
+        [
+        ("Microsoft 365", vec![
+            "Åbn Exchange administration (admin.exchange.microsoft.com), og vælg Mailflow og Connectors.".to_owned(),
+            "Opret en connector fra \"Your organization's email server\" til \"Office 365\".".to_owned(),
+            format!("Vælg at genkende serveren på dens IP-adresse, og skriv {ip}."),
+            "Gem, og prøv serveren her på siden: navnet er det, jeres MX-record viser (…mail.protection.outlook.com), port 25, uden login.".to_owned(),
+        ]),
+        ("Exchange på jeres egen server", vec![
+            "Åbn Exchange Admin Center, og vælg Mail flow og Receive connectors.".to_owned(),
+            format!("Opret en connector af typen Frontend Transport, og skriv kun {ip} under \"Remote network settings\"."),
+            "Giv den lov til at sende videre: under Security vælges Anonymous users, og i Exchange Management Shell køres:".to_owned(),
+            "Get-ReceiveConnector \"webCRM\" | Add-ADPermission -User \"NT AUTHORITY\\ANONYMOUS LOGON\" -ExtendedRights Ms-Exch-SMTP-Accept-Any-Recipient".to_owned(),
+        ]),
+        ("Google Workspace", vec![
+            "Åbn admin.google.com, og vælg Apps, Google Workspace, Gmail og Routing.".to_owned(),
+            format!("Under \"SMTP relay service\" tilføjes en indstilling: kun afsendere i jeres domæner, kun fra IP-adressen {ip}, og krav om TLS."),
+            "Serveren er smtp-relay.gmail.com, port 587, uden login.".to_owned(),
+            format!("For intern mail: tilføj {ip} under Spam, Phishing and Malware, Email allowlist."),
+        ]),
+        ("Postfix", vec![
+            format!("Tilføj {ip}/32 til mynetworks i /etc/postfix/main.cf."),
+            "Kør postfix reload.".to_owned(),
+        ]),
+    ]
+    },
+
+    history: "Hvad der er sket",
+    no_history: "Der er ikke sket noget endnu.",
+    change_verified: |what| format!("{what} er i orden"),
+    change_returned: |what| format!("{what} er i orden igen"),
+    change_vanished: |what| format!("{what} var i orden og er det ikke mere"),
+    change_lost: |what| format!("{what} har manglet så længe, at det ikke tæller mere"),
+};

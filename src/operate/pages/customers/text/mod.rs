@@ -1,0 +1,147 @@
+//! The texts of the customer's page: one constant a language. What checks found is said by [`Lang`] itself, as in mails and commands.
+
+mod da;
+mod en;
+
+use super::server::Wrong;
+use crate::delivery::Step as ProbeStep;
+use crate::onboarding::{DnsProvider, Lang};
+
+/// A kind of server, and what is to be done there, in order.
+pub(super) type Instructions = (&'static str, Vec<String>);
+
+/// The texts. A step has a title and what it is good for.
+pub(super) struct Words {
+    /// The title of the tab: of which domain.
+    pub title: fn(&str) -> String,
+    pub heading: fn(&str) -> String,
+    pub intro: &'static str,
+    pub domains: &'static str,
+    /// When the link expires.
+    pub expires: fn(&str) -> String,
+
+    // How the whole stands: a headline and a sentence.
+    pub all_good: [&'static str; 2],
+    /// So many required and so many recommended things are missing.
+    pub missing: fn(usize, usize) -> [String; 2],
+    pub unknown: [&'static str; 2],
+    pub first_look: [&'static str; 2],
+    pub failed_look: [&'static str; 2],
+    pub next_step: &'static str,
+    pub to_do: &'static str,
+
+    // Badges.
+    pub done: &'static str,
+    pub required: &'static str,
+    pub recommended: &'static str,
+    pub not_known: &'static str,
+    pub waits_for_us: &'static str,
+    pub optional: &'static str,
+    pub for_information: &'static str,
+    pub looked_up: &'static str,
+    pub looking: &'static str,
+
+    // Checks.
+    pub check_now: &'static str,
+    pub looking_up: &'static str,
+    pub checked_at: fn(&str) -> String,
+    pub next_check: fn(&str) -> String,
+    pub dns_is_slow: &'static str,
+    pub not_kept: &'static str,
+
+    // Steps, in the guide's order.
+    pub domain: [&'static str; 2],
+    pub spf: [&'static str; 2],
+    pub dkim: [&'static str; 2],
+    pub dmarc: [&'static str; 2],
+    pub server: [&'static str; 2],
+    pub internal: [&'static str; 2],
+    pub ours: &'static str,
+
+    // Records.
+    pub record_there: fn(&str, &str) -> String,
+    pub record_new: fn(&str, &str) -> String,
+    pub record_change: fn(&str, &str) -> String,
+    pub record_fix: fn(&str, &str) -> String,
+    pub show_record: &'static str,
+    pub kind: &'static str,
+    pub name: &'static str,
+    pub zone: &'static str,
+    pub whole_name: &'static str,
+    pub value: &'static str,
+    pub now: &'static str,
+    pub nothing: &'static str,
+    pub should: &'static str,
+    pub marked: &'static str,
+    pub root_name: &'static str,
+    pub change_not_add: &'static str,
+    pub too_long: &'static str,
+    pub split: &'static str,
+    pub or_file: fn(&str) -> String,
+    pub one_line: &'static str,
+
+    // The panel of whoever runs the zone's DNS.
+    pub provider: fn(&str, &str) -> String,
+    pub no_provider: fn(&str) -> String,
+    pub panel: fn(DnsProvider) -> &'static [&'static str],
+
+    // Send it on.
+    pub forward: [&'static str; 2],
+    pub forward_subject: fn(&str) -> String,
+    pub forward_opening: fn(&str, &str) -> String,
+    pub forward_replaces: &'static str,
+    pub forward_closing: &'static str,
+    pub forward_mail: &'static str,
+    pub forward_paste: &'static str,
+    pub forward_copy: &'static str,
+
+    // The customer's own server.
+    pub server_now: fn(&str) -> String,
+    pub server_by_address: fn(&str) -> String,
+    pub server_change: &'static str,
+    pub server_use: &'static str,
+    pub server_instead: &'static str,
+    pub server_confirm: &'static str,
+    pub server_try: &'static str,
+    pub server_safe: &'static str,
+    pub server_works: fn(&str) -> String,
+    pub server_fails: fn(&str) -> String,
+    pub server_said: &'static str,
+    pub microsoft_login: &'static str,
+    pub host: &'static str,
+    pub host_hint: &'static str,
+    pub port: &'static str,
+    pub port_hint: &'static str,
+    pub tls: &'static str,
+    pub tls_modes: [(&'static str, &'static str); 4],
+    pub login: &'static str,
+    pub login_yes: &'static str,
+    pub login_no: &'static str,
+    pub username: &'static str,
+    pub password: &'static str,
+    pub password_hint: &'static str,
+    pub wrong: fn(Wrong) -> &'static str,
+    pub step_ok: &'static str,
+    pub step_warning: &'static str,
+    pub step_failed: &'static str,
+    pub probe_step: fn(ProbeStep) -> &'static str,
+    pub allow_title: fn(&str) -> String,
+    /// For each kind of server: how it is told to take mail from our address.
+    pub allow: fn(&str) -> [Instructions; 4],
+
+    // History.
+    pub history: &'static str,
+    pub no_history: &'static str,
+    pub change_verified: fn(&str) -> String,
+    pub change_returned: fn(&str) -> String,
+    pub change_vanished: fn(&str) -> String,
+    pub change_lost: fn(&str) -> String,
+}
+
+/// The texts in a language.
+pub(super) fn words(lang: Lang) -> &'static Words {
+    match lang {
+        Lang::Da => &da::WORDS,
+        Lang::En => &en::WORDS,
+    }
+}

@@ -1,0 +1,308 @@
+//! The page itself: how the whole stands, what is next, and then step by step. Pure: everything that it shows is handed in.
+
+use maud::{Markup, html};
+
+use super::clock::moment;
+use super::looks::{Known, Progress, Snapshot};
+use super::steps::{Standing, Step, is_ours};
+use super::text::{Words, words};
+use super::{forward, record};
+use crate::onboarding::{DnsProvider, Finding, Lang, Severity};
+use crate::operate::domains::DomainView;
+use crate::operate::pages::elements::{Mood, badge, strange};
+use crate::operate::pages::layout::Page;
+use crate::time::Timestamp;
+use crate::visible::visible;
+
+/// Without scripts, the page loads again so often while a look runs.
+const REFRESH_SECS: u32 = 3;
+/// So many changes of the past are shown.
+const HISTORY: usize = 12;
+
+/// What the page shows.
+pub(super) struct View<'a> {
+    /// The language.
+    pub lang: Lang,
+    /// The customer's name.
+    pub customer: &'a str,
+    /// The customer's domains, and the path of the page of each.
+    pub domains: &'a [(String, String)],
+    /// The domain that is shown.
+    pub domain: &'a str,
+    /// The path of this page.
+    pub path: &'a str,
+    /// The hidden field of the form that starts a look.
+    pub code: Markup,
+    /// The part about the customer's own server.
+    pub server: Markup,
+    /// True if the customer's mail goes through it.
+    pub has_own_server: bool,
+    /// What is known of the domain.
+    pub known: &'a Known,
+    /// The verdicts that were kept.
+    pub verdicts: Option<&'a DomainView>,
+    /// When the link expires, in words.
+    pub expires: String,
+}
+
+impl View<'_> {
+    /// The page.
+    pub fn page(&self) -> Page {
+        let words = words(self.lang);
+        let progress = self.known.running.as_ref().map(|running| running.borrow().clone());
+        let shown = self.lang.name(self.domain);
+        let snapshot = self.known.snapshot.as_deref();
+        let body = html! {
+            h1 { ((words.heading)(&shown)) }
+            p { (words.intro) }
+            @if self.domains.len() > 1 { (self.tabs(words)) }
+            (self.whole(words, snapshot, progress.as_ref()))
+            @if let Some(snapshot) = snapshot { (self.steps(words, snapshot)) }
+            (self.history(words))
+            p.quiet.small { ((words.expires)(&self.expires)) }
+        };
+        let mut page = Page::new(self.lang, (words.title)(&shown), visible(self.customer), body);
+        page.path = Some(self.path.to_owned());
+        page.refresh_secs = progress.is_some().then_some(REFRESH_SECS);
+        page
+    }
+
+    fn tabs(&self, words: &Words) -> Markup {
+        html! {
+            nav.pages aria-label=(words.domains) {
+                @for (domain, path) in self.domains {
+                    a href=(path) aria-current=[(domain == self.domain).then_some("page")] { (self.lang.name(domain)) }
+                }
+            }
+        }
+    }
+
+    /// How the whole stands, and what is next.
+    fn whole(&self, words: &Words, snapshot: Option<&Snapshot>, progress: Option<&Progress>) -> Markup {
+        let all = snapshot.map(standings).unwrap_or_default();
+        let count = |wanted: Standing| all.iter().filter(|(_, standing)| *standing == wanted).count();
+        let (required, recommended) = (count(Standing::Required), count(Standing::Recommended));
+        let own = |[title, text]: [&str; 2]| [title.to_owned(), text.to_owned()];
+        let (mood, [title, text]) = match snapshot {
+            None if self.known.failed && progress.is_none() => (Mood::Wait, own(words.failed_look)),
+            None => (Mood::Calm, own(words.first_look)),
+            Some(_) if required > 0 => (Mood::Bad, (words.missing)(required, recommended)),
+            Some(_) if recommended > 0 => (Mood::Wait, (words.missing)(0, recommended)),
+            Some(_) if count(Standing::Unknown) > 0 => (Mood::Calm, own(words.unknown)),
+            Some(_) if count(Standing::Ours) > 0 => {
+                (Mood::Calm, [words.waits_for_us.to_owned(), words.ours.to_owned()])
+            }
+            Some(_) => (Mood::Good, own(words.all_good)),
+        };
+        let to_do = |standing: Standing| matches!(standing, Standing::Required | Standing::Recommended);
+        let first = all.iter().filter(|(_, standing)| to_do(*standing)).max_by_key(|(_, standing)| *standing);
+        // The first of the worst, in the guide's order.
+        let first = first.and_then(|(_, worst)| all.iter().find(|(_, standing)| standing == worst));
+        html! {
+            section.card.(mood.class()) #whole aria-labelledby="whole-title" {
+                h2 #whole-title { (title) }
+                p { (text) }
+                @if let Some((step, _)) = first {
+                    p { strong { (words.next_step) ": " } a href={ "#" (step.id()) } { (step.words(words)[0]) } }
+                }
+                @if !all.is_empty() {
+                    ul.steps {
+                        @for (step, standing) in &all {
+                            li { (badge(standing.mood(), standing.word(words))) a href={ "#" (step.id()) } { (step.words(words)[0]) } }
+                        }
+                    }
+                }
+                @match progress {
+                    Some(progress) => (looking(self.lang, progress, &format!("{}/events", self.path))),
+                    None => form.actions method="post" action={ (self.path) "/check" } {
+                        (self.code)
+                        button type="submit" { (words.check_now) }
+                    },
+                }
+                (self.times(words, snapshot))
+            }
+        }
+    }
+
+    fn times(&self, words: &Words, snapshot: Option<&Snapshot>) -> Markup {
+        let time = |text: Option<&String>| text.and_then(|text| text.parse::<Timestamp>().ok());
+        let checked = snapshot
+            .map(|it| it.look.report.checked_at)
+            .max(self.verdicts.and_then(|view| time(view.last_checked.as_ref())));
+        let next = self.verdicts.and_then(|view| time(view.next_check.as_ref()));
+        html! {
+            p.quiet.small {
+                @if let Some(at) = checked { ((words.checked_at)(&moment(at, self.lang))) " " }
+                @if let Some(at) = next { ((words.next_check)(&moment(at, self.lang))) " " }
+                (words.dns_is_slow)
+            }
+            @if snapshot.is_some_and(|it| it.look.unkept.is_some()) { div class="note wait" { (words.not_kept) } }
+        }
+    }
+
+    fn steps(&self, words: &Words, snapshot: &Snapshot) -> Markup {
+        let look = &snapshot.look;
+        let rows: Vec<_> = look.table.rows.iter().enumerate().collect();
+        html! {
+            @if rows.iter().any(|(_, row)| !row.present) { (panel(words, look.provider, look.table.zone.as_deref())) }
+            @for (step, standing) in standings(snapshot) {
+                @if step == Step::Internal && !self.has_own_server {
+                    section.step #server aria-labelledby="server-title" {
+                        div.head { h2 #server-title { (words.server[0]) } (badge(Mood::Calm, words.optional)) }
+                        (self.server)
+                    }
+                }
+                section.step #(step.id()) aria-labelledby={ (step.id()) "-title" } {
+                    div.head {
+                        h2 #{ (step.id()) "-title" } { (step.words(words)[0]) }
+                        (badge(standing.mood(), standing.word(words)))
+                    }
+                    p { (step.words(words)[1]) }
+                    (self.findings(words, step, snapshot))
+                    @if step == Step::Server { (self.server) }
+                    @for (at, row) in rows.iter().filter(|(_, row)| Step::of(row.item) == step) {
+                        (record::card(self.lang, &look.table, row, &look.report, look.provider, *at))
+                    }
+                }
+            }
+            (forward::part(self.lang, self.customer, &look.table))
+        }
+    }
+
+    /// What the checks of a step found that a record's card does not say already.
+    fn findings(&self, words: &Words, step: Step, snapshot: &Snapshot) -> Markup {
+        let (mut said, mut ours) = (Vec::new(), false);
+        for check in step.checks(&snapshot.look.report) {
+            for finding in &check.findings {
+                let worth = match step {
+                    Step::Internal => true,
+                    // The trial says it.
+                    Step::Server => false,
+                    _ => finding.severity() >= Severity::Warning && !is_said_by_card(finding),
+                };
+                if is_ours(finding) {
+                    ours |= finding.severity() > Severity::Hint;
+                } else if worth {
+                    let mood = match finding.severity() {
+                        Severity::Good => Mood::Good,
+                        Severity::Hint | Severity::Unknown => Mood::Calm,
+                        Severity::Warning | Severity::Fault => Mood::Wait,
+                    };
+                    said.push((mood, self.lang.finding(finding)));
+                }
+            }
+        }
+        html! {
+            @for (mood, text) in said {
+                div class={ "note " (mood.class()) } {
+                    p { (strange(&text.what)) }
+                    @if !text.next.is_empty() { p { strong { (strange(&text.next)) } } }
+                }
+            }
+            @if ours { div class="note calm" { (words.ours) } }
+        }
+    }
+
+    fn history(&self, words: &Words) -> Markup {
+        let changes = self.verdicts.map(|view| view.history.as_slice()).unwrap_or_default();
+        let said = |requirement: &str, change: &str| {
+            let what = match requirement {
+                "spf" => "SPF",
+                "dkim" => "DKIM",
+                "dmarc" => "DMARC",
+                _ => self.lang.item(crate::onboarding::Item::Ownership),
+            };
+            match change {
+                "verified" => (words.change_verified)(what),
+                "returned" => (words.change_returned)(what),
+                "vanished" => (words.change_vanished)(what),
+                _ => (words.change_lost)(what),
+            }
+        };
+        html! {
+            section #history {
+                details {
+                    summary { (words.history) }
+                    @if changes.is_empty() { p { (words.no_history) } }
+                    ul {
+                        @for change in changes.iter().rev().take(HISTORY) {
+                            li {
+                                @if let Ok(at) = change.at.parse::<Timestamp>() { (moment(at, self.lang)) ": " }
+                                (said(&change.requirement, &change.change))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns true if the card of the record says it: that it is not there, and what to publish.
+fn is_said_by_card(finding: &Finding) -> bool {
+    matches!(
+        finding,
+        Finding::OwnershipMissing { .. }
+            | Finding::SpfMissing { .. }
+            | Finding::SpfDoesNotPass { .. }
+            | Finding::DkimMissing { .. }
+            | Finding::DelegationMissing { .. }
+            | Finding::DelegationIdle { .. }
+            | Finding::DmarcMissing { .. }
+            | Finding::ReturnPathMissing { .. }
+    )
+}
+
+/// The steps that the page shows, and how each stands.
+fn standings(snapshot: &Snapshot) -> Vec<(Step, Standing)> {
+    let look = &snapshot.look;
+    Step::ALL.into_iter().filter_map(|step| Some((step, step.standing(&look.report, &look.table)?))).collect()
+}
+
+/// How far a look has come. The stream of events replaces it.
+pub(super) fn looking(lang: Lang, progress: &Progress, events: &str) -> Markup {
+    let words = words(lang);
+    html! {
+        div data-live=(events) {
+            p { strong { (words.looking_up) } }
+            (results(lang, progress))
+        }
+    }
+}
+
+/// The results so far, one line a check.
+pub(super) fn results(lang: Lang, progress: &Progress) -> Markup {
+    let words = words(lang);
+    let shown = |severity: Option<Severity>| match severity {
+        None => (Mood::Calm, words.looked_up),
+        Some(Severity::Good | Severity::Hint) => (Mood::Good, words.done),
+        Some(Severity::Warning) => (Mood::Wait, words.recommended),
+        Some(Severity::Unknown) => (Mood::Calm, words.not_known),
+        Some(Severity::Fault) => (Mood::Wait, words.required),
+    };
+    html! {
+        ul.steps #results aria-live="polite" {
+            @for (item, severity) in &progress.seen {
+                @let (mood, word) = shown(*severity);
+                li { (badge(mood, word)) span { (lang.item(*item)) } }
+            }
+            @if !progress.is_over { li { span.quiet { (words.looking) "…" } } }
+        }
+    }
+}
+
+/// How the panel of whoever runs the zone's DNS wants records.
+fn panel(words: &Words, provider: DnsProvider, zone: Option<&str>) -> Markup {
+    let Some(zone) = zone else { return html! {} };
+    let title = match provider.name() {
+        Some(name) => (words.provider)(zone, name),
+        None => (words.no_provider)(zone),
+    };
+    html! {
+        section.card #panel aria-labelledby="panel-title" {
+            h2 #panel-title { (title) }
+            ol { @for line in (words.panel)(provider) { li { (line) } } }
+            p { (words.one_line) }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Pictures of every page, for the documentation: `docs/screenshots/make` runs this.
+
+use std::path::PathBuf;
+
+use crate::rig::{BEFORE, Rig};
+use crate::support::browser::{Browser, Setup};
+
+#[test]
+#[ignore = "writes pictures: docs/screenshots/make runs it"]
+fn pictures_of_the_customers_page() {
+    let folder = PathBuf::from(std::env::var("POSTBUD_SCREENSHOTS").expect("docs/screenshots/make says where to"));
+    let mut rig = Rig::start(BEFORE);
+    let link = rig.link("test-as", &[]);
+    let desktop = Setup { size: (1000, 1100), ..Setup::default() };
+    let phone = Setup { size: (420, 900), ..Setup::default() };
+    let dark = Setup { size: (1000, 1100), dark: true, ..Setup::default() };
+    let english = Setup { size: (1000, 1100), languages: "en", ..Setup::default() };
+    let take = |setup: Setup, url: &str, wanted: &str, name: &str, at: &str| {
+        let browser = Browser::start(setup).expect("Chromium is installed");
+        browser.go(url);
+        browser.wait_for_text(wanted);
+        browser.run(&format!("document.querySelector('{at}').scrollIntoView()"));
+        browser.picture(&folder.join(format!("{name}.png")), false);
+        if std::env::var_os("POSTBUD_WHOLE").is_some() {
+            browser.picture(&folder.join(format!("{name}-whole.png")), true);
+        }
+        browser
+    };
+    take(desktop, &link, "1. SPF", "customer-missing", "body");
+    take(desktop, &link, "1. SPF", "customer-record", "#spf");
+    take(phone, &link, "1. SPF", "customer-phone", "body");
+    take(dark, &link, "1. SPF", "customer-dark", "body");
+    take(english, &rig.link("test-as", &["--language", "en"]), "1. SPF", "customer-english", "body");
+    take(
+        desktop,
+        &format!("{}/link/nothing", &link[..link.find("/link/").unwrap()]),
+        "findes ikke",
+        "customer-no-link",
+        "body",
+    );
+    let browser = take(desktop, &link, "1. SPF", "customer-server", "#server");
+    browser.click("#server details summary");
+    browser.fill("#host", "localhost");
+    browser.fill("#port", "9");
+    browser.click("#login-no");
+    browser.click("#confirm");
+    browser.click("form[action$=server] button");
+    browser.find("#trial");
+    browser.run("document.querySelector('#server').scrollIntoView()");
+    browser.picture(&folder.join("customer-server.png"), false);
+    let wanted = rig.wanted();
+    let after = BEFORE.replace("test.dk. 60 IN TXT \"v=spf1 include:spf.protection.outlook.com -all\"\n", "") + &wanted;
+    rig.knot.as_mut().unwrap().publish_zone("test.dk", &after);
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    browser.go(&link);
+    browser.click("form[action$=check] button");
+    browser.wait_for_text("Alt er i orden");
+    browser.run("scrollTo(0, 0)");
+    browser.picture(&folder.join("customer-done.png"), false);
+}
