@@ -15,8 +15,9 @@ use crate::customers::{Customer, Via};
 use crate::delivery::ProbeReport;
 use crate::message::CustomerId;
 use crate::onboarding::fetch::is_public;
+use crate::resolver::{Memo, SharedResolver};
 use crate::route::{Caps, Login, LoginSecret, Route, RouteId, RouteKind, TlsMode, TlsPolicy};
-use crate::smtp::Mailbox;
+use crate::smtp::{Domain, Mailbox};
 
 /// The ports that mail servers take submitted mail on.
 pub const PORTS: [u16; 6] = [25, 465, 587, 588, 2525, 2587];
@@ -79,31 +80,39 @@ impl Site {
     pub async fn try_own_server(&self, actor: &Actor, customer: &str, server: &OwnServer) -> Result<Trial, Error> {
         actor.may(Need::OwnOf(&CustomerId::new(customer)))?;
         let customer = self.customer(actor, customer)?;
-        let route = match self.route_to(&customer, server).await {
+        // The addresses that were judged are the ones that are tried, whatever the name's DNS says a moment later.
+        let resolver: SharedResolver = Arc::new(Memo::new(Arc::clone(&self.checker.resolver)));
+        let route = match self.route_to(&customer, server, &resolver).await {
             Ok(route) => Arc::new(route),
             Err(why) => return Ok(Trial::Not(why)),
         };
         let first = customer.domains.keys().next();
         let from = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
         let from = from.ok_or_else(|| Error::invalid("the customer has no domain to send from", "give it one"))?;
-        let delivery = self.delivery()?;
+        let delivery = self.delivery_asking(resolver)?;
         match tokio::time::timeout(TRIAL_TIME, delivery.probe(&route, &from, &from)).await {
             Ok(report) => Ok(Trial::Done(report)),
             Err(_) => Ok(Trial::TooSlow),
         }
     }
 
-    async fn route_to(&self, customer: &Customer, server: &OwnServer) -> Result<Route, NotTried> {
+    async fn route_to(
+        &self,
+        customer: &Customer,
+        server: &OwnServer,
+        resolver: &SharedResolver,
+    ) -> Result<Route, NotTried> {
         let OwnServer { host, port, tls, login } = server;
         let settings = &self.configured.onboarding;
         if !settings.http_allow_private && !PORTS.contains(port) {
             return Err(NotTried::Port);
         }
-        let addresses = match host.parse::<IpAddr>() {
-            Ok(address) => vec![address],
+        let (host, addresses) = match host.parse::<IpAddr>() {
+            Ok(address) => (host.clone(), vec![address]),
             Err(_) => {
-                let name = crate::smtp::Domain::parse(host).map_err(|_| NotTried::Host)?;
-                self.checker.resolver.addresses(name.as_str()).await.map_err(|_| NotTried::NoAddress)?
+                let name = Domain::parse(host).map_err(|_| NotTried::Host)?;
+                let addresses = resolver.addresses(name.as_str()).await.map_err(|_| NotTried::NoAddress)?;
+                (name.to_string(), addresses)
             }
         };
         if addresses.is_empty() {
@@ -127,7 +136,7 @@ impl Site {
         Ok(Route {
             id: RouteId::new(&format!("own-server.{}", customer.id)),
             kind: RouteKind::OwnServer,
-            host: host.clone(),
+            host,
             port: *port,
             tls: TlsPolicy { mode: *tls, ..TlsPolicy::default() },
             login,

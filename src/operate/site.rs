@@ -18,7 +18,7 @@ use crate::message::{CustomerId, ReturnPaths};
 use crate::onboarding::mailjet::Registrar;
 use crate::onboarding::settings::MailjetRecords;
 use crate::onboarding::{self, Checker};
-use crate::resolver::{self, Dns};
+use crate::resolver::{self, Dns, SharedResolver};
 use crate::sealed::{self, Passphrase, SealError};
 use crate::smtp::Domain;
 
@@ -208,6 +208,11 @@ impl Site {
 
     /// Makes attempts as the relay would.
     pub(super) fn delivery(&self) -> Result<Delivery, Error> {
+        self.delivery_asking(Arc::clone(&self.checker.resolver))
+    }
+
+    /// The same, where this resolver alone says where servers are.
+    pub(super) fn delivery_asking(&self, resolver: SharedResolver) -> Result<Delivery, Error> {
         let Configured { hostname, egress, timeouts, returns_domain, .. } = &self.configured;
         // Nothing is sent, so nothing returns: whether a server takes such a sender does not depend on the key.
         let any_key = Zeroizing::new(rand::random::<[u8; 32]>());
@@ -215,7 +220,7 @@ impl Site {
         let settings = delivery::Settings {
             timeouts: *timeouts,
             return_paths,
-            resolver: Some(Arc::clone(&self.checker.resolver)),
+            resolver: Some(resolver),
             ..delivery::Settings::new(hostname.as_str(), egress.clone())
         };
         Delivery::new(settings).map_err(|error| {
