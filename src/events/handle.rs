@@ -1,6 +1,7 @@
 //! The producers' end: counts an event, hands it to whoever listens, and puts its line into the log's buffer.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -35,6 +36,9 @@ struct Shared {
     /// `None` where no log is kept.
     shares: Option<Shares>,
     subscribers: broadcast::Sender<Arc<Event<'static>>>,
+    /// The ids of events that stood in the journal at the start, behind the place that it had saved, and that others than the spool may
+    /// tell again.
+    told_before: HashSet<String>,
     board: Mutex<Board>,
     /// An alert is open. Asked before the lock is taken.
     any_open: AtomicBool,
@@ -43,18 +47,24 @@ struct Shared {
 
 impl Default for Events {
     fn default() -> Self {
-        Events::new(None, None, None)
+        Events::new(None, None, None, HashSet::new())
     }
 }
 
 impl Events {
-    pub(super) fn new(buffer: Option<Arc<Buffer>>, journal: Option<Arc<Journal>>, shares: Option<Shares>) -> Self {
+    pub(super) fn new(
+        buffer: Option<Arc<Buffer>>,
+        journal: Option<Arc<Journal>>,
+        shares: Option<Shares>,
+        told_before: HashSet<String>,
+    ) -> Self {
         let (subscribers, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
         Events(Arc::new(Shared {
             buffer,
             journal,
             shares,
             subscribers,
+            told_before,
             board: Mutex::default(),
             any_open: AtomicBool::new(false),
             counters: Counters::default(),
@@ -78,14 +88,37 @@ impl Events {
         self.publish(|| event.into_owned());
     }
 
-    /// Hands events over, and answers once they are on disk. False where they may be lost: the log has no room or stops. Whoever keeps
-    /// what they tell of must then keep it on, and tell it again.
+    /// Hands events over, all or none, and answers once they are on disk. False where they may be lost: the log has no room or stops.
+    /// Whoever keeps what they tell of must then keep it on, and tell it again: what the log has already, from before a crash, is
+    /// left out by its id.
     pub async fn emit_synced(&self, events: impl IntoIterator<Item = Event<'_>>) -> bool {
-        let lost = self.0.counters.lost.get();
-        events.into_iter().for_each(|event| self.emit(event));
-        let Some(buffer) = &self.0.buffer else { return true };
-        // Others may have lost theirs meanwhile. To tell ours once more is no harm, because they have the same ids.
-        buffer.when_synced().await.is_ok() && self.0.counters.lost.get() == lost
+        let shared = &*self.0;
+        let (mut lines, mut told) = (Vec::new(), Vec::new());
+        for event in events {
+            if !shared.told_before.is_empty() && shared.told_before.contains(&event.event_id.to_string()) {
+                continue;
+            }
+            let before = lines.len();
+            if shared.buffer.is_some() {
+                event.write_line(&mut lines);
+            }
+            if !self.is_within_share(event.event, event.customer.as_deref(), lines.len() - before) {
+                lines.truncate(before);
+                shared.counters.omitted.inc();
+            }
+            told.push(event);
+        }
+        if let Some(buffer) = shared.buffer.as_ref().filter(|_| !lines.is_empty()) {
+            let Some(synced) = buffer.push_whole(&lines) else { return false };
+            if synced.await.is_err() {
+                return false;
+            }
+        }
+        for event in told {
+            shared.counters.count(event.event);
+            self.publish(|| event.into_owned());
+        }
+        true
     }
 
     /// Writes down what is told of a mail: lines for the spool, which keeps them with the fact they tell of. What is beyond the customer's

@@ -126,10 +126,11 @@ impl Events {
         let open = Journal::open(&path, mode, saved.max().unwrap_or_default()).map_err(failed("opening"))?;
         let journal = Arc::clone(&open.journal);
         let known = open.kept.ids_behind(&journal).map_err(failed("reading"))?;
+        let reported = known.iter().filter(|id| EventId::is_reported(id)).cloned().collect();
         let buffer = Arc::new(Buffer::default());
         let feed = Feed::new(Arc::clone(&buffer), open.kept.outbox.clone(), known);
         let shares = Shares::new(settings.customer_share.unwrap_or(settings.retention.size / SHARES));
-        let events = Events::new(Some(Arc::clone(&buffer)), Some(Arc::clone(&journal)), Some(shares));
+        let events = Events::new(Some(Arc::clone(&buffer)), Some(Arc::clone(&journal)), Some(shares), reported);
         let stopping = CancellationToken::new();
         tokio::spawn(tell_of_shares(events.clone(), stopping.clone()));
         let mut callers = Vec::with_capacity(settings.webhooks.len());

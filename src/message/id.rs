@@ -102,6 +102,13 @@ impl serde::Serialize for QueueId {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for QueueId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// The text is no queue id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a queue id (13 letters and digits, as in \"queued as 6H0K9MEFC7721\")")]

@@ -51,6 +51,29 @@ pub enum EventId {
 }
 
 impl EventId {
+    /// The id of what another service reports of a recipient. `key` tells this report from others of the same kind and time.
+    pub fn reported(queue_id: QueueId, event: EventKind, recipient: &str, at: Timestamp, key: &str) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(recipient.as_bytes());
+        hasher.update(&[0]);
+        hasher.update(key.as_bytes());
+        EventId::Reported { queue_id, at, event, key: hasher.finalize() }
+    }
+
+    /// Returns true if a text may be the id of an event that another service reported.
+    pub(crate) fn is_reported(text: &str) -> bool {
+        const REPORTED: [EventKind; 7] = [
+            EventKind::Delayed,
+            EventKind::Delivered,
+            EventKind::Bounced,
+            EventKind::Complained,
+            EventKind::Unsubscribed,
+            EventKind::Opened,
+            EventKind::Clicked,
+        ];
+        text.ends_with(REPORTED.map(EventKind::letter))
+    }
+
     /// A new id for an event that is not about mail.
     pub fn new(at: Timestamp) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -106,11 +106,7 @@ impl<'a> Mail<'a> {
 
     /// What another service reports of this mail, such as Mailjet: `key` tells this report from others of the same time.
     pub fn reported<'e>(&'e self, event: EventKind, recipient: &'e str, at: Timestamp, key: &str) -> Event<'e> {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(recipient.as_bytes());
-        hasher.update(&[0]);
-        hasher.update(key.as_bytes());
-        let id = EventId::Reported { queue_id: self.id, at, event, key: hasher.finalize() };
+        let id = EventId::reported(self.id, event, recipient, at, key);
         Event { recipient: Some(recipient.into()), ..self.event_with(id, event, at) }
     }
 

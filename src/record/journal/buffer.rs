@@ -68,15 +68,18 @@ impl Buffer {
         true
     }
 
-    /// Answers once every line that was added before is on disk; with an error if the journal stops before.
-    pub fn when_synced(&self) -> oneshot::Receiver<()> {
+    /// Adds lines, all or none, and answers once they are on disk; with an error if the journal stops before. `None` if there is no room
+    /// now: nothing counts as lost, because whoever waits keeps them.
+    pub fn push_whole(&self, lines: &[u8]) -> Option<oneshot::Receiver<()>> {
         let (synced, is_synced) = oneshot::channel();
         let mut state = self.lock();
-        if !state.stopping {
-            state.waiting.push(synced);
-            self.work.notify_one();
+        if state.stopping || state.lines.len() + lines.len() > LIMIT {
+            return None;
         }
-        is_synced
+        state.lines.extend_from_slice(lines);
+        state.waiting.push(synced);
+        self.work.notify_one();
+        Some(is_synced)
     }
 
     /// Hands over lines of the outbox. There is one reader of it, which waits for the answer before it comes with more.
@@ -161,15 +164,16 @@ mod tests {
     #[test]
     fn who_waits_for_lines_is_told_with_them_and_not_after_a_stop() {
         let buffer = Buffer::default();
+        assert!(buffer.push_whole(&vec![b'x'; LIMIT + 1]).is_none());
         assert!(buffer.push(b"a\n"));
-        let mut synced = buffer.when_synced();
+        let mut synced = buffer.push_whole(b"b\nc\n").unwrap();
         let taken = buffer.take(Vec::new(), Instant::now(), LONG);
-        assert_eq!((taken.lines.as_slice(), taken.waiting.len()), (&b"a\n"[..], 1));
+        assert_eq!((taken.lines.as_slice(), taken.waiting.len(), taken.lost), (&b"a\nb\nc\n"[..], 1, 0));
         assert!(synced.try_recv().is_err(), "not before they are on disk");
         taken.waiting.into_iter().for_each(|waiting| waiting.send(()).unwrap());
         assert_eq!(synced.try_recv(), Ok(()));
         buffer.stop();
-        assert_eq!(buffer.when_synced().try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert!(buffer.push_whole(b"d\n").is_none());
     }
 
     #[test]

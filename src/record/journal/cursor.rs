@@ -80,6 +80,11 @@ impl Journal {
         Cursor { journal: self.id.clone(), position }
     }
 
+    /// The position of a cursor, if it is one of this journal. It may be gone meanwhile.
+    pub(crate) fn position(&self, cursor: &Cursor) -> Option<Position> {
+        (cursor.journal == self.id).then_some(cursor.position)
+    }
+
     /// Up to `most` events behind a cursor, and not much more than 1 MiB of them. Reads files: not for an async worker.
     pub fn page(&self, from: &Cursor, most: usize) -> Result<Page, CursorError> {
         let end = self.end();
