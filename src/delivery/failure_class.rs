@@ -402,6 +402,11 @@ pub fn failure_class(phase: Phase, signal: Signal, reply: &Reply, text: &str) ->
     }
 }
 
+/// Returns why a recipient's server did not take mail, from its reply as another server or service passes it on.
+pub(crate) fn class_of_reported(reply: &Reply) -> FailureClass {
+    failure_class(Phase::Rcpt, Signal::Plain, reply, &reply.lines.join(" ").to_ascii_lowercase())
+}
+
 /// A negative reply without a signal.
 struct Negative<'a> {
     phase: Phase,

@@ -58,6 +58,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use classify::class_of_quoted;
 pub use counters::Counters;
+pub(crate) use failure_class::class_of_reported;
 pub use outcome::{Class, Outcome, RecipientOutcome, Scope, Trouble, Verdict};
 pub use probe::{ProbeReport, ProbeStep, StepResult};
 pub use settings::{Egress, EgressPath, Settings, Timeouts};

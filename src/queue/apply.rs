@@ -106,6 +106,11 @@ impl Outcomes {
         self.suppression.hard_bounce(customer, recipient, said);
     }
 
+    /// Counts what another system reported of recipients after the next server had taken the mail. Their suppression is the caller's.
+    pub(crate) fn counted_later(&self, customer: &Customer, hard: u32, complaints: u32) {
+        self.judge(customer, Results { hard, complaints, ..Results::default() });
+    }
+
     /// Takes in that a recipient complained of mail: it counts, and the recipient is suppressed.
     pub fn complained(&self, customer: &Customer, recipient: &Mailbox, said: &str) {
         self.judge(customer, Results { complaints: 1, ..Results::default() });

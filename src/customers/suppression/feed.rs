@@ -6,9 +6,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Change, Entry, Policy, Reason, ReasonLabel, Suppression, store};
+use super::{Change, Entry, Mode, Policy, Reason, ReasonLabel, Suppression, clipped, folded, store};
+use crate::customers::Customer;
 use crate::database::{Error, Transaction};
 use crate::message::CustomerId;
+use crate::smtp::Mailbox;
 use crate::time::Timestamp;
 
 /// Reports in one transaction.
@@ -22,7 +24,7 @@ pub const LONGEST_WINDOW: Duration = Duration::from_secs(400 * 86_400);
 
 /// What became known of one recipient.
 #[derive(Clone, Debug)]
-pub(super) struct Report {
+pub(crate) struct Report {
     pub customer: CustomerId,
     pub policy: Policy,
     /// Folded.
@@ -30,6 +32,20 @@ pub(super) struct Report {
     pub reason: Reason,
     pub at: Timestamp,
     pub detail: String,
+}
+
+impl Report {
+    /// What became known of a recipient now. `None` if the customer keeps no list.
+    pub fn new(customer: &Customer, address: &Mailbox, reason: Reason, detail: &str) -> Option<Self> {
+        (customer.suppression.mode != Mode::Off).then(|| Report {
+            customer: customer.id.clone(),
+            policy: customer.suppression,
+            address: folded(address),
+            reason,
+            at: Timestamp::now(),
+            detail: clipped(detail),
+        })
+    }
 }
 
 /// See [`Suppression::run`].

@@ -42,7 +42,7 @@ use crate::database::{self, Database, Transaction};
 use crate::message::CustomerId;
 use crate::smtp::Mailbox;
 use crate::time::Timestamp;
-use feed::Report;
+pub(crate) use feed::Report;
 use table::Table;
 
 /// Reports that may wait to be written. More are dropped and counted.
@@ -124,20 +124,22 @@ impl Suppression {
     }
 
     fn report(&self, customer: &Customer, address: &Mailbox, reason: Reason, detail: &str) {
-        if customer.suppression.mode == Mode::Off {
-            return;
-        }
-        let report = Report {
-            customer: customer.id.clone(),
-            policy: customer.suppression,
-            address: folded(address),
-            reason,
-            at: Timestamp::now(),
-            detail: clipped(detail),
-        };
+        let Some(report) = Report::new(customer, address, reason, detail) else { return };
         if self.0.feed.try_send(report).is_err() {
             self.0.counters.lost.inc();
         }
+    }
+
+    /// Writes reports, and returns once they are on disk: for whoever keeps them until then. Those of customers that keep no list are
+    /// passed over.
+    pub(crate) async fn take(&self, reports: Vec<Report>) -> Result<(), database::Error> {
+        if reports.is_empty() || self.0.database.is_none() {
+            return Ok(());
+        }
+        for reason in self.change(move |tables| feed::take(tables, &reports)).await? {
+            self.0.counters.added.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+        }
+        Ok(())
     }
 
     /// Writes what the feed is told until `stopping`, and what waits then. Expired entries go once an hour.
