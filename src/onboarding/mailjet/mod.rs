@@ -15,7 +15,9 @@
 //! A domain with a table `[mailjet."…"]` in its customer's file is registered by hand: postbud makes no calls for it, and trusts that
 //! every tier accepts it.
 
+pub mod callback;
 mod client;
+pub mod messages;
 pub mod own_key;
 mod registration;
 
