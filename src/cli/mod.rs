@@ -64,6 +64,7 @@ mod queue;
 mod record;
 mod relay;
 mod restore;
+mod returns;
 mod route;
 mod run;
 mod seal;
@@ -121,6 +122,7 @@ enum Command {
     Token(token::Args),
     Operator(operator::Args),
     Record(record::Args),
+    Returns(returns::Args),
     Probe(probe::Args),
     Health(health::Args),
     Backup(backup::Args),
@@ -158,6 +160,7 @@ impl Command {
             Command::Token(args) => args.run(),
             Command::Operator(args) => args.run(),
             Command::Record(args) => args.run(),
+            Command::Returns(args) => args.run(),
             Command::Probe(args) => args.run(),
             Command::Health(args) => args.run(),
             Command::Backup(args) => args.run(),

@@ -25,10 +25,12 @@ const RELOADED: [&str; 11] = [
 /// The keys below those that a reload does not replace.
 const NOT_RELOADED: [&str; 1] = ["onboarding.bulk_requires"];
 /// The files that are read again at a reload, or by the next connection after it, under the name that they had at the start.
-const RELOADED_FILES: [&str; 6] = [
+const RELOADED_FILES: [&str; 8] = [
     "api",
     "listener",
     "pages",
+    "returns.mailjet.certificate",
+    "returns.mailjet.private_key",
     "bounce_mail.route.ca_file",
     "bounce_mail.route.client_certificate",
     "bounce_mail.route.client_key",

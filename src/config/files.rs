@@ -29,6 +29,7 @@ impl Configuration for ServerFile {
             onboarding,
             resolver,
             returned_mail,
+            mailjet_events,
             passphrase,
             ..
         } = loaded.settings;
@@ -43,6 +44,7 @@ impl Configuration for ServerFile {
             onboarding,
             resolver,
             returns_domain: returned_mail.map(|returned| returned.domain),
+            mailjet_events,
             passphrase,
         })
     }

@@ -15,6 +15,7 @@ mod customer;
 mod customers;
 mod files;
 mod listener;
+mod mailjet_events;
 mod mistake;
 mod reader;
 mod returns;
@@ -170,6 +171,13 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let api = web::api(&root.table("api"), &listeners, web.as_ref());
     let (customers_pages, operators_pages) =
         web::browsers(&root.table("pages"), &listeners, web.as_ref(), api.as_ref());
+    let taken = [
+        ("[web]", web.as_ref().map(|web| web.address)),
+        ("[api]", api.as_ref().map(|api| api.address)),
+        ("[pages.customers]", customers_pages.as_ref().map(|pages| pages.endpoint.address)),
+        ("[pages.operators]", operators_pages.as_ref().map(|operators| operators.pages.endpoint.address)),
+    ];
+    let mailjet_events = mailjet_events::mailjet(&returns_table.table("mailjet"), &listeners, &taken, &events);
     let our_name = hostname.as_ref().map_or("localhost", Domain::as_str);
     let spool_table = root.table("spool");
     let spool = spool::spool(&spool_table, &state_dir, our_name);
@@ -265,6 +273,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         customers_pages,
         operators_pages,
         returned_mail,
+        mailjet_events,
         shutdown_grace,
         state_dir,
         passphrase,

@@ -26,9 +26,11 @@ const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr:
 const CUSTOMERS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8027);
 /// Where operators' pages are, unless the file says otherwise.
 const OPERATORS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8028);
+/// Where Mailjet's events are taken, unless the file says otherwise.
+const MAILJET: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8029);
 
 /// An address that another table has: the table's name, and the address.
-type Taken<'a> = (&'a str, Option<SocketAddr>);
+pub(super) type Taken<'a> = (&'a str, Option<SocketAddr>);
 
 /// `[web]`; no pages are served where it is absent.
 pub(super) fn pages(table: &Table<'_>, listeners: &[ListenerSettings]) -> Option<Settings> {
@@ -111,6 +113,22 @@ fn browser(
     // A browser names the pages by it.
     endpoint.hosts.extend(url.host_str().map(str::to_owned));
     Some(operate::pages::Settings { endpoint, url })
+}
+
+/// `[returns.mailjet]`: where Mailjet's events are taken, and the address that Mailjet calls, as far as its path.
+pub(super) fn mailjet(
+    table: &Table<'_>,
+    listeners: &[ListenerSettings],
+    taken: &[Taken<'_>],
+) -> Option<(Settings, Url)> {
+    let address = address(table, MAILJET, "Mailjet's events a port of their own", listeners);
+    let url: Option<Url> = table.require("url", "\"https://hooks.webcrm.com\"");
+    let url = url.and_then(|url| public_url(table, url));
+    let mut endpoint = endpoint(table, address, "passwords", "the endpoint", taken)?;
+    let url = url?;
+    // Mailjet names the endpoint by it.
+    endpoint.hosts.extend(url.host_str().map(str::to_owned));
+    Some((endpoint, url))
 }
 
 /// What links begin with: a scheme, a host and perhaps a port.

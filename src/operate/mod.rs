@@ -36,6 +36,7 @@ pub mod pauses;
 pub mod probe;
 pub mod queue;
 pub mod record;
+pub mod returns;
 pub mod routes;
 mod running;
 pub mod seal;

@@ -19,6 +19,7 @@ use crate::onboarding::mailjet::Registrar;
 use crate::onboarding::settings::MailjetRecords;
 use crate::onboarding::{self, Checker};
 use crate::resolver::{self, Dns, SharedResolver};
+use crate::returns;
 use crate::sealed::{self, Passphrase, SealError};
 use crate::smtp::Domain;
 
@@ -97,6 +98,8 @@ pub struct Configured {
     pub resolver: resolver::Settings,
     /// The domain that mail comes back to, where the relay takes such mail.
     pub returns_domain: Option<Domain>,
+    /// How Mailjet's events are taken, where they are.
+    pub mailjet_events: Option<returns::mailjet::Settings>,
     /// The passphrase of keys and passwords that are encrypted at rest.
     pub passphrase: Option<Passphrase>,
 }

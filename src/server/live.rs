@@ -16,6 +16,7 @@ use crate::onboarding::settings::MailjetRecords;
 use crate::operate::{self, Configured, CustomerReader};
 use crate::queue::Queue;
 use crate::resolver;
+use crate::returns;
 use crate::smtp::Domain;
 
 /// What is in force.
@@ -32,6 +33,8 @@ pub(super) struct Live {
     pub resolver: resolver::Settings,
     /// The domain that mail comes back to.
     pub returns_domain: Option<Domain>,
+    /// How Mailjet's events are taken.
+    pub mailjet_events: Option<returns::mailjet::Settings>,
     /// Customers and routes.
     pub routing: Routing,
     /// Told when routes may have changed.
@@ -97,6 +100,7 @@ impl operate::Live for Live {
             onboarding: onboarding::Settings::clone(&self.onboarding.borrow()),
             resolver: self.resolver.clone(),
             returns_domain: self.returns_domain.clone(),
+            mailjet_events: self.mailjet_events.clone(),
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Settings {
     pub customers_pages: Option<operate::pages::Settings>,
     /// Operators' pages; `None`: none.
     pub operators_pages: Option<operate::pages::operators::Settings>,
+    /// How Mailjet's events are taken; `None`: none are.
+    pub mailjet_events: Option<returns::mailjet::Settings>,
     /// The passphrase of keys and passwords that are encrypted at rest, for commands that write such files.
     pub passphrase: Option<Passphrase>,
     /// On a stop, attempts under way have this long to end.

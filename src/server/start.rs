@@ -31,6 +31,7 @@ use crate::operate::{self, Acknowledgements, History, Jobs, Links, Service, Toke
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
 use crate::returns::mail::ReturnedMail;
+use crate::returns::mailjet::{self, Mailjet};
 use crate::spool::embedded::{self, Embedded};
 use crate::spool::postgres::{self, Postgres};
 use crate::spool::{Counters, Spool};
@@ -47,6 +48,7 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     operate::history::SCHEMA,
     operate::links::SCHEMA,
     suppression::SCHEMA,
+    mailjet::SCHEMA,
 ];
 
 /// What [`Relay::start`] does.
@@ -95,10 +97,11 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         timeouts: settings.timeouts,
         resolver: settings.resolver,
         returns_domain: settings.returned_mail.as_ref().map(|returned| returned.domain.clone()),
+        mailjet_events: settings.mailjet_events.clone(),
         routing: routing.clone(),
         queue: queue.clone(),
         events: events.clone(),
-        onboarding: checks.settings,
+        onboarding: checks.settings.clone(),
         looks: checks.looks,
         customer_files: Mutex::new(settings.customer_files),
     });
@@ -118,6 +121,20 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         live: Some(live.clone()),
         suppression: suppression.clone(),
     };
+    let mailjet = match settings.mailjet_events.clone() {
+        None => None,
+        Some(settings) => {
+            let parts = mailjet::Parts {
+                database: kept.database.clone(),
+                events: events.clone(),
+                routing: routing.clone(),
+                suppression: suppression.clone(),
+                outcomes: service.outcomes.clone(),
+                accounts: checks.settings.subscribe(),
+            };
+            Some(Mailjet::open(settings, parts).await?)
+        }
+    };
     let submitters = Arc::new(ArcSwap::from_pointee(settings.submitters));
     let context = submission::Context {
         hostname: settings.hostname.clone(),
@@ -135,8 +152,14 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     };
     let of_operators = settings.operators_pages.as_ref().map(|operators| &operators.pages);
     let browsers = settings.customers_pages.iter().chain(of_operators).map(|pages| &pages.endpoint);
-    let over_http =
-        settings.web.iter().chain(&settings.api).chain(browsers).filter_map(|endpoint| endpoint.tls.clone());
+    let of_mailjet = settings.mailjet_events.iter().map(|mailjet| &mailjet.web);
+    let over_http = settings
+        .web
+        .iter()
+        .chain(&settings.api)
+        .chain(browsers)
+        .chain(of_mailjet)
+        .filter_map(|endpoint| endpoint.tls.clone());
     let over_smtp = settings.listeners.iter().chain(settings.returned_mail.as_ref().map(|returned| &returned.listener));
     let certificates: Vec<ServerTls> = over_smtp.filter_map(certificate).chain(over_http).collect();
     let reloads = metrics::Reloads::default();
@@ -151,6 +174,9 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     events.counters().register(stages);
     suppression.counters().register(stages);
     checks.counters.register(stages);
+    if let Some(mailjet) = &mailjet {
+        mailjet.counters().register(stages);
+    }
     reloads.register(stages);
     stages.register_collector(Box::new(metrics::Certificates(certificates.clone())));
 
@@ -189,6 +215,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     let api = bind("the API", settings.api).await?;
     let customers = bind("the customers' pages", endpoint(settings.customers_pages.as_ref())).await?;
     let operators = bind("the operators' pages", endpoint(of_operators)).await?;
+    let from_mailjet = bind("the endpoint of Mailjet's events", settings.mailjet_events.map(|it| it.web)).await?;
     let [of_status, of_api, of_customers, of_operators] =
         [&status, &api, &customers, &operators].map(|door| door.as_ref().map(|door| door.address));
     let http = HttpAddresses { status: of_status, api: of_api, customers: of_customers, operators: of_operators };
@@ -224,6 +251,10 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     if let (Some(door), Some(settings)) = (operators, &settings.operators_pages) {
         background
             .spawn(door.serve(Operators::new(service, surroundings, settings).router(settings), stopping.clone()));
+    }
+    if let (Some(door), Some(mailjet)) = (from_mailjet, mailjet) {
+        background.spawn(door.serve(mailjet.router(&limits), stopping.clone()));
+        mailjet.start(&background, &stopping);
     }
     if let Some(door) = status {
         background.spawn(door.serve(web::router(sources), stopping.clone()));

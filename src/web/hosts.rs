@@ -82,7 +82,7 @@ pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Ne
     if is_ours {
         return next.run(request).await;
     }
-    let text = "This is not a name of this endpoint: use its address or localhost, or list the name in `hosts` of [web] or [api].\n";
+    let text = "This is not a name of this endpoint: use its address or localhost, or list the name in `hosts` of its table.\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn check(
 ) -> Response {
     if !rules.may_be_anybody && !peer.is_loopback() && !rules.proxies.include(peer) {
         let text = "This endpoint speaks plaintext and takes it from this machine and its proxies only: connect through a proxy \
-                    in [api] proxies, or give the endpoint a certificate.\n";
+                    in `proxies` of its table, or give the endpoint a certificate.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     let client = rules.proxies.client(peer, request.headers());

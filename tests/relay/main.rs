@@ -11,6 +11,9 @@ mod fidelity;
 mod incident;
 mod life;
 mod mailjet;
+mod mailjet_events;
+mod mailjet_gaps;
+mod mailjet_load;
 mod metrics;
 mod monitoring;
 mod package;
@@ -37,6 +40,8 @@ mod support {
     pub mod drafts;
     pub mod lookalikes;
     pub mod mailjet;
+    pub mod mailjet_api;
+    pub mod mailjet_events;
     pub mod peers;
     pub mod ports;
     pub mod relay;

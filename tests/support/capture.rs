@@ -150,15 +150,13 @@ fn converse(stream: TcpStream, shared: &Shared) -> Option<()> {
                 // Read first: held while sleeping, the lock would make the connections wait for each other.
                 let pause = *shared.pause.lock().unwrap();
                 std::thread::sleep(pause);
-                if let Some(answer) = (shared.script)(".") {
-                    say(&answer)?;
-                    continue;
+                let answer = (shared.script)(".").unwrap_or_else(|| "250 2.0.0 taken".to_owned());
+                if answer.starts_with('2') {
+                    let received = Received { from: from.clone(), to: to.clone(), content, at: Instant::now() };
+                    shared.received.lock().unwrap().push(received);
+                    shared.changed.notify_all();
                 }
-                let at = Instant::now();
-                let received = Received { from: from.clone(), to: to.clone(), content, at };
-                shared.received.lock().unwrap().push(received);
-                shared.changed.notify_all();
-                say("250 2.0.0 taken")?;
+                say(&answer)?;
             }
             "QUIT" => {
                 say("221 bye")?;

@@ -1,5 +1,7 @@
 //! Mailjet's REST API as its documentation and its clients' sources describe it, with the ways in which it fails: senders and DNS
-//! settings of several API keys, validation and checks that see what the test says is published.
+//! settings of several API keys, validation and checks that see what the test says is published, the messages of each account with
+//! their histories, and the addresses that events are brought to.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -42,7 +44,43 @@ pub struct World {
     pub dkim: BTreeMap<String, String>,
     /// Sub-accounts: name, key and secret.
     pub keys_made: Vec<(String, String, String)>,
+    /// What became of mail that Mailjet took.
+    pub messages: Vec<Message>,
+    /// Where events are brought.
+    pub callbacks: Vec<Value>,
     senders: Vec<Sender>,
+}
+
+/// A message to one recipient, as `message` and `messagehistory` tell of it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The API key whose account took it.
+    pub key: String,
+    /// The numeric id.
+    pub id: u64,
+    /// The other id, which the reply to the final dot names.
+    pub uuid: String,
+    /// The recipient.
+    pub to: String,
+    /// When it came, in seconds since 1970.
+    pub arrived: u64,
+    /// `sent`, `hardbounced`, `queued` …
+    pub status: &'static str,
+    /// The number of the error; 0 for none.
+    pub state: u64,
+    /// The steps of its history: kind, seconds since 1970, state and comment.
+    pub history: Vec<(&'static str, u64, &'static str, &'static str)>,
+}
+
+impl Message {
+    fn listed(&self) -> Value {
+        let arrived = postbud::time::Timestamp::from_millis(self.arrived * 1000).to_string();
+        json!({ "ArrivedAt": arrived, "AttachmentCount": 0, "AttemptCount": 0, "CampaignID": 7, "ContactAlt": self.to, "ContactID": 4,
+            "Delay": 0, "DestinationID": 6, "FilterTime": 0, "ID": self.id, "IsClickTracked": false, "IsHTMLPartIncluded": true,
+            "IsOpenTracked": false, "IsTextPartIncluded": true, "IsUnsubTracked": false, "MessageSize": 900, "SenderID": 7,
+            "SpamassRules": "", "SpamassassinScore": 0, "StateID": self.state, "StatePermanent": self.status == "hardbounced",
+            "Status": self.status, "Subject": "", "UUID": self.uuid })
+    }
 }
 
 struct Sender {
@@ -199,6 +237,43 @@ impl World {
                     vec![json!({ "DKIMStatus": it.dkim, "DKIMErrors": errors(it.dkim), "DKIMRecordCurrentValue": "",
                     "SPFStatus": it.spf, "SPFErrors": errors(it.spf), "SPFRecordsCurrentValues": [] })],
                 )
+            }
+            ("GET", ["message"]) => {
+                let number = |name: &str, usual: u64| {
+                    let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+                    found.map_or(usual, |value| value.parse().unwrap())
+                };
+                let (from, to) = (number("FromTS", 0), number("ToTS", u64::MAX));
+                let (limit, offset) = (number("Limit", 10), number("Offset", 0));
+                assert!(limit <= 1000, "Mailjet gives no more than 1,000 at once");
+                let of = self.messages.iter().filter(|it| it.key == key && (from..=to).contains(&it.arrived));
+                data(200, of.skip(offset as usize).take(limit as usize).map(Message::listed).collect())
+            }
+            ("GET", ["messagehistory", id]) => {
+                let Some(message) = self.messages.iter().find(|it| it.key == key && it.id.to_string() == **id) else {
+                    return error(404, "Object not found");
+                };
+                let step = |(kind, at, state, comment): &(&str, u64, &str, &str)| json!({ "Comment": comment, "EventAt": at, "EventType": kind, "State": state, "Useragent": "", "UseragentID": 0 });
+                data(200, message.history.iter().map(step).collect())
+            }
+            ("GET", ["eventcallbackurl"]) => data(200, self.callbacks.clone()),
+            ("POST", ["eventcallbackurl"]) => {
+                if self.callbacks.iter().any(|it| it["EventType"] == body["EventType"]) {
+                    return error(400, "A Eventcallbackurl resource with this EventType already exists.");
+                }
+                let mut new = body.clone();
+                new["ID"] = (self.callbacks.len() + 1).into();
+                self.callbacks.push(new.clone());
+                data(201, vec![new])
+            }
+            ("PUT", ["eventcallbackurl", id]) => {
+                let Some(it) = self.callbacks.iter_mut().find(|it| it["ID"].as_u64() == id.parse().ok()) else {
+                    return error(404, "Object not found");
+                };
+                let number = it["ID"].clone();
+                *it = body.clone();
+                it["ID"] = number;
+                data(200, vec![it.clone()])
             }
             ("GET", ["apikey"]) => data(200, self.keys_made.iter().map(api_key).collect()),
             ("POST", ["apikey"]) => {

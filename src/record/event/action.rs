@@ -105,6 +105,9 @@ pub enum Action {
     /// What a customer's mail went through in a time was exported.
     #[serde(rename = "record.export")]
     RecordExport,
+    /// Mailjet was told where to bring its events.
+    #[serde(rename = "mailjet.events")]
+    MailjetEvents,
     /// The configuration was read again, and holds.
     #[serde(rename = "configuration.reload")]
     ConfigurationReload,

@@ -116,7 +116,7 @@ pub struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
     /// `rejected`: which rule it met, one of a fixed set of words. `suppressed`: what the address is on the list for. Of what another
-    /// system reported later: how it came, `returned_mail` or `feedback_report`.
+    /// system reported later: how it came, `returned_mail`, `feedback_report` or `mailjet`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// What the relay itself says, for people: why, and what to do.

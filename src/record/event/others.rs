@@ -79,11 +79,6 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// A report of another system about mail that the record does not know.
-    pub fn unmatched(detail: impl Into<Cow<'a, str>>, at: Timestamp) -> Self {
-        Event { detail: Some(detail.into()), ..Event::new(EventKind::Unmatched, at) }
-    }
-
     /// A message or a command that submission refused with this reply.
     pub fn rejected(by: Submission<'a>, reply: &Reply, reason: &'static str, class: FailureClass) -> Self {
         Event {

@@ -1,0 +1,98 @@
+//! `postbud returns …`: what other systems report of mail that has left.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{ConfigFile, block_on, output};
+use crate::operate::Actor;
+use crate::operate::returns::Registered;
+
+/// Set up what other systems report of mail that has left.
+#[derive(Debug, clap::Args)]
+#[command(
+    arg_required_else_help = true,
+    after_long_help = "\
+Examples:
+  postbud returns mailjet url
+  postbud returns mailjet register"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(subcommand)]
+    command: ReturnsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReturnsCommand {
+    /// Have Mailjet report what became of mail that it took.
+    ///
+    /// The running relay takes Mailjet's events at the endpoint in [returns.mailjet]. These commands tell Mailjet where that is.
+    #[command(
+        arg_required_else_help = true,
+        after_long_help = "\
+Examples:
+  postbud returns mailjet url
+  postbud returns mailjet register --account trusted"
+    )]
+    Mailjet {
+        #[command(subcommand)]
+        command: MailjetCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum MailjetCommand {
+    /// Print the address to enter at Mailjet, with the secret and the login in it.
+    ///
+    /// Whoever has it can report anything about any mail: treat it like a password. In Mailjet's console it belongs under Account
+    /// settings, Event notifications, for each kind of event, with events grouped.
+    #[command(after_long_help = "\
+Examples:
+  postbud returns mailjet url")]
+    Url,
+    /// Register the address over Mailjet's API, for every kind of event that is wanted, in every account or in one.
+    ///
+    /// May be repeated: what is right is kept, and another address is replaced. Exits 1 if an account refuses.
+    #[command(after_long_help = "\
+Examples:
+  postbud returns mailjet register
+  postbud returns mailjet register --account own.test-as
+  postbud returns mailjet register --json | jq -r 'select(.result != \"kept\")'")]
+    Register {
+        /// Only this account: a tier, or own.CUSTOMER for a customer's own.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let ReturnsCommand::Mailjet { command } = self.command;
+        block_on(async {
+            let site = self.config.site()?;
+            let actor = Actor::this_process();
+            match command {
+                MailjetCommand::Url => {
+                    let url = site.mailjet_events_url(&actor)?;
+                    output::text(&format!("{}\n", *url));
+                }
+                MailjetCommand::Register { account, json } => {
+                    for done in site.register_mailjet_events(&actor, account.as_deref()).await? {
+                        if json {
+                            output::json_line(&done)?;
+                            continue;
+                        }
+                        let Registered { account, event, result } = done;
+                        show!("{account}: {event} {result}");
+                    }
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}

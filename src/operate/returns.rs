@@ -1,0 +1,99 @@
+//! Commands on what comes back: where Mailjet brings its events.
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::actor::Need;
+use super::audit::Act;
+use super::site::Site;
+use super::{Actor, Error};
+use crate::events::Action;
+use crate::onboarding::mailjet::callback::{self, Done, KINDS};
+use crate::onboarding::mailjet::{Client, Problem};
+use crate::returns::mailjet::Settings;
+
+/// What was done in one account for one kind of event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Registered {
+    /// The account, as the configuration names it: the tier, or `own.CUSTOMER`.
+    pub account: String,
+    /// The kind of event, as Mailjet names it.
+    pub event: &'static str,
+    /// `kept`, `added` or `changed`.
+    pub result: &'static str,
+}
+
+impl Site {
+    /// Returns the address to enter at Mailjet, with the secret, the name and the password in it.
+    pub fn mailjet_events_url(&self, actor: &Actor) -> Result<Zeroizing<String>, Error> {
+        actor.may(Need::Admin)?;
+        let settings = self.mailjet_events()?;
+        Ok(settings.access.url_below(&settings.url))
+    }
+
+    /// Has Mailjet's accounts bring their events to this relay: all accounts with an API, or the named one. Kinds that are not wanted are
+    /// left as they are.
+    pub async fn register_mailjet_events(
+        &self,
+        actor: &Actor,
+        account: Option<&str>,
+    ) -> Result<Vec<Registered>, Error> {
+        let url = self.mailjet_events_url(actor)?;
+        let settings = self.mailjet_events()?;
+        let audit = self.audit()?;
+        let all = &self.configured.onboarding.mailjet_accounts;
+        let chosen: Vec<_> = all.iter().filter(|(name, _)| account.is_none_or(|wanted| wanted == *name)).collect();
+        if chosen.is_empty() {
+            let names: Vec<&str> = all.keys().map(String::as_str).collect();
+            return Err(match account {
+                Some(name) => Error::not_found(
+                    format!("there is no account \"{name}\" with Mailjet's API"),
+                    format!("there are: {}", names.join(", ")),
+                ),
+                None => Error::invalid(
+                    "no tier and no customer has an account at Mailjet's API",
+                    "set api in [mailjet.TIER] of the server file, or enter the address in Mailjet's console",
+                ),
+            });
+        }
+        let wanted = |kind: &&str| match *kind {
+            "open" => settings.opens,
+            "click" => settings.clicks,
+            _ => true,
+        };
+        let kinds: Vec<&'static str> = KINDS.into_iter().filter(wanted).collect();
+        let mut registered = Vec::new();
+        for (name, account) in chosen {
+            let client = Client::new(account.clone())
+                .map_err(|error| Error::failed(error.to_string(), "run the command again"))?;
+            let done = callback::set(&client, &url, &kinds).await.map_err(|problem| not_set(name, &problem))?;
+            let detail = format!("Mailjet's account {name} brings its events to {}", settings.url);
+            audit.tell(actor, Act::new(Action::MailjetEvents, detail))?;
+            registered.extend(done.into_iter().map(|(event, done)| Registered {
+                account: name.clone(),
+                event,
+                result: match done {
+                    Done::Kept => "kept",
+                    Done::Added => "added",
+                    Done::Changed => "changed",
+                },
+            }));
+        }
+        Ok(registered)
+    }
+
+    fn mailjet_events(&self) -> Result<&Settings, Error> {
+        self.configured.mailjet_events.as_ref().ok_or_else(|| {
+            Error::conflict("no events of Mailjet's are taken", "write [returns.mailjet] in the server file")
+        })
+    }
+}
+
+fn not_set(account: &str, problem: &Problem) -> Error {
+    let remedy = match problem {
+        Problem::Credentials(_) => "correct the key and secret of the account",
+        Problem::Busy(_) | Problem::NoAnswer(_) => "run the command again later: what is done stays done",
+        _ => "enter the address in Mailjet's console: `postbud returns mailjet url` prints it",
+    };
+    Error::failed(format!("account {account}: {}", problem.detail()), remedy)
+}

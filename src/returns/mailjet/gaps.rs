@@ -1,0 +1,448 @@
+//! Gaps: mail that Mailjet took and reported nothing of in time is asked for.
+//!
+//! A request lists an account's messages of a span of time, page by page. What is delivered is seen there; of what failed the
+//! history is asked for besides. The answers go through the inbox like Mailjet's own events, so they are judged the same way, and an
+//! event that comes late all the same is told once. Calls of an account are at least a second apart, and a run makes a bounded
+//! number of them. Whatever Mailjet answers, mail that was not found is asked for again later, less and less often.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::report::{Kind, Report};
+use super::store::{self, Mail, Taken, name_of, recipient_of};
+use crate::customers::own_account;
+use crate::database;
+use crate::message::CustomerId;
+use crate::onboarding::mailjet::messages::{self, Message, Step};
+use crate::onboarding::mailjet::{Account, Client, Problem};
+use crate::time::Timestamp;
+
+/// How often is looked for gaps; more often where `ask_after` is short.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Mails that are asked for in one run.
+const MAILS: i64 = 5_000;
+/// Calls of one account in one run.
+const CALLS: usize = 300;
+/// The shortest time between two calls of an account.
+const PACE: Duration = Duration::from_secs(1);
+/// Mails that were relayed within so much of each other are listed with one request.
+const TOGETHER: Duration = Duration::from_secs(120);
+/// One request covers no longer time, so that the pages of a busy account come to an end.
+const SPAN: Duration = Duration::from_secs(600);
+/// Mailjet's clock and ours may differ by so much, and Mailjet may take as long to note a mail.
+const MARGIN: Duration = Duration::from_secs(300);
+/// Mailjet tries for five days at most. What it has said nothing of by then, it will not.
+const GIVE_UP: Duration = Duration::from_secs(7 * 86_400);
+
+/// The name of the account that a route's mail goes through, as the configuration names it. `None` for routes to other servers.
+pub(super) fn account_of(route: &str) -> Option<String> {
+    match route.strip_prefix("mailjet.") {
+        Some(tier) => Some(tier.to_owned()),
+        None => Some(own_account(&CustomerId::new(route.strip_prefix("mailjet-own.")?))),
+    }
+}
+
+/// Asks until told to stop.
+pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
+    let Some(ask_after) = shared.settings.ask_after else { return };
+    let every = LOOK_EVERY.min(ask_after.max(Duration::from_secs(1)));
+    let mut clients = Clients::default();
+    while tokio::time::timeout(every, stopping.cancelled()).await.is_err() {
+        let asking = ask(&shared, &mut clients, ask_after);
+        match stopping.run_until_cancelled(asking).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::error!("mail that Mailjet reported nothing of cannot be looked up: {error}"),
+        }
+    }
+}
+
+/// A client for each account, which is kept as long as the account is the same: one that rests goes on resting.
+#[derive(Default)]
+struct Clients(BTreeMap<String, Arc<Client>>);
+
+impl Clients {
+    fn get(&mut self, name: &str, account: &Account) -> Option<Arc<Client>> {
+        if let Some(client) = self.0.get(name).filter(|client| client.account() == account) {
+            return Some(Arc::clone(client));
+        }
+        let client = Arc::new(Client::new(account.clone()).ok()?);
+        self.0.insert(name.to_owned(), Arc::clone(&client));
+        Some(client)
+    }
+}
+
+async fn ask(shared: &Arc<Shared>, clients: &mut Clients, ask_after: Duration) -> Result<(), database::Error> {
+    let now = Timestamp::now();
+    let database = &shared.parts.database;
+    let (count, oldest) = database.read(move |tables| store::gaps(tables, now)).await?;
+    shared.counters.gaps.set(count);
+    let age = oldest.map_or(0, |oldest| now.since(oldest).as_secs());
+    shared.counters.oldest_gap.set(i64::try_from(age).unwrap_or(i64::MAX));
+    if count == 0 {
+        return Ok(());
+    }
+    let mut by_account = BTreeMap::<String, Vec<Mail>>::new();
+    for mail in database.read(move |tables| store::to_ask(tables, now, MAILS)).await? {
+        by_account.entry(account_of(&mail.route).unwrap_or_default()).or_default().push(mail);
+    }
+    let accounts = shared.parts.accounts.borrow().mailjet_accounts.clone();
+    for (name, mails) in by_account {
+        let client = accounts.get(&name).and_then(|account| clients.get(&name, account));
+        let Some(client) = client else {
+            // Nobody can be asked: the tier has no API, or it is gone.
+            put_off(shared, &mails, ask_after, now).await?;
+            continue;
+        };
+        let mut run = Run { shared, client: &client, calls: 0, ask_after };
+        for span in spans(mails) {
+            match run.span(span).await? {
+                Asked::All => {}
+                Asked::NoMore => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Groups mails, in the order in which they were relayed, by neighbourhood.
+fn spans(mails: Vec<Mail>) -> Vec<Vec<Mail>> {
+    let mut spans: Vec<Vec<Mail>> = Vec::new();
+    for mail in mails {
+        match spans.last_mut() {
+            Some(span) if goes_with(span, &mail) => span.push(mail),
+            _ => spans.push(vec![mail]),
+        }
+    }
+    spans
+}
+
+fn goes_with(span: &[Mail], mail: &Mail) -> bool {
+    let after = |earlier: Option<&Mail>| earlier.map_or(Duration::MAX, |earlier| mail.relayed.since(earlier.relayed));
+    after(span.last()) <= TOGETHER && after(span.first()) <= SPAN
+}
+
+/// How far a span came.
+enum Asked {
+    /// Every page was read.
+    All,
+    /// The account takes no more calls for now. What is left is due again at the next run.
+    NoMore,
+}
+
+/// One account's turn.
+struct Run<'a> {
+    shared: &'a Arc<Shared>,
+    client: &'a Client,
+    calls: usize,
+    ask_after: Duration,
+}
+
+impl Run<'_> {
+    /// Asks for the mails of a span.
+    async fn span(&mut self, mut open: Vec<Mail>) -> Result<Asked, database::Error> {
+        let (Some(first), Some(last)) = (open.first(), open.last()) else { return Ok(Asked::All) };
+        let (from, to) = ((first.relayed - MARGIN).as_secs(), (last.relayed + MARGIN).as_secs());
+        let (mut offset, had_all_calls) = (0, self.calls == 0);
+        while !open.is_empty() {
+            let page = self.call(messages::list(self.client, from, to, offset)).await;
+            let Some(page) = page else {
+                if had_all_calls && self.calls >= CALLS {
+                    // The next run would come no further.
+                    put_off(self.shared, &open, self.ask_after, Timestamp::now()).await?;
+                }
+                return Ok(Asked::NoMore);
+            };
+            let (is_last, mut reports, mut found) = (page.len() < messages::PAGE, Vec::new(), Vec::new());
+            offset += page.len();
+            for message in &page {
+                let Some(at) = named(&open, message) else { continue };
+                let Some(more) = self.reports(message, &open[at]).await else {
+                    self.keep(reports, &found).await?;
+                    return Ok(Asked::NoMore);
+                };
+                reports.extend(more);
+                found.push(open.remove(at));
+            }
+            self.keep(reports, &found).await?;
+            if is_last {
+                break;
+            }
+        }
+        put_off(self.shared, &open, self.ask_after, Timestamp::now()).await?;
+        Ok(Asked::All)
+    }
+
+    /// What Mailjet says of a message. `None` if no more calls can be made.
+    async fn reports(&mut self, message: &Message, mail: &Mail) -> Option<Vec<Report>> {
+        match message.status.as_str() {
+            "sent" | "opened" | "clicked" => Some(vec![delivered(message, mail)]),
+            "bounce" | "bounced" | "hardbounced" | "softbounced" | "blocked" | "spam" | "unsub" => {
+                let steps = self.call(messages::history(self.client, message.id)).await?;
+                let mut reports: Vec<Report> = steps.iter().filter_map(|step| step_of(step, message, mail)).collect();
+                if reports.is_empty() {
+                    reports.extend(status_of(message, mail));
+                }
+                Some(reports)
+            }
+            // On its way still.
+            _ => Some(Vec::new()),
+        }
+    }
+
+    /// Makes a call at its pace. `None` if there were enough, or if this one failed.
+    async fn call<T>(&mut self, call: impl Future<Output = Result<T, Problem>>) -> Option<T> {
+        if self.calls >= CALLS {
+            return None;
+        }
+        if self.calls > 0 {
+            tokio::time::sleep(PACE).await;
+        }
+        self.calls += 1;
+        match call.await {
+            Ok(answer) => {
+                self.shared.counters.called("answered");
+                Some(answer)
+            }
+            Err(problem) => {
+                self.shared.counters.called(match problem {
+                    Problem::Busy(_) => "busy",
+                    Problem::NoAnswer(_) => "no_answer",
+                    _ => "refused",
+                });
+                let key = &self.client.account().key;
+                tracing::warn!("Mailjet's account {key} does not say what became of mail: {}", problem.detail());
+                None
+            }
+        }
+    }
+
+    /// Puts what Mailjet said into the inbox, and asks for those that it said nothing of yet again later.
+    async fn keep(&self, reports: Vec<Report>, found: &[Mail]) -> Result<(), database::Error> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let (shared, now) = (self.shared, Timestamp::now());
+        let count = reports.len();
+        let row = (count > 0).then(|| Taken { number: shared.next_number(), came: now, reports });
+        let (found, ask_after) = (found.to_vec(), self.ask_after);
+        let given_up = found.iter().filter(|mail| next_time(mail, ask_after, now).is_none()).count();
+        let work = move |tables: &database::Transaction<'_>| {
+            row.iter().try_for_each(|row| store::put(tables, row, now))?;
+            found.iter().try_for_each(|mail| store::ask_at(tables, mail, next_time(mail, ask_after, now)))
+        };
+        shared.parts.database.write(work).await?;
+        shared.counters.filled.inc_by(count as u64);
+        shared.counters.given_up.inc_by(given_up as u64);
+        shared.counters.waiting.inc_by(i64::try_from(count).unwrap_or(i64::MAX));
+        shared.arrived.notify_one();
+        Ok(())
+    }
+}
+
+/// Asks for mails again later, or never again.
+async fn put_off(shared: &Shared, mails: &[Mail], ask_after: Duration, now: Timestamp) -> Result<(), database::Error> {
+    let mails = mails.to_vec();
+    let given_up = mails.iter().filter(|mail| next_time(mail, ask_after, now).is_none()).count();
+    let work = move |tables: &database::Transaction<'_>| {
+        mails.iter().try_for_each(|mail| store::ask_at(tables, mail, next_time(mail, ask_after, now)))
+    };
+    shared.parts.database.write(work).await?;
+    shared.counters.given_up.inc_by(given_up as u64);
+    Ok(())
+}
+
+/// When a mail is asked for again: after as much time as it had until now, half of that at least.
+fn next_time(mail: &Mail, ask_after: Duration, now: Timestamp) -> Option<Timestamp> {
+    let age = now.since(mail.relayed);
+    (age < GIVE_UP).then(|| now + ask_after.max(age / 2))
+}
+
+/// The mail that a message of the list is. Where Mailjet's reply did not name the mail, the recipient and the time do.
+fn named(open: &[Mail], message: &Message) -> Option<usize> {
+    let number = i64::try_from(message.id).ok();
+    let names = [number, name_of(&message.uuid)];
+    let by_name = open.iter().position(|mail| mail.name.is_some() && names.contains(&mail.name));
+    by_name.or_else(|| {
+        let (recipient, arrived) = (recipient_of(&message.contact_alt), message.arrived_at.parse::<Timestamp>().ok()?);
+        let is_near = |mail: &Mail| arrived.since(mail.relayed) <= MARGIN && mail.relayed.since(arrived) <= MARGIN;
+        let mut meant = open
+            .iter()
+            .enumerate()
+            .filter(|(_, mail)| mail.name.is_none() && mail.recipient == recipient && is_near(mail));
+        match (meant.next(), meant.next()) {
+            (Some((at, _)), None) => Some(at),
+            // Two mails to one recipient at one time cannot be told apart.
+            _ => None,
+        }
+    })
+}
+
+fn report(kind: Kind, message: &Message, mail: &Mail, time: f64) -> Report {
+    Report {
+        time: if time.is_finite() && time > 0.0 { time as u64 } else { 0 },
+        mail: Some(mail.id),
+        place: Some(mail.place),
+        number: Some(message.id),
+        email: message.contact_alt.chars().take(320).collect(),
+        ..Report::new(kind)
+    }
+}
+
+fn arrived(message: &Message) -> f64 {
+    message.arrived_at.parse::<Timestamp>().map_or(0.0, |at| at.as_secs() as f64)
+}
+
+fn delivered(message: &Message, mail: &Mail) -> Report {
+    report(Kind::Sent, message, mail, arrived(message) + message.delay.clamp(0.0, GIVE_UP.as_secs_f64()))
+}
+
+/// A step of the history as an event would tell it. Openings and clicks come by events alone, which know more of them.
+fn step_of(step: &Step, message: &Message, mail: &Mail) -> Option<Report> {
+    let kind = match step.event_type.to_ascii_lowercase().as_str() {
+        "sent" => Kind::Sent,
+        "bounce" | "bounced" | "hardbounced" | "softbounced" => Kind::Bounce,
+        "blocked" => Kind::Blocked,
+        "spam" => Kind::Spam,
+        "unsub" => Kind::Unsub,
+        _ => return None,
+    };
+    let (related_to, error) = messages::error_of(message.state);
+    let error = if step.state.is_empty() { error } else { &step.state };
+    let is_failure = matches!(kind, Kind::Bounce | Kind::Blocked);
+    let words = |text: &str| if is_failure { text.chars().take(64).collect() } else { String::new() };
+    Some(Report {
+        hard: kind == Kind::Bounce && is_hard(message, &step.event_type),
+        related_to: words(related_to),
+        error: words(error),
+        comment: step.comment.chars().take(512).collect(),
+        ..report(kind, message, mail, step.event_at)
+    })
+}
+
+/// The status of a message without a history.
+fn status_of(message: &Message, mail: &Mail) -> Option<Report> {
+    let step = Step { event_type: message.status.clone(), event_at: arrived(message), ..Step::default() };
+    step_of(&step, message, mail)
+}
+
+/// Mailjet says "hardbounced", or only "bounce" with an error that is for good.
+fn is_hard(message: &Message, event_type: &str) -> bool {
+    let is = |name: &str| message.status.eq_ignore_ascii_case(name) || event_type.eq_ignore_ascii_case(name);
+    is("hardbounced") || (!is("softbounced") && matches!(message.state, 1 | 2 | 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::State;
+    use super::*;
+    use crate::message::QueueId;
+    use crate::record::journal::Position;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
+
+    fn mail(number: u64, after: u64, name: Option<&str>, to: &str) -> Mail {
+        Mail {
+            id: QueueId::from_u64(number),
+            place: 0,
+            name: name.and_then(name_of),
+            recipient: recipient_of(to),
+            customer: "a".into(),
+            route: "mailjet.trusted".into(),
+            at: Position::default(),
+            relayed: NOW + Duration::from_secs(after),
+            state: State::default(),
+        }
+    }
+
+    fn message(id: u64, uuid: &str, to: &str, arrived_at: &str) -> Message {
+        let (uuid, contact_alt, arrived_at) = (uuid.into(), to.into(), arrived_at.into());
+        Message { id, uuid, contact_alt, arrived_at, ..Message::default() }
+    }
+
+    #[test]
+    fn a_route_leads_to_its_account() {
+        assert_eq!(account_of("mailjet.trusted").as_deref(), Some("trusted"));
+        assert_eq!(account_of("mailjet-own.acme"), Some(own_account(&CustomerId::new("acme"))));
+        assert_eq!((account_of("own-server.acme"), account_of("mailjet"), account_of("bounces")), (None, None, None));
+    }
+
+    #[test]
+    fn neighbours_are_asked_for_together() {
+        let mails = [0, 60, 180, 301, 900].map(|after| mail(after, after, None, "a@x.dk"));
+        let sizes: Vec<usize> = spans(mails.into()).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [3, 1, 1]);
+        let stream = (0..20).map(|n| mail(n, n * 100, None, "a@x.dk")).collect();
+        assert!(spans(stream).iter().all(|span| span.len() <= 7), "a stream without pause is cut");
+    }
+
+    #[test]
+    fn a_message_is_found_by_its_name_and_else_by_recipient_and_time_if_that_is_clear() {
+        const GUID: &str = "1ab23cd4-e567-8901-2345-6789f0a1b2c3";
+        let at = "2026-11-23T18:24:10Z";
+        let open = [
+            mail(1, 0, Some(GUID), "a@x.dk"),
+            mail(2, 0, Some("19421777835146490"), "b@x.dk"),
+            mail(3, 0, None, "c@x.dk"),
+            mail(4, 0, None, "d@x.dk"),
+            mail(5, 30, None, "d@x.dk"),
+        ];
+        for (found, expected) in [
+            (message(7, &GUID.to_uppercase(), "", at), Some(0)),
+            (message(19_421_777_835_146_490, "", "", at), Some(1)),
+            (message(9, "", "C@x.dk", at), Some(2)),
+            (message(9, "", "c@x.dk", "2026-11-23T19:24:10Z"), None),
+            (message(9, "", "c@x.dk", "soon"), None),
+            (message(9, "", "d@x.dk", at), None),
+            (message(9, "", "a@x.dk", at), None),
+            (message(0, "", "", at), None),
+        ] {
+            assert_eq!(named(&open, &found), expected, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_heard_of_is_asked_for_less_and_less_often_and_then_given_up() {
+        let mail = mail(1, 0, None, "a@x.dk");
+        let ask_after = Duration::from_secs(6 * 3600);
+        let (mut now, mut times) = (NOW + ask_after, 1);
+        while let Some(next) = next_time(&mail, ask_after, now) {
+            assert!(next >= now + ask_after);
+            (now, times) = (next, times + 1);
+        }
+        assert!((5..=12).contains(&times), "{times}");
+        assert!(now.since(NOW) >= GIVE_UP);
+    }
+
+    #[test]
+    fn a_history_is_told_as_events_would_tell_it() {
+        let mail = mail(1, 0, None, "a@x.dk");
+        let failed =
+            Message { status: "hardbounced".into(), state: 1, ..message(7, "", "a@x.dk", "2026-11-23T18:24:10Z") };
+        let step = |event_type: &str, state: &str, comment: &str| Step {
+            event_type: event_type.into(),
+            event_at: 1_795_458_300.0,
+            state: state.into(),
+            comment: comment.into(),
+        };
+        let bounced = step_of(&step("bounced", "", "550 5.1.1 no"), &failed, &mail).unwrap();
+        assert_eq!((bounced.kind, bounced.hard, bounced.time), (Kind::Bounce, true, 1_795_458_300));
+        assert_eq!((bounced.related_to.as_str(), bounced.error.as_str()), ("recipient", "user unknown"));
+        assert_eq!((bounced.mail, bounced.place), (Some(mail.id), Some(0)));
+        assert_eq!(step_of(&step("opened", "", ""), &failed, &mail), None);
+        assert_eq!(
+            step_of(&step("sent", "", ""), &failed, &mail).map(|it| (it.kind, it.error)),
+            Some((Kind::Sent, String::new()))
+        );
+        let bare = status_of(&failed, &mail).unwrap();
+        assert_eq!((bare.kind, bare.hard, bare.time), (Kind::Bounce, true, 1_795_458_250));
+        let soft = Message { status: "softbounced".into(), state: 3, ..failed };
+        assert!(!status_of(&soft, &mail).unwrap().hard);
+        let sent = Message { delay: 5.0, ..message(7, "", "a@x.dk", "2026-11-23T18:24:10Z") };
+        assert_eq!(delivered(&sent, &mail).time, 1_795_458_255);
+    }
+}

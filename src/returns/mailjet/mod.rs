@@ -1,0 +1,272 @@
+//! Mailjet's events: what became of mail after Mailjet had taken it.
+//!
+//! ```text
+//! Mailjet ──POST──► door ──► inbox (SQLite, synced) ──► 200
+//!                              │                                   ┌──► record: delivered, bounced, complained …
+//!                              └──► settle: match, judge ──────────┼──► suppression lists, pauses
+//!                                     ▲                            └──► what was heard of each recipient
+//! journal ──► relayed: who took it ───┤
+//! Mailjet's API ◄──► gaps: nothing heard
+//! ```
+//!
+//! Promises:
+//!
+//! * What was answered with 200 is on disk. A crash or a power cut loses none of it.
+//! * What Mailjet repeats, alone or in other groups, is told once. What was told and not yet forgotten when a crash came is told
+//!   again under the same id, and the journal leaves it out.
+//! * Whatever the order in which reports come, no bounce becomes a delivery (`state`).
+//! * While the disk is full or the database fails, requests hear 503 and Mailjet repeats them.
+//! * What Mailjet does not report within `ask_after` is asked for (`gaps`).
+//! * A message's path does nothing for this: which mails Mailjet took is read from the journal (`relayed`).
+
+mod counters;
+mod door;
+mod gaps;
+mod inbox;
+mod payload;
+mod reason;
+mod relayed;
+mod report;
+mod settle;
+mod state;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+use zeroize::Zeroizing;
+
+pub use counters::Counters;
+pub use store::SCHEMA;
+
+use crate::customers::Routing;
+use crate::customers::suppression::Suppression;
+use crate::database::{self, Database};
+use crate::events::Events;
+use crate::onboarding;
+use crate::queue::Outcomes;
+use crate::submission;
+use crate::time::Timestamp;
+use crate::web;
+use door::Door;
+use inbox::Inbox;
+
+/// Where Mailjet's requests are taken, below the endpoint's address; the secret follows.
+pub const PATH: &str = "/mailjet/";
+/// How long settled mails wait to be forgotten.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// Mails that are forgotten with one statement.
+const TIDY_ROWS: i64 = 5_000;
+
+/// Who may bring events. Never shown, wiped when dropped.
+#[derive(Clone)]
+pub struct Access {
+    /// The last part of the path. Letters, digits, `-` and `_`.
+    pub secret: Zeroizing<String>,
+    /// The name of the basic authentication.
+    pub username: String,
+    /// Its password.
+    pub password: Zeroizing<String>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Access({})", self.username)
+    }
+}
+
+impl Access {
+    /// The address to enter at Mailjet: below `base`, with name and password.
+    pub fn url_below(&self, base: &Url) -> Zeroizing<String> {
+        let mut url = base.clone();
+        let path = format!("{}{PATH}{}", url.path().trim_end_matches('/'), *self.secret);
+        url.set_path(&path);
+        // Only an address without a host takes no login, and the configuration refuses those.
+        let _ = url.set_username(&self.username);
+        let _ = url.set_password(Some(&self.password));
+        Zeroizing::new(url.into())
+    }
+}
+
+/// What one request, and all of them together, may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of one request.
+    pub request_size: usize,
+    /// Events of one request.
+    pub events_per_request: usize,
+    /// Events a second, on average over some seconds.
+    pub events_per_second: u32,
+    /// Events that were taken and are not in the record yet.
+    pub waiting_events: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            request_size: 4 << 20,
+            events_per_request: 10_000,
+            events_per_second: 5_000,
+            waiting_events: 5_000_000,
+        }
+    }
+}
+
+/// How Mailjet's events are taken.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the endpoint listens, and how.
+    pub web: web::Settings,
+    /// Who may bring events.
+    pub access: Access,
+    /// Where the endpoint is for Mailjet, without the path.
+    pub url: Url,
+    /// True if openings are told.
+    pub opens: bool,
+    /// True if clicks are told.
+    pub clicks: bool,
+    /// Mail of which nothing was heard for so long is asked for. `None`: never.
+    pub ask_after: Option<Duration>,
+    /// How long a mail that Mailjet took is known.
+    pub keep: Duration,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// What the stage works with.
+pub struct Parts {
+    /// For its tables.
+    pub database: Database,
+    /// The record.
+    pub events: Events,
+    /// Whose mail it is.
+    pub routing: Routing,
+    /// Fed with what recipients say.
+    pub suppression: Suppression,
+    /// Told of bounces and complaints, for the customers' pauses.
+    pub outcomes: Outcomes,
+    /// Mailjet's accounts, as they are now.
+    pub accounts: watch::Receiver<Arc<onboarding::Settings>>,
+}
+
+/// What all tasks share.
+struct Shared {
+    settings: Settings,
+    parts: Parts,
+    counters: Counters,
+    /// The number of the next row of the inbox.
+    next: AtomicI64,
+    /// Reports came in.
+    arrived: Notify,
+    /// When the journal was last read to its end, in milliseconds since 1970.
+    caught_up: AtomicU64,
+}
+
+impl Shared {
+    /// Every mail is known that was relayed before this.
+    fn caught_up(&self) -> Timestamp {
+        Timestamp::from_millis(self.caught_up.load(Ordering::Relaxed))
+    }
+
+    fn next_number(&self) -> i64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The stage, before it runs.
+pub struct Mailjet {
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    requests: mpsc::Receiver<inbox::Request>,
+}
+
+impl Mailjet {
+    /// Reads what the database has.
+    pub async fn open(settings: Settings, parts: Parts) -> Result<Mailjet, database::Error> {
+        let (last, waiting) = parts
+            .database
+            .read(|tables| Ok::<_, database::Error>((store::last_number(tables)?, store::waiting(tables)?)))
+            .await?;
+        let counters = Counters::default();
+        counters.waiting.set(waiting);
+        let (next, arrived, caught_up) = (AtomicI64::new(last + 1), Notify::new(), AtomicU64::new(0));
+        let shared = Arc::new(Shared { settings, parts, counters, next, arrived, caught_up });
+        let (inbox, requests) = Inbox::new(Arc::clone(&shared));
+        Ok(Mailjet { shared, inbox, requests })
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// What answers Mailjet. Wrong secrets are slowed down by the `login_…` settings of `limits`.
+    pub fn router(&self, limits: &submission::Limits) -> axum::Router {
+        Door::new(Arc::clone(&self.shared), self.inbox.clone(), limits).router()
+    }
+
+    /// Works until `stopping`.
+    pub fn start(self, tasks: &TaskTracker, stopping: &CancellationToken) {
+        let Mailjet { shared, inbox, requests } = self;
+        // The committer ends with the last door.
+        drop(inbox);
+        tasks.spawn(inbox::commit(Arc::clone(&shared), requests, stopping.clone()));
+        tasks.spawn(relayed::follow(Arc::clone(&shared), stopping.clone()));
+        tasks.spawn(settle::run(Arc::clone(&shared), stopping.clone()));
+        tasks.spawn(gaps::run(Arc::clone(&shared), stopping.clone()));
+        tasks.spawn(tidy(shared, stopping.clone()));
+    }
+}
+
+/// Forgets mails that are too old to be reported on.
+async fn tidy(shared: Arc<Shared>, stopping: CancellationToken) {
+    while tokio::time::timeout(TIDY_EVERY, stopping.cancelled()).await.is_err() {
+        let keep = shared.settings.keep;
+        loop {
+            let now = Timestamp::now();
+            match shared.parts.database.write(move |tables| store::forget(tables, now, keep, TIDY_ROWS)).await {
+                Ok(true) if !stopping.is_cancelled() => tokio::time::sleep(Duration::from_millis(100)).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!("mails that Mailjet took long ago stay in the database: {error}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// For `tests/fuzz` only (feature `fuzzing`).
+#[cfg(feature = "fuzzing")]
+pub mod fuzz {
+    use super::report::Kind;
+    use super::state::State;
+    use super::{payload, reason};
+
+    /// Takes `body` for the body of a request.
+    ///
+    /// # Panics
+    /// Panics if a body grows over its bounds, if what is kept is read back as something else, or if a bounce becomes a delivery.
+    pub fn payload(body: &[u8]) {
+        let Ok(read) = payload::read(body, 100) else { return };
+        assert!(read.reports.len() as u64 + read.unknown <= 100);
+        let mut state = State::default();
+        let mut has_bounced = false;
+        for report in read.reports {
+            let kept = serde_json::to_string(&report).expect("reports have texts and numbers");
+            assert!(kept.len() <= 64 << 10, "{} octets", kept.len());
+            assert_eq!(serde_json::from_str::<super::report::Report>(&kept).expect("what is kept is read"), report);
+            let reason = reason::reason(&report);
+            let _ = reason::taken_with(&report);
+            let is_told = state.hear(report.kind, reason.for_good);
+            assert!(!(is_told && has_bounced && report.kind == Kind::Sent));
+            has_bounced |= matches!(report.kind, Kind::Bounce | Kind::Blocked);
+        }
+    }
+}

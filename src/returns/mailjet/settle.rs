@@ -1,0 +1,598 @@
+//! Brings reports from the inbox into the record: finds the mail that each means, judges what it adds to what was heard, and tells.
+//!
+//! ```text
+//! inbox ─► match ─► judge ─► journal (synced) ─► suppression (synced) ─► one transaction: state kept, inbox emptied
+//! ```
+//!
+//! A crash before the transaction brings the same reports again. They make the same events with the same ids, which the journal has
+//! already and leaves out. A report can overtake the news that its mail was relayed, so one that fits no mail waits for a while.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::counters::Fate;
+use super::reason::{Reason, is_for_now, reason, taken_with};
+use super::report::{Kind, Report};
+use super::state::State;
+use super::store::{self, Mail, Meant, Taken, hash, name_of, recipient_of};
+use crate::customers::suppression::{self, Reason as Suppressed};
+use crate::database::{self, Transaction};
+use crate::events::{Event, EventId, EventKind};
+use crate::message::{CustomerId, Heard, QueueId};
+use crate::record::event::{Known, KnownRecipient};
+use crate::record::journal::{Chunk, Journal, Position};
+use crate::record::trace;
+use crate::smtp::Mailbox;
+use crate::time::Timestamp;
+use crate::visible::visible;
+
+/// Rows of the inbox in one pass. A row has up to 500 reports.
+const ROWS: i64 = 20;
+/// How often the inbox is looked at without a call.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The pause after a pass that failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// The news that a mail was relayed stands in the journal so long after it, at most, while the disk works.
+const NEWS: Duration = Duration::from_secs(3);
+/// A report that fits no mail waits for so long, if the journal cannot be read to its end.
+const WAIT: Duration = Duration::from_secs(600);
+/// Of reports that fit no mail, so many a minute are told one by one.
+const UNMATCHED_A_MINUTE: usize = 10;
+/// Lines of the journal that are read at once: events of one campaign lie together.
+const CHUNK: usize = 64 << 10;
+
+/// Settles until told to stop.
+pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
+    let mut settler = Settler { shared, told: HashSet::new(), unmatched: Unmatched::default() };
+    let mut is_troubled = false;
+    while !stopping.is_cancelled() {
+        let pause = match settler.pass().await {
+            Ok(true) => continue,
+            Ok(false) => {
+                is_troubled = false;
+                LOOK_EVERY
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_troubled, true) {
+                    tracing::error!("Mailjet's events wait before the record: {error}. It is tried again");
+                }
+                RETRY
+            }
+        };
+        let arrived = settler.shared.arrived.notified();
+        let _ = tokio::time::timeout(pause, stopping.run_until_cancelled(arrived)).await;
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    #[error("the event log cannot be read: {0}")]
+    Log(#[from] io::Error),
+    #[error("the event log takes no events for now")]
+    NotWritten,
+}
+
+struct Settler {
+    shared: Arc<Shared>,
+    /// The ids of events that are in the journal while the transaction behind them failed.
+    told: HashSet<String>,
+    unmatched: Unmatched,
+}
+
+/// A report with the mail that it means.
+struct Matched {
+    report: Report,
+    mail: Mail,
+    came: Timestamp,
+}
+
+/// What is to be told of a recipient.
+struct Tell {
+    report: Report,
+    mail: Mail,
+    at: Timestamp,
+    reason: Option<Reason>,
+    /// Tells this report from others of the same kind and time.
+    key: String,
+}
+
+/// What a pass comes to.
+#[derive(Default)]
+struct Judged {
+    tell: Vec<Tell>,
+    states: HashMap<(QueueId, u32), State>,
+    seen: HashSet<(QueueId, i64)>,
+    fates: Vec<Fate>,
+}
+
+impl Settler {
+    /// Settles some rows. Returns true if there were any.
+    async fn pass(&mut self) -> Result<bool, Failed> {
+        let now = Timestamp::now();
+        let database = self.shared.parts.database.clone();
+        let found = database.read(move |tables| find(tables, now)).await?;
+        self.measure(now, found.oldest);
+        if found.rows.is_empty() {
+            return Ok(false);
+        }
+        let Found { rows, matched, unmatched, .. } = found;
+        let caught_up = self.shared.caught_up();
+        let may_come = |came: Timestamp| caught_up < came + NEWS && now.since(came) < WAIT;
+        let (later, given_up): (Vec<_>, Vec<_>) = unmatched.into_iter().partition(|(_, came)| may_come(*came));
+        let (recalled, unknown) = self.recall(given_up).await?;
+        let matched: Vec<Matched> = matched.into_iter().chain(recalled).collect();
+        let judged = database.read(move |tables| judge(tables, matched)).await?;
+        let Judged { tell, states, seen, mut fates } = judged;
+
+        let (tell, known) = self.known(tell).await?;
+        fates.extend(known.iter().map(|known| if known.is_some() { Fate::Told } else { Fate::Forgotten }));
+        let events: Vec<Event<'_>> = tell
+            .iter()
+            .zip(&known)
+            .filter_map(|(tell, known)| event(tell, known.as_ref()?))
+            .filter(|event| !self.told.contains(&event.event_id.to_string()))
+            .collect();
+        let unmatched = self.unmatched.events(&unknown, now);
+        fates.extend(unknown.iter().map(|_| Fate::Unmatched));
+        let new: Vec<String> = events.iter().map(|event| event.event_id.to_string()).collect();
+        let counted = self.counted(&events, &tell);
+        if !self.shared.parts.events.emit_synced(events.into_iter().chain(unmatched)).await {
+            return Err(Failed::NotWritten);
+        }
+        self.told.extend(new);
+        self.unmatched.told();
+        self.shared.parts.suppression.take(self.suppressed(&tell, &known)).await?;
+
+        let done: i64 = rows.iter().map(|row| i64::try_from(row.reports.len()).unwrap_or(i64::MAX)).sum();
+        let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
+        let later = later_rows(&self.shared, later);
+        let kept: i64 = later.iter().map(|(row, _)| i64::try_from(row.reports.len()).unwrap_or(i64::MAX)).sum();
+        database
+            .write(move |tables| {
+                for ((id, place), state) in &states {
+                    store::heard(tables, *id, *place, *state)?;
+                }
+                seen.iter().try_for_each(|(id, report)| store::see(tables, *id, *report))?;
+                later.iter().try_for_each(|(row, due)| store::put(tables, row, *due))?;
+                numbers.iter().try_for_each(|number| store::done(tables, *number))
+            })
+            .await?;
+        self.told.clear();
+        let counters = &self.shared.counters;
+        counters.waiting.dec_by(done - kept);
+        fates.into_iter().for_each(|fate| counters.became(fate, 1));
+        for (customer, (hard, complaints)) in counted {
+            if let Some(customer) = self.shared.parts.routing.customer(&customer) {
+                self.shared.parts.outcomes.counted_later(&customer, hard, complaints);
+            }
+        }
+        Ok(true)
+    }
+
+    fn measure(&self, now: Timestamp, oldest: Option<Timestamp>) {
+        let lag = oldest.map_or(0, |oldest| now.since(oldest).as_secs());
+        self.shared.counters.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+    }
+
+    /// Asks the record itself for mails that the table does not know: of before it was there, or of longer ago than it keeps.
+    /// Returns what still fits no mail.
+    async fn recall(&self, reports: Vec<(Report, Timestamp)>) -> Result<(Vec<Matched>, Vec<Report>), Failed> {
+        let ids: HashSet<QueueId> = reports.iter().filter_map(|(report, _)| report.mail).collect();
+        let log = self.shared.parts.events.log().filter(|_| !ids.is_empty());
+        let Some(log) = log.map(std::path::Path::to_owned) else {
+            return Ok((Vec::new(), reports.into_iter().map(|(report, _)| report).collect()));
+        };
+        let lives = blocking(move || trace::lives(&log, ids)).await?;
+        let (mut matched, mut unknown) = (Vec::new(), Vec::new());
+        for (report, came) in reports {
+            let known = report.mail.and_then(|id| Known::of(lives.get(&id)?));
+            match known.and_then(|known| recalled(&report, &known, came)) {
+                Some(mail) => matched.push(Matched { report, mail, came }),
+                None => unknown.push(report),
+            }
+        }
+        let new: Vec<Mail> = matched.iter().map(|matched: &Matched| matched.mail.clone()).collect();
+        if !new.is_empty() {
+            let add = move |tables: &Transaction<'_>| new.iter().try_for_each(|mail| store::add(tables, mail, None));
+            self.shared.parts.database.write(add).await?;
+        }
+        Ok((matched, unknown))
+    }
+
+    /// Reads from the journal how each mail is named. `None` for those that it does not have any more.
+    async fn known(&self, tell: Vec<Tell>) -> Result<(Vec<Tell>, Vec<Option<Known>>), Failed> {
+        let Some(journal) = self.shared.parts.events.journal().cloned() else {
+            let known = tell.iter().map(|_| None).collect();
+            return Ok((tell, known));
+        };
+        blocking(move || {
+            let mut reader = Reader { journal, chunk: Chunk::default() };
+            let mut order: Vec<usize> = (0..tell.len()).collect();
+            order.sort_by_key(|at| tell[*at].mail.at);
+            let mut known: Vec<Option<Known>> = tell.iter().map(|_| None).collect();
+            for at in order {
+                known[at] = reader.known(&tell[at].mail)?;
+            }
+            Ok((tell, known))
+        })
+        .await
+        .map_err(Failed::Log)
+    }
+
+    /// What recipients said, for the customers' suppression lists. It counts even if the record has forgotten the mail.
+    fn suppressed(&self, tell: &[Tell], known: &[Option<Known>]) -> Vec<suppression::Report> {
+        let report = |(tell, known): (&Tell, &Option<Known>)| {
+            let said = match (tell.report.kind, &tell.reason) {
+                (Kind::Bounce | Kind::Blocked, Some(reason)) if reason.for_good => {
+                    let said = reason.reply.as_ref().map(ToString::to_string);
+                    (Suppressed::HardBounce, said.unwrap_or_else(|| reason.detail.clone()))
+                }
+                (Kind::Spam, _) => (Suppressed::Complaint, complaint(&tell.report)),
+                (Kind::Unsub, _) => (Suppressed::Unsubscribe, "Mailjet reports that the recipient unsubscribed".into()),
+                _ => return None,
+            };
+            if known.as_ref().is_some_and(|known| known.is_notification) {
+                return None;
+            }
+            let customer = self.shared.parts.routing.customer(&CustomerId::new(&tell.mail.customer))?;
+            let to = known.as_ref().and_then(|known| recipient(known, &tell.mail));
+            let address = to.map(|to| to.address.clone()).or_else(|| Mailbox::parse(&tell.report.email).ok())?;
+            suppression::Report::new(&customer, &address, said.0, &said.1)
+        };
+        tell.iter().zip(known).filter_map(report).collect()
+    }
+
+    /// Bounces for good and complaints of each customer, among events that are told now.
+    fn counted(&self, events: &[Event<'_>], tell: &[Tell]) -> BTreeMap<CustomerId, (u32, u32)> {
+        let for_good: HashSet<QueueId> = tell
+            .iter()
+            .filter(|tell| tell.reason.as_ref().is_some_and(|reason| reason.for_good))
+            .map(|tell| tell.mail.id)
+            .collect();
+        let mut counted = BTreeMap::<CustomerId, (u32, u32)>::new();
+        for event in events.iter().filter(|event| event.about.is_none()) {
+            let (Some(customer), Some(id)) = (event.customer.as_deref(), event.queue_id) else { continue };
+            let (hard, complaints) = match event.event {
+                EventKind::Bounced if for_good.contains(&id) => (1, 0),
+                EventKind::Complained => (0, 1),
+                _ => continue,
+            };
+            let of = counted.entry(CustomerId::new(customer)).or_default();
+            *of = (of.0 + hard, of.1 + complaints);
+        }
+        counted
+    }
+}
+
+/// The rows that are due, and the mails that their reports mean.
+struct Found {
+    rows: Vec<Taken>,
+    matched: Vec<Matched>,
+    unmatched: Vec<(Report, Timestamp)>,
+    oldest: Option<Timestamp>,
+}
+
+fn find(tables: &Transaction<'_>, now: Timestamp) -> Result<Found, database::Error> {
+    let rows = store::due(tables, now, ROWS)?;
+    let mut found =
+        Found { rows: Vec::new(), matched: Vec::new(), unmatched: Vec::new(), oldest: store::oldest(tables)? };
+    for row in &rows {
+        for report in &row.reports {
+            match matching(tables, report)? {
+                Some(mail) => found.matched.push(Matched { report: report.clone(), mail, came: row.came }),
+                None => found.unmatched.push((report.clone(), row.came)),
+            }
+        }
+    }
+    found.rows = rows;
+    Ok(found)
+}
+
+/// The recipient that a report means: by the queue id that travelled with the mail, else by what Mailjet called it.
+fn matching(tables: &Transaction<'_>, report: &Report) -> Result<Option<Mail>, database::Error> {
+    let meant = report.place.map_or_else(|| Meant::Named(recipient_of(&report.email)), Meant::At);
+    if let Some(id) = report.mail
+        && let Some(mail) = store::by_id(tables, id, meant)?
+    {
+        return Ok(Some(mail));
+    }
+    let number = report.number.and_then(|number| i64::try_from(number).ok());
+    for name in [name_of(&report.guid), number].into_iter().flatten() {
+        if let Some(mail) = store::by_name(tables, name, meant)? {
+            return Ok(Some(mail));
+        }
+    }
+    Ok(None)
+}
+
+/// The row of a recipient whose mail only the record knows.
+fn recalled(report: &Report, known: &Known, came: Timestamp) -> Option<Mail> {
+    // Another recipient of the mail may have been erased, so the only one that is left may not be the one that is meant.
+    let to = known.recipient_named(&report.email)?;
+    let mut state = State::default();
+    for (kind, heard) in [
+        (EventKind::Delivered, Kind::Sent),
+        (EventKind::Bounced, Kind::Bounce),
+        (EventKind::Complained, Kind::Spam),
+        (EventKind::Unsubscribed, Kind::Unsub),
+    ] {
+        if to.was(kind) {
+            state.hear(heard, kind == EventKind::Bounced);
+        }
+    }
+    if !to.was(EventKind::Relayed) {
+        return None;
+    }
+    Some(Mail {
+        id: known.queue_id,
+        place: u32::try_from(to.index).ok()?,
+        name: None,
+        recipient: recipient_of(&to.address.to_string()),
+        customer: known.customer.to_string(),
+        route: to.route.clone().unwrap_or_default(),
+        at: Position::default(),
+        relayed: known.queue_id.arrived().min(came),
+        state,
+    })
+}
+
+/// Decides what each report adds.
+fn judge(tables: &Transaction<'_>, matched: Vec<Matched>) -> Result<Judged, database::Error> {
+    let mut judged = Judged::default();
+    for Matched { report, mail, came } in matched {
+        if is_for_now(&report) {
+            judged.fates.push(Fate::ForNow);
+            continue;
+        }
+        let at = happened(&report, &mail, came);
+        let is_failure = matches!(report.kind, Kind::Bounce | Kind::Blocked);
+        let reason = is_failure.then(|| reason(&report));
+        let mut key = String::new();
+        if matches!(report.kind, Kind::Open | Kind::Click) {
+            key = format!("{} {} {}", mail.place, report.kind.as_str(), report.mark);
+            let number = hash(&[key.as_bytes(), &at.as_millis().to_be_bytes()]);
+            if judged.seen.contains(&(mail.id, number)) || store::is_seen(tables, mail.id, number)? {
+                judged.fates.push(Fate::Repeated);
+                continue;
+            }
+            judged.seen.insert((mail.id, number));
+        } else {
+            let for_good = reason.as_ref().is_some_and(|reason| reason.for_good);
+            let state = judged.states.entry((mail.id, mail.place)).or_insert(mail.state);
+            let has_bounced = state.has_bounced();
+            if !state.hear(report.kind, for_good) {
+                let is_late = report.kind == Kind::Sent && has_bounced;
+                judged.fates.push(if is_late { Fate::Late } else { Fate::Repeated });
+                continue;
+            }
+            if for_good {
+                key.push_str("for good");
+            }
+        }
+        judged.tell.push(Tell { report, mail, at, reason, key });
+    }
+    Ok(judged)
+}
+
+/// When it happened, as Mailjet says, if that can be.
+fn happened(report: &Report, mail: &Mail, came: Timestamp) -> Timestamp {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let at = Timestamp::from_millis(report.time.saturating_mul(1000));
+    if at + DAY >= mail.relayed && at <= came + DAY { at } else { came }
+}
+
+/// The recipient as the record names it, unless it was erased.
+fn recipient<'a>(known: &'a Known, mail: &Mail) -> Option<&'a KnownRecipient> {
+    known.recipient(mail.place as usize)
+}
+
+/// The event that tells a report, or `None` if the recipient was erased from the record.
+fn event<'a>(tell: &'a Tell, known: &'a Known) -> Option<Event<'a>> {
+    let to = recipient(known, &tell.mail)?;
+    let kind = tell.report.kind.told_as();
+    let event = known.event(kind, to, tell.at);
+    let event_id = EventId::reported(known.queue_id, kind, event.recipient.as_deref()?, tell.at, &tell.key);
+    let event = Event { event_id, reason: Some("mailjet"), ..event };
+    Some(match tell.report.kind {
+        Kind::Sent => with_reply(event, taken_with(&tell.report)),
+        Kind::Bounce | Kind::Blocked => {
+            let reason = tell.reason.as_ref()?;
+            let event = Event { class: Some(reason.class), detail: Some(reason.detail.as_str().into()), ..event };
+            with_reply(event, reason.reply.clone())
+        }
+        Kind::Spam => Event { detail: Some(complaint(&tell.report).into()), ..event },
+        Kind::Click if !tell.report.url.is_empty() => Event { url: Some(tell.report.url.as_str().into()), ..event },
+        Kind::Unsub | Kind::Open | Kind::Click => event,
+    })
+}
+
+fn with_reply(event: Event<'_>, heard: Option<Heard>) -> Event<'_> {
+    let Some(heard) = heard else { return event };
+    let reply = heard.reply().map(|reply| reply.to_owned().into());
+    Event { code: heard.code(), status: heard.status(), reply, ..event }
+}
+
+fn complaint(report: &Report) -> String {
+    match report.comment.as_str() {
+        "" => "Mailjet reports a complaint".to_owned(),
+        source => format!("Mailjet reports a complaint through {source}"),
+    }
+}
+
+/// The rows of reports that wait for the news that their mail was relayed: soon again, and then less often.
+fn later_rows(shared: &Shared, later: Vec<(Report, Timestamp)>) -> Vec<(Taken, Timestamp)> {
+    let now = Timestamp::now();
+    let mut by_time = BTreeMap::<Timestamp, Vec<Report>>::new();
+    for (report, came) in later {
+        by_time.entry(came).or_default().push(report);
+    }
+    let row = |(came, reports): (Timestamp, Vec<Report>)| {
+        let pause = now.since(came).clamp(Duration::from_secs(1), Duration::from_secs(15));
+        (Taken { number: shared.next_number(), came, reports }, now + pause)
+    };
+    by_time.into_iter().map(row).collect()
+}
+
+/// Reads the events that tell that mails were relayed. Neighbours are read at once.
+struct Reader {
+    journal: Arc<Journal>,
+    chunk: Chunk,
+}
+
+impl Reader {
+    /// The mail as the line at its place names it. `None` if that line is gone or tells of another mail.
+    fn known(&mut self, mail: &Mail) -> io::Result<Option<Known>> {
+        if mail.at == Position::default() {
+            let events = trace::life(self.journal.path(), mail.id, usize::MAX)?;
+            return Ok(Known::of(&events));
+        }
+        let Some(line) = self.line(mail.at)? else { return Ok(None) };
+        let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else { return Ok(None) };
+        let is_meant = event["event"] == EventKind::Relayed.as_str() && event["queue_id"] == mail.id.to_string();
+        Ok(Known::of(&[event]).filter(|_| is_meant))
+    }
+
+    fn line(&mut self, at: Position) -> io::Result<Option<&[u8]>> {
+        let is_here = |chunk: &Chunk| {
+            let end = chunk.start.offset + chunk.lines.len() as u64;
+            chunk.start.segment == at.segment && (chunk.start.offset..end).contains(&at.offset)
+        };
+        if !is_here(&self.chunk) {
+            self.chunk = self.journal.read(at, CHUNK)?;
+        }
+        if !is_here(&self.chunk) {
+            return Ok(None);
+        }
+        let from = usize::try_from(at.offset - self.chunk.start.offset).unwrap_or(usize::MAX);
+        Ok(self.chunk.lines[from..].split(|octet| *octet == b'\n').next())
+    }
+}
+
+/// Bounds what is told of reports that fit no mail.
+#[derive(Default)]
+struct Unmatched {
+    minute: u64,
+    /// How many were told one by one in this minute.
+    told: usize,
+    /// How many were not, since that was told last.
+    left_out: u64,
+    /// The same after what is about to be told.
+    next: Option<(usize, u64)>,
+}
+
+impl Unmatched {
+    /// The events that tell of reports. Nothing counts as told before [`told`](Self::told).
+    fn events(&mut self, unknown: &[Report], now: Timestamp) -> Vec<Event<'static>> {
+        let minute = now.as_secs() / 60;
+        let is_new_minute = minute != self.minute;
+        if is_new_minute {
+            (self.minute, self.told) = (minute, 0);
+        }
+        let room = UNMATCHED_A_MINUTE.saturating_sub(self.told);
+        let mut events: Vec<Event<'static>> = unknown.iter().take(room).map(|report| unmatched(report, now)).collect();
+        let mut left_out = self.left_out + unknown.len().saturating_sub(room) as u64;
+        if is_new_minute && left_out > 0 {
+            let detail = format!("{left_out} more reports of Mailjet's fit no mail that the record knows");
+            events.push(Event { left_out: Some(left_out), reason: Some("mailjet"), ..Event::unmatched(detail, now) });
+            left_out = 0;
+        }
+        self.next = Some((self.told + unknown.len().min(room), left_out));
+        events
+    }
+
+    fn told(&mut self) {
+        if let Some(next) = self.next.take() {
+            (self.told, self.left_out) = next;
+        }
+    }
+}
+
+fn unmatched(report: &Report, now: Timestamp) -> Event<'static> {
+    let name = match (report.number, report.guid.as_str()) {
+        (Some(number), _) => number.to_string(),
+        (None, guid) => visible(guid).into_owned(),
+    };
+    let kind = report.kind.as_str();
+    let detail = format!(
+        "Mailjet reports \"{kind}\" for its message {name} to {}, which is no mail that the record knows: it was sent by another \
+         client of this Mailjet account, or longer ago than [events] keep",
+        visible(&report.email)
+    );
+    Event { reason: Some("mailjet"), ..Event::unmatched(detail, now) }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_458_240_000);
+
+    #[test]
+    fn of_a_flood_that_fits_no_mail_ten_a_minute_are_told_and_the_rest_as_a_number() {
+        let flood = vec![Report { email: "a\u{202e}@x.dk".into(), ..Report::new(Kind::Sent) }; 100];
+        let mut unmatched = Unmatched::default();
+        let mut tell = |reports: &[Report], after: u64| {
+            let events = unmatched.events(reports, NOW + Duration::from_secs(after));
+            unmatched.told();
+            (events.len(), events.iter().filter_map(|event| event.left_out).sum::<u64>())
+        };
+        assert_eq!(tell(&flood, 0), (10, 0));
+        assert_eq!(tell(&flood, 1), (0, 0));
+        assert_eq!(tell(&flood[..5], 61), (6, 190));
+        assert_eq!(tell(&flood[..5], 62), (5, 0));
+        assert_eq!(tell(&flood[..5], 63), (0, 0));
+        assert_eq!(tell(&[], 121), (1, 5));
+        assert_eq!(tell(&[], 181), (0, 0));
+    }
+
+    #[test]
+    fn what_was_not_written_is_not_taken_for_told() {
+        let flood = vec![Report::new(Kind::Sent); 20];
+        let mut unmatched = Unmatched::default();
+        for _ in 0..3 {
+            assert_eq!(unmatched.events(&flood, NOW).len(), 10);
+        }
+        unmatched.told();
+        assert_eq!(unmatched.events(&flood, NOW).len(), 0);
+    }
+
+    #[test]
+    fn mailjets_time_counts_if_it_can_be() {
+        let day = Duration::from_secs(86_400);
+        let mail = Mail {
+            id: QueueId::from_u64(7),
+            place: 0,
+            name: None,
+            recipient: 0,
+            customer: String::new(),
+            route: String::new(),
+            at: Position::default(),
+            relayed: NOW,
+            state: State::default(),
+        };
+        let came = NOW + day * 3;
+        for (time, expected) in [
+            (NOW.as_secs() + 7, NOW + Duration::from_secs(7)),
+            // Mailjet cuts to seconds, and its clock may be a little behind.
+            (NOW.as_secs() - 7, NOW - Duration::from_secs(7)),
+            (0, came),
+            (NOW.as_secs() - 2 * 86_400, came),
+            (came.as_secs() + 2 * 86_400, came),
+            (u64::MAX, came),
+        ] {
+            let report = Report { time, ..Report::new(Kind::Sent) };
+            assert_eq!(happened(&report, &mail, came), expected, "{time}");
+        }
+    }
+}
