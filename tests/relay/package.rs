@@ -75,3 +75,30 @@ fn a_package_is_the_same_twice_and_has_everything_where_it_belongs() {
     assert!(has("aws-lc-rs") && has("mail-auth") && !has("criterion"), "{bill}");
     assert!(components.iter().all(|component| component["licenses"].is_array()), "{bill}");
 }
+
+#[test]
+fn the_bill_of_materials_keeps_its_schema() {
+    let this = "the_bill_of_materials_keeps_its_schema";
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source().join("target"), PathBuf::from);
+    let python = target.join("cyclonedx/bin/python3");
+    if !python.exists() {
+        return skip(this, "cyclonedx-python-lib is not installed; tests/run does that");
+    }
+    let bill =
+        Command::new("deploy/sbom").current_dir(source()).env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
+    assert!(bill.status.success(), "{}", String::from_utf8_lossy(&bill.stderr));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sbom.cdx.json");
+    let judge = "import sys\nfrom cyclonedx.schema import SchemaVersion\nfrom cyclonedx.validation.json import JsonStrictValidator\n\
+                 why = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read())\n\
+                 sys.exit(None if why is None else str(why))";
+    let judged = |octets: &[u8]| {
+        fs::write(&path, octets).unwrap();
+        Command::new(&python).args(["-c", judge]).arg(&path).output().unwrap()
+    };
+    let verdict = judged(&bill.stdout);
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
+    // The judge notices what is wrong.
+    let wrong = String::from_utf8(bill.stdout).unwrap().replace("\"type\": \"library\"", "\"type\": \"book\"");
+    assert!(!judged(wrong.as_bytes()).status.success());
+}

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::support::capture::Capture;
 use crate::support::client::{Client, message, queue_id};
 use crate::support::relay::{binary, free_port};
+use crate::support::skip::skip;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -151,6 +152,49 @@ fn answers_come_from_a_pipe_one_a_line() {
     assert_eq!(place.files(), ["postbud.toml", "secrets/webcrm.hash"]);
     let text = fs::read_to_string(place.config().join("postbud.toml")).unwrap();
     assert!(text.contains("bind = \"any\"") && !text.contains("[mailjet"), "{text}");
+}
+
+#[test]
+fn a_person_at_a_terminal_is_asked_again_after_a_slip_and_shows_no_secret() {
+    let this = "a_person_at_a_terminal_is_asked_again_after_a_slip_and_shows_no_secret";
+    if Command::new("python3").arg("--version").output().is_err() {
+        return skip(this, "python3 is not installed");
+    }
+    let (place, mailjet) = (Place::new(), Capture::start());
+    let smtp = place.smtp.to_string();
+    let conversation = serde_json::json!([
+        ["Name of this relay", "out example"],
+        // The slip is explained, and the question comes again.
+        ["Name of this relay", "out.example.com"],
+        ["Egress address", "127.0.0.1"],
+        ["Local address that leaves as it", "192.0.2.77"],
+        ["this machine cannot bind it", ""],
+        ["Address and port to take mail on", smtp],
+        ["Networks that may connect", ""],
+        ["Certificate file for TLS", ""],
+        ["webCRM's password", PASSWORD],
+        ["Mailjet's API key", "api-key"],
+        ["Its secret", "api-secret"],
+        ["Id of the first customer", "nordlys"],
+        ["Name of the customer", "Nordlys ApS"],
+        ["From domains", "nordlys.example"],
+        ["Which way", "mailjet"],
+    ]);
+    let screen = Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/terminal.py"))
+        .arg(conversation.to_string())
+        .args([&binary(), "setup", "--dir"])
+        .arg(place.config())
+        .args(["--mailjet-server", &mailjet.address.to_string(), "--web", &place.web.to_string()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[screen.stdout, screen.stderr].concat()).into_owned();
+    assert!(screen.status.success(), "{said}");
+    assert!(said.contains("nordlys.example") && said.contains("postbud1._domainkey"), "{said}");
+    assert!(!said.contains(PASSWORD) && !said.contains("api-secret"), "a secret was shown: {said}");
+    let checked = Command::new(binary()).args(["check", "--config"]).arg(place.config().join("postbud.toml")).output();
+    let checked = checked.unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[test]
