@@ -92,7 +92,7 @@ fn postgres(table: &Table<'_>, hostname: &str) -> postgres::Settings {
         password: secret::value(table, PASSWORD),
         schema: schema(table, usual.schema.clone()),
         tls,
-        node: name(table, "node", hostname.to_owned()),
+        node: node(table, hostname),
         nodes,
         shards,
         lease,
@@ -133,10 +133,30 @@ fn is_local(host: &str) -> bool {
 
 fn name(table: &Table<'_>, key: &'static str, usual: String) -> String {
     let found = table.or(key, usual);
-    if found.is_empty() || found.len() > LONGEST_NAME || found.chars().any(char::is_control) {
+    if !is_name(&found) {
         table.mistake(key, format!("is not a name of 1 to {LONGEST_NAME} characters"));
     }
     found
+}
+
+/// Nodes that share a server file are told apart by a variable of the environment.
+fn node(table: &Table<'_>, hostname: &str) -> String {
+    if !table.has("node_env") {
+        return name(table, "node", hostname.to_owned());
+    }
+    if table.has("node") {
+        table.mistake("node_env", "is given besides node; keep one of them");
+    }
+    let variable: String = table.or("node_env", String::new());
+    let found = std::env::var(&variable).unwrap_or_default();
+    if !is_name(&found) {
+        table.mistake("node_env", format!("{variable} holds no name of 1 to {LONGEST_NAME} characters"));
+    }
+    found
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
 }
 
 fn schema(table: &Table<'_>, usual: String) -> String {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::scratch::{Scratch, project};
 use crate::skip::skip;
@@ -92,6 +93,29 @@ async fn the_containers_example_passes_and_needs_no_address_of_the_machine() {
     let documents = fs::read_to_string(project().join("docs/deploy.md")).expect("the page");
     for mounted in ["-v ./config:/etc/postbud:ro", "-v ./keys:/etc/keys:ro", "-v ./certs:/etc/certs:ro"] {
         assert!(image.contains(mounted) && documents.contains(mounted), "{mounted}");
+    }
+}
+
+#[test]
+fn the_nodes_example_passes_and_takes_its_nodes_name_from_the_container() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("config/secrets/postgres.password"), "secret\n").unwrap();
+    fs::set_permissions(scratch.path("config/secrets/postgres.password"), fs::Permissions::from_mode(0o600)).unwrap();
+    // As a start looks at it: nobody answers for the database here.
+    let check = |node: &str| {
+        let command = &["check", "--start", "--config", "config/docker-nodes.toml"];
+        let checked = scratch.command(command).env("HOSTNAME", node).output().expect("postbud runs");
+        (checked.status.success(), text(&checked.stdout) + &text(&checked.stderr))
+    };
+    let (nameless, named) = (check(""), check("node1"));
+    assert!(!nameless.0 && nameless.1.contains("node_env: HOSTNAME holds no name"), "{}", nameless.1);
+    assert!(named.0 && named.1.contains("OK: 1 listener, 2 customers with 3 domains"), "{}", named.1);
+
+    // What the compose file mounts and names is what this file reads.
+    let compose = fs::read_to_string(project().join("deploy/compose.nodes.yaml")).expect("the compose file");
+    assert!(compose.contains("POSTBUD_CONFIG: /etc/postbud/docker-nodes.toml"), "{compose}");
+    for node in ["node1", "node2", "node3"] {
+        assert!(compose.contains(&format!("hostname: {node}")), "{node}: {compose}");
     }
 }
 
