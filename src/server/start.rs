@@ -179,6 +179,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     }
     reloads.register(stages);
     stages.register_collector(Box::new(metrics::Certificates(certificates.clone())));
+    stages.register_collector(Box::new(operate::tokens::Expiry(service.tokens.clone())));
 
     // Every address is bound before anybody is let in.
     let accepting = CancellationToken::new();

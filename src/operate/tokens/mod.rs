@@ -7,6 +7,7 @@
 //! All tokens are in memory, and this process is the only one that writes their table: a token that is added or revoked counts from
 //! that moment on. The time of the last use is written at most once a minute for each token.
 
+mod expiry;
 mod kept;
 pub(super) mod secret;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use expiry::Expiry;
 pub use kept::SCHEMA;
 pub use secret::Secret;
 

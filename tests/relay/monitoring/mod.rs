@@ -5,6 +5,7 @@ mod dashboard;
 mod handbook;
 mod recorded;
 mod rules;
+mod shown;
 
 use std::path::PathBuf;
 

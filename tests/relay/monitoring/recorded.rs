@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::capture::Capture;
@@ -33,9 +34,11 @@ pub fn record() -> Recorded {
     );
     let certificates = tempfile::tempdir().unwrap();
     self_signed(&["out.example.com"], false).write(certificates.path());
+    let returns = free_port();
+    let with_return_paths = format!("{}return_path = \"verp\"\n", plain_route(server.address));
     let site = Site::with(
         &[
-            Customer { id: "good", domain: "good.example", route: plain_route(server.address) },
+            Customer { id: "good", domain: "good.example", route: with_return_paths },
             Customer { id: "kept", domain: "kept.example", route: plain_route(server.address) },
             Customer { id: "dead", domain: "dead.example", route: plain_route(free_port()) },
         ],
@@ -43,6 +46,7 @@ pub fn record() -> Recorded {
         &format!(
             "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\nattempts = 1\n[[listener]]\naddress = \"{}\"\n\
              tls = \"starttls\"\ncertificate = \"{2}/cert.pem\"\nprivate_key = \"{2}/cert.key\"\nallow_from = [\"{1}\"]\n\
+             [returns]\ndomain = \"returns.test\"\nlisten = \"{returns}\"\ntls = \"off\"\n\
              [[events.webhook]]\nname = \"webcrm\"\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"hook.secret\"\n",
             free_port(),
             "127.0.0.0/8",
@@ -51,6 +55,7 @@ pub fn record() -> Recorded {
     );
     fs::write(site.path("config/hook.secret"), "et langt og hemmeligt ord som ingen gætter\n").unwrap();
     let relay = site.start();
+    assert!(site.operate(&["token", "add", "webcrm", "--role", "read", "--expires", "365d"]).status.success());
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
     let mut send = |from: &str, to: &str| client.send(from, &[to], &message(from, to, "x")).unwrap();
     for n in 0..3 {
@@ -70,22 +75,37 @@ pub fn record() -> Recorded {
     let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
     let mut send = |from: &str, to: &str| client.send(from, &[to], &message(from, to, "x")).unwrap();
     queue_id(&send("a@kept.example", "b@example.net"));
+    assert!(site.operate(&["customer", "pause", "kept"]).status.success());
     let held = queue_id(&send("a@kept.example", "c@example.net")).to_owned();
     assert!(site.operate(&["queue", "hold", &held, "--reason", "a test"]).status.success());
     fs::write(site.config(), fs::read_to_string(site.config()).unwrap() + "mistaken = true\n").unwrap();
     relay.signal("HUP");
+    come_back(returns, &server.received()[0].from);
     let state = |route: &str| format!("postbud_route_state{{route=\"own-server.{route}\"}}");
     wait(&site, "the trouble shows", |scrape| {
         scrape.get(&state("dead")) == Some(&1.0)
             && scrape.get(&state("kept")) == Some(&2.0)
             && scrape.get("postbud_alerts_open{about=\"configuration\"}") == Some(&1.0)
             && scrape.get("postbud_recipients_bounced_total") == Some(&1.0)
+            && scrape.get("postbud_returned_mail_read_total{what=\"bounced\"}") == Some(&1.0)
             && scrape.get("postbud_queue_held{customer=\"kept\",urgency=\"single\",kind=\"mail\"}") == Some(&1.0)
     });
     let mut troubled = named(RELAY, &metrics(&site), 1.0);
     relay.stop();
     troubled.extend(full());
     Recorded { well, troubled }
+}
+
+/// Has a server report that a mail that it took bounced, and somebody try an address that is none.
+fn come_back(returns: SocketAddr, return_path: &str) {
+    let report = "From: MAILER-DAEMON@mx.test\r\nSubject: report\r\nMIME-Version: 1.0\r\n\
+                  Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nWords.\r\n\
+                  --b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.test\r\n\r\n\
+                  Final-Recipient: rfc822; b0@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n--b--\r\n";
+    let mut client = Client::connect(returns).unwrap();
+    let path = return_path.split(['<', '>']).nth(1).expect("a path in brackets");
+    assert!(client.send("", &[path], report.as_bytes()).unwrap().starts_with("250"));
+    assert!(client.send("", &["nobody@returns.test"], report.as_bytes()).unwrap().starts_with('5'));
 }
 
 /// A relay that has no room for new mail.
