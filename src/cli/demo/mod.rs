@@ -1,8 +1,11 @@
 //! `postbud demo`: the whole way of a newsletter on this machine, with nothing set up.
 //!
 //! The relay is the real one, started from configuration files in a temporary folder. The customer's own server is a small
-//! receiving SMTP server with STARTTLS and AUTH ([`receiver`]); lettre submits as webCRM would ([`newsletters`]).
+//! receiving SMTP server with STARTTLS and AUTH ([`receiver`]); lettre submits as webCRM would ([`newsletters`]). A name server of its own
+//! ([`names`]) has half of what the customer's domain needs, so that there is something to look at.
 
+mod looks;
+mod names;
 mod newsletters;
 mod receiver;
 mod workshop;
@@ -34,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Needs nothing set up and leaves nothing behind. In a temporary folder it makes a CA, certificates and a customer's DKIM
 /// key, starts the relay with its embedded spool, and a receiving SMTP server with STARTTLS and AUTH as the customer's own
 /// server. It then submits three Danish newsletters over TLS with a login, as webCRM would, and verifies what arrived with the
-/// public key. Each step is told as it happens. Only loopback addresses are used; no mail leaves this machine.
+/// public key. Each step is told as it happens. Only loopback addresses are used; no mail leaves this machine. A name server of the
+/// demo's own knows half of what the customer's domain needs, so that the pages have something to show.
 ///
 /// Afterwards the relay stays up until Ctrl-C, so that you can look at it or send mail to it yourself.
 #[derive(Debug, clap::Args)]
@@ -59,13 +63,18 @@ impl Args {
             detail(&format!("{}", workshop.dir().display()));
             let receiver = Receiver::start(&workshop, arrived).await.context("the customer's server does not start")?;
             say("2", &format!("the customer's own server: {}, STARTTLS and AUTH", receiver.address()));
-            workshop.write_configuration(receiver.address())?;
+            let names = names::serve(workshop.zone()?).await?;
+            workshop.write_configuration(receiver.address(), names)?;
             let relay = Relay::start(config::load(&workshop.configuration())?.settings).await?;
             let address = *relay.addresses().first().context("the relay listens nowhere")?;
             say("3", &format!("the relay: takes mail at {address}, STARTTLS and AUTH, spool on disk"));
             if let Some(web) = relay.web_address() {
                 detail(&format!("status page http://{web}/, metrics http://{web}/metrics"));
             }
+            let link = looks::open(&workshop).await?;
+            let (operator, password) = (looks::OPERATOR, workshop.password());
+            detail(&format!("operators' pages {}, login {operator} / {password}", workshop.operators()));
+            detail(&format!("what the customer sees, whose domain is half in order: {link}"));
             detail("the record that the customer publishes:");
             detail(&format!("{} TXT {}…", workshop.record().name, head(&workshop.record().value, 60)));
 

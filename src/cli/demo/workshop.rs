@@ -6,15 +6,19 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tempfile::TempDir;
 
+use super::looks;
 use crate::cli::dev_certs::Authority;
 use crate::cli::hash_password;
 use crate::dkim::record::{TxtRecord, render};
 use crate::dkim::{Selector, SigningKey};
 use crate::files;
+use crate::resolver::FixedZone;
 use crate::smtp::Domain;
 
 /// The customer's From domain; never registered (RFC 2606).
 pub(super) const DOMAIN: &str = "nordlys.example";
+/// The customer's id.
+pub(super) const CUSTOMER: &str = "nordlys";
 /// What webCRM logs in with.
 pub(super) const USERNAME: &str = "webcrm";
 /// What the relay logs in with at the customer's server.
@@ -27,6 +31,8 @@ pub(super) struct Workshop {
     password: String,
     server_password: String,
     record: TxtRecord,
+    operators: u16,
+    customers: u16,
 }
 
 impl Workshop {
@@ -45,12 +51,14 @@ impl Workshop {
         let (password, server_password) = (password(), password());
         files::write_secret(&dir.path().join("customer.password"), server_password.as_bytes())?;
         files::write_secret(&dir.path().join("webcrm.hash"), hash_password::hash(&password)?.as_bytes())?;
-        Ok(Workshop { ca: authority.pem().to_owned(), dir, password, server_password, record })
+        let (operators, customers) = (looks::free_port()?, looks::free_port()?);
+        Ok(Workshop { ca: authority.pem().to_owned(), dir, password, server_password, record, operators, customers })
     }
 
     /// The configuration, as an operator would write it.
-    pub(super) fn write_configuration(&self, customer: SocketAddr) -> anyhow::Result<()> {
-        let server = r#"
+    pub(super) fn write_configuration(&self, customer: SocketAddr, names: SocketAddr) -> anyhow::Result<()> {
+        let server = format!(
+            r#"
 hostname = "relay.example.com"
 state_dir = "state"
 shutdown_grace = "5s"
@@ -70,14 +78,25 @@ address = "127.0.0.1"
 min_free = "16 MiB"
 [events]
 log = "state/events.jsonl"
-# Nobody answers there: the demo asks no name server, and so it asks nothing of the domain.
+# The domain is only half in order, and its newsletters are to arrive all the same.
 [onboarding]
 bulk_requires = []
 [dns]
-servers = ["127.0.0.1:9"]
+servers = ["{names}"]
 [web]
 address = "127.0.0.1:0"
-"#;
+[pages.operators]
+url = "http://127.0.0.1:{operators}"
+address = "127.0.0.1:{operators}"
+tls = "off"
+[pages.customers]
+url = "http://127.0.0.1:{customers}"
+address = "127.0.0.1:{customers}"
+tls = "off"
+"#,
+            customers = self.customers,
+            operators = self.operators
+        );
         let own = format!(
             r#"
 name = "Nordlys ApS"
@@ -98,7 +117,17 @@ password_file = "../customer.password"
             customer.port()
         );
         files::write_public(&self.configuration(), server.as_bytes())?;
-        Ok(files::write_public(&self.dir.path().join("customers/nordlys.toml"), own.as_bytes())?)
+        Ok(files::write_public(&self.dir.path().join(format!("customers/{CUSTOMER}.toml")), own.as_bytes())?)
+    }
+
+    /// What the demo's name server knows: of the customer's domain its key, and an SPF record that lets nobody send for it.
+    pub(super) fn zone(&self) -> anyhow::Result<FixedZone> {
+        let zone = FixedZone::parse(&format!(
+            "{DOMAIN} SOA\n{DOMAIN} TXT \"v=spf1 mx ~all\"\n{DOMAIN} MX 10 mail.{DOMAIN}\nmail.{DOMAIN} A 192.0.2.10\n\
+             spf.webcrm.com TXT \"v=spf1 ip4:127.0.0.1 ~all\""
+        ))?;
+        zone.add_txt(&self.record.name, &self.record.value);
+        Ok(zone)
     }
 
     /// The server file.
@@ -119,6 +148,11 @@ password_file = "../customer.password"
     /// The password that webCRM logs in with.
     pub(super) fn password(&self) -> &str {
         &self.password
+    }
+
+    /// Where the operators' pages are.
+    pub(super) fn operators(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.operators)
     }
 
     /// The relay's password at the customer's server.

@@ -1,0 +1,38 @@
+//! What the demo shows in a browser: the operators' pages, with somebody who may log in, and the customer's page, with a link to it.
+
+use std::net::TcpListener;
+
+use anyhow::Context;
+
+use super::workshop::{CUSTOMER, Workshop};
+use crate::operate::links::{AddedLink, NewLink};
+use crate::operate::operators::{NewOperator, PasswordHash};
+use crate::operate::socket::{self, protocol::Command};
+use crate::operate::tokens::RoleName;
+
+/// Who logs in at the operators' pages.
+pub(super) const OPERATOR: &str = "demo";
+
+/// A port of the loopback address that is free at this moment: the pages' own address has to be known before they listen.
+pub(super) fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Lets the operator in and makes the link, over the running relay's socket, as `postbud operator add` and `postbud customer link` do.
+/// Gives the link.
+pub(super) async fn open(workshop: &Workshop) -> anyhow::Result<String> {
+    let (state_dir, password) = (workshop.dir().join("state"), workshop.password().to_owned());
+    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<String> {
+        let password_hash = Some(PasswordHash::of(&password)?);
+        let operator = NewOperator { name: OPERATOR.to_owned(), role: RoleName::Admin, password_hash };
+        socket::call(&state_dir, Command::AddOperator(operator), |_| {}, |_| {})?;
+        let link = NewLink { days: Some(1), language: Some("en".to_owned()) };
+        let mut made = None;
+        let add = Command::AddLink { customer: CUSTOMER.to_owned(), new: link };
+        socket::call(&state_dir, add, |item| made = Some(item), |_| {})?;
+        let made: AddedLink = serde_json::from_value(made.unwrap_or_default())?;
+        Ok(made.url)
+    });
+    opened.await?.context("the pages cannot be opened")
+}
