@@ -21,6 +21,8 @@ mod answers;
 mod checks;
 #[path = "onboarding/delegation.rs"]
 mod delegation;
+#[path = "onboarding/dmarc_reports.rs"]
+mod dmarc_reports;
 #[path = "onboarding/fetch.rs"]
 mod fetch;
 #[path = "onboarding/golden.rs"]

@@ -48,6 +48,7 @@ mod demo;
 #[cfg(feature = "demo")]
 mod dev_certs;
 mod dkim;
+mod dmarc;
 mod domain;
 mod events;
 mod hash_password;
@@ -112,6 +113,7 @@ enum Command {
     Customer(customer::Args),
     Domain(domain::Args),
     Dkim(dkim::Args),
+    Dmarc(dmarc::Args),
     Queue(queue::Args),
     Route(route::Args),
     Suppression(suppression::Args),
@@ -150,6 +152,7 @@ impl Command {
             Command::Customer(args) => args.run(),
             Command::Domain(args) => args.run(),
             Command::Dkim(args) => args.run(),
+            Command::Dmarc(args) => args.run(),
             Command::Queue(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Suppression(args) => args.run(),

@@ -165,7 +165,11 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let webhooks = webhook::webhooks(&webhook_tables);
     let has_record = events.log.is_some() || !webhook_tables.is_empty();
     let returns_table = root.table("returns");
-    let returned_mail = returns::returned_mail(&returns_table, &listeners, has_record, events.retention.age);
+    let dmarc = returns::dmarc(&returns_table.table("dmarc"));
+    let mut returned_mail = returns::returned_mail(&returns_table, &listeners, has_record, events.retention.age);
+    if let Some(returned_mail) = &mut returned_mail {
+        returned_mail.dmarc.extend(dmarc.address.clone());
+    }
     let resolver = server::dns(&root.table("dns"));
     let web = web::pages(&root.table("web"), &listeners);
     let api = web::api(&root.table("api"), &listeners, web.as_ref());
@@ -193,6 +197,9 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
     let bulk = customer::bulk(&onboarding_table).unwrap_or(BulkPolicy::Warn);
     let address = egress.as_ref().map(|egress| egress.address);
     let mut onboarding = server::onboarding(&onboarding_table, &state_dir, address, patience.retry.give_up);
+
+    onboarding.report_address.clone_from(&dmarc.address);
+    onboarding.rua = onboarding.rua.or_else(|| dmarc.address.clone());
 
     let (mut tiers, accounts) = server::tiers(root);
     tiers.values_mut().for_each(|tier| tier.route = nodes.part_of(Arc::clone(&tier.route)));
@@ -267,6 +274,7 @@ fn read(root: &Table<'_>, notes: &Notes) -> Option<Settings> {
         bounce,
         bounce_route,
         onboarding,
+        dmarc,
         resolver,
         web,
         api,

@@ -1,4 +1,4 @@
-//! `[returns]`: the listener of mail that comes back.
+//! `[returns]`: the listener of mail that comes back, and DMARC reports.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use super::listener::{self, Mode, overlap};
 use super::reader::Table;
 use super::server::{positive, size};
 use super::value::ByteSize;
+use crate::returns::dmarc;
 use crate::returns::mail::{Forward, Settings};
 use crate::smtp::{Domain, Mailbox};
 use crate::submission::{Limits, ListenerAuth, ListenerSettings};
@@ -117,4 +118,14 @@ fn limits(table: &Table<'_>) -> Limits {
         table.mistake(key, format!("bytes_in_flight ({all}) must hold at least one message of message_size ({one})"));
     }
     limits
+}
+
+/// Reads `[returns.dmarc]`: how long what reports say is kept, and where customers' records send them.
+pub(super) fn dmarc(table: &Table<'_>) -> dmarc::Settings {
+    let usual = dmarc::Settings::default();
+    let keep = table.or("keep", usual.keep);
+    if keep < Duration::from_secs(35 * 86_400) {
+        table.mistake("keep", "is shorter than 35 days; whether the next policy is safe is judged by the last 30");
+    }
+    dmarc::Settings { keep, address: table.get("address") }
 }

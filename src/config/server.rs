@@ -395,6 +395,7 @@ pub(super) fn onboarding(
         return_path_label: label(table, "return_path_label", usual.return_path_label),
         return_path_target: table.or("return_path_target", usual.return_path_target),
         rua: table.get("rua"),
+        report_address: usual.report_address,
         bulk_requires: requirements(table, "bulk_requires", usual.bulk_requires),
         check_every: positive(table, "check_every", usual.check_every),
         check_every_while_incomplete: positive(

@@ -5,6 +5,7 @@ mod severity;
 use serde::Serialize;
 
 use super::dmarc::Unusable;
+use super::dmarc::step::Step as DmarcStep;
 use super::fetch::NotThere;
 use super::rotation::{Role, Shown};
 use super::spf::SyntaxError;
@@ -277,6 +278,10 @@ pub enum Finding {
     DmarcNoReports { host: String },
     /// The destination of the reports has not agreed to receive them.
     DmarcReportsRefused { destination: String, host: String },
+    /// The destination of the reports is ours, and our zone does not say yet that we want them.
+    DmarcReportsNotAllowed { destination: String, host: String },
+    /// The reports of the last weeks say whether the next policy is safe.
+    DmarcReports { step: Box<DmarcStep> },
     /// The policy is `p=none`.
     DmarcMonitoring,
     /// The record has `t=y`, so the policy is in test mode.

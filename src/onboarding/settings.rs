@@ -36,8 +36,11 @@ pub struct Settings {
     pub return_path_label: String,
     /// The target of the return-path alias.
     pub return_path_target: Domain,
-    /// The address for reports in the proposed DMARC record. `None` proposes `dmarc@` in the customer's own domain.
+    /// The address for reports in the proposed DMARC record. `None` proposes a record without one: nobody would read what is sent to an
+    /// address that nobody has set up.
     pub rua: Option<Mailbox>,
+    /// The address at which postbud itself takes reports, if there is one.
+    pub report_address: Option<Mailbox>,
     /// The requirements that a domain must meet before it may send bulk mail.
     pub bulk_requires: Vec<Requirement>,
     /// The interval between two checks of a domain that is in order or has been incomplete for a long time.
@@ -116,6 +119,7 @@ impl Default for Settings {
             return_path_label: "bnc3".to_owned(),
             return_path_target: domain("bnc3.mailjet.com"),
             rua: None,
+            report_address: None,
             bulk_requires: vec![Requirement::Spf],
             check_every: Duration::from_secs(6 * 3600),
             check_every_while_incomplete: Duration::from_secs(10 * 60),

@@ -265,6 +265,11 @@ impl Site {
         if with_probe {
             self.probe_own_servers(&customers, &mut reports).await?;
         }
+        if let Some(dmarc) = self.reports_if_any().await {
+            for report in &mut reports {
+                self.add_dmarc(&dmarc, report).await;
+            }
+        }
         let mut unkept = Vec::new();
         for report in &reports {
             let Some(customer) = customers.iter().find(|it| it.id.as_str() == report.customer) else { continue };

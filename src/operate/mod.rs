@@ -20,6 +20,7 @@ pub mod alerts;
 pub mod api;
 mod audit;
 pub mod customers;
+pub mod dmarc;
 pub mod domains;
 mod error;
 pub mod events;
@@ -65,6 +66,7 @@ use crate::customers::Routing;
 use crate::customers::suppression::Suppression;
 use crate::events::Events;
 use crate::queue::Outcomes;
+use crate::returns::dmarc::Reports;
 use crate::route::RouteControl;
 use crate::spool::Spool;
 
@@ -83,6 +85,8 @@ pub struct Service {
     pub outcomes: Outcomes,
     /// The customers' suppression lists.
     pub suppression: Suppression,
+    /// What DMARC reports say; `None` where none are kept.
+    pub dmarc: Option<Reports>,
     /// Who may use the API.
     pub tokens: Tokens,
     /// Who may use the pages.

@@ -94,6 +94,8 @@ pub struct Configured {
     pub timeouts: Timeouts,
     /// How domains are checked.
     pub onboarding: onboarding::Settings,
+    /// How DMARC reports are kept, and where they are sent.
+    pub dmarc: returns::dmarc::Settings,
     /// Who answers questions to the DNS.
     pub resolver: resolver::Settings,
     /// The domain that mail comes back to, where the relay takes such mail.

@@ -45,6 +45,8 @@ pub(super) struct Live {
     pub onboarding: watch::Sender<Arc<onboarding::Settings>>,
     /// Takes reports of checks that somebody asked for.
     pub looks: mpsc::Sender<onboarding::Looked>,
+    /// How DMARC reports are kept.
+    pub dmarc: returns::dmarc::Settings,
     /// What reads a single customer's file.
     pub customer_files: Mutex<Arc<dyn CustomerReader>>,
 }
@@ -98,6 +100,7 @@ impl operate::Live for Live {
             egress: self.egress.clone(),
             timeouts: self.timeouts,
             onboarding: onboarding::Settings::clone(&self.onboarding.borrow()),
+            dmarc: self.dmarc.clone(),
             resolver: self.resolver.clone(),
             returns_domain: self.returns_domain.clone(),
             mailjet_events: self.mailjet_events.clone(),

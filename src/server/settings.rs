@@ -52,6 +52,8 @@ pub struct Settings {
     pub onboarding: onboarding::Settings,
     /// Mail that comes back; `None`: none is taken.
     pub returned_mail: Option<returns::mail::Settings>,
+    /// DMARC reports.
+    pub dmarc: returns::dmarc::Settings,
     /// Who answers questions to the DNS.
     pub resolver: resolver::Settings,
     /// Status pages and metrics; `None`: none.

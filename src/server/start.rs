@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +31,7 @@ use crate::operate::pages::operators::{Operators, Surroundings};
 use crate::operate::{self, Acknowledgements, History, Jobs, Links, Service, Tokens};
 use crate::queue::{self, Outcomes, Queue};
 use crate::resolver::{Dns, SharedResolver};
+use crate::returns::dmarc::{self, Reports};
 use crate::returns::mail::ReturnedMail;
 use crate::returns::mailjet::{self, Mailjet};
 use crate::spool::embedded::{self, Embedded};
@@ -49,6 +51,7 @@ const DATABASE_SCHEMAS: &[database::Schema] = &[
     operate::links::SCHEMA,
     suppression::SCHEMA,
     mailjet::SCHEMA,
+    dmarc::SCHEMA,
 ];
 
 /// What [`Relay::start`] does.
@@ -90,6 +93,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     // A resolver of their own: what strangers' name servers do to it, no delivery has to wait for.
     let strangers = Arc::new(Dns::new(&settings.resolver)?);
     let checks = Checks::start(settings.onboarding, strangers, &routing, events, &tasks)?;
+    let dmarc = open_dmarc(kept.database.clone(), settings.dmarc.keep, routing.clone(), &checks.settings).await?;
     let live = Arc::new(Live {
         hostname: settings.hostname.clone(),
         state_dir: settings.state_dir.clone(),
@@ -103,6 +107,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         events: events.clone(),
         onboarding: checks.settings.clone(),
         looks: checks.looks,
+        dmarc: settings.dmarc,
         customer_files: Mutex::new(settings.customer_files),
     });
     let session_times = settings.operators_pages.as_ref().map(|it| it.sessions).unwrap_or_default();
@@ -120,6 +125,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
         jobs: Jobs::default(),
         live: Some(live.clone()),
         suppression: suppression.clone(),
+        dmarc: Some(dmarc.clone()),
     };
     let mailjet = match settings.mailjet_events.clone() {
         None => None,
@@ -177,6 +183,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     if let Some(mailjet) = &mailjet {
         mailjet.counters().register(stages);
     }
+    dmarc.register(stages);
     reloads.register(stages);
     stages.register_collector(Box::new(metrics::Certificates(certificates.clone())));
     stages.register_collector(Box::new(operate::tokens::Expiry(service.tokens.clone())));
@@ -195,7 +202,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
                 spool: spool.clone(),
                 retry_first: first_retry,
                 egress: live.egress.address,
-                dmarc: None,
+                dmarc: Some(Arc::new(dmarc.clone())),
             };
             Some(open_returned_mail(of_returns, parts, accepting.clone())?)
         }
@@ -260,6 +267,7 @@ pub(super) async fn start(settings: Settings) -> Result<Relay, StartError> {
     if let Some(door) = status {
         background.spawn(door.serve(web::router(sources), stopping.clone()));
     }
+    background.spawn(dmarc.run(stopping.clone()));
     let (lists, reports, until) = (kept.suppression, kept.reports, stopping.clone());
     background.spawn(async move { lists.run(reports, until).await });
     let relay = Relay {
@@ -434,6 +442,20 @@ async fn open_database(state_dir: PathBuf) -> Result<Database, StartError> {
 /// Reads all lists into memory.
 async fn open_suppression(database: Database) -> Result<(Suppression, suppression::Feed), StartError> {
     let opened = tokio::task::spawn_blocking(move || Suppression::open(database)).await;
+    let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
+    Ok(opened.map_err(panicked)??)
+}
+
+/// Reads which reports there are.
+async fn open_dmarc(
+    database: Database,
+    keep: Duration,
+    routing: Routing,
+    onboarding: &watch::Sender<Arc<onboarding::Settings>>,
+) -> Result<Reports, StartError> {
+    let onboarding = onboarding.subscribe();
+    let in_force = move || (routing.directory(), Arc::clone(&onboarding.borrow()));
+    let opened = tokio::task::spawn_blocking(move || Reports::open(database, keep, in_force)).await;
     let panicked = |panic: JoinError| StartError::Threads(io::Error::other(panic));
     Ok(opened.map_err(panicked)??)
 }

@@ -8,6 +8,7 @@ use postbud::onboarding::records::{self, RecordTable};
 use postbud::onboarding::rotation::Step;
 use postbud::onboarding::{Lang, MailjetRecords, Settings, report};
 use postbud::resolver::{self, FixedZone, RecordType};
+use postbud::smtp::Mailbox;
 use postbud::time::Timestamp;
 
 use crate::rig::{checker, customer, directory, domain, key_record, mailjet, own_server};
@@ -42,7 +43,11 @@ fn compare(name: &str, actual: &str) {
 }
 
 fn settings() -> Settings {
-    let mut settings = Settings { http_timeout: Duration::from_millis(200), ..Settings::default() };
+    let mut settings = Settings {
+        http_timeout: Duration::from_millis(200),
+        rua: Mailbox::parse("dmarc@reports.webcrm.com").ok(),
+        ..Settings::default()
+    };
     settings.mailjet.insert(
         domain("test.dk"),
         MailjetRecords {

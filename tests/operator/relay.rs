@@ -179,6 +179,7 @@ impl Fixture {
             history: History::new(database),
             jobs: Jobs::default(),
             live: None,
+            dmarc: None,
         };
         let stopping = CancellationToken::new();
         let listener = socket::bind(dir.path()).unwrap();

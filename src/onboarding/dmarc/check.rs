@@ -68,28 +68,52 @@ pub async fn look(resolver: &dyn Resolver, settings: &Settings, domain: &Domain,
         proposed: None,
     };
     let mut meant = Vec::new();
-    if let Err(error) = policy(&mut found, &mut meant, resolver, domain).await {
+    if let Err(error) = policy(&mut found, &mut meant, resolver, settings, domain).await {
         found.check.say(Finding::Unanswered { reason: error });
     }
     // If a policy applies, the record to begin with would be a step back.
     if found.check.severity() == Severity::Fault {
-        found.proposed = Some(replacement(&meant, settings, domain));
+        found.proposed = Some(replacement(&meant, settings));
     }
     found
 }
 
 /// Returns the record to publish if `published` does not count, or not with all receivers: the record as it was meant, with the mildest
 /// policy of several. If that is not known, it is the record to begin with.
-fn replacement(published: &[String], settings: &Settings, domain: &Domain) -> String {
+fn replacement(published: &[String], settings: &Settings) -> String {
     let policy = |record: &String| Record::parse(record).map(|record| record.policy).ok();
     match published.iter().filter_map(|text| amended(text)).min_by_key(policy) {
         // A policy that does nothing is only useful for its reports.
         Some(record) if policy(&record) == Some(Policy::None) && !record.contains("; rua=") => {
-            format!("{record}; rua=mailto:{}", report_address(settings, domain))
+            with_reports(record, settings)
         }
         Some(record) => record,
-        None => proposed(settings, domain),
+        None => proposed(settings),
     }
+}
+
+/// The policy that applies to a domain, for whoever changes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The host of the domain's own record, there or not.
+    pub host: String,
+    /// The domain's own record. `None` if it has none, or several.
+    pub own: Option<String>,
+    /// The policy that it inherits, if it has no record of its own.
+    pub inherited: Option<Policy>,
+}
+
+/// Asks for the policy that applies to a domain.
+pub async fn published(resolver: &dyn Resolver, domain: &Domain) -> Result<Published, resolver::Error> {
+    let host = format!("_dmarc.{domain}");
+    let tree = tree(resolver, domain.as_str()).await?;
+    let own = tree.records.iter().find(|(at, _)| at == domain.as_str()).map(|(_, text)| text.clone());
+    let above = tree.records.iter().find(|(at, _)| *at == tree.organization).or(tree.records.last());
+    let inherited = match (&own, above) {
+        (None, Some((_, text))) => Record::parse(text).ok().map(|it| it.subdomain_policy.unwrap_or(it.policy)),
+        _ => None,
+    };
+    Ok(Published { host, own, inherited })
 }
 
 /// Returns the policy of a record that can be used.
@@ -97,13 +121,16 @@ pub fn policy_of(record: &str) -> Option<Policy> {
     Record::parse(record).ok().map(|record| record.policy)
 }
 
-/// Returns the record to begin with. It changes nothing for mail, and brings reports.
-pub fn proposed(settings: &Settings, domain: &Domain) -> String {
-    format!("v=DMARC1; p=none; rua=mailto:{}", report_address(settings, domain))
+/// Returns the record to begin with. It changes nothing for mail, and brings reports if there is somebody to read them.
+pub fn proposed(settings: &Settings) -> String {
+    with_reports("v=DMARC1; p=none".to_owned(), settings)
 }
 
-fn report_address(settings: &Settings, domain: &Domain) -> String {
-    settings.rua.as_ref().map_or_else(|| format!("dmarc@{domain}"), Mailbox::to_string)
+fn with_reports(record: String, settings: &Settings) -> String {
+    match &settings.rua {
+        Some(address) => format!("{record}; rua=mailto:{address}"),
+        None => record,
+    }
 }
 
 /// Finds the policy. Adds to `meant` what the domain itself publishes, right or wrong.
@@ -111,6 +138,7 @@ async fn policy(
     found: &mut Found,
     meant: &mut Vec<String>,
     resolver: &dyn Resolver,
+    settings: &Settings,
     domain: &Domain,
 ) -> Result<(), resolver::Error> {
     let name = domain.as_str();
@@ -184,7 +212,8 @@ async fn policy(
     for tag in &record.unread {
         check.say(Finding::DmarcTag { host: host.clone(), tag: tag.clone() });
     }
-    reports(check, resolver, &record, at, &host).await
+    let ours = settings.report_address.as_ref().and_then(Mailbox::domain);
+    reports(check, resolver, &record, at, ours).await
 }
 
 impl Found {
@@ -233,15 +262,16 @@ async fn reports(
     resolver: &dyn Resolver,
     record: &Record,
     policy_domain: &str,
-    host: &str,
+    ours: Option<&Domain>,
 ) -> Result<(), resolver::Error> {
+    let host = format!("_dmarc.{policy_domain}");
     if record.reports.is_empty() {
-        check.say(Finding::DmarcNoReports { host: host.to_owned() });
+        check.say(Finding::DmarcNoReports { host: host.clone() });
     }
     // A record may list any number of destinations. A real one has few.
     for uri in record.reports.iter().take(10) {
         let Some(to) = destination(uri).and_then(|mailbox| mailbox.domain().cloned()) else {
-            check.say(Finding::DmarcTag { host: host.to_owned(), tag: format!("rua={uri}") });
+            check.say(Finding::DmarcTag { host: host.clone(), tag: format!("rua={uri}") });
             continue;
         };
         let same = to.as_str() == policy_domain
@@ -255,7 +285,10 @@ async fn reports(
             texts => texts?.iter().any(|strings| is_dmarc(&plain::text(&joined(strings)))),
         };
         if !granted {
-            check.say(Finding::DmarcReportsRefused { destination: to.to_string(), host: permission });
+            check.say(match ours == Some(&to) {
+                true => Finding::DmarcReportsNotAllowed { destination: to.to_string(), host: permission },
+                false => Finding::DmarcReportsRefused { destination: to.to_string(), host: permission },
+            });
         }
     }
     Ok(())
@@ -285,11 +318,16 @@ mod tests {
     use super::*;
     use crate::resolver::FixedZone;
 
+    /// Reports go to dmarc@test.dk.
+    fn settings() -> Settings {
+        Settings { rua: Mailbox::parse("dmarc@test.dk").ok(), ..Settings::default() }
+    }
+
     fn run(zone: &str, domain: &str, path: Path, dkim: Seen) -> Vec<Finding> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let zone = FixedZone::parse(zone).unwrap();
         let domain = Domain::parse(domain).unwrap();
-        let found = runtime.block_on(look(&zone, &Settings::default(), &domain, Need::Optional));
+        let found = runtime.block_on(look(&zone, &settings(), &domain, Need::Optional));
         found.judge(path, dkim).0.findings
     }
 
@@ -299,7 +337,7 @@ mod tests {
         let zone = FixedZone::new();
         texts.iter().for_each(|(host, text)| zone.add_txt(host, text));
         let domain = Domain::parse("test.dk").unwrap();
-        let found = runtime.block_on(look(&zone, &Settings::default(), &domain, Need::Optional));
+        let found = runtime.block_on(look(&zone, &settings(), &domain, Need::Optional));
         let (check, proposed) = found.judge(Path::OwnServer, Seen::Verified);
         let expected: Vec<String> = proposed.iter().map(|record| format!("_dmarc.test.dk TXT \"{record}\"")).collect();
         assert_eq!(check.expected, expected);
@@ -315,6 +353,47 @@ mod tests {
         let findings = run(zone, "nyt.test.dk", Path::OwnServer, Seen::Verified);
         assert!(findings.contains(&Finding::DmarcGood { host: "_dmarc.test.dk".into(), policy: "quarantine".into() }));
         assert!(findings.contains(&Finding::DmarcInherited { host: "_dmarc.test.dk".into() }));
+    }
+
+    #[test]
+    fn reports_are_asked_for_only_where_somebody_reads_them() {
+        assert_eq!(proposed(&Settings::default()), "v=DMARC1; p=none");
+        assert_eq!(proposed(&settings()), "v=DMARC1; p=none; rua=mailto:dmarc@test.dk");
+    }
+
+    #[test]
+    fn a_record_that_webcrms_own_zone_lacks_is_webcrms_part() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let settings = Settings { report_address: Mailbox::parse("dmarc@reports.webcrm.com").ok(), ..settings() };
+        let domain = Domain::parse("test.dk").unwrap();
+        let record = "_dmarc.test.dk TXT \"v=DMARC1; p=none; rua=mailto:dmarc@reports.webcrm.com\"";
+        let permission = "test.dk._report._dmarc.reports.webcrm.com";
+        for (zone, lacks) in [(record.to_owned(), true), (format!("{record}\n{permission} TXT \"v=DMARC1;\""), false)] {
+            let zone = FixedZone::parse(&zone).unwrap();
+            let found = runtime.block_on(look(&zone, &settings, &domain, Need::Optional));
+            let findings = found.judge(Path::OwnServer, Seen::Verified).0.findings;
+            let (destination, host) = ("reports.webcrm.com".to_owned(), permission.to_owned());
+            assert_eq!(
+                findings.contains(&Finding::DmarcReportsNotAllowed { destination, host }),
+                lacks,
+                "{findings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_policy_for_whoever_changes_it_is_the_domains_own_or_the_one_above() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let zone = FixedZone::parse(
+            "_dmarc.test.dk TXT \"v=DMARC1; p=reject; sp=quarantine\"\n_dmarc.own.test.dk TXT \"v=DMARC1; p=none\"",
+        )
+        .unwrap();
+        let of = |name: &str| runtime.block_on(published(&zone, &Domain::parse(name).unwrap())).unwrap();
+        let own = of("own.test.dk");
+        assert_eq!((own.own.as_deref(), own.inherited), (Some("v=DMARC1; p=none"), None));
+        assert_eq!(own.host, "_dmarc.own.test.dk");
+        assert_eq!((of("nyt.test.dk").own, of("nyt.test.dk").inherited), (None, Some(Policy::Quarantine)));
+        assert_eq!((of("other.dk").own, of("other.dk").inherited), (None, None));
     }
 
     #[test]
@@ -395,7 +474,7 @@ mod tests {
             zone.add_txt("_dmarc.test.dk", "v=spf1 -all");
             let domain = Domain::parse("test.dk").unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let found = runtime.block_on(look(&zone, &Settings::default(), &domain, Need::Optional));
+            let found = runtime.block_on(look(&zone, &settings(), &domain, Need::Optional));
             let (check, _) = found.judge(Path::OwnServer, Seen::Verified);
             let near = |f: &Finding| matches!(f, Finding::DmarcNearMiss { text: found, .. } if found == text);
             assert!(check.findings.iter().any(near), "{:?}", check.findings);

@@ -1,10 +1,11 @@
-//! DMARC: the policy that applies to a domain (`tree`), whether our mail aligns with it, and whether its reports go anywhere
-//! (`check`).
+//! DMARC: the policy that applies to a domain (`tree`), whether our mail aligns with it, whether its reports go anywhere
+//! (`check`), and which policy comes next (`step`).
 
 mod check;
 mod record;
+pub mod step;
 mod tree;
 
-pub use check::{Found, Path, look, policy_of, proposed};
+pub use check::{Found, Path, Published, look, policy_of, proposed, published};
 pub use record::{Policy, Record, Unusable, amended, is_dmarc};
 pub use tree::organization;

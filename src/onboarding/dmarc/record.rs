@@ -69,7 +69,8 @@ impl Policy {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the word of a record, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
         [Policy::None, Policy::Quarantine, Policy::Reject].into_iter().find(|p| p.as_str().eq_ignore_ascii_case(text))
     }
 }

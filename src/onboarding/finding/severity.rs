@@ -22,6 +22,7 @@ impl Finding {
             | F::ProbeGood { .. } => Severity::Good,
 
             F::DmarcInherited { .. }
+            | F::DmarcReports { .. }
             | F::DmarcMonitoring
             | F::DmarcSpfUnaligned { .. }
             | F::InternalMail { .. }
@@ -53,6 +54,7 @@ impl Finding {
             | F::DmarcObsolete { .. }
             | F::DmarcNoReports { .. }
             | F::DmarcReportsRefused { .. }
+            | F::DmarcReportsNotAllowed { .. }
             | F::DmarcTesting
             | F::DmarcWithoutDkim { .. }
             | F::DmarcOnSpfAlone { .. }

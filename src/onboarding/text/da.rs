@@ -1,5 +1,6 @@
 //! All texts in Danish.
 
+mod dmarc;
 mod failures;
 mod publish;
 mod records;
@@ -10,8 +11,11 @@ use crate::onboarding::Overall;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
+pub(super) use dmarc::dmarc_step;
 use failures::{not_there, probe_failed, unanswered};
-pub(super) use publish::{enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
+pub(super) use publish::{
+    enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come, watching,
+};
 use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
 pub(super) use records::{note, obstacle};
 use rotation::rotating;
@@ -394,6 +398,11 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Rapporter til {destination} bliver ikke sendt: domænet har ikke sagt, at det vil have dem."),
             format!("{destination} skal oprette en TXT-record på {host} med værdien v=DMARC1;"),
         ),
+        F::DmarcReportsNotAllowed { destination, host } => (
+            format!("Rapporter til {destination} bliver ikke sendt endnu: i webCRM's zone mangler TXT-recorden på {host}."),
+            "Det er webCRM's opgave: `postbud dmarc zone` viser recorden.".into(),
+        ),
+        F::DmarcReports { step } => dmarc_step(step),
         F::DmarcMonitoring => (
             "Politikken overvåger kun (none). Sådan begynder man.".into(),
             "Gå videre til p=quarantine, når rapporterne i nogle uger kun har vist jeres egen mail.".into(),

@@ -1,5 +1,6 @@
 //! All texts in English.
 
+mod dmarc;
 mod failures;
 mod publish;
 mod records;
@@ -10,8 +11,11 @@ use crate::onboarding::Overall;
 use crate::onboarding::finding::{Finding, Item, Need, Provider, Severity};
 use crate::onboarding::misplaced::label;
 use crate::plain::{self, Meant};
+pub(super) use dmarc::dmarc_step;
 use failures::{not_there, unanswered};
-pub(super) use publish::{enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come};
+pub(super) use publish::{
+    enforcing, in_the_way, label_hint, mail, other_steps, reason, replaces, role, to_come, watching,
+};
 use records::{character, dkim_flaw, included, no_key, spf_fault, tag_mistake};
 pub(super) use records::{note, obstacle};
 use rotation::rotating;
@@ -396,6 +400,11 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("Reports to {destination} are not sent: it has not said that it wants them."),
             format!("{destination} must publish a TXT record at {host} with the value v=DMARC1;"),
         ),
+        F::DmarcReportsNotAllowed { destination, host } => (
+            format!("Reports to {destination} are not sent yet: webCRM's zone lacks the TXT record at {host}."),
+            "That is webCRM's part: `postbud dmarc zone` prints the record.".into(),
+        ),
+        F::DmarcReports { step } => dmarc_step(step),
         F::DmarcMonitoring => (
             "The policy only watches (none). That is how to begin.".into(),
             "When the reports have shown only your own mail for some weeks, go on to p=quarantine.".into(),

@@ -10,7 +10,7 @@ mod names;
 use std::fmt;
 use std::str::FromStr;
 
-use super::dmarc::{Policy, policy_of};
+use super::dmarc::{self, Policy, policy_of};
 use super::finding::{Finding, Item, Need};
 use super::records::{InTheWay, RecordTable, Row};
 use super::rotation::{Role, Step};
@@ -119,6 +119,9 @@ impl Lang {
         let enforces = row.item == Item::Dmarc && policy_of(&row.value).is_some_and(|policy| policy > Policy::None);
         let reason = match row.role {
             Some(role) => self.role(role),
+            None if row.item == Item::Dmarc && !enforces && !row.value.contains("rua=") => {
+                by_language!(self, watching())
+            }
             None if enforces => by_language!(self, enforcing()),
             None => self.reason(row.item, table.way.is_own_server()),
         };
@@ -183,6 +186,12 @@ impl Lang {
     /// Why a record is wanted of a key that does not sign.
     pub fn role(self, role: Role) -> &'static str {
         by_language!(self, role(role))
+    }
+
+    /// The next DMARC policy and whether it is safe, and what to do.
+    pub fn dmarc_step(self, step: &dmarc::step::Step) -> Text {
+        let (what, next) = by_language!(self, dmarc_step(step));
+        Text { what: line(&what), next: line(&next) }
     }
 
     /// A step of a key rotation, for the operator and the customer.

@@ -2,6 +2,7 @@ use super::*;
 use crate::delivery::Step as ProbeStep;
 use crate::dkim::record::Flaw;
 use crate::dkim::tags::Mistake;
+use crate::onboarding::dmarc::step::{Reason, Stage, Step as DmarcStep, Stranger, Verdict};
 use crate::onboarding::fetch::NotThere;
 use crate::onboarding::finding::{DkimFlaw, NoKey, Provider, TagMistake};
 use crate::onboarding::rotation::Shown;
@@ -127,6 +128,7 @@ fn samples() -> Vec<Finding> {
         F::DmarcObsolete { tag: s("pct") },
         F::DmarcNoReports { host: h() },
         F::DmarcReportsRefused { destination: s("DEST"), host: h() },
+        F::DmarcReportsNotAllowed { destination: s("DEST"), host: h() },
         F::DmarcMonitoring,
         F::DmarcTesting,
         F::DmarcWithoutDkim { policy: s("reject"), key: Item::MailjetDkim },
@@ -208,6 +210,39 @@ fn samples() -> Vec<Finding> {
         all.push(F::DmarcNearMiss { host: h(), text: s("TEXT"), mistake: Some(TagMistake(mistake.clone())) });
         all.push(F::DmarcMistake { host: h(), mistake: TagMistake(mistake) });
     }
+    all.extend(dmarc_steps().into_iter().map(|step| F::DmarcReports { step: Box::new(step) }));
+    all
+}
+
+/// A step of every verdict.
+fn dmarc_steps() -> Vec<DmarcStep> {
+    let step = |stage: Stage, verdict| DmarcStep {
+        stage,
+        next: stage.next(),
+        host: "host.example".to_owned(),
+        record: Some("RECORD".to_owned()),
+        verdict,
+    };
+    let sender = |messages| Stranger { name: format!("SENDER-{messages}"), messages, days: 9 };
+    let mut all = vec![
+        step(Stage::Reject, Verdict::Reached),
+        step(Stage::Missing, Verdict::Safe),
+        step(Stage::None, Verdict::Safe),
+        step(Stage::Quarantine, Verdict::SafeUnless { senders: vec![sender(300)] }),
+        step(Stage::Quarantine, Verdict::SafeUnless { senders: (200..207).map(sender).collect() }),
+    ];
+    all.extend(
+        [
+            Reason::NoReports,
+            Reason::OldReports { days: 17 },
+            Reason::FewDays { days: 17, needed: 28 },
+            Reason::FewMessages { messages: 17, needed: 100 },
+            Reason::FewReporters { reporters: 1, needed: 2 },
+            Reason::OursFail { failing: 17, messages: 300 },
+            Reason::OthersFail { failing: 17, messages: 300, per_mille: 10 },
+        ]
+        .map(|reason| step(Stage::None, Verdict::NotYet { reasons: vec![reason] })),
+    );
     all
 }
 

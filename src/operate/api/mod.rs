@@ -14,6 +14,7 @@
 
 mod caller;
 mod customers;
+mod dmarc;
 mod document;
 mod domains;
 mod input;
@@ -113,6 +114,7 @@ fn documented() -> (Router<Api>, OpenApi) {
         .merge(routes::routes())
         .merge(customers::routes())
         .merge(links::routes())
+        .merge(dmarc::routes())
         .merge(domains::routes())
         .merge(record::routes())
         .merge(jobs::routes());

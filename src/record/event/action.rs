@@ -108,6 +108,9 @@ pub enum Action {
     /// Mailjet was told where to bring its events.
     #[serde(rename = "mailjet.events")]
     MailjetEvents,
+    /// DMARC reports were taken from files.
+    #[serde(rename = "dmarc.import")]
+    DmarcImport,
     /// The configuration was read again, and holds.
     #[serde(rename = "configuration.reload")]
     ConfigurationReload,

@@ -22,7 +22,7 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
         Item::MailjetAccount => "Lader Mailjet tage imod mails fra domænet.",
         Item::MailjetDkim => "Lader modtagerne kontrollere den signatur, Mailjet tilføjer.",
         Item::Dmarc => {
-            "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med kun at overvåge og giver jer rapporter. Der må kun være én DMARC-record."
+            "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med kun at overvåge og giver rapporter. Der må kun være én DMARC-record."
         }
         Item::ReturnPath => {
             "Får også SPF til at tælle med i DMARC, fordi returmail så går til et navn under jeres domæne."
@@ -31,6 +31,11 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
         Item::OwnServer => "Tager imod mailen.",
         Item::InternalMail => "Lader webCRM sende til jeres egne medarbejdere.",
     }
+}
+
+/// The reason for a DMARC record that only watches, and sends reports to nobody.
+pub(in crate::onboarding::text) fn watching() -> &'static str {
+    "Fortæller modtagerne, hvad de skal gøre med mail, der udgiver sig for at være fra jer. Den begynder med ikke at ændre noget. Der må kun være én DMARC-record."
 }
 
 /// The reason for a DMARC record whose policy does more than watch.

@@ -22,13 +22,18 @@ pub(in crate::onboarding::text) fn reason(item: Item, own_server: bool) -> &'sta
         Item::MailjetAccount => "Lets Mailjet take mail of the domain.",
         Item::MailjetDkim => "Lets receivers verify the signature that Mailjet adds.",
         Item::Dmarc => {
-            "Tells receivers what to do with mail that pretends to be yours. It begins by only watching, and brings you reports. There may be only one DMARC record."
+            "Tells receivers what to do with mail that pretends to be yours. It begins by only watching, and brings reports. There may be only one DMARC record."
         }
         Item::ReturnPath => "Makes SPF count for DMARC as well, since bounces then go to a name below your domain.",
         Item::Mx => "Answers must reach you.",
         Item::OwnServer => "Takes the mail.",
         Item::InternalMail => "Lets webCRM write to your own people.",
     }
+}
+
+/// The reason for a DMARC record that only watches, and sends reports to nobody.
+pub(in crate::onboarding::text) fn watching() -> &'static str {
+    "Tells receivers what to do with mail that pretends to be yours. It begins by changing nothing. There may be only one DMARC record."
 }
 
 /// The reason for a DMARC record whose policy does more than watch.

@@ -1,0 +1,77 @@
+//! `postbud dmarc report`: what reports say of a customer's domains.
+
+use std::process::ExitCode;
+
+use crate::cli::domain::Language;
+use crate::cli::{ConfigFile, block_on, output};
+use crate::onboarding::Finding;
+use crate::operate::Actor;
+use crate::operate::dmarc::DAYS;
+use crate::returns::dmarc::text;
+use crate::smtp::Domain;
+
+/// Say what DMARC reports tell of a customer's domains.
+///
+/// How much of the mail is ours, how much passes and by what, who else sends in the domain's name, what a policy of quarantine or reject
+/// would hit, and whether the next policy is safe now, with the record to publish. Reports are not signed: the numbers are what their
+/// senders claim.
+///
+/// The way is p=none, p=quarantine with t=y (RFC 9989), p=quarantine, p=reject with t=y, p=reject. A step is called safe when reports of
+/// at least 14, 21 or 28 days and two receivers tell of at least 100 or 200 messages of the domain's own senders, of which at most 1 %
+/// (for reject 0.2 %) fail. Senders whose mail fails day after day are named, for a person to say whose they are.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  postbud dmarc report test-as
+  postbud dmarc report test-as --domain test.dk --days 90 --lang da
+  postbud dmarc report test-as --json | jq '.[].policy.verdict'
+
+Exit codes: 0 told; 1 it failed, or DNS did not say which policy applies.")]
+pub(super) struct Args {
+    /// The customer: the name of its file.
+    customer: String,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Only this domain.
+    #[arg(long, value_parser = Domain::parse)]
+    domain: Option<Domain>,
+    /// Of so many days up to now.
+    #[arg(long, default_value_t = DAYS)]
+    days: u32,
+    /// Print a JSON list, one object a domain.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    language: Language,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        block_on(async {
+            let site = self.config.site()?;
+            let found = site.dmarc(&Actor::this_process(), &self.customer, self.domain.as_ref(), self.days).await?;
+            let lang = self.language.or_english();
+            if self.json {
+                output::json(&found.iter().map(|report| report.view(lang)).collect::<Vec<_>>())?;
+            } else {
+                let mut texts = Vec::new();
+                for report in &found {
+                    texts.push(match &report.step {
+                        Ok(step) => text::report(&report.summary, Some(step), lang),
+                        Err(_) => text::report(&report.summary, None, lang),
+                    });
+                }
+                output::text(&self.config.in_commands(&texts.join("\n")));
+            }
+            let mut code = ExitCode::SUCCESS;
+            for report in &found {
+                if let Err(error) = &report.step {
+                    let said = lang.finding(&Finding::Unanswered { reason: error.clone() });
+                    say!("postbud: {}: {}", report.summary.domain, said.what);
+                    code = ExitCode::FAILURE;
+                }
+            }
+            Ok(code)
+        })
+    }
+}

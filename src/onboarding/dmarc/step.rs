@@ -1,0 +1,401 @@
+//! The next policy of a domain, and whether it is safe now: a pure function of what reports say.
+//!
+//! ```text
+//! none ─► quarantine; t=y ─► quarantine ─► reject; t=y ─► reject
+//! ```
+//!
+//! `t=y` (RFC 9989 §4.7) asks receivers to apply the policy one step milder. Receivers that still follow RFC 7489 do not know the tag and
+//! apply the policy in full, so a step to `t=y` has the same thresholds as the policy itself. It replaces `pct`, which RFC 9989 has removed.
+
+use serde::Serialize;
+
+use super::record::{Policy, Record, amended};
+use crate::smtp::Mailbox;
+
+/// Where a domain is on the way to `reject`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// No policy applies.
+    Missing,
+    /// `p=none`.
+    None,
+    /// `p=quarantine; t=y`.
+    QuarantineTesting,
+    /// `p=quarantine`.
+    Quarantine,
+    /// `p=reject; t=y`.
+    RejectTesting,
+    /// `p=reject`.
+    Reject,
+}
+
+/// What must be so before a stage is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Threshold {
+    /// Days with reports.
+    days: u32,
+    /// Messages of senders that are the domain's own.
+    messages: u64,
+    /// Independent reporters. One alone sees one kind of recipient.
+    reporters: u32,
+    /// How many of a thousand of these messages may fail.
+    failing_per_mille: u64,
+}
+
+/// Reports that are older say nothing about today.
+const NEWEST_DAYS: u32 = 4;
+/// A sender that is seen on so many days, with at least such a part of all messages, is no passing forger: somebody has to know it.
+const STEADY_DAYS: u32 = 3;
+const STEADY_PER_MILLE: u64 = 10;
+
+impl Stage {
+    /// Tells the stage of the policy that applies: of the record `policy` for the domain itself, or of one that it inherits.
+    pub fn of(policy: Option<Policy>, is_testing: bool) -> Stage {
+        match (policy, is_testing) {
+            (None, _) => Stage::Missing,
+            (Some(Policy::None), _) => Stage::None,
+            (Some(Policy::Quarantine), true) => Stage::QuarantineTesting,
+            (Some(Policy::Quarantine), false) => Stage::Quarantine,
+            (Some(Policy::Reject), true) => Stage::RejectTesting,
+            (Some(Policy::Reject), false) => Stage::Reject,
+        }
+    }
+
+    /// The stage that comes next.
+    pub fn next(self) -> Option<Stage> {
+        match self {
+            Stage::Missing => Some(Stage::None),
+            Stage::None => Some(Stage::QuarantineTesting),
+            Stage::QuarantineTesting => Some(Stage::Quarantine),
+            Stage::Quarantine => Some(Stage::RejectTesting),
+            Stage::RejectTesting => Some(Stage::Reject),
+            Stage::Reject => None,
+        }
+    }
+
+    /// The policy and whether it is in test mode.
+    fn tags(self) -> (Policy, bool) {
+        match self {
+            Stage::Missing | Stage::None => (Policy::None, false),
+            Stage::QuarantineTesting => (Policy::Quarantine, true),
+            Stage::Quarantine => (Policy::Quarantine, false),
+            Stage::RejectTesting => (Policy::Reject, true),
+            Stage::Reject => (Policy::Reject, false),
+        }
+    }
+
+    /// The tags as a record has them: `p=quarantine; t=y`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Missing => "",
+            Stage::None => "p=none",
+            Stage::QuarantineTesting => "p=quarantine; t=y",
+            Stage::Quarantine => "p=quarantine",
+            Stage::RejectTesting => "p=reject; t=y",
+            Stage::Reject => "p=reject",
+        }
+    }
+
+    fn threshold(self) -> Option<Threshold> {
+        let (days, messages, failing_per_mille) = match self {
+            Stage::Missing | Stage::None => return None,
+            Stage::QuarantineTesting => (14, 100, 10),
+            Stage::Quarantine => (21, 100, 10),
+            Stage::RejectTesting | Stage::Reject => (28, 200, 2),
+        };
+        Some(Threshold { days, messages, reporters: 2, failing_per_mille })
+    }
+}
+
+/// What reports of the last weeks say. The domain's own senders are those that are ours, and those whose mail mostly passes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Days with reports.
+    pub days: u32,
+    /// How many days ago the newest report ends; `None` without reports.
+    pub newest: Option<u32>,
+    /// Reporters.
+    pub reporters: u32,
+    /// All messages.
+    pub all: u64,
+    /// Messages of the domain's own senders.
+    pub messages: u64,
+    /// Of these, messages that fail, forwarded ones too: a policy hits them all the same.
+    pub failing: u64,
+    /// Messages that we sent, and that fail.
+    pub ours_failing: u64,
+    /// Messages that we sent.
+    pub ours: u64,
+    /// Senders whose mail fails: forgers, or systems of the customer's that nobody has set up.
+    pub strangers: Vec<Stranger>,
+}
+
+/// A sender whose mail fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stranger {
+    /// Who it is, as far as reports tell.
+    pub name: String,
+    /// Its messages.
+    pub messages: u64,
+    /// On how many days it was seen.
+    pub days: u32,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Where the domain is.
+    pub stage: Stage,
+    /// Where it goes next; `None` at the end of the way.
+    pub next: Option<Stage>,
+    /// The host of the record.
+    pub host: String,
+    /// The record to publish for the next stage, whether it is safe already or not.
+    pub record: Option<String>,
+    /// Whether it is safe.
+    pub verdict: Verdict,
+}
+
+/// Whether the next stage is safe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The domain is at the end of the way.
+    Reached,
+    /// It is safe now.
+    Safe,
+    /// It is safe if none of these senders is the customer's: their mail would be hit.
+    SafeUnless {
+        /// The senders, those with the most messages first.
+        senders: Vec<Stranger>,
+    },
+    /// It is not safe yet.
+    NotYet {
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+}
+
+/// Why a stage is not safe yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the fields are numbers that each variant's sentence says")]
+pub enum Reason {
+    /// No report came.
+    NoReports,
+    /// The newest report is old.
+    OldReports { days: u32 },
+    /// Reports are of too few days.
+    FewDays { days: u32, needed: u32 },
+    /// Reports are about too few messages.
+    FewMessages { messages: u64, needed: u64 },
+    /// Reports come from too few receivers.
+    FewReporters { reporters: u32, needed: u32 },
+    /// Too much of our own mail fails.
+    OursFail { failing: u64, messages: u64 },
+    /// Too much mail of the domain's own senders fails.
+    OthersFail { failing: u64, messages: u64, per_mille: u64 },
+}
+
+/// Judges the next stage.
+pub fn judge(stage: Stage, facts: &Facts) -> Verdict {
+    let Some(next) = stage.next() else { return Verdict::Reached };
+    let Some(threshold) = next.threshold() else { return Verdict::Safe };
+    let mut reasons = Vec::new();
+    match facts.newest {
+        None => return Verdict::NotYet { reasons: vec![Reason::NoReports] },
+        Some(days) if days > NEWEST_DAYS => reasons.push(Reason::OldReports { days }),
+        Some(_) => {}
+    }
+    if facts.days < threshold.days {
+        reasons.push(Reason::FewDays { days: facts.days, needed: threshold.days });
+    }
+    if facts.messages < threshold.messages {
+        reasons.push(Reason::FewMessages { messages: facts.messages, needed: threshold.messages });
+    }
+    if facts.reporters < threshold.reporters {
+        reasons.push(Reason::FewReporters { reporters: facts.reporters, needed: threshold.reporters });
+    }
+    let is_over = |failing: u64, messages: u64| {
+        u128::from(failing) * 1000 > u128::from(messages) * u128::from(threshold.failing_per_mille)
+    };
+    let (others, others_failing) =
+        (facts.messages.saturating_sub(facts.ours), facts.failing.saturating_sub(facts.ours_failing));
+    if is_over(facts.ours_failing, facts.ours) {
+        reasons.push(Reason::OursFail { failing: facts.ours_failing, messages: facts.ours });
+    }
+    if is_over(others_failing, others) {
+        let per_mille = threshold.failing_per_mille;
+        reasons.push(Reason::OthersFail { failing: others_failing, messages: others, per_mille });
+    }
+    if !reasons.is_empty() {
+        return Verdict::NotYet { reasons };
+    }
+    let is_steady = |stranger: &&Stranger| {
+        let part = u128::from(stranger.messages) * 1000 >= u128::from(facts.all) * u128::from(STEADY_PER_MILLE);
+        stranger.days >= STEADY_DAYS && part
+    };
+    let mut senders: Vec<Stranger> = facts.strangers.iter().filter(is_steady).cloned().collect();
+    senders.sort_by_key(|stranger| std::cmp::Reverse(stranger.messages));
+    if senders.is_empty() { Verdict::Safe } else { Verdict::SafeUnless { senders } }
+}
+
+/// Makes the step from the policy that applies. `published` is the domain's own record, `inherited` the policy of a domain above it where
+/// it has none. `reports` is the address for reports of a record that has none.
+pub fn step(
+    host: String,
+    published: Option<&str>,
+    inherited: Option<Policy>,
+    reports: Option<&Mailbox>,
+    facts: &Facts,
+) -> Step {
+    let own = published.and_then(|text| Record::parse(text).ok());
+    let stage = match &own {
+        Some(record) => Stage::of(Some(record.policy), record.testing || record.percent == Some(0)),
+        None => Stage::of(inherited, false),
+    };
+    let next = stage.next();
+    let record = next.map(|next| record_at(next, published, reports));
+    Step { stage, next, host, record, verdict: judge(stage, facts) }
+}
+
+/// Returns the record of a stage: what is published now, with another policy.
+fn record_at(stage: Stage, published: Option<&str>, reports: Option<&Mailbox>) -> String {
+    let (policy, is_testing) = stage.tags();
+    let kept = published.and_then(amended).unwrap_or_default();
+    let mut record = format!("v=DMARC1; p={}", policy.as_str());
+    let mut has_reports = false;
+    let is_changed = |tag: &str| ["v=", "p=", "t="].iter().any(|name| tag.starts_with(name));
+    for tag in kept.split("; ").filter(|tag| !tag.is_empty() && !is_changed(tag)) {
+        has_reports |= tag.starts_with("rua=");
+        record.push_str("; ");
+        record.push_str(tag);
+    }
+    if is_testing {
+        record.push_str("; t=y");
+    }
+    match reports {
+        Some(address) if !has_reports => format!("{record}; rua=mailto:{address}"),
+        _ => record,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Facts {
+        Facts {
+            days: 30,
+            newest: Some(1),
+            reporters: 5,
+            all: 10_000,
+            messages: 10_000,
+            failing: 10,
+            ours_failing: 8,
+            ours: 8_000,
+            strangers: Vec::new(),
+        }
+    }
+
+    fn stranger(messages: u64, days: u32) -> Stranger {
+        Stranger { name: "192.0.2.0/24".to_owned(), messages, days }
+    }
+
+    #[test]
+    fn every_threshold_has_two_sides() {
+        let not_yet = |reason| Verdict::NotYet { reasons: vec![reason] };
+        let safe = Verdict::Safe;
+        let (quarantine, reject) = (Stage::None, Stage::Quarantine);
+        for (stage, facts, verdict) in [
+            (Stage::Missing, Facts::default(), safe.clone()),
+            (Stage::Reject, Facts::default(), Verdict::Reached),
+            (quarantine, Facts::default(), not_yet(Reason::NoReports)),
+            (quarantine, good(), safe.clone()),
+            (reject, good(), safe.clone()),
+            (quarantine, Facts { newest: Some(4), ..good() }, safe.clone()),
+            (quarantine, Facts { newest: Some(5), ..good() }, not_yet(Reason::OldReports { days: 5 })),
+            (quarantine, Facts { days: 14, ..good() }, safe.clone()),
+            (quarantine, Facts { days: 13, ..good() }, not_yet(Reason::FewDays { days: 13, needed: 14 })),
+            (Stage::QuarantineTesting, Facts { days: 20, ..good() }, not_yet(Reason::FewDays { days: 20, needed: 21 })),
+            (reject, Facts { days: 27, ..good() }, not_yet(Reason::FewDays { days: 27, needed: 28 })),
+            (Stage::RejectTesting, Facts { days: 28, ..good() }, safe.clone()),
+            (quarantine, Facts { reporters: 1, ..good() }, not_yet(Reason::FewReporters { reporters: 1, needed: 2 })),
+            (
+                quarantine,
+                Facts { messages: 99, ours: 99, failing: 0, ours_failing: 0, ..good() },
+                not_yet(Reason::FewMessages { messages: 99, needed: 100 }),
+            ),
+            // One of a hundred for quarantine, two of a thousand for reject.
+            (quarantine, Facts { ours_failing: 80, failing: 80, ..good() }, safe.clone()),
+            (
+                quarantine,
+                Facts { ours_failing: 81, failing: 81, ..good() },
+                not_yet(Reason::OursFail { failing: 81, messages: 8_000 }),
+            ),
+            (
+                quarantine,
+                Facts { ours_failing: 0, failing: 21, ..good() },
+                not_yet(Reason::OthersFail { failing: 21, messages: 2_000, per_mille: 10 }),
+            ),
+            (reject, Facts { ours_failing: 16, failing: 20, ..good() }, safe.clone()),
+            (
+                reject,
+                Facts { ours_failing: 17, failing: 17, ..good() },
+                not_yet(Reason::OursFail { failing: 17, messages: 8_000 }),
+            ),
+            // A forger that comes and goes is whom the policy is for.
+            (quarantine, Facts { strangers: vec![stranger(5_000, 2)], ..good() }, safe.clone()),
+            (quarantine, Facts { strangers: vec![stranger(99, 30)], ..good() }, safe.clone()),
+            (
+                quarantine,
+                Facts { strangers: vec![stranger(100, 3), stranger(2_000, 9)], ..good() },
+                Verdict::SafeUnless { senders: vec![stranger(2_000, 9), stranger(100, 3)] },
+            ),
+        ] {
+            assert_eq!(judge(stage, &facts), verdict, "{stage:?} {facts:?}");
+        }
+    }
+
+    #[test]
+    fn several_reasons_are_all_named() {
+        let Verdict::NotYet { reasons } = judge(Stage::None, &Facts { newest: Some(9), ..Facts::default() }) else {
+            panic!()
+        };
+        assert_eq!(reasons.len(), 4, "{reasons:?}");
+    }
+
+    #[test]
+    fn the_record_keeps_what_the_customer_has_set() {
+        let reports = Mailbox::parse("dmarc@reports.webcrm.com").unwrap();
+        let host = || "_dmarc.test.dk".to_owned();
+        for (published, inherited, record) in [
+            (None, None, "v=DMARC1; p=none; rua=mailto:dmarc@reports.webcrm.com"),
+            (Some("v=DMARC1; p=none"), None, "v=DMARC1; p=quarantine; t=y; rua=mailto:dmarc@reports.webcrm.com"),
+            (
+                Some("v=DMARC1; p=none; pct=100; aspf=s; rua=mailto:a@test.dk"),
+                None,
+                "v=DMARC1; p=quarantine; aspf=s; rua=mailto:a@test.dk; t=y",
+            ),
+            (Some("v=DMARC1; p=quarantine; t=y; rua=mailto:a@b.dk"), None, "v=DMARC1; p=quarantine; rua=mailto:a@b.dk"),
+            (
+                Some("v=DMARC1; p=quarantine; pct=0; rua=mailto:a@b.dk"),
+                None,
+                "v=DMARC1; p=quarantine; rua=mailto:a@b.dk",
+            ),
+            (
+                Some("v=DMARC1; p=quarantine; sp=none; rua=mailto:a@b.dk"),
+                None,
+                "v=DMARC1; p=reject; sp=none; rua=mailto:a@b.dk; t=y",
+            ),
+            // A name below another one's policy gets a record of its own.
+            (None, Some(Policy::Quarantine), "v=DMARC1; p=reject; t=y; rua=mailto:dmarc@reports.webcrm.com"),
+        ] {
+            let step = step(host(), published, inherited, Some(&reports), &good());
+            assert_eq!(step.record.as_deref(), Some(record), "{published:?}");
+            assert!(Record::parse(record).is_ok());
+        }
+        assert_eq!(step(host(), Some("v=DMARC1; p=reject"), None, Some(&reports), &good()).record, None);
+    }
+}

@@ -1,0 +1,195 @@
+//! Adds up the records of one report while it is read, by domain, source and result. However long the report is, the sums stay few: what
+//! goes beyond is counted under one source.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::report::{Disposition, Record, Repair, Repairs};
+use super::sources::{Marks, Source, is_within, organization, source};
+use crate::smtp::Domain;
+
+/// The most sources of one report that are told apart.
+const MOST_SOURCES: usize = 300;
+/// The most From domains of one report.
+const MOST_DOMAINS: usize = 1_000;
+
+/// Messages that are the same in everything that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Row {
+    /// Who sent them.
+    pub source: Source,
+    /// True if we did.
+    pub ours: bool,
+    /// True if DKIM passed in alignment.
+    pub dkim: bool,
+    /// True if SPF passed in alignment.
+    pub spf: bool,
+    /// What was done with them.
+    pub disposition: Disposition,
+    /// True if the reporter saw that they were forwarded.
+    pub forwarded: bool,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The messages.
+    pub messages: u64,
+    /// One of the addresses that they came from.
+    pub example: Option<IpAddr>,
+}
+
+/// Whose domains are known.
+pub trait Domains {
+    /// What tells the mail of the configured domain that is `from`, or the closest one above it.
+    fn marks(&self, from: &Domain) -> Option<Marks>;
+    /// The relay's address.
+    fn egress(&self) -> IpAddr;
+}
+
+/// The sums of a report.
+pub struct Aggregate<'d> {
+    domains: &'d dyn Domains,
+    /// What each From domain belongs to. `None`: to nobody here.
+    known: HashMap<Domain, Option<usize>>,
+    owners: Vec<Owner>,
+    sources: HashSet<Source>,
+    /// Records without a From domain: they are about the domain of the report, which may come last.
+    nameless: Vec<Record>,
+    foreign: u64,
+    messages: u64,
+    concluded: u64,
+    crowded: bool,
+}
+
+/// A configured domain in a report.
+pub struct Owner {
+    marks: Marks,
+    /// The From domains that were seen. One of them tells whether the report's domain is above.
+    from: Domain,
+    /// Its sums.
+    pub rows: BTreeMap<Row, Sum>,
+}
+
+impl Owner {
+    /// The configured domain.
+    pub fn domain(&self) -> &Domain {
+        &self.marks.domain
+    }
+
+    /// Its messages.
+    pub fn messages(&self) -> u64 {
+        self.rows.values().map(|sum| sum.messages).sum()
+    }
+}
+
+impl<'d> Aggregate<'d> {
+    /// Begins a report.
+    pub fn new(domains: &'d dyn Domains) -> Self {
+        Aggregate {
+            domains,
+            known: HashMap::new(),
+            owners: Vec::new(),
+            sources: HashSet::new(),
+            nameless: Vec::new(),
+            foreign: 0,
+            messages: 0,
+            concluded: 0,
+            crowded: false,
+        }
+    }
+
+    /// Adds a record.
+    pub fn add(&mut self, record: &Record) {
+        self.messages = self.messages.saturating_add(record.messages);
+        match &record.from {
+            Some(from) => self.add_to(from, record),
+            // There are few of these, or the report is nonsense.
+            None if self.nameless.len() < 100 => self.nameless.push(record.clone()),
+            None => self.foreign += 1,
+        }
+    }
+
+    fn add_to(&mut self, from: &Domain, record: &Record) {
+        let Some(at) = self.owner(from) else {
+            self.foreign += 1;
+            return;
+        };
+        let owner = &mut self.owners[at];
+        let (mut source, ours) = source(record, self.domains.egress(), &owner.marks);
+        let (dkim, spf) = (aligned(record, from, true), aligned(record, from, false));
+        self.concluded += u64::from(record.dkim.is_none() && record.spf.is_none());
+        if matches!(source, Source::Domain(_) | Source::Network(_)) && !self.sources.contains(&source) {
+            if self.sources.len() < MOST_SOURCES {
+                self.sources.insert(source.clone());
+            } else {
+                self.crowded = true;
+                source = Source::Others;
+            }
+        }
+        let row = Row { source, ours, dkim, spf, disposition: record.disposition, forwarded: record.forwarded };
+        let sum = owner.rows.entry(row).or_insert(Sum { messages: 0, example: record.source });
+        sum.messages = sum.messages.saturating_add(record.messages);
+    }
+
+    fn owner(&mut self, from: &Domain) -> Option<usize> {
+        if let Some(known) = self.known.get(from) {
+            return *known;
+        }
+        if self.known.len() >= MOST_DOMAINS {
+            return None;
+        }
+        let marks = self.domains.marks(from);
+        let owners = &mut self.owners;
+        let at = marks.map(|marks| {
+            let there = owners.iter().position(|owner| owner.marks.domain == marks.domain);
+            there.unwrap_or_else(|| {
+                owners.push(Owner { marks, from: from.clone(), rows: BTreeMap::new() });
+                owners.len() - 1
+            })
+        });
+        self.known.insert(from.clone(), at);
+        at
+    }
+
+    /// Ends the report, which is about the policy of `domain`. Returns the sums of each configured domain in it, and all messages that it
+    /// told of.
+    pub fn finish(mut self, domain: Option<&Domain>, repairs: &mut Repairs) -> (Vec<Owner>, u64) {
+        for record in std::mem::take(&mut self.nameless) {
+            match domain {
+                Some(domain) => self.add_to(&domain.clone(), &record),
+                None => self.foreign += 1,
+            }
+        }
+        // A report speaks of the domain whose policy it names and of those below it. Anybody may claim anything of others.
+        let is_about = |owner: &Owner| {
+            let both = |domain: &Domain| owner.from.is_within(domain) || domain.is_within(&owner.marks.domain);
+            domain.is_none_or(both)
+        };
+        let (owners, strangers): (Vec<_>, Vec<_>) = self.owners.into_iter().partition(is_about);
+        let notes = [
+            (Repair::ForeignRecords, self.foreign > 0 || !strangers.is_empty()),
+            (Repair::Alignment, self.concluded > 0),
+            (Repair::ManySources, self.crowded),
+        ];
+        notes.into_iter().filter(|(_, needed)| *needed).for_each(|(repair, _)| repairs.note(repair));
+        (owners.into_iter().filter(|owner| !owner.rows.is_empty()).collect(), self.messages)
+    }
+}
+
+/// Returns true if DKIM (else SPF) passed for a domain that aligns: as the reporter says, or where it does not, by its results.
+fn aligned(record: &Record, from: &Domain, by_dkim: bool) -> bool {
+    if let Some(told) = if by_dkim { record.dkim } else { record.spf } {
+        return told;
+    }
+    // A reporter that tells one of both says "fail" by leaving out the other.
+    if record.dkim.is_some() || record.spf.is_some() {
+        return false;
+    }
+    let from = organization(from.as_str());
+    let aligns = |domain: &str, passes: bool| passes && is_within(domain, from);
+    match by_dkim {
+        true => record.signatures.iter().any(|it| aligns(&it.domain, it.passes)),
+        false => record.envelopes.iter().any(|it| aligns(&it.domain, it.passes)),
+    }
+}

@@ -1,0 +1,33 @@
+//! DMARC aggregate reports (RFC 9990): what receivers saw of mail in customers' names.
+//!
+//! ```text
+//! mail, file ─► container ─► report ─► aggregate ─► store (SQLite) ─► summary ─► text, plot, JSON
+//!               zip, gzip,   records   sums by      by day                └────► onboarding::dmarc::step: is the next policy safe?
+//!               MIME         one by    source and
+//!                            one       result
+//! ```
+//!
+//! [`Reports::take`] is the way in, for the inbound listener and for `postbud dmarc import`. It takes a report once, and only on domains
+//! of configured customers. Reports are not signed, and whoever knows the address can send one: what is kept is what reporters claim, and
+//! nothing that is shown says more.
+
+mod aggregate;
+pub mod container;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
+mod owners;
+pub mod plot;
+pub mod report;
+mod reports;
+pub mod sources;
+mod store;
+pub mod summary;
+pub mod text;
+
+pub use reports::{Refused, Reports, Settings, Taken, TakenReport};
+pub use store::{Reporter, SCHEMA};
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+pub(crate) mod tests;

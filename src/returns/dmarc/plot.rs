@@ -1,0 +1,228 @@
+//! A domain's mail over time as an SVG: a bar for each day, ours and others', passing and failing.
+//!
+//! It holds no script and refers to nothing outside. Colours are of middle lightness, so that it can be read on light and dark pages also
+//! where a page's policy forbids its style; failing mail is hatched besides, so that colour alone says nothing. Title and description say
+//! the same in words.
+
+use std::fmt::Write as _;
+
+use super::summary::{Day, Summary};
+use super::text;
+use crate::onboarding::Lang;
+
+const WIDTH: f64 = 760.0;
+const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 12.0;
+const TOP: f64 = 64.0;
+const BOTTOM: f64 = 34.0;
+/// Lines across, besides the base.
+const LINES: u64 = 4;
+
+/// A part of a bar.
+struct Part {
+    class: &'static str,
+    colour: &'static str,
+    is_hatched: bool,
+    value: fn(&Day) -> u64,
+}
+
+/// From the bottom up.
+const PARTS: [Part; 4] = [
+    Part { class: "ours-passing", colour: "#2f7ed8", is_hatched: false, value: |day| day.ours_passing },
+    Part { class: "others-passing", colour: "#2a9d78", is_hatched: false, value: |day| day.others_passing },
+    Part { class: "ours-failing", colour: "#d64550", is_hatched: true, value: |day| day.ours_failing },
+    Part { class: "others-failing", colour: "#c77d1e", is_hatched: true, value: |day| day.others_failing },
+];
+
+/// Draws a summary.
+pub fn svg(summary: &Summary, lang: Lang) -> String {
+    let words = text::plot(summary, lang);
+    let id: String = summary.domain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" \
+         aria-labelledby=\"dmarc-title-{id} dmarc-desc-{id}\" lang=\"{lang}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
+         <title id=\"dmarc-title-{id}\">{}</title>\n<desc id=\"dmarc-desc-{id}\">{}</desc>\n",
+        escaped(&words.title),
+        escaped(&words.description),
+    );
+    out.push_str(
+        "<style>.dmarc-ink{fill:#4a4a4a}.dmarc-line{stroke:#8a8a8a}@media (prefers-color-scheme:dark){.dmarc-ink{fill:#d0d0d0}}</style>\n<defs>\n",
+    );
+    for part in PARTS.iter().filter(|part| part.is_hatched) {
+        let Part { class, colour, .. } = part;
+        let _ = writeln!(
+            out,
+            "<pattern id=\"dmarc-{class}-{id}\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+             <rect width=\"6\" height=\"6\" fill=\"{colour}\" fill-opacity=\"0.55\"/><rect width=\"3\" height=\"6\" fill=\"{colour}\"/></pattern>"
+        );
+    }
+    out.push_str("</defs>\n");
+    let _ = writeln!(
+        out,
+        "<text class=\"dmarc-ink\" fill=\"#777\" x=\"{LEFT}\" y=\"18\" font-size=\"14\" font-weight=\"600\">{}</text>",
+        escaped(&words.title)
+    );
+    legend(&mut out, &id, &words.parts);
+    if summary.all.messages == 0 {
+        let _ = writeln!(
+            out,
+            "<text class=\"dmarc-ink\" fill=\"#777\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n</svg>",
+            WIDTH / 2.0,
+            HEIGHT / 2.0,
+            escaped(&words.nothing)
+        );
+        return out;
+    }
+    let highest = summary.by_day.iter().map(total).max().unwrap_or_default();
+    let top = round_up(highest);
+    axis(&mut out, top, lang);
+    bars(&mut out, &id, summary, top);
+    out.push_str("</svg>\n");
+    out
+}
+
+fn total(day: &Day) -> u64 {
+    PARTS.iter().map(|part| (part.value)(day)).sum()
+}
+
+fn fill(part: &Part, id: &str) -> String {
+    match part.is_hatched {
+        true => format!("url(#dmarc-{}-{id})", part.class),
+        false => part.colour.to_owned(),
+    }
+}
+
+fn legend(out: &mut String, id: &str, names: &[&str; 4]) {
+    let mut x = LEFT;
+    for (part, name) in PARTS.iter().zip(names) {
+        let _ = writeln!(
+            out,
+            "<rect x=\"{x:.0}\" y=\"32\" width=\"12\" height=\"12\" fill=\"{}\"/><text class=\"dmarc-ink\" fill=\"#777\" x=\"{:.0}\" \
+             y=\"42\">{}</text>",
+            fill(part, id),
+            x + 17.0,
+            escaped(name)
+        );
+        x += 38.0 + 6.6 * name.chars().count() as f64;
+    }
+}
+
+fn axis(out: &mut String, top: u64, lang: Lang) {
+    let height = HEIGHT - TOP - BOTTOM;
+    for line in 0..=LINES {
+        let value = top * line / LINES;
+        let y = HEIGHT - BOTTOM - height * line as f64 / LINES as f64;
+        let _ = writeln!(
+            out,
+            "<line class=\"dmarc-line\" stroke=\"#8a8a8a\" stroke-opacity=\"{}\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+             <text class=\"dmarc-ink\" fill=\"#777\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            if line == 0 { "1" } else { "0.35" },
+            WIDTH - RIGHT,
+            LEFT - 6.0,
+            y + 4.0,
+            text::number(value, lang)
+        );
+    }
+}
+
+fn bars(out: &mut String, id: &str, summary: &Summary, top: u64) {
+    let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
+    let count = summary.by_day.len().max(1);
+    let step = width / count as f64;
+    let bar = (step * 0.78).max(0.5);
+    let label_every = count.div_ceil(7);
+    for (at, day) in summary.by_day.iter().enumerate() {
+        let x = LEFT + step * at as f64 + (step - bar) / 2.0;
+        let mut y = HEIGHT - BOTTOM;
+        for part in &PARTS {
+            let value = (part.value)(day);
+            if value == 0 {
+                continue;
+            }
+            // A message is seen, however many others there are.
+            let tall = (height * value as f64 / top as f64).max(1.0);
+            y -= tall;
+            let _ = writeln!(
+                out,
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{bar:.1}\" height=\"{tall:.1}\" fill=\"{}\"/>",
+                fill(part, id)
+            );
+        }
+        // The last day has its label, and none stands close before it.
+        if (count - 1 - at).is_multiple_of(label_every) {
+            let _ = writeln!(
+                out,
+                "<text class=\"dmarc-ink\" fill=\"#777\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                x + bar / 2.0,
+                HEIGHT - BOTTOM + 18.0,
+                escaped(day.day.get(5..).unwrap_or_default())
+            );
+        }
+    }
+}
+
+/// The next number that divides well into the lines.
+fn round_up(value: u64) -> u64 {
+    let mut unit = 1;
+    loop {
+        for factor in [4, 8, 12, 20, 40] {
+            if factor * unit >= value {
+                return factor * unit;
+            }
+        }
+        unit *= 10;
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use quick_xml::events::Event;
+
+    use super::*;
+    use crate::returns::dmarc::tests::summary;
+
+    #[test]
+    fn axes_end_on_round_numbers() {
+        for (value, rounded) in
+            [(0, 4), (4, 4), (5, 8), (13, 20), (41, 80), (100, 120), (9_999, 12_000), (400_001, 800_000)]
+        {
+            assert_eq!(round_up(value), rounded, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_picture_is_whole_xml_without_scripts_and_says_itself_in_words() {
+        for lang in [Lang::Da, Lang::En] {
+            for days in [1, 30, 400] {
+                let picture = svg(&summary(days), lang);
+                let mut reader = quick_xml::Reader::from_str(&picture);
+                let mut names = Vec::new();
+                loop {
+                    match reader.read_event().unwrap() {
+                        Event::Start(start) | Event::Empty(start) => {
+                            names.push(start.name().as_ref().to_owned());
+                            for attribute in start.attributes() {
+                                let attribute = attribute.unwrap();
+                                let name: &str = attribute.key.as_ref();
+                                assert!(!name.starts_with("on") && name != "href", "{name}");
+                            }
+                        }
+                        Event::Eof => break,
+                        _ => {}
+                    }
+                }
+                assert_eq!(names[..3], ["svg", "title", "desc"]);
+                assert!(!names.iter().any(|name| ["script", "image", "use", "foreignObject"].contains(&name.as_str())));
+                assert!(picture.contains("role=\"img\"") && picture.contains("test.dk"));
+                assert!(!picture.contains("NaN") && !picture.contains("inf"));
+            }
+        }
+        let nothing = svg(&summary(1), Lang::En);
+        assert!(nothing.contains("No reports") && nothing.ends_with("</svg>\n"), "{nothing}");
+    }
+}
