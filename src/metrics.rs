@@ -34,7 +34,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::customers::Routing;
-use crate::message::{Lane, MailKind, Urgency};
+use crate::message::{Lane, Urgency};
 use crate::route::{RouteControl, RouteState};
 use crate::spool::{self, Health, Inspect, LaneStats, Spool};
 use crate::time::Timestamp;
@@ -243,10 +243,7 @@ fn labels(lane: &Lane) -> LaneLabels {
             Urgency::Single => "single",
             Urgency::Bulk => "bulk",
         },
-        kind: match lane.kind {
-            MailKind::Mail => "mail",
-            MailKind::Bounce => "bounce",
-        },
+        kind: lane.kind.as_str(),
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn customer(
     let bulk = bulk(table).unwrap_or(defaults.bulk);
     let one_click = one_click(table).unwrap_or(defaults.one_click);
     let suppression = super::suppression::policy(&table.table("suppression"), defaults.suppression);
+    let test = super::test_mode::test_mode(table);
     let bounce_mail = bounces(table).unwrap_or(defaults.bounce_mail);
 
     let signers = signing::signers(&table.table("dkim"), &domains, &defaults.signing);
@@ -80,6 +81,7 @@ pub(super) fn customer(
             one_click,
             limits: super::volume::limits(&table.table("limits")),
             suppression,
+            test,
             bounce_mail,
             track_opens,
             track_clicks,

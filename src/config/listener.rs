@@ -199,6 +199,7 @@ fn submitter(table: &Table<'_>) -> Named {
             Vec::new()
         }
     };
+    let test = super::test_mode::test_mode(table);
     let urgency = table.choice("urgency", &[("single", Urgency::Single), ("bulk", Urgency::Bulk)]);
     if !secret::is_given(table, PASSWORD_HASH) {
         let what =
@@ -216,7 +217,7 @@ fn submitter(table: &Table<'_>) -> Named {
     let password_hash = secret::value(table, PASSWORD_HASH).map(|hash| hash.as_str().to_owned());
     let submitter = username
         .zip(password_hash)
-        .map(|(username, password_hash)| Submitter { username, password_hash, customers, urgency })
+        .map(|(username, password_hash)| Submitter { username, password_hash, customers, urgency, test })
         .filter(|submitter| {
             let is_usable = Submitters::new(vec![submitter.clone()]).is_ok();
             if !is_usable {

@@ -25,6 +25,7 @@ mod server;
 mod signing;
 mod spool;
 mod suppression;
+mod test_mode;
 mod value;
 mod volume;
 mod web;

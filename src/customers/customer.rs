@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{VolumeLimits, suppression};
+use super::{TestMode, VolumeLimits, suppression};
 use crate::dkim::Signer;
 use crate::message::CustomerId;
 use crate::route::Route;
@@ -38,6 +38,8 @@ pub struct Customer {
     pub limits: VolumeLimits,
     /// How the customer's suppression list is used and filled.
     pub suppression: suppression::Policy,
+    /// How its mail is tested. `None`: it is in earnest.
+    pub test: Option<TestMode>,
     /// True if senders also get failures as mail (RFC 3464).
     pub bounce_mail: bool,
     /// The value of `X-Mailjet-TrackOpen`. `None` leaves the choice to the settings of the Mailjet account.

@@ -10,6 +10,7 @@ mod pause;
 pub mod public_mailboxes;
 mod routing;
 pub mod suppression;
+pub(crate) mod test_mode;
 mod verification;
 mod volume;
 
@@ -17,5 +18,6 @@ pub use customer::{BulkPolicy, Customer, KeyPlace, SigningDomain, Via};
 pub use directory::{Directory, Tier};
 pub use pause::{Pause, PauseCause, Pauses};
 pub use routing::{Acceptance, NoRoute, Routing, RoutingView, own_account};
+pub use test_mode::{AllowedRecipient, TestMode};
 pub use verification::{Requirement, VerificationStatus};
 pub use volume::{Reaction, VolumeLimits};

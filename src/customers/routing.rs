@@ -6,14 +6,28 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::{Customer, Directory, Pause, PauseCause, Pauses, VerificationStatus, Via};
-use crate::message::{CustomerId, Lane, MailKind};
-use crate::route::Route;
+use crate::message::{CustomerId, Lane, MailKind, TEST_DOMAIN};
+use crate::route::{Caps, Route, RouteId, RouteKind, TlsPolicy};
 use crate::smtp::Domain;
+
+/// The route of test mail that stays here. No connection is made on it; if one were, the name of its host leads nowhere.
+static TEST_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
+    Arc::new(Route {
+        id: RouteId::new("test"),
+        kind: RouteKind::OwnServer,
+        host: TEST_DOMAIN.to_owned(),
+        port: 25,
+        tls: TlsPolicy::default(),
+        login: None,
+        caps: Caps { concurrency: 50, ..Caps::default() },
+        message_size: u64::MAX,
+    })
+});
 
 /// What each From domain has verified. A domain that is not in the map has verified nothing.
 type Statuses = HashMap<Domain, VerificationStatus>;
@@ -253,7 +267,7 @@ impl RoutingView<'_> {
             return Err(NoRoute::CustomerSuspended { customer: id.clone(), reason: reason.clone() });
         }
         if let Some(pause) = self.pauses.get(id)
-            && lane.kind == MailKind::Mail
+            && lane.kind.is_traffic()
             && pause.stops(lane.urgency)
         {
             return Err(NoRoute::CustomerPaused { customer: id.clone(), reason: pause.reason.clone() });
@@ -269,7 +283,7 @@ impl RoutingView<'_> {
     }
 
     /// Returns the route of a customer's mail from a domain, even if the customer is suspended. Notifications use their separate
-    /// route, if one is configured. All other mail uses the customer's own server, the fixed tier, or the most demanding tier whose
+    /// route, if one is configured, and test mail that stays here one of its own. All other mail uses the customer's own server, the fixed tier, or the most demanding tier whose
     /// requirements the domain meets.
     pub fn route_of<'a>(
         &'a self,
@@ -277,8 +291,11 @@ impl RoutingView<'_> {
         domain: &Domain,
         kind: MailKind,
     ) -> Result<&'a Arc<Route>, NoRoute> {
-        if let (MailKind::Bounce, Some(route)) = (kind, self.bounces) {
-            return Ok(route);
+        match (kind, self.bounces) {
+            // Whatever else is configured: mail that stays here never has a route that leaves.
+            (MailKind::Test, _) => return Ok(&TEST_ROUTE),
+            (MailKind::Bounce, Some(route)) => return Ok(route),
+            _ => {}
         }
         match &customer.via {
             Via::OwnServer(route) => Ok(route),
@@ -415,5 +432,20 @@ mod tests {
         assert!(clone.resolve(&lane("best", "best.dk", MailKind::Mail)).is_err());
         routing.set_directory(Directory::default());
         assert!(matches!(clone.resolve(&lane("own", "own.dk", MailKind::Mail)), Err(NoRoute::UnknownCustomer(_))));
+    }
+
+    #[test]
+    fn test_mail_has_a_route_of_its_own_whatever_is_configured() {
+        for routing in [routing(None), self::routing(Some(route("bounces")))] {
+            for (customer, from) in [("own", "own.dk"), ("fixed", "fixed.dk"), ("best", "best.dk"), ("best", "best.se")]
+            {
+                let resolved = routing.resolve(&lane(customer, from, MailKind::Test)).unwrap();
+                assert_eq!(resolved.id.as_str(), "test");
+                assert!(routing.routes().iter().all(|route| route.id != resolved.id && route.host != resolved.host));
+                let leaving = routing.resolve(&lane(customer, from, MailKind::TestLeaving));
+                assert_eq!(leaving, routing.resolve(&lane(customer, from, MailKind::Mail)));
+            }
+            assert!(routing.resolve(&lane("stopped", "stopped.dk", MailKind::Test)).is_err());
+        }
     }
 }

@@ -42,6 +42,7 @@ pub(crate) mod settings;
 mod settle;
 mod signal;
 mod step;
+mod test_attempt;
 mod tls;
 mod transaction;
 mod verifier;
@@ -125,7 +126,7 @@ impl Delivery {
     /// for the recipients whose parameters the server refused.
     ///
     /// `extra_header` holds unsigned header lines (with CRLF) that are sent before the message on a Mailjet route.
-    /// Never fails: errors are part of the outcome. Recipients that are missing from the outcome were not reached,
+    /// Of test mail that stays here nothing is sent, whatever the route. Never fails: errors are part of the outcome. Recipients that are missing from the outcome were not reached,
     /// because the server takes no more in one transaction. The caller tries them at once in another transaction. The
     /// future may be dropped at any time; the connection is then closed.
     pub async fn attempt(
@@ -136,6 +137,9 @@ impl Delivery {
         recipients: &[usize],
         extra_header: &[u8],
     ) -> Outcome {
+        if record.lane.kind == MailKind::Test {
+            return test_attempt::run(record, recipients).await;
+        }
         let outcome = match Body::open(bytes, extra_header, route.kind).await {
             Ok(body) => {
                 let pool = self.shared.pool(route);

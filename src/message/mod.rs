@@ -12,6 +12,7 @@ pub(crate) mod piece;
 mod references;
 pub(crate) mod return_path;
 pub mod scan;
+mod test_outcome;
 pub mod unsubscribe;
 
 pub use address_error::AddressError;
@@ -24,4 +25,5 @@ pub use piece::Piece;
 pub use references::{ForMailjet, ReferenceError, References};
 pub use return_path::{ReturnPaths, Returned};
 pub use scan::{Header, HeaderError};
+pub use test_outcome::{TEST_DOMAIN, TestOutcome, is_test_address};
 pub use unsubscribe::Unsubscribe;

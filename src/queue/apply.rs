@@ -75,7 +75,9 @@ impl Outcomes {
         let gone = self.gone_for_good(&lease.record, &decision.events);
         let lane = lease.record.lane.clone();
         let settled = self.spool.settle(lease, settlement).await?;
-        telling.kinds().for_each(|kind| self.count(&customer, accepted, kind));
+        if lane.kind != MailKind::Test {
+            telling.kinds().for_each(|kind| self.count(&customer, accepted, kind));
+        }
         let relayed = telling.kinds().filter(|kind| *kind == EventKind::Relayed).count();
         self.events.tell(telling);
         self.count_results(&lane, relayed, gone.len());
@@ -206,10 +208,11 @@ impl Outcomes {
     fn capped(&self, lane: &Lane) -> Option<Arc<Customer>> {
         let customer = self.postmaster.routing.customer(&lane.customer)?;
         let is_spared = customer.limits.spare_single && lane.urgency == Urgency::Single;
-        (lane.kind == MailKind::Mail && !is_spared).then_some(customer)
+        (lane.kind.is_traffic() && !is_spared).then_some(customer)
     }
 
-    /// The recipients whose server refused them as unknown or closed for good, with what it said. Not those of our own notifications.
+    /// The recipients whose server refused them as unknown or closed for good, with what it said. Not those of our own notifications, nor of
+    /// test mail.
     fn gone_for_good(&self, record: &Record, told: &[Told]) -> Vec<(Arc<Customer>, Mailbox, String)> {
         let is_gone = |told: &&Told| {
             told.event == EventKind::Bounced

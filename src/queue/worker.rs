@@ -157,6 +157,9 @@ async fn attempt(inner: &Arc<Inner>, route: &Arc<Route>, lease: Lease) {
     let Some(outcome) = outcome else { return };
     let moment = Moment { now: Timestamp::now(), own_waiting, clock_trusted: inner.trusts_clock() };
     let mut decision = decide::after_attempt(&lease.record, route, &outcome, patience, moment, rand::random());
+    if lease.record.lane.kind == MailKind::Test {
+        decision.make_up_reports(&lease.record, moment.now);
+    }
     decision.announce_next_attempt(|| inner.with_routes(|routes, now| routes.carries_from(&route.id, now)));
     inner.apply(lease, decision).await;
 }
@@ -214,7 +217,9 @@ async fn send(inner: &Arc<Inner>, route: &Arc<Route>, lease: &Lease) -> Option<O
 fn signature_expired(inner: &Inner, lease: &Lease, now: Timestamp) -> Option<String> {
     dkim::expiry(&lease.bytes.prefix).filter(|at| now >= *at && inner.trusts_clock())?;
     let remedy = match lease.record.lane.kind {
-        MailKind::Mail => "have it sent again, and end this one with `postbud queue bounce` or `postbud queue remove`",
+        MailKind::Mail | MailKind::Test | MailKind::TestLeaving => {
+            "have it sent again, and end this one with `postbud queue bounce` or `postbud queue remove`"
+        }
         MailKind::Bounce => "nobody can send this notification again; end it with `postbud queue remove`",
     };
     Some(format!("its DKIM signature expired ([dkim] expires), and nothing is signed twice: {remedy}"))

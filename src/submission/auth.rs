@@ -16,6 +16,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::stack::wiped_after;
+use crate::customers::TestMode;
 use crate::message::{CustomerId, Urgency};
 
 /// A program that may log in: a table `[[submitter]]`.
@@ -29,6 +30,8 @@ pub struct Submitter {
     pub customers: Allowed,
     /// The urgency of its mail if the mail itself does not say; `None` is single mail.
     pub urgency: Option<Urgency>,
+    /// How its mail is tested. `None`: it is in earnest.
+    pub test: Option<TestMode>,
 }
 
 /// Never shows the hash.
@@ -280,7 +283,13 @@ mod tests {
     }
 
     fn submitter(name: &str, password: &str) -> Submitter {
-        Submitter { username: name.into(), password_hash: hash(password), customers: Allowed::All, urgency: None }
+        Submitter {
+            username: name.into(),
+            password_hash: hash(password),
+            customers: Allowed::All,
+            urgency: None,
+            test: None,
+        }
     }
 
     fn credentials(name: &str, password: &str) -> Credentials {

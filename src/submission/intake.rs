@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::budget::{NoRoom, Share};
 use super::policy::{self, About, Decision, Identity, Refusal};
 use super::suppressed::{self, LeftOut};
+use super::test_mode::{self, Judged};
 use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
@@ -18,7 +19,7 @@ use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{EventKind, Events, Mail, Subject, Submission, Telling, Told};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Lane, MailKind, Piece, Recipient, References};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, Recipient, References};
 use crate::route::{Route, RouteKind};
 use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
@@ -70,6 +71,7 @@ struct Checked {
     header_len: usize,
     decision: Decision,
     left_out: Vec<LeftOut>,
+    test: Judged,
 }
 
 /// A message that is in the spool.
@@ -202,8 +204,10 @@ impl Intake {
             let owner = header.from.domain().and_then(|from| routing.directory().by_domain(from));
             refusal.with_header(&header, owner.map(|customer| &customer.id))
         })?;
-        let left_out = suppressed::leave_out(&mut self.envelope, &decision.customer, context)
-            .map_err(|refusal| refusal.with_header(&header, Some(&decision.customer.id)))?;
+        let about = |refusal: Refusal| refusal.with_header(&header, Some(&decision.customer.id));
+        let left_out = suppressed::leave_out(&mut self.envelope, &self.identity, &decision.customer, context);
+        let left_out = left_out.map_err(about)?;
+        let test = test_mode::judge(&self.identity, &decision.customer, &mut self.envelope).map_err(about)?;
         scan::cut(first, &header.cut);
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
         let header_len = end - cut;
@@ -231,7 +235,7 @@ impl Intake {
             let rest = first.split_off(CHUNK);
             append(&mut self.first, &mut self.rest, &rest);
         }
-        Ok(Body { checked: Checked { header, header_len, decision, left_out }, hasher })
+        Ok(Body { checked: Checked { header, header_len, decision, left_out, test }, hasher })
     }
 
     /// Ends the message: signs it and makes it durable. `ends_with_line` is false if the last line has no CRLF, as BDAT allows.
@@ -274,7 +278,7 @@ impl Intake {
         context: &Context,
     ) -> Result<Taken, Refusal> {
         let Intake { identity, mut envelope, first, rest, len, share, .. } = self;
-        let Checked { header, header_len, decision, left_out } = checked;
+        let Checked { header, header_len, decision, left_out, test } = checked;
         envelope.references = header.references;
         if envelope.references.reference.is_none() {
             envelope.references.reference = envelope.envid.as_deref().and_then(xtext_decoded).map(Box::from);
@@ -318,7 +322,7 @@ impl Intake {
         let customer = owner.id.clone();
         let mut draft = Draft {
             id,
-            lane: Lane { customer: customer.clone(), domain: from_domain.clone(), urgency, kind: MailKind::Mail },
+            lane: Lane { customer: customer.clone(), domain: from_domain.clone(), urgency, kind: test.kind },
             envelope,
             message_id,
             prefix,
@@ -332,7 +336,8 @@ impl Intake {
         if warning.is_some() {
             context.counters.warned.inc();
         }
-        let mut telling = told_of_accepted(&draft, &owner, warning, by.clone(), context);
+        let detail = [test.detail, warning].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+        let mut telling = told_of_accepted(&draft, &owner, detail, by.clone(), context);
         draft.lines = telling.take_lines();
         // Before the message is in: after a crash in between the client sends it again, and nobody misses the event.
         suppressed::tell_of_left_out(&Mail::of_draft(&draft).handed_in(by), &left_out, context);

@@ -212,7 +212,7 @@ mod tests {
         let hash =
             Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap).hash_password(password.as_bytes(), &salt).unwrap();
         let (username, password_hash) = (username.to_owned(), hash.to_string());
-        Submitter { username, password_hash, customers: Allowed::All, urgency: None }
+        Submitter { username, password_hash, customers: Allowed::All, urgency: None, test: None }
     }
 
     fn submitters() -> Arc<Submitters> {

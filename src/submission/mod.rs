@@ -26,6 +26,7 @@ pub(crate) mod session;
 mod settings;
 mod stack;
 mod suppressed;
+mod test_mode;
 mod tls;
 mod trace;
 pub(crate) mod transaction;

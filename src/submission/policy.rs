@@ -8,7 +8,7 @@ use super::Submitter;
 use super::suppressed::LeftOut;
 use crate::customers::public_mailboxes::is_public_mailbox;
 use crate::customers::{
-    BulkPolicy, Customer, NoRoute, Requirement, RoutingView, SigningDomain, VerificationStatus, Via,
+    BulkPolicy, Customer, NoRoute, Requirement, RoutingView, SigningDomain, TestMode, VerificationStatus, Via,
 };
 use crate::dkim::Signer;
 use crate::events::Submission;
@@ -32,7 +32,15 @@ impl Identity {
             Identity::Submitter(submitter) => Some(submitter.username.as_str().into()),
             Identity::Network => None,
         };
-        Submission { submitter, peer: Some(peer) }
+        Submission { submitter, peer: Some(peer), test: self.test_mode().is_some() }
+    }
+
+    /// How this login tests, if it does.
+    pub(super) fn test_mode(&self) -> Option<&TestMode> {
+        match self {
+            Identity::Submitter(submitter) => submitter.test.as_ref(),
+            Identity::Network => None,
+        }
     }
 
     fn may_send_for(&self, customer: &Customer) -> bool {
@@ -412,6 +420,7 @@ mod tests {
             password_hash: String::new(),
             customers: Allowed::Listed(BTreeSet::from([CustomerId::new("acme")])),
             urgency: Some(Urgency::Bulk),
+            test: None,
         }));
         world.verified = verified("acme.dk", Requirement::Spf);
         assert_eq!(world.decide("a@acme.dk", "From: a@acme.dk\r\n").unwrap().urgency, Urgency::Bulk);

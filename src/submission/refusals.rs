@@ -49,7 +49,8 @@ impl Who<'_> {
     }
 
     pub(super) fn submission(&self) -> Submission<'_> {
-        Submission { submitter: self.submitter().map(Cow::Borrowed), peer: Some(self.peer) }
+        let test = self.identity.is_some_and(|identity| identity.test_mode().is_some());
+        Submission { submitter: self.submitter().map(Cow::Borrowed), peer: Some(self.peer), test }
     }
 
     fn key(&self) -> Key {
@@ -198,8 +199,8 @@ impl Refusals {
         let counts = std::mem::take(&mut *self.minute()).counts;
         for (key, Count { left_out, .. }) in counts.into_iter().filter(|(_, count)| count.left_out > 0) {
             let by = match &key {
-                Key::Submitter(name) => Submission { submitter: Some(name.into()), peer: None },
-                Key::Network(peer) | Key::Stranger(peer) => Submission { submitter: None, peer: Some(*peer) },
+                Key::Submitter(name) => Submission { submitter: Some(name.into()), ..Submission::default() },
+                Key::Network(peer) | Key::Stranger(peer) => Submission { peer: Some(*peer), ..Submission::default() },
                 Key::Others => Submission::default(),
             };
             let detail = format!("{left_out} more refusals of the last minute are not told one by one");
@@ -280,6 +281,7 @@ mod tests {
             password_hash: String::new(),
             customers: Allowed::All,
             urgency: None,
+            test: None,
         }))
     }
 

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 
 use super::policy::{Identity, Refusal};
 use super::refusals::Who;
-use super::{Allowed, Context};
+use super::{Allowed, Context, test_mode};
 use crate::customers::suppression::{Mode, Reason};
 use crate::customers::{Customer, RoutingView};
 use crate::events::{Event, EventKind, Mail};
-use crate::message::Envelope;
+use crate::message::{Envelope, TestOutcome};
 use crate::smtp::{EnhancedCode, Mailbox, Reply, ReversePath};
 use crate::time::Timestamp;
 
@@ -19,6 +19,9 @@ use crate::time::Timestamp;
 pub(super) const SUPPRESSED: EnhancedCode = EnhancedCode(5, 7, 1);
 /// The reply names so many of the recipients that were left out.
 const NAMED: usize = 5;
+
+/// What the test address that plays a suppressed recipient is on the list for.
+const PLAYED: Reason = Reason::HardBounce;
 
 /// A recipient that was left out, and why.
 pub(super) type LeftOut = (Mailbox, Reason);
@@ -48,12 +51,14 @@ pub(super) fn at_rcpt(
     sender: &ReversePath,
     recipient: &Mailbox,
 ) -> Option<Reply> {
-    if context.suppression.is_empty() {
+    let plays = plays_suppressed(recipient);
+    if context.suppression.is_empty() && !plays {
         return None;
     }
     let routing = context.routing.view();
     let customer = customer(&routing, identity, sender)?;
-    let reason = context.suppression.refuses(customer, recipient)?;
+    let played = (plays && test_mode::is_on(identity, customer)).then_some(PLAYED);
+    let reason = played.or_else(|| context.suppression.refuses(customer, recipient))?;
     let text = format!("{recipient} is on the suppression list of customer \"{}\" ({reason})", customer.id);
     Some(Reply::new(550, SUPPRESSED, text))
 }
@@ -69,9 +74,11 @@ pub(super) fn tell_of_refused(
     let Some(identity) = who.identity else { return };
     let routing = context.routing.view();
     let Some(customer) = customer(&routing, identity, sender) else { return };
-    let reason = context.suppression.reason(&customer.id, recipient).map(Reason::as_str);
+    let played = plays_suppressed(recipient).then_some(PLAYED);
+    let reason = context.suppression.reason(&customer.id, recipient).or(played).map(Reason::as_str);
     let event = Event::suppressed(who.submission(), &customer.id, reply, reason.unwrap_or("suppressed"));
     context.events.emit(Event {
+        test: test_mode::is_on(identity, customer),
         sender: Some(Cow::Owned(sender.to_string())),
         recipient: Some(Cow::Owned(recipient.to_string())),
         ..event
@@ -82,14 +89,20 @@ pub(super) fn tell_of_refused(
 /// Takes the recipients out of an envelope that the customer's list refuses. If none are left, the message is refused.
 pub(super) fn leave_out(
     envelope: &mut Envelope,
+    identity: &Identity,
     customer: &Customer,
     context: &Context,
 ) -> Result<Vec<LeftOut>, Refusal> {
     let mut left_out = Vec::new();
-    if customer.suppression.mode != Mode::Refuse || context.suppression.is_empty() {
+    let is_test = test_mode::is_on(identity, customer);
+    if !is_test && (customer.suppression.mode != Mode::Refuse || context.suppression.is_empty()) {
         return Ok(left_out);
     }
-    envelope.recipients.retain(|recipient| match context.suppression.refuses(customer, &recipient.address) {
+    let refuses = |address: &Mailbox| match is_test && plays_suppressed(address) {
+        true => Some(PLAYED),
+        false => context.suppression.refuses(customer, address),
+    };
+    envelope.recipients.retain(|recipient| match refuses(&recipient.address) {
         Some(reason) => {
             left_out.push((recipient.address.clone(), reason));
             false
@@ -103,6 +116,11 @@ pub(super) fn leave_out(
     let mut refusal = Refusal::new(550, SUPPRESSED, "suppressed", text);
     refusal.about.suppressed = left_out;
     Err(refusal)
+}
+
+/// Returns true if test mail treats the recipient as one on the list.
+fn plays_suppressed(recipient: &Mailbox) -> bool {
+    TestOutcome::of(recipient) == TestOutcome::Suppressed
 }
 
 /// Tells of recipients that a message went without.

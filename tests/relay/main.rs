@@ -29,6 +29,7 @@ mod service_manager;
 mod setup;
 mod start;
 mod suppression;
+mod test_mode;
 mod trouble;
 
 #[path = "../support"]

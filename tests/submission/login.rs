@@ -13,7 +13,7 @@ fn logins(server: &Server, result: &'static str) -> u64 {
 }
 
 fn submitter(password_hash: String) -> Submitter {
-    Submitter { username: USERNAME.to_owned(), password_hash, customers: Allowed::All, urgency: None }
+    Submitter { username: USERNAME.to_owned(), password_hash, customers: Allowed::All, urgency: None, test: None }
 }
 
 #[test]
@@ -61,6 +61,7 @@ fn a_reload_takes_effect_on_who_is_logged_in() {
         password_hash,
         customers: Allowed::Listed([CustomerId::new("own")].into()),
         urgency: None,
+        test: None,
     };
     server.submitters.store(Arc::new(Submitters::new(vec![fewer(hash(PASSWORD))]).unwrap()));
     let reply = client.mail("a@test.dk", mail);

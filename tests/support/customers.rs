@@ -42,6 +42,7 @@ pub fn customer(id: &str, domains: impl IntoIterator<Item = (Domain, SigningDoma
         one_click: None,
         limits: VolumeLimits { on_leap: Reaction::Off, ..VolumeLimits::default() },
         suppression: suppression::Policy::default(),
+        test: None,
         bounce_mail: false,
         track_opens: None,
         track_clicks: None,

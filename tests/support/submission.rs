@@ -129,12 +129,14 @@ pub fn submitters() -> Submitters {
         password_hash: hash(PASSWORD),
         customers: Allowed::All,
         urgency: None,
+        test: None,
     };
     let own = Submitter {
         username: OTHER_USERNAME.to_owned(),
         password_hash: hash(OTHER_PASSWORD),
         customers: Allowed::Listed(BTreeSet::from([CustomerId::new("own")])),
         urgency: Some(postbud::message::Urgency::Bulk),
+        test: None,
     };
     Submitters::new(vec![all, own]).unwrap()
 }

@@ -121,7 +121,13 @@ struct Kept {
 impl Kept {
     fn submitter(&self) -> Option<Submitter> {
         let password_hash = self.password_hash.clone()?;
-        Some(Submitter { username: self.name.clone(), password_hash, customers: Allowed::All, urgency: None })
+        Some(Submitter {
+            username: self.name.clone(),
+            password_hash,
+            customers: Allowed::All,
+            urgency: None,
+            test: None,
+        })
     }
 
     fn actor(&self, address: Option<IpAddr>) -> Actor {
@@ -508,8 +514,13 @@ fn no_role() -> Error {
 }
 
 fn check_hash(name: &str, hash: &PasswordHash) -> Result<(), Error> {
-    let submitter =
-        Submitter { username: name.to_owned(), password_hash: hash.0.clone(), customers: Allowed::All, urgency: None };
+    let submitter = Submitter {
+        username: name.to_owned(),
+        password_hash: hash.0.clone(),
+        customers: Allowed::All,
+        urgency: None,
+        test: None,
+    };
     let refused = |_| Error::invalid("the password's hash is not Argon2id", "give the password to `postbud operator`");
     Submitters::new(vec![submitter]).map(drop).map_err(refused)
 }

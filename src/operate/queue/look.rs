@@ -222,8 +222,5 @@ fn urgency(urgency: Urgency) -> &'static str {
 }
 
 fn kind(kind: MailKind) -> &'static str {
-    match kind {
-        MailKind::Mail => "mail",
-        MailKind::Bounce => "bounce",
-    }
+    kind.as_str()
 }

@@ -114,6 +114,7 @@ impl<'a> Mail<'a> {
         let references = &self.envelope.references;
         Event {
             about: (self.lane.kind == MailKind::Bounce).then_some(About::Notification),
+            test: self.lane.kind.is_test(),
             queue_id: Some(self.id),
             message_id: Some(self.message_id.into()),
             reference: references.reference.as_deref().map(Cow::Borrowed),
@@ -264,6 +265,10 @@ mod tests {
         let told = Told::new(EventKind::Relayed, 0, AT);
         assert_eq!(json_of(MailKind::Mail, &told).get("about"), None);
         assert_eq!(json_of(MailKind::Bounce, &told)["about"], "notification");
+        for kind in [MailKind::Test, MailKind::TestLeaving] {
+            assert_eq!(json_of(kind, &told)["test"], true);
+        }
+        assert_eq!(json_of(MailKind::Mail, &told).get("test"), None);
     }
 
     #[test]

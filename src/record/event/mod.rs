@@ -57,6 +57,10 @@ pub struct Event<'a> {
     /// Present where the mail is one of the relay's own notifications; absent for customers' mail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<About>,
+    /// Of mail in test mode: true.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(test, schemars(with = "Option<bool>"))]
+    pub test: bool,
     /// Of mail: the queue id, as in `250 … queued as`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = "^[0-9A-HJKMNP-TV-Z]{13}$")))]
@@ -169,6 +173,7 @@ impl Event<'_> {
             at,
             event,
             about: None,
+            test: false,
             queue_id: None,
             message_id: None,
             reference: None,

@@ -130,7 +130,12 @@ impl<'a> Event<'a> {
 
     /// The same event, with who handed the mail in.
     pub fn handed_in(self, by: Submission<'a>) -> Self {
-        Event { submitter: by.submitter, peer: by.peer.map(|peer| Cow::Owned(peer.to_canonical().to_string())), ..self }
+        Event {
+            test: self.test || by.test,
+            submitter: by.submitter,
+            peer: by.peer.map(|peer| Cow::Owned(peer.to_canonical().to_string())),
+            ..self
+        }
     }
 }
 
@@ -141,4 +146,6 @@ pub struct Submission<'a> {
     pub submitter: Text<'a>,
     /// From which address.
     pub peer: Option<IpAddr>,
+    /// By a login in test mode.
+    pub test: bool,
 }

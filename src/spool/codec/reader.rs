@@ -101,7 +101,12 @@ impl<'a> Reader<'a> {
         let customer = CustomerId::new(self.text()?);
         let bits = self.byte()?;
         let urgency = if bits & 1 == 0 { Urgency::Single } else { Urgency::Bulk };
-        let kind = if bits & 2 == 0 { MailKind::Mail } else { MailKind::Bounce };
+        let kind = match bits >> 1 & 3 {
+            0 => MailKind::Mail,
+            1 => MailKind::Bounce,
+            2 => MailKind::Test,
+            _ => MailKind::TestLeaving,
+        };
         Ok(Lane { customer, domain: self.domain()?, urgency, kind })
     }
 

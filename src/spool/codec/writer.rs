@@ -75,8 +75,13 @@ impl Writer {
     pub fn lane(&mut self, lane: &Lane) {
         self.text(lane.customer.as_str());
         let bulk = lane.urgency == Urgency::Bulk;
-        let bounce = lane.kind == MailKind::Bounce;
-        self.byte(u8::from(bulk) | u8::from(bounce) << 1);
+        let kind = match lane.kind {
+            MailKind::Mail => 0,
+            MailKind::Bounce => 1,
+            MailKind::Test => 2,
+            MailKind::TestLeaving => 3,
+        };
+        self.byte(u8::from(bulk) | kind << 1);
         self.text(lane.domain.as_str());
     }
 

@@ -114,6 +114,7 @@ mod tests {
             password_hash: (*hash).to_owned(),
             customers: Allowed::All,
             urgency: None,
+            test: None,
         };
         Submitters::new(passwords.iter().enumerate().map(submitter).collect()).unwrap()
     }

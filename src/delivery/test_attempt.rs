@@ -1,0 +1,47 @@
+//! The attempt at test mail: no connection is made, and each recipient hears what was agreed for it.
+
+use std::time::Duration;
+
+use super::outcome::{Class, Outcome, Scope, Verdict};
+use crate::message::{FailureClass, TestOutcome};
+use crate::spool::Record;
+
+/// How long a slow server takes.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// What comes of an attempt for the recipients at these indices. Nothing leaves.
+pub(super) async fn run(record: &Record, recipients: &[usize]) -> Outcome {
+    let outcome_of = |index: usize| record.envelope.recipients.get(index).map(|to| TestOutcome::of(&to.address));
+    if recipients.iter().any(|index| outcome_of(*index) == Some(TestOutcome::Slow)) {
+        tokio::time::sleep(SLOW).await;
+    }
+    let is_first = record.attempts == 0;
+    let heard = recipients.iter().filter_map(|index| Some(class(outcome_of(*index)?, is_first).of(*index)));
+    Outcome { recipients: heard.collect(), ..Outcome::default() }
+}
+
+fn class(outcome: TestOutcome, is_first: bool) -> Class {
+    let (verdict, reply, why) = match outcome {
+        TestOutcome::Bounced => {
+            (Verdict::Failed, "550 5.1.1 test mode: no such address", Some(FailureClass::Hard))
+        }
+        TestOutcome::MailboxFull => {
+            (Verdict::Failed, "552 5.2.2 test mode: the mailbox is full", Some(FailureClass::MailboxFull))
+        }
+        TestOutcome::Spam => (Verdict::Failed, "554 5.7.1 test mode: this is spam", Some(FailureClass::Content)),
+        TestOutcome::Deferred if is_first => {
+            (Verdict::Deferred, "451 4.7.1 test mode: try again later", Some(FailureClass::Rate))
+        }
+        TestOutcome::Delivered
+        | TestOutcome::Relayed
+        | TestOutcome::BouncedLater
+        | TestOutcome::Deferred
+        | TestOutcome::Slow
+        | TestOutcome::Complained
+        | TestOutcome::Unsubscribed
+        | TestOutcome::Opened
+        // What plays a suppressed recipient was left out at submission. Mail from before a change of the list of names may hold one.
+        | TestOutcome::Suppressed => (Verdict::Relayed, "250 2.0.0 test mode: taken, and sent to nobody", None),
+    };
+    Class::new(verdict, Scope::Recipient, reply, why)
+}
