@@ -12,6 +12,8 @@ mod endpoint;
 mod queue;
 #[path = "api/rig.rs"]
 mod rig;
+#[path = "api/suppression.rs"]
+mod suppression;
 #[path = "api/tenancy.rs"]
 mod tenancy;
 #[path = "api/tokens.rs"]
@@ -19,6 +21,7 @@ mod tokens;
 
 #[path = "support"]
 mod support {
+    pub mod capture;
     pub mod contract;
     pub mod ports;
     pub mod relay;

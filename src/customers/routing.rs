@@ -26,6 +26,7 @@ static TEST_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
         login: None,
         caps: Caps { concurrency: 50, ..Caps::default() },
         message_size: u64::MAX,
+        verp: false,
     })
 });
 

@@ -1,5 +1,7 @@
-//! Events from a cursor on: for whoever was away, and for whoever waits for what comes.
+//! Events from a cursor on: for whoever was away, and for whoever waits for what comes. A customer hears what became of its own mail;
+//! the cursor is a place among all events, so it stays valid whoever asks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +12,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::actor::Need;
 use super::error::ErrorKind;
-use super::{Actor, Error, Service};
+use super::{Actor, Error, Role, Service};
+use crate::message::CustomerId;
 use crate::record::journal::Journal;
 use crate::record::journal::cursor::{Cursor, CursorError, Page};
 
 /// The most events of one page.
 pub const MOST: usize = 10_000;
+/// How long is looked for events of a customer among those of others before an empty page says how far that has come.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// The longest that an empty page is waited with.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -45,21 +50,48 @@ impl Service {
         limit: usize,
         wait: Duration,
     ) -> Result<EventPage, Error> {
-        actor.may(Need::Read)?;
+        let audience = Audience::of(actor)?;
         let journal = self.events.journal().ok_or_else(|| {
             Error::not_found("no events are recorded", "set `log` in the section [events] of the configuration")
         })?;
-        let until = Instant::now() + wait.min(LONGEST_WAIT);
+        let began = Instant::now();
+        let (until, patience) = (began + wait.min(LONGEST_WAIT), began + LONGEST_LOOK);
         let mut end = journal.watch_end();
         let mut from = begin(journal, since)?;
         loop {
             end.borrow_and_update();
-            let page = read(Arc::clone(journal), from, limit.clamp(1, MOST)).await?;
-            if !page.events.is_empty() || timeout_at(until, end.changed()).await.is_err() {
+            let mut page = read(Arc::clone(journal), from, limit.clamp(1, MOST)).await?;
+            page.events.retain(|event| audience.hears(event));
+            let is_enough = !page.events.is_empty() || (page.more && Instant::now() >= patience);
+            if is_enough || (!page.more && timeout_at(until, end.changed()).await.is_err()) {
                 return Ok(page.into());
             }
             from = page.next;
         }
+    }
+}
+
+/// Who hears which events.
+enum Audience<'a> {
+    /// Everything.
+    Everybody,
+    /// What became of these customers' mail.
+    Customers(&'a BTreeSet<CustomerId>),
+}
+
+impl<'a> Audience<'a> {
+    fn of(actor: &'a Actor) -> Result<Self, Error> {
+        match actor.role() {
+            Role::Customer(own) => Ok(Audience::Customers(own)),
+            _ => actor.may(Need::Read).map(|()| Audience::Everybody),
+        }
+    }
+
+    /// Alerts and the audit are the operators' affair, also where they are about a customer.
+    fn hears(&self, event: &Value) -> bool {
+        let Audience::Customers(own) = self else { return true };
+        let is_own = event["customer"].as_str().is_some_and(|id| own.iter().any(|own| own.as_str() == id));
+        is_own && !["alert", "audit"].iter().any(|kind| event["event"] == *kind)
     }
 }
 

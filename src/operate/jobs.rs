@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::domains::Checked;
 use super::queue::Changed;
+use super::test_send::TestSent;
 use super::{Actor, Error, ErrorKind};
 use crate::delivery::ProbeReport;
 use crate::message::CustomerId;
@@ -63,6 +64,8 @@ pub enum JobKind {
     DomainCheck,
     /// A customer's routes are probed.
     Probe,
+    /// A test mail is sent.
+    TestSend,
 }
 
 /// What came of a job.
@@ -74,6 +77,8 @@ pub enum JobResult {
     Check(Arc<Checked>, Lang),
     /// Of a probe: a report for each route.
     Probe(Vec<ProbeReport>),
+    /// Of a test mail.
+    TestSend(TestSent),
 }
 
 /// All jobs. Cheap to clone.

@@ -228,14 +228,12 @@ impl Run<'_> {
             Next::Settle(until) => Rotated::waits([Step::Settling { until: until.to_string() }]),
             Next::Wait => Rotated::waits([Step::Waiting { hosts: view.new_missing }, self.published(&rotation).await?]),
             Next::Switch => {
-                if !switched {
-                    self.switch(&rotation.new)?;
-                }
+                let taken = !switched && self.switch(&rotation.new)?;
                 let selector = rotation.new.selector.clone();
                 rotation.switched(now);
                 self.save(&rotation)?;
                 self.tell(format!("the customer's file was changed over to the {} key {selector}", self.place))?;
-                Rotated::done(Step::Switched { selector, file: self.file.display().to_string() })
+                Rotated::done(Step::Switched { selector, file: self.file.display().to_string(), taken })
             }
             Next::See => Rotated::waits([Step::NotSeen { selector: rotation.new.selector }]),
             Next::Keep(until) => Rotated::done(Step::Overlap { until: until.to_string() }),
@@ -384,8 +382,9 @@ impl Run<'_> {
         self.audit.tell(self.actor, act)
     }
 
-    /// Changes the customer's file, and changes it back where the configuration is not accepted.
-    fn switch(&self, new: &Key) -> Result<(), Error> {
+    /// Changes the customer's file, and changes it back where the configuration is not accepted. Returns true if the relay signs with the
+    /// new key already, because the command was given to it.
+    fn switch(&self, new: &Key) -> Result<bool, Error> {
         // A key that cannot be used would be accepted, and its mail deferred at the door; one that is not the published one
         // would sign what nobody can verify.
         let path = self.resolve(&new.file);
@@ -405,7 +404,8 @@ impl Run<'_> {
         let configured = &self.site.configured;
         let read = configured.customer_files.read(&self.customer.id, &changed, &configured.directory);
         read.map_err(|refused| refused.within("with the new key"))?;
-        replace(&self.file, &changed)
+        replace(&self.file, &changed)?;
+        self.site.running.take_here(self.actor, &self.customer.id)
     }
 }
 

@@ -46,6 +46,7 @@ mod site;
 pub mod socket;
 pub mod standing;
 pub mod suppression;
+pub mod test_send;
 pub mod tokens;
 pub mod zone;
 

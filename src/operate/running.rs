@@ -74,6 +74,14 @@ impl Running {
         kept.map_err(|error| error.to_string())?.map(drop).map_err(|error| error.to_string())
     }
 
+    /// Lets the relay take over a customer's file, if it is the one that was given the command. Returns true if it was.
+    pub fn take_here(&self, actor: &Actor, customer: &CustomerId) -> Result<bool, Error> {
+        match self {
+            Running::Here(_) => self.take_customer(actor, customer),
+            Running::Socket(_) => Ok(false),
+        }
+    }
+
     /// What it signs a customer's mail with. `None` where no relay runs.
     pub async fn signers(&self, actor: &Actor, customer: &CustomerId) -> Result<Option<Vec<Signer>>, Error> {
         let state_dir = match self {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::Need;
@@ -18,7 +19,7 @@ use crate::time::Timestamp;
 pub const MOST: usize = 10_000;
 
 /// A suppressed address. Times are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suppressed {
     /// The address, in lower case.
@@ -129,6 +130,12 @@ impl Service {
         let detail = format!("{mailbox} was taken off the suppression list of {customer}");
         self.told(actor, Action::SuppressionRemove, &customer, 1, detail);
         Ok(())
+    }
+
+    /// Refuses whoever may not import into a customer's list, and a customer that there is not.
+    pub(super) fn may_import(&self, actor: &Actor, customer: &str) -> Result<(), Error> {
+        actor.may(Need::Operate)?;
+        self.known(&CustomerId::new(customer))
     }
 
     /// Puts up to [`MOST`] entries on a customer's list, all or none. Entries that are there already are replaced.

@@ -56,6 +56,11 @@ impl Outcomes {
         &self.counters
     }
 
+    /// What writes and signs the relay's own mail.
+    pub(crate) fn postmaster(&self) -> &Postmaster {
+        &self.postmaster
+    }
+
     /// What the customers have sent.
     pub fn volumes(&self) -> &Volumes {
         &self.volumes

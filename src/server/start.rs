@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::live::Live;
-use super::notices::{tell_of_database, tell_of_disk};
+use super::notices::{tell_of_database, tell_of_disk, tell_of_held};
 use super::{HttpAddresses, Relay, Settings, SpoolSettings, StartError, ready};
 use crate::bounce::Postmaster;
 use crate::customers::Routing;
@@ -462,21 +462,36 @@ async fn open_dmarc(
 
 /// Recovery may read for seconds: it runs on a thread of its own.
 async fn open_spool(settings: SpoolSettings, events: Events) -> Result<Arc<dyn Spool>, StartError> {
-    match settings {
+    let (held, to_be_told) = mpsc::unbounded_channel();
+    let told = events.clone();
+    let spool: Arc<dyn Spool> = match settings {
         SpoolSettings::Embedded(mut settings) => {
-            settings.notices = Some(Arc::new(move |notice| tell_of_disk(&events, notice)));
+            settings.notices = Some(Arc::new(move |notice| {
+                if let embedded::Notice::Doubtful { id } = notice {
+                    // An error means that the relay stops.
+                    let _ = held.send((id, notice.to_string()));
+                }
+                tell_of_disk(&events, notice);
+            }));
             let opened = tokio::task::spawn_blocking(move || Embedded::open(settings)).await;
             let panicked = |panic: JoinError| embedded::OpenError::Io {
                 what: "reading the spool".into(),
                 source: io::Error::other(panic),
             };
-            Ok(opened.map_err(panicked)??)
+            opened.map_err(panicked)??
         }
         SpoolSettings::Postgres(mut settings) => {
-            settings.notices = Some(Arc::new(move |notice| tell_of_database(&events, notice)));
+            settings.notices = Some(Arc::new(move |notice| {
+                if let postgres::Notice::Damaged { id, .. } = notice {
+                    let _ = held.send((id, notice.to_string()));
+                }
+                tell_of_database(&events, notice);
+            }));
             let opened = tokio::task::spawn_blocking(move || Postgres::open(*settings)).await;
             let panicked = |panic: JoinError| postgres::OpenError::Thread(io::Error::other(panic));
-            Ok(opened.map_err(panicked)??)
+            opened.map_err(panicked)??
         }
-    }
+    };
+    tokio::spawn(tell_of_held(Arc::downgrade(&spool), told, to_be_told));
+    Ok(spool)
 }

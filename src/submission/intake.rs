@@ -14,12 +14,11 @@ use super::test_mode::{self, Judged};
 use super::trace::{self, Trace};
 use super::transaction::{Room, Transaction};
 use super::{Context, Limits};
-use crate::customers::Customer;
 use crate::dkim::{BodyHash, BodyHasher, Job};
 use crate::events::{EventKind, Events, Mail, Subject, Submission, Telling, Told};
 use crate::message::headers::fields;
 use crate::message::scan::{self, Bounds};
-use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, Recipient, References};
+use crate::message::{BodyKind, Envelope, Field, Header, Lane, Piece, References};
 use crate::route::{Route, RouteKind};
 use crate::smtp::dsn::xtext_decoded;
 use crate::smtp::{Domain, EnhancedCode, Flaw, Reply};
@@ -28,6 +27,8 @@ use crate::time::Timestamp;
 
 /// The size of a chunk of content. The last may be smaller.
 const CHUNK: usize = 256 << 10;
+/// The octets of an event `accepted` besides the texts that webCRM chooses.
+const EVENT: usize = 400;
 /// The memory reserved for a message whose size is not announced.
 const TYPICAL: usize = 16 << 10;
 
@@ -45,6 +46,8 @@ pub(super) struct Intake {
     sent: u64,
     most: u64,
     phase: Phase,
+    /// How many octets its events will take, which are in memory with it until it is on disk.
+    told: usize,
     /// The message's share of the memory for all messages.
     pub(super) share: Share,
     /// The recipients' share of the memory for envelopes.
@@ -105,16 +108,17 @@ impl Intake {
             sent: 0,
             most: limits.message_size,
             phase: Phase::Header { searched: 0 },
+            told: 0,
             share,
             _room: room,
         }
     }
 
-    /// Returns the octets in memory.
+    /// Returns the octets in memory, with those of the events to come.
     pub(super) fn held(&self) -> usize {
         match self.phase {
             Phase::Refused(_) => 0,
-            _ => self.len as usize,
+            _ => self.len as usize + self.told,
         }
     }
 
@@ -208,6 +212,9 @@ impl Intake {
         let left_out = suppressed::leave_out(&mut self.envelope, &self.identity, &decision.customer, context);
         let left_out = left_out.map_err(about)?;
         let test = test_mode::judge(&self.identity, &decision.customer, &mut self.envelope).map_err(about)?;
+        if context.events.journal().is_some() {
+            self.told = octets_of_events(&self.envelope, &header);
+        }
         scan::cut(first, &header.cut);
         let cut: usize = header.cut.iter().map(ExactSizeIterator::len).sum();
         let header_len = end - cut;
@@ -337,10 +344,12 @@ impl Intake {
             context.counters.warned.inc();
         }
         let detail = [test.detail, warning].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
-        let mut telling = told_of_accepted(&draft, &owner, detail, by.clone(), context);
+        let mut telling = told_of_accepted(&draft, detail, by.clone(), context);
         draft.lines = telling.take_lines();
         // Before the message is in: after a crash in between the client sends it again, and nobody misses the event.
-        suppressed::tell_of_left_out(&Mail::of_draft(&draft).handed_in(by), &left_out, context);
+        let mail = Mail::of_draft(&draft).handed_in(by);
+        suppressed::tell_of_left_out(&mail, &left_out, context);
+        suppressed::tell_of_noted(&mail, &draft.envelope, &owner, context);
         let durable = match context.spool.commit(draft).await {
             Ok(durable) => durable,
             Err(why) => {
@@ -374,26 +383,23 @@ pub(super) fn tell_of_key(domain: Domain, detail: String, events: &Events) {
     }
 }
 
+/// About how many octets the events take that tell of a message's recipients once it is accepted.
+fn octets_of_events(envelope: &Envelope, header: &Header) -> usize {
+    let References { reference, campaign, tags, .. } = &header.references;
+    let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+    let tags: usize = tags.iter().map(|tag| tag.len() + 3).sum();
+    let message_id = header.message_id.as_deref().map_or(0, str::len);
+    let sender = envelope.reverse_path.mailbox().map_or(0, |sender| sender.local().len());
+    let same = EVENT + text(reference) + text(campaign) + tags + message_id + sender;
+    envelope.recipients.iter().map(|to| same + to.address.local().len()).sum()
+}
+
 /// What is told of a message once it is durable.
-fn told_of_accepted(
-    draft: &Draft,
-    customer: &Customer,
-    warning: Option<String>,
-    by: Submission<'_>,
-    context: &Context,
-) -> Telling {
+fn told_of_accepted(draft: &Draft, detail: Option<String>, by: Submission<'_>, context: &Context) -> Telling {
     let now = Timestamp::now();
-    let warning: Option<Arc<str>> = warning.map(Arc::from);
-    let told = |(index, recipient): (usize, &Recipient)| {
-        let suppressed = suppressed::noted(context, customer, &recipient.address);
-        let detail = match (&warning, suppressed) {
-            (warning, None) => warning.clone(),
-            (None, Some(suppressed)) => Some(suppressed.into()),
-            (Some(warning), Some(suppressed)) => Some(format!("{warning}; {suppressed}").into()),
-        };
-        Told { detail, ..Told::new(EventKind::Accepted, index, now) }
-    };
-    let told: Vec<Told> = draft.envelope.recipients.iter().enumerate().map(told).collect();
+    let detail: Option<Arc<str>> = detail.map(Arc::from);
+    let told = |index| Told { detail: detail.clone(), ..Told::new(EventKind::Accepted, index, now) };
+    let told: Vec<Told> = (0..draft.envelope.recipients.len()).map(told).collect();
     context.events.write(&Mail::of_draft(draft).handed_in(by), &told)
 }
 

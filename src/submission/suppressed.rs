@@ -134,14 +134,20 @@ pub(super) fn tell_of_left_out(mail: &Mail<'_>, left_out: &[LeftOut], context: &
     }
 }
 
-/// Why a recipient is on the customer's list, where that only has to be noted.
-pub(super) fn noted(context: &Context, customer: &Customer, recipient: &Mailbox) -> Option<String> {
+/// Tells of recipients on the customer's list where that only has to be told: the mail goes to them all the same.
+pub(super) fn tell_of_noted(mail: &Mail<'_>, envelope: &Envelope, customer: &Customer, context: &Context) {
     if customer.suppression.mode != Mode::Event || context.suppression.is_empty() {
-        return None;
+        return;
     }
-    let reason = context.suppression.reason(&customer.id, recipient)?;
-    context.suppression.counters().noted.inc();
-    Some(format!("the recipient is on the suppression list ({reason}) and gets the mail all the same"))
+    let now = Timestamp::now();
+    for to in &envelope.recipients {
+        let Some(reason) = context.suppression.reason(&customer.id, &to.address) else { continue };
+        let recipient = to.address.to_string();
+        let event = mail.reported(EventKind::Suppressed, &recipient, now, "");
+        let detail = "the recipient is on the suppression list and gets the mail all the same";
+        context.events.emit(Event { reason: Some(reason.as_str()), detail: Some(detail.into()), ..event });
+        context.suppression.counters().noted.inc();
+    }
 }
 
 /// The reply's line about recipients that were left out.

@@ -27,6 +27,7 @@ fn request(id: &str, path: &str, message: &str, job: &str) -> (String, Option<St
         ("{domain}", "bo.example"),
         ("{link}", "0"),
         ("{route}", "own-server.bo"),
+        ("{address}", "x@example.com"),
         ("{id}", if path.contains("jobs") { job } else { message }),
     ];
     let path = names.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
@@ -35,6 +36,9 @@ fn request(id: &str, path: &str, message: &str, job: &str) -> (String, Option<St
             json!({ "id": "new", "name": "New", "domains": ["new.example"], "route": { "via": "own-server", "host": "mail.new.example" } }),
         ),
         "changeCustomer" => Some(json!({ "name": "Bo ApS" })),
+        "sendTest" => Some(json!({ "to": "x@example.com" })),
+        "suppress" => Some(json!({ "address": "x@example.com" })),
+        "importSuppression" => Some(json!("x@example.com")),
         "suspendCustomer" | "suspendRoute" => Some(json!({ "reason": "x" })),
         "countMessages" => Some(json!({ "customer": "bo" })),
         "releaseMessages" | "retryMessages" => Some(json!({ "which": { "customer": "bo" }, "at_most": 9 })),
@@ -65,7 +69,7 @@ fn a_customer_sees_its_own_things_and_nothing_of_others_on_any_path() {
         let headers: &[(&str, &str)] =
             if ["PATCH", "DELETE"].contains(&method.as_str()) { &[("If-Match", "*")] } else { &[] };
         let answer = anna.send(&method, &path, headers, body.as_deref());
-        let may = ["showToken", "listCustomers", "listJobs"].contains(&id.as_str());
+        let may = ["showToken", "listCustomers", "listJobs", "listEvents"].contains(&id.as_str());
         let expected: &[u16] = if may { &[200] } else { &[403, 404] };
         assert!(expected.contains(&answer.status), "{id} {path}: {answer:?}");
         for word in ["bo.example", "secret@", "\"bo\"", &of_bo] {
@@ -120,7 +124,8 @@ fn each_role_may_do_what_it_is_for_on_every_path() {
         let needs = match id.as_str() {
             "addCustomer" | "changeCustomer" | "removeCustomer" | "suspendCustomer" | "resumeCustomer"
             | "rotateKey" | "listLinks" | "addLink" | "revokeLink" => 2,
-            "suspendRoute" | "resumeRoute" | "checkDomain" => 1,
+            "suspendRoute" | "resumeRoute" | "checkDomain" | "sendTest" => 1,
+            "suppress" | "unsuppress" | "importSuppression" => 1,
             id if operate.iter().any(|known| known == id) => 1,
             _ => 0,
         };

@@ -122,7 +122,7 @@ fn every_output_reads_as_it_did() {
                     record_type: RecordType::Txt,
                 },
             },
-            Step::Switched { selector: text("postbud2"), file: text("config/customers/test-as.toml") },
+            Step::Switched { selector: text("postbud2"), file: text("config/customers/test-as.toml"), taken: false },
             Step::StillSigning { selector: text("postbud1") },
             Step::NotSeen { selector: text("postbud2") },
             Step::Overlap { until: NOW.to_string() },

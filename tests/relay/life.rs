@@ -193,6 +193,29 @@ fn mailjet_hears_our_queue_id_and_references_and_nothing_that_webcrm_set_is_over
     relay.stop();
 }
 
+#[test]
+fn envid_is_the_reference_of_mail_that_has_no_other() {
+    let server = recipients_server();
+    let site = site(&server, "");
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mut send = |fields: &str, envid: &str| {
+        client.say(&format!("MAIL FROM:<{FROM}> ENVID={envid}")).unwrap();
+        client.say("RCPT TO:<ok@example.net>").unwrap();
+        client.say("DATA").unwrap();
+        queue_id(&client.content(&named(fields, "ok@example.net")).unwrap()).to_owned()
+    };
+    let alone = send("", "order+2B7");
+    let beside = send("X-Postbud-Reference: order 8\r\n", "order+2B9");
+    for (id, reference, envid) in [(alone, "order+7", "order+7"), (beside, "order 8", "order+9")] {
+        let relayed = site.wait_for_event("relayed", |it| it["queue_id"] == id.as_str() && it["event"] == "relayed");
+        assert_eq!((&relayed["reference"], &relayed["envid"]), (&reference.into(), &envid.into()), "{relayed}");
+    }
+    let traced = run(&site, &["trace", "--reference", "order+7"]);
+    assert!(traced.contains("ok@example.net"), "{traced}");
+    relay.stop();
+}
+
 /// The samples are events of this run. With `POSTBUD_WRITE_SAMPLES` they are written anew.
 #[test]
 fn the_sample_of_the_webhook_takes_what_a_relay_sends_and_no_forgery_and_samples_are_as_a_run_makes_them() {

@@ -110,3 +110,52 @@ fn a_refused_login_at_the_customers_server_suspends_the_route_and_is_not_repeate
     assert!(server.received().is_empty());
     relay.stop();
 }
+
+#[test]
+fn bulk_mail_without_one_click_unsubscription_is_refused_or_noted_and_the_reply_says_what_lacks() {
+    const HTTPS: &str = "List-Unsubscribe: <https://good.example/u/7>\r\n";
+    const POST: &str = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n";
+    let server = Capture::start();
+    let strict = Customer { id: "strict", domain: "strict.example", route: plain_route(server.address) };
+    let lenient = Customer { id: "lenient", domain: "lenient.example", route: plain_route(server.address) };
+    let site = Site::new(&[strict, lenient]);
+    for (id, policy) in [("strict", "refuse"), ("lenient", "warn")] {
+        let file = site.customer_file(id);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("one_click_unsubscribe = \"{policy}\"\n{text}")).unwrap();
+    }
+    let relay = site.start();
+    let mut client = Client::login(site.smtp, USERNAME, PASSWORD).unwrap();
+    let mut send = |from: &str, fields: &str| {
+        let content = [fields.as_bytes(), &message(from, "b@example.net", "bulk")].concat();
+        client.send(from, &["b@example.net"], &content).unwrap()
+    };
+    let bulk = "Precedence: bulk\r\n";
+    for (fields, lacks) in [
+        (bulk.to_owned(), "List-Unsubscribe"),
+        (format!("{bulk}{HTTPS}"), "List-Unsubscribe-Post"),
+        (format!("{bulk}List-Unsubscribe: <mailto:u@good.example>\r\n{POST}"), "https"),
+    ] {
+        let refused = send("a@strict.example", &fields);
+        assert!(refused.starts_with("550 5.7.1") && refused.contains("RFC 8058"), "{fields}: {refused}");
+        assert!(refused.contains(lacks), "{fields}: {refused}");
+        let noted = queue_id(&send("a@lenient.example", &fields)).to_owned();
+        let accepted = site.wait_for_event("accepted", |event| event["queue_id"] == noted.as_str());
+        let detail = accepted["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("RFC 8058") && detail.contains(lacks), "{fields}: {accepted}");
+    }
+    let rejected = site.wait_for_event("rejected", |event| event["event"] == "rejected");
+    assert_eq!((&rejected["reason"], &rejected["customer"]), (&"one_click".into(), &"strict".into()), "{rejected}");
+    // With both fields, and single mail with none of them.
+    for fields in [format!("{bulk}{HTTPS}{POST}"), String::new()] {
+        queue_id(&send("a@strict.example", &fields));
+    }
+    for mail in server.wait_for(5, std::time::Duration::from_secs(20)) {
+        let header = String::from_utf8_lossy(mail.header()).to_ascii_lowercase();
+        if header.contains("one-click") && header.contains("<https") {
+            let signed = header.split("h=").nth(1).unwrap_or_default();
+            assert!(signed.contains("list-unsubscribe") && signed.contains("list-unsubscribe-post"), "{header}");
+        }
+    }
+    relay.stop();
+}

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::customers::SigningDomain;
+use crate::customers::{SigningDomain, Tier};
 use crate::onboarding::{Secret, Seen, Settings};
 use crate::resolver::{FixedZone, RecordType, SharedResolver};
 use crate::test_customers;
@@ -86,6 +86,29 @@ async fn a_record_that_vanishes_alerts_counts_for_the_grace_time_and_is_lost_the
     let told: Vec<EventKind> = told.filter(|event| event.event != EventKind::Alert).map(|event| event.event).collect();
     let (verified, vanished) = (EventKind::DomainVerified, EventKind::DomainVanished);
     assert_eq!(told, [verified, vanished, vanished, verified]);
+}
+
+#[tokio::test]
+async fn a_domain_that_earns_another_tier_is_told_with_its_new_route() {
+    let mut rig = rig();
+    let tier = |name: &str, requires: &[Requirement]| {
+        let route = Arc::new(test_customers::route(&format!("mailjet.{name}"), "smarthost.test"));
+        (name.to_owned(), Tier { route, requires: requires.to_vec() })
+    };
+    let tiers = BTreeMap::from([tier("starter", &[]), tier("trusted", &[Requirement::Spf])]);
+    let customers = directory().customers().map(|customer| Customer::clone(customer)).collect();
+    rig.routing.set_directory(Directory::new(customers, tiers));
+    let mut heard = rig.events.subscribe();
+    rig.zone.remove("test.dk", RecordType::Txt);
+    rig.monitor.round(at(0)).await;
+    rig.zone.add_txt("test.dk", "v=spf1 include:spf.webcrm.com -all");
+    rig.monitor.round(at(100)).await;
+    let told = std::iter::from_fn(|| heard.try_recv().ok());
+    let [moved] =
+        told.filter(|event| event.event == EventKind::DomainTierMoved).collect::<Vec<_>>().try_into().unwrap();
+    let told = [&moved.customer, &moved.from_domain, &moved.route].map(|text| text.as_deref().unwrap());
+    assert_eq!(told, ["test-as", "test.dk", "mailjet.trusted"]);
+    assert_eq!(moved.detail.as_deref(), Some("mail from test.dk takes mailjet.trusted and no longer mailjet.starter"));
 }
 
 #[tokio::test]

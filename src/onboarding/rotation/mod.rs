@@ -142,6 +142,8 @@ pub enum Step {
         selector: String,
         /// The path of the customer's file.
         file: String,
+        /// True if the running relay signs with the new key already.
+        taken: bool,
     },
     /// The running relay still signs with the old key, because it was not reloaded.
     StillSigning {

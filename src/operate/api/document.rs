@@ -17,15 +17,17 @@ pub(super) const ROUTES: &str = "routes";
 pub(super) const CUSTOMERS: &str = "customers";
 pub(super) const DOMAINS: &str = "domains";
 pub(super) const RECORD: &str = "record";
+pub(super) const SUPPRESSION: &str = "suppression";
 pub(super) const JOBS: &str = "jobs";
 pub(super) const TOKEN: &str = "token";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     (QUEUE, "What waits, and commands about it."),
     (ROUTES, "Where mail goes."),
     (CUSTOMERS, "Customers, and what belongs to one of them."),
     (DOMAINS, "Customers' From domains: records, verdicts, checks."),
     (RECORD, "What became of mail."),
+    (SUPPRESSION, "Addresses that a customer's mail no longer goes to."),
     (JOBS, "Work that goes on after the answer."),
     (TOKEN, "Who asks."),
 ];

@@ -28,6 +28,7 @@ use super::problem::Problem;
 use crate::delivery::ProbeReport;
 use crate::operate::jobs;
 use crate::operate::queue::{Changed, Page};
+use crate::operate::test_send::TestSent;
 
 /// A sign of life in a stream of events, for proxies that close what is silent.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -78,6 +79,8 @@ pub(super) enum JobKind {
     DomainCheck,
     /// A customer's routes are probed.
     Probe,
+    /// A test mail is sent.
+    TestSend,
 }
 
 /// How a job stands.
@@ -102,6 +105,8 @@ pub(super) enum JobResult {
     Check(CheckResult),
     /// Of a probe: a report for each route.
     Probe(Vec<ProbeReport>),
+    /// Of a test mail.
+    TestSend(TestSent),
 }
 
 impl From<&jobs::Job> for Job {
@@ -139,6 +144,7 @@ impl From<jobs::JobKind> for JobKind {
             jobs::JobKind::QueueRemove => JobKind::QueueRemove,
             jobs::JobKind::DomainCheck => JobKind::DomainCheck,
             jobs::JobKind::Probe => JobKind::Probe,
+            jobs::JobKind::TestSend => JobKind::TestSend,
         }
     }
 }
@@ -149,6 +155,7 @@ impl From<jobs::JobResult> for JobResult {
             jobs::JobResult::Queue(changed) => JobResult::Queue(changed),
             jobs::JobResult::Check(checked, lang) => JobResult::Check(CheckResult::of(&checked, lang)),
             jobs::JobResult::Probe(reports) => JobResult::Probe(reports),
+            jobs::JobResult::TestSend(sent) => JobResult::TestSend(sent),
         }
     }
 }

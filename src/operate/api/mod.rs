@@ -25,6 +25,8 @@ mod queue;
 mod record;
 mod repeat;
 mod routes;
+mod suppression;
+mod test_send;
 mod token;
 
 use std::sync::Arc;
@@ -115,6 +117,8 @@ fn documented() -> (Router<Api>, OpenApi) {
         .merge(customers::routes())
         .merge(links::routes())
         .merge(dmarc::routes())
+        .merge(suppression::routes())
+        .merge(test_send::routes())
         .merge(domains::routes())
         .merge(record::routes())
         .merge(jobs::routes());

@@ -43,7 +43,7 @@ const KINDS: [(&str, StatusCode, &str); 15] = [
     ("conflict", StatusCode::CONFLICT, "The request does not fit what is there"),
     ("changed-meanwhile", StatusCode::PRECONDITION_FAILED, "It was changed since it was read"),
     ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large"),
-    ("not-json", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The request's body is not JSON"),
+    ("other-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The request's body is of another type"),
     ("another-request", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request"),
     ("no-precondition", StatusCode::PRECONDITION_REQUIRED, "The request does not say which version it changes"),
     ("too-many", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),

@@ -79,7 +79,8 @@ pub(super) fn routes() -> ApiRouter<Api> {
             "listEvents",
             "List events from a cursor on",
             "In the order of the event log. Every answer has the cursor to go on with; it stays valid as long as its events are kept. With \
-             wait_secs an empty answer waits for the first event. Role read.",
+             wait_secs an empty answer waits for the first event. Role read; a customer hears of its own mail, and an answer may be \
+             empty though more is true.",
         ),
     );
     ApiRouter::new().api_route("/events", events).api_route(

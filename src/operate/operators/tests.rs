@@ -77,6 +77,7 @@ async fn a_session_lasts_over_a_start_and_ends_with_another_password() {
         password_hash: PasswordHash::of(RIGHT).unwrap().0,
         customers: Allowed::All,
         urgency: None,
+        test: None,
     };
     assert!(after.logged_in(&stale, address(), now).is_none(), "the password was changed while the login was checked");
     for file in std::fs::read_dir(dir.path()).unwrap() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::selection::{Plan, Walk, queue_id};
 use super::stopped::Suspended;
 use super::{LaneStats, Message, MessageState, Recipient, Selection, Stats};
-use crate::message::{MailKind, QueueId, Urgency};
+use crate::message::{QueueId, Urgency};
 use crate::operate::actor::Need;
 use crate::operate::{Actor, Error, Service};
 use crate::record::trace;
@@ -134,7 +134,7 @@ impl Service {
                 customer: lane.customer.to_string(),
                 domain: lane.domain.to_string(),
                 urgency: urgency(lane.urgency).into(),
-                kind: kind(lane.kind).into(),
+                kind: lane.kind.as_str().into(),
                 route: self.route_of(lane).map(|route| route.to_string()),
                 stopped,
                 messages: counts.records,
@@ -154,7 +154,7 @@ impl Service {
             id: record.id.to_string(),
             message_id: record.message_id.clone(),
             customer: record.lane.customer.to_string(),
-            kind: kind(record.lane.kind).into(),
+            kind: record.lane.kind.as_str().into(),
             urgency: urgency(record.lane.urgency).into(),
             route: self.route_of(&record.lane).map(|route| route.to_string()),
             sender: record.envelope.reverse_path.to_string(),
@@ -219,8 +219,4 @@ fn urgency(urgency: Urgency) -> &'static str {
         Urgency::Single => "single",
         Urgency::Bulk => "bulk",
     }
-}
-
-fn kind(kind: MailKind) -> &'static str {
-    kind.as_str()
 }

@@ -87,6 +87,9 @@ pub enum Action {
     /// A paused customer's mail goes on.
     #[serde(rename = "customer.unpause")]
     CustomerUnpause,
+    /// A test mail was sent for a customer.
+    #[serde(rename = "customer.test")]
+    CustomerTest,
     /// The change of a customer's key went a step further.
     #[serde(rename = "key.rotate")]
     KeyRotate,

@@ -59,7 +59,10 @@ pub(in crate::onboarding::text) fn rotation(step: &Step) -> String {
         Step::Unanswered { reason } => {
             format!("{} Intet er ændret; kør kommandoen igen senere.", unanswered(reason))
         }
-        Step::Switched { selector, file } => format!(
+        Step::Switched { selector, file, taken: true } => format!(
+            "Den nye nøgle er i DNS: {file} vælger selector {selector}, og postbud signerer med den fra nu af. Tag det næste skridt for at se det: den tid, hvor begge nøgler skal være oprettet, regnes derfra."
+        ),
+        Step::Switched { selector, file, taken: false } => format!(
             "Den nye nøgle er i DNS: {file} vælger nu selector {selector}. Genindlæs postbud (`systemctl reload postbud`), så den signerer med den nye nøgle, og kør kommandoen igen: den tid, hvor begge nøgler skal være oprettet, regnes fra det øjeblik, hvor kommandoen ser, at den kørende postbud signerer med den nye."
         ),
         Step::StillSigning { selector } => format!(

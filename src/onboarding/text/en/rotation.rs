@@ -51,7 +51,10 @@ pub(in crate::onboarding::text) fn rotation(step: &Step) -> String {
         Step::Unanswered { reason } => {
             format!("{} Nothing was changed; run this command again later.", unanswered(reason))
         }
-        Step::Switched { selector, file } => format!(
+        Step::Switched { selector, file, taken: true } => format!(
+            "The new key is in DNS: {file} names selector {selector}, and the relay signs with it from now on. Take the next step to see that: the time for which both keys stay published counts from then."
+        ),
+        Step::Switched { selector, file, taken: false } => format!(
             "The new key is in DNS: {file} now signs with selector {selector}. Reload postbud (`systemctl reload postbud`) so that it does, and run this command again: the time for which both keys stay published counts from when it sees the running relay sign with the new one."
         ),
         Step::StillSigning { selector } => format!(

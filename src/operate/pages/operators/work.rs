@@ -15,6 +15,7 @@ use crate::operate::jobs::{Job, JobKind, JobResult};
 use crate::operate::pages::Problem;
 use crate::operate::pages::elements::{Mood, badge, strange, table};
 use crate::operate::queue::Changed;
+use crate::operate::test_send::TestSent;
 
 pub(super) async fn show(
     State(pages): State<Operators>,
@@ -56,6 +57,7 @@ fn title(kind: JobKind) -> &'static str {
         JobKind::QueueRemove => "Messages are removed",
         JobKind::DomainCheck => "Domains are checked",
         JobKind::Probe => "Routes are probed",
+        JobKind::TestSend => "A test mail is sent",
     }
 }
 
@@ -97,6 +99,18 @@ fn came(result: &JobResult) -> Markup {
         },
         JobResult::Check(checked, lang) => checks(checked, *lang),
         JobResult::Probe(reports) => html! { @for report in reports { (probe(report)) } },
+        JobResult::TestSend(sent) => test_sent(sent),
+    }
+}
+
+/// What came of a test mail.
+fn test_sent(sent: &TestSent) -> Markup {
+    let TestSent { queue_id, event, route, server, code, status, reply, class, detail } = sent;
+    let code = code.map(|code| code.to_string());
+    let texts = [&code, status, reply, class, detail, server, route];
+    html! {
+        p { "The mail " (strange(queue_id)) ": " strong { (event) } }
+        @for text in texts.into_iter().flatten() { p { (strange(text)) } }
     }
 }
 

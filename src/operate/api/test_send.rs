@@ -1,0 +1,57 @@
+//! `/customers/{customer}/test`: one small mail through the customer's route.
+
+use aide::axum::ApiRouter;
+use aide::axum::routing::post_with;
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Api;
+use super::caller::Caller;
+use super::document::{CUSTOMERS, said};
+use super::input::{At, Body};
+use super::jobs::Accepted;
+use super::problem::Problem;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Id {
+    /// The customer's id.
+    customer: String,
+}
+
+/// A test mail.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Test {
+    /// To whom it goes.
+    to: String,
+    /// From whom, in a From domain of the customer; postmaster@ its first domain where not given.
+    from: Option<String>,
+}
+
+/// The paths.
+pub(super) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new().api_route(
+        "/customers/{customer}/test",
+        post_with(
+            send,
+            said(
+                CUSTOMERS,
+                "sendTest",
+                "Send a test mail",
+                "One small signed mail through the customer's route, which every page and event shows like any other. A job: it is done once an \
+                 attempt has succeeded or failed, or after two minutes. Role operate.",
+            ),
+        ),
+    )
+}
+
+async fn send(
+    State(api): State<Api>,
+    caller: Caller,
+    At(Id { customer }): At<Id>,
+    Body(Test { to, from }): Body<Test>,
+) -> Result<Accepted, Problem> {
+    // What is wrong with the request is said before there is a job.
+    Ok(api.0.service.begin_test(&caller.0, &customer, &to, from.as_deref()).await?.into())
+}

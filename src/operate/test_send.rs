@@ -1,0 +1,249 @@
+//! Test sends: one small mail through a customer's route, to see whether it goes. It is signed, made durable, delivered and told of as
+//! webCRM's mail is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::actor::Need;
+use super::audit::{self, Act};
+use super::jobs::{Job, JobKind, JobResult};
+use super::{Actor, Error, Service};
+use crate::customers::test_mode::{self, TestWay};
+use crate::customers::{Customer, SigningDomain};
+use crate::dkim;
+use crate::events::{Action, Event, EventKind, Mail, Submission, Told};
+use crate::message::{
+    BodyKind, CustomerId, Envelope, Lane, MailKind, QueueId, Recipient, References, Urgency, is_test_address,
+};
+use crate::smtp::{Domain, Mailbox, ReversePath};
+use crate::spool::Draft;
+use crate::time::Timestamp;
+
+/// How long the outcome of a test send is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What came of a test mail.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TestSent {
+    /// Its queue id: `trace` tells what became of it later.
+    pub queue_id: String,
+    /// What was told of it last, as in the event log: `relayed`, `bounced`, `deferred`; `accepted` where nothing was told in two minutes.
+    pub event: String,
+    /// The route that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The server that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The reply's three digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// The reply's enhanced status code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The reply's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
+    /// Why it failed, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// What the relay itself says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Service {
+    /// Makes a test mail to `to`, and sends it as a job. It is from `from`, which must be in a domain of the customer's; postmaster@ its
+    /// first domain where not given.
+    pub async fn begin_test(&self, actor: &Actor, customer: &str, to: &str, from: Option<&str>) -> Result<Job, Error> {
+        actor.may(Need::Operate)?;
+        let id = CustomerId::new(customer);
+        let customer = self.routing.customer(&id).ok_or_else(|| {
+            Error::not_found(format!("there is no customer \"{id}\""), "the id is the name of the customer's file")
+        })?;
+        let to = address("to", to)?;
+        let from = match from {
+            Some(from) => address("from", from)?,
+            None => postmaster(&customer)?,
+        };
+        let (kind, to) = self.way(&customer, to)?;
+        let draft = self.test_draft(&customer, &from, to, kind).await?;
+        let task = self.jobs.begin(actor, JobKind::TestSend, Some(id.to_string()))?;
+        let (service, actor) = (self.clone(), actor.clone());
+        Ok(task.spawn(|_| async move { Ok(JobResult::TestSend(service.send_test(&actor, draft).await?)) }))
+    }
+
+    /// Puts a test mail into the queue, and waits for what comes of it.
+    async fn send_test(&self, actor: &Actor, draft: Draft) -> Result<TestSent, Error> {
+        let heard = self.events.subscribe();
+        let (id, customer) = (draft.id, draft.lane.customer.clone());
+        let detail = format!("a test mail was sent to {}", draft.envelope.recipients[0].address);
+        self.put(actor, draft).await?;
+        let act = Act {
+            customer: Some(customer.to_string()),
+            queue_id: Some(id.to_string()),
+            ..Act::new(Action::CustomerTest, detail)
+        };
+        audit::tell(&self.events, actor, act);
+        let event = tokio::time::timeout(PATIENCE, told_of(id, heard)).await.ok().flatten();
+        Ok(event.map_or_else(|| nothing_yet(id), |event| sent(id, &event)))
+    }
+
+    /// What kind of mail it is, and to whom it goes: test mode holds for it too, and so does the suppression list.
+    fn way(&self, customer: &Customer, to: Mailbox) -> Result<(MailKind, Mailbox), Error> {
+        if let Some(reason) = self.suppression.refuses(customer, &to) {
+            let what = format!("{to} is on the suppression list of {} ({reason})", customer.id);
+            return Err(Error::conflict(what, "take it off the list first, or send to another address"));
+        }
+        match test_mode::way(&customer.test, std::iter::once(&to)) {
+            None if is_test_address(&to) => {
+                let what = format!("{to} is for customers in test mode, and {} is not in it", customer.id);
+                Err(Error::conflict(what, "send to an address that somebody reads"))
+            }
+            None => Ok((MailKind::Mail, to)),
+            Some(TestWay::Stays) => Ok((MailKind::Test, to)),
+            Some(TestWay::Leaves) => Ok((MailKind::TestLeaving, to)),
+            Some(TestWay::Redirected(address)) => Ok((MailKind::TestLeaving, address)),
+        }
+    }
+
+    async fn test_draft(
+        &self,
+        customer: &Customer,
+        from: &Mailbox,
+        to: Mailbox,
+        kind: MailKind,
+    ) -> Result<Draft, Error> {
+        let (domain, signing) = signing_domain(customer, from)?;
+        let SigningDomain::Ready(signer) = signing else {
+            let what = format!("the DKIM key of {domain} cannot be used");
+            return Err(Error::conflict(what, "mend the key first: nothing leaves unsigned"));
+        };
+        let lane = Lane { customer: customer.id.clone(), domain: domain.clone(), urgency: Urgency::Single, kind };
+        self.routing.resolve(&lane).map_err(|why| {
+            Error::conflict(why.to_string(), "mend that first: a test mail would wait in the queue with the others")
+        })?;
+        let postmaster = self.outcomes.postmaster();
+        let (id, now) = (self.spool.next_id(), Timestamp::now());
+        let message_id = format!("{id}.test@{domain}");
+        let body = format!(
+            "This is a test mail of the relay for {}, queue id {id}.\r\n\r\nIt was signed and took the same way as the mail of {domain}. Nobody \
+             has to answer it.\r\n",
+            customer.id
+        );
+        let header = format!(
+            "Date: {}\r\nFrom: <{from}>\r\nTo: <{to}>\r\nSubject: Test mail {id}\r\nMessage-ID: <{message_id}>\r\n\
+             Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n",
+            now.rfc5322()
+        );
+        let mut hasher = signer.body_hasher();
+        hasher.update(body.as_bytes());
+        let job = dkim::Job { signer: Arc::clone(signer), header: header.into_bytes(), body: hasher.finish(), now };
+        let signed = postmaster.workers.sign(job).await.map_err(|error| {
+            Error::failed(
+                format!("the test mail was not signed: {error}"),
+                "`postbud check` says what is wrong with the key",
+            )
+        })?;
+        let header_len = u32::try_from(signed.header.len()).expect("the header is a few hundred octets");
+        let (smtputf8, mut content) = (to.needs_smtputf8() || from.needs_smtputf8(), signed.header);
+        content.extend_from_slice(b"\r\n");
+        content.extend_from_slice(body.as_bytes());
+        Ok(Draft {
+            id,
+            lane,
+            envelope: Envelope {
+                reverse_path: ReversePath::Mailbox(from.clone()),
+                recipients: vec![Recipient::new(to)],
+                body: BodyKind::SevenBit,
+                smtputf8,
+                ret: None,
+                envid: None,
+                references: References::default(),
+            },
+            message_id,
+            prefix: signed.signatures,
+            content: vec![content.into()],
+            header_len,
+            retry_at: now + postmaster.settings.retry_first,
+            held: None,
+            lines: Vec::new(),
+        })
+    }
+
+    /// Makes it durable, and tells that it was accepted.
+    async fn put(&self, actor: &Actor, mut draft: Draft) -> Result<(), Error> {
+        let by = Submission { peer: actor.address(), ..Submission::default() };
+        let told =
+            Told::new(EventKind::Accepted, 0, Timestamp::now()).because("a test send").by(&actor.to_string().into());
+        let mut telling = self.events.write(&Mail::of_draft(&draft).handed_in(by), &[told]);
+        draft.lines = telling.take_lines();
+        let durable = self.spool.commit(draft).await;
+        let refused = |error| Error::failed(format!("the test mail was not stored: {error}"), "see the spool's disk");
+        drop(durable.map_err(refused)?);
+        self.events.tell(telling);
+        Ok(())
+    }
+}
+
+/// The first event of a mail that says what came of an attempt.
+async fn told_of(id: QueueId, mut heard: broadcast::Receiver<Arc<Event<'static>>>) -> Option<Value> {
+    loop {
+        match heard.recv().await {
+            Ok(event) if event.queue_id == Some(id) && says_something(event.event) => {
+                return serde_json::to_value(&*event).ok();
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return None,
+        }
+    }
+}
+
+fn nothing_yet(id: QueueId) -> TestSent {
+    let detail = "nothing came of it yet; `postbud trace --queue-id` tells what becomes of it";
+    sent(id, &json!({ "event": "accepted", "detail": detail }))
+}
+
+/// Returns true for what comes of an attempt, or ends the mail.
+fn says_something(kind: EventKind) -> bool {
+    kind.is_final() || matches!(kind, EventKind::Deferred | EventKind::Held)
+}
+
+fn sent(id: QueueId, event: &Value) -> TestSent {
+    let text = |name: &str| event[name].as_str().map(str::to_owned);
+    TestSent {
+        queue_id: id.to_string(),
+        event: text("event").unwrap_or_default(),
+        route: text("route"),
+        server: text("server"),
+        code: event["code"].as_u64().and_then(|code| u16::try_from(code).ok()),
+        status: text("status"),
+        reply: text("reply"),
+        class: text("class"),
+        detail: text("detail"),
+    }
+}
+
+fn address(name: &str, text: &str) -> Result<Mailbox, Error> {
+    Mailbox::parse(text).map_err(|error| Error::invalid(format!("{name}: {error}"), "give one like anna@example.com"))
+}
+
+fn postmaster(customer: &Customer) -> Result<Mailbox, Error> {
+    let first = customer.domains.keys().next();
+    let address = first.and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok());
+    address.ok_or_else(|| Error::invalid("the customer has no domain to send from", "give it one in its file"))
+}
+
+fn signing_domain<'a>(customer: &'a Customer, from: &Mailbox) -> Result<(&'a Domain, &'a SigningDomain), Error> {
+    let found = from.domain().and_then(|domain| customer.domains.get_key_value(domain));
+    found.ok_or_else(|| {
+        let what = format!("from: {from} is in no domain of {}", customer.id);
+        Error::invalid(what, "give an address in one of the customer's From domains")
+    })
+}
