@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::capture::Capture;
 use crate::support::certs::self_signed;
 use crate::support::client::{Client, message, queue_id};
+use crate::support::mailjet_events::{Rig, event};
 use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, get, plain_route};
 
 /// How Prometheus names the relay that works, until it gets into trouble.
@@ -63,7 +64,8 @@ pub fn record() -> Recorded {
     }
     server.wait_for(3, Duration::from_secs(20));
     wait(&site, "all is settled", |scrape| scrape["postbud_recipients_relayed_total"] == 3.0);
-    let well = named(RELAY, &metrics(&site), 1.0);
+    let mut well = named(RELAY, &metrics(&site), 1.0);
+    well.extend(named(RELAY, &of_mailjet(), 1.0));
 
     queue_id(&send("a@good.example", "nobody@example.net"));
     queue_id(&send("a@dead.example", "b@example.net"));
@@ -106,6 +108,20 @@ fn come_back(returns: SocketAddr, return_path: &str) {
     let path = return_path.split(['<', '>']).nth(1).expect("a path in brackets");
     assert!(client.send("", &[path], report.as_bytes()).unwrap().starts_with("250"));
     assert!(client.send("", &["nobody@returns.test"], report.as_bytes()).unwrap().starts_with('5'));
+}
+
+/// What a relay tells of Mailjet's events, once one came: its tier is no route of the relay that is recorded.
+fn of_mailjet() -> Scrape {
+    let rig = Rig::new("", "", "");
+    let relay = rig.site.start();
+    let id = rig.send("b@example.net", "");
+    assert_eq!(rig.post(&event("sent", "b@example.net", &id, &serde_json::json!({}))), 200);
+    rig.wait_for("delivered", &id);
+    rig.wait_for_metric("postbud_mailjet_waiting_events", |waiting| waiting == 0.0);
+    let mut scrape = metrics(&rig.site);
+    scrape.retain(|series, _| series.starts_with("postbud_mailjet_"));
+    relay.stop();
+    scrape
 }
 
 /// A relay that has no room for new mail.

@@ -11,6 +11,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("postbud_build_info", "says which version runs"),
     ("postbud_delivery_reused", "how well connections are kept, for whoever measures"),
     ("postbud_delivery_tls", "which versions servers speak, before one is switched off"),
+    ("postbud_mailjet_relayed", "recipients relayed are on the dashboard"),
     ("postbud_onboarding_seen", "domains by state are on the dashboard"),
     ("postbud_queue_deferred", "part of what waits"),
     ("postbud_queue_leased", "attempts being made are on the dashboard, by route"),
