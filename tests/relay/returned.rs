@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::capture::Capture;
+use crate::support::certs::Authority;
 use crate::support::client::{Client, message, queue_id};
 use crate::support::lookalikes::LOOKALIKES;
 use crate::support::peers::{self, Options, Peer, REALM, start_exim, start_postfix};
 use crate::support::relay::{Customer, PASSWORD, Site, USERNAME, free_port, get, plain_route};
+use crate::support::skip::skip;
 
 const DOMAIN: &str = "returns.test";
 const FROM: &str = "news@good.example";
@@ -377,6 +381,71 @@ fn a_failure_goes_on_to_the_original_sender_and_is_not_answered() {
     assert_eq!(next.received().len(), 2);
 }
 
+/// A file system in memory over a folder, until it is dropped.
+struct Memory<'a>(&'a Path);
+
+impl Memory<'_> {
+    fn mount<'a>(test: &str, over: &'a Path, size: &str) -> Option<Memory<'a>> {
+        std::fs::create_dir_all(over).unwrap();
+        let options = format!("size={size},mode=700");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(over).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Memory(over));
+        }
+        skip(test, "no file system can be mounted here");
+        None
+    }
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let next = Capture::start();
+    let (site, listen) = site(next.address, "");
+    let folder = site.path("state/returned");
+    let Some(memory) = Memory::mount("a_full_disk_is_told_and_loses_nothing", &folder, "64k") else { return };
+    let relay = site.start();
+    let (id, path) = relayed(&site, &next, "a@test.net");
+    let report = dsn("failed", "5.2.2", "552 5.2.2 full");
+    let large = report.replace("Words.", &"Words.\n".repeat(20_000));
+    let heard = returned(listen, &path, &large);
+    assert!(heard.starts_with("452 4.3.1"), "{heard}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "nothing half written stays");
+    assert!(returned(listen, &path, &report).starts_with("250"), "a small one has room");
+    wait_for(&site, &id, "bounced");
+    relay.stop();
+    drop(memory);
+}
+
+#[test]
+fn starttls_takes_no_plaintext_along() {
+    let next = Capture::start();
+    let (site, listen) = site(next.address, "");
+    with_certificate(&site);
+    let relay = site.start();
+    let mut client = Client::connect(listen).unwrap();
+    assert!(client.say("EHLO x").unwrap().contains("STARTTLS"));
+    client.push(b"STARTTLS\r\nMAIL FROM:<>\r\n").unwrap();
+    assert!(client.hear().unwrap().starts_with("554"));
+    assert!(client.hear().is_err(), "the connection is closed");
+    relay.stop();
+}
+
+/// Gives the listener of returned mail a certificate.
+fn with_certificate(site: &Site) {
+    Authority::new().issue(&["localhost", "127.0.0.1"]).write(&site.path("config"));
+    let file = std::fs::read_to_string(site.config()).unwrap();
+    let with = "certificate = \"cert.pem\"\nprivate_key = \"cert.key\"\n";
+    let (before, returns) = file.split_once("[returns]").unwrap();
+    let returns = returns.replacen("tls = \"off\"\n", with, 1);
+    std::fs::write(site.config(), format!("{before}[returns]{returns}")).unwrap();
+}
+
 /// A relay that sends through a real server, which sends on to a server that knows nobody, and whose bounces come back.
 fn bounced_by(name: &str, start: fn(&str, &Options) -> Option<Peer>) -> Option<Value> {
     let refusing = Capture::scripted(
@@ -385,8 +454,12 @@ fn bounced_by(name: &str, start: fn(&str, &Options) -> Option<Peer>) -> Option<V
     );
     let listen = free_port();
     let routes = vec![("gone.test", refusing.address), (DOMAIN, listen)];
-    let peer = start(name, &Options { routes, ..Options::default() })?;
+    // Postfix returns over TLS or not at all. Exim takes what is offered.
+    let policy = format!("smtp_tls_policy_maps = inline:{{ {{ [127.0.0.1]:{} = encrypt }} }}", listen.port());
+    let more = if name.contains("postfix") { vec![policy] } else { Vec::new() };
+    let peer = start(name, &Options { routes, more, ..Options::default() })?;
     let site = Site::with(&[], &format!("[returns]\ndomain = \"{DOMAIN}\"\nlisten = \"{listen}\"\ntls = \"off\"\n"));
+    with_certificate(&site);
     std::fs::write(site.path("config/secret"), peers::PASSWORD).unwrap();
     let username =
         if name.contains("postfix") { format!("{}@{REALM}", peers::USERNAME) } else { peers::USERNAME.to_owned() };
