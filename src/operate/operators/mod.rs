@@ -2,7 +2,7 @@
 //!
 //! An operator has a name, a role of the API (`read`, `operate` or `admin`) and a password, of which an Argon2id hash is kept; one
 //! without a password comes through a trusted proxy only, which has logged it in. Passwords are checked and wrong ones slowed
-//! down exactly as submitters' are ([`Logins`]).
+//! down exactly as submitters' are (`Logins`).
 //!
 //! All operators and sessions are in memory, and this process is the only one that writes their tables: a change counts from
 //! that moment on. Another role or password ends the operator's sessions.

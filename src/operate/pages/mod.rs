@@ -14,18 +14,18 @@
 //!
 //! # How to write a page
 //!
-//! * **A page** is a handler that returns `Result<Response, Problem>` and ends with [`layout::Page`]`{ … }.into_response()`. The
-//!   title and all sentences come from a struct of texts with one constant a language (see [`text`]): a text that one language lacks
-//!   does not compile. [`language::Chosen`] is an extractor; `chosen.lang(…)` says in which language to write.
+//! * **A page** is a handler that returns `Result<Response, Problem>` and ends with `layout::Page``{ … }.into_response()`. The
+//!   title and all sentences come from a struct of texts with one constant a language (see `text`): a text that one language lacks
+//!   does not compile. `language::Chosen` is an extractor; `chosen.lang(…)` says in which language to write.
 //! * **Markup** is written with `maud::html!`, which escapes every value. Never use `PreEscaped` on anything that has a value in it.
 //!   What a stranger wrote (a record, a reply, a name) goes through [`visible`](crate::visible::visible) besides, or through
-//!   [`elements::strange`], which also bounds it.
-//! * **A form** begins with [`forms::Forms::hidden`], and its handler reads its body with [`forms::Forms::read`], which refuses a
-//!   form that was not made for this session. Answer a `POST` with [`see`] (303), so that a reload repeats nothing. A form that is wrong
-//!   is shown again with [`elements::Field`]'s `error` beside the field and what was typed (but no password).
-//! * **A table** is [`elements::table`]: on a phone its rows become cards, by the headings that it repeats in each cell.
-//! * **A status** is [`elements::badge`]: a word and a sign, never the colour alone.
-//! * **A chart** is [`chart::bars`]: SVG with a title, and the numbers as a table below it for those who cannot see it.
+//!   `elements::strange`, which also bounds it.
+//! * **A form** begins with `forms::Forms::hidden`, and its handler reads its body with `forms::Forms::read`, which refuses a
+//!   form that was not made for this session. Answer a `POST` with `see` (303), so that a reload repeats nothing. A form that is wrong
+//!   is shown again with `elements::Field`'s `error` beside the field and what was typed (but no password).
+//! * **A table** is `elements::table`: on a phone its rows become cards, by the headings that it repeats in each cell.
+//! * **A status** is `elements::badge`: a word and a sign, never the colour alone.
+//! * **A chart** is `chart::bars`: SVG with a title, and the numbers as a table below it for those who cannot see it.
 //! * **Styles and scripts** stand in `assets/`: one file each for all pages. The content security policy allows no inline style
 //!   (`style="…"` has no effect) and no inline script. A script marks what it does by `data-…` attributes; every page must work without.
 //! * **Live parts**: a page that changes by itself has `Page::refresh` (a meta element inside `noscript`), and for scripts an element
