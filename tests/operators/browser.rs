@@ -104,12 +104,11 @@ fn without_scripts_and_on_a_phone_messages_are_held_and_let_go() {
     browser.wait_for_text("1 message changed");
 }
 
-/// Pictures of every page, for the documentation and for whoever changes one: `POSTBUD_PICTURES=docs/images cargo test --test operators
-/// pictures -- --ignored`.
+/// Pictures of every page, for the documentation and for whoever changes one.
 #[test]
-#[ignore = "makes files"]
+#[ignore = "writes pictures: docs/screenshots/make runs it"]
 fn pictures_of_every_page() {
-    let Ok(folder) = std::env::var("POSTBUD_PICTURES") else { return };
+    let folder = std::env::var("POSTBUD_SCREENSHOTS").expect("docs/screenshots/make says where to");
     let rig = Rig::start();
     for n in 0..7 {
         rig.submit("news@anna.example", &format!("recipient{n}@customers-of-anna.example"), "Autumn news");

@@ -14,6 +14,7 @@ use super::repeat::IDEMPOTENCY_KEY;
 /// Tags of the operations.
 pub(super) const QUEUE: &str = "queue";
 pub(super) const ROUTES: &str = "routes";
+pub(super) const ALERTS: &str = "alerts";
 pub(super) const CUSTOMERS: &str = "customers";
 pub(super) const DOMAINS: &str = "domains";
 pub(super) const RECORD: &str = "record";
@@ -24,6 +25,7 @@ pub(super) const TOKEN: &str = "token";
 const TAGS: [(&str, &str); 8] = [
     (QUEUE, "What waits, and commands about it."),
     (ROUTES, "Where mail goes."),
+    (ALERTS, "What a person must look at."),
     (CUSTOMERS, "Customers, and what belongs to one of them."),
     (DOMAINS, "Customers' From domains: records, verdicts, checks."),
     (RECORD, "What became of mail."),

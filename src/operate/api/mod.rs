@@ -12,6 +12,7 @@
 //! Handlers decide nothing about permission: the service's functions do, by the actor's role. Their types make the OpenAPI document
 //! (`document`), which is served at `/api/v1/openapi.json`.
 
+mod alerts;
 mod caller;
 mod customers;
 mod dmarc;
@@ -114,6 +115,7 @@ fn documented() -> (Router<Api>, OpenApi) {
         .merge(token::routes())
         .merge(queue::routes())
         .merge(routes::routes())
+        .merge(alerts::routes())
         .merge(customers::routes())
         .merge(links::routes())
         .merge(dmarc::routes())

@@ -14,7 +14,8 @@ use crate::onboarding::RecordTable;
 use crate::onboarding::text::Lang;
 use crate::operate::customers::{CustomerView, Customers};
 use crate::operate::domains::DomainView;
-use crate::operate::pages::elements::{Field, Mood, badge, copyable, strange, table};
+use crate::operate::links::{Link, NewLink};
+use crate::operate::pages::elements::{Field, Mood, badge, copyable, select, strange, table};
 use crate::operate::pages::forms::{Fields, Forms};
 use crate::operate::pages::{Problem, see};
 use crate::operate::pauses::Paused;
@@ -33,6 +34,8 @@ pub(super) struct Shown {
     pub domains: Vec<DomainView>,
     pub lanes: Vec<LaneStats>,
     pub paused: Option<Paused>,
+    /// Links to the customer's page; `None` for those who may not make them.
+    pub links: Option<Vec<Link>>,
 }
 
 pub(super) async fn show(
@@ -52,19 +55,23 @@ async fn look(service: &Service, visitor: &Visitor, id: &str) -> Result<Shown, E
     let stats = service.stats(&visitor.actor).await?;
     let lanes = stats.lanes.into_iter().filter(|lane| lane.customer == id).collect();
     let paused = service.paused(&visitor.actor)?.into_iter().find(|paused| paused.customer == id);
+    let links = match visitor.may_administer() {
+        true => Some(service.links(&visitor.actor, Some(id)).await?),
+        false => None,
+    };
     let (service, actor, id) = (service.clone(), visitor.actor.clone(), id.to_owned());
     let read = tokio::task::spawn_blocking(move || {
         let (view, _) = Customers::in_relay(&service)?.show(&actor, &id)?;
         let named = view.domains.iter().take(DOMAINS).filter_map(|it| Domain::parse(&it.domain).ok());
         // A domain that the file has and the relay does not yet know has no verdicts.
         let domains = named.filter_map(|domain| service.domain(&actor, &domain).ok()).collect();
-        Ok::<_, Error>(Shown { view, domains, lanes, paused })
+        Ok::<_, Error>(Shown { view, domains, lanes, paused, links })
     });
     read.await.map_err(|error| Error::failed(format!("the work broke off: {error}"), "see the relay's log"))?
 }
 
 pub(super) fn details(shown: &Shown) -> Markup {
-    let Shown { view, domains, lanes, paused } = shown;
+    let Shown { view, domains, lanes, paused, .. } = shown;
     html! {
         div.head {
             h1 { (strange(&view.name)) }
@@ -240,6 +247,7 @@ pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Marku
                 }
             }
         }
+        @if let Some(links) = &shown.links { (of_links(links, hidden)) }
         @if visitor.may_administer() {
             section.card aria-labelledby="suspend" {
                 h2 #suspend { "Out of service" }
@@ -261,6 +269,52 @@ pub(super) fn commands(shown: &Shown, visitor: &Visitor, forms: &Forms) -> Marku
             }
         }
     }
+}
+
+/// Links to the customer's own page, and a new one.
+fn of_links(links: &[Link], hidden: impl Fn() -> Markup) -> Markup {
+    let rows = links.iter().filter(|link| !link.expired).map(|link| {
+        vec![
+            html! { code { (strange(&link.id)) } },
+            show::written(&link.created),
+            show::written(&link.expires),
+            html! { @match &link.last_used { Some(at) => (show::written(at)), None => "never" } },
+            html! {
+                form.inline method="post" {
+                    (hidden())
+                    input type="hidden" name="link" value=(link.id);
+                    button.plain.small name="do" value="revoke" aria-label={ "Revoke " (strange(&link.id)) } { "Revoke" }
+                }
+            },
+        ]
+    });
+    html! {
+        section.card aria-labelledby="links" {
+            h2 #links { "The customer's own page" }
+            p { "A link opens it without a login. Whoever has the link sees and checks what this customer has to publish." }
+            @if links.iter().any(|link| !link.expired) {
+                (table("Links that count", &["Link", "Made", "Expires", "Last used", "Do"], rows))
+            }
+            form method="post" {
+                (hidden())
+                (select("language", "Language", &[("", "the installation's"), ("da", "Danish"), ("en", "English")], ""))
+                div.actions { button.plain name="do" value="link" { "Make a link" } }
+            }
+        }
+    }
+}
+
+/// Makes a link, and shows it this once.
+async fn link(pages: &Operators, visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response, Problem> {
+    let language = Some(fields.text("language").to_owned()).filter(|language| !language.is_empty());
+    let added = pages.service().add_link(&visitor.actor, id, &NewLink { days: None, language }).await?;
+    let body = html! {
+        h1 { "A link for the customer" }
+        p { "It is shown this once. It expires at " (show::written(&added.link.expires)) "." }
+        (copyable(Lang::En, "link", "the link", &added.url))
+        p { a href={ "/customers/" (segment(id)) } { "Back to the customer" } }
+    };
+    Ok(pages.page(visitor, "/customers", "A link for the customer", body).into_response())
 }
 
 pub(super) async fn command(
@@ -288,6 +342,8 @@ pub(super) async fn command(
         "pause" => service.pause(actor, &id, fields.text("reason"), fields.is_ticked("spares")).await?,
         "unpause" => service.unpause(actor, &id).await?,
         "rotate" => return rotate(&pages, &visitor, &id).await,
+        "link" => return link(&pages, &visitor, &id, &fields).await,
+        "revoke" => service.revoke_link(actor, Some(&id), fields.text("link")).await?,
         _ => suspend_or_resume(service, &visitor, id, &fields).await?,
     }
     Ok(see(&here))

@@ -16,6 +16,7 @@ use crate::operate::customers::{
 use crate::operate::domains::{DomainView, Verdict, VerdictChange};
 use crate::operate::history::{Entry, PastAlert};
 use crate::operate::jobs::{Job, JobKind, JobResult};
+use crate::operate::links::Link;
 use crate::operate::pages::forms::Forms;
 use crate::operate::pauses::Paused;
 use crate::operate::queue::{Changed, LaneStats, Message, MessageState, Page, Recipient, Selection, Stats};
@@ -226,6 +227,15 @@ fn customer_of(text: &str) -> customer::Shown {
             history: vec![change],
         }],
         lanes: vec![lane(text)],
+        links: Some(vec![Link {
+            id: owned(),
+            customer: owned(),
+            language: Some(owned()),
+            created: owned(),
+            expires: owned(),
+            expired: false,
+            last_used: Some(owned()),
+        }]),
         paused: Some(Paused {
             customer: owned(),
             cause: "operator".into(),
@@ -267,7 +277,7 @@ proptest! {
 fn a_page_shows_no_form_to_a_role_that_may_not_send_it() {
     let (forms, reader) = (Forms::new(), Visitor::of(Actor::of_operator("bo", Role::Read)));
     let event = json!({});
-    let shown = customer_of("x");
+    let shown = customer::Shown { links: None, ..customer_of("x") };
     for html in [
         queue::list(
             &Page { items: vec![message_of("x", &event)], next: None },
@@ -282,6 +292,7 @@ fn a_page_shows_no_form_to_a_role_that_may_not_send_it() {
         assert!(!html.into_string().contains("method=\"post\""), "a reader sees a form");
     }
     let operator = Visitor::of(Actor::of_operator("bo", Role::Operate));
+    let shown = customer::Shown { links: None, ..shown };
     let html = customer::commands(&shown, &operator, &forms).into_string();
     assert!(html.contains("value=\"check\"") && !html.contains("value=\"suspend\""));
 }
